@@ -1,0 +1,56 @@
+"""FLTS: from rows of a time series to a judged, promoted and served forecast.
+
+    result = flts.run("flts.toml")
+    flts.load_champion().forecast(history)
+
+Nothing heavy is imported before it is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flts.api import load_champion, run
+    from flts.errors import DataError, FltsError, SpecError
+    from flts.pipeline import RunResult
+    from flts.serve.follow import Champion
+    from flts.settings import Settings
+    from flts.sources import load_spec
+    from flts.spec import Spec
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "Champion",
+    "DataError",
+    "FltsError",
+    "RunResult",
+    "Settings",
+    "Spec",
+    "SpecError",
+    "load_champion",
+    "load_spec",
+    "run",
+]
+
+_HOMES = {
+    "Champion": "flts.serve.follow",
+    "DataError": "flts.errors",
+    "FltsError": "flts.errors",
+    "RunResult": "flts.pipeline",
+    "Settings": "flts.settings",
+    "Spec": "flts.spec",
+    "SpecError": "flts.errors",
+    "load_champion": "flts.api",
+    "load_spec": "flts.sources",
+    "run": "flts.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name not in _HOMES:
+        raise AttributeError(f"module 'flts' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOMES[name]), name)

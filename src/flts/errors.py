@@ -1,0 +1,110 @@
+"""Every error FLTS raises on purpose, and whether trying again makes sense.
+
+    FltsError
+    ├── Terminal                     trying again gives the same answer
+    │   ├── UsageError          2    a wrong word, key or value from the person who runs it
+    │   │   ├── SpecError       2    flts.toml (or a flag, or the environment) does not describe an experiment
+    │   │   ├── MissingExtra    2    an optional library is not installed
+    │   │   └── Locked          2    another process is writing to the same .flts
+    │   ├── DataError           4    the rows cannot be used: the file, column or row is named
+    │   ├── NotApplicable       1    a model cannot answer this task (too little history); not a failure
+    │   ├── TrainingFailed      1    a model raised, crashed or gave numbers that are not finite
+    │   │   └── DeadlineExceeded 1   … or ran past the time limit
+    │   ├── DamagedObject       1    a stored object is not what its digest says
+    │   └── StageFailed         1    a stage ended without what it owed
+    ├── Transient
+    │   └── BackendUnavailable  3    a server did not answer; a later attempt may succeed
+    └── Interrupted           130    a person or a supervisor asked to stop; nothing is recorded as failed
+
+The number is the exit code of the command line. A message says what happened, where, and what would fit.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FltsError(Exception):
+    """Base of everything raised on purpose; `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+    transient = False
+
+
+class Terminal(FltsError):
+    """Trying again gives the same answer: report it, never retry it."""
+
+
+class Transient(FltsError):
+    """The outside world was not ready: a bounded number of retries makes sense."""
+
+    exit_code = 3
+    transient = True
+
+
+class UsageError(Terminal):
+    """Something the caller wrote does not fit."""
+
+    exit_code = 2
+
+
+class SpecError(UsageError):
+    """The experiment is not described correctly."""
+
+
+class MissingExtra(UsageError):
+    """An optional library is needed and absent; the message is the command that installs it."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs the extra '{extra}': pip install -c constraints.txt 'flts[{extra}]'")
+        self.extra = extra
+
+
+class Locked(UsageError):
+    """Another process holds the lock of this `.flts` folder."""
+
+
+class DataError(Terminal):
+    """The rows cannot be used as they are."""
+
+    exit_code = 4
+
+
+class NotApplicable(Terminal):
+    """A model has no answer for this task by its own definition, for instance too little history."""
+
+
+class TrainingFailed(Terminal):
+    """One model did not produce a forecast; the others are not affected."""
+
+
+class DeadlineExceeded(TrainingFailed):
+    """A fit ran past the time limit and was ended."""
+
+
+class DamagedObject(Terminal):
+    """A stored object differs from its digest, or is absent where a record names it."""
+
+
+class StageFailed(Terminal):
+    """A stage ended without the result it owed."""
+
+
+class BackendUnavailable(Transient):
+    """A server could not be reached."""
+
+
+class Interrupted(FltsError):
+    """The work was asked to stop: Ctrl-C or SIGTERM."""
+
+    exit_code = 130
+
+
+def nearest(word: str, valid: Iterable[str]) -> str:
+    """A hint for a wrong name: the closest valid one, and the list of all of them."""
+    names = sorted(valid)
+    close = difflib.get_close_matches(word.lower(), [n.lower() for n in names], n=1)
+    hint = next((n for n in names if close and n.lower() == close[0]), "")
+    listed = ", ".join(names) if names else "none"
+    return f"did you mean '{hint}'? (valid: {listed})" if hint else f"valid: {listed}"

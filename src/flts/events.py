@@ -1,0 +1,221 @@
+"""Structured log events: one function per line, so that a name or a field is written in one place only.
+
+One JSON object a line on stderr, or plain text at a terminal. No secret and no row of data is ever logged.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Literal, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from structlog.typing import Processor
+
+Format = Literal["json", "text", "off"]
+
+_configured = False
+
+
+def configure(format: Format, stream: TextIO | None = None) -> None:
+    """Where events go, once per process: JSON lines, text for people, or nowhere."""
+    import structlog
+
+    global _configured  # noqa: PLW0603 - structlog's configuration is per process too
+    _configured = True
+    renderer: Processor = (
+        structlog.processors.JSONRenderer() if format == "json" else structlog.dev.ConsoleRenderer(colors=False)
+    )
+    structlog.configure(
+        processors=[_off] if format == "off" else [structlog.processors.TimeStamper("iso", key="ts"), renderer],
+        logger_factory=structlog.PrintLoggerFactory(stream or sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _off(_logger: object, _name: str, _event: object) -> Any:
+    import structlog
+
+    raise structlog.DropEvent
+
+
+def _emit(service: str, event: str, **fields: Any) -> None:
+    import structlog
+
+    if not _configured and not structlog.is_configured():
+        configure("off")
+    structlog.get_logger().info(event, service=service, **{k: v for k, v in fields.items() if v is not None})
+
+
+def sampling_applied(
+    *,
+    train_rows_before: int,
+    train_rows_after: int,
+    test_rows_before: int,
+    test_rows_after: int,
+    sample_strategy: str,
+    sample_seed: int,
+) -> None:
+    """How many rows were kept."""
+    _emit(
+        "preprocess",
+        "sampling_applied",
+        train_rows_before=train_rows_before,
+        train_rows_after=train_rows_after,
+        test_rows_before=test_rows_before,
+        test_rows_after=test_rows_after,
+        sample_strategy=sample_strategy,
+        sample_seed=sample_seed,
+    )
+
+
+def upload_done(*, object_key: str, size: int, sha256: str) -> None:
+    """An object of the processed rows is stored."""
+    _emit("preprocess", "upload_done", object_key=object_key, size=size, sha256=sha256)
+
+
+def skip_idempotent(*, data_hash: str) -> None:
+    """These rows were processed before."""
+    _emit("preprocess", "skip_idempotent", data_hash=data_hash)
+
+
+def claim_published(*, config_hash: str, data_hash: str, run: int, topic: str, event_id: str) -> None:
+    """The trainers have been told."""
+    _emit(
+        "preprocess",
+        "claim_published",
+        config_hash=config_hash,
+        data_hash=data_hash,
+        run=run,
+        topic=topic,
+        event_id=event_id,
+    )
+
+
+def train_start(*, config_hash: str, model_type: str, model_hash: str) -> None:
+    """A model is being fitted, or its stored bundle asked for new windows."""
+    _emit("train", "train_start", config_hash=config_hash, model_type=model_type, model_hash=model_hash)
+
+
+def train_complete(
+    *,
+    config_hash: str,
+    run_id: str | None,
+    model_type: str,
+    duration_ms: int,
+    test_rmse: float,
+    test_mae: float,
+    test_mse: float,
+) -> None:
+    """A model has a bundle and forecasts; errors are scaled by the target's range over train."""
+    _emit(
+        "train",
+        "train_complete",
+        config_hash=config_hash,
+        run_id=run_id,
+        model_type=model_type,
+        duration_ms=duration_ms,
+        test_rmse=test_rmse,
+        test_mae=test_mae,
+        test_mse=test_mse,
+    )
+
+
+def train_failed(*, config_hash: str, model_type: str, error: str, reason: str) -> None:
+    """A model has no forecast in this run."""
+    _emit("train", "train_failed", config_hash=config_hash, model_type=model_type, error=error, reason=reason)
+
+
+def train_skip_duplicate(*, config_hash: str, model_type: str, model_hash: str) -> None:
+    """The result of this model_hash exists already."""
+    _emit("train", "train_skip_duplicate", config_hash=config_hash, model_type=model_type, model_hash=model_hash)
+
+
+def promotion_waiting_for_models(*, config_hash: str, have: Sequence[str], missing: Sequence[str]) -> None:
+    """The judge waits."""
+    _emit("evaluate", "promotion_waiting_for_models", config_hash=config_hash, have=list(have), missing=list(missing))
+
+
+def promotion_all_models_present(*, config_hash: str, models: Sequence[str]) -> None:
+    """Every expected model has a result or a reason."""
+    _emit("evaluate", "promotion_all_models_present", config_hash=config_hash, models=list(models))
+
+
+def promotion_scoreboard(*, config_hash: str, board: Sequence[dict[str, Any]]) -> None:
+    """Rank, model and score of every candidate."""
+    _emit("evaluate", "promotion_scoreboard", config_hash=config_hash, board=list(board))
+
+
+def promotion_decision(
+    *,
+    config_hash: str,
+    decision_id: str,
+    outcome: str,
+    run_id: str | None,
+    model_type: str | None,
+    experiment: str,
+    model_uri: str | None,
+    score: float | None,
+    reason: str,
+) -> None:
+    """What was decided, and why."""
+    _emit(
+        "evaluate",
+        "promotion_decision",
+        config_hash=config_hash,
+        decision_id=decision_id,
+        outcome=outcome,
+        run_id=run_id,
+        model_type=model_type,
+        experiment=experiment,
+        model_uri=model_uri,
+        score=score,
+        reason=reason,
+    )
+
+
+def promotion_root_pointer_write(*, config_hash: str, scope: str, run_id: str | None, model_type: str) -> None:
+    """The pointers say who the champion is."""
+    _emit(
+        "evaluate",
+        "promotion_root_pointer_write",
+        config_hash=config_hash,
+        scope=scope,
+        run_id=run_id,
+        model_type=model_type,
+    )
+
+
+def promotion_publish(*, config_hash: str, scope: str, promotion: int, event_id: str) -> None:
+    """The servers have been told."""
+    _emit(
+        "evaluate",
+        "promotion_publish",
+        config_hash=config_hash,
+        scope=scope,
+        promotion=promotion,
+        event_id=event_id,
+    )
+
+
+def model_loaded(*, config_hash: str, model_type: str, promotion: int, bundle_sha256: str) -> None:
+    """A promoted bundle passed its self-test and can be asked."""
+    _emit(
+        "serve",
+        "model_loaded",
+        config_hash=config_hash,
+        model_type=model_type,
+        promotion=promotion,
+        bundle_sha256=bundle_sha256,
+    )
+
+
+def environment_differs(*, model_type: str, model_hash: str, first: dict[str, Any], now: dict[str, Any]) -> None:
+    """A second fit gave another result on other library versions or another processor."""
+    _emit("train", "environment_differs", model_type=model_type, model_hash=model_hash, first=first, now=now)
+
+
+def nondeterminism_detected(*, model_type: str, model_hash: str, fields: Sequence[str]) -> None:
+    """A second fit in the same environment gave another result; the first one stands."""
+    _emit("train", "nondeterminism_detected", model_type=model_type, model_hash=model_hash, fields=list(fields))

@@ -1,0 +1,178 @@
+"""What makes two results the same result: canonical JSON, the four hashes, and why two differ.
+
+    data_hash     the rows, and everything that shapes them
+    model_hash    data_hash, the task, the model's own table, the seed, the code
+    windows_hash  data_hash, the task, how many test origins
+    config_hash   windows_hash, every model_hash, how the judge decides
+
+Each hash is the SHA-256 of a plain dictionary; the functions that build the dictionaries are public, because a
+hash that cannot be taken apart cannot be explained.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flts.spec import Spec
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one byte string of a JSON value: keys sorted, no spaces, UTF-8, -0.0 as 0.0.
+
+    Raises ValueError for NaN and infinity, TypeError for a key that is not a string.
+    """
+    return json.dumps(
+        _plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
+
+
+def _plain(value: Any) -> Any:
+    """JSON types only; json.dumps alone would turn the key 1 into "1" and keep -0.0 apart from 0.0."""
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise TypeError(f"a key of canonical JSON must be a string, found {key!r}")
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value + 0.0 if math.isfinite(value) else value
+    return value
+
+
+def sha256(data: bytes) -> str:
+    """SHA-256 in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of the canonical JSON of a value."""
+    return sha256(canonical_json(value))
+
+
+@dataclass(frozen=True)
+class RawDigests:
+    """Digests of the raw bytes; `test` is None when one file holds both parts."""
+
+    train: str
+    test: str | None
+
+
+@dataclass(frozen=True)
+class Versions:
+    """Code versions: an integer per stage and model, raised when the same input gives another output."""
+
+    preprocess: int
+    models: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The four hashes of one Spec on one set of rows."""
+
+    data_hash: str
+    model_hashes: Mapping[str, str]
+    windows_hash: str
+    config_hash: str
+
+
+def data_fields(spec: Spec, raw: RawDigests, version: int) -> dict[str, Any]:
+    """What data_hash is made of. test_fraction counts only where one file is split."""
+    fields = spec.identity()
+    dataset = fields["dataset"]
+    split = {"test_fraction": dataset["test_fraction"]} if raw.test is None else {"test": raw.test}
+    return {
+        "train": raw.train,
+        **split,
+        "time_column": dataset["time_column"],
+        "timezone": dataset["timezone"],
+        "step": dataset["step"],
+        "sample": fields["sample"],
+        "preprocess": fields["preprocess"],
+        "version": version,
+    }
+
+
+def model_fields(spec: Spec, name: str, data_hash: str, version: int) -> dict[str, Any]:
+    """What the model_hash of one model of the Spec is made of."""
+    fields = spec.identity()
+    return {
+        "data_hash": data_hash,
+        "targets": fields["dataset"]["targets"],
+        "known_future": fields["dataset"]["known_future"],
+        "input_length": fields["task"]["input_length"],
+        "horizon": fields["task"]["horizon"],
+        "seasons": fields["task"]["seasons"],
+        "train": fields["train"],
+        "model": name,
+        "parameters": fields["models"][name],
+        "seed": fields["run"]["seed"],
+        "threads": fields["run"]["threads"],
+        "version": version,
+    }
+
+
+def windows_fields(spec: Spec, data_hash: str) -> dict[str, Any]:
+    """What windows_hash is made of: which test origins are judged, never who is judged."""
+    fields = spec.identity()
+    return {
+        "data_hash": data_hash,
+        "targets": fields["dataset"]["targets"],
+        "input_length": fields["task"]["input_length"],
+        "horizon": fields["task"]["horizon"],
+        "windows": fields["evaluate"]["windows"],
+    }
+
+
+def config_fields(spec: Spec, windows_hash: str, model_hashes: Mapping[str, str]) -> dict[str, Any]:
+    """What config_hash is made of: the windows, the candidates and the rules of the judge."""
+    rules = {key: value for key, value in spec.identity()["evaluate"].items() if key != "windows"}
+    return {"windows_hash": windows_hash, "models": dict(model_hashes), "evaluate": rules}
+
+
+def identify(spec: Spec, data_hash: str, versions: Versions) -> Identity:
+    """All hashes of a Spec whose rows are known by their data_hash."""
+    models = {
+        name: digest(model_fields(spec, name, data_hash, versions.models[name])) for name in sorted(spec.expected)
+    }
+    windows_hash = digest(windows_fields(spec, data_hash))
+    return Identity(data_hash, models, windows_hash, digest(config_fields(spec, windows_hash, models)))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One leaf in which two structures differ; `ABSENT` stands for a missing side."""
+
+    path: str
+    a: Any
+    b: Any
+
+    def __str__(self) -> str:
+        return f"{self.path} {_shown(self.a)} → {_shown(self.b)}"
+
+
+ABSENT = type("Absent", (), {"__repr__": lambda self: "(absent)"})()
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if value is ABSENT else json.dumps(value, ensure_ascii=False)
+
+
+def explain(a: Any, b: Any) -> list[Difference]:
+    """The leaves in which two JSON structures differ, sorted by path; empty exactly when the hashes agree."""
+    return sorted(_differences(a, b, ""), key=lambda d: d.path)
+
+
+def _differences(a: Any, b: Any, path: str) -> Iterator[Difference]:
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        for key in {*a, *b}:
+            below = f"{path}.{key}" if path else str(key)
+            yield from _differences(a.get(key, ABSENT), b.get(key, ABSENT), below)
+    elif a is ABSENT or b is ABSENT or canonical_json(a) != canonical_json(b):
+        yield Difference(path, a, b)

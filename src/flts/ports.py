@@ -1,0 +1,197 @@
+"""What the stages need from the outside world, as Protocols; `backends/` holds the adapters.
+
+Beside them the four ways a stage touches a store, so that every write has a name a crash test can stop at and every
+read of an immutable object checks its digest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from flts.errors import DamagedObject
+from flts.failpoints import failpoint
+from flts.lineage import canonical_json, sha256
+
+
+class Store(Protocol):
+    """Objects by key. Keys are `bucket/path`; an object is whole or absent, never half written."""
+
+    url: str
+
+    def get(self, key: str) -> bytes | None:
+        """The object, or None when it is absent. Raises BackendUnavailable."""
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write an object that must not exist yet; False when it does (it is left as it is)."""
+
+    def replace(self, key: str, data: bytes) -> None:
+        """Write an object that may exist: only pointers move."""
+
+    def exists(self, key: str) -> bool:
+        """Whether the object is there."""
+
+    def list(self, prefix: str) -> Sequence[str]:
+        """All keys that start with the prefix, sorted."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One message as it lies in a topic."""
+
+    topic: str
+    key: str
+    value: bytes
+    headers: Mapping[str, str]
+    offset: int
+
+
+class Subscription(Protocol):
+    """A group's place in some topics. An uncommitted record comes again after a restart."""
+
+    def poll(self, timeout: float) -> Record | None:
+        """The next record, or None when none came in `timeout` seconds."""
+
+    def commit(self, record: Record) -> None:
+        """The effect of this record is stored; it need not come again."""
+
+    def close(self) -> None:
+        """Leave the group; what is uncommitted goes to the next member."""
+
+
+class Bus(Protocol):
+    """Topics with at-least-once delivery."""
+
+    def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str] | None = None) -> None:
+        """Return when the message is acknowledged. Raises BackendUnavailable."""
+
+    def subscribe(self, topics: Sequence[str], group: str) -> Subscription:
+        """Join a group; a new group starts at the oldest message."""
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """One candidate of one configuration as an experiment tracker shows it.
+
+    artifacts: bytes by path; bundle: the files of a servable model, None for a candidate without one.
+    """
+
+    scope: str
+    model_type: str
+    status: Literal["FINISHED", "FAILED", "KILLED"]
+    tags: Mapping[str, str]
+    parameters: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    curve: Sequence[Sequence[float]]
+    """[train loss, validation loss] per epoch."""
+    dataset: Mapping[str, str]
+    """name, digest and source of the rows."""
+    bundle: Mapping[str, bytes] | None
+    extra: str | None
+    """The extra that a place needs to load the bundle."""
+    columns: Sequence[str]
+    """Columns of a history."""
+    artifacts: Mapping[str, bytes]
+    started_ms: int
+    ended_ms: int
+
+
+class Tracker(Protocol):
+    """Where people look at runs; nothing is ever decided by what it holds."""
+
+    uri: str
+
+    def prepare(self, scope: str) -> None:
+        """Get ready to log; returns at once."""
+
+    def log(self, run: TrackedRun) -> str:
+        """Write one ended run; returns its id."""
+
+    def annotate(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
+        """Add what only the judge knows."""
+
+    def promote(self, scope: str, run_id: str, model_type: str, bundle_sha256: str) -> None:
+        """Register the promoted model as a version and move the alias `champion` to it."""
+
+    def close(self) -> None:
+        """Nothing more will be logged."""
+
+
+class Clock(Protocol):
+    """Wall time, for records that say when; no result depends on it."""
+
+    def now(self) -> datetime:
+        """Aware UTC time."""
+
+
+class Progress(Protocol):
+    """How far a fit is."""
+
+    def epoch(self, done: int, of: int, train_loss: float, val_loss: float) -> None:
+        """One pass over the training windows is done."""
+
+    def phase(self, name: str) -> None:
+        """What is being done now: fit, validate, refit, save, forecast."""
+
+
+class Silent:
+    """A Progress that says nothing."""
+
+    def epoch(self, done: int, of: int, train_loss: float, val_loss: float) -> None:
+        """Say nothing of an epoch."""
+
+    def phase(self, name: str) -> None:
+        """Say nothing of a phase."""
+
+
+def write_once(store: Store, key: str, data: bytes, *, at: str) -> bytes:
+    """Create an object and return the bytes that stand: these, or those of whoever was first."""
+    failpoint(f"{at}.before")
+    created = store.create(key, data)
+    failpoint(f"{at}.after")
+    if created:
+        return data
+    first = store.get(key)
+    if first is None:
+        raise DamagedObject(f"{key} was refused as existing, and is absent")
+    return first
+
+
+def point_at(store: Store, key: str, data: bytes, *, at: str) -> None:
+    """Move a pointer."""
+    failpoint(f"{at}.before")
+    store.replace(key, data)
+    failpoint(f"{at}.after")
+
+
+def read_checked(store: Store, key: str, expected_sha256: str) -> bytes:
+    """An immutable object, believed only by its digest. Raises DamagedObject when it is absent or another."""
+    data = store.get(key)
+    if data is None:
+        raise DamagedObject(f"{key} is absent from {store.url}; a record names it with digest {expected_sha256[:12]}…")
+    found = sha256(data)
+    if found != expected_sha256:
+        raise DamagedObject(
+            f"{key} in {store.url} is damaged: its digest is {found[:12]}…, the record says {expected_sha256[:12]}…"
+        )
+    return data
+
+
+def read_json(store: Store, key: str) -> Any:
+    """A JSON object that is its own evidence (a commit point, a log entry), or None when it is absent."""
+    data = store.get(key)
+    if data is None:
+        return None
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise DamagedObject(f"{key} in {store.url} is damaged: not JSON ({error})") from None
+
+
+def write_json_once(store: Store, key: str, value: Any, *, at: str) -> Any:
+    """Create a canonical JSON object and return the value that stands."""
+    stood = write_once(store, key, canonical_json(value), at=at)
+    return json.loads(stood)
