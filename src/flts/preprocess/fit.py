@@ -1,0 +1,164 @@
+"""Learn from train, and only from train, everything a feature needs; finish the train rows with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flts.errors import DataError
+from flts.preprocess.rows import Rows, Times, Values
+from flts.preprocess.transform import Column, Fitted, fill
+from flts.spec import Preprocess, parse_step
+
+MIN_REGULAR, WELL_REGULAR = 0.75, 0.98
+DAY, WEEK = 86_400 * 10**9, 7 * 86_400 * 10**9
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Train rows with nothing missing, the statistics, and what was left out and why."""
+
+    train: Rows
+    fitted: Fitted
+    dropped: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+
+
+def fit(train: Rows, preprocess: Preprocess, step: int, timezone: str) -> Finished:
+    """Clip limits and medians from the raw train rows; range and scaler from the finished ones."""
+    kept, dropped = _usable(train, preprocess.missing.drop_columns_above)
+    columns = tuple(train.columns[i] for i in kept)
+    raw = train.values[:, kept]
+    low, high = _limits(raw, preprocess)
+    median = np.nanmedian(raw, axis=0) if raw.size else np.empty(0)
+    # fmin and fmax would turn an empty cell into a limit; minimum and maximum keep it empty until it is filled
+    finished = fill(np.minimum(np.maximum(raw, low), high), median, preprocess.missing.max_gap)
+    center, scale = _scaler(finished + preprocess.constant, preprocess.scaler)
+    constant = [name for name, width in zip(columns, np.ptp(finished, axis=0), strict=True) if width == 0.0]
+    stats = zip(columns, median, low, high, center, scale, finished.min(axis=0), finished.max(axis=0), strict=True)
+    fitted = Fitted(
+        columns=tuple(
+            Column(
+                name,
+                float(md),
+                float(lo) if np.isfinite(lo) else None,
+                float(hi) if np.isfinite(hi) else None,
+                float(ce),
+                float(sc),
+                float(mn),
+                float(mx),
+            )
+            for name, md, lo, hi, ce, sc, mn, mx in stats
+        ),
+        targets=(),
+        step=step,
+        timezone=timezone,
+        max_gap=preprocess.missing.max_gap,
+        time_features=preprocess.time_features,
+        lags=tuple(preprocess.lags),
+        constant=preprocess.constant,
+    )
+    warnings = [f"column '{name}' was dropped: {reason}" for name, reason in dropped]
+    warnings += [f"column '{name}' is constant over train" for name in constant]
+    return Finished(Rows(train.times, finished, columns), fitted, tuple(dropped), tuple(warnings))
+
+
+def infer_step(times: Times, given: str, name: str) -> int:
+    """The step in nanoseconds: what the Spec says, or the most common difference (the smaller one on a tie)."""
+    if given != "infer":
+        return parse_step(given)
+    if len(times) < 2:
+        raise DataError(f"{name}: {len(times)} row gives no step; at least two rows are needed")
+    differences, counts = np.unique(np.diff(times), return_counts=True)
+    return int(differences[np.argmax(counts)])
+
+
+def check_regular(times: Times, step: int, name: str) -> tuple[float, list[str]]:
+    """Share of differences that equal the step, and a warning below 98 %. Raises DataError below 75 %."""
+    if len(times) < 2:
+        return 1.0, []
+    differences = np.diff(times)
+    share = float(np.mean(differences == step))
+    if share >= WELL_REGULAR:
+        return share, []
+    row = int(np.argmax(differences != step))
+    found = f"{share:.1%} of the rows follow the one before by the step of {format_step(step)}"
+    where = f"first otherwise after row {row + 1}: {format_step(int(differences[row]))}"
+    if share < MIN_REGULAR:
+        raise DataError(
+            f"{name}: only {found} ({where}); at least {MIN_REGULAR:.0%} must; set dataset.step or resample"
+        )
+    return share, [f"{name}: {found} ({where}); windows across a broken step are dropped"]
+
+
+def infer_seasons(step: int, rows: int) -> list[int]:
+    """Day and week in rows, where they are whole, at least 2 and at most half of train."""
+    return [length // step for length in (DAY, WEEK) if length % step == 0 and 2 <= length // step <= rows // 2]
+
+
+def seasonal_error(train: Values, season: int) -> float | None:
+    """In-sample mean absolute error of the value one season earlier (MASE, Hyndman and Koehler 2006, eq. 3.4).
+
+    train: one target over the finished train rows [rows]. None when train is shorter than two seasons.
+    """
+    if len(train) < 2 * season:
+        return None
+    return float(np.mean(np.abs(train[season:] - train[:-season])))
+
+
+def format_step(step: int) -> str:
+    """A duration for people: '2min', '1.5h'."""
+    for unit, size in (("d", 86_400 * 10**9), ("h", 3_600 * 10**9), ("min", 60 * 10**9), ("s", 10**9), ("ms", 10**6)):
+        if abs(step) >= size:
+            return f"{step / size:g}{unit}"
+    return f"{step}ns"
+
+
+def _usable(train: Rows, limit: float) -> tuple[NDArray[np.intp], list[tuple[str, str]]]:
+    """Indices of the columns to keep, and the others with their reason."""
+    share = np.isnan(train.values).mean(axis=0) if len(train) else np.ones(len(train.columns))
+    dropped = [
+        (name, f"{missing:.0%} of its cells are empty in train (drop_columns_above = {limit:g})")
+        for name, missing in zip(train.columns, share, strict=True)
+        if missing > limit or missing == 1.0
+    ]
+    return np.flatnonzero((share <= limit) & (share < 1.0)), dropped
+
+
+def _limits(raw: Values, preprocess: Preprocess) -> tuple[Values, Values]:
+    """Clip limits of each column; infinite where outliers are left alone."""
+    rules = preprocess.outliers
+    if not rules.enabled:
+        return np.full(raw.shape[1], -np.inf), np.full(raw.shape[1], np.inf)
+    if rules.method == "quantile":
+        share = rules.factor / 100.0
+        return _quantiles(raw, [share, 1.0 - share])
+    first, third = _quantiles(raw, [0.25, 0.75])
+    reach = rules.factor * (third - first)
+    return first - reach, third + reach
+
+
+def _quantiles(raw: Values, shares: Sequence[float]) -> tuple[Values, Values]:
+    low, high = np.nanquantile(raw, shares, axis=0)
+    return low, high
+
+
+def _scaler(values: Values, kind: str) -> tuple[Values, Values]:
+    """Centre and width of each column; a width of zero becomes one, so a constant column becomes zero."""
+    zero = np.zeros(values.shape[1])
+    match kind:
+        case "minmax":
+            center, scale = values.min(axis=0), np.ptp(values, axis=0)
+        case "standard":
+            center, scale = values.mean(axis=0), values.std(axis=0)
+        case "robust":
+            first, center, third = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
+            scale = third - first
+        case "maxabs":
+            center, scale = zero, np.abs(values).max(axis=0)
+        case _:
+            center, scale = zero, np.ones(values.shape[1])
+    return center, np.where(scale == 0.0, 1.0, scale)

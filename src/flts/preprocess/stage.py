@@ -1,0 +1,158 @@
+"""Preprocess: raw rows in, two Parquet files and what was fitted out, under the hash of all that shaped them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from flts import events, layout
+from flts.errors import DamagedObject, DataError
+from flts.lineage import canonical_json, data_fields, digest, sha256
+from flts.ports import Store, read_checked, read_json, write_once
+from flts.preprocess import fit as fitting
+from flts.preprocess.parquet import rows_from_parquet, rows_to_parquet
+from flts.preprocess.read import RawInput, read_rows, split
+from flts.preprocess.rows import Rows
+from flts.preprocess.sample import TEST, TRAIN, take
+from flts.preprocess.transform import Fitted
+from flts.spec import Spec
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Processed rows of one data_hash, read back from the store and checked.
+
+    `train` is finished (nothing missing); `test` is raw. `contiguous`: test starts one step after train ends.
+    """
+
+    data_hash: str
+    train: Rows
+    test: Rows
+    fitted: Fitted
+    contiguous: bool
+    meta: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Where the processed rows lie; `reused` when they were there before."""
+
+    data_hash: str
+    meta: Mapping[str, Any]
+    sha256: str
+    size: int
+    reused: bool
+
+
+def preprocess(spec: Spec, raw: RawInput, store: Store, version: int) -> Prepared:
+    """Read, split, sample, fit, finish, store. Does nothing when this data_hash is stored already.
+
+    Raises DataError naming file, column and row.
+    """
+    fields = data_fields(spec, raw.digests(), version)
+    data_hash = digest(fields)
+    stored = store.get(layout.meta(data_hash))
+    if stored is not None:
+        events.skip_idempotent(data_hash=data_hash)
+        return Prepared(data_hash, read_json(store, layout.meta(data_hash)), sha256(stored), len(stored), reused=True)
+    train, test, before, warnings = _read_and_sample(spec, raw)
+    step = fitting.infer_step(train.times, spec.dataset.step, raw.train.name)
+    names = (raw.train.name, raw.test.name if raw.test else f"{raw.train.name} (its last rows)")
+    regular = {}
+    for part, rows, name in (("train", train, names[0]), ("test", test, names[1])):
+        regular[part], said = fitting.check_regular(rows.times, step, name)
+        warnings += said
+    if len(test) and len(train) and test.times[0] <= train.times[-1]:
+        raise DataError(
+            f"{names[1]}: test starts at {_utc(test.times[0])}, before train ends at {_utc(train.times[-1])} (UTC);"
+            " test rows must be later than all train rows"
+        )
+    finished = fitting.fit(train, spec.preprocess, step, spec.dataset.timezone)
+    test = Rows(test.times, test.select(finished.fitted.names), finished.fitted.names)
+    metadata = {"data_hash": data_hash, "preprocess_config": canonical_json(fields).decode()}
+    parts: dict[str, dict[str, Any]] = {}
+    for part, key, rows in (
+        ("train", layout.train_rows(data_hash), finished.train),
+        ("test", layout.test_rows(data_hash), test),
+    ):
+        data = write_once(store, key, rows_to_parquet(rows, metadata), at=f"preprocess.{part}")
+        parts[part] = {"rows_before": before[part], "rows": len(rows), "sha256": sha256(data), "size": len(data)}
+        events.upload_done(object_key=key, size=len(data), sha256=parts[part]["sha256"])
+    meta = {
+        "v": 1,
+        "data_hash": data_hash,
+        "made_of": fields,
+        **parts,
+        "regular": regular,
+        "contiguous": bool(test.times[0] - finished.train.times[-1] == step),
+        "seasons": fitting.infer_seasons(step, len(finished.train)),
+        "dropped": [{"column": name, "reason": reason} for name, reason in finished.dropped],
+        "warnings": [*warnings, *finished.warnings],
+        "fitted": finished.fitted.to_json(),
+    }
+    data = write_once(store, layout.meta(data_hash), canonical_json(meta), at="preprocess.meta")
+    return Prepared(data_hash, read_json(store, layout.meta(data_hash)), sha256(data), len(data), reused=False)
+
+
+def load_dataset(store: Store, data_hash: str, targets: tuple[str, ...]) -> Dataset:
+    """Processed rows for these targets, digests checked. Raises DamagedObject, DataError for an unusable target."""
+    meta = read_json(store, layout.meta(data_hash))
+    if meta is None:
+        raise DamagedObject(f"{layout.meta(data_hash)} is absent from {store.url}")
+    train = rows_from_parquet(read_checked(store, layout.train_rows(data_hash), meta["train"]["sha256"]))
+    test = rows_from_parquet(read_checked(store, layout.test_rows(data_hash), meta["test"]["sha256"]))
+    fitted = Fitted.from_json(meta["fitted"])
+    for target in targets:
+        _refuse_unusable(target, meta, fitted)
+    return Dataset(data_hash, train, test, fitted.for_targets(targets), meta["contiguous"], meta)
+
+
+def _read_and_sample(spec: Spec, raw: RawInput) -> tuple[Rows, Rows, dict[str, int], list[str]]:
+    reading = read_rows(raw.train, spec.dataset)
+    warnings = reading.warnings
+    if raw.test is None:
+        train, test = split(reading.rows, spec.dataset.test_fraction, raw.train.name)
+    else:
+        later = read_rows(raw.test, spec.dataset)
+        warnings += later.warnings
+        absent = [name for name in reading.rows.columns if name not in later.rows.columns]
+        if absent:
+            raise DataError(
+                f"{raw.test.name}: lacks the numeric columns {', '.join(absent)} that {raw.train.name} has;"
+                " both files need the same columns"
+            )
+        train = reading.rows
+        test = Rows(later.rows.times, later.rows.select(train.columns), train.columns)
+    before = {"train": len(train), "test": len(test)}
+    train = take(train, spec.sample.train_rows, spec.sample, TRAIN)
+    test = take(test, spec.sample.test_rows, spec.sample, TEST)
+    events.sampling_applied(
+        train_rows_before=before["train"],
+        train_rows_after=len(train),
+        test_rows_before=before["test"],
+        test_rows_after=len(test),
+        sample_strategy=spec.sample.strategy,
+        sample_seed=spec.sample.seed,
+    )
+    return train, test, before, warnings
+
+
+def _refuse_unusable(target: str, meta: Mapping[str, Any], fitted: Fitted) -> None:
+    for entry in meta["dropped"]:
+        if entry["column"] == target:
+            raise DataError(f"column '{target}' is to be forecast, but {entry['reason']}")
+    column = next((c for c in fitted.columns if c.name == target), None)
+    if column is None:
+        raise DataError(f"the processed rows have no column '{target}'; they have {', '.join(fitted.names)}")
+    if column.minimum == column.maximum:
+        raise DataError(
+            f"column '{target}' is to be forecast, but it is {column.minimum:g} in every train row:"
+            " there is nothing to learn and no range to scale errors by"
+        )
+
+
+def _utc(time: np.int64) -> str:
+    return str(np.datetime64(int(time), "ns").astype("datetime64[s]"))
