@@ -1,0 +1,176 @@
+"""What a model is: a family that fits, files that hold what was learned, a predictor that answers from a history.
+
+The shape of these types keeps a model from cheating: `fit` receives a Block of train rows that ends before whatever
+the fit is judged on, `predict` receives a Window that ends at the origin. Targets are scaled to their range over train
+in both; original units exist only outside the zoo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flts.ports import Progress
+from flts.preprocess.rows import Times, Values
+from flts.preprocess.transform import Fitted, engineer
+from flts.spec import Table
+
+Files = Mapping[str, bytes]
+Floats = NDArray[np.float32]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked, and what the answer may depend on."""
+
+    input_length: int
+    """Rows of a window."""
+    horizon: int
+    """Rows ahead, all at once."""
+    seasons: tuple[int, ...]
+    """Season lengths in rows, shortest first; empty when train shows none."""
+    fitted: Fitted
+
+    @property
+    def lookback(self) -> int:
+        """Rows before an origin that a window and its lags reach."""
+        return self.input_length + max(self.fitted.lags, default=0)
+
+    @property
+    def targets(self) -> int:
+        """How many columns are forecast."""
+        return len(self.fitted.targets)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to fit; nothing of it is needed to answer a request."""
+
+    parameters: Table
+    """The model's own table of the Spec."""
+    patience: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """Train rows a fit may see, and the windows in them.
+
+    times [rows]; features [rows, features]; targets [rows, targets], scaled; origins [windows]: the row each window
+    forecasts first.
+    """
+
+    times: Times
+    features: Floats
+    targets: Values
+    origins: Indices
+
+    def windows(self, task: Task) -> tuple[Floats, Values]:
+        """Features [windows, input_length, features] and targets [windows, horizon, targets] of all windows."""
+        rows = self.origins[:, None] + np.arange(-task.input_length, 0)
+        return self.features[rows], self.answers(task)
+
+    def answers(self, task: Task) -> Values:
+        """Targets [windows, horizon, targets] of all windows."""
+        answers: Values = self.targets[self.origins[:, None] + np.arange(task.horizon)]
+        return answers
+
+
+@dataclass(frozen=True)
+class Window:
+    """Histories of equal length that end at their origin.
+
+    times [windows, rows]; cleaned [windows, rows, columns]: original units, filled and clipped.
+    """
+
+    times: Times
+    cleaned: Values
+    fitted: Fitted
+
+    @cached_property
+    def features(self) -> Floats:
+        """[windows, rows, features]."""
+        return engineer(self.times, self.cleaned, self.fitted)
+
+    @cached_property
+    def targets(self) -> Values:
+        """The targets' own past, scaled: [windows, rows, targets]."""
+        return self.fitted.scale_targets(self.cleaned[..., self.fitted.target_index])
+
+    def future(self, horizon: int) -> Times:
+        """Times of the rows to forecast, [windows, horizon]."""
+        return self.times[:, -1:] + self.fitted.step * np.arange(1, horizon + 1)
+
+
+@dataclass(frozen=True)
+class History:
+    """How many rows before the origin a model wants, needs, and whether it looks at their values."""
+
+    wanted: int
+    minimum: int
+    used: bool = True
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a fit leaves: files for the bundle, what it chose, and its loss curve.
+
+    curve: one [train loss, validation loss] per epoch, empty for models without epochs.
+    """
+
+    files: Files
+    chosen: Mapping[str, Any]
+    curve: Sequence[tuple[float, float]] = ()
+
+
+class Predictor(Protocol):
+    """A loaded model."""
+
+    def predict(self, window: Window) -> Values:
+        """Scaled forecasts [windows, horizon, targets] from one step after the end of each history."""
+
+
+class Family(Protocol):
+    """One kind of model. Heavy libraries are imported inside the methods."""
+
+    @property
+    def name(self) -> str:
+        """Name of its table in the Spec."""
+
+    @property
+    def version(self) -> int:
+        """Raised when the same input gives another output."""
+
+    @property
+    def extra(self) -> str | None:
+        """The extra its libraries come with."""
+
+    @property
+    def libraries(self) -> Sequence[str]:
+        """Importable names that `fit` needs."""
+
+    @property
+    def refits(self) -> bool:
+        """Whether the kept model is fitted again on all of train after the tail was forecast."""
+
+    @property
+    def cost(self) -> int:
+        """Rough order of fitting times; the longest starts first."""
+
+    def history(self, task: Task) -> History:
+        """What a request must bring."""
+
+    def fit(self, block: Block, tail: Block, task: Task, recipe: Recipe, progress: Progress) -> Fit:
+        """Learn from `block`; make every choice on `tail`, the train windows that come after it."""
+
+    def refit(self, block: Block, task: Task, recipe: Recipe, chosen: Mapping[str, Any]) -> Files:
+        """Learn from all of train with what was chosen. Never called where `refits` is False."""
+
+    def load(self, files: Files, task: Task) -> Predictor:
+        """The model in these files."""

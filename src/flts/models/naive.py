@@ -1,0 +1,68 @@
+"""Referees: forecasts anyone can make, which a candidate has to beat to be worth its cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from flts.errors import NotApplicable
+from flts.models.base import Block, Files, Fit, History, Predictor, Recipe, Task, Window
+from flts.ports import Progress
+from flts.preprocess.rows import Values
+
+
+class _LastSeason:
+    """The values one season earlier, repeated over a horizon longer than the season."""
+
+    def __init__(self, season: int, horizon: int) -> None:
+        self._rows = -season + np.arange(horizon) % season
+
+    def predict(self, window: Window) -> Values:
+        return window.targets[:, self._rows]
+
+
+class Naive:
+    """The last value, repeated."""
+
+    name = "naive"
+    version = 1
+    extra = None
+    libraries: Sequence[str] = ()
+    refits = False
+    cost = 0
+
+    def history(self, task: Task) -> History:
+        return History(wanted=1, minimum=1)
+
+    def fit(self, block: Block, tail: Block, task: Task, recipe: Recipe, progress: Progress) -> Fit:
+        return Fit(files={}, chosen={"season": 1})
+
+    def refit(self, block: Block, task: Task, recipe: Recipe, chosen: Mapping[str, Any]) -> Files:
+        return {}
+
+    def load(self, files: Files, task: Task) -> Predictor:
+        return _LastSeason(1, task.horizon)
+
+
+class SeasonalNaive(Naive):
+    """The value one season earlier, for the shortest season."""
+
+    name = "seasonal_naive"
+
+    def history(self, task: Task) -> History:
+        season = _season(task)
+        return History(wanted=season, minimum=season)
+
+    def fit(self, block: Block, tail: Block, task: Task, recipe: Recipe, progress: Progress) -> Fit:
+        return Fit(files={}, chosen={"season": _season(task)})
+
+    def load(self, files: Files, task: Task) -> Predictor:
+        return _LastSeason(_season(task), task.horizon)
+
+
+def _season(task: Task) -> int:
+    if not task.seasons:
+        raise NotApplicable("needs a season, and train shows none (task.seasons)")
+    return task.seasons[0]

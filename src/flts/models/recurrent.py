@@ -1,0 +1,256 @@
+"""GRU and LSTM: window [input_length, features] → last state → linear map to horizon × targets.
+
+Torch trains; what is kept, judged and served is the same network as one ONNX file, written directly from the weights.
+The epoch that is best on the validation tail is the one that is kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from flts.errors import TrainingFailed
+from flts.models.base import Block, Files, Fit, Floats, History, Predictor, Recipe, Task, Window
+from flts.ports import Progress
+from flts.preprocess.rows import Values
+from flts.spec import Recurrent as Parameters
+
+if TYPE_CHECKING:
+    import onnxruntime
+    import torch
+
+CLIP = 1.0
+"""Largest norm of a gradient (Pascanu et al. 2013)."""
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
+OPSET, IR_VERSION = 17, 8
+GATES: Mapping[str, Sequence[int]] = {"GRU": (1, 0, 2), "LSTM": (0, 3, 1, 2)}
+"""Order of the gate blocks: torch stacks r,z,n and i,f,g,o; ONNX wants z,r,h and i,o,f,c."""
+
+
+@dataclass(frozen=True)
+class Recurrent:
+    """A recurrent cell as a family; GRU and LSTM differ by the cell only."""
+
+    cell: str
+    name: str
+    version: int = 1
+    extra: str | None = "torch"
+    libraries: Sequence[str] = ("torch", "onnx", "onnxruntime")
+    refits: bool = False
+    cost: int = 4
+
+    def history(self, task: Task) -> History:
+        return History(wanted=task.lookback, minimum=task.input_length)
+
+    def fit(self, block: Block, tail: Block, task: Task, recipe: Recipe, progress: Progress) -> Fit:
+        import torch
+        from safetensors.numpy import save
+
+        torch.manual_seed(recipe.seed)
+        torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms would import the compiler
+        network = _Network(self.cell, block.features.shape[1], task, cast(Parameters, recipe.parameters))
+        curve, best, weights = _train(network, _Windows(block, task), _Windows(tail, task), recipe, progress)
+        arrays = {name: weights[name].numpy() for name in sorted(weights)}
+        files = {"model.onnx": to_onnx(self.cell, arrays, task.input_length), "weights.safetensors": save(arrays)}
+        chosen = {"best_epoch": best + 1, "epochs": len(curve), "validation_mse": curve[best][1]}
+        return Fit(files, chosen, curve)
+
+    def refit(self, block: Block, task: Task, recipe: Recipe, chosen: Mapping[str, Any]) -> Files:
+        raise TypeError("a recurrent network keeps the weights of its best epoch")
+
+    def load(self, files: Files, task: Task) -> Predictor:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        session = onnxruntime.InferenceSession(files["model.onnx"], options, providers=["CPUExecutionProvider"])
+        return _Onnx(session, task)
+
+
+GRU = Recurrent("GRU", "gru")
+LSTM = Recurrent("LSTM", "lstm")
+
+
+class _Onnx:
+    def __init__(self, session: onnxruntime.InferenceSession, task: Task) -> None:
+        self._session, self._task = session, task
+
+    def predict(self, window: Window) -> Values:
+        task = self._task
+        features = np.ascontiguousarray(window.features[:, -task.input_length :])
+        (flat,) = self._session.run(None, {"history": features})
+        return np.asarray(flat, dtype=np.float64).reshape(-1, task.horizon, task.targets)
+
+
+class _Network:
+    """The layers, without the class of torch.nn.Module that would need torch at import."""
+
+    def __init__(self, cell: str, features: int, task: Task, given: Parameters) -> None:
+        import torch
+
+        layer = {"GRU": torch.nn.GRU, "LSTM": torch.nn.LSTM}[cell]
+        self.given = given
+        self.rnn = layer(features, given.hidden_size, given.num_layers, batch_first=True)
+        self.head = torch.nn.Linear(given.hidden_size, task.horizon * task.targets)
+        self.layers = torch.nn.ModuleDict({"rnn": self.rnn, "head": self.head})
+
+    def __call__(self, windows: torch.Tensor) -> torch.Tensor:
+        states, _ = self.rnn(windows)
+        forecast: torch.Tensor = self.head(states[:, -1])
+        return forecast
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        return {name: tensor.detach().clone() for name, tensor in self.layers.state_dict().items()}
+
+
+class _Windows:
+    """Windows as views of the rows: a batch is gathered when it is needed, so memory stays that of the rows."""
+
+    def __init__(self, block: Block, task: Task) -> None:
+        import torch
+
+        self._histories = torch.from_numpy(block.features).unfold(0, task.input_length, 1).transpose(1, 2)
+        self._starts = torch.from_numpy(block.origins - task.input_length)
+        answers = block.answers(task).reshape(len(block.origins), -1)
+        self._answers = torch.from_numpy(answers.astype(np.float32))
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def batch(self, which: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Histories [batch, input_length, features] and answers [batch, horizon × targets]."""
+        return self._histories[self._starts[which]], self._answers[which]
+
+
+class _Adam:
+    """Adam (Kingma and Ba 2015, algorithm 1) with clipping, on all parameters as one vector.
+
+    torch.optim gives the same steps, but its first one imports torch's compiler, which takes longer than the whole
+    fit of a small series; and one vector needs a tenth of the calls.
+    """
+
+    def __init__(self, layers: torch.nn.Module, learning_rate: float) -> None:
+        import torch
+
+        self._rate, self._steps = learning_rate, 0
+        parameters = list(layers.parameters())
+        self._values = torch.cat([p.detach().reshape(-1) for p in parameters])
+        self._gradient, self._mean, self._square = (torch.zeros_like(self._values) for _ in range(3))
+        start = 0
+        for parameter in parameters:
+            part = slice(start, start + parameter.numel())
+            parameter.data = self._values[part].view_as(parameter)
+            parameter.grad = self._gradient[part].view_as(parameter)
+            start = part.stop
+
+    def step(self) -> None:
+        """Clip the gradient's norm, take one step, and set the gradient to zero for the next."""
+        self._steps += 1
+        norm = float(self._gradient.norm())
+        if norm > CLIP:
+            self._gradient.mul_(CLIP / norm)
+        self._mean.lerp_(self._gradient, 1.0 - BETA_1)
+        self._square.mul_(BETA_2).addcmul_(self._gradient, self._gradient, value=1.0 - BETA_2)
+        spread = (self._square / (1.0 - BETA_2**self._steps)).sqrt_().add_(EPSILON)
+        self._values.addcdiv_(self._mean, spread, value=-self._rate / (1.0 - BETA_1**self._steps))
+        self._gradient.zero_()
+
+
+def _train(
+    network: _Network, windows: _Windows, tail: _Windows, recipe: Recipe, progress: Progress
+) -> tuple[list[tuple[float, float]], int, dict[str, torch.Tensor]]:
+    """Loss per epoch, index of the best epoch, and its weights. The loss is the mean squared scaled error."""
+    import torch
+
+    given = network.given
+    optimizer = _Adam(network.layers, given.learning_rate)
+    shuffle = torch.Generator().manual_seed(recipe.seed)
+    curve: list[tuple[float, float]] = []
+    best, kept = 0, network.weights()
+    for epoch in range(given.epochs):
+        total = 0.0
+        for which in torch.randperm(len(windows), generator=shuffle).split(given.batch_size):
+            histories, answers = windows.batch(which)
+            loss = torch.nn.functional.mse_loss(network(histories), answers)
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(which)
+        curve.append((total / len(windows), _loss(network, tail)))
+        if not all(map(math.isfinite, curve[-1])):
+            raise TrainingFailed(f"the loss is not finite after epoch {epoch + 1}: {curve[-1]}; lower learning_rate")
+        progress.epoch(epoch + 1, given.epochs, *curve[-1])
+        if epoch == 0 or curve[-1][1] < curve[best][1]:
+            best, kept = epoch, network.weights()
+        elif epoch - best >= recipe.patience:
+            break
+    return curve, best, kept
+
+
+def _loss(network: _Network, windows: _Windows, batch_size: int = 512) -> float:
+    """Mean squared scaled error over all windows."""
+    import torch
+
+    with torch.inference_mode():
+        total = 0.0
+        for which in torch.arange(len(windows)).split(batch_size):
+            histories, answers = windows.batch(which)
+            total += torch.nn.functional.mse_loss(network(histories), answers).item() * len(which)
+    return total / len(windows)
+
+
+def to_onnx(cell: str, weights: Mapping[str, Floats], input_length: int) -> bytes:
+    """The network as ONNX: `history` [batch, input_length, features] → `forecast` [batch, horizon × targets]."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    hidden = weights["head.weight"].shape[1]
+    features = weights["rnn.weight_ih_l0"].shape[1]
+    nodes: list[Any] = [helper.make_node("Transpose", ["history"], ["rows_0"], perm=[1, 0, 2])]
+    tensors: list[Any] = [
+        numpy_helper.from_array(weights["head.weight"], "head_weight"),
+        numpy_helper.from_array(weights["head.bias"], "head_bias"),
+        numpy_helper.from_array(np.array([1], np.int64), "direction"),
+        numpy_helper.from_array(np.array([0], np.int64), "first"),
+    ]
+    layers = sum(name.startswith("rnn.weight_ih_l") for name in weights)
+    for layer in range(layers):
+        w, r, b = _gates(cell, weights, layer)
+        tensors += [numpy_helper.from_array(t, f"{n}_{layer}") for n, t in (("w", w), ("r", r), ("b", b))]
+        # torch's GRU applies the reset gate after the recurrent product, which ONNX calls linear_before_reset
+        attributes = {"hidden_size": hidden} | ({"linear_before_reset": 1} if cell == "GRU" else {})
+        inputs = [f"rows_{layer}", f"w_{layer}", f"r_{layer}", f"b_{layer}"]
+        nodes.append(helper.make_node(cell, inputs, [f"states_{layer}", f"last_{layer}"], **attributes))
+        nodes.append(helper.make_node("Squeeze", [f"states_{layer}", "direction"], [f"rows_{layer + 1}"]))
+    nodes[-1] = helper.make_node("Squeeze", [f"last_{layers - 1}", "first"], ["state"])
+    nodes.append(helper.make_node("Gemm", ["state", "head_weight", "head_bias"], ["forecast"], transB=1))
+    outputs = weights["head.bias"].shape[0]
+    graph = helper.make_graph(
+        nodes,
+        cell,
+        [helper.make_tensor_value_info("history", TensorProto.FLOAT, ["batch", input_length, features])],
+        [helper.make_tensor_value_info("forecast", TensorProto.FLOAT, ["batch", outputs])],
+        tensors,
+    )
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="flts"
+    )
+    onnx.checker.check_model(model)
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def _gates(cell: str, weights: Mapping[str, Floats], layer: int) -> tuple[Floats, Floats, Floats]:
+    """Input weights, recurrent weights and biases of one layer in ONNX's order, with its leading direction axis."""
+    count = len(GATES[cell])
+
+    def ordered(name: str) -> Floats:
+        blocks = np.split(weights[f"rnn.{name}_l{layer}"], count)
+        return np.concatenate([blocks[i] for i in GATES[cell]])
+
+    biases = np.concatenate([ordered("bias_ih"), ordered("bias_hh")])
+    return ordered("weight_ih")[None], ordered("weight_hh")[None], biases[None]

@@ -1,0 +1,34 @@
+"""Every family by name: the candidates of a Spec, and the referees that are always scored and never promoted."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Mapping
+
+from flts.errors import MissingExtra
+from flts.lineage import Versions
+from flts.models.base import Family
+from flts.models.naive import Naive, SeasonalNaive
+from flts.models.prophet import Prophet
+from flts.models.recurrent import GRU, LSTM
+from flts.models.ridge import Ridge
+from flts.models.statistical import AutoMfles
+
+_CANDIDATES: tuple[Family, ...] = (GRU, LSTM, Prophet(), AutoMfles(), Ridge())
+_REFEREES: tuple[Family, ...] = (Naive(), SeasonalNaive())
+
+CANDIDATES: Mapping[str, Family] = {family.name: family for family in _CANDIDATES}
+REFEREES: Mapping[str, Family] = {family.name: family for family in _REFEREES}
+
+
+def versions(preprocess: int) -> Versions:
+    """The code versions that enter the hashes."""
+    return Versions(preprocess, {name: family.version for name, family in CANDIDATES.items()})
+
+
+def require(names: Iterable[str]) -> None:
+    """Raise MissingExtra for the first model whose libraries are not installed."""
+    for name in names:
+        family = CANDIDATES[name]
+        if family.extra and any(importlib.util.find_spec(library) is None for library in family.libraries):
+            raise MissingExtra(f"the model '{name}'", family.extra)

@@ -1,0 +1,98 @@
+"""AutoMFLES: gradient-boosted trend and seasonality (statsforecast), refitted on the history of every request.
+
+The configuration is chosen once, on the last two seasons of train; what is kept is that configuration. A refit on two
+seasons of history takes some fifty milliseconds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from flts.errors import NotApplicable
+from flts.models.base import Block, Files, Fit, History, Predictor, Recipe, Task, Window
+from flts.ports import Progress
+from flts.preprocess.rows import Values
+from flts.spec import AutoMfles as Parameters
+
+MIN_ROWS = 5
+"""With fewer rows MFLES repeats the last value."""
+PLAIN_ROWS = 100
+"""History it looks at when there is no season to span."""
+
+
+class _Refit:
+    """Fits the chosen configuration to each history, one target at a time."""
+
+    def __init__(self, configurations: Sequence[Mapping[str, Any]], task: Task) -> None:
+        self._configurations, self._task = configurations, task
+
+    def predict(self, window: Window) -> Values:
+        from statsforecast.mfles import MFLES
+
+        horizon = self._task.horizon
+        forecasts = np.empty((len(window.times), horizon, self._task.targets))
+        for target, configuration in enumerate(self._configurations):
+            for row, history in enumerate(window.targets[..., target]):
+                model = MFLES()
+                model.fit(np.array(history), **configuration)
+                forecasts[row, :, target] = model.predict(horizon)
+        return forecasts
+
+
+class AutoMfles:
+    """Boosted trend and seasonality."""
+
+    name = "automfles"
+    version = 1
+    extra = "stats"
+    libraries: Sequence[str] = ("statsforecast", "sklearn")
+    refits = False
+    cost = 5
+
+    def history(self, task: Task) -> History:
+        if not task.seasons:
+            return History(wanted=PLAIN_ROWS, minimum=MIN_ROWS)
+        return History(wanted=2 * task.seasons[0], minimum=2 * task.seasons[0])
+
+    def fit(self, block: Block, tail: Block, task: Task, recipe: Recipe, progress: Progress) -> Fit:
+        history = self.history(task)
+        if len(block.targets) < history.minimum:
+            raise NotApplicable(f"needs {history.minimum} rows, has {len(block.targets)} before the validation tail")
+        windows = cast(Parameters, recipe.parameters).validation_windows
+        recent = block.targets[-history.wanted :]
+        chosen = [_choose(np.array(recent[:, target]), task, windows) for target in range(task.targets)]
+        return Fit({"model.json": json.dumps(chosen, sort_keys=True).encode()}, {"mfles": chosen})
+
+    def refit(self, block: Block, task: Task, recipe: Recipe, chosen: Mapping[str, Any]) -> Files:
+        raise TypeError("the chosen configuration is fitted again at every request")
+
+    def load(self, files: Files, task: Task) -> Predictor:
+        return _Refit(json.loads(files["model.json"]), task)
+
+
+def _choose(recent: Values, task: Task, windows: int) -> dict[str, Any]:
+    """The configuration that cross-validation on one target's recent rows [rows] likes best."""
+    from statsforecast.mfles import MFLES
+
+    best: dict[str, Any] = MFLES().optimize(
+        recent, test_size=task.horizon, n_steps=windows, step_size=task.horizon, metric="mse", params=_grid(task)
+    )
+    return best
+
+
+def _grid(task: Task) -> dict[str, list[Any]]:
+    """The library's own grid, on an additive scale: a scaled target can be zero, where its log scale has no answer."""
+    if not task.seasons:
+        return {"smoother": [True, False], "cov_threshold": [0.5, -1], "max_rounds": [5, 20], "multiplicative": [False]}
+    season = task.seasons[0]
+    return {
+        "seasonality_weights": [True, False],
+        "smoother": [True, False],
+        "ma": [season, season // 2, None],
+        "seasonal_period": [None, [season]],
+        "multiplicative": [False],
+    }
