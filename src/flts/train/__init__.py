@@ -1,0 +1,1 @@
+"""Stage 2: Parquet in, bundle and forecasts out."""

@@ -1,0 +1,59 @@
+"""What a number may depend on besides the Spec: library versions and the processor. Recorded and compared."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+
+_ALWAYS = ("numpy", "polars")
+_OF_LIBRARY = {"torch": ("torch", "onnx", "onnxruntime"), "statsforecast": ("statsforecast", "scikit-learn", "scipy")}
+_SIMD = ("avx512f", "avx2", "avx", "sse4_2", "asimd")
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+)
+
+
+def thread_variables(threads: int) -> dict[str, str]:
+    """Environment of a trainer: numeric libraries read these once, when they are imported."""
+    return dict.fromkeys(_THREADS, str(threads))
+
+
+def made_on(libraries: Sequence[str]) -> dict[str, object]:
+    """Versions of the libraries and the capability of the processor that made a result."""
+    names = {*_ALWAYS, *(name for library in libraries for name in _OF_LIBRARY.get(library, (library,)))}
+    return {"libraries": dict(sorted(_versions(names).items())), "processor": processor()}
+
+
+def _versions(names: set[str]) -> Mapping[str, str]:
+    return {name: metadata.version("scikit-learn" if name == "sklearn" else name) for name in names}
+
+
+def processor() -> str:
+    """Machine, maker and widest vector unit: what decides which kernels a numeric library picks."""
+    vendor, flags = "", set()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "vendor_id":
+                vendor = value.strip()
+            if key.strip() in {"flags", "Features"}:
+                flags = set(value.split())
+                break
+    simd = next((name for name in _SIMD if name in flags), "")
+    return " ".join(filter(None, (platform.machine(), vendor or platform.processor(), simd)))
+
+
+def cores() -> int:
+    """Processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,71 @@
+"""Fit one model: on the rest, judged on the tail; the tail's residuals make the intervals; then, perhaps, on all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from flts.models.base import Block, Family, Files, Fit, Indices, Recipe, Task
+from flts.ports import Progress
+from flts.preprocess.rows import Rows, Times, Values
+from flts.preprocess.transform import transform
+from flts.train.bundle import build_manifest
+from flts.train.forecast import Model, evenly
+from flts.train.intervals import conformal_offsets
+from flts.train.windows import Histories, split_tail, train_origins
+
+MOST_TAIL_ORIGINS = 200
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted model before it is stored.
+
+    tail: origins (UTC ns) and forecasts [origins, horizon, targets] of the validation tail, in original units.
+    """
+
+    files: Files
+    manifest: Mapping[str, Any]
+    fit: Fit
+    tail_origins: Times
+    tail_forecasts: Values
+
+
+def fit_model(
+    family: Family, train: Rows, task: Task, recipe: Recipe, validation_fraction: float, progress: Progress
+) -> Fitted:
+    """Everything that happens to one model before its bundle is written. Sees train rows only."""
+    progress.phase("fit")
+    whole = _whole_block(train, task)
+    fit_origins, tail_origins = split_tail(whole.origins, task.horizon, validation_fraction)
+    tail = Block(whole.times, whole.features, whole.targets, tail_origins)
+    fit = family.fit(_before(whole, int(tail_origins[0]), fit_origins), tail, task, recipe, progress)
+
+    progress.phase("validate")
+    sampled = np.array(evenly(tail_origins.tolist(), MOST_TAIL_ORIGINS))
+    answers = Model(family.load(fit.files, task), task, family.history(task)).forecast_all(Histories(train, sampled))
+    truth = train.select(task.fitted.targets)[sampled[:, None] + np.arange(task.horizon)]
+    offsets = conformal_offsets(truth, answers.mean, answers.spread)
+
+    files = fit.files
+    if family.refits:
+        progress.phase("refit")
+        files = family.refit(whole, task, recipe, fit.chosen)
+    final = Model(family.load(files, task), task, family.history(task))
+    manifest = build_manifest(family, final, files, train, offsets, fit.chosen)
+    return Fitted(files, manifest, fit, train.times[sampled - 1], answers.mean)
+
+
+def _whole_block(train: Rows, task: Task) -> Block:
+    features = transform(train.times, train.values, task.fitted)
+    targets = task.fitted.scale_targets(train.select(task.fitted.targets))
+    origins = train_origins(train, task.lookback, task.horizon, task.fitted.step)
+    return Block(train.times, features, targets, origins)
+
+
+def _before(whole: Block, row: int, origins: Indices) -> Block:
+    """The block cut off before a row: what comes later is not there to be looked at."""
+    return Block(whole.times[:row], whole.features[:row], whole.targets[:row], origins)

@@ -1,0 +1,161 @@
+"""One fit in a process of its own: a crash of a numeric library is a failed candidate, never the end of a run.
+
+The child gets its keys on stdin and answers with JSON lines on stdout. It leads a process group of its own, which is
+killed at the time limit and when the parent stops; when the parent dies, stdin closes and the child ends itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import IO, Any
+
+from flts.errors import (
+    DamagedObject,
+    DataError,
+    DeadlineExceeded,
+    FltsError,
+    Interrupted,
+    NotApplicable,
+    StageFailed,
+    TrainingFailed,
+)
+from flts.ports import Progress
+from flts.train.determinism import thread_variables
+from flts.train.stage import Trained
+
+_ERRORS: Mapping[str, type[FltsError]] = {
+    error.__name__: error for error in (NotApplicable, TrainingFailed, DataError, DamagedObject, StageFailed)
+}
+_LAST_LINES = 3
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a child has to know: everything else is in the store."""
+
+    store: str
+    config_hash: str
+    data_hash: str
+    model: str
+    recompute: bool
+
+
+class Children:
+    """The running fits of one process, so that all of them can be ended at once."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[str]] = set()
+        self._lock = threading.Lock()
+        self.cancelled = False
+
+    def add(self, child: subprocess.Popen[str]) -> None:
+        """Count a child in; ended at once when everything was cancelled already."""
+        with self._lock:
+            self._running.add(child)
+        if self.cancelled:
+            _kill(child)
+
+    def discard(self, child: subprocess.Popen[str]) -> None:
+        """Count a child out."""
+        with self._lock:
+            self._running.discard(child)
+
+    def cancel(self) -> None:
+        """End all children; those that wait for one get Interrupted."""
+        self.cancelled = True
+        with self._lock:
+            for child in self._running:
+                _kill(child)
+
+
+def train_isolated(claim: Claim, threads: int, time_limit: float, progress: Progress, children: Children) -> Trained:
+    """Run `train` in a child. Raises what it raised, DeadlineExceeded, TrainingFailed for a crash, or Interrupted."""
+    if children.cancelled:
+        raise Interrupted("the run was interrupted")
+    with tempfile.TemporaryFile("w+") as noise:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "flts.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=noise,
+            text=True,
+            env=os.environ | thread_variables(threads),
+            start_new_session=True,
+        )
+        children.add(child)
+        late = threading.Event()
+        timer = threading.Timer(time_limit, _end_late, (child, late))
+        timer.daemon = True
+        timer.start()
+        try:
+            answer = _converse(child, claim, progress)
+        finally:
+            timer.cancel()
+            _kill(child)
+            child.wait()
+            children.discard(child)
+            for pipe in (child.stdin, child.stdout):
+                if pipe:
+                    pipe.close()
+        if children.cancelled:
+            raise Interrupted("the run was interrupted")
+        if late.is_set():
+            raise DeadlineExceeded(f"ran past the limit of {time_limit:g} s and was ended")
+        return _result(answer, child.returncode, noise)
+
+
+def _converse(child: subprocess.Popen[str], claim: Claim, progress: Progress) -> Mapping[str, Any] | None:
+    """Send the keys, follow the progress, return the last word; None when the child died without one."""
+    assert child.stdin is not None
+    assert child.stdout is not None
+    try:
+        child.stdin.write(json.dumps(asdict(claim)) + "\n")
+        child.stdin.flush()
+    except BrokenPipeError:
+        return None
+    for line in child.stdout:
+        said = json.loads(line)
+        match said["said"]:
+            case "epoch":
+                progress.epoch(said["done"], said["of"], said["train_loss"], said["val_loss"])
+            case "phase":
+                progress.phase(said["name"])
+            case _:
+                answer: Mapping[str, Any] = said
+                return answer
+    return None
+
+
+def _result(answer: Mapping[str, Any] | None, code: int, noise: IO[str]) -> Trained:
+    if answer is None:
+        noise.seek(0)
+        last = " | ".join(noise.read().strip().splitlines()[-_LAST_LINES:])
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        raise TrainingFailed(f"its process was {how}" + (f": {last}" if last else ""))
+    if answer["said"] == "failed":
+        raise _ERRORS.get(answer["class"], TrainingFailed)(answer["reason"])
+    return Trained(**answer["trained"])
+
+
+def _end_late(child: subprocess.Popen[str], late: threading.Event) -> None:
+    late.set()
+    _kill(child)
+
+
+def _kill(child: subprocess.Popen[str]) -> None:
+    """End the whole process group: a numeric library may have started processes of its own."""
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return  # it has ended already, which is what was wanted
+    except PermissionError:
+        time.sleep(0)  # macOS answers so for a group whose leader is a zombie; wait() collects it

@@ -1,0 +1,230 @@
+"""Train: processed rows in, a bundle and its test forecasts out, each committed once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from flts import events, layout
+from flts.errors import NotApplicable
+from flts.lineage import Identity, sha256
+from flts.models.base import Family, Recipe, Task
+from flts.models.registry import CANDIDATES
+from flts.ports import Progress, Silent, Store, read_json, write_json_once, write_once
+from flts.preprocess.rows import Values
+from flts.preprocess.stage import Dataset
+from flts.spec import Spec
+from flts.train.bundle import Bundle, load_bundle, write_bundle
+from flts.train.determinism import made_on
+from flts.train.fitting import fit_model
+from flts.train.intervals import STORED_LEVEL, bounds
+from flts.train.tables import forecasts_to_parquet
+from flts.train.windows import Windows
+
+Recomputed = Literal["equal", "environment_differs", "nondeterminism_detected"]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One candidate of a Spec."""
+
+    name: str
+    model_hash: str
+    input_length: int
+    horizon: int
+    seasons: tuple[int, ...] | None
+    """None: those that preprocessing inferred."""
+    validation_fraction: float
+    recipe: Recipe
+
+    def task(self, dataset: Dataset) -> Task:
+        """What is asked of this candidate on these rows."""
+        return task_of(dataset, self.input_length, self.horizon, self.seasons)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a candidate left in the store. `fitted` is False when its result was there before."""
+
+    model: str
+    model_hash: str
+    bundle_sha256: str
+    forecasts_sha256: str
+    fitted: bool
+    chosen: Mapping[str, Any]
+    curve: Sequence[Sequence[float]]
+    recomputed: Recomputed | None = None
+
+
+def task_of(dataset: Dataset, input_length: int, horizon: int, seasons: tuple[int, ...] | None) -> Task:
+    """The task on these rows, with the seasons that preprocessing inferred unless others are given."""
+    found = tuple(dataset.meta["seasons"]) if seasons is None else seasons
+    return Task(input_length, horizon, found, dataset.fitted)
+
+
+def model_spec(spec: Spec, identity: Identity, name: str) -> ModelSpec:
+    """The candidate `name` of a Spec."""
+    return ModelSpec(
+        name,
+        identity.model_hashes[name],
+        spec.task.input_length,
+        spec.task.horizon,
+        None if spec.task.seasons == "infer" else tuple(spec.task.seasons),
+        spec.train.validation_fraction,
+        Recipe(spec.expected[name], spec.train.patience, spec.run.seed),
+    )
+
+
+def stored_result(store: Store, name: str, model_hash: str, windows_hash: str) -> Trained | None:
+    """What was committed before for this model and these windows, or None while either is missing."""
+    result = read_json(store, layout.model_result(model_hash))
+    committed = read_json(store, layout.windows_result(model_hash, windows_hash))
+    if result is None or committed is None:
+        return None
+    return _trained(name, result, committed, fitted=False)
+
+
+def _trained(
+    name: str,
+    result: Mapping[str, Any],
+    committed: Mapping[str, Any],
+    *,
+    fitted: bool,
+    recomputed: Recomputed | None = None,
+) -> Trained:
+    return Trained(
+        name,
+        result["model_hash"],
+        result["bundle_sha256"],
+        committed["forecasts_sha256"],
+        fitted,
+        result["chosen"],
+        result["curve"],
+        recomputed,
+    )
+
+
+def train(
+    dataset: Dataset,
+    model: ModelSpec,
+    windows: Windows,
+    store: Store,
+    progress: Progress | None = None,
+    *,
+    recompute: bool = False,
+) -> Trained:
+    """Fit unless a result exists, then forecast the test windows from the stored bundle unless that exists too.
+
+    `recompute` fits and forecasts again and compares with what is stored; the first result always stays.
+    Raises NotApplicable, TrainingFailed, DataError.
+    """
+    progress = progress or Silent()
+    family, task = CANDIDATES[model.name], model.task(dataset)
+    _refuse_short_histories(family, task, windows, dataset)
+    result = read_json(store, layout.model_result(model.model_hash))
+    verdict: Recomputed | None = None
+    fitted = result is None or recompute
+    if fitted:
+        result, verdict = _fit_and_commit(family, task, model, dataset, store, progress, recompute=recompute)
+    committed = read_json(store, layout.windows_result(model.model_hash, windows.windows_hash))
+    if committed is None or recompute:
+        progress.phase("forecast")
+        committed, same = _forecast_and_commit(task, model, dataset, windows, store, result["bundle_sha256"])
+        if recompute and not same:
+            verdict = _differs(model, result["made_on"], family, ["forecasts_sha256"])
+    return _trained(model.name, result, committed, fitted=fitted, recomputed=verdict if recompute else None)
+
+
+def _refuse_short_histories(family: Family, task: Task, windows: Windows, dataset: Dataset) -> None:
+    """Before anything is fitted: a model below its minimum at any origin is not applicable."""
+    shortest = int(windows.histories(dataset).ends.min())
+    needed = family.history(task).minimum
+    if shortest < needed:
+        raise NotApplicable(f"needs {needed} rows of history, has {shortest} at the first test origin")
+
+
+def _fit_and_commit(
+    family: Family,
+    task: Task,
+    model: ModelSpec,
+    dataset: Dataset,
+    store: Store,
+    progress: Progress,
+    *,
+    recompute: bool,
+) -> tuple[Mapping[str, Any], Recomputed]:
+    """Write bundle, validation forecasts and, last, result.json. Returns the result that stands."""
+    fitted = fit_model(family, dataset.train, task, model.recipe, model.validation_fraction, progress)
+    progress.phase("save")
+    manifest = {**fitted.manifest, "time_column": dataset.meta["made_of"]["time_column"]}
+    bundle_sha256 = write_bundle(store, manifest, fitted.files)
+    table = forecasts_to_parquet(fitted.tail_origins, task.fitted.targets, fitted.tail_forecasts)
+    if not recompute:
+        table = write_once(store, layout.validation(model.model_hash), table, at="train.validation")
+    result = {
+        "v": 1,
+        "model": model.name,
+        "model_hash": model.model_hash,
+        "bundle_sha256": bundle_sha256,
+        "validation_sha256": sha256(table),
+        "chosen": dict(fitted.fit.chosen),
+        "refit": family.refits,
+        "curve": [list(losses) for losses in fitted.fit.curve],
+        "made_on": made_on(family.libraries),
+    }
+    stood = write_json_once(store, layout.model_result(model.model_hash), result, at="train.result")
+    differing = [key for key in result if key != "made_on" and stood.get(key) != result[key]]
+    return stood, _differs(model, stood["made_on"], family, differing) if differing else "equal"
+
+
+def _forecast_and_commit(
+    task: Task, model: ModelSpec, dataset: Dataset, windows: Windows, store: Store, bundle_sha256: str
+) -> tuple[Mapping[str, Any], bool]:
+    """Forecast from the saved and re-loaded bundle. Returns the result that stands, and whether it is this one."""
+    bundle = load_bundle(store, bundle_sha256)
+    return commit_forecasts(bundle_forecasts(bundle, dataset, windows), task, model.model_hash, windows, store, dataset)
+
+
+def bundle_forecasts(bundle: Bundle, dataset: Dataset, windows: Windows) -> tuple[Values, Values, Values]:
+    """Mean, lower and upper [origins, horizon, targets] of the test windows through the bundle's own manifest."""
+    answers = bundle.model.forecast_all(windows.histories(dataset))
+    return answers.mean, *bounds(answers.mean, answers.spread, bundle.manifest["intervals"]["offsets"], STORED_LEVEL)
+
+
+def commit_forecasts(
+    values: tuple[Values, Values, Values],
+    task: Task,
+    model_hash: str,
+    windows: Windows,
+    store: Store,
+    dataset: Dataset,
+) -> tuple[Mapping[str, Any], bool]:
+    """Write mean, lower and upper, then their commit point. Returns what stands, and whether it is these bytes."""
+    origins = dataset.test.times[windows.indices - 1]
+    fresh = forecasts_to_parquet(origins, task.fitted.targets, *values)
+    key = layout.forecasts(model_hash, windows.windows_hash)
+    stood = write_once(store, key, fresh, at="train.forecasts")
+    result = {
+        "v": 1,
+        "model_hash": model_hash,
+        "windows_hash": windows.windows_hash,
+        "forecasts_sha256": sha256(stood),
+        "windows": len(windows.indices),
+    }
+    committed = write_json_once(
+        store, layout.windows_result(model_hash, windows.windows_hash), result, at="train.windows_result"
+    )
+    return committed, stood == fresh
+
+
+def _differs(model: ModelSpec, first: Mapping[str, Any], family: Family, fields: Sequence[str]) -> Recomputed:
+    """Say why a second result is another: other libraries or processor, or a fit that is not deterministic."""
+    now = made_on(family.libraries)
+    if any(first.get(key) != now[key] for key in now):
+        events.environment_differs(
+            model_type=model.name.upper(), model_hash=model.model_hash, first=dict(first), now=now
+        )
+        return "environment_differs"
+    events.nondeterminism_detected(model_type=model.name.upper(), model_hash=model.model_hash, fields=fields)
+    return "nondeterminism_detected"

@@ -1,0 +1,135 @@
+"""Which moments are forecast: the windows inside train, and the test origins that every candidate is judged on.
+
+The set of origins depends on the Spec and the rows, never on a model. What a model sees (histories) and what it is
+judged on (truth) are different objects.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flts.errors import DataError
+from flts.models.base import Indices
+from flts.preprocess.rows import Rows, Times, Values
+from flts.preprocess.stage import Dataset
+
+CHUNK = 256
+"""Windows handed to a model at once; bounds memory where a history is long."""
+
+
+@dataclass(frozen=True)
+class Histories:
+    """The rows before some origins; nothing at or after an origin can be reached through it.
+
+    context: rows in order; ends [origins]: index in context of the first row to forecast.
+    """
+
+    context: Rows
+    ends: Indices
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def batches(self, wanted: int) -> Iterator[tuple[Indices, Times, Values]]:
+        """Positions, times [windows, rows] and values [windows, rows, columns], rows = min(available, wanted)."""
+        lengths = np.minimum(self.ends, wanted)
+        for length in np.unique(lengths):
+            positions = np.flatnonzero(lengths == length)
+            for start in range(0, len(positions), CHUNK):
+                part = positions[start : start + CHUNK]
+                rows = self.ends[part, None] + np.arange(-length, 0)
+                yield part, self.context.times[rows], self.context.values[rows]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What the test rows say at the forecast steps, in original units, NaN where nothing was measured.
+
+    origins: UTC ns of the last history row [origins]; values [origins, horizon, targets].
+    """
+
+    origins: Times
+    values: Values
+    spacing: float
+    """Median number of rows between neighbouring origins."""
+
+    @property
+    def empty(self) -> int:
+        """Cells that cannot be scored."""
+        return int(np.isnan(self.values).sum())
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The test origins of one windows_hash.
+
+    indices: test rows that are forecast first; dropped: origins left out because a step is broken.
+    """
+
+    windows_hash: str
+    indices: Indices
+    dropped: int
+
+    def histories(self, dataset: Dataset) -> Histories:
+        """Test rows before each origin, and train rows before them where test starts one step after train."""
+        if dataset.contiguous:
+            return Histories(dataset.train.then(dataset.test), self.indices + len(dataset.train))
+        return Histories(dataset.test, self.indices)
+
+    def truth(self, dataset: Dataset, horizon: int) -> Truth:
+        """The raw test targets of each window."""
+        targets = dataset.test.select(dataset.fitted.targets)
+        spacing = float(np.median(np.diff(self.indices))) if len(self.indices) > 1 else 1.0
+        return Truth(dataset.test.times[self.indices - 1], targets[self.indices[:, None] + np.arange(horizon)], spacing)
+
+
+def test_windows(dataset: Dataset, windows_hash: str, input_length: int, horizon: int, count: int) -> Windows:
+    """At most `count` test origins, evenly spaced; 0 takes all. Raises DataError when there is none."""
+    rows = len(dataset.test)
+    first, last = input_length, rows - horizon
+    if last < first:
+        raise DataError(
+            f"test has {rows} rows; input_length {input_length} + horizon {horizon} need at least"
+            f" {input_length + horizon}; use more test rows, or a shorter window"
+        )
+    wanted = np.arange(first, last + 1)
+    if count:
+        wanted = np.unique(np.round(np.linspace(first, last, count)).astype(np.int64))
+    whole = unbroken(dataset.test.times, wanted, input_length, horizon, dataset.fitted.step)
+    if not whole.any():
+        raise DataError(f"every one of the {len(wanted)} test windows crosses a broken step; resample the rows first")
+    return Windows(windows_hash, wanted[whole], int((~whole).sum()))
+
+
+def unbroken(times: Times, origins: Indices, before: int, after: int, step: int) -> NDArray[np.bool_]:
+    """Whether all rows from origin - before to origin + after - 1 follow each other by one step."""
+    broken = np.concatenate([[0], np.cumsum(np.diff(times) != step)])
+    return np.asarray(broken[origins + after - 1] == broken[origins - before])
+
+
+def train_origins(rows: Rows, lookback: int, horizon: int, step: int) -> Indices:
+    """Rows of train that a window may forecast first."""
+    origins = np.arange(lookback, len(rows) - horizon + 1, dtype=np.int64)
+    return origins[unbroken(rows.times, origins, lookback, horizon, step)] if len(origins) else origins
+
+
+def split_tail(origins: Indices, horizon: int, fraction: float) -> tuple[Indices, Indices]:
+    """Origins to fit on and origins of the validation tail, which no fitting window may reach into.
+
+    The tail is the last max(⌈fraction · w⌉, min(20, w // 4)) of w windows.
+    """
+    count = len(origins)
+    size = max(math.ceil(fraction * count), min(20, count // 4))
+    tail = origins[count - size :]
+    fit = origins[origins + horizon <= tail[0]] if size else origins
+    if not size or not len(fit):
+        raise DataError(
+            f"train has {count} windows of history and horizon, too few to fit and to validate;"
+            " use more train rows, or a shorter input_length or horizon"
+        )
+    return fit, tail
