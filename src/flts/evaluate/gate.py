@@ -1,0 +1,83 @@
+"""Whether the best candidate may take the champion's place. Policy is data; every number is in the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from flts.evaluate.metrics import Yardstick, losses
+from flts.evaluate.score import Scored
+from flts.evaluate.significance import ALPHA, diebold_mariano
+from flts.preprocess.rows import Values
+from flts.spec import Evaluate
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The model to beat. `forecast` [origins, horizon, targets] is null where it is not comparable, with the reason."""
+
+    model: str
+    model_hash: str
+    forecast: Values | None
+    not_comparable: str | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says, in words and in numbers."""
+
+    passed: bool
+    reason: str
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+def skill_gate(skill: float | None, referee: str | None, policy: float | Literal["warn", "off"]) -> Verdict:
+    """Whether the winner is worth more than the best referee."""
+    if policy == "off":
+        return Verdict(True, "min_skill is off")
+    if skill is None:
+        said = (
+            "no referee applies" if referee is None else f"the referee {referee} makes no error, so skill is undefined"
+        )
+        return Verdict(True, said, {"min_skill": policy, "skill": None})
+    numbers = {"min_skill": policy, "skill": skill, "referee": referee}
+    if policy == "warn":
+        worse = skill <= 0.0
+        said = f"skill {skill:+.1%} against {referee}"
+        return Verdict(True, f"{said}: no better than a forecast anyone can make" if worse else said, numbers)
+    if skill < policy:
+        return Verdict(False, f"skill {skill:+.1%} against {referee} is under min_skill {policy:+.1%}", numbers)
+    return Verdict(True, f"skill {skill:+.1%} against {referee} reaches min_skill {policy:+.1%}", numbers)
+
+
+def champion_gate(
+    challenger: Scored, champion: Champion | None, truth: Values, yardstick: Yardstick, rules: Evaluate, spacing: float
+) -> Verdict:
+    """Whether the challenger may replace the champion; truth [origins, horizon, targets] in original units."""
+    if champion is None:
+        return Verdict(True, "first promotion of this scope, there is no champion to beat")
+    if champion.model_hash == challenger.model_hash:
+        return Verdict(False, f"{challenger.name} is the champion already")
+    if rules.gate == "always":
+        return Verdict(True, "gate = always: the best candidate is promoted without a test")
+    if champion.forecast is None:
+        return Verdict(
+            False,
+            f"the champion ({champion.model}) cannot be compared on these windows: {champion.not_comparable}; ways on:"
+            ' another dataset.identifier, gate = "always", or `flts promotions promote`',
+            {"not_comparable": champion.not_comparable},
+        )
+    test = diebold_mariano(
+        losses(truth, challenger.forecast, yardstick),
+        losses(truth, champion.forecast, yardstick),
+        truth.shape[1],
+        spacing,
+    )
+    numbers = {"test": "diebold-mariano", "alpha": ALPHA, **test.to_json()}
+    if test.better:
+        return Verdict(True, f"beats the champion ({champion.model}): p = {test.p:.3g} over {test.n} windows", numbers)
+    if test.p is None:
+        return Verdict(False, f"the champion ({champion.model}) is not beaten: {test.reason}", numbers)
+    said = "its loss is not smaller" if (test.mean_difference or 0.0) >= 0.0 else f"p = {test.p:.3g}, {ALPHA} is needed"
+    return Verdict(False, f"the champion ({champion.model}) is not beaten: {said} over {test.n} windows", numbers)

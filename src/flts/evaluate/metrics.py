@@ -1,0 +1,83 @@
+"""Errors of a forecast against the truth, summed so exactly that the order of the windows cannot matter.
+
+Every composite error is on (y - min) / (max - min) of its target over train, whatever scaler the features have.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from flts.errors import DataError
+from flts.preprocess.rows import Values
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What errors are measured by; all from the finished train rows.
+
+    width [targets]: range of each target; season_error [targets]: in-sample error of the seasonal naive forecast, or
+    None with the reason in `no_mase`.
+    """
+
+    targets: Sequence[str]
+    width: Values
+    season_error: Values | None
+    no_mase: str | None = None
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Pooled over scored origins, steps and targets; rmse, mae and mse are scaled, `units` are original ones."""
+
+    rmse: float
+    mae: float
+    mse: float
+    mase: float | None
+    units: Mapping[str, Mapping[str, float]]
+    cells: int
+
+
+def scaled_errors(truth: Values, forecast: Values, yardstick: Yardstick) -> Values:
+    """forecast - truth over the target's range: [origins, horizon, targets], NaN where there is no truth."""
+    return (forecast - truth) / yardstick.width
+
+
+def measure(truth: Values, forecast: Values, yardstick: Yardstick) -> Errors:
+    """All errors of one candidate; arrays [origins, horizon, targets] in original units, NaN truth is not scored.
+
+    Raises DataError when no cell has truth.
+    """
+    error = scaled_errors(truth, forecast, yardstick)
+    scored = ~np.isnan(truth)
+    cells = int(scored.sum())
+    if cells == 0:
+        raise DataError("no test cell of the targets has a value, so nothing can be scored")
+    mse, mae = _mean(error[scored] ** 2), _mean(np.abs(error[scored]))
+    units = {}
+    for index, target in enumerate(yardstick.targets):
+        of_target = (forecast - truth)[..., index][scored[..., index]]
+        if of_target.size:
+            square = _mean(of_target**2)
+            units[target] = {"rmse": math.sqrt(square), "mae": _mean(np.abs(of_target)), "mse": square}
+    mase = None
+    if yardstick.season_error is not None:
+        mase = _mean((np.abs(forecast - truth) / yardstick.season_error)[scored])
+    return Errors(math.sqrt(mse), mae, mse, mase, units, cells)
+
+
+def losses(truth: Values, forecast: Values, yardstick: Yardstick) -> Values:
+    """Mean squared scaled error of each origin [origins]; NaN where an origin has no truth at all."""
+    square = scaled_errors(truth, forecast, yardstick) ** 2
+    scored = ~np.isnan(square)
+    count = scored.sum(axis=(1, 2))
+    total = np.where(scored, square, 0.0).sum(axis=(1, 2))
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _mean(values: Values) -> float:
+    """math.fsum is exact before its one rounding: any order of the same numbers gives the same mean."""
+    return math.fsum(values.ravel().tolist()) / values.size

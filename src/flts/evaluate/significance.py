@@ -1,0 +1,150 @@
+"""Whether a difference is more than noise: the Diebold-Mariano test and a moving-block bootstrap.
+
+Losses of neighbouring origins are correlated (their horizons overlap, the series is smooth), so neither method treats
+them as independent draws.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from flts.preprocess.rows import Values
+
+ALPHA = 0.05
+RESAMPLES = 1000
+MIN_ORIGINS = 30
+
+
+@dataclass(frozen=True)
+class DieboldMariano:
+    """Result of the test, with every number that went into it.
+
+    p is one-sided, for "the first has the smaller loss"; None where the test has no answer, with the reason.
+    """
+
+    n: int
+    mean_difference: float | None
+    overlap: int
+    lag: int | None = None
+    statistic: float | None = None
+    p: float | None = None
+    reason: str | None = None
+
+    @property
+    def better(self) -> bool:
+        """The first is better at 5 %."""
+        return self.p is not None and self.p < ALPHA and (self.mean_difference or 0.0) < 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return asdict(self)
+
+
+def overlap(horizon: int, spacing: float) -> int:
+    """How many neighbouring origins share forecast steps: ⌈horizon ÷ spacing⌉."""
+    return math.ceil(horizon / spacing)
+
+
+def diebold_mariano(first: Values, second: Values, horizon: int, spacing: float) -> DieboldMariano:
+    """Compare losses per origin [origins], NaN where not scored (Diebold and Mariano 1995).
+
+    d = first - second; variance with Bartlett weights up to lag max(h-1, ⌊n^⅓⌋) (Newey and West 1987); small-sample
+    factor √((n+1-2h+h(h-1)/n)/n) and Student's t with n-1 degrees (Harvey, Leybourne and Newbold 1997).
+    """
+    d = first - second
+    d = d[~np.isnan(d)]
+    n, h = len(d), overlap(horizon, spacing)
+    mean = math.fsum(d.tolist()) / n if n else None
+    if mean is None or n < max(MIN_ORIGINS, 3 * h):
+        return DieboldMariano(n, mean, h, reason=f"{n} origins are too few, the test needs {max(MIN_ORIGINS, 3 * h)}")
+    lag = max(h - 1, int(np.floor(np.cbrt(n) + 1e-9)))
+    variance = _long_run_variance(d - mean, lag) / n
+    if variance <= 0.0:
+        return DieboldMariano(n, mean, h, lag, reason="the difference of the losses has no variance")
+    factor = math.sqrt((n + 1 - 2 * h + h * (h - 1) / n) / n)
+    statistic = factor * mean / math.sqrt(variance)
+    return DieboldMariano(n, mean, h, lag, statistic, student_t_cdf(statistic, n - 1))
+
+
+def _long_run_variance(centred: Values, lag: int) -> float:
+    n = len(centred)
+    covariances = [math.fsum((centred[k:] * centred[: n - k]).tolist()) / n for k in range(lag + 1)]
+    return covariances[0] + 2.0 * math.fsum((1.0 - k / (lag + 1)) * covariances[k] for k in range(1, lag + 1))
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95 % percentile interval from a moving-block bootstrap."""
+
+    low: float
+    high: float
+    block: int
+    resamples: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Zero is not a plausible value."""
+        return self.low > 0.0 or self.high < 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return asdict(self)
+
+
+def block_bootstrap(
+    sums: Values, statistic: Callable[[Values], Values], overlapping: int, seed: int
+) -> Interval | None:
+    """Interval of a statistic of summed contributions (Künsch 1989).
+
+    sums [origins, columns]: what each origin adds to each sum; statistic: sums [resamples, columns] → [resamples].
+    Blocks of max(overlap, ⌈n^⅓⌉) neighbouring origins are drawn with replacement. None with fewer than three blocks.
+    """
+    n = len(sums)
+    block = max(overlapping, math.ceil(np.cbrt(n) - 1e-9))
+    if n < 3 * block:
+        return None
+    count = math.ceil(n / block)
+    starts = np.random.default_rng(seed).integers(0, n - block + 1, size=(RESAMPLES, count))
+    cumulated = np.vstack([np.zeros(sums.shape[1]), np.cumsum(sums, axis=0)])
+    blocks = cumulated[starts + block] - cumulated[starts]
+    low, high = np.quantile(statistic(blocks.sum(axis=1)), [0.025, 0.975])
+    return Interval(float(low), float(high), block, RESAMPLES)
+
+
+def student_t_cdf(t: float, degrees: int) -> float:
+    """P(T ≤ t) through the regularised incomplete beta function (Abramowitz and Stegun 26.7.1)."""
+    if t == 0.0:
+        return 0.5
+    tail = 0.5 * _incomplete_beta(degrees / 2.0, 0.5, degrees / (degrees + t * t))
+    return tail if t < 0.0 else 1.0 - tail
+
+
+def _incomplete_beta(a: float, b: float, x: float) -> float:
+    """I_x(a, b) by its continued fraction (Abramowitz and Stegun 26.5.8), evaluated by Lentz's method."""
+    if x in {0.0, 1.0}:
+        return x
+    if x > (a + 1.0) / (a + b + 2.0):
+        return 1.0 - _incomplete_beta(b, a, 1.0 - x)
+    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
+    tiny = 1e-300
+    c, d = 1.0, 1.0 / max(1.0 - (a + b) * x / (a + 1.0), tiny)
+    fraction = d
+    for m in range(1, 1000):
+        even = m * (b - m) * x / ((a + 2 * m - 1.0) * (a + 2 * m))
+        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1.0))
+        for term in (even, odd):
+            d = 1.0 / _away_from_zero(1.0 + term * d, tiny)
+            c = _away_from_zero(1.0 + term / c, tiny)
+            fraction *= c * d
+        if abs(c * d - 1.0) < 1e-15:
+            break
+    return front * fraction / a
+
+
+def _away_from_zero(value: float, tiny: float) -> float:
+    return value if abs(value) > tiny else tiny
