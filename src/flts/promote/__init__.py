@@ -1,0 +1,1 @@
+"""Stage 4: a decision made and recorded once."""

@@ -1,0 +1,263 @@
+"""The judge: gather what the store holds, forecast what is missing to compare, and hand it to the pure decision.
+
+It remembers nothing: the set of results is derived from the store each time, so any number of judges may run and a
+restart loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from flts import layout
+from flts.errors import DamagedObject, DataError, NotApplicable, TrainingFailed
+from flts.evaluate.decide import Candidate, Case, Decision, Referee, Status, decide
+from flts.evaluate.gate import Champion
+from flts.evaluate.metrics import Yardstick
+from flts.lineage import Identity, canonical_json, sha256
+from flts.models.base import Files, Task
+from flts.models.registry import REFEREES
+from flts.ports import Store, read_checked, read_json, write_json_once, write_once
+from flts.preprocess.fit import format_step, seasonal_error
+from flts.preprocess.rows import Values
+from flts.preprocess.stage import Dataset
+from flts.promote.log import Promoted
+from flts.spec import Spec
+from flts.train.bundle import assemble, read_bundle
+from flts.train.forecast import Model
+from flts.train.stage import bundle_forecasts, commit_forecasts, task_of
+from flts.train.tables import forecasts_from_parquet
+from flts.train.windows import Windows, test_windows
+
+PREVIEW_ORIGINS = 300
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A Spec on its processed rows: all that judging needs besides the results."""
+
+    spec: Spec
+    identity: Identity
+    dataset: Dataset
+    windows: Windows
+    task: Task
+
+    @property
+    def origins(self) -> Any:
+        """Origins of the test windows, UTC ns."""
+        return self.dataset.test.times[self.windows.indices - 1]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Some expected models have neither a result nor a reason yet."""
+
+    have: Sequence[str]
+    missing: Sequence[str]
+
+
+def experiment(spec: Spec, identity: Identity, dataset: Dataset) -> Experiment:
+    """Windows and task of a Spec. Raises DataError when the rows hold no window."""
+    given = spec.task
+    seasons = None if given.seasons == "infer" else tuple(given.seasons)
+    task = task_of(dataset, given.input_length, given.horizon, seasons)
+    windows = test_windows(dataset, identity.windows_hash, given.input_length, given.horizon, spec.evaluate.windows)
+    return Experiment(spec, identity, dataset, windows, task)
+
+
+def gather(store: Store, subject: Experiment, scope: str) -> list[Candidate] | Waiting:
+    """Every expected model with its forecasts or its reason, or what is still awaited."""
+    found, missing = [], []
+    run = newest_run(store, subject.identity.config_hash, scope)
+    for name, model_hash in sorted(subject.identity.model_hashes.items()):
+        candidate = _candidate(store, subject, name, model_hash, run)
+        if candidate is None:
+            missing.append(name)
+        else:
+            found.append(candidate)
+    return Waiting([c.name for c in found], missing) if missing else found
+
+
+def judge(
+    store: Store, subject: Experiment, candidates: Sequence[Candidate], scope: str, champion: Promoted | None
+) -> Decision:
+    """Decide against this champion and store the decision with its preview. Pure but for what it reads and writes."""
+    truth = subject.windows.truth(subject.dataset, subject.task.horizon)
+    decision = decide(
+        Case(
+            scope=scope,
+            config_hash=subject.identity.config_hash,
+            candidates=candidates,
+            referees=referees(subject),
+            champion=_champion(store, subject, champion) if champion else None,
+            truth=truth.values,
+            spacing=truth.spacing,
+            yardstick=yardstick(subject.dataset, subject.task),
+            rules=subject.spec.evaluate,
+            windows={
+                "windows_hash": subject.windows.windows_hash,
+                "count": len(subject.windows.indices),
+                "first": int(truth.origins[0]),
+                "last": int(truth.origins[-1]),
+                "spacing": truth.spacing,
+                "dropped": subject.windows.dropped,
+                "empty_cells": truth.empty,
+            },
+            seed=subject.spec.run.seed,
+        )
+    )
+    preview = _write_preview(store, subject, decision, scope, truth.values) if decision.winner else None
+    record = write_json_once(
+        store,
+        layout.decision(scope, decision.decision_id),
+        {**decision.record, "preview_sha256": preview},
+        at="promote.decision",
+    )
+    return replace(decision, record=record)
+
+
+def referees(subject: Experiment) -> list[Referee]:
+    """The forecasts anyone can make, on the same windows."""
+    answers = []
+    for name, family in REFEREES.items():
+        try:
+            model = Model(family.load({}, subject.task), subject.task, family.history(subject.task))
+            mean = model.forecast_all(subject.windows.histories(subject.dataset)).mean
+            answers.append(Referee(name, mean))
+        except NotApplicable as reason:
+            answers.append(Referee(name, None, str(reason)))
+    return answers
+
+
+def yardstick(dataset: Dataset, task: Task) -> Yardstick:
+    """What errors are measured by, from the finished train rows."""
+    _, width = dataset.fitted.target_range
+    season = task.seasons[0] if task.seasons else 1
+    rows = dataset.train.select(dataset.fitted.targets)
+    found = [seasonal_error(rows[:, i], season) for i in range(rows.shape[1])]
+    known = [error for error in found if error]
+    if len(known) < len(found):
+        reason = (
+            f"train has {len(rows)} rows, two seasons of {season} are needed"
+            if None in found
+            else f"the seasonal naive forecast (season {season}) makes no error on train"
+        )
+        return Yardstick(dataset.fitted.targets, width, None, reason)
+    return Yardstick(dataset.fitted.targets, width, np.array(known))
+
+
+def newest_run(store: Store, config_hash: str, scope: str) -> int | None:
+    """Number of the newest run of this configuration and scope."""
+    claims = [key for key in store.list(layout.runs(config_hash)) if key.endswith("/claim.json")]
+    for key in reversed(claims):
+        claim = read_json(store, key)
+        if claim and claim["scope"] == scope:
+            return int(claim["run"])
+    return None
+
+
+def _candidate(store: Store, subject: Experiment, name: str, model_hash: str, run: int | None) -> Candidate | None:
+    """A result counts from whatever run; a failure only from the newest one."""
+    windows_hash = subject.identity.windows_hash
+    result = read_json(store, layout.model_result(model_hash))
+    committed = read_json(store, layout.windows_result(model_hash, windows_hash))
+    failure = read_json(store, layout.failure(subject.identity.config_hash, run, name)) if run else None
+    if result is None or committed is None:
+        if failure is None:
+            return None
+        status: Status = "N/A" if failure["class"] == "NotApplicable" else "FAILED"
+        return Candidate(name, model_hash, status, f"{failure['class']}: {failure['reason']}")
+    try:
+        read_bundle(store, result["bundle_sha256"])
+        table = read_checked(store, layout.forecasts(model_hash, windows_hash), committed["forecasts_sha256"])
+        mean = forecasts_from_parquet(table, subject.origins, subject.task.fitted.targets, subject.task.horizon)[
+            "y_hat"
+        ]
+    except DamagedObject as damage:
+        return Candidate(name, model_hash, "FAILED", f"DamagedObject: {damage}")
+    if not np.isfinite(mean).all():
+        wrong = int((~np.isfinite(mean)).sum())
+        return Candidate(name, model_hash, "FAILED", f"{wrong} of {mean.size} stored forecasts are not finite")
+    return Candidate(
+        name, model_hash, "SUCCESS", None, result["bundle_sha256"], committed["forecasts_sha256"], forecast=mean
+    )
+
+
+def _champion(store: Store, subject: Experiment, promoted: Promoted) -> Champion:
+    """The champion's own forecasts of these windows, through its own manifest, or why there are none."""
+    try:
+        manifest, files = read_bundle(store, promoted.bundle_sha256)
+        why_not = _not_comparable(manifest, subject)
+        if why_not:
+            return Champion(promoted.model, promoted.model_hash, None, why_not)
+        forecast = _champion_forecast(store, subject, promoted, manifest, files)
+        return Champion(promoted.model, promoted.model_hash, forecast)
+    except (NotApplicable, TrainingFailed, DataError, DamagedObject) as reason:
+        return Champion(promoted.model, promoted.model_hash, None, str(reason))
+
+
+def _not_comparable(manifest: Mapping[str, Any], subject: Experiment) -> str | None:
+    task, step = subject.task, manifest["fitted"]["step"]
+    if tuple(manifest["targets"]) != tuple(task.fitted.targets):
+        return f"it forecasts {', '.join(manifest['targets'])}, not {', '.join(task.fitted.targets)}"
+    if step != task.fitted.step:
+        return f"its rows are {format_step(step)} apart, these {format_step(task.fitted.step)}"
+    if manifest["horizon"] != task.horizon:
+        return f"it forecasts {manifest['horizon']} rows ahead, not {task.horizon}"
+    absent = [name for name in manifest["columns"] if name not in task.fitted.names]
+    if absent:
+        return f"it needs the columns {', '.join(absent)}, which these rows lack"
+    if manifest["trained_until"] > int(subject.origins[0]):
+        return "its training rows reach past the first of these windows, so it may have seen their truth"
+    return None
+
+
+def _champion_forecast(
+    store: Store, subject: Experiment, promoted: Promoted, manifest: Mapping[str, Any], files: Files
+) -> Values:
+    """Read what is committed, or forecast and commit: under its own model_hash and these windows."""
+    model_hash, windows_hash = promoted.model_hash, subject.identity.windows_hash
+    committed = read_json(store, layout.windows_result(model_hash, windows_hash))
+    if committed is None:
+        rows = _with_columns(subject.dataset, tuple(manifest["columns"]))
+        answer = bundle_forecasts(assemble(promoted.bundle_sha256, manifest, files), rows, subject.windows)
+        committed, _ = commit_forecasts(answer, subject.task, model_hash, subject.windows, store, rows)
+    table = read_checked(store, layout.forecasts(model_hash, windows_hash), committed["forecasts_sha256"])
+    return forecasts_from_parquet(table, subject.origins, subject.task.fitted.targets, subject.task.horizon)["y_hat"]
+
+
+def _with_columns(dataset: Dataset, columns: tuple[str, ...]) -> Dataset:
+    """The same rows with the columns another manifest asks for, in its order."""
+    train, test = (
+        replace(rows, values=rows.select(columns), columns=columns) for rows in (dataset.train, dataset.test)
+    )
+    return replace(dataset, train=train, test=test)
+
+
+def _write_preview(store: Store, subject: Experiment, decision: Decision, scope: str, truth: Values) -> str:
+    """The last scored origins of the winner at step 1, for a page; returns its digest."""
+    winner = decision.winner
+    assert winner is not None
+    assert winner.forecasts_sha256 is not None
+    windows_hash = subject.identity.windows_hash
+    table = read_checked(store, layout.forecasts(winner.model_hash, windows_hash), winner.forecasts_sha256)
+    values = forecasts_from_parquet(table, subject.origins, subject.task.fitted.targets, subject.task.horizon)
+    scored = np.flatnonzero(~np.isnan(truth[:, 0]).all(axis=1))[-PREVIEW_ORIGINS:]
+    step = subject.dataset.fitted.step
+    columns: Mapping[str, Values] = {"truth": truth, **values}
+    preview = {
+        "v": 1,
+        "model": winner.name,
+        "targets": list(subject.task.fitted.targets),
+        "time": [int(t) + step for t in subject.origins[scored]],
+        **{name: [_nullable(row) for row in column[scored, 0].tolist()] for name, column in columns.items()},
+    }
+    data = write_once(store, layout.preview(scope, decision.decision_id), canonical_json(preview), at="promote.preview")
+    return sha256(data)
+
+
+def _nullable(values: Sequence[float]) -> list[float | None]:
+    return [None if np.isnan(value) else value for value in values]

@@ -1,0 +1,137 @@
+"""The promotion log of a scope: it only grows, every entry names the digest of the one before.
+
+The log is the truth about who the champion is; pointers, aliases and messages are projections of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from flts import layout
+from flts.errors import DamagedObject, UsageError
+from flts.lineage import canonical_json, sha256
+from flts.ports import Store, write_once
+
+Kind = Literal["promote", "rollback", "manual"]
+
+
+class Promoted(BaseModel):
+    """A model as the log names it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    config_hash: str
+    data_hash: str
+    model_hash: str
+    model: str
+    model_type: str
+    bundle_sha256: str
+    run_id: str | None
+    model_uri: str
+    score: float | None
+    rmse: float | None
+    mae: float | None
+    mse: float | None
+    weights: dict[str, float]
+
+
+class Entry(BaseModel):
+    """One change of the champion."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    v: Literal[1] = 1
+    scope: str
+    number: int
+    kind: Kind
+    previous_sha256: str | None
+    decision_id: str
+    actor: str
+    time: str
+    champion: Promoted
+    restores: int | None = None
+    """Number of the entry whose champion a rollback brings back."""
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON."""
+        return canonical_json(self.model_dump(mode="json"))
+
+
+def read_log(store: Store, scope: str) -> list[Entry]:
+    """All entries in order, their chain checked. Raises DamagedObject at the first entry that does not fit."""
+    entries: list[Entry] = []
+    previous: str | None = None
+    for number, key in enumerate(store.list(layout.log(scope)), 1):
+        data = store.get(key)
+        if data is None or key != layout.log_entry(scope, number):
+            raise DamagedObject(
+                f"the promotion log of '{scope}' has a gap: {layout.log_entry(scope, number)} is absent"
+            )
+        try:
+            entry = Entry.model_validate_json(data)
+        except ValidationError as error:
+            raise DamagedObject(f"{key} is damaged: {error.error_count()} fields do not fit") from None
+        if entry.number != number or entry.previous_sha256 != previous:
+            raise DamagedObject(f"{key} is damaged: it does not follow the entry before it")
+        entries.append(entry)
+        previous = sha256(data)
+    return entries
+
+
+def append(store: Store, scope: str, propose: Callable[[Sequence[Entry]], Entry | None]) -> Entry | None:
+    """Add what `propose` makes of the log as it stands, or nothing when it makes nothing.
+
+    When another process takes the number first, `propose` is asked again with the longer log.
+    """
+    while True:
+        entries = read_log(store, scope)
+        entry = propose(entries)
+        if entry is None:
+            return None
+        data = entry.to_bytes()
+        if write_once(store, layout.log_entry(scope, entry.number), data, at="promote.log") == data:
+            return entry
+
+
+def next_entry(
+    entries: Sequence[Entry],
+    scope: str,
+    kind: Kind,
+    champion: Promoted,
+    decision_id: str,
+    actor: str,
+    time: str,
+    restores: int | None = None,
+) -> Entry:
+    """The entry that would follow."""
+    previous = sha256(entries[-1].to_bytes()) if entries else None
+    return Entry(
+        scope=scope,
+        number=len(entries) + 1,
+        kind=kind,
+        previous_sha256=previous,
+        decision_id=decision_id,
+        actor=actor,
+        time=time,
+        champion=champion,
+        restores=restores,
+    )
+
+
+def rollback_target(entries: Sequence[Entry], scope: str) -> Entry:
+    """The entry whose champion a rollback brings back: the one that stood before the current champion was made so.
+
+    Rolling back twice goes back two promotions. Raises UsageError when there is nothing before.
+    """
+    stack: list[Entry] = []
+    for entry in entries:
+        if entry.kind == "rollback":
+            stack.pop()
+        else:
+            stack.append(entry)
+    if len(stack) < 2:
+        raise UsageError(f"scope '{scope}' has no earlier champion to roll back to")
+    return stack[-2]

@@ -1,0 +1,59 @@
+"""Write again what others read of the log: pointers and the model-selected message.
+
+Nothing here decides anything; all of it can be done again at any time. Pointers are written last, so a pointer that
+is up to date says that the message was sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from flts import events, layout
+from flts.messages import ModelSelected
+from flts.ports import Bus, Store, point_at, read_json
+from flts.promote.log import Entry, read_log
+
+
+def relay(store: Store, bus: Bus, scope: str) -> Entry | None:
+    """Bring every projection of a scope up to its log; returns the champion's entry, None for an empty log."""
+    entries = read_log(store, scope)
+    if not entries:
+        return None
+    newest = entries[-1]
+    pointer = read_json(store, layout.scope_pointer(scope))
+    if pointer is None or pointer["promotion"] < newest.number:
+        message = selected(newest)
+        bus.publish(message.topic, message.key, message.to_bytes())
+        events.promotion_publish(
+            config_hash=newest.champion.config_hash, scope=scope, promotion=newest.number, event_id=message.event_id
+        )
+        _point(store, scope, entries)
+    return newest
+
+
+def selected(entry: Entry) -> ModelSelected:
+    """The message of a log entry; the same entry always gives the same bytes."""
+    champion = entry.champion
+    return ModelSelected(
+        ts=datetime.fromisoformat(entry.time),
+        identifier=entry.scope,
+        scope=entry.scope,
+        promotion=entry.number,
+        kind=entry.kind,
+        decision_id=entry.decision_id,
+        **champion.model_dump(exclude={"model"}),
+    )
+
+
+def _point(store: Store, scope: str, entries: Sequence[Entry]) -> None:
+    newest = entries[-1]
+    data = selected(newest).to_bytes()
+    point_at(store, layout.config_pointer(scope, newest.champion.config_hash), data, at="promote.pointer.config")
+    if scope == "global":
+        point_at(store, layout.root_pointer(), data, at="promote.pointer.root")
+    point_at(store, layout.scope_pointer(scope), data, at="promote.pointer.scope")
+    champion = newest.champion
+    events.promotion_root_pointer_write(
+        config_hash=champion.config_hash, scope=scope, run_id=champion.run_id, model_type=champion.model_type
+    )
