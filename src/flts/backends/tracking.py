@@ -1,0 +1,179 @@
+"""MLflow: one run per candidate, the bundle as a model without pickle, the champion as a registered version.
+
+Works embedded (sqlite:///…, artifacts in a folder beside it) and against a server. mlflow is imported at the first
+call; every call of one tracker must come from one thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flts import __version__
+from flts.errors import BackendUnavailable
+from flts.ports import TrackedRun
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.models import ModelSignature
+
+ALIAS = "champion"
+BUNDLE_TAG = "flts.bundle_sha256"
+
+
+class MlflowTracker:
+    """A Tracker on an MLflow database or server."""
+
+    def __init__(self, uri: str, artifacts: Path) -> None:
+        """`artifacts`: where an embedded database keeps its files; a server decides that itself."""
+        self.uri, self._artifacts = uri, artifacts
+        self._embedded = uri.startswith("sqlite:")
+        self._opened: MlflowClient | None = None
+        self._experiments: dict[str, str] = {}
+
+    def prepare(self, scope: str) -> None:
+        with self._failing("prepare"):
+            self._experiment(scope)
+
+    def log(self, run: TrackedRun) -> str:
+        from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+        from mlflow.entities import Dataset as MlflowDataset
+
+        with self._failing("log a run"), tempfile.TemporaryDirectory(prefix="flts-") as folder:
+            experiment = self._experiment(run.scope)
+            files = Path(folder)
+            self._lay_out(run, files)
+            client = self._client()
+            created = client.create_run(experiment, start_time=run.started_ms, run_name=run.model_type)
+            run_id: str = created.info.run_id
+            moment = run.ended_ms
+            metrics = [Metric(name, value, moment, 0) for name, value in run.metrics.items()]
+            for epoch, (train, validation) in enumerate(run.curve, 1):
+                metrics += [Metric("train_loss", train, moment, epoch), Metric("val_loss", validation, moment, epoch)]
+            client.log_batch(
+                run_id,
+                metrics=metrics,
+                params=[Param(name, str(value)) for name, value in sorted(run.parameters.items())],
+                tags=[RunTag(name, value) for name, value in sorted(run.tags.items())],
+            )
+            rows = MlflowDataset(run.dataset["name"], run.dataset["digest"], "flts", run.dataset["source"])
+            client.log_inputs(run_id, [DatasetInput(rows, [InputTag("mlflow.data.context", "training")])])
+            if any(files.iterdir()):
+                client.log_artifacts(run_id, folder)
+            client.set_terminated(run_id, run.status, end_time=run.ended_ms)
+            return run_id
+
+    def annotate(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
+        from mlflow.entities import Metric, RunTag
+
+        with self._failing("annotate a run"):
+            client = self._client()
+            moment = client.get_run(run_id).info.end_time or 0
+            client.log_batch(
+                run_id,
+                metrics=[Metric(name, value, moment, 0) for name, value in metrics.items()],
+                tags=[RunTag(name, value) for name, value in tags.items()],
+            )
+
+    def promote(self, scope: str, run_id: str, model_type: str, bundle_sha256: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        name = f"flts-{scope}"
+        with self._failing("register the champion"):
+            client = self._client()
+            try:
+                client.get_registered_model(name)
+            except MlflowException:
+                client.create_registered_model(name, description="Promoted by FLTS; the alias follows its log.")
+            versions = client.search_model_versions(f"name = '{name}'")
+            version = next((v.version for v in versions if v.tags.get(BUNDLE_TAG) == bundle_sha256), None)
+            if version is None:
+                source = f"runs:/{run_id}/{model_type}"
+                tags = {BUNDLE_TAG: bundle_sha256}
+                version = client.create_model_version(name, source, run_id=run_id, tags=tags).version
+            client.set_registered_model_alias(name, ALIAS, version)
+
+    def close(self) -> None:
+        self._opened = None
+
+    def _client(self) -> MlflowClient:
+        if self._opened is None:
+            # both are read when mlflow is imported
+            os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+            os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+            from mlflow import MlflowClient
+
+            # its notes about tables and requirements are for people who call it by hand
+            for name in ("mlflow", "alembic"):
+                logging.getLogger(name).setLevel(logging.ERROR)
+            self._opened = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        return self._opened
+
+    def _experiment(self, scope: str) -> str:
+        """Id of the scope's experiment; in an embedded database, runs that a killed process left open are closed."""
+        if scope not in self._experiments:
+            client, name = self._client(), f"flts/{scope}"
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                location = (self._artifacts / scope).as_uri() if self._embedded else None
+                self._experiments[scope] = client.create_experiment(name, artifact_location=location)
+            else:
+                self._experiments[scope] = found.experiment_id
+                if self._embedded:
+                    for run in client.search_runs([found.experiment_id], "attributes.status = 'RUNNING'"):
+                        client.set_terminated(run.info.run_id, "KILLED")
+        return self._experiments[scope]
+
+    def _lay_out(self, run: TrackedRun, folder: Path) -> None:
+        """The artifacts as files; the bundle as a valid MLflow model whose code is flts itself."""
+        for path, data in run.artifacts.items():
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+        if run.bundle is None:
+            return
+        import mlflow.pyfunc
+
+        with tempfile.TemporaryDirectory(prefix="flts-") as scratch, warnings.catch_warnings():
+            # it asks for an input example; the signature is written from the manifest instead
+            warnings.simplefilter("ignore", UserWarning)
+            bundle = Path(scratch) / "bundle"
+            bundle.mkdir()
+            for name, data in run.bundle.items():
+                (bundle / name).write_bytes(data)
+            mlflow.pyfunc.save_model(
+                str(folder / run.model_type),
+                loader_module="flts.serve.pyfunc",
+                data_path=str(bundle),
+                pip_requirements=[f"flts[{run.extra}]=={__version__}" if run.extra else f"flts=={__version__}"],
+                signature=_signature(run.columns),
+            )
+
+    @contextmanager
+    def _failing(self, verb: str) -> Iterator[None]:
+        """A server that does not answer is Transient; anything else is a defect and raised as it is."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except MlflowException as error:
+            if self._embedded:
+                raise
+            raise BackendUnavailable(f"MLflow at {self.uri} could not {verb}: {error}") from error
+
+
+def _signature(columns: Sequence[str]) -> ModelSignature:
+    """History in, forecast rows out; the same names as the HTTP interface."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    answer: list[Any] = [ColSpec("datetime", "time"), ColSpec("string", "target")]
+    answer += [ColSpec("double", name) for name in ("mean", "lower", "upper")]
+    history: list[Any] = [ColSpec("datetime", "time"), *(ColSpec("double", name) for name in columns)]
+    return ModelSignature(inputs=Schema(history), outputs=Schema(answer))

@@ -1,0 +1,54 @@
+"""The champion of a scope: read the log, load what it names, and believe it only after its self-test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flts import events
+from flts.errors import UsageError
+from flts.ports import Store
+from flts.promote.log import Entry, read_log
+from flts.serve.answer import Answer, answer
+from flts.train.bundle import Bundle, load_bundle
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Champion:
+    """A promoted model that passed its self-test, and the log entry that promoted it."""
+
+    entry: Entry
+    bundle: Bundle
+
+    def forecast(self, history: Any, level: float = 0.8) -> pl.DataFrame:
+        """Forecasts from the end of a history, in original units.
+
+        history: polars, pandas or Arrow table, or a mapping of columns, with the time and the manifest's columns in
+        original units, newest row last. Returns columns time (UTC), target, mean, lower, upper; bounds are null where
+        the model has none. Raises DataError and UsageError.
+        """
+        return self.answer(history, level).frame()
+
+    def answer(self, history: Any, level: float = 0.8) -> Answer:
+        """The same as arrays."""
+        return answer(self.bundle, history, level)
+
+
+def champion_of(store: Store, scope: str) -> Champion:
+    """Load the champion. Raises UsageError when nothing was promoted, DamagedObject when it is not what was judged."""
+    entries = read_log(store, scope)
+    if not entries:
+        raise UsageError(f"nothing was promoted in scope '{scope}' of {store.url}; `flts run` promotes a model")
+    entry = entries[-1]
+    bundle = load_bundle(store, entry.champion.bundle_sha256)
+    bundle.self_test()
+    events.model_loaded(
+        config_hash=entry.champion.config_hash,
+        model_type=entry.champion.model_type,
+        promotion=entry.number,
+        bundle_sha256=bundle.sha256,
+    )
+    return Champion(entry, bundle)
