@@ -1,0 +1,80 @@
+"""The Python interface, which the command line itself calls."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flts import pipeline
+from flts.errors import UsageError
+from flts.ports import Progress, Silent
+from flts.preprocess.read import RawInput, RawTable
+from flts.serve.follow import Champion, champion_of
+from flts.settings import Settings, load_settings
+from flts.sources import load_spec, validate
+from flts.spec import Spec
+from flts.wiring import open_store
+
+
+class Quiet:
+    """A Reporter that says nothing."""
+
+    def stage(self, name: str, state: str, detail: str = "") -> None:
+        """Say nothing of a stage."""
+
+    def model(self, name: str) -> Progress:
+        """Say nothing of a model."""
+        return Silent()
+
+    def ended(self, name: str, message: Any) -> None:
+        """Say nothing of a result."""
+
+
+def run(
+    spec: Spec | Mapping[str, Any] | str | Path,
+    *,
+    train: Any = None,
+    test: Any = None,
+    settings: Settings | None = None,
+    recompute: bool = False,
+    wait: bool = False,
+    reporter: pipeline.Reporter | None = None,
+) -> pipeline.RunResult:
+    """From rows to a promoted model: preprocess, train, judge, promote.
+
+    spec: a Spec, its values as nested dictionaries, or the path of a flts.toml. train and test: tables (polars,
+    pandas, Arrow, or a mapping of columns) instead of the files the Spec names; with train alone its last rows are
+    the test. recompute: fit again what is stored and compare. wait: for another run in the same folder to end.
+
+    Raises SpecError, DataError, MissingExtra, Locked and BackendUnavailable; a model that fails is on the board.
+    """
+    folder = Path.cwd()
+    if isinstance(spec, str | Path):
+        loaded = load_spec(Path(spec), environ=os.environ)
+        spec, folder = loaded.spec, loaded.folder
+    elif not isinstance(spec, Spec):
+        spec = validate(spec)
+    if train is None and test is not None:
+        raise UsageError("test is given and train is not; give both, or train alone to have its last rows as test")
+    tables = None
+    if train is not None:
+        tables = RawInput(RawTable.of("train", train), None if test is None else RawTable.of("test", test))
+    return pipeline.run(
+        spec,
+        settings or load_settings(),
+        reporter or Quiet(),
+        folder=folder,
+        tables=tables,
+        recompute=recompute,
+        wait=wait,
+    )
+
+
+def load_champion(scope: str = "global", *, settings: Settings | None = None) -> Champion:
+    """The promoted model of a scope, after its self-test.
+
+    Raises UsageError when nothing was promoted, DamagedObject when the bundle is not what was judged, MissingExtra.
+    """
+    return champion_of(open_store((settings or load_settings()).store_url), scope)

@@ -1,0 +1,150 @@
+"""What an experiment tracker is told of one candidate. A view for people: nothing is ever decided by it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from flts import __version__, layout
+from flts.errors import NotApplicable, Terminal
+from flts.evaluate.metrics import Errors
+from flts.lineage import canonical_json
+from flts.messages import TrainingData
+from flts.models.registry import CANDIDATES
+from flts.ports import Store, TrackedRun, read_checked, read_json
+from flts.promote.judge import Experiment
+from flts.train.bundle import MANIFEST, read_bundle
+from flts.train.stage import Trained
+from flts.train.tables import forecasts_from_parquet
+from flts.verify import plots
+
+SHOWN_ORIGINS = 300
+
+
+@dataclass(frozen=True)
+class Work:
+    """One candidate of one claim, since when it is worked on."""
+
+    claim: TrainingData
+    subject: Experiment
+    name: str
+    start: datetime
+
+    @property
+    def model_hash(self) -> str:
+        """Hash of the candidate."""
+        return self.subject.identity.model_hashes[self.name]
+
+
+def known_run_id(store: Store, config_hash: str, scope: str, model: str, tracking_uri: str) -> str | None:
+    """The newest tracked run of this scope, configuration and model on this tracker."""
+    for key in reversed(store.list(layout.runs(config_hash))):
+        if key.endswith(f"/train-{model}.json"):
+            part = read_json(store, key)
+            if part and part["run_id"] and (part["scope"], part["tracking_uri"]) == (scope, tracking_uri):
+                return str(part["run_id"])
+    return None
+
+
+def candidate_run(
+    store: Store, work: Work, trained: Trained, errors: Errors, environment: str, now: datetime
+) -> TrackedRun:
+    """A finished candidate: parameters, errors, loss per epoch, the bundle itself and two plots."""
+    manifest, files = read_bundle(store, trained.bundle_sha256)
+    bundle = {MANIFEST: canonical_json(manifest), **files}
+    tags = _tags(work, environment)
+    if not trained.fitted:
+        original = _run_of_model(store, work)
+        tags |= {"flts.reused_run_id": original} if original else {}
+    metrics = {"test_rmse": errors.rmse, "test_mae": errors.mae, "test_mse": errors.mse}
+    single = len(errors.units) == 1
+    for target, values in errors.units.items():
+        metrics |= {f"test_{name}_units{'' if single else f'_{target}'}": value for name, value in values.items()}
+    if errors.mase is not None:
+        metrics["test_mase"] = errors.mase
+    fitted = manifest["fitted"]
+    scaler = {column["name"]: {key: column[key] for key in ("center", "scale")} for column in fitted["columns"]}
+    artifacts = {
+        "scaler/scaler.json": _readable(scaler),
+        "preprocess/preprocess_config.json": _readable(work.subject.dataset.meta["made_of"]),
+        "plots/forecast.png": _forecast_plot(store, work, trained),
+    }
+    if trained.curve:
+        artifacts["plots/loss_curve.png"] = plots.loss_curve(trained.curve, work.name.upper())
+    return _run(work, "FINISHED", tags, metrics, now, curve=trained.curve, bundle=bundle, artifacts=artifacts)
+
+
+def failed_run(work: Work, error: Terminal, environment: str, now: datetime) -> TrackedRun:
+    """A candidate without a forecast, and why. One that does not apply was ended, it did not fail."""
+    tags = _tags(work, environment) | {"flts.error": type(error).__name__, "flts.reason": str(error)}
+    return _run(work, "KILLED" if isinstance(error, NotApplicable) else "FAILED", tags, {}, now)
+
+
+def _run(
+    work: Work, status: Any, tags: Mapping[str, str], metrics: Mapping[str, float], now: datetime, **rest: Any
+) -> TrackedRun:
+    spec = work.subject.spec
+    fields = spec.identity()
+    parameters = fields["models"][work.name] | fields["task"] | {f"sample_{k}": v for k, v in fields["sample"].items()}
+    return TrackedRun(
+        scope=work.claim.identifier,
+        model_type=work.name.upper(),
+        status=status,
+        tags=tags,
+        parameters=parameters | {"targets": ",".join(spec.dataset.targets), "seed": spec.run.seed},
+        metrics=metrics,
+        dataset={
+            "name": spec.dataset.name or spec.dataset.train_file or "table",
+            "digest": work.claim.data_hash[:32],
+            "source": layout.meta(work.claim.data_hash),
+        },
+        started_ms=_milliseconds(work.start),
+        ended_ms=_milliseconds(now),
+        extra=CANDIDATES[work.name].extra,
+        columns=work.subject.dataset.fitted.names,
+        **{"curve": (), "bundle": None, "artifacts": {}, **rest},
+    )
+
+
+def _tags(work: Work, environment: str) -> dict[str, str]:
+    return {
+        "flts.config_hash": work.claim.config_hash,
+        "flts.data_hash": work.claim.data_hash,
+        "flts.model_hash": work.model_hash,
+        "flts.version": __version__,
+        "flts.environment": environment,
+    }
+
+
+def _run_of_model(store: Store, work: Work) -> str | None:
+    """The tracked run in which this very model was fitted, under whatever configuration."""
+    for key in store.list("runs/"):
+        if key.endswith(f"/train-{work.name}.json"):
+            part = read_json(store, key)
+            if part and part["model_hash"] == work.model_hash and part["fitted"] and part["run_id"]:
+                return str(part["run_id"])
+    return None
+
+
+def _forecast_plot(store: Store, work: Work, trained: Trained) -> bytes:
+    """Forecast against truth at step 1 over the last origins."""
+    subject, task = work.subject, work.subject.task
+    key = layout.forecasts(trained.model_hash, subject.windows.windows_hash)
+    table = read_checked(store, key, trained.forecasts_sha256)
+    values = forecasts_from_parquet(table, subject.origins, task.fitted.targets, task.horizon)
+    truth = subject.windows.truth(subject.dataset, task.horizon)
+    last = slice(-SHOWN_ORIGINS, None)
+    shown = {name: column[last, 0, 0] for name, column in {"truth": truth.values, **values}.items()}
+    title = f"{work.name.upper()}: {task.fitted.targets[0]}, one step ahead"
+    return plots.forecast(truth.origins[last] + task.fitted.step, shown, title)
+
+
+def _readable(value: Any) -> bytes:
+    return json.dumps(value, indent=2, sort_keys=True, allow_nan=False).encode()
+
+
+def _milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
