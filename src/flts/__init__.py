@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flts.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from flts.api import load_champion, run
     from flts.errors import DataError, FltsError, SpecError
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from flts.settings import Settings
     from flts.sources import load_spec
     from flts.spec import Spec
-
-__version__ = "0.1.0.dev0"
 
 __all__ = [
     "Champion",

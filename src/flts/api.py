@@ -37,6 +37,7 @@ def run(
     *,
     train: Any = None,
     test: Any = None,
+    folder: Path | None = None,
     settings: Settings | None = None,
     recompute: bool = False,
     wait: bool = False,
@@ -46,11 +47,11 @@ def run(
 
     spec: a Spec, its values as nested dictionaries, or the path of a flts.toml. train and test: tables (polars,
     pandas, Arrow, or a mapping of columns) instead of the files the Spec names; with train alone its last rows are
-    the test. recompute: fit again what is stored and compare. wait: for another run in the same folder to end.
+    the test. folder: what relative paths of the Spec start at, when it is no file itself. recompute: fit again what
+    is stored and compare. wait: for another run in the same .flts to end.
 
     Raises SpecError, DataError, MissingExtra, Locked and BackendUnavailable; a model that fails is on the board.
     """
-    folder = Path.cwd()
     if isinstance(spec, str | Path):
         loaded = load_spec(Path(spec), environ=os.environ)
         spec, folder = loaded.spec, loaded.folder
@@ -65,7 +66,7 @@ def run(
         spec,
         settings or load_settings(),
         reporter or Quiet(),
-        folder=folder,
+        folder=folder or Path.cwd(),
         tables=tables,
         recompute=recompute,
         wait=wait,

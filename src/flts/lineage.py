@@ -16,7 +16,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from flts.spec import Spec
@@ -56,6 +56,13 @@ def digest(value: Any) -> str:
     return sha256(canonical_json(value))
 
 
+class Identified(Protocol):
+    """Whatever can say which of its values decide a number; a Spec."""
+
+    def identity(self) -> dict[str, Any]:
+        """Nested plain values."""
+
+
 @dataclass(frozen=True)
 class RawDigests:
     """Digests of the raw bytes; `test` is None when one file holds both parts."""
@@ -82,7 +89,7 @@ class Identity:
     config_hash: str
 
 
-def data_fields(spec: Spec, raw: RawDigests, version: int) -> dict[str, Any]:
+def data_fields(spec: Identified, raw: RawDigests, version: int) -> dict[str, Any]:
     """What data_hash is made of. test_fraction counts only where one file is split."""
     fields = spec.identity()
     dataset = fields["dataset"]
@@ -99,7 +106,7 @@ def data_fields(spec: Spec, raw: RawDigests, version: int) -> dict[str, Any]:
     }
 
 
-def model_fields(spec: Spec, name: str, data_hash: str, version: int) -> dict[str, Any]:
+def model_fields(spec: Identified, name: str, data_hash: str, version: int) -> dict[str, Any]:
     """What the model_hash of one model of the Spec is made of."""
     fields = spec.identity()
     return {
@@ -118,7 +125,7 @@ def model_fields(spec: Spec, name: str, data_hash: str, version: int) -> dict[st
     }
 
 
-def windows_fields(spec: Spec, data_hash: str) -> dict[str, Any]:
+def windows_fields(spec: Identified, data_hash: str) -> dict[str, Any]:
     """What windows_hash is made of: which test origins are judged, never who is judged."""
     fields = spec.identity()
     return {
@@ -130,7 +137,7 @@ def windows_fields(spec: Spec, data_hash: str) -> dict[str, Any]:
     }
 
 
-def config_fields(spec: Spec, windows_hash: str, model_hashes: Mapping[str, str]) -> dict[str, Any]:
+def config_fields(spec: Identified, windows_hash: str, model_hashes: Mapping[str, str]) -> dict[str, Any]:
     """What config_hash is made of: the windows, the candidates and the rules of the judge."""
     rules = {key: value for key, value in spec.identity()["evaluate"].items() if key != "windows"}
     return {"windows_hash": windows_hash, "models": dict(model_hashes), "evaluate": rules}
@@ -143,6 +150,56 @@ def identify(spec: Spec, data_hash: str, versions: Versions) -> Identity:
     }
     windows_hash = digest(windows_fields(spec, data_hash))
     return Identity(data_hash, models, windows_hash, digest(config_fields(spec, windows_hash, models)))
+
+
+def moves(spec: Spec) -> dict[str, tuple[str, ...]]:
+    """For every hashed leaf of a Spec, the hashes that change with it.
+
+    Found by asking the functions above what they take from a Spec whose every value is its own path, so that this can
+    never differ from what is hashed. test_fraction counts as hashed: with one file it is.
+    """
+    names = [f"model_hash({name})" for name in sorted(spec.expected)]
+    everything = ("data_hash", *names, "windows_hash", "config_hash")
+    paths = _Paths(spec)
+    found: dict[str, tuple[str, ...]] = {}
+    parts: list[tuple[Any, tuple[str, ...]]] = [
+        (config_fields(paths, "", {}), ("config_hash",)),
+        (windows_fields(paths, ""), ("windows_hash", "config_hash")),
+        *((model_fields(paths, n, "", 0), (f"model_hash({n})", "config_hash")) for n in sorted(spec.expected)),
+        (data_fields(paths, RawDigests("", None), 0), everything),
+    ]
+    for fields, moved in parts:
+        for path in _leaves(fields):
+            if path in paths.all:
+                together = {*found.get(path, ()), *moved}
+                found[path] = tuple(name for name in everything if name in together)
+    return found
+
+
+class _Paths:
+    """Stands in for a Spec: every leaf of its identity is the leaf's own path."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._tree = _named(spec.identity(), "")
+        self.all = set(_leaves(self._tree))
+
+    def identity(self) -> dict[str, Any]:
+        tree: dict[str, Any] = self._tree
+        return tree
+
+
+def _named(value: Any, path: str) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _named(item, f"{path}.{key}" if path else key) for key, item in value.items()}
+    return path
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for item in value.values():
+            yield from _leaves(item)
+    elif isinstance(value, str):
+        yield value
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flts import events, layout
-from flts.errors import StageFailed, UsageError
-from flts.home import locked, open_home
+from flts.errors import StageFailed
 from flts.lineage import Identity, canonical_json, identify
 from flts.messages import ModelTraining, TrainingData
 from flts.models.registry import CANDIDATES, require
@@ -21,18 +20,14 @@ from flts.preprocess.stage import Prepared, load_dataset, preprocess
 from flts.promote.judge import Experiment, Waiting, experiment, gather
 from flts.promote.stage import Judged, promote
 from flts.tracked import known_run_id
-from flts.train.determinism import cores
 from flts.train.stage import stored_result
 from flts.wiring import (
     VERSIONS,
-    SystemClock,
     Workplace,
     claim_run,
     finish_model,
-    open_bus,
+    locked_workplace,
     open_raw,
-    open_store,
-    open_tracker,
     record_judgement,
 )
 
@@ -73,6 +68,17 @@ class RunResult:
     warnings: tuple[str, ...]
     places: Mapping[str, str]
 
+    @property
+    def winner(self) -> str | None:
+        """Name of the best candidate, promoted or not."""
+        name: str | None = self.decision["winner"]
+        return name
+
+    @property
+    def nondeterministic(self) -> list[str]:
+        """Models that a second fit in the same environment gave another result for."""
+        return [name for name, verdict in self.recomputed.items() if verdict == "nondeterminism_detected"]
+
 
 def run(
     spec: Spec,
@@ -89,22 +95,8 @@ def run(
 
     Raises SpecError, DataError, MissingExtra, Locked, BackendUnavailable, Interrupted.
     """
-    home = open_home(settings.home)
-    with locked(home, wait=wait):
-        place = Workplace(
-            open_store(settings.store_url),
-            open_bus(),
-            open_tracker(settings),
-            SystemClock(),
-            settings.environment,
-            settings.train_timeout,
-        )
-        if place.store.url.startswith("memory:"):
-            raise UsageError("store = memory:/// lives in one process, and each model is fitted in one of its own")
-        try:
-            return _Run(spec, settings, reporter, place, recompute, actor).do(tables or open_raw(spec.dataset, folder))
-        finally:
-            place.close()
+    with locked_workplace(settings, threads=spec.run.threads, wait=wait) as place:
+        return _Run(spec, reporter, place, recompute, actor).do(tables or open_raw(spec.dataset, folder))
 
 
 @dataclass
@@ -112,7 +104,6 @@ class _Run:
     """One run: the names every step needs, and the steps in their order."""
 
     spec: Spec
-    settings: Settings
     reporter: Reporter
     place: Workplace
     recompute: bool
@@ -196,7 +187,7 @@ class _Run:
         ):
             self.place.tracker.prepare(claim.identifier)
         subscription = self.place.bus.subscribe([ModelTraining.topic], "evaluate")
-        pool = ThreadPoolExecutor(self._jobs(), thread_name_prefix="train")
+        pool = ThreadPoolExecutor(len(names), thread_name_prefix="train")
         futures: list[Future[ModelTraining]] = [
             pool.submit(
                 finish_model, self.place, claim, subject, name, self.reporter.model(name), recompute=self.recompute
@@ -221,9 +212,6 @@ class _Run:
             self.place.children.cancel()
             pool.shutdown(wait=True, cancel_futures=True)
         return ended
-
-    def _jobs(self) -> int:
-        return self.settings.jobs or max(1, cores() // self.spec.run.threads)
 
     def _judge(self, claim: TrainingData, subject: Experiment, ended: Mapping[str, ModelTraining]) -> Judged:
         candidates = gather(self.place.store, subject, claim.identifier)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from flts import __version__, layout
+from flts import layout
 from flts.errors import NotApplicable, Terminal
 from flts.evaluate.metrics import Errors
 from flts.lineage import canonical_json
@@ -20,6 +20,7 @@ from flts.train.bundle import MANIFEST, read_bundle
 from flts.train.stage import Trained
 from flts.train.tables import forecasts_from_parquet
 from flts.verify import plots
+from flts.version import __version__
 
 SHOWN_ORIGINS = 300
 

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import importlib.util
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from flts import __version__, events, layout
-from flts.errors import DamagedObject, MissingExtra, StageFailed, Terminal
+from flts import events, layout
+from flts.errors import DamagedObject, MissingExtra, StageFailed, Terminal, UsageError
 from flts.evaluate.metrics import Errors, measure
+from flts.home import locked, open_home
 from flts.lineage import identify
 from flts.messages import ModelTraining, TrainingData
 from flts.models.registry import versions
@@ -30,10 +32,11 @@ from flts.promote.log import Entry
 from flts.promote.stage import Judged
 from flts.spec import Dataset, Spec
 from flts.tracked import Work, candidate_run, failed_run, known_run_id
-from flts.train.determinism import processor
+from flts.train.determinism import cores, processor
 from flts.train.isolate import Children, Claim, train_isolated
 from flts.train.stage import Trained, stored_result
 from flts.train.tables import forecasts_from_parquet
+from flts.version import __version__
 
 if TYPE_CHECKING:
     from flts.settings import Settings
@@ -58,13 +61,41 @@ class Workplace:
     clock: Clock
     environment: str
     train_timeout: float
-    children: Children = field(default_factory=Children)
+    children: Children
 
     def close(self) -> None:
         """End what still runs."""
         self.children.cancel()
         if self.tracker is not None:
             self.tracker.close()
+
+
+@contextmanager
+def locked_workplace(settings: Settings, *, threads: int = 1, wait: bool = False) -> Iterator[Workplace]:
+    """Everything that `settings` names, opened under the lock of its folder, closed at the end.
+
+    threads: of one trainer; as many trainers as the cores allow run at once.
+
+    Raises UsageError for a folder or store that cannot be used, Locked when another process has it.
+    """
+    home = open_home(settings.home)
+    with locked(home, wait=wait):
+        store = open_store(settings.store_url)
+        if store.url.startswith("memory:"):
+            raise UsageError("store = memory:/// lives in one process, and each model is fitted in one of its own")
+        place = Workplace(
+            store,
+            open_bus(),
+            open_tracker(settings),
+            SystemClock(),
+            settings.environment,
+            settings.train_timeout,
+            Children(settings.jobs or max(1, cores() // threads)),
+        )
+        try:
+            yield place
+        finally:
+            place.close()
 
 
 def open_store(url: str) -> Store:

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flts import __version__
 from flts.errors import BackendUnavailable
 from flts.ports import TrackedRun
+from flts.version import __version__
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,10 +40,11 @@ class MlflowTracker:
     def prepare(self, scope: str) -> None:
         with self._failing("prepare"):
             self._experiment(scope)
+            import mlflow.pyfunc  # noqa: F401 - half a second that passes while the models are fitted
 
     def log(self, run: TrackedRun) -> str:
-        from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
         from mlflow.entities import Dataset as MlflowDataset
+        from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
 
         with self._failing("log a run"), tempfile.TemporaryDirectory(prefix="flts-") as folder:
             experiment = self._experiment(run.scope)

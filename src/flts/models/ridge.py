@@ -1,48 +1,66 @@
-"""Ridge regression on the flattened window: cheap, strong, and as good as many a network on one step ahead.
+"""Ridge regression on the flattened window: cheap, strong, and as good as many a network.
 
     minimise ‖Y − XW − 1b‖² + α‖W‖²   (Hoerl and Kennard 1970), columns centred, the intercept b unpenalised
 
-X: the value and lag columns of every row of the window, then the calendar of the first forecast row; Y: all horizon
-steps of all targets, scaled to their range over train.
+X: value and lag columns of every row of the window, then the calendar of the first forecast row; Y: all horizon steps
+of all targets, scaled to their range over train. Chosen on the validation tail: α, whether the covariates are worth
+their noise, and whether the calendar is refined by Fourier terms of the seasons (docs/decisions/0001).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
-from flts.models.base import Block, Files, Fit, Floats, History, Predictor, Recipe, Task, Window
+from flts.models.base import Block, Files, Fit, Floats, History, Indices, Predictor, Recipe, Task, Window
 from flts.ports import Progress
 from flts.preprocess.rows import Times, Values
-from flts.preprocess.transform import CALENDAR, calendar
+from flts.preprocess.transform import CALENDAR, calendar, wall_time
 from flts.spec import Ridge as Parameters
 
 CHUNK = 4096
 """Windows that are flattened at once, so that memory stays flat over millions of rows."""
+ORDER = 6
+"""Fourier terms per season at most."""
+
+Solve = Callable[[float], tuple[Values, Values]]
 
 
 @dataclass(frozen=True)
-class _Moments:
-    """Centred second moments of the design: everything a ridge solution for any α needs."""
+class Design:
+    """Which columns the linear map sees."""
 
-    x_mean: Values
-    y_mean: Values
-    xx: Values
-    xy: Values
+    covariates: bool
+    fourier: bool
+
+    def columns(self, features: Floats, first: Times, task: Task) -> Values:
+        """[windows, columns] from features [windows, input_length, features] and the first forecast times."""
+        fitted = task.fitted
+        values = features[..., : len(fitted.features) - (len(CALENDAR) if fitted.time_features else 0)]
+        if not self.covariates:
+            lags = range(len(fitted.names), values.shape[-1])
+            values = values[..., [*fitted.target_index, *lags]]
+        parts: list[Any] = [values.reshape(len(values), -1)]
+        if fitted.time_features:
+            parts.append(calendar(first, fitted.timezone))
+        if self.fourier:
+            parts.append(_fourier(first, task))
+        return np.hstack(parts, dtype=np.float64)
 
 
 class _Linear:
-    def __init__(self, weights: Values, intercept: Values, task: Task) -> None:
-        self._weights, self._intercept, self._task = weights, intercept, task
+    def __init__(self, design: Design, weights: Values, intercept: Values, task: Task) -> None:
+        self._design, self._weights, self._intercept, self._task = design, weights, intercept, task
 
     def predict(self, window: Window) -> Values:
         task = self._task
-        design = _design(window.features[:, -task.input_length :], window.future(1)[:, 0], task)
-        flat = design @ self._weights + self._intercept
-        return flat.reshape(-1, task.horizon, task.targets)
+        columns = self._design.columns(window.features[:, -task.input_length :], window.future(1)[:, 0], task)
+        return (columns @ self._weights + self._intercept).reshape(-1, task.horizon, task.targets)
 
 
 class Ridge:
@@ -59,73 +77,95 @@ class Ridge:
         return History(wanted=task.lookback, minimum=task.input_length)
 
     def fit(self, block: Block, tail: Block, task: Task, recipe: Recipe, progress: Progress) -> Fit:
-        alphas = cast(Parameters, recipe.parameters).alphas
-        moments = _moments(block, task)
-        solve = _solver(moments)
-        features, answers = tail.windows(task)
-        design, truth = _design(features, tail.times[tail.origins], task), answers.reshape(len(answers), -1)
-        losses = {}
-        for alpha in alphas:
-            weights, intercept = solve(alpha)
-            losses[alpha] = float(np.mean((design @ weights + intercept - truth) ** 2))
-        best = min(losses.values())
-        alpha = max(a for a, loss in losses.items() if loss == best)
-        return Fit(_files(*solve(alpha)), {"alpha": alpha, "validation_mse": best})
+        best: tuple[float, float, Design] | None = None
+        kept: Files = {}
+        for design in _designs(task):
+            solve = _solver(block, design, task)
+            for alpha in sorted(cast(Parameters, recipe.parameters).alphas, reverse=True):
+                weights, intercept = solve(alpha)
+                loss = _loss(tail, design, weights, intercept, task)
+                # strictly better: on a tie the smaller design and the larger penalty, which come first, stay
+                if best is None or loss < best[0]:
+                    best, kept = (loss, alpha, design), _files(design, weights, intercept)
+        assert best is not None
+        loss, alpha, design = best
+        return Fit(kept, {"alpha": alpha, **asdict(design), "validation_mse": loss})
 
     def refit(self, block: Block, task: Task, recipe: Recipe, chosen: Mapping[str, Any]) -> Files:
-        return _files(*_solver(_moments(block, task))(chosen["alpha"]))
+        design = Design(chosen["covariates"], chosen["fourier"])
+        return _files(design, *_solver(block, design, task)(chosen["alpha"]))
 
     def load(self, files: Files, task: Task) -> Predictor:
         from safetensors.numpy import load
 
         tensors = load(files["coefficients.safetensors"])
-        return _Linear(tensors["weights"], tensors["intercept"], task)
+        covariates, fourier = (bool(flag) for flag in tensors["design"])
+        return _Linear(Design(covariates, fourier), tensors["weights"], tensors["intercept"], task)
 
 
-def _design(features: Floats, first: Times, task: Task) -> Values:
-    """[windows, columns]: value and lag columns of every row, then the calendar of the first forecast row."""
-    fitted = task.fitted
-    if not fitted.time_features:
-        return features.reshape(len(features), -1).astype(np.float64)
-    values = features[..., : -len(CALENDAR)]
-    return np.hstack([values.reshape(len(values), -1), calendar(first, fitted.timezone)], dtype=np.float64)
+def _designs(task: Task) -> Iterator[Design]:
+    """Smallest first; only those that differ for this task."""
+    has_covariates = len(task.fitted.names) > task.targets
+    for covariates, fourier in itertools.product((False, True), (False, True)):
+        if (has_covariates or not covariates) and (task.seasons or not fourier):
+            yield Design(covariates, fourier)
 
 
-def _moments(block: Block, task: Task) -> _Moments:
-    """Means, then centred products, in chunks of fixed size: two passes lose no digits to cancellation."""
+def _fourier(times: Times, task: Task) -> Values:
+    """Sine and cosine of the first multiples of each season's phase in local wall time: [windows, terms]."""
+    local = wall_time(times, task.fitted.timezone)
+    terms = []
+    for season in task.seasons:
+        length = season * task.fitted.step
+        phase = 2.0 * np.pi * (local % length) / length
+        for multiple in range(1, min(ORDER, season // 2) + 1):
+            terms += [np.sin(multiple * phase), np.cos(multiple * phase)]
+    return np.stack(terms, axis=-1)
+
+
+def _chunks(block: Block, design: Design, task: Task) -> Iterator[tuple[Values, Values]]:
+    """Columns [windows, columns] and answers [windows, outputs], a fixed number of windows at a time."""
+    for start in range(0, len(block.origins), CHUNK):
+        origins: Indices = block.origins[start : start + CHUNK]
+        features, answers = replace(block, origins=origins).windows(task)
+        yield design.columns(features, block.times[origins], task), answers.reshape(len(answers), -1)
+
+
+def _solver(block: Block, design: Design, task: Task) -> Solve:
+    """A function α ↦ (weights [columns, outputs], intercept [outputs]); one eigendecomposition serves every α.
+
+    Means first, then centred products: two passes lose no digits to cancellation.
+    """
     count = len(block.origins)
-
-    def chunks() -> Any:
-        for start in range(0, count, CHUNK):
-            part = Block(block.times, block.features, block.targets, block.origins[start : start + CHUNK])
-            features, answers = part.windows(task)
-            yield _design(features, block.times[part.origins], task), answers.reshape(len(answers), -1)
-
-    x_sum, y_sum = 0.0, 0.0
-    for x, y in chunks():
-        x_sum, y_sum = x_sum + x.sum(axis=0), y_sum + y.sum(axis=0)
-    x_mean, y_mean = np.asarray(x_sum) / count, np.asarray(y_sum) / count
-    xx, xy = 0.0, 0.0
-    for x, y in chunks():
+    sums = [(x.sum(axis=0), y.sum(axis=0)) for x, y in _chunks(block, design, task)]
+    x_mean, y_mean = (np.sum(part, axis=0) / count for part in zip(*sums, strict=True))
+    xx, xy = np.zeros((len(x_mean), len(x_mean))), np.zeros((len(x_mean), len(y_mean)))
+    for x, y in _chunks(block, design, task):
         centred = x - x_mean
-        xx, xy = xx + centred.T @ centred, xy + centred.T @ (y - y_mean)
-    return _Moments(x_mean, y_mean, np.asarray(xx), np.asarray(xy))
-
-
-def _solver(moments: _Moments) -> Any:
-    """A function α ↦ (weights [columns, outputs], intercept [outputs]); one eigendecomposition serves every α."""
-    values, vectors = np.linalg.eigh(moments.xx)
-    projected = vectors.T @ moments.xy
+        xx += centred.T @ centred
+        xy += centred.T @ (y - y_mean)
+    values, vectors = np.linalg.eigh(xx)
+    projected = vectors.T @ xy
 
     def solve(alpha: float) -> tuple[Values, Values]:
         weights = vectors @ (projected / (np.maximum(values, 0.0) + alpha)[:, None])
-        return weights, moments.y_mean - moments.x_mean @ weights
+        return weights, y_mean - x_mean @ weights
 
     return solve
 
 
-def _files(weights: Values, intercept: Values) -> Files:
+def _loss(tail: Block, design: Design, weights: Values, intercept: Values, task: Task) -> float:
+    """Mean squared scaled error over the tail."""
+    squares = [float(((x @ weights + intercept - y) ** 2).sum()) for x, y in _chunks(tail, design, task)]
+    return sum(squares) / (len(tail.origins) * task.horizon * task.targets)
+
+
+def _files(design: Design, weights: Values, intercept: Values) -> Files:
     from safetensors.numpy import save
 
-    tensors = {"intercept": np.ascontiguousarray(intercept), "weights": np.ascontiguousarray(weights)}
+    tensors: dict[str, NDArray[Any]] = {
+        "design": np.array([design.covariates, design.fourier], dtype=np.uint8),
+        "intercept": np.ascontiguousarray(intercept),
+        "weights": np.ascontiguousarray(weights),
+    }
     return {"coefficients.safetensors": save(tensors)}

@@ -172,7 +172,7 @@ def engineer(times: Times, cleaned: Values, fitted: Fitted) -> NDArray[np.float3
 
 def calendar(times: Times, timezone: str) -> Values:
     """Sine and cosine of minute of day, day of week and day of year in local wall time: [..., 6], never scaled."""
-    local = times + _offsets(times, timezone)
+    local = wall_time(times, timezone)
     day = local // _DAY
     minute_of_day = (local - day * _DAY) / _DAY
     day_of_week = ((day + 3) % 7) / 7.0  # 1970-01-01 was a Thursday; Monday is 0
@@ -180,6 +180,11 @@ def calendar(times: Times, timezone: str) -> Values:
     day_of_year = (day - year_start) / _DAYS_PER_YEAR
     angles = 2.0 * np.pi * np.stack([minute_of_day, day_of_week, day_of_year], axis=-1)
     return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(*times.shape, len(CALENDAR))
+
+
+def wall_time(times: Times, timezone: str) -> Times:
+    """What a clock on the wall shows, as ns since 1970-01-01 00:00 of that clock."""
+    return times + _offsets(times, timezone)
 
 
 def _offsets(times: Times, timezone: str) -> Times | int:

@@ -50,11 +50,12 @@ class Claim:
 
 
 class Children:
-    """The running fits of one process, so that all of them can be ended at once."""
+    """The running fits of one process: at most so many at once, and all of them ended together."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int) -> None:
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
+        self.places = threading.Semaphore(at_once)
         self.cancelled = False
 
     def add(self, child: subprocess.Popen[str]) -> None:
@@ -79,9 +80,9 @@ class Children:
 
 def train_isolated(claim: Claim, threads: int, time_limit: float, progress: Progress, children: Children) -> Trained:
     """Run `train` in a child. Raises what it raised, DeadlineExceeded, TrainingFailed for a crash, or Interrupted."""
-    if children.cancelled:
-        raise Interrupted("the run was interrupted")
-    with tempfile.TemporaryFile("w+") as noise:
+    with children.places, tempfile.TemporaryFile("w+") as noise:
+        if children.cancelled:
+            raise Interrupted("the run was interrupted")
         child = subprocess.Popen(
             [sys.executable, "-m", "flts.child"],
             stdin=subprocess.PIPE,

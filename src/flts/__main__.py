@@ -1,0 +1,5 @@
+"""`python -m flts` is `flts`."""
+
+from flts.cli.main import main
+
+main()

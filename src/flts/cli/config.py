@@ -1,0 +1,127 @@
+"""`flts config`: what an experiment is, where each value came from, and what tells two apart."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flts.cli.options import Home, Json, Sets, Source, existing_store
+
+if TYPE_CHECKING:
+    from flts.spec import Spec
+
+app = typer.Typer(help="Show, describe and compare experiments.", no_args_is_help=True)
+
+ABSENT = "—"
+
+
+@app.command()
+def show(
+    file: Annotated[Path | None, typer.Argument(help="The experiment. [flts.toml, if it is here]")] = None,
+    sets: Sets = None,
+    source: Source = None,
+    as_json: Json = False,
+) -> None:
+    """Every value, where it came from, and the hashes it moves."""
+    from flts.cli import board
+    from flts.lineage import moves
+    from flts.sources import load_spec
+
+    if file is None and Path("flts.toml").exists():
+        file = Path("flts.toml")
+    loaded = load_spec(file, environ=os.environ, overrides=sets or (), source=source)
+    moved = moves(loaded.spec)
+    rows = [
+        {
+            "key": path,
+            "value": value,
+            "origin": loaded.origins.get(path, "default"),
+            "moves": list(moved.get(path, ())),
+        }
+        for path, value in _leaves(loaded.spec)
+    ]
+    if as_json:
+        board.print_json(rows)
+    else:
+        board.print_table(
+            ["key", "value", "from", "moves"],
+            [[r["key"], json.dumps(r["value"], ensure_ascii=False), r["origin"], _hashes(r["moves"])] for r in rows],
+        )
+
+
+@app.command()
+def schema() -> None:
+    """JSON Schema of flts.toml."""
+    from flts.cli import board
+    from flts.spec import Spec
+
+    board.print_json(Spec.model_json_schema())
+
+
+@app.command()
+def diff(
+    a: Annotated[str, typer.Argument(help="A flts.toml, or the start of a config_hash.")],
+    b: Annotated[str, typer.Argument(help="Another one.")],
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Each field in which two experiments differ, and the hashes it moves. Ends with 1 when there is one."""
+    from flts.cli import board
+    from flts.lineage import explain, moves
+
+    first, second = _spec(a, home), _spec(b, home)
+    moved = {**moves(first), **moves(second)}
+    differences = explain(dict(_leaves(first)), dict(_leaves(second)))
+    rows = [{"key": d.path, "a": d.a, "b": d.b, "moves": list(moved.get(d.path, ()))} for d in differences]
+    if as_json:
+        board.print_json([{**r, "a": _json(r["a"]), "b": _json(r["b"])} for r in rows])
+    elif rows:
+        table = [[r["key"], _text(r["a"]), _text(r["b"]), _hashes(r["moves"])] for r in rows]
+        board.print_table(["key", a, b, "moves"], table)
+    else:
+        typer.echo("no difference")
+    if rows:
+        raise typer.Exit(1)
+
+
+def _leaves(spec: Spec) -> list[tuple[str, Any]]:
+    """Path and value of every leaf, in the order of the file; tables of absent models are left out."""
+
+    def below(value: Any, path: str) -> list[tuple[str, Any]]:
+        if isinstance(value, dict):
+            return [leaf for key, item in value.items() for leaf in below(item, f"{path}.{key}" if path else key)]
+        return [(path, value)]
+
+    return below(spec.model_dump(mode="json", exclude_none=True), "")
+
+
+def _spec(name: str, home: Path | None) -> Spec:
+    from flts import layout
+    from flts.ports import read_json
+    from flts.sources import load_spec, validate
+    from flts.verify.evidence import resolve
+
+    if Path(name).exists() or name.endswith(".toml"):
+        return load_spec(Path(name)).spec
+    store = existing_store(home)
+    return validate(read_json(store, layout.spec(resolve(store, name))) or {})
+
+
+def _hashes(names: list[str]) -> str:
+    return ", ".join(names) if names else "nothing"
+
+
+def _json(value: Any) -> Any:
+    from flts.lineage import ABSENT as MISSING
+
+    return None if value is MISSING else value
+
+
+def _text(value: Any) -> str:
+    from flts.lineage import ABSENT as MISSING
+
+    return ABSENT if value is MISSING else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,53 @@
+"""`flts forecast`: ask the promoted model."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flts.cli.options import Home, Json, Scope
+
+
+def forecast(
+    file: Annotated[Path, typer.Option("--input", help="CSV or Parquet with the history, newest row last.")],
+    level: Annotated[float, typer.Option(help="Level of the interval: 0.5, 0.8, 0.9 or 0.95.")] = 0.8,
+    output: Annotated[Path | None, typer.Option(help="Write CSV or Parquet here instead of a table.")] = None,
+    scope: Scope = "global",
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Forecast from the end of a history with the champion."""
+    from flts.api import load_champion
+    from flts.cli import board
+    from flts.cli.options import existing_store, settings
+    from flts.errors import DataError, UsageError
+    from flts.preprocess.read import RawFile
+
+    if output is not None and output.suffix not in {".csv", ".parquet"}:
+        raise UsageError(f"--output {output}: write to a .csv or a .parquet file")
+    existing_store(home)
+    champion = load_champion(scope, settings=settings(home=home))
+    if not file.is_file():
+        raise DataError(f"{file}: no such file")
+    frame = champion.forecast(RawFile(str(file), file).frame(), level)
+    entry = champion.entry
+    if output is not None:
+        frame.write_csv(output) if output.suffix == ".csv" else frame.write_parquet(output)
+        typer.echo(f"{frame.height} forecasts by {entry.champion.model} (promotion {entry.number}) in {output}")
+    elif as_json:
+        rows = [{**row, "time": row["time"].isoformat()} for row in frame.iter_rows(named=True)]
+        promoted = entry.champion
+        identity = {key: getattr(promoted, key) for key in ("model_type", "run_id", "model_hash", "config_hash")}
+        board.print_json({"forecasts": rows, "model": {**identity, "promotion": entry.number}})
+    else:
+        board.print_table(
+            ["time (UTC)", "target", "mean", f"lower {level:g}", f"upper {level:g}"],
+            [
+                [str(row[0])[:19], row[1], *("" if value is None else f"{value:,.6g}" for value in row[2:])]
+                for row in frame.iter_rows()
+            ],
+        )
+        sys.stdout.flush()

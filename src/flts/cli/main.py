@@ -1,0 +1,60 @@
+"""`flts`: the entry point. Errors raised on purpose are one message and an exit code, never a traceback."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Any
+
+import typer
+
+from flts.cli import config, forecast, promotions, run, runs
+from flts.errors import FltsError, Interrupted
+from flts.version import __version__
+
+app = typer.Typer(
+    name="flts",
+    help="From rows of a time series to a judged, promoted and served forecast.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("run")(run.run)
+app.command("forecast")(forecast.forecast)
+app.add_typer(config.app, name="config")
+app.add_typer(runs.app, name="runs")
+app.add_typer(promotions.app, name="promotions")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"flts {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", help="Print the version.", callback=_version, is_eager=True),
+) -> None:
+    """Nothing but --version is common to all commands."""
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        app()
+    except FltsError as error:
+        for line in str(error).splitlines():
+            typer.echo(f"error: {line}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; what is finished is kept, `flts run` goes on from there", err=True)
+        sys.exit(Interrupted.exit_code)
+    except BrokenPipeError:
+        sys.exit(1)  # whoever read our output has gone
+
+
+def _stop(_number: int, _frame: Any) -> None:
+    raise KeyboardInterrupt

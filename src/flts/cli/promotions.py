@@ -1,0 +1,130 @@
+"""`flts promotions`: who is and was champion, and the two ways a person may change it."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flts.cli.options import Home, Json, Scope, existing_store, settings
+
+if TYPE_CHECKING:
+    from flts.promote.log import Entry
+
+app = typer.Typer(help="List, show and change promotions.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_promotions(scope: Scope = "global", home: Home = None, as_json: Json = False) -> None:
+    """The promotion log of a scope, newest first."""
+    from flts.cli import board
+    from flts.promote.log import read_log
+
+    entries = read_log(existing_store(home), scope)[::-1]
+    if as_json:
+        board.print_json([entry.model_dump(mode="json") for entry in entries])
+        return
+    board.print_table(
+        ["number", "kind", "model", "score", "config", "time (UTC)", "by"],
+        [
+            [
+                str(entry.number),
+                entry.kind + (f" of {entry.restores}" if entry.restores else ""),
+                entry.champion.model,
+                "" if entry.champion.score is None else f"{entry.champion.score:.4f}",
+                entry.champion.config_hash[:12],
+                entry.time[:19].replace("T", " "),
+                entry.actor,
+            ]
+            for entry in entries
+        ],
+    )
+
+
+@app.command()
+def show(
+    number: Annotated[int | None, typer.Argument(help="Number of the entry. [the newest]")] = None,
+    scope: Scope = "global",
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """One entry of the log with the decision behind it."""
+    from flts import layout
+    from flts.cli import board
+    from flts.errors import UsageError
+    from flts.ports import read_json
+    from flts.promote.log import read_log
+
+    store = existing_store(home)
+    entries = read_log(store, scope)
+    found = next((e for e in entries if e.number == (number or len(entries))), None)
+    if found is None:
+        raise UsageError(f"scope '{scope}' has {len(entries)} promotions, and no number {number or 1}")
+    decision = read_json(store, layout.decision(scope, found.decision_id))
+    if as_json:
+        board.print_json({"entry": found.model_dump(mode="json"), "decision": decision})
+        return
+    typer.echo(
+        f"promotion {found.number} of '{scope}': {found.champion.model}, {found.kind}, {found.time}, by {found.actor}"
+    )
+    typer.echo(f"bundle {found.champion.bundle_sha256}\nuri {found.champion.model_uri}")
+    board.print_decision(decision)
+
+
+@app.command()
+def promote(
+    config: Annotated[str, typer.Argument(help="The start of the config_hash that judged the model.")],
+    model: Annotated[str, typer.Argument(help="Name of the model on its scoreboard.")],
+    scope: Scope = "global",
+    home: Home = None,
+) -> None:
+    """Make a judged model the champion by hand, whatever the gate said."""
+    from flts.errors import UsageError, nearest
+    from flts.promote.stage import promote_by_hand, promoted_of
+    from flts.verify.evidence import resolve, run_numbers, run_record
+
+    with _place(home) as place:
+        config_hash = resolve(place.store, config)
+        records = (run_record(place.store, config_hash, n) for n in reversed(run_numbers(place.store, config_hash)))
+        record = next((r for r in records if r["decision"] and r["claim"]["scope"] == scope), None)
+        if record is None:
+            raise UsageError(f"configuration {config_hash[:12]} was never judged in scope '{scope}'")
+        board = {row["model"]: row for row in record["decision"]["candidates"] if row["status"] == "SUCCESS"}
+        if model not in board:
+            raise UsageError(f"'{model}' has no forecast in that run; {nearest(model, board)}")
+        run_id = record["judge"]["run_ids"].get(model)
+        champion = promoted_of(record["decision"], model, record["claim"]["data_hash"], run_id)
+        entry = promote_by_hand(
+            place.store, place.bus, place.clock, scope, champion, record["judge"]["decision_id"], getpass.getuser()
+        )
+        _done(place, entry, f"{model} is champion of '{scope}' already")
+
+
+@app.command()
+def rollback(scope: Scope = "global", home: Home = None) -> None:
+    """Bring the champion before this one back; doing it again goes one further back."""
+    from flts.promote.stage import rollback as roll_back
+
+    with _place(home) as place:
+        _done(place, roll_back(place.store, place.bus, place.clock, scope, getpass.getuser()), "")
+
+
+def _place(home: Path | None) -> Any:
+    """A workplace under the folder's lock."""
+    from flts.wiring import locked_workplace
+
+    existing_store(home)
+    return locked_workplace(settings(home=home))
+
+
+def _done(place: Any, entry: Entry | None, otherwise: str) -> None:
+    from flts.wiring import point_tracker
+
+    if entry is None:
+        typer.echo(otherwise)
+        return
+    point_tracker(place, entry)
+    champion = entry.champion
+    typer.echo(f"promotion {entry.number} ({entry.kind}): {champion.model} is champion of '{entry.scope}'")

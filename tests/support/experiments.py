@@ -1,0 +1,50 @@
+"""Experiments on a small series: a Spec, its rows in a memory store, and everything derived from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flts.backends.store import memory_store
+from flts.lineage import identify
+from flts.models.registry import versions
+from flts.ports import Store
+from flts.preprocess import CODE_VERSION
+from flts.preprocess.read import RawInput, RawTable
+from flts.preprocess.rows import Rows
+from flts.preprocess.stage import load_dataset, preprocess
+from flts.promote.judge import Experiment, experiment
+from flts.sources import validate
+from flts.spec import Spec
+from tests.support.series import hourly, split
+
+VERSIONS = versions(CODE_VERSION)
+
+SMALL = {
+    "gru": {"hidden_size": 8, "num_layers": 1, "epochs": 2},
+    "lstm": {"hidden_size": 8, "num_layers": 2, "epochs": 2},
+}
+"""Networks that are fitted in a fraction of a second."""
+
+
+def small_spec(models: tuple[str, ...] = ("ridge",), **tables: dict[str, Any]) -> Spec:
+    """Forecast `load` 3 hours ahead from 12 hours; further tables of the Spec override."""
+    values: dict[str, Any] = {
+        "dataset": {"name": "small", "targets": ["load"]},
+        "task": {"input_length": 12, "horizon": 3},
+        "models": {name: SMALL.get(name, {}) for name in models},
+    }
+    for name, table in tables.items():
+        values[name] = {**values.get(name, {}), **table}
+    return validate(values)
+
+
+def small_experiment(spec: Spec | None = None, rows: Rows | None = None, test: int = 60) -> tuple[Experiment, Store]:
+    """An experiment on `rows` (default: 300 hours) whose processed rows lie in a memory store."""
+    spec = spec or small_spec()
+    store = memory_store()
+    train_table, test_table = split(rows or hourly(300), test)
+    raw = RawInput(RawTable("train", train_table), RawTable("test", test_table))
+    prepared = preprocess(spec, raw, store, CODE_VERSION)
+    identity = identify(spec, prepared.data_hash, VERSIONS)
+    dataset = load_dataset(store, prepared.data_hash, tuple(spec.dataset.targets))
+    return experiment(spec, identity, dataset), store
