@@ -17,9 +17,10 @@ from flts.ports import Progress, read_json, write_json_once, write_once
 from flts.preprocess import CODE_VERSION
 from flts.preprocess.read import RawInput
 from flts.preprocess.stage import Prepared, load_dataset, preprocess
-from flts.promote.judge import Experiment, Waiting, experiment, gather
+from flts.promote.judge import Waiting, gather
 from flts.promote.stage import Judged, promote
 from flts.tracked import known_run_id
+from flts.train.experiment import Experiment, experiment
 from flts.train.stage import stored_result
 from flts.wiring import (
     VERSIONS,

@@ -14,15 +14,12 @@ from flts.evaluate.metrics import Errors
 from flts.lineage import canonical_json
 from flts.messages import TrainingData
 from flts.models.registry import CANDIDATES
-from flts.ports import Store, TrackedRun, read_checked, read_json
-from flts.promote.judge import Experiment
+from flts.ports import Store, TrackedRun, read_json
 from flts.train.bundle import MANIFEST, read_bundle
+from flts.train.experiment import Experiment
 from flts.train.stage import Trained
-from flts.train.tables import forecasts_from_parquet
 from flts.verify import plots
 from flts.version import __version__
-
-SHOWN_ORIGINS = 300
 
 
 @dataclass(frozen=True)
@@ -131,16 +128,9 @@ def _run_of_model(store: Store, work: Work) -> str | None:
 
 
 def _forecast_plot(store: Store, work: Work, trained: Trained) -> bytes:
-    """Forecast against truth at step 1 over the last origins."""
-    subject, task = work.subject, work.subject.task
-    key = layout.forecasts(trained.model_hash, subject.windows.windows_hash)
-    table = read_checked(store, key, trained.forecasts_sha256)
-    values = forecasts_from_parquet(table, subject.origins, task.fitted.targets, task.horizon)
-    truth = subject.windows.truth(subject.dataset, task.horizon)
-    last = slice(-SHOWN_ORIGINS, None)
-    shown = {name: column[last, 0, 0] for name, column in {"truth": truth.values, **values}.items()}
-    title = f"{work.name.upper()}: {task.fitted.targets[0]}, one step ahead"
-    return plots.forecast(truth.origins[last] + task.fitted.step, shown, title)
+    """The last forecasts against the truth."""
+    values = work.subject.forecasts(store, trained.model_hash, trained.forecasts_sha256)
+    return plots.forecast_windows(work.subject, values, work.name.upper())
 
 
 def _readable(value: Any) -> bytes:

@@ -23,19 +23,19 @@ from flts.home import locked, open_home
 from flts.lineage import identify
 from flts.messages import ModelTraining, TrainingData
 from flts.models.registry import versions
-from flts.ports import Bus, Clock, Progress, Store, TrackedRun, Tracker, read_checked, read_json, write_json_once
+from flts.ports import Bus, Clock, Progress, Store, TrackedRun, Tracker, read_json, write_json_once
 from flts.preprocess import CODE_VERSION
 from flts.preprocess.read import RawInput, locate
 from flts.preprocess.stage import load_dataset
-from flts.promote.judge import Experiment, experiment, yardstick
+from flts.promote.judge import yardstick
 from flts.promote.log import Entry
 from flts.promote.stage import Judged
 from flts.spec import Dataset, Spec
 from flts.tracked import Work, candidate_run, failed_run, known_run_id
 from flts.train.determinism import cores, processor
+from flts.train.experiment import Experiment, experiment
 from flts.train.isolate import Children, Claim, train_isolated
 from flts.train.stage import Trained, stored_result
-from flts.train.tables import forecasts_from_parquet
 from flts.version import __version__
 
 if TYPE_CHECKING:
@@ -250,15 +250,16 @@ def finish_model(
 
     A Terminal error becomes a failed candidate with its reason; Transient ones and Interrupted are raised.
     """
-    work = Work(claim, subject, name, place.clock.now())
-    _tell(place, work, "RUNNING")
-    try:
-        trained = _train(place, work, progress, recompute=recompute)
-        progress.phase("score")
-        errors = _score(place.store, work, trained)
+    with place.children.places:  # the time of a model counts from here, not from when it queued
+        work = Work(claim, subject, name, place.clock.now())
+        _tell(place, work, "RUNNING")
+        try:
+            trained = _train(place, work, progress, recompute=recompute)
+            progress.phase("score")
+            errors = _score(place.store, work, trained)
+        except Terminal as error:
+            return _record_failure(place, work, error)
         duration_ms = round((place.clock.now() - work.start).total_seconds() * 1000)
-    except Terminal as error:
-        return _record_failure(place, work, error)
     progress.phase("track")
     run_id = _track(place, work, trained, errors)
     part = {
@@ -309,9 +310,7 @@ def _train(place: Workplace, work: Work, progress: Progress, *, recompute: bool)
 def _score(store: Store, work: Work, trained: Trained) -> Errors:
     """The pure score of what lies in the store; the judge comes to the same figures from the same bytes."""
     subject, task = work.subject, work.subject.task
-    key = layout.forecasts(trained.model_hash, subject.windows.windows_hash)
-    table = read_checked(store, key, trained.forecasts_sha256)
-    forecast = forecasts_from_parquet(table, subject.origins, task.fitted.targets, task.horizon)["y_hat"]
+    forecast = subject.forecasts(store, trained.model_hash, trained.forecasts_sha256)["y_hat"]
     truth = subject.windows.truth(subject.dataset, task.horizon)
     return measure(truth.values, forecast, yardstick(subject.dataset, task))
 

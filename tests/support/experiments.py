@@ -12,9 +12,9 @@ from flts.preprocess import CODE_VERSION
 from flts.preprocess.read import RawInput, RawTable
 from flts.preprocess.rows import Rows
 from flts.preprocess.stage import load_dataset, preprocess
-from flts.promote.judge import Experiment, experiment
 from flts.sources import validate
 from flts.spec import Spec
+from flts.train.experiment import Experiment, experiment
 from tests.support.series import hourly, split
 
 VERSIONS = versions(CODE_VERSION)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,6 +36,44 @@ def list_runs(home: Home = None, as_json: Json = False) -> None:
             for row in rows
         ],
     )
+
+
+@app.command()
+def plot(
+    config: Annotated[str | None, typer.Argument(help="The start of a config_hash. [the newest run]")] = None,
+    output: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("plots"),
+    home: Home = None,
+) -> None:
+    """Forecast against truth and loss curve of every model, as PNG files."""
+    from flts.errors import UsageError
+    from flts.train.stage import stored_result
+    from flts.verify import plots
+    from flts.verify.evidence import newest_first, resolve
+    from flts.wiring import load_experiment
+
+    store = existing_store(home)
+    rows = newest_first(store)
+    if not rows:
+        raise UsageError(f"nothing was run in {store.url} yet")
+    config_hash = resolve(store, config) if config else rows[0]["config_hash"]
+    data_hash = next(row["claim"]["data_hash"] for row in rows if row["config_hash"] == config_hash)
+    subject = load_experiment(store, config_hash, data_hash)
+    output.mkdir(parents=True, exist_ok=True)
+    for name, model_hash in sorted(subject.identity.model_hashes.items()):
+        trained = stored_result(store, name, model_hash, subject.identity.windows_hash)
+        if trained is None:
+            continue
+        drawn = {
+            "forecast": plots.forecast_windows(
+                subject, subject.forecasts(store, model_hash, trained.forecasts_sha256), name
+            )
+        }
+        if trained.curve:
+            drawn["loss"] = plots.loss_curve(trained.curve, name)
+        for kind, png in drawn.items():
+            file = output / f"{name}-{kind}.png"
+            file.write_bytes(png)
+            typer.echo(str(file))
 
 
 @app.command()

@@ -17,38 +17,20 @@ from flts.errors import DamagedObject, DataError, NotApplicable, TrainingFailed
 from flts.evaluate.decide import Candidate, Case, Decision, Referee, Status, decide
 from flts.evaluate.gate import Champion
 from flts.evaluate.metrics import Yardstick
-from flts.lineage import Identity, canonical_json, sha256
+from flts.lineage import canonical_json, sha256
 from flts.models.base import Files, Task
 from flts.models.registry import REFEREES
-from flts.ports import Store, read_checked, read_json, write_json_once, write_once
+from flts.ports import Store, read_json, write_json_once, write_once
 from flts.preprocess.fit import format_step, seasonal_error
 from flts.preprocess.rows import Values
 from flts.preprocess.stage import Dataset
 from flts.promote.log import Promoted
-from flts.spec import Spec
 from flts.train.bundle import assemble, read_bundle
+from flts.train.experiment import Experiment
 from flts.train.forecast import Model
-from flts.train.stage import bundle_forecasts, commit_forecasts, task_of
-from flts.train.tables import forecasts_from_parquet
-from flts.train.windows import Windows, test_windows
+from flts.train.stage import bundle_forecasts, commit_forecasts
 
 PREVIEW_ORIGINS = 300
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """A Spec on its processed rows: all that judging needs besides the results."""
-
-    spec: Spec
-    identity: Identity
-    dataset: Dataset
-    windows: Windows
-    task: Task
-
-    @property
-    def origins(self) -> Any:
-        """Origins of the test windows, UTC ns."""
-        return self.dataset.test.times[self.windows.indices - 1]
 
 
 @dataclass(frozen=True)
@@ -57,15 +39,6 @@ class Waiting:
 
     have: Sequence[str]
     missing: Sequence[str]
-
-
-def experiment(spec: Spec, identity: Identity, dataset: Dataset) -> Experiment:
-    """Windows and task of a Spec. Raises DataError when the rows hold no window."""
-    given = spec.task
-    seasons = None if given.seasons == "infer" else tuple(given.seasons)
-    task = task_of(dataset, given.input_length, given.horizon, seasons)
-    windows = test_windows(dataset, identity.windows_hash, given.input_length, given.horizon, spec.evaluate.windows)
-    return Experiment(spec, identity, dataset, windows, task)
 
 
 def gather(store: Store, subject: Experiment, scope: str) -> list[Candidate] | Waiting:
@@ -172,10 +145,7 @@ def _candidate(store: Store, subject: Experiment, name: str, model_hash: str, ru
         return Candidate(name, model_hash, status, f"{failure['class']}: {failure['reason']}")
     try:
         read_bundle(store, result["bundle_sha256"])
-        table = read_checked(store, layout.forecasts(model_hash, windows_hash), committed["forecasts_sha256"])
-        mean = forecasts_from_parquet(table, subject.origins, subject.task.fitted.targets, subject.task.horizon)[
-            "y_hat"
-        ]
+        mean = subject.forecasts(store, model_hash, committed["forecasts_sha256"])["y_hat"]
     except DamagedObject as damage:
         return Candidate(name, model_hash, "FAILED", f"DamagedObject: {damage}")
     if not np.isfinite(mean).all():
@@ -225,8 +195,7 @@ def _champion_forecast(
         rows = _with_columns(subject.dataset, tuple(manifest["columns"]))
         answer = bundle_forecasts(assemble(promoted.bundle_sha256, manifest, files), rows, subject.windows)
         committed, _ = commit_forecasts(answer, subject.task, model_hash, subject.windows, store, rows)
-    table = read_checked(store, layout.forecasts(model_hash, windows_hash), committed["forecasts_sha256"])
-    return forecasts_from_parquet(table, subject.origins, subject.task.fitted.targets, subject.task.horizon)["y_hat"]
+    return subject.forecasts(store, model_hash, committed["forecasts_sha256"])["y_hat"]
 
 
 def _with_columns(dataset: Dataset, columns: tuple[str, ...]) -> Dataset:
@@ -242,9 +211,7 @@ def _write_preview(store: Store, subject: Experiment, decision: Decision, scope:
     winner = decision.winner
     assert winner is not None
     assert winner.forecasts_sha256 is not None
-    windows_hash = subject.identity.windows_hash
-    table = read_checked(store, layout.forecasts(winner.model_hash, windows_hash), winner.forecasts_sha256)
-    values = forecasts_from_parquet(table, subject.origins, subject.task.fitted.targets, subject.task.horizon)
+    values = subject.forecasts(store, winner.model_hash, winner.forecasts_sha256)
     scored = np.flatnonzero(~np.isnan(truth[:, 0]).all(axis=1))[-PREVIEW_ORIGINS:]
     step = subject.dataset.fitted.step
     columns: Mapping[str, Values] = {"truth": truth, **values}

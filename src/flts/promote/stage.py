@@ -9,9 +9,10 @@ from typing import Any
 from flts import events
 from flts.evaluate.decide import Candidate, Decision
 from flts.ports import Bus, Clock, Store
-from flts.promote.judge import Experiment, judge
+from flts.promote.judge import judge
 from flts.promote.log import Entry, Promoted, append, next_entry, read_log, rollback_target
 from flts.promote.relay import relay
+from flts.train.experiment import Experiment
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from flts import layout
-from flts.errors import DamagedObject
+from flts.errors import DamagedObject, MissingExtra
 from flts.lineage import canonical_json, sha256
 from flts.models.base import Family, Files, Task
 from flts.models.registry import CANDIDATES
@@ -126,4 +126,8 @@ def assemble(bundle_sha256: str, manifest: Mapping[str, Any], files: Files) -> B
     task = Task(
         manifest["input_length"], manifest["horizon"], tuple(manifest["seasons"]), Fitted.from_json(manifest["fitted"])
     )
-    return Bundle(bundle_sha256, manifest, Model(family.load(files, task), task, family.history(task)))
+    try:
+        predictor = family.load(files, task)
+    except ModuleNotFoundError:
+        raise MissingExtra(f"the model '{family.name}'", family.extra or "core") from None
+    return Bundle(bundle_sha256, manifest, Model(predictor, task, family.history(task)))

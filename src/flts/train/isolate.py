@@ -50,7 +50,7 @@ class Claim:
 
 
 class Children:
-    """The running fits of one process: at most so many at once, and all of them ended together."""
+    """The running fits of one process: who fits holds one of the places, and all are ended together."""
 
     def __init__(self, at_once: int) -> None:
         self._running: set[subprocess.Popen[str]] = set()
@@ -80,9 +80,9 @@ class Children:
 
 def train_isolated(claim: Claim, threads: int, time_limit: float, progress: Progress, children: Children) -> Trained:
     """Run `train` in a child. Raises what it raised, DeadlineExceeded, TrainingFailed for a crash, or Interrupted."""
-    with children.places, tempfile.TemporaryFile("w+") as noise:
-        if children.cancelled:
-            raise Interrupted("the run was interrupted")
+    if children.cancelled:
+        raise Interrupted("the run was interrupted")
+    with tempfile.TemporaryFile("w+") as noise:
         child = subprocess.Popen(
             [sys.executable, "-m", "flts.child"],
             stdin=subprocess.PIPE,

@@ -1,0 +1,39 @@
+# One line each: `make help` lists them. `make demo` and `make test` set up what they need themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+WORKERS ?= 2
+
+help: ## list the commands
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+
+$(VENV)/made: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) -e '.[all]'
+	@touch $@
+
+$(VENV)/made-dev: $(VENV)/made
+	$(INSTALL) -e '.[dev]'
+	@touch $@
+
+setup: $(VENV)/made-dev ## the virtual environment with everything for development
+demo: $(VENV)/made ## the main job on real data: departures per hour from New York JFK
+	$(BIN)/flts run examples/jfk-departures/flts.toml
+	$(BIN)/flts runs plot --output .flts/plots
+test: setup ## the tests
+	$(BIN)/python -m pytest -n $(WORKERS)
+test-all: setup ## the tests with the long ones
+	$(BIN)/python -m pytest -n $(WORKERS) -m ''
+lint: setup ## style and layers
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
+type: setup ## types
+	$(BIN)/mypy
+bench: setup ## the figures of docs/performance.md
+	$(BIN)/python -m tests.bench
+docs: setup ## the generated reference pages
+	$(BIN)/python -m docs.generate
+clean: ## what make made
+	rm -rf $(VENV) .flts
+
+.PHONY: help setup demo test test-all lint type bench docs clean
