@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flts import events, layout
-from flts.errors import StageFailed
+from flts.errors import SpecError, StageFailed
 from flts.lineage import Identity, canonical_json, identify
 from flts.messages import ModelTraining, TrainingData
 from flts.models.registry import CANDIDATES, require
@@ -112,6 +112,8 @@ class _Run:
 
     def do(self, raw: RawInput) -> RunResult:
         store, scope = self.place.store, self.spec.dataset.scope
+        if not self.spec.dataset.targets:
+            raise SpecError("dataset.targets names no column; name the column to forecast, or several")
         self.reporter.stage("preprocess", "running")
         prepared = preprocess(self.spec, raw, store, CODE_VERSION)
         rows = f"{prepared.meta['train']['rows']:,} train rows, {prepared.meta['test']['rows']:,} test rows"

@@ -332,7 +332,7 @@ class Spec(Table):
     task: Task = Task()
     """What is asked."""
     train: Train = Train()
-    """What every fit shares."""
+    """What the fits of all models share."""
     models: Models = Field(default_factory=lambda: Models.model_validate({name: {} for name in DEFAULT_MODELS}))
     """Who is asked."""
     evaluate: Evaluate = Evaluate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from flts.backends.store import memory_store
@@ -48,3 +49,13 @@ def small_experiment(spec: Spec | None = None, rows: Rows | None = None, test: i
     identity = identify(spec, prepared.data_hash, VERSIONS)
     dataset = load_dataset(store, prepared.data_hash, tuple(spec.dataset.targets))
     return experiment(spec, identity, dataset), store
+
+
+def lte_experiment(folder: Path, spec: Spec) -> Experiment:
+    """An experiment on the LTE measurements in `folder`."""
+    from flts.wiring import open_raw
+
+    store = memory_store()
+    prepared = preprocess(spec, open_raw(spec.dataset.model_copy(update={"source": str(folder)}), folder), store, 1)
+    identity = identify(spec, prepared.data_hash, VERSIONS)
+    return experiment(spec, identity, load_dataset(store, prepared.data_hash, tuple(spec.dataset.targets)))

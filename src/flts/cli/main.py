@@ -42,19 +42,18 @@ def _options(
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    signal.signal(signal.SIGTERM, _stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     try:
         app()
     except FltsError as error:
         for line in str(error).splitlines():
             typer.echo(f"error: {line}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; what is finished is kept, `flts run` goes on from there", err=True)
-        sys.exit(Interrupted.exit_code)
     except BrokenPipeError:
         sys.exit(1)  # whoever read our output has gone
 
 
 def _stop(_number: int, _frame: Any) -> None:
-    raise KeyboardInterrupt
+    # an error of our own: the library would turn KeyboardInterrupt into a bare "Aborted!"
+    raise Interrupted("interrupted; what is finished is kept, `flts run` goes on from there")

@@ -13,7 +13,7 @@ from flts.preprocess.stage import Dataset
 from flts.spec import Spec
 from flts.train.stage import task_of
 from flts.train.tables import forecasts_from_parquet
-from flts.train.windows import Windows, test_windows
+from flts.train.windows import Windows, split_tail, test_windows, train_origins
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,14 @@ class Experiment:
 
 
 def experiment(spec: Spec, identity: Identity, dataset: Dataset) -> Experiment:
-    """Windows and task of a Spec. Raises DataError when the rows hold no window."""
+    """Windows and task of a Spec. Raises DataError when train or test hold too few rows for one window."""
     given = spec.task
     seasons = None if given.seasons == "infer" else tuple(given.seasons)
     task = task_of(dataset, given.input_length, given.horizon, seasons)
+    split_tail(
+        train_origins(dataset.train, task.lookback, given.horizon, task.fitted.step),
+        given.horizon,
+        spec.train.validation_fraction,
+    )
     windows = test_windows(dataset, identity.windows_hash, given.input_length, given.horizon, spec.evaluate.windows)
     return Experiment(spec, identity, dataset, windows, task)

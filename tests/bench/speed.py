@@ -1,0 +1,110 @@
+"""How long the main job takes, from a cold start to a promoted model with its tracked runs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from flts.models.base import Block, Recipe, Task
+from flts.models.recurrent import GRU
+from flts.preprocess.transform import transform
+from flts.sources import validate
+from flts.spec import Gru
+from flts.train.windows import split_tail, train_origins
+from tests.bench.measure import LTE, ROOT, Figure, best_of, cold, seconds, warm
+from tests.bench.plain import recurrent
+from tests.support.experiments import lte_experiment
+
+SEED = ["run", str(ROOT / "examples/lte/flts.toml"), "--source", str(LTE)]
+FULL = ["run", "--source", str(LTE), "--set", "dataset.name=PobleSec", "--set", 'dataset.targets=["down"]']
+
+
+def seed_run() -> Iterator[Figure]:
+    """The first system's run on 50 rows."""
+    command = [sys.executable, "-m", "tests.bench.plain", str(LTE)]
+    plain = best_of(3, lambda: seconds(command, ROOT))
+    reference = f"{plain:.1f} s: one plain script, GRU, LSTM and Prophet one after the other, nothing stored"
+    five = ["--models", "gru,lstm,prophet,automfles,ridge"]
+    for name, took, goal in (
+        ("seed's run, cold, GRU + LSTM + Prophet", cold(SEED), "8 s"),
+        ("seed's run, cold, with AutoMFLES and ridge", cold([*SEED, *five]), "15 s"),
+        ("seed's run again, everything done", warm(SEED), "1.5 s"),
+    ):
+        yield Figure(name, f"{took:.1f} s", goal, f"{took / plain:.2f} × {reference}", "seed_run")
+
+
+def full_run() -> Iterator[Figure]:
+    """All of PobleSec with the defaults."""
+    x, y = windows()
+    plain = sum(in_one_thread("GRU", x, y, epochs=3, evaluations=0)) / 3 * 10
+    reference = f"{plain:.1f} s: ten plain training passes of the GRU alone"
+    four = ["--models", "gru,lstm,prophet,ridge"]
+    for name, took, goal in (
+        ("PobleSec, 500 windows, GRU + LSTM + Prophet + ridge", cold([*FULL, *four]), "45 s"),
+        ("the same with AutoMFLES", cold(FULL), "80 s"),
+    ):
+        yield Figure(name, f"{took:.1f} s", goal, f"{took / plain:.2f} × {reference}", "full_run")
+
+
+def gru_epoch() -> Iterator[Figure]:
+    """One epoch of the GRU on all of PobleSec, one thread, against the first system's loop and a training pass."""
+    x, y = windows()
+    rounds = [(ours(), *(min(in_one_thread("GRU", x, y, 2, n)) for n in (2, 0))) for _ in range(3)]
+    mine, loop, training = (min(column) for column in zip(*rounds, strict=True))
+    yield Figure(
+        "GRU epoch, PobleSec, one thread",
+        f"{mine:.2f} s",
+        "0.75 × the first system's loop",
+        f"{mine / loop:.2f} × {loop:.2f} s: DataLoader, a training and two evaluation passes;"
+        f" {mine / training:.2f} × {training:.2f} s: a training pass alone",
+        "gru_epoch",
+    )
+
+
+def windows() -> tuple[
+    np.ndarray[tuple[int, ...], np.dtype[np.float32]], np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+]:
+    """The training windows of PobleSec as FLTS makes them: features [windows, 10, 17], answers [windows, 1]."""
+    block, _, task = _poblesec()
+    x, y = block.windows(task)
+    return x, y.reshape(len(y), -1).astype(np.float32)
+
+
+def in_one_thread(cell: str, x: object, y: object, epochs: int, evaluations: int) -> list[float]:
+    """The plain loop."""
+    import torch
+
+    torch.set_num_threads(1)
+    return recurrent(cell, x, y, epochs, evaluations)
+
+
+def ours() -> float:
+    """Seconds of the best of three epochs of FLTS's own fit, with its pass over the validation tail."""
+    import torch
+
+    torch.set_num_threads(1)
+    block, tail, task = _poblesec()
+    moments: list[float] = []
+
+    class Stopwatch:
+        def epoch(self, done: int, of: int, train_loss: float, val_loss: float) -> None:
+            moments.append(time.perf_counter())
+
+        def phase(self, name: str) -> None:
+            moments.append(time.perf_counter())
+
+    GRU.fit(block, tail, task, Recipe(Gru(epochs=4), patience=4, seed=42), Stopwatch())
+    return float(np.diff(moments).min())
+
+
+def _poblesec() -> tuple[Block, Block, Task]:
+    subject = lte_experiment(LTE, validate({"dataset": {"name": "PobleSec", "targets": ["down"]}}))
+    train, task = subject.dataset.train, subject.task
+    features = transform(train.times, train.values, task.fitted)
+    targets = task.fitted.scale_targets(train.select(task.fitted.targets))
+    origins = train_origins(train, task.lookback, task.horizon, task.fitted.step)
+    fit, tail = split_tail(origins, task.horizon, 0.1)
+    return Block(train.times, features, targets, fit), Block(train.times, features, targets, tail), task

@@ -1,0 +1,68 @@
+"""The command line as a person meets it: an exit code, what stands on stdout, what stands on stderr."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.support.series import hourly, split
+
+Flts = Callable[..., "Outcome"]
+
+EXPERIMENT = """
+v = 1
+[dataset]
+name = "load"
+source = "."
+targets = ["load"]
+[task]
+input_length = 12
+horizon = 3
+[models.ridge]
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call of the command line came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with flts.toml, load.csv and load_test.csv; MLflow off, its tests are elsewhere."""
+    train, test = split(hourly(300), 60)
+    train.write_csv(tmp_path / "load.csv")
+    test.write_csv(tmp_path / "load_test.csv")
+    (tmp_path / "flts.toml").write_text(EXPERIMENT)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FLTS_TRACKING", "off")
+    return tmp_path
+
+
+@pytest.fixture
+def flts(folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Flts]:
+    """Call the command line in this process."""
+    from flts.cli.main import main
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def call(*arguments: str) -> Outcome:
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", ["flts", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        shown = capfd.readouterr()
+        code = ended.value.code
+        return Outcome(code if isinstance(code, int) else 0, shown.out, shown.err)
+
+    yield call
+    for number, handler in before.items():
+        signal.signal(number, handler)
