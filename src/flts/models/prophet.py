@@ -15,10 +15,10 @@ import numpy as np
 from flts.models.base import Block, Files, Fit, History, Predictor, Recipe, Task, Window
 from flts.ports import Progress
 from flts.preprocess.rows import Times, Values
+from flts.preprocess.transform import wall_time
 from flts.spec import Prophet as Parameters
 
 if TYPE_CHECKING:
-    import pandas as pd
     import prophet
 
 
@@ -29,10 +29,10 @@ class _ByDate:
     def predict(self, window: Window) -> Values:
         import pandas as pd
 
-        future = window.future(self._task.horizon)
+        future = _wall(window.future(self._task.horizon), self._task)
         dates, where = np.unique(future, return_inverse=True)
-        frame = pd.DataFrame({"ds": _dates(dates, self._task)})
-        # predict() sorts by date; the dates are sorted and distinct, so the rows stay as they are
+        frame = pd.DataFrame({"ds": pd.DatetimeIndex(dates)})
+        # predict() sorts by date; these are sorted and distinct even where clocks go back, so the rows stay in place
         forecasts = [model.predict(frame)["yhat"].to_numpy()[where.reshape(future.shape)] for model in self._models]
         return np.stack(forecasts, axis=-1)
 
@@ -78,18 +78,21 @@ def _fit(block: Block, task: Task, recipe: Recipe) -> Files:
             seasonality_mode=given.seasonality_mode,
             uncertainty_samples=0,  # intervals are conformal, the same way for every model
         )
-        model.fit(pd.DataFrame({"ds": _dates(block.times, task), "y": block.targets[:, target]}), seed=recipe.seed)
+        rows = pd.DataFrame({"ds": pd.DatetimeIndex(_wall(block.times, task)), "y": block.targets[:, target]})
+        model.fit(rows, seed=recipe.seed)
         models.append(json.loads(model_to_json(model)))
     return {"model.json": json.dumps(models, sort_keys=True).encode()}
 
 
-def _dates(times: Times, task: Task) -> pd.DatetimeIndex:
+def _wall(times: Times, task: Task) -> Times:
     """Local wall time, which is what a daily or weekly habit follows; Prophet knows no zones."""
-    import pandas as pd
-
-    return pd.DatetimeIndex(times, tz="UTC").tz_convert(task.fitted.timezone).tz_localize(None)
+    return wall_time(times, task.fitted.timezone)
 
 
 def _quiet() -> None:
-    for name in ("prophet", "prophet.plot", "cmdstanpy"):
-        logging.getLogger(name).setLevel(logging.CRITICAL if name == "prophet.plot" else logging.WARNING)
+    """Prophet says at its import that plotly is absent; cmdstanpy reports the start and end of every chain."""
+    logging.getLogger("prophet").setLevel(logging.WARNING)
+    logging.getLogger("prophet.plot").setLevel(logging.CRITICAL)
+    from cmdstanpy.utils import get_logger
+
+    get_logger().setLevel(logging.WARNING)  # its first call sets a level of its own
