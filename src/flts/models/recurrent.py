@@ -214,10 +214,11 @@ def to_onnx(cell: str, weights: Mapping[str, Floats], input_length: int) -> byte
     tensors: list[Any] = [
         numpy_helper.from_array(weights["head.weight"], "head_weight"),
         numpy_helper.from_array(weights["head.bias"], "head_bias"),
-        numpy_helper.from_array(np.array([1], np.int64), "direction"),
         numpy_helper.from_array(np.array([0], np.int64), "first"),
     ]
     layers = sum(name.startswith("rnn.weight_ih_l") for name in weights)
+    if layers > 1:  # a tensor that no node uses makes the runtime warn at every load
+        tensors.append(numpy_helper.from_array(np.array([1], np.int64), "direction"))
     for layer in range(layers):
         w, r, b = _gates(cell, weights, layer)
         tensors += [numpy_helper.from_array(t, f"{n}_{layer}") for n, t in (("w", w), ("r", r), ("b", b))]
