@@ -7,7 +7,7 @@ seasons of history takes some fifty milliseconds.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -27,17 +27,15 @@ PLAIN_ROWS = 100
 class _Refit:
     """Fits the chosen configuration to each history, one target at a time."""
 
-    def __init__(self, configurations: Sequence[Mapping[str, Any]], task: Task) -> None:
-        self._configurations, self._task = configurations, task
+    def __init__(self, kind: Callable[..., Any], configurations: Sequence[Mapping[str, Any]], task: Task) -> None:
+        self._kind, self._configurations, self._task = kind, configurations, task
 
     def predict(self, window: Window) -> Values:
-        from statsforecast.mfles import MFLES
-
         horizon = self._task.horizon
         forecasts = np.empty((len(window.times), horizon, self._task.targets))
         for target, configuration in enumerate(self._configurations):
             for row, history in enumerate(window.targets[..., target]):
-                model = MFLES()
+                model = self._kind(verbose=0)
                 model.fit(np.array(history), **configuration)
                 forecasts[row, :, target] = model.predict(horizon)
         return forecasts
@@ -71,14 +69,16 @@ class AutoMfles:
         raise TypeError("the chosen configuration is fitted again at every request")
 
     def load(self, files: Files, task: Task) -> Predictor:
-        return _Refit(json.loads(files["model.json"]), task)
+        from statsforecast.mfles import MFLES  # here, so that a missing library shows before the first request
+
+        return _Refit(MFLES, json.loads(files["model.json"]), task)
 
 
 def _choose(recent: Values, task: Task, windows: int) -> dict[str, Any]:
     """The configuration that cross-validation on one target's recent rows [rows] likes best."""
     from statsforecast.mfles import MFLES
 
-    best: dict[str, Any] = MFLES().optimize(
+    best: dict[str, Any] = MFLES(verbose=0).optimize(
         recent, test_size=task.horizon, n_steps=windows, step_size=task.horizon, metric="mse", params=_grid(task)
     )
     return best
