@@ -42,8 +42,12 @@ class Model:
         return max(self.history.wanted, self.task.input_length)
 
     def forecast(self, times: Times, values: Values) -> Forecasts:
-        """Times [windows, rows] and values [windows, rows, columns], newest row last, columns as in the manifest."""
+        """Times [windows, rows] and values [windows, rows, columns], newest row last, columns as in the manifest.
+
+        More rows than `history_rows` are cut off before anything looks at them.
+        """
         task = self.task
+        times, values = times[:, -self.history_rows :], values[:, -self.history_rows :]
         window = Window(times, task.fitted.clean(values), task.fitted)
         scaled = self.predictor.predict(window)
         level = np.maximum(window.targets[:, -task.input_length :].mean(axis=1), 0.0) + 0.01
