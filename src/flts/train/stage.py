@@ -124,16 +124,17 @@ def train(
     _refuse_short_histories(family, task, windows, dataset)
     result = read_json(store, layout.model_result(model.model_hash))
     verdict: Recomputed | None = None
-    fitted = result is None or recompute
+    again = recompute and result is not None
+    fitted = result is None or again
     if fitted:
-        result, verdict = _fit_and_commit(family, task, model, dataset, store, progress, recompute=recompute)
+        result, verdict = _fit_and_commit(family, task, model, dataset, store, progress, again=again)
     committed = read_json(store, layout.windows_result(model.model_hash, windows.windows_hash))
     if committed is None or recompute:
         progress.phase("forecast")
         committed, same = _forecast_and_commit(task, model, dataset, windows, store, result["bundle_sha256"])
-        if recompute and not same:
+        if again and not same:
             verdict = _differs(model, result["made_on"], family, ["forecasts_sha256"])
-    return _trained(model.name, result, committed, fitted=fitted, recomputed=verdict if recompute else None)
+    return _trained(model.name, result, committed, fitted=fitted, recomputed=verdict if again else None)
 
 
 def _refuse_short_histories(family: Family, task: Task, windows: Windows, dataset: Dataset) -> None:
@@ -152,15 +153,18 @@ def _fit_and_commit(
     store: Store,
     progress: Progress,
     *,
-    recompute: bool,
+    again: bool,
 ) -> tuple[Mapping[str, Any], Recomputed]:
-    """Write bundle, validation forecasts and, last, result.json. Returns the result that stands."""
+    """Write bundle, validation forecasts and, last, result.json. Returns the result that stands.
+
+    `again`: one stands already, with validation forecasts of its own.
+    """
     fitted = fit_model(family, dataset.train, task, model.recipe, model.validation_fraction, progress)
     progress.phase("save")
     manifest = {**fitted.manifest, "time_column": dataset.meta["made_of"]["time_column"]}
     bundle_sha256 = write_bundle(store, manifest, fitted.files)
     table = forecasts_to_parquet(fitted.tail_origins, task.fitted.targets, fitted.tail_forecasts)
-    if not recompute:
+    if not again:
         table = write_once(store, layout.validation(model.model_hash), table, at="train.validation")
     result = {
         "v": 1,
