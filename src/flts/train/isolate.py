@@ -6,6 +6,7 @@ killed at the time limit and when the parent stops; when the parent dies, stdin 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from dataclasses import asdict, dataclass
 from typing import IO, Any
 
 from flts.errors import (
+    BackendUnavailable,
     DamagedObject,
     DataError,
     DeadlineExceeded,
@@ -33,7 +35,8 @@ from flts.train.determinism import thread_variables
 from flts.train.stage import Trained
 
 _ERRORS: Mapping[str, type[FltsError]] = {
-    error.__name__: error for error in (NotApplicable, TrainingFailed, DataError, DamagedObject, StageFailed)
+    error.__name__: error
+    for error in (NotApplicable, TrainingFailed, DataError, DamagedObject, StageFailed, BackendUnavailable)
 }
 _LAST_LINES = 3
 
@@ -79,17 +82,24 @@ class Children:
 
 
 def train_isolated(claim: Claim, threads: int, time_limit: float, progress: Progress, children: Children) -> Trained:
-    """Run `train` in a child. Raises what it raised, DeadlineExceeded, TrainingFailed for a crash, or Interrupted."""
+    """Run `train` in a child. Raises what it raised, DeadlineExceeded, TrainingFailed for a crash, or Interrupted.
+
+    The child has a folder of its own for temporary files, because one that is killed cannot tidy up.
+    """
     if children.cancelled:
         raise Interrupted("the run was interrupted")
-    with tempfile.TemporaryFile("w+") as noise:
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as noise,
+        tempfile.TemporaryDirectory(prefix="flts-", ignore_cleanup_errors=True) as scratch,
+    ):
         child = subprocess.Popen(
             [sys.executable, "-m", "flts.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=noise,
             text=True,
-            env=os.environ | thread_variables(threads),
+            errors="replace",
+            env=os.environ | thread_variables(threads) | {"TMPDIR": scratch},
             start_new_session=True,
         )
         children.add(child)
@@ -106,7 +116,8 @@ def train_isolated(claim: Claim, threads: int, time_limit: float, progress: Prog
             children.discard(child)
             for pipe in (child.stdin, child.stdout):
                 if pipe:
-                    pipe.close()
+                    with contextlib.suppress(BrokenPipeError):  # keys that a dead child never read
+                        pipe.close()
         if children.cancelled:
             raise Interrupted("the run was interrupted")
         if late.is_set():
@@ -122,9 +133,14 @@ def _converse(child: subprocess.Popen[str], claim: Claim, progress: Progress) ->
         child.stdin.write(json.dumps(asdict(claim)) + "\n")
         child.stdin.flush()
     except BrokenPipeError:
+        child.wait()
         return None
     for line in child.stdout:
-        said = json.loads(line)
+        try:
+            said = json.loads(line)
+        except ValueError:
+            reason = f"its process printed {line.strip()[:80]!r} where only its progress belongs"
+            return {"said": "failed", "class": TrainingFailed.__name__, "reason": reason}
         match said["said"]:
             case "epoch":
                 progress.epoch(said["done"], said["of"], said["train_loss"], said["val_loss"])
@@ -133,6 +149,7 @@ def _converse(child: subprocess.Popen[str], claim: Claim, progress: Progress) ->
             case _:
                 answer: Mapping[str, Any] = said
                 return answer
+    child.wait()  # how it ends by itself is the reason; the time limit still holds
     return None
 
 
