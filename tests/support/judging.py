@@ -32,7 +32,9 @@ def yardstick_of(targets: int = 1, width: float = 40.0, season_error: float | No
 
 def success(name: str, forecast: Values) -> Candidate:
     """A candidate with a forecast; its hashes are made from its name."""
-    return Candidate(name, digest(name), "SUCCESS", None, digest([name, "bundle"]), digest([name, "forecasts"]), forecast)
+    return Candidate(
+        name, digest(name), "SUCCESS", None, digest([name, "bundle"]), digest([name, "forecasts"]), forecast
+    )
 
 
 def case_of(**changes: Any) -> Case:

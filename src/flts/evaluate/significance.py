@@ -18,6 +18,7 @@ from flts.preprocess.rows import Values
 ALPHA = 0.05
 RESAMPLES = 1000
 MIN_ORIGINS = 30
+ROUNDINGS = 16
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,17 @@ def diebold_mariano(first: Values, second: Values, horizon: int, spacing: float)
     factor √((n+1-2h+h(h-1)/n)/n) and Student's t with n-1 degrees (Harvey, Leybourne and Newbold 1997).
     """
     d = first - second
-    d = d[~np.isnan(d)]
+    scored = ~np.isnan(d)
+    d = d[scored]
     n, h = len(d), overlap(horizon, spacing)
     mean = math.fsum(d.tolist()) / n if n else None
     if mean is None or n < max(MIN_ORIGINS, 3 * h):
         return DieboldMariano(n, mean, h, reason=f"{n} origins are too few, the test needs {max(MIN_ORIGINS, 3 * h)}")
     lag = max(h - 1, int(np.floor(np.cbrt(n) + 1e-9)))
     variance = _long_run_variance(d - mean, lag) / n
-    if variance <= 0.0:
+    # equal differences leave a mean that is off by a rounding, which must not pass for a very small variance
+    rounding = ROUNDINGS * np.finfo(float).eps * max(np.abs(first[scored]).max(), np.abs(second[scored]).max())
+    if variance <= rounding**2 / n:
         return DieboldMariano(n, mean, h, lag, reason="the difference of the losses has no variance")
     factor = math.sqrt((n + 1 - 2 * h + h * (h - 1) / n) / n)
     statistic = factor * mean / math.sqrt(variance)
@@ -120,17 +124,21 @@ def student_t_cdf(t: float, degrees: int) -> float:
     """P(T ≤ t) through the regularised incomplete beta function (Abramowitz and Stegun 26.7.1)."""
     if t == 0.0:
         return 0.5
-    tail = 0.5 * _incomplete_beta(degrees / 2.0, 0.5, degrees / (degrees + t * t))
+    square = t * t
+    tail = 0.5 * _incomplete_beta(degrees / 2.0, 0.5, degrees / (degrees + square), square / (degrees + square))
     return tail if t < 0.0 else 1.0 - tail
 
 
-def _incomplete_beta(a: float, b: float, x: float) -> float:
-    """I_x(a, b) by its continued fraction (Abramowitz and Stegun 26.5.8), evaluated by Lentz's method."""
-    if x in {0.0, 1.0}:
-        return x
+def _incomplete_beta(a: float, b: float, x: float, rest: float) -> float:
+    """I_x(a, b) by its continued fraction (Abramowitz and Stegun 26.5.8), evaluated by Lentz's method.
+
+    rest: 1 - x, handed over because the subtraction has no digits left where x is close to one.
+    """
+    if x == 0.0 or rest == 0.0:
+        return 0.0 if x == 0.0 else 1.0
     if x > (a + 1.0) / (a + b + 2.0):
-        return 1.0 - _incomplete_beta(b, a, 1.0 - x)
-    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
+        return 1.0 - _incomplete_beta(b, a, rest, x)
+    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log(rest))
     tiny = 1e-300
     c, d = 1.0, 1.0 / max(1.0 - (a + b) * x / (a + 1.0), tiny)
     fraction = d

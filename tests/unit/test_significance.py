@@ -1,0 +1,204 @@
+"""The Diebold-Mariano test and the block bootstrap against scipy, plain Python and simulation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from flts.evaluate.significance import (
+    Interval,
+    block_bootstrap,
+    diebold_mariano,
+    overlap,
+    student_t_cdf,
+)
+
+DEGREES = (2, 3, 5, 10, 29, 30, 99, 499, 5_000, 100_000)
+MAGNITUDES = (0.0, 1e-12, 1e-8, 1e-6, 1e-4, 1e-3, 0.01, 0.1, 0.5, 1.0, 1.6, 2.0, 3.0, 5.0, 10.0, 40.0, 1e3, 1e200)
+
+
+def autoregressive(rng: np.random.Generator, n: int, rho: float) -> np.ndarray:
+    noise = rng.normal(size=n + 50)
+    series = np.zeros(n + 50)
+    for i in range(1, n + 50):
+        series[i] = rho * series[i - 1] + noise[i]
+    return series[50:]
+
+
+def statistic_in_plain_python(d: list[float], horizon: int, spacing: float) -> float:
+    """The formula of the design, written out once more."""
+    n, h = len(d), math.ceil(horizon / spacing)
+    lag = max(h - 1, math.floor(n ** (1 / 3) + 1e-9))
+    mean = sum(d) / n
+    gamma = [sum((d[i] - mean) * (d[i - k] - mean) for i in range(k, n)) / n for k in range(lag + 1)]
+    variance = gamma[0] + 2 * sum((1 - k / (lag + 1)) * gamma[k] for k in range(1, lag + 1))
+    return mean / math.sqrt(variance / n) * math.sqrt((n + 1 - 2 * h + h * (h - 1) / n) / n)
+
+
+@pytest.mark.parametrize("degrees", DEGREES)
+def test_the_distribution_function_of_student_t_is_that_of_scipy(degrees: int) -> None:
+    from scipy.stats import t
+
+    for value in (*MAGNITUDES, *(-m for m in MAGNITUDES)):
+        assert student_t_cdf(value, degrees) == pytest.approx(float(t.cdf(value, degrees)), abs=1e-10), value
+
+
+def test_with_one_degree_of_freedom_student_t_is_the_arc_tangent() -> None:
+    for value in (*MAGNITUDES, *(-m for m in MAGNITUDES)):  # scipy itself is off by 1.6e-9 near zero
+        assert student_t_cdf(value, 1) == pytest.approx(0.5 + math.atan(value) / math.pi, abs=1e-10), value
+
+
+@pytest.mark.parametrize(("horizon", "spacing"), [(1, 1.0), (3, 1.0), (12, 1.0), (12, 5.0), (24, 7.5)])
+@pytest.mark.parametrize("n", [64, 90, 216, 500])
+def test_the_statistic_is_the_one_of_the_formula_and_p_its_lower_tail(n: int, horizon: int, spacing: float) -> None:
+    from scipy.stats import t
+
+    rng = np.random.default_rng(n + horizon)
+    first, second = autoregressive(rng, n, 0.5) ** 2, autoregressive(rng, n, 0.5) ** 2 + 0.1
+    found = diebold_mariano(first, second, horizon, spacing)
+    assert found.statistic == pytest.approx(
+        statistic_in_plain_python((first - second).tolist(), horizon, spacing), rel=1e-9
+    )
+    assert found.p == pytest.approx(float(t.cdf(found.statistic, n - 1)), abs=1e-10)
+    assert found.n == n
+    assert found.overlap == overlap(horizon, spacing)
+    assert found.mean_difference == pytest.approx(float(np.mean(first - second)), rel=1e-9)
+
+
+@pytest.mark.parametrize(("horizon", "spacing", "shared"), [(1, 1.0, 1), (3, 1.0, 3), (3, 2.0, 2), (3, 7.0, 1)])
+def test_neighbouring_origins_share_the_horizon_over_their_spacing_rounded_up(
+    horizon: int, spacing: float, shared: int
+) -> None:
+    assert overlap(horizon, spacing) == shared
+
+
+def test_the_first_is_better_only_when_its_losses_are_smaller_and_p_is_under_five_percent() -> None:
+    rng = np.random.default_rng(0)
+    small, large = rng.normal(1.0, 0.1, 100), rng.normal(2.0, 0.1, 100)
+    assert diebold_mariano(small, large, 1, 1.0).better
+    assert not diebold_mariano(large, small, 1, 1.0).better
+    assert diebold_mariano(large, small, 1, 1.0).p == pytest.approx(1.0)
+    assert not diebold_mariano(small, rng.permutation(small), 1, 1.0).better
+
+
+@pytest.mark.parametrize(
+    ("n", "horizon", "needed"), [(29, 1, 30), (0, 1, 30), (1, 1, 30), (35, 12, 36), (30, 11, 33), (71, 24, 72)]
+)
+def test_too_few_origins_give_no_p_and_the_reason_names_how_many_are_needed(n: int, horizon: int, needed: int) -> None:
+    rng = np.random.default_rng(1)
+    found = diebold_mariano(rng.normal(size=n), rng.normal(size=n) + 5.0, horizon, 1.0)
+    assert found.p is None
+    assert found.reason == f"{n} origins are too few, the test needs {needed}"
+    assert not found.better
+
+
+@pytest.mark.parametrize(("n", "horizon"), [(30, 1), (30, 10), (36, 12)])
+def test_exactly_as_many_origins_as_needed_are_enough(n: int, horizon: int) -> None:
+    rng = np.random.default_rng(1)
+    assert diebold_mariano(rng.normal(size=n), rng.normal(size=n), horizon, 1.0).p is not None
+
+
+def test_only_origins_scored_for_both_are_counted() -> None:
+    rng = np.random.default_rng(1)
+    first, second = rng.normal(size=80), rng.normal(size=80)
+    gaps = first.copy(), second.copy()
+    gaps[0][[3, 4]], gaps[1][[4, 70]] = np.nan, np.nan
+    kept = np.setdiff1d(np.arange(80), [3, 4, 70])
+    assert diebold_mariano(*gaps, 1, 1.0) == diebold_mariano(first[kept], second[kept], 1, 1.0)
+    assert diebold_mariano(*gaps, 1, 1.0).n == 77
+
+
+@pytest.mark.parametrize("n", [30, 46, 53, 100])
+@pytest.mark.parametrize("difference", [0.0, 0.1, -0.7, 0.123, -1e-9, 1 / 3])
+def test_differences_that_are_all_equal_have_no_variance_and_so_no_p(n: int, difference: float) -> None:
+    found = diebold_mariano(np.full(n, 2.0 + difference), np.full(n, 2.0), 1, 1.0)
+    assert (found.p, found.statistic, found.better) == (None, None, False)
+    assert found.reason == "the difference of the losses has no variance"
+    alone = diebold_mariano(np.full(n, difference), np.zeros(n), 1, 1.0)
+    assert alone.reason == "the difference of the losses has no variance"
+
+
+def test_small_differences_that_do_vary_are_tested() -> None:
+    rng = np.random.default_rng(3)
+    base = rng.normal(5.0, 1.0, 100) ** 2
+    found = diebold_mariano(base, base + rng.normal(1e-6, 1e-7, 100), 1, 1.0)
+    assert found.p is not None
+    assert found.better
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5])
+def test_equally_good_forecasts_are_called_different_in_about_five_of_a_hundred_samples(rho: float) -> None:
+    rng = np.random.default_rng(20_260)
+    trials, n = 600, 300
+    samples = ((autoregressive(rng, n, rho), autoregressive(rng, n, rho)) for _ in range(trials))
+    false = sum(diebold_mariano(first, second, 1, 1.0).better for first, second in samples)
+    # four standard deviations of the count around 5 %; neighbours that are alike leave it a little too large
+    assert 0.015 * trials < false < (0.09 if rho == 0.0 else 0.12) * trials
+
+
+def test_a_real_difference_is_found_in_most_samples() -> None:
+    rng = np.random.default_rng(4)
+    samples = ((autoregressive(rng, 300, 0.3), autoregressive(rng, 300, 0.3) + 0.5) for _ in range(50))
+    assert sum(diebold_mariano(first, second, 1, 1.0).better for first, second in samples) > 45
+
+
+def mean_of(totals: np.ndarray) -> np.ndarray:
+    """Second sum over first sum."""
+    return np.asarray(totals[:, 1] / totals[:, 0])
+
+
+def contributions(n: int, seed: int = 0, rho: float = 0.5) -> np.ndarray:
+    return np.column_stack([np.ones(n), autoregressive(np.random.default_rng(seed), n, rho)])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_bootstrap_interval_holds_the_point_estimate(seed: int) -> None:
+    sums = contributions(200, seed)
+    found = block_bootstrap(sums, mean_of, 3, seed)
+    assert found is not None
+    assert found.low < sums[:, 1].mean() < found.high
+
+
+def test_the_bootstrap_interval_holds_the_true_mean_in_most_samples() -> None:
+    intervals = [block_bootstrap(contributions(300, seed), mean_of, 6, 1) for seed in range(100)]
+    held = sum(found is not None and found.low < 0.0 < found.high for found in intervals)
+    assert 80 <= held <= 100
+
+
+def test_the_bootstrap_is_the_same_for_the_same_seed_and_another_for_another() -> None:
+    sums = contributions(100)
+    assert block_bootstrap(sums, mean_of, 3, 42) == block_bootstrap(sums, mean_of, 3, 42)
+    assert block_bootstrap(sums, mean_of, 3, 42) != block_bootstrap(sums, mean_of, 3, 43)
+
+
+@pytest.mark.parametrize(("n", "shared", "block"), [(125, 1, 5), (126, 1, 6), (64, 1, 4), (64, 20, 20), (8, 2, 2)])
+def test_a_block_is_as_long_as_the_overlap_and_the_cube_root_of_the_origins(n: int, shared: int, block: int) -> None:
+    found = block_bootstrap(contributions(n), mean_of, shared, 0)
+    assert found is not None
+    assert found.block == block
+
+
+@pytest.mark.parametrize(("n", "shared"), [(59, 20), (5, 1), (0, 1)])
+def test_fewer_than_three_blocks_give_no_interval(n: int, shared: int) -> None:
+    assert block_bootstrap(contributions(n), mean_of, shared, 0) is None
+    assert block_bootstrap(contributions(60), mean_of, 20, 0) is not None
+
+
+def test_correlated_origins_give_a_wider_interval_than_independent_ones() -> None:
+    def width(rho: float) -> float:
+        sums = contributions(1000, rho=rho)
+        sums[:, 1] /= sums[:, 1].std()
+        found = block_bootstrap(sums, mean_of, 20, 0)
+        assert found is not None
+        return found.high - found.low
+
+    assert width(0.9) > 1.5 * width(0.0)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "excludes"), [(0.1, 0.2, True), (-0.2, -0.1, True), (-0.1, 0.1, False), (0.0, 0.1, False)]
+)
+def test_an_interval_excludes_zero_only_when_zero_is_outside(low: float, high: float, excludes: bool) -> None:
+    assert Interval(low, high, 3, 1000).excludes_zero is excludes
