@@ -32,7 +32,7 @@ type: setup ## types
 bench: setup ## the figures of docs/performance.md
 	$(BIN)/python -m tests.bench
 docs: setup ## the generated reference pages
-	$(BIN)/python -m docs.generate
+	$(BIN)/python docs/generate.py
 clean: ## what make made
 	rm -rf $(VENV) .flts
 

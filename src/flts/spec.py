@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 import zoneinfo
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic.config import JsonDict
 
 LOCATOR: JsonDict = {"locator": True}
@@ -38,6 +38,16 @@ class Table(BaseModel):
     """One table of flts.toml: frozen, no unknown keys, no NaN or infinity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _a_switch_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        # Python takes true for 1, so `min_skill = false`, meant as "off", would be the number 0
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        options = (annotation, *get_args(annotation))
+        if isinstance(value, bool) and (int in options or float in options):
+            raise ValueError(f"a number belongs here, not {str(value).lower()}")
+        return value
 
 
 class Dataset(Table):
@@ -165,7 +175,7 @@ class Preprocess(Table):
     constant: float = 0.0
     """Added to every feature value before scaling."""
     hash_salt: str = ""
-    """Changes data_hash and nothing else."""
+    """Changes the hashes and no number: for doing everything again under another name."""
 
     @field_validator("lags")
     @classmethod
@@ -340,10 +350,10 @@ class Spec(Table):
     run: Run = Run()
     """Seed and threads."""
 
-    @field_validator("models", mode="before")
+    @field_validator("models")
     @classmethod
-    def _all_when_none_is_named(cls, value: Any) -> Any:
-        return {name: {} for name in DEFAULT_MODELS} if value == {} else value
+    def _all_when_none_is_named(cls, value: Models) -> Models:
+        return Models.model_validate({name: {} for name in DEFAULT_MODELS}) if value == Models() else value
 
     @property
     def expected(self) -> Mapping[str, Table]:

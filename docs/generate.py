@@ -1,0 +1,91 @@
+"""Write docs/reference from the code: `make docs`. A test fails when a page is not what this would write."""
+
+from __future__ import annotations
+
+import json
+import types
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from flts.lineage import moves
+from flts.settings import Settings
+from flts.sources import validate
+from flts.spec import Models, Spec
+
+REFERENCE = Path(__file__).parent / "reference"
+NOTE = "<!-- written by docs/generate.py from the code; change it there -->\n"
+
+
+def pages() -> dict[str, str]:
+    """Name and text of every generated page."""
+    return {"spec.md": _spec_page(), "settings.md": _settings_page()}
+
+
+def main() -> None:
+    """Write them."""
+    REFERENCE.mkdir(exist_ok=True)
+    for name, text in pages().items():
+        (REFERENCE / name).write_text(text)
+
+
+def _spec_page() -> str:
+    everyone: dict[str, dict[str, Any]] = {name: {} for name in Models.model_fields}
+    moved = moves(validate({"dataset": {"targets": ["y"]}, "models": everyone}))
+    lines = [
+        NOTE,
+        "# flts.toml\n",
+        "Every value, its default, and the hashes that change with it. An unknown key is an error. The same keys work",
+        "as `--set sample.train_rows=50` and as `FLTS_SPEC__SAMPLE__TRAIN_ROWS=50`; flags win over the environment,",
+        "the environment over the file.\n",
+        *_table(Spec, "", moved),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _table(table: type[BaseModel], path: str, moved: dict[str, tuple[str, ...]]) -> list[str]:
+    values, tables = [], []
+    for name, field in table.model_fields.items():
+        below = f"{path}.{name}" if path else name
+        inner = _inner(field.annotation)
+        if inner is not None:
+            tables += [f"\n## [{below}]\n", inner.__doc__ or "", *_table(inner, below, moved)]
+            continue
+        default = json.dumps(field.get_default(call_default_factory=True), ensure_ascii=False)
+        values.append(f"| `{name}` | `{default}` | {field.description} | {_short(moved.get(below, ()))} |")
+    head = ["", "| key | default | what it is | moves |", "|---|---|---|---|"] if values else []
+    return [*head, *values, *tables]
+
+
+def _short(hashes: tuple[str, ...]) -> str:
+    if "data_hash" in hashes:
+        return "every hash"
+    models = [name for name in hashes if name.startswith("model_hash")]
+    others = [name for name in hashes if name not in models]
+    return ", ".join(["every model_hash"] * (len(models) > 1) + models * (len(models) == 1) + others) or "nothing"
+
+
+def _inner(annotation: Any) -> type[BaseModel] | None:
+    options = get_args(annotation) if get_origin(annotation) in {Union, types.UnionType} else (annotation,)
+    return next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+
+
+def _settings_page() -> str:
+    lines = [
+        NOTE,
+        "# Settings\n",
+        "Where things are and how many run side by side. None of them can change a number, and none is hashed. Each",
+        "can stand in `flts-settings.toml` (or the file that FLTS_SETTINGS_FILE names) or in the environment; flags of",
+        "the command line win.\n",
+        "| setting | environment | default | what it is |",
+        "|---|---|---|---|",
+    ]
+    for name, field in Settings.model_fields.items():
+        default = json.dumps(field.default, default=str)
+        lines.append(f"| `{name}` | `FLTS_{name.upper()}` | `{default}` | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
