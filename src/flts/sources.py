@@ -13,6 +13,7 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from flts.errors import SpecError, UsageError, nearest
 from flts.spec import Models, Spec
@@ -77,12 +78,14 @@ def load_spec(
         folder = path.resolve().parent
     for name, text in sorted((environ or {}).items()):
         if name.startswith(ENV_PREFIX):
-            layers.put(name.removeprefix(ENV_PREFIX).lower().split("__"), _value(text), f"environment {name}")
+            key_path = name.removeprefix(ENV_PREFIX).lower().split("__")
+            layers.put(key_path, _value(key_path, text), f"environment {name}")
     for item in overrides:
         key, equals, text = item.partition("=")
         if not equals or not key.strip():
             raise UsageError(f"--set {item}: write key=value, for instance --set sample.train_rows=50")
-        layers.put(key.strip().split("."), _value(text), f"flag --set {key.strip()}")
+        key_path = key.strip().split(".")
+        layers.put(key_path, _value(key_path, text), f"flag --set {key.strip()}")
     if source is not None:
         located = source if "://" in source else str(Path(source).resolve())
         layers.put(["dataset", "source"], located, "flag --source")
@@ -106,12 +109,16 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise SpecError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _value(text: str) -> Any:
-    """A TOML value, or the text itself: `--set run.seed=7` is a number, `--set dataset.name=lte` a string."""
+def _value(path: Sequence[str], text: str) -> Any:
+    """A TOML value, or the text itself: `--set run.seed=7` is a number, `--set dataset.name=2018` a name."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        read = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text.strip()
+    value = read["value"]
+    info = _field(path)
+    meant_as_text = info is not None and info.annotation is str and not isinstance(value, str)
+    return text.strip() if meant_as_text or len(read) > 1 else value
 
 
 def _keep_models(layers: _Layers, names: Sequence[str]) -> None:
@@ -121,8 +128,9 @@ def _keep_models(layers: _Layers, names: Sequence[str]) -> None:
     if not names:
         raise SpecError("--models: name at least one model, for instance --models ridge,gru")
     tables = layers.values.get("models", {})
-    layers.values["models"] = {name: tables.get(name, {}) for name in names}
-    layers.origins["models"] = "flag --models"
+    if isinstance(tables, Mapping):  # anything else is refused with its source
+        layers.values["models"] = {name: tables.get(name, {}) for name in names}
+        layers.origins["models"] = "flag --models"
 
 
 def validate(values: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> Spec:
@@ -135,12 +143,14 @@ def validate(values: Mapping[str, Any], origins: Mapping[str, str] | None = None
 
 def _fault(item: Any, origins: Mapping[str, str]) -> str:
     """One line: where it was written, the key, what was found, what would fit."""
-    path = [str(part) for part in item["loc"] if _is_key(part)]
+    unknown = item["type"] == "extra_forbidden"
+    path = [*_keys(item["loc"][:-1]), str(item["loc"][-1])] if unknown else _keys(item["loc"])
     name = ".".join(path)
-    where = next((origins[p] for p in (".".join(path[:n]) for n in range(len(path), 0, -1)) if p in origins), None)
-    where = where or next((o for p, o in origins.items() if p.startswith(f"{name}.")), "")
+    above = (origins[p] for p in (".".join(path[:n]) for n in range(len(path), 0, -1)) if p in origins)
+    below = dict.fromkeys(origin for p, origin in origins.items() if p.startswith(f"{name}."))
+    where = next(above, ", ".join(below))
     prefix = f"{where}: " if where else ""
-    if item["type"] == "extra_forbidden":
+    if unknown:
         return f"{prefix}unknown key '{name}'; {nearest(path[-1], _keys_of(path[:-1]))}"
     message = str(item["msg"]).removeprefix("Value error, ")
     found = item["input"]
@@ -148,19 +158,29 @@ def _fault(item: Any, origins: Mapping[str, str]) -> str:
     return f"{prefix}{name}: {message}{shown}" if name else f"{prefix}{message}{shown}"
 
 
-def _is_key(part: str | int) -> bool:
-    # Pydantic also lists which branch of a union it tried, such as "literal['warn','off']"; that is no key.
-    return isinstance(part, int) or (part.replace("_", "").isalnum() and part not in {"float", "int", "str"})
+def _keys(location: Sequence[str | int]) -> list[str]:
+    """The keys in a location; pydantic also lists which branch of a union it tried, such as 'float'."""
+    keys: list[str] = []
+    for part in location:
+        if isinstance(part, int) or _field([*keys, part]) is not None:
+            keys.append(str(part))
+    return keys
 
 
 def _keys_of(path: Sequence[str]) -> list[str]:
-    table: type[BaseModel] = Spec
+    info = _field(path)
+    table = Spec if info is None else _table_type(info.annotation)
+    return list(table.model_fields) if table else []
+
+
+def _field(path: Sequence[str]) -> FieldInfo | None:
+    """The field of the Spec under these keys; None for the Spec itself and for what is no field."""
+    table: type[BaseModel] | None = Spec
+    info = None
     for key in path:
-        inner = _table_type(table.model_fields[key].annotation)
-        if inner is None:
-            return []
-        table = inner
-    return list(table.model_fields)
+        info = table.model_fields.get(key) if table else None
+        table = _table_type(info.annotation) if info else None
+    return info
 
 
 def _table_type(annotation: Any) -> type[BaseModel] | None:
