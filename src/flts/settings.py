@@ -87,11 +87,12 @@ def load_settings(**flags: Any) -> Settings:
 def setting_origins(flags: dict[str, Any]) -> dict[str, str]:
     """Where each setting came from: default, file, environment or flag."""
     in_file = TomlConfigSettingsSource(Settings, settings_file())()
+    variables = {name.upper() for name in os.environ}  # pydantic-settings takes them in any case
     origins = {}
     for name in Settings.model_fields:
         if flags.get(name) is not None:
             origins[name] = "flag"
-        elif f"FLTS_{name.upper()}" in os.environ:
+        elif f"FLTS_{name.upper()}" in variables:
             origins[name] = f"environment FLTS_{name.upper()}"
         elif name in in_file:
             origins[name] = f"file {settings_file()}"
