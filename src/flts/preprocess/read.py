@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flts.errors import DataError, SpecError, nearest
-from flts.lineage import RawDigests
+from flts.lineage import RawDigests, canonical_json
+from flts.preprocess.parquet import TIME
 from flts.preprocess.rows import Rows
 from flts.spec import Dataset
 
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 SUFFIXES = (".csv", ".parquet")
 ISO_TIME = r"^\s*\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?\s*(Z|[+-]\d{2}:?\d{2})?\s*$"
 ZONED = r"[T ]\d{2}:.*(Z|[+-]\d{2}:?\d{2})\s*$"
+EMPTY = ("", "NA", "NaN", "nan", "null", "None")
+"""How a cell without a value is written in CSV."""
+YEARS = (1678, 2261)
+"""First and last whole year that 64 bits of nanoseconds reach."""
 SHOWN = 3
 
 OpenFile = Callable[[str], "Path | bytes | None"]
@@ -69,18 +75,22 @@ class RawTable:
                 table = table.reset_index()  # pandas often keeps the time as a named index
             return cls(name, pl.DataFrame(table))
         except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
-            raise DataError(f"{name}: a {type(table).__name__} is no table of columns: {error}") from None
+            reason = str(error).splitlines()[0]
+            raise DataError(f"{name}: a {type(table).__name__} is no table of columns: {reason}") from None
 
     def digest(self) -> str:
         """SHA-256 over names, types and values, column by column, independent of how the table is held."""
+        import polars as pl
+
         digest = hashlib.sha256()
         for column in self.table.iter_columns():
-            digest.update(f"{column.name}\0{column.dtype}\0{len(column)}\0".encode())
-            digest.update(column.is_null().to_numpy().tobytes())
-            if column.dtype.is_numeric() or column.dtype.is_temporal():
+            digest.update(canonical_json([column.name, str(column.dtype), len(column)]))
+            wide = column.dtype.is_decimal() or column.dtype in {pl.Int128, pl.UInt128}  # numpy has no such numbers
+            if (column.dtype.is_numeric() and not wide) or column.dtype.is_temporal():
+                digest.update(column.is_null().to_numpy().tobytes())
                 digest.update(column.fill_null(strategy="zero").to_physical().to_numpy().tobytes())
             else:
-                digest.update("\0".join("" if v is None else str(v) for v in column.to_list()).encode())
+                digest.update(canonical_json([None if v is None else str(v) for v in column.to_list()]))
         return digest.hexdigest()
 
     def frame(self) -> pl.DataFrame:
@@ -151,6 +161,11 @@ def read_rows(raw: Raw, dataset: Dataset) -> Reading:
     reading = Reading(Rows(np.empty(0, np.int64), np.empty((0, 0)), ()))
     times = _times(frame[dataset.time_column], raw.name, dataset)
     columns, values = _numeric(frame.drop(dataset.time_column), raw.name, reading.warnings)
+    if TIME in columns:
+        raise DataError(
+            f"{raw.name}: has a numeric column '{TIME}' beside the time column '{dataset.time_column}';"
+            f" '{TIME}' is what the times are kept as, so give this column another name"
+        )
     for target in dataset.targets:
         if target not in columns:
             raise _unusable_target(target, frame, columns, raw.name)
@@ -180,7 +195,7 @@ def _read_frame(raw: RawFile) -> pl.DataFrame:
     try:
         if raw.name.endswith(".parquet"):
             return pl.read_parquet(source)
-        return pl.read_csv(source, infer_schema_length=None, null_values=["", "NA", "NaN", "nan", "null", "None"])
+        frame = pl.read_csv(source, infer_schema_length=None, null_values=list(EMPTY))
     except pl.exceptions.NoDataError:
         raise DataError(f"{raw.name}: is empty; a header and at least one row are needed") from None
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
@@ -188,6 +203,18 @@ def _read_frame(raw: RawFile) -> pl.DataFrame:
         raise DataError(f"{raw.name}: cannot be read as {kind}: {str(error).splitlines()[0]}") from None
     except OSError as error:
         raise DataError(f"{raw.name}: cannot be read: {error.strerror or error}") from None
+    _check_header(frame.columns, raw.name)
+    return frame
+
+
+def _check_header(columns: Sequence[str], name: str) -> None:
+    """What polars mends in the header of a CSV without a word: a name that comes twice, bytes that are not UTF-8."""
+    if any("\ufffd" in column for column in columns):
+        raise DataError(f"{name}: cannot be read as CSV with commas and a header, UTF-8: the header is not UTF-8")
+    for column in columns:
+        twice = re.fullmatch(r"(.+)_duplicated_\d+", column)
+        if twice and twice[1] in columns:
+            raise DataError(f"{name}: the header names the column '{twice[1]}' twice; give each column its own name")
 
 
 def _times(column: pl.Series, name: str, dataset: Dataset) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -204,6 +231,7 @@ def _times(column: pl.Series, name: str, dataset: Dataset) -> np.ndarray[Any, np
         raise DataError(
             f"{name}: column '{column.name}' holds {column.dtype}; write times as ISO 8601, such as 2018-02-05 23:40:00"
         )
+    _refuse_far(column.dt.year(), column.name, name)
     column = column.dt.cast_time_unit("ns")
     if column.dtype.time_zone is None:  # type: ignore[attr-defined]
         column = _localise(column, name, dataset.timezone)
@@ -220,6 +248,7 @@ def _parse_times(column: pl.Series, name: str) -> pl.Series:
             f"{name}: {_row(row)}, column '{column.name}': '{column[row]}' is no ISO 8601 time"
             " such as 2018-02-05 23:40:00 or 2018-02-05T23:40:00+01:00"
         )
+    _refuse_far(column.str.strip_chars().str.head(4).cast(pl.Int32), column.name, name)
     zoned = column.str.contains(ZONED)
     if zoned.any() and not zoned.all():
         row = int((zoned != zoned[0]).arg_max() or 0)
@@ -240,7 +269,17 @@ def _parse_times(column: pl.Series, name: str) -> pl.Series:
     if parsed.null_count():
         row = int(parsed.is_null().arg_max() or 0)
         raise DataError(f"{name}: {_row(row)}, column '{column.name}': '{column[row]}' is no time that exists")
-    return parsed if parsed.dtype != pl.String else column
+    return parsed
+
+
+def _refuse_far(years: pl.Series, column: str, name: str) -> None:
+    first, last = YEARS
+    far = ~years.is_between(first, last)
+    if far.any():
+        row = int(far.arg_max() or 0)
+        raise DataError(
+            f"{name}: {_row(row)}, column '{column}': the year {years[row]} is out of reach; {first} to {last} fit"
+        )
 
 
 def _localise(column: pl.Series, name: str, zone: str) -> pl.Series:
@@ -265,7 +304,7 @@ def _numeric(
     import polars as pl
 
     columns, arrays, left_out = [], [], []
-    for column in frame.iter_columns():
+    for column in map(_numbers, frame.iter_columns()):
         if column.dtype.is_numeric() or column.dtype in {pl.Boolean, pl.Null}:
             columns.append(column.name)
             arrays.append(column.cast(pl.Float64).fill_null(float("nan")).to_numpy())
@@ -276,13 +315,26 @@ def _numeric(
     return columns, np.column_stack(arrays) if arrays else np.empty((frame.height, 0))
 
 
+def _numbers(column: pl.Series) -> pl.Series:
+    """A column of text as numbers when all of its cells are, such as ' 1', or are empty."""
+    import polars as pl
+
+    if column.dtype != pl.String:
+        return column
+    text = column.str.strip_chars()
+    text = text.set(text.is_in(EMPTY), None)
+    numbers = text.cast(pl.Float64, strict=False)
+    return numbers if numbers.null_count() == text.null_count() else column
+
+
 def _unusable_target(target: str, frame: pl.DataFrame, columns: Sequence[str], name: str) -> DataError:
     if target not in frame.columns:
         return DataError(f"{name}: has no column '{target}' to forecast; {nearest(target, columns)}")
     import polars as pl
 
     column = frame[target]
-    wrong = column.is_not_null() & column.cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False).is_null()
+    text = column.cast(pl.String, strict=False).str.strip_chars()
+    wrong = text.is_not_null() & ~text.is_in(EMPTY) & text.cast(pl.Float64, strict=False).is_null()
     row = int(wrong.arg_max() or 0)
     return DataError(
         f"{name}: {_row(row)}: '{column[row]}' in column '{target}' is no number, and it is to be forecast"
