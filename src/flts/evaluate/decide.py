@@ -225,8 +225,8 @@ def _board(
 
 def _referee_board(case: Case, referees: Sequence[Scored]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = [{"model": r.name, "score": r.score, **_errors(r)} for r in referees]
-    rows += [{"model": r.name, "status": "N/A", "reason": r.reason} for r in case.referees if r.forecast is None]
-    return rows
+    without = sorted((r for r in case.referees if r.forecast is None), key=lambda r: r.name)
+    return rows + [{"model": r.name, "status": "N/A", "reason": r.reason} for r in without]
 
 
 def _errors(scored: Scored) -> dict[str, Any]:

@@ -40,7 +40,8 @@ def skill_gate(skill: float | None, referee: str | None, policy: float | Literal
         said = (
             "no referee applies" if referee is None else f"the referee {referee} makes no error, so skill is undefined"
         )
-        return Verdict(True, said, {"min_skill": policy, "skill": None})
+        # a number that is undefined does not reach another one; "warn" only says so
+        return Verdict(policy == "warn", said, {"min_skill": policy, "skill": None})
     numbers = {"min_skill": policy, "skill": skill, "referee": referee}
     if policy == "warn":
         worse = skill <= 0.0

@@ -1,0 +1,78 @@
+"""What holds for every decision: the order of its parts does not count, and nobody scores lower than the winner."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.judging import off_by, success, truth_of, yardstick_of
+
+from flts.evaluate.decide import Candidate, Case, Referee, decide
+from flts.evaluate.gate import Champion
+from flts.lineage import canonical_json, digest
+from flts.spec import Evaluate
+
+NAMES = ("gru", "lstm", "prophet", "automfles", "ridge")
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """Any number of candidates that won, failed or tie, any referees, with and without a champion."""
+    truth = truth_of(
+        draw(st.integers(1, 40)), draw(st.integers(1, 3)), draw(st.integers(1, 2)), draw(st.integers(0, 99))
+    )
+    empty = draw(st.lists(st.integers(1, max(1, len(truth) - 1)), max_size=3))
+    truth[[i for i in empty if i < len(truth)]] = np.nan
+    forecasts = {error: off_by(truth, error, seed=9) for error in (0.0, 1.0, 2.0, 8.0)}
+    errors = st.sampled_from([*forecasts, None])
+    candidates = []
+    for name in draw(st.lists(st.sampled_from(NAMES), unique=True, max_size=5)):
+        error = draw(errors)
+        candidates.append(
+            Candidate(name, digest(name), draw(st.sampled_from(["FAILED", "N/A"])), "a reason")
+            if error is None
+            else success(name, forecasts[error])
+        )
+    referees = []
+    for name in draw(st.lists(st.sampled_from(["naive", "seasonal_naive", "mean"]), unique=True)):
+        error = draw(errors)
+        referees.append(Referee(name, None if error is None else forecasts[error], "a reason"))
+    standing = draw(errors)
+    champion = None if standing is None else Champion("ridge", digest("ridge"), forecasts[standing])
+    rules = Evaluate(
+        gate=draw(st.sampled_from(["always", "beats-champion"])), min_skill=draw(st.sampled_from(["warn", "off", 0.1]))
+    )
+    fields: dict[str, Any] = {"yardstick": yardstick_of(truth.shape[2]), "rules": rules, "windows": {}, "seed": 1}
+    return Case("global", digest("c"), candidates, referees, champion, truth, spacing=1.0, **fields)
+
+
+@given(cases(), st.data())
+def test_any_permutation_of_candidates_and_referees_gives_the_identical_record(case: Case, data: st.DataObject) -> None:
+    shuffled = replace(
+        case,
+        candidates=data.draw(st.permutations(list(case.candidates))),
+        referees=data.draw(st.permutations(list(case.referees))),
+    )
+    assert canonical_json(decide(shuffled).record) == canonical_json(decide(case).record)
+
+
+@given(cases())
+def test_the_winner_has_the_minimal_score_and_a_promotion_passed_every_gate(case: Case) -> None:
+    decision = decide(case)
+    scores = [row["score"] for row in decision.record["candidates"] if row["rank"] is not None]
+    assert scores == sorted(scores)
+    assert (decision.winner is None) == (not scores) == (decision.outcome == "none")
+    assert len(decision.record["candidates"]) == len(case.candidates)
+    if decision.winner is not None:
+        assert decision.record["candidates"][0]["model"] == decision.winner.name
+        passed = all(gate["passed"] for gate in decision.record["gates"].values())
+        assert (decision.outcome == "promote") is passed
+
+
+@given(cases())
+def test_the_same_case_gives_the_same_decision_twice(case: Case) -> None:
+    assert canonical_json(decide(case).record) == canonical_json(decide(case).record)
+    assert decide(case).decision_id == decide(case).decision_id
