@@ -91,7 +91,7 @@ def open_store(url: str) -> ObjectStoreAdapter:
     match parts.scheme:
         case "memory":
             return memory_store()
-        case "file":
+        case "file" if parts.netloc in {"", "localhost"}:  # file://folder/x would name a host and lose its first part
             folder = Path(unquote(parts.path))
             try:
                 folder.mkdir(parents=True, exist_ok=True)

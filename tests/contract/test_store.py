@@ -1,0 +1,259 @@
+"""What every object store owes its callers, stated once and run on each of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from flts.backends.store import memory_store, open_store
+from flts.errors import FltsError, StageFailed, UsageError
+from flts.ports import Store
+
+THREADS = 8
+ODD_KEYS = [
+    "with space/and more.json",
+    "ünïcødé/日本.json",
+    "percent/50%/half%25.json",
+    "question/a?b=c&d=e+f",
+    "brackets/[a]{b}(c)*",
+    "dots/.hidden/..name",
+    "back/a\\b",
+    'quote/it\'s "so"',
+    "deep/" + "a/" * 30 + "z",
+    "long/" + "n" * 200,
+]
+
+
+@pytest.fixture(params=["memory", "local"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """An empty store of each kind; the local one in a folder whose name needs quoting in a URL."""
+    return memory_store() if request.param == "memory" else open_store((tmp_path / "a folder #1").as_uri())
+
+
+def together(work: Callable[[int], bool]) -> list[bool]:
+    """What `work(number)` returns in threads that start at the same moment."""
+    barrier = threading.Barrier(THREADS)
+
+    def start(number: int) -> bool:
+        barrier.wait()
+        return work(number)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(start, range(THREADS)))
+
+
+class TestStore:
+    """Every test runs on every store."""
+
+    def test_what_is_absent_reads_as_none_and_does_not_exist(self, store: Store) -> None:
+        assert store.get("no/such") is None
+        assert store.exists("no/such") is False
+        assert list(store.list("no/")) == []
+
+    def test_what_was_created_reads_back_byte_for_byte(self, store: Store) -> None:
+        data = bytes(range(256)) * 5000
+        assert store.create("a/b", data) is True
+        assert store.get("a/b") == data
+        assert store.exists("a/b") is True
+
+    def test_an_empty_object_is_an_object(self, store: Store) -> None:
+        assert store.create("a/empty", b"")
+        assert store.get("a/empty") == b""
+        assert store.exists("a/empty")
+        assert not store.create("a/empty", b"x")
+
+    def test_creating_what_exists_is_refused_and_leaves_it_as_it_is(self, store: Store) -> None:
+        assert store.create("a/b", b"first")
+        assert store.create("a/b", b"second") is False
+        assert store.create("a/b", b"first") is False
+        assert store.get("a/b") == b"first"
+
+    def test_of_eight_threads_that_create_one_object_exactly_one_wins_and_its_bytes_stand(self, store: Store) -> None:
+        for attempt in range(15):
+            key = f"race/{attempt}"
+            payloads = [bytes([number]) * 20_000 for number in range(THREADS)]
+
+            def create(number: int, key: str = key, payloads: list[bytes] = payloads) -> bool:
+                return store.create(key, payloads[number])
+
+            won = together(create)
+            assert sum(won) == 1
+            assert store.get(key) == payloads[won.index(True)]
+
+    def test_replacing_writes_what_is_absent_and_what_is_there(self, store: Store) -> None:
+        store.replace("a/pointer", b"one")
+        assert store.get("a/pointer") == b"one"
+        store.replace("a/pointer", b"two, and longer")
+        store.replace("a/pointer", b"3")
+        assert store.get("a/pointer") == b"3"
+        assert not store.create("a/pointer", b"four")
+
+    def test_a_reader_sees_a_replaced_object_old_or_new_and_never_between(self, store: Store) -> None:
+        versions = [bytes([number]) * 300_000 for number in range(4)]
+        store.replace("a/pointer", versions[0])
+        done = threading.Event()
+        seen: list[bytes | None] = []
+
+        def read() -> None:
+            while not done.is_set():
+                seen.append(store.get("a/pointer"))
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        for turn in range(60):
+            store.replace("a/pointer", versions[turn % 4])
+        done.set()
+        reader.join()
+        assert seen
+        assert all(value in versions for value in seen)
+
+    def test_a_reader_sees_a_new_object_whole_or_not_at_all(self, store: Store) -> None:
+        data = bytes(1_000_000)
+        done = threading.Event()
+        seen: list[bytes | None] = []
+        listed: set[str] = set()
+
+        def read() -> None:
+            last = False
+            while not last:
+                last = done.is_set()
+                listed.update(store.list("new/"))
+                seen.extend(store.get(key) for key in listed)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        keys = {f"new/{number}" for number in range(25)}
+        for key in sorted(keys):
+            store.create(key, data)
+        done.set()
+        reader.join()
+        assert all(value == data for value in seen)
+        assert listed == keys
+
+    def test_a_list_is_sorted_and_holds_every_key_under_the_prefix(self, store: Store) -> None:
+        for key in ("b/2", "b/10", "b/1", "a/1", "b/deep/er/1", "c"):
+            store.create(key, b"x")
+        assert list(store.list("b/")) == ["b/1", "b/10", "b/2", "b/deep/er/1"]
+        assert list(store.list("")) == ["a/1", "b/1", "b/10", "b/2", "b/deep/er/1", "c"]
+
+    @pytest.mark.parametrize(
+        ("prefix", "expected"),
+        [
+            ("runs/ab", ["runs/ab/1", "runs/ab/2", "runs/abc/1"]),
+            ("runs/ab/", ["runs/ab/1", "runs/ab/2"]),
+            ("runs/abc/1", ["runs/abc/1"]),
+            ("run", ["runs/ab/1", "runs/ab/2", "runs/abc/1", "runs/b/1"]),
+            ("runs/abcd", []),
+            ("uns/", []),
+        ],
+    )
+    def test_a_prefix_need_not_end_at_a_folder(self, store: Store, prefix: str, expected: list[str]) -> None:
+        for key in ("runs/ab/1", "runs/ab/2", "runs/abc/1", "runs/b/1", "other/1"):
+            store.create(key, b"x")
+        assert list(store.list(prefix)) == expected
+
+    @pytest.mark.parametrize("key", ODD_KEYS)
+    def test_odd_keys_are_written_read_and_listed_under_their_own_name(self, store: Store, key: str) -> None:
+        assert store.create(key, key.encode())
+        assert store.get(key) == key.encode()
+        assert store.exists(key)
+        assert list(store.list(key.split("/", maxsplit=1)[0] + "/")) == [key]
+        assert not store.create(key, b"other")
+        store.replace(key, b"other")
+        assert store.get(key) == b"other"
+
+    @pytest.mark.parametrize("key", ["../outside", "a/../../outside", "a//b", "a/./b"])
+    def test_a_key_that_could_leave_the_root_or_has_two_names_is_refused(self, store: Store, key: str) -> None:
+        with pytest.raises((ValueError, FltsError)):
+            store.create(key, b"x")
+        assert list(store.list("")) == []
+
+    def test_the_start_of_a_key_is_not_an_object(self, store: Store) -> None:
+        store.create("folder/object", b"x")
+        assert store.get("folder") is None
+        assert store.exists("folder") is False
+        assert store.create("folder2", b"y")
+        assert list(store.list("folder")) == ["folder/object", "folder2"]
+
+
+def test_a_store_in_memory_shares_nothing_with_another_one() -> None:
+    first, second = open_store("memory:///"), memory_store()
+    first.create("a", b"x")
+    assert second.get("a") is None
+    assert first.url == second.url == "memory:///"
+
+
+def test_another_process_finds_a_local_store_by_its_url_and_both_see_what_the_other_wrote(tmp_path: Path) -> None:
+    store = open_store((tmp_path / "objects ü #1").as_uri())
+    store.create("from/parent", b"parent")
+    program = (
+        "import json, sys; from flts.backends.store import open_store; s = open_store(sys.argv[1]);"
+        "print(json.dumps([s.get('from/parent').decode(), s.create('from/parent', b'no'),"
+        " s.create('from/child', b'child'), list(s.list('from/')), s.url]))"
+    )
+    answer = subprocess.run([sys.executable, "-c", program, store.url], capture_output=True, check=True, text=True)
+    assert json.loads(answer.stdout) == ["parent", False, True, ["from/child", "from/parent"], store.url]
+    assert store.get("from/child") == b"child"
+    assert (tmp_path / "objects ü #1" / "from" / "child").read_bytes() == b"child"
+
+
+def test_what_a_killed_writer_left_half_written_is_no_object_and_in_no_ones_way(tmp_path: Path) -> None:
+    store = open_store(tmp_path.as_uri())
+    store.create("a/b", b"x")
+    (tmp_path / "a" / "c#1").write_bytes(b"hal")
+    assert list(store.list("a/")) == ["a/b"]
+    assert store.get("a/c") is None
+    assert store.create("a/c", b"half and half")
+    assert store.get("a/c") == b"half and half"
+
+
+def test_a_file_in_the_way_of_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "objects").write_text("I am a file")
+    with pytest.raises(StageFailed, match=r"cannot make the folder .*objects: File exists"):
+        open_store((tmp_path / "objects").as_uri())
+    with pytest.raises(StageFailed, match=r"cannot make the folder .*below: Not a directory"):
+        open_store((tmp_path / "objects" / "below").as_uri())
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_rights_is_named(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o500)
+    with pytest.raises(StageFailed, match=r"cannot make the folder .*objects: Permission denied"):
+        open_store((tmp_path / "closed" / "objects").as_uri())
+    with pytest.raises(StageFailed, match="cannot write a/b in file://"):
+        open_store((tmp_path / "closed").as_uri()).create("a/b", b"x")
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        (lambda s: s.create("file/below", b"x"), "cannot write file/below in file://"),
+        (lambda s: s.replace("file/below", b"x"), "cannot write file/below in file://"),
+        (lambda s: s.replace("folder", b"x"), "cannot write folder in file://"),
+        (lambda s: s.get("file/below"), "cannot read file/below in file://"),
+        (lambda s: s.exists("file/below"), "cannot look for file/below in file://"),
+    ],
+)
+def test_a_key_that_the_file_system_refuses_fails_with_what_where_and_why(
+    tmp_path: Path, what: Callable[[Store], object], said: str
+) -> None:
+    store = open_store(tmp_path.as_uri())
+    store.create("file", b"x")
+    store.create("folder/file", b"x")
+    with pytest.raises(StageFailed, match=said) as caught:
+        what(store)
+    assert "directory" in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["ftp://host/x", "objects", "/folder/objects", "", "file://host/objects"])
+def test_a_url_that_is_no_store_is_refused_with_the_forms_that_are(url: str) -> None:
+    with pytest.raises(UsageError, match="is no store; write file:///folder, s3://bucket/prefix or memory:///"):
+        open_store(url)
