@@ -26,15 +26,15 @@ class Settings(BaseSettings):
     """Folder of everything a run leaves behind."""
     store: str = ""
     """URL of the object store; empty means the folder `objects` in `home`."""
-    environment: str = Field("local", pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
+    environment: str = Field(default="local", pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
     """Name of this place, written into every record."""
     tracking: Literal["auto", "mlflow", "off"] = "auto"
     """MLflow runs: auto means when MLflow is installed, and the output says which."""
     mlflow_uri: str = ""
     """MLflow server; empty means the file `mlflow.db` in `home`."""
-    train_timeout: float = Field(3600.0, gt=0)
+    train_timeout: float = Field(default=3600.0, gt=0)
     """Seconds after which a fit is ended and recorded as failed."""
-    jobs: int = Field(0, ge=0)
+    jobs: int = Field(default=0, ge=0)
     """Trainers side by side; 0 means cores divided by the threads of a trainer."""
     log_format: Literal["auto", "json", "text", "off"] = "auto"
     """Events on stderr: auto means JSON where stderr is no terminal, otherwise none."""

@@ -40,6 +40,8 @@ class _Layers:
     def put(self, path: Sequence[str], value: Any, origin: str) -> None:
         if isinstance(value, Mapping):
             self._table(path, origin)
+            if path and not value:
+                self.origins[".".join(path)] = origin  # [models.gru] says something without a key below it
             for key, item in value.items():
                 self.put([*path, str(key)], item, origin)
             return

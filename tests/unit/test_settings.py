@@ -1,0 +1,113 @@
+"""Settings come from flags, environment, file and defaults, in this order, and each knows which."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flts.errors import UsageError
+from flts.settings import Settings, load_settings, setting_origins
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, so that no settings file of the person who runs the tests is read."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def refusal(**flags: Any) -> str:
+    """The message with which settings are refused."""
+    with pytest.raises(UsageError) as raised:
+        load_settings(**flags)
+    assert raised.value.exit_code == 2
+    return str(raised.value)
+
+
+def test_every_setting_has_a_documented_default_and_its_origin_says_so() -> None:
+    assert load_settings() == Settings()
+    assert setting_origins({}) == dict.fromkeys(Settings.model_fields, "default")
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_a_flag_beats_the_environment_which_beats_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "flts-settings.toml").write_text('jobs = 1\nenvironment = "file"\ntracking = "off"\n')
+    monkeypatch.setenv("FLTS_JOBS", "2")
+    monkeypatch.setenv("FLTS_ENVIRONMENT", "env")
+    flags = {"jobs": 3, "home": None}
+    settings = load_settings(**flags)
+    assert (settings.jobs, settings.environment, settings.tracking) == (3, "env", "off")
+    assert settings.home == Path(".flts")
+    origins = setting_origins(flags)
+    assert origins["jobs"] == "flag"
+    assert origins["environment"] == "environment FLTS_ENVIRONMENT"
+    assert origins["tracking"] == "file flts-settings.toml"
+    assert origins["home"] == "default"
+
+
+def test_the_settings_file_may_be_named_in_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "flts-settings.toml").write_text("jobs = 1\n")
+    (folder / "other.toml").write_text("jobs = 2\n")
+    monkeypatch.setenv("FLTS_SETTINGS_FILE", "other.toml")
+    assert load_settings().jobs == 2
+    assert setting_origins({})["jobs"] == "file other.toml"
+
+
+def test_a_variable_in_lower_case_is_read_and_its_origin_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("flts_jobs", "7")
+    assert load_settings().jobs == 7
+    assert setting_origins({})["jobs"] == "environment FLTS_JOBS"
+
+
+def test_variables_of_the_spec_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLTS_SPEC__SAMPLE__TRAIN_ROWS", "5")
+    assert load_settings() == Settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "key", "fits"),
+    [
+        ("FLTS_JOBS", "x", "jobs", "valid integer"),
+        ("FLTS_JOBS", "-1", "jobs", "greater than or equal to 0"),
+        ("FLTS_TRACKING", "of", "tracking", "'auto', 'mlflow' or 'off'"),
+        ("FLTS_TRAIN_TIMEOUT", "0", "train_timeout", "greater than 0"),
+        ("FLTS_ENVIRONMENT", "A b", "environment", "^[a-z0-9]"),
+        ("FLTS_LOG_FORMAT", "xml", "log_format", "'auto', 'json', 'text' or 'off'"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_the_key_what_was_found_and_what_fits(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, key: str, fits: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    message = refusal()
+    assert message.startswith(f"setting {key}: ")
+    assert fits in message
+    assert message.endswith(f"(found '{value}')")
+
+
+def test_an_unknown_setting_is_refused_with_the_nearest_valid_one(folder: Path) -> None:
+    assert refusal(job=3).startswith("unknown setting 'job'; did you mean 'jobs'? (valid: environment, home")
+    (folder / "flts-settings.toml").write_text("stoer = 'x'\n")
+    assert refusal().startswith("unknown setting 'stoer'; did you mean 'store'?")
+
+
+@pytest.mark.parametrize("content", [b"jobs = ", b"\xff\xfe"])
+def test_a_settings_file_that_is_no_toml_is_named(folder: Path, content: bytes) -> None:
+    (folder / "flts-settings.toml").write_bytes(content)
+    message = refusal()
+    assert message.startswith("flts-settings.toml: ")
+    assert "\n" not in message
+
+
+def test_the_store_and_the_tracker_default_to_places_in_the_home(folder: Path) -> None:
+    settings = load_settings(home=Path("a b"))
+    assert settings.store_url == (folder / "a b" / "objects").as_uri()
+    assert settings.store_url.endswith("/a%20b/objects")
+    assert settings.tracking_uri == f"sqlite:///{folder / 'a b' / 'mlflow.db'}"
+
+
+def test_a_store_and_a_tracker_that_are_named_are_taken_as_they_are() -> None:
+    settings = load_settings(store="s3://bucket/prefix", mlflow_uri="http://mlflow:5000")
+    assert (settings.store_url, settings.tracking_uri) == ("s3://bucket/prefix", "http://mlflow:5000")
