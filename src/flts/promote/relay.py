@@ -16,20 +16,23 @@ from flts.promote.log import Entry, read_log
 
 
 def relay(store: Store, bus: Bus, scope: str) -> Entry | None:
-    """Bring every projection of a scope up to its log; returns the champion's entry, None for an empty log."""
-    entries = read_log(store, scope)
-    if not entries:
-        return None
-    newest = entries[-1]
-    pointer = read_json(store, layout.scope_pointer(scope))
-    if pointer is None or pointer["promotion"] < newest.number:
+    """Bring every projection of a scope up to its log; returns the champion's entry, None for an empty log.
+
+    Looks again after it has written: a slower relay may just have put an older pointer over a newer one.
+    """
+    while entries := read_log(store, scope):
+        newest = entries[-1]
+        pointer = read_json(store, layout.scope_pointer(scope))
+        behind = [entry for entry in entries if pointer is None or entry.number > pointer["promotion"]]
+        if not behind:
+            return newest
         message = selected(newest)
         bus.publish(message.topic, message.key, message.to_bytes())
         events.promotion_publish(
             config_hash=newest.champion.config_hash, scope=scope, promotion=newest.number, event_id=message.event_id
         )
-        _point(store, scope, entries)
-    return newest
+        _point(store, scope, behind)
+    return None
 
 
 def selected(entry: Entry) -> ModelSelected:
@@ -46,10 +49,14 @@ def selected(entry: Entry) -> ModelSelected:
     )
 
 
-def _point(store: Store, scope: str, entries: Sequence[Entry]) -> None:
-    newest = entries[-1]
+def _point(store: Store, scope: str, behind: Sequence[Entry]) -> None:
+    """Move the pointers; behind: the entries since they were last moved, for several if a relay was cut off."""
+    newest = behind[-1]
+    for config_hash, entry in {entry.champion.config_hash: entry for entry in behind}.items():
+        point_at(
+            store, layout.config_pointer(scope, config_hash), selected(entry).to_bytes(), at="promote.pointer.config"
+        )
     data = selected(newest).to_bytes()
-    point_at(store, layout.config_pointer(scope, newest.champion.config_hash), data, at="promote.pointer.config")
     if scope == "global":
         point_at(store, layout.root_pointer(), data, at="promote.pointer.root")
     point_at(store, layout.scope_pointer(scope), data, at="promote.pointer.scope")

@@ -1,0 +1,150 @@
+"""Results and promotions in a store, made without a trainer's process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from flts import layout
+from flts.lineage import canonical_json, digest
+from flts.ports import Store
+from flts.preprocess.rows import Values
+from flts.promote.log import Entry, Promoted, next_entry
+from flts.train.experiment import Experiment
+from flts.train.stage import Trained, commit_forecasts, model_spec, train
+
+
+class StoppedClock:
+    """Always the same moment, so that two runs can be compared byte for byte."""
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+class Watched:
+    """A store that calls back before an object is created or replaced, and remembers what was written."""
+
+    def __init__(self, store: Store, before: Callable[[str], None] = lambda key: None) -> None:
+        self._store, self._before, self.url = store, before, store.url
+        self.written: list[str] = []
+
+    def get(self, key: str) -> bytes | None:
+        return self._store.get(key)
+
+    def create(self, key: str, data: bytes) -> bool:
+        self._before(key)
+        self.written.append(key)
+        return self._store.create(key, data)
+
+    def replace(self, key: str, data: bytes) -> None:
+        self._before(key)
+        self.written.append(key)
+        self._store.replace(key, data)
+
+    def exists(self, key: str) -> bool:
+        return self._store.exists(key)
+
+    def list(self, prefix: str) -> Sequence[str]:
+        return self._store.list(prefix)
+
+
+def contents(store: Store, prefix: str = "") -> dict[str, bytes]:
+    """Every object under a prefix."""
+    return {key: store.get(key) or b"" for key in store.list(prefix)}
+
+
+def copy(source: Store, target: Store) -> None:
+    """Every object of one store into another."""
+    for key, data in contents(source).items():
+        target.create(key, data)
+
+
+def fit(store: Store, subject: Experiment, name: str = "ridge") -> Trained:
+    """Train a model of the experiment in this process."""
+    return train(subject.dataset, model_spec(subject.spec, subject.identity, name), subject.windows, store)
+
+
+def truth(subject: Experiment) -> Values:
+    """What the test windows are judged on."""
+    return subject.windows.truth(subject.dataset, subject.task.horizon).values
+
+
+def put_model(store: Store, subject: Experiment, name: str, bundle_sha256: str) -> None:
+    """The commit point of a model that was never fitted."""
+    model_hash = subject.identity.model_hashes[name]
+    result = {
+        "v": 1,
+        "model": name,
+        "model_hash": model_hash,
+        "bundle_sha256": bundle_sha256,
+        "chosen": {},
+        "curve": [],
+    }
+    store.replace(layout.model_result(model_hash), canonical_json(result))
+
+
+def put_forecasts(store: Store, subject: Experiment, name: str, mean: Values) -> None:
+    """Test forecasts of a model, with bounds three below and above."""
+    model_hash = subject.identity.model_hashes[name]
+    values = (mean, mean - 3.0, mean + 3.0)
+    commit_forecasts(values, subject.task, model_hash, subject.windows, store, subject.dataset)
+
+
+def put_result(store: Store, subject: Experiment, name: str, bundle_sha256: str, error: float, seed: int = 0) -> None:
+    """A finished model whose forecasts are off by normal errors of this standard deviation."""
+    noise = np.random.default_rng([seed, sum(map(ord, name))]).normal(0.0, error, truth(subject).shape)
+    put_model(store, subject, name, bundle_sha256)
+    put_forecasts(store, subject, name, np.nan_to_num(truth(subject), nan=50.0) + noise)
+
+
+def put_claim(store: Store, subject: Experiment, run: int = 1, scope: str = "global") -> None:
+    """A numbered run."""
+    claim = {"v": 1, "run": run, "scope": scope, "data_hash": subject.identity.data_hash}
+    store.create(layout.run_part(subject.identity.config_hash, run, "claim"), canonical_json(claim))
+
+
+def put_failure(
+    store: Store, subject: Experiment, name: str, run: int = 1, error: str = "TrainingFailed", reason: str = "a reason"
+) -> None:
+    """Why a model of a run has no forecast."""
+    record = {"v": 1, "run": run, "model": name, "class": error, "reason": reason}
+    store.create(layout.failure(subject.identity.config_hash, run, name), canonical_json(record))
+
+
+def promoted(model: str, config: str = "config", **changes: Any) -> Promoted:
+    """A made-up model as the log names it; its hashes are made from its name."""
+    fields: dict[str, Any] = {
+        "config_hash": digest(config),
+        "data_hash": digest("data"),
+        "model_hash": digest(model),
+        "model": model,
+        "model_type": model.upper(),
+        "bundle_sha256": digest([model, "bundle"]),
+        "run_id": None,
+        "model_uri": f"store:bundles/{digest([model, 'bundle'])}",
+        "score": 0.1,
+        "rmse": 0.2,
+        "mae": 0.3,
+        "mse": 0.4,
+        "weights": {"rmse": 0.5, "mae": 0.3, "mse": 0.2},
+    }
+    return Promoted(**{**fields, **changes})
+
+
+def grow(
+    entries: list[Entry], model: str, kind: Any = "promote", *, scope: str = "global", config: str = "config"
+) -> Entry:
+    """Append an entry to a list; its decision is made from its number."""
+    champion, time = promoted(model, config), f"2026-01-02T03:04:{len(entries):02}"
+    entry = next_entry(entries, scope, kind, champion, digest(len(entries)), "tests", time)
+    entries.append(entry)
+    return entry
+
+
+def put_log(store: Store, entries: Sequence[Entry]) -> None:
+    """Write entries that are not there yet."""
+    for entry in entries:
+        store.create(layout.log_entry(entry.scope, entry.number), entry.to_bytes())
