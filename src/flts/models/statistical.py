@@ -31,14 +31,18 @@ class _Refit:
         self._kind, self._configurations, self._task = kind, configurations, task
 
     def predict(self, window: Window) -> Values:
-        horizon = self._task.horizon
-        forecasts = np.empty((len(window.times), horizon, self._task.targets))
+        forecasts = np.empty((len(window.times), self._task.horizon, self._task.targets))
         for target, configuration in enumerate(self._configurations):
             for row, history in enumerate(window.targets[..., target]):
-                model = self._kind(verbose=0)
-                model.fit(np.array(history), **configuration)
-                forecasts[row, :, target] = model.predict(horizon)
+                forecasts[row, :, target] = self._continue(np.array(history), configuration)
         return forecasts
+
+    def _continue(self, history: Values, configuration: Mapping[str, Any]) -> Values:
+        if (history == history[0]).all():  # MFLES would forget its level and answer 0 or 1
+            return np.full(self._task.horizon, history[0])
+        model = self._kind(verbose=0)
+        model.fit(history, **configuration)
+        return np.asarray(model.predict(self._task.horizon))
 
 
 class AutoMfles:
