@@ -333,7 +333,9 @@ def _unusable_target(target: str, frame: pl.DataFrame, columns: Sequence[str], n
     import polars as pl
 
     column = frame[target]
-    text = column.cast(pl.String, strict=False).str.strip_chars()
+    if column.dtype != pl.String:
+        return DataError(f"{name}: column '{target}' holds {column.dtype}, no numbers, and it is to be forecast")
+    text = column.str.strip_chars()
     wrong = text.is_not_null() & ~text.is_in(EMPTY) & text.cast(pl.Float64, strict=False).is_null()
     row = int(wrong.arg_max() or 0)
     return DataError(
