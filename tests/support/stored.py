@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 
 from flts import layout
+from flts.backends.store import memory_store
+from flts.evaluate.decide import Candidate
 from flts.lineage import canonical_json, digest
 from flts.ports import Store
 from flts.preprocess.rows import Values
+from flts.promote.judge import Waiting, gather
 from flts.promote.log import Entry, Promoted, next_entry
 from flts.train.experiment import Experiment
 from flts.train.stage import Trained, commit_forecasts, model_spec, train
@@ -65,6 +68,22 @@ def copy(source: Store, target: Store) -> None:
 def fit(store: Store, subject: Experiment, name: str = "ridge") -> Trained:
     """Train a model of the experiment in this process."""
     return train(subject.dataset, model_spec(subject.spec, subject.identity, name), subject.windows, store)
+
+
+def gathered(store: Store, subject: Experiment, scope: str = "global") -> list[Candidate]:
+    """The candidates of an experiment for which nothing is awaited any more."""
+    found = gather(store, subject, scope)
+    assert not isinstance(found, Waiting)
+    return found
+
+
+def without(store: Store, *keys: str) -> Store:
+    """A copy that lacks some objects."""
+    other = memory_store()
+    for key, data in contents(store).items():
+        if key not in keys:
+            other.create(key, data)
+    return other
 
 
 def truth(subject: Experiment) -> Values:

@@ -43,11 +43,14 @@ def promote(
     """Decide against the champion of the moment; a promoting decision enters the log exactly once.
 
     A decision that is in the log already is not applied again, so a re-run does not undo a rollback. When another
-    judge changes the champion in between, the decision is made again against the new one.
+    judge is first with the same decision there is nothing left to do; when it made another champion, the decision is
+    made again against that one.
     """
     made: list[Decision] = []
 
     def propose(entries: Sequence[Entry]) -> Entry | None:
+        if made and any(e.decision_id == made[-1].decision_id for e in entries):
+            return None
         decision = judge(store, subject, candidates, scope, entries[-1].champion if entries else None)
         made.append(decision)
         if decision.outcome != "promote" or any(e.decision_id == decision.decision_id for e in entries):
