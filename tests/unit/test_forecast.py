@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -136,6 +137,6 @@ def test_evenly_keeps_the_ends_the_order_and_at_most_so_many(count: int) -> None
     found = evenly(range(1000, 1000 + count), 200)
     assert len(found) == min(count, 200)
     assert (found[0], found[-1]) == (1000, 999 + count)
-    gaps = {b - a for a, b in zip(found, found[1:], strict=False)}
+    gaps = {b - a for a, b in pairwise(found)}
     assert all(gap > 0 for gap in gaps)
     assert max(gaps, default=1) - min(gaps, default=1) <= 1
