@@ -131,7 +131,7 @@ def _usable(train: Rows, limit: float) -> tuple[NDArray[np.intp], list[tuple[str
 def _limits(raw: Values, preprocess: Preprocess) -> tuple[Values, Values]:
     """Clip limits of each column; infinite where outliers are left alone."""
     rules = preprocess.outliers
-    if not rules.enabled:
+    if not rules.enabled or not raw.size:  # numpy has no quantiles of no columns
         return np.full(raw.shape[1], -np.inf), np.full(raw.shape[1], np.inf)
     if rules.method == "quantile":
         share = rules.factor / 100.0
