@@ -11,13 +11,18 @@ import numpy as np
 from flts import layout
 from flts.backends.store import memory_store
 from flts.evaluate.decide import Candidate
-from flts.lineage import canonical_json, digest
+from flts.lineage import canonical_json, digest, identify
 from flts.ports import Store
+from flts.preprocess import CODE_VERSION
+from flts.preprocess.read import RawInput, RawTable
 from flts.preprocess.rows import Values
+from flts.preprocess.stage import load_dataset, preprocess
 from flts.promote.judge import Waiting, gather
 from flts.promote.log import Entry, Promoted, next_entry
-from flts.train.experiment import Experiment
+from flts.spec import Spec
+from flts.train.experiment import Experiment, experiment
 from flts.train.stage import Trained, commit_forecasts, model_spec, train
+from tests.support.experiments import VERSIONS
 
 
 class StoppedClock:
@@ -63,6 +68,16 @@ def copy(source: Store, target: Store) -> None:
     """Every object of one store into another."""
     for key, data in contents(source).items():
         target.create(key, data)
+
+
+def experiment_on(spec: Spec, train_table: Any, test_table: Any) -> tuple[Experiment, Store]:
+    """An experiment on two tables in a memory store."""
+    store = memory_store()
+    raw = RawInput(RawTable.of("train", train_table), RawTable.of("test", test_table))
+    prepared = preprocess(spec, raw, store, CODE_VERSION)
+    identity = identify(spec, prepared.data_hash, VERSIONS)
+    dataset = load_dataset(store, prepared.data_hash, tuple(spec.dataset.targets))
+    return experiment(spec, identity, dataset), store
 
 
 def fit(store: Store, subject: Experiment, name: str = "ridge") -> Trained:
