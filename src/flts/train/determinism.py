@@ -9,7 +9,11 @@ from importlib import metadata
 from pathlib import Path
 
 _ALWAYS = ("numpy", "polars")
-_OF_LIBRARY = {"torch": ("torch", "onnx", "onnxruntime"), "statsforecast": ("statsforecast", "scikit-learn", "scipy")}
+_OF_LIBRARY = {
+    "torch": ("torch", "onnx", "onnxruntime"),
+    "statsforecast": ("statsforecast", "coreforecast", "scikit-learn", "scipy"),
+    "sklearn": ("scikit-learn",),
+}
 _SIMD = ("avx512f", "avx2", "avx", "sse4_2", "asimd")
 _THREADS = (
     "OMP_NUM_THREADS",
@@ -33,7 +37,7 @@ def made_on(libraries: Sequence[str]) -> dict[str, object]:
 
 
 def _versions(names: set[str]) -> Mapping[str, str]:
-    return {name: metadata.version("scikit-learn" if name == "sklearn" else name) for name in names}
+    return {name: metadata.version(name) for name in names}
 
 
 def processor() -> str:
