@@ -138,10 +138,11 @@ def _converse(child: subprocess.Popen[str], claim: Claim, progress: Progress) ->
     for line in child.stdout:
         try:
             said = json.loads(line)
-        except ValueError:
+            kind = said["said"]
+        except (ValueError, TypeError, KeyError):
             reason = f"its process printed {line.strip()[:80]!r} where only its progress belongs"
             return {"said": "failed", "class": TrainingFailed.__name__, "reason": reason}
-        match said["said"]:
+        match kind:
             case "epoch":
                 progress.epoch(said["done"], said["of"], said["train_loss"], said["val_loss"])
             case "phase":

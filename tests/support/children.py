@@ -1,0 +1,58 @@
+"""Real children of `train_isolated`, and how to make one misbehave."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from flts import layout
+from flts.backends.store import open_store
+from flts.lineage import canonical_json
+from flts.ports import Store, write_once
+from flts.train.experiment import Experiment
+from flts.train.isolate import Claim
+from tests.support.experiments import small_experiment, small_spec
+
+PATIENCE = 60.0
+"""Seconds to wait for what will happen; a test that waits so long has failed."""
+
+
+def on_disk(folder: Path, model: str = "ridge") -> tuple[Experiment, Store, Claim]:
+    """A small experiment in a store that another process can open, and the claim for one of its models."""
+    subject, memory = small_experiment(small_spec((model,)))
+    store = open_store(f"file://{folder / 'objects'}")
+    for key in memory.list(""):
+        store.create(key, memory.get(key) or b"")
+    identity = subject.identity
+    write_once(store, layout.spec(identity.config_hash), canonical_json(subject.spec.identity()), at="test.spec")
+    return subject, store, Claim(store.url, identity.config_hash, identity.data_hash, model, recompute=False)
+
+
+def startup_hook(folder: Path, code: str) -> str:
+    """A PYTHONPATH under which every new interpreter runs this code before anything else."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(code)
+    return os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
+
+
+def living(group: int) -> list[str]:
+    """The processes of a group that have not ended, as lines of `ps`; one that only waits to be collected has."""
+    ps = shutil.which("ps")
+    assert ps is not None, "these tests need the command ps"
+    listed = subprocess.run([ps, "-A", "-o", "pgid=,pid=,stat=,args="], capture_output=True, text=True, check=True)
+    processes = (line.split(None, 3) for line in listed.stdout.splitlines())
+    return [" ".join(fields) for fields in processes if int(fields[0]) == group and not fields[2].startswith("Z")]
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Whether the condition comes true."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
