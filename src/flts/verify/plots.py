@@ -45,7 +45,7 @@ def loss_curve(curve: Sequence[Sequence[float]], title: str) -> bytes:
             label="kept",
         )
         axes.set_title(title, loc="left")
-        axes.set(xlabel="epoch", ylabel="mean squared scaled error", yscale="log")
+        axes.set(xlabel="epoch", ylabel="mean squared scaled error", yscale="log" if np.max(curve) > 0.0 else "linear")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         return _png(figure)
 
@@ -62,10 +62,11 @@ def forecast(times: Times, values: Mapping[str, Values], title: str) -> bytes:
             axes.fill_between(
                 moments, values["lower"], values["upper"], color=ACCENT, alpha=0.15, linewidth=0, label="80 % interval"
             )
-        axes.plot(moments, values["truth"], color=INK, linewidth=1.0, label="truth")
-        axes.plot(moments, values["y_hat"], color=ACCENT, linewidth=1.2, label="forecast")
+        marker = "o" if len(times) == 1 else ""  # a line needs two points
+        axes.plot(moments, values["truth"], color=INK, linewidth=1.0, marker=marker, label="truth")
+        axes.plot(moments, values["y_hat"], color=ACCENT, linewidth=1.2, marker=marker, label="forecast")
         axes.set_title(title, loc="left")
-        dates = AutoDateLocator(maxticks=9)
+        dates = AutoDateLocator(minticks=3, maxticks=9)  # with more at least, some spans have no interval that fits
         axes.xaxis.set_major_locator(dates)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(dates))
         return _png(figure)
