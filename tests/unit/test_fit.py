@@ -133,10 +133,19 @@ def test_maxabs_counts_the_negative_side() -> None:
 
 
 @pytest.mark.parametrize("kind", ["minmax", "standard", "robust", "maxabs", "none"])
-def test_a_constant_column_is_kept_with_a_width_of_one_and_a_warning(kind: str) -> None:
-    finished = fitted(rows(y=[0.0, 1.0, 2.0], x=[0.0, 0.0, 0.0]), scaler=kind)
-    assert finished.fitted.columns[1].scale == 1.0
+@pytest.mark.parametrize("value", [0.0, 0.1, 123.456, -1e9])
+def test_a_constant_column_is_kept_with_a_width_that_is_not_rounding_and_a_warning(kind: str, value: float) -> None:
+    train = rows(y=[float(v) for v in range(300)], x=[value] * 300)
+    finished = fitted(train, scaler=kind)
+    expected = abs(value) if kind == "maxabs" and value else 1.0
+    assert finished.fitted.columns[1].scale == expected
     assert finished.warnings == ("column 'x' is constant over train",)
+
+
+def test_a_width_of_rounding_beside_large_values_is_no_width() -> None:
+    train = rows(y=[0.0] * 8 + [1e-200, 1e-200, 1e-200, 3.0])
+    assert column(train, scaler="robust").scale == 1.0
+    assert column(rows(y=[0.0, 1e-200, 2e-200]), scaler="robust").scale == 1e-200
 
 
 def test_a_column_with_too_many_empty_cells_is_dropped_with_its_share() -> None:

@@ -14,6 +14,8 @@ from flts.preprocess.transform import Column, Fitted, fill
 from flts.spec import Preprocess, parse_step
 
 MIN_REGULAR, WELL_REGULAR = 0.75, 0.98
+ROUNDING = 1e-12
+"""A column that varies by less than this share of its largest value is constant."""
 DAY, WEEK = 86_400 * 10**9, 7 * 86_400 * 10**9
 
 
@@ -147,7 +149,7 @@ def _quantiles(raw: Values, shares: Sequence[float]) -> tuple[Values, Values]:
 
 
 def _scaler(values: Values, kind: str) -> tuple[Values, Values]:
-    """Centre and width of each column; a width of zero becomes one, so a constant column becomes zero."""
+    """Centre and width of each column; a width of zero, or of rounding alone, becomes one."""
     zero = np.zeros(values.shape[1])
     match kind:
         case "minmax":
@@ -161,4 +163,6 @@ def _scaler(values: Values, kind: str) -> tuple[Values, Values]:
             center, scale = zero, np.abs(values).max(axis=0)
         case _:
             center, scale = zero, np.ones(values.shape[1])
-    return center, np.where(scale == 0.0, 1.0, scale)
+    # the deviation of 0.1, 0.1, 0.1 is 1e-17 and not 0: divided by it, any other value would be astronomic
+    rounding = ROUNDING * np.abs(values).max(axis=0)
+    return center, np.where(scale <= rounding, 1.0, scale)
