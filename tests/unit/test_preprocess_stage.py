@@ -276,6 +276,24 @@ def test_test_rows_that_are_not_later_than_train_are_refused_with_both_times(sto
     assert "before train ends" in refusal(store, RawInput(raw.test, raw.train))
 
 
+def test_a_row_of_test_at_the_last_time_of_train_is_refused(store: Store) -> None:
+    raw = RawInput(RawTable("train", table(ROWS[:300])), RawTable("test", table(ROWS[299:])))
+    assert "test rows must be later than all train rows" in refusal(store, raw)
+
+
+def test_train_and_test_are_sampled_each_with_its_own_draw(store: Store) -> None:
+    rows = {"train_rows": 30, "test_rows": 30, "strategy": "random", "seed": 5}
+    dataset = load_dataset(store, prepare(store, sample=rows).data_hash, ("load",))
+    for part, (whole, taken) in enumerate(((ROWS[:300], dataset.train), (ROWS[300:], dataset.test))):
+        start = np.random.Generator(np.random.PCG64([5, part])).integers(0, len(whole) - 30 + 1)
+        np.testing.assert_array_equal(taken.times, whole.times[start : start + 30])
+
+
+def test_seasons_are_those_that_the_sampled_rows_hold(store: Store) -> None:
+    assert prepare(store).meta["seasons"] == [24]
+    assert prepare(store, sample={"train_rows": 47}).meta["seasons"] == []
+
+
 def test_irregular_rows_are_refused_by_the_name_of_their_part(store: Store) -> None:
     raw = two_files()
     assert isinstance(raw.test, RawTable)
