@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-import structlog
 from tests.support.experiments import small_spec
 from tests.support.series import HOUR, hourly, table
 from tests.support.series import split as split_tables
@@ -37,13 +36,12 @@ def _disarmed() -> Iterator[None]:
 
 
 @pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """The events of this test as JSON lines."""
+def log() -> Iterator[io.StringIO]:
+    """The events of this test as JSON lines; afterwards nobody listens."""
     stream = io.StringIO()
-    monkeypatch.setattr(events, "_configured", False)
     events.configure("json", stream)
     yield stream
-    structlog.reset_defaults()
+    events.configure("off")
 
 
 @pytest.fixture
