@@ -47,6 +47,18 @@ def known_run_id(store: Store, config_hash: str, scope: str, model: str, trackin
     return None
 
 
+def known_failed_run_id(store: Store, work: Work, error: Terminal, tracking_uri: str) -> str | None:
+    """The tracked run in which this candidate failed before for the same reason."""
+    claim, name, reason = work.claim, type(error).__name__, str(error)
+    same = {"scope": claim.identifier, "tracking_uri": tracking_uri, "class": name, "reason": reason}
+    for key in reversed(store.list(layout.runs(claim.config_hash))):
+        if key.endswith(f"/failures/{work.name}.json"):
+            record = read_json(store, key)
+            if record and record["run_id"] and same.items() <= record.items():
+                return str(record["run_id"])
+    return None
+
+
 def candidate_run(
     store: Store, work: Work, trained: Trained, errors: Errors, environment: str, now: datetime
 ) -> TrackedRun:

@@ -31,7 +31,7 @@ from flts.promote.judge import yardstick
 from flts.promote.log import Entry
 from flts.promote.stage import Judged
 from flts.spec import Dataset, Spec
-from flts.tracked import Work, candidate_run, failed_run, known_run_id
+from flts.tracked import Work, candidate_run, failed_run, known_failed_run_id, known_run_id
 from flts.train.determinism import cores, processor
 from flts.train.experiment import Experiment, experiment
 from flts.train.isolate import Children, Claim, train_isolated
@@ -330,7 +330,9 @@ def _record_failure(place: Workplace, work: Work, error: Terminal) -> ModelTrain
     claim, reason = work.claim, str(error)
     run_id = None
     if place.tracker is not None:
-        run_id = place.tracker.log(failed_run(work, error, place.environment, place.clock.now()))
+        run_id = known_failed_run_id(place.store, work, error, place.tracker.uri) or place.tracker.log(
+            failed_run(work, error, place.environment, place.clock.now())
+        )
     record = {**_where(place, work), "class": type(error).__name__, "reason": reason, "run_id": run_id}
     write_json_once(place.store, layout.failure(claim.config_hash, claim.run, work.name), record, at="run.failure")
     events.train_failed(

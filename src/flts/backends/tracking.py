@@ -21,6 +21,7 @@ from flts.version import __version__
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
     from mlflow.models import ModelSignature
 
 ALIAS = "champion"
@@ -36,6 +37,9 @@ class MlflowTracker:
         self._embedded = uri.startswith("sqlite:")
         self._opened: MlflowClient | None = None
         self._experiments: dict[str, str] = {}
+        # both are read when mlflow is imported, which any method may be the first to do
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
     def prepare(self, scope: str) -> None:
         with self._failing("prepare"):
@@ -74,9 +78,11 @@ class MlflowTracker:
         from mlflow.entities import Metric, RunTag
 
         with self._failing("annotate a run"):
-            client = self._client()
-            moment = client.get_run(run_id).info.end_time or 0
-            client.log_batch(
+            run = self._run(run_id)
+            if run is None:
+                return
+            moment = run.info.end_time or 0
+            self._client().log_batch(
                 run_id,
                 metrics=[Metric(name, value, moment, 0) for name, value in metrics.items()],
                 tags=[RunTag(name, value) for name, value in tags.items()],
@@ -88,6 +94,8 @@ class MlflowTracker:
         name = f"flts-{scope}"
         with self._failing("register the champion"):
             client = self._client()
+            if self._run(run_id) is None:
+                return
             try:
                 client.get_registered_model(name)
             except MlflowException:
@@ -105,9 +113,6 @@ class MlflowTracker:
 
     def _client(self) -> MlflowClient:
         if self._opened is None:
-            # both are read when mlflow is imported
-            os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-            os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
             from mlflow import MlflowClient
 
             # its notes about tables and requirements are for people who call it by hand
@@ -115,6 +120,17 @@ class MlflowTracker:
                 logging.getLogger(name).setLevel(logging.ERROR)
             self._opened = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
         return self._opened
+
+    def _run(self, run_id: str) -> Run | None:
+        """A run, or None when it was logged to another database than this one, or to one deleted since."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._client().get_run(run_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
 
     def _experiment(self, scope: str) -> str:
         """Id of the scope's experiment; in an embedded database, runs that a killed process left open are closed."""

@@ -1,0 +1,80 @@
+"""A tracker that remembers what it was told, and a workplace around it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+from flts.backends.bus_memory import MemoryBus
+from flts.messages import ModelTraining, TrainingData
+from flts.ports import Bus, Store, TrackedRun, Tracker
+from flts.train.experiment import Experiment
+from flts.train.isolate import Children
+from flts.wiring import Workplace
+from tests.support.stored import StoppedClock
+
+
+class RecordingTracker:
+    """A Tracker in memory. Run ids are run-1, run-2, …"""
+
+    def __init__(self, uri: str = "memory:tracker") -> None:
+        self.uri = uri
+        self.prepared: list[str] = []
+        self.runs: list[TrackedRun] = []
+        self.annotations: list[tuple[str, Mapping[str, float], Mapping[str, str]]] = []
+        self.promotions: list[tuple[str, str, str, str]] = []
+        self.closed = 0
+        self.threads: set[int] = set()
+
+    def prepare(self, scope: str) -> None:
+        self.threads.add(threading.get_ident())
+        self.prepared.append(scope)
+
+    def log(self, run: TrackedRun) -> str:
+        self.threads.add(threading.get_ident())
+        self.runs.append(run)
+        return f"run-{len(self.runs)}"
+
+    def annotate(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
+        self.threads.add(threading.get_ident())
+        self.annotations.append((run_id, metrics, tags))
+
+    def promote(self, scope: str, run_id: str, model_type: str, bundle_sha256: str) -> None:
+        self.threads.add(threading.get_ident())
+        self.promotions.append((scope, run_id, model_type, bundle_sha256))
+
+    def close(self) -> None:
+        self.threads.add(threading.get_ident())
+        self.closed += 1
+
+
+def workplace(store: Store, tracker: Tracker | None = None) -> Workplace:
+    """What the stages work with, on a bus in memory and under a clock that stands still."""
+    return Workplace(store, MemoryBus(), tracker, StoppedClock(), "here", 60.0, Children(2))
+
+
+def claim_of(subject: Experiment, run: int = 1, scope: str = "global") -> TrainingData:
+    """The message that starts a run."""
+    identity = subject.identity
+    return TrainingData(
+        ts=StoppedClock().now(),
+        identifier=scope,
+        config_hash=identity.config_hash,
+        data_hash=identity.data_hash,
+        run=run,
+        bucket="processed-data",
+        object_key=f"{identity.data_hash}/meta.json",
+        size=1,
+        sha256="0" * 64,
+        row_count=1,
+        spec_key=f"specs/{identity.config_hash}.json",
+    )
+
+
+def told(bus: Bus) -> list[ModelTraining]:
+    """Every message of the trainers so far."""
+    subscription = bus.subscribe([ModelTraining.topic], "tests")
+    messages = []
+    while record := subscription.poll(timeout=0.0):
+        messages.append(ModelTraining.parse(record.value))
+    return messages
