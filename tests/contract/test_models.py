@@ -27,6 +27,7 @@ from flts.models.registry import CANDIDATES, REFEREES, require
 from flts.preprocess.rows import Rows
 from flts.spec import DEFAULT_MODELS, Models
 from flts.train.bundle import MANIFEST, load_bundle, write_bundle
+from flts.train.determinism import thread_variables
 from flts.train.windows import Histories
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +46,7 @@ def changed(rows: Rows, row: int, by: float) -> Rows:
 def in_a_fresh_process(hash_seed: str) -> subprocess.CompletedProcess[str]:
     """The fingerprints of all families, made by another interpreter."""
     code = "import json; from tests.support.families import fingerprints; print(json.dumps(fingerprints()))"
-    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    environment = {**os.environ, **thread_variables(1), "PYTHONHASHSEED": hash_seed}
     return subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
@@ -190,17 +191,16 @@ class TestEveryCandidate:
             with pytest.raises(DamagedObject, match="is damaged"):
                 load_bundle(store, bundle_sha256)
 
-    def test_a_library_that_is_missing_names_the_extra(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        family = CANDIDATES[name]
-        if family.extra is None:
-            pytest.skip("needs no library")
-        fitted, store = subject(name), memory_store()
-        bundle_sha256 = write_bundle(store, fitted.fitted.manifest, fitted.fitted.files)
-        for module in [*sys.modules]:
-            if module.partition(".")[0] in {*family.libraries}:
-                monkeypatch.setitem(sys.modules, module, None)
-        with pytest.raises(MissingExtra, match=rf"flts\[{family.extra}\]"):
-            load_bundle(store, bundle_sha256)
+
+@pytest.mark.parametrize("name", installed(name for name, family in CANDIDATES.items() if family.extra))
+def test_a_bundle_whose_library_is_missing_names_the_extra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    family, fitted, store = CANDIDATES[name], subject(name), memory_store()
+    bundle_sha256 = write_bundle(store, fitted.fitted.manifest, fitted.fitted.files)
+    for module in [*sys.modules]:
+        if module.partition(".")[0] in {*family.libraries}:
+            monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtra, match=rf"flts\[{family.extra}\]"):
+        load_bundle(store, bundle_sha256)
 
 
 @pytest.mark.parametrize("hash_seed", ["1", "2"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,18 @@ pytest.importorskip("onnxruntime", reason="needs the extra 'torch'")
 
 if TYPE_CHECKING:
     import torch
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """As every trainer has by default; with more, tiny networks are slower than with one."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
 
 both = pytest.mark.parametrize("family", [GRU, LSTM], ids=lambda family: family.name)
 
