@@ -1,11 +1,14 @@
-"""What every test gets: no FLTS_* of the person who runs them, and data outside the repository only where it is."""
+"""What every test gets: no FLTS_* of who runs them, no listener of the test before, data outside only where it is."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from flts import events
 
 LTE = Path(__file__).parents[2] / "shared" / "data" / "lte"
 
@@ -15,6 +18,13 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("FLTS_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _no_listener_is_left() -> Iterator[None]:
+    """The command line sends events to the stderr of its test, which the next test does not have."""
+    yield
+    events.configure("off")
 
 
 @pytest.fixture
