@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from flts.errors import BackendUnavailable
 from flts.ports import TrackedRun
+from flts.train.intervals import STORED_LEVEL
 from flts.version import __version__
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ class MlflowTracker:
             created = client.create_run(experiment, start_time=run.started_ms, run_name=run.model_type)
             run_id: str = created.info.run_id
             moment = run.ended_ms
-            metrics = [Metric(name, value, moment, 0) for name, value in run.metrics.items()]
+            metrics = [Metric(_allowed(name), value, moment, 0) for name, value in run.metrics.items()]
             for epoch, (train, validation) in enumerate(run.curve, 1):
                 metrics += [Metric("train_loss", train, moment, epoch), Metric("val_loss", validation, moment, epoch)]
             client.log_batch(
@@ -185,12 +187,18 @@ class MlflowTracker:
             raise BackendUnavailable(f"MLflow at {self.uri} could not {verb}: {error}") from error
 
 
+def _allowed(name: str) -> str:
+    """A metric's name, which may end with a target's, without what MLflow refuses in it."""
+    return re.sub(r"[^\w\-. :]", "_", name)
+
+
 def _signature(columns: Sequence[str]) -> ModelSignature:
     """History in, forecast rows out; the same names as the HTTP interface."""
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
     answer: list[Any] = [ColSpec("datetime", "time"), ColSpec("string", "target")]
     answer += [ColSpec("double", name) for name in ("mean", "lower", "upper")]
     history: list[Any] = [ColSpec("datetime", "time"), *(ColSpec("double", name) for name in columns)]
-    return ModelSignature(inputs=Schema(history), outputs=Schema(answer))
+    level = ParamSchema([ParamSpec("level", "double", STORED_LEVEL)])
+    return ModelSignature(inputs=Schema(history), outputs=Schema(answer), params=level)

@@ -1,0 +1,383 @@
+"""Embedded MLflow: what is tracked of a run, and that the logged model is the one that is served."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.support.series import HOUR, hourly, split, table
+
+import flts
+from flts.backends.tracking import MlflowTracker
+from flts.errors import BackendUnavailable
+from flts.pipeline import RunResult
+from flts.ports import TrackedRun
+from flts.preprocess.rows import Rows
+from flts.promote.stage import rollback
+from flts.settings import Settings, load_settings
+from flts.train.bundle import read_bundle
+from flts.wiring import locked_workplace, open_store, point_tracker
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+mlflow = pytest.importorskip("mlflow")
+pytest.importorskip("torch")
+pytest.importorskip("statsforecast")
+
+ROWS = hourly(300)
+HISTORY = table(hourly(290)).to_pandas()
+TINY = {"hidden_size": 4, "num_layers": 1, "epochs": 2}
+MODELS: Mapping[str, Mapping[str, Any]] = {
+    "ridge": {},
+    "lstm": TINY,
+    "gru": {**TINY, "learning_rate": 1e30},  # its loss is not finite after one step
+    "automfles": {},  # wants two days of history, and there is a gap before the test
+}
+
+
+def spec(*models: str, **tables: Any) -> dict[str, Any]:
+    """The values of a Spec on the files of the story."""
+    values: dict[str, Any] = {
+        "dataset": {"name": "small", "targets": ["load"], "source": "."},
+        "task": {"input_length": 12, "horizon": 3, "seasons": [24]},
+        "models": {name: dict(MODELS[name]) for name in models},
+    }
+    return {name: {**values.get(name, {}), **tables.get(name, {})} for name in {*values, *tables}}
+
+
+@dataclass(frozen=True)
+class Registry:
+    """What the registry holds at one moment: bundle digests by version, and the version that is champion."""
+
+    bundles: Mapping[str, str]
+    champion: str
+
+
+@dataclass(frozen=True)
+class Story:
+    """What happened in one folder, in this order; `silent` is what a process of its own printed."""
+
+    settings: Settings
+    four: RunResult
+    two: RunResult
+    silent: list[Any]
+    other: RunResult
+    promoted: Registry
+    rolled_back: Registry
+
+    @property
+    def client(self) -> MlflowClient:
+        """Of the story's database."""
+        return client_of(self.settings)
+
+    def run(self, result: RunResult, model: str) -> Any:
+        """The tracked run of a model."""
+        return self.client.get_run(str(result.run_ids[model]))
+
+
+def client_of(settings: Settings) -> MlflowClient:
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=settings.tracking_uri, registry_uri=settings.tracking_uri)
+
+
+def registry(settings: Settings) -> Registry:
+    client = client_of(settings)
+    versions = client.search_model_versions("name = 'flts-global'")
+    alias = client.get_model_version_by_alias("flts-global", "champion")
+    return Registry({str(v.version): v.tags["flts.bundle_sha256"] for v in versions}, str(alias.version))
+
+
+SILENT = """
+import json, sys
+from pathlib import Path
+import flts
+from flts.settings import load_settings
+folder = Path(sys.argv[1])
+settings = load_settings(home=folder / ".flts", tracking="mlflow", environment="tests")
+result = flts.run(json.loads(sys.argv[2]), folder=folder, settings=settings)
+print(json.dumps([result.run, result.reused, dict(result.run_ids), sorted({"mlflow", "torch"} & set(sys.modules))]))
+"""
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """Four models of which two fail; two of them again, twice; another configuration is promoted; a rollback."""
+    folder = tmp_path_factory.mktemp("a folder")
+    apart = Rows(ROWS.times + HOUR * 100 * (ROWS.times >= ROWS.times[240]), ROWS.values, ROWS.columns)
+    for name, part in zip(("small.csv", "small_test.csv"), split(apart, 60), strict=True):
+        part.write_csv(folder / name)
+    settings = load_settings(home=folder / ".flts", tracking="mlflow", environment="tests")
+    four = flts.run(spec(*MODELS), folder=folder, settings=settings)
+    values = spec("ridge", "lstm")
+    two = flts.run(values, folder=folder, settings=settings)
+    again = [sys.executable, "-c", SILENT, str(folder), json.dumps(values)]
+    silent = json.loads(subprocess.run(again, capture_output=True, check=True, text=True).stdout)
+    values = spec("ridge", task={"input_length": 18}, evaluate={"gate": "always"})
+    other = flts.run(values, folder=folder, settings=settings)
+    promoted = registry(settings)
+    with locked_workplace(settings) as place:
+        point_tracker(place, rollback(place.store, place.bus, place.clock, "global", "tests"))
+    return Story(settings, four, two, silent, other, promoted, registry(settings))
+
+
+def test_every_candidate_has_one_run_that_has_ended_however_often_it_is_run(story: Story) -> None:
+    experiment = story.client.get_experiment_by_name("flts/global")
+    assert experiment is not None
+    runs = list(story.client.search_runs([experiment.experiment_id]))
+    states = {(run.data.tags["flts.config_hash"], run.info.run_name): run.info.status for run in runs}
+    assert states == {
+        (story.four.config_hash, "RIDGE"): "FINISHED",
+        (story.four.config_hash, "LSTM"): "FINISHED",
+        (story.four.config_hash, "GRU"): "FAILED",
+        (story.four.config_hash, "AUTOMFLES"): "KILLED",
+        (story.two.config_hash, "RIDGE"): "FINISHED",
+        (story.two.config_hash, "LSTM"): "FINISHED",
+        (story.other.config_hash, "RIDGE"): "FINISHED",
+    }
+    assert len(runs) == len(states)
+
+
+def test_a_run_that_finds_everything_done_imports_neither_mlflow_nor_torch(story: Story) -> None:
+    assert story.silent == [2, True, dict(story.two.run_ids), []]
+
+
+def test_a_failed_run_says_why_and_a_model_that_does_not_apply_says_what_it_needs(story: Story) -> None:
+    gru, automfles = story.run(story.four, "gru").data.tags, story.run(story.four, "automfles").data.tags
+    assert gru["flts.error"] == "TrainingFailed"
+    assert "the loss is not finite" in gru["flts.reason"]
+    assert automfles["flts.error"] == "NotApplicable"
+    assert automfles["flts.reason"] == "needs 48 rows of history, has 12 at the first test origin"
+
+
+@pytest.mark.parametrize("model", list(MODELS))
+def test_a_run_carries_the_hashes_the_version_and_the_environment(story: Story, model: str) -> None:
+    tags = story.run(story.four, model).data.tags
+    identity = story.four.identity
+    assert tags["flts.config_hash"] == identity.config_hash
+    assert tags["flts.data_hash"] == identity.data_hash
+    assert tags["flts.model_hash"] == identity.model_hashes[model]
+    assert tags["flts.version"] == flts.__version__
+    assert tags["flts.environment"] == "tests"
+
+
+@pytest.mark.parametrize("model", list(MODELS))
+def test_the_parameters_are_the_models_table_the_task_and_the_sampling(story: Story, model: str) -> None:
+    found = story.run(story.four, model).data.params
+    expected = {"input_length": "12", "horizon": "3", "seasons": "[24]", "targets": "load", "seed": "42"}
+    expected |= {name: str(value) for name, value in MODELS[model].items()}
+    assert expected.items() <= found.items()
+    assert {"sample_train_rows", "sample_test_rows", "sample_strategy", "sample_seed"} <= set(found)
+
+
+def test_the_metrics_are_those_of_the_judge(story: Story) -> None:
+    board = {row["model"]: row for row in story.four.decision["candidates"]}
+    for model in ("ridge", "lstm"):
+        found, row = story.run(story.four, model).data.metrics, board[model]
+        for name in ("rmse", "mae", "mse"):
+            assert found[f"test_{name}"] == row[name]
+            assert found[f"test_{name}_units"] == row["units"]["load"][name]
+        for name in ("score", "rank", "skill", "skill_vs_naive"):
+            assert found[name] == row[name]
+        promoted = str(story.four.winner == model).lower()
+        assert story.run(story.four, model).data.tags["flts.promoted"] == promoted
+    assert story.run(story.four, "gru").data.metrics == {}
+
+
+def test_losses_are_logged_per_epoch_from_the_first(story: Story) -> None:
+    store = open_store(story.settings.store_url)
+    result = json.loads(store.get(f"models/{story.four.identity.model_hashes['lstm']}/result.json") or b"")
+    for column, name in enumerate(("train_loss", "val_loss")):
+        history = story.client.get_metric_history(str(story.four.run_ids["lstm"]), name)
+        assert [metric.step for metric in history] == [1, 2]
+        assert [metric.value for metric in history] == [losses[column] for losses in result["curve"]]
+    assert story.client.get_metric_history(str(story.four.run_ids["ridge"]), "train_loss") == []
+
+
+@pytest.mark.parametrize("model", ["ridge", "lstm"])
+def test_the_artifacts_are_the_bundle_the_scaler_the_preprocessing_and_the_plots(story: Story, model: str) -> None:
+    local = Path(story.client.download_artifacts(str(story.four.run_ids[model]), ""))
+    files = {str(path.relative_to(local)) for path in local.rglob("*") if path.is_file()}
+    expected = {"scaler/scaler.json", "preprocess/preprocess_config.json", "plots/forecast.png"}
+    expected |= {"plots/loss_curve.png"} if model == "lstm" else set()
+    assert {name for name in files if not name.startswith(model.upper())} == expected
+    assert f"{model.upper()}/MLmodel" in files
+    assert not any(name.endswith((".pkl", ".pickle", ".pt", ".pth")) for name in files)
+    store = open_store(story.settings.store_url)
+    row = next(row for row in story.four.decision["candidates"] if row["model"] == model)
+    for name in read_bundle(store, row["bundle_sha256"])[1]:
+        (found,) = local.rglob(name)
+        assert found.read_bytes() == store.get(f"bundles/{row['bundle_sha256']}/{name}")
+    requirements = (local / model.upper() / "requirements.txt").read_text().split()
+    ours = f"flts{'[torch]' if model == 'lstm' else ''}=={flts.__version__}"
+    assert sorted(requirements) == [ours, f"mlflow=={mlflow.__version__}"]
+
+
+def test_the_rows_are_logged_as_an_input(story: Story) -> None:
+    (logged,) = story.run(story.four, "ridge").inputs.dataset_inputs
+    assert (logged.dataset.name, logged.dataset.digest) == ("small", story.four.identity.data_hash[:32])
+    assert logged.dataset.source == f"processed-data/{story.four.identity.data_hash}/meta.json"
+    assert [(tag.key, tag.value) for tag in logged.tags] == [("mlflow.data.context", "training")]
+
+
+@pytest.fixture
+def _asked(story: Story, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """load_model looks at one database for the whole process."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", story.settings.tracking_uri)
+    mlflow.set_tracking_uri(story.settings.tracking_uri)
+    yield
+    mlflow.set_tracking_uri("")
+
+
+@pytest.mark.usefixtures("_asked")
+def test_the_champion_of_the_registry_predicts_what_the_champion_of_the_log_predicts(story: Story) -> None:
+    model = mlflow.pyfunc.load_model("models:/flts-global@champion")
+    champion = flts.load_champion(settings=story.settings)
+    expected = champion.forecast(HISTORY).to_pandas()
+    found = model.predict(HISTORY)
+    assert list(found.columns) == list(expected.columns)
+    assert found["target"].tolist() == expected["target"].tolist()
+    assert found["time"].tolist() == expected["time"].dt.tz_localize(None).tolist()
+    for name in ("mean", "lower", "upper"):
+        assert found[name].tolist() == expected[name].tolist()
+    wide = champion.forecast(HISTORY, level=0.95).to_pandas()
+    assert model.predict(HISTORY, params={"level": 0.95})["upper"].tolist() == wide["upper"].tolist()
+
+
+@pytest.mark.usefixtures("_asked")
+@pytest.mark.parametrize("model", ["ridge", "lstm"])
+def test_every_finished_run_holds_a_model_that_can_be_asked(story: Story, model: str) -> None:
+    found = mlflow.pyfunc.load_model(f"runs:/{story.four.run_ids[model]}/{model.upper()}").predict(HISTORY)
+    assert found.shape == (3, 5)
+    assert found.notna().all().all()
+
+
+def test_a_known_model_in_another_configuration_names_the_run_it_was_fitted_in(story: Story) -> None:
+    for model in ("ridge", "lstm"):
+        assert story.run(story.two, model).data.tags["flts.reused_run_id"] == story.four.run_ids[model]
+        assert "flts.reused_run_id" not in story.run(story.four, model).data.tags
+    assert "flts.reused_run_id" not in story.run(story.other, "ridge").data.tags
+
+
+def test_each_promoted_bundle_is_one_version_and_the_alias_follows_the_log_back(story: Story) -> None:
+    first, second = (result.decision["candidates"][0]["bundle_sha256"] for result in (story.four, story.other))
+    assert story.other.promoted
+    assert story.promoted == Registry({"1": first, "2": second}, "2")
+    assert story.rolled_back == Registry({"1": first, "2": second}, "1")
+
+
+def a_run(**changes: Any) -> TrackedRun:
+    """One ended run with nothing special about it."""
+    fields: dict[str, Any] = {
+        "scope": "global",
+        "model_type": "RIDGE",
+        "status": "FINISHED",
+        "tags": {"flts.reason": "x"},
+        "parameters": {"horizon": 3},
+        "metrics": {"test_rmse": 0.5},
+        "curve": (),
+        "dataset": {"name": "small", "digest": "d" * 32, "source": "here"},
+        "bundle": None,
+        "extra": None,
+        "columns": ("load",),
+        "artifacts": {},
+        "started_ms": 1_000,
+        "ended_ms": 2_000,
+    }
+    return TrackedRun(**{**fields, **changes})
+
+
+@pytest.fixture(scope="module")
+def tracker(tmp_path_factory: pytest.TempPathFactory) -> MlflowTracker:
+    """An empty embedded database."""
+    folder = tmp_path_factory.mktemp("tracker")
+    return MlflowTracker(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts")
+
+
+def opened(tracker: MlflowTracker) -> MlflowClient:
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=tracker.uri)
+
+
+def test_a_run_starts_and_ends_when_the_work_did(tracker: MlflowTracker) -> None:
+    info = opened(tracker).get_run(tracker.log(a_run(scope="times"))).info
+    assert (info.start_time, info.end_time, info.status) == (1_000, 2_000, "FINISHED")
+
+
+def test_a_target_may_have_any_name(tracker: MlflowTracker) -> None:
+    names = ("load (MW)", "wind%", "a//b", "../x", "日射", "x" * 200)
+    metrics = {f"test_rmse_units_{name}": float(number) for number, name in enumerate(names)}
+    run = opened(tracker).get_run(tracker.log(a_run(scope="names", metrics=metrics)))
+    assert sorted(run.data.metrics.values()) == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    assert run.data.metrics["test_rmse_units_load _MW_"] == 0.0
+    assert run.data.metrics["test_rmse_units_日射"] == 4.0
+
+
+def test_a_very_long_reason_is_cut_and_not_the_end_of_the_run(tracker: MlflowTracker) -> None:
+    run_id = tracker.log(a_run(scope="long", status="FAILED", tags={"flts.reason": "no " * 10_000}))
+    run = opened(tracker).get_run(run_id)
+    assert run.info.status == "FAILED"
+    assert run.data.tags["flts.reason"].startswith("no no no")
+
+
+def test_runs_that_a_killed_process_left_open_are_closed_when_the_scope_is_opened_again(
+    tracker: MlflowTracker,
+) -> None:
+    ours = tracker.log(a_run(scope="orphans"))
+    client = opened(tracker)
+    experiments = {name: client.get_experiment_by_name(f"flts/{name}") for name in ("orphans", "elsewhere")}
+    assert experiments["orphans"] is not None
+    orphan = client.create_run(experiments["orphans"].experiment_id)
+    elsewhere = client.create_run(client.create_experiment("elsewhere"))
+    fresh = MlflowTracker(tracker.uri, Path())
+    fresh.prepare("orphans")
+    states = [client.get_run(run_id).info.status for run_id in (ours, orphan.info.run_id, elsewhere.info.run_id)]
+    assert states == ["FINISHED", "KILLED", "RUNNING"]
+
+
+def test_a_run_of_another_database_is_left_alone(tracker: MlflowTracker) -> None:
+    stranger = "0" * 32
+    tracker.annotate(stranger, {"score": 0.5}, {"flts.promoted": "true"})
+    tracker.promote("strange", stranger, "RIDGE", "b" * 64)
+    client = opened(tracker)
+    assert client.search_registered_models("name = 'flts-strange'") == []
+
+
+def test_scopes_have_experiments_of_their_own(tracker: MlflowTracker) -> None:
+    ids = {scope: tracker.log(a_run(scope=scope)) for scope in ("north", "south")}
+    client = opened(tracker)
+    for scope, run_id in ids.items():
+        experiment = client.get_experiment(client.get_run(run_id).info.experiment_id)
+        assert experiment.name == f"flts/{scope}"
+        assert str(experiment.artifact_location).endswith(f"/artifacts/{scope}")
+
+
+def test_a_server_that_does_not_answer_is_worth_another_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    absent = MlflowTracker("http://127.0.0.1:9", Path())
+    with pytest.raises(BackendUnavailable, match=r"MLflow at http://127\.0\.0\.1:9 could not log a run"):
+        absent.log(a_run())
+
+
+def test_nothing_is_reported_to_the_makers_of_mlflow() -> None:
+    program = (
+        "from pathlib import Path; from flts.backends.tracking import MlflowTracker\n"
+        "MlflowTracker('sqlite:///unused.db', Path())\n"
+        "import mlflow; from mlflow.telemetry.client import get_telemetry_client\n"
+        "print(get_telemetry_client())"
+    )
+    # without what would tell mlflow that it runs in a test
+    keep = ("PATH", "HOME", "VIRTUAL_ENV", "PYTHONPATH", "LANG")
+    plain = {name: value for name, value in os.environ.items() if name in keep}
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True, env=plain)
+    assert answer.stdout.strip() == "None"
