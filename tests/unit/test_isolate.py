@@ -365,6 +365,7 @@ def test_a_child_whose_parent_is_killed_ends_itself(tmp_path: Path, hooked: Call
             json.dumps(dataclasses.asdict(claim)),
         ],
         cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},  # a killed parent leaves the child's folder there
     )
     try:
         assert eventually(lambda: note.exists() and note.read_text() != "")

@@ -90,7 +90,7 @@ def test_a_horizon_as_long_as_the_season_leaves_enough_rows_to_choose_on() -> No
     assert np.isfinite(family.load(fit.files, task).predict(window(train[-24:], task))).all()
 
 
-def test_a_constant_history_is_continued_without_a_word_on_stdout(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_constant_history_is_continued() -> None:
     train, task, block, tail = prepared()
     family = AutoMfles()
     fit = family.fit(block, tail, task, recipe("automfles"), Silent())
@@ -98,4 +98,11 @@ def test_a_constant_history_is_continued_without_a_word_on_stdout(capfd: pytest.
     model = Model(family.load(fit.files, task), task, family.history(task))
     answer = model.forecast(flat.times[None], flat.values[None]).mean
     np.testing.assert_allclose(answer, 50.0, rtol=1e-12)
+
+
+def test_choosing_on_constant_rows_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    _, task, block, tail = prepared()
+    flat = replace(block, targets=np.full_like(block.targets, 0.25))
+    fit = AutoMfles().fit(flat, tail, task, recipe("automfles"), Silent())
+    assert len(fit.chosen["mfles"]) == task.targets
     assert capfd.readouterr() == ("", "")
