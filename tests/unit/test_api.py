@@ -188,12 +188,3 @@ def test_a_folder_of_a_newer_flts_is_left_alone(settings: Settings) -> None:
     with pytest.raises(UsageError, match="has the newer format"):
         flts.run(VALUES, train=TRAIN, test=TEST, settings=settings)
     assert sorted(path.name for path in settings.home.iterdir()) == ["VERSION"]
-
-
-def test_the_public_names_are_few_sorted_importable_and_documented() -> None:
-    assert flts.__all__ == sorted(flts.__all__)
-    assert len(flts.__all__) <= 15
-    for name in flts.__all__:
-        assert getattr(flts, name).__doc__, name
-    with pytest.raises(AttributeError, match="module 'flts' has no attribute 'forecast'"):
-        _ = flts.forecast
