@@ -214,7 +214,7 @@ def test_this_process_comes_to_the_forecasts_of_a_fresh_one() -> None:
     fresh, here = json.loads(in_a_fresh_process("1").stdout), fingerprints()
     assert {*fresh} == {*here}
     for name, found in here.items():
-        # other tests may have left another number of threads, so the bytes may differ in the last digit
+        # numpy may have more threads here, so the last digits may differ
         np.testing.assert_allclose(found["forecasts"], fresh[name]["forecasts"], rtol=1e-6)
 
 

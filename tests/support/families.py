@@ -52,6 +52,14 @@ def has_libraries(name: str) -> bool:
     return all(importlib.util.find_spec(library) for library in FAMILIES[name].libraries)
 
 
+def use_one_thread(name: str) -> None:
+    """As every trainer has by default; with more, tiny networks are far slower than with one."""
+    if "torch" in FAMILIES[name].libraries:
+        import torch
+
+        torch.set_num_threads(1)
+
+
 def recipe(name: str, seed: int = 42, patience: int = 3, **parameters: Any) -> Recipe:
     """How to fit a family; networks are tiny unless `parameters` say otherwise."""
     if name in REFEREES:
@@ -127,6 +135,7 @@ def subject(name: str, targets: tuple[str, ...] = TARGETS) -> Subject:
 
 def subject_on(name: str, rows: Rows, targets: tuple[str, ...], later: int = 12, **parameters: Any) -> Subject:
     """A family fitted on all but the last rows of a series."""
+    use_one_thread(name)
     family, train = FAMILIES[name], rows[:-later]
     task = task_on(train, targets)
     fitted = fit_model(family, train, task, recipe(name, **parameters), 0.1, Silent())

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from tests.support.children import eventually, living, on_disk, startup_hook
+from tests.support.families import has_libraries
 
 from flts import layout
 from flts.errors import (
@@ -123,8 +124,8 @@ def test_what_a_child_trained_is_what_lies_in_the_store(tmp_path: Path, started:
     assert len(started) == 3
 
 
+@pytest.mark.skipif(not has_libraries("gru"), reason="needs the extra 'torch'")
 def test_every_epoch_of_a_child_reaches_the_parent(tmp_path: Path, started: list[subprocess.Popen[str]]) -> None:
-    pytest.importorskip("onnxruntime", reason="needs the extra 'torch'")
     _, _, claim = on_disk(tmp_path, "gru")
     told = Told()
     trained = train_isolated(claim, 1, LONG, told, Children(1))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import load
-from tests.support.families import blocks, recipe, task_on
+from tests.support.families import blocks, has_libraries, recipe, task_on, use_one_thread
 from tests.support.series import hourly
 
 from flts.errors import TrainingFailed
@@ -18,22 +17,15 @@ from flts.models.recurrent import CLIP, GRU, LSTM, Recurrent, _Adam, _Windows, t
 from flts.ports import Silent
 from flts.preprocess.rows import Values
 
-pytest.importorskip("torch", reason="needs the extra 'torch'")
-pytest.importorskip("onnxruntime", reason="needs the extra 'torch'")
+pytestmark = pytest.mark.skipif(not has_libraries("gru"), reason="needs the extra 'torch'")
 
 if TYPE_CHECKING:
     import torch
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """As every trainer has by default; with more, tiny networks are slower than with one."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _one_thread() -> None:
+    use_one_thread("gru")
 
 
 both = pytest.mark.parametrize("family", [GRU, LSTM], ids=lambda family: family.name)

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from tests.support.experiments import small_experiment, small_spec
+from tests.support.series import hourly
 
 from flts import events, failpoints, layout
 from flts.backends.store import ObjectStoreAdapter, memory_store
-from flts.errors import DamagedObject, NotApplicable
+from flts.errors import DamagedObject, DataError, NotApplicable
 from flts.lineage import canonical_json, sha256
 from flts.models.base import History
 from flts.models.ridge import Ridge
@@ -404,3 +405,17 @@ def test_a_candidate_takes_the_seasons_of_the_spec_or_those_of_the_rows() -> Non
         subject, _ = small_experiment(spec)
         model = model_spec(spec, subject.identity, "ridge")
         assert model.task(subject.dataset).seasons == subject.task.seasons == expected
+
+
+def test_train_rows_too_few_to_validate_are_refused_for_the_whole_experiment() -> None:
+    with pytest.raises(DataError, match=r"train has 2 windows .* too few to fit and to validate"):
+        small_experiment(rows=hourly(76), test=60)
+
+
+def test_stored_forecasts_that_changed_are_refused() -> None:
+    subject, store = prepared()
+    trained = do(subject, store)
+    key = layout.forecasts(trained.model_hash, subject.windows.windows_hash)
+    store.replace(key, (store.get(key) or b"") + b" ")
+    with pytest.raises(DamagedObject, match=r"forecasts\.parquet in .* is damaged"):
+        subject.forecasts(store, trained.model_hash, trained.forecasts_sha256)
