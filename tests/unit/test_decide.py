@@ -210,6 +210,12 @@ def test_too_few_windows_are_warned_of_with_the_number_needed(origins: int, hori
     )
 
 
+@pytest.mark.parametrize(("origins", "horizon"), [(30, 2), (36, 12)])
+def test_exactly_as_many_windows_as_needed_are_not_warned_of(origins: int, horizon: int) -> None:
+    warnings = decide(case_of(truth=truth_of(origins, horizon))).record["certainty"]["warnings"]
+    assert not any("too few" in said for said in warnings)
+
+
 def test_enough_windows_and_a_clear_lead_are_not_warned_of() -> None:
     certainty = decide(case_of()).record["certainty"]
     assert certainty["warnings"] == []

@@ -11,7 +11,7 @@ from tests.support.experiments import small_experiment, small_spec
 from tests.support.judging import off_by, truth_of, yardstick_of
 
 from flts.errors import DataError
-from flts.evaluate.metrics import losses, measure
+from flts.evaluate.metrics import Yardstick, losses, measure
 from flts.lineage import sha256
 from flts.promote.judge import yardstick
 
@@ -56,6 +56,26 @@ def test_cells_without_truth_are_not_scored_and_the_scored_ones_are_counted() ->
     assert measure(truth, forecast, yardstick_of(2)).cells == truth.size - empty
     forecast[np.isnan(truth)] = 1e9
     assert measure(truth, forecast, yardstick_of(2)).mae < 1.0
+
+
+def test_each_target_is_scaled_by_its_own_range() -> None:
+    truth = np.zeros((5, 1, 2))
+    forecast = np.tile([8.0, 6.0], (5, 1, 1))
+    yardstick = Yardstick(("a", "b"), np.array([80.0, 2.0]), np.array([4.0, 1.0]))
+    found = measure(truth, forecast, yardstick)
+    assert found.mae == pytest.approx((0.1 + 3.0) / 2)
+    assert found.mse == pytest.approx((0.01 + 9.0) / 2)
+    assert found.mase == pytest.approx((2.0 + 6.0) / 2)
+    assert losses(truth, forecast, yardstick).tolist() == pytest.approx([found.mse] * 5)
+
+
+def test_a_forecast_that_is_missing_where_there_is_truth_is_not_passed_over() -> None:
+    truth, forecast = with_holes()
+    forecast[0, 0, 0] = np.nan
+    found = measure(truth, forecast, yardstick_of(2))
+    assert found.cells == truth.size - 10
+    assert math.isnan(found.rmse)
+    assert math.isnan(found.mae)
 
 
 def test_a_target_without_any_truth_has_no_errors_in_units_and_does_not_hide_the_other() -> None:

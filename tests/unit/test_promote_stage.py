@@ -164,7 +164,8 @@ def test_a_rollback_brings_the_champion_before_back_and_says_which_entry_it_rest
     judged(store, second)
     entry = rollback(store, MemoryBus(), CLOCK, "global", "me")
     assert (entry.number, entry.kind, entry.restores, entry.actor) == (3, "rollback", 1, "me")
-    assert entry.champion == read_log(store, "global")[0].champion
+    restored = read_log(store, "global")[0]
+    assert (entry.champion, entry.decision_id) == (restored.champion, restored.decision_id)
     pointer = json.loads(store.get(layout.root_pointer()) or b"")
     assert (pointer["promotion"], pointer["config_hash"]) == (3, first.identity.config_hash)
 

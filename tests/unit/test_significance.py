@@ -180,6 +180,15 @@ def test_a_block_is_as_long_as_the_overlap_and_the_cube_root_of_the_origins(n: i
     assert found.block == block
 
 
+@pytest.mark.parametrize("position", [0, -1])
+def test_the_first_and_the_last_origin_are_drawn_too(position: int) -> None:
+    sums = np.column_stack([np.ones(12), np.zeros(12)])
+    sums[position, 1] = 100.0
+    found = block_bootstrap(sums, mean_of, 4, 0)
+    assert found is not None
+    assert found.high > 0.0
+
+
 @pytest.mark.parametrize(("n", "shared"), [(59, 20), (5, 1), (0, 1)])
 def test_fewer_than_three_blocks_give_no_interval(n: int, shared: int) -> None:
     assert block_bootstrap(contributions(n), mean_of, shared, 0) is None
