@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from flts import events, layout
-from flts.errors import DamagedObject, MissingExtra, StageFailed, Terminal, UsageError
+from flts.errors import DamagedObject, MissingExtra, StageFailed, Terminal, TrainingFailed, UsageError
 from flts.evaluate.metrics import Errors, measure
 from flts.home import locked, open_home
 from flts.lineage import identify
@@ -312,7 +313,10 @@ def _score(store: Store, work: Work, trained: Trained) -> Errors:
     subject, task = work.subject, work.subject.task
     forecast = subject.forecasts(store, trained.model_hash, trained.forecasts_sha256)["y_hat"]
     truth = subject.windows.truth(subject.dataset, task.horizon)
-    return measure(truth.values, forecast, yardstick(subject.dataset, task))
+    errors = measure(truth.values, forecast, yardstick(subject.dataset, task))
+    if not math.isfinite(errors.mse):
+        raise TrainingFailed("its stored forecasts are not finite")
+    return errors
 
 
 def _track(place: Workplace, work: Work, trained: Trained, errors: Errors) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.support.experiments import small_experiment, small_spec
-from tests.support.stored import contents, copy, fit, gathered, put_result, truth
+from tests.support.stored import contents, copy, fit, gathered, put_forecasts, put_result, truth, without
 from tests.support.tracking import RecordingTracker, claim_of, told, workplace
 
 from flts import failpoints, layout, wiring
@@ -330,6 +330,19 @@ def test_damaged_forecasts_are_a_failed_candidate_and_not_the_end_of_the_run() -
     message = finish(workplace(store), subject)
     assert message.status == "FAILED"
     assert str(message.error).startswith(f"DamagedObject: {key}")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_stored_forecasts_that_are_not_finite_are_a_failed_candidate_and_not_the_end_of_the_run(value: float) -> None:
+    subject, store = small_experiment(small_spec(("ridge", "gru")))
+    put_result(store, subject, "gru", fit(store, subject).bundle_sha256, 1.0)
+    names = subject.identity.model_hashes["gru"], subject.identity.windows_hash
+    store = without(store, layout.forecasts(*names), layout.windows_result(*names))
+    mean = truth(subject)
+    mean[3] = value
+    put_forecasts(store, subject, "gru", mean)
+    message = finish(workplace(store), subject, "gru")
+    assert (message.status, message.error) == ("FAILED", "TrainingFailed: its stored forecasts are not finite")
 
 
 # what the tracker is told
