@@ -25,9 +25,10 @@ from flts.models.registry import CANDIDATES
 from flts.pipeline import RunResult
 from flts.ports import Silent, Store
 from flts.promote.log import read_log
+from flts.promote.stage import rollback
 from flts.settings import Settings, load_settings
 from flts.train.bundle import load_bundle
-from flts.wiring import open_store
+from flts.wiring import locked_workplace, open_store
 
 TRAIN, TEST = split(hourly(300), 60)
 LSTM = SMALL["lstm"]
@@ -257,6 +258,22 @@ def test_a_minimal_skill_that_is_not_reached_promotes_nothing_and_the_run_ends_w
     assert (result.winner, result.promoted, result.champion) == ("ridge", False, None)
     assert "is under min_skill +99.9%" in "; ".join(result.decision["reasons"])
     assert read_log(store_of(home), "strict") == []
+
+
+def test_a_run_after_a_rollback_does_not_undo_it_and_says_that_it_was_promoted_before(
+    thrice: Thrice, tmp_path: Path
+) -> None:
+    home = copied(thrice, tmp_path)
+    spec = values(evaluate={"gate": "always", "windows": 20}, task={"input_length": 18})
+    promotion = run(home, spec)
+    assert (promotion.promoted, promotion.repeated) == (True, False)
+    with locked_workplace(settings(home)) as place:
+        rollback(place.store, place.bus, place.clock, "global", "tests")
+    again = run(home, spec)
+    assert (again.decision["outcome"], again.promoted, again.repeated) == ("promote", False, True)
+    assert again.champion is not None
+    assert (again.champion["number"], again.champion["kind"]) == (3, "rollback")
+    assert [entry.number for entry in read_log(store_of(home), "global")] == [1, 2, 3]
 
 
 def test_rows_that_cannot_be_used_end_the_run_before_it_is_claimed(tmp_path: Path) -> None:

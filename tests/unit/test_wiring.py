@@ -460,14 +460,14 @@ def test_a_known_model_in_a_new_configuration_names_the_run_it_was_fitted_in() -
     tracker = RecordingTracker()
     place = workplace(store, tracker)
     trained = fit(store, subject)
-    fitted = {**part_of_a_fit(trained), "run_id": "run-of-the-fit", "tracking_uri": tracker.uri, "scope": "global"}
-    store.create(layout.run_part("e" * 64, 1, "train-ridge"), canonical_json(fitted))
+    shared = {"model_hash": trained.model_hash, "tracking_uri": tracker.uri, "scope": "global"}
+    for config_hash, found in (
+        ("d" * 64, {"fitted": False, "run_id": "run-that-only-used-it"}),
+        ("e" * 64, {"fitted": True, "run_id": "run-of-the-fit"}),
+    ):
+        store.create(layout.run_part(config_hash, 1, "train-ridge"), canonical_json({**shared, **found}))
     finish(place, subject)
     assert tracker.runs[0].tags["flts.reused_run_id"] == "run-of-the-fit"
-
-
-def part_of_a_fit(trained: Trained) -> dict[str, Any]:
-    return {"model_hash": trained.model_hash, "fitted": True}
 
 
 # the judgement
