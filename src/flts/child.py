@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import traceback
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TextIO
 
+from flts import events
 from flts.errors import FltsError
-from flts.train.isolate import Claim
+from flts.train.isolate import SCRATCH, Claim
 
 
 class _Reporter:
@@ -39,6 +43,7 @@ def main() -> None:
     claim = Claim(**json.loads(sys.stdin.readline()))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     reporter = _Reporter(out)
+    events.divert(lambda fields: reporter.say("event", fields=fields))
     try:
         trained = _train(claim, reporter)
     except FltsError as error:
@@ -61,9 +66,15 @@ def _train(claim: Claim, reporter: _Reporter) -> Any:
 
 
 def _end_with_parent() -> None:
-    """stdin closes when the parent is gone, however it went; then this group has no one to work for."""
+    """stdin closes when the parent is gone, however it went; then this group has no one to work for.
+
+    The parent made a folder for temporary files and would have removed it.
+    """
     while os.read(0, 1):  # not sys.stdin: a thread that holds its lock would break the interpreter's exit
         continue
+    scratch = Path(tempfile.gettempdir())
+    if scratch.name.startswith(SCRATCH):
+        shutil.rmtree(scratch, ignore_errors=True)
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
 

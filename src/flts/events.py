@@ -9,13 +9,25 @@ import sys
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from structlog.typing import Processor
 
 Format = Literal["json", "text", "off"]
 
 _configured = False
+_sink: Callable[[dict[str, Any]], None] | None = None
+
+
+def divert(sink: Callable[[dict[str, Any]], None]) -> None:
+    """Hand every event of this process to `sink` instead: a child tells its parent, which replays them."""
+    global _sink  # noqa: PLW0603 - one process has one listener
+    _sink = sink
+
+
+def replay(fields: dict[str, Any]) -> None:
+    """Log an event that another process emitted."""
+    _emit(**fields)
 
 
 def configure(format: Format, stream: TextIO | None = None) -> None:
@@ -41,6 +53,9 @@ def _off(_logger: object, _name: str, _event: object) -> Any:
 
 
 def _emit(service: str, event: str, **fields: Any) -> None:
+    if _sink is not None:
+        _sink({"service": service, "event": event, **fields})
+        return
     import structlog
 
     if not _configured and not structlog.is_configured():

@@ -24,7 +24,7 @@ def open_home(home: Path) -> Path:
             part = home / f"VERSION.{os.getpid()}"
             part.write_text(f"{VERSION}\n")
             part.replace(version)
-        found = version.read_text().strip()
+        found = version.read_text(errors="replace").strip()
     except OSError as error:
         raise UsageError(f"{home}: cannot be used: {error.strerror}; name another folder with FLTS_HOME") from None
     if found != VERSION:

@@ -63,8 +63,11 @@ class Settings(BaseSettings):
 
 
 def settings_file() -> Path:
-    """The file settings are read from; it need not exist."""
-    return Path(os.environ.get("FLTS_SETTINGS_FILE", "flts-settings.toml"))
+    """The file settings are read from. Raises UsageError when the one that is named is not there."""
+    named = os.environ.get("FLTS_SETTINGS_FILE")
+    if named is not None and not Path(named).is_file():
+        raise UsageError(f"{named}: no such file; FLTS_SETTINGS_FILE names it")
+    return Path(named or "flts-settings.toml")
 
 
 def load_settings(**flags: Any) -> Settings:

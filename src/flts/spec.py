@@ -365,11 +365,6 @@ class Spec(Table):
         """The values that can change a number, defaults filled in, as plain JSON types; locators are left out."""
         return _identity(self)
 
-    def with_models(self, names: list[str]) -> Spec:
-        """The same experiment with only these candidates; a table that is present keeps its values."""
-        tables = {name: getattr(self.models, name) or {} for name in names}
-        return self.model_copy(update={"models": Models.model_validate(tables)})
-
 
 def _identity(table: Table) -> dict[str, Any]:
     fields: dict[str, Any] = {}

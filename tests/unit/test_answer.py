@@ -223,3 +223,16 @@ def test_a_model_with_lags_wants_more_rows_than_it_needs() -> None:
     assert np.isfinite(answer(lagged, table(LAST[-12:])).mean).all()
     with pytest.raises(DataError, match="has 11 rows, the model needs at least 12"):
         answer(lagged, table(LAST[-11:]))
+
+
+def test_rows_older_than_the_window_may_have_gaps_as_they_may_in_the_test_windows() -> None:
+    pytest.importorskip("statsforecast")
+    rows = hourly(300)
+    subject, store = small_experiment(small_spec(("automfles",)), rows)
+    bundle = load_bundle(store, fit(store, subject, "automfles").bundle_sha256)
+    assert bundle.manifest["history_rows"] > 12
+    older = table(LAST).with_row_index("row").filter(pl.col("row") != 250).drop("row")
+    assert np.isfinite(answer(bundle, older).mean).all()
+    newer = table(LAST).with_row_index("row").filter(pl.col("row") != 262).drop("row")
+    with pytest.raises(DataError, match="follows by 2h"):
+        answer(bundle, newer)

@@ -17,7 +17,7 @@ import pytest
 from tests.support.children import eventually, living, on_disk, startup_hook
 from tests.support.families import has_libraries
 
-from flts import layout
+from flts import events, layout
 from flts.errors import (
     BackendUnavailable,
     DamagedObject,
@@ -410,3 +410,21 @@ def test_a_claim_that_does_not_fit_the_store_says_what_is_wrong(
         train_isolated(Claim(**{**dataclasses.asdict(claim), **change}), 1, LONG, Told(), Children(1))
     assert [key for key in store.list("") if key.startswith(layout.model_result(""))] == []
     assert len(started) == 1
+
+
+def test_an_event_of_a_child_is_logged_by_its_parent(
+    tmp_path: Path, started: list[subprocess.Popen[str]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    _, store, claim = on_disk(tmp_path)
+    train_isolated(claim, 1, LONG, Silent(), Children(1))
+    key = next(key for key in store.list("models/") if key.count("/") == 2 and key.endswith("/result.json"))
+    result = json.loads(store.get(key) or b"")
+    store.replace(key, json.dumps({**result, "chosen": {"alpha": 7.0}}).encode())
+    events.configure("json")
+    try:
+        trained = train_isolated(dataclasses.replace(claim, recompute=True), 1, LONG, Silent(), Children(1))
+    finally:
+        events.configure("off")
+    logged = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert trained.recomputed == "nondeterminism_detected"
+    assert [(line["event"], line["fields"]) for line in logged] == [("nondeterminism_detected", ["chosen"])]

@@ -191,13 +191,6 @@ def test_a_model_is_expected_by_the_presence_of_its_table_alone() -> None:
     assert spec.models.lstm is None
 
 
-def test_with_models_keeps_the_values_of_tables_that_are_there() -> None:
-    spec = validate({"models": {"gru": {"epochs": 3}, "ridge": {}}}).with_models(["gru", "lstm"])
-    assert list(spec.expected) == ["gru", "lstm"]
-    assert spec.models.gru is not None
-    assert spec.models.gru.epochs == 3
-
-
 def test_the_scope_of_an_empty_identifier_is_global() -> None:
     assert validate({}).dataset.scope == "global"
     assert validate({"dataset": {"identifier": "north.1_a-b"}}).dataset.scope == "north.1_a-b"

@@ -419,3 +419,15 @@ def test_stored_forecasts_that_changed_are_refused() -> None:
     store.replace(key, (store.get(key) or b"") + b" ")
     with pytest.raises(DamagedObject, match=r"forecasts\.parquet in .* is damaged"):
         subject.forecasts(store, trained.model_hash, trained.forecasts_sha256)
+
+
+def test_validation_forecasts_left_by_another_fit_are_a_difference(log: io.StringIO) -> None:
+    subject, store = prepared()
+    key = layout.validation(subject.identity.model_hashes["ridge"])
+    store.create(key, b"of a fit that was cut off")
+    do(subject, store)
+    assert json.loads(store.get(result_key(subject)) or b"")["validation_sha256"] == sha256(
+        b"of a fit that was cut off"
+    )
+    (line,) = lines(log)
+    assert line["fields"] == ["validation_sha256"]

@@ -198,3 +198,17 @@ def test_contiguous_is_decided_by_one_step_between_train_and_test() -> None:
         histories = subject.windows.histories(subject.dataset)
         assert int(histories.ends.min()) == 12 + (240 if expected else 0)
         assert histories.context.times[0] == (START if expected else times[240])
+
+
+def test_a_window_is_as_long_as_its_longest_lag_reaches() -> None:
+    whole = parted(200, 60)
+    broken = replace(whole, test=without(whole.test, 30))
+    lagged = replace(broken, fitted=replace(broken.fitted, lags=(1, 5)))
+    dropped = origins(lagged, 12, 3, 0).dropped
+    assert dropped == origins(broken, 12, 3, 0).dropped + 5
+
+
+def test_a_lag_that_would_reach_before_the_first_row_drops_no_window() -> None:
+    whole = parted(200, 60, contiguous=False)
+    lagged = replace(whole, fitted=replace(whole.fitted, lags=(40,)))
+    assert origins(lagged, 12, 3, 0).dropped == 0

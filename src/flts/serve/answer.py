@@ -80,12 +80,13 @@ def read_history(bundle: Bundle, history: Any) -> Rows:
     if len(rows) < manifest["min_history_rows"]:
         raise DataError(f"history: has {len(rows)} rows, the model needs at least {manifest['min_history_rows']}")
     rows = rows[-manifest["history_rows"] :]
-    broken = np.flatnonzero(np.diff(rows.times) != fitted.step)
+    window = rows.times[-bundle.model.task.lookback :]  # as for the test windows, older rows may have gaps
+    broken = np.flatnonzero(np.diff(window) != fitted.step)
     if len(broken):
         gap = int(broken[0])
-        at = np.datetime64(int(rows.times[gap]), "ns").astype("datetime64[s]")
+        at = np.datetime64(int(window[gap]), "ns").astype("datetime64[s]")
         raise DataError(
-            f"history: the row after {at} (UTC) follows by {format_step(int(np.diff(rows.times)[gap]))}, the model's"
+            f"history: the row after {at} (UTC) follows by {format_step(int(np.diff(window)[gap]))}, the model's"
             f" rows are {format_step(fitted.step)} apart; leave cells empty instead of leaving rows out"
         )
     return Rows(rows.times, rows.select(fitted.names), fitted.names)

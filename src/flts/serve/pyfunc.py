@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flts.errors import DamagedObject
 from flts.lineage import sha256
 from flts.serve.answer import answer
-from flts.train.bundle import MANIFEST, Bundle, assemble
+from flts.train.bundle import MANIFEST, Bundle, assemble, parse_manifest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +41,7 @@ def _load_pyfunc(path: str) -> BundleModel:
     """The bundle in a folder, digests checked and self-test passed."""
     folder = Path(path)
     data = (folder / MANIFEST).read_bytes()
-    manifest = json.loads(data)
+    manifest = parse_manifest(data)
     files = {name: (folder / name).read_bytes() for name in manifest["files"]}
     for name, entry in manifest["files"].items():
         if sha256(files[name]) != entry["sha256"]:

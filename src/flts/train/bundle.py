@@ -102,12 +102,23 @@ def write_bundle(store: Store, manifest: Mapping[str, Any], files: Files) -> str
 
 def read_bundle(store: Store, bundle_sha256: str) -> tuple[Mapping[str, Any], Files]:
     """Manifest and files, every digest checked. Raises DamagedObject for a missing or changed byte."""
-    manifest = json.loads(read_checked(store, layout.bundle(bundle_sha256, MANIFEST), bundle_sha256))
+    manifest = parse_manifest(read_checked(store, layout.bundle(bundle_sha256, MANIFEST), bundle_sha256))
     files = {
         name: read_checked(store, layout.bundle(bundle_sha256, name), entry["sha256"])
         for name, entry in manifest["files"].items()
     }
     return manifest, files
+
+
+def parse_manifest(data: bytes) -> dict[str, Any]:
+    """A manifest whose digest was checked. Raises DamagedObject for one that this version cannot read."""
+    manifest: dict[str, Any] = json.loads(data)
+    if manifest.get("v") != 1 or manifest.get("model") not in CANDIDATES:
+        raise DamagedObject(
+            f"bundle {sha256(data)[:12]}… is a '{manifest.get('model')}' of format {manifest.get('v')}; this version of"
+            f" flts reads format 1 of {', '.join(sorted(CANDIDATES))}"
+        )
+    return manifest
 
 
 def load_bundle(store: Store, bundle_sha256: str) -> Bundle:
@@ -116,13 +127,8 @@ def load_bundle(store: Store, bundle_sha256: str) -> Bundle:
 
 
 def assemble(bundle_sha256: str, manifest: Mapping[str, Any], files: Files) -> Bundle:
-    """A bundle from its parts, whose digests were checked. Raises DamagedObject for a format of another version."""
-    family = CANDIDATES.get(manifest["model"])
-    if manifest["v"] != 1 or family is None:
-        raise DamagedObject(
-            f"bundle {bundle_sha256[:12]}… is a '{manifest['model']}' of format {manifest['v']}; this version of flts"
-            f" reads format 1 of {', '.join(sorted(CANDIDATES))}"
-        )
+    """A bundle from its parts, which were checked. Raises MissingExtra."""
+    family = CANDIDATES[manifest["model"]]
     task = Task(
         manifest["input_length"], manifest["horizon"], tuple(manifest["seasons"]), Fitted.from_json(manifest["fitted"])
     )

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import IO, Any
 
+from flts import events
 from flts.errors import (
     BackendUnavailable,
     DamagedObject,
@@ -39,6 +40,8 @@ _ERRORS: Mapping[str, type[FltsError]] = {
     for error in (NotApplicable, TrainingFailed, DataError, DamagedObject, StageFailed, BackendUnavailable)
 }
 _LAST_LINES = 3
+SCRATCH = "flts-fit-"
+"""How the folder for a child's temporary files begins."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def train_isolated(claim: Claim, threads: int, time_limit: float, progress: Prog
         raise Interrupted("the run was interrupted")
     with (
         tempfile.TemporaryFile("w+", errors="replace") as noise,
-        tempfile.TemporaryDirectory(prefix="flts-", ignore_cleanup_errors=True) as scratch,
+        tempfile.TemporaryDirectory(prefix=SCRATCH, ignore_cleanup_errors=True) as scratch,
     ):
         child = subprocess.Popen(
             [sys.executable, "-m", "flts.child"],
@@ -145,6 +148,8 @@ def _converse(child: subprocess.Popen[str], claim: Claim, progress: Progress) ->
         match kind:
             case "epoch":
                 progress.epoch(said["done"], said["of"], said["train_loss"], said["val_loss"])
+            case "event":
+                events.replay(said["fields"])
             case "phase":
                 progress.phase(said["name"])
             case _:

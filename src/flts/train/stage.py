@@ -163,9 +163,8 @@ def _fit_and_commit(
     progress.phase("save")
     manifest = {**fitted.manifest, "time_column": dataset.meta["made_of"]["time_column"]}
     bundle_sha256 = write_bundle(store, manifest, fitted.files)
-    table = forecasts_to_parquet(fitted.tail_origins, task.fitted.targets, fitted.tail_forecasts)
-    if not again:
-        table = write_once(store, layout.validation(model.model_hash), table, at="train.validation")
+    fresh = forecasts_to_parquet(fitted.tail_origins, task.fitted.targets, fitted.tail_forecasts)
+    table = fresh if again else write_once(store, layout.validation(model.model_hash), fresh, at="train.validation")
     result = {
         "v": 1,
         "model": model.name,
@@ -179,6 +178,8 @@ def _fit_and_commit(
     }
     stood = write_json_once(store, layout.model_result(model.model_hash), result, at="train.result")
     differing = [key for key in result if key != "made_on" and stood.get(key) != result[key]]
+    if table != fresh:  # left by a fit that was cut off here, in another environment
+        differing.append("validation_sha256")
     return stood, _differs(model, stood["made_on"], family, differing) if differing else "equal"
 
 

@@ -100,13 +100,17 @@ def test_windows(dataset: Dataset, windows_hash: str, input_length: int, horizon
     wanted = np.arange(first, last + 1)
     if count:
         wanted = np.unique(np.round(np.linspace(first, last, count)).astype(np.int64))
-    whole = unbroken(dataset.test.times, wanted, input_length, horizon, dataset.fitted.step)
+    histories = Windows(windows_hash, wanted, 0).histories(dataset)
+    lookback = input_length + max(dataset.fitted.lags, default=0)
+    whole = unbroken(
+        histories.context.times, histories.ends, np.minimum(lookback, histories.ends), horizon, dataset.fitted.step
+    )
     if not whole.any():
         raise DataError(f"every one of the {len(wanted)} test windows crosses a broken step; resample the rows first")
     return Windows(windows_hash, wanted[whole], int((~whole).sum()))
 
 
-def unbroken(times: Times, origins: Indices, before: int, after: int, step: int) -> NDArray[np.bool_]:
+def unbroken(times: Times, origins: Indices, before: Indices | int, after: int, step: int) -> NDArray[np.bool_]:
     """Whether all rows from origin - before to origin + after - 1 follow each other by one step."""
     broken = np.concatenate([[0], np.cumsum(np.diff(times) != step)])
     return np.asarray(broken[origins + after - 1] == broken[origins - before])
@@ -124,7 +128,8 @@ def split_tail(origins: Indices, horizon: int, fraction: float) -> tuple[Indices
     The tail is the last max(⌈fraction · w⌉, min(20, w // 4)) of w windows.
     """
     count = len(origins)
-    size = max(math.ceil(fraction * count), min(20, count // 4))
+    # 0.07 × 100 is a rounding above 7, and must not make eight of seven
+    size = max(math.ceil(fraction * count - 1e-9), min(20, count // 4))
     tail = origins[count - size :]
     fit = origins[origins + horizon <= tail[0]] if size else origins
     if not size or not len(fit):
