@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from flts import events, layout
 from flts.errors import SpecError, StageFailed
+from flts.finish import claim_run, finish_model, record_judgement
 from flts.lineage import Identity, canonical_json, identify
 from flts.messages import ModelTraining, TrainingData
 from flts.models.registry import CANDIDATES, require
@@ -22,15 +23,7 @@ from flts.promote.stage import Judged, promote
 from flts.tracked import known_run_id
 from flts.train.experiment import Experiment, experiment
 from flts.train.stage import stored_result
-from flts.wiring import (
-    VERSIONS,
-    Workplace,
-    claim_run,
-    finish_model,
-    locked_workplace,
-    open_raw,
-    record_judgement,
-)
+from flts.wiring import VERSIONS, Workplace, locked_workplace, open_raw
 
 if TYPE_CHECKING:
     from flts.settings import Settings

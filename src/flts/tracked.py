@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from flts import layout
+from flts import layout, runs
 from flts.errors import NotApplicable, Terminal
 from flts.evaluate.metrics import Errors
 from flts.lineage import canonical_json
@@ -39,24 +39,19 @@ class Work:
 
 def known_run_id(store: Store, config_hash: str, scope: str, model: str, tracking_uri: str) -> str | None:
     """The newest tracked run of this scope, configuration and model on this tracker."""
-    for key in reversed(store.list(layout.runs(config_hash))):
-        if key.endswith(f"/train-{model}.json"):
-            part = read_json(store, key)
-            if part and part["run_id"] and (part["scope"], part["tracking_uri"]) == (scope, tracking_uri):
-                return str(part["run_id"])
-    return None
+    return _newest(store, config_hash, f"train-{model}", {"scope": scope, "tracking_uri": tracking_uri})
 
 
 def known_failed_run_id(store: Store, work: Work, error: Terminal, tracking_uri: str) -> str | None:
     """The tracked run in which this candidate failed before for the same reason."""
-    claim, name, reason = work.claim, type(error).__name__, str(error)
-    same = {"scope": claim.identifier, "tracking_uri": tracking_uri, "class": name, "reason": reason}
-    for key in reversed(store.list(layout.runs(claim.config_hash))):
-        if key.endswith(f"/failures/{work.name}.json"):
-            record = read_json(store, key)
-            if record and record["run_id"] and same.items() <= record.items():
-                return str(record["run_id"])
-    return None
+    same = {"scope": work.claim.identifier, "tracking_uri": tracking_uri}
+    why = {"class": type(error).__name__, "reason": str(error)}
+    return _newest(store, work.claim.config_hash, f"failures/{work.name}", same | why)
+
+
+def _newest(store: Store, config_hash: str, part: str, same: Mapping[str, Any]) -> str | None:
+    records = runs.parts(store, config_hash, part)
+    return next((str(r["run_id"]) for r in records if r["run_id"] and same.items() <= r.items()), None)
 
 
 def candidate_run(

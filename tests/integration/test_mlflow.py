@@ -17,13 +17,14 @@ from tests.support.series import HOUR, hourly, split, table
 import flts
 from flts.backends.tracking import MlflowTracker
 from flts.errors import BackendUnavailable
+from flts.finish import point_tracker
 from flts.pipeline import RunResult
 from flts.ports import TrackedRun
 from flts.preprocess.rows import Rows
 from flts.promote.stage import rollback
 from flts.settings import Settings, load_settings
 from flts.train.bundle import read_bundle
-from flts.wiring import locked_workplace, open_store, point_tracker
+from flts.wiring import locked_workplace, open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

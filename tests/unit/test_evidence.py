@@ -11,7 +11,8 @@ from flts.backends.store import memory_store
 from flts.errors import UsageError
 from flts.lineage import canonical_json
 from flts.ports import Store
-from flts.verify.evidence import configurations, newest_first, resolve, run_numbers, run_record
+from flts.runs import numbers
+from flts.verify.evidence import configurations, newest_first, resolve, run_record
 
 A, B, C = "ab" * 32, "ab" * 16 + "cd" * 16, "ef" * 32
 
@@ -63,9 +64,9 @@ def test_runs_are_numbered_as_they_were_claimed_and_parts_without_a_claim_are_no
     put(store, layout.run_part(A, 3, "judge"), decision_id="d")
     for number in range(3, 12):
         claim(store, C, number)
-    assert run_numbers(store, A) == [1, 2]
-    assert run_numbers(store, C) == [1, *range(3, 12)]
-    assert run_numbers(store, "0" * 64) == []
+    assert numbers(store, A) == [1, 2]
+    assert numbers(store, C) == [1, *range(3, 12)]
+    assert numbers(store, "0" * 64) == []
 
 
 def test_a_record_joins_every_part_of_the_run_and_what_they_name(store: Store) -> None:

@@ -26,14 +26,16 @@ from tests.support.stored import (
 )
 
 from flts import layout
+from flts.errors import DamagedObject
 from flts.evaluate.decide import Candidate
 from flts.lineage import canonical_json, digest, sha256
 from flts.ports import Store
 from flts.preprocess.rows import Rows
 from flts.promote import judge as judging
-from flts.promote.judge import Waiting, gather, judge, newest_run, referees
+from flts.promote.judge import Waiting, gather, judge, referees
 from flts.promote.log import Promoted
 from flts.promote.stage import promoted_of
+from flts.runs import newest
 from flts.train.bundle import MANIFEST, load_bundle
 from flts.train.experiment import Experiment
 
@@ -145,12 +147,12 @@ def test_a_result_counts_whatever_run_it_is_from_and_over_a_failure_of_the_newes
 def test_the_newest_run_is_the_one_with_the_highest_number_in_its_scope() -> None:
     subject, store = small_experiment()
     config_hash = subject.identity.config_hash
-    assert newest_run(store, config_hash, "global") is None
+    assert newest(store, config_hash, "global") is None
     for number, scope in ((1, "global"), (2, "global"), (9, "global"), (10, "global"), (11, "north")):
         put_claim(store, subject, number, scope)
-    assert newest_run(store, config_hash, "global") == 10
-    assert newest_run(store, config_hash, "north") == 11
-    assert newest_run(store, config_hash, "south") is None
+    assert newest(store, config_hash, "global") == 10
+    assert newest(store, config_hash, "north") == 11
+    assert newest(store, config_hash, "south") is None
 
 
 @pytest.mark.parametrize("file", [MANIFEST, "coefficients.safetensors"])
@@ -329,13 +331,20 @@ def test_a_champion_gets_its_own_columns_in_its_own_order_from_rows_that_have_mo
     assert forecasts[0].tolist() == forecasts[1].tolist()
 
 
-def test_a_champion_whose_bundle_is_gone_is_not_compared_and_the_object_is_named() -> None:
+def test_a_champion_whose_bundle_is_gone_is_an_error_that_names_the_object_and_no_decision_is_made() -> None:
     subject, store = small_experiment()
     fit(store, subject)
     bundle = digest("no such bundle")
-    decision = judge(store, subject, gathered(store, subject), "global", promoted("old", bundle_sha256=bundle))
-    assert decision.outcome == "keep"
-    assert layout.bundle(bundle, MANIFEST) in decision.record["reasons"][-1]
+    with pytest.raises(DamagedObject, match=layout.bundle(bundle, MANIFEST)):
+        judge(store, subject, gathered(store, subject), "global", promoted("old", bundle_sha256=bundle))
+    assert not store.list("model-promotion/")
+
+
+def test_a_champion_is_not_asked_when_the_gate_lets_every_winner_pass() -> None:
+    subject, store = small_experiment(small_spec(evaluate={"gate": "always"}))
+    fit(store, subject)
+    gone = promoted("old", bundle_sha256=digest("no such bundle"))
+    assert judge(store, subject, gathered(store, subject), "global", gone).outcome == "promote"
 
 
 def test_a_champion_that_is_among_the_candidates_is_not_forecast_again(monkeypatch: pytest.MonkeyPatch) -> None:

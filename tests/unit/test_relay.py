@@ -171,3 +171,20 @@ def test_a_rollback_moves_the_pointers_forward_to_the_model_it_brings_back() -> 
     relay(store, MemoryBus(), "global")
     found = pointer(store, layout.root_pointer())
     assert (found["promotion"], found["kind"], found["model_type"]) == (3, "rollback", "A")
+
+
+@pytest.mark.parametrize("lost", [layout.root_pointer(), layout.scope_pointer("global")])
+@pytest.mark.parametrize("left", [None, b"{", b"[]", b'{"promotion": "x"}'])
+def test_a_pointer_that_is_lost_or_unreadable_is_written_again(lost: str, left: bytes | None) -> None:
+    store, bus = memory_store(), MemoryBus()
+    put_log(store, log_of("a", "b"))
+    relay(store, bus, "global")
+    whole = store.get(lost)
+    other = memory_store()
+    put_log(other, log_of("a", "b"))
+    for key in (layout.root_pointer(), layout.scope_pointer("global")):
+        data = left if key == lost else whole
+        if data is not None:
+            other.create(key, data)
+    relay(other, bus, "global")
+    assert other.get(lost) == whole

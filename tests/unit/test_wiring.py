@@ -17,6 +17,7 @@ from tests.support.stored import contents, copy, fit, gathered, put_forecasts, p
 from tests.support.tracking import RecordingTracker, claim_of, told, workplace
 
 from flts import failpoints, layout, wiring
+from flts import finish as finishing
 from flts.errors import (
     BackendUnavailable,
     DamagedObject,
@@ -31,6 +32,7 @@ from flts.errors import (
     UsageError,
 )
 from flts.evaluate.metrics import measure
+from flts.finish import claim_run, finish_model, point_tracker, record_judgement
 from flts.home import locked, open_home
 from flts.lineage import Versions, canonical_json
 from flts.ports import Silent, Store
@@ -41,19 +43,7 @@ from flts.spec import Dataset
 from flts.train.determinism import cores
 from flts.train.experiment import Experiment
 from flts.train.stage import Trained, stored_result
-from flts.wiring import (
-    InOneThread,
-    SystemClock,
-    Workplace,
-    claim_run,
-    finish_model,
-    load_experiment,
-    locked_workplace,
-    open_raw,
-    open_tracker,
-    point_tracker,
-    record_judgement,
-)
+from flts.wiring import InOneThread, SystemClock, Workplace, load_experiment, locked_workplace, open_raw, open_tracker
 
 
 @pytest.fixture(autouse=True)
@@ -237,7 +227,7 @@ def test_processes_that_ask_at_the_same_moment_get_numbers_of_their_own() -> Non
 def test_a_model_that_is_stored_already_is_scored_and_told_without_a_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     subject, store = small_experiment()
     trained = fit(store, subject)
-    monkeypatch.setattr(wiring, "train_isolated", lambda *given: pytest.fail("trained a second time"))
+    monkeypatch.setattr(finishing, "train_isolated", lambda *given: pytest.fail("trained a second time"))
     place = workplace(store)
     message = finish(place, subject)
     values = subject.forecasts(store, trained.model_hash, trained.forecasts_sha256)
@@ -263,7 +253,7 @@ def test_a_model_that_is_not_stored_is_trained_by_its_keys_alone(monkeypatch: py
         assert trained is not None
         return trained
 
-    monkeypatch.setattr(wiring, "train_isolated", train)
+    monkeypatch.setattr(finishing, "train_isolated", train)
     place = workplace(store)
     assert finish(place, subject).status == "SUCCESS"
     ((order, threads, limit, _, children),) = asked
@@ -289,7 +279,7 @@ def test_a_terminal_error_is_a_failed_candidate_with_its_reason(
     subject, store = small_experiment()
     tracker = RecordingTracker()
     place = workplace(store, tracker)
-    monkeypatch.setattr(wiring, "train_isolated", raising(error))
+    monkeypatch.setattr(finishing, "train_isolated", raising(error))
     message = finish(place, subject)
     name = type(error).__name__
     assert (message.status, message.error, message.run_id) == ("FAILED", f"{name}: {error}", "run-1")
@@ -315,7 +305,7 @@ def test_an_error_that_is_not_terminal_is_raised_and_nothing_is_recorded_as_fail
 ) -> None:
     subject, store = small_experiment()
     tracker = RecordingTracker()
-    monkeypatch.setattr(wiring, "train_isolated", raising(error))
+    monkeypatch.setattr(finishing, "train_isolated", raising(error))
     with pytest.raises(type(error)):
         finish(workplace(store, tracker), subject)
     assert list(store.list("runs/")) == []
@@ -387,7 +377,7 @@ def test_a_failure_for_the_same_reason_is_tracked_once_and_for_another_one_again
     place = workplace(store, tracker)
     ids = []
     for run, error in enumerate([NotApplicable("a"), NotApplicable("a"), NotApplicable("b"), TrainingFailed("a")], 1):
-        monkeypatch.setattr(wiring, "train_isolated", raising(error))
+        monkeypatch.setattr(finishing, "train_isolated", raising(error))
         ids.append(finish(place, subject, run=run).run_id)
     assert ids == ["run-1", "run-1", "run-2", "run-3"]
     assert len(tracker.runs) == 3
@@ -614,3 +604,14 @@ def test_everything_that_runs_is_ended_with_the_workplace() -> None:
     assert place.children.cancelled
     assert tracker.closed == 1
     assert contents(store) != {}
+
+
+def test_a_judge_that_scores_otherwise_than_the_trainer_is_a_defect_that_is_said() -> None:
+    subject, store = two_candidates()
+    place = workplace(store)
+    errors = {"rmse": 0.1, "mae": 0.1, "mse": 0.01}
+    key = layout.run_part(subject.identity.config_hash, 1, "train-ridge")
+    store.create(key, canonical_json({"errors": errors}))
+    with pytest.raises(StageFailed, match=r"ridge was scored twice .* with different results"):
+        record_judgement(place, claim_of(subject), judged(place, subject, {}), {})
+    assert store.get(layout.run_part(subject.identity.config_hash, 1, "judge")) is None

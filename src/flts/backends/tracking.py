@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flts.errors import BackendUnavailable
+from flts.errors import BackendUnavailable, StageFailed
 from flts.ports import TrackedRun
 from flts.train.intervals import STORED_LEVEL
 from flts.version import __version__
@@ -183,7 +183,9 @@ class MlflowTracker:
             yield
         except MlflowException as error:
             if self._embedded:
-                raise
+                raise StageFailed(
+                    f"the MLflow database {self.uri} could not {verb}: {error}; --tracking off does without it"
+                ) from error
             raise BackendUnavailable(f"MLflow at {self.uri} could not {verb}: {error}") from error
 
 

@@ -83,11 +83,12 @@ def promote(
     """Make a judged model the champion by hand, whatever the gate said."""
     from flts.errors import UsageError, nearest
     from flts.promote.stage import promote_by_hand, promoted_of
-    from flts.verify.evidence import resolve, run_numbers, run_record
+    from flts.runs import numbers
+    from flts.verify.evidence import resolve, run_record
 
     with _place(home) as place:
         config_hash = resolve(place.store, config)
-        records = (run_record(place.store, config_hash, n) for n in reversed(run_numbers(place.store, config_hash)))
+        records = (run_record(place.store, config_hash, n) for n in reversed(numbers(place.store, config_hash)))
         record = next((r for r in records if r["decision"] and r["claim"]["scope"] == scope), None)
         if record is None:
             raise UsageError(f"configuration {config_hash[:12]} was never judged in scope '{scope}'")
@@ -120,7 +121,7 @@ def _place(home: Path | None) -> Any:
 
 
 def _done(place: Any, entry: Entry | None, otherwise: str) -> None:
-    from flts.wiring import point_tracker
+    from flts.finish import point_tracker
 
     if entry is None:
         typer.echo(otherwise)

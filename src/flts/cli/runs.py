@@ -85,11 +85,12 @@ def show(
 ) -> None:
     """One run: its scoreboard and decision, or with --json everything that is stored about it."""
     from flts.cli import board
-    from flts.verify.evidence import resolve, run_numbers, run_record
+    from flts.runs import numbers
+    from flts.verify.evidence import resolve, run_record
 
     store = existing_store(home)
     config_hash = resolve(store, config)
-    record = run_record(store, config_hash, run or run_numbers(store, config_hash)[-1])
+    record = run_record(store, config_hash, run or numbers(store, config_hash)[-1])
     if as_json:
         board.print_json(record)
         return

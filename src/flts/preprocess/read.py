@@ -70,6 +70,8 @@ class RawTable:
 
         if isinstance(table, pl.DataFrame):
             return cls(name, table)
+        if isinstance(table, str | bytes | Path):
+            raise DataError(f"{name}: {table!r} is no table; read the file first, for instance with polars.read_csv")
         try:
             if hasattr(table, "reset_index") and getattr(table.index, "name", None) is not None:
                 table = table.reset_index()  # pandas often keeps the time as a named index

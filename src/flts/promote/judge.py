@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from flts import layout
+from flts import layout, runs
 from flts.errors import DamagedObject, DataError, NotApplicable, TrainingFailed
 from flts.evaluate.decide import Candidate, Case, Decision, Referee, Status, decide
 from flts.evaluate.gate import Champion
@@ -27,7 +27,7 @@ from flts.preprocess.stage import Dataset
 from flts.promote.log import Promoted
 from flts.train.bundle import assemble, read_bundle
 from flts.train.experiment import Experiment
-from flts.train.forecast import Model
+from flts.train.forecast import Model, unmeasurable
 from flts.train.stage import bundle_forecasts, commit_forecasts
 
 PREVIEW_ORIGINS = 300
@@ -44,7 +44,7 @@ class Waiting:
 def gather(store: Store, subject: Experiment, scope: str) -> list[Candidate] | Waiting:
     """Every expected model with its forecasts or its reason, or what is still awaited."""
     found, missing = [], []
-    run = newest_run(store, subject.identity.config_hash, scope)
+    run = runs.newest(store, subject.identity.config_hash, scope)
     for name, model_hash in sorted(subject.identity.model_hashes.items()):
         candidate = _candidate(store, subject, name, model_hash, run)
         if candidate is None:
@@ -122,16 +122,6 @@ def yardstick(dataset: Dataset, task: Task) -> Yardstick:
     return Yardstick(dataset.fitted.targets, width, np.array(known))
 
 
-def newest_run(store: Store, config_hash: str, scope: str) -> int | None:
-    """Number of the newest run of this configuration and scope."""
-    claims = [key for key in store.list(layout.runs(config_hash)) if key.endswith("/claim.json")]
-    for key in reversed(claims):
-        claim = read_json(store, key)
-        if claim and claim["scope"] == scope:
-            return int(claim["run"])
-    return None
-
-
 def _candidate(store: Store, subject: Experiment, name: str, model_hash: str, run: int | None) -> Candidate | None:
     """A result counts from whatever run; a failure only from the newest one."""
     windows_hash = subject.identity.windows_hash
@@ -148,8 +138,8 @@ def _candidate(store: Store, subject: Experiment, name: str, model_hash: str, ru
         mean = subject.forecasts(store, model_hash, committed["forecasts_sha256"])["y_hat"]
     except DamagedObject as damage:
         return Candidate(name, model_hash, "FAILED", f"DamagedObject: {damage}")
-    if not np.isfinite(mean).all():
-        wrong = int((~np.isfinite(mean)).sum())
+    wrong = unmeasurable(mean, subject.task.fitted)
+    if wrong:
         return Candidate(name, model_hash, "FAILED", f"{wrong} of {mean.size} stored forecasts are not finite")
     return Candidate(
         name, model_hash, "SUCCESS", None, result["bundle_sha256"], committed["forecasts_sha256"], forecast=mean
@@ -157,7 +147,12 @@ def _candidate(store: Store, subject: Experiment, name: str, model_hash: str, ru
 
 
 def _champion(store: Store, subject: Experiment, promoted: Promoted) -> Champion:
-    """The champion's own forecasts of these windows, through its own manifest, or why there are none."""
+    """The champion's own forecasts of these windows, through its own manifest, or why there are none.
+
+    Raises DamagedObject for a damaged champion: it is to be mended or replaced by hand, not judged.
+    """
+    if subject.spec.evaluate.gate == "always":
+        return Champion(promoted.model, promoted.model_hash, None, "it is not asked, gate = always")
     try:
         manifest, files = read_bundle(store, promoted.bundle_sha256)
         why_not = _not_comparable(manifest, subject)
@@ -165,7 +160,7 @@ def _champion(store: Store, subject: Experiment, promoted: Promoted) -> Champion
             return Champion(promoted.model, promoted.model_hash, None, why_not)
         forecast = _champion_forecast(store, subject, promoted, manifest, files)
         return Champion(promoted.model, promoted.model_hash, forecast)
-    except (NotApplicable, TrainingFailed, DataError, DamagedObject) as reason:
+    except (NotApplicable, TrainingFailed, DataError) as reason:
         return Champion(promoted.model, promoted.model_hash, None, str(reason))
 
 

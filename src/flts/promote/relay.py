@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from flts import events, layout
+from flts.errors import DamagedObject
 from flts.messages import ModelSelected
 from flts.ports import Bus, Store, point_at, read_json
 from flts.promote.log import Entry, read_log
@@ -22,8 +23,8 @@ def relay(store: Store, bus: Bus, scope: str) -> Entry | None:
     """
     while entries := read_log(store, scope):
         newest = entries[-1]
-        pointer = read_json(store, layout.scope_pointer(scope))
-        behind = [entry for entry in entries if pointer is None or entry.number > pointer["promotion"]]
+        pointed = min(_pointed_at(store, key) for key in _pointers(scope))
+        behind = [entry for entry in entries if entry.number > pointed]
         if not behind:
             return newest
         message = selected(newest)
@@ -49,6 +50,20 @@ def selected(entry: Entry) -> ModelSelected:
     )
 
 
+def _pointers(scope: str) -> list[str]:
+    """The pointers to the champion of a scope, in the order they are written."""
+    return [*([layout.root_pointer()] if scope == "global" else []), layout.scope_pointer(scope)]
+
+
+def _pointed_at(store: Store, key: str) -> int:
+    """The promotion a pointer names; 0 for one that is absent or unreadable, since it can be written again."""
+    try:
+        pointer = read_json(store, key)
+        return int(pointer["promotion"]) if pointer else 0
+    except (DamagedObject, KeyError, TypeError, ValueError):
+        return 0
+
+
 def _point(store: Store, scope: str, behind: Sequence[Entry]) -> None:
     """Move the pointers; behind: the entries since they were last moved, for several if a relay was cut off."""
     newest = behind[-1]
@@ -56,10 +71,10 @@ def _point(store: Store, scope: str, behind: Sequence[Entry]) -> None:
         point_at(
             store, layout.config_pointer(scope, config_hash), selected(entry).to_bytes(), at="promote.pointer.config"
         )
-    data = selected(newest).to_bytes()
-    if scope == "global":
-        point_at(store, layout.root_pointer(), data, at="promote.pointer.root")
-    point_at(store, layout.scope_pointer(scope), data, at="promote.pointer.scope")
+    for key in _pointers(scope):
+        if _pointed_at(store, key) < newest.number:  # a faster relay may have seen a longer log
+            at = "promote.pointer.root" if key == layout.root_pointer() else "promote.pointer.scope"
+            point_at(store, key, selected(newest).to_bytes(), at=at)
     champion = newest.champion
     events.promotion_root_pointer_write(
         config_hash=champion.config_hash, scope=scope, run_id=champion.run_id, model_type=champion.model_type

@@ -13,6 +13,7 @@ import numpy as np
 from flts.errors import NotApplicable, TrainingFailed
 from flts.models.base import History, Predictor, Task, Window
 from flts.preprocess.rows import Times, Values
+from flts.preprocess.transform import Fitted
 from flts.train.windows import Histories
 
 
@@ -67,10 +68,16 @@ class Model:
         for positions, times, values in histories.batches(self.history_rows):
             answer = self.forecast(times, values)
             mean[positions], spread[positions] = answer.mean, answer.spread
-        wrong = ~np.isfinite(mean)
-        if wrong.any():
-            raise TrainingFailed(f"{int(wrong.sum())} of {wrong.size} forecasts are not finite")
+        wrong = unmeasurable(mean, self.task.fitted)
+        if wrong:
+            raise TrainingFailed(f"{wrong} of {mean.size} forecasts are not finite")
         return Forecasts(mean, spread)
+
+
+def unmeasurable(mean: Values, fitted: Fitted) -> int:
+    """How many forecasts [origins, horizon, targets] are not finite, or so far out that their squared error is not."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return int((~np.isfinite(fitted.scale_targets(mean) ** 2)).sum())
 
 
 def evenly(values: Sequence[int], most: int) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from flts import layout
+from flts import layout, runs
 from flts.errors import UsageError, nearest
 from flts.ports import Store, read_json
 
@@ -26,18 +26,12 @@ def resolve(store: Store, prefix: str) -> str:
     raise UsageError(f"'{prefix}' {problem} of the configurations in {store.url}; {nearest(prefix, short)}")
 
 
-def run_numbers(store: Store, config_hash: str) -> list[int]:
-    """Numbers of all runs of a configuration, oldest first."""
-    claims = (key for key in store.list(layout.runs(config_hash)) if key.endswith("/claim.json"))
-    return [int(key.split("/")[2]) for key in claims]
-
-
 def run_record(store: Store, config_hash: str, run: int) -> dict[str, Any]:
     """All parts of one run in one record: claim, preprocess, models, judge, decision, Spec, processed rows."""
     folder = f"{layout.runs(config_hash)}{run:04d}/"
     parts = {key.removeprefix(folder).removesuffix(".json"): read_json(store, key) for key in store.list(folder)}
     if "claim" not in parts:
-        numbers = ", ".join(map(str, run_numbers(store, config_hash)))
+        numbers = ", ".join(map(str, runs.numbers(store, config_hash)))
         raise UsageError(f"configuration {config_hash[:12]} has no run {run}; it has {numbers}")
     judge = parts.get("judge")
     claim = parts["claim"]
@@ -62,7 +56,7 @@ def newest_first(store: Store) -> Sequence[dict[str, Any]]:
     """Claim and judgement of every run, newest first."""
     rows = []
     for config_hash in configurations(store):
-        for run in run_numbers(store, config_hash):
+        for run in runs.numbers(store, config_hash):
             claim = read_json(store, layout.run_part(config_hash, run, "claim"))
             judge = read_json(store, layout.run_part(config_hash, run, "judge"))
             rows.append({"config_hash": config_hash, "run": run, "claim": claim, "judge": judge})
