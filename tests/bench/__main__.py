@@ -13,6 +13,7 @@ from tests.bench.measure import LTE, ROOT, Figure
 PAGE = ROOT / "docs" / "performance.md"
 START, END = "<!-- figures: written by make bench -->", "<!-- end of figures -->"
 BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
+    "start": speed.start,
     "seed_run": speed.seed_run,
     "full_run": speed.full_run,
     "gru_epoch": speed.gru_epoch,

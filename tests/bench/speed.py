@@ -14,12 +14,24 @@ from flts.preprocess.transform import transform
 from flts.sources import validate
 from flts.spec import Gru
 from flts.train.windows import split_tail, train_origins
-from tests.bench.measure import LTE, ROOT, Figure, best_of, cold, seconds, warm
+from tests.bench.measure import FLTS, LTE, ROOT, Figure, best_of, cold, seconds, warm
 from tests.bench.plain import recurrent
 from tests.support.experiments import lte_experiment
 
 SEED = ["run", str(ROOT / "examples/lte/flts.toml"), "--source", str(LTE)]
 FULL = ["run", "--source", str(LTE), "--set", "dataset.name=PobleSec", "--set", 'dataset.targets=["down"]']
+
+
+def start() -> Iterator[Figure]:
+    """What a person waits for before anything is done."""
+    plain = best_of(5, lambda: seconds([sys.executable, "-c", "pass"], ROOT))
+    for name, command, goal in (
+        ("import flts", [sys.executable, "-c", "import flts"], 150),
+        ("flts --help", [*FLTS, "--help"], 300),
+    ):
+        took = best_of(5, lambda command=command: seconds(command, ROOT))  # type: ignore[misc]  # bound at once
+        reference = f"{took / plain:.1f} × {plain * 1000:.0f} ms: Python itself"
+        yield Figure(name, f"{took * 1000:.0f} ms", f"{goal} ms", reference, "start")
 
 
 def seed_run() -> Iterator[Figure]:
