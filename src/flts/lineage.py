@@ -63,6 +63,10 @@ class Identified(Protocol):
         """Nested plain values."""
 
 
+WINDOWS = ("windows", "step")
+"""Values of [evaluate] that choose the test origins; the others are rules of the judge."""
+
+
 @dataclass(frozen=True)
 class RawDigests:
     """Digests of the raw bytes; `test` is None when one file holds both parts."""
@@ -128,18 +132,19 @@ def model_fields(spec: Identified, name: str, data_hash: str, version: int) -> d
 def windows_fields(spec: Identified, data_hash: str) -> dict[str, Any]:
     """What windows_hash is made of: which test origins are judged, never who is judged."""
     fields = spec.identity()
+    chosen = {name: value for name, value in fields["evaluate"].items() if name in WINDOWS}
     return {
         "data_hash": data_hash,
         "targets": fields["dataset"]["targets"],
         "input_length": fields["task"]["input_length"],
         "horizon": fields["task"]["horizon"],
-        "windows": fields["evaluate"]["windows"],
+        **chosen,
     }
 
 
 def config_fields(spec: Identified, windows_hash: str, model_hashes: Mapping[str, str]) -> dict[str, Any]:
     """What config_hash is made of: the windows, the candidates and the rules of the judge."""
-    rules = {key: value for key, value in spec.identity()["evaluate"].items() if key != "windows"}
+    rules = {key: value for key, value in spec.identity()["evaluate"].items() if key not in WINDOWS}
     return {"windows_hash": windows_hash, "models": dict(model_hashes), "evaluate": rules}
 
 
@@ -180,7 +185,7 @@ class _Paths:
     """Stands in for a Spec: every leaf of its identity is the leaf's own path."""
 
     def __init__(self, spec: Spec) -> None:
-        self._tree = _named(spec.identity(), "")
+        self._tree = _named(spec.hashable(), "")
         self.all = set(_leaves(self._tree))
 
     def identity(self) -> dict[str, Any]:

@@ -311,12 +311,26 @@ class Evaluate(Table):
 
     windows: NonNegative = 500
     """At most this many test origins, the same for every model; 0 takes all."""
+    step: NonNegative = Field(default=0, json_schema_extra=HASHED_WHEN_CHANGED)
+    """Rows between two origins, counted back from the last one; 0 spreads the origins evenly over test."""
     weights: Weights = Weights()
     """Weights of the composite score."""
     gate: Literal["beats-champion", "always"] = "beats-champion"
     """beats-champion: a one-sided Diebold-Mariano test at 5 %; always: the best candidate is promoted."""
     min_skill: float | Literal["warn", "off"] = "warn"
     """Skill against the best referee below which nothing is promoted; 'warn' promotes and says so."""
+    min_coverage: Annotated[float, Field(gt=0.0, lt=1.0)] | Literal["off"] = Field(
+        default="off", json_schema_extra=HASHED_WHEN_CHANGED
+    )
+    """Share of the test cells that the 80 % interval of a model must hold for it to be promoted."""
+    max_bundle_mb: Annotated[float, Field(gt=0.0)] | Literal["off"] = Field(
+        default="off", json_schema_extra=HASHED_WHEN_CHANGED
+    )
+    """Size in megabytes above which a model is not promoted."""
+    max_latency_ms: Annotated[float, Field(gt=0.0)] | Literal["off"] = Field(
+        default="off", json_schema_extra=HASHED_WHEN_CHANGED
+    )
+    """Milliseconds for one forecast above which a model is not promoted; measured once, by the first judge."""
 
 
 class Run(Table):
@@ -362,18 +376,26 @@ class Spec(Table):
         return {name: table for name, table in named if table is not None}
 
     def identity(self) -> dict[str, Any]:
-        """The values that can change a number, defaults filled in, as plain JSON types; locators are left out."""
-        return _identity(self)
+        """The values that can change a number, defaults filled in, as plain JSON types; locators are left out.
+
+        A field added after the first version is left out too while it has its default.
+        """
+        return _identity(self, everything=False)
+
+    def hashable(self) -> dict[str, Any]:
+        """The same with every field that could be hashed: what `lineage.moves` asks for."""
+        return _identity(self, everything=True)
 
 
-def _identity(table: Table) -> dict[str, Any]:
+def _identity(table: Table, *, everything: bool) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, info in type(table).model_fields.items():
         value = getattr(table, name)
         marks = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
         if value is None or marks.get("locator"):
             continue
-        if marks.get("hashed") == "when-changed" and value == info.get_default(call_default_factory=True):
+        late = marks.get("hashed") == "when-changed" and not everything
+        if late and value == info.get_default(call_default_factory=True):
             continue
-        fields[name] = _identity(value) if isinstance(value, Table) else value
+        fields[name] = _identity(value, everything=everything) if isinstance(value, Table) else value
     return fields

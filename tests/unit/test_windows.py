@@ -212,3 +212,10 @@ def test_a_lag_that_would_reach_before_the_first_row_drops_no_window() -> None:
     whole = parted(200, 60, contiguous=False)
     lagged = replace(whole, fitted=replace(whole.fitted, lags=(40,)))
     assert origins(lagged, 12, 3, 0).dropped == 0
+
+
+@pytest.mark.parametrize(("count", "step"), [(0, 1), (0, 5), (3, 5), (500, 5), (4, 1), (1, 24), (0, 100)])
+def test_a_step_counts_the_origins_back_from_the_last(count: int, step: int) -> None:
+    found = windows.test_windows(parted(200, 40), "w", 12, 3, count, step)
+    every = list(range(37, 12 - 1, -step))
+    assert found.indices.tolist() == sorted(every[:count] if count else every)

@@ -100,7 +100,7 @@ def decide(case: Case) -> Decision:
             "season_error": None if case.yardstick.season_error is None else case.yardstick.season_error.tolist(),
             "no_mase": case.yardstick.no_mase,
         },
-        "rules": case.rules.model_dump(mode="json", exclude={"windows"}),
+        "rules": case.rules.model_dump(mode="json", exclude={"windows", "step"}),
     }
     return Decision(decision_id, outcome, winner, record)
 

@@ -52,5 +52,7 @@ def experiment(spec: Spec, identity: Identity, dataset: Dataset) -> Experiment:
         given.horizon,
         spec.train.validation_fraction,
     )
-    windows = test_windows(dataset, identity.windows_hash, given.input_length, given.horizon, spec.evaluate.windows)
+    windows = test_windows(
+        dataset, identity.windows_hash, given.input_length, given.horizon, spec.evaluate.windows, spec.evaluate.step
+    )
     return Experiment(spec, identity, dataset, windows, task)

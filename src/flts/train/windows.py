@@ -88,8 +88,13 @@ class Windows:
         return Truth(dataset.test.times[self.indices - 1], targets[self.indices[:, None] + np.arange(horizon)], spacing)
 
 
-def test_windows(dataset: Dataset, windows_hash: str, input_length: int, horizon: int, count: int) -> Windows:
-    """At most `count` test origins, evenly spaced; 0 takes all. Raises DataError when there is none."""
+def test_windows(
+    dataset: Dataset, windows_hash: str, input_length: int, horizon: int, count: int, step: int = 0
+) -> Windows:
+    """At most `count` test origins (0 takes all), evenly spaced, or `step` rows apart counted back from the last.
+
+    Raises DataError when there is none.
+    """
     rows = len(dataset.test)
     first, last = input_length, rows - horizon
     if last < first:
@@ -98,7 +103,9 @@ def test_windows(dataset: Dataset, windows_hash: str, input_length: int, horizon
             f" {input_length + horizon}; use more test rows, or a shorter window"
         )
     wanted = np.arange(first, last + 1)
-    if count:
+    if step:
+        wanted = wanted[::-1][::step][: count or None][::-1]
+    elif count:
         wanted = np.unique(np.round(np.linspace(first, last, count)).astype(np.int64))
     histories = Windows(windows_hash, wanted, 0).histories(dataset)
     lookback = input_length + max(dataset.fitted.lags, default=0)
