@@ -10,7 +10,7 @@ from typing import Any
 from flts import pipeline
 from flts.errors import UsageError
 from flts.ports import Progress, Silent
-from flts.preprocess.read import RawInput, RawTable
+from flts.preprocess.source import RawInput, RawTable
 from flts.serve.follow import Champion, champion_of
 from flts.settings import Settings, load_settings
 from flts.sources import load_spec, validate

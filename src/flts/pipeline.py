@@ -16,7 +16,7 @@ from flts.messages import ModelTraining, TrainingData
 from flts.models.registry import CANDIDATES, require
 from flts.ports import Progress, read_json, write_json_once, write_once
 from flts.preprocess import CODE_VERSION
-from flts.preprocess.read import RawInput
+from flts.preprocess.source import RawInput
 from flts.preprocess.stage import Prepared, load_dataset, preprocess
 from flts.promote.judge import Waiting, gather
 from flts.promote.stage import Judged, promote

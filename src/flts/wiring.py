@@ -19,7 +19,7 @@ from flts.lineage import identify
 from flts.models.registry import versions
 from flts.ports import Bus, Clock, Store, TrackedRun, Tracker, read_json
 from flts.preprocess import CODE_VERSION
-from flts.preprocess.read import RawInput, locate
+from flts.preprocess.source import RawInput, locate
 from flts.preprocess.stage import load_dataset
 from flts.spec import Dataset, Spec
 from flts.train.determinism import cores

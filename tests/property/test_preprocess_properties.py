@@ -14,8 +14,8 @@ from tests.support.series import HOUR, START, table
 
 from flts.backends.store import memory_store
 from flts.preprocess.fit import fit
-from flts.preprocess.read import RawInput, RawTable
 from flts.preprocess.rows import Rows, Values
+from flts.preprocess.source import RawInput, RawTable
 from flts.preprocess.stage import preprocess
 from flts.preprocess.transform import Column, Fitted, transform
 from flts.spec import Preprocess

@@ -10,8 +10,8 @@ from flts.lineage import identify
 from flts.models.registry import versions
 from flts.ports import Store
 from flts.preprocess import CODE_VERSION
-from flts.preprocess.read import RawInput, RawTable
 from flts.preprocess.rows import Rows
+from flts.preprocess.source import RawInput, RawTable
 from flts.preprocess.stage import load_dataset, preprocess
 from flts.sources import validate
 from flts.spec import Spec

@@ -14,8 +14,8 @@ from flts.evaluate.decide import Candidate
 from flts.lineage import canonical_json, digest, identify
 from flts.ports import Store
 from flts.preprocess import CODE_VERSION
-from flts.preprocess.read import RawInput, RawTable
 from flts.preprocess.rows import Values
+from flts.preprocess.source import RawInput, RawTable
 from flts.preprocess.stage import load_dataset, preprocess
 from flts.promote.judge import Waiting, gather
 from flts.promote.log import Entry, Promoted, next_entry

@@ -22,8 +22,8 @@ from flts.errors import DamagedObject, DataError
 from flts.failpoints import arm
 from flts.lineage import canonical_json, data_fields, digest, sha256
 from flts.ports import Store
-from flts.preprocess.read import RawInput, RawTable
 from flts.preprocess.rows import Rows
+from flts.preprocess.source import RawInput, RawTable
 from flts.preprocess.stage import Prepared, load_dataset, preprocess
 
 ROWS = hourly(400)

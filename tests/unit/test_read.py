@@ -18,7 +18,8 @@ import pytest
 from tests.support.series import HOUR, hourly
 
 from flts.errors import DataError, SpecError
-from flts.preprocess.read import Raw, RawFile, RawInput, RawTable, Reading, locate, read_rows, split
+from flts.preprocess.read import Reading, read_rows, split
+from flts.preprocess.source import Raw, RawFile, RawInput, RawTable, locate
 from flts.spec import Dataset
 
 SECOND = 10**9

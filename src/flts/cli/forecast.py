@@ -24,7 +24,7 @@ def forecast(
     from flts.cli import board
     from flts.cli.options import existing_store, settings
     from flts.errors import DataError, UsageError
-    from flts.preprocess.read import RawFile
+    from flts.preprocess.source import RawFile
 
     if output is not None and output.suffix not in {".csv", ".parquet"}:
         raise UsageError(f"--output {output}: write to a .csv or a .parquet file")

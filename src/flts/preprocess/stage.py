@@ -14,9 +14,10 @@ from flts.lineage import canonical_json, data_fields, digest, sha256
 from flts.ports import Store, read_checked, read_json, write_once
 from flts.preprocess import fit as fitting
 from flts.preprocess.parquet import rows_from_parquet, rows_to_parquet
-from flts.preprocess.read import RawInput, read_rows, split
+from flts.preprocess.read import read_rows, split
 from flts.preprocess.rows import Rows
 from flts.preprocess.sample import TEST, TRAIN, take
+from flts.preprocess.source import RawInput
 from flts.preprocess.transform import Fitted
 from flts.spec import Spec
 
@@ -78,7 +79,12 @@ def preprocess(spec: Spec, raw: RawInput, store: Store, version: int) -> Prepare
         ("train", layout.train_rows(data_hash), finished.train),
         ("test", layout.test_rows(data_hash), test),
     ):
-        data = write_once(store, key, rows_to_parquet(rows, metadata), at=f"preprocess.{part}")
+        data = write_once(
+            store,
+            key,
+            rows_to_parquet(rows, metadata),
+            at="preprocess.train" if part == "train" else "preprocess.test",
+        )
         parts[part] = {"rows_before": before[part], "rows": len(rows), "sha256": sha256(data), "size": len(data)}
         events.upload_done(object_key=key, size=len(data), sha256=parts[part]["sha256"])
     meta = {

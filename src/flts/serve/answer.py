@@ -10,8 +10,9 @@ import numpy as np
 from flts.errors import DataError, UsageError
 from flts.preprocess.fit import format_step
 from flts.preprocess.parquet import time_column
-from flts.preprocess.read import RawTable, read_rows
+from flts.preprocess.read import read_rows
 from flts.preprocess.rows import Rows, Times, Values
+from flts.preprocess.source import RawTable
 from flts.spec import Dataset
 from flts.train.bundle import Bundle
 from flts.train.intervals import LEVELS
