@@ -53,9 +53,14 @@ def _table(table: type[BaseModel], path: str, moved: dict[str, tuple[str, ...]])
             tables += [f"\n## [{below}]\n", inner.__doc__ or "", *_table(inner, below, moved)]
             continue
         default = json.dumps(field.get_default(call_default_factory=True), ensure_ascii=False)
-        values.append(f"| `{name}` | `{default}` | {field.description} | {_short(moved.get(below, ()))} |")
+        values.append(f"| `{name}` | `{default}` | {_line(field.description)} | {_short(moved.get(below, ()))} |")
     head = ["", "| key | default | what it is | moves |", "|---|---|---|---|"] if values else []
     return [*head, *values, *tables]
+
+
+def _line(description: str | None) -> str:
+    """A table has room for one line."""
+    return " ".join((description or "").split())
 
 
 def _short(hashes: tuple[str, ...]) -> str:
@@ -83,7 +88,7 @@ def _settings_page() -> str:
     ]
     for name, field in Settings.model_fields.items():
         default = json.dumps(field.default, default=str)
-        lines.append(f"| `{name}` | `FLTS_{name.upper()}` | `{default}` | {field.description} |")
+        lines.append(f"| `{name}` | `FLTS_{name.upper()}` | `{default}` | {_line(field.description)} |")
     return "\n".join(lines) + "\n"
 
 

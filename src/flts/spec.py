@@ -22,7 +22,10 @@ Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
 
+ResampleRule = Literal["off", "mean", "sum", "first", "last", "min", "max"]
+
 STEP_UNITS = {"ms": 10**6, "s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
+LONGEST_STEP = 3650 * STEP_UNITS["d"]
 SCOPE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
@@ -31,7 +34,10 @@ def parse_step(text: str) -> int:
     match = re.fullmatch(r"([1-9][0-9]*)(ms|s|min|h|d)", text)
     if match is None:
         raise ValueError(f"'{text}' is not a step; write 'infer' or a whole number with a unit, such as '2min' or '1h'")
-    return int(match[1]) * STEP_UNITS[match[2]]
+    step = int(match[1]) * STEP_UNITS[match[2]]
+    if step > LONGEST_STEP:
+        raise ValueError(f"'{text}' is too long a step; at most ten years (3650d) fit")
+    return step
 
 
 class Table(BaseModel):
@@ -176,6 +182,10 @@ class Preprocess(Table):
     """Added to every feature value before scaling."""
     hash_salt: str = ""
     """Changes the hashes and no number: for doing everything again under another name."""
+    resample: ResampleRule = Field(default="off", json_schema_extra=HASHED_WHEN_CHANGED)
+    """Turn the rows of each file into one row per cell of a grid, before anything else is done. Cells start at the
+    multiples of dataset.step since 1970-01-01 00:00 UTC; a row has the time its cell starts, and of each column the
+    mean (sum, ...) of the values found there. Without any, a cell is empty."""
 
     @field_validator("lags")
     @classmethod
@@ -368,6 +378,15 @@ class Spec(Table):
     @classmethod
     def _all_when_none_is_named(cls, value: Models) -> Models:
         return Models.model_validate({name: {} for name in DEFAULT_MODELS}) if value == Models() else value
+
+    @model_validator(mode="after")
+    def _a_grid_has_a_step(self) -> Self:
+        if self.preprocess.resample != "off" and self.dataset.step == "infer":
+            raise ValueError(
+                f'preprocess.resample = "{self.preprocess.resample}" needs the step of its grid: set dataset.step,'
+                ' such as "1h", instead of "infer"'
+            )
+        return self
 
     @property
     def expected(self) -> Mapping[str, Table]:

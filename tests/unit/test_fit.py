@@ -247,7 +247,8 @@ def test_under_98_percent_regular_is_warned_of(wrong: int, warned: bool) -> None
     if warned:
         assert warnings[0] == (
             f"rows.csv: {share:.1%} of the rows follow the one before by the step of 1h"
-            f" (first otherwise after row {100 - wrong + 1}: 2h); windows across a broken step are dropped"
+            f" (first otherwise after row {100 - wrong + 1}: 2h); windows across a broken step are dropped,"
+            " preprocess.resample would mend them"
         )
 
 
@@ -256,7 +257,8 @@ def test_under_75_percent_regular_is_refused_with_the_first_break() -> None:
         check_regular(broken(100, 26), HOUR, "rows.csv")
     message = str(raised.value)
     assert message.startswith("rows.csv: only 74.0% of the rows follow the one before by the step of 1h")
-    assert "(first otherwise after row 75: 2h); at least 75% must; set dataset.step or resample" in message
+    assert "(first otherwise after row 75: 2h); at least 75% must;" in message
+    assert message.endswith('set preprocess.resample, such as "mean", and dataset.step')
 
 
 def test_a_single_row_is_regular() -> None:

@@ -46,6 +46,7 @@ CHANGES: dict[str, Any] = {
     "preprocess.scaler": "none",
     "preprocess.constant": 1.0,
     "preprocess.hash_salt": "x",
+    "preprocess.resample": "mean",
     "task.input_length": 11,
     "task.horizon": 2,
     "task.seasons": [24],
@@ -93,9 +94,9 @@ UNCHANGEABLE = {"v", "dataset.known_future"}
 
 
 def spec_with(path: str = "", value: Any = None) -> Spec:
-    """All default models on one target, with one value changed."""
+    """All default models on one target, with one value changed; the step is given, a grid needs one."""
     values: dict[str, Any] = {
-        "dataset": {"targets": ["down"]},
+        "dataset": {"targets": ["down"], "step": "1h"},
         "models": {name: {} for name in DEFAULT_MODELS},
     }
     table = values
@@ -166,7 +167,7 @@ def test_moves_of_a_spec_with_fewer_models_names_only_these() -> None:
 
 def test_one_candidate_less_changes_the_configuration_and_no_other_model() -> None:
     some: dict[str, Any] = {name: {} for name in DEFAULT_MODELS if name != "gru"}
-    fewer = validate({"dataset": {"targets": ["down"]}, "models": some})
+    fewer = validate({"dataset": {"targets": ["down"], "step": "1h"}, "models": some})
     assert changed(hashes(spec_with()), hashes(fewer)) == {"model_hash(gru)", "config_hash"}
 
 

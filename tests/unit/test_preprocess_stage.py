@@ -267,11 +267,11 @@ def test_test_rows_that_are_not_later_than_train_are_refused_with_both_times(sto
     raw = two_files()
     message = refusal(store, RawInput(raw.train, raw.train))
     assert message == (
-        "train: test starts at 2018-02-07T10:00:00, before train ends at 2018-02-19T21:00:00 (UTC);"
+        "train: test starts at 2018-02-07T10:00:00, not after train ends at 2018-02-19T21:00:00 (UTC);"
         " test rows must be later than all train rows"
     )
     assert raw.test is not None
-    assert "before train ends" in refusal(store, RawInput(raw.test, raw.train))
+    assert "not after train ends" in refusal(store, RawInput(raw.test, raw.train))
 
 
 def test_a_row_of_test_at_the_last_time_of_train_is_refused(store: Store) -> None:
@@ -398,3 +398,43 @@ def test_rows_of_a_first_writer_with_other_bytes_stand_and_are_what_meta_names(s
     assert prepared.meta["train"]["sha256"] == sha256(buffer.getvalue())
     dataset = load_dataset(store, data_hash, ("load",))
     np.testing.assert_array_equal(dataset.train.values, ROWS.values[:300])
+
+
+def every_20_minutes(rows: Rows) -> Rows:
+    """Each hourly row three times: at its hour, 20 and 40 minutes later."""
+    times = (rows.times[:, None] + np.array([0, 20, 40]) * 60 * 10**9).ravel()
+    return Rows(times, np.repeat(rows.values, 3, axis=0), rows.columns)
+
+
+HOURLY_MEAN: dict[str, Any] = {"preprocess": {"resample": "mean"}, "dataset": {"step": "1h", "targets": ["load"]}}
+
+
+def test_rows_are_resampled_before_they_are_split_and_sampled(store: Store) -> None:
+    prepared = prepare(store, one_file(every_20_minutes(ROWS)), **HOURLY_MEAN, sample={"train_rows": 100})
+    dataset = load_dataset(store, prepared.data_hash, ("load",))
+    np.testing.assert_array_equal(dataset.train.times, ROWS.times[:100])
+    np.testing.assert_array_equal(dataset.test.times, ROWS.times[320:])
+    np.testing.assert_allclose(dataset.test.values, ROWS.values[320:], rtol=1e-12)
+    assert prepared.meta["train"]["rows_before"] == 320
+    assert prepared.meta["made_of"]["preprocess"]["resample"] == "mean"
+    assert prepared.meta["warnings"] == ['rows: 1,200 rows were resampled to 400 by preprocess.resample = "mean"']
+
+
+def test_irregular_and_repeated_rows_are_refused_with_the_rule_that_mends_them_and_then_mended(store: Store) -> None:
+    train, test = split_tables(ROWS, 100)
+    kept = pl.int_range(pl.len()) % 3 != 0
+    for raw in (
+        RawInput(RawTable("train", train.filter(kept)), RawTable("test", test)),
+        RawInput(RawTable("train", pl.concat([train, train[:5]]).sort("time")), RawTable("test", test)),
+    ):
+        message = refusal(store, raw)
+        assert "preprocess.resample" in message
+        assert "dataset.step" in message
+        assert prepare(memory_store(), raw, **HOURLY_MEAN).meta["regular"] == {"train": 1.0, "test": 1.0}
+
+
+def test_a_cell_of_the_grid_with_rows_of_both_files_is_refused_with_the_way_on(store: Store) -> None:
+    rows = every_20_minutes(ROWS)
+    raw = RawInput(RawTable("train", table(rows[:-100])), RawTable("test", table(rows[-100:])))
+    message = refusal(store, raw, **HOURLY_MEAN)
+    assert message.endswith("one cell of the grid holds rows of both: end train where a cell ends")

@@ -65,6 +65,7 @@ def refusal(path: str, value: Any) -> str:
         ("preprocess.constant", float("inf"), "inf", "finite"),
         ("preprocess.constant", False, "false", "a number belongs here"),
         ("preprocess.hash_salt", 5, "5", "string"),
+        ("preprocess.resample", "median", "'median'", "'off', 'mean', 'sum', 'first', 'last', 'min' or 'max'"),
         ("task.input_length", 0, "0", "greater than or equal to 1"),
         ("task.horizon", 0, "0", "greater than or equal to 1"),
         ("task.seasons", "day", "'day'", "'infer'"),
@@ -196,7 +197,7 @@ def test_the_scope_of_an_empty_identifier_is_global() -> None:
     assert validate({"dataset": {"identifier": "north.1_a-b"}}).dataset.scope == "north.1_a-b"
 
 
-LATER = {"evaluate": {"step", "min_coverage", "max_bundle_mb", "max_latency_ms"}}
+LATER = {"preprocess": {"resample"}, "evaluate": {"step", "min_coverage", "max_bundle_mb", "max_latency_ms"}}
 """Fields added after the first version: in no hash while they have their default."""
 
 

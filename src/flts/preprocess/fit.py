@@ -91,9 +91,12 @@ def check_regular(times: Times, step: int, name: str) -> tuple[float, list[str]]
     where = f"first otherwise after row {row + 1}: {format_step(int(differences[row]))}"
     if share < MIN_REGULAR:
         raise DataError(
-            f"{name}: only {found} ({where}); at least {MIN_REGULAR:.0%} must; set dataset.step or resample"
+            f"{name}: only {found} ({where}); at least {MIN_REGULAR:.0%} must;"
+            f' set preprocess.resample, such as "mean", and dataset.step'
         )
-    return share, [f"{name}: {found} ({where}); windows across a broken step are dropped"]
+    return share, [
+        f"{name}: {found} ({where}); windows across a broken step are dropped, preprocess.resample would mend them"
+    ]
 
 
 def infer_seasons(step: int, rows: int) -> list[int]:

@@ -45,8 +45,11 @@ class Columns:
     """Names of the columns that hold no numbers."""
 
 
-def read_rows(raw: Raw, dataset: Dataset) -> Reading:
-    """All numeric columns of a table, sorted by time. Raises DataError naming file, column and row."""
+def read_rows(raw: Raw, dataset: Dataset, *, repeated: bool = False) -> Reading:
+    """All numeric columns of a table, sorted by time. Raises DataError naming file, column and row.
+
+    repeated: several rows may have one time; they keep the order of the table.
+    """
     columns = _usable_columns(raw, dataset)
     warnings = []
     if columns.text:
@@ -58,7 +61,8 @@ def read_rows(raw: Raw, dataset: Dataset) -> Reading:
         warnings.append(f"{raw.name}: rows are not in order of time (first at {at(row)}); they were sorted")
         order = np.argsort(times, kind="stable")
         times, values = times[order], values[order]
-    _refuse_duplicates(times, raw.name)
+    if not repeated:
+        _refuse_duplicates(times, raw.name)
     _refuse_infinite(values, names, raw.name)
     return Reading(Rows(times, values, names), warnings)
 
@@ -145,7 +149,10 @@ def _refuse_duplicates(times: Times, name: str) -> None:
     same = np.flatnonzero(np.diff(times) == 0)
     if len(same):
         shown = ", ".join(str(np.datetime64(int(t), "ns").astype("datetime64[s]")) for t in times[same[:SHOWN]])
-        raise DataError(f"{name}: {len(same)} rows repeat the time of another row (UTC {shown}); keep one row per time")
+        raise DataError(
+            f"{name}: {len(same)} rows repeat the time of another row (UTC {shown}); keep one row per time"
+            ' (for training, preprocess.resample = "mean" with dataset.step makes one of them)'
+        )
 
 
 def _refuse_infinite(values: Values, columns: Sequence[str], name: str) -> None:

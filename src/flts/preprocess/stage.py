@@ -14,12 +14,13 @@ from flts.lineage import canonical_json, data_fields, digest, sha256
 from flts.ports import Store, read_checked, read_json, write_once
 from flts.preprocess import fit as fitting
 from flts.preprocess.parquet import rows_from_parquet, rows_to_parquet
-from flts.preprocess.read import read_rows, split
+from flts.preprocess.read import Reading, read_rows, split
+from flts.preprocess.resample import resample
 from flts.preprocess.rows import Rows
 from flts.preprocess.sample import TEST, TRAIN, take
-from flts.preprocess.source import RawInput
+from flts.preprocess.source import Raw, RawInput
 from flts.preprocess.transform import Fitted
-from flts.spec import Spec
+from flts.spec import Spec, parse_step
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,7 @@ def preprocess(spec: Spec, raw: RawInput, store: Store, version: int) -> Prepare
     for part, rows, name in (("train", train, names[0]), ("test", test, names[1])):
         regular[part], said = fitting.check_regular(rows.times, step, name)
         warnings += said
-    if len(test) and len(train) and test.times[0] <= train.times[-1]:
-        raise DataError(
-            f"{names[1]}: test starts at {_utc(test.times[0])}, before train ends at {_utc(train.times[-1])} (UTC);"
-            " test rows must be later than all train rows"
-        )
+    _refuse_overlap(train, test, names[1], resampled=spec.preprocess.resample != "off")
     finished = fitting.fit(train, spec.preprocess, step, spec.dataset.timezone)
     test = Rows(test.times, test.select(finished.fitted.names), finished.fitted.names)
     metadata = {"data_hash": data_hash, "preprocess_config": canonical_json(fields).decode()}
@@ -116,14 +113,24 @@ def load_dataset(store: Store, data_hash: str, targets: tuple[str, ...]) -> Data
     return Dataset(data_hash, train, test, fitted.for_targets(targets), meta["contiguous"], meta)
 
 
+def _read(raw: Raw, spec: Spec) -> Reading:
+    """The rows of one file, on the grid of the Spec if it has one."""
+    rule, step = spec.preprocess.resample, spec.dataset.step
+    if rule == "off":
+        return read_rows(raw, spec.dataset)
+    reading = read_rows(raw, spec.dataset, repeated=True)
+    rows, said = resample(reading.rows, rule, parse_step(step), raw.name)
+    return Reading(rows, [*reading.warnings, *said])
+
+
 def _read_and_sample(spec: Spec, raw: RawInput) -> tuple[Rows, Rows, dict[str, int], list[str]]:
-    reading = read_rows(raw.train, spec.dataset)
+    reading = _read(raw.train, spec)
     warnings = reading.warnings
     if raw.test is None:
         train, test = split(reading.rows, spec.dataset.test_fraction, raw.train.name)
     else:
-        later = read_rows(raw.test, spec.dataset)
-        warnings += later.warnings
+        later = _read(raw.test, spec)
+        warnings = warnings + later.warnings
         absent = [name for name in reading.rows.columns if name not in later.rows.columns]
         if absent:
             raise DataError(
@@ -144,6 +151,17 @@ def _read_and_sample(spec: Spec, raw: RawInput) -> tuple[Rows, Rows, dict[str, i
         sample_seed=spec.sample.seed,
     )
     return train, test, before, warnings
+
+
+def _refuse_overlap(train: Rows, test: Rows, name: str, *, resampled: bool) -> None:
+    if test.times[0] > train.times[-1]:
+        return
+    shared = resampled and test.times[0] == train.times[-1]
+    hint = "; one cell of the grid holds rows of both: end train where a cell ends" if shared else ""
+    raise DataError(
+        f"{name}: test starts at {_utc(test.times[0])}, not after train ends at {_utc(train.times[-1])} (UTC);"
+        f" test rows must be later than all train rows{hint}"
+    )
 
 
 def _refuse_unusable(target: str, meta: Mapping[str, Any], fitted: Fitted) -> None:

@@ -113,7 +113,7 @@ def test_windows(
         histories.context.times, histories.ends, np.minimum(lookback, histories.ends), horizon, dataset.fitted.step
     )
     if not whole.any():
-        raise DataError(f"every one of the {len(wanted)} test windows crosses a broken step; resample the rows first")
+        raise DataError(f"every one of the {len(wanted)} test windows crosses a broken step; set preprocess.resample")
     return Windows(windows_hash, wanted[whole], int((~whole).sum()))
 
 
