@@ -38,6 +38,11 @@ def validation(model_hash: str) -> str:
     return f"models/{model_hash}/validation.parquet"
 
 
+def latency(model_hash: str) -> str:
+    """How long one forecast takes, measured once where a gate asks for it."""
+    return f"models/{model_hash}/latency.json"
+
+
 def forecasts(model_hash: str, windows_hash: str) -> str:
     """Forecasts of the test windows; neither truth nor score."""
     return f"models/{model_hash}/windows/{windows_hash}/forecasts.parquet"

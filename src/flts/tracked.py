@@ -66,8 +66,8 @@ def candidate_run(
         tags |= {"flts.reused_run_id": original} if original else {}
     metrics = {"test_rmse": errors.rmse, "test_mae": errors.mae, "test_mse": errors.mse}
     single = len(errors.units) == 1
-    for target, values in errors.units.items():
-        metrics |= {f"test_{name}_units{'' if single else f'_{target}'}": value for name, value in values.items()}
+    for target, of_target in errors.units.items():
+        metrics |= {f"test_{name}_units{'' if single else f'_{target}'}": value for name, value in of_target.items()}
     if errors.mase is not None:
         metrics["test_mase"] = errors.mase
     fitted = manifest["fitted"]
@@ -75,10 +75,11 @@ def candidate_run(
     artifacts = {
         "scaler/scaler.json": _readable(scaler),
         "preprocess/preprocess_config.json": _readable(work.subject.dataset.meta["made_of"]),
-        "plots/forecast.png": _forecast_plot(store, work, trained),
     }
-    if trained.curve:
-        artifacts["plots/loss_curve.png"] = plots.loss_curve(trained.curve, work.name.upper())
+    values = work.subject.forecasts(store, trained.model_hash, trained.forecasts_sha256)
+    offsets = manifest["intervals"]["offsets"]
+    for kind, picture in plots.of_model(work.subject, work.name.upper(), values, trained.curve, offsets).items():
+        artifacts |= {f"plots/{kind}.png": picture.png, f"plots/{kind}.svg": picture.svg}
     return _run(work, "FINISHED", tags, metrics, now, curve=trained.curve, bundle=bundle, artifacts=artifacts)
 
 
@@ -132,12 +133,6 @@ def _run_of_model(store: Store, work: Work) -> str | None:
             if part and part["model_hash"] == work.model_hash and part["fitted"] and part["run_id"]:
                 return str(part["run_id"])
     return None
-
-
-def _forecast_plot(store: Store, work: Work, trained: Trained) -> bytes:
-    """The last forecasts against the truth."""
-    values = work.subject.forecasts(store, trained.model_hash, trained.forecasts_sha256)
-    return plots.forecast_windows(work.subject, values, work.name.upper())
 
 
 def _readable(value: Any) -> bytes:

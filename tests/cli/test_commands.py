@@ -96,8 +96,11 @@ def test_runs_are_listed_and_shown(flts: Flts, folder: Path) -> None:
     assert record["models"]["ridge"]["errors"]["rmse"] == record["decision"]["candidates"][0]["rmse"]
     assert record["data"]["train"]["rows"] == 240
     plotted = flts("runs", "plot", "--output", "plots")
-    assert plotted.out.split() == ["plots/ridge-forecast.png"]
-    assert (folder / "plots/ridge-forecast.png").read_bytes().startswith(b"\x89PNG")
+    files = plotted.out.split()
+    assert "plots/ridge-forecast.png" in files
+    assert "plots/ridge-calibration.svg" in files
+    starts = {".png": b"\x89PNG", ".svg": b"<?xml"}
+    assert all((folder / file).read_bytes().startswith(starts[Path(file).suffix]) for file in files)
 
 
 def test_the_champion_forecasts_from_the_end_of_a_file(flts: Flts, folder: Path) -> None:

@@ -207,8 +207,9 @@ def test_losses_are_logged_per_epoch_from_the_first(story: Story) -> None:
 def test_the_artifacts_are_the_bundle_the_scaler_the_preprocessing_and_the_plots(story: Story, model: str) -> None:
     local = Path(story.client.download_artifacts(str(story.four.run_ids[model]), ""))
     files = {str(path.relative_to(local)) for path in local.rglob("*") if path.is_file()}
-    expected = {"scaler/scaler.json", "preprocess/preprocess_config.json", "plots/forecast.png"}
-    expected |= {"plots/loss_curve.png"} if model == "lstm" else set()
+    kinds = ["forecast", "residuals", "error_per_step", "calibration", *(["loss_curve"] if model == "lstm" else [])]
+    expected = {"scaler/scaler.json", "preprocess/preprocess_config.json"}
+    expected |= {f"plots/{kind}.{ending}" for kind in kinds for ending in ("png", "svg")}
     assert {name for name in files if not name.startswith(model.upper())} == expected
     assert f"{model.upper()}/MLmodel" in files
     assert not any(name.endswith((".pkl", ".pickle", ".pt", ".pth")) for name in files)

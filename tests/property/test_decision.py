@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.judging import off_by, success, truth_of, yardstick_of
+from tests.support.judging import clock_of, off_by, success, truth_of, yardstick_of
 
-from flts.evaluate.decide import Candidate, Case, Referee, decide
+from flts.evaluate.case import Candidate, Case, Referee
+from flts.evaluate.decide import decide
 from flts.evaluate.gate import Champion
 from flts.lineage import canonical_json, digest
 from flts.spec import Evaluate
@@ -46,7 +47,7 @@ def cases(draw: st.DrawFn) -> Case:
         gate=draw(st.sampled_from(["always", "beats-champion"])), min_skill=draw(st.sampled_from(["warn", "off", 0.1]))
     )
     fields: dict[str, Any] = {"yardstick": yardstick_of(truth.shape[2]), "rules": rules, "windows": {}, "seed": 1}
-    return Case("global", digest("c"), candidates, referees, champion, truth, spacing=1.0, **fields)
+    return Case("global", digest("c"), candidates, referees, champion, truth, clock_of(truth), spacing=1.0, **fields)
 
 
 @given(cases(), st.data())

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from flts.evaluate.decide import Candidate, Case, Referee
+from flts.evaluate.case import Candidate, Case, Referee
 from flts.evaluate.metrics import Yardstick
+from flts.evaluate.profile import WallClock
 from flts.lineage import digest
 from flts.preprocess.rows import Values
 from flts.spec import Evaluate
@@ -37,6 +38,12 @@ def success(name: str, forecast: Values) -> Candidate:
     )
 
 
+def clock_of(truth: Values) -> WallClock:
+    """Origins and steps one hour apart, from a Monday midnight on."""
+    hours = np.arange(len(truth))[:, None] + np.arange(1, truth.shape[1] + 1)
+    return WallClock(hours % 24, hours // 24 % 7)
+
+
 def case_of(**changes: Any) -> Case:
     """Two candidates and two referees on 60 windows without a champion; fields can be replaced."""
     truth: Values = changes.get("truth", truth_of())
@@ -47,6 +54,7 @@ def case_of(**changes: Any) -> Case:
         "referees": [Referee("naive", off_by(truth, 6.0, 5)), Referee("seasonal_naive", off_by(truth, 5.0, 6))],
         "champion": None,
         "truth": truth,
+        "clock": clock_of(truth),
         "spacing": 1.0,
         "yardstick": yardstick_of(truth.shape[2]),
         "rules": Evaluate(),

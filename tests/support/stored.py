@@ -10,7 +10,7 @@ import numpy as np
 
 from flts import layout
 from flts.backends.store import memory_store
-from flts.evaluate.decide import Candidate
+from flts.evaluate.case import Candidate
 from flts.lineage import canonical_json, digest, identify
 from flts.ports import Store
 from flts.preprocess import CODE_VERSION

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from tests.support.judging import case_of, off_by, success, truth_of, yardstick_of
 
-from flts.evaluate.decide import Candidate, Case, Decision, Referee, decide
+from flts.evaluate.case import Candidate, Case, Referee
+from flts.evaluate.decide import Decision, decide
 from flts.evaluate.gate import Champion
 from flts.lineage import canonical_json, digest
 from flts.spec import Evaluate, Weights
@@ -140,6 +141,9 @@ def test_the_first_winner_is_promoted_with_its_score_and_both_verdicts_as_reason
     assert decision.record["reasons"][1:] == [
         decision.record["gates"][name]["reason"] for name in ("min_skill", "champion")
     ]
+    assert decision.record["sure"] == (
+        "how sure: good is the best of 2 in 100% of 1000 resamplings of the windows (blocks of 4)"
+    )
 
 
 def test_a_single_model_is_not_said_to_have_won_against_others() -> None:

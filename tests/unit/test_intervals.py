@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flts.preprocess.rows import Values
-from flts.train.intervals import LEVELS, bounds, conformal_offsets
+from flts.train.intervals import LEVELS, bounds, conformal_offsets, reaches
 
 EXACT = {0.5: Fraction(1, 2), 0.8: Fraction(4, 5), 0.9: Fraction(9, 10), 0.95: Fraction(19, 20)}
 
@@ -90,3 +90,20 @@ def test_a_new_exchangeable_window_is_covered_as_often_as_promised(level: float,
     exact = math.ceil((windows + 1) * EXACT[level]) / (windows + 1)
     assert exact >= level
     assert covered == pytest.approx(exact, abs=0.025)
+
+
+def test_one_stored_level_gives_the_reach_of_every_level() -> None:
+    rng = np.random.default_rng(3)
+    mean, spread = rng.normal(size=(7, 2, 1)), rng.uniform(0.5, 2.0, size=(7, 1))
+    offsets = {"0.5": [[0.5], [0.7]], "0.8": [[1.0], [1.5]], "0.95": [[2.0], [3.5]]}
+    _, upper = bounds(mean, spread, offsets, 0.8)
+    for level, reach in reaches(upper - mean, offsets).items():
+        lower, higher = bounds(mean, spread, offsets, float(level))
+        np.testing.assert_allclose(mean - reach, lower)
+        np.testing.assert_allclose(mean + reach, higher)
+
+
+def test_a_stored_level_without_width_says_nothing_about_a_wider_one() -> None:
+    found = reaches(np.zeros((3, 1, 1)), {"0.5": [[0.0]], "0.8": [[0.0]], "0.95": [[2.0]]})
+    assert (found["0.5"] == 0.0).all()
+    assert np.isnan(found["0.95"]).all()

@@ -27,7 +27,7 @@ from tests.support.stored import (
 
 from flts import layout
 from flts.errors import DamagedObject
-from flts.evaluate.decide import Candidate
+from flts.evaluate.case import Candidate
 from flts.lineage import canonical_json, digest, sha256
 from flts.ports import Store
 from flts.preprocess.rows import Rows
@@ -443,3 +443,29 @@ def test_the_candidate_with_the_smaller_errors_wins_whatever_its_name(better: st
     for name in ("ridge", "gru"):
         put_result(store, subject, name, bundle, 1.0 if name == better else 3.0)
     assert judge(store, subject, gathered(store, subject), "global", None).record["winner"] == better
+
+
+def test_latency_is_measured_only_when_a_gate_asks_and_the_first_measurement_stands() -> None:
+    subject, store = small_experiment()
+    fit(store, subject)
+    assert gathered(store, subject)[0].latency_ms is None
+    asking, asked = small_experiment(small_spec(evaluate={"max_latency_ms": 1e6}))
+    trained = fit(asked, asking)
+    key = layout.latency(trained.model_hash)
+    measured = gathered(asked, asking)[0].latency_ms
+    assert measured is not None
+    assert measured > 0.0
+    assert json.loads(asked.get(key) or b"")["latency_ms"] == measured
+    asked.replace(key, canonical_json({"latency_ms": 12.5}))
+    assert gathered(asked, asking)[0].latency_ms == 12.5
+
+
+def test_a_candidate_brings_its_intervals_and_the_size_of_its_bundle() -> None:
+    subject, store = small_experiment()
+    trained = fit(store, subject)
+    candidate = gathered(store, subject)[0]
+    stored = subject.forecasts(store, trained.model_hash, trained.forecasts_sha256)
+    np.testing.assert_allclose(candidate.reach["0.8"], stored["upper"] - stored["y_hat"])
+    assert set(candidate.reach) == {"0.5", "0.8", "0.9", "0.95"}
+    files = store.list(f"bundles/{trained.bundle_sha256}/")
+    assert candidate.bundle_bytes == sum(len(store.get(key) or b"") for key in files)

@@ -1,10 +1,11 @@
-"""Plots are PNG files that show something, whatever the evidence looks like."""
+"""Plots are PNG and SVG files that show something, whatever the evidence looks like."""
 
 from __future__ import annotations
 
 import io
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from tests.support.series import HOUR, START, hourly
 from tests.support.stored import fit
 
 from flts.preprocess.rows import Times, Values
+from flts.train.bundle import read_bundle
 from flts.train.stage import stored_result
 from flts.verify import plots
 
@@ -20,23 +22,26 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 NAN = float("nan")
 
 
-def pixels(png: bytes) -> Values:
-    """The picture decoded, [height, width, 4]; asserts that it is whole and that something is drawn on it."""
+def pixels(picture: plots.Picture) -> Values:
+    """The PNG decoded, [height, width, 4]; asserts that both formats are whole and that something is drawn."""
     from matplotlib.image import imread
 
+    svg = ElementTree.fromstring(picture.svg)  # noqa: S314 - we drew it
+    assert svg.tag == "{http://www.w3.org/2000/svg}svg"
+    png = picture.png
     assert png.startswith(SIGNATURE)
     assert png.rstrip().endswith(b"IEND\xaeB`\x82")
-    picture = np.asarray(imread(io.BytesIO(png)))
-    assert picture.shape[0] > 200
-    assert picture.shape[1] > 400
-    assert (picture[..., :3].min(axis=2) < 0.9).mean() > 0.001
-    return picture
+    decoded = np.asarray(imread(io.BytesIO(png)))
+    assert decoded.shape[0] > 200
+    assert decoded.shape[1] > 400
+    assert (decoded[..., :3].min(axis=2) < 0.9).mean() > 0.001
+    return decoded
 
 
-def coloured(png: bytes, colour: str) -> int:
+def coloured(picture: plots.Picture, colour: str) -> int:
     """How many pixels have (nearly) this colour."""
     wanted = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
-    return int((np.abs(pixels(png)[..., :3] - wanted).max(axis=2) < 0.05).sum())
+    return int((np.abs(pixels(picture)[..., :3] - wanted).max(axis=2) < 0.05).sum())
 
 
 def series(*truth: float, **more: Any) -> tuple[Times, dict[str, Values]]:
@@ -66,9 +71,9 @@ def test_the_kept_epoch_is_marked_where_the_validation_loss_is_smallest() -> Non
     early = plots.loss_curve([(1.0, 1.0), (0.9, 2.0), (0.8, 3.0)], "GRU")
     late = plots.loss_curve([(1.0, 3.0), (0.9, 2.0), (0.8, 1.0)], "GRU")
 
-    def marked(png: bytes) -> float:
+    def marked(picture: plots.Picture) -> float:
         accent = np.array([0xC2, 0x41, 0x0C]) / 255
-        there = np.abs(pixels(png)[100:, :, :3] - accent).max(axis=2) < 0.05
+        there = np.abs(pixels(picture)[100:, :, :3] - accent).max(axis=2) < 0.05
         return float(np.flatnonzero(there.any(axis=0)).mean())
 
     assert marked(early) < marked(late)
@@ -99,7 +104,7 @@ def test_a_forecast_is_a_picture(truth: list[float], more: dict[str, Values]) ->
 def test_every_span_of_time_has_ticks_that_fit(step: int, steps: int) -> None:
     values = np.arange(float(steps))
     times = START + step * 10**9 * np.arange(steps, dtype=np.int64)
-    assert plots.forecast(times, {"truth": values, "y_hat": values}, "t").startswith(SIGNATURE)
+    assert plots.forecast(times, {"truth": values, "y_hat": values}, "t").png.startswith(SIGNATURE)
 
 
 def test_without_bounds_there_is_no_band() -> None:
@@ -113,9 +118,9 @@ def test_without_bounds_there_is_no_band() -> None:
 
 def test_truth_and_forecast_are_both_drawn() -> None:
     times, values = series(*np.sin(np.arange(50.0)))
-    png = plots.forecast(times, values, "t")
-    assert coloured(png, plots.INK) > 300
-    assert coloured(png, plots.ACCENT) > 300
+    picture = plots.forecast(times, values, "t")
+    assert coloured(picture, plots.INK) > 300
+    assert coloured(picture, plots.ACCENT) > 300
 
 
 @pytest.mark.parametrize("title", ["", "α ü 日", "100 % $x_1^2$ of \\frac", "a" * 80, "line\nbreak"])
@@ -140,12 +145,12 @@ def test_the_stored_forecasts_of_a_model_are_a_picture(tables: dict[str, Any], r
     subject, store = small_experiment(small_spec(**tables), rows)
     trained = fit(store, subject)
     values = subject.forecasts(store, trained.model_hash, trained.forecasts_sha256)
-    png = plots.forecast_windows(subject, values, "ridge")
-    assert coloured(png, plots.INK) > 100
-    assert coloured(png, plots.ACCENT) > 100
+    picture = plots.forecast_windows(subject, values, "ridge")
+    assert coloured(picture, plots.INK) > 100
+    assert coloured(picture, plots.ACCENT) > 100
     again = stored_result(store, "ridge", trained.model_hash, subject.identity.windows_hash)
     assert again is not None
-    assert png == plots.forecast_windows(subject, values, "ridge")
+    assert picture == plots.forecast_windows(subject, values, "ridge")
 
 
 def test_windows_that_are_shown_side_by_side_do_not_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,8 +174,47 @@ def test_plots_drawn_from_several_threads_are_those_drawn_alone() -> None:
     times, values = series(*np.arange(20.0))
     alone = plots.forecast(times, values, "t"), plots.loss_curve([(1.0, 2.0), (0.5, 1.0)], "t")
 
-    def draw(number: int) -> bytes:
+    def draw(number: int) -> plots.Picture:
         return plots.loss_curve([(1.0, 2.0), (0.5, 1.0)], "t") if number % 2 else plots.forecast(times, values, "t")
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(draw, range(6))) == [alone[number % 2] for number in range(6)]
+
+
+@pytest.mark.parametrize("empty", [0, 5])
+def test_residuals_are_a_picture_with_or_without_cells_that_have_no_truth(empty: int) -> None:
+    errors = np.random.default_rng(1).normal(0.0, 0.1, (30, 3, 2))
+    errors[:empty] = NAN
+    pixels(plots.residuals(START + HOUR * np.arange(30, dtype=np.int64), errors, "ridge"))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 48])
+def test_the_error_of_every_step_is_a_picture(steps: int) -> None:
+    rows = [{"step": step + 1, "rmse": 0.1 + step, "mae": 0.05, "cells": 9} for step in range(steps)]
+    pixels(plots.error_per_step(rows, "ridge"))
+
+
+@pytest.mark.parametrize("interval", [None, {"low": 0.6, "high": 0.9}])
+def test_what_the_intervals_hold_is_a_picture(interval: Any) -> None:
+    held = {level: {"coverage": float(level) - 0.1, "interval": interval} for level in ("0.5", "0.8", "0.95")}
+    assert coloured(plots.calibration(held, "ridge"), plots.ACCENT) > 50
+
+
+@pytest.mark.parametrize(
+    ("tables", "test", "kinds"),
+    [
+        ({}, 60, {"forecast", "residuals", "error_per_step", "calibration"}),
+        ({"task": {"horizon": 1}}, 60, {"forecast", "residuals", "calibration"}),
+        ({"task": {"horizon": 1}}, 250, {"forecast", "residuals"}),
+    ],
+    ids=["several steps", "one step", "too few windows for intervals"],
+)
+def test_a_model_gets_the_plots_that_show_something(tables: dict[str, Any], test: int, kinds: set[str]) -> None:
+    subject, store = small_experiment(small_spec(**tables), hourly(300), test)
+    trained = fit(store, subject)
+    values = subject.forecasts(store, trained.model_hash, trained.forecasts_sha256)
+    manifest, _ = read_bundle(store, trained.bundle_sha256)
+    offsets = manifest["intervals"]["offsets"]
+    assert set(plots.of_model(subject, "ridge", values, trained.curve, offsets)) == kinds
+    with_curve = plots.of_model(subject, "ridge", values, [[1.0, 2.0]], offsets)
+    assert set(with_curve) == kinds | {"loss_curve"}

@@ -30,7 +30,7 @@ def parted(rows: int, test: int, **changes: Any) -> Dataset:
 
 
 def origins(dataset: Dataset, input_length: int, horizon: int, count: int) -> Windows:
-    return windows.test_windows(dataset, "w", input_length, horizon, count)
+    return windows.plan_windows(dataset, "w", input_length, horizon, count)
 
 
 def without(rows: Rows, *gone: int) -> Rows:
@@ -216,6 +216,6 @@ def test_a_lag_that_would_reach_before_the_first_row_drops_no_window() -> None:
 
 @pytest.mark.parametrize(("count", "step"), [(0, 1), (0, 5), (3, 5), (500, 5), (4, 1), (1, 24), (0, 100)])
 def test_a_step_counts_the_origins_back_from_the_last(count: int, step: int) -> None:
-    found = windows.test_windows(parted(200, 40), "w", 12, 3, count, step)
+    found = windows.plan_windows(parted(200, 40), "w", 12, 3, count, step)
     every = list(range(37, 12 - 1, -step))
     assert found.indices.tolist() == sorted(every[:count] if count else every)

@@ -5,18 +5,23 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from flts.evaluate.profile import WEEKDAYS
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from flts.pipeline import RunResult
 
+STEPS_SHOWN = 24
+LEVEL = "0.8"
+
 
 def print_result(result: RunResult) -> None:
     """What `flts run` ends with."""
-    print_decision(result.decision, result.durations_ms, result.run_ids)
+    print_decision(result.decision, result.durations_ms)
     console = _console()
     outcome = result.decision["outcome"]
     champion = result.champion["champion"] if result.champion else None
@@ -42,31 +47,44 @@ def print_result(result: RunResult) -> None:
         console.print(f"  {name:<10} {place}", highlight=False, style="dim", soft_wrap=True)
 
 
-def print_decision(
-    decision: Mapping[str, Any],
-    durations_ms: Mapping[str, int | None] | None = None,
-    run_ids: Mapping[str, str | None] | None = None,
-) -> None:
+def print_decision(decision: Mapping[str, Any], durations_ms: Mapping[str, int | None] | None = None) -> None:
     """Scoreboard, reasons and doubts of a stored decision."""
     console = _console()
     console.print()
     console.print(_board(decision, durations_ms or {}))
     console.print()
-    for row in decision["candidates"]:
-        if row["status"] != "SUCCESS":
-            kind = "not applicable" if row["status"] == "N/A" else "failed"
-            console.print(f"  {row['model']} {kind}: {row['reason']}", highlight=False, style="red", soft_wrap=True)
-    for row in decision["referees"]:
-        if row.get("reason"):
-            console.print(f"  {row['model']} not applicable: {row['reason']}", highlight=False, style="dim")
+    _print_unranked(decision, console)
     for reason in decision["reasons"]:
         console.print(f"  {reason}", highlight=False, soft_wrap=True)
+    if decision["sure"]:
+        console.print(f"  {decision['sure']}", highlight=False, soft_wrap=True)
     certainty = decision["certainty"]
-    for role in ("runner_up", "best_referee"):
+    for role in ("runner_up", "best_referee", "champion"):
         if role in certainty:
             console.print(f"  {_lead(role, certainty[role])}", highlight=False, soft_wrap=True)
     for warning in certainty.get("warnings", ()):
         console.print(f"  [yellow]caution[/]  {warning}", highlight=False, soft_wrap=True)
+
+
+def print_details(decision: Mapping[str, Any]) -> None:
+    """Why not each of the others, and where the winner errs: per step, hour and weekday, with its intervals."""
+    console = _console()
+    if decision["why_not"]:
+        console.print("\n[bold]why not the others[/]")
+    for other in decision["why_not"]:
+        console.print(f"  {other['model']}: {other['why_not']}", highlight=False, soft_wrap=True)
+    winner = next((row for row in decision["candidates"] if row["model"] == decision["winner"]), None)
+    if winner is None:
+        return
+    if winner["no_intervals"]:
+        console.print(f"\nno intervals: {winner['no_intervals']}", highlight=False)
+    else:
+        console.print("\n[bold]intervals of the winner on test[/]")
+        console.print(_levels(winner["coverage"] or {}))
+    console.print("\n[bold]errors of the winner, scaled[/]")
+    console.print(_profile_table("step", winner))
+    console.print(_profile_table("hour", winner))
+    console.print(_profile_table("weekday", winner))
 
 
 def print_json(value: Any) -> None:
@@ -76,51 +94,112 @@ def print_json(value: Any) -> None:
     sys.stdout.write("\n")
 
 
-def print_table(headings: list[str], rows: list[list[str]]) -> None:
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A plain table."""
-    from rich.table import Table
+    _console().print(_table(headings, rows), highlight=False)
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    _console().print(table, highlight=False)
+
+def _print_unranked(decision: Mapping[str, Any], console: Any) -> None:
+    for row in decision["candidates"]:
+        if row["status"] != "SUCCESS":
+            kind = "not applicable" if row["status"] == "N/A" else "failed"
+            console.print(f"  {row['model']} {kind}: {row['reason']}", highlight=False, style="red", soft_wrap=True)
+            continue
+        for verdict in row["limits"].values():
+            if not verdict["passed"]:
+                said = f"  {row['model']} not eligible: {verdict['reason']}"
+                console.print(said, highlight=False, style="red", soft_wrap=True)
+    for row in decision["referees"]:
+        if row.get("reason"):
+            console.print(f"  {row['model']} not applicable: {row['reason']}", highlight=False, style="dim")
 
 
 def _board(decision: Mapping[str, Any], durations_ms: Mapping[str, int | None]) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="dim")
     targets = decision["yardstick"]["targets"]
-    single = f"RMSE of {targets[0]}" if len(targets) == 1 else ""
-    headings = ["rank", "model", "score", "RMSE", "MAE", "MSE", "MASE", *([single] if single else []), "skill", "time"]
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
+    single = [f"RMSE of {targets[0]}"] if len(targets) == 1 else []
+    headings = ["rank", "model", "score", "95 %", "RMSE", "MAE", "MSE", "MASE", *single, "skill", "80 % held", "time"]
     ranked = [row for row in decision["candidates"] if row["rank"] is not None]
+    rows, styles = [], []
     for row in [*ranked, *(row for row in decision["referees"] if "score" in row)]:
         referee = "rank" not in row
         duration = durations_ms.get(row["model"])
-        table.add_row(
-            "" if referee else str(row["rank"]),
-            f"{row['model']} (referee)" if referee else row["model"],
-            f"{row['score']:.4f}",
-            *(f"{row[name]:.4f}" for name in ("rmse", "mae", "mse")),
-            "" if row["mase"] is None else f"{row['mase']:.3f}",
-            *([_number(row["units"][targets[0]]["rmse"])] if single else []),
-            "" if referee or row["skill"] is None else f"{row['skill']:+.1%}",
-            "" if duration is None else f"{duration / 1000:.1f}s",
-            style="dim" if referee else ("bold" if row["rank"] == 1 else None),
+        covered = (row.get("coverage") or {}).get(LEVEL)
+        rows.append(
+            [
+                "" if referee else str(row["rank"]),
+                f"{row['model']} (referee)" if referee else row["model"],
+                f"{row['score']:.4f}",
+                _between(row["score_interval"]),
+                *(f"{row[name]:.4f}" for name in ("rmse", "mae", "mse")),
+                "" if row["mase"] is None else f"{row['mase']:.3f}",
+                *([_number(row["units"][targets[0]]["rmse"])] if single else []),
+                "" if referee or row["skill"] is None else f"{row['skill']:+.1%}",
+                f"{covered['coverage']:.1%}" if covered else "",
+                "" if duration is None else f"{duration / 1000:.1f}s",
+            ]
         )
+        styles.append("dim" if referee else ("bold" if row["model"] == decision["winner"] else None))
+    return _table(headings, rows, styles, left=("model",))
+
+
+def _levels(coverage: Mapping[str, Any]) -> Table:
+    rows = [
+        [
+            f"{float(level):.0%}",
+            f"{found['coverage']:.1%}",
+            _between(found["interval"], "{:.1%}"),
+            f"{found['width']:.4f}",
+        ]
+        for level, found in coverage.items()
+    ]
+    return _table(["level", "held", "95 %", "mean width, scaled"], rows)
+
+
+def _profile_table(kind: str, winner: Mapping[str, Any]) -> Table:
+    """One row per step, hour or weekday; steps with their coverage and width."""
+    covered = {found["step"]: found for found in ((winner["coverage"] or {}).get(LEVEL) or {"step": []})["step"]}
+    rows = []
+    for found in winner["profile"][kind][:STEPS_SHOWN]:
+        label = WEEKDAYS[found[kind]] if kind == "weekday" else str(found[kind])
+        row = [label, f"{found['rmse']:.4f}", f"{found['mae']:.4f}", f"{found['cells']:,}"]
+        if kind == "step" and covered:
+            row += [f"{covered[found['step']]['coverage']:.1%}", f"{covered[found['step']]['width']:.4f}"]
+        rows.append(row)
+    more = ["80 % held", "width"] if kind == "step" and covered else []
+    return _table([kind, "RMSE", "MAE", "cells", *more], rows)
+
+
+def _table(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    styles: Sequence[str | None] = (),
+    left: Sequence[str] | None = None,
+) -> Table:
+    """left: the headings of columns that are not numbers; without it all are text that may be folded."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in headings:
+        if left is None:
+            table.add_column(heading, overflow="fold")
+        else:
+            table.add_column(heading, justify="left" if heading in left else "right", no_wrap=True)
+    for position, row in enumerate(rows):
+        table.add_row(*row, style=styles[position] if styles else None)
     return table
 
 
 def _lead(role: str, lead: Mapping[str, Any]) -> str:
-    against = f"the referee {lead['model']}" if role == "best_referee" else f"the runner-up {lead['model']}"
+    against = {"runner_up": "the runner-up", "best_referee": "the referee", "champion": "the champion"}[role]
     relative = "" if lead["relative_lead"] is None else f" ({lead['relative_lead']:+.1%})"
-    interval = lead["interval"]
-    between = f", 95 % interval {interval['low']:+.4f} to {interval['high']:+.4f}" if interval else ""
-    return f"lead over {against}: {lead['lead']:+.4f}{relative}{between}"
+    between = f", 95 % interval {_between(lead['interval'], '{:+.4f}')}" if lead["interval"] else ""
+    p = lead["diebold_mariano"]["p"]
+    tested = "" if p is None else f", Diebold-Mariano p = {p:.2g}"
+    return f"lead over {against} {lead['model']}: {lead['lead']:+.4f}{relative}{between}{tested}"
+
+
+def _between(interval: Mapping[str, float] | None, form: str = "{:.4f}") -> str:
+    return f"{form.format(interval['low'])} to {form.format(interval['high'])}" if interval else ""
 
 
 def _number(value: float) -> str:
@@ -131,4 +210,4 @@ def _console() -> Any:
     from rich.console import Console
 
     # a pipe has no width; a board that is folded there cannot be read or searched
-    return Console() if sys.stdout.isatty() else Console(width=160, no_color=True)
+    return Console() if sys.stdout.isatty() else Console(width=180, no_color=True)

@@ -44,8 +44,9 @@ def plot(
     output: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("plots"),
     home: Home = None,
 ) -> None:
-    """Forecast against truth and loss curve of every model, as PNG files."""
+    """Forecast, residuals, error per step, calibration and loss curve of every model, as PNG and SVG files."""
     from flts.errors import UsageError
+    from flts.train.bundle import read_bundle
     from flts.train.stage import stored_result
     from flts.verify import plots
     from flts.verify.evidence import newest_first, resolve
@@ -63,17 +64,14 @@ def plot(
         trained = stored_result(store, name, model_hash, subject.identity.windows_hash)
         if trained is None:
             continue
-        drawn = {
-            "forecast": plots.forecast_windows(
-                subject, subject.forecasts(store, model_hash, trained.forecasts_sha256), name
-            )
-        }
-        if trained.curve:
-            drawn["loss"] = plots.loss_curve(trained.curve, name)
-        for kind, png in drawn.items():
-            file = output / f"{name}-{kind}.png"
-            file.write_bytes(png)
-            typer.echo(str(file))
+        manifest, _ = read_bundle(store, trained.bundle_sha256)
+        values = subject.forecasts(store, model_hash, trained.forecasts_sha256)
+        drawn = plots.of_model(subject, name, values, trained.curve, manifest["intervals"]["offsets"])
+        for kind, picture in drawn.items():
+            for ending, data in picture._asdict().items():
+                file = output / f"{name}-{kind}.{ending}"
+                file.write_bytes(data)
+                typer.echo(str(file))
 
 
 @app.command()
@@ -105,3 +103,4 @@ def show(
         return
     durations = {name: part["duration_ms"] for name, part in record["models"].items()}
     board.print_decision(record["decision"], durations)
+    board.print_details(record["decision"])

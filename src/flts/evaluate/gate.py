@@ -1,4 +1,4 @@
-"""Whether the best candidate may take the champion's place. Policy is data; every number is in the verdict."""
+"""Whether a candidate may be promoted. Policy is data; every number is in the verdict."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from flts.evaluate.significance import ALPHA, diebold_mariano
 from flts.preprocess.rows import Values
 from flts.spec import Evaluate
 
+GATED_LEVEL = "0.8"
+"""The level of the stored intervals, which min_coverage is about."""
+
 
 @dataclass(frozen=True)
 class Champion:
-    """The model to beat. `forecast` [origins, horizon, targets] is null where it is not comparable, with the reason."""
+    """The model to beat. `forecast` [origins, horizon, targets] is None where it is not comparable, with the reason."""
 
     model: str
     model_hash: str
@@ -30,6 +33,38 @@ class Verdict:
     passed: bool
     reason: str
     numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Qualities:
+    """What a candidate is besides its errors; None where it is not known."""
+
+    coverage: float | None = None
+    bundle_bytes: int | None = None
+    latency_ms: float | None = None
+
+
+def eligibility(qualities: Qualities, rules: Evaluate) -> dict[str, Verdict]:
+    """One verdict for each quality that the rules put a limit on."""
+    megabytes = None if qualities.bundle_bytes is None else qualities.bundle_bytes / 1e6
+    limits: list[tuple[str, float | Literal["off"], float | None, bool, str]] = [
+        ("min_coverage", rules.min_coverage, qualities.coverage, True, "the 80 % interval holds {:.1%} of the cells"),
+        ("max_bundle_mb", rules.max_bundle_mb, megabytes, False, "the bundle has {:.3g} MB"),
+        ("max_latency_ms", rules.max_latency_ms, qualities.latency_ms, False, "a forecast takes {:.3g} ms"),
+    ]
+    return {
+        name: _limit(name, limit, value, at_least, words)
+        for name, limit, value, at_least, words in limits
+        if limit != "off"
+    }
+
+
+def _limit(name: str, limit: float, value: float | None, at_least: bool, words: str) -> Verdict:
+    numbers = {name: limit, "value": value}
+    if value is None:
+        return Verdict(False, f"{name} = {limit:g} is asked for, and there is nothing to measure", numbers)
+    passed = value >= limit if at_least else value <= limit
+    return Verdict(passed, f"{words.format(value)}, {name} = {limit:g}", numbers)
 
 
 def skill_gate(skill: float | None, referee: str | None, policy: float | Literal["warn", "off"]) -> Verdict:

@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from flts.evaluate.metrics import Errors, Yardstick, measure, scaled_errors
-from flts.evaluate.significance import Interval, block_bootstrap
+from flts.evaluate.significance import Interval, resampled_sums
 from flts.preprocess.rows import Values
 from flts.spec import Weights
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A candidate with a forecast; lower scores are better."""
+    """A candidate or referee with a forecast [origins, horizon, targets]; lower scores are better."""
 
     name: str
     model_hash: str
     forecast: Values
     errors: Errors
     score: float
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """Scores of several models over the same resampled windows, [resamples] each."""
+
+    scores: Mapping[str, Values]
+
+    def interval(self, name: str) -> Interval:
+        """Where the score of a model may be."""
+        return Interval.of(self.scores[name])
+
+    def lead(self, name: str, over: str) -> Interval:
+        """Where the lead of one model over another may be: the other's score minus its own."""
+        return Interval.of(self.scores[over] - self.scores[name])
+
+    def best_share(self, name: str, among: Sequence[str]) -> float:
+        """Share of the resamplings in which no other model has a lower score."""
+        others = np.min([self.scores[other] for other in among], axis=0)
+        return float(np.mean(self.scores[name] <= others))
 
 
 def composite(rmse: Values | float, mae: Values | float, mse: Values | float, weights: Weights) -> Values | float:
@@ -47,20 +67,22 @@ def skill(score: float, reference: float) -> float | None:
     return None if reference == 0.0 else 1.0 - score / reference
 
 
-def lead_interval(
-    truth: Values, winner: Values, other: Values, yardstick: Yardstick, weights: Weights, overlapping: int, seed: int
-) -> Interval | None:
-    """Bootstrap interval of (score of the other - score of the winner) over the same resampled origins."""
-    a, b = scaled_errors(truth, winner, yardstick), scaled_errors(truth, other, yardstick)
+def resample(
+    truth: Values, models: Sequence[Scored], yardstick: Yardstick, weights: Weights, overlapping: int, seed: int
+) -> Resampled | None:
+    """Scores over resampled windows, the same windows for every model; None with too few windows for blocks."""
     scored = ~np.isnan(truth)
-    parts = [scored.astype(float), a**2, np.abs(a), b**2, np.abs(b)]
-    sums = np.column_stack([np.where(scored, part, 0.0).sum(axis=(1, 2)) for part in parts])
-    kept = sums[sums[:, 0] > 0]
-
-    def lead(totals: Values) -> Values:
-        mean = totals[:, 1:] / totals[:, :1]
-        of_winner = composite(np.sqrt(mean[:, 0]), mean[:, 1], mean[:, 0], weights)
-        of_other = composite(np.sqrt(mean[:, 2]), mean[:, 3], mean[:, 2], weights)
-        return np.asarray(of_other - of_winner)
-
-    return block_bootstrap(kept, lead, overlapping, seed)
+    columns = [scored.astype(float)]
+    for model in models:
+        error = scaled_errors(truth, model.forecast, yardstick)
+        columns += [error**2, np.abs(error)]
+    sums = np.column_stack([np.where(scored, part, 0.0).sum(axis=(1, 2)) for part in columns])
+    drawn = resampled_sums(sums[sums[:, 0] > 0], overlapping, seed)
+    if drawn is None:
+        return None
+    means = drawn[:, 1:] / drawn[:, :1]
+    scores = {}
+    for position, model in enumerate(models):
+        mse, mae = means[:, 2 * position], means[:, 2 * position + 1]
+        scores[model.name] = np.asarray(composite(np.sqrt(mse), mae, mse, weights))
+    return Resampled(scores)

@@ -7,7 +7,6 @@ them as independent draws.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -87,37 +86,42 @@ class Interval:
 
     low: float
     high: float
-    block: int
-    resamples: int
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Zero is not a plausible value."""
-        return self.low > 0.0 or self.high < 0.0
+    @classmethod
+    def of(cls, samples: Values) -> Interval:
+        """The 2.5th and 97.5th percentile of a resampled statistic [resamples]."""
+        low, high = np.quantile(samples, [0.025, 0.975])
+        return cls(float(low), float(high))
 
-    def to_json(self) -> dict[str, Any]:
+    def holds(self, value: float) -> bool:
+        """The value is plausible."""
+        return self.low <= value <= self.high
+
+    def to_json(self) -> dict[str, float]:
         """Plain JSON types."""
         return asdict(self)
 
 
-def block_bootstrap(
-    sums: Values, statistic: Callable[[Values], Values], overlapping: int, seed: int
-) -> Interval | None:
-    """Interval of a statistic of summed contributions (Künsch 1989).
+def block_length(origins: int, overlapping: int) -> int:
+    """Neighbouring origins that are drawn together: at least those that share forecast steps, and ⌈n^⅓⌉."""
+    return max(overlapping, math.ceil(float(np.cbrt(origins)) - 1e-9))
 
-    sums [origins, columns]: what each origin adds to each sum; statistic: sums [resamples, columns] → [resamples].
-    Blocks of max(overlap, ⌈n^⅓⌉) neighbouring origins are drawn with replacement. None with fewer than three blocks.
+
+def resampled_sums(sums: Values, overlapping: int, seed: int) -> Values | None:
+    """Sums over resampled origins [resamples, columns] of contributions per origin [origins, columns].
+
+    Moving blocks of neighbouring origins are drawn with replacement (Künsch 1989), the same blocks for every column,
+    so that statistics of different columns can be compared. None with fewer than three blocks.
     """
     n = len(sums)
-    block = max(overlapping, math.ceil(np.cbrt(n) - 1e-9))
+    block = block_length(n, overlapping)
     if n < 3 * block:
         return None
     count = math.ceil(n / block)
     starts = np.random.default_rng(seed).integers(0, n - block + 1, size=(RESAMPLES, count))
     cumulated = np.vstack([np.zeros(sums.shape[1]), np.cumsum(sums, axis=0)])
-    blocks = cumulated[starts + block] - cumulated[starts]
-    low, high = np.quantile(statistic(blocks.sum(axis=1)), [0.025, 0.975])
-    return Interval(float(low), float(high), block, RESAMPLES)
+    drawn: Values = (cumulated[starts + block] - cumulated[starts]).sum(axis=1)
+    return drawn
 
 
 def student_t_cdf(t: float, degrees: int) -> float:

@@ -6,6 +6,8 @@ restart loses nothing.
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,23 +16,30 @@ import numpy as np
 
 from flts import layout, runs
 from flts.errors import DamagedObject, DataError, NotApplicable, TrainingFailed
-from flts.evaluate.decide import Candidate, Case, Decision, Referee, Status, decide
+from flts.evaluate.case import Candidate, Case, Referee, Status
+from flts.evaluate.decide import Decision, decide
 from flts.evaluate.gate import Champion
 from flts.evaluate.metrics import Yardstick
+from flts.evaluate.profile import WallClock
 from flts.lineage import canonical_json, sha256
 from flts.models.base import Files, Task
 from flts.models.registry import REFEREES
 from flts.ports import Store, read_json, write_json_once, write_once
-from flts.preprocess.fit import format_step, seasonal_error
+from flts.preprocess.fit import DAY, format_step, seasonal_error
 from flts.preprocess.rows import Values
 from flts.preprocess.stage import Dataset
+from flts.preprocess.transform import wall_time
 from flts.promote.log import Promoted
-from flts.train.bundle import assemble, read_bundle
+from flts.train.bundle import assemble, load_bundle, read_bundle
+from flts.train.determinism import processor
 from flts.train.experiment import Experiment
 from flts.train.forecast import Model, unmeasurable
+from flts.train.intervals import reaches
 from flts.train.stage import bundle_forecasts, commit_forecasts
 
 PREVIEW_ORIGINS = 300
+LATENCY_REPEATS = 21
+HOUR = DAY // 24
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,7 @@ def judge(
             referees=referees(subject),
             champion=_champion(store, subject, champion) if champion else None,
             truth=truth.values,
+            clock=wall_clock(subject),
             spacing=truth.spacing,
             yardstick=yardstick(subject.dataset, subject.task),
             rules=subject.spec.evaluate,
@@ -134,16 +144,50 @@ def _candidate(store: Store, subject: Experiment, name: str, model_hash: str, ru
         status: Status = "N/A" if failure["class"] == "NotApplicable" else "FAILED"
         return Candidate(name, model_hash, status, f"{failure['class']}: {failure['reason']}")
     try:
-        read_bundle(store, result["bundle_sha256"])
-        mean = subject.forecasts(store, model_hash, committed["forecasts_sha256"])["y_hat"]
+        manifest, _ = read_bundle(store, result["bundle_sha256"])
+        values = subject.forecasts(store, model_hash, committed["forecasts_sha256"])
     except DamagedObject as damage:
         return Candidate(name, model_hash, "FAILED", f"DamagedObject: {damage}")
+    mean, offsets = values["y_hat"], manifest["intervals"]["offsets"]
     wrong = unmeasurable(mean, subject.task.fitted)
     if wrong:
         return Candidate(name, model_hash, "FAILED", f"{wrong} of {mean.size} stored forecasts are not finite")
+    asked = subject.spec.evaluate.max_latency_ms != "off"
     return Candidate(
-        name, model_hash, "SUCCESS", None, result["bundle_sha256"], committed["forecasts_sha256"], forecast=mean
+        name,
+        model_hash,
+        "SUCCESS",
+        bundle_sha256=result["bundle_sha256"],
+        forecasts_sha256=committed["forecasts_sha256"],
+        forecast=mean,
+        reach=reaches(values["upper"] - mean, offsets) if offsets else {},
+        no_intervals=manifest["intervals"]["reason"],
+        bundle_bytes=len(canonical_json(manifest)) + sum(file["size"] for file in manifest["files"].values()),
+        latency_ms=_latency(store, model_hash, result["bundle_sha256"]) if asked else None,
     )
+
+
+def _latency(store: Store, model_hash: str, bundle_sha256: str) -> float:
+    """Median milliseconds of one forecast from the manifest's own history; the first measurement stands."""
+    record = read_json(store, layout.latency(model_hash))
+    if record is None:
+        bundle = load_bundle(store, bundle_sha256)
+        took = []
+        for _ in range(LATENCY_REPEATS):
+            start = time.perf_counter()
+            bundle.self_test()
+            took.append(1000.0 * (time.perf_counter() - start))
+        measured = {"v": 1, "model_hash": model_hash, "latency_ms": statistics.median(took), "processor": processor()}
+        record = write_json_once(store, layout.latency(model_hash), measured, at="promote.latency")
+    return float(record["latency_ms"])
+
+
+def wall_clock(subject: Experiment) -> WallClock:
+    """Local hour and weekday of every forecast row."""
+    fitted = subject.task.fitted
+    times = subject.origins[:, None] + fitted.step * np.arange(1, subject.task.horizon + 1)
+    local = wall_time(times, fitted.timezone)
+    return WallClock(local % DAY // HOUR, (local // DAY + 3) % 7)  # 1970-01-01 was a Thursday
 
 
 def _champion(store: Store, subject: Experiment, promoted: Promoted) -> Champion:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from flts import events
-from flts.evaluate.decide import Candidate, Decision
+from flts.evaluate.case import Candidate
+from flts.evaluate.decide import Decision
 from flts.ports import Bus, Clock, Store
 from flts.promote.judge import judge
 from flts.promote.log import Entry, Promoted, append, next_entry, read_log, rollback_target

@@ -13,7 +13,7 @@ from flts.preprocess.stage import Dataset
 from flts.spec import Spec
 from flts.train.stage import task_of
 from flts.train.tables import forecasts_from_parquet
-from flts.train.windows import Windows, split_tail, test_windows, train_origins
+from flts.train.windows import Windows, plan_windows, split_tail, train_origins
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def experiment(spec: Spec, identity: Identity, dataset: Dataset) -> Experiment:
         given.horizon,
         spec.train.validation_fraction,
     )
-    windows = test_windows(
+    windows = plan_windows(
         dataset, identity.windows_hash, given.input_length, given.horizon, spec.evaluate.windows, spec.evaluate.step
     )
     return Experiment(spec, identity, dataset, windows, task)

@@ -30,6 +30,20 @@ def conformal_offsets(truth: Values, forecast: Values, spread: Values) -> dict[s
     return {f"{level:g}": scores[math.ceil((count + 1) * level) - 1].tolist() for level in LEVELS}
 
 
+def reaches(stored: Values, offsets: dict[str, list[list[float]]]) -> dict[str, Values]:
+    """Half the width of every level's interval [windows, horizon, targets] from that of the stored level.
+
+    An interval is a multiple of the request's own level, so one level gives all others.
+    """
+    known = np.array(offsets[f"{STORED_LEVEL:g}"])
+    found = {}
+    for level, values in offsets.items():
+        offset = np.array(values)
+        ratio = np.where(known > 0.0, offset / np.where(known > 0.0, known, 1.0), np.where(offset > 0.0, np.nan, 1.0))
+        found[level] = stored * ratio
+    return found
+
+
 def bounds(
     mean: Values, spread: Values, offsets: dict[str, list[list[float]]] | None, level: float
 ) -> tuple[Values, Values]:

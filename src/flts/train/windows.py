@@ -88,7 +88,7 @@ class Windows:
         return Truth(dataset.test.times[self.indices - 1], targets[self.indices[:, None] + np.arange(horizon)], spacing)
 
 
-def test_windows(
+def plan_windows(
     dataset: Dataset, windows_hash: str, input_length: int, horizon: int, count: int, step: int = 0
 ) -> Windows:
     """At most `count` test origins (0 takes all), evenly spaced, or `step` rows apart counted back from the last.

@@ -1,0 +1,67 @@
+"""What a decision is made from: plain values, gathered by the judge, looked at by pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from flts.evaluate.gate import Champion
+from flts.evaluate.metrics import Yardstick
+from flts.evaluate.profile import WallClock
+from flts.preprocess.rows import Values
+from flts.spec import Evaluate
+
+Status = Literal["SUCCESS", "FAILED", "N/A"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One expected model and what came of it; all that follows `reason` only with SUCCESS.
+
+    forecast [origins, horizon, targets] in original units; reach: half the width of the interval of each level, of the
+    same shape, empty with the reason in `no_intervals`; latency_ms: measured only where a gate asks for it.
+    """
+
+    name: str
+    model_hash: str
+    status: Status
+    reason: str | None = None
+    bundle_sha256: str | None = None
+    forecasts_sha256: str | None = None
+    forecast: Values | None = None
+    reach: Mapping[str, Values] = field(default_factory=dict)
+    no_intervals: str | None = None
+    bundle_bytes: int | None = None
+    latency_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Referee:
+    """A forecast anyone can make; never promoted. `forecast` is None where it does not apply, with the reason."""
+
+    name: str
+    forecast: Values | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """Everything a decision depends on.
+
+    truth [origins, horizon, targets] in original units; spacing: median rows between neighbouring origins; windows:
+    what is said of the origins in the record; seed: of the bootstrap.
+    """
+
+    scope: str
+    config_hash: str
+    candidates: Sequence[Candidate]
+    referees: Sequence[Referee]
+    champion: Champion | None
+    truth: Values
+    clock: WallClock
+    spacing: float
+    yardstick: Yardstick
+    rules: Evaluate
+    windows: Mapping[str, Any]
+    seed: int

@@ -1,0 +1,63 @@
+"""What intervals really hold: measured beside the nominal level, with how wide they are, pooled and per step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from flts.evaluate.metrics import Yardstick
+from flts.evaluate.significance import Interval, resampled_sums
+from flts.preprocess.rows import Values
+
+NOTED = 0.03
+"""A measured coverage this far from the nominal level is worth a sentence."""
+
+
+def measured(
+    truth: Values, forecast: Values, reach: Values, yardstick: Yardstick, overlapping: int, seed: int
+) -> dict[str, Any] | None:
+    """Coverage and mean width (of the whole interval, scaled) of forecast ± reach; None where nothing has bounds.
+
+    All arrays [origins, horizon, targets] in original units; cells without truth or without bounds are left out.
+    """
+    counted = ~np.isnan(truth) & ~np.isnan(reach)
+    if not counted.any():
+        return None
+    inside = counted & (np.abs(np.where(counted, truth - forecast, 0.0)) <= np.where(counted, reach, 0.0))
+    width = np.where(counted, 2.0 * reach / yardstick.width, 0.0)
+    sums = np.column_stack([part.sum(axis=(1, 2)) for part in (counted.astype(float), inside.astype(float))])
+    drawn = resampled_sums(sums[sums[:, 0] > 0], overlapping, seed)
+    steps = [
+        {
+            "step": step + 1,
+            "coverage": float(inside[:, step].sum() / counted[:, step].sum()),
+            "width": float(width[:, step].sum() / counted[:, step].sum()),
+        }
+        for step in range(truth.shape[1])
+        if counted[:, step].any()
+    ]
+    return {
+        "coverage": float(inside.sum() / counted.sum()),
+        "interval": None if drawn is None else Interval.of(drawn[:, 1] / drawn[:, 0]).to_json(),
+        "width": float(width.sum() / counted.sum()),
+        "cells": int(counted.sum()),
+        "step": steps,
+    }
+
+
+def doubt(level: str, found: Mapping[str, Any] | None) -> str | None:
+    """A sentence when the measured coverage is off beyond noise."""
+    if found is None or found["interval"] is None:
+        return None
+    nominal, coverage = float(level), found["coverage"]
+    plausible = found["interval"]["low"] <= nominal <= found["interval"]["high"]
+    if plausible or abs(coverage - nominal) <= NOTED:
+        return None
+    narrow = coverage < nominal
+    return (
+        f"the {nominal:.0%} intervals held {coverage:.1%} of the test cells: errors on test are"
+        f" {'larger' if narrow else 'smaller'} than on the validation tail, so the intervals are too"
+        f" {'narrow' if narrow else 'wide'} here"
+    )

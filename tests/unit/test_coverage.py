@@ -1,0 +1,82 @@
+"""What intervals really hold, against plain Python and by simulation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.support.judging import off_by, truth_of, yardstick_of
+
+from flts.evaluate.coverage import doubt, measured
+
+
+def test_coverage_and_width_are_those_of_plain_python_pooled_and_per_step() -> None:
+    truth = truth_of(60, 3, 2)
+    truth[3] = np.nan
+    forecast = off_by(truth, 3.0)
+    reach = np.abs(np.random.default_rng(5).normal(3.0, 1.0, truth.shape))
+    reach[:, 2, 1] = np.nan
+    found = measured(truth, forecast, reach, yardstick_of(2), 3, 1)
+    assert found is not None
+    cells = [c for c in np.ndindex(truth.shape) if not np.isnan(truth[c]) and not np.isnan(reach[c])]
+    inside = [c for c in cells if abs(truth[c] - forecast[c]) <= reach[c]]
+    assert found["cells"] == len(cells)
+    assert found["coverage"] == pytest.approx(len(inside) / len(cells))
+    assert found["width"] == pytest.approx(sum(2 * reach[c] / 40.0 for c in cells) / len(cells))
+    for row in found["step"]:
+        of_step = [c for c in cells if c[1] == row["step"] - 1]
+        assert row["coverage"] == pytest.approx(sum(c in inside for c in of_step) / len(of_step))
+        assert row["width"] == pytest.approx(sum(2 * reach[c] / 40.0 for c in of_step) / len(of_step))
+    assert found["interval"]["low"] <= found["coverage"] <= found["interval"]["high"]
+
+
+def test_the_ends_of_an_interval_belong_to_it() -> None:
+    truth = truth_of(40, 1)
+    found = measured(truth, truth + 2.0, np.full(truth.shape, 2.0), yardstick_of(), 1, 1)
+    assert found is not None
+    assert found["coverage"] == pytest.approx(1.0, abs=0.6)
+    exact = measured(np.zeros((40, 1, 1)), np.full((40, 1, 1), 2.0), np.full((40, 1, 1), 2.0), yardstick_of(), 1, 1)
+    assert exact is not None
+    assert exact["coverage"] == 1.0
+
+
+def test_without_bounds_or_truth_there_is_nothing_to_measure() -> None:
+    truth = truth_of(40, 1)
+    assert measured(truth, truth, np.full(truth.shape, np.nan), yardstick_of(), 1, 1) is None
+    assert measured(np.full(truth.shape, np.nan), truth, np.ones(truth.shape), yardstick_of(), 1, 1) is None
+
+
+def test_the_interval_of_a_coverage_holds_the_true_one_in_most_samples() -> None:
+    held = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        errors = np.repeat(rng.normal(size=(60, 1, 1)), 5, axis=0)  # neighbours err alike
+        found = measured(errors, np.zeros_like(errors), np.full(errors.shape, 1.2815515655), yardstick_of(), 10, seed)
+        assert found is not None
+        held += found["interval"]["low"] <= 0.8 <= found["interval"]["high"]
+    assert 82 <= held <= 100
+
+
+@pytest.mark.parametrize(
+    ("coverage", "interval", "said"),
+    [
+        (0.70, {"low": 0.66, "high": 0.74}, "too narrow"),
+        (0.90, {"low": 0.86, "high": 0.94}, "too wide"),
+        (0.70, {"low": 0.55, "high": 0.85}, None),
+        (0.78, {"low": 0.77, "high": 0.79}, None),
+        (0.10, None, None),
+    ],
+    ids=["narrow", "wide", "within the noise", "beyond the noise but close", "nothing to compare with"],
+)
+def test_a_coverage_that_is_off_beyond_noise_is_said(coverage: float, interval: Any, said: str | None) -> None:
+    sentence = doubt("0.8", {"coverage": coverage, "interval": interval})
+    assert (sentence is None) is (said is None)
+    if said is not None:
+        assert sentence is not None
+        assert said in sentence
+        assert f"{coverage:.1%}" in sentence
+
+
+def test_a_model_without_intervals_raises_no_doubt_about_them() -> None:
+    assert doubt("0.8", None) is None
