@@ -31,9 +31,13 @@ type: setup ## types
 	$(BIN)/mypy
 bench: setup ## the figures of docs/performance.md
 	$(BIN)/python -m tests.bench
+bench-peers: setup ## the same rows, windows and updates through the libraries people would use instead
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[peers]'
+	.venv-peers/bin/python -m tests.bench.peers
 docs: setup ## the generated reference pages
 	$(BIN)/python docs/generate.py
 clean: ## what make made
-	rm -rf $(VENV) .flts
+	rm -rf $(VENV) .venv-peers .flts
 
-.PHONY: help setup demo test test-all lint type bench docs clean
+.PHONY: help setup demo test test-all lint type bench bench-peers docs clean

@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "gru_epoch": speed.gru_epoch,
     "lte": accuracy.lte,
     "jfk": accuracy.jfk,
+    "coverage": accuracy.coverage,
 }
 NEEDS_LTE = {"seed_run", "full_run", "gru_epoch", "lte"}
 
