@@ -185,7 +185,10 @@ def test_rows_out_of_order_are_sorted_with_a_warning_that_names_the_first() -> N
         ("time,y", "rows.csv: has no rows; a header and at least one row are needed"),
         ("time,y\n", "rows.csv: has no rows; a header and at least one row are needed"),
         ("Time,y\n2020-01-01,1\n", "has no time column 'time'; did you mean 'Time'? (valid: Time, y)"),
-        ("time;y\n2020-01-01;1\n", "has no time column 'time'; did you mean 'time;y'?"),
+        ("time;y\n2020-01-01;1\n", "its columns are separated by ';'; commas are needed, with a point in decimal numb"),
+        ("time;y\n2020-01-01;1,5\n", "its columns are separated by ';'; commas are needed"),
+        ("time\ty\n2020-01-01\t1\n", "its columns are separated by tabs; commas are needed"),
+        ("time|y\n2020-01-01|1,5,3\n", "its columns are separated by '|'; commas are needed"),
         ("time,yy\n2020-01-01,1\n", "has no column 'y' to forecast; did you mean 'yy'? (valid: yy)"),
         ("time,a,b\n2020-01-01,1,x\n", "has no column 'y' to forecast; valid: a"),
         ("time,y\n2020-01-01,1\n2020-01-02,oops\n", "row 2: 'oops' in column 'y' is no number"),
@@ -204,9 +207,18 @@ def test_rows_out_of_order_are_sorted_with_a_warning_that_names_the_first() -> N
         ("time,y\n2020-01-01,1\n2020-01-02,inf\n", "column 'y' holds an infinite value (1 cells in all, the first"),
         ("time,y,x\n2020-01-02,1,-Infinity\n2020-01-01,1,1e999\n", "column 'x' holds an infinite value (2 cells"),
         ("time,y\n2020-01-01,1,2\n", "cannot be read as CSV with commas and a header, UTF-8: found more fields"),
-        (b"time,y,s\n2020-01-01,1,\xe9\n", "cannot be read as CSV with commas and a header, UTF-8: invalid utf-8"),
-        (b"time,y,\xe9\n2020-01-01,1,2\n", "cannot be read as CSV with commas and a header, UTF-8: the header"),
-        (PLAIN.encode("utf-16"), "cannot be read as CSV with commas and a header, UTF-8: the header"),
+        ("time,y\n2020-01-01,1\n2020-01-02,2e30\n", "column 'y' holds 2e+30, beyond the ±1e+30 that 32-bit features"),
+        ("time,y,x\n2020-01-01,1,-1e31\n2020-01-02,2,inf\n", "column 'x' holds an infinite value (1 cells in all"),
+        (
+            b"time,y,s\n2020-01-01,1,\xe9\n",
+            "is not UTF-8 text: line 2 holds the byte 0xe9, which in Latin-1 is 'é'; save it as UTF-8",
+        ),
+        (b"time,y,\xfc\n2020-01-01,1,2\n", "is not UTF-8 text: line 1 holds the byte 0xfc, which in Latin-1 is 'ü'"),
+        (PLAIN.encode("utf-16"), "is UTF-16 text; save it as UTF-8 (iconv -f UTF-16 -t UTF-8 makes it from UTF-16)"),
+        (b"\xfe\xff" + PLAIN.encode("utf-16-be"), "is UTF-16 text; save it as UTF-8"),
+        (PLAIN.encode("utf-16-le"), "holds zero bytes, as UTF-16 does; save it as UTF-8 text"),
+        (b"PAR1 and more", "is Parquet; let its name end in .parquet"),
+        (b"PK\x03\x04 and more", "is an Excel workbook or another ZIP archive; export its rows as CSV"),
         ("time,y,y\n2020-01-01,1,2\n", "the header names the column 'y' twice"),
         ("time,y,time\n2020-01-01,1,2\n", "the header names the column 'time' twice"),
     ],
@@ -215,6 +227,14 @@ def test_a_mistake_in_a_csv_is_refused_with_its_place(content: str | bytes, said
     message = refusal(content)
     assert message.startswith("rows.csv: ")
     assert said in message
+
+
+def test_a_number_at_the_edge_of_what_fits_is_read() -> None:
+    assert read("time,y\n2020-01-01,1e30\n2020-01-02,-1e30\n").rows.values.tolist() == [[1e30], [-1e30]]
+
+
+def test_a_header_may_hold_the_character_that_stands_for_what_is_no_text() -> None:
+    assert read("time,y,\ufffd\n2020-01-01,1,2\n").rows.columns == ("y", "\ufffd")
 
 
 def test_times_with_and_without_a_zone_are_refused_with_a_row_of_each() -> None:

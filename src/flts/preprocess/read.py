@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 SHOWN = 3
+LARGEST = 1e30
+"""A larger number is refused like an infinity: features have 32 bits, and sums of squares must fit 64."""
 
 
 @dataclass(frozen=True)
@@ -156,10 +158,18 @@ def _refuse_duplicates(times: Times, name: str) -> None:
 
 
 def _refuse_infinite(values: Values, columns: Sequence[str], name: str) -> None:
-    infinite = np.isinf(values)
-    if infinite.any():
-        row, column = (int(index) for index in np.argwhere(infinite)[0])
-        raise DataError(
-            f"{name}: column '{columns[column]}' holds an infinite value ({int(infinite.sum())} cells in all,"
-            f" the first in the row of UTC time order {row + 1}); leave the cell empty where nothing was measured"
-        )
+    """Infinities, and what 32 bits would make one of."""
+    beyond = np.flatnonzero(np.maximum(np.fmax.reduce(values), -np.fmin.reduce(values)) > LARGEST)
+    if not len(beyond):
+        return
+    outside = np.abs(values[:, beyond]) > LARGEST
+    infinite = outside & np.isinf(values[:, beyond])
+    found = infinite if infinite.any() else outside
+    row, column = (int(index) for index in np.argwhere(found)[0])
+    where = f"({int(found.sum())} cells in all, the first in the row of UTC time order {row + 1})"
+    value = values[row, beyond[column]]
+    what = "an infinite value" if infinite.any() else f"{value:g}, beyond the ±{LARGEST:g} that 32-bit features allow"
+    raise DataError(
+        f"{name}: column '{columns[beyond[column]]}' holds {what} {where}; leave the cell empty where nothing was"
+        " measured, or use another unit"
+    )

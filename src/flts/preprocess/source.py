@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from flts.errors import DataError, SpecError
 from flts.lineage import RawDigests, canonical_json
@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 SUFFIXES = (".csv", ".parquet")
 EMPTY = ("", "NA", "NaN", "nan", "null", "None")
 """How a cell without a value is written in CSV."""
+DELIMITERS = {";": "';'", "\t": "tabs", "|": "'|'"}
+FORMATS = (
+    (b"\xff\xfe", "UTF-16 text", "save it as UTF-8 (iconv -f UTF-16 -t UTF-8 makes it from UTF-16)"),
+    (b"\xfe\xff", "UTF-16 text", "save it as UTF-8 (iconv -f UTF-16 -t UTF-8 makes it from UTF-16)"),
+    (b"PAR1", "Parquet", "let its name end in .parquet"),
+    (b"PK\x03\x04", "an Excel workbook or another ZIP archive", "export its rows as CSV"),
+)
+"""First bytes of what people take for CSV, what it is, and the way on."""
+COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
+"""First bytes of gzip and zstd, which are read as what is in them."""
+HEADER_BYTES = 1 << 20
 
 OpenFile = Callable[[str], "Path | bytes | None"]
 
@@ -137,23 +148,78 @@ def _read_frame(raw: RawFile) -> pl.DataFrame:
     try:
         if raw.name.endswith(".parquet"):
             return pl.read_parquet(source)
+        _refuse_other_formats(raw)
         frame = pl.read_csv(source, infer_schema_length=None, null_values=list(EMPTY))
     except pl.exceptions.NoDataError:
         raise DataError(f"{raw.name}: is empty; a header and at least one row are needed") from None
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-        kind = "Parquet" if raw.name.endswith(".parquet") else "CSV with commas and a header, UTF-8"
-        raise DataError(f"{raw.name}: cannot be read as {kind}: {str(error).splitlines()[0]}") from None
+        raise _unreadable(raw, str(error).splitlines()[0]) from None
     except OSError as error:
         raise DataError(f"{raw.name}: cannot be read: {error.strerror or error}") from None
-    _check_header(frame.columns, raw.name)
+    _check_header(frame.columns, raw)
     return frame
 
 
-def _check_header(columns: Sequence[str], name: str) -> None:
-    """What polars mends in the header of a CSV without a word: a name that comes twice, bytes that are not UTF-8."""
-    if any("\ufffd" in column for column in columns):
-        raise DataError(f"{name}: cannot be read as CSV with commas and a header, UTF-8: the header is not UTF-8")
+def _refuse_other_formats(raw: RawFile) -> None:
+    """What the first bytes give away, before a parser finds columns in it."""
+    with _opened(raw) as file:
+        start = file.read(1024)
+    for magic, found, way_on in FORMATS:
+        if start.startswith(magic):
+            raise DataError(f"{raw.name}: is {found}; {way_on}")
+    if b"\0" in start and not start.startswith(COMPRESSED):
+        raise DataError(f"{raw.name}: holds zero bytes, as UTF-16 does; save it as UTF-8 text")
+
+
+def _unreadable(raw: RawFile, reason: str) -> DataError:
+    """Why a parser gave up: another encoding, another delimiter, or what it says itself."""
+    if raw.name.endswith(".parquet"):
+        return DataError(f"{raw.name}: cannot be read as Parquet: {reason}")
+    with _opened(raw) as file:
+        header = file.readline(HEADER_BYTES)
+    if not header.startswith(COMPRESSED):
+        foreign = _other_encoding(raw) or _other_delimiter(header.decode(errors="replace"), raw.name)
+        if foreign is not None:
+            return foreign
+    return DataError(f"{raw.name}: cannot be read as CSV with commas and a header, UTF-8: {reason}")
+
+
+def _other_encoding(raw: RawFile) -> DataError | None:
+    with _opened(raw) as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                byte = line[error.start : error.start + 1]
+                return DataError(
+                    f"{raw.name}: is not UTF-8 text: line {number} holds the byte 0x{byte.hex()}, which in Latin-1 is"
+                    f" '{byte.decode('latin-1')}'; save it as UTF-8 (iconv -f LATIN1 -t UTF-8 makes it from Latin-1)"
+                )
+    return None
+
+
+def _other_delimiter(header: str, name: str) -> DataError | None:
+    count, found = max((header.count(delimiter), delimiter) for delimiter in DELIMITERS)
+    if count <= header.count(","):
+        return None
+    return DataError(
+        f"{name}: its columns are separated by {DELIMITERS[found]}; commas are needed, with a point in decimal numbers"
+    )
+
+
+def _check_header(columns: Sequence[str], raw: RawFile) -> None:
+    """What polars mends or passes over in the header of a CSV: one column, bytes not UTF-8, a name that comes twice."""
+    if len(columns) == 1 and (foreign := _other_delimiter(columns[0], raw.name)) is not None:
+        raise foreign
+    if any("\ufffd" in column for column in columns) and (foreign := _other_encoding(raw)) is not None:
+        raise foreign
     for column in columns:
         twice = re.fullmatch(r"(.+)_duplicated_\d+", column)
         if twice and twice[1] in columns:
-            raise DataError(f"{name}: the header names the column '{twice[1]}' twice; give each column its own name")
+            raise DataError(
+                f"{raw.name}: the header names the column '{twice[1]}' twice; give each column its own name"
+            )
+
+
+def _opened(raw: RawFile) -> BinaryIO:
+    return io.BytesIO(raw.content) if isinstance(raw.content, bytes) else raw.content.open("rb")
