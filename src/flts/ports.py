@@ -40,36 +40,83 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class Record:
-    """One message as it lies in a topic."""
+    """One message as it lies in a topic. Bytes of a key or header that are no UTF-8 survive as surrogates."""
 
     topic: str
+    partition: int
+    offset: int
     key: str
     value: bytes
     headers: Mapping[str, str]
-    offset: int
+    timestamp_ms: int
+    """When it was sent, in milliseconds since 1970, UTC."""
+
+
+@dataclass(frozen=True)
+class BusState:
+    """What a bus says of itself, for a person who looks for what is wrong."""
+
+    brokers: Sequence[str]
+    topics: Mapping[str, int]
+    """Partitions by topic."""
+    members: Mapping[str, Sequence[str]]
+    """Names of the live members by group; empty for a group nobody is in."""
 
 
 class Subscription(Protocol):
-    """A group's place in some topics. An uncommitted record comes again after a restart."""
+    """A member of a group, for one thread. Each partition of a topic belongs to one member at a time.
+
+    A record that is not committed comes again: here after `rewind`, elsewhere after `close`, death, or when its
+    partition went to another member. The effect of a record must therefore bear being done twice.
+    """
 
     def poll(self, timeout: float) -> Record | None:
-        """The next record, or None when none came in `timeout` seconds."""
+        """The next record, or None when none came in `timeout` seconds. Raises BackendUnavailable."""
+
+    def stay(self, record: Record, timeout: float) -> bool:
+        """Remain in the group for `timeout` seconds without taking more, while the work of a record goes on.
+
+        False when its partition went to another member, which will get the record too.
+        """
 
     def commit(self, record: Record) -> None:
-        """The effect of this record is stored; it need not come again."""
+        """The effect of this record and of all before it in its partition is stored; they need not come again.
+
+        Nothing happens when the partition went to another member. Raises BackendUnavailable.
+        """
+
+    def rewind(self, record: Record) -> None:
+        """Let this record, and what came after it in its partition, come again to whoever has the partition."""
 
     def close(self) -> None:
         """Leave the group; what is uncommitted goes to the next member."""
 
 
 class Bus(Protocol):
-    """Topics with at-least-once delivery."""
+    """Topics with at-least-once delivery, in order within a key. Any thread may use it."""
+
+    url: str
+
+    def ensure(self, topics: Sequence[str]) -> None:
+        """Make the topics that are not there; nothing relies on a broker that makes them by itself."""
 
     def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str] | None = None) -> None:
-        """Return when the message is acknowledged. Raises BackendUnavailable."""
+        """Return when the message is acknowledged. Raises BackendUnavailable when it is not known to be."""
 
     def subscribe(self, topics: Sequence[str], group: str) -> Subscription:
         """Join a group; a new group starts at the oldest message."""
+
+    def records(self, topic: str) -> Sequence[Record]:
+        """Everything that lies in a topic now, partition by partition, without being a member of anything."""
+
+    def lag(self, topic: str, group: str) -> int:
+        """How many records of a topic the group has not committed."""
+
+    def describe(self, groups: Sequence[str] = ()) -> BusState:
+        """What there is, asked of the brokers at this moment. Raises BackendUnavailable."""
+
+    def close(self) -> None:
+        """Give back what talks to the brokers."""
 
 
 @dataclass(frozen=True)

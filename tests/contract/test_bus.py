@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
+import uuid
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -12,142 +16,311 @@ from flts.backends.bus_memory import MemoryBus
 from flts.ports import Bus, Record, Subscription
 
 MESSAGES = 200
+PATIENCE = 30.0
+"""Seconds in which a group of several has settled on any broker."""
 
 
-@pytest.fixture(params=["memory"])
-def bus(request: pytest.FixtureRequest) -> Bus:
-    """An empty bus of each kind."""
-    return {"memory": MemoryBus}[request.param]()
+@dataclass
+class Place:
+    """A bus, and the names of this test on it: a broker is shared by many tests."""
+
+    bus: Bus
+    quiet: float
+    """Seconds after which a message that has not come is not coming."""
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+    _open: list[Subscription] = field(default_factory=list)
+
+    def topic(self, name: str = "topic") -> str:
+        """A topic of this test's own, which is there."""
+        topic = f"{name}-{self.mark}"
+        self.bus.ensure([topic])
+        return topic
+
+    def join(self, *topics: str, group: str = "group") -> Subscription:
+        """A member of a group of this test's own."""
+        subscription = self.bus.subscribe(topics, self.group(group))
+        self._open.append(subscription)
+        return subscription
+
+    def group(self, name: str = "group") -> str:
+        return f"{name}-{self.mark}"
+
+    def publish(self, topic: str, *values: str, key: str = "key") -> None:
+        for value in values:
+            self.bus.publish(topic, key, value.encode())
+
+    def take(self, subscription: Subscription, count: int) -> list[Record]:
+        """The next records, in the order in which they come."""
+        records: list[Record] = []
+        deadline = time.monotonic() + PATIENCE
+        while len(records) < count and time.monotonic() < deadline:
+            record = subscription.poll(timeout=1.0)
+            records += [record] if record is not None else []
+        assert len(records) == count
+        return records
+
+    def nothing(self, subscription: Subscription) -> bool:
+        """Whether no further record comes."""
+        return subscription.poll(timeout=self.quiet) is None
+
+    def close(self) -> None:
+        for subscription in self._open:
+            subscription.close()
+        self.bus.close()
 
 
-def drain(subscription: Subscription, *, commit: bool = False) -> list[Record]:
-    """Everything that waits for a subscription."""
-    records = []
-    while (record := subscription.poll(timeout=0.0)) is not None:
-        records.append(record)
-        if commit:
-            subscription.commit(record)
-    return records
+@pytest.fixture(params=["memory", "memory of three partitions"])
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    """A bus of each kind."""
+    place = Place(MemoryBus(3 if "three" in request.param else 1), quiet=0.01)
+    yield place
+    place.close()
 
 
-def values(records: list[Record]) -> list[str]:
+def values(records: Sequence[Record]) -> list[str]:
     return [record.value.decode() for record in records]
 
 
 class TestBus:
     """Every test runs on every bus."""
 
-    def test_a_message_arrives_with_its_topic_key_bytes_and_headers(self, bus: Bus) -> None:
-        bus.publish("topic", "key", b"\x00value", {"traceparent": "00-ab"})
-        record = bus.subscribe(["topic"], "group").poll(timeout=1.0)
-        assert record is not None
-        assert (record.topic, record.key, record.value) == ("topic", "key", b"\x00value")
-        assert record.headers == {"traceparent": "00-ab"}
+    def test_a_message_arrives_with_its_topic_key_bytes_headers_and_time(self, place: Place) -> None:
+        topic = place.topic()
+        before = time.time_ns() // 1_000_000
+        place.bus.publish(topic, "key", b"\x00value\xff", {"traceparent": "00-ab", "who": "ü"})
+        (record,) = place.take(place.join(topic), 1)
+        assert (record.topic, record.key, record.value) == (topic, "key", b"\x00value\xff")
+        assert record.headers == {"traceparent": "00-ab", "who": "ü"}
+        assert record.offset == 0
+        assert before <= record.timestamp_ms <= time.time_ns() // 1_000_000
 
-    def test_a_message_without_headers_has_none(self, bus: Bus) -> None:
-        bus.publish("topic", "key", b"")
-        record = bus.subscribe(["topic"], "group").poll(timeout=1.0)
-        assert record is not None
-        assert (dict(record.headers), record.value) == ({}, b"")
+    def test_a_message_without_headers_and_bytes_has_none(self, place: Place) -> None:
+        topic = place.topic()
+        place.bus.publish(topic, "", b"")
+        (record,) = place.take(place.join(topic), 1)
+        assert (record.key, dict(record.headers), record.value) == ("", {}, b"")
 
-    def test_a_new_group_starts_at_the_oldest_message(self, bus: Bus) -> None:
-        for number in range(3):
-            bus.publish("topic", "key", f"{number}".encode())
-        assert values(drain(bus.subscribe(["topic"], "late"))) == ["0", "1", "2"]
+    def test_bytes_of_a_header_that_are_no_text_come_through_a_second_topic_as_they_were(self, place: Place) -> None:
+        first, second = place.topic("first"), place.topic("second")
+        odd = b"\xff\xfe".decode(errors="surrogateescape")
+        place.bus.publish(first, odd, b"x", {"odd": odd})
+        (record,) = place.bus.records(first)
+        place.bus.publish(second, record.key, record.value, record.headers)
+        (again,) = place.bus.records(second)
+        assert (again.key, again.headers) == (odd, {"odd": odd})
 
-    def test_every_group_gets_every_message(self, bus: Bus) -> None:
-        first, second = bus.subscribe(["topic"], "first"), bus.subscribe(["topic"], "second")
-        bus.publish("topic", "key", b"a")
-        assert values(drain(first, commit=True)) == ["a"]
-        assert values(drain(second)) == ["a"]
+    def test_a_message_of_a_mebibyte_arrives_whole(self, place: Place) -> None:
+        topic, data = place.topic(), bytes(range(256)) * 4096
+        place.bus.publish(topic, "key", data)
+        assert place.take(place.join(topic), 1)[0].value == data
 
-    def test_an_empty_topic_gives_nothing_after_the_timeout(self, bus: Bus) -> None:
-        subscription = bus.subscribe(["topic", "other"], "group")
-        assert subscription.poll(timeout=0.0) is None
-        assert subscription.poll(timeout=0.01) is None
-        bus.publish("third", "key", b"a")
-        assert subscription.poll(timeout=0.01) is None
+    def test_a_new_group_starts_at_the_oldest_message(self, place: Place) -> None:
+        topic = place.topic()
+        place.publish(topic, "0", "1", "2")
+        assert values(place.take(place.join(topic), 3)) == ["0", "1", "2"]
 
-    def test_messages_of_one_topic_keep_their_order(self, bus: Bus) -> None:
-        for number in range(MESSAGES):
-            bus.publish("topic", "key", f"{number}".encode())
-        records = drain(bus.subscribe(["topic"], "group"))
+    def test_every_group_gets_every_message(self, place: Place) -> None:
+        topic = place.topic()
+        first, second = place.join(topic, group="first"), place.join(topic, group="second")
+        place.publish(topic, "a")
+        for subscription in (first, second):
+            (record,) = place.take(subscription, 1)
+            assert record.value == b"a"
+            subscription.commit(record)
+
+    def test_a_topic_without_messages_gives_nothing_and_another_topic_is_no_concern(self, place: Place) -> None:
+        topic, other = place.topic(), place.topic("other")
+        subscription = place.join(topic)
+        place.publish(other, "a")
+        assert place.nothing(subscription)
+
+    def test_messages_of_one_key_keep_their_order_and_lie_in_one_partition(self, place: Place) -> None:
+        topic = place.topic()
+        place.publish(topic, *map(str, range(MESSAGES)))
+        records = place.take(place.join(topic), MESSAGES)
         assert values(records) == [str(number) for number in range(MESSAGES)]
-        assert [record.offset for record in records] == sorted({record.offset for record in records})
+        assert [record.offset for record in records] == list(range(MESSAGES))
+        assert len({record.partition for record in records}) == 1
 
-    def test_a_subscription_gets_all_its_topics_and_no_other(self, bus: Bus) -> None:
-        for topic in ("a", "b", "c", "a"):
-            bus.publish(topic, "key", topic.encode())
-        assert sorted(values(drain(bus.subscribe(["a", "b"], "group")))) == ["a", "a", "b"]
+    def test_a_subscription_gets_all_its_topics_and_no_other(self, place: Place) -> None:
+        a, b, c = place.topic("a"), place.topic("b"), place.topic("c")
+        for topic, name in ((a, "a"), (b, "b"), (c, "c"), (a, "a")):
+            place.publish(topic, name)
+        subscription = place.join(a, b)
+        assert sorted(values(place.take(subscription, 3))) == ["a", "a", "b"]
+        assert place.nothing(subscription)
 
-    def test_what_was_not_committed_comes_again_to_the_next_member(self, bus: Bus) -> None:
-        for number in range(4):
-            bus.publish("topic", "key", f"{number}".encode())
-        first = bus.subscribe(["topic"], "group")
-        taken = [first.poll(timeout=0.0) for _ in range(3)]
-        assert taken[0] is not None
+    def test_what_was_not_committed_comes_again_to_the_next_member(self, place: Place) -> None:
+        topic = place.topic()
+        place.publish(topic, "0", "1", "2", "3")
+        first = place.join(topic)
+        taken = place.take(first, 3)
         first.commit(taken[0])
         first.close()
-        assert values(drain(bus.subscribe(["topic"], "group"))) == ["1", "2", "3"]
+        assert values(place.take(place.join(topic), 3)) == ["1", "2", "3"]
 
-    def test_what_was_committed_does_not_come_again(self, bus: Bus) -> None:
-        bus.publish("topic", "key", b"0")
-        first = bus.subscribe(["topic"], "group")
-        drain(first, commit=True)
+    def test_what_was_committed_does_not_come_again(self, place: Place) -> None:
+        topic = place.topic()
+        place.publish(topic, "0")
+        first = place.join(topic)
+        first.commit(place.take(first, 1)[0])
         first.close()
-        bus.publish("topic", "key", b"1")
-        assert values(drain(bus.subscribe(["topic"], "group"))) == ["1"]
+        place.publish(topic, "1")
+        assert values(place.take(place.join(topic), 1)) == ["1"]
 
-    def test_committing_an_older_record_does_not_bring_newer_ones_back(self, bus: Bus) -> None:
-        for number in range(3):
-            bus.publish("topic", "key", f"{number}".encode())
-        first = bus.subscribe(["topic"], "group")
-        records = drain(first)
+    def test_committing_an_older_record_does_not_bring_newer_ones_back(self, place: Place) -> None:
+        topic = place.topic()
+        place.publish(topic, "0", "1", "2")
+        first = place.join(topic)
+        records = place.take(first, 3)
         first.commit(records[2])
         first.commit(records[0])
-        assert drain(bus.subscribe(["topic"], "group")) == []
+        first.close()
+        place.publish(topic, "3")
+        assert values(place.take(place.join(topic), 1)) == ["3"]
 
-    def test_topics_are_committed_each_for_itself(self, bus: Bus) -> None:
-        bus.publish("a", "key", b"a")
-        bus.publish("b", "key", b"b")
-        subscription = bus.subscribe(["a", "b"], "group")
-        for record in drain(subscription):
-            if record.topic == "a":
-                subscription.commit(record)
-        assert values(drain(bus.subscribe(["a", "b"], "group"))) == ["b"]
+    def test_topics_are_committed_each_for_itself(self, place: Place) -> None:
+        a, b = place.topic("a"), place.topic("b")
+        place.publish(a, "a")
+        place.publish(b, "b")
+        first = place.join(a, b)
+        for record in place.take(first, 2):
+            if record.topic == a:
+                first.commit(record)
+        first.close()
+        assert values(place.take(place.join(a, b), 1)) == ["b"]
 
-    def test_a_closed_subscription_gets_nothing_more(self, bus: Bus) -> None:
-        subscription = bus.subscribe(["topic"], "group")
+    def test_a_record_that_is_put_back_comes_again_with_what_followed_it(self, place: Place) -> None:
+        topic = place.topic()
+        place.publish(topic, "0", "1", "2")
+        subscription = place.join(topic)
+        records = place.take(subscription, 2)
+        subscription.commit(records[0])
+        subscription.rewind(records[1])
+        assert values(place.take(subscription, 2)) == ["1", "2"]
+
+    def test_a_record_that_was_put_back_cannot_be_committed_before_it_came_again(self, place: Place) -> None:
+        topic = place.topic()
+        place.publish(topic, "0")
+        first = place.join(topic)
+        (record,) = place.take(first, 1)
+        first.rewind(record)
+        first.commit(record)
+        first.close()
+        assert values(place.take(place.join(topic), 1)) == ["0"]
+
+    def test_while_a_record_is_worked_on_nothing_else_is_taken_and_nothing_is_lost(self, place: Place) -> None:
+        topic = place.topic()
+        place.publish(topic, "0", "1", "2")
+        subscription = place.join(topic)
+        (record,) = place.take(subscription, 1)
+        for _ in range(3):
+            assert subscription.stay(record, timeout=0.05)
+        place.publish(topic, "3")
+        assert subscription.stay(record, timeout=0.05)
+        subscription.commit(record)
+        assert values(place.take(subscription, 3)) == ["1", "2", "3"]
+
+    def test_members_of_a_group_share_the_partitions_and_each_message_goes_to_one_of_them(self, place: Place) -> None:
+        topic = place.topic()
+        members = [place.join(topic), place.join(topic)]
+        expected = [str(number) for number in range(40)]
+        for value in expected:
+            place.publish(topic, value, key=value)
+        found: dict[str, int] = {}
+        deadline = time.monotonic() + PATIENCE
+        while len(found) < len(expected) and time.monotonic() < deadline:
+            for number, member in enumerate(members):
+                if (record := member.poll(timeout=0.05)) is not None:
+                    found[record.value.decode()] = number
+                    member.commit(record)
+        assert sorted(found) == sorted(expected)
+        for member in members:
+            member.close()
+        place.publish(topic, "after")
+        assert values(place.take(place.join(topic), 1)) == ["after"]
+
+    def test_a_member_that_leaves_gives_its_partitions_to_who_stays(self, place: Place) -> None:
+        topic = place.topic()
+        first = place.join(topic)
+        place.publish(topic, "0")
+        place.take(first, 1)
+        second = place.join(topic)
+        first.close()
+        assert values(place.take(second, 1)) == ["0"]
+
+    def test_a_closed_subscription_gets_nothing_more_and_closing_twice_is_closing(self, place: Place) -> None:
+        topic = place.topic()
+        subscription = place.join(topic)
         subscription.close()
-        bus.publish("topic", "key", b"a")
+        subscription.close()
+        place.publish(topic, "a")
         assert subscription.poll(timeout=0.0) is None
 
-    def test_a_waiting_poll_wakes_when_a_message_arrives(self, bus: Bus) -> None:
-        subscription = bus.subscribe(["topic"], "group")
+    def test_a_waiting_poll_wakes_when_a_message_arrives(self, place: Place) -> None:
+        topic = place.topic()
+        subscription = place.join(topic)
         got: list[Record | None] = []
-        waiter = threading.Thread(target=lambda: got.append(subscription.poll(timeout=30.0)))
+        waiter = threading.Thread(target=lambda: got.append(subscription.poll(timeout=PATIENCE)))
         waiter.start()
-        bus.publish("topic", "key", b"a")
-        waiter.join(timeout=20.0)
+        place.publish(topic, "a")
+        waiter.join(timeout=2 * PATIENCE)
         assert not waiter.is_alive()
         assert got[0] is not None
         assert got[0].value == b"a"
 
-    def test_many_publishers_and_many_consumers_lose_nothing_and_keep_each_publishers_order(self, bus: Bus) -> None:
-        publishers, groups = 4, 4
+    def test_all_records_of_a_topic_can_be_read_without_a_group(self, place: Place) -> None:
+        topic = place.topic()
+        assert list(place.bus.records(topic)) == []
+        for number in range(30):
+            place.publish(topic, str(number), key=str(number))
+        records = place.bus.records(topic)
+        assert sorted(values(records), key=int) == [str(number) for number in range(30)]
+        assert [(r.partition, r.offset) for r in records] == sorted((r.partition, r.offset) for r in records)
+        assert values(place.bus.records(topic)) == values(records)
+
+    def test_a_topic_is_made_once_and_keeps_its_messages(self, place: Place) -> None:
+        topic = place.topic()
+        place.publish(topic, "a")
+        assert place.topic() == topic
+        assert values(place.bus.records(topic)) == ["a"]
+        assert place.bus.describe().topics[topic] >= 1
+
+    def test_lag_counts_what_the_group_has_not_committed(self, place: Place) -> None:
+        topic = place.topic()
+        assert place.bus.lag(topic, place.group()) == 0
+        place.publish(topic, "0", "1", "2")
+        assert place.bus.lag(topic, place.group()) == 3
+        subscription = place.join(topic)
+        subscription.commit(place.take(subscription, 2)[1])
+        assert place.bus.lag(topic, place.group()) == 1
+
+    def test_the_live_members_of_a_group_are_told(self, place: Place) -> None:
+        topic, group = place.topic(), place.group()
+        assert place.bus.describe([group]).members == {group: []}
+        subscription = place.join(topic)
+        place.publish(topic, "a")
+        place.take(subscription, 1)
+        assert len(place.bus.describe([group]).members[group]) == 1
+        subscription.close()
+        assert place.bus.describe([group]).members == {group: []}
+
+    def test_many_publishers_and_many_consumers_lose_nothing_and_keep_each_publishers_order(self, place: Place) -> None:
+        publishers, groups, topic = 4, 4, place.topic()
 
         def publish(who: int) -> None:
             for number in range(MESSAGES):
-                bus.publish("topic", str(who), f"{who}:{number}".encode())
+                place.bus.publish(topic, str(who), f"{who}:{number}".encode())
 
         def consume(group: int) -> list[str]:
-            subscription = bus.subscribe(["topic"], f"group-{group}")
+            subscription = place.join(topic, group=f"group-{group}")
             found: list[str] = []
             while len(found) < publishers * MESSAGES:
-                record = subscription.poll(timeout=20.0)
+                record = subscription.poll(timeout=PATIENCE)
                 assert record is not None
                 found.append(record.value.decode())
-                subscription.commit(record)
+                if len(found) % MESSAGES == 0:
+                    subscription.commit(record)
             return found
 
         with ThreadPoolExecutor(publishers + groups) as pool:

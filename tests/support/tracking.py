@@ -73,8 +73,4 @@ def claim_of(subject: Experiment, run: int = 1, scope: str = "global") -> Traini
 
 def told(bus: Bus) -> list[ModelTraining]:
     """Every message of the trainers so far."""
-    subscription = bus.subscribe([ModelTraining.topic], "tests")
-    messages = []
-    while record := subscription.poll(timeout=0.0):
-        messages.append(ModelTraining.parse(record.value))
-    return messages
+    return [ModelTraining.parse(record.value) for record in bus.records(ModelTraining.topic)]

@@ -32,11 +32,9 @@ def pointer(store: Store, key: str) -> Any:
 
 
 def published(bus: MemoryBus) -> list[ModelSelected]:
-    subscription = bus.subscribe(["model-selected"], "tests")
-    messages = []
-    while record := subscription.poll(timeout=0.0):
-        assert record.key == ModelSelected.parse(record.value).key
-        messages.append(ModelSelected.parse(record.value))
+    records = bus.records("model-selected")
+    messages = [ModelSelected.parse(record.value) for record in records]
+    assert [record.key for record in records] == [message.key for message in messages]
     return messages
 
 

@@ -3,55 +3,125 @@
 from __future__ import annotations
 
 import threading
+import time
+import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from flts.ports import Record
+from flts.ports import BusState, Record
+
+Place = tuple[str, int]
+"""Topic and partition."""
 
 
 class MemoryBus:
     """A Bus inside one process. Records live as long as it does."""
 
-    def __init__(self) -> None:
-        self._topics: dict[str, list[Record]] = defaultdict(list)
-        self._committed: dict[tuple[str, str], int] = defaultdict(int)
-        self._arrived = threading.Condition()
+    url = "memory://"
+
+    def __init__(self, partitions: int = 1) -> None:
+        self._partitions = partitions
+        self._topics: dict[str, list[list[Record]]] = {}
+        self._committed: dict[tuple[str, Place], int] = defaultdict(int)
+        self._members: dict[str, list[MemorySubscription]] = defaultdict(list)
+        self._changed = threading.Condition()
+
+    def ensure(self, topics: Sequence[str]) -> None:
+        with self._changed:
+            for topic in topics:
+                self._topics.setdefault(topic, [[] for _ in range(self._partitions)])
 
     def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str] | None = None) -> None:
-        with self._arrived:
-            records = self._topics[topic]
-            records.append(Record(topic, key, value, dict(headers or {}), len(records)))
-            self._arrived.notify_all()
+        self.ensure([topic])
+        with self._changed:
+            partition = zlib.crc32(key.encode(errors="surrogateescape")) % self._partitions
+            records, now = self._topics[topic][partition], time.time_ns() // 1_000_000
+            records.append(Record(topic, partition, len(records), key, value, dict(headers or {}), now))
+            self._changed.notify_all()
 
     def subscribe(self, topics: Sequence[str], group: str) -> MemorySubscription:
+        self.ensure(topics)
         return MemorySubscription(self, topics, group)
+
+    def records(self, topic: str) -> Sequence[Record]:
+        with self._changed:
+            return [record for records in self._topics.get(topic, []) for record in records]
+
+    def lag(self, topic: str, group: str) -> int:
+        with self._changed:
+            partitions = enumerate(self._topics.get(topic, []))
+            return sum(len(records) - self._committed[group, (topic, number)] for number, records in partitions)
+
+    def describe(self, groups: Sequence[str] = ()) -> BusState:
+        with self._changed:
+            members = {group: [member.name for member in self._members[group]] for group in groups}
+            return BusState((), {topic: len(partitions) for topic, partitions in self._topics.items()}, members)
+
+    def close(self) -> None:
+        """Nothing talks to anyone."""
 
 
 class MemorySubscription:
-    """One member of a group; it starts behind the group's last commit."""
+    """One member of a group; partitions are dealt to the members in the order in which they joined."""
 
     def __init__(self, bus: MemoryBus, topics: Sequence[str], group: str) -> None:
-        self._bus, self._topics, self._group = bus, tuple(topics), group
-        with bus._arrived:
-            self._next = {topic: bus._committed[group, topic] for topic in topics}
+        self.topics, self._bus, self._group = tuple(topics), bus, group
+        self._next: dict[Place, int] = {}
+        with bus._changed:
+            bus._members[group].append(self)
+            self.name = f"{group}-{len(bus._members[group])}"
+            bus._changed.notify_all()
 
     def poll(self, timeout: float) -> Record | None:
-        with self._bus._arrived:
-            self._bus._arrived.wait_for(self._waiting, timeout)
-            topic = self._waiting()
-            if topic is None:
+        with self._bus._changed:
+            self._bus._changed.wait_for(self._waiting, timeout)
+            place = self._waiting()
+            if place is None:
                 return None
-            record = self._bus._topics[topic][self._next[topic]]
-            self._next[topic] += 1
-            return record
+            topic, partition = place
+            self._next[place] += 1
+            return self._bus._topics[topic][partition][self._next[place] - 1]
+
+    def stay(self, record: Record, timeout: float) -> bool:
+        with self._bus._changed:
+            self._bus._changed.wait_for(lambda: not self._holds(record), timeout)
+            return self._holds(record)
 
     def commit(self, record: Record) -> None:
-        with self._bus._arrived:
-            place = self._group, record.topic
-            self._bus._committed[place] = max(self._bus._committed[place], record.offset + 1)
+        with self._bus._changed:
+            if self._holds(record):
+                place = self._group, (record.topic, record.partition)
+                self._bus._committed[place] = max(self._bus._committed[place], record.offset + 1)
+
+    def rewind(self, record: Record) -> None:
+        with self._bus._changed:
+            if self._holds(record):
+                self._next[record.topic, record.partition] = record.offset
 
     def close(self) -> None:
-        self._topics = ()
+        with self._bus._changed:
+            members = self._bus._members[self._group]
+            if self in members:
+                members.remove(self)
+            self._bus._changed.notify_all()
 
-    def _waiting(self) -> str | None:
-        return next((t for t in self._topics if self._next[t] < len(self._bus._topics[t])), None)
+    def _waiting(self) -> Place | None:
+        """A partition of this member that has a record for it."""
+        self._settle()
+        return next((p for p in self._next if self._next[p] < len(self._bus._topics[p[0]][p[1]])), None)
+
+    def _holds(self, record: Record) -> bool:
+        """Whether this record was given to this member, and its partition to no other since."""
+        self._settle()
+        return self._next.get((record.topic, record.partition), 0) > record.offset
+
+    def _settle(self) -> None:
+        """Let go of partitions that are another's now; start new ones behind the last commit of the group."""
+        mine: dict[Place, int] = {}
+        for topic in self.topics:
+            members = [member for member in self._bus._members[self._group] if topic in member.topics]
+            for number in range(len(self._bus._topics[topic])):
+                if members and members[number % len(members)] is self:
+                    place = topic, number
+                    mine[place] = self._next.get(place, self._bus._committed[self._group, place])
+        self._next = mine
