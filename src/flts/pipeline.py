@@ -8,22 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from flts import events, layout
-from flts.errors import SpecError, StageFailed
-from flts.finish import claim_run, finish_model, record_judgement
-from flts.lineage import Identity, canonical_json, identify
+from flts import layout
+from flts.begin import begin, prepare
+from flts.errors import StageFailed
+from flts.finish import finish_model, judge_run
+from flts.lineage import Identity
 from flts.messages import ModelTraining, TrainingData
 from flts.models.registry import CANDIDATES, require
-from flts.ports import Progress, read_json, write_json_once, write_once
-from flts.preprocess import CODE_VERSION
+from flts.ports import Progress, read_json
 from flts.preprocess.source import RawInput
-from flts.preprocess.stage import Prepared, load_dataset, preprocess
-from flts.promote.judge import Waiting, gather
-from flts.promote.stage import Judged, promote
+from flts.promote.judge import Waiting
+from flts.promote.stage import Judged
 from flts.tracked import known_run_id
-from flts.train.experiment import Experiment, experiment
+from flts.train.experiment import Experiment
 from flts.train.stage import stored_result
-from flts.wiring import VERSIONS, Workplace, locked_workplace, open_raw
+from flts.wiring import Workplace, locked_workplace, open_raw
 
 if TYPE_CHECKING:
     from flts.settings import Settings
@@ -104,25 +103,16 @@ class _Run:
     actor: str
 
     def do(self, raw: RawInput) -> RunResult:
-        store, scope = self.place.store, self.spec.dataset.scope
-        if not self.spec.dataset.targets:
-            raise SpecError("dataset.targets names no column; name the column to forecast, or several")
         self.reporter.stage("preprocess", "running")
-        prepared = preprocess(self.spec, raw, store, CODE_VERSION)
+        prepared, subject = prepare(self.place, self.spec, raw)
         rows = f"{prepared.meta['train']['rows']:,} train rows, {prepared.meta['test']['rows']:,} test rows"
         self.reporter.stage("preprocess", "reused" if prepared.reused else "done", rows)
-        identity = identify(self.spec, prepared.data_hash, VERSIONS)
-        dataset = load_dataset(store, prepared.data_hash, tuple(self.spec.dataset.targets))
-        subject = experiment(self.spec, identity, dataset)
         waiting = self._unfinished(subject)
         require(waiting)
-        key = layout.spec(identity.config_hash)
-        write_once(store, key, canonical_json(self.spec.identity()), at="run.spec")
-        number = claim_run(self.place, identity.config_hash, scope, identity.data_hash)
-        claim = self._publish(prepared, identity, number)
+        claim = begin(self.place, subject, prepared, recompute=self.recompute)
         ended = self._train(claim, subject)
         self.reporter.stage("evaluate", "running")
-        judged = self._judge(claim, subject, ended)
+        judged = self._judge(claim, subject)
         self.reporter.stage("evaluate", "done", f"{len(subject.windows.indices)} windows")
         return self._result(claim, subject, judged, ended, reused=not waiting)
 
@@ -133,46 +123,6 @@ class _Run:
             for name, model_hash in subject.identity.model_hashes.items()
             if self.recompute or stored_result(self.place.store, name, model_hash, subject.windows.windows_hash) is None
         ]
-
-    def _publish(self, prepared: Prepared, identity: Identity, number: int) -> TrainingData:
-        bucket, _, object_key = layout.meta(prepared.data_hash).partition("/")
-        claim = TrainingData(
-            ts=self.place.clock.now(),
-            identifier=self.spec.dataset.scope,
-            config_hash=identity.config_hash,
-            data_hash=identity.data_hash,
-            run=number,
-            bucket=bucket,
-            object_key=object_key,
-            size=prepared.size,
-            sha256=prepared.sha256,
-            row_count=prepared.meta["train"]["rows"],
-            spec_key=layout.spec(identity.config_hash),
-        )
-        write_json_once(
-            self.place.store,
-            layout.run_part(identity.config_hash, number, "preprocess"),
-            {
-                "v": 1,
-                "run": number,
-                "scope": claim.identifier,
-                "environment": self.place.environment,
-                "data_hash": prepared.data_hash,
-                "meta_sha256": prepared.sha256,
-                "reused": prepared.reused,
-                "ended": claim.ts.isoformat(),
-            },
-            at="run.preprocess",
-        )
-        self.place.bus.publish(claim.topic, claim.key, claim.to_bytes())
-        events.claim_published(
-            config_hash=claim.config_hash,
-            data_hash=claim.data_hash,
-            run=number,
-            topic=claim.topic,
-            event_id=claim.event_id,
-        )
-        return claim
 
     def _train(self, claim: TrainingData, subject: Experiment) -> dict[str, ModelTraining]:
         """All candidates side by side, longest first; returns the last message of each."""
@@ -209,21 +159,10 @@ class _Run:
             pool.shutdown(wait=True, cancel_futures=True)
         return ended
 
-    def _judge(self, claim: TrainingData, subject: Experiment, ended: Mapping[str, ModelTraining]) -> Judged:
-        candidates = gather(self.place.store, subject, claim.identifier)
-        if isinstance(candidates, Waiting):
-            raise StageFailed(f"no result and no reason is stored for {', '.join(candidates.missing)}")
-        judged = promote(
-            self.place.store,
-            self.place.bus,
-            self.place.clock,
-            subject,
-            candidates,
-            scope=claim.identifier,
-            actor=self.actor,
-            run_ids={name: message.run_id for name, message in ended.items()},
-        )
-        record_judgement(self.place, claim, judged, {name: message.run_id for name, message in ended.items()})
+    def _judge(self, claim: TrainingData, subject: Experiment) -> Judged:
+        judged = judge_run(self.place, subject, claim.identifier, claim.run, actor=self.actor)
+        if isinstance(judged, Waiting):
+            raise StageFailed(f"no result and no reason is stored for {', '.join(judged.missing)}")
         return judged
 
     def _result(

@@ -18,6 +18,7 @@ from tests.support.tracking import RecordingTracker, claim_of, told, workplace
 
 from flts import failpoints, layout, wiring
 from flts import finish as finishing
+from flts.begin import claim_run
 from flts.errors import (
     BackendUnavailable,
     DamagedObject,
@@ -32,7 +33,7 @@ from flts.errors import (
     UsageError,
 )
 from flts.evaluate.metrics import measure
-from flts.finish import claim_run, finish_model, point_tracker, record_judgement
+from flts.finish import finish_model, point_tracker, record_judgement
 from flts.home import locked, open_home
 from flts.lineage import Versions, canonical_json
 from flts.ports import Silent, Store
@@ -204,6 +205,8 @@ def test_runs_are_numbered_from_one_and_say_where_and_when() -> None:
         "scope": "north",
         "environment": "here",
         "data_hash": data_hash,
+        "recompute": False,
+        "promotion": 0,
         "flts": claim["flts"],
         "started": "2026-01-02T03:04:05+00:00",
     }
@@ -489,7 +492,7 @@ def test_the_judges_figures_are_added_to_the_runs_and_the_champion_is_registered
     place = workplace(store, tracker)
     ids: dict[str, str | None] = {"ridge": "r", "gru": "g"}
     found = judged(place, subject, ids)
-    record_judgement(place, claim_of(subject), found, ids)
+    record_judgement(place, subject.identity.config_hash, "global", 1, found, ids)
     rows = {row["model"]: row for row in found.decision.record["candidates"]}
     assert {run_id: tags for run_id, _, tags in tracker.annotations} == {
         "r": {"flts.promoted": "true"},
@@ -519,10 +522,17 @@ def test_the_tracker_is_told_once_and_again_only_when_the_champion_changed() -> 
     place = workplace(store, tracker)
     ids: dict[str, str | None] = {"ridge": "r", "gru": "g"}
     for run in (1, 2, 3):
-        record_judgement(place, claim_of(subject, run), judged(place, subject, ids), ids)
+        record_judgement(place, subject.identity.config_hash, "global", run, judged(place, subject, ids), ids)
     assert (len(tracker.annotations), len(tracker.promotions)) == (2, 1)
     assert [part(store, subject, "judge", run)["promotion"] for run in (1, 2, 3)] == [1, 1, 1]
-    record_judgement(place, claim_of(subject, 4), judged(place, subject, {"ridge": "r2", "gru": "g"}), {"ridge": "r2"})
+    record_judgement(
+        place,
+        subject.identity.config_hash,
+        "global",
+        4,
+        judged(place, subject, {"ridge": "r2", "gru": "g"}),
+        {"ridge": "r2"},
+    )
     assert len(tracker.annotations) == 3
 
 
@@ -533,15 +543,15 @@ def test_a_judgement_that_was_cut_off_before_its_part_tells_the_tracker_again() 
     ids: dict[str, str | None] = {"ridge": "r", "gru": "g"}
     failpoints.arm("run.judge.before=error")
     with pytest.raises(OSError, match="failpoint"):
-        record_judgement(place, claim_of(subject), judged(place, subject, ids), ids)
-    record_judgement(place, claim_of(subject, 2), judged(place, subject, ids), ids)
+        record_judgement(place, subject.identity.config_hash, "global", 1, judged(place, subject, ids), ids)
+    record_judgement(place, subject.identity.config_hash, "global", 2, judged(place, subject, ids), ids)
     assert len(tracker.promotions) == 2
 
 
 def test_without_a_tracker_only_the_part_is_written() -> None:
     subject, store = two_candidates()
     place = workplace(store)
-    record_judgement(place, claim_of(subject), judged(place, subject, {}), {})
+    record_judgement(place, subject.identity.config_hash, "global", 1, judged(place, subject, {}), {})
     assert part(store, subject, "judge")["run_ids"] == {}
 
 
@@ -550,7 +560,7 @@ def test_a_champion_that_was_never_tracked_is_not_registered() -> None:
     tracker = RecordingTracker()
     place = workplace(store, tracker)
     found = judged(place, subject, {"ridge": None, "gru": None})
-    record_judgement(place, claim_of(subject), found, {"ridge": None, "gru": None})
+    record_judgement(place, subject.identity.config_hash, "global", 1, found, {"ridge": None, "gru": None})
     assert (tracker.annotations, tracker.promotions) == ([], [])
     point_tracker(place, None)
     assert tracker.promotions == []
@@ -613,5 +623,5 @@ def test_a_judge_that_scores_otherwise_than_the_trainer_is_a_defect_that_is_said
     key = layout.run_part(subject.identity.config_hash, 1, "train-ridge")
     store.create(key, canonical_json({"errors": errors}))
     with pytest.raises(StageFailed, match=r"ridge was scored twice .* with different results"):
-        record_judgement(place, claim_of(subject), judged(place, subject, {}), {})
+        record_judgement(place, subject.identity.config_hash, "global", 1, judged(place, subject, {}), {})
     assert store.get(layout.run_part(subject.identity.config_hash, 1, "judge")) is None

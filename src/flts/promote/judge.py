@@ -102,6 +102,16 @@ def judge(
     return replace(decision, record=record)
 
 
+def stored_decision(store: Store, scope: str, decision_id: str, candidates: Sequence[Candidate]) -> Decision:
+    """A decision as it was stored. Raises DamagedObject when a log entry names one that is absent."""
+    key = layout.decision(scope, decision_id)
+    record = read_json(store, key)
+    if record is None:
+        raise DamagedObject(f"{key} is absent from {store.url}; the promotion log names it")
+    winner = next((c for c in candidates if c.name == record["winner"]), None)
+    return Decision(decision_id, record["outcome"], winner, record)
+
+
 def referees(subject: Experiment) -> list[Referee]:
     """The forecasts anyone can make, on the same windows."""
     answers = []

@@ -10,7 +10,7 @@ from flts import events
 from flts.evaluate.case import Candidate
 from flts.evaluate.decide import Decision
 from flts.ports import Bus, Clock, Store
-from flts.promote.judge import judge
+from flts.promote.judge import judge, stored_decision
 from flts.promote.log import Entry, Promoted, append, next_entry, read_log, rollback_target
 from flts.promote.relay import relay
 from flts.train.experiment import Experiment
@@ -40,8 +40,12 @@ def promote(
     scope: str,
     actor: str,
     run_ids: Mapping[str, str | None],
+    since: int | None = None,
 ) -> Judged:
     """Decide against the champion of the moment; a promoting decision enters the log exactly once.
+
+    since: number of the newest log entry when the run began. A promotion of this configuration after it is this run's
+    own, made by a judge that was cut off before it could say so; it is not decided again.
 
     A decision that is in the log already is not applied again, so a re-run does not undo a rollback. When another
     judge is first with the same decision there is nothing left to do; when it made another champion, the decision is
@@ -51,6 +55,10 @@ def promote(
 
     def propose(entries: Sequence[Entry]) -> Entry | None:
         if made and any(e.decision_id == made[-1].decision_id for e in entries):
+            return None
+        own = _own_promotion(entries, subject.identity.config_hash, since)
+        if own is not None:
+            made.append(stored_decision(store, scope, own.decision_id, candidates))
             return None
         decision = judge(store, subject, candidates, scope, entries[-1].champion if entries else None)
         made.append(decision)
@@ -67,6 +75,13 @@ def promote(
     _announce(decision, run_ids)
     earlier = next((e for e in read_log(store, scope) if e.decision_id == decision.decision_id), None)
     return Judged(decision, entry or earlier, entry is None and earlier is not None, relay(store, bus, scope))
+
+
+def _own_promotion(entries: Sequence[Entry], config_hash: str, since: int | None) -> Entry | None:
+    if since is None:
+        return None
+    later = (entry for entry in entries[since:] if entry.kind == "promote")
+    return next((entry for entry in later if entry.champion.config_hash == config_hash), None)
 
 
 def rollback(store: Store, bus: Bus, clock: Clock, scope: str, actor: str) -> Entry:
