@@ -40,7 +40,11 @@ def main() -> None:
     """Train one model; whatever a library prints goes to stderr, stdout belongs to the parent."""
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    claim = Claim(**json.loads(sys.stdin.readline()))
+    said = sys.stdin.readline()
+    if not said:
+        return  # whoever started this ended before it said what to do
+    claim = Claim(**json.loads(said))
+    _make_scratch()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     reporter = _Reporter(out)
     events.divert(lambda fields: reporter.say("event", fields=fields))
@@ -65,10 +69,17 @@ def _train(claim: Claim, reporter: _Reporter) -> Any:
     return train(subject.dataset, model, subject.windows, store, reporter, recompute=claim.recompute)
 
 
+def _make_scratch() -> None:
+    """The folder for temporary files that the parent named and removes."""
+    scratch = Path(os.environ.get("TMPDIR", ""))
+    if scratch.name.startswith(SCRATCH):
+        scratch.mkdir(mode=0o700)
+
+
 def _end_with_parent() -> None:
     """stdin closes when the parent is gone, however it went; then this group has no one to work for.
 
-    The parent made a folder for temporary files and would have removed it.
+    The parent would have removed the folder for temporary files.
     """
     while os.read(0, 1):  # not sys.stdin: a thread that holds its lock would break the interpreter's exit
         continue

@@ -2,16 +2,21 @@
 
 `FLTS_FAILPOINTS="train.result.before=kill"` names points and what happens at them: kill (SIGKILL), term (SIGTERM),
 int (SIGINT) or error (OSError). `…=kill@3` acts at the third passage. Off unless the variable is set.
+
+A trainer's process inherits the variable. There parent-kill, parent-term and parent-int send the signal to the process
+that started it and wait: so a run is ended while one of its trainers stands exactly here.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
 
 ENV = "FLTS_FAILPOINTS"
 
 _SIGNALS = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "int": signal.SIGINT}
+_PARENT = "parent-"
 
 
 def _parse(text: str) -> dict[str, tuple[str, int]]:
@@ -19,7 +24,7 @@ def _parse(text: str) -> dict[str, tuple[str, int]]:
     for item in filter(None, (part.strip() for part in text.split(","))):
         name, _, action = item.partition("=")
         what, _, passage = action.partition("@")
-        if what not in {*_SIGNALS, "error"}:
+        if what != "error" and what.removeprefix(_PARENT) not in _SIGNALS:
             raise ValueError(f"{ENV}: '{item}' names no action; use name=kill, term, int or error")
         armed[name] = (what, int(passage or 1))
     return armed
@@ -39,7 +44,11 @@ def failpoint(name: str) -> None:
     del _armed[name]
     if action == "error":
         raise OSError(f"failpoint {name}")
-    os.kill(os.getpid(), _SIGNALS[action])
+    number = _SIGNALS[action.removeprefix(_PARENT)]
+    if action.startswith(_PARENT):
+        os.kill(os.getppid(), number)
+        threading.Event().wait()  # until whoever ends this process does so
+    os.kill(os.getpid(), number)
 
 
 def arm(text: str) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flts.errors import Locked, UsageError
+from flts.failpoints import failpoint
 
 VERSION = "1"
 _POLL_SECONDS = 0.2
@@ -17,14 +18,11 @@ _POLL_SECONDS = 0.2
 
 def open_home(home: Path) -> Path:
     """Make the folder, or check that this version of flts can use it. Raises UsageError."""
-    version = home / "VERSION"
     try:
+        failpoint("home.folder.before")
         home.mkdir(parents=True, exist_ok=True)
-        if not version.exists():
-            part = home / f"VERSION.{os.getpid()}"
-            part.write_text(f"{VERSION}\n")
-            part.replace(version)
-        found = version.read_text(errors="replace").strip()
+        failpoint("home.folder.after")
+        found = _found(home / "VERSION") or _write(home / "VERSION")
     except OSError as error:
         raise UsageError(f"{home}: cannot be used: {error.strerror}; name another folder with FLTS_HOME") from None
     if found != VERSION:
@@ -34,6 +32,20 @@ def open_home(home: Path) -> Path:
             " use the flts that made it, or name another folder with FLTS_HOME"
         )
     return home
+
+
+def _found(version: Path) -> str:
+    """The version the folder has; empty for one that was never written, or cut off while it was."""
+    return version.read_text(errors="replace").strip() if version.exists() else ""
+
+
+def _write(version: Path) -> str:
+    """Write this version in place: never shortened, so another process reads the same line or none of it."""
+    failpoint("home.version.before")
+    with os.fdopen(os.open(version, os.O_WRONLY | os.O_CREAT, 0o666), "w") as file:
+        file.write(f"{VERSION}\n")
+    failpoint("home.version.after")
+    return VERSION
 
 
 @contextmanager

@@ -48,6 +48,29 @@ def test_an_armed_point_ends_the_process_with_its_signal(action: str, number: si
     assert (ended.returncode, ended.stdout) == (-number, "start\n")
 
 
+@pytest.mark.parametrize(
+    ("action", "number"), [("kill", signal.SIGKILL), ("term", signal.SIGTERM), ("int", signal.SIGINT)]
+)
+def test_an_armed_point_of_a_child_ends_the_parent_and_waits(action: str, number: signal.Signals) -> None:
+    parent = (
+        "import signal, subprocess, sys\n"
+        "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
+        "subprocess.Popen([sys.executable, '-c', sys.argv[1]], stdin=subprocess.PIPE).wait()\n"
+    )
+    child = (
+        "import os, sys, threading\n"
+        "threading.Thread(target=lambda: (sys.stdin.buffer.raw.read(1), os._exit(0))).start()\n" + TWO_PASSAGES
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", parent, child],
+        env={**os.environ, ENV: f"here=parent-{action}"},
+        capture_output=True,  # waits for the end of the child too
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (-number, "start\n")
+
+
 def test_an_armed_passage_is_the_one_that_acts() -> None:
     ended = run("here=kill@2")
     assert (ended.returncode, ended.stdout) == (-signal.SIGKILL, "start\nonce\n")
@@ -84,7 +107,7 @@ def test_arming_replaces_what_was_armed() -> None:
             failpoint(name)
 
 
-@pytest.mark.parametrize("text", ["here", "here=", "here=explode", "=", "here=kill,there"])
+@pytest.mark.parametrize("text", ["here", "here=", "here=explode", "here=parent-error", "=", "here=kill,there"])
 def test_a_point_without_an_action_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="names no action; use name=kill, term, int or error"):
         arm(text)

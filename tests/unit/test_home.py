@@ -51,6 +51,12 @@ def test_a_home_is_opened_again_as_it_is(home: Path) -> None:
     assert (home / "VERSION").stat().st_mtime_ns == before.st_mtime_ns
 
 
+def test_a_version_that_was_cut_off_while_it_was_written_is_written_again(tmp_path: Path) -> None:
+    (tmp_path / "VERSION").write_text("")
+    open_home(tmp_path)
+    assert (tmp_path / "VERSION").read_text() == f"{VERSION}\n"
+
+
 @pytest.mark.parametrize(
     ("found", "age"), [(str(int(VERSION) + 1), "newer"), ("0", "older or unknown"), ("x", "older or unknown")]
 )

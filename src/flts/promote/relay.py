@@ -73,8 +73,12 @@ def _point(store: Store, scope: str, behind: Sequence[Entry]) -> None:
         )
     for key in _pointers(scope):
         if _pointed_at(store, key) < newest.number:  # a faster relay may have seen a longer log
-            at = "promote.pointer.root" if key == layout.root_pointer() else "promote.pointer.scope"
-            point_at(store, key, selected(newest).to_bytes(), at=at)
+            point_at(
+                store,
+                key,
+                selected(newest).to_bytes(),
+                at="promote.pointer.root" if key == layout.root_pointer() else "promote.pointer.scope",
+            )
     champion = newest.champion
     events.promotion_root_pointer_write(
         config_hash=champion.config_hash, scope=scope, run_id=champion.run_id, model_type=champion.model_type

@@ -9,14 +9,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import IO, Any
 
 from flts import events
@@ -31,6 +34,7 @@ from flts.errors import (
     StageFailed,
     TrainingFailed,
 )
+from flts.failpoints import failpoint
 from flts.ports import Progress
 from flts.train.determinism import thread_variables
 from flts.train.stage import Trained
@@ -87,14 +91,14 @@ class Children:
 def train_isolated(claim: Claim, threads: int, time_limit: float, progress: Progress, children: Children) -> Trained:
     """Run `train` in a child. Raises what it raised, DeadlineExceeded, TrainingFailed for a crash, or Interrupted.
 
-    The child has a folder of its own for temporary files, because one that is killed cannot tidy up.
+    The child has a folder of its own for temporary files, because one that is killed cannot tidy up. It makes the
+    folder itself, so that nothing is left when this process ends before there is a child.
     """
     if children.cancelled:
         raise Interrupted("the run was interrupted")
-    with (
-        tempfile.TemporaryFile("w+", errors="replace") as noise,
-        tempfile.TemporaryDirectory(prefix=SCRATCH, ignore_cleanup_errors=True) as scratch,
-    ):
+    scratch = Path(tempfile.gettempdir()) / f"{SCRATCH}{uuid.uuid4().hex}"
+    with tempfile.TemporaryFile("w+", errors="replace") as noise:
+        failpoint("train.child.before")
         child = subprocess.Popen(
             [sys.executable, "-m", "flts.child"],
             stdin=subprocess.PIPE,
@@ -102,10 +106,11 @@ def train_isolated(claim: Claim, threads: int, time_limit: float, progress: Prog
             stderr=noise,
             text=True,
             errors="replace",
-            env=os.environ | thread_variables(threads) | {"TMPDIR": scratch},
+            env=os.environ | thread_variables(threads) | {"TMPDIR": str(scratch)},
             start_new_session=True,
         )
         children.add(child)
+        failpoint("train.child.after")
         late = threading.Event()
         timer = threading.Timer(time_limit, _end_late, (child, late))
         timer.daemon = True
@@ -117,6 +122,7 @@ def train_isolated(claim: Claim, threads: int, time_limit: float, progress: Prog
             _kill(child)
             child.wait()
             children.discard(child)
+            shutil.rmtree(scratch, ignore_errors=True)
             for pipe in (child.stdin, child.stdout):
                 if pipe:
                     with contextlib.suppress(BrokenPipeError):  # keys that a dead child never read

@@ -1,0 +1,141 @@
+"""A crash test can stop at every write: each has a name, read from the code, so a new one without a name is noticed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.support.points import names, points, unnamed, writes
+
+NOT_NAMED = {
+    "ports.py write_once store.create": "passes on the name it was given",
+    "ports.py point_at store.replace": "passes on the name it was given",
+    "backends/store.py open_store folder.mkdir": "an empty folder says nothing, and is made again",
+    "home.py locked (home / 'lock').open": "holds no result; the kernel frees the lock of a process that ended",
+    "child.py main os.fdopen": "the pipe to the parent",
+    "child.py _make_scratch scratch.mkdir": "temporary files; the parent or, without one, the child removes them",
+    "child.py _end_with_parent shutil.rmtree": "removes temporary files",
+    "train/isolate.py train_isolated tempfile.TemporaryFile": "has no name on the disk; ends with its process",
+    "train/isolate.py train_isolated shutil.rmtree": "removes temporary files",
+    "preprocess/parquet.py to_parquet frame.rechunk().write_parquet": "into memory",
+    "verify/plots.py _rendered figure.savefig": "into memory",
+    "cli/forecast.py forecast frame.write_csv": "the file a person asked for with --output",
+    "cli/forecast.py forecast frame.write_parquet": "the file a person asked for with --output",
+    "cli/runs.py plot output.mkdir": "the folder a person asked for with --output",
+    "cli/runs.py plot file.write_bytes": "the files a person asked for with --output",
+    "backends/tracking.py log tempfile.TemporaryDirectory": "temporary files of the tracker, a view for people",
+    "backends/tracking.py _lay_out tempfile.TemporaryDirectory": "temporary files of the tracker",
+    "backends/tracking.py _lay_out target.parent.mkdir": "temporary files of the tracker",
+    "backends/tracking.py _lay_out target.write_bytes": "temporary files of the tracker",
+    "backends/tracking.py _lay_out bundle.mkdir": "temporary files of the tracker",
+    "backends/tracking.py _lay_out (bundle / name).write_bytes": "temporary files of the tracker",
+}
+"""Writes at which no process needs to be stopped, each with its reason."""
+
+
+def source(folder: Path, text: str, name: str = "stage.py") -> Path:
+    """A folder with one file of source code."""
+    (folder / name).write_text(text)
+    return folder
+
+
+def test_every_write_of_the_source_code_has_a_name_or_a_reason_for_having_none() -> None:
+    assert {call.place for call in unnamed()} == NOT_NAMED.keys()
+
+
+def test_the_points_are_those_before_and_after_every_name() -> None:
+    assert len(names()) > 20
+    assert points() == sorted(f"{name}.{side}" for name in names() for side in ("before", "after"))
+    assert {"home.version.before", "preprocess.meta.after", "promote.pointer.root.before"} <= set(points())
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        "store.create(key, data)",
+        "self.place.store.replace(key, data)",
+        "path.write_text(text)",
+        "(home / 'x').write_bytes(data)",
+        "part.rename(whole)",
+        "part.replace(whole)",
+        "frame.write_parquet(path)",
+        "open(path, 'w')",
+        "open(path, mode)",
+        "path.open('a+')",
+        "path.open(mode='wb')",
+        "os.replace(a, b)",
+        "os.open(path, os.O_CREAT)",
+        "shutil.copytree(a, b)",
+        "tempfile.mkdtemp()",
+    ],
+)
+def test_a_write_without_a_name_is_found(write: str, tmp_path: Path) -> None:
+    folder = source(tmp_path, f"class Stage:\n    def do(self):\n        {write}\n")
+    (found,) = unnamed(folder)
+    assert (found.file, found.function, found.line) == ("stage.py", "do", 3)
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [
+        "text.replace('a', 'b')",
+        "moment.replace(year=2026)",
+        "frame['time'].str.replace(pattern, instead)",
+        "frame.rename({'a': name})",
+        "frame.rename(str.strip)",
+        "open(path)",
+        "open(path, 'rb')",
+        "path.open()",
+        "path.open('r')",
+        "store.get(key)",
+        "os.read(0, 1)",
+        "shutil.which('ps')",
+    ],
+)
+def test_what_does_not_write_is_not_taken_for_a_write(reading: str, tmp_path: Path) -> None:
+    assert writes(source(tmp_path, f"def do():\n    {reading}\n")) == []
+
+
+def test_a_write_between_the_points_of_one_name_is_named(tmp_path: Path) -> None:
+    named = 'def do():\n    failpoint("a.before")\n    path.write_text(text)\n    failpoint("a.after")\n'
+    assert unnamed(source(tmp_path, named)) == []
+    assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        ['failpoint("a.before")', "path.write_text(text)"],
+        ["path.write_text(text)", 'failpoint("a.before")', 'failpoint("a.after")'],
+        ['failpoint("a.before")', "path.write_text(text)", 'failpoint("b.after")'],
+        ['failpoint("a.after")', "path.write_text(text)", 'failpoint("a.before")'],
+    ],
+)
+def test_a_write_that_is_not_between_the_points_of_one_name_is_found(body: list[str], tmp_path: Path) -> None:
+    lines = "".join(f"    {line}\n" for line in body)
+    assert [call.what for call in unnamed(source(tmp_path, f"def do():\n{lines}"))] == ["path.write_text"]
+
+
+def test_points_of_another_function_name_nothing(tmp_path: Path) -> None:
+    points_of_one = 'def one():\n    failpoint("a.before")\n    failpoint("a.after")\n'
+    assert len(unnamed(source(tmp_path, points_of_one + "def two():\n    path.touch()\n"))) == 1
+
+
+def test_a_name_may_be_one_of_two_by_a_condition(tmp_path: Path) -> None:
+    source(tmp_path, 'write_once(store, key, data, at="b" if x else "a")\n')
+    assert names(tmp_path) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("write_once(store, key, data, at=name)", "must be a literal"),
+        ("point_at(store, key, data)", "must be a literal"),
+        ("failpoint(name)", "must be a literal"),
+        ("failpoint('a.between')", "a point is named NAME.before or NAME.after"),
+        ("write_once(s, k, d, at='a')\npoint_at(s, k, d, at='a')", "share the name 'a'"),
+    ],
+)
+def test_a_name_that_cannot_be_read_or_is_not_its_own_is_refused(text: str, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=reason):
+        names(source(tmp_path, text))
