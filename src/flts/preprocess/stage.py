@@ -39,6 +39,19 @@ class Dataset:
 
 
 @dataclass(frozen=True)
+class Processed:
+    """Rows as they will be stored, and what was found on the way; nothing is stored yet.
+
+    found: what meta.json says beside where the bytes come from and lie.
+    """
+
+    train: Rows
+    test: Rows
+    rows_before: Mapping[str, int]
+    found: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Prepared:
     """Where the processed rows lie; `reused` when they were there before."""
 
@@ -60,6 +73,33 @@ def preprocess(spec: Spec, raw: RawInput, store: Store, version: int) -> Prepare
     if stored is not None:
         events.skip_idempotent(data_hash=data_hash)
         return Prepared(data_hash, read_json(store, layout.meta(data_hash)), sha256(stored), len(stored), reused=True)
+    processed = process(spec, raw)
+    metadata = {"data_hash": data_hash, "preprocess_config": canonical_json(fields).decode()}
+    parts: dict[str, dict[str, Any]] = {}
+    for part, key, rows in (
+        ("train", layout.train_rows(data_hash), processed.train),
+        ("test", layout.test_rows(data_hash), processed.test),
+    ):
+        data = write_once(
+            store,
+            key,
+            rows_to_parquet(rows, metadata),
+            at="preprocess.train" if part == "train" else "preprocess.test",
+        )
+        parts[part] = {
+            "rows_before": processed.rows_before[part],
+            "rows": len(rows),
+            "sha256": sha256(data),
+            "size": len(data),
+        }
+        events.upload_done(object_key=key, size=len(data), sha256=parts[part]["sha256"])
+    meta = {"v": 1, "data_hash": data_hash, "made_of": fields, **parts, **processed.found}
+    data = write_once(store, layout.meta(data_hash), canonical_json(meta), at="preprocess.meta")
+    return Prepared(data_hash, read_json(store, layout.meta(data_hash)), sha256(data), len(data), reused=False)
+
+
+def process(spec: Spec, raw: RawInput) -> Processed:
+    """Read, split, sample, fit, finish. Raises DataError naming file, column and row."""
     train, test, before, warnings = _read_and_sample(spec, raw)
     step = fitting.infer_step(train.times, spec.dataset.step, raw.train.name)
     names = (raw.train.name, raw.test.name if raw.test else f"{raw.train.name} (its last rows)")
@@ -69,26 +109,7 @@ def preprocess(spec: Spec, raw: RawInput, store: Store, version: int) -> Prepare
         warnings += said
     _refuse_overlap(train, test, names[1], resampled=spec.preprocess.resample != "off")
     finished = fitting.fit(train, spec.preprocess, step, spec.dataset.timezone)
-    test = Rows(test.times, test.select(finished.fitted.names), finished.fitted.names)
-    metadata = {"data_hash": data_hash, "preprocess_config": canonical_json(fields).decode()}
-    parts: dict[str, dict[str, Any]] = {}
-    for part, key, rows in (
-        ("train", layout.train_rows(data_hash), finished.train),
-        ("test", layout.test_rows(data_hash), test),
-    ):
-        data = write_once(
-            store,
-            key,
-            rows_to_parquet(rows, metadata),
-            at="preprocess.train" if part == "train" else "preprocess.test",
-        )
-        parts[part] = {"rows_before": before[part], "rows": len(rows), "sha256": sha256(data), "size": len(data)}
-        events.upload_done(object_key=key, size=len(data), sha256=parts[part]["sha256"])
-    meta = {
-        "v": 1,
-        "data_hash": data_hash,
-        "made_of": fields,
-        **parts,
+    found = {
         "regular": regular,
         "contiguous": bool(test.times[0] - finished.train.times[-1] == step),
         "seasons": fitting.infer_seasons(step, len(finished.train)),
@@ -96,8 +117,8 @@ def preprocess(spec: Spec, raw: RawInput, store: Store, version: int) -> Prepare
         "warnings": [*warnings, *finished.warnings],
         "fitted": finished.fitted.to_json(),
     }
-    data = write_once(store, layout.meta(data_hash), canonical_json(meta), at="preprocess.meta")
-    return Prepared(data_hash, read_json(store, layout.meta(data_hash)), sha256(data), len(data), reused=False)
+    columns = finished.fitted.names
+    return Processed(finished.train, Rows(test.times, test.select(columns), columns), before, found)
 
 
 def load_dataset(store: Store, data_hash: str, targets: tuple[str, ...]) -> Dataset:
@@ -107,6 +128,11 @@ def load_dataset(store: Store, data_hash: str, targets: tuple[str, ...]) -> Data
         raise DamagedObject(f"{layout.meta(data_hash)} is absent from {store.url}")
     train = rows_from_parquet(read_checked(store, layout.train_rows(data_hash), meta["train"]["sha256"]))
     test = rows_from_parquet(read_checked(store, layout.test_rows(data_hash), meta["test"]["sha256"]))
+    return dataset_of(data_hash, train, test, meta, targets)
+
+
+def dataset_of(data_hash: str, train: Rows, test: Rows, meta: Mapping[str, Any], targets: tuple[str, ...]) -> Dataset:
+    """Processed rows for these targets. Raises DataError for one that cannot be forecast."""
     fitted = Fitted.from_json(meta["fitted"])
     for target in targets:
         _refuse_unusable(target, meta, fitted)
