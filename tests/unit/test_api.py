@@ -53,7 +53,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[flts.RunResult, Settings]:
-    """One run on tables, in a folder that is only read afterwards."""
+    """One run on tables; runs of the same rows afterwards only add to its record."""
     settings = load_settings(home=tmp_path_factory.mktemp("api") / ".flts", tracking="off")
     return flts.run(VALUES, train=TRAIN, test=TEST, settings=settings), settings
 
@@ -90,6 +90,17 @@ def test_the_same_rows_are_read_in_whatever_form_they_come(asked: Asked, setting
         assert (given.name, rows.columns) == (name, expected.columns)
         assert rows.times.tolist() == expected.times.tolist()
         assert rows.values.tolist() == expected.values.tolist()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_run_knows_the_same_rows_again_in_whatever_form_they_come_and_forecasts_the_same(
+    trained: tuple[flts.RunResult, Settings], form: str
+) -> None:
+    first, settings = trained
+    again = flts.run(VALUES, train=FORMS[form](TRAIN), test=FORMS[form](TEST), settings=settings)
+    assert (again.identity, again.reused) == (first.identity, True)
+    champion = flts.load_champion(settings=settings)
+    assert champion.forecast(FORMS[form](TEST)).equals(champion.forecast(TEST))
 
 
 def test_train_alone_is_split_and_its_last_rows_are_the_test(settings: Settings) -> None:

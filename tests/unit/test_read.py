@@ -17,9 +17,9 @@ import polars as pl
 import pytest
 from tests.support.series import HOUR, hourly
 
-from flts.errors import DataError, SpecError
+from flts.errors import DataError
 from flts.preprocess.read import Reading, read_rows, split
-from flts.preprocess.source import Raw, RawFile, RawInput, RawTable, locate
+from flts.preprocess.source import RawFile, RawTable
 from flts.spec import Dataset
 
 SECOND = 10**9
@@ -65,6 +65,7 @@ def same(a: Reading, b: Reading) -> bool:
     )
 
 
+ARABIC_2020 = "".join(chr(0x660 + int(digit)) for digit in "2020")
 PLAIN = "time,y,x\n2020-01-01 00:00:00,1,0.5\n2020-01-01 01:00:00,2,\n"
 
 
@@ -91,9 +92,27 @@ def test_a_csv_is_read_in_its_own_units_and_column_order() -> None:
         PLAIN.replace("2020", " 2020").replace(":00,", ":00 ,"),
         PLAIN.replace("1,0.5", '"1", 0.5').replace(",2,", ", 2 ,NA"),
         PLAIN.replace("2,", "2, null "),
+        PLAIN.replace("time,y,x", " time, y ,x "),
+        PLAIN.replace(":00,", ":00 +00:00 ,"),
+        PLAIN + "\n,,\n\n",
         "time,y,x\n2020-01-01T01:00:00+01:00,1,0.5\n2019-12-31T20:30:00-0430,2,\n",
     ],
-    ids=["crlf", "bom", "T", "minutes", "Z", "offset", "date", "spaces", "quoted", "padded null", "offsets"],
+    ids=[
+        "crlf",
+        "bom",
+        "T",
+        "minutes",
+        "Z",
+        "offset",
+        "date",
+        "spaces",
+        "quoted",
+        "padded null",
+        "spaces in the header",
+        "spaced offset",
+        "blank end",
+        "offsets",
+    ],
 )
 def test_the_same_rows_written_another_way_are_the_same_rows(content: str) -> None:
     assert same(read(content), read(PLAIN))
@@ -206,7 +225,19 @@ def test_rows_out_of_order_are_sorted_with_a_warning_that_names_the_first() -> N
         ("time,y\n2020-01-01,1\n2262-01-01T00:00Z,1\n", "the year 2262 is out of reach"),
         ("time,y\n2020-01-01,1\n2020-01-02,inf\n", "column 'y' holds an infinite value (1 cells in all, the first"),
         ("time,y,x\n2020-01-02,1,-Infinity\n2020-01-01,1,1e999\n", "column 'x' holds an infinite value (2 cells"),
-        ("time,y\n2020-01-01,1,2\n", "cannot be read as CSV with commas and a header, UTF-8: found more fields"),
+        ("time,y\n2020-01-01,1,2\n", "line 2 has 3 cells, the header 2; write decimal numbers with a point, text with"),
+        ("# of 2020\ntime,y\n2020-01-01,1\n", "line 2 has 2 cells, the header 1; write decimal numbers"),
+        ('time,y\n2020-01-01,"1\n', "cannot be read as CSV with commas and a header, UTF-8: "),
+        ("time,y\r2020-01-01,1\r", "its lines end with CR alone; save it with LF or CRLF at the end of a line"),
+        ("time,y, y \n2020-01-01,1,2\n", "the header names the column 'y' twice"),
+        ("time,y\n2020-01-01,1\n\n2020-01-02,2\n", "row 2 has no time in column 'time'"),
+        ("time,y\n,\n\n", "rows.csv: has no rows; a header and at least one row are needed"),
+        (f"time,y\n{ARABIC_2020}-01-01,1\n", f"row 1, column 'time': '{ARABIC_2020}-01-01' is no ISO 8601 time such"),
+        ("time,y\n2020-01-01 +01:00,1\n", "row 1, column 'time': '2020-01-01 +01:00' is no ISO 8601 time such as"),
+        (f"time,y\n2020-01-01,{ARABIC_2020}\n", f"row 1: '{ARABIC_2020}' in column 'y' is no number"),
+        ('time,y\n"2020\n01",1\n', r"row 1, column 'time': '2020\n01' is no ISO 8601 time"),
+        (f"time,y\n{'x' * 99},1\n", f"row 1, column 'time': '{'x' * 60}…' is no ISO 8601 time"),
+        (f"time,y\n2020-01-01,1{'0' * 45}\n", "column 'y' holds 1e+45, beyond the ±1e+30"),
         ("time,y\n2020-01-01,1\n2020-01-02,2e30\n", "column 'y' holds 2e+30, beyond the ±1e+30 that 32-bit features"),
         ("time,y,x\n2020-01-01,1,-1e31\n2020-01-02,2,inf\n", "column 'x' holds an infinite value (1 cells in all"),
         (
@@ -322,124 +353,6 @@ def test_a_table_that_cannot_be_used_is_refused_in_one_line(table: Any, said: st
     assert str(raised.value).startswith("rows: ")
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
-
-
-def digest(columns: Any) -> str:
-    return RawTable.of("rows", columns).digest()
-
-
-BASE: dict[str, Any] = {
-    "time": ["2020-01-01", "2020-01-02", "2020-01-03"],
-    "y": [1.0, None, 3.0],
-    "n": [0, 1, None],
-    "s": ["a", None, ""],
-    "b": [True, False, None],
-    "d": [datetime(2020, 1, 1), None, datetime(2020, 1, 3)],
-    "m": [Decimal("1.5"), None, Decimal("2.5")],
-    "l": [[1], [1, 2], None],
-}
-
-
-def test_the_digest_of_a_table_does_not_depend_on_how_it_is_held() -> None:
-    frame = pl.DataFrame(BASE)
-    chunked = pl.concat([frame[:1], frame[1:2], frame[2:]], rechunk=False)
-    assert chunked.n_chunks() == 3
-    sliced = pl.concat([frame, frame])[3:]
-    assert digest(frame) == digest(chunked) == digest(sliced) == digest(BASE) == digest(frame.to_arrow())
-
-
-@pytest.mark.parametrize(("column", "row"), [(name, row) for name in BASE for row in range(3)])
-def test_the_digest_of_a_table_changes_with_every_cell(column: str, row: int) -> None:
-    frame = pl.DataFrame(BASE)
-    cells = list(BASE[column])
-    instead = next(v for v in (*BASE[column], None) if v != cells[row])
-    cells[row] = instead
-    other = frame.with_columns(pl.Series(column, cells, dtype=frame.schema[column]))
-    assert digest(other) != digest(frame)
-
-
-def test_the_digest_of_a_table_tells_an_empty_cell_from_zero_and_empty_text() -> None:
-    for empty, instead in ((pl.Series("n", [None], pl.Int64), 0), (pl.Series("s", [None], pl.String), "")):
-        assert digest(pl.DataFrame([empty])) != digest(pl.DataFrame([empty.fill_null(instead)]))
-
-
-def test_the_digest_of_a_table_changes_with_names_types_and_their_order() -> None:
-    frame = pl.DataFrame(BASE)
-    others = [
-        frame.rename({"y": "z"}),
-        frame.with_columns(pl.col("y").cast(pl.Float32)),
-        frame.with_columns(pl.col("d").cast(pl.Datetime("ms"))),
-        frame.with_columns(pl.col("d").dt.replace_time_zone("UTC")),
-        frame.select(reversed(frame.columns)),
-        frame.reverse(),
-        frame[:2],
-        frame.drop("l"),
-    ]
-    assert len({digest(other) for other in (frame, *others)}) == len(others) + 1
-
-
-def test_the_digest_of_a_table_knows_where_a_text_ends() -> None:
-    assert digest({"s": ["a\0b", "c"]}) != digest({"s": ["a", "b\0c"]})
-    assert digest({"s": ["a", "b"]}) != digest({"s": ["ab", ""]})
-
-
-def test_the_digests_of_an_input_are_those_of_its_parts() -> None:
-    train, test = RawTable.of("a", {"y": [1]}), RawTable.of("b", {"y": [2]})
-    assert RawInput(train, test).digests().test == test.digest()
-    assert RawInput(train, None).digests().train == train.digest()
-    assert RawInput(train, None).digests().test is None
-
-
-def located(files: set[str], **dataset: Any) -> RawInput:
-    """What a Spec finds in a folder with these files."""
-    return locate(Dataset(**dataset), lambda name: name.encode() if name in files else None, "folder")
-
-
-def names(raw: RawInput) -> tuple[str, str | None]:
-    parts: list[Raw | None] = [raw.train, raw.test]
-    train, test = (part.name if part else None for part in parts)
-    assert train is not None
-    return train, test
-
-
-@pytest.mark.parametrize(
-    ("files", "dataset", "expected"),
-    [
-        ({"a.csv"}, {"name": "a"}, ("a.csv", None)),
-        ({"a.csv", "a_test.csv"}, {"name": "a"}, ("a.csv", "a_test.csv")),
-        ({"a.parquet", "a_test.csv"}, {"name": "a"}, ("a.parquet", "a_test.csv")),
-        ({"a.csv", "a.parquet", "a_test.parquet"}, {"name": "a"}, ("a.csv", "a_test.parquet")),
-        ({"x.csv", "y.csv"}, {"train_file": "x.csv"}, ("x.csv", None)),
-        ({"x.csv", "y.csv", "a.csv"}, {"name": "a", "train_file": "x.csv", "test_file": "y.csv"}, ("x.csv", "y.csv")),
-    ],
-)
-def test_files_are_found_by_the_name_of_the_data_or_by_their_own(
-    files: set[str], dataset: dict[str, str], expected: tuple[str, str | None]
-) -> None:
-    assert names(located(files, **dataset)) == expected
-
-
-@pytest.mark.parametrize(
-    ("files", "dataset", "said"),
-    [
-        (set(), {"name": "a"}, "folder: there is no a.csv or a.parquet; put it there, or name the folder with"),
-        ({"y.csv"}, {"train_file": "x.csv"}, "folder: there is no file 'x.csv'; put it there"),
-        ({"x.csv"}, {"train_file": "x.csv", "test_file": "y.csv"}, "folder: there is no file 'y.csv'; put it there"),
-    ],
-)
-def test_a_missing_file_is_named_with_the_folder(files: set[str], dataset: dict[str, str], said: str) -> None:
-    with pytest.raises(DataError) as raised:
-        located(files, **dataset)
-    assert str(raised.value).startswith(said)
-
-
-@pytest.mark.parametrize(
-    ("dataset", "said"),
-    [({}, "the Spec names no data: set dataset.name"), ({"test_file": "y.csv"}, "dataset.test_file is set and")],
-)
-def test_a_spec_that_names_no_train_rows_is_refused(dataset: dict[str, str], said: str) -> None:
-    with pytest.raises(SpecError, match=said):
-        located({"y.csv"}, **dataset)
 
 
 def test_one_file_is_split_into_its_first_and_its_last_rows() -> None:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flts.errors import DataError, nearest
+from flts.preprocess.files import EMPTY
 from flts.preprocess.parquet import TIME
 from flts.preprocess.rows import Rows, Times, Values
-from flts.preprocess.source import EMPTY, Raw
-from flts.preprocess.times import Faults, at, is_zoned, utc_times
+from flts.preprocess.source import Raw
+from flts.preprocess.times import Faults, at, is_zoned, shown, utc_times
 from flts.spec import Dataset
 
 if TYPE_CHECKING:
@@ -144,7 +145,9 @@ def _unusable_target(target: str, frame: pl.DataFrame, columns: Sequence[str], n
     text = column.str.strip_chars()
     wrong = text.is_not_null() & ~text.is_in(EMPTY) & text.cast(pl.Float64, strict=False).is_null()
     row = int(wrong.arg_max() or 0)
-    return DataError(f"{name}: {at(row)}: '{column[row]}' in column '{target}' is no number, and it is to be forecast")
+    return DataError(
+        f"{name}: {at(row)}: {shown(column[row])} in column '{target}' is no number, and it is to be forecast"
+    )
 
 
 def _refuse_duplicates(times: Times, name: str) -> None:

@@ -10,8 +10,11 @@ from flts.errors import DataError
 if TYPE_CHECKING:
     import polars as pl
 
-ISO_TIME = r"^\s*\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?\s*(Z|[+-]\d{2}:?\d{2})?\s*$"
-ZONED = r"[T ]\d{2}:.*(Z|[+-]\d{2}:?\d{2})\s*$"
+DATE, CLOCK, OFFSET = "[0-9]{4}-[0-9]{2}-[0-9]{2}", "[0-9]{2}:[0-9]{2}", "[+-][0-9]{2}:?[0-9]{2}"
+ISO_TIME = rf"^\s*{DATE}([T ]{CLOCK}(:[0-9]{{2}}(\.[0-9]{{1,9}})?)?\s*(Z|{OFFSET})?)?\s*$"
+ZONED = rf"[T ]{CLOCK}.*(Z|{OFFSET})\s*$"
+LONG = 60
+"""Characters of a cell that a message shows."""
 YEARS = (1678, 2261)
 """First and last whole year that 64 bits of nanoseconds reach."""
 
@@ -64,6 +67,11 @@ def at(index: int) -> str:
     return f"row {index + 1}"
 
 
+def shown(cell: str) -> str:
+    """A cell as messages show it: in quotes, on one line, and not all of a long one."""
+    return repr(cell if len(cell) <= LONG else f"{cell[:LONG]}…")
+
+
 def _without(column: pl.Series, bad: pl.Series, faults: Faults, said: Callable[[int], str]) -> pl.Series:
     """The column with its bad cells empty, the fault noted, or DataError. `said` gets the first bad row."""
     import polars as pl
@@ -85,7 +93,7 @@ def _parse(column: pl.Series, name: str, faults: Faults) -> pl.Series:
         ~column.str.contains(ISO_TIME),
         faults,
         lambda row: (
-            f"{name}: {at(row)}, {place}: '{column[row]}' is no ISO 8601 time"
+            f"{name}: {at(row)}, {place}: {shown(column[row])} is no ISO 8601 time"
             " such as 2018-02-05 23:40:00 or 2018-02-05T23:40:00+01:00"
         ),
     )
@@ -101,10 +109,8 @@ def _parse(column: pl.Series, name: str, faults: Faults) -> pl.Series:
             f" '{column[row]}' at {at(row)}; write all of them one way"
         ),
     )
-    text = column.str.strip_chars().str.replace(" ", "T", literal=True).str.replace(" ", "", literal=True)
-    text = text.str.replace(r"^(\d{4}-\d{2}-\d{2})$", "${1}T00:00").str.replace(
-        r"T(\d{2}:\d{2})($|Z|[+-])", "T${1}:00$2"
-    )
+    text = column.str.strip_chars().str.replace(f"^({DATE}) ", "${1}T").str.replace(r"\s+", "")
+    text = text.str.replace(f"^({DATE})$", "${1}T00:00").str.replace(f"T({CLOCK})($|Z|[+-])", "T${1}:00$2")
     if zoned[first]:
         text = text.str.replace("Z$", "+00:00")
         parsed = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%z", time_unit="ns", strict=False)
@@ -114,7 +120,7 @@ def _parse(column: pl.Series, name: str, faults: Faults) -> pl.Series:
         parsed,
         parsed.is_null() & column.is_not_null(),
         faults,
-        lambda row: f"{name}: {at(row)}, {place}: '{column[row]}' is no time that exists",
+        lambda row: f"{name}: {at(row)}, {place}: {shown(column[row])} is no time that exists",
     )
 
 
