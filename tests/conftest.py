@@ -9,6 +9,13 @@ from pathlib import Path
 import pytest
 
 from flts import events
+from tests.support.servers import (  # noqa: F401 - fixtures: each starts when the first test asks for it
+    database_server,
+    durable_broker,
+    mlflow_server,
+    quick_broker,
+    s3_server,
+)
 
 LTE = Path(__file__).parents[2] / "shared" / "data" / "lte"
 

