@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from flts import events, layout, runs
@@ -172,18 +173,24 @@ def finish_model(
 
 def _train(place: Workplace, work: Work, progress: Progress, *, recompute: bool) -> Trained:
     """What is stored already, or a fit in a process of its own."""
-    claim = work.claim
-    if not recompute:
-        stored = stored_result(place.store, work.name, work.model_hash, work.subject.windows.windows_hash)
-        if stored is not None:
-            events.train_skip_duplicate(
-                config_hash=claim.config_hash, model_type=work.name.upper(), model_hash=work.model_hash
-            )
-            return stored
+    claim, windows_hash = work.claim, work.subject.windows.windows_hash
+    stored = stored_result(place.store, work.name, work.model_hash, windows_hash)
+    if stored is not None and not recompute:
+        events.train_skip_duplicate(
+            config_hash=claim.config_hash, model_type=work.name.upper(), model_hash=work.model_hash
+        )
+        return stored
     events.train_start(config_hash=claim.config_hash, model_type=work.name.upper(), model_hash=work.model_hash)
     order = Claim(place.store.url, claim.config_hash, claim.data_hash, work.name, recompute)
     threads = work.subject.spec.run.threads
-    return train_isolated(order, threads, place.train_timeout, progress, place.children)
+    try:
+        return train_isolated(order, threads, place.train_timeout, progress, place.children)
+    except TrainingFailed:
+        # a child that ended between its last commit and its last word: what is committed counts, here as for the judge
+        committed = stored_result(place.store, work.name, work.model_hash, windows_hash)
+        if stored is not None or committed is None:
+            raise
+        return replace(committed, fitted=True)
 
 
 def _score(store: Store, work: Work, trained: Trained) -> Errors:

@@ -48,6 +48,20 @@ def living(group: int) -> list[str]:
     return [" ".join(fields) for fields in processes if int(fields[0]) == group and not fields[2].startswith("Z")]
 
 
+def carrying(variable: str) -> list[str]:
+    """The commands of all processes whose environment holds NAME=value; none where there is no /proc to look in."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (process / "environ").read_bytes().split(b"\0")
+            command = (process / "cmdline").read_bytes()
+        except OSError:
+            continue  # it ended while we looked, or is somebody else's
+        if variable.encode() in environment:
+            found.append(command.replace(b"\0", b" ").decode())
+    return found
+
+
 def eventually(condition: Callable[[], bool]) -> bool:
     """Whether the condition comes true."""
     end = time.monotonic() + PATIENCE

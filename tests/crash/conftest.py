@@ -1,0 +1,12 @@
+"""Prepared folders are made once per process and copied for every test."""
+
+from __future__ import annotations
+
+import pytest
+from tests.crash.scenes import Stage
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """Where scenes are set up and played."""
+    return Stage(tmp_path_factory.mktemp("scenes"))
