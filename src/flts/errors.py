@@ -11,9 +11,11 @@
     │   ├── TrainingFailed      1    a model raised, crashed or gave numbers that are not finite
     │   │   └── DeadlineExceeded 1   … or ran past the time limit
     │   ├── DamagedObject       1    a stored object is not what its digest says
+    │   ├── NameTaken           1    an object cannot have the name of a folder, nor lie below another object
     │   └── StageFailed         1    a stage ended without what it owed
     ├── Transient
-    │   └── BackendUnavailable  3    a server did not answer; a later attempt may succeed
+    │   ├── BackendUnavailable  3    a server did not answer; a later attempt may succeed
+    │   └── NoChampion          3    nothing was promoted in this scope yet
     └── Interrupted           130    a person or a supervisor asked to stop; nothing is recorded as failed
 
 The number is the exit code of the command line. A message says what happened, where, and what would fit.
@@ -87,12 +89,20 @@ class DamagedObject(Terminal):
     """A stored object differs from its digest, or is absent where a record names it."""
 
 
+class NameTaken(Terminal):
+    """On a disk an object cannot have the name of a folder, nor lie below another object."""
+
+
 class StageFailed(Terminal):
     """A stage ended without the result it owed."""
 
 
 class BackendUnavailable(Transient):
     """A server could not be reached."""
+
+
+class NoChampion(Transient):
+    """A forecast is asked of a scope in which nothing was promoted yet."""
 
 
 class Interrupted(FltsError):

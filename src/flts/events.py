@@ -234,3 +234,73 @@ def environment_differs(*, model_type: str, model_hash: str, first: dict[str, An
 def nondeterminism_detected(*, model_type: str, model_hash: str, fields: Sequence[str]) -> None:
     """A second fit in the same environment gave another result; the first one stands."""
     _emit("train", "nondeterminism_detected", model_type=model_type, model_hash=model_hash, fields=list(fields))
+
+
+def dead_letter(
+    *,
+    service: str,
+    topic: str,
+    partition: int,
+    offset: int,
+    error: str,
+    reason: str,
+    attempts: int,
+    traceback: str | None,
+) -> None:
+    """A message could not be handled and lies in the dead-letter topic; a traceback says that it is a defect."""
+    _emit(
+        service,
+        "dead_letter",
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        error=error,
+        reason=reason,
+        attempts=attempts,
+        traceback=traceback,
+    )
+
+
+def retry_scheduled(*, service: str, attempt: int, wait_s: float, reason: str) -> None:
+    """A backend did not answer; the same is tried again."""
+    _emit(service, "retry_scheduled", attempt=attempt, wait_s=wait_s, reason=reason)
+
+
+def backend_lost(*, service: str, reason: str) -> None:
+    """The broker is away; the service waits for it."""
+    _emit(service, "backend_lost", reason=reason)
+
+
+def service_started(*, service: str, version: str, groups: Sequence[str], probes: str | None) -> None:
+    """A service takes work from now on; probes: where it can be asked how it is."""
+    _emit(service, "service_started", version=version, groups=list(groups), probes=probes)
+
+
+def service_stopped(*, service: str) -> None:
+    """A service took no more work, and left its groups."""
+    _emit(service, "service_stopped")
+
+
+def forecast_served(
+    *, config_hash: str, model_type: str, promotion: int, forecasts: int, object_key: str | None = None
+) -> None:
+    """Forecasts were given."""
+    _emit(
+        "forecast",
+        "forecast_served",
+        config_hash=config_hash,
+        model_type=model_type,
+        promotion=promotion,
+        forecasts=forecasts,
+        object_key=object_key,
+    )
+
+
+def model_swap(*, scope: str, config_hash: str, model_type: str, promotion: int) -> None:
+    """Another champion answers from now on."""
+    _emit("forecast", "model_swap", scope=scope, config_hash=config_hash, model_type=model_type, promotion=promotion)
+
+
+def forecast_expired(*, scope: str, event_id: str) -> None:
+    """A claim was taken up after its deadline, when nobody needs the answer any more."""
+    _emit("forecast", "forecast_expired", scope=scope, event_id=event_id)

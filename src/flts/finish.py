@@ -11,6 +11,7 @@ from flts import events, layout, runs
 from flts.errors import StageFailed, Terminal, TrainingFailed
 from flts.evaluate.case import Candidate
 from flts.evaluate.metrics import Errors, measure
+from flts.lineage import identify
 from flts.messages import ModelTraining, TrainingData
 from flts.ports import Progress, Store, read_json, write_json_once
 from flts.promote.judge import Waiting, gather, yardstick
@@ -21,7 +22,9 @@ from flts.train.determinism import processor
 from flts.train.experiment import Experiment
 from flts.train.isolate import Claim, train_isolated
 from flts.train.stage import Trained, stored_result
-from flts.wiring import Workplace
+from flts.wiring import VERSIONS, Workplace, load_stored_spec
+
+Status = Literal["RUNNING", "SUCCESS", "FAILED"]
 
 
 def judge_run(place: Workplace, subject: Experiment, scope: str, run: int, *, actor: str) -> Judged | Waiting:
@@ -230,6 +233,33 @@ def _record_failure(place: Workplace, work: Work, error: Terminal) -> ModelTrain
     return _tell(place, work, "FAILED", run_id=run_id, error=f"{type(error).__name__}: {reason}")
 
 
+def bury_model(place: Workplace, claim: TrainingData, name: str, error: Exception) -> None:
+    """Record that a claim could not even be worked on, so that nobody waits for its model."""
+    now = place.clock.now().isoformat()
+    record = {
+        "v": 1,
+        "run": claim.run,
+        "scope": claim.identifier,
+        "environment": place.environment,
+        "model": name,
+        "started": now,
+        "ended": now,
+        "class": type(error).__name__,
+        "reason": str(error),
+        "run_id": None,
+    }
+    write_json_once(place.store, layout.failure(claim.config_hash, claim.run, name), record, at="run.buried")
+    tell_failure(place, claim, name, record)
+
+
+def tell_failure(place: Workplace, claim: TrainingData, name: str, record: Mapping[str, Any]) -> None:
+    """Tell the judge of a failure that is recorded."""
+    spec = load_stored_spec(place.store, claim.config_hash)
+    model_hash = identify(spec, claim.data_hash, VERSIONS).model_hashes[name]
+    error = f"{record['class']}: {record['reason']}"
+    _publish(place, claim, name, model_hash, "FAILED", run_id=record["run_id"], error=error)
+
+
 def _where(place: Workplace, work: Work) -> dict[str, Any]:
     """What every part of a run's record says first."""
     return {
@@ -246,19 +276,22 @@ def _where(place: Workplace, work: Work) -> dict[str, Any]:
     }
 
 
-def _tell(
-    place: Workplace, work: Work, status: Literal["RUNNING", "SUCCESS", "FAILED"], **fields: Any
+def _tell(place: Workplace, work: Work, status: Status, **fields: Any) -> ModelTraining:
+    return _publish(place, work.claim, work.name, work.model_hash, status, **fields)
+
+
+def _publish(
+    place: Workplace, claim: TrainingData, name: str, model_hash: str, status: Status, **fields: Any
 ) -> ModelTraining:
-    claim = work.claim
     message = ModelTraining(
         ts=place.clock.now(),
         identifier=claim.identifier,
         config_hash=claim.config_hash,
         data_hash=claim.data_hash,
         run=claim.run,
-        model=work.name,
-        model_hash=work.model_hash,
-        model_type=work.name.upper(),
+        model=name,
+        model_hash=model_hash,
+        model_type=name.upper(),
         experiment=f"flts/{claim.identifier}",
         status=status,
         **fields,

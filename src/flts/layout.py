@@ -2,6 +2,42 @@
 
 from __future__ import annotations
 
+import re
+
+SCOPE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+BUCKETS = (
+    "dataset",
+    "processed-data",
+    "specs",
+    "bundles",
+    "models",
+    "model-promotion",
+    "inference-logs",
+    "runs",
+)
+"""The first part of every key, each of which may be a bucket of its own."""
+_KEY_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+@ -]{0,254}")
+
+
+def scope_name(value: str) -> str:
+    """A scope that may stand in a key. Raises ValueError."""
+    if not SCOPE.fullmatch(value) or value == "current.json":
+        raise ValueError(f"'{value}' is no scope name; use a-z, 0-9, '.', '_' and '-', at most 63 characters")
+    return value
+
+
+def object_name(bucket: str, key: str) -> str:
+    """The key of an object that someone else names. Raises ValueError for one that could leave its bucket."""
+    if bucket not in BUCKETS:
+        raise ValueError(f"'{bucket}' is no bucket; valid: {', '.join(BUCKETS)}")
+    wrong = next((part for part in key.split("/") if not _KEY_PART.fullmatch(part)), None)
+    if wrong is not None or len(key) > 512:
+        raise ValueError(
+            f"'{key[:100]}' is no object of {bucket}: each part between '/' starts with a letter, a digit or '_',"
+            " then also '.', '-', '=', '+', '@' and spaces; 512 characters in all"
+        )
+    return f"{bucket}/{key}"
+
 
 def spec(config_hash: str) -> str:
     """The Spec without locators, canonical."""
@@ -101,3 +137,8 @@ def run_part(config_hash: str, run: int, part: str) -> str:
 def failure(config_hash: str, run: int, model: str) -> str:
     """Why one model of a run has no forecast."""
     return f"{runs(config_hash)}{run:04d}/failures/{model}.json"
+
+
+def inference_log(scope: str, day: str, part: str) -> str:
+    """Forecasts of one request or batch; day is YYYYMMDD, part a UUID."""
+    return f"inference-logs/{scope}/{day}/{part}.jsonl"

@@ -7,14 +7,23 @@ outside it, so the same fact told twice is recognised.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
 
 from flts.errors import DataError
+from flts.layout import object_name, scope_name
 from flts.lineage import canonical_json, digest
 
-Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
+LARGEST = 1 << 20
+"""Bytes of the largest message; a longer one is refused unread."""
+HEX = r"^[0-9a-f]{64}$"
+Sha256 = Field(pattern=HEX)
+RunNumber = Field(ge=1, lt=10_000)
+PromotionNumber = Field(ge=1, lt=100_000_000)
+Size = Field(ge=0)
+ModelName = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+Scope = Annotated[str, AfterValidator(lambda value: scope_name(value or "global"))]
 
 
 class Message(BaseModel):
@@ -30,7 +39,7 @@ class Message(BaseModel):
     """Version of this message type."""
     ts: datetime
     """When it was sent, RFC 3339, UTC."""
-    identifier: str
+    identifier: Scope
     """The scope."""
 
     @computed_field  # type: ignore[prop-decorator]
@@ -61,6 +70,8 @@ class Message(BaseModel):
     @classmethod
     def parse(cls, data: bytes) -> Self:
         """The message in these bytes. Raises DataError that names the fields that do not fit."""
+        if len(data) > LARGEST:
+            raise DataError(f"{cls.topic}: a message of {len(data):,} bytes; at most {LARGEST:,} fit")
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
@@ -77,14 +88,14 @@ class TrainingData(Message):
 
     config_hash: str = Sha256
     data_hash: str = Sha256
-    run: int
+    run: int = RunNumber
     """Number of the run under its config_hash."""
     bucket: str
     object_key: str
     """meta.json, which holds the digests of both Parquet files."""
-    size: int
+    size: int = Size
     sha256: str = Sha256
-    row_count: int
+    row_count: int = Size
     spec_key: str
     """The Spec of the experiment."""
 
@@ -98,8 +109,8 @@ class ModelTraining(Message):
 
     config_hash: str = Sha256
     data_hash: str = Sha256
-    run: int
-    model: str
+    run: int = RunNumber
+    model: str = ModelName
     """Name of the model's table in the Spec."""
     model_hash: str = Sha256
     model_type: str
@@ -114,6 +125,59 @@ class ModelTraining(Message):
     error: str | None = None
 
 
+class InferenceData(Message):
+    """Raw rows to forecast from, in original units, as CSV or Parquet: history, and truth as far as it is known."""
+
+    topic = "inference-data"
+    key_field = "identifier"
+    identity_fields = ("sha256", "identifier")
+
+    bucket: str
+    object_key: str
+    size: int = Size
+    sha256: str = Sha256
+    row_count: int = Size
+    deadline_ms: int | None = Field(default=None, ge=1)
+    """Milliseconds after `ts` from which nobody needs the answer any more."""
+    config_hash: str | None = Field(default=None, pattern=HEX)
+    data_hash: str | None = Field(default=None, pattern=HEX)
+
+    @property
+    def key_in_store(self) -> str:
+        """Where the rows lie. Raises ValueError for a name that could leave its bucket."""
+        return object_name(self.bucket, self.object_key)
+
+    @model_validator(mode="after")
+    def _named_by_allow_list(self) -> Self:
+        object_name(self.bucket, self.object_key)
+        return self
+
+
+class PerformanceEval(Message):
+    """A batch was forecast; its errors where the rows hold the truth of a forecast."""
+
+    topic = "performance-eval"
+    key_field = "identifier"
+    identity_fields = ("input_event_id", "promotion")
+
+    input_event_id: str = Sha256
+    """The inference-data message this answers."""
+    promotion: int = PromotionNumber
+    config_hash: str = Sha256
+    data_hash: str = Sha256
+    """Of the champion that answered."""
+    run_id: str | None = None
+    model_type: str
+    log_object_key: str
+    """The forecasts, one JSON object a line."""
+    rows: int = Size
+    """Rows of the input."""
+    forecasts: int = Size
+    """Lines of the log."""
+    metrics: dict[str, float] | None = None
+    """rmse, mae and mse, scaled by the target's range over train; None where no forecast step is known yet."""
+
+
 class ModelSelected(Message):
     """The champion of a scope changed."""
 
@@ -121,8 +185,8 @@ class ModelSelected(Message):
     key_field = "scope"
     identity_fields = ("scope", "promotion")
 
-    scope: str
-    promotion: int
+    scope: Scope
+    promotion: int = PromotionNumber
     """Number of the entry in the promotion log."""
     kind: Literal["promote", "rollback", "manual"]
     config_hash: str = Sha256

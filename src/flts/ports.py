@@ -163,6 +163,9 @@ class Tracker(Protocol):
     def promote(self, scope: str, run_id: str, model_type: str, bundle_sha256: str) -> None:
         """Register the promoted model as a version and move the alias `champion` to it."""
 
+    def check(self) -> None:
+        """Raises BackendUnavailable when it does not answer."""
+
     def close(self) -> None:
         """Nothing more will be logged."""
 

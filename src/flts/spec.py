@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic.config import JsonDict
 
+from flts.layout import scope_name
+
 LOCATOR: JsonDict = {"locator": True}
 HASHED_WHEN_CHANGED: JsonDict = {"hashed": "when-changed"}
 
@@ -26,7 +28,6 @@ ResampleRule = Literal["off", "mean", "sum", "first", "last", "min", "max"]
 
 STEP_UNITS = {"ms": 10**6, "s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
 LONGEST_STEP = 3650 * STEP_UNITS["d"]
-SCOPE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
 def parse_step(text: str) -> int:
@@ -101,9 +102,7 @@ class Dataset(Table):
     @field_validator("identifier")
     @classmethod
     def _valid_scope(cls, value: str) -> str:
-        if value and (not SCOPE.fullmatch(value) or value == "current.json"):
-            raise ValueError(f"'{value}' is no scope name; use a-z, 0-9, '.', '_' and '-', at most 63 characters")
-        return value
+        return value and scope_name(value)
 
     @field_validator("known_future")
     @classmethod

@@ -131,6 +131,9 @@ class InOneThread:
     def promote(self, scope: str, run_id: str, model_type: str, bundle_sha256: str) -> None:
         self._thread.submit(self._tracker.promote, scope, run_id, model_type, bundle_sha256).result()
 
+    def check(self) -> None:
+        self._tracker.check()  # asks the server, not the client that the thread owns
+
     def close(self) -> None:
         self._thread.submit(self._tracker.close)
         self._thread.shutdown()
@@ -152,12 +155,17 @@ def open_raw(dataset: Dataset, folder: Path) -> RawInput:
     return locate(dataset, on_disk, str(place))
 
 
-def load_experiment(store: Store, config_hash: str, data_hash: str) -> Experiment:
-    """An experiment from the store alone. Raises StageFailed when this code would give it another hash."""
+def load_stored_spec(store: Store, config_hash: str) -> Spec:
+    """The Spec of a configuration, without its locators. Raises DamagedObject when it is absent."""
     stored = read_json(store, layout.spec(config_hash))
     if stored is None:
         raise DamagedObject(f"{layout.spec(config_hash)} is absent from {store.url}")
-    spec = Spec.model_validate(stored)
+    return Spec.model_validate(stored)
+
+
+def load_experiment(store: Store, config_hash: str, data_hash: str) -> Experiment:
+    """An experiment from the store alone. Raises StageFailed when this code would give it another hash."""
+    spec = load_stored_spec(store, config_hash)
     identity = identify(spec, data_hash, VERSIONS)
     if identity.config_hash != config_hash:
         raise StageFailed(

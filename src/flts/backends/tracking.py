@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
 
 from flts.errors import BackendUnavailable, StageFailed
 from flts.ports import TrackedRun
@@ -109,6 +110,15 @@ class MlflowTracker:
                 tags = {BUNDLE_TAG: bundle_sha256}
                 version = client.create_model_version(name, source, run_id=run_id, tags=tags).version
             client.set_registered_model_alias(name, ALIAS, version)
+
+    def check(self) -> None:
+        if self._embedded:
+            return
+        try:
+            with urlopen(f"{self.uri.rstrip('/')}/health", timeout=2.0):  # noqa: S310 - the address is the one runs are logged to
+                return
+        except OSError as error:
+            raise BackendUnavailable(f"MLflow at {self.uri} does not answer: {error}") from None
 
     def close(self) -> None:
         self._opened = None

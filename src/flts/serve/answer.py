@@ -12,7 +12,7 @@ from flts.preprocess.fit import format_step
 from flts.preprocess.parquet import time_column
 from flts.preprocess.read import read_rows
 from flts.preprocess.rows import Rows, Times, Values
-from flts.preprocess.source import RawTable
+from flts.preprocess.source import Raw, RawTable
 from flts.spec import Dataset
 from flts.train.bundle import Bundle
 from flts.train.intervals import LEVELS
@@ -70,14 +70,7 @@ def answer(bundle: Bundle, history: Any, level: float = 0.8) -> Answer:
 def read_history(bundle: Bundle, history: Any) -> Rows:
     """The last rows the model wants, with its columns in its order; empty cells stay empty."""
     manifest, fitted = bundle.manifest, bundle.model.task.fitted
-    raw = RawTable.of("history", history)
-    name = manifest["time_column"] if manifest["time_column"] in raw.table.columns else "time"
-    rows = read_rows(raw, Dataset(time_column=name, timezone=fitted.timezone)).rows
-    absent = [column for column in fitted.names if column not in rows.columns]
-    if absent:
-        raise DataError(
-            f"history: lacks the numeric columns {', '.join(absent)}; the model needs {', '.join(fitted.names)}"
-        )
+    rows = rows_for(bundle, RawTable.of("history", history))
     if len(rows) < manifest["min_history_rows"]:
         raise DataError(f"history: has {len(rows)} rows, the model needs at least {manifest['min_history_rows']}")
     rows = rows[-manifest["history_rows"] :]
@@ -89,5 +82,19 @@ def read_history(bundle: Bundle, history: Any) -> Rows:
         raise DataError(
             f"history: the row after {at} (UTC) follows by {format_step(int(np.diff(window)[gap]))}, the model's"
             f" rows are {format_step(fitted.step)} apart; leave cells empty instead of leaving rows out"
+        )
+    return rows
+
+
+def rows_for(bundle: Bundle, raw: Raw) -> Rows:
+    """All rows of a table, with the columns of the manifest in its order. Raises DataError naming what is absent."""
+    fitted = bundle.model.task.fitted
+    columns = raw.frame().columns
+    name = bundle.manifest["time_column"] if bundle.manifest["time_column"] in columns else "time"
+    rows = read_rows(raw, Dataset(time_column=name, timezone=fitted.timezone)).rows
+    absent = [column for column in fitted.names if column not in rows.columns]
+    if absent:
+        raise DataError(
+            f"{raw.name}: lacks the numeric columns {', '.join(absent)}; the model needs {', '.join(fitted.names)}"
         )
     return Rows(rows.times, rows.select(fitted.names), fitted.names)

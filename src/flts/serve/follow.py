@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flts import events
-from flts.errors import UsageError
+from flts import events, layout
+from flts.errors import NoChampion, UsageError
 from flts.ports import Store
 from flts.promote.log import Entry, read_log
 from flts.serve.answer import Answer, answer
@@ -42,7 +42,42 @@ def champion_of(store: Store, scope: str) -> Champion:
     entries = read_log(store, scope)
     if not entries:
         raise UsageError(f"nothing was promoted in scope '{scope}' of {store.url}; `flts run` promotes a model")
-    entry = entries[-1]
+    return _load(store, entries[-1])
+
+
+class Follower:
+    """The champion of each scope that is asked for, loaded once and again when the log has grown."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._serving: dict[str, Champion] = {}
+
+    def champion(self, scope: str) -> Champion:
+        """Who is champion now. Raises NoChampion, and DamagedObject when it is not what was judged."""
+        serving = self._serving.get(scope)
+        number = serving.entry.number if serving else 0
+        if serving is not None and not self._store.exists(layout.log_entry(scope, number + 1)):
+            return serving
+        entries = read_log(self._store, scope)
+        if not entries:
+            raise NoChampion(f"nothing was promoted in scope '{scope}' of {self._store.url} yet")
+        newest = entries[-1]
+        if serving is not None and serving.bundle.sha256 == newest.champion.bundle_sha256:
+            champion = Champion(newest, serving.bundle)
+        else:
+            champion = _load(self._store, newest)
+        if serving is not None:
+            events.model_swap(
+                scope=scope,
+                config_hash=newest.champion.config_hash,
+                model_type=newest.champion.model_type,
+                promotion=newest.number,
+            )
+        self._serving[scope] = champion
+        return champion
+
+
+def _load(store: Store, entry: Entry) -> Champion:
     bundle = load_bundle(store, entry.champion.bundle_sha256)
     bundle.self_test()
     events.model_loaded(

@@ -80,6 +80,12 @@ class Children:
         with self._lock:
             self._running.discard(child)
 
+    @property
+    def running(self) -> int:
+        """How many fits run now."""
+        with self._lock:
+            return len(self._running)
+
     def cancel(self) -> None:
         """End all children; those that wait for one get Interrupted."""
         self.cancelled = True

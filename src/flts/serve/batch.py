@@ -1,0 +1,94 @@
+"""A whole table at once: a forecast from every row that has enough history, with errors where the truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flts.errors import DataError
+from flts.evaluate.metrics import Errors, Yardstick, measure
+from flts.preprocess.rows import Rows, Times, Values
+from flts.train.bundle import Bundle
+from flts.train.intervals import STORED_LEVEL, bounds
+from flts.train.windows import Histories, unbroken
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Forecasts from every origin of some rows, in original units.
+
+    origins [origins]: UTC ns of the last history row, the last of them the last row of all; times [origins, horizon];
+    mean, lower, upper and truth [origins, horizon, targets], truth NaN where the rows do not reach or hold nothing.
+    """
+
+    origins: Times
+    times: Times
+    targets: tuple[str, ...]
+    mean: Values
+    lower: Values
+    upper: Values
+    truth: Values
+
+    def frame(self) -> pl.DataFrame:
+        """Columns origin, step, time, target, mean, lower, upper; one row per origin, step and target."""
+        import polars as pl
+
+        count, horizon, width = self.mean.shape
+        cells = horizon * width
+        zoned = pl.Datetime("ns", "UTC")
+        return pl.DataFrame(
+            [
+                pl.Series("origin", np.repeat(self.origins, cells)).cast(zoned),
+                pl.Series("step", np.tile(np.repeat(np.arange(1, horizon + 1), width), count)),
+                pl.Series("time", np.repeat(self.times.reshape(-1), width)).cast(zoned),
+                pl.Series("target", list(self.targets) * (count * horizon)),
+                *(
+                    pl.Series(name, values.reshape(-1), nan_to_null=True)
+                    for name, values in (("mean", self.mean), ("lower", self.lower), ("upper", self.upper))
+                ),
+            ]
+        )
+
+
+def forecast_batch(bundle: Bundle, rows: Rows, level: float = STORED_LEVEL) -> Batch:
+    """Forecast from every row but those with too little history before them, or with a broken step in it.
+
+    rows: the manifest's columns in its order. Raises DataError when no row can be forecast from.
+    """
+    model, fitted = bundle.model, bundle.model.task.fitted
+    needed = max(bundle.manifest["min_history_rows"], model.task.lookback)
+    ends = np.arange(needed, len(rows) + 1, dtype=np.int64)
+    whole = unbroken(rows.times, ends, model.task.lookback, 0, fitted.step) if len(ends) else np.zeros(0, bool)
+    if not whole.any():
+        raise DataError(
+            f"{len(rows)} rows hold no unbroken history of {needed} rows; the model needs that many, one step apart"
+        )
+    histories = Histories(rows, ends[whole])
+    answer = model.forecast_all(histories)
+    lower, upper = bounds(answer.mean, answer.spread, bundle.manifest["intervals"]["offsets"], level)
+    origins = rows.times[histories.ends - 1]
+    times = origins[:, None] + fitted.step * np.arange(1, model.task.horizon + 1)
+    return Batch(origins, times, fitted.targets, answer.mean, lower, upper, _truth(rows, times, fitted.targets))
+
+
+def errors(bundle: Bundle, batch: Batch) -> Errors | None:
+    """Errors scaled by the target's range over the champion's train rows; None where no truth is known."""
+    if np.isnan(batch.truth).all():
+        return None
+    fitted = bundle.model.task.fitted
+    _, width = fitted.target_range
+    return measure(batch.truth, batch.mean, Yardstick(fitted.targets, width, None, "not asked"))
+
+
+def _truth(rows: Rows, times: Times, targets: tuple[str, ...]) -> Values:
+    """What the rows themselves say at the forecast times."""
+    values = rows.select(targets)
+    found = np.searchsorted(rows.times, times)
+    known = found < len(rows)
+    known[known] = rows.times[found[known]] == times[known]
+    return np.where(known[..., None], values[np.where(known, found, 0)], np.nan)

@@ -1,0 +1,83 @@
+"""Services in threads of this process, on any bus and store, and a run that goes through them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from flts import layout, runs
+from flts.begin import begin, prepare
+from flts.messages import TrainingData
+from flts.ports import Bus, Store, Tracker
+from flts.preprocess.source import RawInput, RawTable
+from flts.spec import Spec
+from flts.train.isolate import Children
+from flts.wiring import SystemClock, Workplace
+from flts.worker.forecast import Forecaster
+from flts.worker.judge import Evaluator
+from flts.worker.loop import Service
+from flts.worker.run import Conditions, serve
+from flts.worker.trace import TracedBus
+from flts.worker.train import Trainer
+from tests.support.series import hourly, split
+
+LONG = 60.0
+TRAIN, TEST = split(hourly(300), 60)
+RAW = RawInput(RawTable("train", TRAIN), RawTable("test", TEST))
+QUICK = Conditions(patience=2.0, grace=5.0)
+
+
+def place_on(store: Store, bus: Bus, tracker: Tracker | None = None) -> Workplace:
+    """A workplace with the clock of the machine."""
+    return Workplace(store, TracedBus(bus), tracker, SystemClock(), "tests", 120.0, Children(2))
+
+
+def all_services(place: Workplace, *models: str) -> list[Service]:
+    """A trainer per model, an evaluator and a forecaster."""
+    return [*(Trainer(place, model) for model in models or ("ridge",)), Evaluator(place), Forecaster(place)]
+
+
+@contextmanager
+def serving(place: Workplace, services: Sequence[Service], conditions: Conditions = QUICK) -> Iterator[threading.Event]:
+    """Services at work; what ended one of them is raised at the end."""
+    stop, raised = threading.Event(), list[BaseException]()
+
+    def work() -> None:
+        try:
+            serve("tests", place, services, conditions, stop)
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread of the test
+            raised.append(error)
+
+    thread = threading.Thread(target=work, name="serve")
+    thread.start()
+    try:
+        yield stop
+    finally:
+        stop.set()
+        thread.join(LONG)
+        place.children.cancel()
+        assert not thread.is_alive()
+    if raised:
+        raise raised[0]
+
+
+def start_run(place: Workplace, spec: Spec, *, recompute: bool = False) -> TrainingData:
+    """What the preprocess job does."""
+    prepared, subject = prepare(place, spec, RAW)
+    return begin(place, subject, prepared, recompute=recompute)
+
+
+def wait_until(true: Callable[[], bool], what: str) -> None:
+    """Fails with `what` when it does not become true in a minute."""
+    end = time.monotonic() + LONG
+    while not true():
+        assert time.monotonic() < end, f"waited {LONG:g} s in vain: {what}"
+        time.sleep(0.02)
+
+
+def wait_for_judgement(store: Store, claim: TrainingData) -> None:
+    """Until the run of a claim is judged."""
+    key = layout.run_part(claim.config_hash, claim.run, "judge")
+    wait_until(lambda: store.exists(key), f"{key}; there is {runs.numbers(store, claim.config_hash)}")
