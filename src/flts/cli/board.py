@@ -22,7 +22,7 @@ LEVEL = "0.8"
 def print_result(result: RunResult) -> None:
     """What `flts run` ends with."""
     print_decision(result.decision, result.durations_ms)
-    console = _console()
+    console = open_console()
     outcome = result.decision["outcome"]
     champion = result.champion["champion"] if result.champion else None
     if result.promoted and champion:
@@ -49,7 +49,7 @@ def print_result(result: RunResult) -> None:
 
 def print_decision(decision: Mapping[str, Any], durations_ms: Mapping[str, int | None] | None = None) -> None:
     """Scoreboard, reasons and doubts of a stored decision."""
-    console = _console()
+    console = open_console()
     console.print()
     console.print(_board(decision, durations_ms or {}))
     console.print()
@@ -68,7 +68,7 @@ def print_decision(decision: Mapping[str, Any], durations_ms: Mapping[str, int |
 
 def print_details(decision: Mapping[str, Any]) -> None:
     """Why not each of the others, and where the winner errs: per step, hour and weekday, with its intervals."""
-    console = _console()
+    console = open_console()
     if decision["why_not"]:
         console.print("\n[bold]why not the others[/]")
     for other in decision["why_not"]:
@@ -96,7 +96,7 @@ def print_json(value: Any) -> None:
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A plain table."""
-    _console().print(_table(headings, rows), highlight=False)
+    open_console().print(make_table(headings, rows), highlight=False)
 
 
 def _print_unranked(decision: Mapping[str, Any], console: Any) -> None:
@@ -139,7 +139,7 @@ def _board(decision: Mapping[str, Any], durations_ms: Mapping[str, int | None]) 
             ]
         )
         styles.append("dim" if referee else ("bold" if row["model"] == decision["winner"] else None))
-    return _table(headings, rows, styles, left=("model",))
+    return make_table(headings, rows, styles, left=("model",))
 
 
 def _levels(coverage: Mapping[str, Any]) -> Table:
@@ -152,7 +152,7 @@ def _levels(coverage: Mapping[str, Any]) -> Table:
         ]
         for level, found in coverage.items()
     ]
-    return _table(["level", "held", "95 %", "mean width, scaled"], rows)
+    return make_table(["level", "held", "95 %", "mean width, scaled"], rows)
 
 
 def _profile_table(kind: str, winner: Mapping[str, Any]) -> Table:
@@ -166,16 +166,16 @@ def _profile_table(kind: str, winner: Mapping[str, Any]) -> Table:
             row += [f"{covered[found['step']]['coverage']:.1%}", f"{covered[found['step']]['width']:.4f}"]
         rows.append(row)
     more = ["80 % held", "width"] if kind == "step" and covered else []
-    return _table([kind, "RMSE", "MAE", "cells", *more], rows)
+    return make_table([kind, "RMSE", "MAE", "cells", *more], rows)
 
 
-def _table(
+def make_table(
     headings: Sequence[str],
     rows: Sequence[Sequence[str]],
     styles: Sequence[str | None] = (),
     left: Sequence[str] | None = None,
 ) -> Table:
-    """left: the headings of columns that are not numbers; without it all are text that may be folded."""
+    """A table to print. left: headings of the columns that are no numbers; without it all are text that may fold."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -206,7 +206,8 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def _console() -> Any:
+def open_console() -> Any:
+    """Where results are printed."""
     from rich.console import Console
 
     # a pipe has no width; a board that is folded there cannot be read or searched

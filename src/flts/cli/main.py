@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from flts.cli import config, forecast, promotions, run, runs
+from flts.cli import config, data, forecast, promotions, run, runs
 from flts.errors import FltsError, Interrupted
 from flts.version import __version__
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("forecast")(forecast.forecast)
+app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")
 app.add_typer(runs.app, name="runs")
 app.add_typer(promotions.app, name="promotions")

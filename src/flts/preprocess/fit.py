@@ -34,7 +34,7 @@ def fit(train: Rows, preprocess: Preprocess, step: int, timezone: str) -> Finish
     kept, dropped = _usable(train, preprocess.missing.drop_columns_above)
     columns = tuple(train.columns[i] for i in kept)
     raw = train.values[:, kept]
-    low, high = _limits(raw, preprocess)
+    low, high = outlier_limits(raw, preprocess)
     median = np.nanmedian(raw, axis=0) if raw.size else np.empty(0)
     # fmin and fmax would turn an empty cell into a limit; minimum and maximum keep it empty until it is filled
     finished = fill(np.minimum(np.maximum(raw, low), high), median, preprocess.missing.max_gap)
@@ -133,7 +133,7 @@ def _usable(train: Rows, limit: float) -> tuple[NDArray[np.intp], list[tuple[str
     return np.flatnonzero((share <= limit) & (share < 1.0)), dropped
 
 
-def _limits(raw: Values, preprocess: Preprocess) -> tuple[Values, Values]:
+def outlier_limits(raw: Values, preprocess: Preprocess) -> tuple[Values, Values]:
     """Clip limits of each column; infinite where outliers are left alone."""
     rules = preprocess.outliers
     if not rules.enabled or not raw.size:  # numpy has no quantiles of no columns

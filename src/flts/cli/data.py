@@ -1,0 +1,263 @@
+"""`flts data`: what a file of rows holds, before anything is fitted on it."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flts.cli.options import Json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from flts.preprocess.inspect.findings import Finding
+    from flts.preprocess.inspect.report import Column, Inspection
+    from flts.preprocess.source import RawInput
+
+app = typer.Typer(help="Look at data before a run.", no_args_is_help=True)
+
+DataFile = Annotated[Path, typer.Argument(help="CSV or Parquet. With NAME_test beside it, that is the test.")]
+TestFile = Annotated[Path | None, typer.Argument(help="The test rows. [the last rows of FILE]")]
+Target = Annotated[str | None, typer.Option(help="Column to forecast. [the first numeric one that varies]")]
+Time = Annotated[str | None, typer.Option(help="Column of the times. ['time', or the first that holds times]")]
+Timezone = Annotated[str, typer.Option(help="Zone of times written without one.")]
+
+TEST_FRACTION = 0.2
+MARKS = {"stops": ("✗", "bold red"), "warning": ("!", "yellow"), "note": ("·", "cyan")}
+WIDEST = 110
+"""Columns of text beyond which a sentence is hard to follow."""
+
+
+@app.command()
+def inspect(
+    file: DataFile,
+    test_file: TestFile = None,
+    target: Target = None,
+    time: Time = None,
+    timezone: Timezone = "UTC",
+    as_json: Json = False,
+) -> None:
+    """Rows, gaps, missing cells, seasons, leaks, shifts, and whether `flts run` would take them.
+
+    Ends with code 4 when it would not.
+    """
+    from flts.preprocess.inspect.report import inspect as look
+    from flts.train.rehearse import verdict
+
+    check_zone(timezone)
+    raw = raw_files(file, test_file)
+    seen = look(raw, target=target, time=time, timezone=timezone, test_fraction=TEST_FRACTION)
+    found = verdict(seen, TEST_FRACTION)
+    if as_json:
+        from flts.cli import board
+        from flts.preprocess.inspect.document import document
+
+        board.print_json(document(seen, found))
+    else:
+        _print(seen, found)
+    if any(finding.severity == "stops" for finding in found):
+        raise typer.Exit(4)
+
+
+def raw_files(file: Path, test_file: Path | None) -> RawInput:
+    """The files as a run would open them; NAME_test beside NAME is its test. Raises DataError or UsageError."""
+    from flts.preprocess.source import SUFFIXES, RawFile, RawInput
+
+    _refuse_no_file(file)
+    if test_file is None and file.suffix in SUFFIXES:
+        beside = (file.with_name(f"{file.stem}_test{suffix}") for suffix in SUFFIXES)
+        test_file = next((path for path in beside if path.is_file()), None)
+    if test_file is None:
+        return RawInput(RawFile(file.name, file), None)
+    _refuse_no_file(test_file)
+    return RawInput(RawFile(file.name, file), RawFile(test_file.name, test_file))
+
+
+def check_zone(timezone: str) -> None:
+    """Raise UsageError for no time zone."""
+    from flts.sources import validate
+
+    validate({"dataset": {"timezone": timezone}}, {"dataset.timezone": "flag --timezone"})
+
+
+def _refuse_no_file(file: Path) -> None:
+    from flts.errors import DataError, UsageError, nearest
+
+    if file.suffix == ".toml":
+        raise UsageError(f"{file}: is an experiment; name the file of its rows, a CSV or Parquet file")
+    if file.is_dir():
+        raise UsageError(f"{file}: is a folder; name a CSV or Parquet file in it")
+    if not file.exists():
+        beside = [path.name for path in file.parent.glob("*") if path.suffix in {".csv", ".parquet"}]
+        hint = f"; {nearest(file.name, beside)}" if beside and len(beside) <= 20 else ""
+        raise DataError(f"{file}: no such file{hint}")
+
+
+def _print(seen: Inspection, found: Sequence[Finding]) -> None:
+    from rich.padding import Padding
+
+    from flts.cli import board
+
+    console = board.open_console()
+    _print_head(seen, console)
+    stops = sum(finding.severity == "stops" for finding in found)
+    if stops:
+        console.print(f"\n[bold red]flts run would refuse these rows[/], for {_count(stops, 'reason')}\n")
+    else:
+        console.print("\n[bold green]flts run would take these rows[/]\n")
+    for finding in found:
+        _print_finding(finding, console)
+    for title, table in _tables(seen):
+        console.print(f"\n[bold]{title}[/]")
+        console.print(Padding(table, (0, 0, 0, 2)))
+    sys.stdout.flush()
+
+
+def _print_head(seen: Inspection, console: Console) -> None:
+    from rich.markup import escape
+
+    from flts.preprocess.fit import format_step
+    from flts.preprocess.inspect.findings import utc
+
+    time = seen.timeline
+    names = [seen.train.name] + ([seen.test.name] if seen.test else [])
+    parts = "" if seen.test else f" (the last {TEST_FRACTION:.0%})"
+    target = f"'{seen.target}'" if seen.target else "none"
+    counted = f"{len(seen.train_rows):,} train, {len(seen.test_rows):,} test{parts}"
+    lines = {
+        "rows": f"{counted}; {_count(len(seen.columns), 'column')}",
+        "time": f"{utc(time.first)} to {utc(time.last)} UTC in train",
+        "step": f"{format_step(time.step)}, {_share(time.regular)} of the rows regular, "
+        + (_count(time.gap_count, "gap") if time.gap_count else "no gaps"),
+        "target": f"{target} ({seen.why_target})",
+    }
+    console.print(f"[bold]{escape(' and '.join(names))}[/]", highlight=False)
+    for label, line in lines.items():
+        console.print(f"  [dim]{label:<7}[/]{escape(line)}", highlight=False)
+
+
+def _print_finding(finding: Finding, console: Console) -> None:
+    """A mark, a sentence, and below it what to do; folded under their own beginning where lines have an end."""
+    import textwrap
+
+    from rich.text import Text
+
+    mark, style = MARKS[finding.severity]
+    width = min(WIDEST, max(20, console.width - 11)) if console.is_terminal else sys.maxsize
+    text = Text(f"{mark} {finding.severity:<8}", style=style)
+    text.append("\n          ".join(textwrap.wrap(finding.message, width)), style="default")
+    if finding.action:
+        action = textwrap.wrap(finding.action, width - 2)
+        text.append("\n          → " + "\n            ".join(action), style="dim default")
+    console.print(text, soft_wrap=True)
+
+
+def _tables(seen: Inspection) -> list[tuple[str, Any]]:
+    """Columns, structure, shift and relations, each narrow enough for 80 characters."""
+    from flts.cli.board import make_table
+
+    columns, names = seen.columns, [_name(column.name) for column in seen.columns]
+    styles = ["bold" if column.name == seen.target else None for column in columns]
+    seasons = list(seen.grid.seasons)
+
+    def table(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> Any:
+        rows = [[name, *row] for name, row in zip(names, cells, strict=True)]
+        return make_table(["column", *headings], rows, styles, left=("column",))
+
+    shown = [
+        (
+            "Columns (train)",
+            table(
+                ["missing", "run", "min", "median", "max", "mean", "outliers"],
+                [
+                    [
+                        _share(c.missing / c.cells) if c.missing else "",
+                        f"{c.longest_missing:,}" if c.missing else "",
+                        *(_number(value) for value in (c.minimum, c.median, c.maximum, c.mean)),
+                        "constant" if c.constant else (_share(c.outliers / c.cells) if c.outliers else ""),
+                    ]
+                    for c in columns
+                ],
+            ),
+        ),
+        (
+            "Strength of trend and seasons, 0 to 1; KPSS above 0.46: the level moves",
+            table(
+                ["trend", *seasons, "KPSS"],
+                [[_two(c.trend), *(_two(c.seasons.get(s)) for s in seasons), _two(c.kpss)] for c in columns],
+            ),
+        ),
+        ("Test against train (0: alike, 1: no overlap; usual: blocks of train)", table(*_shift_cells(columns))),
+    ]
+    if seen.target and len(columns) > 1:
+        title = f"Correlation with '{seen.target}' (bare: trend and seasons taken off)"
+        shown.append((title, make_table(*_relations(columns), left=("column",))))
+    if seen.memory:
+        lags = seen.memory.autocorrelation
+        rows = [["r", *(f"{r:+.2f}" for r in lags.values())]]
+        title = f"How '{seen.target}' remembers itself, that many rows later"
+        shown.append((title, make_table(["rows", *(str(lag) for lag in lags)], rows, left=("rows",))))
+    return shown
+
+
+def _shift_cells(columns: Sequence[Column]) -> tuple[list[str], list[list[str]]]:
+    cells = []
+    for column in columns:
+        shift = column.shift
+        if shift is None:
+            cells.append(["", "", "", ""])
+            continue
+        mean = "" if shift.mean is None else f"{shift.mean:+.2f} sd"
+        cells.append([_two(shift.distance), _two(shift.usual), mean, _share(shift.outside) if shift.outside else ""])
+    return ["distance", "usual", "mean", "out of range"], cells
+
+
+def _relations(columns: Sequence[Column]) -> tuple[list[str], list[list[str]]]:
+    rows = []
+    for column in columns:
+        found = column.relation
+        if found is None:
+            continue
+        where = "same row" if found.lag == 0 else f"{abs(found.lag):,} {'ahead' if found.lag > 0 else 'behind'}"
+        signed = ["" if r is None else f"{r:+.2f}" for r in (found.same_row, found.without_lag, found.at_lag)]
+        rows.append([_name(column.name), *signed, where if found.at_lag is not None else ""])
+    return ["column", "r", "bare", "best", "where"], rows
+
+
+def _name(name: str) -> str:
+    from rich.markup import escape
+
+    return escape(name if len(name) <= 18 else f"{name[:17]}…")
+
+
+def _number(value: float | None) -> str:
+    """Four digits and the letter of a power of thousand."""
+    if value is None:
+        return ""
+    if value != 0.0 and not 1e-3 <= abs(value) < 1e15:
+        return f"{value:.2e}"
+    power = 0 if abs(value) < 1e4 else int(math.log10(abs(value)) // 3)
+    return f"{value / 1000**power:.4g}{['', 'k', 'M', 'G', 'T'][power]}"
+
+
+def _two(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _share(value: float) -> str:
+    """A share that is neither rounded up to all nor down to nothing."""
+    if 0.0 < value < 0.001:
+        return "<0.1%"
+    if 0.999 < value < 1.0:
+        return ">99.9%"
+    return f"{value:.1%}" if value not in {0.0, 1.0} else f"{value:.0%}"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
