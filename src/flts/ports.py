@@ -7,7 +7,7 @@ read of an immutable object checks its digest.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -36,6 +36,47 @@ class Store(Protocol):
 
     def list(self, prefix: str) -> Sequence[str]:
         """All keys that start with the prefix, sorted."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a store knows of an object without reading it."""
+
+    key: str
+    size: int
+    """Bytes."""
+    etag: str
+    """Another one whenever the bytes are others; quoted as in HTTP."""
+    modified: datetime
+
+
+class StreamedStore(Store, Protocol):
+    """A Store whose objects may be larger than memory: what a gateway needs beside what the stages need."""
+
+    async def look(self, key: str) -> Stored | None:
+        """What is known of an object, or None when it is absent. Raises BackendUnavailable."""
+
+    async def stream(self, stored: Stored, start: int, end: int) -> AsyncIterator[bytes] | None:
+        """Bytes `start` to `end` (exclusive) of an object as `look` found it, or None when it is not that any more.
+
+        Raises StageFailed when the object is replaced after the first bytes were read.
+        """
+
+    async def upload(self, key: str, chunks: AsyncIterable[bytes], *, only_new: bool = False) -> str | None:
+        """Write an object when the chunks end, nothing when they raise; returns its etag.
+
+        only_new: None when there is one already. Of several writers at once one wins, as with `create`, up to
+        8 MiB; of larger ones each looks before and after its chunks. Raises NameTaken, BackendUnavailable.
+        """
+
+    async def delete(self, key: str) -> None:
+        """Remove an object; nothing happens when it is absent."""
+
+    async def page(self, prefix: str, after: str, limit: int) -> Sequence[Stored]:
+        """The first `limit` objects under the prefix whose keys come after `after`, sorted by key."""
+
+    async def probe(self) -> None:
+        """Return when the store answers. Raises BackendUnavailable, or StageFailed for a folder that is gone."""
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from flts.backends.store import memory_store, open_store
-from flts.errors import FltsError, StageFailed, UsageError
-from flts.ports import Store
+from flts.backends.store import PART, memory_store, open_store
+from flts.errors import FltsError, NameTaken, StageFailed, UsageError
+from flts.ports import Store, Stored, StreamedStore
 
 THREADS = 8
 ODD_KEYS = [
@@ -33,7 +34,7 @@ ODD_KEYS = [
 
 
 @pytest.fixture(params=["memory", "local"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> StreamedStore:
     """An empty store of each kind; the local one in a folder whose name needs quoting in a URL."""
     return memory_store() if request.param == "memory" else open_store((tmp_path / "a folder #1").as_uri())
 
@@ -183,6 +184,219 @@ class TestStore:
         assert store.exists("folder") is False
         assert store.create("folder2", b"y")
         assert list(store.list("folder")) == ["folder/object", "folder2"]
+
+
+async def in_chunks(*sizes: int, end: BaseException | None = None) -> AsyncIterator[bytes]:
+    """Chunks of these sizes, each of another letter, then perhaps an error instead of the end."""
+    for number, size in enumerate(sizes):
+        yield bytes([97 + number % 26]) * size
+    if end is not None:
+        raise end
+
+
+def joined(*sizes: int) -> bytes:
+    """The bytes of `in_chunks`."""
+    return b"".join(bytes([97 + number % 26]) * size for number, size in enumerate(sizes))
+
+
+async def read(store: StreamedStore, stored: Stored, start: int, end: int) -> list[bytes] | None:
+    """The chunks of a range, or None when the object is another by now."""
+    chunks = await store.stream(stored, start, end)
+    return None if chunks is None else [chunk async for chunk in chunks]
+
+
+async def seen(store: StreamedStore, key: str) -> Stored:
+    """An object that must be there."""
+    found = await store.look(key)
+    assert found is not None
+    return found
+
+
+LARGE = (PART // 2, PART, 3, PART // 4)
+"""Chunks of an object of several parts."""
+
+
+class TestStreams:
+    """What a store owes who cannot hold an object in memory; every test runs on every store."""
+
+    @pytest.mark.parametrize("sizes", [(), (0,), (1, 2, 3), (PART,), (PART, 1), LARGE], ids=lambda s: str(sum(s)))
+    def test_what_was_uploaded_in_chunks_reads_back_whole_and_in_parts(
+        self, store: StreamedStore, sizes: tuple[int, ...]
+    ) -> None:
+        async def check() -> None:
+            data = joined(*sizes)
+            etag = await store.upload("a/b", in_chunks(*sizes))
+            stored = await seen(store, "a/b")
+            assert (stored.key, stored.size, stored.etag) == ("a/b", len(data), etag)
+            assert stored.etag.startswith('"')
+            assert stored.modified.tzinfo is not None
+            chunks = await read(store, stored, 0, len(data))
+            assert chunks is not None
+            assert b"".join(chunks) == data
+            assert max(map(len, chunks)) <= PART
+            assert store.get("a/b") == data
+
+        asyncio.run(check())
+
+    @pytest.mark.parametrize(("start", "end"), [(0, 1), (5, 5), (3, PART + 7), (PART - 1, PART + 1), (PART, 2 * PART)])
+    def test_any_range_is_exactly_these_bytes(self, store: StreamedStore, start: int, end: int) -> None:
+        async def check() -> None:
+            await store.upload("a/b", in_chunks(*LARGE, PART))
+            chunks = await read(store, await seen(store, "a/b"), start, end)
+            assert chunks is not None
+            assert b"".join(chunks) == joined(*LARGE, PART)[start:end]
+
+        asyncio.run(check())
+
+    @pytest.mark.parametrize("sizes", [(3,), LARGE], ids=["small", "large"])
+    def test_chunks_that_end_in_an_error_leave_what_was_there_before(
+        self, store: StreamedStore, sizes: tuple[int, ...]
+    ) -> None:
+        async def check() -> None:
+            for before in (None, b"before"):
+                if before is not None:
+                    store.replace("a/b", before)
+                with pytest.raises(KeyError, match="the client has gone"):
+                    await store.upload("a/b", in_chunks(*sizes, end=KeyError("the client has gone")))
+                assert store.get("a/b") == before
+                assert list(store.list("")) == ([] if before is None else ["a/b"])
+
+        asyncio.run(check())
+
+    @pytest.mark.parametrize("sizes", [(3,), LARGE], ids=["small", "large"])
+    def test_an_upload_replaces_what_is_there_unless_only_a_new_object_is_wanted(
+        self, store: StreamedStore, sizes: tuple[int, ...]
+    ) -> None:
+        async def check() -> None:
+            assert await store.upload("a/b", in_chunks(*sizes), only_new=True) is not None
+            assert await store.upload("a/b", in_chunks(*sizes, 1), only_new=True) is None
+            assert store.get("a/b") == joined(*sizes)
+            assert await store.upload("a/b", in_chunks(1)) is not None
+            assert store.get("a/b") == b"a"
+
+        asyncio.run(check())
+
+    def test_of_eight_uploads_of_one_new_object_exactly_one_wins(self, store: StreamedStore) -> None:
+        async def check() -> None:
+            uploads = [store.upload("a/b", in_chunks(number + 1), only_new=True) for number in range(8)]
+            etags = await asyncio.gather(*uploads)
+            (winner,) = [number for number, etag in enumerate(etags) if etag is not None]
+            assert store.get("a/b") == b"a" * (winner + 1)
+
+        asyncio.run(check())
+
+    def test_a_large_upload_that_another_writer_overtook_is_none(self, store: StreamedStore) -> None:
+        async def overtaken() -> AsyncIterator[bytes]:
+            yield bytes(PART + 1)
+            yield bytes(PART)
+            store.create("a/b", b"first")
+
+        assert asyncio.run(store.upload("a/b", overtaken(), only_new=True)) is None
+        assert store.get("a/b") == b"first"
+
+    def test_what_was_replaced_or_deleted_since_it_was_looked_at_is_not_read(self, store: StreamedStore) -> None:
+        async def check() -> None:
+            store.replace("a/b", b"one")
+            stored = await seen(store, "a/b")
+            store.replace("a/b", b"other")
+            assert await read(store, stored, 0, 3) is None
+            stored = await seen(store, "a/b")
+            await store.delete("a/b")
+            assert await read(store, stored, 0, 3) is None
+
+        asyncio.run(check())
+
+    def test_a_reader_of_an_object_that_is_replaced_half_way_gets_an_error_and_no_mixture(
+        self, store: StreamedStore
+    ) -> None:
+        async def check() -> None:
+            await store.upload("a/b", in_chunks(*LARGE))
+            chunks = await store.stream(await seen(store, "a/b"), 0, sum(LARGE))
+            assert chunks is not None
+            assert await anext(chunks) == joined(*LARGE)[:PART]
+            await store.upload("a/b", in_chunks(*reversed(LARGE)))
+            with pytest.raises(StageFailed, match=r"a/b in .* was replaced while it was read"):
+                await anext(chunks)
+
+        asyncio.run(check())
+
+    def test_an_etag_changes_when_the_bytes_do(self, store: StreamedStore) -> None:
+        async def check() -> None:
+            etags = [await store.upload("a/b", in_chunks(*sizes)) for sizes in ((1,), (1, 1), (2,), (0,))]
+            assert len(set(etags)) == 4
+
+        asyncio.run(check())
+
+    def test_what_is_absent_is_none_and_deleting_it_does_nothing(self, store: StreamedStore) -> None:
+        async def check() -> None:
+            store.create("a/b", b"x")
+            for key in ("a/c", "a", "c/d", "a/b/c"):
+                assert await store.look(key) is None
+                await store.delete(key)
+            assert store.get("a/b") == b"x"
+            await store.delete("a/b")
+            assert await store.look("a/b") is None
+            assert store.create("a/b", b"y")
+
+        asyncio.run(check())
+
+    def test_a_folder_that_became_empty_is_in_no_ones_way(self, store: StreamedStore) -> None:
+        async def check() -> None:
+            store.create("a/b/c", b"x")
+            await store.delete("a/b/c")
+            assert store.create("a/b", b"y")
+            assert store.get("a/b") == b"y"
+
+        asyncio.run(check())
+
+    def test_pages_hold_every_object_under_the_prefix_once_in_order(self, store: StreamedStore) -> None:
+        keys = ["a/1", "b/deep/er", "b-c", "b/10", "b/2", "b/1", "bb/1", "b.c"]
+
+        async def check() -> None:
+            for number, key in enumerate(keys):
+                store.create(key, bytes(number))
+            for prefix in ("", "b", "b/", "b/1", "c"):
+                expected = sorted(key for key in keys if key.startswith(prefix))
+                found: list[Stored] = []
+                while page := await store.page(prefix, found[-1].key if found else "", 2):
+                    assert len(page) <= 2
+                    found.extend(page)
+                assert [stored.key for stored in found] == expected
+                for stored in found:
+                    assert stored == await seen(store, stored.key)
+
+        asyncio.run(check())
+
+    def test_a_store_that_answers_says_so_with_and_without_objects(self, store: StreamedStore) -> None:
+        asyncio.run(store.probe())
+        store.create("a/b", b"x")
+        asyncio.run(store.probe())
+
+
+def test_a_folder_that_is_gone_does_not_answer(tmp_path: Path) -> None:
+    store = open_store((tmp_path / "objects").as_uri())
+    (tmp_path / "objects").rmdir()
+    with pytest.raises(StageFailed, match=r"the folder .*objects is gone"):
+        asyncio.run(store.probe())
+
+
+@pytest.mark.parametrize("key", ["a", "a/b/c", "a/b/c/d"])
+@pytest.mark.parametrize("sizes", [(3,), LARGE], ids=["small", "large"])
+def test_on_a_disk_an_upload_where_a_folder_or_below_an_object_is_refused_and_leaves_no_file(
+    tmp_path: Path, key: str, sizes: tuple[int, ...]
+) -> None:
+    store = open_store(tmp_path.as_uri())
+    store.create("a/b", b"x")
+    with pytest.raises(NameTaken, match=f"{key} is a folder in .*, or lies below an object"):
+        asyncio.run(store.upload(key, in_chunks(*sizes)))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "a/b"]
+
+
+def test_on_a_disk_an_upload_that_was_cut_off_leaves_no_file(tmp_path: Path) -> None:
+    store = open_store(tmp_path.as_uri())
+    with pytest.raises(KeyError):
+        asyncio.run(store.upload("a/b", in_chunks(*LARGE, end=KeyError("gone"))))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_a_store_in_memory_shares_nothing_with_another_one() -> None:

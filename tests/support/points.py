@@ -20,7 +20,7 @@ PORTS = "ports.py"
 SIDES = ("before", "after")
 
 _NAMED = {"write_once", "write_json_once", "point_at"}
-_STORE = {"create", "replace"}
+_STORE = {"create", "replace", "upload", "delete"}
 _PATH = {"write_text", "write_bytes", "rename", "touch", "mkdir", "unlink", "rmdir", "symlink_to", "hardlink_to"}
 _TABLE = {"write_csv", "write_parquet", "write_json", "write_ipc", "savefig", "tofile", "savez", "save_file"}
 _SYSTEM = {

@@ -54,6 +54,8 @@ def test_the_points_are_those_before_and_after_every_name() -> None:
     [
         "store.create(key, data)",
         "self.place.store.replace(key, data)",
+        "await store.upload(key, chunks)",
+        "await store.delete(key)",
         "path.write_text(text)",
         "(home / 'x').write_bytes(data)",
         "part.rename(whole)",

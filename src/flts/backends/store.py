@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import heapq
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from flts.errors import BackendUnavailable, StageFailed, UsageError
+from flts.errors import BackendUnavailable, NameTaken, StageFailed, UsageError
+from flts.ports import Stored
 
 if TYPE_CHECKING:
+    from obstore import GetOptions, PutMode
     from obstore.store import ObjectStore
+
+PART = 8 * 2**20
+"""Bytes of an object that are in memory at once while it is read or written in parts."""
+
+
+class AlreadyThere(Exception):
+    """Somebody else finished writing the object that we began; ends our upload."""
 
 
 class ObjectStoreAdapter:
@@ -69,11 +81,147 @@ class ObjectStoreAdapter:
             raise self._failed("list", prefix, error) from None
         return sorted(str(item["path"]) for item in pages if str(item["path"]).startswith(prefix))
 
+    async def look(self, key: str) -> Stored | None:
+        import obstore
+
+        try:
+            return _stored(await obstore.head_async(self._store, key))
+        except (FileNotFoundError, obstore.exceptions.NotFoundError):
+            return None
+        except obstore.exceptions.BaseError as error:
+            if self._taken(key):
+                return None
+            raise self._failed("look for", key, error) from None
+
+    async def stream(self, stored: Stored, start: int, end: int) -> AsyncIterator[bytes] | None:
+        # part by part, so that a slow reader keeps no connection to the store open
+        first = await self._part(stored, start, end)
+        if first is None:
+            return None
+
+        async def parts() -> AsyncIterator[bytes]:
+            yield first
+            done = start + len(first)
+            while done < end:
+                part = await self._part(stored, done, end)
+                if not part:
+                    raise StageFailed(f"{stored.key} in {self.url} was replaced while it was read")
+                yield part
+                done += len(part)
+
+        return parts()
+
+    async def _part(self, stored: Stored, start: int, end: int) -> bytes | None:
+        import obstore
+
+        if start == end:
+            return b""
+        options: GetOptions = {"range": (start, min(end, start + PART)), "if_match": stored.etag or None}
+        try:
+            found = await obstore.get_async(self._store, stored.key, options=options)
+            return bytes(await found.bytes_async())
+        except (FileNotFoundError, obstore.exceptions.NotFoundError, obstore.exceptions.PreconditionError):
+            return None
+        except obstore.exceptions.BaseError as error:
+            raise self._failed("read", stored.key, error) from None
+
+    async def upload(self, key: str, chunks: AsyncIterable[bytes], *, only_new: bool = False) -> str | None:
+        import obstore
+
+        if self._taken(key):
+            raise NameTaken(f"{key} is a folder in {self.url}, or lies below an object; take another name")
+        beginning, rest = bytearray(), aiter(chunks)
+        async for chunk in rest:
+            beginning += chunk
+            if len(beginning) > PART:
+                break
+
+        async def parts() -> AsyncIterator[bytes]:
+            if only_new and await self.look(key) is not None:
+                raise AlreadyThere
+            yield bytes(beginning)
+            beginning.clear()
+            async for chunk in rest:
+                yield chunk
+            if only_new and await self.look(key) is not None:
+                raise AlreadyThere
+
+        try:
+            if len(beginning) <= PART:
+                mode: PutMode = "create" if only_new else "overwrite"
+                written = await obstore.put_async(self._store, key, bytes(beginning), mode=mode, use_multipart=False)
+            else:
+                written = await obstore.put_async(self._store, key, parts(), chunk_size=PART, max_concurrency=2)
+        except (AlreadyThere, FileExistsError, obstore.exceptions.AlreadyExistsError):
+            return None
+        except obstore.exceptions.BaseError as error:
+            raise self._failed("write", key, error) from None
+        return str(written["e_tag"] or "")
+
+    async def delete(self, key: str) -> None:
+        import obstore
+
+        if self._taken(key):
+            return
+        try:
+            await obstore.delete_async(self._store, key)
+        except (FileNotFoundError, obstore.exceptions.NotFoundError):
+            return
+        except obstore.exceptions.BaseError as error:
+            raise self._failed("delete", key, error) from None
+
+    async def page(self, prefix: str, after: str, limit: int) -> Sequence[Stored]:
+        return await asyncio.to_thread(self._page, prefix, after, limit)
+
+    def _page(self, prefix: str, after: str, limit: int) -> Sequence[Stored]:
+        import obstore
+
+        folder, _, _ = prefix.rpartition("/")
+        try:
+            found = (
+                _stored(item)
+                for batch in obstore.list(self._store, prefix=f"{folder}/" if folder else None)
+                for item in batch
+                if str(item["path"]).startswith(prefix) and str(item["path"]) > after
+            )
+            # not every store lists in order of the bytes of its keys, so all are looked at and `limit` are kept
+            return heapq.nsmallest(limit, found, key=attrgetter("key"))
+        except obstore.exceptions.BaseError as error:
+            raise self._failed("list", prefix, error) from None
+
+    async def probe(self) -> None:
+        import obstore
+
+        if self._folder is not None and not self._folder.is_dir():
+            raise StageFailed(f"the folder {self._folder} is gone")
+        try:
+            async for _ in obstore.list(self._store, chunk_size=1):
+                return
+        except obstore.exceptions.BaseError as error:
+            raise self._failed("list", "", error) from None
+
+    @property
+    def _folder(self) -> Path | None:
+        parts = urlsplit(self.url)
+        return Path(unquote(parts.path)) if parts.scheme == "file" else None
+
+    def _taken(self, key: str) -> bool:
+        """Whether a file system can have no object of this name; a store of another kind always can."""
+        if self._folder is None:
+            return False
+        place = self._folder / key
+        above = [self._folder.joinpath(*parent.parts) for parent in Path(key).parents if parent.parts]
+        return place.is_dir() or any(folder.is_file() for folder in above)
+
     def _failed(self, verb: str, key: str, error: Exception) -> Exception:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if self.url.startswith("s3://"):
             return BackendUnavailable(f"cannot {verb} {key} in {self.url}: {reason}")
         return StageFailed(f"cannot {verb} {key} in {self.url}: {reason}")
+
+
+def _stored(meta: Any) -> Stored:
+    return Stored(str(meta["path"]), int(meta["size"]), str(meta["e_tag"] or ""), meta["last_modified"])
 
 
 def memory_store() -> ObjectStoreAdapter:
@@ -97,7 +245,7 @@ def open_store(url: str) -> ObjectStoreAdapter:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise StageFailed(f"cannot make the folder {folder}: {error.strerror}") from None
-            return ObjectStoreAdapter(url, LocalStore(folder))
+            return ObjectStoreAdapter(url, LocalStore(folder, automatic_cleanup=True))
         case "s3":
             return ObjectStoreAdapter(url, S3Store.from_url(url))
         case _:
