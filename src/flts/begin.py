@@ -7,7 +7,7 @@ import uuid
 from flts import events, layout, runs
 from flts.errors import SpecError
 from flts.lineage import canonical_json, identify
-from flts.messages import TrainingData
+from flts.messages import InferenceData, TrainingData
 from flts.ports import write_json_once, write_once
 from flts.preprocess import CODE_VERSION
 from flts.preprocess.source import RawInput
@@ -73,6 +73,25 @@ def begin(place: Workplace, subject: Experiment, prepared: Prepared, *, recomput
         event_id=claim.event_id,
     )
     return claim
+
+
+def claim_rows(place: Workplace, claim: TrainingData, prepared: Prepared) -> InferenceData:
+    """Have the test rows of a run forecast as a batch; they lie in the store as raw rows in original units."""
+    bucket, _, object_key = layout.test_rows(claim.data_hash).partition("/")
+    part = prepared.meta["test"]
+    message = InferenceData(
+        ts=place.clock.now(),
+        identifier=claim.identifier,
+        bucket=bucket,
+        object_key=object_key,
+        size=part["size"],
+        sha256=part["sha256"],
+        row_count=part["rows"],
+        config_hash=claim.config_hash,
+        data_hash=claim.data_hash,
+    )
+    place.bus.publish(message.topic, message.key, message.to_bytes())
+    return message
 
 
 def claim_run(place: Workplace, config_hash: str, scope: str, data_hash: str, *, recompute: bool = False) -> int:

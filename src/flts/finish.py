@@ -1,22 +1,19 @@
-"""What every candidate and every judgement goes through, the same for `flts run` and for a worker on a bus."""
+"""What every candidate goes through, the same for `flts run` and for a worker on a bus."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from flts import events, layout, runs
-from flts.errors import StageFailed, Terminal, TrainingFailed
-from flts.evaluate.case import Candidate
+from flts import events, layout
+from flts.errors import Terminal, TrainingFailed
 from flts.evaluate.metrics import Errors, measure
 from flts.lineage import identify
 from flts.messages import ModelTraining, TrainingData
-from flts.ports import Progress, Store, read_json, write_json_once
-from flts.promote.judge import Waiting, gather, yardstick
-from flts.promote.log import Entry
-from flts.promote.stage import Judged, promote
+from flts.ports import Progress, Store, write_json_once
+from flts.promote.judge import yardstick
 from flts.tracked import Work, candidate_run, failed_run, known_failed_run_id, known_run_id
 from flts.train.determinism import processor
 from flts.train.experiment import Experiment
@@ -25,105 +22,6 @@ from flts.train.stage import Trained, stored_result
 from flts.wiring import VERSIONS, Workplace, load_stored_spec
 
 Status = Literal["RUNNING", "SUCCESS", "FAILED"]
-
-
-def judge_run(place: Workplace, subject: Experiment, scope: str, run: int, *, actor: str) -> Judged | Waiting:
-    """Judge what the store holds for a configuration, record it, and tell the tracker.
-
-    A model counts when its trainer has written down the run it made of it, in this run or an earlier one: a result
-    alone has no run id yet, and the log would name the winner with or without one by who was faster.
-    """
-    store, config_hash = place.store, subject.identity.config_hash
-    candidates = gather(store, subject, scope)
-    if isinstance(candidates, Waiting):
-        return candidates
-    known = {c.name: _record_of(store, config_hash, scope, run, c) for c in candidates}
-    unwritten = [name for name, record in known.items() if record is None]
-    if unwritten:
-        return Waiting([name for name in known if name not in unwritten], unwritten)
-    run_ids = {name: record["run_id"] for name, record in known.items() if record is not None}
-    began = read_json(store, layout.run_part(config_hash, run, "claim")) or {}
-    judged = promote(
-        store,
-        place.bus,
-        place.clock,
-        subject,
-        candidates,
-        scope=scope,
-        actor=actor,
-        run_ids=run_ids,
-        since=began.get("promotion"),
-    )
-    record_judgement(place, config_hash, scope, run, judged, run_ids)
-    return judged
-
-
-def _record_of(store: Store, config_hash: str, scope: str, run: int, candidate: Candidate) -> dict[str, Any] | None:
-    """What the trainer of a candidate wrote down of it, newest first; of a failure only this run's counts."""
-    failed: dict[str, Any] | None = read_json(store, layout.failure(config_hash, run, candidate.name))
-    if failed is not None and candidate.status != "SUCCESS":
-        return failed
-    records = runs.parts(store, config_hash, f"train-{candidate.name}")
-    return next((record for record in records if record["scope"] == scope), None)
-
-
-def record_judgement(
-    place: Workplace, config_hash: str, scope: str, run: int, judged: Judged, run_ids: Mapping[str, str | None]
-) -> None:
-    """Tell the tracker what only the judge knows, then write the judge's part of the run.
-
-    Raises StageFailed when the judge's score of a candidate is not the one it was trained with.
-    """
-    _compare_scores(place.store, config_hash, run, judged.decision.record)
-    champion = judged.champion
-    part = {
-        "v": 1,
-        "run": run,
-        "scope": scope,
-        "environment": place.environment,
-        "decision_id": judged.decision.decision_id,
-        "outcome": judged.decision.outcome,
-        "repeated": judged.repeated,
-        "promotion": champion.number if champion else None,
-        "run_ids": dict(run_ids),
-        "ended": place.clock.now().isoformat(),
-    }
-    if place.tracker is not None and not _told_before(place.store, config_hash, part):
-        for row in judged.decision.record["candidates"]:
-            run_id = run_ids.get(row["model"])
-            if run_id is not None and row["rank"] is not None:
-                promoted = champion is not None and champion.champion.model_hash == row["model_hash"]
-                numbers = ("score", "rank", "skill", "skill_vs_naive")
-                metrics = {name: float(row[name]) for name in numbers if row[name] is not None}
-                place.tracker.annotate(run_id, metrics, {"flts.promoted": str(promoted).lower()})
-        point_tracker(place, champion)
-    write_json_once(place.store, layout.run_part(config_hash, run, "judge"), part, at="run.judge")
-
-
-def point_tracker(place: Workplace, champion: Entry | None) -> None:
-    """Make the tracker's alias `champion` follow the log."""
-    if place.tracker is not None and champion is not None and champion.champion.run_id is not None:
-        promoted = champion.champion
-        place.tracker.promote(champion.scope, champion.champion.run_id, promoted.model_type, promoted.bundle_sha256)
-
-
-def _told_before(store: Store, config_hash: str, part: Mapping[str, Any]) -> bool:
-    """Whether an earlier judgement of this configuration and scope told the tracker the same."""
-    told = {name: part[name] for name in ("scope", "run_ids", "promotion")}
-    return any(told.items() <= earlier.items() for earlier in runs.parts(store, config_hash, "judge"))
-
-
-def _compare_scores(store: Store, config_hash: str, run: int, record: Mapping[str, Any]) -> None:
-    """The judge scored the same bytes as the trainer's process did: another figure is a defect, and said."""
-    for row in record["candidates"]:
-        part = read_json(store, layout.run_part(config_hash, run, f"train-{row['model']}"))
-        if part is not None and row["rank"] is not None:
-            first, second = part["errors"], {name: row[name] for name in part["errors"]}
-            if first != second:
-                raise StageFailed(
-                    f"{row['model']} was scored twice from the same stored forecasts, with different results:"
-                    f" {first} when it was trained, {second} by the judge"
-                )
 
 
 def finish_model(
@@ -233,7 +131,27 @@ def _record_failure(place: Workplace, work: Work, error: Terminal) -> ModelTrain
     return _tell(place, work, "FAILED", run_id=run_id, error=f"{type(error).__name__}: {reason}")
 
 
-def bury_model(place: Workplace, claim: TrainingData, name: str, error: Exception) -> None:
+class RunOf(Protocol):
+    """Which run is meant; a claim says it, and so does its record."""
+
+    @property
+    def identifier(self) -> str:
+        """The scope."""
+
+    @property
+    def config_hash(self) -> str:
+        """Of the configuration."""
+
+    @property
+    def data_hash(self) -> str:
+        """Of the rows."""
+
+    @property
+    def run(self) -> int:
+        """Its number."""
+
+
+def bury_model(place: Workplace, claim: RunOf, name: str, error: Exception) -> None:
     """Record that a claim could not even be worked on, so that nobody waits for its model."""
     now = place.clock.now().isoformat()
     record = {
@@ -252,7 +170,7 @@ def bury_model(place: Workplace, claim: TrainingData, name: str, error: Exceptio
     tell_failure(place, claim, name, record)
 
 
-def tell_failure(place: Workplace, claim: TrainingData, name: str, record: Mapping[str, Any]) -> None:
+def tell_failure(place: Workplace, claim: RunOf, name: str, record: Mapping[str, Any]) -> None:
     """Tell the judge of a failure that is recorded."""
     spec = load_stored_spec(place.store, claim.config_hash)
     model_hash = identify(spec, claim.data_hash, VERSIONS).model_hashes[name]
@@ -281,7 +199,7 @@ def _tell(place: Workplace, work: Work, status: Status, **fields: Any) -> ModelT
 
 
 def _publish(
-    place: Workplace, claim: TrainingData, name: str, model_hash: str, status: Status, **fields: Any
+    place: Workplace, claim: RunOf, name: str, model_hash: str, status: Status, **fields: Any
 ) -> ModelTraining:
     message = ModelTraining(
         ts=place.clock.now(),

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from flts import layout
 from flts.begin import begin, prepare
+from flts.conclude import judge_run
 from flts.errors import StageFailed
-from flts.finish import finish_model, judge_run
+from flts.finish import finish_model
 from flts.lineage import Identity
 from flts.messages import ModelTraining, TrainingData
 from flts.models.registry import CANDIDATES, require

@@ -17,7 +17,7 @@ from tests.support.series import HOUR, hourly, split, table
 import flts
 from flts.backends.tracking import MlflowTracker
 from flts.errors import BackendUnavailable
-from flts.finish import point_tracker
+from flts.conclude import point_tracker
 from flts.pipeline import RunResult
 from flts.ports import TrackedRun
 from flts.preprocess.rows import Rows

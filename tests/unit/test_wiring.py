@@ -19,6 +19,7 @@ from tests.support.tracking import RecordingTracker, claim_of, told, workplace
 from flts import failpoints, layout, wiring
 from flts import finish as finishing
 from flts.begin import claim_run
+from flts.conclude import point_tracker, record_judgement
 from flts.errors import (
     BackendUnavailable,
     DamagedObject,
@@ -33,7 +34,7 @@ from flts.errors import (
     UsageError,
 )
 from flts.evaluate.metrics import measure
-from flts.finish import finish_model, point_tracker, record_judgement
+from flts.finish import finish_model
 from flts.home import locked, open_home
 from flts.lineage import Versions, canonical_json
 from flts.ports import Silent, Store

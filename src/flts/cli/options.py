@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,6 +24,14 @@ def settings(**flags: object) -> Settings:
     from flts.settings import load_settings
 
     return load_settings(**flags)
+
+
+def log_events(chosen: Settings, terminal: Literal["text", "off"] = "off") -> None:
+    """Send events to stderr as the settings say; `terminal`: what auto means where a person looks on."""
+    from flts import events
+
+    unattended = not sys.stderr.isatty()
+    events.configure(chosen.log_format if chosen.log_format != "auto" else "json" if unattended else terminal)
 
 
 def existing_store(home: Path | None) -> Store:

@@ -121,7 +121,7 @@ def _place(home: Path | None) -> Any:
 
 
 def _done(place: Any, entry: Entry | None, otherwise: str) -> None:
-    from flts.finish import point_tracker
+    from flts.conclude import point_tracker
 
     if entry is None:
         typer.echo(otherwise)

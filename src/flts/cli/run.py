@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flts.cli.options import Home, Json, Sets, Source, settings
+from flts.cli.options import Home, Json, Sets, Source, log_events, settings
 
 
 def run(
@@ -25,16 +24,13 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Preprocess, train every model, judge them on the same windows, promote the best."""
-    from flts import api, events
+    from flts import api
     from flts.cli import board
     from flts.cli.progress import reporter
     from flts.sources import load_spec
 
     chosen = settings(home=home, jobs=jobs, tracking=tracking)
-    log_format = chosen.log_format
-    if log_format == "auto":
-        log_format = "off" if sys.stderr.isatty() else "json"
-    events.configure(log_format)
+    log_events(chosen)
     if file is None and Path("flts.toml").exists():
         file = Path("flts.toml")
     names = [name.strip() for name in models.split(",") if name.strip()] if models is not None else None

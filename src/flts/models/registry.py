@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterable, Mapping
 
-from flts.errors import MissingExtra
+from flts.errors import MissingExtra, UsageError, nearest
 from flts.lineage import Versions
 from flts.models.base import Family
 from flts.models.naive import Naive, SeasonalNaive
@@ -27,8 +27,10 @@ def versions(preprocess: int) -> Versions:
 
 
 def require(names: Iterable[str]) -> None:
-    """Raise MissingExtra for the first model whose libraries are not installed."""
+    """Raise MissingExtra for the first model whose libraries are not installed, UsageError for an unknown one."""
     for name in names:
+        if name not in CANDIDATES:
+            raise UsageError(f"'{name}' is no model; {nearest(name, CANDIDATES)}")
         family = CANDIDATES[name]
         if family.extra and any(importlib.util.find_spec(library) is None for library in family.libraries):
             raise MissingExtra(f"the model '{name}'", family.extra)

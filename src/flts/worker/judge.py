@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flts import events, layout, runs
+from flts.conclude import judge_run
 from flts.errors import DataError
-from flts.finish import judge_run
 from flts.messages import ModelTraining
 from flts.ports import Record
 from flts.promote.judge import Waiting

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
@@ -47,11 +47,17 @@ class Conditions:
 
 
 def serve(
-    name: str, place: Workplace, services: Sequence[Service], conditions: Conditions, stop: threading.Event
+    name: str,
+    place: Workplace,
+    services: Sequence[Service],
+    conditions: Conditions,
+    stop: threading.Event,
+    beside: Sequence[Callable[[threading.Event], None]] = (),
 ) -> None:
     """Until `stop` is set, or a defect ends a loop, which is raised.
 
-    Raises UsageError for a probe port that is taken, BackendUnavailable when the topics cannot be made.
+    beside: what else goes on, in threads of their own, until `stop` is set. Raises UsageError for a probe port that is
+    taken, BackendUnavailable when the topics cannot be made.
     """
     meters = Meters()
     _tell_of_retries(name)
@@ -67,8 +73,8 @@ def serve(
         groups=[service.group for service in services],
         probes=probes.address if probes else None,
     )
-    with ThreadPoolExecutor(len(loops), thread_name_prefix=name) as pool:
-        running = [pool.submit(loop.run) for loop in loops]
+    with ThreadPoolExecutor(len(loops) + len(beside), thread_name_prefix=name) as pool:
+        running = [pool.submit(loop.run) for loop in loops] + [pool.submit(watch, stop) for watch in beside]
         try:
             done, _ = wait(running, return_when=FIRST_COMPLETED)
         finally:

@@ -1,0 +1,69 @@
+"""`flts worker`: one stage as a service on the bus."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flts.cli.options import log_events, settings
+
+if TYPE_CHECKING:
+    from flts.wiring import Workplace
+    from flts.worker.loop import Service
+
+app = typer.Typer(help="Run one stage as a service on the bus.", no_args_is_help=True)
+
+ProbePort = Annotated[int | None, typer.Option(help="Port of /healthz, /readyz and /metrics; 0: a free one. [9090]")]
+
+
+@app.command("train")
+def train(
+    model: Annotated[str, typer.Option(help="Fit these models, separated by commas.")],
+    jobs: Annotated[int | None, typer.Option(help="Fits side by side. [cores]")] = None,
+    probe_port: ProbePort = None,
+) -> None:
+    """Fit models of every claim, each in a process of its own."""
+    from flts.models.registry import require
+    from flts.worker.train import Trainer
+
+    names = [name.strip() for name in model.split(",") if name.strip()]
+    require(names)
+    _serve("train", lambda place: [Trainer(place, name) for name in names], jobs=jobs, probe_port=probe_port)
+
+
+@app.command("evaluate")
+def evaluate(probe_port: ProbePort = None) -> None:
+    """Judge every run whose models all have a result or a reason."""
+    from flts.worker.judge import Evaluator
+
+    _serve("evaluate", lambda place: [Evaluator(place)], probe_port=probe_port)
+
+
+@app.command("forecast")
+def forecast(probe_port: ProbePort = None) -> None:
+    """Answer every claim of rows with forecasts of the champion."""
+    from flts.worker.forecast import Forecaster
+
+    _serve("forecast", lambda place: [Forecaster(place)], probe_port=probe_port)
+
+
+def _serve(name: str, make: Callable[[Workplace], Sequence[Service]], **flags: object) -> None:
+    """Until SIGTERM or SIGINT, which end it well."""
+    from flts.wiring import shared_workplace
+    from flts.worker import deadline
+    from flts.worker.run import Conditions, serve, stop_on_signals
+    from flts.worker.trace import TracedBus
+
+    chosen = settings(**flags)
+    log_events(chosen, terminal="text")
+    stop = stop_on_signals()
+    conditions = Conditions(chosen.patience, chosen.grace, (chosen.probe_host, chosen.probe_port))
+    with shared_workplace(chosen) as place:
+        place.bus = TracedBus(place.bus)
+        beside = []
+        if name == "evaluate" and chosen.decision_deadline:
+            beside.append(functools.partial(deadline.watch, place, chosen.decision_deadline))
+        serve(name, place, make(place), conditions, stop, beside)
