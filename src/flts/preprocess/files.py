@@ -59,10 +59,11 @@ def read_file(file: File) -> pl.DataFrame:
     except OSError as error:
         raise DataError(f"{file.name}: cannot be read: {error.strerror or error}") from None
     _check_header(frame, file)
-    return _without_blank_ends(frame).rename(str.strip)
+    return _without_blank_ends(frame).rename(_name)
 
 
 def _parquet(file: File) -> pl.DataFrame:
+    """Damage inside a file is refused too, but polars may panic over it in two threads and so end the process."""
     import polars as pl
 
     return pl.read_parquet(file.content)
@@ -158,6 +159,11 @@ def _longer_than_header(file: File) -> DataError | None:
     return None
 
 
+def _name(written: str) -> str:
+    """A name without the spaces around it; one of spaces alone stays, as there may be several."""
+    return written.strip() or written
+
+
 def _check_header(frame: pl.DataFrame, file: File) -> None:
     """What polars mends or passes over in the header of a CSV."""
     columns: Sequence[str] = frame.columns
@@ -167,9 +173,9 @@ def _check_header(frame: pl.DataFrame, file: File) -> None:
         raise foreign
     if frame.height == 0 and any("\r" in column for column in columns):
         raise DataError(f"{file.name}: its lines end with CR alone; save it with LF or CRLF at the end of a line")
-    stripped = [column.strip() for column in columns]
+    stripped = [_name(column) for column in columns]
     for column in stripped:
         renamed = re.fullmatch(r"(.+)_duplicated_\d+", column)
         name = renamed[1] if renamed and renamed[1] in stripped else column
-        if name != column or (name and stripped.count(name) > 1):
+        if name != column or stripped.count(name) > 1:
             raise DataError(f"{file.name}: the header names the column '{name}' twice; give each column its own name")

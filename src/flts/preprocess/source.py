@@ -94,7 +94,7 @@ def _canonical(column: pl.Series) -> tuple[str, bytes]:
         numbers = column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
         return "number", np.where(np.isnan(numbers), np.nan, numbers).tobytes()
     if column.dtype == pl.Date:
-        column = column.cast(pl.Datetime("us"))
+        column = column.cast(pl.Datetime("ms"))
     if isinstance(column.dtype, pl.Datetime):
         held = column.fill_null(strategy="zero").to_physical().to_numpy()
         many, one = {"ms": (1000, 1), "us": (1, 1), "ns": (1, 1000)}[column.dtype.time_unit]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from flts.errors import DataError
@@ -35,10 +36,10 @@ def utc_times(column: pl.Series, name: str, timezone: str, faults: Faults = None
     if column.dtype == pl.String:
         column = _parse(column, name, faults)
     elif column.dtype == pl.Date:
-        column = column.cast(pl.Datetime("ns"))
+        column = column.cast(pl.Datetime("ms"))
     elif not isinstance(column.dtype, pl.Datetime):
         raise DataError(f"{name}: {of} holds {column.dtype}; write times as ISO 8601, such as 2018-02-05 23:40:00")
-    column = _near(column, column.dt.year(), name, faults).dt.cast_time_unit("ns")
+    column = _near(column, _years(column), name, faults).dt.cast_time_unit("ns")
     if column.dtype.time_zone is None:  # type: ignore[attr-defined]
         column = _localise(column, name, timezone, faults)
     return column.dt.convert_time_zone("UTC").to_physical()
@@ -122,6 +123,15 @@ def _parse(column: pl.Series, name: str, faults: Faults) -> pl.Series:
         faults,
         lambda row: f"{name}: {at(row)}, {place}: {shown(column[row])} is no time that exists",
     )
+
+
+def _years(column: pl.Series) -> pl.Series:
+    """The year of each time; 1 or 9999 for what polars itself has no calendar for."""
+    if column.dtype.time_unit == "ns":  # type: ignore[attr-defined]
+        return column.dt.year()
+    per_second = 1000 if column.dtype.time_unit == "ms" else 1_000_000  # type: ignore[attr-defined]
+    first, last = (int(datetime(year, 7, 1, tzinfo=UTC).timestamp()) * per_second for year in (1, 9999))
+    return column.to_physical().clip(first, last).cast(column.dtype).dt.year()
 
 
 def _near(column: pl.Series, years: pl.Series, name: str, faults: Faults) -> pl.Series:
