@@ -10,7 +10,15 @@ import pytest
 
 from flts.errors import DataError
 from flts.lineage import canonical_json, digest
-from flts.messages import Message, ModelSelected, ModelTraining, TrainingData
+from flts.messages import (
+    LARGEST,
+    InferenceData,
+    Message,
+    ModelSelected,
+    ModelTraining,
+    PerformanceEval,
+    TrainingData,
+)
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 NOW = datetime(2020, 1, 1, 12, tzinfo=UTC)
@@ -53,10 +61,33 @@ MODEL_SELECTED: dict[str, Any] = {
     "model_uri": f"store:bundles/{A}",
     "bundle_sha256": A,
 }
+INFERENCE_DATA: dict[str, Any] = {
+    "ts": NOW,
+    "identifier": "north",
+    "bucket": "dataset",
+    "object_key": "north/today.csv",
+    "size": 10,
+    "sha256": C,
+    "row_count": 100,
+}
+PERFORMANCE_EVAL: dict[str, Any] = {
+    "ts": NOW,
+    "identifier": "north",
+    "input_event_id": A,
+    "promotion": 3,
+    "config_hash": A,
+    "data_hash": B,
+    "model_type": "GRU",
+    "log_object_key": "inference-logs/north/20200101/x.jsonl",
+    "rows": 10,
+    "forecasts": 5,
+}
 ALL: list[tuple[type[Message], dict[str, Any]]] = [
     (TrainingData, TRAINING_DATA),
     (ModelTraining, MODEL_TRAINING),
     (ModelSelected, MODEL_SELECTED),
+    (InferenceData, INFERENCE_DATA),
+    (PerformanceEval, PERFORMANCE_EVAL),
 ]
 
 OUTSIDE: list[tuple[type[Message], dict[str, Any], dict[str, Any]]] = [
@@ -67,6 +98,12 @@ OUTSIDE: list[tuple[type[Message], dict[str, Any], dict[str, Any]]] = [
         {"ts": NOW + timedelta(days=1), "run_id": "r", "duration_ms": 5, "error": "x", "bundle_sha256": A},
     ),
     (ModelSelected, MODEL_SELECTED, {"ts": NOW + timedelta(days=1), "run_id": "r", "score": 0.1, "decision_id": B}),
+    (
+        InferenceData,
+        INFERENCE_DATA,
+        {"ts": NOW + timedelta(days=1), "bucket": "runs", "object_key": "x", "size": 1, "deadline_ms": 5},
+    ),
+    (PerformanceEval, PERFORMANCE_EVAL, {"ts": NOW + timedelta(days=1), "rows": 1, "metrics": {"rmse": 0.1}}),
 ]
 INSIDE: list[tuple[type[Message], dict[str, Any], dict[str, Any]]] = [
     (TrainingData, TRAINING_DATA, {"identifier": "north", "config_hash": C, "run": 2}),
@@ -76,6 +113,8 @@ INSIDE: list[tuple[type[Message], dict[str, Any], dict[str, Any]]] = [
         {"identifier": "north", "config_hash": C, "model_hash": A, "run": 2, "status": "FAILED"},
     ),
     (ModelSelected, MODEL_SELECTED, {"scope": "south", "promotion": 4}),
+    (InferenceData, INFERENCE_DATA, {"sha256": A, "identifier": "south"}),
+    (PerformanceEval, PERFORMANCE_EVAL, {"input_event_id": B, "promotion": 4}),
 ]
 
 
@@ -113,8 +152,13 @@ def test_a_message_survives_the_bytes_it_is_sent_as(kind: type[Message], fields:
 
 
 def test_the_key_of_a_message_is_the_field_that_its_topic_is_divided_by() -> None:
-    assert [kind(**fields).key for kind, fields in ALL] == [B, A, "north"]
-    assert [kind.topic for kind, _ in ALL] == ["training-data", "model-training", "model-selected"]
+    assert {kind.topic: kind(**fields).key for kind, fields in ALL} == {
+        "training-data": B,
+        "model-training": A,
+        "model-selected": "north",
+        "inference-data": "north",
+        "performance-eval": "north",
+    }
 
 
 @pytest.mark.parametrize("event_id", ["0" * 64, "", 5])
@@ -169,3 +213,72 @@ def test_a_message_cannot_be_changed() -> None:
     message = TrainingData(**TRAINING_DATA)
     with pytest.raises(ValueError, match="frozen"):
         message.run = 2
+
+
+def test_an_empty_scope_is_the_global_one() -> None:
+    assert InferenceData(**{**INFERENCE_DATA, "identifier": ""}).identifier == "global"
+
+
+@pytest.mark.parametrize("scope", ["../x", "a/b", "A", ".hidden", "current.json", "x" * 64, "a\n"])
+@pytest.mark.parametrize(("kind", "fields"), ALL)
+def test_a_scope_that_could_leave_its_folder_is_refused(
+    kind: type[Message], fields: dict[str, Any], scope: str
+) -> None:
+    with pytest.raises(ValueError, match="is no scope name"):
+        kind(**{**fields, "identifier": scope})
+
+
+@pytest.mark.parametrize(
+    ("bucket", "key"),
+    [
+        ("secrets", "x"),
+        ("", "x"),
+        ("dataset/..", "x"),
+        ("dataset", ""),
+        ("dataset", "../runs/x"),
+        ("dataset", "a/../../x"),
+        ("dataset", "/etc/passwd"),
+        ("dataset", "a//b"),
+        ("dataset", "a/"),
+        ("dataset", ".hidden"),
+        ("dataset", "a\\..\\b"),
+        ("dataset", "a\x00b"),
+        ("dataset", "a%2e%2e"),
+        ("dataset", "x" * 201),
+        ("dataset", "/".join(["x" * 100] * 6)),
+    ],
+)
+def test_rows_named_by_a_key_that_could_leave_its_bucket_are_refused(bucket: str, key: str) -> None:
+    with pytest.raises(ValueError, match=r"is no bucket|cannot be a part of a key|a key of dataset has at most"):
+        InferenceData(**{**INFERENCE_DATA, "bucket": bucket, "object_key": key})
+
+
+def test_rows_are_named_by_bucket_and_key() -> None:
+    assert InferenceData(**INFERENCE_DATA).key_in_store == "dataset/north/today.csv"
+
+
+def test_a_message_larger_than_a_mebibyte_is_refused_unread() -> None:
+    data = InferenceData(**INFERENCE_DATA).to_bytes()
+    assert InferenceData.parse(data + b" " * (LARGEST - len(data))).key == "north"
+    with pytest.raises(DataError, match=r"inference-data: a message of 1,048,577 bytes; at most 1,048,576 fit"):
+        InferenceData.parse(data + b" " * (LARGEST - len(data) + 1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "wrong"),
+    [
+        (TrainingData, TRAINING_DATA, {"run": 0}),
+        (TrainingData, TRAINING_DATA, {"run": 10_000}),
+        (TrainingData, TRAINING_DATA, {"size": -1}),
+        (ModelTraining, MODEL_TRAINING, {"model": "../gru"}),
+        (ModelTraining, MODEL_TRAINING, {"model": "GRU"}),
+        (ModelSelected, MODEL_SELECTED, {"promotion": 0}),
+        (ModelSelected, MODEL_SELECTED, {"promotion": 100_000_000}),
+        (InferenceData, INFERENCE_DATA, {"deadline_ms": 0}),
+    ],
+)
+def test_a_field_that_names_an_object_stays_within_what_a_key_holds(
+    kind: type[Message], fields: dict[str, Any], wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        kind(**{**fields, **wrong})

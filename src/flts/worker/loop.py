@@ -16,6 +16,7 @@ from typing import Protocol
 
 from flts import events
 from flts.errors import FltsError, Interrupted, Transient
+from flts.failpoints import failpoint
 from flts.ports import Bus, Record, Subscription
 from flts.worker import trace
 from flts.worker.letters import send_to_dead_letters
@@ -100,7 +101,9 @@ class Loop:
         if work.error is not None:
             outcome = "dead"
             self._bury(record, work.error, work.attempts)
+        failpoint("bus.commit.before")
         subscription.commit(record)
+        failpoint("bus.commit.after")
         self.meters.handled(record.topic, outcome, time.monotonic() - work.started)
 
     def _bury(self, record: Record, error: Exception, attempts: int) -> None:

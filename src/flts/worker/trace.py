@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from flts.failpoints import failpoint
 from flts.ports import Bus, BusState, Record, Subscription
 
 
@@ -57,7 +58,9 @@ class TracedBus:
 
         carried: dict[str, str] = {}
         inject(carried)
+        failpoint("bus.publish.before")
         self._bus.publish(topic, key, value, {**carried, **(headers or {})})
+        failpoint("bus.publish.after")
 
     def subscribe(self, topics: Sequence[str], group: str) -> Subscription:
         return self._bus.subscribe(topics, group)
