@@ -52,7 +52,9 @@ def test_how_sure_is_said_from_the_resampled_windows() -> None:
     assert record["certainty"]["best_share"] == 1.0
     alone = decide(case_of(truth=TRUTH, candidates=[success("good", GOOD)])).record
     assert alone["sure"] == "how sure: good is the only model with a forecast"
+    assert record["certainty"]["resamples"] == 1000
     few = decide(case_of(truth=truth_of(5))).record
+    assert few["certainty"]["resamples"] == 0
     assert few["sure"] == "how sure: unknown, 5 windows do not make three independent blocks"
 
 
@@ -62,6 +64,8 @@ def test_the_lead_over_the_champion_is_measured_when_it_is_another_model() -> No
     assert certainty["champion"]["model"] == "ridge"
     assert certainty["champion"]["lead"] > 0.0
     assert certainty["champion"]["diebold_mariano"]["p"] < 0.05
+    assert certainty["runner_up"]["model"] == "fair"
+    assert certainty["best_referee"]["model"] == "seasonal_naive"
     itself = Champion("good", digest("good"), GOOD)
     assert "champion" not in decide(case_of(truth=TRUTH, champion=itself)).record["certainty"]
     silent = Champion("ridge", digest("old"), None, "another horizon")
@@ -140,3 +144,106 @@ def test_the_best_referee_is_the_rival_even_when_it_leads() -> None:
     record = decide(case_of(truth=TRUTH, referees=[Referee("naive", off_by(TRUTH, 0.5))])).record
     assert record["certainty"]["best_referee"]["lead"] < 0.0
     assert record["certainty"]["best_referee"]["interval"]["high"] < 0.0
+
+
+def test_a_model_behind_is_told_its_score_the_distance_and_what_the_resampled_windows_say_of_it() -> None:
+    record = decide(case_of(truth=TRUTH)).record
+    good, fair = (row["score"] for row in record["candidates"])
+    lead = record["certainty"]["runner_up"]
+    assert lead["lead"] == fair - good
+    assert lead["relative_lead"] == pytest.approx((fair - good) / fair)
+    assert why_not(record)["fair"] == (
+        f"its score {fair:.4f} is behind by {fair - good:.4f} ({(fair - good) / fair:+.1%}), beyond the noise"
+        f" (95 % interval {lead['interval']['low']:+.4f} to {lead['interval']['high']:+.4f})"
+    )
+
+
+def test_without_resampled_windows_a_model_behind_is_told_the_distance_alone() -> None:
+    truth = truth_of(5)
+    record = decide(case_of(truth=truth)).record
+    first, second = (row["score"] for row in record["candidates"])
+    relative = f"{(second - first) / second:+.1%}"
+    assert list(why_not(record).values()) == [f"its score {second:.4f} is behind by {second - first:.4f} ({relative})"]
+
+
+def test_a_tie_is_a_lead_of_nothing_within_the_noise_and_a_rival_without_error_has_no_share_of_it() -> None:
+    equal = [success("one", TRUTH), success("two", TRUTH)]
+    record = decide(case_of(truth=TRUTH, candidates=equal, referees=[Referee("naive", TRUTH)])).record
+    (said,) = why_not(record).values()
+    assert said == ("its score 0.0000 is behind by 0.0000, within the noise (95 % interval +0.0000 to +0.0000)")
+    (second,) = why_not(record)
+    assert record["certainty"]["warnings"] == [
+        f"the lead over the runner-up {second} is smaller than the noise: its 95 % interval contains zero",
+        "no model beats the referee naive: a forecast anyone can make does at least as well",
+    ]
+
+
+def test_a_lead_within_the_noise_over_referee_and_champion_is_said_of_each() -> None:
+    first, second, third = (off_by(TRUTH, 3.0, seed) for seed in (3, 4, 5))
+    best, *rest = sorted((first, second, third), key=lambda forecast: float(((forecast - TRUTH) ** 2).mean()))
+    record = decide(
+        case_of(
+            truth=TRUTH,
+            candidates=[success("only", best)],
+            referees=[Referee("naive", rest[0])],
+            champion=Champion("ridge", digest("old"), rest[1]),
+        )
+    ).record
+    assert record["certainty"]["warnings"] == [
+        "the lead over the referee naive is smaller than the noise: its 95 % interval contains zero",
+        "the lead over the champion ridge is smaller than the noise: its 95 % interval contains zero",
+    ]
+
+
+def test_long_horizons_need_more_windows_whatever_the_number_of_targets() -> None:
+    truth = truth_of(35, 12)
+    good, fair = off_by(truth, 1.0, 3), off_by(truth, 3.0, 4)
+    sized = replace(success("good", good), reach={"0.8": np.ones(truth.shape)})
+    champion = Champion("old", digest("old"), off_by(truth, 2.0, 9))
+    record = decide(case_of(truth=truth, candidates=[sized, success("fair", fair)], champion=champion)).record
+    certainty = record["certainty"]
+    assert (certainty["block"], certainty["resamples"], certainty["best_share"]) == (12, 0, None)
+    assert certainty["runner_up"]["interval"] is None
+    assert certainty["runner_up"]["diebold_mariano"]["reason"] == "35 origins are too few, the test needs 36"
+    assert record["gates"]["champion"]["numbers"]["overlap"] == 12
+    assert record["candidates"][0]["score_interval"] is None
+    assert record["candidates"][0]["coverage"]["0.8"]["interval"] is None
+
+
+@pytest.mark.parametrize(
+    ("rules", "qualities", "reason"),
+    [
+        (
+            {"min_coverage": 0.7},
+            Qualities(coverage=0.654),
+            "the 80 % interval holds 65.4% of the cells, min_coverage = 0.7",
+        ),
+        ({"max_bundle_mb": 1.5}, Qualities(bundle_bytes=2_345_678), "the bundle has 2.35 MB, max_bundle_mb = 1.5"),
+        ({"max_latency_ms": 5.0}, Qualities(latency_ms=7.25), "a forecast takes 7.25 ms, max_latency_ms = 5"),
+        ({"min_coverage": 0.7}, Qualities(), "min_coverage = 0.7 is asked for, and there is nothing to measure"),
+    ],
+)
+def test_a_limit_that_is_not_met_is_said_with_the_value_and_the_limit(
+    rules: dict[str, float], qualities: Qualities, reason: str
+) -> None:
+    ((name, verdict),) = eligibility(qualities, Evaluate(**rules)).items()  # type: ignore[arg-type]  # one of each kind
+    value = qualities.coverage or qualities.latency_ms or (qualities.bundle_bytes and qualities.bundle_bytes / 1e6)
+    assert (verdict.passed, verdict.reason) == (False, reason)
+    assert verdict.numbers == {name: rules[name], "value": value}
+
+
+def test_the_limits_look_at_the_measured_coverage_the_bundle_and_the_latency_of_each_model() -> None:
+    rules = Evaluate(min_coverage=0.6, max_bundle_mb=2.0, max_latency_ms=5.0)
+    small = {"bundle_bytes": 1_000_000, "latency_ms": 1.0}
+    narrow = with_intervals("narrow", GOOD, 0.5, **small)
+    slow = with_intervals("slow", off_by(TRUTH, 1.5, 6), 9.0, bundle_bytes=3_000_000, latency_ms=6.0)
+    fits = with_intervals("fits", FAIR, 9.0, **small)
+    record = decide(case_of(truth=TRUTH, candidates=[narrow, slow, fits], rules=rules)).record
+    held = float(np.mean(np.abs(GOOD - TRUTH) <= 0.5))
+    assert held < 0.6
+    assert record["winner"] == "fits"
+    assert why_not(record) == {
+        "narrow": f"not eligible: the 80 % interval holds {held:.1%} of the cells, min_coverage = 0.6",
+        "slow": "not eligible: the bundle has 3 MB, max_bundle_mb = 2; a forecast takes 6 ms, max_latency_ms = 5",
+    }
+    assert record["candidates"][0]["limits"]["min_coverage"]["numbers"] == {"min_coverage": 0.6, "value": held}

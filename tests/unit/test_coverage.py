@@ -24,6 +24,7 @@ def test_coverage_and_width_are_those_of_plain_python_pooled_and_per_step() -> N
     assert found["cells"] == len(cells)
     assert found["coverage"] == pytest.approx(len(inside) / len(cells))
     assert found["width"] == pytest.approx(sum(2 * reach[c] / 40.0 for c in cells) / len(cells))
+    assert [row["step"] for row in found["step"]] == [1, 2, 3]
     for row in found["step"]:
         of_step = [c for c in cells if c[1] == row["step"] - 1]
         assert row["coverage"] == pytest.approx(sum(c in inside for c in of_step) / len(of_step))
@@ -61,22 +62,59 @@ def test_the_interval_of_a_coverage_holds_the_true_one_in_most_samples() -> None
 @pytest.mark.parametrize(
     ("coverage", "interval", "said"),
     [
-        (0.70, {"low": 0.66, "high": 0.74}, "too narrow"),
-        (0.90, {"low": 0.86, "high": 0.94}, "too wide"),
+        (0.70, {"low": 0.66, "high": 0.74}, "larger than on the validation tail, so the intervals are too narrow"),
+        (0.90, {"low": 0.86, "high": 0.94}, "smaller than on the validation tail, so the intervals are too wide"),
         (0.70, {"low": 0.55, "high": 0.85}, None),
         (0.78, {"low": 0.77, "high": 0.79}, None),
+        (0.70, {"low": 0.60, "high": 0.80}, None),
+        (0.90, {"low": 0.80, "high": 0.95}, None),
         (0.10, None, None),
     ],
-    ids=["narrow", "wide", "within the noise", "beyond the noise but close", "nothing to compare with"],
+    ids=[
+        "narrow",
+        "wide",
+        "within the noise",
+        "beyond the noise but close",
+        "just reached",
+        "just not passed",
+        "nothing to compare with",
+    ],
 )
 def test_a_coverage_that_is_off_beyond_noise_is_said(coverage: float, interval: Any, said: str | None) -> None:
     sentence = doubt("0.8", {"coverage": coverage, "interval": interval})
     assert (sentence is None) is (said is None)
     if said is not None:
         assert sentence is not None
-        assert said in sentence
-        assert f"{coverage:.1%}" in sentence
+        assert sentence == (f"the 80% intervals held {coverage:.1%} of the test cells: errors on test are {said} here")
 
 
 def test_a_model_without_intervals_raises_no_doubt_about_them() -> None:
     assert doubt("0.8", None) is None
+
+
+def test_the_interval_of_a_coverage_is_the_same_for_the_same_seed_and_another_for_another() -> None:
+    truth = truth_of(60)
+    intervals = []
+    for seed in (7, 7, 8):
+        found = measured(truth, off_by(truth, 3.0), np.full(truth.shape, 3.0), yardstick_of(), 2, seed)
+        assert found is not None
+        intervals.append(found["interval"])
+    assert intervals[0] == intervals[1] != intervals[2]
+
+
+def test_origins_without_a_measured_cell_take_no_part_in_the_resampling() -> None:
+    truth = truth_of(60)
+    forecast, reach = off_by(truth, 3.0), np.full(truth.shape, 3.0)
+    gap = np.full((40, 2, 1), np.nan)
+    padded = (np.concatenate([truth, gap]), np.concatenate([forecast, gap + 1.0]), np.concatenate([reach, gap]))
+    longer, plain = measured(*padded, yardstick_of(), 2, 1), measured(truth, forecast, reach, yardstick_of(), 2, 1)
+    assert longer is not None
+    assert plain is not None
+    assert longer["interval"] == plain["interval"]
+
+
+def test_too_few_origins_have_a_coverage_without_an_interval() -> None:
+    truth = truth_of(5)
+    found = measured(truth, truth, np.ones(truth.shape), yardstick_of(), 2, 1)
+    assert found is not None
+    assert (found["coverage"], found["interval"]) == (1.0, None)

@@ -256,4 +256,99 @@ def test_the_record_is_plain_json_and_holds_what_errors_are_measured_by() -> Non
         "no_mase": "too short",
     }
     assert board(decision)["good"]["mase"] is None
-    assert "windows" not in decision.record["rules"]
+    assert decide(case_of()).record["yardstick"]["season_error"] == [4.0]
+
+
+def names(value: Any) -> Any:
+    """The fields of a record and of the tables in it, without what they hold."""
+    if isinstance(value, dict):
+        return {key: names(item) for key, item in value.items()}
+    return [names(value[0])] if isinstance(value, list) and value else None
+
+
+TEST = ("n", "mean_difference", "overlap", "lag", "statistic", "p", "reason")
+LEAD: dict[str, Any] = {
+    "model": None,
+    "lead": None,
+    "relative_lead": None,
+    "interval": {"low": None, "high": None},
+    "diebold_mariano": dict.fromkeys(TEST),
+}
+MEASURED: dict[str, Any] = {
+    "score": None,
+    "score_interval": {"low": None, "high": None},
+    **dict.fromkeys(("rmse", "mae", "mse", "mase", "cells")),
+    "units": {"y0": dict.fromkeys(("rmse", "mae", "mse"))},
+    "profile": {by: [dict.fromkeys((by, "rmse", "mae", "cells"))] for by in ("step", "hour", "weekday")},
+}
+FOUND = {
+    **dict.fromkeys(("coverage", "width", "cells")),
+    "interval": {"low": None, "high": None},
+    "step": [dict.fromkeys(("step", "coverage", "width"))],
+}
+VERDICT = {"passed": None, "reason": None}
+
+
+def test_a_stored_record_has_exactly_the_fields_that_its_readers_know() -> None:
+    sized = replace(success("good", off_by(TRUTH, 1.0, 3)), reach={"0.8": np.ones(TRUTH.shape)}, bundle_bytes=10)
+    champion = Champion("old", digest("old"), off_by(TRUTH, 8.0, 9))
+    case = case_of(
+        candidates=[sized, success("fair", off_by(TRUTH, 3.0, 4)), FAILED],
+        champion=champion,
+        rules=Evaluate(max_bundle_mb=1.0),
+    )
+    record = decide(replace(case, referees=[*case.referees, Referee("mean", None, "no reason")])).record
+    assert (record["v"], record["scope"], record["config_hash"]) == (1, "global", digest("config"))
+    assert record["windows"] == {"count": 60}
+    assert names(record["candidates"][-1]) == dict.fromkeys(("rank", "model", "model_hash", "status", "reason"))
+    assert record["candidates"][-1]["model_hash"] == digest("lstm")
+    assert names(record["referees"][-1]) == dict.fromkeys(("model", "status", "reason"))
+    assert names(record) == {
+        **dict.fromkeys(("v", "decision_id", "scope", "config_hash", "outcome", "winner", "sure")),
+        "reasons": [None],
+        "why_not": [{"model": None, "why_not": None}],
+        "champion": {"model": None, "model_hash": None},
+        "gates": {
+            "min_skill": {**VERDICT, "numbers": dict.fromkeys(("min_skill", "skill", "referee"))},
+            "champion": {**VERDICT, "numbers": dict.fromkeys(("test", "alpha", *TEST))},
+        },
+        "certainty": {
+            **dict.fromkeys(("windows", "windows_needed", "chosen_among", "resamples", "block", "best_share")),
+            **dict.fromkeys(("runner_up", "best_referee", "champion"), LEAD),
+            "warnings": names(record["certainty"]["warnings"]),
+        },
+        "candidates": [
+            {
+                **dict.fromkeys(("rank", "model", "model_hash", "status", "bundle_sha256", "forecasts_sha256")),
+                **MEASURED,
+                **dict.fromkeys(("skill", "skill_vs_naive", "no_intervals", "bundle_bytes", "latency_ms")),
+                "coverage": {"0.8": FOUND},
+                "limits": {"max_bundle_mb": {**VERDICT, "numbers": dict.fromkeys(("max_bundle_mb", "value"))}},
+            }
+        ],
+        "referees": [{"model": None, **MEASURED}],
+        "windows": {"count": None},
+        "yardstick": {"targets": [None], "width": [None], "season_error": [None], "no_mase": None},
+        "rules": {
+            "weights": dict.fromkeys(("rmse", "mae", "mse")),
+            **dict.fromkeys(("gate", "min_skill", "min_coverage", "max_bundle_mb", "max_latency_ms")),
+        },
+    }
+
+
+def test_the_skill_gate_names_the_referee_that_the_skill_is_against() -> None:
+    record = decide(case_of()).record
+    skill = record["candidates"][0]["skill"]
+    verdict = record["gates"]["min_skill"]
+    assert verdict["numbers"] == {"min_skill": Evaluate().min_skill, "skill": skill, "referee": "seasonal_naive"}
+    assert verdict["reason"] == f"skill {skill:+.1%} against seasonal_naive"
+    alone = decide(case_of(referees=[])).record["gates"]["min_skill"]
+    assert alone["reason"] == "no referee applies"
+
+
+def test_the_same_case_with_intervals_gives_the_same_record_twice_and_another_seed_another() -> None:
+    sized = replace(success("good", off_by(TRUTH, 1.0, 3)), reach={"0.8": np.ones(TRUTH.shape)})
+    case = case_of(candidates=[sized])
+    assert decide(case).record == decide(case).record
+    intervals = [board(decide(replace(case, seed=seed)))["good"]["coverage"]["0.8"]["interval"] for seed in (1, 2)]
+    assert intervals[0] != intervals[1]

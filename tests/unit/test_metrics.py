@@ -84,9 +84,16 @@ def test_a_target_without_any_truth_has_no_errors_in_units_and_does_not_hide_the
     assert set(measure(truth, forecast, yardstick_of(2)).units) == {"y0"}
 
 
+def test_the_loss_of_an_origin_is_the_mean_over_the_cells_it_has_be_it_one() -> None:
+    truth = np.array([[[1.0], [2.0]], [[1.0], [np.nan]], [[np.nan], [np.nan]]])
+    found = losses(truth, np.full(truth.shape, 5.0), yardstick_of(width=2.0)).tolist()
+    assert found[:2] == [(4.0 + 2.25) / 2, 4.0]
+    assert math.isnan(found[2])
+
+
 def test_truth_without_a_single_value_is_refused_by_name() -> None:
     truth = np.full((4, 2, 1), np.nan)
-    with pytest.raises(DataError, match="no test cell of the targets has a value"):
+    with pytest.raises(DataError, match=r"^no test cell of the targets has a value, so nothing can be scored$"):
         measure(truth, np.zeros((4, 2, 1)), yardstick_of())
 
 

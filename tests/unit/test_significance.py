@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from statistics import fmean
 
 import numpy as np
 import pytest
 
 from flts.evaluate.significance import (
+    DieboldMariano,
     Interval,
     block_length,
     diebold_mariano,
@@ -46,6 +48,15 @@ def test_the_distribution_function_of_student_t_is_that_of_scipy(degrees: int) -
         assert student_t_cdf(value, degrees) == pytest.approx(float(t.cdf(value, degrees)), abs=1e-10), value
 
 
+@pytest.mark.parametrize(
+    ("t", "degrees"), [(1.6383560438182505, 17), (1.689277519114419, 39), (1.6892775191144191, 39)]
+)
+def test_the_point_at_which_both_sides_of_the_continued_fraction_meet_has_an_answer(t: float, degrees: int) -> None:
+    from scipy.stats import t as student
+
+    assert student_t_cdf(t, degrees) == pytest.approx(float(student.cdf(t, degrees)), abs=1e-12)
+
+
 def test_with_one_degree_of_freedom_student_t_is_the_arc_tangent() -> None:
     for value in (*MAGNITUDES, *(-m for m in MAGNITUDES)):  # scipy itself is off by 1.6e-9 near zero
         assert student_t_cdf(value, 1) == pytest.approx(0.5 + math.atan(value) / math.pi, abs=1e-10), value
@@ -65,6 +76,7 @@ def test_the_statistic_is_the_one_of_the_formula_and_p_its_lower_tail(n: int, ho
     assert found.p == pytest.approx(float(t.cdf(found.statistic, n - 1)), abs=1e-10)
     assert found.n == n
     assert found.overlap == overlap(horizon, spacing)
+    assert found.lag == max(found.overlap - 1, {64: 4, 90: 4, 216: 6, 500: 7}[n])
     assert found.mean_difference == pytest.approx(float(np.mean(first - second)), rel=1e-9)
 
 
@@ -89,9 +101,11 @@ def test_the_first_is_better_only_when_its_losses_are_smaller_and_p_is_under_fiv
 )
 def test_too_few_origins_give_no_p_and_the_reason_names_how_many_are_needed(n: int, horizon: int, needed: int) -> None:
     rng = np.random.default_rng(1)
-    found = diebold_mariano(rng.normal(size=n), rng.normal(size=n) + 5.0, horizon, 1.0)
-    assert found.p is None
-    assert found.reason == f"{n} origins are too few, the test needs {needed}"
+    first, second = rng.normal(size=n), rng.normal(size=n) + 5.0
+    found = diebold_mariano(first, second, horizon, 1.0)
+    mean = fmean((first - second).tolist()) if n else None
+    reason = f"{n} origins are too few, the test needs {needed}"
+    assert found == DieboldMariano(n, mean, horizon, None, None, None, reason)
     assert not found.better
 
 
@@ -115,8 +129,10 @@ def test_only_origins_scored_for_both_are_counted() -> None:
 @pytest.mark.parametrize("difference", [0.0, 0.1, -0.7, 0.123, -1e-9, 1 / 3])
 def test_differences_that_are_all_equal_have_no_variance_and_so_no_p(n: int, difference: float) -> None:
     found = diebold_mariano(np.full(n, 2.0 + difference), np.full(n, 2.0), 1, 1.0)
-    assert (found.p, found.statistic, found.better) == (None, None, False)
-    assert found.reason == "the difference of the losses has no variance"
+    reason = "the difference of the losses has no variance"
+    lag = {30: 3, 46: 3, 53: 3, 100: 4}[n]
+    assert found == DieboldMariano(n, fmean([2.0 + difference - 2.0] * n), 1, lag, None, None, reason)
+    assert not found.better
     alone = diebold_mariano(np.full(n, difference), np.zeros(n), 1, 1.0)
     assert alone.reason == "the difference of the losses has no variance"
 
@@ -127,6 +143,22 @@ def test_small_differences_that_do_vary_are_tested() -> None:
     found = diebold_mariano(base, base + rng.normal(1e-6, 1e-7, 100), 1, 1.0)
     assert found.p is not None
     assert found.better
+
+
+def test_differences_of_some_hundred_roundings_vary_and_are_tested() -> None:
+    first = 1.0 + np.where(np.arange(100) % 2, 3.0, -1.0) * 2.0**-44  # 256 times the rounding at 1
+    found = diebold_mariano(first, np.ones(100), 1, 1.0)
+    assert found.mean_difference == 2.0**-44
+    assert found.reason is None
+    assert found.p is not None
+
+
+@pytest.mark.parametrize(
+    ("p", "mean", "better"),
+    [(0.0499, -1.0, True), (0.05, -1.0, False), (0.0, 0.0, False), (0.0, 1.0, False), (None, -1.0, False)],
+)
+def test_better_means_a_smaller_loss_and_a_p_under_five_percent(p: float | None, mean: float, better: bool) -> None:
+    assert DieboldMariano(50, mean, 1, p=p).better is better
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.5])

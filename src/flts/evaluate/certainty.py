@@ -69,7 +69,7 @@ def why_not(
 ) -> list[dict[str, str]]:
     """For every candidate but the winner, one sentence."""
     said = {s.name: _behind(winner, s, resampled) for s in ranked if s.name != winner.name}
-    said |= {name: f"not eligible: {reason}" for name, reason in ineligible.items() if name != winner.name}
+    said |= {name: f"not eligible: {reason}" for name, reason in ineligible.items()}
     said |= {c.name: f"{_kind(c)}: {c.reason}" for c in candidates if c.forecast is None}
     return [{"model": name, "why_not": said[name]} for name in sorted(said)]
 
@@ -88,8 +88,6 @@ def _behind(winner: Scored, other: Scored, resampled: Resampled | None) -> str:
     behind = other.score - winner.score
     share = skill(winner.score, other.score)
     relative = "" if share is None else f" ({share:+.1%})"
-    if behind < 0.0:
-        return f"its score is lower by {-behind:.4f}, but it is not eligible"
     said = f"its score {other.score:.4f} is behind by {behind:.4f}{relative}"
     if resampled is None:
         return said

@@ -25,9 +25,9 @@ def measured(
     counted = ~np.isnan(truth) & ~np.isnan(reach)
     if not counted.any():
         return None
-    inside = counted & (np.abs(np.where(counted, truth - forecast, 0.0)) <= np.where(counted, reach, 0.0))
+    inside = counted & (np.abs(truth - forecast) <= reach)
     width = np.where(counted, 2.0 * reach / yardstick.width, 0.0)
-    sums = np.column_stack([part.sum(axis=(1, 2)) for part in (counted.astype(float), inside.astype(float))])
+    sums = np.column_stack([part.sum(axis=(1, 2)) for part in (counted, inside)])
     drawn = resampled_sums(sums[sums[:, 0] > 0], overlapping, seed)
     steps = [
         {

@@ -79,7 +79,7 @@ def decide(case: Case) -> Decision:
             "season_error": None if case.yardstick.season_error is None else case.yardstick.season_error.tolist(),
             "no_mase": case.yardstick.no_mase,
         },
-        "rules": case.rules.model_dump(mode="json", exclude={"windows", "step"}),
+        "rules": case.rules.model_dump(exclude={"windows", "step"}),
     }
     return Decision(decision_id, outcome, winner, record)
 
@@ -91,9 +91,11 @@ def _score_all(case: Case, candidates: Sequence[Candidate]) -> _Field:
     ranked = rank([scored(c.name, c.model_hash, c.forecast) for c in candidates if c.forecast is not None])
     referees = [scored(r.name, "", r.forecast) for r in case.referees if r.forecast is not None]
     champion = case.champion
-    rival = None
-    if champion is not None and champion.forecast is not None:
-        rival = scored(CHAMPION, champion.model_hash, champion.forecast)
+    rival = (
+        scored(CHAMPION, champion.model_hash, champion.forecast)
+        if champion is not None and champion.forecast is not None
+        else None
+    )
     return _Field(ranked, sorted(referees, key=lambda r: (r.score, r.name)), rival)
 
 

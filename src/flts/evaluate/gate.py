@@ -115,5 +115,6 @@ def champion_gate(
         return Verdict(True, f"beats the champion ({champion.model}): p = {test.p:.3g} over {test.n} windows", numbers)
     if test.p is None:
         return Verdict(False, f"the champion ({champion.model}) is not beaten: {test.reason}", numbers)
-    said = "its loss is not smaller" if (test.mean_difference or 0.0) >= 0.0 else f"p = {test.p:.3g}, {ALPHA} is needed"
+    smaller = test.mean_difference is not None and test.mean_difference < 0.0
+    said = f"p = {test.p:.3g}, {ALPHA} is needed" if smaller else "its loss is not smaller"
     return Verdict(False, f"the champion ({champion.model}) is not beaten: {said} over {test.n} windows", numbers)

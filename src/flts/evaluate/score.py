@@ -72,7 +72,7 @@ def resample(
 ) -> Resampled | None:
     """Scores over resampled windows, the same windows for every model; None with too few windows for blocks."""
     scored = ~np.isnan(truth)
-    columns = [scored.astype(float)]
+    columns = [np.ones(truth.shape)]
     for model in models:
         error = scaled_errors(truth, model.forecast, yardstick)
         columns += [error**2, np.abs(error)]

@@ -118,7 +118,7 @@ def resampled_sums(sums: Values, overlapping: int, seed: int) -> Values | None:
     if n < 3 * block:
         return None
     count = math.ceil(n / block)
-    starts = np.random.default_rng(seed).integers(0, n - block + 1, size=(RESAMPLES, count))
+    starts = np.random.default_rng(seed).integers(n - block + 1, size=(RESAMPLES, count))
     cumulated = np.vstack([np.zeros(sums.shape[1]), np.cumsum(sums, axis=0)])
     drawn: Values = (cumulated[starts + block] - cumulated[starts]).sum(axis=1)
     return drawn
@@ -126,37 +126,39 @@ def resampled_sums(sums: Values, overlapping: int, seed: int) -> Values | None:
 
 def student_t_cdf(t: float, degrees: int) -> float:
     """P(T ≤ t) through the regularised incomplete beta function (Abramowitz and Stegun 26.7.1)."""
-    if t == 0.0:
-        return 0.5
     square = t * t
     tail = 0.5 * _incomplete_beta(degrees / 2.0, 0.5, degrees / (degrees + square), square / (degrees + square))
     return tail if t < 0.0 else 1.0 - tail
 
 
 def _incomplete_beta(a: float, b: float, x: float, rest: float) -> float:
-    """I_x(a, b) by its continued fraction (Abramowitz and Stegun 26.5.8), evaluated by Lentz's method.
+    """I_x(a, b), from the side on which its continued fraction converges fast.
 
     rest: 1 - x, handed over because the subtraction has no digits left where x is close to one.
     """
     if x == 0.0 or rest == 0.0:
         return 0.0 if x == 0.0 else 1.0
     if x > (a + 1.0) / (a + b + 2.0):
-        return 1.0 - _incomplete_beta(b, a, rest, x)
+        return 1.0 - _continued_fraction(b, a, rest, x)
+    return _continued_fraction(a, b, x, rest)
+
+
+def _continued_fraction(a: float, b: float, x: float, rest: float) -> float:
+    """I_x(a, b) for x up to (a+1)/(a+b+2) (Abramowitz and Stegun 26.5.8), by Lentz's method.
+
+    Up to there no denominator comes near zero (the first is at least 2/(a+b+2)), so that Lentz's guard against a zero
+    is not needed.
+    """
     front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log(rest))
-    tiny = 1e-300
-    c, d = 1.0, 1.0 / max(1.0 - (a + b) * x / (a + 1.0), tiny)
+    c, d = 1.0, 1.0 / (1.0 - (a + b) * x / (a + 1.0))
     fraction = d
     for m in range(1, 1000):
         even = m * (b - m) * x / ((a + 2 * m - 1.0) * (a + 2 * m))
         odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1.0))
         for term in (even, odd):
-            d = 1.0 / _away_from_zero(1.0 + term * d, tiny)
-            c = _away_from_zero(1.0 + term / c, tiny)
+            d = 1.0 / (1.0 + term * d)
+            c = 1.0 + term / c
             fraction *= c * d
         if abs(c * d - 1.0) < 1e-15:
             break
     return front * fraction / a
-
-
-def _away_from_zero(value: float, tiny: float) -> float:
-    return value if abs(value) > tiny else tiny
