@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from flts.cli import config, data, forecast, promotions, run, runs
+from flts.cli import config, data, forecast, init, promotions, run, runs
 from flts.errors import FltsError, Interrupted
 from flts.version import __version__
 
@@ -20,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command("init")(init.init)
 app.command("run")(run.run)
 app.command("forecast")(forecast.forecast)
 app.add_typer(data.app, name="data")

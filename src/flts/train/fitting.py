@@ -39,10 +39,10 @@ def fit_model(
 ) -> Fitted:
     """Everything that happens to one model before its bundle is written. Sees train rows only."""
     progress.phase("fit")
-    whole = _whole_block(train, task)
+    whole = whole_block(train, task)
     fit_origins, tail_origins = split_tail(whole.origins, task.horizon, validation_fraction)
     tail = Block(whole.times, whole.features, whole.targets, tail_origins)
-    fit = family.fit(_before(whole, int(tail_origins[0]), fit_origins), tail, task, recipe, progress)
+    fit = family.fit(before(whole, int(tail_origins[0]), fit_origins), tail, task, recipe, progress)
 
     progress.phase("validate")
     sampled = np.array(evenly(tail_origins.tolist(), MOST_TAIL_ORIGINS))
@@ -59,13 +59,14 @@ def fit_model(
     return Fitted(files, manifest, fit, train.times[sampled - 1], answers.mean)
 
 
-def _whole_block(train: Rows, task: Task) -> Block:
+def whole_block(train: Rows, task: Task) -> Block:
+    """All rows of train, and every window in them."""
     features = transform(train.times, train.values, task.fitted)
     targets = task.fitted.scale_targets(train.select(task.fitted.targets))
     origins = train_origins(train, task.lookback, task.horizon, task.fitted.step)
     return Block(train.times, features, targets, origins)
 
 
-def _before(whole: Block, row: int, origins: Indices) -> Block:
+def before(whole: Block, row: int, origins: Indices) -> Block:
     """The block cut off before a row: what comes later is not there to be looked at."""
     return Block(whole.times[:row], whole.features[:row], whole.targets[:row], origins)

@@ -121,7 +121,8 @@ def _of_repeats(seen: Inspection) -> Iterator[Finding]:
         )
         action = "one file per series, or one column per series (a pivot)"
     elif repeats.conflicting:
-        message = f"{repeats.conflicting:,} of the {repeats.rows:,} repeated rows contradict the row they repeat"
+        which = "all" if repeats.conflicting == repeats.rows else f"{repeats.conflicting:,} of the"
+        message = f"{which} {repeats.rows:,} repeated rows contradict the row they repeat"
         action = 'preprocess.resample = "mean" (or "last") with dataset.step makes one of them'
     else:
         message = f"the {repeats.rows:,} repeated rows say the same as the row they repeat"

@@ -1,0 +1,155 @@
+"""`flts init`: a first flts.toml from the rows themselves, each value with the figure that speaks for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flts.cli.data import TEST_FRACTION, DataFile, Target, TestFile, Time, Timezone, check_zone, raw_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from flts.preprocess.inspect.findings import Finding
+    from flts.preprocess.source import RawInput
+    from flts.train.suggest import Entry, Section
+
+WIDTH = 118
+
+
+def init(
+    file: DataFile,
+    test_file: TestFile = None,
+    output: Annotated[Path, typer.Option(help="The experiment to write.")] = Path("flts.toml"),
+    target: Target = None,
+    horizon: Annotated[int | None, typer.Option(min=1, help="Rows ahead. [a natural unit of the step]")] = None,
+    time: Time = None,
+    timezone: Timezone = "UTC",
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+) -> None:
+    """Write an experiment that `flts run` takes as it is, and that says why each value is what it is."""
+    from flts.errors import UsageError
+    from flts.preprocess.inspect.report import inspect
+    from flts.preprocess.source import RawInput, RawTable
+    from flts.train.rehearse import verdict
+    from flts.train.suggest import suggest
+
+    check_zone(timezone)
+    if output.exists() and not force:
+        raise _there_already(output)
+    if not output.parent.is_dir():
+        raise UsageError(f"{output}: there is no folder {output.parent} to write to")
+    files = raw_files(file, test_file)
+    later = files.test
+    raw = RawInput(
+        RawTable(files.train.name, files.train.frame()), RawTable(later.name, later.frame()) if later else None
+    )
+    seen = inspect(raw, target=target, time=time, timezone=timezone, test_fraction=TEST_FRACTION)
+    where = _where(file, test_file, files, output)
+    sections = suggest(seen, raw, where, TEST_FRACTION, horizon).sections
+    warnings = [finding for finding in verdict(seen, TEST_FRACTION) if finding.severity == "warning"]
+    _write(output, _toml(_title(file, test_file), warnings, sections), force=force)
+    task = {entry.key: entry.value for section in sections if section.name == "task" for entry in section.entries}
+    models = [section.name.removeprefix("models.") for section in sections if section.name.startswith("models.")]
+    kept = [name for name in models if not _left_out(name, sections)]
+    typer.echo(f"{output}: forecast '{seen.target}' ({seen.why_target})")
+    typer.echo(f"  {task['input_length']} rows of history, {task['horizon']} ahead, by {', '.join(kept)}")
+    for finding in warnings:
+        typer.echo(f"  ! {finding.message}")
+    named = "" if output == Path("flts.toml") else f" {output}"
+    typer.echo(f"  next: flts run{named}")
+
+
+def _left_out(name: str, sections: Sequence[Section]) -> bool:
+    return any(section.left_out for section in sections if section.name == f"models.{name}")
+
+
+def _title(file: Path, test_file: Path | None) -> str:
+    return f"flts init {file}{f' {test_file}' if test_file else ''}"
+
+
+def _where(file: Path, test_file: Path | None, files: RawInput, output: Path) -> list[Entry]:
+    """The entries that say where the rows lie, relative to the folder of the experiment."""
+    from flts.preprocess.source import SUFFIXES
+    from flts.train.suggest import Entry
+
+    folder = file.resolve().parent
+    source = Path(os.path.relpath(folder, output.resolve().parent)).as_posix()
+    by_name = file.suffix in SUFFIXES and test_file is None
+    if by_name:
+        beside = f", {files.test.name} is the test" if files.test else ""
+        entries = [Entry("name", file.stem, f"{file.name} is read{beside}")]
+    else:
+        entries = [Entry("train_file", file.name, "")]
+        if test_file is not None:
+            later = Path(os.path.relpath(test_file.resolve(), folder)).as_posix()
+            entries.append(Entry("test_file", later, "rows after all of train, for the judge alone"))
+    entries.append(Entry("source", source, "folder of the files, as seen from this one"))
+    scope = re.sub(r"[^a-z0-9._-]+", "-", file.stem.lower()).strip("-._")[:63]
+    if scope:
+        entries.append(Entry("identifier", scope, "the scope: one champion per scope"))
+    return entries
+
+
+def _toml(title: str, warnings: Sequence[Finding], sections: Sequence[Section]) -> str:
+    lines = [*_comment(f"Written by `{title}` from what the rows say; change what you know better.")]
+    for finding in warnings:
+        lines += _comment(f"Worth knowing: {finding.message}.{f' → {finding.action}' if finding.action else ''}")
+    lines.append("v = 1")
+    for section in sections:
+        lines.append("")
+        lines += _comment(section.reason)
+        off = "# " if section.left_out else ""
+        lines.append(f"{off}[{section.name}]")
+        for entry in section.entries:
+            lines += [*_comment(entry.reason), f"{off}{entry.key} = {_value(entry.value)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _comment(text: str) -> Iterator[str]:
+    # names of files and columns may hold anything; a comment holds neither line breaks nor control characters
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    return (f"# {line}" for line in textwrap.wrap(printable, WIDTH - 2, break_long_words=False))
+
+
+def _value(value: Any) -> str:
+    """A value as TOML writes it; its strings escape what JSON's do, and the delete character."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _write(output: Path, text: str, *, force: bool) -> None:
+    """Whole or not at all: a reader never meets half an experiment, and nothing is replaced unasked."""
+    from flts.errors import UsageError
+    from flts.failpoints import failpoint
+    from flts.sources import load_spec
+
+    part = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        part.write_text(text)
+        load_spec(part)
+        failpoint("init.before")
+        if force:
+            part.replace(output)
+        else:
+            output.hardlink_to(part)
+        failpoint("init.after")
+    except FileExistsError:
+        raise _there_already(output) from None
+    except OSError as error:
+        raise UsageError(f"{output}: cannot be written: {error.strerror or error}") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _there_already(output: Path) -> Exception:
+    from flts.errors import UsageError
+
+    return UsageError(f"{output}: is there already; --force replaces it, --output writes another")
