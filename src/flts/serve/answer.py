@@ -89,9 +89,10 @@ def read_history(bundle: Bundle, history: Any) -> Rows:
 def rows_for(bundle: Bundle, raw: Raw) -> Rows:
     """All rows of a table, with the columns of the manifest in its order. Raises DataError naming what is absent."""
     fitted = bundle.model.task.fitted
-    columns = raw.frame().columns
-    name = bundle.manifest["time_column"] if bundle.manifest["time_column"] in columns else "time"
-    rows = read_rows(raw, Dataset(time_column=name, timezone=fitted.timezone)).rows
+    table = RawTable(raw.name, raw.frame())
+    name = bundle.manifest["time_column"]
+    given = Dataset(time_column=name if name in table.table.columns else "time", timezone=fitted.timezone)
+    rows = read_rows(table, given).rows
     absent = [column for column in fitted.names if column not in rows.columns]
     if absent:
         raise DataError(
