@@ -304,3 +304,42 @@ def model_swap(*, scope: str, config_hash: str, model_type: str, promotion: int)
 def forecast_expired(*, scope: str, event_id: str) -> None:
     """A claim was taken up after its deadline, when nobody needs the answer any more."""
     _emit("forecast", "forecast_expired", scope=scope, event_id=event_id)
+
+
+def request_served(
+    *,
+    service: str,
+    request_id: str,
+    method: str,
+    route: str,
+    object_key: str | None,
+    status: int,
+    duration_ms: int,
+    received: int,
+    sent: int,
+    reason: str | None,
+) -> None:
+    """A request was answered; received and sent: bytes of the bodies; reason: what the answer does not tell."""
+    _emit(
+        service,
+        "request_served",
+        request_id=request_id,
+        method=method,
+        route=route,
+        object_key=object_key,
+        status=status,
+        duration_ms=duration_ms,
+        received=received,
+        sent=sent,
+        reason=reason,
+    )
+
+
+def request_failed(*, service: str, request_id: str, error: str, traceback: str) -> None:
+    """A request met a defect; where, but not with what, which could be data."""
+    _emit(service, "request_failed", request_id=request_id, error=error, traceback=traceback)
+
+
+def server_started(*, service: str, version: str, address: str, token_needed: bool) -> None:
+    """A server takes requests from now on."""
+    _emit(service, "server_started", version=version, address=address, token_needed=token_needed)

@@ -16,7 +16,9 @@ BUCKETS = (
     "runs",
 )
 """The first part of every key, each of which may be a bucket of its own."""
-_KEY_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+@ -]{0,254}")
+KEY_PART = "[A-Za-z0-9_][A-Za-z0-9._=+@ -]{0,199}"
+"""What stands between two '/' of a key: a file name, with room for what a store appends while it writes."""
+KEY_LENGTH = 512
 
 
 def scope_name(value: str) -> str:
@@ -29,12 +31,14 @@ def scope_name(value: str) -> str:
 def object_name(bucket: str, key: str) -> str:
     """The key of an object that someone else names. Raises ValueError for one that could leave its bucket."""
     if bucket not in BUCKETS:
-        raise ValueError(f"'{bucket}' is no bucket; valid: {', '.join(BUCKETS)}")
-    wrong = next((part for part in key.split("/") if not _KEY_PART.fullmatch(part)), None)
-    if wrong is not None or len(key) > 512:
+        raise ValueError(f"'{bucket[:100]}' is no bucket; valid: {', '.join(BUCKETS)}")
+    if len(key) > KEY_LENGTH:
+        raise ValueError(f"a key of {bucket} has at most {KEY_LENGTH} characters, this one {len(key)}")
+    wrong = next((part for part in key.split("/") if not re.fullmatch(KEY_PART, part)), None)
+    if wrong is not None:
         raise ValueError(
-            f"'{key[:100]}' is no object of {bucket}: each part between '/' starts with a letter, a digit or '_',"
-            " then also '.', '-', '=', '+', '@' and spaces; 512 characters in all"
+            f"'{wrong[:100]}' cannot be a part of a key of {bucket}: each part between '/' starts with a letter, a"
+            " digit or '_', then also '.', '-', '=', '+', '@' and spaces, at most 200 characters"
         )
     return f"{bucket}/{key}"
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from flts.errors import UsageError, nearest
@@ -39,6 +39,27 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "text", "off"] = "auto"
     """Events on stderr: auto means JSON where stderr is no terminal, otherwise none."""
 
+    patience: float = Field(default=120.0, gt=0)
+    """Seconds for which a service tries again what a backend did not answer, before the message is a dead letter."""
+    grace: float = Field(default=20.0, ge=0)
+    """Seconds that work in hand gets when a service is asked to stop; what is not finished then comes again."""
+    decision_deadline: float = Field(default=0.0, ge=0)
+    """Seconds after the start of a run from which a model without a result counts as failed; 0 waits for ever."""
+    probe_host: str = "127.0.0.1"
+    """Where a service answers /healthz, /readyz and /metrics; 0.0.0.0 in a container."""
+    probe_port: int = Field(default=9090, ge=0, le=65535)
+    """Port of the probes; 0 takes a free one."""
+    host: str = "127.0.0.1"
+    """Where the gateway listens; any address that other machines reach needs a token."""
+    gateway_port: int = Field(default=8080, ge=0, le=65535)
+    """Port of the gateway; 0 takes a free one."""
+    token: SecretStr = SecretStr("")
+    """Bearer token that requests must carry; prefer `token_file`, which no list of processes or variables shows."""
+    token_file: Path | None = None
+    """File with the bearer token on one line."""
+    max_object_bytes: int = Field(default=2**30, gt=0)
+    """Largest object that the gateway takes."""
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -61,6 +82,19 @@ class Settings(BaseSettings):
         """The MLflow database or server, with its default filled in."""
         return self.mlflow_uri or f"sqlite:///{self.home.resolve() / 'mlflow.db'}"
 
+    def bearer_token(self) -> str | None:
+        """The token, from its file or as it was given; None where there is none. Raises UsageError."""
+        given = self.token.get_secret_value()
+        if self.token_file is None:
+            return given or None
+        if given:
+            raise UsageError("both token and token_file are set; keep one of them")
+        try:
+            return self.token_file.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise UsageError(f"token_file {self.token_file} cannot be read: {reason}") from None
+
 
 def settings_file() -> Path:
     """The file settings are read from. Raises UsageError when the one that is named is not there."""
@@ -80,6 +114,8 @@ def load_settings(**flags: Any) -> Settings:
             name = ".".join(map(str, fault["loc"]))
             if fault["type"] == "extra_forbidden":
                 lines.append(f"unknown setting '{name}'; {nearest(name, Settings.model_fields)}")
+            elif Settings.model_fields[name].annotation is SecretStr:
+                lines.append(f"setting {name}: {fault['msg']}")
             else:
                 lines.append(f"setting {name}: {fault['msg']} (found {fault['input']!r})")
         raise UsageError("\n".join(lines)) from None

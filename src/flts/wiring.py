@@ -17,7 +17,7 @@ from flts.errors import DamagedObject, MissingExtra, StageFailed, UsageError
 from flts.home import locked, open_home
 from flts.lineage import identify
 from flts.models.registry import versions
-from flts.ports import Bus, Clock, Store, TrackedRun, Tracker, read_json
+from flts.ports import Bus, Clock, Store, StreamedStore, TrackedRun, Tracker, read_json
 from flts.preprocess import CODE_VERSION
 from flts.preprocess.source import RawInput, locate
 from flts.preprocess.stage import load_dataset
@@ -86,7 +86,7 @@ def locked_workplace(settings: Settings, *, threads: int = 1, wait: bool = False
             place.close()
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str) -> StreamedStore:
     """The object store behind a URL."""
     from flts.backends.store import open_store as opened
 

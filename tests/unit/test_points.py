@@ -23,6 +23,7 @@ NOT_NAMED = {
     "cli/forecast.py forecast frame.write_parquet": "the file a person asked for with --output",
     "cli/runs.py plot output.mkdir": "the folder a person asked for with --output",
     "cli/runs.py plot file.write_bytes": "the files a person asked for with --output",
+    "serve/objects.py delete_object OBJECTS.delete": "says which method a route has",
     "backends/tracking.py log tempfile.TemporaryDirectory": "temporary files of the tracker, a view for people",
     "backends/tracking.py _lay_out tempfile.TemporaryDirectory": "temporary files of the tracker",
     "backends/tracking.py _lay_out target.parent.mkdir": "temporary files of the tracker",

@@ -88,7 +88,7 @@ def test_a_wrong_value_is_refused_with_the_key_what_was_found_and_what_fits(
 
 
 def test_an_unknown_setting_is_refused_with_the_nearest_valid_one(folder: Path) -> None:
-    assert refusal(job=3).startswith("unknown setting 'job'; did you mean 'jobs'? (valid: environment, home")
+    assert refusal(job=3).startswith("unknown setting 'job'; did you mean 'jobs'? (valid: ")
     (folder / "flts-settings.toml").write_text("stoer = 'x'\n")
     assert refusal().startswith("unknown setting 'stoer'; did you mean 'store'?")
 
@@ -111,3 +111,33 @@ def test_the_store_and_the_tracker_default_to_places_in_the_home(folder: Path) -
 def test_a_store_and_a_tracker_that_are_named_are_taken_as_they_are() -> None:
     settings = load_settings(store="s3://bucket/prefix", mlflow_uri="http://mlflow:5000")
     assert (settings.store_url, settings.tracking_uri) == ("s3://bucket/prefix", "http://mlflow:5000")
+
+
+def test_a_token_comes_from_its_file_or_as_it_is_and_is_never_shown(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load_settings().bearer_token() is None
+    (folder / "token").write_text("from-file\n")
+    monkeypatch.setenv("FLTS_TOKEN_FILE", "token")
+    assert load_settings().bearer_token() == "from-file"
+    monkeypatch.setenv("FLTS_TOKEN", "from-environment")
+    with pytest.raises(UsageError, match="both token and token_file are set"):
+        load_settings().bearer_token()
+    monkeypatch.delenv("FLTS_TOKEN_FILE")
+    settings = load_settings()
+    assert settings.bearer_token() == "from-environment"
+    assert "from-environment" not in f"{settings!r} {settings.model_dump()} {settings.model_dump_json()}"
+
+
+@pytest.mark.parametrize(("name", "reason"), [("none", "No such file or directory"), ("binary", "it is no text")])
+def test_a_token_file_that_cannot_be_read_is_named(folder: Path, name: str, reason: str) -> None:
+    (folder / "binary").write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match=f"token_file {name} cannot be read: {reason}"):
+        load_settings(token_file=Path(name)).bearer_token()
+
+
+def test_a_token_of_the_wrong_type_is_refused_without_being_shown(folder: Path) -> None:
+    (folder / "flts-settings.toml").write_text("token = 123456789\n")
+    message = refusal()
+    assert message.startswith("setting token: ")
+    assert "123456789" not in message

@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command("init")(init.init)
 app.command("run")(run.run)
 app.command("forecast")(forecast.forecast)
+app.command("gateway")(gateway.gateway)
 app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")
 app.add_typer(runs.app, name="runs")

@@ -1,0 +1,111 @@
+"""`flts gateway`: the object store over HTTP."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flts.cli.options import Home, settings
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from flts.settings import Settings
+
+
+def gateway(
+    host: Annotated[str | None, typer.Option(help="Address to listen on. [127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one. [8080]")] = None,
+    token_file: Annotated[Path | None, typer.Option(help="File with the bearer token on one line.")] = None,
+    home: Home = None,
+) -> None:
+    """Put, get and list objects over HTTP until SIGTERM or Ctrl-C."""
+    import importlib.util
+
+    from flts import events
+    from flts.errors import MissingExtra
+    from flts.version import __version__
+
+    if any(importlib.util.find_spec(name) is None for name in ("fastapi", "uvicorn", "prometheus_client")):
+        raise MissingExtra("flts gateway", "serve")
+    chosen = settings(home=home, host=host, gateway_port=port, token_file=token_file)
+    log_format = chosen.log_format
+    if log_format == "auto":
+        log_format = "text" if sys.stderr.isatty() else "json"
+    events.configure(log_format)
+    server = _server(chosen)
+    with _listen(chosen.host, chosen.gateway_port) as listening:
+        events.server_started(
+            service="gateway",
+            version=__version__,
+            address=_url(listening),
+            token_needed=chosen.bearer_token() is not None,
+        )
+        _serve(server, listening)
+
+
+def _server(chosen: Settings) -> uvicorn.Server:
+    """The server, not started. Raises UsageError for an address without the token that it needs."""
+    import uvicorn
+
+    from flts.home import open_home
+    from flts.serve.gateway import create_app
+    from flts.serve.security import Door
+    from flts.wiring import open_store
+
+    door = Door(chosen.host, chosen.bearer_token())
+    if not chosen.store:
+        open_home(chosen.home)
+    app = create_app(open_store(chosen.store_url), door=door, max_object_bytes=chosen.max_object_bytes)
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        access_log=False,  # the app writes its own, with what became of each request
+        log_config=None,
+        log_level="critical",
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=round(chosen.grace),
+    )
+    return uvicorn.Server(config)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that takes connections from now on. Raises UsageError."""
+    from flts.errors import UsageError
+
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address, family=family, backlog=2048)
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen on {host}:{port}: {error.strerror}; name another place with --host and --port"
+        ) from None
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _serve(server: uvicorn.Server, listening: socket.socket) -> None:
+    """Serve until SIGTERM, which ends well, or Ctrl-C. Raises Interrupted."""
+    from flts.errors import Interrupted
+
+    stopped_by: list[int] = []
+
+    def stop(number: int, _frame: Any) -> None:
+        # comes here before the server listens to signals, and again when it has ended and passes them on
+        stopped_by.append(number)
+        server.should_exit = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    server.run(sockets=[listening])
+    if signal.SIGINT in stopped_by:
+        raise Interrupted("the gateway was interrupted; requests in hand got their time to end")
