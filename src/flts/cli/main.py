@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from flts.cli import config, data, forecast, init, promotions, run, runs
+from flts.cli import config, data, forecast, gateway, init, promotions, run, runs
 from flts.errors import FltsError, Interrupted
 from flts.version import __version__
 
