@@ -149,7 +149,9 @@ def _fault(item: Any, origins: Mapping[str, str]) -> str:
     path = [*_keys(item["loc"][:-1]), str(item["loc"][-1])] if unknown else _keys(item["loc"])
     name = ".".join(path)
     above = (origins[p] for p in (".".join(path[:n]) for n in range(len(path), 0, -1)) if p in origins)
-    below = dict.fromkeys(origin for p, origin in origins.items() if p.startswith(f"{name}."))
+    # a fault between two tables has no place of its own, its message names the keys
+    about = "" if item["loc"] else str(item["msg"])
+    below = dict.fromkeys(o for p, o in origins.items() if p.startswith(f"{name}.") or p in about)
     where = next(above, ", ".join(below))
     prefix = f"{where}: " if where else ""
     if unknown:

@@ -26,6 +26,8 @@ NonNegative = Annotated[int, Field(ge=0)]
 
 ResampleRule = Literal["off", "mean", "sum", "first", "last", "min", "max"]
 
+SYSTEM_ZONES = re.compile(r"localtime|Factory|posixrules|(posix|right)/.*")
+"""Names that the tables of a system know and the IANA database does not; localtime differs from one to the next."""
 STEP_UNITS = {"ms": 10**6, "s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
 LONGEST_STEP = 3650 * STEP_UNITS["d"]
 
@@ -54,6 +56,15 @@ class Table(BaseModel):
         options = (annotation, *get_args(annotation))
         if isinstance(value, bool) and (int in options or float in options):
             raise ValueError(f"a number belongs here, not {str(value).lower()}")
+        return value
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _text_can_be_written(cls, value: Any) -> Any:
+        # bytes of a flag or variable that are no UTF-8 reach Python as lone surrogates, which no file or hash can hold
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and any("\ud800" <= character <= "\udfff" for character in text):
+                raise ValueError(f"{text!r} is no UTF-8 text")
         return value
 
 
@@ -87,6 +98,8 @@ class Dataset(Table):
     @classmethod
     def _known_zone(cls, value: str) -> str:
         try:
+            if SYSTEM_ZONES.fullmatch(value):
+                raise ValueError
             zoneinfo.ZoneInfo(value)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError(f"'{value}' is no time zone; use an IANA name such as 'UTC' or 'Europe/Madrid'") from None

@@ -162,6 +162,11 @@ def test_a_fault_between_values_of_several_sources_names_all_of_them(file: Path)
     )
 
 
+def test_a_fault_between_two_tables_names_the_source_of_the_keys_it_is_about() -> None:
+    flags = ("preprocess.resample=mean", "task.horizon=3")
+    assert refusal(overrides=flags).startswith("flag --set preprocess.resample: preprocess.resample = ")
+
+
 def test_a_value_where_another_source_has_a_table_is_refused(file: Path) -> None:
     assert refusal(file, overrides=["sample=5"]).startswith("flag --set sample: sample: ")
 

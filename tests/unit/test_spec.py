@@ -36,6 +36,8 @@ def refusal(path: str, value: Any) -> str:
         ("dataset.test_fraction", 0, "0", "greater than 0"),
         ("dataset.timezone", "Europe/Madird", "Europe/Madird", "IANA name such as 'UTC'"),
         ("dataset.timezone", "/etc/passwd", "/etc/passwd", "IANA name"),
+        ("dataset.timezone", "localtime", "localtime", "IANA name"),
+        ("dataset.timezone", "posix/Europe/Madrid", "posix/Europe/Madrid", "IANA name"),
         ("dataset.timezone", "", "''", "IANA name"),
         ("dataset.step", "2m", "2m", "'2min' or '1h'"),
         ("dataset.step", "0min", "0min", "whole number with a unit"),
