@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import tomllib
 from collections.abc import Callable
@@ -13,9 +14,9 @@ import pytest
 from tests.cli.conftest import Flts, Outcome
 from tests.support.series import HOUR, START, hourly, table
 
-from flts import failpoints
+from flts import sources
 from flts.preprocess.rows import Rows
-from flts.sources import load_spec
+from flts.sources import LoadedSpec, load_spec
 from flts.spec import Spec
 
 EXAMPLE = Path(__file__).parents[2] / "examples/jfk-departures/jfk-departures.csv"
@@ -96,7 +97,8 @@ def test_the_example_gets_an_experiment_that_runs(flts: Flts, folder: Path) -> N
     assert spec.dataset.targets == ["departures"]
     assert spec.task.horizon == 24
     assert (folder / "deep" / spec.dataset.source).resolve() == EXAMPLE.parent
-    assert flts("run", "deep/first.toml", "--models", "ridge").code == 0
+    small = ("--set", "sample.train_rows=1000", "--set", "evaluate.windows=20")
+    assert flts("run", "deep/first.toml", "--models", "ridge", *small).code == 0
 
 
 def test_values_follow_from_the_rows(flts: Flts) -> None:
@@ -156,20 +158,30 @@ def test_nothing_is_replaced_unasked(flts: Flts, folder: Path) -> None:
     assert (folder / "flts.toml").read_text() != before
 
 
-def test_a_write_that_is_cut_off_leaves_the_old_file_and_no_other(flts: Flts, folder: Path) -> None:
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(
+    flts: Flts, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_part: Path, _target: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
     before = (folder / "flts.toml").read_text()
-    failpoints.arm("init.before=error")
+    monkeypatch.setattr(Path, "replace", full)
     done = flts("init", "load.csv", "--force")
-    failpoints.arm("")
     assert done.code == 2
+    assert "flts.toml: cannot be written: No space left on device" in done.err
     assert (folder / "flts.toml").read_text() == before
     assert sorted(path.name for path in folder.iterdir()) == ["flts.toml", "load.csv", "load_test.csv"]
 
 
 def test_one_that_appears_meanwhile_is_not_replaced(flts: Flts, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failpoints, "failpoint", lambda _name: (folder / "first.toml").write_text("mine"))
+    def slowly(path: Path) -> LoadedSpec:
+        (folder / "first.toml").write_text("mine")
+        return load_spec(path)
+
+    monkeypatch.setattr(sources, "load_spec", slowly)
     done = flts("init", "load.csv", "--output", "first.toml")
     assert done.code == 2
+    assert "--force" in done.err
     assert (folder / "first.toml").read_text() == "mine"
 
 

@@ -128,19 +128,16 @@ def _value(value: Any) -> str:
 def _write(output: Path, text: str, *, force: bool) -> None:
     """Whole or not at all: a reader never meets half an experiment, and nothing is replaced unasked."""
     from flts.errors import UsageError
-    from flts.failpoints import failpoint
     from flts.sources import load_spec
 
     part = output.with_name(f".{output.name}.{os.getpid()}")
     try:
         part.write_text(text)
         load_spec(part)
-        failpoint("init.before")
         if force:
             part.replace(output)
         else:
             output.hardlink_to(part)
-        failpoint("init.after")
     except FileExistsError:
         raise _there_already(output) from None
     except OSError as error:
