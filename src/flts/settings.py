@@ -39,6 +39,25 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "text", "off"] = "auto"
     """Events on stderr: auto means JSON where stderr is no terminal, otherwise none."""
 
+    bus: str = Field(default="memory://", pattern=r"^(memory://|kafka://[^/@\s]+)$")
+    """Where services meet: kafka://host:port (several with commas), or memory:// within one process."""
+    kafka_partitions: int = Field(default=6, ge=1)
+    """Partitions of a topic that flts makes; as many members of a group can work on it at once."""
+    kafka_replication: int = Field(default=-1, ge=-1)
+    """Copies of a topic that flts makes; -1 leaves it to the brokers."""
+    kafka_member: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,200}$")
+    """Name of this process in its groups, for instance of its pod: after a restart it takes up its partitions again."""
+    kafka_session_timeout: float = Field(default=6.0, gt=0)
+    """Seconds after which the work of a member that died goes to others."""
+    kafka_timeout: float = Field(default=30.0, gt=0)
+    """Seconds to wait for an acknowledgement or an answer of the brokers."""
+    kafka_options: dict[str, str] = {}
+    """Further options of librdkafka, for instance security.protocol, sasl.mechanism, sasl.username, ssl.ca.location."""
+    kafka_password: SecretStr = SecretStr("")
+    """SASL password; prefer `kafka_password_file`, which no list of processes or variables shows."""
+    kafka_password_file: Path | None = None
+    """File with the SASL password on one line."""
+
     patience: float = Field(default=120.0, gt=0)
     """Seconds for which a service tries again what a backend did not answer, before the message is a dead letter."""
     grace: float = Field(default=20.0, ge=0)
@@ -57,8 +76,8 @@ class Settings(BaseSettings):
     """Bearer token that requests must carry; prefer `token_file`, which no list of processes or variables shows."""
     token_file: Path | None = None
     """File with the bearer token on one line."""
-    max_object_bytes: int = Field(default=2**30, gt=0)
-    """Largest object that the gateway takes."""
+    max_object_bytes: int = Field(default=2**30, gt=0, le=50_000_000_000)
+    """Largest object that the gateway takes; S3 takes no more than 10,000 parts of 5 MiB."""
 
     @classmethod
     def settings_customise_sources(
@@ -84,16 +103,24 @@ class Settings(BaseSettings):
 
     def bearer_token(self) -> str | None:
         """The token, from its file or as it was given; None where there is none. Raises UsageError."""
-        given = self.token.get_secret_value()
-        if self.token_file is None:
-            return given or None
-        if given:
-            raise UsageError("both token and token_file are set; keep one of them")
-        try:
-            return self.token_file.read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no text"
-            raise UsageError(f"token_file {self.token_file} cannot be read: {reason}") from None
+        return _secret("token", self.token, self.token_file)
+
+    def sasl_password(self) -> str | None:
+        """The password for Kafka, likewise."""
+        return _secret("kafka_password", self.kafka_password, self.kafka_password_file)
+
+
+def _secret(name: str, value: SecretStr, file: Path | None) -> str | None:
+    given = value.get_secret_value()
+    if file is None:
+        return given or None
+    if given:
+        raise UsageError(f"both {name} and {name}_file are set; keep one of them")
+    try:
+        return file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise UsageError(f"{name}_file {file} cannot be read: {reason}") from None
 
 
 def settings_file() -> Path:

@@ -86,6 +86,36 @@ def locked_workplace(settings: Settings, *, threads: int = 1, wait: bool = False
             place.close()
 
 
+@contextmanager
+def shared_workplace(settings: Settings, *, threads: int = 1) -> Iterator[Workplace]:
+    """Everything that `settings` names, for a process that shares it with others; no lock, closed at the end.
+
+    Raises UsageError for a store or a bus that only one process can see.
+    """
+    if not settings.store or settings.store.startswith("memory:"):
+        raise UsageError(
+            "a service shares its store with others: set store (FLTS_STORE) to s3://bucket/prefix, or to a folder that"
+            " all of them see, file:///folder"
+        )
+    bus = open_bus(settings)
+    if bus.url.startswith("memory:"):
+        raise UsageError("a service shares its bus with others: set bus (FLTS_BUS) to kafka://host:port")
+    place = Workplace(
+        open_store(settings.store),
+        bus,
+        open_tracker(settings),
+        SystemClock(),
+        settings.environment,
+        settings.train_timeout,
+        Children(settings.jobs or max(1, cores() // threads)),
+    )
+    try:
+        yield place
+    finally:
+        place.close()
+        bus.close()
+
+
 def open_store(url: str) -> StreamedStore:
     """The object store behind a URL."""
     from flts.backends.store import open_store as opened
@@ -93,11 +123,26 @@ def open_store(url: str) -> StreamedStore:
     return opened(url)
 
 
-def open_bus() -> Bus:
-    """Topics in memory."""
-    from flts.backends.bus_memory import MemoryBus
+def open_bus(settings: Settings | None = None) -> Bus:
+    """The topics that settings name; without settings, topics in memory. Raises UsageError, MissingExtra."""
+    if settings is None or settings.bus.startswith("memory:"):
+        from flts.backends.bus_memory import MemoryBus
 
-    return MemoryBus()
+        return MemoryBus()
+    from flts.backends.bus_kafka import KafkaBus, KafkaOptions
+
+    return KafkaBus(
+        KafkaOptions(
+            brokers=urlsplit(settings.bus).netloc,
+            partitions=settings.kafka_partitions,
+            replication=settings.kafka_replication,
+            member=settings.kafka_member,
+            session_timeout=settings.kafka_session_timeout,
+            timeout=settings.kafka_timeout,
+            options=settings.kafka_options,
+            password=settings.sasl_password() or "",
+        )
+    )
 
 
 def open_tracker(settings: Settings) -> Tracker | None:

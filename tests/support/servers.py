@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from flts.backends.bus_kafka import KafkaBus, KafkaOptions
 from flts.stack.kafka import durable_kafka, quick_kafka
 from flts.stack.mlflow import mlflow
 from flts.stack.postgres import Postgres, postgres
 from flts.stack.s3 import S3, s3
 from flts.stack.server import Server
+
+
+def kafka_bus(broker: Server, **options: Any) -> KafkaBus:
+    """A bus on a broker."""
+    return KafkaBus(KafkaOptions(broker.url.removeprefix("kafka://"), **{"partitions": 3, "replication": 1} | options))
 
 
 @pytest.fixture(scope="session")

@@ -46,8 +46,14 @@ class S3(Server):
 
         for name in names:
             # no library here makes buckets; a signed PUT of the bucket itself does
-            config = {"aws_access_key_id": USER, "aws_secret_access_key": self.secret_key, "aws_region": REGION}
-            store = S3Store(name, endpoint=self.url, client_options={"allow_http": True}, config=config)
+            store = S3Store(
+                name,
+                endpoint=self.url,
+                region=REGION,
+                access_key_id=USER,
+                secret_access_key=self.secret_key,
+                client_options={"allow_http": True},
+            )
             _put(f"{self.name} at {self.url}: the bucket {name}", obstore.sign(store, "PUT", "", timedelta(hours=1)))
 
 

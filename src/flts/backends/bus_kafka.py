@@ -1,0 +1,425 @@
+"""Topics on Kafka through confluent-kafka: published means acknowledged, committed means somebody said so."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from flts.backends.kafka_errors import Trouble, failed, kafka_errors
+from flts.errors import BackendUnavailable, MissingExtra, UsageError
+from flts.ports import BusState, Record
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+    from confluent_kafka.admin import AdminClient
+
+Place = tuple[str, int]
+"""Topic and partition."""
+T = TypeVar("T")
+
+MAX_MESSAGE_BYTES = 1 << 20
+ENVELOPE_BYTES = 1 << 16
+"""Room for key, headers and framing around a message of the largest size."""
+POLL_SECONDS = 0.1
+OURS = (
+    *("bootstrap.servers", "acks", "enable.idempotence", "message.timeout.ms", "message.max.bytes", "linger.ms"),
+    *("group.id", "group.instance.id", "enable.auto.commit", "enable.auto.offset.store", "auto.offset.reset"),
+    *("session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy", "enable.partition.eof"),
+    *("allow.auto.create.topics", "group.protocol", "transactional.id"),
+)
+"""What the promises of a Bus rest on, and other settings give."""
+SECRETS = ("sasl.password", "ssl.key.password", "ssl.keystore.password", "sasl.oauthbearer.client.secret")
+
+_log = logging.getLogger("flts.kafka")
+_log.addHandler(logging.NullHandler())  # librdkafka's own lines; what matters is raised
+
+
+@dataclass(frozen=True)
+class KafkaOptions:
+    """What is known of a cluster."""
+
+    brokers: str
+    """host:port, several with commas."""
+    partitions: int = 6
+    replication: int = -1
+    """Copies of a new topic; -1 leaves it to the brokers."""
+    member: str = ""
+    """Name of this process in its groups; under it, it takes up its partitions again after a restart."""
+    session_timeout: float = 6.0
+    """Seconds after which the partitions of a dead member go to others."""
+    timeout: float = 30.0
+    """Seconds to wait for an acknowledgement or an answer."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Any further option of librdkafka, for instance for TLS and SASL."""
+    password: str = field(default="", repr=False)
+
+
+class KafkaBus:
+    """A Bus on the brokers of one cluster. It connects when it is first used."""
+
+    def __init__(self, options: KafkaOptions) -> None:
+        """Raises MissingExtra, and UsageError for an option that is not to be given."""
+        try:
+            import confluent_kafka  # noqa: F401
+        except ImportError:
+            raise MissingExtra("a bus on Kafka", "kafka") from None
+        for name in options.options:
+            if name in OURS:
+                raise UsageError(f"kafka_options: '{name}' is not free to choose; what a bus promises rests on it")
+            if name in SECRETS:
+                raise UsageError(
+                    f"kafka_options: '{name}' is a secret; give it as kafka_password or kafka_password_file"
+                )
+        self.url = f"kafka://{options.brokers}"
+        self._options = options
+        self._within = {"request_timeout": options.timeout}
+        self._trouble = Trouble(self.url)
+        self._lock = threading.Lock()
+        self._producer: _Producer | None = None
+        self._admin_client: AdminClient | None = None
+
+    def ensure(self, topics: Sequence[str]) -> None:
+        from confluent_kafka.cimpl import NewTopic
+
+        missing = set(topics) - set(self.describe().topics)
+        if not missing:
+            return
+        limit = {"max.message.bytes": str(MAX_MESSAGE_BYTES + ENVELOPE_BYTES)}
+        new = [
+            NewTopic(name, self._options.partitions, self._options.replication, config=limit)
+            for name in sorted(missing)
+        ]
+        with kafka_errors(f"make topics at {self.url}"):
+            made = self._admin().create_topics(new, **self._within)
+        for topic, future in made.items():
+            with kafka_errors(f"make the topic {topic} at {self.url}", passing=["TOPIC_ALREADY_EXISTS"]):
+                future.result()
+        deadline = time.monotonic() + self._options.timeout
+        while absent := missing - set(self.describe().topics):
+            if time.monotonic() > deadline:
+                raise BackendUnavailable(f"{', '.join(sorted(absent))} was made at {self.url} and is not there")
+            time.sleep(POLL_SECONDS)
+
+    def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str] | None = None) -> None:
+        with self._lock:
+            if self._producer is None or self._producer.broken:
+                self._producer = _Producer(self._options, self.url)
+        self._producer.publish(topic, key, value, headers or {})
+
+    def subscribe(self, topics: Sequence[str], group: str) -> KafkaSubscription:
+        return KafkaSubscription(self._options, self.url, topics, group)
+
+    def records(self, topic: str) -> Sequence[Record]:
+        from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
+
+        trouble = Trouble(self.url)
+        options = {"group.id": f"flts-reader-{uuid.uuid4().hex}", "enable.partition.eof": "true"}
+        consumer = _consumer(self._options, trouble, options)
+        found: list[Record] = []
+        try:
+            number = self.describe().topics.get(topic, 0)
+            consumer.assign([TopicPartition(topic, n, OFFSET_BEGINNING) for n in range(number)])
+            unread = set(range(number))
+            deadline = time.monotonic() + self._options.timeout
+            while unread:
+                message = consumer.poll(POLL_SECONDS)
+                trouble.check()
+                if time.monotonic() > deadline:
+                    raise BackendUnavailable(f"cannot read {topic} at {self.url}: no answer in time")
+                if message is None:
+                    continue
+                error = message.error()
+                if error is None:
+                    found.append(_record(message))
+                    deadline = time.monotonic() + self._options.timeout
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    unread.discard(_known(message.partition()))
+                elif not error.retriable():
+                    raise failed(f"read {topic} at {self.url}", error)
+        finally:
+            consumer.close()
+        return sorted(found, key=lambda record: (record.partition, record.offset))
+
+    def lag(self, topic: str, group: str) -> int:
+        from confluent_kafka import TopicPartition
+
+        consumer = _consumer(self._options, Trouble(self.url), {"group.id": group})
+        try:
+            with kafka_errors(f"ask {self.url} for the lag of {group} in {topic}"):
+                places = [TopicPartition(topic, number) for number in range(self.describe().topics.get(topic, 0))]
+                total = 0
+                for place in consumer.committed(places, timeout=self._options.timeout) if places else []:
+                    low, high = consumer.get_watermark_offsets(place, timeout=self._options.timeout)
+                    total += high - max(place.offset, low)
+                return total
+        finally:
+            consumer.close()
+
+    def describe(self, groups: Sequence[str] = ()) -> BusState:
+        with kafka_errors(f"ask {self.url} what it has", trouble=self._trouble):
+            metadata = self._admin().list_topics(timeout=self._options.timeout)
+        members: dict[str, Sequence[str]] = {}
+        asked = (
+            self._admin().describe_consumer_groups(list(groups), request_timeout=self._options.timeout)
+            if groups
+            else {}
+        )
+        for group, future in asked.items():
+            with kafka_errors(f"ask {self.url} for the group {group}", passing=["GROUP_ID_NOT_FOUND"]):
+                members[group] = []
+                members[group] = [m.group_instance_id or m.client_id for m in future.result().members]
+        return BusState(
+            sorted(f"{broker.host}:{broker.port}" for broker in metadata.brokers.values()),
+            {name: len(topic.partitions) for name, topic in sorted(metadata.topics.items())},
+            members,
+        )
+
+    def close(self) -> None:
+        with self._lock:
+            if self._producer is not None:
+                self._producer.close()
+            self._producer = self._admin_client = None
+
+    def _admin(self) -> AdminClient:
+        from confluent_kafka.admin import AdminClient
+
+        with self._lock:
+            if self._admin_client is None:
+                client = {**_connection(self._options), "error_cb": self._trouble.hear}
+                self._admin_client = _open(AdminClient, client)
+            return self._admin_client
+
+
+class _Producer:
+    """Sends messages for any thread; one thread of its own hears what became of them."""
+
+    def __init__(self, options: KafkaOptions, url: str) -> None:
+        from confluent_kafka import Producer
+
+        self._timeout, self._url, self._trouble = options.timeout, url, Trouble(url)
+        self._producer: Producer = _open(
+            Producer,
+            {
+                **_connection(options),
+                "acks": "all",
+                "enable.idempotence": True,
+                "linger.ms": 0,  # each message is waited for
+                "message.timeout.ms": round(options.timeout * 1000),
+                "message.max.bytes": MAX_MESSAGE_BYTES + ENVELOPE_BYTES,
+                "error_cb": self._trouble.hear,
+            },
+        )
+        self._closed = threading.Event()
+        self.broken = False
+        self._thread = threading.Thread(target=self._listen, daemon=True, name="kafka-producer")
+        self._thread.start()
+
+    def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str]) -> None:
+        what = f"publish to {topic} at {self._url}"
+        ended = threading.Event()
+        errors: list[KafkaError] = []
+
+        def on_delivery(error: KafkaError | None, _: Message) -> None:
+            errors.extend([error] if error is not None else [])
+            ended.set()
+
+        with kafka_errors(what):
+            packed: list[tuple[str, str | bytes | None]] = [
+                (name, text.encode(errors="surrogateescape")) for name, text in headers.items()
+            ]
+            self._producer.produce(
+                topic, value, key.encode(errors="surrogateescape"), headers=packed, on_delivery=on_delivery
+            )
+        while not ended.wait(POLL_SECONDS):
+            self._trouble.check(transient=False)  # brokers that come back in time are no trouble
+        for error in errors:
+            self.broken = self.broken or error.fatal()
+            raise self._trouble.failed(what, error)
+
+    def close(self) -> None:
+        self._producer.flush(self._timeout)
+        self._closed.set()
+        self._thread.join()
+
+    def _listen(self) -> None:
+        while not self._closed.is_set():
+            self._producer.poll(POLL_SECONDS)
+
+
+class KafkaSubscription:
+    """One member of a group, cooperative: partitions that stay with it go on while others move."""
+
+    def __init__(self, options: KafkaOptions, url: str, topics: Sequence[str], group: str) -> None:
+        self._url, self._group, self._trouble = url, group, Trouble(url)
+        self._given: dict[Place, int] = {}
+        """Behind the last record given out of each partition, since it is ours."""
+        self._committed: dict[Place, int] = {}
+        self._paused = self._closed = False
+        self._timeout = options.timeout
+        own = {"group.id": group, **({"group.instance.id": options.member} if options.member else {})}
+        self._consumer = _consumer(options, self._trouble, own)
+        with kafka_errors(f"join {group} at {url}"):
+            self._consumer.subscribe(
+                list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+            )
+
+    def poll(self, timeout: float) -> Record | None:
+        if self._closed:
+            return None
+        if self._paused:
+            self._consumer.resume(self._consumer.assignment())
+            self._paused = False
+        message = self._next(timeout)
+        if message is None:
+            return None
+        record = _record(message)
+        self._given[record.topic, record.partition] = record.offset + 1
+        return record
+
+    def stay(self, record: Record, timeout: float) -> bool:
+        if self._closed:
+            return False
+        if not self._paused:
+            self._consumer.pause(self._consumer.assignment())
+            self._paused = True
+        deadline = time.monotonic() + timeout
+        while True:
+            # what is paused gives nothing; what was on its way is put back
+            message = self._next(max(0.0, deadline - time.monotonic()))
+            if message is not None:
+                self._seek(_place(message), _known(message.offset()))
+            if time.monotonic() >= deadline or not self._holds(record):
+                return self._holds(record)
+
+    def commit(self, record: Record) -> None:
+        from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+        place, behind = (record.topic, record.partition), record.offset + 1
+        deadline = time.monotonic() + self._timeout
+        while self._holds(record) and self._committed.get(place, 0) < behind:
+            try:
+                self._consumer.commit(offsets=[TopicPartition(*place, behind)], asynchronous=False)
+                self._committed[place] = behind
+            except KafkaException as raised:
+                error: KafkaError = raised.args[0]
+                moving = {KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID}
+                if error.code() not in moving or time.monotonic() > deadline:
+                    raise failed(f"commit {record.topic} for {self._group} at {self._url}", error) from None
+                self.stay(record, POLL_SECONDS)  # who has the partition is being settled, and only polling settles it
+
+    def rewind(self, record: Record) -> None:
+        if self._holds(record):
+            place = record.topic, record.partition
+            self._given[place] = record.offset
+            self._seek(place, record.offset)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._given.clear()
+            self._consumer.close()
+
+    def _next(self, timeout: float) -> Message | None:
+        """A record, or None; raises what keeps records from coming."""
+        from confluent_kafka import KafkaError
+
+        message = self._consumer.poll(timeout)
+        self._trouble.check()
+        error = message.error() if message is not None else None
+        if error is not None:
+            # a member that was away too long joins again by itself at the next poll
+            if error.code() == KafkaError._MAX_POLL_EXCEEDED:
+                return None
+            raise failed(f"read as {self._group} at {self._url}", error)
+        return message
+
+    def _holds(self, record: Record) -> bool:
+        """Whether this record was given out here, and its partition to no other member since."""
+        return self._given.get((record.topic, record.partition), 0) > record.offset
+
+    def _seek(self, place: Place, offset: int) -> None:
+        from confluent_kafka import TopicPartition
+
+        with kafka_errors(f"go back in {place[0]} at {self._url}"):
+            self._consumer.seek(TopicPartition(*place, offset))
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        consumer.incremental_assign(partitions)
+        if self._paused:
+            consumer.pause(partitions)
+
+    def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        for partition in partitions:
+            self._given.pop((partition.topic, partition.partition), None)
+            self._committed.pop((partition.topic, partition.partition), None)
+
+
+def _connection(options: KafkaOptions) -> dict[str, Any]:
+    """What producers, consumers and the admin client have in common."""
+    secret = {"sasl.password": options.password} if options.password else {}
+    return {"bootstrap.servers": options.brokers, "client.id": "flts", "logger": _log, **options.options, **secret}
+
+
+def _consumer(options: KafkaOptions, trouble: Trouble, own: Mapping[str, str]) -> Consumer:
+    from confluent_kafka import Consumer
+
+    session = round(options.session_timeout * 1000)
+    common = {
+        "auto.offset.reset": "earliest",
+        "enable.auto.commit": False,
+        "allow.auto.create.topics": False,
+        "partition.assignment.strategy": "cooperative-sticky",
+        "session.timeout.ms": session,
+        "heartbeat.interval.ms": session // 6,
+        "error_cb": trouble.hear,
+    }
+    consumer: Consumer = _open(Consumer, {**_connection(options), **common, **own})
+    return consumer
+
+
+def _open(client: Callable[[dict[str, Any]], T], options: dict[str, Any]) -> T:
+    """A client. Raises UsageError naming an option that librdkafka refuses."""
+    from confluent_kafka import KafkaException
+
+    try:
+        return client(options)
+    except KafkaException as raised:
+        raise UsageError(
+            f"kafka_options: {raised.args[0].str()}; librdkafka's CONFIGURATION.md lists what fits"
+        ) from None
+
+
+def _record(message: Message) -> Record:
+    topic, partition = _place(message)
+    return Record(
+        topic,
+        partition,
+        _known(message.offset()),
+        _text(message.key()),
+        _bytes(message.value()),
+        {name: _text(value) for name, value in dict(message.headers() or []).items()},
+        message.timestamp()[1],
+    )
+
+
+def _place(message: Message) -> Place:
+    return _known(message.topic()), _known(message.partition())
+
+
+def _known(value: T | None) -> T:
+    """What every message of a topic has."""
+    assert value is not None
+    return value
+
+
+def _text(value: Any) -> str:
+    return _bytes(value).decode(errors="surrogateescape")
+
+
+def _bytes(value: Any) -> bytes:
+    return value.encode() if isinstance(value, str) else value or b""
