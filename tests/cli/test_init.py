@@ -97,7 +97,7 @@ def test_the_example_gets_an_experiment_that_runs(flts: Flts, folder: Path) -> N
     assert spec.dataset.targets == ["departures"]
     assert spec.task.horizon == 24
     assert (folder / "deep" / spec.dataset.source).resolve() == EXAMPLE.parent
-    small = ("--set", "sample.train_rows=1000", "--set", "evaluate.windows=20")
+    small = ("--set", "sample.train_rows=1000", "--set", "evaluate.windows=20", "--set", "task.input_length=24")
     assert flts("run", "deep/first.toml", "--models", "ridge", *small).code == 0
 
 
