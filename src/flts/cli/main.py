@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from flts.cli import config, data, forecast, gateway, init, promotions, run, runs
+from flts.cli import config, data, dlq, forecast, gateway, init, preprocess, promotions, run, runs, worker
 from flts.errors import FltsError, Interrupted
 from flts.version import __version__
 
@@ -22,8 +22,11 @@ app = typer.Typer(
 )
 app.command("init")(init.init)
 app.command("run")(run.run)
+app.command("preprocess")(preprocess.preprocess)
 app.command("forecast")(forecast.forecast)
 app.command("gateway")(gateway.gateway)
+app.add_typer(worker.app, name="worker")
+app.add_typer(dlq.app, name="dlq")
 app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")
 app.add_typer(runs.app, name="runs")

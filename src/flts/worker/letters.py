@@ -1,16 +1,26 @@
-"""Dead letters: what could not be handled, with the reason, until a person has it handled again."""
+"""Dead letters: what could not be handled, with the reason, until a person has it handled again.
+
+A letter is never taken away. A replayed message says in a header which letter it was, so that what was replayed can be
+read from the topics alone, by anyone, at any time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from flts.ports import Bus, Record
 
+DEAD = "DLQ-"
+"""How the topics of dead letters begin."""
 PREFIX = "flts-"
 """How the headers begin that say where a dead letter comes from."""
 REPLAYED = f"{PREFIX}replayed"
+"""Header of a replayed message: partition:offset of its dead letters, several with commas."""
+_TOPIC, _PARTITION, _OFFSET = (f"{PREFIX}{name}" for name in ("topic", "partition", "offset"))
 _ATTEMPTS, _ERROR, _REASON = (f"{PREFIX}{name}" for name in ("attempts", "error", "reason"))
+_EPITAPH = (_TOPIC, _PARTITION, _OFFSET, _ATTEMPTS, _ERROR, _REASON, REPLAYED)
 
 
 @dataclass(frozen=True)
@@ -18,11 +28,33 @@ class Letter:
     """A dead letter as a person looks at it; `record` lies in the dead-letter topic."""
 
     record: Record
+    replayed: bool = False
+    """Whether its message was sent again since."""
 
     @property
     def topic(self) -> str:
         """Where it was sent first."""
-        return self.record.topic.removeprefix("DLQ-")
+        return self.record.topic.removeprefix(DEAD)
+
+    @property
+    def place(self) -> str:
+        """Where it lies in its dead-letter topic: partition:offset."""
+        return f"{self.record.partition}:{self.record.offset}"
+
+    @property
+    def id(self) -> str:
+        """How a person names it: topic/partition/offset, the last two of the dead letter."""
+        return f"{self.topic}/{self.record.partition}/{self.record.offset}"
+
+    @property
+    def origin(self) -> str:
+        """Where the original message lies, as topic/partition/offset; empty where the letter does not say."""
+        return "/".join(self.record.headers.get(name, "") for name in (_TOPIC, _PARTITION, _OFFSET)).strip("/")
+
+    @property
+    def when(self) -> datetime:
+        """When it was given up, UTC."""
+        return datetime.fromtimestamp(self.record.timestamp_ms / 1000, UTC)
 
     @property
     def error(self) -> str:
@@ -36,13 +68,19 @@ class Letter:
 
     @property
     def attempts(self) -> int:
-        """How often it was tried."""
-        return int(self.record.headers.get(_ATTEMPTS, 0))
+        """How often it was tried; 0 where the letter does not say."""
+        said = self.record.headers.get(_ATTEMPTS, "")
+        return int(said) if said.isdecimal() else 0
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Those of the original message."""
+        return {name: value for name, value in self.record.headers.items() if name not in _EPITAPH}
 
 
 def topic_of_letters(topic: str) -> str:
     """The topic that keeps what could not be handled of another."""
-    return f"DLQ-{topic}"
+    return f"{DEAD}{topic}"
 
 
 def send_to_dead_letters(bus: Bus, record: Record, error: Exception, attempts: int) -> None:
@@ -56,20 +94,40 @@ def send_to_dead_letters(bus: Bus, record: Record, error: Exception, attempts: i
 
 
 def letters(bus: Bus, topic: str) -> list[Letter]:
-    """All dead letters of a topic, oldest first."""
+    """All dead letters of a topic, oldest first. Raises BackendUnavailable."""
     found = bus.records(topic_of_letters(topic))
-    return [Letter(record) for record in sorted(found, key=lambda r: (r.timestamp_ms, r.partition, r.offset))]
+    if not found:
+        return []
+    replayed = {place for record in bus.records(topic) for place in record.headers.get(REPLAYED, "").split(",")}
+    made = [Letter(record, f"{record.partition}:{record.offset}" in replayed) for record in found]
+    return sorted(made, key=lambda letter: (letter.record.timestamp_ms, letter.record.partition, letter.record.offset))
 
 
-def replay(bus: Bus, letter: Letter) -> None:
-    """Send the original message again, marked as replayed."""
-    bus.publish(letter.topic, letter.record.key, letter.record.value, {**_original(letter.record), REPLAYED: "1"})
+def by_message(found: Sequence[Letter]) -> list[list[Letter]]:
+    """The letters of each message together: one that several groups could not handle left one for each of them.
+
+    A message that is sent again comes to every group, so sending it once answers all of its letters.
+    """
+    together: dict[str, list[Letter]] = {}
+    for letter in found:
+        together.setdefault(letter.origin or letter.id, []).append(letter)
+    return list(together.values())
+
+
+def topics_with_letters(bus: Bus) -> Sequence[str]:
+    """The topics whose dead letters are kept, whether or not there are any. Raises BackendUnavailable."""
+    return sorted(name.removeprefix(DEAD) for name in bus.describe().topics if name.startswith(DEAD))
+
+
+def replay(bus: Bus, *same: Letter) -> None:
+    """Send a message again, marked with all letters that it left. Raises BackendUnavailable.
+
+    The letters stay. Whoever cannot know whether the message arrived may send it once more: handling bears that.
+    """
+    letter, places = same[0], ",".join(one.place for one in same)
+    bus.publish(letter.topic, letter.record.key, letter.record.value, {**letter.headers, REPLAYED: places})
 
 
 def was_replayed(record: Record) -> bool:
     """Whether a person asked for this message to be handled again."""
     return REPLAYED in record.headers
-
-
-def _original(record: Record) -> Mapping[str, str]:
-    return {name: value for name, value in record.headers.items() if not name.startswith(PREFIX)}

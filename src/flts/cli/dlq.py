@@ -1,0 +1,180 @@
+"""`flts dlq`: messages that could not be handled, and how they get another try."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flts.cli.options import Json, settings
+
+if TYPE_CHECKING:
+    from flts.ports import Bus
+    from flts.worker.letters import Letter
+
+app = typer.Typer(help="List dead letters, show one, have them handled again.", no_args_is_help=True)
+
+Topic = Annotated[str | None, typer.Option("--topic", help="Only those of this topic: training-data.")]
+REASON_SHOWN = 80
+IDS_SHOWN = 20
+
+
+@app.command("list")
+def list_letters(topic: Topic = None, as_json: Json = False) -> None:
+    """All dead letters, oldest first."""
+    from flts.cli import board
+
+    with _bus() as bus:
+        found = _letters(bus, topic)
+    if as_json:
+        board.print_json([_summary(letter) for letter in found])
+        return
+    if not found:
+        typer.echo("no dead letters")
+        return
+    from rich.markup import escape
+
+    board.print_table(
+        ["id", "when (UTC)", "error", "reason", "attempts", "replayed"],
+        [
+            [
+                letter.id,
+                f"{letter.when:%Y-%m-%d %H:%M:%S}",
+                escape(_visible(letter.error)),
+                escape(_visible(_short(letter.reason))),
+                str(letter.attempts),
+                "yes" if letter.replayed else "no",
+            ]
+            for letter in found
+        ],
+    )
+
+
+@app.command()
+def show(letter_id: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
+    """One dead letter: where it comes from, its headers, the whole reason, and the message as text."""
+    from flts.cli import board
+
+    with _bus() as bus:
+        letter = _known(_letters(bus), letter_id)
+    value = letter.record.value.decode(errors="backslashreplace")
+    if as_json:
+        board.print_json(
+            {
+                **_summary(letter),
+                "origin": letter.origin or None,
+                "key": _as_text(letter.record.key),
+                "headers": {_as_text(name): _as_text(said) for name, said in letter.headers.items()},
+                "value": value,
+            }
+        )
+        return
+    typer.echo(f"letter    {letter.id}, {'replayed' if letter.replayed else 'not replayed'}")
+    typer.echo(f"message   {letter.origin or 'the letter does not say which'}, key {_visible(letter.record.key)}")
+    typer.echo(f"given up  {letter.when:%Y-%m-%d %H:%M:%S} UTC after {letter.attempts} attempts")
+    typer.echo(f"reason    {_visible(letter.error)}: {_visible(letter.reason)}")
+    for name, said in sorted(letter.headers.items()):
+        typer.echo(f"header    {_visible(name)}: {_visible(said)}")
+    typer.echo(f"value     {len(letter.record.value):,} bytes")
+    typer.echo(_visible(value))
+
+
+@app.command()
+def replay(
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="Which; `flts dlq list` names them.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that were not replayed yet.")] = False,
+    topic: Topic = None,
+) -> None:
+    """Send messages again as they were; every group of their topic gets them once more. The letters stay."""
+    from flts.errors import BackendUnavailable, UsageError
+    from flts.worker.letters import by_message
+    from flts.worker.letters import replay as send
+
+    if bool(ids) == everything:
+        raise UsageError("name the dead letters to replay, or give --all for those that were not replayed yet")
+    with _bus() as bus:
+        found = _letters(bus, topic)
+        named = [_known(found, one) for one in ids or ()]
+        wanted = {letter.id for letter in named} or {letter.id for letter in found if not letter.replayed}
+        messages = [same for same in by_message(found) if any(letter.id in wanted for letter in same)]
+        for done, same in enumerate(messages):
+            try:
+                send(bus, *same)
+            except BackendUnavailable as error:
+                raise BackendUnavailable(
+                    f"{error}\n{done} of {len(messages)} messages were sent again; nothing is lost:"
+                    " `flts dlq replay --all` sends those that were not"
+                ) from None
+            typer.echo(f"sent again to {same[0].topic}: {', '.join(letter.id for letter in same)}")
+    if not messages:
+        typer.echo("nothing to replay")
+
+
+@contextmanager
+def _bus() -> Iterator[Bus]:
+    """The bus of the settings. Raises UsageError for one that ends with this process."""
+    from flts.errors import UsageError
+    from flts.wiring import open_bus
+    from flts.worker.trace import TracedBus
+
+    bus = TracedBus(open_bus(settings()))
+    if bus.url.startswith("memory:"):
+        raise UsageError("dead letters lie on a bus that services share: set bus (FLTS_BUS) to kafka://host:port")
+    try:
+        yield bus
+    finally:
+        bus.close()
+
+
+def _letters(bus: Bus, topic: str | None = None) -> list[Letter]:
+    """Those of one topic or of all, oldest first. Raises UsageError for a topic that keeps none."""
+    from flts.errors import UsageError, nearest
+    from flts.worker.letters import letters, topics_with_letters
+
+    topics = topics_with_letters(bus)
+    if topic is not None and topic not in topics:
+        raise UsageError(f"no dead letters are kept of a topic '{topic}'; {nearest(topic, topics)}")
+    found = [letter for name in topics if topic in {None, name} for letter in letters(bus, name)]
+    # each topic's letters are in order already, and those of one moment stay as they are
+    return sorted(found, key=lambda letter: letter.when)
+
+
+def _known(found: Sequence[Letter], letter_id: str) -> Letter:
+    """The letter of this name. Raises UsageError with the names there are."""
+    from flts.errors import UsageError
+
+    for letter in found:
+        if letter.id == letter_id:
+            return letter
+    newest = [letter.id for letter in found[-IDS_SHOWN:]]
+    more = f" and {len(found) - len(newest)} older ones" if len(found) > len(newest) else ""
+    raise UsageError(f"there is no dead letter '{letter_id}'; valid: {', '.join(newest) or 'none'}{more}")
+
+
+def _summary(letter: Letter) -> dict[str, Any]:
+    return {
+        "id": letter.id,
+        "topic": letter.topic,
+        "when": letter.when.isoformat(),
+        "error": _as_text(letter.error),
+        "reason": _as_text(letter.reason),
+        "attempts": letter.attempts,
+        "replayed": letter.replayed,
+    }
+
+
+def _short(reason: str) -> str:
+    line = " ".join(reason.split())
+    return line if len(line) <= REASON_SHOWN else f"{line[: REASON_SHOWN - 1]}…"
+
+
+def _visible(text: str) -> str:
+    """What anyone may have sent, so that nothing in it can move the cursor of a terminal."""
+    return "".join(one if one.isprintable() or one in "\n\t" else ascii(one)[1:-1] for one in text)
+
+
+def _as_text(text: str) -> str:
+    """Bytes that are no text, as JSON can hold them."""
+    return text.encode(errors="backslashreplace").decode()
