@@ -277,7 +277,7 @@ def service_started(*, service: str, version: str, groups: Sequence[str], probes
 
 
 def service_stopped(*, service: str) -> None:
-    """A service took no more work, and left its groups."""
+    """A service took no more work, and ended what it had."""
     _emit(service, "service_stopped")
 
 

@@ -66,7 +66,7 @@ class StreamedStore(Store, Protocol):
         """Write an object when the chunks end, nothing when they raise; returns its etag.
 
         only_new: None when there is one already. Of several writers at once one wins, as with `create`, up to
-        8 MiB; of larger ones each looks before and after its chunks. Raises NameTaken, BackendUnavailable.
+        5 MiB; of larger ones each looks before and after its chunks. Raises NameTaken, BackendUnavailable.
         """
 
     async def delete(self, key: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from flts.backends.store import PART, memory_store, open_store
+from flts.backends.store import CHUNK, PART, memory_store, open_store
 from flts.errors import FltsError, NameTaken, StageFailed, UsageError
 from flts.ports import Store, Stored, StreamedStore
 
@@ -233,7 +233,7 @@ class TestStreams:
             chunks = await read(store, stored, 0, len(data))
             assert chunks is not None
             assert b"".join(chunks) == data
-            assert max(map(len, chunks)) <= PART
+            assert max(map(len, chunks), default=0) <= CHUNK
             assert store.get("a/b") == data
 
         asyncio.run(check())
@@ -313,8 +313,9 @@ class TestStreams:
             await store.upload("a/b", in_chunks(*LARGE))
             chunks = await store.stream(await seen(store, "a/b"), 0, sum(LARGE))
             assert chunks is not None
-            assert await anext(chunks) == joined(*LARGE)[:PART]
+            assert await anext(chunks) == joined(*LARGE)[:CHUNK]
             await store.upload("a/b", in_chunks(*reversed(LARGE)))
+            assert b"".join([await anext(chunks) for _ in range(PART // CHUNK - 1)]) == joined(*LARGE)[CHUNK:PART]
             with pytest.raises(StageFailed, match=r"a/b in .* was replaced while it was read"):
                 await anext(chunks)
 

@@ -480,6 +480,8 @@ def test_a_bucket_without_objects_is_an_empty_list(app: FastAPI) -> None:
         ("limit=0", "limit: "),
         ("limit=1001", "limit: "),
         ("limit=many", "limit: "),
+        ("prefx=raw", "prefx: "),
+        ("=", ": Extra inputs"),
         (f"prefix={'a/' * 300}", "prefix: "),
     ],
 )
@@ -487,6 +489,17 @@ def test_a_wrong_question_is_refused_by_its_name(app: FastAPI, query: str, named
     answer = ask(app, "GET", f"/objects/dataset?{query}")
     assert answer.status == 400
     assert answer.problem.startswith(named)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+def test_an_object_is_asked_for_without_a_query_so_that_a_part_of_an_upload_is_not_taken_for_all_of_it(
+    app: FastAPI, store: ObjectStoreAdapter, method: str
+) -> None:
+    store.create("dataset/raw/load.csv", DATA)
+    answer = ask(app, method, f"{KEY}?partNumber=1&uploadId=x", body=b"part" if method == "PUT" else None)
+    assert answer.status == 400
+    assert "without '?'" in answer.problem
+    assert store.get("dataset/raw/load.csv") == DATA
 
 
 # --- who may ask

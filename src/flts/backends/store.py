@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from obstore import GetOptions, PutMode
     from obstore.store import ObjectStore
 
-PART = 8 * 2**20
-"""Bytes of an object that are in memory at once while it is read or written in parts."""
+PART = 5 * 2**20
+"""Bytes in which a large object is read and written: the least that S3 takes as a part."""
+CHUNK = 2**18
+"""Most bytes that a reader gets at once, so that a slow one does not have a whole part waiting for it."""
 
 
 class AlreadyThere(Exception):
@@ -99,27 +101,28 @@ class ObjectStoreAdapter:
         if first is None:
             return None
 
-        async def parts() -> AsyncIterator[bytes]:
-            yield first
-            done = start + len(first)
-            while done < end:
-                part = await self._part(stored, done, end)
-                if not part:
-                    raise StageFailed(f"{stored.key} in {self.url} was replaced while it was read")
-                yield part
+        async def chunks() -> AsyncIterator[bytes]:
+            part, done = first, start
+            while part:
+                for offset in range(0, len(part), CHUNK):
+                    yield bytes(part[offset : offset + CHUNK])
                 done += len(part)
+                following = await self._part(stored, done, end)
+                if following is None:
+                    raise StageFailed(f"{stored.key} in {self.url} was replaced while it was read")
+                part = following
 
-        return parts()
+        return chunks()
 
-    async def _part(self, stored: Stored, start: int, end: int) -> bytes | None:
+    async def _part(self, stored: Stored, start: int, end: int) -> memoryview | None:
         import obstore
 
         if start == end:
-            return b""
+            return memoryview(b"")
         options: GetOptions = {"range": (start, min(end, start + PART)), "if_match": stored.etag or None}
         try:
             found = await obstore.get_async(self._store, stored.key, options=options)
-            return bytes(await found.bytes_async())
+            return memoryview(await found.bytes_async())
         except (FileNotFoundError, obstore.exceptions.NotFoundError, obstore.exceptions.PreconditionError):
             return None
         except obstore.exceptions.BaseError as error:

@@ -95,6 +95,7 @@ def _url(listening: socket.socket) -> str:
 
 def _serve(server: uvicorn.Server, listening: socket.socket) -> None:
     """Serve until SIGTERM, which ends well, or Ctrl-C. Raises Interrupted."""
+    from flts import events
     from flts.errors import Interrupted
 
     stopped_by: list[int] = []
@@ -107,5 +108,6 @@ def _serve(server: uvicorn.Server, listening: socket.socket) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     server.run(sockets=[listening])
+    events.service_stopped(service="gateway")
     if signal.SIGINT in stopped_by:
         raise Interrupted("the gateway was interrupted; requests in hand got their time to end")

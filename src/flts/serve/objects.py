@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from flts.errors import BackendUnavailable
 from flts.failpoints import failpoint
@@ -43,6 +43,19 @@ OBJECT_HEADERS: dict[str, dict[str, Any]] = {
     "Accept-Ranges": {"schema": {"type": "string", "const": "bytes"}},
     "Repr-Digest": {"schema": {"type": "string"}, "description": "SHA-256 of the whole object, where it is asked for"},
 }
+
+
+Beginning = Annotated[str, StringConstraints(pattern=f"^({KEY_PART}/)*({KEY_PART})?$", max_length=KEY_LENGTH)]
+
+
+class Page(BaseModel):
+    """Which objects of a bucket to list; a mistyped name is refused rather than lists everything."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prefix: Beginning = Field(default="", description="Only keys that start like this.")
+    after: Beginning = Field(default="", description="Only keys that come after this one.")
+    limit: int = Field(default=PAGE, ge=1, le=PAGE, description="Most objects in the answer.")
 
 
 class StoredObject(BaseModel):
@@ -113,6 +126,9 @@ def _named(
         request.state.object_key = object_name(bucket, key)
     except ValueError as error:
         raise Problem(HTTPStatus.BAD_REQUEST, str(error)) from None
+    if request.url.query:
+        # one part of an S3 multipart upload, for instance, must not become the whole object
+        raise Problem(HTTPStatus.BAD_REQUEST, "an object is asked for without '?' and what would follow it")
     return Name(bucket, key)
 
 
@@ -122,7 +138,6 @@ def _writable(name: Annotated[Name, Depends(_named)]) -> Name:
     return name
 
 
-Beginning = Annotated[str, StringConstraints(pattern=f"^({KEY_PART}/)*({KEY_PART})?$", max_length=KEY_LENGTH)]
 Served = Annotated[Gateway, Depends(the_gateway)]
 Named = Annotated[Name, Depends(_named)]
 Writable = Annotated[Name, Depends(_writable)]
@@ -144,14 +159,13 @@ OBJECTS = APIRouter(
 async def list_objects(
     gateway: Served,
     bucket: Annotated[str, Path(json_schema_extra={"enum": list(BUCKETS)})],
-    prefix: Annotated[Beginning, Query(description="Only keys that start like this.")] = "",
-    after: Annotated[Beginning, Query(description="Only keys that come after this one.")] = "",
-    limit: Annotated[int, Query(ge=1, le=PAGE, description="Most objects in the answer.")] = PAGE,
+    asked: Annotated[Page, Query()],
 ) -> Listing:
     """The objects of a bucket, page by page."""
     if bucket not in BUCKETS:
         raise Problem(HTTPStatus.BAD_REQUEST, f"'{bucket[:100]}' is no bucket; valid: {', '.join(BUCKETS)}")
-    found = await gateway.store.page(f"{bucket}/{prefix}", f"{bucket}/{after}", limit + 1)
+    prefix, limit = asked.prefix, asked.limit
+    found = await gateway.store.page(f"{bucket}/{prefix}", f"{bucket}/{asked.after}", limit + 1)
     objects = [
         StoredObject(
             key=stored.key.removeprefix(f"{bucket}/"),

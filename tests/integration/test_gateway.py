@@ -1,0 +1,155 @@
+"""The gateway as a process: sockets, signals, memory, and a store that is a real S3."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.support.gateways import running
+
+MEBI = 2**20
+LARGE = 200
+"""Mebibytes: several times what the process may grow by."""
+MAY_GROW = 60
+
+
+def files(folder: Path) -> list[str]:
+    """Every file of the store below a folder."""
+    store = folder / ".flts" / "objects"
+    return sorted(str(path.relative_to(store)) for path in store.rglob("*") if path.is_file())
+
+
+def block(number: int) -> bytes:
+    """One mebibyte, another one for each number."""
+    return hashlib.sha256(str(number).encode()).digest() * (MEBI // 32)
+
+
+def peak(process: subprocess.Popen[bytes]) -> int:
+    """The most memory the process had so far, in MiB."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) // 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")
+def test_an_object_passes_both_ways_without_being_in_memory(tmp_path: Path) -> None:
+    with running(tmp_path) as gateway:
+        status, _ = gateway.ask("PUT", "/objects/dataset/small", block(0))
+        assert status == 201
+        assert gateway.ask("GET", "/objects/dataset/small")[1] == block(0)
+        before = peak(gateway.process)
+        status, said = gateway.ask("PUT", "/objects/dataset/large", (block(number) for number in range(LARGE)))
+        assert status == 201
+        expected = hashlib.sha256()
+        for number in range(LARGE):
+            expected.update(block(number))
+        assert json.loads(said)["sha256"] == expected.hexdigest()
+        assert json.loads(said)["size"] == LARGE * MEBI
+        connection = gateway.connect()
+        connection.request("GET", "/objects/dataset/large")
+        answer = connection.getresponse()
+        for number in range(LARGE):
+            assert answer.read(MEBI) == block(number)
+        assert answer.read() == b""
+        connection.close()
+        assert peak(gateway.process) - before < MAY_GROW
+
+
+def test_a_body_that_ends_too_early_or_is_too_large_leaves_no_file(tmp_path: Path) -> None:
+    with running(tmp_path, FLTS_MAX_OBJECT_BYTES=str(20 * MEBI)) as gateway:
+        connection = gateway.connect()
+        connection.putrequest("PUT", "/objects/dataset/a")
+        connection.putheader("Content-Length", str(15 * MEBI))
+        connection.endheaders()
+        for number in range(12):
+            connection.send(block(number))
+        connection.close()
+        status, said = gateway.ask("PUT", "/objects/dataset/b", (block(number) for number in range(30)))
+        assert status == 413
+        assert json.loads(said)["detail"] == f"an object has at most {20 * MEBI} bytes here"
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.process.wait() == 0
+        assert files(tmp_path) == []
+        statuses = {line.get("object_key"): line["status"] for line in gateway.lines() if "status" in line}
+        assert statuses == {"dataset/a": 499, "dataset/b": 413}
+
+
+@pytest.mark.parametrize("target", ["/objects/dataset/../../x", "/objects/../x", "/objects/dataset/%2e%2e/%2e%2e/x"])
+def test_a_path_is_not_tidied_on_the_way_in(tmp_path: Path, target: str) -> None:
+    with running(tmp_path) as gateway:
+        status, said = gateway.ask("PUT", target, b"x")
+        assert status == 400
+        assert "'..'" in json.loads(said)["detail"]
+        assert not (tmp_path / "x").exists()
+        assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_gateway_that_is_stopped_finishes_what_it_has_in_hand(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    with running(tmp_path) as gateway:
+        connection = gateway.connect()
+        connection.putrequest("PUT", "/objects/dataset/a")
+        connection.putheader("Content-Length", str(8 * MEBI))
+        connection.endheaders()
+        for part in range(7):
+            connection.send(block(part))
+        gateway.process.send_signal(number)
+        connection.send(block(7))
+        assert connection.getresponse().status == 201
+        connection.close()
+        assert gateway.process.wait() == code
+    assert files(tmp_path) == ["dataset/a"]
+    assert "Traceback" not in gateway.log.read_text()
+
+
+def test_a_gateway_with_a_token_shows_it_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("very-secret\n")
+    with running(tmp_path, "--host", "127.0.0.1", "--token-file", "token") as gateway:
+        assert gateway.ask("GET", "/objects/dataset")[0] == 401
+        assert gateway.ask("GET", "/objects/dataset", headers={"Authorization": "Bearer very-secret"})[0] == 200
+        started, *_ = gateway.lines()
+        assert (started["event"], started["token_needed"]) == ("server_started", True)
+        assert "very-secret" not in gateway.log.read_text()
+
+
+def refused(folder: Path, *options: str) -> str:
+    """The one message with which a gateway does not start."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "flts", "gateway", *options], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    (line,) = ended.stderr.splitlines()
+    return line
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "localhost.example"])  # noqa: S104 - refused
+def test_an_address_that_others_reach_without_a_token_is_refused_before_anything_is_made(
+    tmp_path: Path, host: str
+) -> None:
+    assert refused(tmp_path, "--host", host) == (
+        f"error: {host} can be reached from other machines, so a token is needed: set FLTS_TOKEN_FILE to a file with"
+        " it, or bind to 127.0.0.1"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert refused(tmp_path, "--port", str(port)).startswith(f"error: cannot listen on 127.0.0.1:{port}: Address")
+
+
+def test_a_missing_extra_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['uvicorn'] = None\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert refused(tmp_path) == (
+        "error: flts gateway needs the extra 'serve': pip install -c constraints.txt 'flts[serve]'"
+    )

@@ -1,0 +1,124 @@
+"""Whatever is sent to the gateway, its answer is one that it documents, and no key leaves its bucket."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import schemathesis
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from tests.support.asgi import ask
+
+from flts.backends.store import memory_store, open_store
+from flts.layout import BUCKETS, object_name
+from flts.serve.conditions import byte_range
+from flts.serve.gateway import create_app
+from flts.serve.problem import Problem
+from flts.serve.security import Door
+
+TOKEN = "only-for-this-test"  # noqa: S105 - opens nothing but this test
+LIMIT = 10_000
+SCHEMA = schemathesis.openapi.from_asgi(
+    "/openapi.json",
+    create_app(memory_store(), door=Door("127.0.0.1", TOKEN), max_object_bytes=LIMIT),
+)
+HOSTILE = [
+    "..",
+    ".",
+    "",
+    "%2e%2e",
+    "..%2f",
+    "%2F",
+    "\\",
+    "\0",
+    "~",
+    "C:",
+    "nul",
+    "a#1",
+    "a b",
+    "A" * 300,
+    "é",
+    "\ud800",
+]
+PARTS = st.sampled_from([*HOSTILE, *BUCKETS, "a", "b.csv"]) | st.text(max_size=8)
+PATHS = st.lists(PARTS, min_size=1, max_size=6).map("/".join)
+
+
+@SCHEMA.parametrize()
+@settings(max_examples=30, deadline=None)
+def test_every_answer_is_one_that_the_description_names(case: schemathesis.Case[Any]) -> None:
+    case.call_and_validate(headers={"Authorization": f"Bearer {TOKEN}"})
+
+
+@given(path=PATHS, encode=st.booleans(), method=st.sampled_from(["PUT", "DELETE", "GET", "HEAD"]))
+@example(path="dataset/../../outside", encode=False, method="PUT")
+@example(path="dataset/../models/inside", encode=True, method="PUT")
+@example(path="dataset/../models/inside", encode=True, method="DELETE")
+@example(path="dataset/a/b", encode=False, method="PUT")
+@example(path="models/inside/a", encode=False, method="PUT")
+@settings(max_examples=300, deadline=None)
+def test_no_request_writes_reads_or_removes_a_file_outside_its_bucket(path: str, encode: bool, method: str) -> None:
+    target = "/objects/" + quote(path, safe="" if encode else "/.%", errors="surrogatepass")
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        store = open_store((root / "objects").as_uri())
+        for key in ("models/inside", "model-promotion/current.json", "dataset/there"):
+            store.create(key, b"secret of " + key.encode())
+        (root / "outside").write_bytes(b"secret outside")
+        before = contents(root)
+        app = create_app(store, door=Door("127.0.0.1", None), max_object_bytes=LIMIT)
+        answer = ask(app, method, target, body=b"new" if method == "PUT" else None)
+        assert answer.status < 500
+        changed = {name for name, data in contents(root).items() ^ before.items()}
+        assert all(name.startswith("objects/dataset/") for name in changed)
+        assert b"secret outside" not in answer.body
+        if answer.status == 200 and method == "GET" and b"secret" in answer.body:
+            assert answer.body == b"secret of " + path.replace("%2F", "/").encode()
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+@given(bucket=st.sampled_from(BUCKETS) | PARTS, key=PATHS)
+def test_a_name_that_is_taken_has_one_form_and_stays_where_it_says(bucket: str, key: str) -> None:
+    try:
+        whole = object_name(bucket, key)
+    except ValueError:
+        return
+    assert whole == f"{bucket}/{key}"
+    assert bucket in BUCKETS
+    assert whole.isascii()
+    assert whole.isprintable()
+    assert not {"", ".", ".."} & set(whole.split("/"))
+    assert not set(whole) & set("\\%#?:*<>|~$\"'")
+
+
+@given(
+    header=st.from_regex(r"(bytes|x)?\s?=?\s?\d{0,5}-?\d{0,5}(,\d-\d)?", fullmatch=True) | st.text(),
+    size=st.integers(0, 9),
+)
+def test_a_range_is_within_the_object_or_not_satisfiable_or_none(header: str, size: int) -> None:
+    try:
+        start, end = byte_range(header, size) or (0, max(size, 1))
+    except Problem:
+        return
+    assert 0 <= start < end <= max(size, 1)
+
+
+@given(data=st.binary(max_size=300), first=st.integers(0, 300), last=st.integers(0, 300))
+@settings(deadline=None, max_examples=50)
+def test_a_range_is_what_slicing_gives(data: bytes, first: int, last: int) -> None:
+    app = create_app(memory_store(), door=Door("127.0.0.1", None), max_object_bytes=LIMIT)
+    ask(app, "PUT", "/objects/dataset/x", body=data)
+    answer = ask(app, "GET", "/objects/dataset/x", {"Range": f"bytes={first}-{last}"})
+    if last < first:
+        assert (answer.status, answer.body) == (200, data)
+    elif first >= len(data):
+        assert answer.status == 416
+    else:
+        assert (answer.status, answer.body) == (206, data[first : last + 1])

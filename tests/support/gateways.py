@@ -1,0 +1,75 @@
+"""`flts gateway` as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True)
+class Running:
+    """A gateway that listens."""
+
+    process: subprocess.Popen[bytes]
+    address: str
+    log: Path
+
+    def connect(self) -> HTTPConnection:
+        """A connection that sends exactly what it is told."""
+        return HTTPConnection(urlsplit(self.address).netloc, timeout=60)
+
+    def ask(
+        self, method: str, target: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """Status and body of one request on a connection of its own."""
+        connection = self.connect()
+        try:
+            connection.request(method, target, body, dict(headers or {}))
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Its log so far."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
+@contextmanager
+def running(folder: Path, *options: str, **variables: str) -> Iterator[Running]:
+    """A gateway in a folder, on a free port; ended at the end if it still runs."""
+    log = folder / "gateway.log"
+    with log.open("w") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flts", "gateway", "--port", "0", *options],
+            cwd=folder,
+            env={**os.environ, "FLTS_LOG_FORMAT": "json", **variables},
+            stderr=stderr,
+        )
+    try:
+        yield Running(process, _address(process, log), log)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def _address(process: subprocess.Popen[bytes], log: Path) -> str:
+    while True:
+        written = log.read_text()
+        if "\n" in written:
+            return str(json.loads(written.splitlines()[0])["address"])
+        try:
+            code = process.wait(0.05)
+        except subprocess.TimeoutExpired:
+            continue
+        raise AssertionError(f"the gateway ended with {code}: {log.read_text()}")
