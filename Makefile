@@ -35,9 +35,12 @@ bench-peers: setup ## the same rows, windows and updates through the libraries p
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[peers]'
 	.venv-peers/bin/python -m tests.bench.peers
+mutation: setup ## small changes to the judge and the hashes that the tests must notice, or docs/mutation.md explains
+	$(INSTALL) -e '.[mutation]'
+	nice -n 5 $(BIN)/python -m tests.mutation --workers $(WORKERS)
 docs: setup ## the generated reference pages
 	$(BIN)/python docs/generate.py
 clean: ## what make made
-	rm -rf $(VENV) .venv-peers .flts
+	rm -rf $(VENV) .venv-peers .flts mutants
 
-.PHONY: help setup demo test test-all lint type bench bench-peers docs clean
+.PHONY: help setup demo test test-all lint type bench bench-peers mutation docs clean

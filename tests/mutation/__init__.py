@@ -1,0 +1,1 @@
+"""How much of a change to the judge's arithmetic and to the hashes the tests notice."""

@@ -1,0 +1,127 @@
+"""`python -m tests.mutation [--keep] [--write]`: mutate, test every mutant, and ask a reason of each that survives.
+
+Ends with 1 when a survivor has no reason in survivors.toml, when a reason has no survivor, or when less than 90 % of
+`evaluate/` or of `lineage.py` is killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "mutation.md"
+REASONS = Path(__file__).with_name("survivors.toml")
+START, END = "<!-- figures: written by make mutation -->", "<!-- end of figures -->"
+PARTS = {"evaluate/": "flts.evaluate.", "lineage.py": "flts.lineage."}
+KILLED = {"killed", "timeout"}
+GOAL = 0.9
+
+
+@dataclass(frozen=True, order=True)
+class Survivor:
+    """A mutant that no test tells from the original: its function and the lines it has instead."""
+
+    function: str
+    becomes: str
+
+
+def main() -> int:
+    """Run, print, and with --write replace the tables in docs/mutation.md."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation")
+    parser.add_argument("--workers", default="2", help="mutants tested side by side")
+    parser.add_argument("--keep", action="store_true", help="go on from the results that lie in mutants/")
+    parser.add_argument("--write", action="store_true", help=f"put the tables into {PAGE.relative_to(ROOT)}")
+    given = parser.parse_args()
+    if not given.keep:
+        shutil.rmtree(ROOT / "mutants", ignore_errors=True)
+    subprocess.run([_mutmut(), "run", "--max-children", given.workers], cwd=ROOT, check=True)
+    statuses = dict(_statuses(_asked("results", "--all", "true")))
+    reasons = _reasons()
+    survivors = [_survivor(name, _asked("show", name)) for name in sorted(statuses) if statuses[name] not in KILLED]
+    figures = "\n".join(_table(statuses))
+    print(figures)
+    if given.write:
+        page = PAGE.read_text()
+        before, _, rest = page.partition(START)
+        _, _, after = rest.partition(END)
+        listed = "\n".join(_listed(survivors, reasons))
+        PAGE.write_text(f"{before}{START}\n{figures}\n\n{listed}\n{END}{after}")
+    faults = [f"survives without a reason: {found}" for found in survivors if found not in reasons]
+    faults += [f"has a reason and does not survive: {found}" for found in sorted(set(reasons) - set(survivors))]
+    faults += [f"{part}: less than {GOAL:.0%} killed" for part in PARTS if _share(statuses, part) < GOAL]
+    print(*faults, sep="\n")
+    return 1 if faults else 0
+
+
+def _mutmut() -> str:
+    return str(Path(sys.executable).with_name("mutmut"))
+
+
+def _asked(*question: str) -> str:
+    return subprocess.run([_mutmut(), *question], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def _statuses(results: str) -> Iterator[tuple[str, str]]:
+    """Names and statuses from lines like `flts.lineage.x_digest__mutmut_1: killed`."""
+    yield from re.findall(r"^\s*(flts\.\S+): (.+)$", results, re.MULTILINE)
+
+
+def _survivor(name: str, diff: str) -> Survivor:
+    """From `flts.evaluate.score.xǁResampledǁlead__mutmut_1` and its diff."""
+    function = name.partition("__mutmut_")[0].replace(".x_", ".").replace(".xǁ", ".").replace("ǁ", ".")
+    lines = (line[1:].strip() for line in diff.splitlines() if line.startswith("+") and not line.startswith("+++"))
+    return Survivor(function, " ".join(lines))
+
+
+def _reasons() -> dict[Survivor, str]:
+    groups = tomllib.loads(REASONS.read_text())["survivors"]
+    return {Survivor(group["function"], becomes): group["why"] for group in groups for becomes in group["becomes"]}
+
+
+def _share(statuses: dict[str, str], part: str) -> float:
+    found = [status in KILLED for name, status in statuses.items() if name.startswith(PARTS[part])]
+    return sum(found) / len(found)
+
+
+def _table(statuses: dict[str, str]) -> Iterator[str]:
+    """One row per module, then one per part; a mutant without a test counts as one that survives."""
+    modules = {name: re.sub(r"\.x[_ǁ].*", "", name) for name in statuses}
+    yield from (
+        "| module | mutants | killed | of them by the time limit | survive | killed |",
+        "|---|---|---|---|---|---|",
+    )
+    for module in sorted(set(modules.values())):
+        yield _row(f"`{module}`", [status for name, status in statuses.items() if modules[name] == module])
+    for part, prefix in PARTS.items():
+        found = [status for name, status in statuses.items() if name.startswith(prefix)]
+        yield _row(f"**`{part}`**", found)
+
+
+def _row(title: str, statuses: Sequence[str]) -> str:
+    count = Counter(statuses)
+    killed = sum(count[status] for status in KILLED)
+    share = f"{killed / len(statuses):.1%}"
+    return f"| {title} | {len(statuses)} | {killed} | {count['timeout']} | {len(statuses) - killed} | {share} |"
+
+
+def _listed(survivors: Sequence[Survivor], reasons: dict[Survivor, str]) -> Iterator[str]:
+    """The survivors by function and reason."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for found in survivors:
+        groups.setdefault((found.function, reasons.get(found, "no reason yet")), []).append(found.becomes)
+    for (function, why), lines in groups.items():
+        yield f"`{function}`: {why}"
+        yield from ("", "```python", *lines, "```", "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
