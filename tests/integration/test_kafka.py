@@ -1,0 +1,249 @@
+"""What a bus does when brokers and members die, come back, or are not who they should be."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.servers import kafka_bus
+
+from flts.backends.bus_kafka import KafkaBus, KafkaOptions
+from flts.errors import BackendUnavailable, UsageError
+from flts.ports import Record, Subscription
+from flts.settings import load_settings
+from flts.stack.kafka import durable_kafka
+from flts.stack.s3 import S3
+from flts.stack.server import Server
+from flts.wiring import open_bus
+
+SESSION = 2.0
+PATIENCE = 60.0
+
+
+@pytest.fixture
+def broker(tmp_path: Path, s3_server: S3) -> Iterator[Server]:
+    """A durable broker that may be killed; every one has a cluster of its own."""
+    with durable_kafka(tmp_path, s3_server, cluster=tmp_path.name.replace("_", "-")) as server:
+        yield server
+
+
+def take(subscription: Subscription) -> Record:
+    """The next record, however long its broker is away."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            record = subscription.poll(timeout=1.0)
+        except BackendUnavailable:
+            continue
+        if record is not None:
+            return record
+    raise AssertionError("no record came")
+
+
+def test_acknowledged_messages_and_commits_survive_a_killed_broker(broker: Server) -> None:
+    bus = kafka_bus(broker, session_timeout=SESSION)
+    bus.ensure(["topic"])
+    for number in range(20):
+        bus.publish("topic", "key", str(number).encode())
+    first = bus.subscribe(["topic"], "group")
+    for _ in range(5):
+        record = take(first)
+    first.commit(record)
+    broker.kill()
+    broker.start()
+    first.close()
+    second = bus.subscribe(["topic"], "group")
+    assert [take(second).value.decode() for _ in range(15)] == [str(number) for number in range(5, 20)]
+    second.close()
+    bus.close()
+
+
+def test_a_member_goes_on_by_itself_when_the_broker_is_back(broker: Server) -> None:
+    bus = kafka_bus(broker, session_timeout=SESSION)
+    bus.ensure(["topic"])
+    subscription = bus.subscribe(["topic"], "group")
+    bus.publish("topic", "key", b"before")
+    subscription.commit(take(subscription))
+    broker.kill()
+    with pytest.raises(BackendUnavailable, match="brokers are down"):
+        subscription.poll(timeout=PATIENCE)
+    broker.start()
+    bus.publish("topic", "key", b"after")
+    assert take(subscription).value == b"after"
+    subscription.close()
+    bus.close()
+
+
+def test_a_message_sent_while_the_broker_is_away_is_acknowledged_when_it_is_back_in_time(broker: Server) -> None:
+    bus = kafka_bus(broker, timeout=PATIENCE)
+    bus.ensure(["topic"])
+    bus.publish("topic", "key", b"0")
+    broker.kill()
+    sender = threading.Thread(target=bus.publish, args=("topic", "key", b"1"))
+    sender.start()
+    sender.join(timeout=0.5)
+    assert sender.is_alive()
+    broker.start()
+    sender.join(timeout=2 * PATIENCE)
+    assert [record.value for record in bus.records("topic")] == [b"0", b"1"]
+    bus.close()
+
+
+def test_a_broker_that_is_away_is_said_in_time_by_everything_that_asks_it(broker: Server) -> None:
+    bus = kafka_bus(broker, timeout=1.0)
+    bus.ensure(["topic"])
+    bus.publish("topic", "key", b"x")
+    broker.kill()
+    for ask in (
+        lambda: bus.publish("topic", "key", b"y"),
+        bus.describe,
+        lambda: bus.ensure(["other"]),
+        lambda: bus.records("topic"),
+        lambda: bus.lag("topic", "group"),
+    ):
+        with pytest.raises(BackendUnavailable, match=broker.url):
+            ask()
+    bus.close()
+
+
+def test_what_a_killed_member_had_not_committed_goes_to_another(durable_broker: Server, tmp_path: Path) -> None:
+    bus = kafka_bus(durable_broker, session_timeout=SESSION)
+    topic = f"killed-{tmp_path.name}"
+    bus.ensure([topic])
+    bus.publish(topic, "key", b"work")
+    program = (
+        "import sys, time; from flts.backends.bus_kafka import *\n"
+        f"bus = KafkaBus(KafkaOptions(sys.argv[1], session_timeout={SESSION}))\n"
+        "member = bus.subscribe([sys.argv[2]], sys.argv[2])\n"
+        "while (record := member.poll(1.0)) is None: pass\n"
+        "print(record.value.decode(), flush=True)\n"
+        "while True: member.stay(record, 1.0)"
+    )
+    address = durable_broker.url.removeprefix("kafka://")
+    with subprocess.Popen([sys.executable, "-c", program, address, topic], stdout=subprocess.PIPE, text=True) as member:
+        assert member.stdout is not None
+        assert member.stdout.readline() == "work\n"
+        member.send_signal(signal.SIGKILL)
+    other = bus.subscribe([topic], topic)
+    assert take(other).value == b"work"
+    other.close()
+    bus.close()
+
+
+def test_work_may_take_longer_than_a_session_and_than_the_longest_pause_between_polls(
+    durable_broker: Server, tmp_path: Path
+) -> None:
+    bus = kafka_bus(durable_broker, session_timeout=SESSION, options={"max.poll.interval.ms": "3000"})
+    topic = f"long-{tmp_path.name}"
+    bus.ensure([topic])
+    for value in (b"0", b"1"):
+        bus.publish(topic, "key", value)
+    subscription = bus.subscribe([topic], topic)
+    record = take(subscription)
+    until = time.monotonic() + 3 * SESSION
+    while time.monotonic() < until:
+        assert subscription.stay(record, timeout=0.5)
+    subscription.commit(record)
+    assert take(subscription).value == b"1"
+    subscription.close()
+    bus.close()
+
+
+def test_a_member_that_was_away_too_long_learns_that_its_work_is_anothers_and_cannot_commit_it(
+    durable_broker: Server, tmp_path: Path
+) -> None:
+    bus = kafka_bus(durable_broker, session_timeout=SESSION, options={"max.poll.interval.ms": "3000"})
+    topic = f"away-{tmp_path.name}"
+    bus.ensure([topic])
+    bus.publish(topic, "key", b"work")
+    away, other = bus.subscribe([topic], topic), None
+    try:
+        record = take(away)
+        other = bus.subscribe([topic], topic)
+        again = take(other)  # comes only when `away`, which polls no more, has lost it
+        assert (again.offset, again.value) == (record.offset, b"work")
+        assert not away.stay(record, timeout=0.0)
+        away.commit(record)
+        assert other.stay(again, timeout=0.0)
+        other.commit(again)
+    finally:
+        away.close()
+        if other is not None:
+            other.close()
+    assert len(bus.records(topic)) == 1
+    bus.close()
+
+
+def test_a_member_with_a_name_takes_up_its_partitions_after_a_restart(durable_broker: Server, tmp_path: Path) -> None:
+    topic = f"named-{tmp_path.name}"
+    bus = kafka_bus(durable_broker, session_timeout=SESSION, member="pod-0")
+    bus.ensure([topic])
+    for value in (b"0", b"1"):
+        bus.publish(topic, "key", value)
+    first = bus.subscribe([topic], topic)
+    first.commit(take(first))
+    first.close()
+    second = bus.subscribe([topic], topic)
+    assert take(second).value == b"1"
+    second.close()
+    bus.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"acks": "1"}, "'acks' is not free to choose"),
+        ({"enable.auto.commit": "true"}, "'enable.auto.commit' is not free to choose"),
+        ({"sasl.password": "hush"}, "'sasl.password' is a secret; give it as kafka_password"),
+    ],
+)
+def test_an_option_that_the_promises_rest_on_and_a_secret_are_refused(options: dict[str, str], said: str) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        KafkaBus(KafkaOptions("127.0.0.1:1", options=options))
+    assert "hush" not in str(caught.value)
+
+
+def test_an_option_that_librdkafka_does_not_know_is_named() -> None:
+    bus = KafkaBus(KafkaOptions("127.0.0.1:1", options={"no.such": "x"}))
+    with pytest.raises(UsageError, match=r'kafka_options: No such configuration property: "no.such"'):
+        bus.describe()
+
+
+def test_a_broker_that_refuses_who_asks_says_what_to_look_at(durable_broker: Server) -> None:
+    login = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": "nobody"}
+    bus = kafka_bus(durable_broker, options=login, password="hush", timeout=PATIENCE)  # noqa: S106 - nobody's
+    with pytest.raises(UsageError, match="look at kafka_options and kafka_password") as caught:
+        bus.publish("topic", "key", b"x")
+    assert "hush" not in str(caught.value)
+    bus.close()
+
+
+def test_settings_name_the_bus_and_its_secret_is_never_shown(
+    quick_broker: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "password").write_text("hush\n")
+    monkeypatch.setenv("FLTS_BUS", quick_broker.url)
+    monkeypatch.setenv("FLTS_KAFKA_OPTIONS", '{"client.rack": "here"}')
+    monkeypatch.setenv("FLTS_KAFKA_PASSWORD_FILE", str(tmp_path / "password"))
+    settings = load_settings()
+    assert settings.kafka_options == {"client.rack": "here"}
+    assert settings.sasl_password() == "hush"
+    assert "hush" not in repr(settings)
+    bus = open_bus(settings)
+    assert bus.url == quick_broker.url
+    assert bus.describe().brokers == [quick_broker.url.removeprefix("kafka://")]
+    assert "hush" not in repr(vars(bus))
+    bus.close()
+    assert open_bus(load_settings(bus="memory://")).url == "memory://"
+
+
+@pytest.mark.parametrize("bus", ["kafka://", "kafka://user:hush@host:1", "amqp://host", "kafka://host/path"])
+def test_a_bus_that_is_none_is_refused(bus: str) -> None:
+    with pytest.raises(UsageError, match="setting bus: "):
+        load_settings(bus=bus)
