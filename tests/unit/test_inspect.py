@@ -236,6 +236,18 @@ def test_irregular_rows_are_measured_on_a_grid_that_suits_them() -> None:
     assert strength > 0.8
 
 
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York"])
+def test_times_that_skip_the_hours_that_clocks_skip_look_local(zone: str) -> None:
+    utc = pl.datetime_range(pl.datetime(2023, 3, 1), pl.datetime(2023, 5, 1), "30m", time_zone="UTC", eager=True)
+    local = utc.dt.convert_time_zone(zone).dt.replace_time_zone(None)
+    load = wave(len(utc), 48, noise=0.2)
+    said = found(pl.DataFrame({"time": local, "load": load}))["local times"]
+    assert zone in said.action
+    assert "02:00:00" in said.message
+    assert "local times" not in found(pl.DataFrame({"time": utc.dt.replace_time_zone(None), "load": load}))
+    assert "local times" not in found(pl.DataFrame({"time": local, "load": load}), timezone=zone)
+
+
 def test_months_are_said_to_have_no_step() -> None:
     times = pl.date_range(pl.date(2001, 1, 1), pl.date(2020, 12, 1), "1mo", eager=True)
     cycle = wave(240, 12, noise=0.1)
@@ -254,6 +266,14 @@ def test_a_shift_is_judged_by_how_much_blocks_of_train_differ() -> None:
     assert usual is not None
     assert usual.usual is not None
     assert usual.usual > 0.5
+
+
+def test_a_target_that_outgrows_train_is_a_warning_and_a_covariate_a_note() -> None:
+    rising = np.arange(600.0) + RNG(0).normal(size=600)
+    kinds = found(frame(load=rising, wind=wave(600, noise=0.2)))
+    assert kinds["beyond train"].severity == "warning"
+    kinds = found(frame(load=wave(600, noise=0.2), wind=rising))
+    assert kinds["beyond train"].severity == "note"
 
 
 def test_figures_are_of_train_alone() -> None:

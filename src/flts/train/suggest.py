@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from flts.errors import DataError, MissingExtra
 from flts.models.registry import require
 from flts.preprocess.fit import DAY, WELL_REGULAR, format_step
@@ -92,7 +94,7 @@ def suggest(
     resampled = list(_resample(seen))
     draft.add("dataset", [*where, *_dataset(seen, seen.target, test_fraction), *_step(seen, resampled)])
     draft.add("preprocess", resampled)
-    draft.add("preprocess.missing", list(_missing(seen, seen.target)))
+    draft.add("preprocess.missing", list(_missing(seen, seen.target, on_grid=bool(resampled))))
     draft.add("preprocess.outliers", list(_outliers(seen)))
     ahead = _horizon(seen, horizon)
     shortest = _values([*draft.sections, Section("task", [Entry("input_length", 1, ""), ahead])])
@@ -182,13 +184,14 @@ def _step(seen: Inspection, resampled: Sequence[Entry]) -> Iterator[Entry]:
     yield Entry("step", step, why)
 
 
-def _missing(seen: Inspection, target: str) -> Iterator[Entry]:
+def _missing(seen: Inspection, target: str, *, on_grid: bool) -> Iterator[Entry]:
+    """on_grid: missing rows become empty cells."""
     defaults, column = Missing(), seen.column(target)
     runs = [c.longest_missing for c in seen.columns if c.missing <= defaults.drop_columns_above * c.cells]
     longest, bound = max(runs, default=0), max(2 * defaults.max_gap, min(seen.grid.seasons.values(), default=0) // 2)
     if defaults.max_gap < longest <= bound:
         yield Entry("max_gap", longest, f"the longest run of empty cells is {longest} rows; the last value bridges it")
-    share = column.missing / column.cells
+    share = float(np.isnan(seen.grid.column(target)).mean()) if on_grid else column.missing / column.cells
     if share > defaults.drop_columns_above:
         kept = min(1.0, math.ceil(share * 20.0) / 20.0)
         yield Entry(

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from flts.preprocess.fit import WELL_REGULAR, format_step
-from flts.preprocess.inspect.grid import Timeline
+from flts.preprocess.inspect.grid import Timeline, local_zone
 from flts.preprocess.inspect.report import Column, Inspection
 from flts.preprocess.inspect.statistics import KPSS_CRITICAL
 from flts.spec import Missing
@@ -18,9 +18,12 @@ Severity = Literal["stops", "warning", "note"]
 
 SAME, LIKE = 0.98, 0.9
 """|r| without trend and seasons: from which two columns are one, and from which one gives the other away."""
-SHIFTED, STRONG = 0.2, 0.6
-"""A distance between distributions, and a strength of trend or season, worth a sentence."""
-OUTSIDE = 0.01
+SHIFTED, UNUSUAL = 0.2, 0.1
+"""A distance between train and test worth a sentence, and how far beyond the usual it must be."""
+STRONG = 0.6
+"""A strength of a season worth a sentence."""
+OUTSIDE, FAR_OUTSIDE = 0.01, 0.1
+"""Share of test beyond the range of train worth a note, and of the target worth a warning."""
 HEAVY = 0.01
 """Share of outliers from which they are the nature of a column and no mistakes."""
 SERIES_SHOWN = 4
@@ -72,14 +75,7 @@ def _of_time(seen: Inspection) -> Iterator[Finding]:
         )
     if time.gap_count and not time.suggested and not time.months:
         yield _of_gaps(time)
-    if not seen.train.zoned:
-        yield Finding(
-            "note",
-            "zone",
-            (seen.time_column,),
-            f"times carry no zone and were read as {seen.timezone}",
-            "dataset.timezone, if they are local: days, weeks and clock changes are taken from it",
-        )
+    yield from _of_zone(seen)
     if seen.time_column != "time":
         yield Finding(
             "note",
@@ -108,6 +104,26 @@ def _of_time(seen: Inspection) -> Iterator[Finding]:
         )
     for warning in (*seen.train.warnings, *(seen.test.warnings if seen.test else ())):
         yield Finding("note", "reading", (), warning, "")
+
+
+def _of_zone(seen: Inspection) -> Iterator[Finding]:
+    local = local_zone(seen.train_rows.times) if not seen.train.zoned and seen.timezone == "UTC" else None
+    if local is not None:
+        yield Finding(
+            "warning",
+            "local times",
+            (seen.time_column,),
+            f"times carry no zone and skip the hour after {utc(local[1])}, as clocks do in {local[0]}: they look local",
+            f'dataset.timezone = "{local[0]}", or another zone with the same clocks',
+        )
+    elif not seen.train.zoned:
+        yield Finding(
+            "note",
+            "zone",
+            (seen.time_column,),
+            f"times carry no zone and were read as {seen.timezone}",
+            "dataset.timezone, if they are local: days, weeks and clock changes are taken from it",
+        )
 
 
 def _of_repeats(seen: Inspection) -> Iterator[Finding]:
@@ -221,7 +237,7 @@ def _of_shift(seen: Inspection) -> Iterator[Finding]:
     moved = [
         c
         for c in seen.columns
-        if c.shift is not None and c.shift.distance >= SHIFTED and c.shift.distance > (c.shift.usual or 0.0)
+        if c.shift is not None and c.shift.distance >= max(SHIFTED, (c.shift.usual or 0.0) + UNUSUAL)
     ]
     for column in moved:
         if column.shift is None:
@@ -242,15 +258,18 @@ def _of_shift(seen: Inspection) -> Iterator[Finding]:
             "more recent or more train rows; intervals will be too narrow" if target else "",
         )
     beyond = [c for c in seen.columns if c.shift is not None and c.shift.outside > OUTSIDE]
-    if beyond:
-        yield _grouped(
-            "note",
-            "beyond train",
-            beyond,
-            lambda c: f"{c.shift.outside:.1%} of its cells" if c.shift else "",
-            "test leaves the range of train",
-            "",
-        )
+    far = [c for c in beyond if c.name == seen.target and c.shift is not None and c.shift.outside > FAR_OUTSIDE]
+    kinds: list[tuple[Severity, list[Column]]] = [("warning", far), ("note", [c for c in beyond if c not in far])]
+    for severity, columns in kinds:
+        if columns:
+            yield _grouped(
+                severity,
+                "beyond train",
+                columns,
+                lambda c: f"{c.shift.outside:.1%} of its cells" if c.shift else "",
+                "test leaves the range of train",
+                "",
+            )
 
 
 def _of_target(seen: Inspection) -> Iterator[Finding]:
@@ -296,7 +315,7 @@ def _of_target(seen: Inspection) -> Iterator[Finding]:
         )
     first = memory.autocorrelation.get(1)
     strongest = max((abs(r) for r in memory.autocorrelation.values()), default=None)
-    if first is not None and strongest is not None and strongest < 0.1:
+    if first is not None and strongest is not None and strongest < 0.1 and column.sentinel is None:
         yield Finding(
             "warning",
             "noise",

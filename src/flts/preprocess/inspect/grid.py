@@ -12,9 +12,12 @@ from flts.preprocess.fit import DAY, MIN_REGULAR, WEEK, infer_step
 from flts.preprocess.inspect.statistics import seasons_seen
 from flts.preprocess.resample import CELLS_PER_ROW, MANY_CELLS, resample
 from flts.preprocess.rows import Rows, Times, Values
+from flts.preprocess.transform import wall_time
 from flts.spec import STEP_UNITS, parse_step
 
-YEAR = 365 * DAY
+HOUR, YEAR = DAY // 24, 365 * DAY
+CLOCKS = ("Europe/Berlin", "America/New_York")
+"""One zone for each date on which most clocks that change go forward, both at 2 in the morning."""
 CALENDAR = {"day": DAY, "week": WEEK, "year": YEAR}
 GAPS_SHOWN = 5
 FULL = 0.9
@@ -102,6 +105,30 @@ def timeline(train: Rows, test: Rows | None) -> Timeline:
         months,
         suggest_step(train.times) if regular < MIN_REGULAR and not months else None,
     )
+
+
+def local_zone(times: Times) -> tuple[str, int] | None:
+    """A zone whose clocks skip just the hours that these times lack, though they were read as UTC; and the first one.
+
+    None unless rows lie in the hour before and the hour after each skipped hour, and none in it.
+    """
+    for zone in CLOCKS:
+        hours = _skipped_hours(int(times[0]), int(times[-1]), zone)
+        around = [h for h in hours if _rows(times, h - HOUR, h) and _rows(times, h + HOUR, h + 2 * HOUR)]
+        if around and not any(_rows(times, h, h + HOUR) for h in around):
+            return zone, around[0]
+    return None
+
+
+def _skipped_hours(first: int, last: int, zone: str) -> list[int]:
+    """The hours from 2 to 3 in which clocks go forward, as ns of the clock on the wall."""
+    days = np.arange(first // DAY, last // DAY + 2, dtype=np.int64) * DAY
+    ahead = np.diff(wall_time(days, zone) - days)
+    return [int(day) + 2 * HOUR for day in days[:-1][ahead == HOUR]]
+
+
+def _rows(times: Times, start: int, end: int) -> int:
+    return int(np.searchsorted(times, end) - np.searchsorted(times, start))
 
 
 def suggest_step(times: Times) -> str:
