@@ -8,10 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.support.gateways import running
+from tests.support.gateways import Running, running
+
+from flts.stack.s3 import S3
 
 MEBI = 2**20
 LARGE = 200
@@ -153,3 +158,72 @@ def test_a_missing_extra_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert refused(tmp_path) == (
         "error: flts gateway needs the extra 'serve': pip install -c constraints.txt 'flts[serve]'"
     )
+
+
+def on_loopback(server: S3) -> dict[str, str]:
+    """Variables for a client of a server without TLS."""
+    return {**server.credentials, "AWS_ALLOW_HTTP": "true"}
+
+
+@pytest.fixture
+def on_s3(tmp_path: Path, s3_server: S3) -> Iterator[Running]:
+    """A gateway whose store is a bucket of its own on a real S3."""
+    bucket = f"gateway-{uuid.uuid4().hex}"
+    s3_server.make_buckets([bucket])
+    with running(tmp_path, FLTS_STORE=f"s3://{bucket}/here", **on_loopback(s3_server)) as gateway:
+        yield gateway
+
+
+def test_on_s3_objects_of_any_size_come_and_go_by_the_same_rules(on_s3: Running) -> None:
+    large = [block(number) for number in range(12)]
+    assert on_s3.ask("GET", "/readyz")[0] == 200
+    status, said = on_s3.ask("PUT", "/objects/dataset/a/large", iter(large))
+    assert status == 201
+    assert json.loads(said)["sha256"] == hashlib.sha256(b"".join(large)).hexdigest()
+    etag = json.loads(said)["etag"]
+    assert on_s3.ask("GET", "/objects/dataset/a/large") == (200, b"".join(large))
+    part = {"Range": f"bytes={5 * MEBI - 3}-{10 * MEBI + 2}"}
+    assert on_s3.ask("GET", "/objects/dataset/a/large", headers=part) == (
+        206,
+        b"".join(large)[5 * MEBI - 3 : 10 * MEBI + 3],
+    )
+    assert on_s3.ask("GET", "/objects/dataset/a/large", headers={"If-None-Match": etag}) == (304, b"")
+    assert on_s3.ask("PUT", "/objects/dataset/a", b"x")[0] == 201, "S3 has no folders that could be in the way"
+    assert on_s3.ask("PUT", "/objects/dataset/a", b"y", {"If-None-Match": "*"})[0] == 412
+    assert on_s3.ask("PUT", "/objects/dataset/a", b"y", {"If-Match": etag})[0] == 412
+    listed = json.loads(on_s3.ask("GET", "/objects/dataset?limit=1")[1])
+    assert ([item["key"] for item in listed["objects"]], listed["next"]) == (["a"], "a")
+    (found,) = json.loads(on_s3.ask("GET", "/objects/dataset?after=a")[1])["objects"]
+    assert (found["key"], found["size"], found["etag"]) == ("a/large", 12 * MEBI, etag)
+    assert on_s3.ask("DELETE", "/objects/dataset/a/large")[0] == 204
+    assert on_s3.ask("GET", "/objects/dataset/a/large")[0] == 404
+
+
+def test_on_s3_what_is_not_as_announced_leaves_nothing(on_s3: Running) -> None:
+    wrong = {"X-Content-SHA256": hashlib.sha256(b"another").hexdigest()}
+    assert on_s3.ask("PUT", "/objects/dataset/large", (block(number) for number in range(12)), wrong)[0] == 422
+    assert on_s3.ask("PUT", "/objects/dataset/small", b"small", wrong)[0] == 422
+    assert json.loads(on_s3.ask("GET", "/objects/dataset")[1])["objects"] == []
+
+
+def test_on_s3_of_several_who_want_to_be_first_one_is(on_s3: Running) -> None:
+    def first(number: int) -> int:
+        return on_s3.ask("PUT", "/objects/dataset/x", str(number).encode(), {"If-None-Match": "*"})[0]
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(first, range(8)))
+    assert sorted(statuses) == [201] + [412] * 7
+    assert on_s3.ask("GET", "/objects/dataset/x")[1] == str(statuses.index(201)).encode()
+
+
+def test_on_s3_without_rights_nothing_is_said_of_the_inside(tmp_path: Path, s3_server: S3) -> None:
+    bucket = f"gateway-{uuid.uuid4().hex}"
+    s3_server.make_buckets([bucket])
+    credentials = {**on_loopback(s3_server), "AWS_SECRET_ACCESS_KEY": "wrong"}
+    with running(tmp_path, FLTS_STORE=f"s3://{bucket}", **credentials) as gateway:
+        for method, target in (("GET", "/readyz"), ("GET", "/objects/dataset"), ("PUT", "/objects/dataset/a")):
+            status, said = gateway.ask(method, target, b"x" if method == "PUT" else None)
+            assert status == 503
+            assert json.loads(said)["detail"] == "the object store does not answer; try again in 5 s"
+        assert gateway.ask("GET", "/healthz")[0] == 200
+        assert "wrong" not in gateway.log.read_text()
