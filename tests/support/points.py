@@ -153,22 +153,13 @@ def _writes(node: ast.Call) -> bool:
             return _may_write(node, position=0)
         case ast.Attribute(value=ast.Attribute(attr="str"), attr="replace"):
             return False  # a column of a table
-        case ast.Attribute(attr="rename") if node.args and _renames_columns(node.args[0]):
-            return False
+        case ast.Attribute(attr="rename") if node.args and isinstance(node.args[0], ast.Dict | ast.DictComp):
+            return False  # columns of a table
         case ast.Attribute(attr="replace"):
             # text.replace("a", "b") and moment.replace(year=2026) write nothing
             return bool(node.args) and not all(isinstance(argument, ast.Constant) for argument in node.args)
         case ast.Attribute(attr=name):
             return name in _STORE | _PATH | _TABLE
-        case _:
-            return False
-
-
-def _renames_columns(argument: ast.expr) -> bool:
-    """Whether what is given to `rename` is new names of columns, or a method of str that makes them."""
-    match argument:
-        case ast.Dict() | ast.DictComp() | ast.Attribute(value=ast.Name(id="str")):
-            return True
         case _:
             return False
 

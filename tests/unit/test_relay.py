@@ -130,6 +130,34 @@ def test_a_slow_relay_that_wrote_an_old_pointer_over_a_newer_one_puts_it_right()
         assert pointer(store, key)["promotion"] == 2
 
 
+def test_a_slow_relay_that_wrote_an_old_pointer_of_a_configuration_puts_it_right() -> None:
+    store, bus = memory_store(), MemoryBus()
+    entries = log_of("a")
+    put_log(store, entries)
+    key = layout.config_pointer("global", digest("a"))
+    grow(entries, "other", config="a")
+
+    def overtake(moved: str) -> None:
+        if moved == key and len(store.list(layout.log("global"))) == 1:
+            put_log(store, entries)
+            relay(store, bus, "global")
+
+    assert relay(Watched(store, overtake), bus, "global") == entries[1]
+    assert pointer(store, key)["promotion"] == 2
+
+
+def test_an_old_pointer_of_a_configuration_is_put_right_by_any_later_relay_without_another_message() -> None:
+    store, bus = memory_store(), MemoryBus()
+    entries = log_of("a", "b", "a")
+    put_log(store, entries)
+    relay(store, bus, "global")
+    key = layout.config_pointer("global", digest("a"))
+    store.replace(key, selected(entries[0]).to_bytes())  # as a slow relay that was cut off here leaves it
+    relay(store, bus, "global")
+    assert pointer(store, key)["promotion"] == 3
+    assert [message.promotion for message in published(bus)] == [3]
+
+
 @pytest.mark.parametrize("point", ["config", "root", "scope"])
 @pytest.mark.parametrize("side", ["before", "after"])
 def test_a_relay_that_was_cut_off_is_made_good_by_the_next_one(point: str, side: str) -> None:

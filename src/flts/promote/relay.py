@@ -23,16 +23,21 @@ def relay(store: Store, bus: Bus, scope: str) -> Entry | None:
     """
     while entries := read_log(store, scope):
         newest = entries[-1]
-        pointed = min(_pointed_at(store, key) for key in _pointers(scope))
-        behind = [entry for entry in entries if entry.number > pointed]
-        if not behind:
+        configs = {layout.config_pointer(scope, entry.champion.config_hash): entry for entry in entries}
+        stale = {key: entry for key, entry in configs.items() if _is_behind(store, key, entry)}
+        untold = [key for key in _pointers(scope) if _is_behind(store, key, newest)]
+        if not stale and not untold:
             return newest
-        message = selected(newest)
-        bus.publish(message.topic, message.key, message.to_bytes())
-        events.promotion_publish(
-            config_hash=newest.champion.config_hash, scope=scope, promotion=newest.number, event_id=message.event_id
-        )
-        _point(store, scope, behind)
+        if untold:
+            message = selected(newest)
+            bus.publish(message.topic, message.key, message.to_bytes())
+            events.promotion_publish(
+                config_hash=newest.champion.config_hash, scope=scope, promotion=newest.number, event_id=message.event_id
+            )
+        for key, entry in stale.items():
+            point_at(store, key, selected(entry).to_bytes(), at="promote.pointer.config")
+        if untold:
+            _point_at_champion(store, scope, newest, untold)
     return None
 
 
@@ -55,24 +60,18 @@ def _pointers(scope: str) -> list[str]:
     return [*([layout.root_pointer()] if scope == "global" else []), layout.scope_pointer(scope)]
 
 
-def _pointed_at(store: Store, key: str) -> int:
-    """The promotion a pointer names; 0 for one that is absent or unreadable, since it can be written again."""
+def _is_behind(store: Store, key: str, entry: Entry) -> bool:
+    """Whether a pointer names an earlier promotion; one that is absent or unreadable does, it can be written again."""
     try:
         pointer = read_json(store, key)
-        return int(pointer["promotion"]) if pointer else 0
+        return not pointer or int(pointer["promotion"]) < entry.number
     except (DamagedObject, KeyError, TypeError, ValueError):
-        return 0
+        return True
 
 
-def _point(store: Store, scope: str, behind: Sequence[Entry]) -> None:
-    """Move the pointers; behind: the entries since they were last moved, for several if a relay was cut off."""
-    newest = behind[-1]
-    for config_hash, entry in {entry.champion.config_hash: entry for entry in behind}.items():
-        point_at(
-            store, layout.config_pointer(scope, config_hash), selected(entry).to_bytes(), at="promote.pointer.config"
-        )
-    for key in _pointers(scope):
-        if _pointed_at(store, key) < newest.number:  # a faster relay may have seen a longer log
+def _point_at_champion(store: Store, scope: str, newest: Entry, pointers: Sequence[str]) -> None:
+    for key in pointers:
+        if _is_behind(store, key, newest):  # a faster relay may have seen a longer log
             point_at(
                 store,
                 key,

@@ -1,0 +1,416 @@
+"""Decisions, log, pointers and their relay hold what they promise in whatever order things happen.
+
+Hypothesis plays results and failures that arrive late, twice or half, judges that are cut off at any write or overtaken
+by another just before one, relays, rollbacks and promotions by hand; after each, everything stored is looked at.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.support.experiments import small_experiment, small_spec
+from tests.support.points import points
+from tests.support.stored import StoppedClock, Watched, contents, copy, fit, put_forecasts, truth, without
+
+from flts import failpoints, layout
+from flts.backends.bus_memory import MemoryBus
+from flts.backends.store import memory_store
+from flts.errors import UsageError
+from flts.lineage import canonical_json, sha256
+from flts.messages import ModelSelected
+from flts.ports import Store
+from flts.promote.judge import Waiting, gather
+from flts.promote.log import Entry, read_log
+from flts.promote.relay import relay, selected
+from flts.promote.stage import Judged, promote, promote_by_hand, promoted_of, rollback
+from flts.train.bundle import read_bundle, write_bundle
+from flts.train.experiment import Experiment
+
+SCOPE = "global"
+CLOCK = StoppedClock()
+ERRORS = {
+    ("a", "ridge"): 8.0,
+    ("a", "gru"): 4.0,
+    ("b", "ridge"): 1.0,
+    ("b", "gru"): 2.0,
+    ("c", "ridge"): 16.0,
+    ("c", "gru"): 0.5,
+}
+"""Standard deviation of the errors of each model of each configuration, so far apart that every test tells them."""
+MODELS = ("ridge", "gru")
+LATENCY = "promote.latency"
+
+configs = st.sampled_from("abc")
+models = st.sampled_from(MODELS)
+seeds = st.integers(0, 2)
+cuts = st.none() | st.sampled_from([p for p in points() if p.startswith("promote.") and not p.startswith(LATENCY)])
+half = st.none() | st.sampled_from([p for p in points() if p.startswith(("train.forecasts.", "train.windows_result."))])
+moments = st.sampled_from(["log/", "current.json"])
+"""Just before the next entry of the log is created, or the next pointer moved."""
+
+
+@dataclass(frozen=True)
+class Interloper:
+    """Somebody else who acts in the middle of what another does, at the next of these moments."""
+
+    moment: str
+    act: str
+    config: str
+    model: str
+
+
+others = st.lists(
+    st.builds(Interloper, moments, st.sampled_from(["judge", "rollback", "by hand", "relay"]), configs, models),
+    max_size=3,
+)
+
+
+@cache
+def subjects() -> tuple[dict[str, Experiment], dict[tuple[str, str], str], Store]:
+    """Three experiments on the same rows, a bundle for each of their models, and the store with both."""
+    base = memory_store()
+    found, bundles = {}, {}
+    for number, name in enumerate("abc"):
+        subject, store = small_experiment(small_spec(MODELS, train={"validation_fraction": 0.1 + 0.1 * number}))
+        manifest, files = read_bundle(store, fit(store, subject).bundle_sha256)
+        for model in MODELS:
+            bundles[name, model] = write_bundle(store, {**manifest, "chosen": {"for": model}}, files)
+        copy(without(store, *store.list("models/")), base)
+        found[name] = subject
+    return found, bundles, base
+
+
+@contextmanager
+def cut(point: str | None) -> Iterator[None]:
+    """Whoever passes this point is cut off there."""
+    failpoints.arm(f"{point}=error" if point else "")
+    try:
+        yield
+    finally:
+        failpoints.arm("")
+
+
+class Promotions(RuleBasedStateMachine):
+    """One scope, three configurations of two models, and everybody who may act on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.subjects, self.bundle_of, base = subjects()
+        self.store, self.bus = memory_store(), MemoryBus()
+        copy(base, self.store)
+        self.stored: dict[str, bytes] = {}
+        self.committed: set[tuple[str, str]] = set()
+        self.failed: set[tuple[str, str]] = set()
+        """In the newest run of the configuration."""
+        self.runs = dict.fromkeys("abc", 0)
+        self.began = dict.fromkeys("abc", 0)
+        """Length of the log when the newest run of a configuration began."""
+        self.ids: dict[tuple[Any, ...], str] = {}
+        for name in "abc":
+            self.run_begins(name)
+
+    @initialize(late=st.sets(st.sampled_from(sorted(ERRORS)), max_size=3))
+    def most_results_are_there(self, late: set[tuple[str, str]]) -> None:
+        for config, model in sorted(ERRORS.keys() - late):
+            self.result_arrives(config, model, 0, None)
+
+    @property
+    def log(self) -> list[Entry]:
+        return read_log(self.store, SCOPE)
+
+    @rule(config=configs)
+    def run_begins(self, config: str) -> None:
+        """A new run forgets what failed in the one before, not what was finished."""
+        self.runs[config] += 1
+        self.began[config] = len(self.log)
+        number, identity = self.runs[config], self.subjects[config].identity
+        claim = {"v": 1, "run": number, "scope": SCOPE, "data_hash": identity.data_hash}
+        assert self.store.create(layout.run_part(identity.config_hash, number, "claim"), canonical_json(claim))
+        self.failed -= {(config, model) for model in MODELS}
+
+    @rule(config=configs, model=models, seed=seeds, point=half)
+    def result_arrives(self, config: str, model: str, seed: int, point: str | None) -> None:
+        """For the first time or again, whole or cut off, the second time with other numbers of the same quality."""
+        subject = self.subjects[config]
+        model_hash = subject.identity.model_hashes[model]
+        result = {"v": 1, "model": model, "model_hash": model_hash, "bundle_sha256": self.bundle_of[config, model]}
+        self.store.create(layout.model_result(model_hash), canonical_json({**result, "chosen": {}, "curve": []}))
+        noise = np.random.default_rng([seed, *map(ord, config + model)]).normal(0.0, 1.0, truth(subject).shape)
+        forecast = np.nan_to_num(truth(subject), nan=50.0) + ERRORS[config, model] * noise
+        with cut(point), ignoring_cuts(point):
+            put_forecasts(self.store, subject, model, forecast)
+        if point is None or point == "train.windows_result.after":
+            self.committed.add((config, model))
+
+    @rule(config=configs, model=models, reason=st.sampled_from(["TrainingFailed", "NotApplicable"]))
+    def failure_arrives(self, config: str, model: str, reason: str) -> None:
+        """Of the newest run; a second one changes nothing."""
+        record = {"v": 1, "model": model, "class": reason, "reason": "a reason"}
+        key = layout.failure(self.subjects[config].identity.config_hash, self.runs[config], model)
+        self.store.create(key, canonical_json(record))
+        self.failed.add((config, model))
+
+    @rule(config=configs, own=st.booleans())
+    def judge_acts(self, config: str, own: bool) -> None:
+        """Undisturbed: who wins and whether it is promoted follows from the errors alone.
+
+        own: the judge knows when its run began, and with it a promotion that is its own.
+        """
+        before, since = self.log, self.began[config] if own else None
+        expected = self.expect(config, since, before)
+        result = self.judge(self.store, config, since)
+        if result is None:
+            assert expected is None
+            assert self.log == before
+            return
+        assert expected is not None
+        key, outcome, winner = expected
+        if outcome != "own":
+            assert (result.decision.outcome, result.decision.winner and result.decision.winner.name) == (
+                outcome,
+                winner,
+            )
+            assert self.ids.setdefault(key, result.decision.decision_id) == result.decision.decision_id
+            assert len(set(self.ids.values())) == len(self.ids), "another case has another decision_id"
+        known = result.decision.decision_id in {entry.decision_id for entry in before}
+        assert self.log[: len(before)] == before
+        assert len(self.log) - len(before) == (outcome == "promote" and not known)
+        self.all_is_told()
+
+    @rule(config=configs, own=st.booleans(), point=cuts, meanwhile=others)
+    def judge_is_disturbed(self, config: str, own: bool, point: str | None, meanwhile: Sequence[Interloper]) -> None:
+        """Cut off at any write, or others act in the middle of it."""
+        result = None
+        with self.disturbed(point, meanwhile) as store:
+            result = self.judge(store, config, self.began[config] if own else None)
+        if result is not None:
+            self.all_is_told()
+
+    @rule(point=cuts, meanwhile=others)
+    def relay_acts(self, point: str | None, meanwhile: Sequence[Interloper]) -> None:
+        with self.disturbed(point, meanwhile) as store:
+            relay(store, self.bus, SCOPE)
+        if point is None:
+            self.all_is_told()
+
+    @rule(point=cuts, meanwhile=others)
+    def person_rolls_back(self, point: str | None, meanwhile: Sequence[Interloper]) -> None:
+        acted = False
+        with self.disturbed(point, meanwhile) as store:
+            acted = self.roll_back(store)
+        if acted:
+            self.all_is_told()
+
+    @precondition(lambda self: any("/decisions/" in key for key in self.stored))
+    @rule(config=configs, model=models, point=cuts, meanwhile=others)
+    def person_promotes(self, config: str, model: str, point: str | None, meanwhile: Sequence[Interloper]) -> None:
+        acted = False
+        with self.disturbed(point, meanwhile) as store:
+            acted = self.promote_by_hand(store, config, model)
+        if acted:
+            self.all_is_told()
+
+    def judge(self, store: Store, config: str, since: int | None) -> Judged | None:
+        """Gather and promote; what is returned is what the log says. None while something is awaited."""
+        subject = self.subjects[config]
+        candidates = gather(store, subject, SCOPE)
+        awaited = [model for model in sorted(MODELS) if self.status(config, model) is None]
+        if isinstance(candidates, Waiting):
+            assert candidates.missing == awaited
+            return None
+        assert [(c.name, c.status == "SUCCESS") for c in candidates] == [
+            (model, self.status(config, model)) for model in sorted(MODELS)
+        ]
+        result = promote(
+            store, self.bus, CLOCK, subject, candidates, scope=SCOPE, actor="judge", run_ids={}, since=since
+        )
+        entries = self.log
+        assert result.champion == (entries[-1] if entries else None)
+        assert result.entry is None or result.entry in entries
+        if result.decision.outcome == "promote":
+            assert result.decision.decision_id in {entry.decision_id for entry in entries}
+        return result
+
+    def roll_back(self, store: Store) -> bool:
+        """False when there is nobody to bring back, which is said."""
+        before = self.log
+        if len(standing(before)) < 2:
+            with pytest.raises(UsageError, match="no earlier champion"):
+                rollback(store, self.bus, CLOCK, SCOPE, "person")
+            assert self.log == before
+            return False
+        entry = rollback(store, self.bus, CLOCK, SCOPE, "person")
+        assert entry in self.log
+        return True
+
+    def promote_by_hand(self, store: Store, config: str, model: str) -> bool:
+        """A model that has a forecast in a stored decision of a configuration; False when none has."""
+        config_hash = self.subjects[config].identity.config_hash
+        for data in contents(self.store, f"model-promotion/{SCOPE}/decisions/").values():
+            record = json.loads(data)
+            fits = record.get("config_hash") == config_hash
+            if fits and any(row["model"] == model and row["status"] == "SUCCESS" for row in record["candidates"]):
+                champion = promoted_of(record, model, self.subjects[config].identity.data_hash, None)
+                entry = promote_by_hand(store, self.bus, CLOCK, SCOPE, champion, record["decision_id"], "person")
+                assert entry is None or entry in self.log
+                return True
+        return False
+
+    @contextmanager
+    def disturbed(self, point: str | None, meanwhile: Sequence[Interloper]) -> Iterator[Store]:
+        """A store in whose use others step in, by somebody who is cut off at a point."""
+        waiting = list(meanwhile)
+
+        def step_in(key: str) -> None:
+            if waiting and waiting[0].moment in key:
+                other = waiting.pop(0)
+                acts: dict[str, Callable[[], Any]] = {
+                    "judge": lambda: self.judge(self.store, other.config, None),
+                    "rollback": lambda: self.roll_back(self.store),
+                    "by hand": lambda: self.promote_by_hand(self.store, other.config, other.model),
+                    "relay": lambda: relay(self.store, self.bus, SCOPE),
+                }
+                acts[other.act]()
+
+        with cut(point), ignoring_cuts(point):
+            yield Watched(self.store, step_in)
+
+    def status(self, config: str, model: str) -> bool | None:
+        """Whether a model has a forecast; None while it is awaited."""
+        return True if (config, model) in self.committed else False if (config, model) in self.failed else None
+
+    def expect(
+        self, config: str, since: int | None, entries: Sequence[Entry]
+    ) -> tuple[tuple[Any, ...], str, str | None] | None:
+        """The case of a judgement, its outcome and its winner, from the errors; None while something is awaited."""
+        states = [self.status(config, model) for model in MODELS]
+        if None in states:
+            return None
+        champion = entries[-1].champion if entries else None
+        key = (config, tuple(states), champion and champion.model_hash)
+        identity = self.subjects[config].identity
+        winner = min(
+            (model for model in MODELS if self.status(config, model)), key=lambda m: ERRORS[config, m], default=None
+        )
+        if since is not None and any(
+            e.kind == "promote" and e.champion.config_hash == identity.config_hash for e in entries[since:]
+        ):
+            return key, "own", winner
+        if winner is None:
+            return key, "none", None
+        if champion is None or ERRORS[config, winner] < self.error_of(champion.model_hash):
+            return key, "promote", winner
+        return key, "keep", winner
+
+    def error_of(self, model_hash: str) -> float:
+        """What was planted for a model."""
+        return next(
+            error
+            for (config, model), error in ERRORS.items()
+            if self.subjects[config].identity.model_hashes[model] == model_hash
+        )
+
+    def all_is_told(self) -> None:
+        """After an undisturbed end every pointer names the newest entry it is about, and its message was sent."""
+        entries = self.log
+        if not entries:
+            return
+        newest = {layout.config_pointer(SCOPE, e.champion.config_hash): e for e in entries}
+        newest |= {layout.root_pointer(): entries[-1], layout.scope_pointer(SCOPE): entries[-1]}
+        for key, entry in newest.items():
+            assert self.store.get(key) == selected(entry).to_bytes(), key
+        sent = [record.value for record in self.bus.records(ModelSelected.topic)]
+        assert selected(entries[-1]).to_bytes() in sent
+
+    @invariant()
+    def everything_holds(self) -> None:
+        self.nothing_stored_changes_and_nothing_is_lost()
+        self.the_log_is_a_chain_in_which_every_decision_is_promoted_once()
+        self.every_entry_follows_from_the_one_before()
+        self.a_pointer_is_the_message_of_an_entry()
+
+    def nothing_stored_changes_and_nothing_is_lost(self) -> None:
+        found = contents(self.store)
+        for key, data in self.stored.items():
+            assert key in found
+            assert key.endswith("/current.json") or found[key] == data, f"{key} was changed"
+        self.stored = found
+
+    def the_log_is_a_chain_in_which_every_decision_is_promoted_once(self) -> None:
+        entries, previous = self.log, None
+        for number, entry in enumerate(entries, 1):
+            assert (entry.number, entry.previous_sha256) == (number, previous)
+            previous = sha256(self.stored[layout.log_entry(SCOPE, number)])
+        promoted = [entry.decision_id for entry in entries if entry.kind == "promote"]
+        assert len(promoted) == len(set(promoted))
+
+    def every_entry_follows_from_the_one_before(self) -> None:
+        """A promotion was decided against the champion it replaced; a rollback brings back who stood before it."""
+        entries = self.log
+        for before, entry in pairwise([None, *entries]):
+            assert entry is not None
+            champion = before.champion if before else None
+            match entry.kind:
+                case "promote":
+                    record = json.loads(self.stored[layout.decision(SCOPE, entry.decision_id)])
+                    assert record["outcome"] == "promote"
+                    against = record["champion"]
+                    assert (against and against["model_hash"]) == (champion and champion.model_hash)
+                    config = next(c for c in "abc" if self.subjects[c].identity.config_hash == record["config_hash"])
+                    able = [row["model"] for row in record["candidates"] if row["status"] == "SUCCESS"]
+                    assert entry.champion.model == min(able, key=lambda model: ERRORS[config, model])
+                case "rollback":
+                    assert entry.champion == standing(entries[: entry.number - 1])[-2].champion
+                case "manual":
+                    assert champion is None or champion.bundle_sha256 != entry.champion.bundle_sha256
+
+    def a_pointer_is_the_message_of_an_entry(self) -> None:
+        """One to the champion is moved only after the message was sent, so whoever finds it moved need not send it."""
+        entries, champion = self.log, {layout.root_pointer(), layout.scope_pointer(SCOPE)}
+        sent = {record.value for record in self.bus.records(ModelSelected.topic)}
+        for key, data in self.stored.items():
+            if key.endswith("/current.json"):
+                assert data == selected(entries[json.loads(data)["promotion"] - 1]).to_bytes()
+                assert key not in champion or data in sent
+
+
+@contextmanager
+def ignoring_cuts(point: str | None) -> Iterator[None]:
+    """Go on after somebody was cut off at this point."""
+    try:
+        yield
+    except OSError as error:
+        if str(error) != f"failpoint {point}":
+            raise
+
+
+def standing(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries that a person sees when all that was rolled back is struck out."""
+    left: list[Entry] = []
+    for entry in entries:
+        if entry.kind == "rollback":
+            left.pop()
+        else:
+            left.append(entry)
+    return left
+
+
+TestPromotions = Promotions.TestCase
+TestPromotions.settings = settings(
+    max_examples=120,
+    stateful_step_count=40,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+    suppress_health_check=[HealthCheck.too_slow],
+)
