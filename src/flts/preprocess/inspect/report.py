@@ -331,9 +331,8 @@ def _relation(grid: Grid, name: str, parts: Parts | None, target: str, target_pa
     at_lag = statistics.correlation(mine, theirs, lag)
     if same is not None and at_lag is not None and 1.0 - at_lag**2 > 0.5 * (1.0 - same**2):
         lag, at_lag = 0, same  # a neighbour of a smooth series is nearly as like; only a clear gain is a shift
-    return Relation(
-        statistics.correlation(column, other), lag, at_lag, same, statistics.correlation(theirs, theirs, lag)
-    )
+    own = statistics.correlation(theirs, theirs, lag) if lag else 1.0
+    return Relation(statistics.correlation(column, other), lag, at_lag, same, own)
 
 
 def _memory(column: Values, parts: Parts | None, seasons: Mapping[str, int]) -> Memory:
