@@ -302,8 +302,6 @@ class TestBus:
         assert place.bus.lag(topic, place.group()) == 1
 
     def test_the_live_members_of_a_group_are_told(self, place: Place) -> None:
-        if place.kind == "durable_broker":
-            pytest.skip("it tells of no members")
         topic, group = place.topic(), place.group()
         assert place.bus.describe([group]).members == {group: []}
         subscription = place.join(topic)

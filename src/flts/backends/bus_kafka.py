@@ -26,6 +26,8 @@ MAX_MESSAGE_BYTES = 1 << 20
 ENVELOPE_BYTES = 1 << 16
 """Room for key, headers and framing around a message of the largest size."""
 POLL_SECONDS = 0.1
+UNNAMED = "unnamed"
+"""A member of a group that is at work, where the broker does not say who it is."""
 PATIENCE_SECONDS = 1.0
 """After this long a poll looks whether the brokers are still there."""
 OURS = (
@@ -163,6 +165,8 @@ class KafkaBus:
             consumer.close()
 
     def describe(self, groups: Sequence[str] = ()) -> BusState:
+        from confluent_kafka import ConsumerGroupState
+
         with kafka_errors(f"ask {self.url} what it has", trouble=self._trouble):
             metadata = self._admin().list_topics(timeout=self._options.timeout)
         members: dict[str, Sequence[str]] = {}
@@ -170,7 +174,10 @@ class KafkaBus:
         for group, future in asked.items():
             with kafka_errors(f"ask {self.url} for the group {group}", passing=["GROUP_ID_NOT_FOUND"]):
                 members[group] = []
-                members[group] = [m.group_instance_id or m.client_id for m in future.result().members]
+                found = future.result()
+                members[group] = [m.group_instance_id or m.client_id for m in found.members]
+                if not members[group] and found.state == ConsumerGroupState.STABLE:
+                    members[group] = [UNNAMED]
         return BusState(
             sorted(f"{broker.host}:{broker.port}" for broker in metadata.brokers.values()),
             {name: len(topic.partitions) for name, topic in sorted(metadata.topics.items())},
