@@ -10,23 +10,14 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Flts
+from tests.support.children import carrying
 
 SLOW = ["--models", "ridge,gru", "--set", "models.gru.epochs=100000", "--set", "train.patience=100000"]
 
 
-def running(marker: str) -> list[int]:
+def running(marker: str) -> list[str]:
     """Processes of flts.child that carry this value of FLTS_ENVIRONMENT."""
-    found = []
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit():
-            try:
-                environment = (process / "environ").read_bytes()
-                command = (process / "cmdline").read_bytes()
-            except OSError:
-                continue  # it ended while we looked
-            if f"FLTS_ENVIRONMENT={marker}".encode() in environment and b"flts.child" in command:
-                found.append(int(process.name))
-    return found
+    return [command for command in carrying(f"FLTS_ENVIRONMENT={marker}") if "flts.child" in command]
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
