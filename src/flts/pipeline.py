@@ -90,7 +90,7 @@ def run(
     Raises SpecError, DataError, MissingExtra, Locked, BackendUnavailable, Interrupted.
     """
     with locked_workplace(settings, threads=spec.run.threads, wait=wait) as place:
-        return _Run(spec, reporter, place, recompute, actor).do(tables or open_raw(spec.dataset, folder))
+        return _Run(spec, reporter, place, recompute, actor).do(tables or open_raw(spec.dataset, folder, settings))
 
 
 @dataclass

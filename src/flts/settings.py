@@ -25,7 +25,11 @@ class Settings(BaseSettings):
     home: Path = Path(".flts")
     """Folder of everything a run leaves behind."""
     store: str = ""
-    """URL of the object store; empty means the folder `objects` in `home`."""
+    """URL of the object store: s3://bucket/prefix, s3:/// (each first part of a key is a bucket), or file:///folder;
+    empty means the folder `objects` in `home`. Credentials of S3 are those of the environment: AWS_ACCESS_KEY_ID and
+    AWS_SECRET_ACCESS_KEY, a file named by AWS_SHARED_CREDENTIALS_FILE, or the role of the machine."""
+    s3_endpoint: str = Field(default="", pattern=r"^(https?://[^/?@\s]+)?/?$")
+    """Endpoint of an S3 that is not Amazon's, for instance http://127.0.0.1:8333; empty: AWS_ENDPOINT_URL, if set."""
     environment: str = Field(default="local", pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
     """Name of this place, written into every record."""
     tracking: Literal["auto", "mlflow", "off"] = "auto"
@@ -93,8 +97,14 @@ class Settings(BaseSettings):
 
     @property
     def store_url(self) -> str:
-        """The store, with its default filled in."""
-        return self.store or (self.home.resolve() / "objects").as_uri()
+        """The store, with its default filled in and its endpoint in it, as another process needs it."""
+        return self.at_endpoint(self.store or (self.home.resolve() / "objects").as_uri())
+
+    def at_endpoint(self, url: str) -> str:
+        """A URL of S3 with the endpoint that the settings name, unless it names one; any other URL as it is."""
+        if self.s3_endpoint and url.startswith("s3://") and "?" not in url:
+            return f"{url}?endpoint={self.s3_endpoint.rstrip('/')}"
+        return url
 
     @property
     def tracking_uri(self) -> str:

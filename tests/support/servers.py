@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,14 @@ from flts.stack.server import Server
 def kafka_bus(broker: Server, **options: Any) -> KafkaBus:
     """A bus on a broker."""
     return KafkaBus(KafkaOptions(broker.url.removeprefix("kafka://"), **{"partitions": 3, "replication": 1} | options))
+
+
+def s3_prefix(server: S3, monkeypatch: pytest.MonkeyPatch) -> str:
+    """URL of an empty place on an S3 server, for this test, which gets the right to it."""
+    for name, value in server.credentials.items():
+        monkeypatch.setenv(name, value)
+    server.make_buckets(["tests"])
+    return f"s3://tests/a%20prefix/{uuid.uuid4().hex}"
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Objects behind one URL through obstore: memory:///, file:///folder, s3://bucket/prefix."""
+"""Objects behind one URL through obstore: memory:///, file:///folder, s3://bucket/prefix or s3:/// (buckets)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from flts.errors import BackendUnavailable, NameTaken, StageFailed, UsageError
-from flts.ports import Stored
+from flts.backends import s3
+from flts.backends.buckets import Buckets
+from flts.errors import NameTaken, StageFailed, UsageError
+from flts.ports import Stored, StreamedStore
 
 if TYPE_CHECKING:
     from obstore import GetOptions, PutMode
@@ -38,7 +40,9 @@ class ObjectStoreAdapter:
 
         try:
             return bytes(obstore.get(self._store, key).bytes())
-        except (FileNotFoundError, obstore.exceptions.NotFoundError):
+        except (FileNotFoundError, obstore.exceptions.NotFoundError) as error:
+            if s3.NO_BUCKET in str(error):
+                raise self._failed("read", key, error) from None
             return None
         except obstore.exceptions.BaseError as error:
             raise self._failed("read", key, error) from None
@@ -217,9 +221,9 @@ class ObjectStoreAdapter:
         return place.is_dir() or any(folder.is_file() for folder in above)
 
     def _failed(self, verb: str, key: str, error: Exception) -> Exception:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if self.url.startswith("s3://"):
-            return BackendUnavailable(f"cannot {verb} {key} in {self.url}: {reason}")
+            return s3.failed(f"cannot {verb} {key} in {self.url}", error)
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return StageFailed(f"cannot {verb} {key} in {self.url}: {reason}")
 
 
@@ -234,9 +238,9 @@ def memory_store() -> ObjectStoreAdapter:
     return ObjectStoreAdapter("memory:///", MemoryStore())
 
 
-def open_store(url: str) -> ObjectStoreAdapter:
+def open_store(url: str) -> StreamedStore:
     """The store behind a URL. Raises UsageError for another scheme, StageFailed for a folder without rights."""
-    from obstore.store import LocalStore, S3Store
+    from obstore.store import LocalStore
 
     parts = urlsplit(url)
     match parts.scheme:
@@ -250,6 +254,9 @@ def open_store(url: str) -> ObjectStoreAdapter:
                 raise StageFailed(f"cannot make the folder {folder}: {error.strerror}") from None
             return ObjectStoreAdapter(url, LocalStore(folder, automatic_cleanup=True))
         case "s3":
-            return ObjectStoreAdapter(url, S3Store.from_url(url))
+            place = s3.parse(url)
+            if place.bucket:
+                return ObjectStoreAdapter(url, s3.connect(place, place.bucket, place.prefix))
+            return Buckets(url, lambda name: ObjectStoreAdapter(url, s3.connect(place, f"{place.prefix}{name}")))
         case _:
             raise UsageError(f"'{url}' is no store; write file:///folder, s3://bucket/prefix or memory:///")

@@ -37,7 +37,7 @@ def preprocess(
     with shared_workplace(chosen) as place, span("preprocess"):
         place.bus = TracedBus(place.bus)
         place.bus.ensure(TOPICS)
-        prepared, subject = prepare(place, loaded.spec, open_raw(loaded.spec.dataset, loaded.folder))
+        prepared, subject = prepare(place, loaded.spec, open_raw(loaded.spec.dataset, loaded.folder, chosen))
         claim = begin(place, subject, prepared, recompute=recompute)
         if claim_test:
             claim_rows(place, claim, prepared)

@@ -1,0 +1,75 @@
+"""A store in which each first part of a key is a bucket of its own, so that rights can be given by bucket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from dataclasses import replace
+
+from flts.errors import UsageError
+from flts.layout import BUCKETS
+from flts.ports import Stored, StreamedStore
+
+
+class Buckets:
+    """A StreamedStore over one store per bucket; each is opened when it is first named."""
+
+    def __init__(self, url: str, open_bucket: Callable[[str], StreamedStore]) -> None:
+        self.url, self._open_bucket = url, open_bucket
+        self._opened: dict[str, StreamedStore] = {}
+
+    def get(self, key: str) -> bytes | None:
+        bucket, rest = self._at(key)
+        return bucket.get(rest)
+
+    def create(self, key: str, data: bytes) -> bool:
+        bucket, rest = self._at(key)
+        return bucket.create(rest, data)
+
+    def replace(self, key: str, data: bytes) -> None:
+        bucket, rest = self._at(key)
+        bucket.replace(rest, data)
+
+    def exists(self, key: str) -> bool:
+        bucket, rest = self._at(key)
+        return bucket.exists(rest)
+
+    def list(self, prefix: str) -> Sequence[str]:
+        name = prefix.partition("/")[0]
+        bucket, rest = self._at(prefix)
+        return [f"{name}/{key}" for key in bucket.list(rest)]
+
+    async def look(self, key: str) -> Stored | None:
+        bucket, rest = self._at(key)
+        found = await bucket.look(rest)
+        return None if found is None else replace(found, key=key)
+
+    async def stream(self, stored: Stored, start: int, end: int) -> AsyncIterator[bytes] | None:
+        bucket, rest = self._at(stored.key)
+        return await bucket.stream(replace(stored, key=rest), start, end)
+
+    async def upload(self, key: str, chunks: AsyncIterable[bytes], *, only_new: bool = False) -> str | None:
+        bucket, rest = self._at(key)
+        return await bucket.upload(rest, chunks, only_new=only_new)
+
+    async def delete(self, key: str) -> None:
+        bucket, rest = self._at(key)
+        await bucket.delete(rest)
+
+    async def page(self, prefix: str, after: str, limit: int) -> Sequence[Stored]:
+        name = prefix.partition("/")[0]
+        bucket, rest = self._at(prefix)
+        behind = after.removeprefix(f"{name}/")
+        return [replace(found, key=f"{name}/{found.key}") for found in await bucket.page(rest, behind, limit)]
+
+    async def probe(self) -> None:
+        for bucket in list(self._opened.values()) or [self._at(f"{BUCKETS[0]}/")[0]]:
+            await bucket.probe()
+
+    def _at(self, key: str) -> tuple[StreamedStore, str]:
+        """The store of a key's bucket and the rest of the key. Raises UsageError for a key that is only a bucket."""
+        name, slash, rest = key.partition("/")
+        if not (name and slash):
+            raise UsageError(f"'{key}' names no bucket in {self.url}; a key begins with one, as in bucket/object")
+        if name not in self._opened:
+            self._opened[name] = self._open_bucket(name)
+        return self._opened[name], rest

@@ -1,0 +1,112 @@
+"""S3 of any vendor: which endpoint, whose credentials, how long to try, and what its errors mean."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from flts.errors import BackendUnavailable, FltsError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store
+
+RETRIES = 6
+RETRY_WITHIN = timedelta(seconds=30)
+"""No further attempt is begun after this."""
+ANSWER_WITHIN = timedelta(seconds=60)
+CONNECT_WITHIN = timedelta(seconds=5)
+NO_BUCKET = "NoSuchBucket"
+KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an S3 URL points. Without a bucket, each first part of a key is one, and prefix begins its name."""
+
+    bucket: str
+    prefix: str
+    endpoint: str
+
+
+def parse(url: str) -> Place:
+    """The parts of s3://bucket/prefix?endpoint=http://host:port or s3:///prefix-. Raises UsageError."""
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query))
+    for name in options:
+        if name != "endpoint":
+            raise UsageError(f"'{url}': there is no option '{name}'; {nearest(name, ['endpoint'])}")
+    endpoint = options.get("endpoint") or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    return Place(parts.netloc, unquote(parts.path).strip("/"), endpoint or "")
+
+
+def connect(place: Place, bucket: str, prefix: str = "") -> S3Store:
+    """A client of one bucket; it connects when it is used. Raises UsageError."""
+    from obstore.store import S3Store
+
+    options: dict[str, Any] = dict(credentials(os.environ))
+    options |= {name: value for name, value in (("prefix", prefix), ("endpoint", place.endpoint)) if value}
+    return S3Store(
+        bucket,
+        **options,
+        client_options={
+            "allow_http": place.endpoint.startswith("http://"),
+            "timeout": ANSWER_WITHIN,
+            "connect_timeout": CONNECT_WITHIN,
+        },
+        retry_config={"max_retries": RETRIES, "retry_timeout": RETRY_WITHIN},
+    )
+
+
+def credentials(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Keys from a credentials file, as every other client of S3 reads it; empty where the environment has the keys.
+
+    Without either, the client asks the machine it runs on for the keys of its role. Raises UsageError.
+    """
+    if environment.get("AWS_ACCESS_KEY_ID"):
+        return {}
+    named = environment.get("AWS_SHARED_CREDENTIALS_FILE")
+    file = Path(named) if named else Path.home() / ".aws" / "credentials"
+    if not file.is_file():
+        if named:
+            raise UsageError(f"{named}: no such file; AWS_SHARED_CREDENTIALS_FILE names it")
+        return {}
+    sections = configparser.ConfigParser(interpolation=None)
+    try:
+        sections.read_string(file.read_text())
+    except (OSError, UnicodeDecodeError, configparser.Error) as error:
+        # an error of the parser quotes the line, and with it a secret
+        raise UsageError(f"{file}: cannot be read as credentials: {type(error).__name__}") from None
+    profile = environment.get("AWS_PROFILE", "default")
+    if not sections.has_section(profile):
+        raise UsageError(f"{file}: there is no profile '{profile}'; {nearest(profile, sections.sections())}")
+    return {key.removeprefix("aws_"): value for key in KEYS if (value := sections[profile].get(key))}
+
+
+def failed(what: str, error: Exception) -> FltsError:
+    """The error that says what could not be done, why, and whether it may be tried again."""
+    text = str(error)
+    code = re.search(r"<Code>(\w+)</Code>", text)
+    first = (text.splitlines() or [type(error).__name__])[0].partition(" <?xml")[0]
+    reason = f"{what}: {first.removesuffix(':')}{f' ({code[1]})' if code else ''}"
+    if code and code[1] == NO_BUCKET:
+        return UsageError(f"{reason}; make the bucket first")
+    if code and code[1] in {"AuthorizationHeaderMalformed", "PermanentRedirect"}:
+        return UsageError(f"{reason}; AWS_REGION names the region of the bucket")
+    if re.search(r"/latest/(api/token|meta-data)", first):
+        return UsageError(
+            f"{what}: there are no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a file with"
+            " AWS_SHARED_CREDENTIALS_FILE"
+        )
+    if re.search(r"status code: (401|403)\b", first):
+        return UsageError(
+            f"{reason}; look at AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or the file that"
+            " AWS_SHARED_CREDENTIALS_FILE names), and at what their owner may do"
+        )
+    return BackendUnavailable(reason)

@@ -1,0 +1,224 @@
+"""An S3 that is slow, overloaded, gone, or not ours: tried again within bounds, and then said plainly."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from tests.support.servers import s3_prefix
+
+from flts.backends import s3 as s3_backend
+from flts.backends.store import open_store
+from flts.errors import BackendUnavailable, UsageError
+from flts.settings import load_settings
+from flts.spec import Dataset
+from flts.stack.s3 import S3, s3
+from flts.wiring import open_raw
+
+BODY = b"0123456789" * 1000
+Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+@dataclass
+class Endpoint:
+    """Answers requests with what is prepared; the last answer for ever."""
+
+    url: str
+    answers: list[Answer] = field(default_factory=list)
+    asked: int = 0
+
+
+def busy(request: BaseHTTPRequestHandler) -> None:
+    request.send_response(503)
+    request.send_header("Content-Length", "0")
+    request.end_headers()
+
+
+def whole(request: BaseHTTPRequestHandler) -> None:
+    request.send_response(200)
+    request.send_header("Content-Length", str(len(BODY)))
+    request.send_header("ETag", '"x"')
+    request.send_header("Last-Modified", "Mon, 23 Nov 2026 04:05:13 GMT")
+    request.end_headers()
+    request.wfile.write(BODY)
+
+
+def torn(request: BaseHTTPRequestHandler) -> None:
+    request.send_response(200)
+    request.send_header("Content-Length", str(len(BODY)))
+    request.send_header("ETag", '"x"')
+    request.send_header("Last-Modified", "Mon, 23 Nov 2026 04:05:13 GMT")
+    request.end_headers()
+    request.wfile.write(BODY[: len(BODY) // 2])
+    request.close_connection = True
+
+
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
+    """An S3 that answers as a test wants."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            answer = place.answers[min(place.asked, len(place.answers) - 1)]
+            place.asked += 1
+            answer(self)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing on stderr."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    place = Endpoint(f"http://127.0.0.1:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    for name, value in {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_ENDPOINT_URL": place.url}.items():
+        monkeypatch.setenv(name, value)
+    yield place
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_an_overloaded_store_is_asked_again(endpoint: Endpoint) -> None:
+    endpoint.answers = [busy, busy, whole]
+    assert open_store("s3://bucket").get("a/b") == BODY
+    assert endpoint.asked == 3
+
+
+def test_a_store_that_stays_overloaded_is_given_up_after_a_number_of_attempts(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_backend, "RETRIES", 2)
+    endpoint.answers = [busy]
+    with pytest.raises(BackendUnavailable, match=r"cannot read a/b in s3://bucket: .*503 Service Unavailable"):
+        open_store("s3://bucket").get("a/b")
+    assert endpoint.asked == 3
+
+
+def test_a_torn_answer_is_never_taken_for_the_object(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_backend, "RETRIES", 2)
+    endpoint.answers = [torn]
+    with pytest.raises(BackendUnavailable, match="cannot read a/b in s3://bucket"):
+        open_store("s3://bucket").get("a/b")
+
+
+def test_a_store_that_does_not_answer_in_time_is_unavailable(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+    monkeypatch.setattr(s3_backend, "RETRIES", 0)
+    monkeypatch.setattr(s3_backend, "ANSWER_WITHIN", s3_backend.CONNECT_WITHIN / 10)
+
+    def late(request: BaseHTTPRequestHandler) -> None:
+        released.wait(60)
+        busy(request)
+
+    endpoint.answers = [late]
+    try:
+        with pytest.raises(BackendUnavailable, match="cannot read a/b in s3://bucket"):
+            open_store("s3://bucket").get("a/b")
+    finally:
+        released.set()
+
+
+def test_a_store_that_is_gone_is_unavailable_and_there_again_when_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3(tmp_path) as server:
+        url = s3_prefix(server, monkeypatch)
+        patient = open_store(url)
+        monkeypatch.setattr(s3_backend, "RETRIES", 1)
+        store = open_store(url)
+        store.create("a/b", b"x")
+        server.kill()
+        for use in (lambda: store.get("a/b"), lambda: store.create("a/c", b"y"), lambda: store.list("a/")):
+            with pytest.raises(BackendUnavailable, match=r"in s3://tests/"):
+                use()
+        server.start()
+        server.make_buckets(["tests"])
+        assert patient.get("a/b") == b"x"  # it answers 500 until it is all there again
+        assert store.create("a/c", b"y")
+
+
+@pytest.mark.parametrize("who", ["nobody", "a reader"])
+def test_who_may_not_is_told_where_the_credentials_come_from(
+    s3_server: S3, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    url = s3_prefix(s3_server, monkeypatch)
+    credentials: Mapping[str, str] = s3_server.reader if who == "a reader" else {"AWS_SECRET_ACCESS_KEY": "hush"}
+    for name, value in credentials.items():
+        monkeypatch.setenv(name, value)
+    store = open_store(url)
+    uses: list[Callable[[], object]] = [lambda: store.create("a/b", b"x"), lambda: store.replace("a/b", b"x")]
+    if who == "nobody":
+        uses += [lambda: store.get("a/b"), lambda: store.list("a/"), lambda: store.exists("a/b")]
+    for use in uses:
+        with pytest.raises(UsageError, match="look at AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") as caught:
+            use()
+        assert "hush" not in str(caught.value)
+        assert "\n" not in str(caught.value)
+    if who == "a reader":
+        assert store.get("a/b") is None
+
+
+def test_a_bucket_that_is_not_there_is_said(s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    s3_prefix(s3_server, monkeypatch)
+    with pytest.raises(UsageError, match=r"cannot read a/b in s3://nosuch: .*NoSuchBucket.*make the bucket first"):
+        open_store("s3://nosuch").get("a/b")
+
+
+def test_credentials_may_lie_in_a_file_and_the_endpoint_in_the_settings(
+    s3_server: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url = s3_prefix(s3_server, monkeypatch)
+    for name in s3_server.credentials:
+        monkeypatch.delenv(name)
+    file = tmp_path / "credentials"
+    key = s3_server.credentials["AWS_SECRET_ACCESS_KEY"]
+    file.write_text(
+        f"[default]\naws_access_key_id = no\n[flts]\naws_access_key_id = flts\naws_secret_access_key = {key}\n"
+    )
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    monkeypatch.setenv("AWS_PROFILE", "flts")
+    settings = load_settings(store=url, s3_endpoint=s3_server.url)
+    assert settings.store_url == f"{url}?endpoint={s3_server.url}"
+    assert open_store(settings.store_url).create("a/b", b"x")
+    monkeypatch.setenv("AWS_PROFILE", "flst")
+    with pytest.raises(UsageError, match=r"there is no profile 'flst'; did you mean 'flts'\?"):
+        open_store(settings.store_url)
+    file.write_text(f"aws_secret_access_key = {key}\n")
+    with pytest.raises(UsageError, match="cannot be read as credentials") as caught:
+        open_store(settings.store_url)
+    assert key not in str(caught.value)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "nosuch"))
+    with pytest.raises(UsageError, match="no such file; AWS_SHARED_CREDENTIALS_FILE names it"):
+        open_store(settings.store_url)
+
+
+def test_who_has_no_credentials_is_told_how_to_give_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(s3_backend, "RETRIES", 0)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(
+        "AWS_METADATA_ENDPOINT", "http://127.0.0.1:9"
+    )  # where a machine in a cloud is asked for its role
+    with pytest.raises(UsageError, match="there are no credentials; set AWS_ACCESS_KEY_ID"):
+        open_store("s3://bucket?endpoint=http://127.0.0.1:9").get("a/b")
+
+
+def test_an_option_that_a_url_does_not_have_is_named() -> None:
+    with pytest.raises(UsageError, match="there is no option 'endpiont'; did you mean 'endpoint'"):
+        open_store("s3://bucket?endpiont=http://127.0.0.1:9")
+
+
+def test_raw_rows_are_read_from_s3_with_the_same_endpoint(s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = s3_prefix(s3_server, monkeypatch)
+    settings = load_settings(s3_endpoint=s3_server.url)
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    open_store(settings.at_endpoint(url)).create("rows/load.csv", b"time,load\n2026-01-01,1\n")
+    raw = open_raw(Dataset(name="load", source=f"{url}/rows"), Path(), settings)
+    assert raw.train.frame().to_dict(as_series=False)["load"] == [1]
