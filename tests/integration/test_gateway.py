@@ -11,11 +11,13 @@ import sys
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
 from tests.support.gateways import Running, running
 
+from flts.backends.store import open_store
 from flts.stack.s3 import S3
 
 MEBI = 2**20
@@ -227,3 +229,43 @@ def test_on_s3_without_rights_nothing_is_said_of_the_inside(tmp_path: Path, s3_s
             assert json.loads(said)["detail"] == "the object store does not answer; try again in 5 s"
         assert gateway.ask("GET", "/healthz")[0] == 200
         assert "wrong" not in gateway.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("point", "method", "left"),
+    [
+        ("gateway.upload.before", "PUT", b"old"),
+        ("gateway.upload.after", "PUT", b"new"),
+        ("gateway.delete.before", "DELETE", b"old"),
+        ("gateway.delete.after", "DELETE", None),
+    ],
+)
+def test_a_gateway_that_is_killed_beside_a_write_leaves_the_old_object_or_the_new_one(
+    tmp_path: Path, point: str, method: str, left: bytes | None
+) -> None:
+    store = open_store((tmp_path / ".flts" / "objects").as_uri())
+    store.create("dataset/a", b"old")
+    with running(tmp_path, FLTS_FAILPOINTS=f"{point}=kill") as gateway:
+        with pytest.raises((HTTPException, OSError)):
+            gateway.ask(method, "/objects/dataset/a", b"new" if method == "PUT" else None)
+        assert gateway.process.wait() == -signal.SIGKILL
+    assert store.get("dataset/a") == left
+
+
+def test_a_gateway_that_is_killed_in_an_upload_leaves_no_object_and_the_next_one_takes_it(tmp_path: Path) -> None:
+    with running(tmp_path) as gateway:
+
+        def cut_off() -> Iterator[bytes]:
+            for number in range(30):
+                yield block(number)
+            gateway.process.kill()
+            gateway.process.wait()
+            yield block(30)
+
+        with pytest.raises((HTTPException, OSError)):
+            gateway.ask("PUT", "/objects/dataset/a", cut_off())
+    with running(tmp_path) as gateway:
+        assert json.loads(gateway.ask("GET", "/objects/dataset")[1])["objects"] == []
+        assert gateway.ask("GET", "/objects/dataset/a")[0] == 404
+        assert gateway.ask("PUT", "/objects/dataset/a", block(1))[0] == 201
+        assert gateway.ask("GET", "/objects/dataset/a")[1] == block(1)
