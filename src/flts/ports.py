@@ -16,6 +16,8 @@ from flts.errors import DamagedObject
 from flts.failpoints import failpoint
 from flts.lineage import canonical_json, sha256
 
+MEND = "delete it, and `flts run --recompute` makes again what a run needs"
+
 
 class Store(Protocol):
     """Objects by key. Keys are `bucket/path`; an object is whole or absent, never half written."""
@@ -262,13 +264,28 @@ def read_checked(store: Store, key: str, expected_sha256: str) -> bytes:
     """An immutable object, believed only by its digest. Raises DamagedObject when it is absent or another."""
     data = store.get(key)
     if data is None:
-        raise DamagedObject(f"{key} is absent from {store.url}; a record names it with digest {expected_sha256[:12]}…")
+        raise DamagedObject(
+            f"{key} is absent from {store.url}, and a record names it with digest {expected_sha256[:12]}…;"
+            " `flts run --recompute` makes it again"
+        )
     found = sha256(data)
     if found != expected_sha256:
         raise DamagedObject(
-            f"{key} in {store.url} is damaged: its digest is {found[:12]}…, the record says {expected_sha256[:12]}…"
+            f"{key} in {store.url} is damaged: its digest is {found[:12]}…, the record says {expected_sha256[:12]}…;"
+            f" {MEND}"
         )
     return data
+
+
+class StoredTable(dict[str, Any]):
+    """A table of a stored JSON object; a key it should have and lacks says which object is damaged."""
+
+    def __init__(self, values: Mapping[str, Any], name: str) -> None:
+        super().__init__(values)
+        self._name = name
+
+    def __missing__(self, key: str) -> Any:
+        raise DamagedObject(f"{self._name} is damaged: it lacks '{key}'; {MEND}")
 
 
 def read_json(store: Store, key: str) -> Any:
@@ -277,9 +294,12 @@ def read_json(store: Store, key: str) -> Any:
     if data is None:
         return None
     try:
-        return json.loads(data)
+        value = json.loads(data, object_hook=lambda table: StoredTable(table, f"{key} in {store.url}"))
     except ValueError as error:
-        raise DamagedObject(f"{key} in {store.url} is damaged: not JSON ({error})") from None
+        raise DamagedObject(f"{key} in {store.url} is damaged: not JSON ({error}); {MEND}") from None
+    if not isinstance(value, StoredTable):
+        raise DamagedObject(f"{key} in {store.url} is damaged: it holds no table; {MEND}")
+    return value
 
 
 def write_json_once(store: Store, key: str, value: Any, *, at: str) -> Any:

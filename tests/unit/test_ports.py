@@ -104,7 +104,8 @@ def test_read_checked_refuses_an_absent_object_and_says_which_record_wants_it(st
     wanted = sha256(b"data")
     with pytest.raises(DamagedObject) as raised:
         read_checked(store, KEY, wanted)
-    assert str(raised.value) == f"{KEY} is absent from memory:///; a record names it with digest {wanted[:12]}…"
+    assert str(raised.value).startswith(f"{KEY} is absent from memory:///, and a record names it with digest {wanted[:12]}…;")
+    assert "`flts run --recompute` makes it again" in str(raised.value)
 
 
 def test_read_checked_refuses_a_damaged_object_and_names_both_digests(store: Store) -> None:
@@ -139,3 +140,22 @@ def test_a_silent_progress_takes_everything_and_says_nothing(capsys: pytest.Capt
     progress.phase("fit")
     progress.epoch(1, 2, 0.5, 0.6)
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_table_that_lacks_a_key_says_which_object_is_damaged() -> None:
+    store = memory_store()
+    store.create(KEY, b'{"a":{"b":1}}')
+    value = read_json(store, KEY)
+    assert value == {"a": {"b": 1}}
+    for table, key in ((value, "c"), (value["a"], "d")):
+        assert table.get(key) is None
+        with pytest.raises(DamagedObject, match=f"{KEY} in memory:/// is damaged: it lacks '{key}'; delete it, and"):
+            table[key]
+
+
+@pytest.mark.parametrize("content", [b"[]", b"1", b"null", b'"text"'])
+def test_an_object_that_holds_no_table_is_damaged(content: bytes) -> None:
+    store = memory_store()
+    store.create(KEY, content)
+    with pytest.raises(DamagedObject, match=f"{KEY} in memory:/// is damaged: it holds no table"):
+        read_json(store, KEY)

@@ -11,7 +11,7 @@ import numpy as np
 from flts import events, layout
 from flts.errors import DamagedObject, DataError
 from flts.lineage import canonical_json, data_fields, digest, sha256
-from flts.ports import Store, read_checked, read_json, write_once
+from flts.ports import MEND, Store, read_checked, read_json, write_once
 from flts.preprocess import fit as fitting
 from flts.preprocess.parquet import rows_from_parquet, rows_to_parquet
 from flts.preprocess.read import Reading, read_rows, split
@@ -63,14 +63,14 @@ class Prepared:
 
 
 def preprocess(spec: Spec, raw: RawInput, store: Store, version: int) -> Prepared:
-    """Read, split, sample, fit, finish, store. Does nothing when this data_hash is stored already.
+    """Read, split, sample, fit, finish, store. Does nothing when this data_hash is stored already, and whole.
 
     Raises DataError naming file, column and row.
     """
     fields = data_fields(spec, raw.digests(), version)
     data_hash = digest(fields)
     stored = store.get(layout.meta(data_hash))
-    if stored is not None:
+    if stored is not None and store.exists(layout.train_rows(data_hash)) and store.exists(layout.test_rows(data_hash)):
         events.skip_idempotent(data_hash=data_hash)
         return Prepared(data_hash, read_json(store, layout.meta(data_hash)), sha256(stored), len(stored), reused=True)
     processed = process(spec, raw)
@@ -133,7 +133,10 @@ def load_dataset(store: Store, data_hash: str, targets: tuple[str, ...]) -> Data
 
 def dataset_of(data_hash: str, train: Rows, test: Rows, meta: Mapping[str, Any], targets: tuple[str, ...]) -> Dataset:
     """Processed rows for these targets. Raises DataError for one that cannot be forecast."""
-    fitted = Fitted.from_json(meta["fitted"])
+    try:
+        fitted = Fitted.from_json(meta["fitted"])
+    except TypeError as error:
+        raise DamagedObject(f"{layout.meta(data_hash)} is damaged: {error}; {MEND}") from None
     for target in targets:
         _refuse_unusable(target, meta, fitted)
     return Dataset(data_hash, train, test, fitted.for_targets(targets), meta["contiguous"], meta)

@@ -13,9 +13,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from flts import layout
 from flts.errors import DamagedObject, UsageError
 from flts.lineage import canonical_json, sha256
+from flts.messages import Sha256
 from flts.ports import Store, write_once
 
 Kind = Literal["promote", "rollback", "manual"]
+MEND = "put a copy of it back, or delete it and every later entry: the next `flts run` decides again"
 
 
 class Promoted(BaseModel):
@@ -23,12 +25,12 @@ class Promoted(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    config_hash: str
-    data_hash: str
-    model_hash: str
+    config_hash: str = Sha256
+    data_hash: str = Sha256
+    model_hash: str = Sha256
     model: str
     model_type: str
-    bundle_sha256: str
+    bundle_sha256: str = Sha256
     run_id: str | None
     model_uri: str
     score: float | None
@@ -68,14 +70,14 @@ def read_log(store: Store, scope: str) -> list[Entry]:
         data = store.get(key)
         if data is None or key != layout.log_entry(scope, number):
             raise DamagedObject(
-                f"the promotion log of '{scope}' has a gap: {layout.log_entry(scope, number)} is absent"
+                f"the promotion log of '{scope}' has a gap: {layout.log_entry(scope, number)} is absent; {MEND}"
             )
         try:
             entry = Entry.model_validate_json(data)
         except ValidationError as error:
-            raise DamagedObject(f"{key} is damaged: {error.error_count()} fields do not fit") from None
+            raise DamagedObject(f"{key} is damaged: {error.error_count()} fields do not fit; {MEND}") from None
         if entry.number != number or entry.previous_sha256 != previous:
-            raise DamagedObject(f"{key} is damaged: it does not follow the entry before it")
+            raise DamagedObject(f"{key} is damaged: it does not follow the entry before it; {MEND}")
         entries.append(entry)
         previous = sha256(data)
     return entries
