@@ -39,6 +39,10 @@ NOT_NAMED = {
     "backends/tracking.py _lay_out target.write_bytes": "temporary files of the tracker",
     "backends/tracking.py _lay_out bundle.mkdir": "temporary files of the tracker",
     "backends/tracking.py _lay_out (bundle / name).write_bytes": "temporary files of the tracker",
+    **{
+        f"doctor/store.py {call}": "an object of the doctor's own, which nobody reads"
+        for call in ("_probe store.create", "_probe store.delete", "_use store.create", "_use store.delete")
+    },
 }
 """Writes at which no process needs to be stopped, each with its reason."""
 OTHERS = "stack/"

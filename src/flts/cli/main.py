@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from flts.cli import config, data, dlq, forecast, gateway, init, preprocess, promotions, run, runs, worker
+from flts.cli import config, data, dlq, doctor, forecast, gateway, init, preprocess, promotions, run, runs, worker
 from flts.errors import FltsError, Interrupted
 from flts.version import __version__
 
@@ -25,6 +25,7 @@ app.command("run")(run.run)
 app.command("preprocess")(preprocess.preprocess)
 app.command("forecast")(forecast.forecast)
 app.command("gateway")(gateway.gateway)
+app.command("doctor")(doctor.doctor)
 app.add_typer(worker.app, name="worker")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(data.app, name="data")

@@ -1,0 +1,58 @@
+"""`flts doctor`: what is wrong here, and how to mend it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flts.cli.options import Home, Json, Sets, settings
+
+if TYPE_CHECKING:
+    from flts.doctor.finding import Finding
+
+STYLES = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
+
+
+def doctor(
+    file: Annotated[Path | None, typer.Argument(help="Whose models are expected. [flts.toml, if it is here]")] = None,
+    sets: Sets = None,
+    models: Annotated[str | None, typer.Option(help="Expect only these models, separated by commas.")] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Look at every backend and at who works: 0 all well, 3 something did not answer, 1 something else is wrong."""
+    from flts.cli import board
+    from flts.doctor.examine import examine
+    from flts.doctor.finding import exit_code
+    from flts.sources import load_spec
+
+    chosen = settings(home=home)
+    if file is None and Path("flts.toml").exists():
+        file = Path("flts.toml")
+    names = [name.strip() for name in models.split(",") if name.strip()] if models is not None else None
+    spec = load_spec(file, environ=os.environ, overrides=sets or (), models=names).spec
+    findings = []
+    for finding in examine(chosen, sorted(spec.expected)):
+        findings.append(finding)
+        if not as_json:
+            _say(finding)
+    if as_json:
+        board.print_json([dataclasses.asdict(finding) for finding in findings])
+    if code := exit_code(findings):
+        raise typer.Exit(code)
+
+
+def _say(finding: Finding) -> None:
+    from rich.text import Text
+
+    from flts.cli.board import open_console
+
+    console = open_console()
+    line = Text.assemble((f"{finding.state:<8}", STYLES[finding.state]), f"{finding.about:<12} {finding.found}")
+    console.print(line, soft_wrap=True)
+    if finding.mend:
+        console.print(Text(f"{'':<8}{'':<12} → {finding.mend}"), soft_wrap=True)

@@ -1,0 +1,54 @@
+"""Everything that is looked at, in the order in which a run would need it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from flts.doctor import bus, here, store
+from flts.doctor.finding import Finding, ok, refused, wrong
+from flts.errors import FltsError
+from flts.wiring import SystemClock, open_bus, open_store
+
+if TYPE_CHECKING:
+    from flts.settings import Settings
+
+
+def examine(settings: Settings, models: Sequence[str]) -> Iterator[Finding]:
+    """Findings as they are made. models: those that an experiment expects."""
+    services = not settings.bus.startswith("memory:")
+    yield from here.secrets(settings)
+    if not settings.store or not settings.mlflow_uri:
+        yield from here.folder(settings)
+    yield from _store(settings, services=services)
+    if services:
+        yield from _bus(settings, models)
+    else:
+        yield ok("bus", "none is set, and none is needed: `flts run` does all stages in one process")
+    yield from here.extras(models, elsewhere=services)
+    yield from here.tracking(settings, shared=services)
+
+
+def _store(settings: Settings, *, services: bool) -> Iterator[Finding]:
+    if not settings.store:
+        if services:
+            yield wrong("store", "a bus is set and no store: services share both", "set store (FLTS_STORE)")
+        if not (settings.home / "objects").is_dir():
+            return  # opening it would make it, and a look changes nothing
+    try:
+        opened = open_store(settings.store_url)
+    except FltsError as error:
+        yield refused("store", error, "set store (FLTS_STORE)")
+        return
+    yield from store.examine(opened, SystemClock())
+
+
+def _bus(settings: Settings, models: Sequence[str]) -> Iterator[Finding]:
+    try:
+        opened = open_bus(settings)
+    except FltsError as error:
+        yield refused("bus", error, "set bus (FLTS_BUS) and what it needs")
+        return
+    with closing(opened):
+        yield from bus.examine(opened, models)

@@ -1,0 +1,88 @@
+"""The object store: whether every bucket is there, what this user may do in it, and whether create-only is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Iterator
+from datetime import datetime
+
+from flts import layout
+from flts.doctor.finding import Finding, ok, refused, warning, wrong
+from flts.errors import FltsError, Transient
+from flts.ports import Clock, StreamedStore
+
+ABOUT = "store"
+APART = 30.0
+"""Seconds by which the clocks of two machines may differ unnoticed; an S3 refuses requests from 15 minutes on."""
+RIGHTS = "give the owner of these credentials the right to list, read, write and delete objects"
+
+
+def examine(store: StreamedStore, clock: Clock) -> Iterator[Finding]:
+    """List every bucket; make, make again, read and delete an object of our own under dataset/."""
+    refusals = []
+    for bucket in layout.BUCKETS:
+        try:
+            store.list(f"{bucket}/flts-doctor/")
+        except Transient as error:
+            yield refused(ABOUT, error, f"start what serves {store.url}, or set store (FLTS_STORE) and s3_endpoint")
+            return
+        except FltsError as error:
+            refusals.append(refused(ABOUT, error, f"let '{bucket}' be there, and let this user list it"))
+    if len(refusals) == len(layout.BUCKETS):
+        yield refusals[0]  # all for one reason
+        return
+    yield from refusals
+    listed = len(layout.BUCKETS) - len(refusals)
+    yield ok(ABOUT, f"{store.url} answers; {listed} of {len(layout.BUCKETS)} buckets can be listed")
+    yield from _probe(store, clock)
+
+
+def _probe(store: StreamedStore, clock: Clock) -> Iterator[Finding]:
+    """One object of our own; nothing of it stays, whatever is found."""
+    key = f"{layout.BUCKETS[0]}/flts-doctor-{uuid.uuid4().hex}"
+    try:
+        made = store.create(key, b"flts doctor")
+    except FltsError as error:
+        yield refused(ABOUT, error, f"{RIGHTS} (this was to write an object under {layout.BUCKETS[0]}/)")
+        return
+    if not made:
+        yield _ignores(store, "says that a new object is there already")
+        return
+    try:
+        yield from _use(store, key, clock.now())
+    finally:
+        with contextlib.suppress(FltsError):  # what cannot be deleted was said
+            asyncio.run(store.delete(key))
+
+
+def _use(store: StreamedStore, key: str, made: datetime) -> Iterator[Finding]:
+    doing = "write"
+    try:
+        if store.create(key, b"flts doctor again"):
+            yield _ignores(store, "wrote an object over one that was there")
+            return
+        yield ok(ABOUT, "create-only is kept: a second object of the same name was refused")
+        doing = "read"
+        found = asyncio.run(store.look(key))
+        if found is None or store.get(key) is None:
+            yield wrong(ABOUT, f"{store.url} does not show an object that it took", "use a store that reads its writes")
+            return
+        apart = (found.modified - made).total_seconds()
+        if abs(apart) > APART:
+            way = f"{abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'}"
+            yield warning(ABOUT, f"the clock of the store is {way} that of this machine", "set both by NTP")
+        doing = "delete"
+        asyncio.run(store.delete(key))
+        if store.exists(key):
+            yield wrong(ABOUT, f"{key} is still there after it was deleted", RIGHTS)
+        else:
+            yield ok(ABOUT, f"an object under {layout.BUCKETS[0]}/ can be written, read and deleted")
+    except FltsError as error:
+        yield refused(ABOUT, error, f"{RIGHTS} (this was to {doing} an object under {layout.BUCKETS[0]}/)")
+
+
+def _ignores(store: StreamedStore, what: str) -> Finding:
+    found = f"{store.url} {what}: it does not keep If-None-Match, so two writers would overwrite each other"
+    return wrong(ABOUT, found, "this endpoint cannot be used; take an S3 with conditional writes, or a folder")
