@@ -162,17 +162,12 @@ def test_a_missing_extra_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     )
 
 
-def on_loopback(server: S3) -> dict[str, str]:
-    """Variables for a client of a server without TLS."""
-    return {**server.credentials, "AWS_ALLOW_HTTP": "true"}
-
-
 @pytest.fixture
 def on_s3(tmp_path: Path, s3_server: S3) -> Iterator[Running]:
     """A gateway whose store is a bucket of its own on a real S3."""
     bucket = f"gateway-{uuid.uuid4().hex}"
     s3_server.make_buckets([bucket])
-    with running(tmp_path, FLTS_STORE=f"s3://{bucket}/here", **on_loopback(s3_server)) as gateway:
+    with running(tmp_path, FLTS_STORE=f"s3://{bucket}/here", **s3_server.credentials) as gateway:
         yield gateway
 
 
@@ -221,14 +216,15 @@ def test_on_s3_of_several_who_want_to_be_first_one_is(on_s3: Running) -> None:
 def test_on_s3_without_rights_nothing_is_said_of_the_inside(tmp_path: Path, s3_server: S3) -> None:
     bucket = f"gateway-{uuid.uuid4().hex}"
     s3_server.make_buckets([bucket])
-    credentials = {**on_loopback(s3_server), "AWS_SECRET_ACCESS_KEY": "wrong"}
+    credentials = {**s3_server.credentials, "AWS_SECRET_ACCESS_KEY": "not-its-key"}
     with running(tmp_path, FLTS_STORE=f"s3://{bucket}", **credentials) as gateway:
+        refused_by = "the object store does not do this for the gateway; whoever runs it finds the reason in its log"
         for method, target in (("GET", "/readyz"), ("GET", "/objects/dataset"), ("PUT", "/objects/dataset/a")):
             status, said = gateway.ask(method, target, b"x" if method == "PUT" else None)
             assert status == 503
-            assert json.loads(said)["detail"] == "the object store does not answer; try again in 5 s"
+            assert json.loads(said)["detail"] == refused_by
         assert gateway.ask("GET", "/healthz")[0] == 200
-        assert "wrong" not in gateway.log.read_text()
+        assert "not-its-key" not in gateway.log.read_text()
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from tests.support.asgi import Answer, ask
 
 from flts import events
 from flts.backends.store import PART, ObjectStoreAdapter, memory_store, open_store
-from flts.errors import BackendUnavailable, UsageError
+from flts.errors import BackendUnavailable, StageFailed, UsageError
 from flts.layout import BUCKETS
 from flts.ports import Stored
 from flts.serve.gateway import create_app
@@ -625,6 +625,18 @@ def test_a_store_that_does_not_answer_is_503_for_now_and_its_address_stays_insid
     assert lines(log)[-1]["reason"] == "cannot read it in s3://inside.example/bucket"
 
 
+@pytest.mark.parametrize("error", [UsageError, StageFailed])
+def test_a_store_that_refuses_the_gateway_is_503_without_a_promise(error: type[Exception], log: io.StringIO) -> None:
+    store = Broken()
+    store.error = error("status code: 403; look at AWS_ACCESS_KEY_ID")
+    for target in (KEY, "/readyz"):
+        answer = ask(gateway(store), "GET", target)
+        assert answer.status == 503
+        assert "retry-after" not in answer.headers
+        assert answer.problem.endswith("whoever runs it finds the reason in its log")
+        assert lines(log)[-1]["reason"] == "status code: 403; look at AWS_ACCESS_KEY_ID"
+
+
 def test_ready_is_asked_of_the_store_each_time(tmp_path: Path) -> None:
     store = Broken()
     app = gateway(store)
@@ -704,7 +716,9 @@ def test_an_answer_that_breaks_half_way_is_left_unfinished(log: io.StringIO) -> 
     store.create("dataset/raw/load.csv", DATA)
     answer = ask(gateway(store), "GET", KEY)
     assert (answer.status, answer.body, answer.complete) == (200, b"half", False)
-    assert lines(log)[0]["event"] == "request_failed"
+    failed, served = lines(log)
+    assert (failed["event"], failed["error"]) == ("request_failed", "BackendUnavailable")
+    assert served["reason"] == "the connection broke"
 
 
 # --- what is told

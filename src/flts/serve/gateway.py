@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
-from flts.errors import BackendUnavailable, FltsError
+from flts.errors import BackendUnavailable
 from flts.ports import StreamedStore
 from flts.serve import problem
 from flts.serve.objects import OBJECTS, Gateway, Served
@@ -80,8 +80,6 @@ async def readyz(gateway: Served) -> Health:
             await gateway.store.probe()
     except TimeoutError:
         raise BackendUnavailable(f"{gateway.store.url} did not answer in {PROBE_SECONDS:g} s") from None
-    except FltsError as error:
-        raise BackendUnavailable(str(error)) from None
     return Health(status="ready")
 
 

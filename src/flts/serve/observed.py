@@ -13,6 +13,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 
 from flts import events
+from flts.errors import FltsError
 from flts.serve.problem import Problem, document
 
 if TYPE_CHECKING:
@@ -92,10 +93,14 @@ class Observed:
         except ClientDisconnect:
             status = CLIENT_GONE
         except Exception as error:  # noqa: BLE001 - the last layer: whatever it is, it is logged and answered
-            where = "".join(traceback.format_tb(error.__traceback__))
+            # the framework wraps what it could have answered, had the answer not begun
+            first = error.__cause__ if isinstance(error.__cause__, FltsError) else error
+            where = "".join(traceback.format_tb(first.__traceback__))
             events.request_failed(
-                service=self._service, request_id=request_id, error=type(error).__name__, traceback=where
+                service=self._service, request_id=request_id, error=type(first).__name__, traceback=where
             )
+            if isinstance(first, FltsError):
+                state["reason"] = str(first)
             if status == 0:
                 words = "something broke here; the log has more under this request's id"
                 broken = document(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, words), request_id)

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from flts.errors import BackendUnavailable, NameTaken
+from flts.errors import FltsError, NameTaken, Transient
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
@@ -77,7 +77,7 @@ def answer_with_problems(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(BackendUnavailable, _unavailable)
+    app.add_exception_handler(FltsError, _no_store)
     app.add_exception_handler(NameTaken, _taken)
 
 
@@ -119,11 +119,14 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     return _said(request, Problem(HTTPStatus.BAD_REQUEST, "; ".join(faults)))
 
 
-def _unavailable(request: Request, error: Exception) -> JSONResponse:
+def _no_store(request: Request, error: Exception) -> JSONResponse:
     # the message names addresses inside, and is for the log
     request.state.reason = str(error)
-    words = f"the object store does not answer; try again in {RETRY_SECONDS} s"
-    return _said(request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, words, {"Retry-After": str(RETRY_SECONDS)}))
+    if isinstance(error, Transient):
+        words = f"the object store does not answer; try again in {RETRY_SECONDS} s"
+        return _said(request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, words, {"Retry-After": str(RETRY_SECONDS)}))
+    words = "the object store does not do this for the gateway; whoever runs it finds the reason in its log"
+    return _said(request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, words))
 
 
 def _taken(request: Request, _error: Exception) -> JSONResponse:
