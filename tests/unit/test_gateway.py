@@ -780,3 +780,12 @@ def test_what_is_described_is_what_is_answered(app: FastAPI) -> None:
                 if int(status) >= 400:
                     assert set(response["content"]) == {"application/problem+json"}
     assert set(described["components"]["schemas"]) == {"Health", "Listing", "Problem", "StoredObject", "Uploaded"}
+
+
+def test_the_page_about_http_names_every_route_and_every_status_of_an_error(app: FastAPI) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "http.md").read_text()
+    for path, operations in ask(app, "GET", "/openapi.json").json()["paths"].items():
+        for method, operation in operations.items():
+            assert f"`{method.upper()} {path}" in page
+            for status in operation["responses"]:
+                assert int(status) < 400 or status in page, status
