@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 
-from flts.errors import BackendUnavailable, StageFailed
+from flts.errors import BackendUnavailable, StageFailed, UsageError
 from flts.ports import TrackedRun
 from flts.train.intervals import STORED_LEVEL
 from flts.version import __version__
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 ALIAS = "champion"
 BUNDLE_TAG = "flts.bundle_sha256"
+IDENTITY_TAGS = ("flts.config_hash", "flts.model_hash")
+AWAY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+REFUSED = ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED")
+"""Codes of MLflow: for a server that did not answer or failed, and for one that knows us not."""
 
 
 class MlflowTracker:
@@ -43,6 +47,9 @@ class MlflowTracker:
         # both are read when mlflow is imported, which any method may be the first to do
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+        # its own default tries for four minutes
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
 
     def prepare(self, scope: str) -> None:
         with self._failing("prepare"):
@@ -51,14 +58,17 @@ class MlflowTracker:
 
     def log(self, run: TrackedRun) -> str:
         from mlflow.entities import Dataset as MlflowDataset
-        from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+        from mlflow.entities import DatasetInput, InputTag, Metric, Param
 
         with self._failing("log a run"), tempfile.TemporaryDirectory(prefix="flts-") as folder:
             experiment = self._experiment(run.scope)
             files = Path(folder)
             self._lay_out(run, files)
             client = self._client()
-            created = client.create_run(experiment, start_time=run.started_ms, run_name=run.model_type)
+            self._close_what_was_cut_off(experiment, run)
+            created = client.create_run(
+                experiment, start_time=run.started_ms, run_name=run.model_type, tags=dict(run.tags)
+            )
             run_id: str = created.info.run_id
             moment = run.ended_ms
             metrics = [Metric(_allowed(name), value, moment, 0) for name, value in run.metrics.items()]
@@ -68,7 +78,6 @@ class MlflowTracker:
                 run_id,
                 metrics=metrics,
                 params=[Param(name, str(value)) for name, value in sorted(run.parameters.items())],
-                tags=[RunTag(name, value) for name, value in sorted(run.tags.items())],
             )
             rows = MlflowDataset(run.dataset["name"], run.dataset["digest"], "flts", run.dataset["source"])
             client.log_inputs(run_id, [DatasetInput(rows, [InputTag("mlflow.data.context", "training")])])
@@ -159,6 +168,14 @@ class MlflowTracker:
                         client.set_terminated(run.info.run_id, "KILLED")
         return self._experiments[scope]
 
+    def _close_what_was_cut_off(self, experiment: str, run: TrackedRun) -> None:
+        """A run of this candidate that is still open on a server belongs to a process that died while it wrote."""
+        if self._embedded:
+            return
+        same = [f"tags.`{name}` = '{run.tags[name]}'" for name in IDENTITY_TAGS if name in run.tags]
+        for left in self._client().search_runs([experiment], " and ".join(["attributes.status = 'RUNNING'", *same])):
+            self._client().set_terminated(left.info.run_id, "KILLED")
+
     def _lay_out(self, run: TrackedRun, folder: Path) -> None:
         """The artifacts as files; the bundle as a valid MLflow model whose code is flts itself."""
         for path, data in run.artifacts.items():
@@ -186,8 +203,9 @@ class MlflowTracker:
 
     @contextmanager
     def _failing(self, verb: str) -> Iterator[None]:
-        """A server that does not answer is Transient; anything else is a defect and raised as it is."""
+        """A server that does not answer is Transient; what it refuses, and anything an embedded one says, is not."""
         from mlflow.exceptions import MlflowException
+        from requests import RequestException
 
         try:
             yield
@@ -196,6 +214,13 @@ class MlflowTracker:
                 raise StageFailed(
                     f"the MLflow database {self.uri} could not {verb}: {error}; --tracking off does without it"
                 ) from error
+            reason = f"MLflow at {self.uri} could not {verb}: {error}"
+            if error.error_code in REFUSED:
+                raise UsageError(
+                    f"{reason}; look at MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and _PASSWORD"
+                ) from error
+            raise (BackendUnavailable if error.error_code in AWAY else StageFailed)(reason) from error
+        except RequestException as error:  # artifacts go to a server without MLflow's own errors
             raise BackendUnavailable(f"MLflow at {self.uri} could not {verb}: {error}") from error
 
 
