@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -182,3 +182,9 @@ def put_log(store: Store, entries: Sequence[Entry]) -> None:
     """Write entries that are not there yet."""
     for entry in entries:
         store.create(layout.log_entry(entry.scope, entry.number), entry.to_bytes())
+
+
+def results(store: Store, scope: str = "global") -> Mapping[str, bytes]:
+    """Everything that the Spec and the rows decide; all else in a store says when, where and by whom."""
+    made = ("processed-data/", "specs/", "bundles/", "models/", f"model-promotion/{scope}/decisions/")
+    return {key: data for key, data in contents(store).items() if key.startswith(made)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from tests.support.services import (
     wait_for_judgement,
     wait_until,
 )
-from tests.support.stored import contents
+from tests.support.stored import contents, results
 
 import flts
 from flts import layout
@@ -37,17 +36,10 @@ from flts.settings import load_settings
 from flts.wiring import SystemClock, open_store
 from flts.worker.letters import letters, replay, topic_of_letters
 
-MADE_OF_THE_SAME = ("processed-data/", "specs/", "bundles/", "models/", "model-promotion/global/decisions/")
-
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return open_store((tmp_path / "objects").as_uri())
-
-
-def results(store: Store) -> Mapping[str, bytes]:
-    """Everything that the Spec and the rows decide; all else says when, where and by whom."""
-    return {key: data for key, data in contents(store).items() if key.startswith(MADE_OF_THE_SAME)}
 
 
 def test_services_come_to_the_same_bytes_as_a_run_on_one_machine(store: Store, tmp_path: Path) -> None:
