@@ -129,7 +129,8 @@ def open_bus(settings: Settings | None = None) -> Bus:
         from flts.backends.bus_memory import MemoryBus
 
         return MemoryBus()
-    from flts.backends.bus_kafka import KafkaBus, KafkaOptions
+    from flts.backends.bus_kafka import KafkaBus
+    from flts.backends.kafka_client import KafkaOptions
 
     return KafkaBus(
         KafkaOptions(

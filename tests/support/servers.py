@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from flts.backends.bus_kafka import KafkaBus, KafkaOptions
+from flts.backends.bus_kafka import KafkaBus
+from flts.backends.kafka_client import KafkaOptions
 from flts.stack.kafka import durable_kafka, quick_kafka
 from flts.stack.mlflow import mlflow
 from flts.stack.postgres import Postgres, postgres

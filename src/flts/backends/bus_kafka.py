@@ -2,65 +2,38 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
+from flts.backends.kafka_client import (
+    ENVELOPE_BYTES,
+    MAX_MESSAGE_BYTES,
+    KafkaOptions,
+    Place,
+    known,
+    open_admin,
+    open_consumer,
+    open_producer,
+    place_of,
+    record_of,
+)
 from flts.backends.kafka_errors import Trouble, failed, kafka_errors
-from flts.errors import BackendUnavailable, MissingExtra, UsageError
+from flts.errors import BackendUnavailable, MissingExtra
 from flts.ports import BusState, Record
 
 if TYPE_CHECKING:
-    from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+    from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
     from confluent_kafka.admin import AdminClient
 
-Place = tuple[str, int]
-"""Topic and partition."""
-T = TypeVar("T")
-
-MAX_MESSAGE_BYTES = 1 << 20
-ENVELOPE_BYTES = 1 << 16
-"""Room for key, headers and framing around a message of the largest size."""
 POLL_SECONDS = 0.1
 UNNAMED = "unnamed"
 """A member of a group that is at work, where the broker does not say who it is."""
 PATIENCE_SECONDS = 1.0
 """After this long a poll looks whether the brokers are still there."""
-OURS = (
-    *("bootstrap.servers", "acks", "enable.idempotence", "message.timeout.ms", "message.max.bytes", "linger.ms"),
-    *("group.id", "group.instance.id", "enable.auto.commit", "enable.auto.offset.store", "auto.offset.reset"),
-    *("session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy", "enable.partition.eof"),
-    *("allow.auto.create.topics", "group.protocol", "transactional.id"),
-)
-"""What the promises of a Bus rest on, and other settings give."""
-SECRETS = ("sasl.password", "ssl.key.password", "ssl.keystore.password", "sasl.oauthbearer.client.secret")
-
-_log = logging.getLogger("flts.kafka")
-_log.addHandler(logging.NullHandler())  # librdkafka's own lines; what matters is raised
-
-
-@dataclass(frozen=True)
-class KafkaOptions:
-    """What is known of a cluster."""
-
-    brokers: str
-    """host:port, several with commas."""
-    partitions: int = 6
-    replication: int = -1
-    """Copies of a new topic; -1 leaves it to the brokers."""
-    member: str = ""
-    """Name of this process in its groups; under it, it takes up its partitions again after a restart."""
-    session_timeout: float = 6.0
-    """Seconds after which the partitions of a dead member go to others."""
-    timeout: float = 30.0
-    """Seconds to wait for an acknowledgement or an answer."""
-    options: Mapping[str, str] = field(default_factory=dict)
-    """Any further option of librdkafka, for instance for TLS and SASL."""
-    password: str = field(default="", repr=False)
 
 
 class KafkaBus:
@@ -72,13 +45,7 @@ class KafkaBus:
             import confluent_kafka  # noqa: F401
         except ImportError:
             raise MissingExtra("a bus on Kafka", "kafka") from None
-        for name in options.options:
-            if name in OURS:
-                raise UsageError(f"kafka_options: '{name}' is not free to choose; what a bus promises rests on it")
-            if name in SECRETS:
-                raise UsageError(
-                    f"kafka_options: '{name}' is a secret; give it as kafka_password or kafka_password_file"
-                )
+        options.check()
         self.url = f"kafka://{options.brokers}"
         self._options = options
         self._within = {"request_timeout": options.timeout}
@@ -123,7 +90,7 @@ class KafkaBus:
 
         trouble = Trouble(self.url)
         options = {"group.id": f"flts-reader-{uuid.uuid4().hex}", "enable.partition.eof": "true"}
-        consumer = _consumer(self._options, trouble, options)
+        consumer = open_consumer(self._options, trouble, options)
         found: list[Record] = []
         try:
             number = self.describe().topics.get(topic, 0)
@@ -139,10 +106,10 @@ class KafkaBus:
                     continue
                 error = message.error()
                 if error is None:
-                    found.append(_record(message))
+                    found.append(record_of(message))
                     deadline = time.monotonic() + self._options.timeout
                 elif error.code() == KafkaError._PARTITION_EOF:
-                    unread.discard(_known(message.partition()))
+                    unread.discard(known(message.partition()))
                 elif not error.retriable():
                     raise failed(f"read {topic} at {self.url}", error)
         finally:
@@ -152,7 +119,7 @@ class KafkaBus:
     def lag(self, topic: str, group: str) -> int:
         from confluent_kafka import TopicPartition
 
-        consumer = _consumer(self._options, Trouble(self.url), {"group.id": group})
+        consumer = open_consumer(self._options, Trouble(self.url), {"group.id": group})
         try:
             with kafka_errors(f"ask {self.url} for the lag of {group} in {topic}"):
                 places = [TopicPartition(topic, number) for number in range(self.describe().topics.get(topic, 0))]
@@ -191,12 +158,9 @@ class KafkaBus:
             self._producer = self._admin_client = None
 
     def _admin(self) -> AdminClient:
-        from confluent_kafka.admin import AdminClient
-
         with self._lock:
             if self._admin_client is None:
-                client = {**_connection(self._options), "error_cb": self._trouble.hear}
-                self._admin_client = _open(AdminClient, client)
+                self._admin_client = open_admin(self._options, self._trouble)
             return self._admin_client
 
 
@@ -204,21 +168,8 @@ class _Producer:
     """Sends messages for any thread; one thread of its own hears what became of them."""
 
     def __init__(self, options: KafkaOptions, url: str) -> None:
-        from confluent_kafka import Producer
-
         self._url, self._trouble = url, Trouble(url)
-        self._producer: Producer = _open(
-            Producer,
-            {
-                **_connection(options),
-                "acks": "all",
-                "enable.idempotence": True,
-                "linger.ms": 0,  # each message is waited for
-                "message.timeout.ms": round(options.timeout * 1000),
-                "message.max.bytes": MAX_MESSAGE_BYTES + ENVELOPE_BYTES,
-                "error_cb": self._trouble.hear,
-            },
-        )
+        self._producer = open_producer(options, self._trouble)
         self._closed = threading.Event()
         self.broken = False
         self._thread = threading.Thread(target=self._listen, daemon=True, name="kafka-producer")
@@ -267,7 +218,7 @@ class KafkaSubscription:
         self._paused = self._closed = False
         self._timeout = options.timeout
         own = {"group.id": group, **({"group.instance.id": options.member} if options.member else {})}
-        self._consumer = _consumer(options, self._trouble, own)
+        self._consumer = open_consumer(options, self._trouble, own)
         with kafka_errors(f"join {group} at {url}"):
             self._consumer.subscribe(
                 list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
@@ -285,7 +236,7 @@ class KafkaSubscription:
             message = self._next(min(left, PATIENCE_SECONDS))
         if message is None:
             return None
-        record = _record(message)
+        record = record_of(message)
         self._given[record.topic, record.partition] = record.offset + 1
         return record
 
@@ -298,9 +249,11 @@ class KafkaSubscription:
         deadline = time.monotonic() + timeout
         while True:
             # what is paused gives nothing; what was on its way is put back
-            message = self._next(max(0.0, deadline - time.monotonic()))
+            message = None
+            with suppress(BackendUnavailable):  # brokers may be away while work goes on; a commit will find out
+                message = self._next(max(0.0, deadline - time.monotonic()))
             if message is not None:
-                self._seek(_place(message), _known(message.offset()))
+                self._seek(place_of(message), known(message.offset()))
             if time.monotonic() >= deadline or not self._holds(record):
                 return self._holds(record)
 
@@ -366,69 +319,3 @@ class KafkaSubscription:
         for partition in partitions:
             self._given.pop((partition.topic, partition.partition), None)
             self._committed.pop((partition.topic, partition.partition), None)
-
-
-def _connection(options: KafkaOptions) -> dict[str, Any]:
-    """What producers, consumers and the admin client have in common."""
-    secret = {"sasl.password": options.password} if options.password else {}
-    return {"bootstrap.servers": options.brokers, "client.id": "flts", "logger": _log, **options.options, **secret}
-
-
-def _consumer(options: KafkaOptions, trouble: Trouble, own: Mapping[str, str]) -> Consumer:
-    from confluent_kafka import Consumer
-
-    session = round(options.session_timeout * 1000)
-    common = {
-        "auto.offset.reset": "earliest",
-        "enable.auto.commit": False,
-        "allow.auto.create.topics": False,
-        "partition.assignment.strategy": "cooperative-sticky",
-        "session.timeout.ms": session,
-        "heartbeat.interval.ms": session // 6,
-        "error_cb": trouble.hear,
-    }
-    consumer: Consumer = _open(Consumer, {**_connection(options), **common, **own})
-    return consumer
-
-
-def _open(client: Callable[[dict[str, Any]], T], options: dict[str, Any]) -> T:
-    """A client. Raises UsageError naming an option that librdkafka refuses."""
-    from confluent_kafka import KafkaException
-
-    try:
-        return client(options)
-    except KafkaException as raised:
-        raise UsageError(
-            f"kafka_options: {raised.args[0].str()}; librdkafka's CONFIGURATION.md lists what fits"
-        ) from None
-
-
-def _record(message: Message) -> Record:
-    topic, partition = _place(message)
-    return Record(
-        topic,
-        partition,
-        _known(message.offset()),
-        _text(message.key()),
-        _bytes(message.value()),
-        {name: _text(value) for name, value in dict(message.headers() or []).items()},
-        message.timestamp()[1],
-    )
-
-
-def _place(message: Message) -> Place:
-    return _known(message.topic()), _known(message.partition())
-
-
-def _known(value: T | None) -> T:
-    """What every message of a topic has."""
-    assert value is not None
-    return value
-
-
-def _text(value: Any) -> str:
-    return _bytes(value).decode(errors="surrogateescape")
-
-
-def _bytes(value: Any) -> bytes:
-    return value.encode() if isinstance(value, str) else value or b""
