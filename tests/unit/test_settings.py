@@ -141,3 +141,23 @@ def test_a_token_of_the_wrong_type_is_refused_without_being_shown(folder: Path) 
     message = refusal()
     assert message.startswith("setting token: ")
     assert "123456789" not in message
+
+
+def test_the_password_for_kafka_is_given_or_read_as_the_token_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().sasl_password() is None
+    (folder / "password").write_text("from-file\n")
+    monkeypatch.setenv("FLTS_KAFKA_PASSWORD_FILE", "password")
+    assert load_settings().sasl_password() == "from-file"
+    monkeypatch.setenv("FLTS_KAFKA_PASSWORD", "from-environment")
+    with pytest.raises(UsageError, match="both kafka_password and kafka_password_file are set"):
+        load_settings().sasl_password()
+
+
+def test_a_store_in_s3_is_named_with_its_endpoint_unless_its_url_has_one() -> None:
+    settings = load_settings(store="s3://bucket/prefix", s3_endpoint="http://host:8333/")
+    assert settings.store_url == "s3://bucket/prefix?endpoint=http://host:8333"
+    assert settings.at_endpoint("s3://other?endpoint=http://there") == "s3://other?endpoint=http://there"
+    assert settings.at_endpoint("file:///folder") == "file:///folder"
+    assert load_settings(s3_endpoint="http://host:8333").store_url.startswith("file:///")
+    assert refusal(s3_endpoint="host:8333").startswith("setting s3_endpoint: ")
+    assert refusal(s3_endpoint="http://user:hush@host").startswith("setting s3_endpoint: ")
