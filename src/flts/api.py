@@ -9,6 +9,7 @@ from typing import Any
 
 from flts import pipeline
 from flts.errors import UsageError
+from flts.home import check_home
 from flts.ports import Progress, Silent
 from flts.preprocess.source import RawInput, RawTable
 from flts.serve.follow import Champion, champion_of
@@ -76,6 +77,10 @@ def run(
 def load_champion(scope: str = "global", *, settings: Settings | None = None) -> Champion:
     """The promoted model of a scope, after its self-test.
 
-    Raises UsageError when nothing was promoted, DamagedObject when the bundle is not what was judged, MissingExtra.
+    Raises UsageError when nothing was promoted or another version made the folder, DamagedObject when the bundle is
+    not what was judged, MissingExtra.
     """
-    return champion_of(open_store((settings or load_settings()).store_url), scope)
+    chosen = settings or load_settings()
+    if not chosen.store:
+        check_home(chosen.home)
+    return champion_of(open_store(chosen.store_url), scope)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flts.errors import Locked, UsageError
+from flts.errors import Locked, StageFailed, UsageError
 from flts.failpoints import failpoint
 
 VERSION = "1"
@@ -17,21 +18,43 @@ _POLL_SECONDS = 0.2
 
 
 def open_home(home: Path) -> Path:
-    """Make the folder, or check that this version of flts can use it. Raises UsageError."""
+    """Make the folder, or check that this version of flts can use it. Raises UsageError, StageFailed on a full disk."""
     try:
         failpoint("home.folder.before")
         home.mkdir(parents=True, exist_ok=True)
         failpoint("home.folder.after")
         found = _found(home / "VERSION") or _write(home / "VERSION")
     except OSError as error:
-        raise UsageError(f"{home}: cannot be used: {error.strerror}; name another folder with FLTS_HOME") from None
+        if error.errno == errno.ENOSPC:
+            raise StageFailed(
+                f"{home}: no space left on its disk; free some and run again, or name another folder with FLTS_HOME"
+            ) from None
+        raise _unusable(home, error) from None
+    _refuse_other(home, found)
+    return home
+
+
+def check_home(home: Path) -> None:
+    """Let only a folder of this version be read. Raises UsageError; one without any version is not there yet."""
+    try:
+        found = _found(home / "VERSION")
+    except OSError as error:
+        raise _unusable(home, error) from None
+    if found:
+        _refuse_other(home, found)
+
+
+def _refuse_other(home: Path, found: str) -> None:
     if found != VERSION:
         age = "newer" if found.isdigit() and int(found) > int(VERSION) else "older or unknown"
         raise UsageError(
             f"{home} has the {age} format '{found}', this flts writes format {VERSION};"
             " use the flts that made it, or name another folder with FLTS_HOME"
         )
-    return home
+
+
+def _unusable(home: Path, error: OSError) -> UsageError:
+    return UsageError(f"{home}: cannot be used: {error.strerror}; name another folder with FLTS_HOME")
 
 
 def _found(version: Path) -> str:
@@ -51,7 +74,11 @@ def _write(version: Path) -> str:
 @contextmanager
 def locked(home: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold the folder's lock. Raises Locked, naming the holder, when another process has it and `wait` is off."""
-    with (home / "lock").open("a+") as file:
+    try:
+        opened = (home / "lock").open("a+")
+    except OSError as error:
+        raise _unusable(home, error) from None
+    with opened as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from flts.errors import Locked, UsageError
-from flts.home import VERSION, locked, open_home
+from flts.home import VERSION, check_home, locked, open_home
 
 HOLD = """
 import sys, time
@@ -68,6 +68,21 @@ def test_a_home_of_another_format_is_refused_and_left_as_it_is(home: Path, found
         f"{home} has the {age} format '{found}', this flts writes format {VERSION}; use"
     )
     assert (home / "VERSION").read_text() == found
+
+
+def test_a_reader_refuses_another_format_and_passes_over_a_folder_without_any(home: Path, tmp_path: Path) -> None:
+    check_home(home)
+    check_home(tmp_path / "absent")
+    assert not (tmp_path / "absent").exists()
+    (home / "VERSION").write_text("0\n")
+    with pytest.raises(UsageError, match="older or unknown format '0'"):
+        check_home(home)
+
+
+def test_a_lock_that_cannot_be_opened_is_refused_with_the_way_on(home: Path) -> None:
+    (home / "lock").mkdir()
+    with pytest.raises(UsageError, match=r"cannot be used: .*; name another folder with FLTS_HOME"), locked(home):
+        pass
 
 
 def test_a_home_that_cannot_be_a_folder_is_refused_with_the_way_on(tmp_path: Path) -> None:

@@ -24,6 +24,10 @@ PART = 5 * 2**20
 CHUNK = 2**18
 """Most bytes that a reader gets at once, so that a slow one does not have a whole part waiting for it."""
 
+LOCAL = "Generic LocalFileSystem error: "
+NO_SPACE = "No space left on device"
+"""How obstore begins and the system words what goes wrong on a disk."""
+
 
 class AlreadyThere(Exception):
     """Somebody else finished writing the object that we began; ends our upload."""
@@ -224,7 +228,12 @@ class ObjectStoreAdapter:
         if self.url.startswith("s3://"):
             return s3.failed(f"cannot {verb} {key} in {self.url}", error)
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return StageFailed(f"cannot {verb} {key} in {self.url}: {reason}")
+        if NO_SPACE in reason:
+            return StageFailed(
+                f"cannot {verb} {key}: no space left on the disk of {self.url};"
+                " free some and run again, what is finished is kept"
+            )
+        return StageFailed(f"cannot {verb} {key} in {self.url}: {reason.removeprefix(LOCAL)}")
 
 
 def _stored(meta: Any) -> Stored:

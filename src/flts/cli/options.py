@@ -37,9 +37,12 @@ def log_events(chosen: Settings, terminal: Literal["text", "off"] = "off") -> No
 def existing_store(home: Path | None) -> Store:
     """The store of a .flts that must be there already."""
     from flts.errors import UsageError
+    from flts.home import check_home
     from flts.wiring import open_store
 
     chosen = settings(home=home)
-    if not chosen.store and not (chosen.home / "VERSION").exists():
-        raise UsageError(f"there is no {chosen.home} here yet; `flts run` makes one, --home names another")
+    if not chosen.store:
+        if not (chosen.home / "VERSION").exists():
+            raise UsageError(f"there is no {chosen.home} here yet; `flts run` makes one, --home names another")
+        check_home(chosen.home)
     return open_store(chosen.store_url)
