@@ -10,6 +10,7 @@ from urllib.parse import quote
 import schemathesis
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from schemathesis.specs.openapi.checks import negative_data_rejection
 from tests.support.asgi import ask
 
 from flts.backends.store import memory_store, open_store
@@ -50,7 +51,19 @@ PATHS = st.lists(PARTS, min_size=1, max_size=6).map("/".join)
 @SCHEMA.parametrize()
 @settings(max_examples=30, deadline=None)
 def test_every_answer_is_one_that_the_description_names(case: schemathesis.Case[Any]) -> None:
-    case.call_and_validate(headers={"Authorization": f"Bearer {TOKEN}"})
+    # whether a request is wrong is judged before it is written as a URL, where an empty list of values is gone, and
+    # before the token is added: what must be refused is tested by name
+    case.call_and_validate(headers={"Authorization": f"Bearer {TOKEN}"}, excluded_checks=[negative_data_rejection])
+
+
+@given(name=st.text(min_size=1).filter(lambda name: name not in {"prefix", "after", "limit"}), value=st.text())
+@example(name="=", value="")
+@example(name="prefx", value="raw")
+@settings(deadline=None)
+def test_a_list_takes_no_word_that_it_does_not_know(name: str, value: str) -> None:
+    query = f"{quote(name, safe='', errors='surrogatepass')}={quote(value, safe='', errors='surrogatepass')}"
+    app = create_app(memory_store(), door=Door("127.0.0.1", None), max_object_bytes=LIMIT)
+    assert ask(app, "GET", f"/objects/dataset?{query}").status == 400
 
 
 @given(path=PATHS, encode=st.booleans(), method=st.sampled_from(["PUT", "DELETE", "GET", "HEAD"]))

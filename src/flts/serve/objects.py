@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from starlette.convertors import Convertor, register_url_convertor
 
 from flts.errors import BackendUnavailable
 from flts.failpoints import failpoint
@@ -44,6 +45,20 @@ OBJECT_HEADERS: dict[str, dict[str, Any]] = {
     "Repr-Digest": {"schema": {"type": "string"}, "description": "SHA-256 of the whole object, where it is asked for"},
 }
 
+
+class Anything(Convertor[str]):
+    """A key as it comes, line breaks and all: what does not fit in it is named, not taken for another route."""
+
+    regex = r"[\s\S]*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("anything", Anything())
 
 Beginning = Annotated[str, StringConstraints(pattern=f"^({KEY_PART}/)*({KEY_PART})?$", max_length=KEY_LENGTH)]
 
@@ -179,7 +194,7 @@ async def list_objects(
 
 
 @OBJECTS.get(
-    "/objects/{bucket}/{key:path}",
+    "/objects/{bucket}/{key:anything}",
     response_class=StreamingResponse,
     responses={
         200: {"content": {"application/octet-stream": BINARY}, "headers": OBJECT_HEADERS},
@@ -216,7 +231,7 @@ async def get_object(request: Request, gateway: Served, name: Named) -> Response
 
 
 @OBJECTS.head(
-    "/objects/{bucket}/{key:path}",
+    "/objects/{bucket}/{key:anything}",
     response_class=Response,
     responses={
         200: {"headers": OBJECT_HEADERS},
@@ -238,7 +253,7 @@ async def head_object(request: Request, gateway: Served, name: Named) -> Respons
 
 
 @OBJECTS.put(
-    "/objects/{bucket}/{key:path}",
+    "/objects/{bucket}/{key:anything}",
     openapi_extra={"requestBody": {"content": {"application/octet-stream": BINARY}}},
     responses={
         200: {"description": "An object was replaced.", "model": Uploaded},
@@ -280,7 +295,7 @@ async def put_object(request: Request, response: Response, gateway: Served, name
 
 
 @OBJECTS.delete(
-    "/objects/{bucket}/{key:path}",
+    "/objects/{bucket}/{key:anything}",
     status_code=HTTPStatus.NO_CONTENT,
     response_class=Response,
     responses=problem.responses(HTTPStatus.FORBIDDEN, HTTPStatus.PRECONDITION_FAILED),

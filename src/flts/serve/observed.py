@@ -108,7 +108,7 @@ class Observed:
             # an answer that has begun is left unfinished, and the client sees that it is
         finally:
             seconds = time.perf_counter() - started
-            route = getattr(scope.get("route"), "path", "none")
+            route = getattr(scope.get("route"), "path_format", "none")
             self._meters.count(scope["method"], route, status, seconds, received, sent)
             events.request_served(
                 service=self._service,

@@ -108,8 +108,7 @@ def _http(request: Request, error: Exception) -> JSONResponse:
 def _methods(request: Request) -> Sequence[str]:
     """Every method of a path; the route that was found knows only its own."""
     route = request.scope.get("route")
-    template = str(getattr(route, "path", "")).replace(":path}", "}")
-    described = request.app.openapi()["paths"].get(template)
+    described = request.app.openapi()["paths"].get(getattr(route, "path_format", ""))
     return sorted(map(str.upper, described or getattr(route, "methods", None) or {"GET"}))
 
 
