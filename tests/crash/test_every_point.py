@@ -57,7 +57,7 @@ COMMITTED = "train.windows_result.after"
 """From here on a trainer has done its work, whatever happens to it."""
 OF_A_LATENCY = "promote.latency"
 OF_A_FAILURE = "run.failure"
-OF_SERVICES = ("forecast.", "gateway.", "run.buried.")
+OF_SERVICES = ("bus.", "forecast.", "gateway.", "run.buried.")
 """How the points begin that only a service passes; services are ended in tests of their own."""
 
 STARTED = [(scene, f"{name}.{side}") for scene, names in REACHED.items() for name, side in product(names, SIDES)]
