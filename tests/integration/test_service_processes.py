@@ -56,7 +56,7 @@ def store_url(s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> str:
     return s3_prefix(s3_server, monkeypatch)
 
 
-@pytest.fixture(params=["quick", "durable"])
+@pytest.fixture(params=["quick", pytest.param("durable", marks=pytest.mark.long)])
 def broker(request: pytest.FixtureRequest, tmp_path: Path, s3_server: S3) -> Iterator[Server]:
     """A broker of this test's own: topics have fixed names."""
     folder = tmp_path / "broker"
@@ -96,6 +96,7 @@ def test_a_run_through_services_equals_the_one_on_one_machine(
         assert worker.said("service_stopped")
 
 
+@pytest.mark.long
 def test_the_run_of_the_first_system_equals_the_one_on_one_machine_with_its_runs_in_mlflow(
     tmp_path: Path, s3_server: S3, mlflow_server: Server, lte: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +163,7 @@ def test_a_batch_on_the_bus_is_answered_from_the_store(
     assert sha256(store.get(claim.key_in_store) or b"") == claim.sha256
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("broker", ["durable"], indirect=True)
 def test_what_a_killed_trainer_left_is_done_by_the_next(
     running: Processes, experiment: Path, store_url: str, tmp_path: Path
@@ -177,6 +179,7 @@ def test_what_a_killed_trainer_left_is_done_by_the_next(
     assert results(store) == alone(experiment, tmp_path / "alone")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("broker", ["durable"], indirect=True)
 @pytest.mark.parametrize("gone", ["broker", "store"])
 def test_a_server_that_is_away_for_a_while_is_waited_for(

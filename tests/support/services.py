@@ -23,7 +23,8 @@ from flts.worker.trace import TracedBus
 from flts.worker.train import Trainer
 from tests.support.series import hourly, split
 
-LONG = 60.0
+LONG = 120.0
+"""Seconds to wait for what will happen; a test that waits so long has failed."""
 TRAIN, TEST = split(hourly(300), 60)
 RAW = RawInput(RawTable("train", TRAIN), RawTable("test", TEST))
 QUICK = Conditions(patience=2.0, grace=5.0)
@@ -70,7 +71,7 @@ def start_run(place: Workplace, spec: Spec, *, recompute: bool = False) -> Train
 
 
 def wait_until(true: Callable[[], bool], what: str) -> None:
-    """Fails with `what` when it does not become true in a minute."""
+    """Fails with `what` when it does not become true in time."""
     end = time.monotonic() + LONG
     while not true():
         assert time.monotonic() < end, f"waited {LONG:g} s in vain: {what}"

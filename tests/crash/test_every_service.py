@@ -1,0 +1,182 @@
+"""A service is killed at every write and every message; who is started after it ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.support import points
+from tests.support.processes import Processes, processes
+from tests.support.servers import s3_prefix
+from tests.support.services import TEST, TRAIN, wait_until
+from tests.support.stored import contents, results
+
+import flts
+from flts import layout
+from flts.messages import PerformanceEval
+from flts.ports import Bus, Store
+from flts.promote.log import read_log
+from flts.settings import load_settings
+from flts.sources import load_spec
+from flts.stack.kafka import durable_kafka
+from flts.stack.s3 import S3
+from flts.wiring import open_bus, open_store
+from flts.worker.letters import letters
+from flts.worker.run import TOPICS
+
+SPEC = """
+v = 1
+[dataset]
+name = "load"
+source = "."
+targets = ["load"]
+[task]
+input_length = 12
+horizon = 3
+[models.ridge]
+"""
+JOB = "preprocess"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where which service is killed; `passage`: at which time of coming there."""
+
+    service: str
+    point: str
+    passage: int = 1
+
+    @property
+    def armed(self) -> str:
+        return f"{self.point}=kill@{self.passage}"
+
+    def __str__(self) -> str:
+        return f"{self.service}-{self.point}-{self.passage}"
+
+
+PASSED: Mapping[str, Sequence[str]] = {
+    JOB: (
+        *("preprocess.train", "preprocess.test", "preprocess.meta", "run.spec", "run.claim", "run.preprocess"),
+        "bus.publish",
+    ),
+    "train": ("run.train", "bus.publish", "bus.commit"),
+    "evaluate": (
+        *("promote.preview", "promote.decision", "promote.log", "bus.publish", "promote.pointer.config"),
+        *("promote.pointer.root", "promote.pointer.scope", "run.judge", "bus.commit"),
+    ),
+    "forecast": ("forecast.log", "bus.publish", "bus.commit"),
+}
+"""Every write and every message that a service makes itself; what its child writes is killed elsewhere."""
+TWICE = {("train", "bus.publish"), ("evaluate", "bus.commit"), (JOB, "bus.publish")}
+"""Told once that it runs and once that it is done; two messages to commit; a claim for trainers, one for rows."""
+TELLING = {
+    ("train", "bus.publish.after", 2),
+    ("evaluate", "promote.log.after", 1),
+    ("evaluate", "bus.commit.before", 2),
+    ("forecast", "forecast.log.after", 1),
+}
+"""Those that `make test` plays: a result nobody was told of, a promotion nobody recorded, an answer nobody sent."""
+
+
+def cuts() -> Iterator[object]:
+    for service, names in PASSED.items():
+        for name in names:
+            for passage in (1, 2) if (service, name) in TWICE else (1,):
+                for side in points.SIDES:
+                    cut = Cut(service, f"{name}.{side}", passage)
+                    telling = (cut.service, cut.point, cut.passage) in TELLING
+                    yield pytest.param(cut, id=str(cut), marks=() if telling else pytest.mark.long)
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """flts.toml with its rows beside it."""
+    folder = tmp_path_factory.mktemp("experiment")
+    TRAIN.write_csv(folder / "load.csv")
+    TEST.write_csv(folder / "load_test.csv")
+    (folder / "flts.toml").write_text(SPEC)
+    return folder / "flts.toml"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(experiment: Path) -> Mapping[str, bytes]:
+    """What one machine comes to when it is asked twice."""
+    loaded, home = load_spec(experiment, environ={}), experiment.parent / "alone"
+    for _ in range(2):
+        flts.run(loaded.spec, folder=loaded.folder, settings=load_settings(home=home, tracking="off"))
+    return results(open_store((home / "objects").as_uri()))
+
+
+@pytest.fixture
+def running(tmp_path: Path, s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[Processes]:
+    """Processes on a broker and a place in the store of this test's own."""
+    url = s3_prefix(s3_server, monkeypatch)
+    (tmp_path / "broker").mkdir()
+    with (
+        durable_kafka(tmp_path / "broker", s3_server, cluster=url.rpartition("/")[2]) as broker,
+        processes(tmp_path / "logs", {"FLTS_BUS": broker.url, "FLTS_STORE": url}) as those,
+    ):
+        yield those
+
+
+@pytest.fixture
+def store(running: Processes) -> Store:
+    return open_store(running.environment["FLTS_STORE"])
+
+
+@pytest.fixture
+def bus(running: Processes) -> Iterator[Bus]:
+    opened = open_bus(load_settings(bus=running.environment["FLTS_BUS"], kafka_replication=1))
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("cut", list(cuts()))
+def test_a_killed_service_leaves_what_the_next_one_ends(
+    cut: Cut, running: Processes, experiment: Path, store: Store, bus: Bus, undisturbed: Mapping[str, bytes]
+) -> None:
+    for name in ("train", "evaluate", "forecast"):
+        if name != cut.service:
+            running.worker(name)
+    if cut.service == JOB:
+        ended = running.run(JOB, str(experiment), "--claim-test", failpoints=cut.armed)
+        assert ended.returncode == -9, ended.stderr
+        claim = running.claim(experiment, "--claim-test")
+    else:
+        victim = running.worker(cut.service, failpoints=cut.armed)
+        claim = running.claim(experiment, "--claim-test")
+        victim.died()
+        running.worker(cut.service)
+    running.until_judged(store, claim)
+    # in a topic of one key everything comes in order: when a second run is through, nothing of the first is left
+    running.until_judged(store, running.claim(experiment, "--claim-test"))
+    wait_until(lambda: len(answers(bus)) >= 2, "both batches to be answered")
+    first_to_last(store)
+    assert results(store) == undisturbed
+    (answer,) = {message.event_id: message for message in answers(bus)}.values()
+    assert [key for key in contents(store) if key.startswith("inference-logs/")] == [answer.log_object_key]
+    assert not [letter for topic in TOPICS for letter in letters(bus, topic)]
+
+
+def answers(bus: Bus) -> list[PerformanceEval]:
+    return [PerformanceEval.parse(record.value) for record in bus.records(PerformanceEval.topic)]
+
+
+def first_to_last(store: Store) -> None:
+    """One promotion, and every pointer at it."""
+    (entry,) = read_log(store, "global")
+    for key in (
+        layout.root_pointer(),
+        layout.scope_pointer("global"),
+        layout.config_pointer("global", entry.champion.config_hash),
+    ):
+        assert json.loads(store.get(key) or b"{}")["promotion"] == entry.number, key
+
+
+def test_every_point_that_a_service_passes_is_played() -> None:
+    """The points of commands on one machine are played in the scenes; a new one must be in one of the two."""
+    own = {"bus.publish", "bus.commit", "forecast.log"}
+    assert own <= {name for names in PASSED.values() for name in names} <= set(points.names())
