@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable, Iterator
 
 from flts.train.determinism import cores, made_on, processor
-from tests.bench import accuracy, speed
+from tests.bench import accuracy, data, speed
 from tests.bench.measure import LTE, ROOT, Figure
 
 PAGE = ROOT / "docs" / "performance.md"
@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "lte": accuracy.lte,
     "jfk": accuracy.jfk,
     "coverage": accuracy.coverage,
+    "ten_million": data.ten_million,
 }
 NEEDS_LTE = {"seed_run", "full_run", "gru_epoch", "lte"}
 

@@ -128,6 +128,20 @@ def test_each_scaler_is_its_formula_over_the_finished_rows(odd: list[float], con
         assert (found.minimum, found.maximum) == (min(finished), max(finished)), kind
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("share", [0.0, 0.1])
+def test_sums_run_along_columns_however_the_rows_are_held_so_that_their_last_bits_stay(
+    order: Any, share: float
+) -> None:
+    rng = np.random.default_rng(0)
+    values = np.array(rng.normal(size=(1000, 5)) * 10, order=order)
+    values[rng.random(values.shape) < share] = np.nan
+    found = fitted(Rows(np.arange(1000, dtype=np.int64), values, tuple("abcde")), scaler="standard")
+    for i, column in enumerate(found.fitted.columns):
+        finished = found.train.values[:, i].copy()
+        assert (column.center, column.scale) == (finished.mean(), finished.std())
+
+
 def test_maxabs_counts_the_negative_side() -> None:
     assert column(rows(y=[-5.0, 1.0, 2.0]), scaler="maxabs").scale == 5.0
 

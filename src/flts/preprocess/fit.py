@@ -33,11 +33,10 @@ def fit(train: Rows, preprocess: Preprocess, step: int, timezone: str) -> Finish
     """Clip limits and medians from the raw train rows; range and scaler from the finished ones."""
     kept, dropped = _usable(train, preprocess.missing.drop_columns_above)
     columns = tuple(train.columns[i] for i in kept)
-    raw = train.values[:, kept]
+    raw = train.values if len(kept) == len(train.columns) else train.values[:, kept]
     low, high = outlier_limits(raw, preprocess)
     median = np.nanmedian(raw, axis=0) if raw.size else np.empty(0)
-    # fmin and fmax would turn an empty cell into a limit; minimum and maximum keep it empty until it is filled
-    finished = fill(np.minimum(np.maximum(raw, low), high), median, preprocess.missing.max_gap)
+    finished = _finished(raw, low, high, median, preprocess.missing.max_gap)
     center, scale = _scaler(finished + preprocess.constant, preprocess.scaler)
     constant = [name for name, width in zip(columns, np.ptp(finished, axis=0), strict=True) if width == 0.0]
     stats = zip(columns, median, low, high, center, scale, finished.min(axis=0), finished.max(axis=0), strict=True)
@@ -66,6 +65,17 @@ def fit(train: Rows, preprocess: Preprocess, step: int, timezone: str) -> Finish
     warnings = [f"column '{name}' was dropped: {reason}" for name, reason in dropped]
     warnings += [f"column '{name}' is constant over train" for name in constant]
     return Finished(Rows(train.times, finished, columns), fitted, tuple(dropped), tuple(warnings))
+
+
+def _finished(raw: Values, low: Values, high: Values, median: Values, max_gap: int) -> Values:
+    """Clipped and filled, one column after the other, so that no more than one is held several times."""
+    finished = np.empty(raw.shape, order="F")  # sums run along columns: in another order they end in other bits
+    for i in range(raw.shape[1]):
+        column = slice(i, i + 1)
+        # fmin and fmax would turn an empty cell into a limit; minimum and maximum keep it empty until it is filled
+        clipped = np.minimum(np.maximum(raw[:, column], low[i]), high[i])
+        finished[:, column] = fill(clipped, median[column], max_gap)
+    return finished
 
 
 def infer_step(times: Times, given: str, name: str) -> int:
