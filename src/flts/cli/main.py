@@ -8,7 +8,21 @@ from typing import Any
 
 import typer
 
-from flts.cli import config, data, dlq, doctor, forecast, gateway, init, preprocess, promotions, run, runs, worker
+from flts.cli import (
+    config,
+    data,
+    dlq,
+    doctor,
+    forecast,
+    gateway,
+    init,
+    preprocess,
+    promotions,
+    run,
+    runs,
+    stack,
+    worker,
+)
 from flts.errors import FltsError, Interrupted
 from flts.version import __version__
 
@@ -25,6 +39,8 @@ app.command("run")(run.run)
 app.command("preprocess")(preprocess.preprocess)
 app.command("forecast")(forecast.forecast)
 app.command("gateway")(gateway.gateway)
+app.command("up")(stack.up)
+app.command("down")(stack.down)
 app.command("doctor")(doctor.doctor)
 app.add_typer(worker.app, name="worker")
 app.add_typer(dlq.app, name="dlq")

@@ -60,7 +60,7 @@ def _dead_letters(bus: Bus) -> Iterator[Finding]:
 def _services(bus: Bus, state: BusState, groups: Mapping[str, str]) -> Iterator[Finding]:
     for group, topic in groups.items():
         members, waiting = state.members.get(group, ()), bus.lag(topic, group) if topic in state.topics else 0
-        left = f"{waiting} of {topic} not handled yet" if waiting else f"all of {topic} handled"
+        left = f"{waiting} of {topic} not handled yet" if waiting > 0 else f"all of {topic} handled"
         if members:
             yield ok(group, f"at work: {', '.join(members)}; {left}")
             continue

@@ -23,6 +23,7 @@ def examine(settings: Settings, models: Sequence[str]) -> Iterator[Finding]:
         yield from here.folder(settings)
     yield from _store(settings, services=services)
     if services:
+        yield from here.stack(settings)
         yield from _bus(settings, models)
     else:
         yield ok("bus", "none is set, and none is needed: `flts run` does all stages in one process")

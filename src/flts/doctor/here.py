@@ -68,7 +68,25 @@ def extras(models: Sequence[str], *, elsewhere: bool) -> Iterator[Finding]:
                 lacking.append(wrong("models", found, f"{mend}, or leave it out with --models"))
     yield from lacking
     if not lacking:
-        yield ok("models", f"what {', '.join(models)} need is installed")
+        yield ok("models", f"all libraries are installed for: {', '.join(models)}")
+
+
+def stack(settings: Settings) -> Iterator[Finding]:
+    """What `flts up` started in this folder, where the settings are those of that stack."""
+    from flts.stack.up import read
+
+    try:
+        state = read(settings.home.resolve() / "stack")
+    except FltsError as error:
+        yield refused("flts up", error, "look at the file, or delete it")
+        return
+    if state is None or settings.bus not in {process.url for process in state.processes}:
+        return
+    dead = [process for process in state.processes if not process.alive()]
+    for process in dead:
+        yield wrong("flts up", f"{process.name} has ended; {process.log} says why", "`flts up` starts it again")
+    if not dead:
+        yield ok("flts up", f"all {len(state.processes)} processes run")
 
 
 def tracking(settings: Settings, *, shared: bool) -> Iterator[Finding]:

@@ -67,6 +67,11 @@ class Server:
 
     def start(self) -> Self:
         """Start it and return when it answers. Raises BackendUnavailable with its last lines when it does not."""
+        self.launch()
+        return self.wait()
+
+    def launch(self) -> None:
+        """Start it; it does not answer yet."""
         environment = {name: os.environ[name] for name in ("PATH", "TMPDIR", "LANG") if name in os.environ}
         environment |= {"HOME": str(self.folder)} | dict(self.environment)
         watched = [] if self.outlives else ["/bin/sh", "-c", WATCHER, "sh"]
@@ -80,6 +85,9 @@ class Server:
                 env=environment,
                 start_new_session=True,
             )
+
+    def wait(self) -> Self:
+        """Return when it answers; one that does not is ended. Raises BackendUnavailable with its last lines."""
         try:
             self._wait()
         except BaseException:

@@ -1,0 +1,142 @@
+"""`flts up` and `flts down`: the whole stack on one machine, to try it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from flts.cli.options import Home, Sets, Source, settings
+
+if TYPE_CHECKING:
+    from flts.sources import LoadedSpec
+    from flts.stack.up import Stack
+
+NOT_FOR_PRODUCTION = "for trying, for tests and for docs; not for production: one machine, one copy of everything"
+SETTLE = 90.0
+"""Seconds in which every service has its place in its group, on any broker."""
+
+
+def up(
+    file: Annotated[Path | None, typer.Argument(help="Run this experiment. [flts.toml, if it is here]")] = None,
+    sets: Sets = None,
+    source: Source = None,
+    models: Annotated[str | None, typer.Option(help="Only these models, separated by commas.")] = None,
+    bus: Annotated[
+        Literal["durable", "quick"] | None,
+        typer.Option(help="Broker: durable loses nothing, quick counts right. [durable]"),
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Start servers and services on this machine, and run an experiment through them. Not for production."""
+    from flts.errors import Interrupted
+    from flts.home import open_home
+    from flts.models.registry import require
+    from flts.sources import load_spec
+    from flts.stack.up import up as start
+
+    chosen = settings(home=home)
+    if file is None and Path("flts.toml").exists():
+        file = Path("flts.toml")
+    loaded = None
+    if file is not None:
+        names = [name.strip() for name in models.split(",") if name.strip()] if models is not None else None
+        loaded = load_spec(file, environ=os.environ, overrides=sets or (), source=source, models=names)
+        require(loaded.spec.expected)
+    folder = open_home(chosen.home).resolve() / "stack"
+    typer.echo(NOT_FOR_PRODUCTION)
+    try:
+        stack = start(folder, bus, typer.echo)
+    except Interrupted:
+        raise Interrupted("interrupted; what was started is ended again, `flts up` begins anew") from None
+    try:
+        _talk_to(stack)
+        _wait_for_members(stack)
+        if loaded is not None:
+            _run_through(stack, loaded)
+    except Interrupted:
+        raise Interrupted("interrupted; the stack goes on, `flts down` ends it") from None
+    _print_addresses(stack)
+
+
+def down(
+    delete: Annotated[bool, typer.Option("--delete", help="Also delete all that the stack has stored.")] = False,
+    home: Home = None,
+) -> None:
+    """End the stack that `flts up` started; what it has stored stays."""
+    from flts.stack.up import down as end
+
+    end(settings(home=home).home.resolve() / "stack", typer.echo, delete=delete)
+
+
+def _talk_to(stack: Stack) -> None:
+    """Have this process use the stack, as a shell does that has read its `env`."""
+    from flts.stack.up import NOT_OURS
+
+    for name in NOT_OURS:
+        os.environ.pop(name, None)
+    os.environ.update(stack.environment)
+
+
+def _wait_for_members(stack: Stack) -> None:
+    """Until every service is a member of its group, so that what is asked of them next is taken up."""
+    from flts.errors import StageFailed
+    from flts.wiring import open_bus
+
+    groups = [*(f"train-{model}" for model in stack.models), "evaluate", "forecast"]
+    bus, end = open_bus(settings()), time.monotonic() + SETTLE
+    try:
+        while absent := [group for group, members in bus.describe(groups).members.items() if not members]:
+            _all_alive(stack)
+            if time.monotonic() > end:
+                raise StageFailed(
+                    f"nobody is at work as {', '.join(absent)} after {SETTLE:g} s; `flts doctor` says more"
+                )
+            time.sleep(0.2)
+    finally:
+        bus.close()
+
+
+def _run_through(stack: Stack, loaded: LoadedSpec) -> None:
+    """What `flts preprocess` does, then the board when the services are done."""
+    from flts.begin import begin, prepare
+    from flts.cli import board
+    from flts.cli.options import log_events
+    from flts.cli.progress import reporter
+    from flts.cli.watch import wait_for_judgement
+    from flts.wiring import open_raw, shared_workplace
+    from flts.worker.trace import TracedBus, span
+
+    chosen = settings()
+    log_events(chosen)
+    spec = loaded.spec
+    with shared_workplace(chosen) as place, span("up"), reporter(sorted(spec.expected), quiet=False) as shown:
+        place.bus = TracedBus(place.bus)
+        shown.stage("preprocess", "running")
+        prepared, subject = prepare(place, spec, open_raw(spec.dataset, loaded.folder))
+        claim = begin(place, subject, prepared, recompute=False)
+        rows = f"{prepared.meta['train']['rows']:,} train rows, {prepared.meta['test']['rows']:,} test rows"
+        shown.stage("preprocess", "reused" if prepared.reused else "done", rows)
+        result = wait_for_judgement(place, claim, subject, shown, lambda: _all_alive(stack))
+    board.print_result(result)
+
+
+def _all_alive(stack: Stack) -> None:
+    """Raises StageFailed naming a process that has ended, with its log."""
+    from flts.errors import StageFailed
+
+    dead = stack.dead()
+    if dead is not None:
+        raise StageFailed(f"{dead.name} has ended; {dead.log} says why, `flts up` starts it again")
+
+
+def _print_addresses(stack: Stack) -> None:
+    typer.echo("")
+    for process in stack.state.processes:
+        at = f"{process.url}/readyz" if process.name.startswith("worker-") else process.url
+        typer.echo(f"  {process.name:<16} {at}")
+    typer.echo(f"\n`. {stack.folder / 'env'}` lets `flts doctor`, `flts preprocess` and `flts dlq` talk to it;")
+    typer.echo("`flts down` ends it")

@@ -1,0 +1,264 @@
+"""The whole stack on one machine without containers: for trying, for tests and for docs, not for production.
+
+Everything lies in one folder: what the servers store, their logs, their ports and secrets, which processes run, and
+`env`, which a shell can source to talk to them.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from flts import layout
+from flts.errors import FltsError, Locked, StageFailed, UsageError
+from flts.home import locked
+from flts.models.registry import CANDIDATES, require
+from flts.stack.kafka import durable_kafka, quick_kafka
+from flts.stack.mlflow import mlflow
+from flts.stack.postgres import postgres
+from flts.stack.process import MARK, Process, started
+from flts.stack.s3 import REGION, USER, s3
+from flts.stack.server import HOST, Server, answers, ports
+
+Bus = Literal["durable", "quick"]
+Say = Callable[[str], None]
+GRACE = 30.0
+"""Seconds that a process gets to end; work in hand gets fewer."""
+NOT_OURS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
+"""Variables of whoever uses a shell that would win over the credentials of the stack."""
+
+
+class State(BaseModel):
+    """What is written down of a stack: which broker it has, and what runs, in the order of its start."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    v: Literal[1] = 1
+    bus: Bus
+    processes: list[Process] = []
+
+    def get(self, name: str) -> Process | None:
+        """The process of this name."""
+        return next((process for process in self.processes if process.name == name), None)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack that runs. environment: what a process needs to talk to it; models: what its trainer can fit."""
+
+    folder: Path
+    state: State
+    environment: Mapping[str, str]
+    models: Sequence[str]
+
+    def dead(self) -> Process | None:
+        """The first process that has ended, if any."""
+        return next((process for process in self.state.processes if not process.alive()), None)
+
+
+def up(folder: Path, bus: Bus | None, say: Say) -> Stack:
+    """Start what does not run. bus: which broker; the one that is there already, or the durable one.
+
+    What this call started ends with it when it fails or is interrupted. Raises MissingExtra, BackendUnavailable,
+    UsageError when another broker is asked for than the one that runs, Locked while another command is at it.
+    """
+    with _alone(folder):
+        state = read(folder) or State(bus=bus or "durable")
+        if bus is not None and bus != state.bus:
+            if any(process.alive() for process in state.processes):
+                raise UsageError(f"the stack in {folder} runs with the {state.bus} broker; `flts down` ends it first")
+            state = State(bus=bus)
+        with _Starting(folder, state, say) as starting:
+            environment = _backends(folder, state.bus, starting)
+            models = _trainable()
+            starting.run(*_services(folder, environment, models))
+        return Stack(folder, state, environment, models)
+
+
+def down(folder: Path, say: Say, *, delete: bool = False) -> None:
+    """End every process of a stack, the last one first. delete: also remove what they stored. Raises UsageError."""
+    if not folder.is_dir():
+        raise UsageError(f"there is no stack in {folder}; `flts up` starts one")
+    with _alone(folder):
+        state = read(folder) or State(bus="durable")
+        if not state.processes:
+            say("nothing runs")
+        while state.processes:
+            process = state.processes[-1]
+            say(f"{process.name}: process {process.pid} {process.end(str(folder), GRACE)}")
+            state.processes.pop()
+            _write(folder, state)
+        if delete:
+            shutil.rmtree(folder)
+            say(f"deleted {folder}")
+
+
+def read(folder: Path) -> State | None:
+    """What is written down of the stack in a folder. Raises StageFailed when it cannot be read."""
+    try:
+        return State.model_validate_json((folder / "state.json").read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise StageFailed(
+            f"{folder / 'state.json'} cannot be read ({error.errors()[0]['msg']}); look for processes whose environment"
+            f" has {MARK}={folder}, and delete the file"
+        ) from None
+
+
+@dataclass
+class _Starting:
+    """Servers being started: each is written down at once, and all are ended when one cannot be."""
+
+    folder: Path
+    state: State
+    say: Say
+    _launched: list[Server] = field(default_factory=list)
+
+    def run(self, *servers: Server) -> None:
+        """Start those of these that do not run, side by side, and wait until each answers."""
+        waiting = [server for server in servers if not self._runs(server)]
+        for server in waiting:
+            self._launch(server)
+        for server in waiting:
+            server.wait()
+            self.say(f"{server.name}: process {server.pid} at {server.url}")
+
+    def _runs(self, server: Server) -> bool:
+        process = self.state.get(server.name)
+        if process is None:
+            return False
+        if process.alive() and server.ready():
+            self.say(f"{server.name}: process {process.pid} at {server.url} runs already")
+            return True
+        became = process.end(str(self.folder), GRACE)  # it hangs, or left something behind when it died
+        self.say(f"{server.name}: process {process.pid} {became}")
+        return False
+
+    def _launch(self, server: Server) -> None:
+        server.outlives = True
+        server.environment = {**server.environment, MARK: str(self.folder)}
+        server.launch()
+        self._launched.append(server)
+        process = Process(
+            name=server.name,
+            pid=server.pid,
+            started=started(server.pid),
+            url=server.url,
+            log=str(server.log),
+            stop_signal=server.stop_signal,
+        )
+        known = {known.name: known for known in self.state.processes}
+        # in the place of the one that died: what was started first is ended last
+        self.state.processes = list({**known, server.name: process}.values())
+        _write(self.folder, self.state)
+
+    def _forget(self, name: str) -> None:
+        self.state.processes = [process for process in self.state.processes if process.name != name]
+        _write(self.folder, self.state)
+
+    def __enter__(self) -> _Starting:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            return
+        for server in reversed(self._launched):
+            server.kill()
+            self._forget(server.name)
+
+
+def _backends(folder: Path, bus: Bus, starting: _Starting) -> Mapping[str, str]:
+    """Store, bus and tracker, and the environment in which they are found."""
+    storage = s3(folder / "s3")
+    starting.run(storage)
+    storage.make_buckets(layout.BUCKETS)
+    broker = durable_kafka(folder / "kafka", storage) if bus == "durable" else quick_kafka(folder / "kafka-quick")
+    database = postgres(folder / "postgres")
+    starting.run(broker, database)
+    tracker = mlflow(folder / "mlflow", database, storage)
+    starting.run(tracker)
+    environment = {
+        "FLTS_STORE": "s3:///",
+        "FLTS_S3_ENDPOINT": storage.url,
+        "FLTS_BUS": broker.url,
+        "FLTS_KAFKA_REPLICATION": "1",
+        "FLTS_TRACKING": "mlflow",
+        "FLTS_MLFLOW_URI": tracker.url,
+        "FLTS_ENVIRONMENT": "stack",
+        "AWS_SHARED_CREDENTIALS_FILE": str(folder / "credentials"),
+        "AWS_REGION": REGION,
+    }
+    keys = f"[default]\naws_access_key_id = {USER}\naws_secret_access_key = {storage.secret_key}\n"
+    _write_private(folder / "credentials", keys)
+    lines = [
+        f"unset {' '.join(NOT_OURS)}",
+        *(f"export {name}={shlex.quote(said)}" for name, said in environment.items()),
+    ]
+    _write_private(folder / "env", "\n".join(lines) + "\n")
+    return environment
+
+
+def _services(folder: Path, environment: Mapping[str, str], models: Sequence[str]) -> Iterator[Server]:
+    """One trainer for all models, which fits as many side by side as there are cores; judge, forecaster, gateway."""
+    place = folder / "services"
+    port = ports(place, "train", "evaluate", "forecast", "gateway")
+    work = {"train": ["--model", ",".join(models)], "evaluate": [], "forecast": []}
+    for name, options in work.items():
+        yield _service(
+            place,
+            f"worker-{name}",
+            ["worker", name, *options, "--probe-port", str(port[name])],
+            port[name],
+            environment,
+        )
+    yield _service(place, "gateway", ["gateway", "--port", str(port["gateway"])], port["gateway"], environment)
+
+
+def _service(folder: Path, name: str, command: Sequence[str], port: int, environment: Mapping[str, str]) -> Server:
+    url = f"http://{HOST}:{port}"
+    program = [sys.executable, "-m", "flts", *command]
+    return Server(name, folder, program, url, lambda: answers(f"{url}/readyz"), environment)
+
+
+def _trainable() -> list[str]:
+    """The models whose libraries are installed."""
+    found = []
+    for name in sorted(CANDIDATES):
+        try:
+            require([name])
+        except FltsError:
+            continue
+        found.append(name)
+    return found
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other commands off the stack."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        with locked(folder):
+            yield
+    except Locked:
+        raise Locked(f"another `flts up` or `flts down` is at work in {folder}; wait until it has ended") from None
+
+
+def _write(folder: Path, state: State) -> None:
+    _write_private(folder / "state.json", state.model_dump_json(indent=2))
+
+
+def _write_private(file: Path, text: str) -> None:
+    """Whole or not at all, for this user's eyes."""
+    part = file.with_name(f"{file.name}.part")
+    part.touch(mode=0o600)
+    part.write_text(text)
+    part.replace(file)
