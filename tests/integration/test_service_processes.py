@@ -15,7 +15,7 @@ from tests.support.stored import results
 import flts
 from flts import layout
 from flts.lineage import sha256
-from flts.messages import InferenceData, PerformanceEval
+from flts.messages import InferenceData, ModelSelected, PerformanceEval
 from flts.promote.log import read_log
 from flts.settings import load_settings
 from flts.sources import load_spec
@@ -94,6 +94,15 @@ def test_a_run_through_services_equals_the_one_on_one_machine(
     for worker in workers.values():
         assert worker.stop() == 0
         assert worker.said("service_stopped")
+    # a person decides otherwise, and every server hears of it
+    assert running.run("promotions", "promote", claim["config_hash"], "gru").returncode == 0
+    bus = open_bus(load_settings(bus=running.environment["FLTS_BUS"]))
+    told = [ModelSelected.parse(record.value) for record in bus.records(ModelSelected.topic)]
+    bus.close()
+    assert [(message.promotion, message.kind, message.model_type) for message in told] == [
+        (1, "promote", "RIDGE"),
+        (2, "manual", "GRU"),
+    ]
 
 
 @pytest.mark.long

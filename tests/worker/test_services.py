@@ -26,7 +26,7 @@ from tests.support.stored import contents, results
 import flts
 from flts import layout
 from flts.backends.bus_memory import MemoryBus
-from flts.errors import BackendUnavailable, DataError
+from flts.errors import BackendUnavailable, DataError, MissingExtra, UsageError
 from flts.lineage import sha256
 from flts.messages import InferenceData, ModelTraining, PerformanceEval, TrainingData
 from flts.ports import Record, Store
@@ -35,6 +35,7 @@ from flts.serve.follow import champion_of
 from flts.settings import load_settings
 from flts.wiring import SystemClock, open_store
 from flts.worker.letters import letters, replay, topic_of_letters
+from flts.worker.run import serve
 
 
 @pytest.fixture
@@ -222,6 +223,7 @@ class Moody:
     handled: list[bytes] = field(default_factory=list)
     topic: str = TrainingData.topic
     group: str = "moody"
+    width: int = 1
 
     def handle(self, record: Record) -> None:
         self.handled.append(record.value)
@@ -243,7 +245,10 @@ def test_a_backend_that_comes_back_is_waited_for_and_nothing_is_dead(store: Stor
     assert not letters(bus, "training-data")
 
 
-@pytest.mark.parametrize("error", [DataError("no"), KeyError("defect"), BackendUnavailable("away for good")])
+@pytest.mark.parametrize(
+    "error",
+    [DataError("no"), KeyError("defect"), BackendUnavailable("away for good"), MissingExtra("this model", "torch")],
+)
 def test_what_cannot_be_handled_does_not_stop_the_partition(store: Store, error: Exception) -> None:
     bus = MemoryBus()
     moods: list[Exception | None] = [error] * (1 if not isinstance(error, BackendUnavailable) else 50)
@@ -256,6 +261,41 @@ def test_what_cannot_be_handled_does_not_stop_the_partition(store: Store, error:
         wait_until(lambda: bus.lag("training-data", "moody") == 0, "both commits")
     assert service.handled[-1] == b"good"
     assert letters(bus, "training-data")[0].error == type(error).__name__
+
+
+def test_records_worked_on_at_once_are_committed_in_the_order_they_came(store: Store) -> None:
+    bus, free = MemoryBus(), threading.Event()
+
+    class First(Moody):
+        """The first record takes until the others are done."""
+
+        def handle(self, record: Record) -> None:
+            super().handle(record)
+            if record.value == b"0":
+                free.wait(LONG)
+
+    place, service = place_on(store, bus), First([], width=3)
+    with serving(place, [service]):
+        for number in range(5):
+            bus.publish("training-data", "k", str(number).encode())
+        wait_until(lambda: len(service.handled) == 3, "three at once")
+        assert bus.lag("training-data", "moody") == 5
+        free.set()
+        wait_until(lambda: bus.lag("training-data", "moody") == 0, "the commits")
+    assert sorted(service.handled) == [b"0", b"1", b"2", b"3", b"4"]
+
+
+def test_a_service_that_may_not_do_its_work_ends_and_no_message_is_lost(store: Store) -> None:
+    bus = MemoryBus()
+    place, refused = place_on(store, bus), Moody([UsageError("look at AWS_SECRET_ACCESS_KEY")])
+    bus.publish("training-data", "k", b"1")
+    with pytest.raises(UsageError, match="AWS_SECRET_ACCESS_KEY"):
+        serve("tests", place, [refused], QUICK, threading.Event())
+    assert not letters(bus, "training-data")
+    mended = Moody([])
+    with serving(place_on(store, bus), [mended]):
+        wait_until(lambda: bus.lag("training-data", "moody") == 0, "the commit")
+    assert (refused.handled, mended.handled) == ([b"1"], [b"1"])
 
 
 def test_work_that_is_stopped_before_its_end_comes_again(store: Store) -> None:

@@ -113,11 +113,14 @@ def rollback(scope: Scope = "global", home: Home = None) -> None:
 
 
 def _place(home: Path | None) -> Any:
-    """A workplace under the folder's lock."""
-    from flts.wiring import locked_workplace
+    """A workplace under the folder's lock; on the bus of the services where there is one, so that they are told."""
+    from flts.wiring import locked_workplace, shared_workplace
 
+    chosen = settings(home=home)
+    if not chosen.bus.startswith("memory:"):
+        return shared_workplace(chosen)
     existing_store(home)
-    return locked_workplace(settings(home=home))
+    return locked_workplace(chosen)
 
 
 def _done(place: Any, entry: Entry | None, otherwise: str) -> None:

@@ -21,6 +21,7 @@ class Evaluator:
     place: Workplace
     topic = ModelTraining.topic
     group = "evaluate"
+    width = 1
 
     def handle(self, record: Record) -> None:
         """Judge the newest run of the configuration once every expected model has a result or a reason."""

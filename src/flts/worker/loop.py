@@ -1,8 +1,9 @@
 """One service on a bus: take a record, do its work, commit after the effect; nothing stops the partition.
 
 A Transient error is tried again with back-off, for as long as the settings say; what then remains, and every other
-error, goes to the dead-letter topic with its reason. Work runs in a thread of its own, so that the member stays in its
-group while a fit takes an hour.
+error, goes to the dead-letter topic with its reason. But where this service itself is set up wrongly, wrong credentials
+for instance, no message is to blame: it ends, and the record comes again when a person has acted. Work runs in a thread
+of its own, so that the member stays in its group while a fit takes an hour.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 import threading
 import time
 import traceback
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from flts import events
-from flts.errors import FltsError, Interrupted, Transient
+from flts.errors import FltsError, Interrupted, MissingExtra, Transient, UsageError
 from flts.failpoints import failpoint
 from flts.ports import Bus, Record, Subscription
 from flts.worker import trace
@@ -24,6 +26,8 @@ from flts.worker.meters import Meters
 
 IDLE = 0.25
 """Seconds between two looks at whether to stop."""
+MORE = 0.005
+"""Seconds between two looks for another record while some are worked on."""
 LONGEST_PAUSE = 10.0
 
 
@@ -37,6 +41,10 @@ class Service(Protocol):
     @property
     def group(self) -> str:
         """Whose place in the topic it has."""
+
+    @property
+    def width(self) -> int:
+        """How many records it works on at once."""
 
     def handle(self, record: Record) -> None:
         """Return when the effect is stored. It may be asked twice for the same record."""
@@ -62,7 +70,10 @@ class Loop:
     """When the loop was last alive, by the monotonic clock."""
 
     def run(self) -> None:
-        """Until `stop` is set. A broker that is away is waited for."""
+        """Until `stop` is set. A broker that is away is waited for.
+
+        Raises UsageError when this service may not do what it has to; the record in hand is then not committed.
+        """
         while not self.stop.is_set():
             try:
                 subscription = self.bus.subscribe([self.service.topic], self.service.group)
@@ -78,33 +89,52 @@ class Loop:
                     subscription.close()
 
     def _serve(self, subscription: Subscription) -> None:
-        while not self.stop.is_set():
-            self.turned = time.monotonic()
-            record = subscription.poll(IDLE)
-            if record is not None:
-                self._one(subscription, record)
-
-    def _one(self, subscription: Subscription, record: Record) -> None:
-        work = _Work(self.service, record, self.patience, self.stop)
-        work.start()
+        hand: deque[_Work] = deque()
         deadline: float | None = None
-        while not work.ended.wait(IDLE):
+        while not self.stop.is_set() or hand:
             self.turned = time.monotonic()
-            subscription.stay(record, 0.0)
             if self.stop.is_set():
-                deadline = deadline or time.monotonic() + self.grace
-                if time.monotonic() > deadline:
-                    break
-        if not work.ended.is_set() or isinstance(work.error, Interrupted):
-            return  # uncommitted: whoever is next begins again
-        outcome = "done"
-        if work.error is not None:
-            outcome = "dead"
-            self._bury(record, work.error, work.attempts)
-        failpoint("bus.commit.before")
-        subscription.commit(record)
-        failpoint("bus.commit.after")
-        self.meters.handled(record.topic, outcome, time.monotonic() - work.started)
+                deadline = deadline or self.turned + self.grace
+                if self.turned > deadline:
+                    return  # what is not done is not committed: whoever is next begins again
+            elif not self._fill(hand, subscription):
+                continue
+            full = len(hand) >= self.service.width or self.stop.is_set()
+            if not hand[0].ended.wait(IDLE if full else MORE):
+                if full:
+                    subscription.stay(hand[0].record, 0.0)
+            elif not self._settle(hand, subscription):
+                return
+
+    def _fill(self, hand: deque[_Work], subscription: Subscription) -> bool:
+        """Take up what has come; False when there is nothing to work on."""
+        while len(hand) < self.service.width:
+            record = subscription.poll(0.0 if hand else IDLE)
+            if record is None:
+                break
+            hand.append(_Work(self.service, record, self.patience, self.stop))
+            hand[-1].start()
+        return bool(hand)
+
+    def _settle(self, hand: deque[_Work], subscription: Subscription) -> bool:
+        """Commit what has ended, in the order it came; False when work was abandoned because of a stop."""
+        last: dict[tuple[str, int], Record] = {}
+        while hand and hand[0].ended.is_set():
+            work = hand.popleft()
+            if isinstance(work.error, Interrupted):
+                return False
+            if isinstance(work.error, UsageError) and not isinstance(work.error, MissingExtra):
+                raise work.error  # but a missing library stops one model, not the others
+            if work.error is not None:
+                self._bury(work.record, work.error, work.attempts)
+            last[work.record.topic, work.record.partition] = work.record
+            outcome = "done" if work.error is None else "dead"
+            self.meters.handled(work.record.topic, outcome, time.monotonic() - work.started)
+        for record in last.values():
+            failpoint("bus.commit.before")
+            subscription.commit(record)
+            failpoint("bus.commit.after")
+        return True
 
     def _bury(self, record: Record, error: Exception, attempts: int) -> None:
         """Raises Transient when that cannot be stored either; the record then comes again."""
@@ -132,7 +162,7 @@ class _Work(threading.Thread):
 
     def __init__(self, service: Service, record: Record, patience: float, stop: threading.Event) -> None:
         super().__init__(name=f"work-{service.group}", daemon=True)
-        self._service, self._record, self._patience, self._stop_asked = service, record, patience, stop
+        self._service, self.record, self._patience, self._stop_asked = service, record, patience, stop
         self.error: Exception | None = None
         self.attempts = 0
         self.ended = threading.Event()
@@ -140,7 +170,7 @@ class _Work(threading.Thread):
 
     def run(self) -> None:
         try:
-            with trace.continued(self._record, self._service.group):
+            with trace.continued(self.record, self._service.group):
                 self._try()
         except Exception as error:  # noqa: BLE001 - whatever a record does, the partition goes on
             self.error = error
@@ -157,4 +187,4 @@ class _Work(threading.Thread):
                 self.attempts = attempt.num
                 if attempt.num > 1 and self._stop_asked.is_set():
                     raise Interrupted("asked to stop while a backend was away")
-                self._service.handle(self._record)
+                self._service.handle(self.record)

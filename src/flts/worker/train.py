@@ -20,6 +20,7 @@ class Trainer:
     place: Workplace
     model: str
     topic = TrainingData.topic
+    width = 1
 
     @property
     def group(self) -> str:
