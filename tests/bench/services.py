@@ -1,0 +1,220 @@
+"""What services cost over one process, and how fast a batch is answered; on a broker, S3, PostgreSQL and MLflow."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from flts import layout
+from flts.lineage import sha256
+from flts.messages import InferenceData, PerformanceEval
+from flts.ports import Bus, Store
+from flts.preprocess.source import RawTable
+from flts.serve.answer import rows_for
+from flts.serve.follow import champion_of
+from flts.settings import load_settings
+from flts.stack.kafka import durable_kafka, quick_kafka
+from flts.stack.mlflow import mlflow
+from flts.stack.postgres import postgres
+from flts.stack.s3 import s3
+from flts.train.windows import Histories
+from flts.wiring import SystemClock, open_bus, open_store
+from tests.bench.measure import FLTS, LTE, ROOT, Figure, best_of, fresh_folder, seconds
+
+SEED_RUN = (str(ROOT / "examples/lte/flts.toml"), "--source", str(LTE))
+CLAIMS = 1000
+ROWS = 1000
+PATIENCE = 900.0
+
+
+@dataclass
+class Stack:
+    """Running servers, and what a process needs to use them."""
+
+    folder: Path
+    environment: Mapping[str, str]
+    processes: list[subprocess.Popen[bytes]]
+
+    @property
+    def store(self) -> Store:
+        return open_store(self.environment["FLTS_STORE"])
+
+    @property
+    def bus(self) -> Bus:
+        return open_bus(load_settings(bus=self.environment["FLTS_BUS"], kafka_replication=1))
+
+    def worker(self, *command: str) -> None:
+        """`flts worker …` in the background."""
+        name = "-".join(command)
+        with (self.folder / f"{name}.log").open("wb") as log:
+            self.processes.append(
+                subprocess.Popen([*FLTS, "worker", *command], env=self._all(), cwd=self.folder, stderr=log)
+            )
+        wait_for(lambda: b"service_started" in (self.folder / f"{name}.log").read_bytes(), name)
+
+    def run(self, *command: str) -> dict[str, Any]:
+        """`flts … --json` to its end; what it printed."""
+        done = subprocess.run(
+            [*FLTS, *command, "--json"], env=self._all(), cwd=self.folder, capture_output=True, text=True, check=True
+        )
+        printed: dict[str, Any] = json.loads(done.stdout)
+        return printed
+
+    def _all(self) -> dict[str, str]:
+        return {**os.environ, **self.environment}
+
+
+@contextmanager
+def stack(*, durable: bool, tracking: bool) -> Iterator[Stack]:
+    """Servers in a fresh folder, all ended afterwards."""
+    with ExitStack() as opened:
+        folder = opened.enter_context(fresh_folder())
+        storage = opened.enter_context(s3(folder / "s3"))
+        storage.make_buckets(["bench"])
+        broker = opened.enter_context(
+            durable_kafka(folder / "kafka", storage) if durable else quick_kafka(folder / "kafka")
+        )
+        environment = {
+            **storage.credentials,
+            "FLTS_STORE": "s3://bench/flts",
+            "FLTS_BUS": broker.url,
+            "FLTS_KAFKA_REPLICATION": "1",
+            "FLTS_KAFKA_PARTITIONS": "1",
+            "FLTS_PROBE_PORT": "0",
+            "FLTS_TRACKING": "off",
+            "FLTS_LOG_FORMAT": "json",
+        }
+        if tracking:
+            database = opened.enter_context(postgres(folder / "postgres"))
+            server = opened.enter_context(mlflow(folder / "mlflow", database, storage))
+            environment |= {"FLTS_TRACKING": "mlflow", "FLTS_MLFLOW_URI": server.url}
+        os.environ.update(storage.credentials)
+        running = Stack(folder, environment, [])
+        try:
+            yield running
+        finally:
+            for process in running.processes:
+                process.terminate()
+            for process in running.processes:
+                process.wait()
+
+
+def services() -> Iterator[Figure]:
+    """The seed's run from the command that claims it to its judgement, every service waiting; beside `flts run`."""
+    alone = best_of(3, _alone)
+    with stack(durable=True, tracking=True) as running:
+        for model in ("gru", "lstm", "prophet"):
+            running.worker("train", "--model", model)
+        running.worker("evaluate")
+        _through(running, 100)  # the first one makes what there is once: topics, groups, the experiment
+        through = min(_through(running, seed) for seed in range(3))
+    yield Figure(
+        "the seed's run through services",
+        f"{through:.1f} s",
+        "3 s more than flts run",
+        f"flts run {alone:.1f} s: {through - alone:+.1f} s, {through / alone:.2f} ×",
+        "services",
+    )
+
+
+def _alone() -> float:
+    with fresh_folder() as folder:
+        return seconds([*FLTS, "run", *SEED_RUN, "--json"], folder)
+
+
+def _through(running: Stack, seed: int) -> float:
+    """Another seed is another experiment, of which nothing is stored."""
+    start = time.perf_counter()
+    claim = running.run("preprocess", *SEED_RUN, "--set", f"run.seed={seed}")
+    part = layout.run_part(claim["config_hash"], claim["run"], "judge")
+    store = running.store
+    wait_for(lambda: store.exists(part), part)
+    return time.perf_counter() - start
+
+
+def batch() -> Iterator[Figure]:
+    """Claims of rows, one forecaster; beside the champion's model called in a loop on rows that lie in memory."""
+    for model in ("gru", "ridge"):
+        with stack(durable=True, tracking=False) as running:
+            running.worker("train", "--model", model)
+            running.worker("evaluate")
+            claim = running.run("preprocess", *SEED_RUN, "--models", model)
+            part = layout.run_part(claim["config_hash"], claim["run"], "judge")
+            store, bus = running.store, running.bus
+            wait_for(lambda: store.exists(part), part)  # noqa: B023 - waited for before the loop goes on
+            tables = _tables()
+            took = _answered(running, store, bus, tables)
+            plain = _in_a_loop(store, tables)
+            bus.close()
+        yield Figure(
+            f"{CLAIMS:,} claims of {ROWS:,} rows, champion {model}",
+            f"{CLAIMS * ROWS / took:,.0f} rows/s",
+            "0.6 of the model in a loop",
+            f"the model alone {CLAIMS * ROWS / plain:,.0f} rows/s: ratio {plain / took:.2f}",
+            "batch",
+        )
+
+
+def _tables() -> list[pl.DataFrame]:
+    """Windows of the test rows, each shifted by a row or two."""
+    rows = pl.read_csv(LTE / "PobleSec_test.csv")
+    return [rows[start : start + ROWS] for start in range(0, 2 * CLAIMS, 2)]
+
+
+def _answered(running: Stack, store: Store, bus: Bus, tables: list[pl.DataFrame]) -> float:
+    """Seconds from the first claim taken to the last answer; the claims wait when the service starts to take them."""
+    running.worker("forecast")
+    objects = [table.write_csv().encode() for table in tables]
+    for number, data in enumerate(objects):
+        store.create(f"dataset/rows-{number}.csv", data)
+    claims = [
+        InferenceData(
+            ts=SystemClock().now(),
+            identifier="global",
+            bucket="dataset",
+            object_key=f"rows-{number}.csv",
+            size=len(data),
+            sha256=sha256(data),
+            row_count=ROWS,
+        )
+        for number, data in enumerate(objects)
+    ]
+    start = time.perf_counter()
+    for claim in claims:
+        bus.publish(claim.topic, claim.key, claim.to_bytes())
+    wait_for(lambda: len(bus.records(PerformanceEval.topic)) >= len(claims), "the last answer")
+    return time.perf_counter() - start
+
+
+def _in_a_loop(store: Store, tables: list[pl.DataFrame]) -> float:
+    bundle = champion_of(store, "global").bundle
+    rows = [rows_for(bundle, RawTable("rows", table)) for table in tables]
+    wanted = bundle.model.task.lookback
+
+    def once() -> float:
+        start = time.perf_counter()
+        for of_claim in rows:
+            bundle.model.forecast_all(Histories(of_claim, np.arange(wanted, len(of_claim) + 1)))
+        return time.perf_counter() - start
+
+    return best_of(3, once)
+
+
+def wait_for(true: Any, what: str) -> None:
+    """Ends the benchmark when it does not become true."""
+    end = time.monotonic() + PATIENCE
+    while not true():
+        if time.monotonic() > end:
+            sys.exit(f"waited in vain for {what}")
+        time.sleep(0.02)
