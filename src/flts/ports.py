@@ -280,12 +280,10 @@ def read_checked(store: Store, key: str, expected_sha256: str) -> bytes:
 class StoredTable(dict[str, Any]):
     """A table of a stored JSON object; a key it should have and lacks says which object is damaged."""
 
-    def __init__(self, values: Mapping[str, Any], name: str) -> None:
-        super().__init__(values)
-        self._name = name
+    name = "a stored object"
 
     def __missing__(self, key: str) -> Any:
-        raise DamagedObject(f"{self._name} is damaged: it lacks '{key}'; {MEND}")
+        raise DamagedObject(f"{self.name} is damaged: it lacks '{key}'; {MEND}")
 
 
 def read_json(store: Store, key: str) -> Any:
@@ -293,8 +291,14 @@ def read_json(store: Store, key: str) -> Any:
     data = store.get(key)
     if data is None:
         return None
+
+    def named(values: dict[str, Any]) -> StoredTable:
+        table = StoredTable(values)
+        table.name = f"{key} in {store.url}"
+        return table
+
     try:
-        value = json.loads(data, object_hook=lambda table: StoredTable(table, f"{key} in {store.url}"))
+        value = json.loads(data, object_hook=named)
     except ValueError as error:
         raise DamagedObject(f"{key} in {store.url} is damaged: not JSON ({error}); {MEND}") from None
     if not isinstance(value, StoredTable):

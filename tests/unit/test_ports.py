@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterator
 
@@ -104,7 +105,8 @@ def test_read_checked_refuses_an_absent_object_and_says_which_record_wants_it(st
     wanted = sha256(b"data")
     with pytest.raises(DamagedObject) as raised:
         read_checked(store, KEY, wanted)
-    assert str(raised.value).startswith(f"{KEY} is absent from memory:///, and a record names it with digest {wanted[:12]}…;")
+    absent = f"{KEY} is absent from memory:///, and a record names it with digest {wanted[:12]}…;"
+    assert str(raised.value).startswith(absent)
     assert "`flts run --recompute` makes it again" in str(raised.value)
 
 
@@ -151,6 +153,7 @@ def test_a_table_that_lacks_a_key_says_which_object_is_damaged() -> None:
         assert table.get(key) is None
         with pytest.raises(DamagedObject, match=f"{KEY} in memory:/// is damaged: it lacks '{key}'; delete it, and"):
             table[key]
+    assert copy.deepcopy(value) == type(value)(value.items()) == value  # as dataclasses.asdict makes one
 
 
 @pytest.mark.parametrize("content", [b"[]", b"1", b"null", b'"text"'])
