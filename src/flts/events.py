@@ -152,6 +152,11 @@ def promotion_waiting_for_models(*, config_hash: str, have: Sequence[str], missi
     _emit("evaluate", "promotion_waiting_for_models", config_hash=config_hash, have=list(have), missing=list(missing))
 
 
+def deadline_passed_over(*, config_hash: str, reason: str) -> None:
+    """Whether the runs of a configuration are late could not be found out."""
+    _emit("evaluate", "deadline_passed_over", config_hash=config_hash, reason=reason)
+
+
 def promotion_all_models_present(*, config_hash: str, models: Sequence[str]) -> None:
     """Every expected model has a result or a reason."""
     _emit("evaluate", "promotion_all_models_present", config_hash=config_hash, models=list(models))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 from flts import events, layout
-from flts.errors import Terminal, TrainingFailed
+from flts.errors import Terminal, TrainingFailed, UsageError
 from flts.evaluate.metrics import Errors, measure
 from flts.lineage import identify
 from flts.messages import ModelTraining, TrainingData
@@ -29,7 +29,8 @@ def finish_model(
 ) -> ModelTraining:
     """Train one candidate (or find it trained), score it, track it, record it, and tell the judge.
 
-    A Terminal error becomes a failed candidate with its reason; Transient ones and Interrupted are raised.
+    A Terminal error becomes a failed candidate with its reason; Transient ones and Interrupted are raised, and so is
+    UsageError: no model failed where the credentials of the store are wrong, and a person has to act.
     """
     with place.children.places:  # the time of a model counts from here, not from when it queued
         work = Work(claim, subject, name, place.clock.now())
@@ -38,6 +39,8 @@ def finish_model(
             trained = _train(place, work, progress, recompute=recompute)
             progress.phase("score")
             errors = _score(place.store, work, trained)
+        except UsageError:
+            raise
         except Terminal as error:
             return _record_failure(place, work, error)
         duration_ms = round((place.clock.now() - work.start).total_seconds() * 1000)

@@ -28,6 +28,7 @@ from flts.errors import (
     NotApplicable,
     StageFailed,
     TrainingFailed,
+    UsageError,
 )
 from flts.ports import Silent
 from flts.train.isolate import Children, Claim, train_isolated
@@ -213,6 +214,7 @@ def test_processes_that_a_library_started_end_with_the_child(
         ("errors.DamagedObject('a digest')", DamagedObject, "a digest"),
         ("errors.StageFailed('no space left')", StageFailed, "no space left"),
         ("errors.BackendUnavailable('no answer')", BackendUnavailable, "no answer"),
+        ("errors.UsageError('look at AWS_SECRET_ACCESS_KEY')", UsageError, "look at AWS_SECRET_ACCESS_KEY"),
         ("errors.MissingExtra('the model', 'torch')", TrainingFailed, "the model needs the extra 'torch'"),
     ],
 )

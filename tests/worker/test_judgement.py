@@ -229,6 +229,24 @@ def test_a_model_that_does_not_answer_by_the_deadline_has_failed_and_the_judge_g
     assert len(place.bus.records(ModelTraining.topic)) == len(messages)
 
 
+@pytest.mark.parametrize("part", ["specs", "claim"])
+def test_a_late_run_that_cannot_be_read_holds_up_no_other(part: str) -> None:
+    """One from before another version of flts, or a damaged one, would otherwise end every evaluator that looks."""
+    subject, store = small_experiment(small_spec(("ridge", "gru")))
+    place = workplace(store)
+    claimed(place, subject)
+    old = "0" * 64
+    if part == "specs":
+        store.create(layout.spec(old), store.get(layout.spec(subject.identity.config_hash)) or b"")
+        claim_run(place, old, "global", subject.identity.data_hash)
+    else:
+        store.create(layout.run_part(old, 1, "claim"), b"{}")
+    place.clock = Later(place.clock.now() + timedelta(seconds=61))
+    deadline.look(place, 60.0)
+    assert len(list(runs.parts(store, subject.identity.config_hash, "failures/gru"))) == 1
+    assert not list(runs.parts(store, old, "failures/gru"))
+
+
 class Later:
     def __init__(self, now: datetime) -> None:
         self._now = now

@@ -33,6 +33,7 @@ from flts.errors import (
     NotApplicable,
     StageFailed,
     TrainingFailed,
+    UsageError,
 )
 from flts.failpoints import failpoint
 from flts.ports import Progress
@@ -41,7 +42,7 @@ from flts.train.stage import Trained
 
 _ERRORS: Mapping[str, type[FltsError]] = {
     error.__name__: error
-    for error in (NotApplicable, TrainingFailed, DataError, DamagedObject, StageFailed, BackendUnavailable)
+    for error in (NotApplicable, TrainingFailed, DataError, DamagedObject, StageFailed, BackendUnavailable, UsageError)
 }
 _LAST_LINES = 3
 SCRATCH = "flts-fit-"

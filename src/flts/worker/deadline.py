@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from flts import layout, runs
+from flts import events, layout, runs
 from flts.conclude import completeness
-from flts.errors import DeadlineExceeded, Transient
+from flts.errors import DeadlineExceeded, Terminal, Transient, UsageError
 from flts.finish import bury_model
+from flts.ports import Store
 from flts.promote.judge import Waiting
 from flts.wiring import Workplace, load_experiment
 
@@ -39,24 +40,33 @@ def watch(place: Workplace, seconds: float, stop: threading.Event) -> None:
 
 def look(place: Workplace, seconds: float) -> None:
     """Record a failure for every expected model of an overdue run that has neither result nor reason."""
-    for overdue in _overdue(place, seconds):
-        subject = load_experiment(place.store, overdue.config_hash, overdue.data_hash)
-        found = completeness(place.store, subject, overdue.identifier, overdue.run)
-        if isinstance(found, Waiting):
-            reason = f"no result {seconds:g} s after the run began, which is the decision_deadline"
-            for name in found.missing:
-                bury_model(place, overdue, name, DeadlineExceeded(reason))
+    latest = place.clock.now() - timedelta(seconds=seconds)
+    for config_hash in sorted({key.split("/")[1] for key in place.store.list("runs/")}):
+        try:
+            for overdue in _overdue(place.store, config_hash, latest):
+                _bury_what_is_missing(place, overdue, seconds)
+        except UsageError:
+            raise
+        except Terminal as error:  # of another version of flts, or damaged: those beside it are not held up
+            events.deadline_passed_over(config_hash=config_hash, reason=str(error))
 
 
-def _overdue(place: Workplace, seconds: float) -> Iterator[Overdue]:
-    """The newest run of each configuration and scope, where it is late."""
-    store, latest = place.store, place.clock.now() - timedelta(seconds=seconds)
-    for config_hash in sorted({key.split("/")[1] for key in store.list("runs/")}):
-        seen: set[str] = set()
-        for claim in runs.parts(store, config_hash, "claim"):
-            if claim["scope"] in seen:
-                continue
-            seen.add(claim["scope"])
-            judged = store.exists(layout.run_part(config_hash, claim["run"], "judge"))
-            if not judged and datetime.fromisoformat(claim["started"]) < latest:
-                yield Overdue(config_hash, claim["data_hash"], claim["scope"], claim["run"])
+def _overdue(store: Store, config_hash: str, latest: datetime) -> Iterator[Overdue]:
+    """The newest run of each scope, where it is late."""
+    seen: set[str] = set()
+    for claim in runs.parts(store, config_hash, "claim"):
+        if claim["scope"] in seen:
+            continue
+        seen.add(claim["scope"])
+        judged = store.exists(layout.run_part(config_hash, claim["run"], "judge"))
+        if not judged and datetime.fromisoformat(claim["started"]) < latest:
+            yield Overdue(config_hash, claim["data_hash"], claim["scope"], claim["run"])
+
+
+def _bury_what_is_missing(place: Workplace, overdue: Overdue, seconds: float) -> None:
+    subject = load_experiment(place.store, overdue.config_hash, overdue.data_hash)
+    found = completeness(place.store, subject, overdue.identifier, overdue.run)
+    if isinstance(found, Waiting):
+        reason = f"no result {seconds:g} s after the run began, which is the decision_deadline"
+        for name in found.missing:
+            bury_model(place, overdue, name, DeadlineExceeded(reason))

@@ -56,11 +56,14 @@ def serve(
 ) -> None:
     """Until `stop` is set, or a defect ends a loop, which is raised.
 
-    beside: what else goes on, in threads of their own, until `stop` is set. Raises UsageError for a probe port that is
-    taken, BackendUnavailable when the topics cannot be made.
+    Every backend is asked once before any work is taken, because who cannot reach them, or may not, would only make
+    dead letters. beside: what else goes on, in threads of their own, until `stop` is set. Raises UsageError for a probe
+    port that is taken or credentials that do not fit, BackendUnavailable for a backend that does not answer.
     """
     meters = Meters()
     _tell_of_retries(name)
+    for check in backend_checks(place).values():
+        check()
     place.bus.ensure([*TOPICS, *map(topic_of_letters, TOPICS)])
     loops = [Loop(place.bus, s, conditions.patience, conditions.grace, meters, stop) for s in services]
     meters.watch(place.bus, [(s.topic, s.group) for s in services], lambda: place.children.running)
