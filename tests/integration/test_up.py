@@ -134,6 +134,17 @@ def test_what_a_stack_has_stored_is_there_when_it_is_started_again(bench: Bench)
     assert len(json.loads(bench.flts("runs", "list", "--json", shell=bench.shell()))) == 2
 
 
+@pytest.mark.long
+def test_a_quick_broker_keeps_no_work_back_for_a_service_that_was_killed(bench: Bench) -> None:
+    bench.flts("up", "--bus", "quick")
+    killed = bench.process("worker-train")
+    os.kill(killed.pid, signal.SIGKILL)
+    assert eventually(lambda: not killed.alive())
+    again = bench.flts("up", "--set", "task.input_length=24")
+    assert "ended, to forget a dead service" in again
+    assert "champion of 'global'" in again
+
+
 def test_a_stack_that_is_interrupted_while_it_starts_leaves_no_process(bench: Bench) -> None:
     process = bench.command("up", "--bus", "quick")
     assert process.stdout is not None

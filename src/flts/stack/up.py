@@ -32,6 +32,8 @@ Bus = Literal["durable", "quick"]
 Say = Callable[[str], None]
 GRACE = 30.0
 """Seconds that a process gets to end; work in hand gets fewer."""
+QUICK = "noida"
+"""Name of the quick broker's process."""
 NOT_OURS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
 """Variables of whoever uses a shell that would win over the credentials of the stack."""
 
@@ -77,6 +79,8 @@ def up(folder: Path, bus: Bus | None, say: Say) -> Stack:
                 raise UsageError(f"the stack in {folder} runs with the {state.bus} broker; `flts down` ends it first")
             state = State(bus=bus)
         with _Starting(folder, state, say) as starting:
+            if state.bus == "quick":
+                starting.forget_members()
             environment = _backends(folder, state.bus, starting)
             models = _trainable()
             starting.run(*_services(folder, environment, models))
@@ -131,6 +135,12 @@ class _Starting:
         for server in waiting:
             server.wait()
             self.say(f"{server.name}: process {server.pid} at {server.url}")
+
+    def forget_members(self) -> None:
+        """End a broker that keeps the place of a dead service for it for ever; it is started again without."""
+        broker = self.state.get(QUICK)
+        if broker is not None and any(p.name.startswith("worker-") and not p.alive() for p in self.state.processes):
+            self.say(f"{QUICK}: process {broker.pid} {broker.end(str(self.folder), GRACE)}, to forget a dead service")
 
     def _runs(self, server: Server) -> bool:
         process = self.state.get(server.name)
