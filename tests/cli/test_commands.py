@@ -182,3 +182,8 @@ def test_the_live_table_shows_stage_state_progress_and_time_to_go() -> None:
     assert "240 train rows" in shown
     assert "epoch 2/4, validation loss 0.25" in shown
     assert "waiting" in shown
+
+
+def test_a_reason_with_square_brackets_is_printed_as_it_stands(flts: Flts) -> None:
+    done = flts("run", "--set", "evaluate.max_bundle_mb=0.000001")
+    assert "none of 1 models is within the limits of [evaluate]" in done.out

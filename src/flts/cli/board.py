@@ -41,10 +41,10 @@ def print_result(result: RunResult) -> None:
         if verdict is not None:
             console.print(f"  recomputed {name}: {verdict.replace('_', ' ')}", highlight=False)
     for warning in result.warnings:
-        console.print(f"  note: {warning}", highlight=False, style="dim")
+        _say(console, f"  note: {warning}", style="dim")
     console.print(f"  run        {result.config_hash[:12]} #{result.run}", highlight=False, style="dim")
     for name, place in result.places.items():
-        console.print(f"  {name:<10} {place}", highlight=False, style="dim", soft_wrap=True)
+        _say(console, f"  {name:<10} {place}", style="dim")
 
 
 def print_decision(decision: Mapping[str, Any], durations_ms: Mapping[str, int | None] | None = None) -> None:
@@ -55,15 +55,15 @@ def print_decision(decision: Mapping[str, Any], durations_ms: Mapping[str, int |
     console.print()
     _print_unranked(decision, console)
     for reason in decision["reasons"]:
-        console.print(f"  {reason}", highlight=False, soft_wrap=True)
+        _say(console, f"  {reason}")
     if decision["sure"]:
-        console.print(f"  {decision['sure']}", highlight=False, soft_wrap=True)
+        _say(console, f"  {decision['sure']}")
     certainty = decision["certainty"]
     for role in ("runner_up", "best_referee", "champion"):
         if role in certainty:
-            console.print(f"  {_lead(role, certainty[role])}", highlight=False, soft_wrap=True)
+            _say(console, f"  {_lead(role, certainty[role])}")
     for warning in certainty.get("warnings", ()):
-        console.print(f"  [yellow]caution[/]  {warning}", highlight=False, soft_wrap=True)
+        _say(console, warning, label="  [yellow]caution[/]  ")
 
 
 def print_details(decision: Mapping[str, Any]) -> None:
@@ -72,12 +72,12 @@ def print_details(decision: Mapping[str, Any]) -> None:
     if decision["why_not"]:
         console.print("\n[bold]why not the others[/]")
     for other in decision["why_not"]:
-        console.print(f"  {other['model']}: {other['why_not']}", highlight=False, soft_wrap=True)
+        _say(console, f"  {other['model']}: {other['why_not']}")
     winner = next((row for row in decision["candidates"] if row["model"] == decision["winner"]), None)
     if winner is None:
         return
     if winner["no_intervals"]:
-        console.print(f"\nno intervals: {winner['no_intervals']}", highlight=False)
+        _say(console, f"\nno intervals: {winner['no_intervals']}")
     else:
         console.print("\n[bold]intervals of the winner on test[/]")
         console.print(_levels(winner["coverage"] or {}))
@@ -99,19 +99,25 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     open_console().print(make_table(headings, rows), highlight=False)
 
 
+def _say(console: Any, text: str, *, label: str = "", style: str = "") -> None:
+    """A line of a record as it stands: its square brackets are no markup, and a pipe gets it whole."""
+    from rich.markup import escape
+
+    console.print(f"{label}{escape(text)}", highlight=False, soft_wrap=True, style=style)
+
+
 def _print_unranked(decision: Mapping[str, Any], console: Any) -> None:
     for row in decision["candidates"]:
         if row["status"] != "SUCCESS":
             kind = "not applicable" if row["status"] == "N/A" else "failed"
-            console.print(f"  {row['model']} {kind}: {row['reason']}", highlight=False, style="red", soft_wrap=True)
+            _say(console, f"  {row['model']} {kind}: {row['reason']}", style="red")
             continue
         for verdict in row["limits"].values():
             if not verdict["passed"]:
-                said = f"  {row['model']} not eligible: {verdict['reason']}"
-                console.print(said, highlight=False, style="red", soft_wrap=True)
+                _say(console, f"  {row['model']} not eligible: {verdict['reason']}", style="red")
     for row in decision["referees"]:
         if row.get("reason"):
-            console.print(f"  {row['model']} not applicable: {row['reason']}", highlight=False, style="dim")
+            _say(console, f"  {row['model']} not applicable: {row['reason']}", style="dim")
 
 
 def _board(decision: Mapping[str, Any], durations_ms: Mapping[str, int | None]) -> Table:
