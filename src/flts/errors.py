@@ -24,6 +24,7 @@ The number is the exit code of the command line. A message says what happened, w
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -118,3 +119,8 @@ def nearest(word: str, valid: Iterable[str]) -> str:
     hint = next((n for n in names if close and n.lower() == close[0]), "")
     listed = ", ".join(names) if names else "none"
     return f"did you mean '{hint}'? (valid: {listed})" if hint else f"valid: {listed}"
+
+
+def without_credentials(text: str) -> str:
+    """The same text without the user and password that a URL in it may carry."""
+    return re.sub(r"(\w://)[^/\s'\"]*@", r"\1…@", text)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from flts.errors import UsageError, nearest
+from flts.errors import UsageError, nearest, without_credentials
 
 
 class Settings(BaseSettings):
@@ -34,8 +34,8 @@ class Settings(BaseSettings):
     """Name of this place, written into every record."""
     tracking: Literal["auto", "mlflow", "off"] = "auto"
     """MLflow runs: auto means when MLflow is installed, and the output says which."""
-    mlflow_uri: str = ""
-    """MLflow server; empty means the file `mlflow.db` in `home`."""
+    mlflow_uri: str = Field(default="", pattern=r"^(|sqlite:[^@\s]+|https?://[^@\s]+)$")
+    """MLflow server; empty means the file `mlflow.db` in `home`. Its user: MLFLOW_TRACKING_USERNAME and _PASSWORD."""
     train_timeout: float = Field(default=3600.0, gt=0)
     """Seconds after which a fit is ended and recorded as failed."""
     jobs: int = Field(default=0, ge=0)
@@ -154,7 +154,7 @@ def load_settings(**flags: Any) -> Settings:
             elif Settings.model_fields[name].annotation is SecretStr:
                 lines.append(f"setting {name}: {fault['msg']}")
             else:
-                lines.append(f"setting {name}: {fault['msg']} (found {fault['input']!r})")
+                lines.append(f"setting {name}: {fault['msg']} (found {without_credentials(repr(fault['input']))})")
         raise UsageError("\n".join(lines)) from None
     except ValueError as error:  # the settings file is no TOML
         raise UsageError(f"{settings_file()}: {error}") from None

@@ -289,20 +289,18 @@ def test_the_version_of_an_mlflow_server_is_compared_with_the_one_installed(
     handler = type("Server", (_Server,), {"version": version or ours})
     with HTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        uri = f"http://me:hush@127.0.0.1:{server.server_port}"
+        uri = f"http://127.0.0.1:{server.server_port}"
         chosen = settings(tmp_path, tracking="mlflow", mlflow_uri=uri)
         (found,) = here.tracking(chosen, shared=True)
         server.shutdown()
     assert found.state == state
     assert ours in found.found
-    assert "hush" not in found.found
 
 
 def test_an_mlflow_server_that_does_not_answer_is_unreachable(tmp_path: Path) -> None:
-    chosen = settings(tmp_path, tracking="mlflow", mlflow_uri="http://me:hush@127.0.0.1:1")
+    chosen = settings(tmp_path, tracking="mlflow", mlflow_uri="http://127.0.0.1:1")
     (found,) = here.tracking(chosen, shared=True)
     assert found.unreachable
-    assert "hush" not in found.found
 
 
 def test_a_tracking_file_is_well_on_one_machine_and_doubtful_among_services(tmp_path: Path) -> None:

@@ -161,3 +161,18 @@ def test_a_store_in_s3_is_named_with_its_endpoint_unless_its_url_has_one() -> No
     assert load_settings(s3_endpoint="http://host:8333").store_url.startswith("file:///")
     assert refusal(s3_endpoint="host:8333").startswith("setting s3_endpoint: ")
     assert refusal(s3_endpoint="http://user:hush@host").startswith("setting s3_endpoint: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("mlflow_uri", "http://me:hush@mlflow:5000"),
+        ("mlflow_uri", "postgresql://me:hush@db/mlflow"),
+        ("bus", "kafka://me:hush@broker:9092"),
+        ("s3_endpoint", "http://me:hush@s3:9000"),
+    ],
+)
+def test_an_address_with_a_password_in_it_is_refused_and_not_shown(name: str, value: str) -> None:
+    with pytest.raises(UsageError, match=f"setting {name}: ") as raised:
+        load_settings(**{name: value})
+    assert "hush" not in str(raised.value)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from flts.errors import FltsError, Transient
+from flts.errors import FltsError, Transient, without_credentials
 
 State = Literal["ok", "warning", "wrong"]
 
@@ -55,5 +54,5 @@ def exit_code(findings: Iterable[Finding]) -> int:
 
 
 def _line(text: str) -> str:
-    """On one line, without the user and password that a URL may carry."""
-    return re.sub(r"(\w://)[^/\s'\"]*@", r"\1…@", " ".join(text.split()))
+    """On one line."""
+    return without_credentials(" ".join(text.split()))

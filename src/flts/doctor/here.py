@@ -8,7 +8,6 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.error import URLError
-from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from flts.doctor.finding import Finding, ok, refused, unanswered, warning, wrong
@@ -108,11 +107,9 @@ def tracking(settings: Settings, *, shared: bool) -> Iterator[Finding]:
 
 
 def _server(uri: str) -> Iterator[Finding]:
-    parts = urlsplit(uri)
-    open_to_all = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
     try:
         for path in ("health", "version"):
-            with urlopen(f"{open_to_all}/{path}", timeout=SECONDS) as response:  # noqa: S310 - where runs are logged to
+            with urlopen(f"{uri.rstrip('/')}/{path}", timeout=SECONDS) as response:  # noqa: S310 - where runs are logged to
                 said = response.read(100).decode(errors="replace").strip()
     except (URLError, OSError, ValueError) as error:
         mend = "start the MLflow server, or set mlflow_uri (FLTS_MLFLOW_URI)"
