@@ -1,0 +1,48 @@
+"""Every stored decision made once more from what is stored beside it: another answer is a decision by chance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from flts import layout, runs
+from flts.backends.store import memory_store
+from flts.lineage import canonical_json
+from flts.ports import Store, read_json
+from flts.promote.judge import Waiting, gather, judge
+from flts.wiring import load_experiment
+from tests.support.checker import History
+
+
+def differing(history: History) -> Iterator[str]:
+    """The decisions that come out differently, each in a sentence."""
+    store = memory_store()
+    for key, data in history.objects.items():
+        store.create(key, data)
+    for key in sorted(history.objects):
+        match key.split("/"):
+            case ["model-promotion", scope, "decisions", name] if not name.endswith(".preview.json"):
+                record = read_json(store, key)
+                again = _again(history, store, scope, record)
+                if again is None:
+                    yield f"{key}: a result that it was made from is gone"
+                elif canonical_json(again) != canonical_json(record) or name != f"{again['decision_id']}.json":
+                    yield f"{key} comes out differently when it is made again"
+
+
+def _again(history: History, store: Store, scope: str, record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    claims = runs.parts(store, record["config_hash"], "claim")
+    claim = next(claim for claim in claims if claim["scope"] == scope)
+    subject = load_experiment(store, record["config_hash"], claim["data_hash"])
+    candidates = gather(store, subject, scope)
+    if isinstance(candidates, Waiting):
+        return None
+    champions = {e.champion.model_hash: e.champion for e in history.entries(scope).values()}
+    champion = champions[record["champion"]["model_hash"]] if record["champion"] else None
+    without = memory_store()
+    for key in store.list(""):
+        if not key.startswith(f"model-promotion/{scope}/decisions/{record['decision_id']}"):
+            without.create(key, store.get(key) or b"")
+    decided = judge(without, subject, candidates, scope, champion)
+    found: Mapping[str, Any] | None = read_json(without, layout.decision(scope, decided.decision_id))
+    return found
