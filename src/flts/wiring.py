@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from pydantic import ValidationError
+
 from flts import layout
 from flts.errors import DamagedObject, MissingExtra, StageFailed, UsageError
 from flts.home import locked, open_home
@@ -202,11 +204,17 @@ def open_raw(dataset: Dataset, folder: Path, settings: Settings | None = None) -
 
 
 def load_stored_spec(store: Store, config_hash: str) -> Spec:
-    """The Spec of a configuration, without its locators. Raises DamagedObject when it is absent."""
+    """The Spec of a configuration, without its locators. Raises DamagedObject when it is absent or does not fit."""
     stored = read_json(store, layout.spec(config_hash))
     if stored is None:
         raise DamagedObject(f"{layout.spec(config_hash)} is absent from {store.url}")
-    return Spec.model_validate(stored)
+    try:
+        return Spec.model_validate(stored)
+    except ValidationError as error:
+        raise DamagedObject(
+            f"{layout.spec(config_hash)} in {store.url} is no Spec of this version: {error.error_count()} fields do"
+            " not fit; use one version of flts everywhere"
+        ) from None
 
 
 def load_experiment(store: Store, config_hash: str, data_hash: str) -> Experiment:

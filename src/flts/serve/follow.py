@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,7 @@ class Follower:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._serving: dict[str, Champion] = {}
+        self._lock = threading.Lock()
 
     def champion(self, scope: str) -> Champion:
         """Who is champion now. Raises NoChampion, and DamagedObject when it is not what was judged."""
@@ -66,6 +68,11 @@ class Follower:
             champion = Champion(newest, serving.bundle)
         else:
             champion = _load(self._store, newest)
+        with self._lock:
+            held = self._serving.get(scope)
+            if held is not None and held.entry.number >= newest.number:
+                return held  # another thread saw as much of the log, or more: nobody is answered by an older champion
+            self._serving[scope] = champion
         if serving is not None:
             events.model_swap(
                 scope=scope,
@@ -73,7 +80,6 @@ class Follower:
                 model_type=newest.champion.model_type,
                 promotion=newest.number,
             )
-        self._serving[scope] = champion
         return champion
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, timedelta
 
 from flts import events, layout
+from flts.errors import DataError, UsageError
 from flts.messages import InferenceData, PerformanceEval
 from flts.ports import Record, read_checked, write_once
 from flts.preprocess.source import RawFile
@@ -25,6 +26,7 @@ class Forecaster:
     place: Workplace
     topic = InferenceData.topic
     group = "forecast"
+    width = 4  # while one is read or stored, the model answers another
     _follower: Follower = field(init=False)
 
     def __post_init__(self) -> None:
@@ -37,8 +39,7 @@ class Forecaster:
             events.forecast_expired(scope=claim.identifier, event_id=claim.event_id)
             return
         champion = self._follower.champion(claim.identifier)
-        data = read_checked(self.place.store, claim.key_in_store, claim.sha256)
-        rows = rows_for(champion.bundle, RawFile(claim.object_key.rpartition("/")[2], data))
+        rows = rows_for(champion.bundle, RawFile(claim.object_key.rpartition("/")[2], self._bytes(claim)))
         batch = forecast_batch(champion.bundle, rows)
         part = str(uuid.uuid5(_NAMESPACE, f"{claim.event_id}/{champion.entry.number}"))
         key = layout.inference_log(claim.identifier, claim.ts.astimezone(UTC).strftime("%Y%m%d"), part)
@@ -47,6 +48,13 @@ class Forecaster:
 
     def bury(self, record: Record, error: Exception) -> None:
         """Nobody waits: who sent the claim finds it in the dead-letter topic."""
+
+    def _bytes(self, claim: InferenceData) -> bytes:
+        """The object of a claim. A bucket that this service may not read is the fault of who named it."""
+        try:
+            return read_checked(self.place.store, claim.key_in_store, claim.sha256)
+        except UsageError as error:
+            raise DataError(f"{claim.topic}: the rows cannot be read: {error}") from None
 
     def _too_late(self, claim: InferenceData) -> bool:
         if claim.deadline_ms is None:

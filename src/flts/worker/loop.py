@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from flts import events
-from flts.errors import FltsError, Interrupted, MissingExtra, Transient, UsageError
+from flts.errors import FltsError, Interrupted, MissingExtra, StageFailed, Transient, UsageError
 from flts.failpoints import failpoint
 from flts.ports import Bus, Record, Subscription
 from flts.worker import trace
@@ -137,8 +137,17 @@ class Loop:
         return True
 
     def _bury(self, record: Record, error: Exception, attempts: int) -> None:
-        """Raises Transient when that cannot be stored either; the record then comes again."""
-        self.service.bury(record, error)
+        """Raises Transient when that cannot be stored either; the record then comes again.
+
+        A record that cannot even be written down for those who wait stops no partition: the letter says so.
+        """
+        try:
+            self.service.bury(record, error)
+        except (Transient, UsageError):
+            raise
+        except Exception as second:  # noqa: BLE001 - see above
+            why = f"{type(error).__name__}: {error}; who waits could not be told: {type(second).__name__}: {second}"
+            error = StageFailed(why)
         send_to_dead_letters(self.bus, record, error, attempts)
         events.dead_letter(
             service=self.service.group,
@@ -174,6 +183,8 @@ class _Work(threading.Thread):
                 self._try()
         except Exception as error:  # noqa: BLE001 - whatever a record does, the partition goes on
             self.error = error
+        except BaseException as error:  # noqa: BLE001 - a panic of a compiled library is no Exception, and no success
+            self.error = StageFailed(f"{type(error).__name__}: {error}")
         finally:
             self.ended.set()
 

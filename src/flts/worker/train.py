@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flts import layout
-from flts.errors import DataError
+from flts.errors import DamagedObject, DataError
 from flts.finish import bury_model, finish_model, tell_failure
 from flts.messages import TrainingData
 from flts.ports import Record, Silent, read_checked, read_json
@@ -42,11 +42,11 @@ class Trainer:
         finish_model(self.place, claim, subject, self.model, Silent(), recompute=self._again(claim))
 
     def bury(self, record: Record, error: Exception) -> None:
-        """A failure of this run, so that the judge does not wait; nothing where the claim cannot be read."""
+        """A failure of this run, so that the judge does not wait; nothing where claim or Spec cannot be read."""
         try:
             claim = TrainingData.parse(record.value)
             expected = load_stored_spec(self.place.store, claim.config_hash).expected
-        except DataError:
+        except (DataError, DamagedObject):
             return
         if self.model in expected:
             bury_model(self.place, claim, self.model, error)
