@@ -56,12 +56,6 @@ def rows(store: Store, name: str = "rows.csv", **fields: Any) -> InferenceData:
     data = TEST.write_csv().encode()
     store.create(f"dataset/{name}", data)
     given: dict[str, Any] = {"bucket": "dataset", "object_key": name, "size": len(data), "sha256": sha256(data)}
-        "bucket": "dataset",
-        "object_key": name,
-        "size": len(data),
-        "sha256": sha256(data),
-        "row_count": len(TEST),
-    }
     return InferenceData(ts=datetime.now(UTC), identifier="global", row_count=len(TEST), **(given | fields))
 
 
