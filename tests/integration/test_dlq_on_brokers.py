@@ -51,7 +51,7 @@ def dead(bus: Bus, topic: str, values: Sequence[bytes]) -> None:
         send_to_dead_letters(bus, record, DataError("no such column"), 1)
 
 
-@pytest.mark.parametrize("kind", ["durable_broker", "quick_broker"])
+@pytest.mark.parametrize("kind", [pytest.param("durable_broker", marks=pytest.mark.long), "quick_broker"])
 def test_a_letter_is_listed_shown_and_sent_again_byte_for_byte(kind: str, request: pytest.FixtureRequest) -> None:
     broker: Server = request.getfixturevalue(kind)
     bus, topic = kafka_bus(broker), f"rows-{uuid.uuid4().hex[:8]}"
