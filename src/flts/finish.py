@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, Protocol
@@ -33,7 +34,7 @@ def finish_model(
     UsageError: no model failed where the credentials of the store are wrong, and a person has to act.
     """
     with place.children.places:  # the time of a model counts from here, not from when it queued
-        work = Work(claim, subject, name, place.clock.now())
+        work, began = Work(claim, subject, name, place.clock.now()), time.monotonic()
         _tell(place, work, "RUNNING")
         try:
             trained = _train(place, work, progress, recompute=recompute)
@@ -43,7 +44,7 @@ def finish_model(
             raise
         except Terminal as error:
             return _record_failure(place, work, error)
-        duration_ms = round((place.clock.now() - work.start).total_seconds() * 1000)
+        duration_ms = round((time.monotonic() - began) * 1000)  # the clock may be set meanwhile
     progress.phase("track")
     run_id = _track(place, work, trained, errors)
     part = {

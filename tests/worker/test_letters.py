@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flts.backends.bus_memory import MemoryBus
 from flts.errors import DataError
+from flts.messages import LARGEST
 from flts.ports import Record
 from flts.worker.letters import (
+    HEAD,
+    LARGEST_ENVELOPE,
     REPLAYED,
     by_message,
     letters,
@@ -79,3 +84,19 @@ def test_topics_are_found_by_their_letters_and_a_topic_without_any_has_none() ->
     bus.ensure(["training-data", "DLQ-training-data", "DLQ-inference-data"])
     assert topics_with_letters(bus) == ["inference-data", "training-data"]
     assert letters(bus, "inference-data") == []
+
+
+def test_a_letter_of_a_message_that_no_topic_of_ours_takes_holds_its_beginning_and_says_so() -> None:
+    bus = MemoryBus()
+    whole, long, wide = sent(bus, b"x" * LARGEST, h="y" * 100), sent(bus, b"x" * (LARGEST + 1)), sent(bus)
+    wide = replace(wide, headers={"h": "y" * LARGEST_ENVELOPE})
+    for record in (whole, long, wide):
+        send_to_dead_letters(bus, record, DataError("no"), 1)
+    kept, head, bare = (letter.record for letter in letters(bus, "training-data"))
+    assert (kept.value, kept.headers["h"]) == (whole.value, "y" * 100)
+    assert (head.value, head.headers["flts-cut"]) == (b"x" * HEAD, f"value {LARGEST + 1}")
+    assert (bare.value, bare.key) == (b"rows", "key")
+    assert bare.headers["flts-cut"] == f"key and headers {LARGEST_ENVELOPE + 4}"
+    assert "h" not in bare.headers
+    assert "flts-cut" not in kept.headers
+    assert all("flts-cut" not in letter.headers for letter in letters(bus, "training-data"))

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from flts.messages import LARGEST
 from flts.ports import Bus, Record
 
 DEAD = "DLQ-"
@@ -20,7 +21,13 @@ REPLAYED = f"{PREFIX}replayed"
 """Header of a replayed message: partition:offset of its dead letters, several with commas."""
 _TOPIC, _PARTITION, _OFFSET = (f"{PREFIX}{name}" for name in ("topic", "partition", "offset"))
 _ATTEMPTS, _ERROR, _REASON = (f"{PREFIX}{name}" for name in ("attempts", "error", "reason"))
-_EPITAPH = (_TOPIC, _PARTITION, _OFFSET, _ATTEMPTS, _ERROR, _REASON, REPLAYED)
+_CUT = f"{PREFIX}cut"
+"""Header of a letter that lacks what no topic takes: which part, and how many bytes it had."""
+_EPITAPH = (_TOPIC, _PARTITION, _OFFSET, _ATTEMPTS, _ERROR, _REASON, _CUT, REPLAYED)
+HEAD = 1024
+"""Bytes that are kept of what is too large."""
+LARGEST_ENVELOPE = 1 << 15
+"""Bytes of key and headers that fit beside the largest message and the reason."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +91,25 @@ def topic_of_letters(topic: str) -> str:
 
 
 def send_to_dead_letters(bus: Bus, record: Record, error: Exception, attempts: int) -> None:
-    """The original bytes, key and headers, with the original place and the reason. Raises BackendUnavailable."""
+    """The original bytes, key and headers, with the original place and the reason. Raises BackendUnavailable.
+
+    Who made the topic may take larger messages than ours. No service handles one, and its letter holds only its
+    beginning: one that no topic took would stop the partition for ever.
+    """
     where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
     why = {"error": type(error).__name__, "reason": str(error)[:4000], "attempts": attempts}
     epitaph = {f"{PREFIX}{name}": str(value) for name, value in (where | why).items()}
+    key, value, headers, cut = record.key, record.value, dict(record.headers), []
+    if len(value) > LARGEST:
+        value, cut = value[:HEAD], [f"value {len(value)}"]
+    envelope = sum(len(part.encode(errors="surrogateescape")) for part in (key, *headers, *headers.values()))
+    if envelope > LARGEST_ENVELOPE:
+        key, headers, cut = key[:HEAD], {}, [*cut, f"key and headers {envelope}"]
+    if cut:
+        epitaph[_CUT] = ", ".join(cut)
     topic = topic_of_letters(record.topic)
     bus.ensure([topic])
-    bus.publish(topic, record.key, record.value, {**record.headers, **epitaph})
+    bus.publish(topic, key, value, {**headers, **epitaph})
 
 
 def letters(bus: Bus, topic: str) -> list[Letter]:

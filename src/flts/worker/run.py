@@ -108,7 +108,8 @@ def stop_on_signals() -> threading.Event:
 def backend_checks(place: Workplace) -> dict[str, Check]:
     """One question to each backend; it raises what is wrong."""
     checks: dict[str, Check] = {
-        "store": lambda: place.store.exists(layout.root_pointer()),
+        # read, not looked for: only then does S3 tell a bucket that is not there from an object
+        "store": lambda: place.store.get(layout.root_pointer()),
         "bus": place.bus.describe,
     }
     if place.tracker is not None:
