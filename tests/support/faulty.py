@@ -1,0 +1,102 @@
+"""An S3 that is overloaded, slow, and breaks off in the middle of answers: a proxy before one that is well."""
+
+from __future__ import annotations
+
+import http.client
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+SLOW = 1.0
+"""Seconds by which an answer is late."""
+OF_THE_CONNECTION = {"connection", "transfer-encoding", "content-length"}
+
+
+@dataclass
+class Faults:
+    """How often each of them happens, by a dice of its own."""
+
+    often: Mapping[str, float]
+    chance: random.Random
+    happened: Counter[str] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def next(self) -> str:
+        """What happens to a request: busy, slow, torn, silent or nothing."""
+        with self._lock:
+            (what,) = self.chance.choices(
+                [*self.often, "nothing"], [*self.often.values(), 1 - sum(self.often.values())]
+            )
+            self.happened[what] += 1
+            return what
+
+
+@contextmanager
+def faulty(endpoint: str, faults: Faults) -> Iterator[str]:
+    """URL of a proxy before this endpoint.
+
+    busy: 503 and nothing done; slow: answered late; torn: half of the body comes; silent: done and never answered.
+    """
+    behind = urlsplit(endpoint).netloc
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _forward(self) -> None:
+            body = self._body()
+            fault = faults.next()
+            if fault == "busy":
+                self._answer(503, {}, b"")
+                return
+            if fault == "slow":
+                time.sleep(SLOW)
+            connection = http.client.HTTPConnection(behind, timeout=60)
+            try:
+                # the signature covers the name under which the client knows the server
+                connection.request(self.command, self.path, body, dict(self.headers.items()))
+                answer = connection.getresponse()
+                data = answer.read()
+            except OSError:
+                fault = "silent"
+            finally:
+                connection.close()
+            if fault == "silent":
+                self.close_connection = True
+                return
+            self._answer(answer.status, dict(answer.getheaders()), data, torn=fault == "torn")
+
+        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _forward  # noqa: N815 - the names that are looked for
+
+        def _body(self) -> bytes:
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+        def _answer(self, status: int, headers: Mapping[str, str], data: bytes, *, torn: bool = False) -> None:
+            self.send_response_only(status)
+            for name, value in headers.items():
+                if name.lower() not in OF_THE_CONNECTION:
+                    self.send_header(name, value)
+            length = headers.get("Content-Length", "0") if self.command == "HEAD" else str(len(data))
+            self.send_header("Content-Length", length)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(data[: len(data) // 2] if torn else data)
+            self.close_connection = self.close_connection or torn
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing on stderr."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, name="faulty")
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
