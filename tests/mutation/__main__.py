@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "mutation.md"
 REASONS = Path(__file__).with_name("survivors.toml")
-START, END = "<!-- figures: written by make mutation -->", "<!-- end of figures -->"
+START, END = "<!-- figures: written by python -m tests.mutation --write -->", "<!-- end of figures -->"
 PARTS = {"evaluate/": "flts.evaluate.", "lineage.py": "flts.lineage."}
 KILLED = {"killed", "timeout"}
 GOAL = 0.9
@@ -114,9 +114,9 @@ def _row(title: str, statuses: Sequence[str]) -> str:
 
 
 def _listed(survivors: Sequence[Survivor], reasons: dict[Survivor, str]) -> Iterator[str]:
-    """The survivors by function and reason."""
+    """The survivors by function and reason, in the order of the reasons."""
     groups: dict[tuple[str, str], list[str]] = {}
-    for found in survivors:
+    for found in (*(s for s in reasons if s in survivors), *(s for s in survivors if s not in reasons)):
         groups.setdefault((found.function, reasons.get(found, "no reason yet")), []).append(found.becomes)
     for (function, why), lines in groups.items():
         yield f"`{function}`: {why}"
