@@ -219,6 +219,11 @@ def promotion_publish(*, config_hash: str, scope: str, promotion: int, event_id:
     )
 
 
+def promotion_log_damaged(*, scope: str, reason: str) -> None:
+    """The log of a scope cannot be read, so its pointers stay as they are."""
+    _emit("evaluate", "promotion_log_damaged", scope=scope, reason=reason)
+
+
 def model_loaded(*, config_hash: str, model_type: str, promotion: int, bundle_sha256: str) -> None:
     """A promoted bundle passed its self-test and can be asked."""
     _emit(

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable, Iterator
 
 from flts.train.determinism import cores, made_on, processor
-from tests.bench import accuracy, data, speed
+from tests.bench import accuracy, data, services, speed
 from tests.bench.measure import LTE, ROOT, Figure
 
 PAGE = ROOT / "docs" / "performance.md"
@@ -20,9 +20,11 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "lte": accuracy.lte,
     "jfk": accuracy.jfk,
     "coverage": accuracy.coverage,
+    "services": services.services,
+    "batch": services.batch,
     "ten_million": data.ten_million,
 }
-NEEDS_LTE = {"seed_run", "full_run", "gru_epoch", "lte"}
+NEEDS_LTE = {"seed_run", "full_run", "gru_epoch", "lte", "services", "batch"}
 
 
 def main() -> None:
@@ -42,11 +44,12 @@ def main() -> None:
     if given.write:
         page = PAGE.read_text()
         before, _, rest = page.partition(START)
-        _, _, after = rest.partition(END)
-        PAGE.write_text(f"{before}{START}\n{_table(figures)}{END}{after}")
+        known, _, after = rest.partition(END)
+        PAGE.write_text(f"{before}{START}\n{_table(figures, known)}{END}{after}")
 
 
-def _table(figures: list[Figure]) -> str:
+def _table(figures: list[Figure], known: str) -> str:
+    """The table with these figures in the place of those of the same benchmarks; all others stay."""
     libraries = made_on(("torch", "prophet", "statsforecast"))["libraries"]
     assert isinstance(libraries, dict)
     versions = ", ".join(f"{name} {version}" for name, version in libraries.items())
@@ -55,12 +58,17 @@ def _table(figures: list[Figure]) -> str:
         "",
         "| what | measured | to reach | beside it | command |",
         "|---|---|---|---|---|",
-        *(
-            f"| {f.name} | {f.measured} | {f.goal} | {f.reference} | `python -m tests.bench {f.command}` |"
-            for f in figures
-        ),
     ]
+    rows = {command: [line for line in known.splitlines() if line.endswith(_ending(command))] for command in BENCHMARKS}
+    for command in {figure.command for figure in figures}:
+        mine = [f for f in figures if f.command == command]
+        rows[command] = [f"| {f.name} | {f.measured} | {f.goal} | {f.reference}{_ending(command)}" for f in mine]
+    lines += [line for of_command in rows.values() for line in of_command]
     return "\n".join(lines) + "\n"
+
+
+def _ending(command: str) -> str:
+    return f" | `python -m tests.bench {command}` |"
 
 
 if __name__ == "__main__":

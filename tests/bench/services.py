@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from flts.preprocess.source import RawTable
 from flts.serve.answer import rows_for
 from flts.serve.follow import champion_of
 from flts.settings import load_settings
-from flts.stack.kafka import durable_kafka, quick_kafka
+from flts.stack.kafka import durable_kafka
 from flts.stack.mlflow import mlflow
 from flts.stack.postgres import postgres
 from flts.stack.s3 import s3
@@ -63,6 +63,14 @@ class Stack:
             )
         wait_for(lambda: b"service_started" in (self.folder / f"{name}.log").read_bytes(), name)
 
+    def end(self) -> None:
+        """End all workers."""
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            process.wait()
+        self.processes.clear()
+
     def run(self, *command: str) -> dict[str, Any]:
         """`flts … --json` to its end; what it printed."""
         done = subprocess.run(
@@ -76,15 +84,13 @@ class Stack:
 
 
 @contextmanager
-def stack(*, durable: bool, tracking: bool) -> Iterator[Stack]:
+def stack(*, tracking: bool) -> Iterator[Stack]:
     """Servers in a fresh folder, all ended afterwards."""
     with ExitStack() as opened:
         folder = opened.enter_context(fresh_folder())
         storage = opened.enter_context(s3(folder / "s3"))
         storage.make_buckets(["bench"])
-        broker = opened.enter_context(
-            durable_kafka(folder / "kafka", storage) if durable else quick_kafka(folder / "kafka")
-        )
+        broker = opened.enter_context(durable_kafka(folder / "kafka", storage))
         environment = {
             **storage.credentials,
             "FLTS_STORE": "s3://bench/flts",
@@ -104,16 +110,13 @@ def stack(*, durable: bool, tracking: bool) -> Iterator[Stack]:
         try:
             yield running
         finally:
-            for process in running.processes:
-                process.terminate()
-            for process in running.processes:
-                process.wait()
+            running.end()
 
 
 def services() -> Iterator[Figure]:
     """The seed's run from the command that claims it to its judgement, every service waiting; beside `flts run`."""
     alone = best_of(3, _alone)
-    with stack(durable=True, tracking=True) as running:
+    with stack(tracking=True) as running:
         for model in ("gru", "lstm", "prophet"):
             running.worker("train", "--model", model)
         running.worker("evaluate")
@@ -146,13 +149,14 @@ def _through(running: Stack, seed: int) -> float:
 def batch() -> Iterator[Figure]:
     """Claims of rows, one forecaster; beside the champion's model called in a loop on rows that lie in memory."""
     for model in ("gru", "ridge"):
-        with stack(durable=True, tracking=False) as running:
+        with stack(tracking=False) as running:
             running.worker("train", "--model", model)
             running.worker("evaluate")
             claim = running.run("preprocess", *SEED_RUN, "--models", model)
             part = layout.run_part(claim["config_hash"], claim["run"], "judge")
             store, bus = running.store, running.bus
             wait_for(lambda: store.exists(part), part)  # noqa: B023 - waited for before the loop goes on
+            running.end()
             tables = _tables()
             took = _answered(running, store, bus, tables)
             plain = _in_a_loop(store, tables)
@@ -173,28 +177,28 @@ def _tables() -> list[pl.DataFrame]:
 
 
 def _answered(running: Stack, store: Store, bus: Bus, tables: list[pl.DataFrame]) -> float:
-    """Seconds from the first claim taken to the last answer; the claims wait when the service starts to take them."""
-    running.worker("forecast")
-    objects = [table.write_csv().encode() for table in tables]
-    for number, data in enumerate(objects):
+    """Seconds from the first answer to the last, by one forecaster for which all claims lie ready."""
+    claims = []
+    for number, table in enumerate(tables):
+        data = table.write_csv().encode()
         store.create(f"dataset/rows-{number}.csv", data)
-    claims = [
-        InferenceData(
-            ts=SystemClock().now(),
-            identifier="global",
-            bucket="dataset",
-            object_key=f"rows-{number}.csv",
-            size=len(data),
-            sha256=sha256(data),
-            row_count=ROWS,
+        claims.append(
+            InferenceData(
+                ts=SystemClock().now(),
+                identifier="global",
+                bucket="dataset",
+                object_key=f"rows-{number}.csv",
+                size=len(data),
+                sha256=sha256(data),
+                row_count=ROWS,
+            )
         )
-        for number, data in enumerate(objects)
-    ]
-    start = time.perf_counter()
     for claim in claims:
         bus.publish(claim.topic, claim.key, claim.to_bytes())
-    wait_for(lambda: len(bus.records(PerformanceEval.topic)) >= len(claims), "the last answer")
-    return time.perf_counter() - start
+    running.worker("forecast")
+    wait_for(lambda: len(bus.records(PerformanceEval.topic)) == len(claims), "the last answer", pause=1.0)
+    sent = [record.timestamp_ms for record in bus.records(PerformanceEval.topic)]
+    return (max(sent) - min(sent)) / 1000 * len(claims) / (len(claims) - 1)
 
 
 def _in_a_loop(store: Store, tables: list[pl.DataFrame]) -> float:
@@ -211,10 +215,10 @@ def _in_a_loop(store: Store, tables: list[pl.DataFrame]) -> float:
     return best_of(3, once)
 
 
-def wait_for(true: Any, what: str) -> None:
+def wait_for(true: Callable[[], bool], what: str, pause: float = 0.02) -> None:
     """Ends the benchmark when it does not become true."""
     end = time.monotonic() + PATIENCE
     while not true():
         if time.monotonic() > end:
             sys.exit(f"waited in vain for {what}")
-        time.sleep(0.02)
+        time.sleep(pause)

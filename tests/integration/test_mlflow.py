@@ -16,8 +16,8 @@ from tests.support.series import HOUR, hourly, split, table
 
 import flts
 from flts.backends.tracking import MlflowTracker
-from flts.errors import BackendUnavailable
 from flts.conclude import point_tracker
+from flts.errors import BackendUnavailable
 from flts.pipeline import RunResult
 from flts.ports import TrackedRun
 from flts.preprocess.rows import Rows

@@ -15,7 +15,7 @@ from flts.lineage import digest
 from flts.messages import ModelSelected
 from flts.ports import Store
 from flts.promote.log import Entry
-from flts.promote.relay import relay, selected
+from flts.promote.relay import relay, relay_all, selected
 
 
 def log_of(*models: str, scope: str = "global") -> list[Entry]:
@@ -214,3 +214,18 @@ def test_a_pointer_that_is_lost_or_unreadable_is_written_again(lost: str, left: 
             other.create(key, data)
     relay(other, bus, "global")
     assert other.get(lost) == whole
+
+
+def test_every_scope_is_brought_up_to_its_log_and_a_damaged_one_holds_up_no_other() -> None:
+    store, bus = memory_store(), MemoryBus()
+    for scope in ("east", "north", "west"):
+        put_log(store, log_of("a", "b", scope=scope))
+    store.replace(layout.log_entry("north", 1), b"{")
+    relay_all(store, bus)
+    pointers = {scope: pointer(store, layout.scope_pointer(scope)) for scope in ("east", "north", "west")}
+    assert {scope: found and found["promotion"] for scope, found in pointers.items()} == {
+        "east": 2,
+        "north": None,
+        "west": 2,
+    }
+    assert {message.scope for message in published(bus)} == {"east", "west"}

@@ -44,9 +44,10 @@ class MlflowTracker:
         self._embedded = uri.startswith("sqlite:")
         self._opened: MlflowClient | None = None
         self._experiments: dict[str, str] = {}
-        # both are read when mlflow is imported, which any method may be the first to do
+        # they are read when mlflow is imported, which any method may be the first to do
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         # its own default tries for four minutes
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")

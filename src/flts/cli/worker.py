@@ -52,9 +52,10 @@ def forecast(probe_port: ProbePort = None) -> None:
 
 def _serve(name: str, make: Callable[[Workplace], Sequence[Service]], **flags: object) -> None:
     """Until SIGTERM or SIGINT, which end it well."""
+    from flts.promote.relay import relay_all
     from flts.wiring import shared_workplace
     from flts.worker import deadline
-    from flts.worker.run import Conditions, serve, stop_on_signals
+    from flts.worker.run import TOPICS, Conditions, serve, stop_on_signals
     from flts.worker.trace import TracedBus
 
     chosen = settings(**flags)
@@ -64,6 +65,9 @@ def _serve(name: str, make: Callable[[Workplace], Sequence[Service]], **flags: o
     with shared_workplace(chosen) as place:
         place.bus = TracedBus(place.bus)
         beside = []
+        if name == "evaluate":
+            place.bus.ensure(TOPICS)
+            relay_all(place.store, place.bus)  # what an evaluator before this one did not come to
         if name == "evaluate" and chosen.decision_deadline:
             beside.append(functools.partial(deadline.watch, place, chosen.decision_deadline))
         serve(name, place, make(place), conditions, stop, beside)

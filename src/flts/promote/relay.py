@@ -41,6 +41,19 @@ def relay(store: Store, bus: Bus, scope: str) -> Entry | None:
     return None
 
 
+def relay_all(store: Store, bus: Bus) -> None:
+    """Bring every scope up to its log: a relay that was stopped between two writes is made good.
+
+    A scope whose log is damaged is said and passed over; a person has to mend it.
+    """
+    logs = (key.split("/") for key in store.list("model-promotion/"))
+    for scope in sorted({parts[1] for parts in logs if len(parts) > 3 and parts[2] == "log"}):
+        try:
+            relay(store, bus, scope)
+        except DamagedObject as damage:
+            events.promotion_log_damaged(scope=scope, reason=str(damage))
+
+
 def selected(entry: Entry) -> ModelSelected:
     """The message of a log entry; the same entry always gives the same bytes."""
     champion = entry.champion
