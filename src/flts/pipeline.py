@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,10 +16,10 @@ from flts.finish import finish_model
 from flts.lineage import Identity
 from flts.messages import ModelTraining, TrainingData
 from flts.models.registry import CANDIDATES, require
-from flts.ports import Progress, read_json
+from flts.ports import Progress, Store, read_json
 from flts.preprocess.source import RawInput
 from flts.promote.judge import Waiting
-from flts.promote.stage import Judged
+from flts.promote.log import read_log
 from flts.tracked import known_run_id
 from flts.train.experiment import Experiment
 from flts.train.stage import stored_result
@@ -111,11 +111,11 @@ class _Run:
         waiting = self._unfinished(subject)
         require(waiting)
         claim = begin(self.place, subject, prepared, recompute=self.recompute)
-        ended = self._train(claim, subject)
+        self._train(claim, subject)
         self.reporter.stage("evaluate", "running")
-        judged = self._judge(claim, subject)
+        self._judge(claim, subject)
         self.reporter.stage("evaluate", "done", f"{len(subject.windows.indices)} windows")
-        return self._result(claim, subject, judged, ended, reused=not waiting)
+        return replace(run_result(self.place, claim, subject), reused=not waiting)
 
     def _unfinished(self, subject: Experiment) -> list[str]:
         """The models that need a fit or a forecast."""
@@ -125,8 +125,8 @@ class _Run:
             if self.recompute or stored_result(self.place.store, name, model_hash, subject.windows.windows_hash) is None
         ]
 
-    def _train(self, claim: TrainingData, subject: Experiment) -> dict[str, ModelTraining]:
-        """All candidates side by side, longest first; returns the last message of each."""
+    def _train(self, claim: TrainingData, subject: Experiment) -> None:
+        """All candidates side by side, longest first, until each has ended."""
         names = sorted(subject.identity.model_hashes, key=lambda name: (-CANDIDATES[name].cost, name))
         if self.place.tracker and any(
             known_run_id(self.place.store, claim.config_hash, claim.identifier, n, self.place.tracker.uri) is None
@@ -141,7 +141,7 @@ class _Run:
             )
             for name in names
         ]
-        ended: dict[str, ModelTraining] = {}
+        ended: set[str] = set()
         try:
             while len(ended) < len(names):
                 record = subscription.poll(timeout=0.1)
@@ -153,49 +153,46 @@ class _Run:
                 message = ModelTraining.parse(record.value)
                 subscription.commit(record)
                 if message.status != "RUNNING":
-                    ended[message.model] = message
+                    ended.add(message.model)
                     self.reporter.ended(message.model, message)
         finally:
             self.place.children.cancel()
             pool.shutdown(wait=True, cancel_futures=True)
-        return ended
 
-    def _judge(self, claim: TrainingData, subject: Experiment) -> Judged:
+    def _judge(self, claim: TrainingData, subject: Experiment) -> None:
         judged = judge_run(self.place, subject, claim.identifier, claim.run, actor=self.actor)
         if isinstance(judged, Waiting):
             raise StageFailed(f"no result and no reason is stored for {', '.join(judged.missing)}")
-        return judged
 
-    def _result(
-        self,
-        claim: TrainingData,
-        subject: Experiment,
-        judged: Judged,
-        ended: Mapping[str, ModelTraining],
-        *,
-        reused: bool,
-    ) -> RunResult:
-        store = self.place.store
-        parts = {
-            name: read_json(store, layout.run_part(claim.config_hash, claim.run, f"train-{name}")) or {}
-            for name in ended
-        }
-        places = {"store": store.url, "decision": layout.decision(claim.identifier, judged.decision.decision_id)}
-        if self.place.tracker:
-            places["mlflow"] = self.place.tracker.uri
-        return RunResult(
-            config_hash=claim.config_hash,
-            run=claim.run,
-            scope=claim.identifier,
-            identity=subject.identity,
-            decision=judged.decision.record,
-            promoted=judged.entry is not None and not judged.repeated,
-            repeated=judged.repeated,
-            champion=judged.champion.model_dump(mode="json") if judged.champion else None,
-            reused=reused,
-            run_ids={name: message.run_id for name, message in ended.items()},
-            recomputed={name: part.get("recomputed") for name, part in parts.items()},
-            durations_ms={name: message.duration_ms for name, message in ended.items()},
-            warnings=tuple(subject.dataset.meta["warnings"]),
-            places=places,
-        )
+
+def run_result(place: Workplace, claim: TrainingData, subject: Experiment) -> RunResult:
+    """What a judged run came to, from the store alone, whoever did its stages."""
+    store = place.store
+    judge = _part(store, claim, "judge")
+    parts = {name: _part(store, claim, f"train-{name}") for name in subject.identity.model_hashes}
+    decision = layout.decision(claim.identifier, judge["decision_id"])
+    champion = read_log(store, claim.identifier)[judge["promotion"] - 1] if judge["promotion"] else None
+    places = {"store": store.url, "decision": decision}
+    if place.tracker:
+        places["mlflow"] = place.tracker.uri
+    return RunResult(
+        config_hash=claim.config_hash,
+        run=claim.run,
+        scope=claim.identifier,
+        identity=subject.identity,
+        decision=read_json(store, decision),
+        promoted=judge["outcome"] == "promote" and not judge["repeated"],
+        repeated=judge["repeated"],
+        champion=champion.model_dump(mode="json") if champion else None,
+        reused=not any(part.get("fitted") for part in parts.values()),
+        run_ids=judge["run_ids"],
+        recomputed={name: part.get("recomputed") for name, part in parts.items()},
+        durations_ms={name: part.get("duration_ms") for name, part in parts.items()},
+        warnings=tuple(subject.dataset.meta["warnings"]),
+        places=places,
+    )
+
+
+def _part(store: Store, claim: TrainingData, part: str) -> dict[str, Any]:
+    """A part of the run's record; empty where a model has none, because it failed."""
+    return read_json(store, layout.run_part(claim.config_hash, claim.run, part)) or {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,19 +73,8 @@ def locked_workplace(settings: Settings, *, threads: int = 1, wait: bool = False
         store = open_store(settings.store_url)
         if store.url.startswith("memory:"):
             raise UsageError("store = memory:/// lives in one process, and each model is fitted in one of its own")
-        place = Workplace(
-            store,
-            open_bus(),
-            open_tracker(settings),
-            SystemClock(),
-            settings.environment,
-            settings.train_timeout,
-            Children(settings.jobs or max(1, cores() // threads)),
-        )
-        try:
+        with _opened(settings, store, open_bus(), threads) as place:
             yield place
-        finally:
-            place.close()
 
 
 @contextmanager
@@ -102,8 +91,14 @@ def shared_workplace(settings: Settings, *, threads: int = 1) -> Iterator[Workpl
     bus = open_bus(settings)
     if bus.url.startswith("memory:"):
         raise UsageError("a service shares its bus with others: set bus (FLTS_BUS) to kafka://host:port")
+    with closing(bus), _opened(settings, open_store(settings.store_url), bus, threads) as place:
+        yield place
+
+
+@contextmanager
+def _opened(settings: Settings, store: Store, bus: Bus, threads: int) -> Iterator[Workplace]:
     place = Workplace(
-        open_store(settings.store_url),
+        store,
         bus,
         open_tracker(settings),
         SystemClock(),
@@ -115,7 +110,6 @@ def shared_workplace(settings: Settings, *, threads: int = 1) -> Iterator[Workpl
         yield place
     finally:
         place.close()
-        bus.close()
 
 
 def open_store(url: str) -> StreamedStore:

@@ -9,21 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.support.series import hourly, split
+from tests.support.experiments import write_experiment
 
 Flts = Callable[..., "Outcome"]
-
-EXPERIMENT = """
-v = 1
-[dataset]
-name = "load"
-source = "."
-targets = ["load"]
-[task]
-input_length = 12
-horizon = 3
-[models.ridge]
-"""
 
 
 @dataclass(frozen=True)
@@ -38,10 +26,7 @@ class Outcome:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with flts.toml, load.csv and load_test.csv; MLflow off, its tests are elsewhere."""
-    train, test = split(hourly(300), 60)
-    train.write_csv(tmp_path / "load.csv")
-    test.write_csv(tmp_path / "load_test.csv")
-    (tmp_path / "flts.toml").write_text(EXPERIMENT)
+    write_experiment(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FLTS_TRACKING", "off")
     return tmp_path

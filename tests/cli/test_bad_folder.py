@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import EXPERIMENT, Flts
+from tests.cli.conftest import Flts
 from tests.support.children import eventually, startup_hook
-from tests.support.series import hourly, split
+from tests.support.experiments import write_experiment
 
 FLTS = [sys.executable, "-m", "flts"]
 
@@ -44,10 +44,7 @@ def someone() -> list[str]:
 def foreign() -> Iterator[Path]:
     """A folder with an experiment that others may look into; pytest's own is closed to them."""
     folder = Path(tempfile.mkdtemp(prefix="flts-rights-"))
-    train, test = split(hourly(300), 60)
-    train.write_csv(folder / "load.csv")
-    test.write_csv(folder / "load_test.csv")
-    (folder / "flts.toml").write_text(EXPERIMENT)
+    write_experiment(folder)
     folder.chmod(0o755)
     yield folder
     for path in [folder, *folder.rglob("*")]:

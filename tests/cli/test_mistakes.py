@@ -7,7 +7,8 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import EXPERIMENT, Flts
+from tests.cli.conftest import Flts
+from tests.support.experiments import RIDGE
 
 from flts.home import locked, open_home
 
@@ -54,7 +55,7 @@ def test_a_mistake_is_one_message_and_an_exit_code(flts: Flts, folder: Path, nam
 
 
 def test_a_file_that_is_no_toml_is_named_with_the_line(flts: Flts, folder: Path) -> None:
-    (folder / "flts.toml").write_text(EXPERIMENT + "\n[task\n")
+    (folder / "flts.toml").write_text(RIDGE + "\n[task\n")
     done = flts("run")
     assert done.code == 2
     assert "flts.toml" in done.err

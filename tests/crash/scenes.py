@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.children import carrying, eventually
-from tests.support.series import hourly, split
+from tests.support.experiments import write_experiment
 from tests.support.stored import contents
 
 from flts import layout
@@ -25,17 +25,6 @@ from flts.promote.log import Entry, read_log
 
 Command = tuple[str, ...]
 
-EXPERIMENT = """
-v = 1
-[dataset]
-name = "load"
-source = "."
-targets = ["load"]
-[task]
-input_length = 12
-horizon = 3
-[models.ridge]
-"""
 RUN: Command = ("run",)
 WEAKER: Command = ("run", "--set", "task.input_length=6", "--set", "models.ridge.alphas=[1e6]")
 """An experiment on other windows, whose champion the one of flts.toml beats."""
@@ -192,10 +181,7 @@ class Stage:
         if name not in self._made:
             place = Place(self._folder / name)
             place.folder.mkdir()
-            train, test = split(hourly(300), 60)
-            train.write_csv(place.folder / "load.csv")
-            test.write_csv(place.folder / "load_test.csv")
-            (place.folder / "flts.toml").write_text(EXPERIMENT)
+            write_experiment(place.folder)
             for command, armed in SCENES[name].before:
                 ended = place.flts(command, armed)
                 assert (ended.code == 0) == (armed == ""), ended.err

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from tests.support import points
+from tests.support.experiments import write_experiment
 from tests.support.processes import Processes, processes
 from tests.support.servers import s3_prefix
-from tests.support.services import TEST, TRAIN, wait_until
+from tests.support.services import wait_until
 from tests.support.stored import contents, results
 
 import flts
@@ -27,17 +28,6 @@ from flts.wiring import open_bus, open_store
 from flts.worker.letters import letters
 from flts.worker.run import TOPICS
 
-SPEC = """
-v = 1
-[dataset]
-name = "load"
-source = "."
-targets = ["load"]
-[task]
-input_length = 12
-horizon = 3
-[models.ridge]
-"""
 JOB = "preprocess"
 
 
@@ -89,11 +79,7 @@ def cuts() -> Iterator[object]:
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """flts.toml with its rows beside it."""
-    folder = tmp_path_factory.mktemp("experiment")
-    TRAIN.write_csv(folder / "load.csv")
-    TEST.write_csv(folder / "load_test.csv")
-    (folder / "flts.toml").write_text(SPEC)
-    return folder / "flts.toml"
+    return write_experiment(tmp_path_factory.mktemp("experiment"))
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from tests.support.experiments import RIDGE, SMALL_GRU, write_experiment
 from tests.support.processes import Processes, processes
 from tests.support.servers import s3_prefix
-from tests.support.services import TEST, TRAIN, wait_until
+from tests.support.services import TEST, wait_until
 from tests.support.stored import results
 
 import flts
@@ -24,30 +25,11 @@ from flts.stack.s3 import S3
 from flts.stack.server import Server
 from flts.wiring import open_bus, open_store
 
-SPEC = """
-v = 1
-[dataset]
-name = "load"
-source = "."
-targets = ["load"]
-[task]
-input_length = 12
-horizon = 3
-[models.ridge]
-[models.gru]
-hidden_size = 8
-num_layers = 1
-epochs = 2
-"""
-
 
 @pytest.fixture
 def experiment(tmp_path: Path) -> Path:
     """flts.toml with its rows beside it."""
-    TRAIN.write_csv(tmp_path / "load.csv")
-    TEST.write_csv(tmp_path / "load_test.csv")
-    (tmp_path / "flts.toml").write_text(SPEC)
-    return tmp_path / "flts.toml"
+    return write_experiment(tmp_path, RIDGE + SMALL_GRU)
 
 
 @pytest.fixture

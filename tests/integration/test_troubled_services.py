@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from tests.support.experiments import SMALL, small_spec
+from tests.support.experiments import RIDGE, SMALL_GRU, small_spec, write_experiment
 from tests.support.faulty import Faults, faulty
 from tests.support.processes import Processes, processes
 from tests.support.servers import kafka_bus, s3_prefix
-from tests.support.services import TEST, TRAIN, place_on, start_run, wait_for_judgement, wait_until
+from tests.support.services import place_on, start_run, wait_for_judgement, wait_until
 from tests.support.stored import results
 
 import flts
@@ -31,28 +31,12 @@ from flts.worker.run import TOPICS
 
 AWAY = 20.0
 """Seconds for which a server is gone."""
-SPEC = """
-v = 1
-[dataset]
-name = "load"
-source = "."
-targets = ["load"]
-[task]
-input_length = 12
-horizon = 3
-[models.ridge]
-[models.gru]
-"""
 
 
 @pytest.fixture
 def experiment(tmp_path: Path) -> Path:
     """flts.toml with its rows beside it."""
-    TRAIN.write_csv(tmp_path / "load.csv")
-    TEST.write_csv(tmp_path / "load_test.csv")
-    network = "".join(f"{name} = {value}\n" for name, value in SMALL["gru"].items())
-    (tmp_path / "flts.toml").write_text(SPEC + network)
-    return tmp_path / "flts.toml"
+    return write_experiment(tmp_path, RIDGE + SMALL_GRU)
 
 
 @pytest.fixture

@@ -14,9 +14,8 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from tests.cli.conftest import EXPERIMENT
 from tests.support.children import carrying, eventually
-from tests.support.series import hourly, split
+from tests.support.experiments import write_experiment
 
 from flts.errors import StageFailed, UsageError
 from flts.stack.process import MARK, Process, started
@@ -78,10 +77,7 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     """The experiment of the command line's tests; whatever happens, its stack is ended."""
-    train, test = split(hourly(300), 60)
-    train.write_csv(tmp_path / "load.csv")
-    test.write_csv(tmp_path / "load_test.csv")
-    (tmp_path / "flts.toml").write_text(EXPERIMENT)
+    write_experiment(tmp_path)
     made = Bench(tmp_path.resolve())
     try:
         yield made

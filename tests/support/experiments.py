@@ -27,6 +27,29 @@ SMALL = {
 """Networks that are fitted in a fraction of a second."""
 
 
+RIDGE = """
+v = 1
+[dataset]
+name = "load"
+source = "."
+targets = ["load"]
+[task]
+input_length = 12
+horizon = 3
+[models.ridge]
+"""
+SMALL_GRU = "[models.gru]\n" + "".join(f"{name} = {value}\n" for name, value in SMALL["gru"].items())
+
+
+def write_experiment(folder: Path, text: str = RIDGE) -> Path:
+    """flts.toml as a person has it, with its rows beside it; returns the file."""
+    for part, rows in zip(("", "_test"), split(hourly(300), 60), strict=True):
+        rows.write_csv(folder / f"load{part}.csv")
+    file = folder / "flts.toml"
+    file.write_text(text)
+    return file
+
+
 def small_spec(models: tuple[str, ...] = ("ridge",), **tables: dict[str, Any]) -> Spec:
     """Forecast `load` 3 hours ahead from 12 hours; further tables of the Spec override."""
     values: dict[str, Any] = {

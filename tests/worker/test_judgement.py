@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.support.experiments import small_experiment, small_spec
 from tests.support.services import all_services, place_on, serving, start_run, wait_until
-from tests.support.stored import fit, put_result
+from tests.support.stored import copy, fit, put_result
 from tests.support.tracking import workplace
 
 from flts import failpoints, layout, runs
@@ -73,6 +73,15 @@ def trained(gate: str = "always", *, input_length: int = 12) -> tuple[Experiment
     return subject, store
 
 
+def two_trained() -> tuple[Experiment, Experiment, Store]:
+    """Two configurations in one store; each is promoted over the other whenever it is judged anew."""
+    subject, store = trained()
+    other, fresh = small_experiment(small_spec(evaluate={"gate": "always"}, task={"input_length": 18}))
+    copy(fresh, store)
+    fit(store, other)
+    return subject, other, store
+
+
 def test_a_result_without_the_record_of_its_trainer_is_waited_for() -> None:
     subject, store = trained()
     place = workplace(store)
@@ -99,11 +108,7 @@ def test_the_record_of_an_earlier_run_of_the_same_scope_counts_and_of_another_sc
 
 def test_a_judge_that_was_cut_off_after_the_log_does_not_promote_again_over_a_later_champion() -> None:
     """With gate = always, a second judgement would otherwise undo what came in between."""
-    subject, store = trained()
-    other, fresh = small_experiment(small_spec(evaluate={"gate": "always"}, task={"input_length": 18}))
-    for key in fresh.list("processed-data/"):
-        store.create(key, fresh.get(key) or b"")
-    fit(store, other)
+    subject, other, store = two_trained()
     place = workplace(store)
     for of in (subject, other):
         record_of(store, of, claimed(place, of), "ridge")
@@ -120,11 +125,7 @@ def test_a_judge_that_was_cut_off_after_the_log_does_not_promote_again_over_a_la
 
 
 def test_a_run_that_begins_after_another_champion_is_judged_anew() -> None:
-    subject, store = trained()
-    other, fresh = small_experiment(small_spec(evaluate={"gate": "always"}, task={"input_length": 18}))
-    for key in fresh.list("processed-data/"):
-        store.create(key, fresh.get(key) or b"")
-    fit(store, other)
+    subject, other, store = two_trained()
     place = workplace(store)
     for of in (subject, other, subject):
         record_of(store, of, claimed(place, of), "ridge")
@@ -137,11 +138,7 @@ def test_a_run_that_begins_after_another_champion_is_judged_anew() -> None:
 
 
 def test_a_message_that_comes_again_after_a_rollback_undoes_nothing() -> None:
-    subject, store = trained()
-    other, fresh = small_experiment(small_spec(evaluate={"gate": "always"}, task={"input_length": 18}))
-    for key in fresh.list("processed-data/"):
-        store.create(key, fresh.get(key) or b"")
-    fit(store, other)
+    subject, other, store = two_trained()
     place = workplace(store)
     for of in (subject, other):
         record_of(store, of, claimed(place, of), "ridge")

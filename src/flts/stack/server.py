@@ -90,7 +90,7 @@ class Server:
         """Return when it answers; one that does not is ended. Raises BackendUnavailable with its last lines."""
         try:
             self._wait()
-        except BaseException:
+        except BaseException:  # raised again: Ctrl-C, too, leaves no server behind that nobody knows of
             self.kill()
             raise
         return self
