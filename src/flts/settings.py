@@ -61,6 +61,10 @@ class Settings(BaseSettings):
     """SASL password; prefer `kafka_password_file`, which no list of processes or variables shows."""
     kafka_password_file: Path | None = None
     """File with the SASL password on one line."""
+    kafka_key_password: SecretStr = SecretStr("")
+    """Password of the client's own key, for TLS on both sides; prefer `kafka_key_password_file`."""
+    kafka_key_password_file: Path | None = None
+    """File with the password of the client's own key on one line."""
 
     patience: float = Field(default=120.0, gt=0)
     """Seconds for which a service tries again what a backend did not answer, before the message is a dead letter."""
@@ -118,6 +122,10 @@ class Settings(BaseSettings):
     def sasl_password(self) -> str | None:
         """The password for Kafka, likewise."""
         return _secret("kafka_password", self.kafka_password, self.kafka_password_file)
+
+    def key_password(self) -> str | None:
+        """The password of the key for Kafka, likewise."""
+        return _secret("kafka_key_password", self.kafka_key_password, self.kafka_key_password_file)
 
 
 def _secret(name: str, value: SecretStr, file: Path | None) -> str | None:

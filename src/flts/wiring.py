@@ -138,6 +138,7 @@ def open_bus(settings: Settings | None = None) -> Bus:
             timeout=settings.kafka_timeout,
             options=settings.kafka_options,
             password=settings.sasl_password() or "",
+            key_password=settings.key_password() or "",
         )
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from flts.backends.kafka_client import (
     MAX_MESSAGE_BYTES,
     KafkaOptions,
     Place,
+    T,
     known,
     open_admin,
     open_consumer,
@@ -134,8 +135,7 @@ class KafkaBus:
     def describe(self, groups: Sequence[str] = ()) -> BusState:
         from confluent_kafka import ConsumerGroupState
 
-        with kafka_errors(f"ask {self.url} what it has", trouble=self._trouble):
-            metadata = self._admin().list_topics(timeout=self._options.timeout)
+        metadata = self._asked(lambda seconds: self._admin().list_topics(timeout=seconds))
         members: dict[str, Sequence[str]] = {}
         asked = self._admin().describe_consumer_groups(list(groups), **self._within) if groups else {}
         for group, future in asked.items():
@@ -150,6 +150,22 @@ class KafkaBus:
             {name: len(topic.partitions) for name, topic in sorted(metadata.topics.items())},
             members,
         )
+
+    def _asked(self, what: Callable[[float], T]) -> T:
+        """An answer. Asked with growing patience, because a client tells only between calls that it is refused."""
+        patience, deadline = PATIENCE_SECONDS, time.monotonic() + self._options.timeout
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                with kafka_errors(f"ask {self.url} what it has", trouble=self._trouble):
+                    try:
+                        return what(min(patience, left))
+                    finally:
+                        self._admin().poll(0)
+            except BackendUnavailable:
+                if left <= patience:
+                    raise
+            patience *= 2
 
     def close(self) -> None:
         with self._lock:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flts.backends.kafka_errors import Trouble
+from flts.backends.kafka_errors import INNER, Trouble
 from flts.errors import UsageError
 from flts.ports import Record
 
@@ -29,10 +29,13 @@ OURS = (
     *("allow.auto.create.topics", "group.protocol", "transactional.id"),
 )
 """What the promises of a Bus rest on, and other settings give."""
-SECRETS = ("sasl.password", "ssl.key.password", "ssl.keystore.password", "sasl.oauthbearer.client.secret")
-
-_log = logging.getLogger("flts.kafka")
-_log.addHandler(logging.NullHandler())  # librdkafka's own lines; what matters is raised
+SECRETS = {
+    "sasl.password": "kafka_password",
+    "sasl.oauthbearer.client.secret": "kafka_password",
+    "ssl.key.password": "kafka_key_password",
+    "ssl.keystore.password": "kafka_key_password",
+}
+"""Options that no list of settings may show, and the setting that gives each."""
 
 
 @dataclass(frozen=True)
@@ -53,22 +56,30 @@ class KafkaOptions:
     options: Mapping[str, str] = field(default_factory=dict)
     """Any further option of librdkafka, for instance for TLS and SASL."""
     password: str = field(default="", repr=False)
+    key_password: str = field(default="", repr=False)
+    """Of the client's own key."""
 
     def check(self) -> None:
         """Raise UsageError for an option that is not to be given."""
-        for name in self.options:
+        for name, value in self.options.items():
+            if name.endswith(".location") and value != "probe" and not Path(value).exists():
+                raise UsageError(f"kafka_options: '{name}' names {value}, and there is nothing")
             if name in OURS:
                 raise UsageError(f"kafka_options: '{name}' is not free to choose; what a bus promises rests on it")
             if name in SECRETS:
-                raise UsageError(
-                    f"kafka_options: '{name}' is a secret; give it as kafka_password or kafka_password_file"
-                )
+                way = SECRETS[name]
+                raise UsageError(f"kafka_options: '{name}' is a secret; give it as {way} or {way}_file")
 
 
-def _connection(options: KafkaOptions) -> dict[str, Any]:
+def _connection(options: KafkaOptions, trouble: Trouble) -> dict[str, Any]:
     """What producers, consumers and the admin client have in common."""
-    secret = {"sasl.password": options.password} if options.password else {}
-    return {"bootstrap.servers": options.brokers, "client.id": "flts", "logger": _log, **options.options, **secret}
+    trouble.options = options.options
+    login = options.options.get("sasl.mechanism", options.options.get("sasl.mechanisms", ""))
+    password = "sasl.oauthbearer.client.secret" if login == "OAUTHBEARER" else "sasl.password"
+    key = "ssl.keystore.password" if "ssl.keystore.location" in options.options else "ssl.key.password"
+    secrets = {name: said for name, said in ((password, options.password), (key, options.key_password)) if said}
+    ours = {"bootstrap.servers": options.brokers, "client.id": "flts", "logger": trouble, "error_cb": trouble.hear}
+    return {**ours, **options.options, **secrets}
 
 
 def open_consumer(options: KafkaOptions, trouble: Trouble, own: Mapping[str, str]) -> Consumer:
@@ -83,9 +94,8 @@ def open_consumer(options: KafkaOptions, trouble: Trouble, own: Mapping[str, str
         "partition.assignment.strategy": "cooperative-sticky",
         "session.timeout.ms": session,
         "heartbeat.interval.ms": session // 6,
-        "error_cb": trouble.hear,
     }
-    consumer: Consumer = _open(Consumer, {**_connection(options), **common, **own})
+    consumer: Consumer = _open(Consumer, {**_connection(options, trouble), **common, **own})
     return consumer
 
 
@@ -93,7 +103,7 @@ def open_admin(options: KafkaOptions, trouble: Trouble) -> AdminClient:
     """Who makes topics and tells of groups. Raises UsageError."""
     from confluent_kafka.admin import AdminClient
 
-    return _open(AdminClient, {**_connection(options), "error_cb": trouble.hear})
+    return _open(AdminClient, _connection(options, trouble))
 
 
 def open_producer(options: KafkaOptions, trouble: Trouble) -> Producer:
@@ -106,9 +116,8 @@ def open_producer(options: KafkaOptions, trouble: Trouble) -> Producer:
         "linger.ms": 0,  # each message is waited for
         "message.timeout.ms": round(options.timeout * 1000),
         "message.max.bytes": MAX_MESSAGE_BYTES + ENVELOPE_BYTES,
-        "error_cb": trouble.hear,
     }
-    producer: Producer = _open(Producer, {**_connection(options), **own})
+    producer: Producer = _open(Producer, {**_connection(options, trouble), **own})
     return producer
 
 
@@ -119,9 +128,13 @@ def _open(client: Callable[[dict[str, Any]], T], options: dict[str, Any]) -> T:
     try:
         return client(options)
     except KafkaException as raised:
-        raise UsageError(
-            f"kafka_options: {raised.args[0].str()}; librdkafka's CONFIGURATION.md lists what fits"
-        ) from None
+        reason = raised.args[0].str()
+        fits = "librdkafka's CONFIGURATION.md lists what fits"
+        if any(f"{name} failed" in reason for name in ("ssl.key.location", "ssl.keystore.location")):
+            fits = "the file must hold a key, and kafka_key_password must open it"
+        elif ".location failed" in reason:
+            fits = "the file must hold certificates as PEM"
+        raise UsageError(f"kafka_options: {INNER.sub('', reason)}; {fits}") from None
 
 
 def record_of(message: Message) -> Record:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,12 @@ FENCED = ("FENCED_INSTANCE_ID",)
 SESSION = ("INVALID_SESSION_TIMEOUT",)
 LOST = ("_ALL_BROKERS_DOWN",)
 SILENT = ("_MSG_TIMED_OUT", "_TRANSPORT", "_TIMED_OUT")
+TLS = ("security.protocol", "ssl.ca.location")
+LOGIN = ("security.protocol", "sasl.mechanism", "sasl.username")
+DOOR = ("security.protocol", "ssl.certificate.location", "sasl.mechanism")
+"""What a person looks at first in kafka_options; none of it is a secret."""
+INNER = re.compile(r"error:[0-9A-F]+:[^:]*::|/bootstrap\b| \(after \d+ms in state \w+\)")
+"""What libraries add to a reason for those who made them."""
 
 
 class Trouble:
@@ -28,13 +35,21 @@ class Trouble:
         self._url = url
         self._heard: KafkaError | None = None
         self._last = ""
+        self.options: Mapping[str, str] = {}
+        """What kafka_options say, once a client is opened with them."""
 
     def hear(self, error: KafkaError) -> None:
         """For `error_cb`. Of what comes by itself only refusals and the loss of all brokers are raised."""
-        if error.name() in (*REFUSED, *LOST):
+        refused = self._heard is not None and self._heard.name() in REFUSED
+        if error.name() in REFUSED or (error.name() in LOST and not refused):  # who is refused loses all brokers, too
             self._heard = error
         if error.name() not in LOST:
             self._last = error.str()
+
+    def log(self, _level: int, _text: str, kind: str, _client: str, line: str) -> None:
+        """For `logger`: that a broker ended a connection is said nowhere else."""
+        if kind == "FAIL":
+            self._last = line.partition("]: ")[2]  # behind the name of a thread
 
     def check(self, *, transient: bool = True) -> None:
         """Raise what was heard since the last time. transient: also what a broker that comes back mends."""
@@ -44,9 +59,24 @@ class Trouble:
             raise self.failed(f"reach {self._url}", error)
 
     def failed(self, what: str, error: KafkaError) -> FltsError:
-        """The error, with what was heard before it when it says no more than that nothing came."""
-        detail = f"; last heard: {self._last}" if self._last and error.name() in (*LOST, *SILENT) else ""
-        return failed(f"{what}", error, detail)
+        """The error, with what was found, and with what was heard before it when it says only that nothing came."""
+        detail = ""
+        if error.name() in (*LOST, *SILENT) and self._last:
+            detail = f"; last heard: {self._last}"
+            if "Disconnected" in self._last:
+                detail += f"; a broker that wants TLS, a certificate or a login does that, too: {self._found(DOOR)}"
+        elif error.name() == "_SSL":
+            must = "its certificate must be signed by this CA, and for this host: "
+            detail = f"; {must if 'certificate' in error.str() else ''}{self._found(TLS)}"
+        elif error.name() in REFUSED:
+            detail = f"; {self._found(LOGIN)}"
+        return failed(what, error, detail)
+
+    def _found(self, names: Sequence[str]) -> str:
+        """What these options say."""
+        given = {"sasl.mechanism": self.options.get("sasl.mechanisms"), **self.options}
+        said = ", ".join(f"{name} is {given.get(name) or 'not set'}" for name in names)
+        return f"in kafka_options {said}"
 
 
 @contextmanager
@@ -68,7 +98,7 @@ def kafka_errors(what: str, passing: Sequence[str] = (), trouble: Trouble | None
 
 def failed(what: str, error: KafkaError, detail: str = "") -> FltsError:
     """The error that says what could not be done, why, and whether it may be tried again."""
-    name, reason = error.name(), f"cannot {what}: {error.str()}{detail}"
+    name, reason = error.name(), f"cannot {what}: {INNER.sub('', error.str() + detail)}"
     if name in REFUSED:
         return UsageError(f"{reason}; look at kafka_options and kafka_password")
     if name in FORBIDDEN:

@@ -42,7 +42,12 @@ def folder(settings: Settings) -> Iterator[Finding]:
 
 def secrets(settings: Settings) -> Iterator[Finding]:
     """Secrets in files can be read; what they are is nobody's business."""
-    for name, read in (("token", settings.bearer_token), ("kafka_password", settings.sasl_password)):
+    given_by = {
+        "token": settings.bearer_token,
+        "kafka_password": settings.sasl_password,
+        "kafka_key_password": settings.key_password,
+    }
+    for name, read in given_by.items():
         try:
             given = read()
         except FltsError as error:
