@@ -125,7 +125,7 @@ def _record_failure(place: Workplace, work: Work, error: Terminal) -> ModelTrain
     run_id = None
     if place.tracker is not None:
         run_id = known_failed_run_id(place.store, work, error, place.tracker.uri) or place.tracker.log(
-            failed_run(work, error, place.environment, place.clock.now())
+            failed_run(place.store, work, error, place.environment, place.clock.now())
         )
     record = {**_where(place, work), "class": type(error).__name__, "reason": reason, "run_id": run_id}
     write_json_once(place.store, layout.failure(claim.config_hash, claim.run, work.name), record, at="run.failure")

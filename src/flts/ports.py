@@ -198,7 +198,7 @@ class Tracker(Protocol):
         """Get ready to log; returns at once."""
 
     def log(self, run: TrackedRun) -> str:
-        """Write one ended run; returns its id."""
+        """Write one ended run; returns its id, that of the first where the same was logged and nobody was told."""
 
     def annotate(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
         """Add what only the judge knows."""

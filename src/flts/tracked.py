@@ -21,6 +21,9 @@ from flts.train.stage import Trained
 from flts.verify import plots
 from flts.version import __version__
 
+REASON = 4000
+"""Characters of a reason that every MLflow keeps as they are."""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -60,7 +63,8 @@ def candidate_run(
     """A finished candidate: parameters, errors, loss per epoch, the bundle itself and two plots."""
     manifest, files = read_bundle(store, trained.bundle_sha256)
     bundle = {MANIFEST: canonical_json(manifest), **files}
-    tags = _tags(work, environment)
+    tags = _tags(store, work, environment)
+    tags |= {"flts.bundle_sha256": trained.bundle_sha256, "flts.forecasts_sha256": trained.forecasts_sha256}
     if not trained.fitted:
         original = _run_of_model(store, work)
         tags |= {"flts.reused_run_id": original} if original else {}
@@ -83,9 +87,9 @@ def candidate_run(
     return _run(work, "FINISHED", tags, metrics, now, curve=trained.curve, bundle=bundle, artifacts=artifacts)
 
 
-def failed_run(work: Work, error: Terminal, environment: str, now: datetime) -> TrackedRun:
+def failed_run(store: Store, work: Work, error: Terminal, environment: str, now: datetime) -> TrackedRun:
     """A candidate without a forecast, and why. One that does not apply was ended, it did not fail."""
-    tags = _tags(work, environment) | {"flts.error": type(error).__name__, "flts.reason": str(error)}
+    tags = _tags(store, work, environment) | {"flts.error": type(error).__name__, "flts.reason": str(error)[:REASON]}
     return _run(work, "KILLED" if isinstance(error, NotApplicable) else "FAILED", tags, {}, now)
 
 
@@ -115,8 +119,10 @@ def _run(
     )
 
 
-def _tags(work: Work, environment: str) -> dict[str, str]:
+def _tags(store: Store, work: Work, environment: str) -> dict[str, str]:
+    """What tells this run from all others, so that it is found again by who comes after a crash."""
     return {
+        "flts.store": store.url,
         "flts.config_hash": work.claim.config_hash,
         "flts.data_hash": work.claim.data_hash,
         "flts.model_hash": work.model_hash,

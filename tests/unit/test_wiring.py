@@ -402,6 +402,9 @@ def test_a_tracked_candidate_has_its_parameters_errors_bundle_and_plots() -> Non
         "flts.model_hash": trained.model_hash,
         "flts.version": run.tags["flts.version"],
         "flts.environment": "here",
+        "flts.store": store.url,
+        "flts.bundle_sha256": trained.bundle_sha256,
+        "flts.forecasts_sha256": trained.forecasts_sha256,
     }
     assert run.parameters == {
         **{"alphas": subject.spec.identity()["models"]["ridge"]["alphas"]},

@@ -44,6 +44,8 @@ class MlflowTracker:
         self._embedded = uri.startswith("sqlite:")
         self._opened: MlflowClient | None = None
         self._experiments: dict[str, str] = {}
+        self._new: set[str] = set()
+        """Ids of experiments that this tracker made: nobody else logged to them before."""
         # they are read when mlflow is imported, which any method may be the first to do
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
@@ -63,10 +65,12 @@ class MlflowTracker:
 
         with self._failing("log a run"), tempfile.TemporaryDirectory(prefix="flts-") as folder:
             experiment = self._experiment(run.scope)
+            before = self._logged_before(experiment, run)
+            if before is not None:
+                return before
             files = Path(folder)
             self._lay_out(run, files)
             client = self._client()
-            self._close_what_was_cut_off(experiment, run)
             created = client.create_run(
                 experiment, start_time=run.started_ms, run_name=run.model_type, tags=dict(run.tags)
             )
@@ -162,6 +166,8 @@ class MlflowTracker:
             if found is None:
                 location = (self._artifacts / scope).as_uri() if self._embedded else None
                 self._experiments[scope] = client.create_experiment(name, artifact_location=location)
+                if self._embedded:  # many may log to a server from now on
+                    self._new.add(self._experiments[scope])
             else:
                 self._experiments[scope] = found.experiment_id
                 if self._embedded:
@@ -169,13 +175,21 @@ class MlflowTracker:
                         client.set_terminated(run.info.run_id, "KILLED")
         return self._experiments[scope]
 
-    def _close_what_was_cut_off(self, experiment: str, run: TrackedRun) -> None:
-        """A run of this candidate that is still open on a server belongs to a process that died while it wrote."""
-        if self._embedded:
-            return
-        same = [f"tags.`{name}` = '{run.tags[name]}'" for name in IDENTITY_TAGS if name in run.tags]
-        for left in self._client().search_runs([experiment], " and ".join(["attributes.status = 'RUNNING'", *same])):
-            self._client().set_terminated(left.info.run_id, "KILLED")
+    def _logged_before(self, experiment: str, run: TrackedRun) -> str | None:
+        """The id of this very run, where a process logged it and died before anyone was told.
+
+        What it left half written is closed: nobody writes to it any more.
+        """
+        if experiment in self._new or not set(IDENTITY_TAGS) <= run.tags.keys():
+            return None
+        same = " and ".join(f"tags.`{name}` = '{run.tags[name]}'" for name in IDENTITY_TAGS)
+        whole = None
+        for found in self._client().search_runs([experiment], same):
+            if found.info.status == "RUNNING":
+                self._client().set_terminated(found.info.run_id, "KILLED")
+            elif found.info.status == run.status and run.tags.items() <= found.data.tags.items():
+                whole = whole or str(found.info.run_id)
+        return whole
 
     def _lay_out(self, run: TrackedRun, folder: Path) -> None:
         """The artifacts as files; the bundle as a valid MLflow model whose code is flts itself."""
