@@ -40,7 +40,7 @@ def dead(bus: MemoryBus, topic: str, value: bytes, reason: str = "no") -> Record
     """A message and its dead letter."""
     bus.publish(topic, "key", value, {"who": "someone"})
     record = bus.records(topic)[-1]
-    send_to_dead_letters(bus, record, DataError(reason), 2)
+    send_to_dead_letters(bus, record, DataError(reason), 2, "train-gru")
     return record
 
 
@@ -61,6 +61,7 @@ def test_the_list_shows_where_when_and_why_in_one_line_each(flts: Flts, bus: Sha
     shown = flts("dlq", "list")
     first, second = (next(line for line in shown.out.splitlines() if name in line) for name in ("training", "inferenc"))
     assert "training-data/0/0" in first
+    assert "train-gru" in first
     assert "set [evaluate] windows and xxx" in first
     assert first.split()[-2:] == ["2", "no"]
     assert "…" in first
@@ -68,8 +69,9 @@ def test_the_list_shows_where_when_and_why_in_one_line_each(flts: Flts, bus: Sha
     assert "\x1b" not in shown.out
     only = flts("dlq", "list", "--topic", "inference-data", "--json")
     (found,) = json.loads(only.out)
-    assert (found["id"], found["error"], found["attempts"], found["replayed"]) == (
+    assert (found["id"], found["group"], found["error"], found["attempts"], found["replayed"]) == (
         "inference-data/0/0",
+        "train-gru",
         "DataError",
         2,
         False,
@@ -85,10 +87,19 @@ def test_a_letter_is_shown_whole(flts: Flts, bus: SharedBus) -> None:
         '{"rows": 1}\\xff',
         "12 bytes",
         "message   training-data/0/0",
+        "given up  by train-gru, ",
     ):
         assert part.strip() in shown
     record = json.loads(flts("dlq", "show", "training-data/0/0", "--json").out)
     assert (record["value"], record["headers"]) == ('{"rows": 1}\\xff', {"who": "someone"})
+
+
+def test_a_letter_that_does_not_say_whose_it_is_is_shown_without(flts: Flts, bus: SharedBus) -> None:
+    bus.publish("DLQ-training-data", "key", b"x")
+    shown = flts("dlq", "show", "training-data/0/0").out
+    assert "UTC after 0 attempts" in shown
+    assert "given up  by" not in shown
+    assert json.loads(flts("dlq", "show", "training-data/0/0", "--json").out)["group"] is None
 
 
 def test_a_letter_is_replayed_by_name_and_then_listed_as_replayed(flts: Flts, bus: SharedBus) -> None:

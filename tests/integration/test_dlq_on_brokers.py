@@ -48,7 +48,7 @@ def dead(bus: Bus, topic: str, values: Sequence[bytes]) -> None:
     for value in values:
         bus.publish(topic, ODD, value, {"who": ODD, "traceparent": "00-1-2-01"})
     for record in bus.records(topic):
-        send_to_dead_letters(bus, record, DataError("no such column"), 1)
+        send_to_dead_letters(bus, record, DataError("no such column"), 1, "train-gru")
 
 
 @pytest.mark.parametrize("kind", [pytest.param("durable_broker", marks=pytest.mark.long), "quick_broker"])
@@ -57,8 +57,8 @@ def test_a_letter_is_listed_shown_and_sent_again_byte_for_byte(kind: str, reques
     bus, topic = kafka_bus(broker), f"rows-{uuid.uuid4().hex[:8]}"
     dead(bus, topic, [b"\x00\xff", b"two"])
     rows = json.loads(said(broker, "list", "--topic", topic, "--json"))
-    assert [(row["error"], row["reason"], row["replayed"]) for row in rows] == [
-        ("DataError", "no such column", False)
+    assert [(row["group"], row["error"], row["reason"], row["replayed"]) for row in rows] == [
+        ("train-gru", "DataError", "no such column", False)
     ] * 2
     shown = [json.loads(said(broker, "show", row["id"], "--json")) for row in rows]
     first = next(letter for letter in shown if letter["value"] == "\x00\\xff")

@@ -74,7 +74,7 @@ def good() -> History:
     for message in asked:
         place.bus.publish(message.topic, message.key, message.to_bytes())
     Forecaster(place).handle(record_of(asked[0]))
-    send_to_dead_letters(place.bus, record_of(asked[1], 1), DataError("no rows"), 1)
+    send_to_dead_letters(place.bus, record_of(asked[1], 1), DataError("no rows"), 1, "train-gru")
     topics = {topic: place.bus.records(topic) for name in TOPICS for topic in (name, f"{DEAD}{name}")}
     return History(contents(place.store), topics, claimed, asked)
 

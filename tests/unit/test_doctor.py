@@ -207,7 +207,7 @@ def test_dead_letters_are_counted_until_they_are_replayed() -> None:
     made = with_members(*ALL)
     for value in (b"a", b"b"):
         made.publish("training-data", "k", value)
-        send_to_dead_letters(made, made.records("training-data")[-1], DataError("no"), 1)
+        send_to_dead_letters(made, made.records("training-data")[-1], DataError("no"), 1, "train-gru")
     replay(made, letters(made, "training-data")[0])
     said = one(list(bus.examine(made, ["ridge"])), "warning")
     assert said.found.startswith("1 of training-data could not be handled")

@@ -34,8 +34,9 @@ from flts.promote.log import read_log
 from flts.serve.follow import champion_of
 from flts.settings import load_settings
 from flts.wiring import SystemClock, open_store
-from flts.worker.letters import letters, replay, topic_of_letters
+from flts.worker.letters import Letter, by_message, letters, replay, topic_of_letters
 from flts.worker.run import serve
+from flts.worker.train import Trainer
 
 
 @pytest.fixture
@@ -118,8 +119,31 @@ def test_a_message_that_cannot_be_read_lies_in_the_dead_letters_as_it_came(store
         wait_for_judgement(store, claim)
     (letter,) = letters(bus, "training-data")
     assert (letter.record.value, letter.record.key, letter.record.headers["who"]) == (b"\xff not JSON", "k", "someone")
-    assert (letter.error, letter.attempts) == ("DataError", 1)
+    assert (letter.group, letter.error, letter.attempts) == ("train-ridge", "DataError", 1)
     assert letter.reason.startswith("training-data: ")
+
+
+def test_a_message_that_two_groups_give_up_leaves_a_letter_of_each_and_is_sent_again_once_to_both(store: Store) -> None:
+    bus = MemoryBus()
+    place = place_on(store, bus)
+
+    def given_up() -> list[Letter]:
+        return letters(bus, "training-data")
+
+    with serving(place, [Trainer(place, "ridge"), Trainer(place, "gru")]):
+        bus.publish("training-data", "k", b"not JSON")
+        wait_until(lambda: len(given_up()) == 2, "a letter of each")
+        (same,) = by_message(given_up())
+        assert {letter.group for letter in same} == {"train-ridge", "train-gru"}
+        replay(bus, *same)
+        wait_until(lambda: len(given_up()) == 4, "another letter of each")
+    assert len(bus.records("training-data")) == 2
+    assert sorted((letter.group, letter.replayed) for letter in given_up()) == [
+        ("train-gru", False),
+        ("train-gru", True),
+        ("train-ridge", False),
+        ("train-ridge", True),
+    ]
 
 
 def test_one_trace_goes_through_all_messages_of_a_run(store: Store) -> None:

@@ -37,10 +37,11 @@ def list_letters(topic: Topic = None, as_json: Json = False) -> None:
     from rich.markup import escape
 
     board.print_table(
-        ["id", "when (UTC)", "error", "reason", "attempts", "replayed"],
+        ["id", "group", "when (UTC)", "error", "reason", "attempts", "replayed"],
         [
             [
                 letter.id,
+                escape(_visible(letter.group)),
                 f"{letter.when:%Y-%m-%d %H:%M:%S}",
                 escape(_visible(letter.error)),
                 escape(_visible(_short(letter.reason))),
@@ -73,7 +74,8 @@ def show(letter_id: Annotated[str, typer.Argument(metavar="ID")], as_json: Json 
         return
     typer.echo(f"letter    {letter.id}, {'replayed' if letter.replayed else 'not replayed'}")
     typer.echo(f"message   {letter.origin or 'the letter does not say which'}, key {_visible(letter.record.key)}")
-    typer.echo(f"given up  {letter.when:%Y-%m-%d %H:%M:%S} UTC after {letter.attempts} attempts")
+    who = f"by {_visible(letter.group)}, " if letter.group else ""
+    typer.echo(f"given up  {who}{letter.when:%Y-%m-%d %H:%M:%S} UTC after {letter.attempts} attempts")
     typer.echo(f"reason    {_visible(letter.error)}: {_visible(letter.reason)}")
     for name, said in sorted(letter.headers.items()):
         typer.echo(f"header    {_visible(name)}: {_visible(said)}")
@@ -157,6 +159,7 @@ def _summary(letter: Letter) -> dict[str, Any]:
     return {
         "id": letter.id,
         "topic": letter.topic,
+        "group": _as_text(letter.group) or None,
         "when": letter.when.isoformat(),
         "error": _as_text(letter.error),
         "reason": _as_text(letter.reason),

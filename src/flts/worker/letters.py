@@ -20,10 +20,10 @@ PREFIX = "flts-"
 REPLAYED = f"{PREFIX}replayed"
 """Header of a replayed message: partition:offset of its dead letters, several with commas."""
 _TOPIC, _PARTITION, _OFFSET = (f"{PREFIX}{name}" for name in ("topic", "partition", "offset"))
-_ATTEMPTS, _ERROR, _REASON = (f"{PREFIX}{name}" for name in ("attempts", "error", "reason"))
+_GROUP, _ATTEMPTS, _ERROR, _REASON = (f"{PREFIX}{name}" for name in ("group", "attempts", "error", "reason"))
 _CUT = f"{PREFIX}cut"
 """Header of a letter that lacks what no topic takes: which part, and how many bytes it had."""
-_EPITAPH = (_TOPIC, _PARTITION, _OFFSET, _ATTEMPTS, _ERROR, _REASON, _CUT, REPLAYED)
+_EPITAPH = (_TOPIC, _PARTITION, _OFFSET, _GROUP, _ATTEMPTS, _ERROR, _REASON, _CUT, REPLAYED)
 HEAD = 1024
 """Bytes that are kept of what is too large."""
 LARGEST_ENVELOPE = 1 << 15
@@ -64,6 +64,11 @@ class Letter:
         return datetime.fromtimestamp(self.record.timestamp_ms / 1000, UTC)
 
     @property
+    def group(self) -> str:
+        """Whose members could not handle it; empty where the letter does not say."""
+        return self.record.headers.get(_GROUP, "")
+
+    @property
     def error(self) -> str:
         """Class of the error."""
         return self.record.headers.get(_ERROR, "unknown")
@@ -90,14 +95,14 @@ def topic_of_letters(topic: str) -> str:
     return f"{DEAD}{topic}"
 
 
-def send_to_dead_letters(bus: Bus, record: Record, error: Exception, attempts: int) -> None:
-    """The original bytes, key and headers, with the original place and the reason. Raises BackendUnavailable.
+def send_to_dead_letters(bus: Bus, record: Record, error: Exception, attempts: int, group: str) -> None:
+    """The original bytes, key and headers, with the original place, who gave it up and why. Raises BackendUnavailable.
 
     Who made the topic may take larger messages than ours. No service handles one, and its letter holds only its
     beginning: one that no topic took would stop the partition for ever.
     """
     where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
-    why = {"error": type(error).__name__, "reason": str(error)[:4000], "attempts": attempts}
+    why = {"error": type(error).__name__, "reason": str(error)[:4000], "attempts": attempts, "group": group}
     epitaph = {f"{PREFIX}{name}": str(value) for name, value in (where | why).items()}
     key, value, headers, cut = record.key, record.value, dict(record.headers), []
     if len(value) > LARGEST:

@@ -148,7 +148,7 @@ class Loop:
         except Exception as second:  # noqa: BLE001 - see above
             why = f"{type(error).__name__}: {error}; who waits could not be told: {type(second).__name__}: {second}"
             error = StageFailed(why)
-        send_to_dead_letters(self.bus, record, error, attempts)
+        send_to_dead_letters(self.bus, record, error, attempts, self.service.group)
         events.dead_letter(
             service=self.service.group,
             topic=record.topic,
