@@ -83,10 +83,19 @@ def s3(folder: Path) -> S3:
         folder,
         command,
         url,
-        lambda: answers(f"{url}/healthz"),
+        lambda: answers(f"{url}/healthz") and _finds_objects(f"http://{HOST}:{port['master']}"),
         secret_key=keys[USER],
         reader_key=keys[READER],
     )
+
+
+def _finds_objects(master: str) -> bool:
+    """Whether the master knows who holds the objects: for up to 5 s after a crash it may not, and S3 answers 500."""
+    try:
+        with urlopen(f"{master}/dir/status", timeout=5) as response:  # noqa: S310 - an address that this package made
+            return bool(json.load(response)["Topology"]["DataCenters"])
+    except (URLError, OSError, ValueError):
+        return False
 
 
 def _variables(url: str, user: str, key: str) -> Mapping[str, str]:

@@ -34,6 +34,8 @@ GRPC_OFFSET = 10_000
 WATCHER = 'exec 3<&0 0</dev/null; (exec 0<&3 3<&-; cat >/dev/null; kill -KILL 0) & exec "$@" 3<&-'
 POLL_SECONDS = 0.02
 LAST_LINES = 5
+BURIAL_SECONDS = 5.0
+"""How long the processes of a killed group may take to be gone."""
 
 
 @dataclass
@@ -111,6 +113,7 @@ class Server:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        _bury(self._process.pid)
         if self._process.stdin is not None:
             self._process.stdin.close()
         self._process = None
@@ -197,6 +200,20 @@ def accepts(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(5)
         return probe.connect_ex((HOST, port)) == 0
+
+
+def _bury(group: int) -> None:
+    """Return when nobody of a killed group runs any more: one who still ends may hold a port or a lock."""
+    import psutil
+
+    def runs(process: psutil.Process) -> bool:
+        with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):  # ended meanwhile, or not ours
+            return os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE
+        return False
+
+    deadline = time.monotonic() + BURIAL_SECONDS
+    while any(map(runs, psutil.process_iter())) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
 
 
 def _is_free(port: int) -> bool:
