@@ -1,7 +1,8 @@
-"""GRU and LSTM: window [input_length, features] → last state → linear map to horizon × targets.
+"""GRU and LSTM: window [input_length, features] → last state → linear map, added to the best naive forecast.
 
-Torch trains; what is kept, judged and served is the same network as one ONNX file, written directly from the weights.
-The epoch that is best on the validation tail is the one that is kept.
+The map starts at zero, so before its first step a network is the naive forecast, and a short fit is never worse by
+the chance of its seed (docs/decisions/0005). Torch trains; what is kept, judged and served is the same network as one
+ONNX file, written directly from the weights. The epoch that is best on the validation tail is the one that is kept.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from flts.errors import TrainingFailed
+from flts.models.anchor import Anchor, best_anchor
 from flts.models.base import Block, Files, Fit, Floats, History, Predictor, Recipe, Task, Window
 from flts.ports import Progress
 from flts.preprocess.rows import Values
@@ -37,7 +39,7 @@ class Recurrent:
 
     cell: str
     name: str
-    version: int = 1
+    version: int = 2
     extra: str | None = "torch"
     libraries: Sequence[str] = ("torch", "onnx", "onnxruntime")
     refits: bool = False
@@ -53,10 +55,18 @@ class Recurrent:
         torch.manual_seed(recipe.seed)
         torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms would import the compiler
         network = _Network(self.cell, block.features.shape[1], task, cast(Parameters, recipe.parameters))
-        curve, best, weights = _train(network, _Windows(block, task), _Windows(tail, task), recipe, progress)
+        anchor = best_anchor(tail, task)
+        windows, judged = (_Windows(part, task, anchor) for part in (block, tail))
+        curve, best, weights = _train(network, windows, judged, recipe, progress)
         arrays = {name: weights[name].numpy() for name in sorted(weights)}
-        files = {"model.onnx": to_onnx(self.cell, arrays, task.input_length), "weights.safetensors": save(arrays)}
-        chosen = {"best_epoch": best + 1, "epochs": len(curve), "validation_mse": curve[best][1]}
+        graph = to_onnx(self.cell, arrays, task.input_length, anchor)
+        files = {"model.onnx": graph, "weights.safetensors": save(arrays)}
+        chosen = {
+            "anchor_season": anchor.season,
+            "best_epoch": best + 1,
+            "epochs": len(curve),
+            "validation_mse": curve[best][1],
+        }
         return Fit(files, chosen, curve)
 
     def refit(self, block: Block, task: Task, recipe: Recipe, chosen: Mapping[str, Any]) -> Files:
@@ -97,6 +107,8 @@ class _Network:
         self.given = given
         self.rnn = layer(features, given.hidden_size, given.num_layers, batch_first=True)
         self.head = torch.nn.Linear(given.hidden_size, task.horizon * task.targets)
+        for start in self.head.parameters():
+            torch.nn.init.zeros_(start)
         self.layers = torch.nn.ModuleDict({"rnn": self.rnn, "head": self.head})
 
     def __call__(self, windows: torch.Tensor) -> torch.Tensor:
@@ -109,14 +121,17 @@ class _Network:
 
 
 class _Windows:
-    """Windows as views of the rows: a batch is gathered when it is needed, so memory stays that of the rows."""
+    """Windows as views of the rows: a batch is gathered when it is needed, so memory stays that of the rows.
 
-    def __init__(self, block: Block, task: Task) -> None:
+    An answer is what the anchor leaves to be learned.
+    """
+
+    def __init__(self, block: Block, task: Task, anchor: Anchor) -> None:
         import torch
 
         self._histories = torch.from_numpy(block.features).unfold(0, task.input_length, 1).transpose(1, 2)
         self._starts = torch.from_numpy(block.origins - task.input_length)
-        answers = block.answers(task).reshape(len(block.origins), -1)
+        answers = (block.answers(task) - anchor.forecast(block, task)).reshape(len(block.origins), -1)
         self._answers = torch.from_numpy(answers.astype(np.float32))
 
     def __len__(self) -> int:
@@ -203,7 +218,7 @@ def _loss(network: _Network, windows: _Windows, batch_size: int = 512) -> float:
     return total / len(windows)
 
 
-def to_onnx(cell: str, weights: Mapping[str, Floats], input_length: int) -> bytes:
+def to_onnx(cell: str, weights: Mapping[str, Floats], input_length: int, anchor: Anchor) -> bytes:
     """The network as ONNX: `history` [batch, input_length, features] → `forecast` [batch, horizon × targets]."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -215,6 +230,10 @@ def to_onnx(cell: str, weights: Mapping[str, Floats], input_length: int) -> byte
         numpy_helper.from_array(weights["head.weight"], "head_weight"),
         numpy_helper.from_array(weights["head.bias"], "head_bias"),
         numpy_helper.from_array(np.array([0], np.int64), "first"),
+        numpy_helper.from_array(anchor.rows, "anchor_rows"),
+        numpy_helper.from_array(anchor.columns, "anchor_columns"),
+        numpy_helper.from_array(anchor.factor.astype(np.float32), "anchor_factor"),
+        numpy_helper.from_array(anchor.shift.astype(np.float32), "anchor_shift"),
     ]
     layers = sum(name.startswith("rnn.weight_ih_l") for name in weights)
     if layers > 1:  # a tensor that no node uses makes the runtime warn at every load
@@ -228,7 +247,15 @@ def to_onnx(cell: str, weights: Mapping[str, Floats], input_length: int) -> byte
         nodes.append(helper.make_node(cell, inputs, [f"states_{layer}", f"last_{layer}"], **attributes))
         nodes.append(helper.make_node("Squeeze", [f"states_{layer}", "direction"], [f"rows_{layer + 1}"]))
     nodes[-1] = helper.make_node("Squeeze", [f"last_{layers - 1}", "first"], ["state"])
-    nodes.append(helper.make_node("Gemm", ["state", "head_weight", "head_bias"], ["forecast"], transB=1))
+    nodes += [
+        helper.make_node("Gemm", ["state", "head_weight", "head_bias"], ["learned"], transB=1),
+        helper.make_node("Gather", ["history", "anchor_rows"], ["newest"], axis=1),
+        helper.make_node("Gather", ["newest", "anchor_columns"], ["past"], axis=2),
+        helper.make_node("Mul", ["past", "anchor_factor"], ["stretched"]),
+        helper.make_node("Add", ["stretched", "anchor_shift"], ["naive"]),
+        helper.make_node("Flatten", ["naive"], ["anchor"]),
+        helper.make_node("Add", ["learned", "anchor"], ["forecast"]),
+    ]
     outputs = weights["head.bias"].shape[0]
     graph = helper.make_graph(
         nodes,
