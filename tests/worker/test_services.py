@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,13 +30,14 @@ from flts.backends.bus_memory import MemoryBus
 from flts.errors import BackendUnavailable, DataError, MissingExtra, UsageError
 from flts.lineage import sha256
 from flts.messages import InferenceData, ModelTraining, PerformanceEval, TrainingData
-from flts.ports import Record, Store
+from flts.ports import BusState, Record, Store
 from flts.promote.log import read_log
 from flts.serve.follow import champion_of
 from flts.settings import load_settings
 from flts.wiring import SystemClock, open_store
+from flts.worker.judge import Evaluator
 from flts.worker.letters import Letter, by_message, letters, replay, topic_of_letters
-from flts.worker.run import serve
+from flts.worker.run import TOPICS, serve
 from flts.worker.train import Trainer
 
 
@@ -340,3 +342,29 @@ def test_work_that_is_stopped_before_its_end_comes_again(store: Store) -> None:
     with serving(place, [again]):
         wait_until(lambda: bus.lag("training-data", "moody") == 0, "the second")
     assert again.handled == [b"1"]
+
+
+def test_a_service_asks_the_bus_once_when_it_starts_and_what_comes_first_finds_its_topics(store: Store) -> None:
+    asked: list[str] = []
+    found: list[str] = []
+    stop = threading.Event()
+
+    class CountingBus(MemoryBus):
+        def ensure(self, topics: Sequence[str]) -> None:
+            asked.append("ensure")
+            super().ensure(topics)
+
+        def describe(self, groups: Sequence[str] = ()) -> BusState:
+            asked.append("describe")
+            return super().describe(groups)
+
+    bus = CountingBus()
+    place = place_on(store, bus)
+
+    def first() -> None:
+        assert asked == ["ensure"]
+        found.extend(bus.describe().topics)
+        stop.set()
+
+    serve("tests", place, [Evaluator(place)], QUICK, stop, first=first)
+    assert {*TOPICS, *map(topic_of_letters, TOPICS)} <= set(found)

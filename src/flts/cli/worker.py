@@ -55,7 +55,7 @@ def _serve(name: str, make: Callable[[Workplace], Sequence[Service]], **flags: o
     from flts.promote.relay import relay_all
     from flts.wiring import shared_workplace
     from flts.worker import deadline
-    from flts.worker.run import TOPICS, Conditions, serve, stop_on_signals
+    from flts.worker.run import Conditions, serve, stop_on_signals
     from flts.worker.trace import TracedBus
 
     chosen = settings(**flags)
@@ -64,10 +64,9 @@ def _serve(name: str, make: Callable[[Workplace], Sequence[Service]], **flags: o
     conditions = Conditions(chosen.patience, chosen.grace, (chosen.probe_host, chosen.probe_port))
     with shared_workplace(chosen) as place:
         place.bus = TracedBus(place.bus)
-        beside = []
+        beside, first = [], None
         if name == "evaluate":
-            place.bus.ensure(TOPICS)
-            relay_all(place.store, place.bus)  # what an evaluator before this one did not come to
+            first = functools.partial(relay_all, place.store, place.bus)  # what one before it did not come to
         if name == "evaluate" and chosen.decision_deadline:
             beside.append(functools.partial(deadline.watch, place, chosen.decision_deadline))
-        serve(name, place, make(place), conditions, stop, beside)
+        serve(name, place, make(place), conditions, stop, beside, first)

@@ -53,18 +53,23 @@ def serve(
     conditions: Conditions,
     stop: threading.Event,
     beside: Sequence[Callable[[threading.Event], None]] = (),
+    first: Callable[[], None] | None = None,
 ) -> None:
     """Until `stop` is set, or a defect ends a loop, which is raised.
 
     Every backend is asked once before any work is taken, because who cannot reach them, or may not, would only make
-    dead letters. beside: what else goes on, in threads of their own, until `stop` is set. Raises UsageError for a probe
-    port that is taken or credentials that do not fit, BackendUnavailable for a backend that does not answer.
+    dead letters. first: what is done then. beside: what else goes on, in threads of their own, until `stop` is set.
+    Raises UsageError for a probe port that is taken or credentials that do not fit, BackendUnavailable for a backend
+    that does not answer.
     """
     meters = Meters()
     _tell_of_retries(name)
-    for check in backend_checks(place).values():
-        check()
+    for backend, check in backend_checks(place).items():
+        if backend != "bus":  # it answers when it is asked for its topics
+            check()
     place.bus.ensure([*TOPICS, *map(topic_of_letters, TOPICS)])
+    if first is not None:
+        first()
     loops = [Loop(place.bus, s, conditions.patience, conditions.grace, meters, stop) for s in services]
     meters.watch(place.bus, [(s.topic, s.group) for s in services], lambda: place.children.running)
     probes = None
