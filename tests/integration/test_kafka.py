@@ -7,10 +7,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from confluent_kafka import Consumer, KafkaError, Message
 from tests.support.servers import kafka_bus
 
 from flts.backends.bus_kafka import KafkaBus
@@ -179,6 +181,65 @@ def test_a_member_that_was_away_too_long_learns_that_its_work_is_anothers_and_ca
         if other is not None:
             other.close()
     assert len(bus.records(topic)) == 1
+    bus.close()
+
+
+def test_a_partition_that_went_while_a_record_was_worked_on_gives_its_messages_when_it_comes_back(
+    durable_broker: Server, tmp_path: Path
+) -> None:
+    topic, messages, deadline = f"back-{tmp_path.name}", 12, time.monotonic() + 2 * PATIENCE
+    bus = kafka_bus(durable_broker, session_timeout=SESSION)
+    bus.ensure([topic])
+    for number in range(messages):  # some in every partition
+        bus.publish(topic, str(number), b"x")
+    first = bus.subscribe([topic], topic)
+    record = take(first)
+    second, moved = bus.subscribe([topic], topic), None
+    while moved is None and time.monotonic() < deadline:
+        first.stay(record, timeout=0.1)
+        moved = second.poll(timeout=0.1)
+    assert moved is not None
+    first.commit(record)
+    found = {(record.partition, record.offset)}
+    while len(found) < messages and time.monotonic() < deadline:
+        again = first.poll(timeout=0.5)
+        found |= set() if again is None else {(again.partition, again.offset)}
+        second.close()  # it has committed nothing
+    assert len(found) == messages, found
+    first.close()
+    bus.close()
+
+
+class Alarmed:
+    """A consumer that gives each record together with the news that no broker can be reached."""
+
+    def __init__(self, consumer: Consumer, hear: Callable[[KafkaError], None]) -> None:
+        self._consumer, self._hear = consumer, hear
+
+    def poll(self, timeout: float) -> Message | None:
+        message = self._consumer.poll(timeout)
+        if message is not None:
+            self._hear(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+        return message
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._consumer, name)
+
+
+def test_a_record_that_comes_together_with_bad_news_is_given_out(
+    durable_broker: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = kafka_bus(durable_broker, session_timeout=SESSION)
+    topic = f"alarm-{tmp_path.name}"
+    bus.ensure([topic])
+    for value in (b"0", b"1"):
+        bus.publish(topic, "key", value)
+    subscription = bus.subscribe([topic], topic)
+    monkeypatch.setattr(subscription, "_consumer", Alarmed(subscription._consumer, subscription._trouble.hear))
+    assert [take(subscription).value for _ in range(2)] == [b"0", b"1"]
+    with pytest.raises(BackendUnavailable, match="connections are down"):
+        subscription.poll(timeout=0.0)
+    subscription.close()
     bus.close()
 
 

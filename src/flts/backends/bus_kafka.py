@@ -306,15 +306,18 @@ class KafkaSubscription:
         from confluent_kafka import KafkaError
 
         message = self._consumer.poll(timeout)
+        if message is None:  # a record is not dropped for bad news that came with it: it would not come again
+            self._trouble.check()
+            return None
+        error = message.error()
+        if error is None:
+            return message
+        if error.code() == KafkaError._MAX_POLL_EXCEEDED:
+            self._given.clear()  # it was away too long and has lost everything; it joins again by itself
+            self._committed.clear()
+            return None
         self._trouble.check()
-        error = message.error() if message is not None else None
-        if error is not None:
-            if error.code() == KafkaError._MAX_POLL_EXCEEDED:
-                self._given.clear()  # it was away too long and has lost everything; it joins again by itself
-                self._committed.clear()
-                return None
-            raise failed(f"read as {self._group} at {self._url}", error)
-        return message
+        raise failed(f"read as {self._group} at {self._url}", error)
 
     def _holds(self, record: Record) -> bool:
         """Whether this record was given out here, and its partition to no other member since."""
@@ -328,8 +331,8 @@ class KafkaSubscription:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_assign(partitions)
-        if self._paused:
-            consumer.pause(partitions)
+        # librdkafka remembers a pause over a loss: one that went while paused and comes back would never give anything
+        (consumer.pause if self._paused else consumer.resume)(partitions)
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         for partition in partitions:
