@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -37,7 +38,13 @@ def made_on(libraries: Sequence[str]) -> dict[str, object]:
 
 
 def _versions(names: set[str]) -> Mapping[str, str]:
-    return {name: metadata.version(name) for name in names}
+    return {name: _version(name) for name in names}
+
+
+@functools.cache
+def _version(name: str) -> str:
+    """Installed version; kept, because a service asks for it with every model and each time a file is parsed."""
+    return metadata.version(name)
 
 
 def processor() -> str:

@@ -46,7 +46,8 @@ def fit_model(
 
     progress.phase("validate")
     sampled = np.array(evenly(tail_origins.tolist(), MOST_TAIL_ORIGINS))
-    answers = Model(family.load(fit.files, task), task, family.history(task)).forecast_all(Histories(train, sampled))
+    model = Model(family.load(fit.files, task), task, family.history(task))
+    answers = model.forecast_all(Histories(train, sampled))
     truth = train.select(task.fitted.targets)[sampled[:, None] + np.arange(task.horizon)]
     offsets = conformal_offsets(truth, answers.mean, answers.spread)
 
@@ -54,8 +55,8 @@ def fit_model(
     if family.refits:
         progress.phase("refit")
         files = family.refit(whole, task, recipe, fit.chosen)
-    final = Model(family.load(files, task), task, family.history(task))
-    manifest = build_manifest(family, final, files, train, offsets, fit.chosen)
+        model = Model(family.load(files, task), task, family.history(task))
+    manifest = build_manifest(family, model, files, train, offsets, fit.chosen)
     return Fitted(files, manifest, fit, train.times[sampled - 1], answers.mean)
 
 
