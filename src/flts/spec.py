@@ -233,7 +233,7 @@ class Train(Table):
 
 
 class Recurrent(Table):
-    """A recurrent network: window → last state → linear map, added to the best naive forecast."""
+    """A recurrent network: window → last state → linear map, added to the better referee."""
 
     hidden_size: Positive = 128
     """Width of the state."""

@@ -50,7 +50,7 @@ def wandering() -> Rows:
 
 @pytest.mark.parametrize(
     ("rows", "input_length", "expected"),
-    [(daily(0.1), 48, 24), (daily(0.1), 24, 24), (daily(0.1), 23, 1), (wandering(), 48, 1)],
+    [(daily(0.1), 200, 24), (daily(0.1), 24, 24), (daily(0.1), 23, 1), (wandering(), 48, 1)],
     ids=["a wave", "a window of just one wave", "a window that is too short for it", "a walk"],
 )
 def test_the_season_that_errs_least_on_the_tail_is_the_anchor_if_a_window_holds_it(

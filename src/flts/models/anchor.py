@@ -12,7 +12,7 @@ from flts.preprocess.rows import Values
 
 @dataclass(frozen=True)
 class Anchor:
-    """The naive forecast that a network adds to: the target one season before, or its last value, in a window.
+    """The referee's forecast that a network adds to: the target one season before, or its last value.
 
     rows [horizon] and columns [targets] say where in a window [input_length, features]; factor and shift [targets]
     take a feature to the scale of the answers.
@@ -48,7 +48,7 @@ class Anchor:
 
 
 def best_anchor(tail: Block, task: Task) -> Anchor:
-    """The naive forecast that a window can hold and that errs least on the tail; the shortest season on a tie."""
-    seasons = (1, *(season for season in task.seasons if season <= task.input_length))
+    """The better of the two referees on the tail, if a window holds the season; the last value on a tie."""
+    seasons = (1, *(season for season in task.seasons[:1] if season <= task.input_length))
     anchors = [Anchor.of(season, task) for season in seasons]
     return min(anchors, key=lambda anchor: float(((anchor.forecast(tail, task) - tail.answers(task)) ** 2).mean()))

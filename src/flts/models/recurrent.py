@@ -1,6 +1,6 @@
-"""GRU and LSTM: window [input_length, features] → last state → linear map, added to the best naive forecast.
+"""GRU and LSTM: window [input_length, features] → last state → linear map, added to a referee's forecast.
 
-The map starts at zero, so before its first step a network is the naive forecast, and a short fit is never worse by
+The map starts at zero, so before its first step a network is the better referee, and a short fit is never worse by
 the chance of its seed (docs/decisions/0005). Torch trains; what is kept, judged and served is the same network as one
 ONNX file, written directly from the weights. The epoch that is best on the validation tail is the one that is kept.
 """
