@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,7 +32,7 @@ from flts.errors import (
     UsageError,
 )
 from flts.ports import Silent
-from flts.train.isolate import Children, Claim, train_isolated
+from flts.train.isolate import SCRATCH, Children, Claim, train_isolated
 from flts.train.stage import Trained, stored_result
 
 LONG = 600.0
@@ -286,9 +287,10 @@ def test_the_temporary_files_of_a_killed_child_are_gone(
     assert not Path(note.read_text()).exists()
 
 
-def test_cancelling_ends_the_children_and_whoever_waits_for_one_is_interrupted(
-    tmp_path: Path, hooked: Callable[[str], None], started: list[subprocess.Popen[str]]
+def test_cancelling_ends_the_children_and_their_folders_and_whoever_waits_for_one_is_interrupted(
+    tmp_path: Path, hooked: Callable[[str], None], started: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     _, _, claim = on_disk(tmp_path)
     note = tmp_path / "fitting"
     hooked(in_fit(f"pathlib.Path({str(note)!r} + str(os.getpid())).touch()", "time.sleep(600)"))
@@ -305,7 +307,9 @@ def test_cancelling_ends_the_children_and_whoever_waits_for_one_is_interrupted(
     for thread in threads:
         thread.start()
     assert eventually(lambda: len(list(tmp_path.glob("fitting*"))) == 2)
+    assert len(list(tmp_path.glob(f"{SCRATCH}*"))) == 2
     children.cancel()
+    assert list(tmp_path.glob(f"{SCRATCH}*")) == []
     for thread in threads:
         thread.join()
     assert [type(error) for error in ended] == [Interrupted, Interrupted]
@@ -328,9 +332,9 @@ def test_a_child_that_starts_while_everything_is_cancelled_is_ended_at_once(
     children = Children(1)
     add = Children.add
 
-    def cancelled_first(self: Children, child: subprocess.Popen[str]) -> None:
+    def cancelled_first(self: Children, child: subprocess.Popen[str], scratch: Path) -> None:
         self.cancel()
-        add(self, child)
+        add(self, child, scratch)
 
     monkeypatch.setattr(Children, "add", cancelled_first)
     with pytest.raises(Interrupted):

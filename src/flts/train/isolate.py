@@ -64,22 +64,22 @@ class Children:
     """The running fits of one process: who fits holds one of the places, and all are ended together."""
 
     def __init__(self, at_once: int) -> None:
-        self._running: set[subprocess.Popen[str]] = set()
+        self._running: dict[subprocess.Popen[str], Path] = {}
         self._lock = threading.Lock()
         self.places = threading.Semaphore(at_once)
         self.cancelled = False
 
-    def add(self, child: subprocess.Popen[str]) -> None:
-        """Count a child in; ended at once when everything was cancelled already."""
+    def add(self, child: subprocess.Popen[str], scratch: Path) -> None:
+        """Count a child in; ended at once when everything was cancelled already. scratch: its folder."""
         with self._lock:
-            self._running.add(child)
+            self._running[child] = scratch
         if self.cancelled:
             _kill(child)
 
     def discard(self, child: subprocess.Popen[str]) -> None:
         """Count a child out."""
         with self._lock:
-            self._running.discard(child)
+            self._running.pop(child, None)
 
     @property
     def running(self) -> int:
@@ -88,11 +88,18 @@ class Children:
             return len(self._running)
 
     def cancel(self) -> None:
-        """End all children; those that wait for one get Interrupted."""
+        """End all children; those that wait for one get Interrupted.
+
+        Their folders go, too: a thread that waits for a child may end with this process before it comes to that.
+        """
         self.cancelled = True
         with self._lock:
-            for child in self._running:
+            running = dict(self._running)
+            for child in running:
                 _kill(child)
+        for child, scratch in running.items():
+            child.wait()
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def train_isolated(claim: Claim, threads: int, time_limit: float, progress: Progress, children: Children) -> Trained:
@@ -116,7 +123,7 @@ def train_isolated(claim: Claim, threads: int, time_limit: float, progress: Prog
             env=os.environ | thread_variables(threads) | {"TMPDIR": str(scratch)},
             start_new_session=True,
         )
-        children.add(child)
+        children.add(child, scratch)
         failpoint("train.child.after")
         late = threading.Event()
         timer = threading.Timer(time_limit, _end_late, (child, late))
