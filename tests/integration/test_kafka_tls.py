@@ -23,7 +23,7 @@ from flts.backends.kafka_client import KafkaOptions
 from flts.errors import BackendUnavailable, UsageError
 from flts.stack.server import HOST
 
-PATIENCE = 3.0
+PATIENCE = 20.0
 """Seconds to wait for an answer."""
 BRIEF = 1.0
 """Where none will come."""
