@@ -20,6 +20,7 @@ NOT_NAMED = {
     "child.py _make_scratch scratch.mkdir": "temporary files; the parent or, without one, the child removes them",
     "child.py _end_with_parent shutil.rmtree": "removes temporary files",
     "train/isolate.py train_isolated tempfile.TemporaryFile": "has no name on the disk; ends with its process",
+    "train/isolate.py cancel shutil.rmtree": "removes temporary files",
     "train/isolate.py train_isolated shutil.rmtree": "removes temporary files",
     "preprocess/files.py read_file _without_blank_ends(frame).rename": "columns of a table in memory",
     "preprocess/parquet.py to_parquet frame.rechunk().write_parquet": "into memory",
