@@ -137,10 +137,17 @@ class _Starting:
             self.say(f"{server.name}: process {server.pid} at {server.url}")
 
     def forget_members(self) -> None:
-        """End a broker that keeps the place of a dead service for it for ever; it is started again without."""
+        """End a broker that keeps the place of a dead service for it for ever; it is started again without.
+
+        The living ones leave before it: who joins again by itself may come twice, and the first of the two is as dead.
+        """
         broker = self.state.get(QUICK)
-        if broker is not None and any(p.name.startswith("worker-") and not p.alive() for p in self.state.processes):
-            self.say(f"{QUICK}: process {broker.pid} {broker.end(str(self.folder), GRACE)}, to forget a dead service")
+        workers = [process for process in self.state.processes if process.name.startswith("worker-")]
+        if broker is None or all(worker.alive() for worker in workers):
+            return
+        for process in (*filter(Process.alive, workers), broker):
+            became = process.end(str(self.folder), GRACE)
+            self.say(f"{process.name}: process {process.pid} {became}, to forget a dead service")
 
     def _runs(self, server: Server) -> bool:
         process = self.state.get(server.name)
