@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 import traceback
 from dataclasses import asdict
@@ -48,15 +47,20 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     reporter = _Reporter(out)
     events.divert(lambda fields: reporter.say("event", fields=fields))
+    last_word = _last_word(claim, reporter)
+    _remove_scratch()  # before the parent hears it, and may end before it comes to that
+    reporter.say(**last_word)
+
+
+def _last_word(claim: Claim, reporter: _Reporter) -> dict[str, Any]:
+    """What became of it."""
     try:
-        trained = _train(claim, reporter)
+        return {"said": "trained", "trained": asdict(_train(claim, reporter))}
     except FltsError as error:
-        reporter.say("failed", **{"class": type(error).__name__}, reason=str(error))
+        return {"said": "failed", "class": type(error).__name__, "reason": str(error)}
     except Exception as error:  # noqa: BLE001 - whatever a model library raises is a failed candidate with its reason
         traceback.print_exc()
-        reporter.say("failed", **{"class": "TrainingFailed"}, reason=f"{type(error).__name__}: {error}")
-    else:
-        reporter.say("trained", trained=asdict(trained))
+        return {"said": "failed", "class": "TrainingFailed", "reason": f"{type(error).__name__}: {error}"}
 
 
 def _train(claim: Claim, reporter: _Reporter) -> Any:
@@ -70,22 +74,23 @@ def _train(claim: Claim, reporter: _Reporter) -> Any:
 
 
 def _make_scratch() -> None:
-    """The folder for temporary files that the parent named and removes."""
+    """The folder for temporary files that the parent named; it removes what a child that was killed leaves."""
     scratch = Path(os.environ.get("TMPDIR", ""))
     if scratch.name.startswith(SCRATCH):
         scratch.mkdir(mode=0o700)
 
 
-def _end_with_parent() -> None:
-    """stdin closes when the parent is gone, however it went; then this group has no one to work for.
-
-    The parent would have removed the folder for temporary files.
-    """
-    while os.read(0, 1):  # not sys.stdin: a thread that holds its lock would break the interpreter's exit
-        continue
-    scratch = Path(tempfile.gettempdir())
+def _remove_scratch() -> None:
+    scratch = Path(os.environ.get("TMPDIR", ""))
     if scratch.name.startswith(SCRATCH):
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _end_with_parent() -> None:
+    """stdin closes when the parent is gone, however it went; then this group has no one to work for."""
+    while os.read(0, 1):  # not sys.stdin: a thread that holds its lock would break the interpreter's exit
+        continue
+    _remove_scratch()
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
 

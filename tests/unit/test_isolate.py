@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -32,6 +33,7 @@ from flts.errors import (
     UsageError,
 )
 from flts.ports import Silent
+from flts.train import isolate
 from flts.train.isolate import SCRATCH, Children, Claim, train_isolated
 from flts.train.stage import Trained, stored_result
 
@@ -285,6 +287,32 @@ def test_the_temporary_files_of_a_killed_child_are_gone(
     with pytest.raises(TrainingFailed, match="SIGKILL"):
         isolated()
     assert not Path(note.read_text()).exists()
+
+
+@pytest.mark.parametrize("end", ["pass", "raise ValueError"])
+def test_a_child_has_removed_its_folder_when_its_last_word_is_heard(
+    end: str,
+    isolated: Callable[..., Trained],
+    hooked: Callable[[str], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who hears it may be killed at that moment."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    note = tmp_path / "place"
+    hooked(in_fit(f"pathlib.Path({str(note)!r}).write_text(tempfile.mkdtemp())", end))
+    converse, left = isolate._converse, []
+
+    def heard(*arguments: Any) -> Any:
+        answer = converse(*arguments)
+        left.extend(tmp_path.glob(f"{SCRATCH}*"))
+        return answer
+
+    monkeypatch.setattr(isolate, "_converse", heard)
+    with contextlib.suppress(TrainingFailed):
+        isolated()
+    assert Path(note.read_text()).parent.name.startswith(SCRATCH)
+    assert left == []
 
 
 def test_cancelling_ends_the_children_and_their_folders_and_whoever_waits_for_one_is_interrupted(

@@ -18,7 +18,7 @@ NOT_NAMED = {
     "home.py locked (home / 'lock').open": "holds no result; the kernel frees the lock of a process that ended",
     "child.py main os.fdopen": "the pipe to the parent",
     "child.py _make_scratch scratch.mkdir": "temporary files; the parent or, without one, the child removes them",
-    "child.py _end_with_parent shutil.rmtree": "removes temporary files",
+    "child.py _remove_scratch shutil.rmtree": "removes temporary files",
     "train/isolate.py train_isolated tempfile.TemporaryFile": "has no name on the disk; ends with its process",
     "train/isolate.py cancel shutil.rmtree": "removes temporary files",
     "train/isolate.py train_isolated shutil.rmtree": "removes temporary files",
