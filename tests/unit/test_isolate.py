@@ -301,7 +301,8 @@ def test_a_child_has_removed_its_folder_when_its_last_word_is_heard(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     note = tmp_path / "place"
     hooked(in_fit(f"pathlib.Path({str(note)!r}).write_text(tempfile.mkdtemp())", end))
-    converse, left = isolate._converse, []
+    converse = isolate._converse
+    left: list[Path] = []
 
     def heard(*arguments: Any) -> Any:
         answer = converse(*arguments)
