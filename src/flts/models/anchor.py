@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flts.models.base import Block, Indices, Task
+from flts.models.naive import last_season
 from flts.preprocess.rows import Values
 
 
@@ -27,14 +28,14 @@ class Anchor:
 
     @classmethod
     def of(cls, season: int, task: Task) -> Anchor:
-        """The newest rows of a season that end a window, repeated over the horizon."""
+        """What the referee of this season answers."""
         fitted = task.fitted
         minimum, width = fitted.target_range
         columns = [fitted.columns[i] for i in fitted.target_index]
         scale, center = (np.array([getattr(column, name) for column in columns]) for name in ("scale", "center"))
         return cls(
             season,
-            task.input_length - season + np.arange(task.horizon) % season,
+            task.input_length + last_season(season, task.horizon),
             fitted.target_index.astype(np.int64),
             scale / width,
             (center - fitted.constant - minimum) / width,

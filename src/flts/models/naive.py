@@ -8,16 +8,19 @@ from typing import Any
 import numpy as np
 
 from flts.errors import NotApplicable
-from flts.models.base import Block, Files, Fit, History, Predictor, Recipe, Task, Window
+from flts.models.base import Block, Files, Fit, History, Indices, Predictor, Recipe, Task, Window
 from flts.ports import Progress
 from flts.preprocess.rows import Values
 
 
-class _LastSeason:
-    """The values one season earlier, repeated over a horizon longer than the season."""
+def last_season(season: int, horizon: int) -> Indices:
+    """Rows one season earlier, repeated over a horizon longer than the season, counted from the origin: [horizon]."""
+    return -season + np.arange(horizon) % season
 
+
+class _LastSeason:
     def __init__(self, season: int, horizon: int) -> None:
-        self._rows = -season + np.arange(horizon) % season
+        self._rows = last_season(season, horizon)
 
     def predict(self, window: Window) -> Values:
         return window.targets[:, self._rows]
