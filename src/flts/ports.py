@@ -67,8 +67,8 @@ class StreamedStore(Store, Protocol):
     async def upload(self, key: str, chunks: AsyncIterable[bytes], *, only_new: bool = False) -> str | None:
         """Write an object when the chunks end, nothing when they raise; returns its etag.
 
-        only_new: None when there is one already. Of several writers at once one wins, as with `create`, up to
-        5 MiB; of larger ones each looks before and after its chunks. Raises NameTaken, BackendUnavailable.
+        only_new: None when there is one already; of several writers at once one wins, as with `create`.
+        Raises NameTaken, BackendUnavailable.
         """
 
     async def delete(self, key: str) -> None:

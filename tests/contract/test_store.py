@@ -12,11 +12,13 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import obstore
 import pytest
 from tests.support.servers import s3_prefix
 
-from flts.backends.store import CHUNK, PART, memory_store, open_store
+from flts.backends.store import CHUNK, PART, STAGING, memory_store, open_store
 from flts.errors import DamagedObject, FltsError, NameTaken, StageFailed, UsageError
 from flts.lineage import sha256
 from flts.ports import Store, Stored, StreamedStore, read_checked
@@ -61,6 +63,11 @@ def together(work: Callable[[int], bool]) -> list[bool]:
         return list(pool.map(start, range(THREADS)))
 
 
+def staged(store: Any) -> list[str]:
+    """What lies where large objects are put together, which no list of a store shows."""
+    return [str(item["path"]) for item in obstore.list(store._store, prefix=STAGING).collect()]
+
+
 class TestStore:
     """Every test runs on every store."""
 
@@ -98,6 +105,36 @@ class TestStore:
             won = together(create)
             assert sum(won) == 1
             assert store.get(key) == payloads[won.index(True)]
+
+    @pytest.mark.parametrize("extra", [0, 1, 3 * PART])
+    def test_what_is_too_large_for_one_request_is_created_once_and_reads_back_the_same(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch, extra: int
+    ) -> None:
+        monkeypatch.setattr("flts.backends.store.LARGE", 2 * PART)
+        data = os.urandom(2 * PART + extra)
+        assert store.create("a/b", data) is True
+        assert store.create("a/b", data) is False
+        assert store.create("a/b", data[::-1]) is False
+        assert store.get("a/b") == data
+        assert list(store.list("")) == ["a/b"]
+
+    @pytest.mark.parametrize("same", [True, False])
+    def test_of_eight_threads_that_create_one_large_object_one_stands_and_nothing_else_is_left(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch, same: bool
+    ) -> None:
+        monkeypatch.setattr("flts.backends.store.LARGE", PART)
+        for attempt in range(3):
+            key = f"race/{attempt}"
+            payloads = [bytes([0 if same else number]) * (PART + 1) for number in range(THREADS)]
+
+            def create(number: int, key: str = key, payloads: list[bytes] = payloads) -> bool:
+                return store.create(key, payloads[number])
+
+            won = together(create)
+            assert sum(won) == 1
+            assert store.get(key) == payloads[won.index(True)]
+        assert list(store.list("")) == [f"race/{attempt}" for attempt in range(3)]
+        assert staged(store) == []
 
     def test_replacing_writes_what_is_absent_and_what_is_there(self, store: Store) -> None:
         store.replace("a/pointer", b"one")
@@ -268,9 +305,11 @@ class TestStreams:
             for before in (None, b"before"):
                 if before is not None:
                     store.replace("a/b", before)
+                chunks = in_chunks(*sizes, end=KeyError("the client has gone"))
                 with pytest.raises(KeyError, match="the client has gone"):
-                    await store.upload("a/b", in_chunks(*sizes, end=KeyError("the client has gone")))
+                    await store.upload("a/b", chunks, only_new=before is None)
                 assert store.get("a/b") == before
+                assert staged(store) == []
                 assert list(store.list("")) == ([] if before is None else ["a/b"])
 
         asyncio.run(check())
@@ -288,12 +327,15 @@ class TestStreams:
 
         asyncio.run(check())
 
-    def test_of_eight_uploads_of_one_new_object_exactly_one_wins(self, store: StreamedStore) -> None:
+    @pytest.mark.parametrize("size", [1, PART + 1], ids=["small", "large"])
+    def test_of_eight_uploads_of_one_new_object_exactly_one_wins(self, store: StreamedStore, size: int) -> None:
         async def check() -> None:
-            uploads = [store.upload("a/b", in_chunks(number + 1), only_new=True) for number in range(8)]
+            uploads = [store.upload("a/b", in_chunks(size + number), only_new=True) for number in range(8)]
             etags = await asyncio.gather(*uploads)
             (winner,) = [number for number, etag in enumerate(etags) if etag is not None]
-            assert store.get("a/b") == b"a" * (winner + 1)
+            assert store.get("a/b") == b"a" * (size + winner)
+            assert etags[winner] == (await seen(store, "a/b")).etag
+            assert staged(store) == []
 
         asyncio.run(check())
 

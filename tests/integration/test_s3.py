@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
+import obstore
 import pytest
+from tests.support.faulty import Faults, faulty
 from tests.support.servers import s3_prefix
 
 from flts.backends import s3 as s3_backend
-from flts.backends.store import open_store
+from flts.backends.store import PART, STAGING, open_store
 from flts.errors import BackendUnavailable, UsageError
 from flts.settings import load_settings
 from flts.spec import Dataset
@@ -143,6 +149,65 @@ def test_a_store_that_is_gone_is_unavailable_and_there_again_when_it_is_back(
         server.make_buckets(["tests"])
         assert patient.get("a/b") == b"x"  # it answers 500 until it is all there again
         assert store.create("a/c", b"y")
+
+
+def test_an_object_that_takes_longer_than_one_request_may_goes_up_and_down_in_parts(
+    s3_server: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, data = s3_prefix(s3_server, monkeypatch), os.urandom(6 * PART)
+    monkeypatch.setattr(s3_backend, "RETRIES", 0)
+    monkeypatch.setattr(s3_backend, "ANSWER_WITHIN", timedelta(seconds=3))
+    with faulty(s3_server.url, Faults(), bytes_per_second=len(data) / 4) as narrow:
+        store = open_store(f"{url}?endpoint={narrow}")
+        with pytest.raises(BackendUnavailable, match="cannot write a/b"):
+            store.create("a/b", data)
+        with monkeypatch.context() as smaller:
+            smaller.setattr("flts.backends.store.LARGE", 2 * PART)
+            assert store.create("a/b", data)
+            assert store.get("a/b") == data
+        with pytest.raises(BackendUnavailable, match="cannot read a/b"):
+            store.get("a/b")
+
+
+def test_how_this_endpoint_copies_without_replacing_may_be_said_in_the_environment(
+    s3_server: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = s3_prefix(s3_server, monkeypatch)
+    monkeypatch.setattr("flts.backends.store.LARGE", PART)
+    for number, way in enumerate(("", "multipart")):
+        monkeypatch.setenv("AWS_COPY_IF_NOT_EXISTS", way)
+        assert open_store(url).create(f"a/{number}", bytes(PART + 1))
+        assert not open_store(url).create(f"a/{number}", bytes(PART + 1))
+    monkeypatch.setenv("AWS_COPY_IF_NOT_EXISTS", "header-of-ours")
+    with pytest.raises(UsageError, match=r"the settings for S3 cannot be used: .*header-of-ours"):
+        open_store(url)
+
+
+def test_what_a_killed_process_left_of_a_large_object_is_taken_away_by_the_next_one_that_creates_it(
+    s3_server: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store: Any = open_store(s3_prefix(s3_server, monkeypatch))
+    monkeypatch.setattr("flts.backends.store.LARGE", PART)
+    data = os.urandom(PART + 1)
+
+    def left() -> Sequence[str]:
+        return [str(item["path"]) for item in obstore.list(store._store).collect()]
+
+    for before in ("the object had its name", "the object had no name"):
+        with monkeypatch.context() as killed:
+            killed.setattr(store, "_drop", lambda staged: None)
+            killed.setattr(store, "_name", store._name if before == "the object had its name" else killer)
+            with contextlib.suppress(KeyboardInterrupt):
+                store.create(before, data)
+        assert sum(path.startswith(STAGING) for path in left()) == 1
+        assert store.create(before, data) == (before == "the object had no name")
+        assert store.get(before) == data
+        assert not any(path.startswith(STAGING) for path in left())
+
+
+def killer(staged: str, key: str) -> bool:
+    """Where the process ends."""
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("who", ["nobody", "a reader"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import math
 import random
 import threading
 import time
@@ -15,6 +17,8 @@ from urllib.parse import urlsplit
 
 SLOW = 1.0
 """Seconds by which an answer is late."""
+PIECE = 2**18
+"""Bytes between two rests of a slow connection."""
 OF_THE_CONNECTION = {"connection", "transfer-encoding", "content-length"}
 
 
@@ -22,8 +26,8 @@ OF_THE_CONNECTION = {"connection", "transfer-encoding", "content-length"}
 class Faults:
     """How often each of them happens, by a dice of its own."""
 
-    often: Mapping[str, float]
-    chance: random.Random
+    often: Mapping[str, float] = field(default_factory=dict)
+    chance: random.Random = field(default_factory=lambda: random.Random(0))  # noqa: S311 - no secret
     happened: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -38,8 +42,8 @@ class Faults:
 
 
 @contextmanager
-def faulty(endpoint: str, faults: Faults) -> Iterator[str]:
-    """URL of a proxy before this endpoint.
+def faulty(endpoint: str, faults: Faults, *, bytes_per_second: float = math.inf) -> Iterator[str]:
+    """URL of a proxy before this endpoint, over whose connections no more than these bytes pass each way.
 
     busy: 503 and nothing done; slow: answered late; torn: half of the body comes; silent: done and never answered.
     """
@@ -74,7 +78,11 @@ def faulty(endpoint: str, faults: Faults) -> Iterator[str]:
         do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _forward  # noqa: N815 - the names that are looked for
 
         def _body(self) -> bytes:
-            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            missing, body = int(self.headers.get("Content-Length", 0)), bytearray()
+            while len(body) < missing:
+                body += self.rfile.read(min(PIECE, missing - len(body)))
+                time.sleep(PIECE / bytes_per_second)
+            return bytes(body)
 
         def _answer(self, status: int, headers: Mapping[str, str], data: bytes, *, torn: bool = False) -> None:
             self.send_response_only(status)
@@ -85,7 +93,11 @@ def faulty(endpoint: str, faults: Faults) -> Iterator[str]:
             self.send_header("Content-Length", length)
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(data[: len(data) // 2] if torn else data)
+                sent = data[: len(data) // 2] if torn else data
+                with contextlib.suppress(ConnectionError):  # the client did not want to wait for it
+                    for start in range(0, len(sent), PIECE):
+                        self.wfile.write(sent[start : start + PIECE])
+                        time.sleep(PIECE / bytes_per_second)
             self.close_connection = self.close_connection or torn
 
         def log_message(self, format: str, *args: object) -> None:

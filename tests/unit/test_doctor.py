@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -90,7 +90,7 @@ def test_a_finding_is_one_line_and_shows_no_password_of_a_url() -> None:
 def test_a_store_in_which_everything_is_allowed_is_well_and_keeps_nothing_of_the_question() -> None:
     made = memory_store()
     findings = list(store.examine(made, SystemClock()))
-    assert [finding.state for finding in findings] == ["ok"] * 3
+    assert [finding.state for finding in findings] == ["ok"] * 4
     assert list(made.list("")) == []
 
 
@@ -127,6 +127,24 @@ def test_an_endpoint_that_ignores_create_only_is_named_as_unusable(answer: bool)
     found = one(in_store(create=lambda key, data: answer), "wrong")
     assert "does not keep If-None-Match" in found.found
     assert "cannot be used" in found.mend
+
+
+def test_an_endpoint_that_lets_the_last_of_two_large_uploads_win_is_told_how_it_may_be_asked() -> None:
+    async def takes(key: str, chunks: AsyncIterator[bytes], *, only_new: bool) -> str:
+        async for _ in chunks:
+            pass
+        return "etag"
+
+    found = one(in_store(upload=takes), "wrong")
+    assert "2 of 2 uploads of one new object in parts succeeded" in found.found
+    assert "AWS_COPY_IF_NOT_EXISTS" in found.mend
+
+
+def test_the_right_to_copy_is_asked_for_when_it_is_missing() -> None:
+    async def refuses(*_: Any, **__: Any) -> None:
+        raise UsageError("403")
+
+    assert "let this user copy objects too" in one(in_store(upload=refuses), "wrong").mend
 
 
 @pytest.mark.parametrize(("right", "doing"), [("create", "write"), ("get", "read"), ("delete", "delete")])
@@ -331,7 +349,7 @@ def test_the_store_of_one_machine_is_looked_at_once_it_is_there(tmp_path: Path) 
     chosen = settings(tmp_path)
     wiring.open_store(chosen.store_url)
     findings = list(examine(chosen, ["ridge"]))
-    assert sum(finding.about == "store" for finding in findings) == 3
+    assert sum(finding.about == "store" for finding in findings) == 4
 
 
 def test_a_bus_without_a_store_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,10 @@ RETRY_WITHIN = timedelta(seconds=30)
 ANSWER_WITHIN = timedelta(seconds=60)
 CONNECT_WITHIN = timedelta(seconds=5)
 NO_BUCKET = "NoSuchBucket"
+CONFIG = "Generic Config error: "
+"""How obstore begins to say what is wrong with its options."""
+COPY_IF_NOT_EXISTS = "header:if-none-match:*"
+"""How a copy is asked not to replace an object, unless the environment says how this endpoint wants it."""
 KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 
 
@@ -48,20 +52,27 @@ def parse(url: str) -> Place:
 
 def connect(place: Place, bucket: str, prefix: str = "") -> S3Store:
     """A client of one bucket; it connects when it is used. Raises UsageError."""
+    from obstore.exceptions import BaseError
     from obstore.store import S3Store
 
     options: dict[str, Any] = dict(credentials(os.environ))
     options |= {name: value for name, value in (("prefix", prefix), ("endpoint", place.endpoint)) if value}
-    return S3Store(
-        bucket,
-        **options,
-        client_options={
-            "allow_http": place.endpoint.startswith("http://"),
-            "timeout": ANSWER_WITHIN,
-            "connect_timeout": CONNECT_WITHIN,
-        },
-        retry_config={"max_retries": RETRIES, "retry_timeout": RETRY_WITHIN},
-    )
+    if not os.environ.get("AWS_COPY_IF_NOT_EXISTS"):
+        options["copy_if_not_exists"] = COPY_IF_NOT_EXISTS
+    try:
+        return S3Store(
+            bucket,
+            **options,
+            client_options={
+                "allow_http": place.endpoint.startswith("http://"),
+                "timeout": ANSWER_WITHIN,
+                "connect_timeout": CONNECT_WITHIN,
+            },
+            retry_config={"max_retries": RETRIES, "retry_timeout": RETRY_WITHIN},
+        )
+    except BaseError as error:
+        reason = str(error).splitlines()[0].removeprefix(CONFIG)
+        raise UsageError(f"the settings for S3 cannot be used: {reason}; look at the variables AWS_*") from None
 
 
 def credentials(environment: Mapping[str, str]) -> Mapping[str, str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+import uuid
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from flts.backends import s3
 from flts.backends.buckets import Buckets
 from flts.errors import NameTaken, StageFailed, UsageError
+from flts.lineage import sha256
 from flts.ports import Stored, StreamedStore
 
 if TYPE_CHECKING:
@@ -21,16 +24,18 @@ if TYPE_CHECKING:
 
 PART = 5 * 2**20
 """Bytes in which a large object is read and written: the least that S3 takes as a part."""
+AT_ONCE = 2
+"""Parts of one object that are on their way to a store at the same time."""
 CHUNK = 2**18
 """Most bytes that a reader gets at once, so that a slow one does not have a whole part waiting for it."""
+LARGE = 64 * 2**20
+"""Most bytes of one request to S3, each of which has its own time and attempts; a larger object needs several."""
+STAGING = ".staging/"
+"""Where the parts of an object that must not replace another are put together, before it gets its name in one step."""
 
 LOCAL = "Generic LocalFileSystem error: "
 NO_SPACE = "No space left on device"
 """How obstore begins and the system words what goes wrong on a disk."""
-
-
-class AlreadyThere(Exception):
-    """Somebody else finished writing the object that we began; ends our upload."""
 
 
 class ObjectStoreAdapter:
@@ -43,7 +48,10 @@ class ObjectStoreAdapter:
         import obstore
 
         try:
-            return bytes(obstore.get(self._store, key).bytes())
+            found = obstore.get(self._store, key)
+            if self._of_s3 and found.meta["size"] > LARGE:
+                return b"".join(self._pieces(_stored(found.meta)))
+            return bytes(found.bytes())
         except (FileNotFoundError, obstore.exceptions.NotFoundError) as error:
             if s3.NO_BUCKET in str(error):
                 raise self._failed("read", key, error) from None
@@ -51,16 +59,56 @@ class ObjectStoreAdapter:
         except obstore.exceptions.BaseError as error:
             raise self._failed("read", key, error) from None
 
+    def _pieces(self, stored: Stored) -> Iterator[memoryview]:
+        import obstore
+
+        for start in range(0, stored.size, LARGE):
+            options: GetOptions = {"range": (start, min(stored.size, start + LARGE)), "if_match": stored.etag or None}
+            yield memoryview(obstore.get(self._store, stored.key, options=options).bytes())
+
     def create(self, key: str, data: bytes) -> bool:
         import obstore
 
         try:
+            if self._of_s3 and len(data) > LARGE:
+                return self._create_in_parts(key, data)
             obstore.put(self._store, key, data, mode="create")
         except (FileExistsError, obstore.exceptions.AlreadyExistsError):
             return False
         except obstore.exceptions.BaseError as error:
             raise self._failed("write", key, error) from None
         return True
+
+    def _create_in_parts(self, key: str, data: bytes) -> bool:
+        import obstore
+
+        # the same name at every attempt, so that the next one takes away what a killed one left
+        staged = f"{STAGING}{sha256(data)}-{sha256(key.encode())}"
+        if self.exists(key):
+            self._drop(staged)
+            return False
+        obstore.put(self._store, staged, data, chunk_size=PART, max_concurrency=AT_ONCE)
+        return self._name(staged, key)
+
+    def _name(self, staged: str, key: str) -> bool:
+        """Move staged bytes to their key; False when it has others by now."""
+        import obstore
+
+        try:
+            obstore.copy(self._store, staged, key, overwrite=False)
+        except (FileExistsError, obstore.exceptions.AlreadyExistsError):
+            return False
+        except (FileNotFoundError, obstore.exceptions.NotFoundError):
+            return False  # a writer of the same bytes moved them
+        finally:
+            self._drop(staged)
+        return True
+
+    def _drop(self, staged: str) -> None:
+        import obstore
+
+        with contextlib.suppress(FileNotFoundError, obstore.exceptions.BaseError):  # what counts is the object
+            obstore.delete(self._store, staged)
 
     def replace(self, key: str, data: bytes) -> None:
         import obstore
@@ -89,7 +137,7 @@ class ObjectStoreAdapter:
             pages = obstore.list(self._store, prefix=f"{folder}/" if folder else None).collect()
         except obstore.exceptions.BaseError as error:
             raise self._failed("list", prefix, error) from None
-        return sorted(str(item["path"]) for item in pages if str(item["path"]).startswith(prefix))
+        return sorted(path for item in pages if _under(prefix, path := str(item["path"])))
 
     async def look(self, key: str) -> Stored | None:
         import obstore
@@ -147,27 +195,37 @@ class ObjectStoreAdapter:
             if len(beginning) > PART:
                 break
 
-        async def parts() -> AsyncIterator[bytes]:
-            if only_new and await self.look(key) is not None:
-                raise AlreadyThere
+        async def whole() -> AsyncIterator[bytes]:
             yield bytes(beginning)
             beginning.clear()
             async for chunk in rest:
                 yield chunk
-            if only_new and await self.look(key) is not None:
-                raise AlreadyThere
 
         try:
             if len(beginning) <= PART:
                 mode: PutMode = "create" if only_new else "overwrite"
                 written = await obstore.put_async(self._store, key, bytes(beginning), mode=mode, use_multipart=False)
+            elif only_new:
+                return await self._upload_new(key, whole())
             else:
-                written = await obstore.put_async(self._store, key, parts(), chunk_size=PART, max_concurrency=2)
-        except (AlreadyThere, FileExistsError, obstore.exceptions.AlreadyExistsError):
+                written = await obstore.put_async(self._store, key, whole(), chunk_size=PART, max_concurrency=AT_ONCE)
+        except (FileExistsError, obstore.exceptions.AlreadyExistsError):
             return None
         except obstore.exceptions.BaseError as error:
             raise self._failed("write", key, error) from None
         return str(written["e_tag"] or "")
+
+    async def _upload_new(self, key: str, chunks: AsyncIterator[bytes]) -> str | None:
+        import obstore
+
+        if await self.look(key) is not None:
+            return None
+        staged = f"{STAGING}{uuid.uuid4().hex}"
+        await obstore.put_async(self._store, staged, chunks, chunk_size=PART, max_concurrency=AT_ONCE)
+        if not await asyncio.to_thread(self._name, staged, key):
+            return None
+        written = await self.look(key)
+        return None if written is None else written.etag
 
     async def delete(self, key: str) -> None:
         import obstore
@@ -193,7 +251,7 @@ class ObjectStoreAdapter:
                 _stored(item)
                 for batch in obstore.list(self._store, prefix=f"{folder}/" if folder else None)
                 for item in batch
-                if str(item["path"]).startswith(prefix) and str(item["path"]) > after
+                if _under(prefix, path := str(item["path"])) and path > after
             )
             # not every store lists in order of the bytes of its keys, so all are looked at and `limit` are kept
             return heapq.nsmallest(limit, found, key=attrgetter("key"))
@@ -212,6 +270,10 @@ class ObjectStoreAdapter:
             raise self._failed("list", "", error) from None
 
     @property
+    def _of_s3(self) -> bool:
+        return self.url.startswith("s3://")
+
+    @property
     def _folder(self) -> Path | None:
         parts = urlsplit(self.url)
         return Path(unquote(parts.path)) if parts.scheme == "file" else None
@@ -225,7 +287,7 @@ class ObjectStoreAdapter:
         return place.is_dir() or any(folder.is_file() for folder in above)
 
     def _failed(self, verb: str, key: str, error: Exception) -> Exception:
-        if self.url.startswith("s3://"):
+        if self._of_s3:
             return s3.failed(f"cannot {verb} {key} in {self.url}", error)
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if NO_SPACE in reason:
@@ -234,6 +296,10 @@ class ObjectStoreAdapter:
                 " free some and run again, what is finished is kept"
             )
         return StageFailed(f"cannot {verb} {key} in {self.url}: {reason.removeprefix(LOCAL)}")
+
+
+def _under(prefix: str, key: str) -> bool:
+    return key.startswith(prefix) and not key.startswith(STAGING)
 
 
 def _stored(meta: Any) -> Stored:

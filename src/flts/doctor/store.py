@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 
 from flts import layout
+from flts.backends.store import PART
 from flts.doctor.finding import Finding, ok, refused, warning, wrong
 from flts.errors import FltsError, Transient
 from flts.ports import Clock, StreamedStore
@@ -77,10 +78,39 @@ def _use(store: StreamedStore, key: str, made: datetime) -> Iterator[Finding]:
         asyncio.run(store.delete(key))
         if store.exists(key):
             yield wrong(ABOUT, f"{key} is still there after it was deleted", RIGHTS)
-        else:
-            yield ok(ABOUT, f"an object under {layout.BUCKETS[0]}/ can be written, read and deleted")
+            return
+        yield ok(ABOUT, f"an object under {layout.BUCKETS[0]}/ can be written, read and deleted")
     except FltsError as error:
         yield refused(ABOUT, error, f"{RIGHTS} (this was to {doing} an object under {layout.BUCKETS[0]}/)")
+        return
+    yield _large(store, key)
+
+
+def _large(store: StreamedStore, key: str) -> Finding:
+    """Whether create-only is kept for an object in parts too: an upload is overtaken after it found the place empty."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield bytes(PART + 1)
+
+    async def both() -> int:
+        etags = []
+
+        async def overtaken() -> AsyncIterator[bytes]:
+            async for chunk in chunks():
+                yield chunk
+            etags.append(await store.upload(key, chunks(), only_new=True))
+
+        etags.append(await store.upload(key, overtaken(), only_new=True))
+        return sum(etag is not None for etag in etags)
+
+    try:
+        won = asyncio.run(both())
+    except FltsError as error:
+        return refused(ABOUT, error, "let this user copy objects too; AWS_COPY_IF_NOT_EXISTS says how this S3 copies")
+    if won != 1:
+        found = f"{won} of 2 uploads of one new object in parts succeeded: If-None-Match is not kept for copies"
+        return wrong(ABOUT, found, "set AWS_COPY_IF_NOT_EXISTS to what this S3 keeps, for instance to 'multipart'")
+    return ok(ABOUT, "create-only is kept for large objects too, which go up in parts")
 
 
 def _ignores(store: StreamedStore, what: str) -> Finding:
