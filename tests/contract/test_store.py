@@ -18,7 +18,8 @@ import obstore
 import pytest
 from tests.support.servers import s3_prefix
 
-from flts.backends.store import CHUNK, PART, STAGING, memory_store, open_store
+from flts.backends.large import PART, STAGING
+from flts.backends.store import CHUNK, memory_store, open_store
 from flts.errors import DamagedObject, FltsError, NameTaken, StageFailed, UsageError
 from flts.lineage import sha256
 from flts.ports import Store, Stored, StreamedStore, read_checked
@@ -110,7 +111,7 @@ class TestStore:
     def test_what_is_too_large_for_one_request_is_created_once_and_reads_back_the_same(
         self, store: Store, monkeypatch: pytest.MonkeyPatch, extra: int
     ) -> None:
-        monkeypatch.setattr("flts.backends.store.LARGE", 2 * PART)
+        monkeypatch.setattr("flts.backends.large.ONE_REQUEST", 2 * PART)
         data = os.urandom(2 * PART + extra)
         assert store.create("a/b", data) is True
         assert store.create("a/b", data) is False
@@ -122,7 +123,7 @@ class TestStore:
     def test_of_eight_threads_that_create_one_large_object_one_stands_and_nothing_else_is_left(
         self, store: Store, monkeypatch: pytest.MonkeyPatch, same: bool
     ) -> None:
-        monkeypatch.setattr("flts.backends.store.LARGE", PART)
+        monkeypatch.setattr("flts.backends.large.ONE_REQUEST", PART)
         for attempt in range(3):
             key = f"race/{attempt}"
             payloads = [bytes([0 if same else number]) * (PART + 1) for number in range(THREADS)]

@@ -17,8 +17,10 @@ import pytest
 from tests.support.faulty import Faults, faulty
 from tests.support.servers import s3_prefix
 
+from flts.backends import large
 from flts.backends import s3 as s3_backend
-from flts.backends.store import PART, STAGING, open_store
+from flts.backends.large import PART, STAGING
+from flts.backends.store import open_store
 from flts.errors import BackendUnavailable, UsageError
 from flts.settings import load_settings
 from flts.spec import Dataset
@@ -162,7 +164,7 @@ def test_an_object_that_takes_longer_than_one_request_may_goes_up_and_down_in_pa
         with pytest.raises(BackendUnavailable, match="cannot write a/b"):
             store.create("a/b", data)
         with monkeypatch.context() as smaller:
-            smaller.setattr("flts.backends.store.LARGE", 2 * PART)
+            smaller.setattr("flts.backends.large.ONE_REQUEST", 2 * PART)
             assert store.create("a/b", data)
             assert store.get("a/b") == data
         with pytest.raises(BackendUnavailable, match="cannot read a/b"):
@@ -173,7 +175,7 @@ def test_how_this_endpoint_copies_without_replacing_may_be_said_in_the_environme
     s3_server: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = s3_prefix(s3_server, monkeypatch)
-    monkeypatch.setattr("flts.backends.store.LARGE", PART)
+    monkeypatch.setattr("flts.backends.large.ONE_REQUEST", PART)
     for number, way in enumerate(("", "multipart")):
         monkeypatch.setenv("AWS_COPY_IF_NOT_EXISTS", way)
         assert open_store(url).create(f"a/{number}", bytes(PART + 1))
@@ -187,7 +189,7 @@ def test_what_a_killed_process_left_of_a_large_object_is_taken_away_by_the_next_
     s3_server: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store: Any = open_store(s3_prefix(s3_server, monkeypatch))
-    monkeypatch.setattr("flts.backends.store.LARGE", PART)
+    monkeypatch.setattr("flts.backends.large.ONE_REQUEST", PART)
     data = os.urandom(PART + 1)
 
     def left() -> Sequence[str]:
@@ -195,8 +197,8 @@ def test_what_a_killed_process_left_of_a_large_object_is_taken_away_by_the_next_
 
     for before in ("the object had its name", "the object had no name"):
         with monkeypatch.context() as killed:
-            killed.setattr(store, "_drop", lambda staged: None)
-            killed.setattr(store, "_name", store._name if before == "the object had its name" else killer)
+            killed.setattr(large, "_drop", lambda store, staged: None)
+            killed.setattr(large, "_name", large._name if before == "the object had its name" else killer)
             with contextlib.suppress(KeyboardInterrupt):
                 store.create(before, data)
         assert sum(path.startswith(STAGING) for path in left()) == 1
@@ -205,7 +207,7 @@ def test_what_a_killed_process_left_of_a_large_object_is_taken_away_by_the_next_
         assert not any(path.startswith(STAGING) for path in left())
 
 
-def killer(staged: str, key: str) -> bool:
+def killer(store: Any, staged: str, key: str) -> bool:
     """Where the process ends."""
     raise KeyboardInterrupt
 

@@ -16,7 +16,8 @@ from fastapi import FastAPI
 from tests.support.asgi import Answer, ask
 
 from flts import events
-from flts.backends.store import PART, ObjectStoreAdapter, memory_store, open_store
+from flts.backends.large import PART
+from flts.backends.store import ObjectStoreAdapter, memory_store, open_store
 from flts.errors import BackendUnavailable, StageFailed, UsageError
 from flts.layout import BUCKETS
 from flts.ports import Stored

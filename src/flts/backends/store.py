@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import heapq
-import uuid
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from flts.backends import s3
+from flts.backends import large, s3
 from flts.backends.buckets import Buckets
+from flts.backends.large import AT_ONCE, PART, STAGING
 from flts.errors import NameTaken, StageFailed, UsageError
-from flts.lineage import sha256
 from flts.ports import Stored, StreamedStore
 
 if TYPE_CHECKING:
     from obstore import GetOptions, PutMode
     from obstore.store import ObjectStore
 
-PART = 5 * 2**20
-"""Bytes in which a large object is read and written: the least that S3 takes as a part."""
-AT_ONCE = 2
-"""Parts of one object that are on their way to a store at the same time."""
 CHUNK = 2**18
 """Most bytes that a reader gets at once, so that a slow one does not have a whole part waiting for it."""
-LARGE = 64 * 2**20
-"""Most bytes of one request to S3, each of which has its own time and attempts; a larger object needs several."""
-STAGING = ".staging/"
-"""Where the parts of an object that must not replace another are put together, before it gets its name in one step."""
-
 LOCAL = "Generic LocalFileSystem error: "
 NO_SPACE = "No space left on device"
 """How obstore begins and the system words what goes wrong on a disk."""
@@ -49,8 +38,8 @@ class ObjectStoreAdapter:
 
         try:
             found = obstore.get(self._store, key)
-            if self._of_s3 and found.meta["size"] > LARGE:
-                return b"".join(self._pieces(_stored(found.meta)))
+            if self._of_s3 and found.meta["size"] > large.ONE_REQUEST:
+                return large.read(self._store, found.meta)
             return bytes(found.bytes())
         except (FileNotFoundError, obstore.exceptions.NotFoundError) as error:
             if s3.NO_BUCKET in str(error):
@@ -59,56 +48,18 @@ class ObjectStoreAdapter:
         except obstore.exceptions.BaseError as error:
             raise self._failed("read", key, error) from None
 
-    def _pieces(self, stored: Stored) -> Iterator[memoryview]:
-        import obstore
-
-        for start in range(0, stored.size, LARGE):
-            options: GetOptions = {"range": (start, min(stored.size, start + LARGE)), "if_match": stored.etag or None}
-            yield memoryview(obstore.get(self._store, stored.key, options=options).bytes())
-
     def create(self, key: str, data: bytes) -> bool:
         import obstore
 
         try:
-            if self._of_s3 and len(data) > LARGE:
-                return self._create_in_parts(key, data)
+            if self._of_s3 and len(data) > large.ONE_REQUEST:
+                return large.create(self._store, key, data)
             obstore.put(self._store, key, data, mode="create")
         except (FileExistsError, obstore.exceptions.AlreadyExistsError):
             return False
         except obstore.exceptions.BaseError as error:
             raise self._failed("write", key, error) from None
         return True
-
-    def _create_in_parts(self, key: str, data: bytes) -> bool:
-        import obstore
-
-        # the same name at every attempt, so that the next one takes away what a killed one left
-        staged = f"{STAGING}{sha256(data)}-{sha256(key.encode())}"
-        if self.exists(key):
-            self._drop(staged)
-            return False
-        obstore.put(self._store, staged, data, chunk_size=PART, max_concurrency=AT_ONCE)
-        return self._name(staged, key)
-
-    def _name(self, staged: str, key: str) -> bool:
-        """Move staged bytes to their key; False when it has others by now."""
-        import obstore
-
-        try:
-            obstore.copy(self._store, staged, key, overwrite=False)
-        except (FileExistsError, obstore.exceptions.AlreadyExistsError):
-            return False
-        except (FileNotFoundError, obstore.exceptions.NotFoundError):
-            return False  # a writer of the same bytes moved them
-        finally:
-            self._drop(staged)
-        return True
-
-    def _drop(self, staged: str) -> None:
-        import obstore
-
-        with contextlib.suppress(FileNotFoundError, obstore.exceptions.BaseError):  # what counts is the object
-            obstore.delete(self._store, staged)
 
     def replace(self, key: str, data: bytes) -> None:
         import obstore
@@ -206,7 +157,9 @@ class ObjectStoreAdapter:
                 mode: PutMode = "create" if only_new else "overwrite"
                 written = await obstore.put_async(self._store, key, bytes(beginning), mode=mode, use_multipart=False)
             elif only_new:
-                return await self._upload_new(key, whole())
+                made = await large.upload(self._store, key, whole())
+                found = await self.look(key) if made else None
+                return found.etag if found else None
             else:
                 written = await obstore.put_async(self._store, key, whole(), chunk_size=PART, max_concurrency=AT_ONCE)
         except (FileExistsError, obstore.exceptions.AlreadyExistsError):
@@ -214,18 +167,6 @@ class ObjectStoreAdapter:
         except obstore.exceptions.BaseError as error:
             raise self._failed("write", key, error) from None
         return str(written["e_tag"] or "")
-
-    async def _upload_new(self, key: str, chunks: AsyncIterator[bytes]) -> str | None:
-        import obstore
-
-        if await self.look(key) is not None:
-            return None
-        staged = f"{STAGING}{uuid.uuid4().hex}"
-        await obstore.put_async(self._store, staged, chunks, chunk_size=PART, max_concurrency=AT_ONCE)
-        if not await asyncio.to_thread(self._name, staged, key):
-            return None
-        written = await self.look(key)
-        return None if written is None else written.etag
 
     async def delete(self, key: str) -> None:
         import obstore

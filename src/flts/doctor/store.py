@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 
 from flts import layout
-from flts.backends.store import PART
+from flts.backends.large import PART
 from flts.doctor.finding import Finding, ok, refused, warning, wrong
 from flts.errors import FltsError, Transient
 from flts.ports import Clock, StreamedStore
