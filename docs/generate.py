@@ -82,7 +82,8 @@ def _settings_page() -> str:
         "# Settings\n",
         "Where things are and how many run side by side. None of them can change a number, and none is hashed. Each",
         "can stand in `flts-settings.toml` (or the file that FLTS_SETTINGS_FILE names) or in the environment; flags of",
-        "the command line win.\n",
+        "the command line win. A name that is almost one of these is refused; what else begins with `FLTS_` in the",
+        "environment, such as Kubernetes' names of services, is left alone.\n",
         "| setting | environment | default | what it is |",
         "|---|---|---|---|",
     ]

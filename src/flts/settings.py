@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +12,10 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from flts.errors import UsageError, nearest, without_credentials
+
+PREFIX = "FLTS_"
+ALMOST = 0.87
+"""Similarity from which on one name counts as another with a slip: FLTS_STOER, not FLTS_STORE_PORT."""
 
 
 class Settings(BaseSettings):
@@ -19,7 +25,7 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="FLTS_", frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
+        env_prefix=PREFIX, frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
     )
 
     home: Path = Path(".flts")
@@ -151,6 +157,7 @@ def settings_file() -> Path:
 
 def load_settings(**flags: Any) -> Settings:
     """Settings from all sources; flags that are None are as if not given. Raises UsageError naming the setting."""
+    _refuse_misspelt(os.environ)
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
@@ -166,6 +173,15 @@ def load_settings(**flags: Any) -> Settings:
         raise UsageError("\n".join(lines)) from None
     except ValueError as error:  # the settings file is no TOML
         raise UsageError(f"{settings_file()}: {error}") from None
+
+
+def _refuse_misspelt(variables: Iterable[str]) -> None:
+    """A variable that is almost a setting is one; what else begins with FLTS_ may be Kubernetes' name of a service."""
+    settings = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    for variable in sorted(variables):
+        if variable.upper().startswith(PREFIX) and variable.upper() not in settings:
+            for close in get_close_matches(variable.upper(), settings, n=1, cutoff=ALMOST):
+                raise UsageError(f"unknown setting {variable} in the environment; did you mean {close}?")
 
 
 def setting_origins(flags: dict[str, Any]) -> dict[str, str]:

@@ -87,6 +87,32 @@ def test_a_wrong_value_is_refused_with_the_key_what_was_found_and_what_fits(
     assert message.endswith(f"(found '{value}')")
 
 
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [("FLTS_STOER", "FLTS_STORE"), ("FLTS_KAFKA_OPTION", "FLTS_KAFKA_OPTIONS"), ("flts_mlflow_url", "FLTS_MLFLOW_URI")],
+)
+def test_a_variable_that_is_almost_a_setting_is_refused_instead_of_ignored(
+    monkeypatch: pytest.MonkeyPatch, variable: str, meant: str
+) -> None:
+    monkeypatch.setenv(variable, "x")
+    with pytest.raises(UsageError, match=rf"unknown setting {variable} in the environment; did you mean {meant}\?"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        *("FLTS_STORE_SERVICE_HOST", "FLTS_STORE_PORT", "FLTS_STORE_PORT_8333_TCP_ADDR", "FLTS_MLFLOW_PORT"),
+        *("FLTS_SETTINGS_FILE_", "FLTS_SPEC__SAMPLE__TRAIN_ROWS", "FLTS_VERSION", "STOER"),
+    ],
+)
+def test_what_kubernetes_and_others_put_into_the_environment_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "tcp://10.0.0.1:8333")
+    assert load_settings() == load_settings()
+
+
 def test_an_unknown_setting_is_refused_with_the_nearest_valid_one(folder: Path) -> None:
     assert refusal(job=3).startswith("unknown setting 'job'; did you mean 'jobs'? (valid: ")
     (folder / "flts-settings.toml").write_text("stoer = 'x'\n")
