@@ -192,8 +192,8 @@ def setting_origins(flags: dict[str, Any]) -> dict[str, str]:
     for name in Settings.model_fields:
         if flags.get(name) is not None:
             origins[name] = "flag"
-        elif f"FLTS_{name.upper()}" in variables:
-            origins[name] = f"environment FLTS_{name.upper()}"
+        elif f"{PREFIX}{name.upper()}" in variables:
+            origins[name] = f"environment {PREFIX}{name.upper()}"
         elif name in in_file:
             origins[name] = f"file {settings_file()}"
         else:

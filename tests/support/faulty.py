@@ -53,7 +53,11 @@ def faulty(endpoint: str, faults: Faults, *, bytes_per_second: float = math.inf)
         protocol_version = "HTTP/1.1"
 
         def _forward(self) -> None:
-            body = self._body()
+            try:
+                body = self._body()
+            except ConnectionError:  # nothing to forward, and nobody to answer
+                self.close_connection = True
+                return
             fault = faults.next()
             if fault == "busy":
                 self._answer(503, {}, b"")
@@ -80,7 +84,10 @@ def faulty(endpoint: str, faults: Faults, *, bytes_per_second: float = math.inf)
         def _body(self) -> bytes:
             missing, body = int(self.headers.get("Content-Length", 0)), bytearray()
             while len(body) < missing:
-                body += self.rfile.read(min(PIECE, missing - len(body)))
+                piece = self.rfile.read(min(PIECE, missing - len(body)))
+                if not piece:
+                    raise ConnectionError("the client has gone")
+                body += piece
                 time.sleep(PIECE / bytes_per_second)
             return bytes(body)
 

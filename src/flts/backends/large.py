@@ -40,13 +40,16 @@ def read(store: ObjectStore, found: ObjectMeta) -> bytes:
     return b"".join(piece(start) for start in range(0, found["size"], ONE_REQUEST))
 
 
-def create(store: ObjectStore, key: str, data: bytes) -> bool:
-    """Write an object that must not exist yet; False when it does. Raises what obstore raises."""
+def create(store: ObjectStore, key: str, data: bytes, *, there: bool) -> bool:
+    """Write an object that must not exist yet; False when it does. Raises what obstore raises.
+
+    there: it was seen, so there is nothing to send.
+    """
     import obstore
 
     # the same name at every attempt, so that the next one takes away what a killed one left
     staged = f"{STAGING}{sha256(data)}-{sha256(key.encode())}"
-    if _there(store, key):
+    if there:
         _drop(store, staged)
         return False
     obstore.put(store, staged, data, chunk_size=PART, max_concurrency=AT_ONCE)
@@ -57,21 +60,9 @@ async def upload(store: ObjectStore, key: str, chunks: AsyncIterator[bytes]) -> 
     """`create` of bytes that are still on their way."""
     import obstore
 
-    if await asyncio.to_thread(_there, store, key):
-        return False
     staged = f"{STAGING}{uuid.uuid4().hex}"
     await obstore.put_async(store, staged, chunks, chunk_size=PART, max_concurrency=AT_ONCE)
     return await asyncio.to_thread(_name, store, staged, key)
-
-
-def _there(store: ObjectStore, key: str) -> bool:
-    import obstore
-
-    try:
-        obstore.head(store, key)
-    except (FileNotFoundError, obstore.exceptions.NotFoundError):
-        return False
-    return True
 
 
 def _name(store: ObjectStore, staged: str, key: str) -> bool:

@@ -53,7 +53,7 @@ class ObjectStoreAdapter:
 
         try:
             if self._of_s3 and len(data) > large.ONE_REQUEST:
-                return large.create(self._store, key, data)
+                return large.create(self._store, key, data, there=self.exists(key))
             obstore.put(self._store, key, data, mode="create")
         except (FileExistsError, obstore.exceptions.AlreadyExistsError):
             return False
@@ -157,8 +157,8 @@ class ObjectStoreAdapter:
                 mode: PutMode = "create" if only_new else "overwrite"
                 written = await obstore.put_async(self._store, key, bytes(beginning), mode=mode, use_multipart=False)
             elif only_new:
-                made = await large.upload(self._store, key, whole())
-                found = await self.look(key) if made else None
+                new = await self.look(key) is None and await large.upload(self._store, key, whole())
+                found = await self.look(key) if new else None
                 return found.etag if found else None
             else:
                 written = await obstore.put_async(self._store, key, whole(), chunk_size=PART, max_concurrency=AT_ONCE)
