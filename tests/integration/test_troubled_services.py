@@ -12,7 +12,7 @@ import pytest
 from tests.support.experiments import RIDGE, SMALL_GRU, small_spec, write_experiment
 from tests.support.faulty import Faults, faulty
 from tests.support.processes import Processes, processes
-from tests.support.servers import kafka_bus, s3_prefix
+from tests.support.servers import AWAY, kafka_bus, s3_prefix
 from tests.support.services import place_on, start_run, wait_for_judgement, wait_until
 from tests.support.stored import results
 
@@ -29,9 +29,6 @@ from flts.stack.server import Server
 from flts.wiring import open_store
 from flts.worker.letters import letters
 from flts.worker.run import TOPICS
-
-AWAY = 20.0
-"""Seconds for which a server is gone."""
 
 
 @pytest.fixture

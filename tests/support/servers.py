@@ -16,6 +16,9 @@ from flts.stack.postgres import Postgres, postgres
 from flts.stack.s3 import S3, s3
 from flts.stack.server import Server
 
+AWAY = 20.0
+"""Seconds for which a server is gone in a test."""
+
 
 def kafka_bus(broker: Server, **options: Any) -> KafkaBus:
     """A bus on a broker."""
