@@ -76,7 +76,8 @@ def s3(folder: Path) -> S3:
         *(str(program), "mini", f"-dir={folder / 'data'}", f"-ip={HOST}", f"-ip.bind={HOST}"),
         *(f"-{name}.port={number}" for name, number in port.items()),
         *(f"-s3.config={config}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false"),
-        "-master.telemetry=false",
+        # each bucket fills volumes of its own; by itself it allows as many as full ones would fit on the disk
+        *("-master.telemetry=false", "-volume.max=1000"),
     ]
     return S3(
         "seaweedfs",
