@@ -111,6 +111,8 @@ class Subscription(Protocol):
 
     A record that is not committed comes again: here after `rewind`, elsewhere after `close`, death, or when its
     partition went to another member. The effect of a record must therefore bear being done twice.
+
+    A bus that is away does not end it: after BackendUnavailable it goes on by itself when the bus is back.
     """
 
     def poll(self, timeout: float) -> Record | None:

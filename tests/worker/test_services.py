@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from tests.support.stored import contents, results
 
 import flts
 from flts import layout
-from flts.backends.bus_memory import MemoryBus
+from flts.backends.bus_memory import MemoryBus, MemorySubscription
 from flts.errors import BackendUnavailable, DataError, MissingExtra, UsageError
 from flts.lineage import sha256
 from flts.messages import InferenceData, ModelTraining, PerformanceEval, TrainingData
@@ -35,9 +36,10 @@ from flts.promote.log import read_log
 from flts.serve.follow import champion_of
 from flts.settings import load_settings
 from flts.wiring import SystemClock, open_store
+from flts.worker import loop
 from flts.worker.judge import Evaluator
 from flts.worker.letters import Letter, by_message, letters, replay, topic_of_letters
-from flts.worker.run import TOPICS, serve
+from flts.worker.run import TOPICS, Conditions, serve
 from flts.worker.train import Trainer
 
 
@@ -287,6 +289,132 @@ def test_what_cannot_be_handled_does_not_stop_the_partition(store: Store, error:
         wait_until(lambda: bus.lag("training-data", "moody") == 0, "both commits")
     assert service.handled[-1] == b"good"
     assert letters(bus, "training-data")[0].error == type(error).__name__
+
+
+class Leaving(MemoryBus):
+    """It is away once in each of three moments: when records are asked for, committed, and given up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: Counter[str] = Counter()
+
+    def away_once(self, what: str) -> None:
+        self.asked[what] += 1
+        if self.asked[what] == 1:
+            raise BackendUnavailable(f"away: {what}")
+
+    def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str] | None = None) -> None:
+        if topic == topic_of_letters(TrainingData.topic):
+            self.away_once("letter")
+        super().publish(topic, key, value, headers)
+
+    def subscribe(self, topics: Sequence[str], group: str) -> MemorySubscription:
+        self.asked["subscribe"] += 1
+        return LeavingSubscription(self, topics, group)
+
+
+class LeavingSubscription(MemorySubscription):
+    """A member of a group on a bus that is away."""
+
+    def __init__(self, bus: Leaving, topics: Sequence[str], group: str) -> None:
+        super().__init__(bus, topics, group)
+        self._leaving = bus
+
+    def poll(self, timeout: float) -> Record | None:
+        self._leaving.away_once("poll")
+        return super().poll(timeout)
+
+    def commit(self, record: Record) -> None:
+        self._leaving.away_once("commit")
+        super().commit(record)
+
+
+def test_a_member_stays_in_its_group_while_the_bus_is_away(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "AWAY", 0.01)
+    bus = Leaving()
+    place, service = place_on(store, bus), Moody([DataError("no"), DataError("no"), None])
+    with serving(place, [service]):
+        bus.publish("training-data", "k", b"bad")
+        bus.publish("training-data", "k", b"good")
+        wait_until(lambda: bus.lag("training-data", "moody") == 0, "both commits")
+    assert service.handled == [b"bad", b"bad", b"good"]
+    assert [letter.error for letter in letters(bus, "training-data")] == ["DataError"]
+    assert bus.asked["subscribe"] == 1
+    assert bus.asked["letter"] == 2
+    assert bus.asked["commit"] == 3
+
+
+def test_who_is_asked_to_stop_while_the_bus_is_away_does_not_wait_for_it(store: Store) -> None:
+    class Gone(Leaving):
+        def away_once(self, what: str) -> None:
+            if what == "commit":
+                self.asked[what] += 1
+                raise BackendUnavailable("away for good")
+
+    bus = Gone()
+    place, service = place_on(store, bus), Moody([])
+    with serving(place, [service]):
+        bus.publish("training-data", "k", b"1")
+        wait_until(lambda: bus.asked["commit"] > 0, "a commit that fails")
+    assert bus.lag("training-data", "moody") == 1
+    assert service.handled == [b"1"]
+
+
+def test_what_went_to_another_member_while_the_bus_was_away_is_left_to_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "AWAY", 0.01)
+
+    class Taken(Leaving):
+        """While a commit fails another member joins and gets the record: it is now the first in line."""
+
+        def away_once(self, what: str) -> None:
+            if what == "commit" and not joined:
+                joined.append(MemorySubscription(self, [TrainingData.topic], "moody"))
+                self._members["moody"].reverse()
+                raise BackendUnavailable("away")
+
+    joined = list[MemorySubscription]()
+    bus = Taken()
+    place, service = place_on(store, bus), Moody([])
+    with serving(place, [service]):
+        bus.publish("training-data", "k", b"1")
+        wait_until(lambda: bool(joined), "the other member")
+        again = joined[0].poll(LONG)
+        assert again is not None
+        assert again.value == b"1"
+        assert bus.lag("training-data", "moody") == 1
+        joined[0].close()
+        wait_until(lambda: bus.lag("training-data", "moody") == 0, "the record to come back")
+    assert service.handled == [b"1", b"1"]
+
+
+def test_a_store_that_is_away_for_longer_than_the_patience_makes_no_dead_letter(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "AWAY", 0.01)
+
+    class Storing(Moody):
+        """Both what it does and that it could not needs the store."""
+
+        buried = 0
+
+        def handle(self, record: Record) -> None:
+            super().handle(record)
+            if self.buried < 2:
+                raise BackendUnavailable("the store is away")
+
+        def bury(self, record: Record, error: Exception) -> None:
+            self.buried += 1
+            raise BackendUnavailable("the store is away")
+
+    bus = MemoryBus()
+    place, service = place_on(store, bus), Storing([])
+    with serving(place, [service], Conditions(patience=0.1, grace=5.0)):
+        bus.publish("training-data", "k", b"1")
+        wait_until(lambda: bus.lag("training-data", "moody") == 0, "the commit")
+    assert service.buried == 2
+    assert not letters(bus, "training-data")
 
 
 def test_records_worked_on_at_once_are_committed_in_the_order_they_came(store: Store) -> None:

@@ -28,6 +28,8 @@ IDLE = 0.25
 """Seconds between two looks at whether to stop."""
 MORE = 0.005
 """Seconds between two looks for another record while some are worked on."""
+AWAY = 1.0
+"""Seconds until a backend that is away is asked again."""
 LONGEST_PAUSE = 10.0
 
 
@@ -70,8 +72,9 @@ class Loop:
     """When the loop was last alive, by the monotonic clock."""
 
     def run(self) -> None:
-        """Until `stop` is set. A broker that is away is waited for.
+        """Until `stop` is set. A broker that is away is waited for by the same member of the group.
 
+        A new member each time would join and leave just while the broker comes back, and not every group survives that.
         Raises UsageError when this service may not do what it has to; the record in hand is then not committed.
         """
         while not self.stop.is_set():
@@ -82,7 +85,7 @@ class Loop:
                 continue
             try:
                 self._serve(subscription)
-            except Transient as error:
+            except Transient as error:  # the place in a partition is not sure any more: begin behind the last commit
                 self._wait_for_backend(error)
             finally:
                 with suppress(Transient):  # the broker is away: it will find out by itself
@@ -109,15 +112,23 @@ class Loop:
     def _fill(self, hand: deque[_Work], subscription: Subscription) -> bool:
         """Take up what has come; False when there is nothing to work on."""
         while len(hand) < self.service.width:
-            record = subscription.poll(0.0 if hand else IDLE)
+            try:
+                record = subscription.poll(0.0 if hand else IDLE)
+            except Transient as error:
+                self._wait_for_backend(error)
+                break
             if record is None:
                 break
-            hand.append(_Work(self.service, record, self.patience, self.stop))
-            hand[-1].start()
+            hand.append(self._begin(record))
         return bool(hand)
 
+    def _begin(self, record: Record) -> _Work:
+        work = _Work(self.service, record, self.patience, self.stop)
+        work.start()
+        return work
+
     def _settle(self, hand: deque[_Work], subscription: Subscription) -> bool:
-        """Commit what has ended, in the order it came; False when work was abandoned because of a stop."""
+        """Commit what has ended, in the order it came; False when that was abandoned because of a stop."""
         last: dict[tuple[str, int], Record] = {}
         while hand and hand[0].ended.is_set():
             work = hand.popleft()
@@ -126,18 +137,37 @@ class Loop:
             if isinstance(work.error, UsageError) and not isinstance(work.error, MissingExtra):
                 raise work.error  # but a missing library stops one model, not the others
             if work.error is not None:
-                self._bury(work.record, work.error, work.attempts)
+                try:
+                    self._bury(work.record, work.error, work.attempts)
+                except Transient as error:  # when the backend is back, the work itself may succeed, too
+                    self._wait_for_backend(error)
+                    if self.stop.is_set():
+                        return False
+                    hand.appendleft(self._begin(work.record))
+                    break
             last[work.record.topic, work.record.partition] = work.record
             outcome = "done" if work.error is None else "dead"
             self.meters.handled(work.record.topic, outcome, time.monotonic() - work.started)
-        for record in last.values():
-            failpoint("bus.commit.before")
-            subscription.commit(record)
-            failpoint("bus.commit.after")
-        return True
+        return all(self._commit(subscription, record) for record in last.values())
+
+    def _commit(self, subscription: Subscription, record: Record) -> bool:
+        """However long the broker is away; False when asked to stop meanwhile."""
+        failpoint("bus.commit.before")
+        while True:
+            try:
+                subscription.commit(record)
+            except Transient as error:
+                self._tell(error)
+            else:
+                failpoint("bus.commit.after")
+                return True
+            self.turned = time.monotonic()
+            if self.stop.is_set():
+                return False
+            subscription.stay(record, AWAY)
 
     def _bury(self, record: Record, error: Exception, attempts: int) -> None:
-        """Raises Transient when that cannot be stored either; the record then comes again.
+        """Raises Transient when that cannot be stored either; the record is then worked on again.
 
         A record that cannot even be written down for those who wait stops no partition: the letter says so.
         """
@@ -161,9 +191,12 @@ class Loop:
         )
 
     def _wait_for_backend(self, error: Transient) -> None:
+        self._tell(error)
+        self.stop.wait(AWAY)
+
+    def _tell(self, error: Transient) -> None:
         events.backend_lost(service=self.service.group, reason=str(error))
         self.meters.lost(self.service.topic)
-        self.stop.wait(1.0)
 
 
 class _Work(threading.Thread):
