@@ -27,6 +27,7 @@ from flts import failpoints, layout
 from flts.backends.bus_memory import MemoryBus
 from flts.backends.store import memory_store
 from flts.errors import UsageError
+from flts.evaluate.case import Status
 from flts.lineage import canonical_json, sha256
 from flts.messages import ModelSelected
 from flts.ports import Store
@@ -111,8 +112,8 @@ class Promotions(RuleBasedStateMachine):
         copy(base, self.store)
         self.stored: dict[str, bytes] = {}
         self.committed: set[tuple[str, str]] = set()
-        self.failed: set[tuple[str, str]] = set()
-        """In the newest run of the configuration."""
+        self.failed: dict[tuple[str, str], Status] = {}
+        """How, in the newest run of the configuration."""
         self.runs = dict.fromkeys("abc", 0)
         self.began = dict.fromkeys("abc", 0)
         """Length of the log when the newest run of a configuration began."""
@@ -137,7 +138,8 @@ class Promotions(RuleBasedStateMachine):
         number, identity = self.runs[config], self.subjects[config].identity
         claim = {"v": 1, "run": number, "scope": SCOPE, "data_hash": identity.data_hash}
         assert self.store.create(layout.run_part(identity.config_hash, number, "claim"), canonical_json(claim))
-        self.failed -= {(config, model) for model in MODELS}
+        for model in MODELS:
+            self.failed.pop((config, model), None)
 
     @rule(config=configs, model=models, seed=seeds, point=half)
     def result_arrives(self, config: str, model: str, seed: int, point: str | None) -> None:
@@ -159,7 +161,7 @@ class Promotions(RuleBasedStateMachine):
         record = {"v": 1, "model": model, "class": reason, "reason": "a reason"}
         key = layout.failure(self.subjects[config].identity.config_hash, self.runs[config], model)
         self.store.create(key, canonical_json(record))
-        self.failed.add((config, model))
+        self.failed.setdefault((config, model), "N/A" if reason == "NotApplicable" else "FAILED")
 
     @rule(config=configs, own=st.booleans())
     def judge_acts(self, config: str, own: bool) -> None:
@@ -229,9 +231,7 @@ class Promotions(RuleBasedStateMachine):
         if isinstance(candidates, Waiting):
             assert candidates.missing == awaited
             return None
-        assert [(c.name, c.status == "SUCCESS") for c in candidates] == [
-            (model, self.status(config, model)) for model in sorted(MODELS)
-        ]
+        assert [(c.name, c.status) for c in candidates] == [(m, self.status(config, m)) for m in sorted(MODELS)]
         result = promote(
             store, self.bus, CLOCK, subject, candidates, scope=SCOPE, actor="judge", run_ids={}, since=since
         )
@@ -286,9 +286,9 @@ class Promotions(RuleBasedStateMachine):
         with cut(point), ignoring_cuts(point):
             yield Watched(self.store, step_in)
 
-    def status(self, config: str, model: str) -> bool | None:
-        """Whether a model has a forecast; None while it is awaited."""
-        return True if (config, model) in self.committed else False if (config, model) in self.failed else None
+    def status(self, config: str, model: str) -> Status | None:
+        """What a judge finds of a model; None while it is awaited."""
+        return "SUCCESS" if (config, model) in self.committed else self.failed.get((config, model))
 
     def expect(
         self, config: str, since: int | None, entries: Sequence[Entry]
@@ -301,7 +301,7 @@ class Promotions(RuleBasedStateMachine):
         key = (config, tuple(states), champion and champion.model_hash)
         identity = self.subjects[config].identity
         winner = min(
-            (model for model in MODELS if self.status(config, model)), key=lambda m: ERRORS[config, m], default=None
+            (m for m in MODELS if self.status(config, m) == "SUCCESS"), key=lambda m: ERRORS[config, m], default=None
         )
         if since is not None and any(
             e.kind == "promote" and e.champion.config_hash == identity.config_hash for e in entries[since:]
