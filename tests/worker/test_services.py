@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -39,7 +40,7 @@ from flts.wiring import SystemClock, open_store
 from flts.worker import loop
 from flts.worker.judge import Evaluator
 from flts.worker.letters import Letter, by_message, letters, replay, topic_of_letters
-from flts.worker.run import TOPICS, Conditions, serve
+from flts.worker.run import TOPICS, Conditions, serve, stop_on_signals
 from flts.worker.train import Trainer
 
 
@@ -470,6 +471,29 @@ def test_work_that_is_stopped_before_its_end_comes_again(store: Store) -> None:
     with serving(place, [again]):
         wait_until(lambda: bus.lag("training-data", "moody") == 0, "the second")
     assert again.handled == [b"1"]
+
+
+def test_a_signal_that_the_system_gives_to_another_thread_ends_a_service(store: Store) -> None:
+    """Where several threads may take a signal the system chooses one; who waits in the main thread does not wake."""
+    bus, asked, first = MemoryBus(), signal.SIGTERM, signal.getsignal(signal.SIGTERM)
+    late = threading.Timer(LONG, signal.pthread_kill, (threading.main_thread().ident, asked))
+
+    def ask() -> None:
+        wait_until(lambda: bool(bus.describe(["moody"]).members["moody"]), "the service to be at work")
+        signal.pthread_kill(threading.get_ident(), asked)
+
+    stop = stop_on_signals()
+    asker = threading.Thread(target=ask)
+    try:
+        late.start()
+        asker.start()
+        serve("tests", place_on(store, bus), [Moody([])], QUICK, stop)
+        assert late.is_alive(), "it ended only when the main thread was told"
+    finally:
+        late.cancel()
+        asker.join()
+        signal.signal(asked, first)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def test_a_service_asks_the_bus_once_when_it_starts_and_what_comes_first_finds_its_topics(store: Store) -> None:

@@ -21,6 +21,8 @@ from flts.worker.probe import Check, Health, Probes
 
 QUIET = 60.0
 """Seconds after which a loop that did not turn is stuck: a poll takes a quarter of one."""
+SIGNALS = 0.5
+"""Seconds between two looks for a signal."""
 TOPICS = tuple(
     message.topic
     for message in (
@@ -84,7 +86,9 @@ def serve(
     with ThreadPoolExecutor(len(loops) + len(beside), thread_name_prefix=name) as pool:
         running = [pool.submit(loop.run) for loop in loops] + [pool.submit(watch, stop) for watch in beside]
         try:
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            # only this thread handles signals, and the system may give one to another thread, which does not wake it
+            while not (done := wait(running, SIGNALS, return_when=FIRST_COMPLETED).done):
+                continue
         finally:
             stop.set()
             wait(running)
