@@ -1,4 +1,4 @@
-"""MLflow: one run per candidate, the bundle as a model without pickle, the champion as a registered version.
+"""MLflow: one run per candidate, the bundle as a model of plain data, the champion as a registered version.
 
 Works embedded (sqlite:///…, artifacts in a folder beside it) and against a server. mlflow is imported at the first
 call; every call of one tracker must come from one thread.

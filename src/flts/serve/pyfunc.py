@@ -1,4 +1,4 @@
-"""A bundle as an MLflow model: `loader_module = flts.serve.pyfunc`, no pickle anywhere."""
+"""A bundle as an MLflow model: `loader_module = flts.serve.pyfunc`; its files are data, and nothing in them runs."""
 
 from __future__ import annotations
 
