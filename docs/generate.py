@@ -9,10 +9,10 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from flts.lineage import moves
 from flts.settings import Settings
-from flts.sources import validate
-from flts.spec import Models, Spec
+from flts.spec.fields import Models, Spec
+from flts.spec.lineage import moves
+from flts.spec.sources import validate
 
 REFERENCE = Path(__file__).parent / "reference"
 NOTE = "<!-- written by docs/generate.py from the code; change it there -->\n"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flts import events
+from flts.contracts import events
+from tests.support import ROOT
 from tests.support.servers import (  # noqa: F401 - fixtures: each starts when the first test asks for it
     database_server,
     durable_broker,
@@ -17,7 +18,7 @@ from tests.support.servers import (  # noqa: F401 - fixtures: each starts when t
     s3_server,
 )
 
-LTE = Path(__file__).parents[2] / "shared" / "data" / "lte"
+LTE = ROOT.parent / "shared" / "data" / "lte"
 
 
 @pytest.fixture(autouse=True)

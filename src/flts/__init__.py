@@ -14,12 +14,12 @@ from flts.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from flts.api import load_champion, run
-    from flts.errors import DataError, FltsError, SpecError
-    from flts.pipeline import RunResult
+    from flts.contracts.errors import DataError, FltsError, SpecError
+    from flts.run.local import RunResult
     from flts.serve.follow import Champion
     from flts.settings import Settings
-    from flts.sources import load_spec
-    from flts.spec import Spec
+    from flts.spec.fields import Spec
+    from flts.spec.sources import load_spec
 
 __all__ = [
     "Champion",
@@ -36,14 +36,14 @@ __all__ = [
 
 _HOMES = {
     "Champion": "flts.serve.follow",
-    "DataError": "flts.errors",
-    "FltsError": "flts.errors",
-    "RunResult": "flts.pipeline",
+    "DataError": "flts.contracts.errors",
+    "FltsError": "flts.contracts.errors",
+    "RunResult": "flts.run.local",
     "Settings": "flts.settings",
-    "Spec": "flts.spec",
-    "SpecError": "flts.errors",
+    "Spec": "flts.spec.fields",
+    "SpecError": "flts.contracts.errors",
     "load_champion": "flts.api",
-    "load_spec": "flts.sources",
+    "load_spec": "flts.spec.sources",
     "run": "flts.api",
 }
 

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flts import pipeline
-from flts.errors import UsageError
+from flts.contracts.errors import UsageError
+from flts.contracts.ports import Progress, Silent
 from flts.home import check_home
-from flts.ports import Progress, Silent
 from flts.preprocess.source import RawInput, RawTable
+from flts.run import local
 from flts.serve.follow import Champion, champion_of
 from flts.settings import Settings, load_settings
-from flts.sources import load_spec, validate
-from flts.spec import Spec
+from flts.spec.fields import Spec
+from flts.spec.sources import load_spec, validate
 from flts.wiring import open_store
 
 
@@ -42,8 +42,8 @@ def run(
     settings: Settings | None = None,
     recompute: bool = False,
     wait: bool = False,
-    reporter: pipeline.Reporter | None = None,
-) -> pipeline.RunResult:
+    reporter: local.Reporter | None = None,
+) -> local.RunResult:
     """From rows to a promoted model: preprocess, train, judge, promote.
 
     spec: a Spec, its values as nested dictionaries, or the path of a flts.toml. train and test: tables (polars,
@@ -63,7 +63,7 @@ def run(
     tables = None
     if train is not None:
         tables = RawInput(RawTable.of("train", train), None if test is None else RawTable.of("test", test))
-    return pipeline.run(
+    return local.run(
         spec,
         settings or load_settings(),
         reporter or Quiet(),

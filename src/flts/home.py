@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flts.errors import Locked, StageFailed, UsageError
-from flts.failpoints import failpoint
+from flts.contracts.errors import Locked, StageFailed, UsageError
+from flts.contracts.failpoints import failpoint
 
 VERSION = "1"
 _POLL_SECONDS = 0.2

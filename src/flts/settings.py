@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from flts.errors import UsageError, nearest, without_credentials
+from flts.contracts.errors import UsageError, nearest, without_credentials
 
 PREFIX = "FLTS_"
 ALMOST = 0.87

@@ -12,26 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from pydantic import ValidationError
-
-from flts import layout
-from flts.errors import DamagedObject, MissingExtra, StageFailed, UsageError
+from flts.contracts.errors import MissingExtra, UsageError
+from flts.contracts.ports import Bus, Clock, Store, StreamedStore, TrackedRun, Tracker
 from flts.home import locked, open_home
-from flts.lineage import identify
-from flts.models.registry import versions
-from flts.ports import Bus, Clock, Store, StreamedStore, TrackedRun, Tracker, read_json
-from flts.preprocess import CODE_VERSION
 from flts.preprocess.source import RawInput, locate
-from flts.preprocess.stage import load_dataset
-from flts.spec import Dataset, Spec
+from flts.spec.fields import Dataset
 from flts.train.determinism import cores
-from flts.train.experiment import Experiment, experiment
 from flts.train.isolate import Children
 
 if TYPE_CHECKING:
     from flts.settings import Settings
-
-VERSIONS = versions(CODE_VERSION)
 
 
 class SystemClock:
@@ -196,29 +186,3 @@ def open_raw(dataset: Dataset, folder: Path, settings: Settings | None = None) -
         return path if path.is_file() else None
 
     return locate(dataset, on_disk, str(place))
-
-
-def load_stored_spec(store: Store, config_hash: str) -> Spec:
-    """The Spec of a configuration, without its locators. Raises DamagedObject when it is absent or does not fit."""
-    stored = read_json(store, layout.spec(config_hash))
-    if stored is None:
-        raise DamagedObject(f"{layout.spec(config_hash)} is absent from {store.url}")
-    try:
-        return Spec.model_validate(stored)
-    except ValidationError as error:
-        raise DamagedObject(
-            f"{layout.spec(config_hash)} in {store.url} is no Spec of this version: {error.error_count()} fields do"
-            " not fit; use one version of flts everywhere"
-        ) from None
-
-
-def load_experiment(store: Store, config_hash: str, data_hash: str) -> Experiment:
-    """An experiment from the store alone. Raises StageFailed when this code would give it another hash."""
-    spec = load_stored_spec(store, config_hash)
-    identity = identify(spec, data_hash, VERSIONS)
-    if identity.config_hash != config_hash:
-        raise StageFailed(
-            f"this version of flts gives the Spec of {config_hash[:12]}… the hash {identity.config_hash[:12]}…: its"
-            " code versions differ from those of whoever claimed the run; use one version of flts everywhere"
-        )
-    return experiment(spec, identity, load_dataset(store, data_hash, tuple(spec.dataset.targets)))

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 
 from flts.train.determinism import cores, made_on, processor
 from tests.bench import accuracy, data, services, speed
-from tests.bench.measure import LTE, ROOT, Figure
+from tests.bench.measure import LTE, Figure
+from tests.support import ROOT
 
 PAGE = ROOT / "docs" / "performance.md"
 START, END = "<!-- figures: written by make bench -->", "<!-- end of figures -->"

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tests.bench.measure import FLTS, LTE, ROOT, Figure, fresh_folder
+from tests.bench.measure import FLTS, LTE, Figure, fresh_folder
+from tests.support import ROOT
 
 EVERY = ("--set", "evaluate.windows=0")
 JFK = ROOT / "examples/jfk-departures"

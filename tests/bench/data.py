@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.bench.measure import ROOT, Figure, fresh_folder
+from tests.bench.measure import Figure, fresh_folder
+from tests.support import ROOT
 
 ROWS, COLUMNS = 10_000_000, 12
 PART = 1_000_000
@@ -70,7 +71,7 @@ def preprocess_file(file: Path) -> None:
     from flts.backends.store import open_store
     from flts.preprocess.source import RawFile, RawInput
     from flts.preprocess.stage import preprocess
-    from flts.sources import validate
+    from flts.spec.sources import validate
 
     spec = validate({"dataset": {"name": "rows", "targets": ["x0"]}, "models": {"ridge": {}}})
     store = open_store((file.parent / "objects").as_uri())

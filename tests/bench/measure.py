@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
+
 LTE = ROOT.parent / "shared" / "data" / "lte"
 FLTS = [sys.executable, "-m", "flts"]
 

@@ -20,7 +20,7 @@ import pandas as pd
 
 from flts.backends.store import memory_store
 from flts.preprocess.transform import transform
-from flts.sources import validate
+from flts.spec.sources import validate
 from flts.train.determinism import cores
 from flts.train.experiment import Experiment
 from flts.train.stage import model_spec, train

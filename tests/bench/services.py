@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flts import layout
-from flts.lineage import sha256
-from flts.messages import InferenceData, PerformanceEval
-from flts.ports import Bus, Store
+from flts.contracts import layout
+from flts.contracts.canonical import sha256
+from flts.contracts.messages import InferenceData, PerformanceEval
+from flts.contracts.ports import Bus, Store
+from flts.forecast.histories import Histories
 from flts.preprocess.source import RawTable
 from flts.serve.answer import rows_for
 from flts.serve.follow import champion_of
@@ -28,9 +29,9 @@ from flts.stack.kafka import durable_kafka
 from flts.stack.mlflow import mlflow
 from flts.stack.postgres import postgres
 from flts.stack.s3 import s3
-from flts.train.windows import Histories
 from flts.wiring import SystemClock, open_bus, open_store
-from tests.bench.measure import FLTS, LTE, ROOT, Figure, best_of, fresh_folder, seconds
+from tests.bench.measure import FLTS, LTE, Figure, best_of, fresh_folder, seconds
+from tests.support import ROOT
 
 SEED_RUN = (str(ROOT / "examples/lte/flts.toml"), "--source", str(LTE))
 CLAIMS = 1000

@@ -8,14 +8,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from flts.models.base import Block, Recipe, Task
+from flts.models.base import Block, ForecastTask, Recipe
 from flts.models.recurrent import GRU
 from flts.preprocess.transform import transform
-from flts.sources import validate
-from flts.spec import Gru
+from flts.spec.fields import GruParameters
+from flts.spec.sources import validate
 from flts.train.windows import split_tail, train_origins
-from tests.bench.measure import FLTS, LTE, ROOT, Figure, best_of, cold, seconds, warm
+from tests.bench.measure import FLTS, LTE, Figure, best_of, cold, seconds, warm
 from tests.bench.plain import recurrent
+from tests.support import ROOT
 from tests.support.experiments import lte_experiment
 
 SEED = ["run", str(ROOT / "examples/lte/flts.toml"), "--source", str(LTE)]
@@ -108,11 +109,11 @@ def ours() -> float:
         def phase(self, name: str) -> None:
             moments.append(time.perf_counter())
 
-    GRU.fit(block, tail, task, Recipe(Gru(epochs=4), patience=4, seed=42), Stopwatch())
+    GRU.fit(block, tail, task, Recipe(GruParameters(epochs=4), patience=4, seed=42), Stopwatch())
     return float(np.diff(moments).min())
 
 
-def _poblesec() -> tuple[Block, Block, Task]:
+def _poblesec() -> tuple[Block, Block, ForecastTask]:
     subject = lte_experiment(LTE, validate({"dataset": {"name": "PobleSec", "targets": ["down"]}}))
     train, task = subject.dataset.train, subject.task
     features = transform(train.times, train.values, task.fitted)

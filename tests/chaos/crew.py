@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from tests.support.processes import Processes, Service
 
-from flts.ports import Bus
+from flts.contracts.ports import Bus
 
 ROSTER = (
     ("train", "ridge,automfles"),

@@ -12,11 +12,11 @@ import polars as pl
 from tests.support.experiments import small_spec
 from tests.support.services import TEST, start_run
 
-from flts.errors import UsageError
-from flts.lineage import sha256
-from flts.messages import InferenceData, TrainingData
+from flts.contracts.canonical import sha256
+from flts.contracts.errors import UsageError
+from flts.contracts.messages import InferenceData, TrainingData
 from flts.promote.stage import rollback
-from flts.spec import Spec
+from flts.spec.fields import Spec
 from flts.wiring import Workplace
 
 SCOPES = ("global", "north")

@@ -24,12 +24,12 @@ from tests.support.servers import kafka_bus, s3_prefix
 from tests.support.services import place_on
 from tests.support.stored import contents
 
-from flts.ports import Bus
+from flts.contracts.ports import Bus
+from flts.run.services.host import TOPICS
 from flts.stack.kafka import durable_kafka
 from flts.stack.s3 import S3
 from flts.stack.server import Server
 from flts.wiring import open_store
-from flts.worker.run import TOPICS
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "60"))
 QUIET = 90.0

@@ -14,7 +14,7 @@ import pytest
 from tests.support.servers import kafka_bus
 
 from flts.backends.bus_memory import MemoryBus
-from flts.ports import Bus, Record, Subscription
+from flts.contracts.ports import Bus, Record, Subscription
 
 MESSAGES = 200
 PATIENCE = 30.0

@@ -11,26 +11,25 @@ import zipfile
 from dataclasses import replace
 from functools import cache
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.support import ROOT
 from tests.support.families import FAMILIES, fingerprints, installed, subject, subject_on
 from tests.support.series import hourly
 
-from flts import layout
 from flts.backends.store import memory_store
-from flts.errors import DamagedObject, MissingExtra, NotApplicable
-from flts.lineage import canonical_json
+from flts.contracts import layout
+from flts.contracts.canonical import canonical_json
+from flts.contracts.errors import DamagedObject, MissingExtra, NotApplicable
+from flts.forecast.bundle import MANIFEST, load_bundle, write_bundle
+from flts.forecast.histories import Histories
 from flts.models.registry import CANDIDATES, REFEREES, require
 from flts.preprocess.rows import Rows
-from flts.spec import DEFAULT_MODELS, Models
-from flts.train.bundle import MANIFEST, load_bundle, write_bundle
+from flts.spec.fields import DEFAULT_MODELS, Models
 from flts.train.determinism import thread_variables
-from flts.train.windows import Histories
 
-ROOT = Path(__file__).parents[2]
 every_family = pytest.mark.parametrize("name", installed())
 every_candidate = pytest.mark.parametrize("name", installed(CANDIDATES))
 

@@ -18,11 +18,11 @@ import obstore
 import pytest
 from tests.support.servers import s3_prefix
 
-from flts.backends.large import PART, STAGING
+from flts.backends.large import STAGING
 from flts.backends.store import CHUNK, memory_store, open_store
-from flts.errors import DamagedObject, FltsError, NameTaken, StageFailed, UsageError
-from flts.lineage import sha256
-from flts.ports import Store, Stored, StreamedStore, read_checked
+from flts.contracts.canonical import sha256
+from flts.contracts.errors import DamagedObject, FltsError, NameTaken, StageFailed, UsageError
+from flts.contracts.ports import PART, Store, Stored, StreamedStore, read_checked
 from flts.stack.s3 import S3
 
 THREADS = 8

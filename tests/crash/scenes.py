@@ -16,12 +16,12 @@ from tests.support.children import carrying, eventually
 from tests.support.experiments import write_experiment
 from tests.support.stored import contents
 
-from flts import layout
 from flts.backends.store import open_store
-from flts.failpoints import ENV
+from flts.contracts import layout
+from flts.contracts.failpoints import ENV
+from flts.contracts.ports import Store
 from flts.home import locked
-from flts.ports import Store
-from flts.promote.log import Entry, read_log
+from flts.promote.log import LogEntry, read_log
 
 Command = tuple[str, ...]
 
@@ -86,7 +86,7 @@ class Place:
         return open_store((self.folder / ".flts" / "objects").as_uri())
 
     @property
-    def log(self) -> list[Entry]:
+    def log(self) -> list[LogEntry]:
         """Its promotions, their chain checked."""
         return read_log(self.store, "global")
 

@@ -17,7 +17,7 @@ import pytest
 from tests.crash.scenes import SCENES, TIMED, Ended, Place, Stage
 from tests.support.points import SIDES, points
 
-from flts.ports import Store
+from flts.contracts.ports import Store
 
 PROMOTION = ["promote.log", "promote.pointer.config", "promote.pointer.root", "promote.pointer.scope"]
 JUDGEMENT = ["promote.preview", "promote.decision", *PROMOTION, "run.judge"]

@@ -16,17 +16,17 @@ from tests.support.services import wait_until
 from tests.support.stored import contents, results
 
 import flts
-from flts import layout
-from flts.messages import PerformanceEval
-from flts.ports import Bus, Store
+from flts.contracts import layout
+from flts.contracts.messages import PerformanceEval
+from flts.contracts.ports import Bus, Store
 from flts.promote.log import read_log
+from flts.run.services.host import TOPICS
+from flts.run.services.letters import letters
 from flts.settings import load_settings
-from flts.sources import load_spec
+from flts.spec.sources import load_spec
 from flts.stack.kafka import durable_kafka
 from flts.stack.s3 import S3
 from flts.wiring import open_bus, open_store
-from flts.worker.letters import letters
-from flts.worker.run import TOPICS
 
 JOB = "preprocess"
 

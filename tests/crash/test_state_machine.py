@@ -23,19 +23,19 @@ from tests.support.experiments import small_experiment, small_spec
 from tests.support.points import points
 from tests.support.stored import StoppedClock, Watched, contents, copy, fit, put_forecasts, truth, without
 
-from flts import failpoints, layout
 from flts.backends.bus_memory import MemoryBus
 from flts.backends.store import memory_store
-from flts.errors import UsageError
+from flts.contracts import failpoints, layout
+from flts.contracts.canonical import canonical_json, sha256
+from flts.contracts.errors import UsageError
+from flts.contracts.messages import ModelSelected
+from flts.contracts.ports import Store
 from flts.evaluate.case import Status
-from flts.lineage import canonical_json, sha256
-from flts.messages import ModelSelected
-from flts.ports import Store
+from flts.forecast.bundle import read_bundle, write_bundle
 from flts.promote.judge import Waiting, gather
-from flts.promote.log import Entry, read_log
+from flts.promote.log import LogEntry, read_log
 from flts.promote.relay import relay, selected
 from flts.promote.stage import Judged, promote, promote_by_hand, promoted_of, rollback
-from flts.train.bundle import read_bundle, write_bundle
 from flts.train.experiment import Experiment
 
 SCOPE = "global"
@@ -127,7 +127,7 @@ class Promotions(RuleBasedStateMachine):
             self.result_arrives(config, model, 0, None)
 
     @property
-    def log(self) -> list[Entry]:
+    def log(self) -> list[LogEntry]:
         return read_log(self.store, SCOPE)
 
     @rule(config=configs)
@@ -291,7 +291,7 @@ class Promotions(RuleBasedStateMachine):
         return "SUCCESS" if (config, model) in self.committed else self.failed.get((config, model))
 
     def expect(
-        self, config: str, since: int | None, entries: Sequence[Entry]
+        self, config: str, since: int | None, entries: Sequence[LogEntry]
     ) -> tuple[tuple[Any, ...], str, str | None] | None:
         """The case of a judgement, its outcome and its winner, from the errors; None while something is awaited."""
         states = [self.status(config, model) for model in MODELS]
@@ -395,9 +395,9 @@ def ignoring_cuts(point: str | None) -> Iterator[None]:
             raise
 
 
-def standing(entries: Sequence[Entry]) -> list[Entry]:
+def standing(entries: Sequence[LogEntry]) -> list[LogEntry]:
     """The entries that a person sees when all that was rolled back is struck out."""
-    left: list[Entry] = []
+    left: list[LogEntry] = []
     for entry in entries:
         if entry.kind == "rollback":
             left.pop()

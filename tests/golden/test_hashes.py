@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from flts.lineage import RawDigests, Versions, canonical_json, data_fields, digest, explain, identify, sha256
-from flts.sources import validate
+from flts.contracts.canonical import canonical_json, digest, sha256
+from flts.spec.lineage import RawDigests, Versions, data_fields, explain, identify
+from flts.spec.sources import validate
 
 GOLDEN = json.loads((Path(__file__).parent / "hashes.json").read_text())
 

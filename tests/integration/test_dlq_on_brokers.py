@@ -13,10 +13,10 @@ from collections.abc import Sequence
 import pytest
 from tests.support.servers import kafka_bus
 
-from flts.errors import DataError
-from flts.ports import Bus
+from flts.contracts.errors import DataError
+from flts.contracts.ports import Bus
+from flts.run.services.letters import send_to_dead_letters
 from flts.stack.server import Server
-from flts.worker.letters import send_to_dead_letters
 
 ODD = b"\xff\xfe".decode(errors="surrogateescape")
 SENT = 12

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from tests.support.servers import kafka_bus
 
-from flts import layout
+from flts.contracts import layout
+from flts.run.services.host import TOPICS
+from flts.run.services.letters import topic_of_letters
 from flts.stack.s3 import S3
 from flts.stack.server import Server
-from flts.worker.letters import topic_of_letters
-from flts.worker.run import TOPICS
 
 GROUPS = ("train-ridge", "evaluate", "forecast")
 

@@ -18,8 +18,8 @@ from tests.support.servers import kafka_bus
 
 from flts.backends.bus_kafka import KafkaBus
 from flts.backends.kafka_client import KafkaOptions
-from flts.errors import BackendUnavailable, UsageError
-from flts.ports import Record, Subscription
+from flts.contracts.errors import BackendUnavailable, UsageError
+from flts.contracts.ports import Record, Subscription
 from flts.settings import load_settings
 from flts.stack.kafka import durable_kafka
 from flts.stack.s3 import S3

@@ -20,7 +20,7 @@ from tests.support.processes import processes
 
 from flts.backends.bus_kafka import KafkaBus
 from flts.backends.kafka_client import KafkaOptions
-from flts.errors import BackendUnavailable, UsageError
+from flts.contracts.errors import BackendUnavailable, UsageError
 from flts.stack.server import HOST
 
 PATIENCE = 20.0

@@ -16,14 +16,14 @@ from tests.support.series import HOUR, hourly, split, table
 
 import flts
 from flts.backends.tracking import MlflowTracker
-from flts.conclude import point_tracker
-from flts.errors import BackendUnavailable
-from flts.pipeline import RunResult
-from flts.ports import TrackedRun
+from flts.contracts.errors import BackendUnavailable
+from flts.contracts.ports import TrackedRun
+from flts.forecast.bundle import read_bundle
 from flts.preprocess.rows import Rows
 from flts.promote.stage import rollback
+from flts.run.judgement import point_tracker
+from flts.run.local import RunResult
 from flts.settings import Settings, load_settings
-from flts.train.bundle import read_bundle
 from flts.wiring import locked_workplace, open_store
 
 if TYPE_CHECKING:

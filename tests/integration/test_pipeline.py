@@ -18,16 +18,16 @@ from tests.support.series import hourly, split, table
 from tests.support.stored import contents
 
 import flts
-from flts import layout
-from flts.errors import DataError, MissingExtra
-from flts.messages import ModelTraining
+from flts.contracts import layout
+from flts.contracts.errors import DataError, MissingExtra
+from flts.contracts.messages import ModelTraining
+from flts.contracts.ports import Silent, Store
+from flts.forecast.bundle import load_bundle
 from flts.models.registry import CANDIDATES
-from flts.pipeline import RunResult
-from flts.ports import Silent, Store
 from flts.promote.log import read_log
 from flts.promote.stage import rollback
+from flts.run.local import RunResult
 from flts.settings import Settings, load_settings
-from flts.train.bundle import load_bundle
 from flts.wiring import locked_workplace, open_store
 
 TRAIN, TEST = split(hourly(300), 60)

@@ -19,11 +19,12 @@ from tests.support.servers import s3_prefix
 
 from flts.backends import large
 from flts.backends import s3 as s3_backend
-from flts.backends.large import PART, STAGING
+from flts.backends.large import STAGING
 from flts.backends.store import open_store
-from flts.errors import BackendUnavailable, UsageError
+from flts.contracts.errors import BackendUnavailable, UsageError
+from flts.contracts.ports import PART
 from flts.settings import load_settings
-from flts.spec import Dataset
+from flts.spec.fields import Dataset
 from flts.stack.s3 import S3, s3
 from flts.wiring import open_raw
 

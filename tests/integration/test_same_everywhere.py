@@ -17,9 +17,9 @@ from tests.support.stored import contents
 
 import flts
 from flts.backends.tracking import MlflowTracker
-from flts.errors import BackendUnavailable
-from flts.pipeline import RunResult
-from flts.ports import TrackedRun
+from flts.contracts.errors import BackendUnavailable
+from flts.contracts.ports import TrackedRun
+from flts.run.local import RunResult
 from flts.settings import Settings, load_settings
 from flts.stack.s3 import S3
 from flts.stack.server import Server

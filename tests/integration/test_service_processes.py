@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.support import ROOT
 from tests.support.experiments import RIDGE, SMALL_GRU, write_experiment
 from tests.support.processes import Processes, processes
 from tests.support.servers import AWAY, kafka_bus, s3_prefix
@@ -16,12 +17,12 @@ from tests.support.services import TEST, wait_until
 from tests.support.stored import results
 
 import flts
-from flts import layout
-from flts.lineage import sha256
-from flts.messages import InferenceData, ModelSelected, PerformanceEval
+from flts.contracts import layout
+from flts.contracts.canonical import sha256
+from flts.contracts.messages import InferenceData, ModelSelected, PerformanceEval
 from flts.promote.log import read_log
 from flts.settings import load_settings
-from flts.sources import load_spec
+from flts.spec.sources import load_spec
 from flts.stack.kafka import durable_kafka, quick_kafka
 from flts.stack.s3 import S3
 from flts.stack.server import Server
@@ -94,7 +95,7 @@ def test_the_run_of_the_first_system_equals_the_one_on_one_machine_with_its_runs
     tmp_path: Path, s3_server: S3, mlflow_server: Server, lte: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = s3_prefix(s3_server, monkeypatch)
-    file = Path(__file__).parents[2] / "examples" / "lte" / "flts.toml"
+    file = ROOT / "examples" / "lte" / "flts.toml"
     (tmp_path / "broker").mkdir()
     with quick_kafka(tmp_path / "broker") as broker:
         environment = {

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from flts.errors import BackendUnavailable, MissingExtra
+from flts.contracts.errors import BackendUnavailable, MissingExtra
 from flts.stack.kafka import durable_kafka, quick_kafka
 from flts.stack.mlflow import mlflow
 from flts.stack.postgres import postgres

@@ -14,8 +14,8 @@ from tests.support.experiments import write_experiment
 from tests.support.processes import processes
 from tests.support.servers import s3_prefix
 
-from flts import runs
-from flts.failpoints import ENV
+from flts.contracts import runs
+from flts.contracts.failpoints import ENV
 from flts.settings import load_settings
 from flts.stack.kafka import durable_kafka
 from flts.stack.s3 import S3

@@ -17,18 +17,18 @@ from tests.support.services import place_on, start_run, wait_for_judgement, wait
 from tests.support.stored import results
 
 import flts
-from flts.messages import InferenceData, ModelTraining, TrainingData
-from flts.ports import Bus
+from flts.contracts.messages import InferenceData, ModelTraining, TrainingData
+from flts.contracts.ports import Bus
 from flts.promote.log import read_log
+from flts.run.services.host import TOPICS
+from flts.run.services.letters import letters
 from flts.settings import load_settings
-from flts.sources import load_spec
+from flts.spec.sources import load_spec
 from flts.stack.kafka import durable_kafka, quick_kafka
 from flts.stack.postgres import Postgres
 from flts.stack.s3 import S3
 from flts.stack.server import Server
 from flts.wiring import open_store
-from flts.worker.letters import letters
-from flts.worker.run import TOPICS
 
 
 @pytest.fixture

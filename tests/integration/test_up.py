@@ -18,7 +18,7 @@ import pytest
 from tests.support.children import carrying, eventually
 from tests.support.experiments import write_experiment
 
-from flts.errors import StageFailed, UsageError
+from flts.contracts.errors import StageFailed, UsageError
 from flts.stack.process import MARK, Process, started
 from flts.stack.up import State, down, read, up
 

@@ -17,11 +17,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
+
 PAGE = ROOT / "docs" / "mutation.md"
 REASONS = Path(__file__).with_name("survivors.toml")
 START, END = "<!-- figures: written by python -m tests.mutation --write -->", "<!-- end of figures -->"
-PARTS = {"evaluate/": "flts.evaluate.", "lineage.py": "flts.lineage."}
+PARTS = {"evaluate/": "flts.evaluate.", "spec/lineage.py": "flts.spec.lineage."}
 KILLED = {"killed", "timeout"}
 GOAL = 0.9
 
@@ -71,7 +72,7 @@ def _asked(*question: str) -> str:
 
 
 def _statuses(results: str) -> Iterator[tuple[str, str]]:
-    """Names and statuses from lines like `flts.lineage.x_digest__mutmut_1: killed`."""
+    """Names and statuses from lines like `flts.contracts.canonical.x_digest__mutmut_1: killed`."""
     yield from re.findall(r"^\s*(flts\.\S+): (.+)$", results, re.MULTILINE)
 
 

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.judging import clock_of, off_by, success, truth_of, yardstick_of
 
+from flts.contracts.canonical import canonical_json, digest
 from flts.evaluate.case import Candidate, Case, Referee
 from flts.evaluate.decide import decide
-from flts.evaluate.gate import Champion
-from flts.lineage import canonical_json, digest
-from flts.spec import Evaluate
+from flts.evaluate.gate import ChampionForecast
+from flts.spec.fields import Evaluate
 
 NAMES = ("gru", "lstm", "prophet", "automfles", "ridge")
 
@@ -42,7 +42,7 @@ def cases(draw: st.DrawFn) -> Case:
         error = draw(errors)
         referees.append(Referee(name, None if error is None else forecasts[error], "a reason"))
     standing = draw(errors)
-    champion = None if standing is None else Champion("ridge", digest("ridge"), forecasts[standing])
+    champion = None if standing is None else ChampionForecast("ridge", digest("ridge"), forecasts[standing])
     rules = Evaluate(
         gate=draw(st.sampled_from(["always", "beats-champion"])), min_skill=draw(st.sampled_from(["warn", "off", 0.1]))
     )

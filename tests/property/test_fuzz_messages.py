@@ -7,11 +7,11 @@ from typing import Any
 
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.unit.test_messages import ALL
+from tests.unit.contracts.test_messages import ALL
 
-from flts import layout
-from flts.errors import DataError
-from flts.messages import Message
+from flts.contracts import layout
+from flts.contracts.errors import DataError
+from flts.contracts.messages import Message
 
 KINDS = [kind for kind, _ in ALL]
 SENT = [json.loads(kind(**fields).to_bytes()) for kind, fields in ALL]

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from flts.errors import DataError
+from flts.contracts.errors import DataError
 from flts.preprocess.read import Reading, read_rows
 from flts.preprocess.source import RawFile
-from flts.spec import Dataset
+from flts.spec.fields import Dataset
 
 ZONES = st.sampled_from(["UTC", "Europe/Madrid", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata"])
 MARKS = [",", ",", ",", "\n", "\n", "\r\n", "\r", ";", "\t", '"', " ", "\0", "\ufeff", "#", "é", "", "-"]

@@ -11,10 +11,11 @@ from typing import Any, get_args
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from flts.errors import SpecError, UsageError
-from flts.lineage import RawDigests, Versions, canonical_json, data_fields, digest, identify
-from flts.sources import LoadedSpec, load_spec, validate
-from flts.spec import DEFAULT_MODELS, Spec, Table
+from flts.contracts.canonical import canonical_json, digest
+from flts.contracts.errors import SpecError, UsageError
+from flts.spec.fields import DEFAULT_MODELS, Spec, Table
+from flts.spec.lineage import RawDigests, Versions, data_fields, identify
+from flts.spec.sources import LoadedSpec, load_spec, validate
 
 VERSIONS = Versions(1, dict.fromkeys(DEFAULT_MODELS, 1))
 

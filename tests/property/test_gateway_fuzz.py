@@ -14,11 +14,11 @@ from schemathesis.specs.openapi.checks import negative_data_rejection
 from tests.support.asgi import ask
 
 from flts.backends.store import memory_store, open_store
-from flts.layout import BUCKETS, object_name
-from flts.serve.conditions import byte_range
-from flts.serve.gateway import create_app
-from flts.serve.problem import Problem
-from flts.serve.security import Door
+from flts.contracts.layout import BUCKETS, object_name
+from flts.gateway.app import create_app
+from flts.gateway.conditions import byte_range
+from flts.gateway.problem import Problem
+from flts.gateway.security import Door
 
 TOKEN = "only-for-this-test"  # noqa: S105 - opens nothing but this test
 LIMIT = 10_000

@@ -9,7 +9,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flts.lineage import canonical_json, digest, explain
+from flts.contracts.canonical import canonical_json, digest
+from flts.spec.lineage import explain
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 LOOKALIKES = st.sampled_from([0, 0.0, -0.0, 1, 1.0, True, False, None, "", "0", "1", "null", "a", "A", "é", "e\u0301"])

@@ -9,12 +9,12 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flts.errors import DataError
-from flts.preprocess.inspect.document import document
-from flts.preprocess.inspect.report import inspect
+from flts.contracts.errors import DataError
+from flts.explore.document import document
+from flts.explore.rehearse import verdict
+from flts.explore.report import inspect
+from flts.explore.suggest import suggest
 from flts.preprocess.source import RawInput, RawTable
-from flts.train.rehearse import verdict
-from flts.train.suggest import suggest
 
 SECOND = 10**9
 STEPS = (1, 10**6, SECOND, 37 * SECOND, 3_600 * SECOND, 86_400 * SECOND, 30 * 86_400 * SECOND)

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from tests.support.experiments import small_experiment, small_spec
 from tests.support.series import hourly
 
-from flts.lineage import sha256
+from flts.contracts.canonical import sha256
+from flts.contracts.ports import Silent, Store
+from flts.forecast.model import Forecasts, Model
 from flts.models.registry import CANDIDATES, REFEREES
-from flts.ports import Silent, Store
 from flts.preprocess.rows import Rows, Values
 from flts.train.experiment import Experiment
 from flts.train.fitting import fit_model
-from flts.train.forecast import Forecasts, Model
 from flts.train.stage import model_spec, train
 
 TEST, ROWS = 60, 300

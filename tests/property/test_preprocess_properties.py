@@ -17,8 +17,8 @@ from flts.preprocess.fit import fit
 from flts.preprocess.rows import Rows, Values
 from flts.preprocess.source import RawInput, RawTable
 from flts.preprocess.stage import preprocess
-from flts.preprocess.transform import Column, Fitted, transform
-from flts.spec import Preprocess
+from flts.preprocess.transform import ColumnStatistics, FittedPreprocess, transform
+from flts.spec.fields import Preprocess
 
 COLUMNS = ("load", "wind")
 NUMBERS = st.floats(-1e6, 1e6)
@@ -52,7 +52,7 @@ def hours(cells: Values, first: int = 0) -> Rows:
 
 
 @st.composite
-def learned(draw: st.DrawFn) -> Fitted:
+def learned(draw: st.DrawFn) -> FittedPreprocess:
     """What is fitted on some train rows by some rules."""
     cells = draw(values(20))
     cells[0], cells[-1] = (-1.0, 1.0), (2.0, 3.0)
@@ -62,7 +62,7 @@ def learned(draw: st.DrawFn) -> Fitted:
 @settings(deadline=None)
 @given(fitted=learned(), cells=values(16), later=values(16), row=st.integers(0, 15))
 def test_a_row_never_changes_the_features_of_rows_before_it(
-    fitted: Fitted, cells: Values, later: Values, row: int
+    fitted: FittedPreprocess, cells: Values, later: Values, row: int
 ) -> None:
     rows = hours(cells, 20)
     features = transform(rows.times, cells, fitted)
@@ -74,7 +74,7 @@ def test_a_row_never_changes_the_features_of_rows_before_it(
 @settings(deadline=None)
 @given(fitted=learned(), cells=values(24, gaps=False), start=st.integers(0, 20), length=st.integers(1, 24))
 def test_a_window_has_the_features_of_the_longer_history_where_nothing_is_missing_and_no_lag_reaches_out(
-    fitted: Fitted, cells: Values, start: int, length: int
+    fitted: FittedPreprocess, cells: Values, start: int, length: int
 ) -> None:
     rows = hours(cells, 20)
     window = slice(start, start + length)
@@ -86,7 +86,7 @@ def test_a_window_has_the_features_of_the_longer_history_where_nothing_is_missin
 
 @settings(deadline=None)
 @given(fitted=learned(), cells=values(16))
-def test_features_are_finite_whatever_is_missing(fitted: Fitted, cells: Values) -> None:
+def test_features_are_finite_whatever_is_missing(fitted: FittedPreprocess, cells: Values) -> None:
     rows = hours(cells, 20)
     features = transform(rows.times, cells, fitted)
     assert features.dtype == np.float32
@@ -100,8 +100,8 @@ def test_targets_come_back_from_their_scale(low: float, high: float, cells: Valu
     low, high = sorted((low, high))
     assume(high - low > 1e-9)
     column = {"median": 0.0, "low": None, "high": None, "center": 0.0, "scale": 1.0, "minimum": low, "maximum": high}
-    both = tuple(Column(name, **column) for name in COLUMNS)  # type: ignore[arg-type]
-    fitted = Fitted(both, COLUMNS, HOUR, "UTC", 5, True, (), 0.0)
+    both = tuple(ColumnStatistics(name, **column) for name in COLUMNS)  # type: ignore[arg-type]
+    fitted = FittedPreprocess(both, COLUMNS, HOUR, "UTC", 5, True, (), 0.0)
     back = fitted.unscale_targets(fitted.scale_targets(cells))
     # relative to the largest number in the sum: a target near 0 in a range of millions has no more digits
     size = np.maximum(np.abs(cells), max(abs(low), abs(high)))

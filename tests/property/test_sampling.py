@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.support.series import HOUR, hourly
 
 from flts.preprocess.sample import TEST, TRAIN, take
-from flts.spec import Sample
+from flts.spec.fields import Sample
 
 ROWS = hourly(300)
 

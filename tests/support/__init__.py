@@ -1,1 +1,6 @@
-"""What tests share: small series, Specs and experiments that are quick to make and real enough to fail."""
+"""What several tests share."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+"""The folder of the repository."""

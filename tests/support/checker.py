@@ -13,10 +13,10 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from flts.lineage import sha256
-from flts.messages import InferenceData, ModelSelected, PerformanceEval, TrainingData
-from flts.ports import Record
-from flts.promote.log import Entry
+from flts.contracts.canonical import sha256
+from flts.contracts.messages import InferenceData, ModelSelected, PerformanceEval, TrainingData
+from flts.contracts.ports import Record
+from flts.promote.log import LogEntry
 
 DEAD = "DLQ-"
 Scope = str
@@ -44,9 +44,9 @@ class History:
                     found[scope].append((name, self.objects[key]))
         return found
 
-    def entries(self, scope: Scope) -> dict[int, Entry]:
+    def entries(self, scope: Scope) -> dict[int, LogEntry]:
         """The entries of a scope by number."""
-        found = [Entry.model_validate_json(data) for _, data in self.logs.get(scope, ())]
+        found = [LogEntry.model_validate_json(data) for _, data in self.logs.get(scope, ())]
         return {entry.number: entry for entry in found}
 
     def json(self, key: str) -> dict[str, Any] | None:
@@ -71,7 +71,7 @@ def _logs(history: History) -> Iterator[str]:
     for scope, entries in history.logs.items():
         previous: str | None = None
         for number, (name, data) in enumerate(entries, 1):
-            entry = Entry.model_validate_json(data)
+            entry = LogEntry.model_validate_json(data)
             if (name, entry.number, entry.scope) != (f"{number:08d}.json", number, scope):
                 yield f"the log of {scope}: {name} stands at place {number} and calls itself {entry.number}"
             if entry.previous_sha256 != previous:
@@ -100,7 +100,7 @@ def _promotions(history: History) -> Iterator[str]:
                 yield f"the log of {scope}: entry {entry.number} does not bring back entry {entry.restores}"
 
 
-def _won(history: History, entry: Entry) -> Iterator[str]:
+def _won(history: History, entry: LogEntry) -> Iterator[str]:
     decision = history.json(f"model-promotion/{entry.scope}/decisions/{entry.decision_id}.json")
     if decision is None:
         yield f"the log of {entry.scope}: the decision of entry {entry.number} is not stored"
@@ -161,7 +161,7 @@ def _selected(history: History) -> Iterator[str]:
             yield f"model-selected: the newest entry of {scope} was never told"
 
 
-def _says(message: Mapping[str, Any], entry: Entry) -> bool:
+def _says(message: Mapping[str, Any], entry: LogEntry) -> bool:
     said = {"promotion": entry.number, "kind": entry.kind, "decision_id": entry.decision_id}
     return said.items() <= message.items() and all(
         message[name] == getattr(entry.champion, name)

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from flts import layout
 from flts.backends.store import open_store
-from flts.lineage import canonical_json
-from flts.ports import Store, write_once
+from flts.contracts import layout
+from flts.contracts.canonical import canonical_json
+from flts.contracts.ports import Store, write_once
 from flts.train.experiment import Experiment
 from flts.train.isolate import Claim
 from tests.support.experiments import small_experiment, small_spec

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from flts.backends.store import memory_store
-from flts.lineage import identify
+from flts.contracts.ports import Store
 from flts.models.registry import versions
-from flts.ports import Store
 from flts.preprocess import CODE_VERSION
 from flts.preprocess.rows import Rows
 from flts.preprocess.source import RawInput, RawTable
 from flts.preprocess.stage import load_dataset, preprocess
-from flts.sources import validate
-from flts.spec import Spec
+from flts.spec.fields import Spec
+from flts.spec.lineage import identify
+from flts.spec.sources import validate
 from flts.train.experiment import Experiment, experiment
 from tests.support.series import hourly, split
 

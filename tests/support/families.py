@@ -12,18 +12,19 @@ import numpy as np
 import pytest
 from _pytest.mark import ParameterSet
 
-from flts.lineage import sha256
-from flts.models.base import Block, Family, Recipe, Task, Window
+from flts.contracts.canonical import sha256
+from flts.contracts.ports import Silent
+from flts.forecast.histories import Histories
+from flts.forecast.model import Model
+from flts.models.base import Block, Family, ForecastTask, Recipe, Window
 from flts.models.registry import CANDIDATES, REFEREES
-from flts.ports import Silent
 from flts.preprocess.fit import fit
 from flts.preprocess.rows import Rows
 from flts.preprocess.transform import transform
-from flts.sources import validate
-from flts.spec import Preprocess
-from flts.train.fitting import Fitted, fit_model
-from flts.train.forecast import Model
-from flts.train.windows import Histories, split_tail, train_origins
+from flts.spec.fields import Preprocess
+from flts.spec.sources import validate
+from flts.train.fitting import FittedModel, fit_model
+from flts.train.windows import split_tail, train_origins
 from tests.support.series import hourly
 
 FAMILIES: Mapping[str, Family] = {**CANDIDATES, **REFEREES}
@@ -77,14 +78,14 @@ def task_on(
     seasons: tuple[int, ...] = (24,),
     timezone: str = "UTC",
     **preprocess: Any,
-) -> Task:
+) -> ForecastTask:
     """A task on finished train rows; `preprocess` overrides its table of the Spec."""
     step = int(np.diff(train.times).min())
     fitted = fit(train, Preprocess.model_validate(preprocess), step, timezone).fitted
-    return Task(input_length, horizon, seasons, fitted.for_targets(targets))
+    return ForecastTask(input_length, horizon, seasons, fitted.for_targets(targets))
 
 
-def blocks(train: Rows, task: Task, fraction: float = 0.1) -> tuple[Block, Block]:
+def blocks(train: Rows, task: ForecastTask, fraction: float = 0.1) -> tuple[Block, Block]:
     """What a fit gets: the rows before the validation tail, and the tail."""
     features = transform(train.times, train.values, task.fitted)
     targets = task.fitted.scale_targets(train.select(task.fitted.targets))
@@ -97,7 +98,7 @@ def blocks(train: Rows, task: Task, fraction: float = 0.1) -> tuple[Block, Block
     )
 
 
-def window(rows: Rows, task: Task) -> Window:
+def window(rows: Rows, task: ForecastTask) -> Window:
     """The rows as one history."""
     return Window(rows.times[None], task.fitted.clean(rows.values[None]), task.fitted)
 
@@ -109,8 +110,8 @@ class Subject:
     family: Family
     train: Rows
     later: Rows
-    task: Task
-    fitted: Fitted
+    task: ForecastTask
+    fitted: FittedModel
 
     @cached_property
     def model(self) -> Model:

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from flts.contracts.canonical import digest
 from flts.evaluate.case import Candidate, Case, Referee
 from flts.evaluate.metrics import Yardstick
 from flts.evaluate.profile import WallClock
-from flts.lineage import digest
 from flts.preprocess.rows import Values
-from flts.spec import Evaluate
+from flts.spec.fields import Evaluate
 
 
 def truth_of(origins: int = 60, horizon: int = 2, targets: int = 1, seed: int = 1) -> Values:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flts import layout
-from flts.failpoints import ENV
-from flts.ports import Store
+from flts.contracts import layout
+from flts.contracts.failpoints import ENV
+from flts.contracts.ports import Store
 from tests.support.services import LONG, wait_until
 
 WORKERS = ("train", "evaluate", "forecast")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flts import layout, runs
 from flts.backends.store import memory_store
-from flts.lineage import canonical_json
-from flts.ports import Store, read_json
+from flts.contracts import layout, runs
+from flts.contracts.canonical import canonical_json
+from flts.contracts.ports import Store, read_json
 from flts.promote.judge import Waiting, gather, judge
-from flts.wiring import load_experiment
+from flts.run.stored import load_experiment
 from tests.support.checker import History
 
 

@@ -7,20 +7,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from flts import layout, runs
-from flts.begin import begin, prepare
-from flts.messages import TrainingData
-from flts.ports import Bus, Store, Tracker
+from flts.contracts import layout, runs
+from flts.contracts.messages import TrainingData
+from flts.contracts.ports import Bus, Store, Tracker
 from flts.preprocess.source import RawInput, RawTable
-from flts.spec import Spec
+from flts.run.claim import begin, prepare
+from flts.run.services.evaluate import Evaluator
+from flts.run.services.forecast import Forecaster
+from flts.run.services.host import Conditions, serve
+from flts.run.services.loop import Service
+from flts.run.services.trace import TracedBus
+from flts.run.services.train import Trainer
+from flts.spec.fields import Spec
 from flts.train.isolate import Children
 from flts.wiring import SystemClock, Workplace
-from flts.worker.forecast import Forecaster
-from flts.worker.judge import Evaluator
-from flts.worker.loop import Service
-from flts.worker.run import Conditions, serve
-from flts.worker.trace import TracedBus
-from flts.worker.train import Trainer
 from tests.support.series import hourly, split
 
 LONG = 120.0

@@ -8,18 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from flts import layout
 from flts.backends.store import memory_store
+from flts.contracts import layout
+from flts.contracts.canonical import canonical_json, digest
+from flts.contracts.ports import Store
 from flts.evaluate.case import Candidate
-from flts.lineage import canonical_json, digest, identify
-from flts.ports import Store
 from flts.preprocess import CODE_VERSION
 from flts.preprocess.rows import Values
 from flts.preprocess.source import RawInput, RawTable
 from flts.preprocess.stage import load_dataset, preprocess
 from flts.promote.judge import Waiting, gather
-from flts.promote.log import Entry, Promoted, next_entry
-from flts.spec import Spec
+from flts.promote.log import LogEntry, Promoted, next_entry
+from flts.spec.fields import Spec
+from flts.spec.lineage import identify
 from flts.train.experiment import Experiment, experiment
 from flts.train.stage import Trained, commit_forecasts, model_spec, train
 from tests.support.experiments import VERSIONS
@@ -169,8 +170,8 @@ def promoted(model: str, config: str = "config", **changes: Any) -> Promoted:
 
 
 def grow(
-    entries: list[Entry], model: str, kind: Any = "promote", *, scope: str = "global", config: str = "config"
-) -> Entry:
+    entries: list[LogEntry], model: str, kind: Any = "promote", *, scope: str = "global", config: str = "config"
+) -> LogEntry:
     """Append an entry to a list; its decision is made from its number."""
     champion, time = promoted(model, config), f"2026-01-02T03:04:{len(entries):02}"
     entry = next_entry(entries, scope, kind, champion, digest(len(entries)), "tests", time)
@@ -178,7 +179,7 @@ def grow(
     return entry
 
 
-def put_log(store: Store, entries: Sequence[Entry]) -> None:
+def put_log(store: Store, entries: Sequence[LogEntry]) -> None:
     """Write entries that are not there yet."""
     for entry in entries:
         store.create(layout.log_entry(entry.scope, entry.number), entry.to_bytes())

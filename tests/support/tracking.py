@@ -6,8 +6,8 @@ import threading
 from collections.abc import Mapping
 
 from flts.backends.bus_memory import MemoryBus
-from flts.messages import ModelTraining, TrainingData
-from flts.ports import Bus, Store, TrackedRun, Tracker
+from flts.contracts.messages import ModelTraining, TrainingData
+from flts.contracts.ports import Bus, Store, TrackedRun, Tracker
 from flts.train.experiment import Experiment
 from flts.train.isolate import Children
 from flts.wiring import Workplace

@@ -11,12 +11,12 @@ import pytest
 from tests.support.series import hourly, split, table
 
 import flts
-from flts import pipeline
-from flts.errors import DataError, SpecError, UsageError
+from flts.contracts.errors import DataError, SpecError, UsageError
 from flts.home import VERSION
 from flts.preprocess.read import read_rows
+from flts.run import local as pipeline
 from flts.settings import Settings, load_settings
-from flts.spec import Spec
+from flts.spec.fields import Spec
 
 TRAIN, TEST = split(hourly(300), 60)
 VALUES = {

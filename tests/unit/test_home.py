@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flts.errors import Locked, UsageError
+from flts.contracts.errors import Locked, UsageError
 from flts.home import VERSION, check_home, locked, open_home
 
 HOLD = """

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flts.errors import UsageError
+from flts.contracts.errors import UsageError
 from flts.settings import Settings, load_settings, setting_origins
 
 

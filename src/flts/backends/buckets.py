@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from dataclasses import replace
 
-from flts.errors import UsageError
-from flts.layout import BUCKETS
-from flts.ports import Stored, StreamedStore
+from flts.contracts.errors import UsageError
+from flts.contracts.layout import BUCKETS
+from flts.contracts.ports import Stored, StreamedStore
 
 
 class Buckets:

@@ -23,8 +23,8 @@ from flts.backends.kafka_client import (
     record_of,
 )
 from flts.backends.kafka_errors import Trouble, failed, kafka_errors
-from flts.errors import BackendUnavailable, MissingExtra
-from flts.ports import BusState, Record
+from flts.contracts.errors import BackendUnavailable, MissingExtra
+from flts.contracts.ports import BusState, Record
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError, Message, TopicPartition

@@ -8,7 +8,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from flts.ports import BusState, Record
+from flts.contracts.ports import BusState, Record
 
 Place = tuple[str, int]
 """Topic and partition."""

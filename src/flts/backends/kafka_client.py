@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flts.backends.kafka_errors import INNER, Trouble
-from flts.errors import UsageError
-from flts.ports import Record
+from flts.contracts.errors import UsageError
+from flts.contracts.ports import Record
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, Message, Producer

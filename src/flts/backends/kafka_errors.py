@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from flts.errors import BackendUnavailable, FltsError, StageFailed, UsageError
+from flts.contracts.errors import BackendUnavailable, FltsError, StageFailed, UsageError
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError

@@ -12,7 +12,8 @@ import uuid
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from flts.lineage import sha256
+from flts.contracts.canonical import sha256
+from flts.contracts.ports import PART
 
 if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 ONE_REQUEST = 64 * 2**20
 """Most bytes that travel in one request where each has its own time and attempts."""
-PART = 5 * 2**20
-"""Bytes in which a large object is written: the least that S3 takes as a part."""
 AT_ONCE = 2
 """Parts of one object that are on their way to a store at the same time."""
 STAGING = ".staging/"

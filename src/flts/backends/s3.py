@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from flts.errors import BackendUnavailable, FltsError, UsageError, nearest
+from flts.contracts.errors import BackendUnavailable, FltsError, UsageError, nearest
 
 if TYPE_CHECKING:
     from obstore.store import S3Store

@@ -12,9 +12,9 @@ from urllib.parse import unquote, urlsplit
 
 from flts.backends import large, s3
 from flts.backends.buckets import Buckets
-from flts.backends.large import AT_ONCE, PART, STAGING
-from flts.errors import NameTaken, StageFailed, UsageError
-from flts.ports import Stored, StreamedStore
+from flts.backends.large import AT_ONCE, STAGING
+from flts.contracts.errors import NameTaken, StageFailed, UsageError
+from flts.contracts.ports import PART, Stored, StreamedStore
 
 if TYPE_CHECKING:
     from obstore import GetOptions, PutMode

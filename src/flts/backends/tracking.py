@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 
-from flts.errors import BackendUnavailable, StageFailed, UsageError
-from flts.ports import TrackedRun
-from flts.train.intervals import STORED_LEVEL
+from flts.contracts.errors import BackendUnavailable, StageFailed, UsageError
+from flts.contracts.ports import TrackedRun
+from flts.forecast.intervals import STORED_LEVEL
 from flts.version import __version__
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import typer
 from flts.cli.options import Home, Json, Sets, Source, existing_store
 
 if TYPE_CHECKING:
-    from flts.spec import Spec
+    from flts.spec.fields import Spec
 
 app = typer.Typer(help="Show, describe and compare experiments.", no_args_is_help=True)
 
@@ -28,8 +28,8 @@ def show(
 ) -> None:
     """Every value, where it came from, and the hashes it moves."""
     from flts.cli import board
-    from flts.lineage import moves
-    from flts.sources import load_spec
+    from flts.spec.lineage import moves
+    from flts.spec.sources import load_spec
 
     if file is None and Path("flts.toml").exists():
         file = Path("flts.toml")
@@ -57,7 +57,7 @@ def show(
 def schema() -> None:
     """JSON Schema of flts.toml."""
     from flts.cli import board
-    from flts.spec import Spec
+    from flts.spec.fields import Spec
 
     board.print_json(Spec.model_json_schema())
 
@@ -71,7 +71,7 @@ def diff(
 ) -> None:
     """Each field in which two experiments differ, and the hashes it moves. Ends with 1 when there is one."""
     from flts.cli import board
-    from flts.lineage import explain, moves
+    from flts.spec.lineage import explain, moves
 
     first, second = _spec(a, home), _spec(b, home)
     moved = {**moves(first), **moves(second)}
@@ -100,10 +100,10 @@ def _leaves(spec: Spec) -> list[tuple[str, Any]]:
 
 
 def _spec(name: str, home: Path | None) -> Spec:
-    from flts import layout
-    from flts.ports import read_json
-    from flts.sources import load_spec, validate
-    from flts.verify.evidence import resolve
+    from flts.contracts import layout
+    from flts.contracts.ports import read_json
+    from flts.report.evidence import resolve
+    from flts.spec.sources import load_spec, validate
 
     if Path(name).exists() or name.endswith(".toml"):
         return load_spec(Path(name)).spec
@@ -116,12 +116,12 @@ def _hashes(names: list[str]) -> str:
 
 
 def _json(value: Any) -> Any:
-    from flts.lineage import ABSENT as MISSING
+    from flts.spec.lineage import ABSENT as MISSING
 
     return None if value is MISSING else value
 
 
 def _text(value: Any) -> str:
-    from flts.lineage import ABSENT as MISSING
+    from flts.spec.lineage import ABSENT as MISSING
 
     return ABSENT if value is MISSING else json.dumps(value, ensure_ascii=False)

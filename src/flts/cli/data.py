@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from flts.preprocess.inspect.findings import Finding
-    from flts.preprocess.inspect.report import Column, Inspection
+    from flts.explore.findings import Finding
+    from flts.explore.report import ColumnReport, Inspection
     from flts.preprocess.source import RawInput
 
 app = typer.Typer(help="Look at data before a run.", no_args_is_help=True)
@@ -47,8 +47,8 @@ def inspect(
 
     Ends with code 4 when it would not.
     """
-    from flts.preprocess.inspect.report import inspect as look
-    from flts.train.rehearse import verdict
+    from flts.explore.rehearse import verdict
+    from flts.explore.report import inspect as look
 
     check_zone(timezone)
     raw = raw_files(file, test_file)
@@ -56,7 +56,7 @@ def inspect(
     found = verdict(seen, TEST_FRACTION)
     if as_json:
         from flts.cli import board
-        from flts.preprocess.inspect.document import document
+        from flts.explore.document import document
 
         board.print_json(document(seen, found))
     else:
@@ -81,13 +81,13 @@ def raw_files(file: Path, test_file: Path | None) -> RawInput:
 
 def check_zone(timezone: str) -> None:
     """Raise UsageError for no time zone."""
-    from flts.sources import validate
+    from flts.spec.sources import validate
 
     validate({"dataset": {"timezone": timezone}}, {"dataset.timezone": "flag --timezone"})
 
 
 def _refuse_no_file(file: Path) -> None:
-    from flts.errors import DataError, UsageError, nearest
+    from flts.contracts.errors import DataError, UsageError, nearest
 
     if file.suffix == ".toml":
         raise UsageError(f"{file}: is an experiment; name the file of its rows, a CSV or Parquet file")
@@ -122,8 +122,8 @@ def _print(seen: Inspection, found: Sequence[Finding]) -> None:
 def _print_head(seen: Inspection, console: Console) -> None:
     from rich.markup import escape
 
+    from flts.explore.findings import utc
     from flts.preprocess.fit import format_step
-    from flts.preprocess.inspect.findings import utc
 
     time = seen.timeline
     names = [seen.train.name] + ([seen.test.name] if seen.test else [])
@@ -206,7 +206,7 @@ def _tables(seen: Inspection) -> list[tuple[str, Any]]:
     return shown
 
 
-def _shift_cells(columns: Sequence[Column]) -> tuple[list[str], list[list[str]]]:
+def _shift_cells(columns: Sequence[ColumnReport]) -> tuple[list[str], list[list[str]]]:
     cells = []
     for column in columns:
         shift = column.shift
@@ -218,7 +218,7 @@ def _shift_cells(columns: Sequence[Column]) -> tuple[list[str], list[list[str]]]
     return ["distance", "usual", "mean", "out of range"], cells
 
 
-def _relations(columns: Sequence[Column]) -> tuple[list[str], list[list[str]]]:
+def _relations(columns: Sequence[ColumnReport]) -> tuple[list[str], list[list[str]]]:
     rows = []
     for column in columns:
         found = column.relation

@@ -11,8 +11,8 @@ import typer
 from flts.cli.options import Json, settings
 
 if TYPE_CHECKING:
-    from flts.ports import Bus
-    from flts.worker.letters import Letter
+    from flts.contracts.ports import Bus
+    from flts.run.services.letters import Letter
 
 app = typer.Typer(help="List dead letters, show one, have them handled again.", no_args_is_help=True)
 
@@ -90,9 +90,9 @@ def replay(
     topic: Topic = None,
 ) -> None:
     """Send messages again as they were; every group of their topic gets them once more. The letters stay."""
-    from flts.errors import BackendUnavailable, UsageError
-    from flts.worker.letters import by_message
-    from flts.worker.letters import replay as send
+    from flts.contracts.errors import BackendUnavailable, UsageError
+    from flts.run.services.letters import by_message
+    from flts.run.services.letters import replay as send
 
     if bool(ids) == everything:
         raise UsageError("name the dead letters to replay, or give --all for those that were not replayed yet")
@@ -117,9 +117,9 @@ def replay(
 @contextmanager
 def _bus() -> Iterator[Bus]:
     """The bus of the settings. Raises UsageError for one that ends with this process."""
-    from flts.errors import UsageError
+    from flts.contracts.errors import UsageError
+    from flts.run.services.trace import TracedBus
     from flts.wiring import open_bus
-    from flts.worker.trace import TracedBus
 
     bus = TracedBus(open_bus(settings()))
     if bus.url.startswith("memory:"):
@@ -132,8 +132,8 @@ def _bus() -> Iterator[Bus]:
 
 def _letters(bus: Bus, topic: str | None = None) -> list[Letter]:
     """Those of one topic or of all, oldest first. Raises UsageError for a topic that keeps none."""
-    from flts.errors import UsageError, nearest
-    from flts.worker.letters import letters, topics_with_letters
+    from flts.contracts.errors import UsageError, nearest
+    from flts.run.services.letters import letters, topics_with_letters
 
     topics = topics_with_letters(bus)
     if topic is not None and topic not in topics:
@@ -145,7 +145,7 @@ def _letters(bus: Bus, topic: str | None = None) -> list[Letter]:
 
 def _known(found: Sequence[Letter], letter_id: str) -> Letter:
     """The letter of this name. Raises UsageError with the names there are."""
-    from flts.errors import UsageError
+    from flts.contracts.errors import UsageError
 
     for letter in found:
         if letter.id == letter_id:

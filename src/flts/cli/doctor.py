@@ -12,7 +12,7 @@ import typer
 from flts.cli.options import Home, Json, Sets, settings
 
 if TYPE_CHECKING:
-    from flts.doctor.finding import Finding
+    from flts.doctor.finding import Diagnosis
 
 STYLES = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
 
@@ -28,7 +28,7 @@ def doctor(
     from flts.cli import board
     from flts.doctor.examine import examine
     from flts.doctor.finding import exit_code
-    from flts.sources import load_spec
+    from flts.spec.sources import load_spec
 
     chosen = settings(home=home)
     if file is None and Path("flts.toml").exists():
@@ -46,7 +46,7 @@ def doctor(
         raise typer.Exit(code)
 
 
-def _say(finding: Finding) -> None:
+def _say(finding: Diagnosis) -> None:
     from rich.text import Text
 
     from flts.cli.board import open_console

@@ -23,7 +23,7 @@ def forecast(
     from flts.api import load_champion
     from flts.cli import board
     from flts.cli.options import existing_store, settings
-    from flts.errors import DataError, UsageError
+    from flts.contracts.errors import DataError, UsageError
     from flts.preprocess.source import RawFile
 
     if output is not None and output.suffix not in {".csv", ".parquet"}:

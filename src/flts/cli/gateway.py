@@ -27,8 +27,8 @@ def gateway(
     """Put, get and list objects over HTTP until SIGTERM or Ctrl-C."""
     import importlib.util
 
-    from flts import events
-    from flts.errors import MissingExtra
+    from flts.contracts import events
+    from flts.contracts.errors import MissingExtra
     from flts.version import __version__
 
     if any(importlib.util.find_spec(name) is None for name in ("fastapi", "uvicorn", "prometheus_client")):
@@ -53,9 +53,9 @@ def _server(chosen: Settings) -> uvicorn.Server:
     """The server, not started. Raises UsageError for an address without the token that it needs."""
     import uvicorn
 
+    from flts.gateway.app import create_app
+    from flts.gateway.security import Door
     from flts.home import open_home
-    from flts.serve.gateway import create_app
-    from flts.serve.security import Door
     from flts.wiring import open_store
 
     door = Door(chosen.host, chosen.bearer_token())
@@ -77,7 +77,7 @@ def _server(chosen: Settings) -> uvicorn.Server:
 
 def _listen(host: str, port: int) -> socket.socket:
     """A socket that takes connections from now on. Raises UsageError."""
-    from flts.errors import UsageError
+    from flts.contracts.errors import UsageError
 
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
@@ -95,8 +95,8 @@ def _url(listening: socket.socket) -> str:
 
 def _serve(server: uvicorn.Server, listening: socket.socket) -> None:
     """Serve until SIGTERM, which ends well, or Ctrl-C. Raises Interrupted."""
-    from flts import events
-    from flts.errors import Interrupted
+    from flts.contracts import events
+    from flts.contracts.errors import Interrupted
 
     stopped_by: list[int] = []
 

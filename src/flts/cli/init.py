@@ -16,9 +16,9 @@ from flts.cli.data import TEST_FRACTION, DataFile, Target, TestFile, Time, Timez
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from flts.preprocess.inspect.findings import Finding
+    from flts.explore.findings import Finding
+    from flts.explore.suggest import Section, SuggestedValue
     from flts.preprocess.source import RawInput
-    from flts.train.suggest import Entry, Section
 
 WIDTH = 118
 
@@ -34,11 +34,11 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
 ) -> None:
     """Write an experiment that `flts run` takes as it is, and that says why each value is what it is."""
-    from flts.errors import UsageError
-    from flts.preprocess.inspect.report import inspect
+    from flts.contracts.errors import UsageError
+    from flts.explore.rehearse import verdict
+    from flts.explore.report import inspect
+    from flts.explore.suggest import suggest
     from flts.preprocess.source import RawInput, RawTable
-    from flts.train.rehearse import verdict
-    from flts.train.suggest import suggest
 
     check_zone(timezone)
     if output.exists() and not force:
@@ -74,26 +74,26 @@ def _title(file: Path, test_file: Path | None) -> str:
     return f"flts init {file}{f' {test_file}' if test_file else ''}"
 
 
-def _where(file: Path, test_file: Path | None, files: RawInput, output: Path) -> list[Entry]:
+def _where(file: Path, test_file: Path | None, files: RawInput, output: Path) -> list[SuggestedValue]:
     """The entries that say where the rows lie, relative to the folder of the experiment."""
+    from flts.explore.suggest import SuggestedValue
     from flts.preprocess.source import SUFFIXES
-    from flts.train.suggest import Entry
 
     folder = file.resolve().parent
     source = Path(os.path.relpath(folder, output.resolve().parent)).as_posix()
     by_name = file.suffix in SUFFIXES and test_file is None
     if by_name:
         beside = f", {files.test.name} is the test" if files.test else ""
-        entries = [Entry("name", file.stem, f"{file.name} is read{beside}")]
+        entries = [SuggestedValue("name", file.stem, f"{file.name} is read{beside}")]
     else:
-        entries = [Entry("train_file", file.name, "")]
+        entries = [SuggestedValue("train_file", file.name, "")]
         if test_file is not None:
             later = Path(os.path.relpath(test_file.resolve(), folder)).as_posix()
-            entries.append(Entry("test_file", later, "rows after all of train, for the judge alone"))
-    entries.append(Entry("source", source, "folder of the files, as seen from this one"))
+            entries.append(SuggestedValue("test_file", later, "rows after all of train, for the judge alone"))
+    entries.append(SuggestedValue("source", source, "folder of the files, as seen from this one"))
     scope = re.sub(r"[^a-z0-9._-]+", "-", file.stem.lower()).strip("-._")[:63]
     if scope:
-        entries.append(Entry("identifier", scope, "the scope: one champion per scope"))
+        entries.append(SuggestedValue("identifier", scope, "the scope: one champion per scope"))
     return entries
 
 
@@ -127,8 +127,8 @@ def _value(value: Any) -> str:
 
 def _write(output: Path, text: str, *, force: bool) -> None:
     """Whole or not at all: a reader never meets half an experiment, and nothing is replaced unasked."""
-    from flts.errors import UsageError
-    from flts.sources import load_spec
+    from flts.contracts.errors import UsageError
+    from flts.spec.sources import load_spec
 
     part = output.with_name(f".{output.name}.{os.getpid()}")
     try:
@@ -147,6 +147,6 @@ def _write(output: Path, text: str, *, force: bool) -> None:
 
 
 def _there_already(output: Path) -> Exception:
-    from flts.errors import UsageError
+    from flts.contracts.errors import UsageError
 
     return UsageError(f"{output}: is there already; --force replaces it, --output writes another")

@@ -23,7 +23,7 @@ from flts.cli import (
     stack,
     worker,
 )
-from flts.errors import FltsError, Interrupted
+from flts.contracts.errors import FltsError, Interrupted
 from flts.version import __version__
 
 app = typer.Typer(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from flts.ports import Store
+    from flts.contracts.ports import Store
     from flts.settings import Settings
 
 Home = Annotated[Path | None, typer.Option("--home", help="Folder of everything a run leaves behind. [.flts]")]
@@ -28,7 +28,7 @@ def settings(**flags: object) -> Settings:
 
 def log_events(chosen: Settings, terminal: Literal["text", "off"] = "off") -> None:
     """Send events to stderr as the settings say; `terminal`: what auto means where a person looks on."""
-    from flts import events
+    from flts.contracts import events
 
     unattended = not sys.stderr.isatty()
     events.configure(chosen.log_format if chosen.log_format != "auto" else "json" if unattended else terminal)
@@ -36,7 +36,7 @@ def log_events(chosen: Settings, terminal: Literal["text", "off"] = "off") -> No
 
 def existing_store(home: Path | None) -> Store:
     """The store of a .flts that must be there already."""
-    from flts.errors import UsageError
+    from flts.contracts.errors import UsageError
     from flts.home import check_home
     from flts.wiring import open_store
 

@@ -21,12 +21,12 @@ def preprocess(
     as_json: Json = False,
 ) -> None:
     """Process the rows, store them, and tell the trainers; then end. What runs elsewhere does the rest."""
-    from flts.begin import begin, claim_rows, prepare
     from flts.cli.board import print_json
-    from flts.sources import load_spec
+    from flts.run.claim import begin, claim_rows, prepare
+    from flts.run.services.host import TOPICS
+    from flts.run.services.trace import TracedBus, span
+    from flts.spec.sources import load_spec
     from flts.wiring import open_raw, shared_workplace
-    from flts.worker.run import TOPICS
-    from flts.worker.trace import TracedBus, span
 
     chosen = settings()
     log_events(chosen)

@@ -15,9 +15,9 @@ from flts.api import Quiet
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from flts.messages import ModelTraining
-    from flts.pipeline import Reporter
-    from flts.ports import Progress
+    from flts.contracts.messages import ModelTraining
+    from flts.contracts.ports import Progress
+    from flts.run.local import Reporter
 
 STAGES = ("preprocess", "train", "evaluate")
 

@@ -11,7 +11,7 @@ import typer
 from flts.cli.options import Home, Json, Scope, existing_store, settings
 
 if TYPE_CHECKING:
-    from flts.promote.log import Entry
+    from flts.promote.log import LogEntry
 
 app = typer.Typer(help="List, show and change promotions.", no_args_is_help=True)
 
@@ -51,10 +51,10 @@ def show(
     as_json: Json = False,
 ) -> None:
     """One entry of the log with the decision behind it."""
-    from flts import layout
     from flts.cli import board
-    from flts.errors import UsageError
-    from flts.ports import read_json
+    from flts.contracts import layout
+    from flts.contracts.errors import UsageError
+    from flts.contracts.ports import read_json
     from flts.promote.log import read_log
 
     store = existing_store(home)
@@ -81,10 +81,10 @@ def promote(
     home: Home = None,
 ) -> None:
     """Make a judged model the champion by hand, whatever the gate said."""
-    from flts.errors import UsageError, nearest
+    from flts.contracts.errors import UsageError, nearest
+    from flts.contracts.runs import numbers
     from flts.promote.stage import promote_by_hand, promoted_of
-    from flts.runs import numbers
-    from flts.verify.evidence import resolve, run_record
+    from flts.report.evidence import resolve, run_record
 
     with _place(home) as place:
         config_hash = resolve(place.store, config)
@@ -123,8 +123,8 @@ def _place(home: Path | None) -> Any:
     return locked_workplace(chosen)
 
 
-def _done(place: Any, entry: Entry | None, otherwise: str) -> None:
-    from flts.conclude import point_tracker
+def _done(place: Any, entry: LogEntry | None, otherwise: str) -> None:
+    from flts.run.judgement import point_tracker
 
     if entry is None:
         typer.echo(otherwise)

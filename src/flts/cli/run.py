@@ -27,7 +27,7 @@ def run(
     from flts import api
     from flts.cli import board
     from flts.cli.progress import reporter
-    from flts.sources import load_spec
+    from flts.spec.sources import load_spec
 
     chosen = settings(home=home, jobs=jobs, tracking=tracking)
     log_events(chosen)

@@ -16,7 +16,7 @@ app = typer.Typer(help="List runs and show one.", no_args_is_help=True)
 def list_runs(home: Home = None, as_json: Json = False) -> None:
     """All runs, newest first."""
     from flts.cli import board
-    from flts.verify.evidence import newest_first
+    from flts.report.evidence import newest_first
 
     rows = newest_first(existing_store(home))
     if as_json:
@@ -45,12 +45,12 @@ def plot(
     home: Home = None,
 ) -> None:
     """Forecast, residuals, error per step, calibration and loss curve of every model, as PNG and SVG files."""
-    from flts.errors import UsageError
-    from flts.train.bundle import read_bundle
+    from flts.contracts.errors import UsageError
+    from flts.forecast.bundle import read_bundle
+    from flts.report import plots
+    from flts.report.evidence import newest_first, resolve
+    from flts.run.stored import load_experiment
     from flts.train.stage import stored_result
-    from flts.verify import plots
-    from flts.verify.evidence import newest_first, resolve
-    from flts.wiring import load_experiment
 
     store = existing_store(home)
     rows = newest_first(store)
@@ -83,8 +83,8 @@ def show(
 ) -> None:
     """One run: its scoreboard and decision, or with --json everything that is stored about it."""
     from flts.cli import board
-    from flts.runs import numbers
-    from flts.verify.evidence import resolve, run_record
+    from flts.contracts.runs import numbers
+    from flts.report.evidence import resolve, run_record
 
     store = existing_store(home)
     config_hash = resolve(store, config)

@@ -12,7 +12,7 @@ import typer
 from flts.cli.options import Home, Sets, Source, settings
 
 if TYPE_CHECKING:
-    from flts.sources import LoadedSpec
+    from flts.spec.sources import LoadedSpec
     from flts.stack.up import Stack
 
 NOT_FOR_PRODUCTION = "for trying, for tests and for docs; not for production: one machine, one copy of everything"
@@ -32,10 +32,10 @@ def up(
     home: Home = None,
 ) -> None:
     """Start servers and services on this machine, and run an experiment through them. Not for production."""
-    from flts.errors import Interrupted
+    from flts.contracts.errors import Interrupted
     from flts.home import open_home
     from flts.models.registry import require
-    from flts.sources import load_spec
+    from flts.spec.sources import load_spec
     from flts.stack.up import up as start
 
     chosen = settings(home=home)
@@ -83,7 +83,7 @@ def _talk_to(stack: Stack) -> None:
 
 def _wait_for_members(stack: Stack) -> None:
     """Until every service is a member of its group, so that what is asked of them next is taken up."""
-    from flts.errors import StageFailed
+    from flts.contracts.errors import StageFailed
     from flts.wiring import open_bus
 
     groups = [*(f"train-{model}" for model in stack.models), "evaluate", "forecast"]
@@ -102,13 +102,13 @@ def _wait_for_members(stack: Stack) -> None:
 
 def _run_through(stack: Stack, loaded: LoadedSpec) -> None:
     """What `flts preprocess` does, then the board when the services are done."""
-    from flts.begin import begin, prepare
     from flts.cli import board
     from flts.cli.options import log_events
     from flts.cli.progress import reporter
     from flts.cli.watch import wait_for_judgement
+    from flts.run.claim import begin, prepare
+    from flts.run.services.trace import TracedBus, span
     from flts.wiring import open_raw, shared_workplace
-    from flts.worker.trace import TracedBus, span
 
     chosen = settings()
     log_events(chosen)
@@ -126,7 +126,7 @@ def _run_through(stack: Stack, loaded: LoadedSpec) -> None:
 
 def _all_alive(stack: Stack) -> None:
     """Raises StageFailed naming a process that has ended, with its log."""
-    from flts.errors import StageFailed
+    from flts.contracts.errors import StageFailed
 
     dead = stack.dead()
     if dead is not None:

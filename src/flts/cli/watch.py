@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from flts import layout
-from flts.messages import ModelTraining
-from flts.pipeline import run_result
-from flts.ports import read_json
+from flts.contracts import layout
+from flts.contracts.messages import ModelTraining
+from flts.contracts.ports import read_json
+from flts.run.local import run_result
 
 if TYPE_CHECKING:
-    from flts.messages import TrainingData
-    from flts.pipeline import Reporter, RunResult
+    from flts.contracts.messages import TrainingData
+    from flts.run.local import Reporter, RunResult
     from flts.train.experiment import Experiment
     from flts.wiring import Workplace
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from flts.doctor.finding import Finding, ok, refused, warning, wrong
-from flts.errors import FltsError
-from flts.ports import Bus, BusState
-from flts.worker.forecast import Forecaster
-from flts.worker.judge import Evaluator
-from flts.worker.letters import letters, topic_of_letters, topics_with_letters
-from flts.worker.run import TOPICS
-from flts.worker.train import Trainer
+from flts.contracts.errors import FltsError
+from flts.contracts.ports import Bus, BusState
+from flts.doctor.finding import Diagnosis, ok, refused, warning, wrong
+from flts.run.services.evaluate import Evaluator
+from flts.run.services.forecast import Forecaster
+from flts.run.services.host import TOPICS
+from flts.run.services.letters import letters, topic_of_letters, topics_with_letters
+from flts.run.services.train import Trainer
 
 ABOUT = "bus"
 
 
-def examine(bus: Bus, models: Sequence[str]) -> Iterator[Finding]:
+def examine(bus: Bus, models: Sequence[str]) -> Iterator[Diagnosis]:
     """Ask the brokers. models: those that an experiment expects."""
     groups = {f"train-{model}": Trainer.topic for model in models}
     groups |= {service.group: service.topic for service in (Evaluator, Forecaster)}
@@ -34,7 +34,7 @@ def examine(bus: Bus, models: Sequence[str]) -> Iterator[Finding]:
         yield refused(ABOUT, error, "look at the brokers' logs, and at what this user may do")
 
 
-def _topics(state: BusState) -> Iterator[Finding]:
+def _topics(state: BusState) -> Iterator[Diagnosis]:
     absent = [topic for name in TOPICS for topic in (name, topic_of_letters(name)) if topic not in state.topics]
     if absent:
         yield wrong(
@@ -47,7 +47,7 @@ def _topics(state: BusState) -> Iterator[Finding]:
         yield ok(ABOUT, f"topics and their partitions: {', '.join(there)}")
 
 
-def _dead_letters(bus: Bus) -> Iterator[Finding]:
+def _dead_letters(bus: Bus) -> Iterator[Diagnosis]:
     for topic in topics_with_letters(bus):
         waiting = sum(not letter.replayed for letter in letters(bus, topic))
         if waiting:
@@ -57,7 +57,7 @@ def _dead_letters(bus: Bus) -> Iterator[Finding]:
             )
 
 
-def _services(bus: Bus, state: BusState, groups: Mapping[str, str]) -> Iterator[Finding]:
+def _services(bus: Bus, state: BusState, groups: Mapping[str, str]) -> Iterator[Diagnosis]:
     for group, topic in groups.items():
         members, waiting = state.members.get(group, ()), bus.lag(topic, group) if topic in state.topics else 0
         left = f"{waiting} of {topic} not handled yet" if waiting > 0 else f"all of {topic} handled"

@@ -6,16 +6,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from flts.contracts.errors import FltsError
 from flts.doctor import bus, here, store
-from flts.doctor.finding import Finding, ok, refused, wrong
-from flts.errors import FltsError
+from flts.doctor.finding import Diagnosis, ok, refused, wrong
 from flts.wiring import SystemClock, open_bus, open_store
 
 if TYPE_CHECKING:
     from flts.settings import Settings
 
 
-def examine(settings: Settings, models: Sequence[str]) -> Iterator[Finding]:
+def examine(settings: Settings, models: Sequence[str]) -> Iterator[Diagnosis]:
     """Findings as they are made. models: those that an experiment expects."""
     services = not settings.bus.startswith("memory:")
     yield from here.secrets(settings)
@@ -31,7 +31,7 @@ def examine(settings: Settings, models: Sequence[str]) -> Iterator[Finding]:
     yield from here.tracking(settings, shared=services)
 
 
-def _store(settings: Settings, *, services: bool) -> Iterator[Finding]:
+def _store(settings: Settings, *, services: bool) -> Iterator[Diagnosis]:
     if not settings.store:
         if services:
             yield wrong("store", "a bus is set and no store: services share both", "set store (FLTS_STORE)")
@@ -45,7 +45,7 @@ def _store(settings: Settings, *, services: bool) -> Iterator[Finding]:
     yield from store.examine(opened, SystemClock())
 
 
-def _bus(settings: Settings, models: Sequence[str]) -> Iterator[Finding]:
+def _bus(settings: Settings, models: Sequence[str]) -> Iterator[Diagnosis]:
     try:
         opened = open_bus(settings)
     except FltsError as error:

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from flts.errors import FltsError, Transient, without_credentials
+from flts.contracts.errors import FltsError, Transient, without_credentials
 
 State = Literal["ok", "warning", "wrong"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """about: what was looked at; found and mend: a line each; unreachable: it is wrong for lack of an answer."""
 
     about: str
@@ -22,32 +22,32 @@ class Finding:
     unreachable: bool = False
 
 
-def ok(about: str, found: str) -> Finding:
+def ok(about: str, found: str) -> Diagnosis:
     """As it should be."""
-    return Finding(about, "ok", _line(found))
+    return Diagnosis(about, "ok", _line(found))
 
 
-def warning(about: str, found: str, mend: str) -> Finding:
+def warning(about: str, found: str, mend: str) -> Diagnosis:
     """It works, and may not be what was meant."""
-    return Finding(about, "warning", _line(found), mend)
+    return Diagnosis(about, "warning", _line(found), mend)
 
 
-def wrong(about: str, found: str, mend: str) -> Finding:
+def wrong(about: str, found: str, mend: str) -> Diagnosis:
     """Something will not work."""
-    return Finding(about, "wrong", _line(found), mend)
+    return Diagnosis(about, "wrong", _line(found), mend)
 
 
-def unanswered(about: str, found: str, mend: str) -> Finding:
+def unanswered(about: str, found: str, mend: str) -> Diagnosis:
     """Something did not answer."""
-    return Finding(about, "wrong", _line(found), mend, unreachable=True)
+    return Diagnosis(about, "wrong", _line(found), mend, unreachable=True)
 
 
-def refused(about: str, error: FltsError, mend: str) -> Finding:
+def refused(about: str, error: FltsError, mend: str) -> Diagnosis:
     """Something does not work, by the error it ended in."""
-    return Finding(about, "wrong", _line(str(error)), mend, unreachable=isinstance(error, Transient))
+    return Diagnosis(about, "wrong", _line(str(error)), mend, unreachable=isinstance(error, Transient))
 
 
-def exit_code(findings: Iterable[Finding]) -> int:
+def exit_code(findings: Iterable[Diagnosis]) -> int:
     """0 where nothing is wrong, 3 where a backend did not answer, 1 otherwise."""
     bad = [finding for finding in findings if finding.state == "wrong"]
     return 0 if not bad else 3 if any(finding.unreachable for finding in bad) else 1

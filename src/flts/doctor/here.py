@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from flts.doctor.finding import Finding, ok, refused, unanswered, warning, wrong
-from flts.errors import FltsError, MissingExtra
+from flts.contracts.errors import FltsError, MissingExtra
+from flts.doctor.finding import Diagnosis, ok, refused, unanswered, warning, wrong
 from flts.home import VERSION, open_home
 from flts.models.registry import require
 
@@ -22,7 +22,7 @@ SECONDS = 3.0
 """An MLflow server has to answer."""
 
 
-def folder(settings: Settings) -> Iterator[Finding]:
+def folder(settings: Settings) -> Iterator[Diagnosis]:
     """The folder of a machine that keeps things itself."""
     home = settings.home
     if (home / "VERSION").exists():
@@ -40,7 +40,7 @@ def folder(settings: Settings) -> Iterator[Finding]:
         yield wrong("folder", f"{home} cannot be made in {existing}", "name another folder with FLTS_HOME")
 
 
-def secrets(settings: Settings) -> Iterator[Finding]:
+def secrets(settings: Settings) -> Iterator[Diagnosis]:
     """Secrets in files can be read; what they are is nobody's business."""
     given_by = {
         "token": settings.bearer_token,
@@ -57,9 +57,9 @@ def secrets(settings: Settings) -> Iterator[Finding]:
             yield wrong("secrets", f"{name}_file is empty", f"put the {name} into it, on one line")
 
 
-def extras(models: Sequence[str], *, elsewhere: bool) -> Iterator[Finding]:
+def extras(models: Sequence[str], *, elsewhere: bool) -> Iterator[Diagnosis]:
     """What the expected models need. elsewhere: trainers may run on other machines, which have what they need."""
-    lacking: list[Finding] = []
+    lacking: list[Diagnosis] = []
     for name in models:
         try:
             require([name])
@@ -75,7 +75,7 @@ def extras(models: Sequence[str], *, elsewhere: bool) -> Iterator[Finding]:
         yield ok("models", f"all libraries are installed for: {', '.join(models)}")
 
 
-def stack(settings: Settings) -> Iterator[Finding]:
+def stack(settings: Settings) -> Iterator[Diagnosis]:
     """What `flts up` started in this folder, where the settings are those of that stack."""
     from flts.stack.up import read
 
@@ -93,7 +93,7 @@ def stack(settings: Settings) -> Iterator[Finding]:
         yield ok("flts up", f"all {len(state.processes)} processes run")
 
 
-def tracking(settings: Settings, *, shared: bool) -> Iterator[Finding]:
+def tracking(settings: Settings, *, shared: bool) -> Iterator[Diagnosis]:
     """Where runs are logged to. shared: several processes log at the same time."""
     installed = find_spec("mlflow") is not None
     if settings.tracking == "off" or (settings.tracking == "auto" and not installed):
@@ -111,7 +111,7 @@ def tracking(settings: Settings, *, shared: bool) -> Iterator[Finding]:
         yield ok("mlflow", f"runs go to {settings.tracking_uri}")
 
 
-def _server(uri: str) -> Iterator[Finding]:
+def _server(uri: str) -> Iterator[Diagnosis]:
     try:
         for path in ("health", "version"):
             with urlopen(f"{uri.rstrip('/')}/{path}", timeout=SECONDS) as response:  # noqa: S310 - where runs are logged to

@@ -8,11 +8,10 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 
-from flts import layout
-from flts.backends.large import PART
-from flts.doctor.finding import Finding, ok, refused, warning, wrong
-from flts.errors import FltsError, Transient
-from flts.ports import Clock, StreamedStore
+from flts.contracts import layout
+from flts.contracts.errors import FltsError, Transient
+from flts.contracts.ports import PART, Clock, StreamedStore
+from flts.doctor.finding import Diagnosis, ok, refused, warning, wrong
 
 ABOUT = "store"
 APART = 30.0
@@ -20,7 +19,7 @@ APART = 30.0
 RIGHTS = "give the owner of these credentials the right to list, read, write and delete objects"
 
 
-def examine(store: StreamedStore, clock: Clock) -> Iterator[Finding]:
+def examine(store: StreamedStore, clock: Clock) -> Iterator[Diagnosis]:
     """List every bucket; make, make again, read and delete an object of our own under dataset/."""
     refusals = []
     for bucket in layout.BUCKETS:
@@ -40,7 +39,7 @@ def examine(store: StreamedStore, clock: Clock) -> Iterator[Finding]:
     yield from _probe(store, clock)
 
 
-def _probe(store: StreamedStore, clock: Clock) -> Iterator[Finding]:
+def _probe(store: StreamedStore, clock: Clock) -> Iterator[Diagnosis]:
     """One object of our own; nothing of it stays, whatever is found."""
     key = f"{layout.BUCKETS[0]}/flts-doctor-{uuid.uuid4().hex}"
     try:
@@ -58,7 +57,7 @@ def _probe(store: StreamedStore, clock: Clock) -> Iterator[Finding]:
             asyncio.run(store.delete(key))
 
 
-def _use(store: StreamedStore, key: str, made: datetime) -> Iterator[Finding]:
+def _use(store: StreamedStore, key: str, made: datetime) -> Iterator[Diagnosis]:
     doing = "write"
     try:
         if store.create(key, b"flts doctor again"):
@@ -86,7 +85,7 @@ def _use(store: StreamedStore, key: str, made: datetime) -> Iterator[Finding]:
     yield _large(store, key)
 
 
-def _large(store: StreamedStore, key: str) -> Finding:
+def _large(store: StreamedStore, key: str) -> Diagnosis:
     """Whether create-only is kept for an object in parts too: an upload is overtaken after it found the place empty."""
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -112,6 +111,6 @@ def _large(store: StreamedStore, key: str) -> Finding:
     return ok(ABOUT, "create-only is kept for large objects too, which go up in parts")
 
 
-def _ignores(store: StreamedStore, what: str) -> Finding:
+def _ignores(store: StreamedStore, what: str) -> Diagnosis:
     found = f"{store.url} {what}: it does not keep If-None-Match, so two writers would overwrite each other"
     return wrong(ABOUT, found, "this endpoint cannot be used; take an S3 with conditional writes, or a folder")

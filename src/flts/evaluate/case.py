@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from flts.evaluate.gate import Champion
+from flts.evaluate.gate import ChampionForecast
 from flts.evaluate.metrics import Yardstick
 from flts.evaluate.profile import WallClock
 from flts.preprocess.rows import Values
-from flts.spec import Evaluate
+from flts.spec.fields import Evaluate
 
 Status = Literal["SUCCESS", "FAILED", "N/A"]
 
@@ -57,7 +57,7 @@ class Case:
     config_hash: str
     candidates: Sequence[Candidate]
     referees: Sequence[Referee]
-    champion: Champion | None
+    champion: ChampionForecast | None
     truth: Values
     clock: WallClock
     spacing: float

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from flts.contracts.canonical import digest
 from flts.evaluate.board import candidate_rows, coverages, qualities, referee_rows
 from flts.evaluate.case import Candidate, Case
 from flts.evaluate.certainty import CHAMPION, certainty, coverage_warning, sure, why_not
 from flts.evaluate.gate import Verdict, champion_gate, eligibility, skill_gate
 from flts.evaluate.score import Scored, rank, resample, score, skill
 from flts.evaluate.significance import overlap
-from flts.lineage import digest
 from flts.preprocess.rows import Values
 
 Outcome = Literal["promote", "keep", "none"]

@@ -10,14 +10,14 @@ from flts.evaluate.metrics import Yardstick, losses
 from flts.evaluate.score import Scored
 from flts.evaluate.significance import ALPHA, diebold_mariano
 from flts.preprocess.rows import Values
-from flts.spec import Evaluate
+from flts.spec.fields import Evaluate
 
 GATED_LEVEL = "0.8"
 """The level of the stored intervals, which min_coverage is about."""
 
 
 @dataclass(frozen=True)
-class Champion:
+class ChampionForecast:
     """The model to beat. `forecast` [origins, horizon, targets] is None where it is not comparable, with the reason."""
 
     model: str
@@ -88,7 +88,12 @@ def skill_gate(skill: float | None, referee: str | None, policy: float | Literal
 
 
 def champion_gate(
-    challenger: Scored, champion: Champion | None, truth: Values, yardstick: Yardstick, rules: Evaluate, spacing: float
+    challenger: Scored,
+    champion: ChampionForecast | None,
+    truth: Values,
+    yardstick: Yardstick,
+    rules: Evaluate,
+    spacing: float,
 ) -> Verdict:
     """Whether the challenger may replace the champion; truth [origins, horizon, targets] in original units."""
     if champion is None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flts.errors import DataError
+from flts.contracts.errors import DataError
 from flts.preprocess.rows import Values
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from flts.evaluate.metrics import Errors, Yardstick, measure, scaled_errors
 from flts.evaluate.significance import Interval, resampled_sums
 from flts.preprocess.rows import Values
-from flts.spec import Weights
+from flts.spec.fields import Weights
 
 
 @dataclass(frozen=True)

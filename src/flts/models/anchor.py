@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flts.models.base import Block, Indices, Task
+from flts.models.base import Block, ForecastTask, Indices
 from flts.models.naive import last_season
 from flts.preprocess.rows import Values
 
@@ -27,7 +27,7 @@ class Anchor:
     shift: Values
 
     @classmethod
-    def of(cls, season: int, task: Task) -> Anchor:
+    def of(cls, season: int, task: ForecastTask) -> Anchor:
         """What the referee of this season answers."""
         fitted = task.fitted
         minimum, width = fitted.target_range
@@ -41,14 +41,14 @@ class Anchor:
             (center - fitted.constant - minimum) / width,
         )
 
-    def forecast(self, block: Block, task: Task) -> Values:
+    def forecast(self, block: Block, task: ForecastTask) -> Values:
         """[windows, horizon, targets]."""
         rows = block.origins[:, None] - task.input_length + self.rows
         past: Values = block.features[rows[..., None], self.columns] * self.factor + self.shift
         return past
 
 
-def best_anchor(tail: Block, task: Task) -> Anchor:
+def best_anchor(tail: Block, task: ForecastTask) -> Anchor:
     """The better of the two referees on the tail, if a window holds the season; the last value on a tie."""
     seasons = (1, *(season for season in task.seasons[:1] if season <= task.input_length))
     anchors = [Anchor.of(season, task) for season in seasons]

@@ -15,10 +15,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from flts.ports import Progress
+from flts.contracts.ports import Progress
 from flts.preprocess.rows import Times, Values
-from flts.preprocess.transform import Fitted, engineer
-from flts.spec import Table
+from flts.preprocess.transform import FittedPreprocess, engineer
+from flts.spec.fields import Table
 
 Files = Mapping[str, bytes]
 Floats = NDArray[np.float32]
@@ -26,7 +26,7 @@ Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Task:
+class ForecastTask:
     """What is asked, and what the answer may depend on."""
 
     input_length: int
@@ -35,7 +35,7 @@ class Task:
     """Rows ahead, all at once."""
     seasons: tuple[int, ...]
     """Season lengths in rows, shortest first; empty when train shows none."""
-    fitted: Fitted
+    fitted: FittedPreprocess
 
     @property
     def lookback(self) -> int:
@@ -71,12 +71,12 @@ class Block:
     targets: Values
     origins: Indices
 
-    def windows(self, task: Task) -> tuple[Floats, Values]:
+    def windows(self, task: ForecastTask) -> tuple[Floats, Values]:
         """Features [windows, input_length, features] and targets [windows, horizon, targets] of all windows."""
         rows = self.origins[:, None] + np.arange(-task.input_length, 0)
         return self.features[rows], self.answers(task)
 
-    def answers(self, task: Task) -> Values:
+    def answers(self, task: ForecastTask) -> Values:
         """Targets [windows, horizon, targets] of all windows."""
         answers: Values = self.targets[self.origins[:, None] + np.arange(task.horizon)]
         return answers
@@ -91,7 +91,7 @@ class Window:
 
     times: Times
     cleaned: Values
-    fitted: Fitted
+    fitted: FittedPreprocess
 
     @cached_property
     def features(self) -> Floats:
@@ -163,14 +163,14 @@ class Family(Protocol):
     def cost(self) -> int:
         """Rough order of fitting times; the longest starts first."""
 
-    def history(self, task: Task) -> History:
+    def history(self, task: ForecastTask) -> History:
         """What a request must bring."""
 
-    def fit(self, block: Block, tail: Block, task: Task, recipe: Recipe, progress: Progress) -> Fit:
+    def fit(self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe, progress: Progress) -> Fit:
         """Learn from `block`; make every choice on `tail`, the train windows that come after it."""
 
-    def refit(self, block: Block, task: Task, recipe: Recipe, chosen: Mapping[str, Any]) -> Files:
+    def refit(self, block: Block, task: ForecastTask, recipe: Recipe, chosen: Mapping[str, Any]) -> Files:
         """Learn from all of train with what was chosen. Never called where `refits` is False."""
 
-    def load(self, files: Files, task: Task) -> Predictor:
+    def load(self, files: Files, task: ForecastTask) -> Predictor:
         """The model in these files."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from flts.errors import NotApplicable
-from flts.models.base import Block, Files, Fit, History, Indices, Predictor, Recipe, Task, Window
-from flts.ports import Progress
+from flts.contracts.errors import NotApplicable
+from flts.contracts.ports import Progress
+from flts.models.base import Block, Files, Fit, ForecastTask, History, Indices, Predictor, Recipe, Window
 from flts.preprocess.rows import Values
 
 
@@ -36,16 +36,16 @@ class Naive:
     refits = False
     cost = 0
 
-    def history(self, task: Task) -> History:
+    def history(self, task: ForecastTask) -> History:
         return History(wanted=1, minimum=1)
 
-    def fit(self, block: Block, tail: Block, task: Task, recipe: Recipe, progress: Progress) -> Fit:
+    def fit(self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe, progress: Progress) -> Fit:
         return Fit(files={}, chosen={"season": 1})
 
-    def refit(self, block: Block, task: Task, recipe: Recipe, chosen: Mapping[str, Any]) -> Files:
+    def refit(self, block: Block, task: ForecastTask, recipe: Recipe, chosen: Mapping[str, Any]) -> Files:
         return {}
 
-    def load(self, files: Files, task: Task) -> Predictor:
+    def load(self, files: Files, task: ForecastTask) -> Predictor:
         return _LastSeason(1, task.horizon)
 
 
@@ -54,18 +54,18 @@ class SeasonalNaive(Naive):
 
     name = "seasonal_naive"
 
-    def history(self, task: Task) -> History:
+    def history(self, task: ForecastTask) -> History:
         season = _season(task)
         return History(wanted=season, minimum=season)
 
-    def fit(self, block: Block, tail: Block, task: Task, recipe: Recipe, progress: Progress) -> Fit:
+    def fit(self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe, progress: Progress) -> Fit:
         return Fit(files={}, chosen={"season": _season(task)})
 
-    def load(self, files: Files, task: Task) -> Predictor:
+    def load(self, files: Files, task: ForecastTask) -> Predictor:
         return _LastSeason(_season(task), task.horizon)
 
 
-def _season(task: Task) -> int:
+def _season(task: ForecastTask) -> int:
     if not task.seasons:
         raise NotApplicable("needs a season, and train shows none (task.seasons)")
     return task.seasons[0]

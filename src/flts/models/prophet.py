@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from flts.models.base import Block, Files, Fit, History, Predictor, Recipe, Task, Window
-from flts.ports import Progress
+from flts.contracts.ports import Progress
+from flts.models.base import Block, Files, Fit, ForecastTask, History, Predictor, Recipe, Window
 from flts.preprocess.rows import Times, Values
 from flts.preprocess.transform import wall_time
-from flts.spec import Prophet as Parameters
+from flts.spec.fields import ProphetParameters as Parameters
 
 if TYPE_CHECKING:
     import prophet
 
 
 class _ByDate:
-    def __init__(self, models: Sequence[prophet.Prophet], task: Task) -> None:
+    def __init__(self, models: Sequence[prophet.Prophet], task: ForecastTask) -> None:
         self._models, self._task = models, task
 
     def predict(self, window: Window) -> Values:
@@ -47,23 +47,23 @@ class Prophet:
     refits = True
     cost = 2
 
-    def history(self, task: Task) -> History:
+    def history(self, task: ForecastTask) -> History:
         return History(wanted=1, minimum=1, used=False)
 
-    def fit(self, block: Block, tail: Block, task: Task, recipe: Recipe, progress: Progress) -> Fit:
+    def fit(self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe, progress: Progress) -> Fit:
         return Fit(_fit(block, task, recipe), {})
 
-    def refit(self, block: Block, task: Task, recipe: Recipe, chosen: Mapping[str, Any]) -> Files:
+    def refit(self, block: Block, task: ForecastTask, recipe: Recipe, chosen: Mapping[str, Any]) -> Files:
         return _fit(block, task, recipe)
 
-    def load(self, files: Files, task: Task) -> Predictor:
+    def load(self, files: Files, task: ForecastTask) -> Predictor:
         _quiet()
         from prophet.serialize import model_from_json
 
         return _ByDate([model_from_json(json.dumps(model)) for model in json.loads(files["model.json"])], task)
 
 
-def _fit(block: Block, task: Task, recipe: Recipe) -> Files:
+def _fit(block: Block, task: ForecastTask, recipe: Recipe) -> Files:
     _quiet()
     import pandas as pd
     import prophet
@@ -84,7 +84,7 @@ def _fit(block: Block, task: Task, recipe: Recipe) -> Files:
     return {"model.json": json.dumps(models, sort_keys=True).encode()}
 
 
-def _wall(times: Times, task: Task) -> Times:
+def _wall(times: Times, task: ForecastTask) -> Times:
     """Local wall time, which is what a daily or weekly habit follows; Prophet knows no zones."""
     return wall_time(times, task.fitted.timezone)
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from flts.errors import TrainingFailed
+from flts.contracts.errors import TrainingFailed
+from flts.contracts.ports import Progress
 from flts.models.anchor import Anchor, best_anchor
-from flts.models.base import Block, Files, Fit, Floats, History, Predictor, Recipe, Task, Window
-from flts.ports import Progress
+from flts.models.base import Block, Files, Fit, Floats, ForecastTask, History, Predictor, Recipe, Window
 from flts.preprocess.rows import Values
-from flts.spec import Recurrent as Parameters
+from flts.spec.fields import RecurrentParameters as Parameters
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -45,10 +45,10 @@ class Recurrent:
     refits: bool = False
     cost: int = 4
 
-    def history(self, task: Task) -> History:
+    def history(self, task: ForecastTask) -> History:
         return History(wanted=task.lookback, minimum=task.input_length)
 
-    def fit(self, block: Block, tail: Block, task: Task, recipe: Recipe, progress: Progress) -> Fit:
+    def fit(self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe, progress: Progress) -> Fit:
         import torch
         from safetensors.numpy import save
 
@@ -69,10 +69,10 @@ class Recurrent:
         }
         return Fit(files, chosen, curve)
 
-    def refit(self, block: Block, task: Task, recipe: Recipe, chosen: Mapping[str, Any]) -> Files:
+    def refit(self, block: Block, task: ForecastTask, recipe: Recipe, chosen: Mapping[str, Any]) -> Files:
         raise TypeError("a recurrent network keeps the weights of its best epoch")
 
-    def load(self, files: Files, task: Task) -> Predictor:
+    def load(self, files: Files, task: ForecastTask) -> Predictor:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -87,7 +87,7 @@ LSTM = Recurrent("LSTM", "lstm")
 
 
 class _Onnx:
-    def __init__(self, session: onnxruntime.InferenceSession, task: Task) -> None:
+    def __init__(self, session: onnxruntime.InferenceSession, task: ForecastTask) -> None:
         self._session, self._task = session, task
 
     def predict(self, window: Window) -> Values:
@@ -100,7 +100,7 @@ class _Onnx:
 class _Network:
     """The layers, without the class of torch.nn.Module that would need torch at import."""
 
-    def __init__(self, cell: str, features: int, task: Task, given: Parameters) -> None:
+    def __init__(self, cell: str, features: int, task: ForecastTask, given: Parameters) -> None:
         import torch
 
         layer = {"GRU": torch.nn.GRU, "LSTM": torch.nn.LSTM}[cell]
@@ -126,7 +126,7 @@ class _Windows:
     An answer is what the anchor leaves to be learned.
     """
 
-    def __init__(self, block: Block, task: Task, anchor: Anchor) -> None:
+    def __init__(self, block: Block, task: ForecastTask, anchor: Anchor) -> None:
         import torch
 
         self._histories = torch.from_numpy(block.features).unfold(0, task.input_length, 1).transpose(1, 2)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterable, Mapping
 
-from flts.errors import MissingExtra, UsageError, nearest
-from flts.lineage import Versions
+from flts.contracts.errors import MissingExtra, UsageError, nearest
 from flts.models.base import Family
 from flts.models.naive import Naive, SeasonalNaive
 from flts.models.prophet import Prophet
 from flts.models.recurrent import GRU, LSTM
 from flts.models.ridge import Ridge
 from flts.models.statistical import AutoMfles
+from flts.spec.lineage import Versions
 
 _CANDIDATES: tuple[Family, ...] = (GRU, LSTM, Prophet(), AutoMfles(), Ridge())
 _REFEREES: tuple[Family, ...] = (Naive(), SeasonalNaive())

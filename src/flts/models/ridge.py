@@ -17,11 +17,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from flts.models.base import Block, Files, Fit, Floats, History, Indices, Predictor, Recipe, Task, Window
-from flts.ports import Progress
+from flts.contracts.ports import Progress
+from flts.models.base import Block, Files, Fit, Floats, ForecastTask, History, Indices, Predictor, Recipe, Window
 from flts.preprocess.rows import Times, Values
 from flts.preprocess.transform import CALENDAR, calendar, wall_time
-from flts.spec import Ridge as Parameters
+from flts.spec.fields import RidgeParameters as Parameters
 
 CHUNK = 4096
 """Windows that are flattened at once, so that memory stays flat over millions of rows."""
@@ -38,7 +38,7 @@ class Design:
     covariates: bool
     fourier: bool
 
-    def columns(self, features: Floats, first: Times, task: Task) -> Values:
+    def columns(self, features: Floats, first: Times, task: ForecastTask) -> Values:
         """[windows, columns] from features [windows, input_length, features] and the first forecast times."""
         fitted = task.fitted
         values = features[..., : len(fitted.features) - (len(CALENDAR) if fitted.time_features else 0)]
@@ -54,7 +54,7 @@ class Design:
 
 
 class _Linear:
-    def __init__(self, design: Design, weights: Values, intercept: Values, task: Task) -> None:
+    def __init__(self, design: Design, weights: Values, intercept: Values, task: ForecastTask) -> None:
         self._design, self._weights, self._intercept, self._task = design, weights, intercept, task
 
     def predict(self, window: Window) -> Values:
@@ -73,10 +73,10 @@ class Ridge:
     refits = True
     cost = 1
 
-    def history(self, task: Task) -> History:
+    def history(self, task: ForecastTask) -> History:
         return History(wanted=task.lookback, minimum=task.input_length)
 
-    def fit(self, block: Block, tail: Block, task: Task, recipe: Recipe, progress: Progress) -> Fit:
+    def fit(self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe, progress: Progress) -> Fit:
         best: tuple[float, float, Design] | None = None
         kept: Files = {}
         for design in _designs(task):
@@ -91,11 +91,11 @@ class Ridge:
         loss, alpha, design = best
         return Fit(kept, {"alpha": alpha, **asdict(design), "validation_mse": loss})
 
-    def refit(self, block: Block, task: Task, recipe: Recipe, chosen: Mapping[str, Any]) -> Files:
+    def refit(self, block: Block, task: ForecastTask, recipe: Recipe, chosen: Mapping[str, Any]) -> Files:
         design = Design(chosen["covariates"], chosen["fourier"])
         return _files(design, *_solver(block, design, task)(chosen["alpha"]))
 
-    def load(self, files: Files, task: Task) -> Predictor:
+    def load(self, files: Files, task: ForecastTask) -> Predictor:
         from safetensors.numpy import load
 
         tensors = load(files["coefficients.safetensors"])
@@ -103,7 +103,7 @@ class Ridge:
         return _Linear(Design(covariates, fourier), tensors["weights"], tensors["intercept"], task)
 
 
-def _designs(task: Task) -> Iterator[Design]:
+def _designs(task: ForecastTask) -> Iterator[Design]:
     """Smallest first; only those that differ for this task."""
     has_covariates = len(task.fitted.names) > task.targets
     for covariates, fourier in itertools.product((False, True), (False, True)):
@@ -111,7 +111,7 @@ def _designs(task: Task) -> Iterator[Design]:
             yield Design(covariates, fourier)
 
 
-def _fourier(times: Times, task: Task) -> Values:
+def _fourier(times: Times, task: ForecastTask) -> Values:
     """Sine and cosine of the first multiples of each season's phase in local wall time: [windows, terms]."""
     local = wall_time(times, task.fitted.timezone)
     terms = []
@@ -123,7 +123,7 @@ def _fourier(times: Times, task: Task) -> Values:
     return np.stack(terms, axis=-1)
 
 
-def _chunks(block: Block, design: Design, task: Task) -> Iterator[tuple[Values, Values]]:
+def _chunks(block: Block, design: Design, task: ForecastTask) -> Iterator[tuple[Values, Values]]:
     """Columns [windows, columns] and answers [windows, outputs], a fixed number of windows at a time."""
     for start in range(0, len(block.origins), CHUNK):
         origins: Indices = block.origins[start : start + CHUNK]
@@ -131,7 +131,7 @@ def _chunks(block: Block, design: Design, task: Task) -> Iterator[tuple[Values, 
         yield design.columns(features, block.times[origins], task), answers.reshape(len(answers), -1)
 
 
-def _solver(block: Block, design: Design, task: Task) -> Solve:
+def _solver(block: Block, design: Design, task: ForecastTask) -> Solve:
     """A function α ↦ (weights [columns, outputs], intercept [outputs]); one eigendecomposition serves every α.
 
     Means first, then centred products: two passes lose no digits to cancellation.
@@ -154,7 +154,7 @@ def _solver(block: Block, design: Design, task: Task) -> Solve:
     return solve
 
 
-def _loss(tail: Block, design: Design, weights: Values, intercept: Values, task: Task) -> float:
+def _loss(tail: Block, design: Design, weights: Values, intercept: Values, task: ForecastTask) -> float:
     """Mean squared scaled error over the tail."""
     squares = [float(((x @ weights + intercept - y) ** 2).sum()) for x, y in _chunks(tail, design, task)]
     return sum(squares) / (len(tail.origins) * task.horizon * task.targets)

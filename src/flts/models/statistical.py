@@ -12,11 +12,11 @@ from typing import Any, cast
 
 import numpy as np
 
-from flts.errors import NotApplicable
-from flts.models.base import Block, Files, Fit, History, Predictor, Recipe, Task, Window
-from flts.ports import Progress
+from flts.contracts.errors import NotApplicable
+from flts.contracts.ports import Progress
+from flts.models.base import Block, Files, Fit, ForecastTask, History, Predictor, Recipe, Window
 from flts.preprocess.rows import Values
-from flts.spec import AutoMfles as Parameters
+from flts.spec.fields import AutoMflesParameters as Parameters
 
 MIN_ROWS = 5
 """With fewer rows MFLES repeats the last value."""
@@ -27,7 +27,9 @@ PLAIN_ROWS = 100
 class _Refit:
     """Fits the chosen configuration to each history, one target at a time."""
 
-    def __init__(self, kind: Callable[..., Any], configurations: Sequence[Mapping[str, Any]], task: Task) -> None:
+    def __init__(
+        self, kind: Callable[..., Any], configurations: Sequence[Mapping[str, Any]], task: ForecastTask
+    ) -> None:
         self._kind, self._configurations, self._task = kind, configurations, task
 
     def predict(self, window: Window) -> Values:
@@ -55,12 +57,12 @@ class AutoMfles:
     refits = False
     cost = 5
 
-    def history(self, task: Task) -> History:
+    def history(self, task: ForecastTask) -> History:
         if not task.seasons:
             return History(wanted=PLAIN_ROWS, minimum=MIN_ROWS)
         return History(wanted=2 * task.seasons[0], minimum=2 * task.seasons[0])
 
-    def fit(self, block: Block, tail: Block, task: Task, recipe: Recipe, progress: Progress) -> Fit:
+    def fit(self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe, progress: Progress) -> Fit:
         history = self.history(task)
         if len(block.targets) < history.minimum:
             raise NotApplicable(f"needs {history.minimum} rows, has {len(block.targets)} before the validation tail")
@@ -69,16 +71,16 @@ class AutoMfles:
         chosen = [_choose(np.array(recent[:, target]), task, windows) for target in range(task.targets)]
         return Fit({"model.json": json.dumps(chosen, sort_keys=True).encode()}, {"mfles": chosen})
 
-    def refit(self, block: Block, task: Task, recipe: Recipe, chosen: Mapping[str, Any]) -> Files:
+    def refit(self, block: Block, task: ForecastTask, recipe: Recipe, chosen: Mapping[str, Any]) -> Files:
         raise TypeError("the chosen configuration is fitted again at every request")
 
-    def load(self, files: Files, task: Task) -> Predictor:
+    def load(self, files: Files, task: ForecastTask) -> Predictor:
         from statsforecast.mfles import MFLES  # here, so that a missing library shows before the first request
 
         return _Refit(MFLES, json.loads(files["model.json"]), task)
 
 
-def _choose(recent: Values, task: Task, windows: int) -> dict[str, Any]:
+def _choose(recent: Values, task: ForecastTask, windows: int) -> dict[str, Any]:
     """The configuration that cross-validation on one target's recent rows [rows] likes best."""
     from statsforecast.mfles import MFLES
 
@@ -88,7 +90,7 @@ def _choose(recent: Values, task: Task, windows: int) -> dict[str, Any]:
     return best
 
 
-def _grid(task: Task) -> dict[str, list[Any]]:
+def _grid(task: ForecastTask) -> dict[str, list[Any]]:
     """The library's own grid, on an additive scale: a scaled target can be zero, where its log scale has no answer."""
     if not task.seasons:
         return {"smoother": [True, False], "cov_threshold": [0.5, -1], "max_rounds": [5, 20], "multiplicative": [False]}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flts.errors import DataError
+from flts.contracts.errors import DataError
 
 if TYPE_CHECKING:
     import polars as pl

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flts.errors import DataError
+from flts.contracts.errors import DataError
 from flts.preprocess.rows import Rows, Times, Values
-from flts.preprocess.transform import Column, Fitted, fill
-from flts.spec import Preprocess, parse_step
+from flts.preprocess.transform import ColumnStatistics, FittedPreprocess, fill
+from flts.spec.fields import Preprocess, parse_step
 
 MIN_REGULAR, WELL_REGULAR = 0.75, 0.98
 ROUNDING = 1e-12
@@ -24,7 +24,7 @@ class Finished:
     """Train rows with nothing missing, the statistics, and what was left out and why."""
 
     train: Rows
-    fitted: Fitted
+    fitted: FittedPreprocess
     dropped: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
 
@@ -40,9 +40,9 @@ def fit(train: Rows, preprocess: Preprocess, step: int, timezone: str) -> Finish
     center, scale = _scaler(finished + preprocess.constant, preprocess.scaler)
     constant = [name for name, width in zip(columns, np.ptp(finished, axis=0), strict=True) if width == 0.0]
     stats = zip(columns, median, low, high, center, scale, finished.min(axis=0), finished.max(axis=0), strict=True)
-    fitted = Fitted(
+    fitted = FittedPreprocess(
         columns=tuple(
-            Column(
+            ColumnStatistics(
                 name,
                 float(md),
                 float(lo) if np.isfinite(lo) else None,

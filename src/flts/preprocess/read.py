@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flts.errors import DataError, nearest
+from flts.contracts.errors import DataError, nearest
 from flts.preprocess.files import EMPTY
 from flts.preprocess.parquet import TIME
 from flts.preprocess.rows import Rows, Times, Values
 from flts.preprocess.source import Raw
 from flts.preprocess.times import Faults, at, is_zoned, shown, utc_times
-from flts.spec import Dataset
+from flts.spec.fields import Dataset
 
 if TYPE_CHECKING:
     import polars as pl

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from flts.errors import DataError
+from flts.contracts.errors import DataError
 from flts.preprocess.rows import Rows, Values
-from flts.spec import ResampleRule
+from flts.spec.fields import ResampleRule
 
 MANY_CELLS, CELLS_PER_ROW = 1_000_000, 20
 """A grid of more cells than both is a wrong time or a wrong step: it would be nearly empty, and not fit in memory."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flts.preprocess.rows import Rows
-from flts.spec import Sample
+from flts.spec.fields import Sample
 
 TRAIN, TEST = 0, 1
 """Second word of the random seed: train and test draw their starts independently."""

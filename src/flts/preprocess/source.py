@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flts.errors import DataError, SpecError
-from flts.lineage import RawDigests, canonical_json
+from flts.contracts.canonical import canonical_json
+from flts.contracts.errors import DataError, SpecError
 from flts.preprocess.files import File, read_file
 from flts.preprocess.parquet import TIME
-from flts.spec import Dataset
+from flts.spec.fields import Dataset
+from flts.spec.lineage import RawDigests
 
 if TYPE_CHECKING:
     import polars as pl

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from flts import events, layout
-from flts.errors import DamagedObject, DataError
-from flts.lineage import canonical_json, data_fields, digest, sha256
-from flts.ports import MEND, Store, read_checked, read_json, write_once
+from flts.contracts import events, layout
+from flts.contracts.canonical import canonical_json, digest, sha256
+from flts.contracts.errors import DamagedObject, DataError
+from flts.contracts.ports import MEND, Store, read_checked, read_json, write_once
 from flts.preprocess import fit as fitting
 from flts.preprocess.parquet import rows_from_parquet, rows_to_parquet
 from flts.preprocess.read import Reading, read_rows, split
@@ -19,12 +19,13 @@ from flts.preprocess.resample import resample
 from flts.preprocess.rows import Rows
 from flts.preprocess.sample import TEST, TRAIN, take
 from flts.preprocess.source import Raw, RawInput
-from flts.preprocess.transform import Fitted
-from flts.spec import Spec, parse_step
+from flts.preprocess.transform import FittedPreprocess
+from flts.spec.fields import Spec, parse_step
+from flts.spec.lineage import data_fields
 
 
 @dataclass(frozen=True)
-class Dataset:
+class ProcessedDataset:
     """Processed rows of one data_hash, read back from the store and checked.
 
     `train` is finished (nothing missing); `test` is raw. `contiguous`: test starts one step after train ends.
@@ -33,7 +34,7 @@ class Dataset:
     data_hash: str
     train: Rows
     test: Rows
-    fitted: Fitted
+    fitted: FittedPreprocess
     contiguous: bool
     meta: Mapping[str, Any]
 
@@ -121,7 +122,7 @@ def process(spec: Spec, raw: RawInput) -> Processed:
     return Processed(finished.train, Rows(test.times, test.select(columns), columns), before, found)
 
 
-def load_dataset(store: Store, data_hash: str, targets: tuple[str, ...]) -> Dataset:
+def load_dataset(store: Store, data_hash: str, targets: tuple[str, ...]) -> ProcessedDataset:
     """Processed rows for these targets, digests checked. Raises DamagedObject, DataError for an unusable target."""
     meta = read_json(store, layout.meta(data_hash))
     if meta is None:
@@ -131,15 +132,17 @@ def load_dataset(store: Store, data_hash: str, targets: tuple[str, ...]) -> Data
     return dataset_of(data_hash, train, test, meta, targets)
 
 
-def dataset_of(data_hash: str, train: Rows, test: Rows, meta: Mapping[str, Any], targets: tuple[str, ...]) -> Dataset:
+def dataset_of(
+    data_hash: str, train: Rows, test: Rows, meta: Mapping[str, Any], targets: tuple[str, ...]
+) -> ProcessedDataset:
     """Processed rows for these targets. Raises DataError for one that cannot be forecast."""
     try:
-        fitted = Fitted.from_json(meta["fitted"])
+        fitted = FittedPreprocess.from_json(meta["fitted"])
     except TypeError as error:
         raise DamagedObject(f"{layout.meta(data_hash)} is damaged: {error}; {MEND}") from None
     for target in targets:
         _refuse_unusable(target, meta, fitted)
-    return Dataset(data_hash, train, test, fitted.for_targets(targets), meta["contiguous"], meta)
+    return ProcessedDataset(data_hash, train, test, fitted.for_targets(targets), meta["contiguous"], meta)
 
 
 def _read(raw: Raw, spec: Spec) -> Reading:
@@ -193,7 +196,7 @@ def _refuse_overlap(train: Rows, test: Rows, name: str, *, resampled: bool) -> N
     )
 
 
-def _refuse_unusable(target: str, meta: Mapping[str, Any], fitted: Fitted) -> None:
+def _refuse_unusable(target: str, meta: Mapping[str, Any], fitted: FittedPreprocess) -> None:
     for entry in meta["dropped"]:
         if entry["column"] == target:
             raise DataError(f"column '{target}' is to be forecast, but {entry['reason']}")

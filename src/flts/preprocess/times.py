@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from flts.errors import DataError
+from flts.contracts.errors import DataError
 
 if TYPE_CHECKING:
     import polars as pl

@@ -32,7 +32,7 @@ _DAYS_PER_YEAR = 365.25
 
 
 @dataclass(frozen=True)
-class Column:
+class ColumnStatistics:
     """What train says about one column, in original units unless named otherwise."""
 
     name: str
@@ -50,10 +50,10 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedPreprocess:
     """Everything preprocessing learned from train; JSON in meta.json and in every manifest."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[ColumnStatistics, ...]
     targets: tuple[str, ...]
     """Whose lags become columns and whose range scales a forecast; empty in meta.json, which serves every target."""
     step: int
@@ -65,9 +65,9 @@ class Fitted:
     constant: float
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Fitted:
+    def from_json(cls, value: Mapping[str, Any]) -> FittedPreprocess:
         """The inverse of `to_json`."""
-        columns = tuple(Column(**column) for column in value["columns"])
+        columns = tuple(ColumnStatistics(**column) for column in value["columns"])
         lists = {name: tuple(value[name]) for name in ("targets", "lags")}
         return cls(**{**value, **lists, "columns": columns})
 
@@ -75,7 +75,7 @@ class Fitted:
         """Plain JSON types."""
         return asdict(self)
 
-    def for_targets(self, targets: tuple[str, ...]) -> Fitted:
+    def for_targets(self, targets: tuple[str, ...]) -> FittedPreprocess:
         """The same statistics for these targets."""
         return replace(self, targets=targets)
 
@@ -144,7 +144,7 @@ def fill(values: Values, median: Values, max_gap: int) -> Values:
     return np.where(missing, np.where(recent, carried, median), values)
 
 
-def transform(times: Times, values: Values, fitted: Fitted) -> NDArray[np.float32]:
+def transform(times: Times, values: Values, fitted: FittedPreprocess) -> NDArray[np.float32]:
     """Features [..., rows, features] of rows in original units [..., rows, columns], in the order of `fitted`.
 
     Fills, clips, adds the constant, scales, appends lags of the targets and the calendar. A lag that reaches before
@@ -153,7 +153,7 @@ def transform(times: Times, values: Values, fitted: Fitted) -> NDArray[np.float3
     return engineer(times, fitted.clean(values), fitted)
 
 
-def engineer(times: Times, cleaned: Values, fitted: Fitted) -> NDArray[np.float32]:
+def engineer(times: Times, cleaned: Values, fitted: FittedPreprocess) -> NDArray[np.float32]:
     """The second half of `transform`, for callers that need the cleaned values too."""
     arrays = fitted._arrays
     scaled = (cleaned + fitted.constant - arrays["center"]) / arrays["scale"]

@@ -14,27 +14,27 @@ from typing import Any
 
 import numpy as np
 
-from flts import layout, runs
-from flts.errors import DamagedObject, DataError, NotApplicable, TrainingFailed
+from flts.contracts import layout, runs
+from flts.contracts.canonical import canonical_json, sha256
+from flts.contracts.errors import DamagedObject, DataError, NotApplicable, TrainingFailed
+from flts.contracts.ports import Store, read_json, write_json_once, write_once
 from flts.evaluate.case import Candidate, Case, Referee, Status
 from flts.evaluate.decide import Decision, decide
-from flts.evaluate.gate import Champion
+from flts.evaluate.gate import ChampionForecast
 from flts.evaluate.metrics import Yardstick
 from flts.evaluate.profile import WallClock
-from flts.lineage import canonical_json, sha256
-from flts.models.base import Files, Task
+from flts.forecast.bundle import assemble, load_bundle, read_bundle
+from flts.forecast.intervals import reaches
+from flts.forecast.model import Model, unmeasurable
+from flts.models.base import Files, ForecastTask
 from flts.models.registry import REFEREES
-from flts.ports import Store, read_json, write_json_once, write_once
 from flts.preprocess.fit import DAY, format_step, seasonal_error
 from flts.preprocess.rows import Values
-from flts.preprocess.stage import Dataset
+from flts.preprocess.stage import ProcessedDataset
 from flts.preprocess.transform import wall_time
 from flts.promote.log import Promoted
-from flts.train.bundle import assemble, load_bundle, read_bundle
 from flts.train.determinism import processor
 from flts.train.experiment import Experiment
-from flts.train.forecast import Model, unmeasurable
-from flts.train.intervals import reaches
 from flts.train.stage import bundle_forecasts, commit_forecasts
 
 PREVIEW_ORIGINS = 300
@@ -125,7 +125,7 @@ def referees(subject: Experiment) -> list[Referee]:
     return answers
 
 
-def yardstick(dataset: Dataset, task: Task) -> Yardstick:
+def yardstick(dataset: ProcessedDataset, task: ForecastTask) -> Yardstick:
     """What errors are measured by, from the finished train rows."""
     _, width = dataset.fitted.target_range
     season = task.seasons[0] if task.seasons else 1
@@ -200,22 +200,22 @@ def wall_clock(subject: Experiment) -> WallClock:
     return WallClock(local % DAY // HOUR, (local // DAY + 3) % 7)  # 1970-01-01 was a Thursday
 
 
-def _champion(store: Store, subject: Experiment, promoted: Promoted) -> Champion:
+def _champion(store: Store, subject: Experiment, promoted: Promoted) -> ChampionForecast:
     """The champion's own forecasts of these windows, through its own manifest, or why there are none.
 
     Raises DamagedObject for a damaged champion: it is to be mended or replaced by hand, not judged.
     """
     if subject.spec.evaluate.gate == "always":
-        return Champion(promoted.model, promoted.model_hash, None, "it is not asked, gate = always")
+        return ChampionForecast(promoted.model, promoted.model_hash, None, "it is not asked, gate = always")
     try:
         manifest, files = read_bundle(store, promoted.bundle_sha256)
         why_not = _not_comparable(manifest, subject)
         if why_not:
-            return Champion(promoted.model, promoted.model_hash, None, why_not)
+            return ChampionForecast(promoted.model, promoted.model_hash, None, why_not)
         forecast = _champion_forecast(store, subject, promoted, manifest, files)
-        return Champion(promoted.model, promoted.model_hash, forecast)
+        return ChampionForecast(promoted.model, promoted.model_hash, forecast)
     except (NotApplicable, TrainingFailed, DataError) as reason:
-        return Champion(promoted.model, promoted.model_hash, None, str(reason))
+        return ChampionForecast(promoted.model, promoted.model_hash, None, str(reason))
 
 
 def _not_comparable(manifest: Mapping[str, Any], subject: Experiment) -> str | None:
@@ -247,7 +247,7 @@ def _champion_forecast(
     return subject.forecasts(store, model_hash, committed["forecasts_sha256"])["y_hat"]
 
 
-def _with_columns(dataset: Dataset, columns: tuple[str, ...]) -> Dataset:
+def _with_columns(dataset: ProcessedDataset, columns: tuple[str, ...]) -> ProcessedDataset:
     """The same rows with the columns another manifest asks for, in its order."""
     train, test = (
         replace(rows, values=rows.select(columns), columns=columns) for rows in (dataset.train, dataset.test)

@@ -10,11 +10,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from flts import layout
-from flts.errors import DamagedObject, UsageError
-from flts.lineage import canonical_json, sha256
-from flts.messages import Sha256
-from flts.ports import Store, write_once
+from flts.contracts import layout
+from flts.contracts.canonical import canonical_json, sha256
+from flts.contracts.errors import DamagedObject, UsageError
+from flts.contracts.messages import Sha256
+from flts.contracts.ports import Store, write_once
 
 Kind = Literal["promote", "rollback", "manual"]
 MEND = "put a copy of it back, or delete it and every later entry: the next `flts run` decides again"
@@ -40,7 +40,7 @@ class Promoted(BaseModel):
     weights: dict[str, float]
 
 
-class Entry(BaseModel):
+class LogEntry(BaseModel):
     """One change of the champion."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -62,9 +62,9 @@ class Entry(BaseModel):
         return canonical_json(self.model_dump(mode="json"))
 
 
-def read_log(store: Store, scope: str) -> list[Entry]:
+def read_log(store: Store, scope: str) -> list[LogEntry]:
     """All entries in order, their chain checked. Raises DamagedObject at the first entry that does not fit."""
-    entries: list[Entry] = []
+    entries: list[LogEntry] = []
     previous: str | None = None
     for number, key in enumerate(store.list(layout.log(scope)), 1):
         data = store.get(key)
@@ -73,7 +73,7 @@ def read_log(store: Store, scope: str) -> list[Entry]:
                 f"the promotion log of '{scope}' has a gap: {layout.log_entry(scope, number)} is absent; {MEND}"
             )
         try:
-            entry = Entry.model_validate_json(data)
+            entry = LogEntry.model_validate_json(data)
         except ValidationError as error:
             raise DamagedObject(f"{key} is damaged: {error.error_count()} fields do not fit; {MEND}") from None
         if entry.number != number or entry.previous_sha256 != previous:
@@ -83,7 +83,7 @@ def read_log(store: Store, scope: str) -> list[Entry]:
     return entries
 
 
-def append(store: Store, scope: str, propose: Callable[[Sequence[Entry]], Entry | None]) -> Entry | None:
+def append(store: Store, scope: str, propose: Callable[[Sequence[LogEntry]], LogEntry | None]) -> LogEntry | None:
     """Add what `propose` makes of the log as it stands, or nothing when it makes nothing.
 
     When another process takes the number first, `propose` is asked again with the longer log.
@@ -99,7 +99,7 @@ def append(store: Store, scope: str, propose: Callable[[Sequence[Entry]], Entry 
 
 
 def next_entry(
-    entries: Sequence[Entry],
+    entries: Sequence[LogEntry],
     scope: str,
     kind: Kind,
     champion: Promoted,
@@ -107,10 +107,10 @@ def next_entry(
     actor: str,
     time: str,
     restores: int | None = None,
-) -> Entry:
+) -> LogEntry:
     """The entry that would follow."""
     previous = sha256(entries[-1].to_bytes()) if entries else None
-    return Entry(
+    return LogEntry(
         scope=scope,
         number=len(entries) + 1,
         kind=kind,
@@ -123,12 +123,12 @@ def next_entry(
     )
 
 
-def rollback_target(entries: Sequence[Entry], scope: str) -> Entry:
+def rollback_target(entries: Sequence[LogEntry], scope: str) -> LogEntry:
     """The entry whose champion a rollback brings back: the one that stood before the current champion was made so.
 
     Rolling back twice goes back two promotions. Raises UsageError when there is nothing before.
     """
-    stack: list[Entry] = []
+    stack: list[LogEntry] = []
     for entry in entries:
         if entry.kind == "rollback":
             stack.pop()

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from flts import events, layout
-from flts.errors import DamagedObject
-from flts.messages import ModelSelected
-from flts.ports import Bus, Store, point_at, read_json
-from flts.promote.log import Entry, read_log
+from flts.contracts import events, layout
+from flts.contracts.errors import DamagedObject
+from flts.contracts.messages import ModelSelected
+from flts.contracts.ports import Bus, Store, point_at, read_json
+from flts.promote.log import LogEntry, read_log
 
 
-def relay(store: Store, bus: Bus, scope: str) -> Entry | None:
+def relay(store: Store, bus: Bus, scope: str) -> LogEntry | None:
     """Bring every projection of a scope up to its log; returns the champion's entry, None for an empty log.
 
     Looks again after it has written: a slower relay may just have put an older pointer over a newer one.
@@ -54,7 +54,7 @@ def relay_all(store: Store, bus: Bus) -> None:
             events.promotion_log_damaged(scope=scope, reason=str(damage))
 
 
-def selected(entry: Entry) -> ModelSelected:
+def selected(entry: LogEntry) -> ModelSelected:
     """The message of a log entry; the same entry always gives the same bytes."""
     champion = entry.champion
     return ModelSelected(
@@ -73,7 +73,7 @@ def _pointers(scope: str) -> list[str]:
     return [*([layout.root_pointer()] if scope == "global" else []), layout.scope_pointer(scope)]
 
 
-def _is_behind(store: Store, key: str, entry: Entry) -> bool:
+def _is_behind(store: Store, key: str, entry: LogEntry) -> bool:
     """Whether a pointer names an earlier promotion; one that is absent or unreadable does, it can be written again."""
     try:
         pointer = read_json(store, key)
@@ -82,7 +82,7 @@ def _is_behind(store: Store, key: str, entry: Entry) -> bool:
         return True
 
 
-def _point_at_champion(store: Store, scope: str, newest: Entry, pointers: Sequence[str]) -> None:
+def _point_at_champion(store: Store, scope: str, newest: LogEntry, pointers: Sequence[str]) -> None:
     for key in pointers:
         if _is_behind(store, key, newest):  # a faster relay may have seen a longer log
             point_at(

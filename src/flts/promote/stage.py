@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flts import events
+from flts.contracts import events
+from flts.contracts.ports import Bus, Clock, Store
 from flts.evaluate.case import Candidate
 from flts.evaluate.decide import Decision
-from flts.ports import Bus, Clock, Store
 from flts.promote.judge import judge, stored_decision
-from flts.promote.log import Entry, Promoted, append, next_entry, read_log, rollback_target
+from flts.promote.log import LogEntry, Promoted, append, next_entry, read_log, rollback_target
 from flts.promote.relay import relay
 from flts.train.experiment import Experiment
 
@@ -25,9 +25,9 @@ class Judged:
     """
 
     decision: Decision
-    entry: Entry | None
+    entry: LogEntry | None
     repeated: bool
-    champion: Entry | None
+    champion: LogEntry | None
 
 
 def promote(
@@ -53,7 +53,7 @@ def promote(
     """
     made: list[Decision] = []
 
-    def propose(entries: Sequence[Entry]) -> Entry | None:
+    def propose(entries: Sequence[LogEntry]) -> LogEntry | None:
         if made and any(e.decision_id == made[-1].decision_id for e in entries):
             return None
         own = _own_promotion(entries, subject.identity.config_hash, since)
@@ -77,17 +77,17 @@ def promote(
     return Judged(decision, entry or earlier, entry is None and earlier is not None, relay(store, bus, scope))
 
 
-def _own_promotion(entries: Sequence[Entry], config_hash: str, since: int | None) -> Entry | None:
+def _own_promotion(entries: Sequence[LogEntry], config_hash: str, since: int | None) -> LogEntry | None:
     if since is None:
         return None
     later = (entry for entry in entries[since:] if entry.kind == "promote")
     return next((entry for entry in later if entry.champion.config_hash == config_hash), None)
 
 
-def rollback(store: Store, bus: Bus, clock: Clock, scope: str, actor: str) -> Entry:
+def rollback(store: Store, bus: Bus, clock: Clock, scope: str, actor: str) -> LogEntry:
     """Bring the champion before this one back. Raises UsageError when there is none."""
 
-    def propose(entries: Sequence[Entry]) -> Entry:
+    def propose(entries: Sequence[LogEntry]) -> LogEntry:
         target = rollback_target(entries, scope)
         return next_entry(
             entries,
@@ -108,10 +108,10 @@ def rollback(store: Store, bus: Bus, clock: Clock, scope: str, actor: str) -> En
 
 def promote_by_hand(
     store: Store, bus: Bus, clock: Clock, scope: str, champion: Promoted, decision_id: str, actor: str
-) -> Entry | None:
+) -> LogEntry | None:
     """Make a judged candidate the champion whatever the gate said. None when it is the champion already."""
 
-    def propose(entries: Sequence[Entry]) -> Entry | None:
+    def propose(entries: Sequence[LogEntry]) -> LogEntry | None:
         if entries and entries[-1].champion.bundle_sha256 == champion.bundle_sha256:
             return None
         return next_entry(entries, scope, "manual", champion, decision_id, actor, clock.now().isoformat())

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flts.errors import DataError, UsageError
+from flts.contracts.errors import DataError, UsageError
+from flts.forecast.bundle import Bundle
+from flts.forecast.intervals import LEVELS
 from flts.preprocess.fit import format_step
 from flts.preprocess.parquet import time_column
 from flts.preprocess.read import read_rows
 from flts.preprocess.rows import Rows, Times, Values
 from flts.preprocess.source import Raw, RawTable
-from flts.spec import Dataset
-from flts.train.bundle import Bundle
-from flts.train.intervals import LEVELS
+from flts.spec.fields import Dataset
 
 if TYPE_CHECKING:
     import polars as pl

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flts.errors import DataError
+from flts.contracts.errors import DataError
 from flts.evaluate.metrics import Errors, Yardstick, measure
+from flts.forecast.bundle import Bundle
+from flts.forecast.histories import Histories, unbroken
+from flts.forecast.intervals import STORED_LEVEL, bounds
 from flts.preprocess.rows import Rows, Times, Values
-from flts.train.bundle import Bundle
-from flts.train.intervals import STORED_LEVEL, bounds
-from flts.train.windows import Histories, unbroken
 
 if TYPE_CHECKING:
     import polars as pl

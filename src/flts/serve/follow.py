@@ -6,12 +6,12 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flts import events, layout
-from flts.errors import NoChampion, UsageError
-from flts.ports import Store
-from flts.promote.log import Entry, read_log
+from flts.contracts import events, layout
+from flts.contracts.errors import NoChampion, UsageError
+from flts.contracts.ports import Store
+from flts.forecast.bundle import Bundle, load_bundle
+from flts.promote.log import LogEntry, read_log
 from flts.serve.answer import Answer, answer
-from flts.train.bundle import Bundle, load_bundle
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Champion:
     """A promoted model that passed its self-test, and the log entry that promoted it."""
 
-    entry: Entry
+    entry: LogEntry
     bundle: Bundle
 
     def forecast(self, history: Any, level: float = 0.8) -> pl.DataFrame:
@@ -83,7 +83,7 @@ class Follower:
         return champion
 
 
-def _load(store: Store, entry: Entry) -> Champion:
+def _load(store: Store, entry: LogEntry) -> Champion:
     bundle = load_bundle(store, entry.champion.bundle_sha256)
     bundle.self_test()
     events.model_loaded(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flts.errors import DamagedObject
-from flts.lineage import sha256
+from flts.contracts.canonical import sha256
+from flts.contracts.errors import DamagedObject
+from flts.forecast.bundle import MANIFEST, Bundle, assemble, parse_manifest
 from flts.serve.answer import answer
-from flts.train.bundle import MANIFEST, Bundle, assemble, parse_manifest
 
 if TYPE_CHECKING:
     import pandas as pd

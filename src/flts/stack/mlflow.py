@@ -7,7 +7,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from flts.errors import MissingExtra
+from flts.contracts.errors import MissingExtra
 from flts.stack.postgres import Postgres
 from flts.stack.s3 import S3
 from flts.stack.server import HOST, Server, answers, ports

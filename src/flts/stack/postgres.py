@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flts.errors import BackendUnavailable
+from flts.contracts.errors import BackendUnavailable
 from flts.stack.server import HOST, Server, packaged, ports, secret
 
 USER = "postgres"

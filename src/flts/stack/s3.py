@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from flts.errors import BackendUnavailable
+from flts.contracts.errors import BackendUnavailable
 from flts.stack.server import HOST, POLL_SECONDS, Server, answers, ports, script, secret
 
 REGION = "us-east-1"

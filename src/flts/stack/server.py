@@ -26,7 +26,7 @@ from typing import Self
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from flts.errors import BackendUnavailable, MissingExtra
+from flts.contracts.errors import BackendUnavailable, MissingExtra
 
 HOST = "127.0.0.1"
 GRPC_OFFSET = 10_000

@@ -17,8 +17,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from flts import layout
-from flts.errors import FltsError, Locked, StageFailed, UsageError
+from flts.contracts import layout
+from flts.contracts.errors import FltsError, Locked, StageFailed, UsageError
 from flts.home import locked
 from flts.models.registry import CANDIDATES, require
 from flts.stack.kafka import durable_kafka, quick_kafka

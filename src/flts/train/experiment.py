@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flts import layout
-from flts.lineage import Identity
-from flts.models.base import Task
-from flts.ports import Store, read_checked
+from flts.contracts import layout
+from flts.contracts.ports import Store, read_checked
+from flts.forecast.tables import forecasts_from_parquet
+from flts.models.base import ForecastTask
 from flts.preprocess.rows import Times, Values
-from flts.preprocess.stage import Dataset
-from flts.spec import Spec
+from flts.preprocess.stage import ProcessedDataset
+from flts.spec.fields import Spec
+from flts.spec.lineage import Identity
 from flts.train.stage import task_of
-from flts.train.tables import forecasts_from_parquet
 from flts.train.windows import Windows, plan_windows, split_tail, train_origins
 
 
@@ -22,9 +22,9 @@ class Experiment:
 
     spec: Spec
     identity: Identity
-    dataset: Dataset
+    dataset: ProcessedDataset
     windows: Windows
-    task: Task
+    task: ForecastTask
 
     @property
     def origins(self) -> Times:
@@ -42,7 +42,7 @@ class Experiment:
         return forecasts_from_parquet(table, self.origins, self.task.fitted.targets, self.task.horizon)
 
 
-def experiment(spec: Spec, identity: Identity, dataset: Dataset) -> Experiment:
+def experiment(spec: Spec, identity: Identity, dataset: ProcessedDataset) -> Experiment:
     """Windows and task of a Spec. Raises DataError when train or test hold too few rows for one window."""
     given = spec.task
     seasons = None if given.seasons == "infer" else tuple(given.seasons)

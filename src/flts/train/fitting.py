@@ -8,20 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from flts.models.base import Block, Family, Files, Fit, Indices, Recipe, Task
-from flts.ports import Progress
+from flts.contracts.ports import Progress
+from flts.forecast.bundle import build_manifest
+from flts.forecast.histories import Histories
+from flts.forecast.intervals import conformal_offsets
+from flts.forecast.model import Model, evenly
+from flts.models.base import Block, Family, Files, Fit, ForecastTask, Indices, Recipe
 from flts.preprocess.rows import Rows, Times, Values
 from flts.preprocess.transform import transform
-from flts.train.bundle import build_manifest
-from flts.train.forecast import Model, evenly
-from flts.train.intervals import conformal_offsets
-from flts.train.windows import Histories, split_tail, train_origins
+from flts.train.windows import split_tail, train_origins
 
 MOST_TAIL_ORIGINS = 200
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedModel:
     """A fitted model before it is stored.
 
     tail: origins (UTC ns) and forecasts [origins, horizon, targets] of the validation tail, in original units.
@@ -35,8 +36,8 @@ class Fitted:
 
 
 def fit_model(
-    family: Family, train: Rows, task: Task, recipe: Recipe, validation_fraction: float, progress: Progress
-) -> Fitted:
+    family: Family, train: Rows, task: ForecastTask, recipe: Recipe, validation_fraction: float, progress: Progress
+) -> FittedModel:
     """Everything that happens to one model before its bundle is written. Sees train rows only."""
     progress.phase("fit")
     whole = whole_block(train, task)
@@ -57,10 +58,10 @@ def fit_model(
         files = family.refit(whole, task, recipe, fit.chosen)
         model = Model(family.load(files, task), task, family.history(task))
     manifest = build_manifest(family, model, files, train, offsets, fit.chosen)
-    return Fitted(files, manifest, fit, train.times[sampled - 1], answers.mean)
+    return FittedModel(files, manifest, fit, train.times[sampled - 1], answers.mean)
 
 
-def whole_block(train: Rows, task: Task) -> Block:
+def whole_block(train: Rows, task: ForecastTask) -> Block:
     """All rows of train, and every window in them."""
     features = transform(train.times, train.values, task.fitted)
     targets = task.fitted.scale_targets(train.select(task.fitted.targets))

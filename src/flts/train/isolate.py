@@ -22,8 +22,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from flts import events
-from flts.errors import (
+from flts.contracts import events
+from flts.contracts.errors import (
     BackendUnavailable,
     DamagedObject,
     DataError,
@@ -35,8 +35,8 @@ from flts.errors import (
     TrainingFailed,
     UsageError,
 )
-from flts.failpoints import failpoint
-from flts.ports import Progress
+from flts.contracts.failpoints import failpoint
+from flts.contracts.ports import Progress
 from flts.train.determinism import thread_variables
 from flts.train.stage import Trained
 
@@ -114,7 +114,7 @@ def train_isolated(claim: Claim, threads: int, time_limit: float, progress: Prog
     with tempfile.TemporaryFile("w+", errors="replace") as noise:
         failpoint("train.child.before")
         child = subprocess.Popen(
-            [sys.executable, "-m", "flts.child"],
+            [sys.executable, "-m", "flts.run.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=noise,

@@ -6,20 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from flts import events, layout
-from flts.errors import NotApplicable
-from flts.lineage import Identity, sha256
-from flts.models.base import Family, Recipe, Task
+from flts.contracts import events, layout
+from flts.contracts.canonical import sha256
+from flts.contracts.errors import NotApplicable
+from flts.contracts.ports import Progress, Silent, Store, read_json, write_json_once, write_once
+from flts.forecast.bundle import Bundle, load_bundle, write_bundle
+from flts.forecast.intervals import STORED_LEVEL, bounds
+from flts.forecast.tables import forecasts_to_parquet
+from flts.models.base import Family, ForecastTask, Recipe
 from flts.models.registry import CANDIDATES
-from flts.ports import Progress, Silent, Store, read_json, write_json_once, write_once
 from flts.preprocess.rows import Values
-from flts.preprocess.stage import Dataset
-from flts.spec import Spec
-from flts.train.bundle import Bundle, load_bundle, write_bundle
+from flts.preprocess.stage import ProcessedDataset
+from flts.spec.fields import Spec
+from flts.spec.lineage import Identity
 from flts.train.determinism import made_on
 from flts.train.fitting import fit_model
-from flts.train.intervals import STORED_LEVEL, bounds
-from flts.train.tables import forecasts_to_parquet
 from flts.train.windows import Windows
 
 Recomputed = Literal["equal", "environment_differs", "nondeterminism_detected"]
@@ -38,7 +39,7 @@ class ModelSpec:
     validation_fraction: float
     recipe: Recipe
 
-    def task(self, dataset: Dataset) -> Task:
+    def task(self, dataset: ProcessedDataset) -> ForecastTask:
         """What is asked of this candidate on these rows."""
         return task_of(dataset, self.input_length, self.horizon, self.seasons)
 
@@ -57,10 +58,12 @@ class Trained:
     recomputed: Recomputed | None = None
 
 
-def task_of(dataset: Dataset, input_length: int, horizon: int, seasons: tuple[int, ...] | None) -> Task:
+def task_of(
+    dataset: ProcessedDataset, input_length: int, horizon: int, seasons: tuple[int, ...] | None
+) -> ForecastTask:
     """The task on these rows, with the seasons that preprocessing inferred unless others are given."""
     found = tuple(dataset.meta["seasons"]) if seasons is None else seasons
-    return Task(input_length, horizon, found, dataset.fitted)
+    return ForecastTask(input_length, horizon, found, dataset.fitted)
 
 
 def model_spec(spec: Spec, identity: Identity, name: str) -> ModelSpec:
@@ -106,7 +109,7 @@ def _trained(
 
 
 def train(
-    dataset: Dataset,
+    dataset: ProcessedDataset,
     model: ModelSpec,
     windows: Windows,
     store: Store,
@@ -137,7 +140,7 @@ def train(
     return _trained(model.name, result, committed, fitted=fitted, recomputed=verdict if again else None)
 
 
-def _refuse_short_histories(family: Family, task: Task, windows: Windows, dataset: Dataset) -> None:
+def _refuse_short_histories(family: Family, task: ForecastTask, windows: Windows, dataset: ProcessedDataset) -> None:
     """Before anything is fitted: a model below its minimum at any origin is not applicable."""
     shortest = int(windows.histories(dataset).ends.min())
     needed = family.history(task).minimum
@@ -147,9 +150,9 @@ def _refuse_short_histories(family: Family, task: Task, windows: Windows, datase
 
 def _fit_and_commit(
     family: Family,
-    task: Task,
+    task: ForecastTask,
     model: ModelSpec,
-    dataset: Dataset,
+    dataset: ProcessedDataset,
     store: Store,
     progress: Progress,
     *,
@@ -184,14 +187,14 @@ def _fit_and_commit(
 
 
 def _forecast_and_commit(
-    task: Task, model: ModelSpec, dataset: Dataset, windows: Windows, store: Store, bundle_sha256: str
+    task: ForecastTask, model: ModelSpec, dataset: ProcessedDataset, windows: Windows, store: Store, bundle_sha256: str
 ) -> tuple[Mapping[str, Any], bool]:
     """Forecast from the saved and re-loaded bundle. Returns the result that stands, and whether it is this one."""
     bundle = load_bundle(store, bundle_sha256)
     return commit_forecasts(bundle_forecasts(bundle, dataset, windows), task, model.model_hash, windows, store, dataset)
 
 
-def bundle_forecasts(bundle: Bundle, dataset: Dataset, windows: Windows) -> tuple[Values, Values, Values]:
+def bundle_forecasts(bundle: Bundle, dataset: ProcessedDataset, windows: Windows) -> tuple[Values, Values, Values]:
     """Mean, lower and upper [origins, horizon, targets] of the test windows through the bundle's own manifest."""
     answers = bundle.model.forecast_all(windows.histories(dataset))
     return answers.mean, *bounds(answers.mean, answers.spread, bundle.manifest["intervals"]["offsets"], STORED_LEVEL)
@@ -199,11 +202,11 @@ def bundle_forecasts(bundle: Bundle, dataset: Dataset, windows: Windows) -> tupl
 
 def commit_forecasts(
     values: tuple[Values, Values, Values],
-    task: Task,
+    task: ForecastTask,
     model_hash: str,
     windows: Windows,
     store: Store,
-    dataset: Dataset,
+    dataset: ProcessedDataset,
 ) -> tuple[Mapping[str, Any], bool]:
     """Write mean, lower and upper, then their commit point. Returns what stands, and whether it is these bytes."""
     origins = dataset.test.times[windows.indices - 1]

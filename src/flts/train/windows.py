@@ -7,43 +7,15 @@ judged on (truth) are different objects.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flts.errors import DataError
+from flts.contracts.errors import DataError
+from flts.forecast.histories import Histories, unbroken
 from flts.models.base import Indices
 from flts.preprocess.rows import Rows, Times, Values
-from flts.preprocess.stage import Dataset
-
-CHUNK = 256
-"""Windows handed to a model at once; bounds memory where a history is long."""
-
-
-@dataclass(frozen=True)
-class Histories:
-    """The rows before some origins; nothing at or after an origin can be reached through it.
-
-    context: rows in order; ends [origins]: index in context of the first row to forecast.
-    """
-
-    context: Rows
-    ends: Indices
-
-    def __len__(self) -> int:
-        return len(self.ends)
-
-    def batches(self, wanted: int) -> Iterator[tuple[Indices, Times, Values]]:
-        """Positions, times [windows, rows] and values [windows, rows, columns], rows = min(available, wanted)."""
-        lengths = np.minimum(self.ends, wanted)
-        for length in np.unique(lengths):
-            positions = np.flatnonzero(lengths == length)
-            for start in range(0, len(positions), CHUNK):
-                part = positions[start : start + CHUNK]
-                rows = self.ends[part, None] + np.arange(-length, 0)
-                yield part, self.context.times[rows], self.context.values[rows]
+from flts.preprocess.stage import ProcessedDataset
 
 
 @dataclass(frozen=True)
@@ -75,13 +47,13 @@ class Windows:
     indices: Indices
     dropped: int
 
-    def histories(self, dataset: Dataset) -> Histories:
+    def histories(self, dataset: ProcessedDataset) -> Histories:
         """Test rows before each origin, and train rows before them where test starts one step after train."""
         if dataset.contiguous:
             return Histories(dataset.train.then(dataset.test), self.indices + len(dataset.train))
         return Histories(dataset.test, self.indices)
 
-    def truth(self, dataset: Dataset, horizon: int) -> Truth:
+    def truth(self, dataset: ProcessedDataset, horizon: int) -> Truth:
         """The raw test targets of each window."""
         targets = dataset.test.select(dataset.fitted.targets)
         spacing = float(np.median(np.diff(self.indices))) if len(self.indices) > 1 else 1.0
@@ -89,7 +61,7 @@ class Windows:
 
 
 def plan_windows(
-    dataset: Dataset, windows_hash: str, input_length: int, horizon: int, count: int, step: int = 0
+    dataset: ProcessedDataset, windows_hash: str, input_length: int, horizon: int, count: int, step: int = 0
 ) -> Windows:
     """At most `count` test origins (0 takes all), evenly spaced, or `step` rows apart counted back from the last.
 
@@ -115,12 +87,6 @@ def plan_windows(
     if not whole.any():
         raise DataError(f"every one of the {len(wanted)} test windows crosses a broken step; set preprocess.resample")
     return Windows(windows_hash, wanted[whole], int((~whole).sum()))
-
-
-def unbroken(times: Times, origins: Indices, before: Indices | int, after: int, step: int) -> NDArray[np.bool_]:
-    """Whether all rows from origin - before to origin + after - 1 follow each other by one step."""
-    broken = np.concatenate([[0], np.cumsum(np.diff(times) != step)])
-    return np.asarray(broken[origins + after - 1] == broken[origins - before])
 
 
 def train_origins(rows: Rows, lookback: int, horizon: int, step: int) -> Indices:

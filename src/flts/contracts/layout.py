@@ -1,0 +1,159 @@
+"""The name of every object in the store, in one place. The first part is the bucket, the rest the key in it."""
+
+from __future__ import annotations
+
+import re
+
+SCOPE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+BUCKETS = (
+    "dataset",
+    "processed-data",
+    "specs",
+    "bundles",
+    "models",
+    "model-promotion",
+    "inference-logs",
+    "runs",
+)
+"""The first part of every key, each of which may be a bucket of its own."""
+KEY_PART = "[A-Za-z0-9_][A-Za-z0-9._=+@ -]{0,199}"
+"""What stands between two '/' of a key: a file name, with room for what a store appends while it writes."""
+KEY_LENGTH = 512
+
+
+def scope_name(value: str) -> str:
+    """A scope that may stand in a key. Raises ValueError."""
+    if not SCOPE.fullmatch(value) or value == "current.json":
+        raise ValueError(f"'{value}' is no scope name; use a-z, 0-9, '.', '_' and '-', at most 63 characters")
+    return value
+
+
+def object_name(bucket: str, key: str) -> str:
+    """The key of an object that someone else names. Raises ValueError for one that could leave its bucket."""
+    if bucket not in BUCKETS:
+        raise ValueError(f"'{bucket[:100]}' is no bucket; valid: {', '.join(BUCKETS)}")
+    if len(key) > KEY_LENGTH:
+        raise ValueError(f"a key of {bucket} has at most {KEY_LENGTH} characters, this one {len(key)}")
+    wrong = next((part for part in key.split("/") if not re.fullmatch(KEY_PART, part)), None)
+    if wrong is not None:
+        raise ValueError(
+            f"'{wrong[:100]}' cannot be a part of a key of {bucket}: each part between '/' starts with a letter, a"
+            " digit or '_', then also '.', '-', '=', '+', '@' and spaces, at most 200 characters"
+        )
+    return f"{bucket}/{key}"
+
+
+MADE_AGAIN = ("processed-data/", "models/", "runs/", "inference-logs/")
+"""Objects that the log does not name and that a run makes again."""
+
+
+def mend(key: str) -> str:
+    """What a person does about a damaged object: what the promotion log rests on is restored, never deleted."""
+    if key.startswith(MADE_AGAIN):
+        return "delete it, and `flts run --recompute` makes again what a run needs"
+    return "put a copy of it back; the promotion log may rest on it, so do not delete it"
+
+
+def spec(config_hash: str) -> str:
+    """The Spec without locators, canonical."""
+    return f"specs/{config_hash}.json"
+
+
+def train_rows(data_hash: str) -> str:
+    """Finished train rows in original units."""
+    return f"processed-data/{data_hash}/train.parquet"
+
+
+def test_rows(data_hash: str) -> str:
+    """Raw test rows in original units."""
+    return f"processed-data/{data_hash}/test.parquet"
+
+
+def meta(data_hash: str) -> str:
+    """Everything fitted on train; written last, so it commits the two files before it."""
+    return f"processed-data/{data_hash}/meta.json"
+
+
+def bundle(bundle_sha256: str, name: str) -> str:
+    """One file of a bundle; manifest.json is written last."""
+    return f"bundles/{bundle_sha256}/{name}"
+
+
+def model_result(model_hash: str) -> str:
+    """The commit point of a model."""
+    return f"models/{model_hash}/result.json"
+
+
+def validation(model_hash: str) -> str:
+    """Forecasts of the validation tail by the fit that did not see it."""
+    return f"models/{model_hash}/validation.parquet"
+
+
+def latency(model_hash: str) -> str:
+    """How long one forecast takes, measured once where a gate asks for it."""
+    return f"models/{model_hash}/latency.json"
+
+
+def forecasts(model_hash: str, windows_hash: str) -> str:
+    """Forecasts of the test windows; neither truth nor score."""
+    return f"models/{model_hash}/windows/{windows_hash}/forecasts.parquet"
+
+
+def windows_result(model_hash: str, windows_hash: str) -> str:
+    """The commit point of the test forecasts."""
+    return f"models/{model_hash}/windows/{windows_hash}/result.json"
+
+
+def decision(scope: str, decision_id: str) -> str:
+    """One decision, whole."""
+    return f"model-promotion/{scope}/decisions/{decision_id}.json"
+
+
+def preview(scope: str, decision_id: str) -> str:
+    """The last scored origins of a decision's winner, for a page."""
+    return f"model-promotion/{scope}/decisions/{decision_id}.preview.json"
+
+
+def log(scope: str) -> str:
+    """The folder of the promotion log."""
+    return f"model-promotion/{scope}/log/"
+
+
+def log_entry(scope: str, number: int) -> str:
+    """One entry of the promotion log; numbers start at 1."""
+    return f"{log(scope)}{number:08d}.json"
+
+
+def root_pointer() -> str:
+    """The champion of scope 'global', under the name the first system used."""
+    return "model-promotion/current.json"
+
+
+def scope_pointer(scope: str) -> str:
+    """The champion of a scope."""
+    return f"model-promotion/{scope}/current.json"
+
+
+def config_pointer(scope: str, config_hash: str) -> str:
+    """The newest promotion of one configuration; absent if it was never promoted."""
+    return f"model-promotion/{scope}/{config_hash}/current.json"
+
+
+def runs(config_hash: str) -> str:
+    """The folder of all runs of a configuration."""
+    return f"runs/{config_hash}/"
+
+
+def run_part(config_hash: str, run: int, part: str) -> str:
+    """One part of a run's record: claim, preprocess, train-<model>, judge."""
+    return f"{runs(config_hash)}{run:04d}/{part}.json"
+
+
+def failure(config_hash: str, run: int, model: str) -> str:
+    """Why one model of a run has no forecast."""
+    return f"{runs(config_hash)}{run:04d}/failures/{model}.json"
+
+
+def inference_log(scope: str, day: str, part: str) -> str:
+    """Forecasts of one request or batch; day is YYYYMMDD, part a UUID."""
+    return f"inference-logs/{scope}/{day}/{part}.jsonl"

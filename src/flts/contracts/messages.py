@@ -1,0 +1,205 @@
+"""The messages of the topics: typed, versioned, with an id that a re-sent message keeps.
+
+`event_id` is the SHA-256 over topic, version and the identity fields of the class; time, durations and run ids are
+outside it, so the same fact told twice is recognised.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
+
+from flts.contracts.canonical import canonical_json, digest
+from flts.contracts.errors import DataError
+from flts.contracts.layout import object_name, scope_name
+
+LARGEST = 1 << 20
+"""Bytes of the largest message; a longer one is refused unread."""
+HEX = r"^[0-9a-f]{64}$"
+Sha256 = Field(pattern=HEX)
+RunNumber = Field(ge=1, lt=10_000)
+PromotionNumber = Field(ge=1, lt=100_000_000)
+Size = Field(ge=0)
+ModelName = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+Scope = Annotated[str, AfterValidator(lambda value: scope_name(value or "global"))]
+
+
+class Message(BaseModel):
+    """What every message carries."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, use_attribute_docstrings=True)
+
+    topic: ClassVar[str]
+    key_field: ClassVar[str]
+    identity_fields: ClassVar[tuple[str, ...]]
+
+    v: Literal[1] = 1
+    """Version of this message type."""
+    ts: datetime
+    """When it was sent, RFC 3339, UTC."""
+    identifier: Scope
+    """The scope."""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def event_id(self) -> str:
+        """Stable over re-sending."""
+        fields = self.model_dump(mode="json", include=set(self.identity_fields))
+        return digest({"topic": self.topic, "v": self.v, **fields})
+
+    @property
+    def key(self) -> str:
+        """The field that decides the partition."""
+        return str(getattr(self, self.key_field))
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _id_fits(cls, values: Any, build: Any) -> Self:
+        message: Self = build(values)
+        claimed = values.get("event_id") if isinstance(values, dict) else None
+        if claimed is not None and claimed != message.event_id:
+            raise ValueError(f"event_id {claimed} does not belong to these identity fields")
+        return message
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON."""
+        return canonical_json(self.model_dump(mode="json"))
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """The message in these bytes. Raises DataError that names the fields that do not fit."""
+        if len(data) > LARGEST:
+            raise DataError(f"{cls.topic}: a message of {len(data):,} bytes; at most {LARGEST:,} fit")
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'message'}: {e['msg']}" for e in error.errors())
+            raise DataError(f"{cls.topic}: {faults}") from None
+
+
+class TrainingData(Message):
+    """Rows are ready: every expected model may start."""
+
+    topic = "training-data"
+    key_field = "data_hash"
+    identity_fields = ("identifier", "config_hash", "run")
+
+    config_hash: str = Sha256
+    data_hash: str = Sha256
+    run: int = RunNumber
+    """Number of the run under its config_hash."""
+    bucket: str
+    object_key: str
+    """meta.json, which holds the digests of both Parquet files."""
+    size: int = Size
+    sha256: str = Sha256
+    row_count: int = Size
+    spec_key: str
+    """The Spec of the experiment."""
+
+
+class ModelTraining(Message):
+    """A model started, has a result, or has a reason why not."""
+
+    topic = "model-training"
+    key_field = "config_hash"
+    identity_fields = ("identifier", "config_hash", "model_hash", "run", "status")
+
+    config_hash: str = Sha256
+    data_hash: str = Sha256
+    run: int = RunNumber
+    model: str = ModelName
+    """Name of the model's table in the Spec."""
+    model_hash: str = Sha256
+    model_type: str
+    operation: Literal["train"] = "train"
+    status: Literal["RUNNING", "SUCCESS", "FAILED"]
+    run_id: str | None = None
+    """MLflow run; null where tracking is off."""
+    experiment: str = ""
+    bundle_sha256: str | None = None
+    forecasts_sha256: str | None = None
+    duration_ms: int | None = None
+    error: str | None = None
+
+
+class InferenceData(Message):
+    """Raw rows to forecast from, in original units, as CSV or Parquet: history, and truth as far as it is known."""
+
+    topic = "inference-data"
+    key_field = "identifier"
+    identity_fields = ("sha256", "identifier")
+
+    bucket: str
+    object_key: str
+    size: int = Size
+    sha256: str = Sha256
+    row_count: int = Size
+    deadline_ms: int | None = Field(default=None, ge=1)
+    """Milliseconds after `ts` from which nobody needs the answer any more."""
+    config_hash: str | None = Field(default=None, pattern=HEX)
+    data_hash: str | None = Field(default=None, pattern=HEX)
+
+    @property
+    def key_in_store(self) -> str:
+        """Where the rows lie. Raises ValueError for a name that could leave its bucket."""
+        return object_name(self.bucket, self.object_key)
+
+    @model_validator(mode="after")
+    def _named_by_allow_list(self) -> Self:
+        object_name(self.bucket, self.object_key)
+        return self
+
+
+class PerformanceEval(Message):
+    """A batch was forecast; its errors where the rows hold the truth of a forecast."""
+
+    topic = "performance-eval"
+    key_field = "identifier"
+    identity_fields = ("input_event_id", "promotion")
+
+    input_event_id: str = Sha256
+    """The inference-data message this answers."""
+    promotion: int = PromotionNumber
+    config_hash: str = Sha256
+    data_hash: str = Sha256
+    """Of the champion that answered."""
+    run_id: str | None = None
+    model_type: str
+    log_object_key: str
+    """The forecasts, one JSON object a line."""
+    rows: int = Size
+    """Rows of the input."""
+    forecasts: int = Size
+    """Lines of the log."""
+    metrics: dict[str, float] | None = None
+    """rmse, mae and mse, scaled by the target's range over train; None where no forecast step is known yet."""
+
+
+class ModelSelected(Message):
+    """The champion of a scope changed."""
+
+    topic = "model-selected"
+    key_field = "scope"
+    identity_fields = ("scope", "promotion")
+
+    scope: Scope
+    promotion: int = PromotionNumber
+    """Number of the entry in the promotion log."""
+    kind: Literal["promote", "rollback", "manual"]
+    config_hash: str = Sha256
+    data_hash: str = Sha256
+    model_hash: str = Sha256
+    decision_id: str
+    run_id: str | None = None
+    model_type: str
+    model_uri: str
+    """runs:/<run id>/<MODEL_TYPE>, or store:bundles/<sha256> where tracking is off."""
+    bundle_sha256: str = Sha256
+    score: float | None = None
+    rmse: float | None = None
+    mae: float | None = None
+    mse: float | None = None
+    weights: dict[str, float] = {}

@@ -1,0 +1,79 @@
+"""Processed rows: what was fitted on train and what the two Parquet files hold."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from flts.contracts.records.base import Count, Digest, JsonObject, Part, Record
+
+
+class RowsPart(Part):
+    """One of the two Parquet files."""
+
+    rows: Count
+    rows_before: Count
+    """Rows before sampling."""
+    sha256: Digest
+    size: Count
+    """Bytes."""
+
+
+class DroppedColumn(Part):
+    """A covariate that was left out, and why."""
+
+    column: str
+    reason: str
+
+
+class FittedColumn(Part):
+    """Statistics of one column over the train rows, in original units."""
+
+    name: str
+    median: float
+    low: float | None
+    """Lower clip limit; None where outliers are left alone."""
+    high: float | None
+    center: float
+    scale: float
+    minimum: float
+    maximum: float
+
+
+class FittedRecord(Part):
+    """Everything a feature needs to be computed from a history."""
+
+    columns: list[FittedColumn]
+    targets: list[str]
+    step: int
+    """Nanoseconds between two rows."""
+    timezone: str
+    max_gap: int
+    time_features: bool
+    lags: list[int]
+    constant: float
+
+
+class Regularity(Part):
+    """Share of the rows that follow the one before by the step."""
+
+    train: float
+    test: float
+
+
+class ProcessedMeta(Record):
+    """`processed-data/<data_hash>/meta.json`: commits the two Parquet files beside it."""
+
+    v: Literal[1] = 1
+    data_hash: Digest
+    made_of: JsonObject
+    """What data_hash is made of."""
+    fitted: FittedRecord
+    seasons: list[int]
+    """Season lengths in rows, shortest first."""
+    contiguous: bool
+    """Test starts one step after train ends."""
+    regular: Regularity
+    dropped: list[DroppedColumn]
+    train: RowsPart
+    test: RowsPart
+    warnings: list[str]

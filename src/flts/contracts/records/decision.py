@@ -1,0 +1,320 @@
+"""A decision: the scoreboard, how sure it is, what the gate said, and the preview of the winner."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, field_serializer, field_validator
+
+from flts.contracts.records.base import Count, Digest, Part, Record
+from flts.contracts.records.run import Outcome
+
+Number = float | int | str | None
+"""A number of a verdict, or the policy it was compared with."""
+
+
+class IntervalRecord(Part):
+    """A 95 % interval."""
+
+    low: float
+    high: float
+
+
+class UnitErrors(Part):
+    """Errors of one target in its original unit."""
+
+    rmse: float
+    mae: float
+    mse: float
+
+
+class StepErrors(Part):
+    """Scaled errors at one step of the horizon."""
+
+    step: int
+    rmse: float
+    mae: float
+    cells: Count
+
+
+class HourErrors(Part):
+    """Scaled errors at one hour of the day, local time."""
+
+    hour: int
+    rmse: float
+    mae: float
+    cells: Count
+
+
+class WeekdayErrors(Part):
+    """Scaled errors on one weekday, 0 is Monday, local time."""
+
+    weekday: int
+    rmse: float
+    mae: float
+    cells: Count
+
+
+class Profile(Part):
+    """Where a forecast errs."""
+
+    step: list[StepErrors]
+    hour: list[HourErrors]
+    weekday: list[WeekdayErrors]
+
+
+class StepCoverage(Part):
+    """Measured coverage and mean scaled width of the intervals at one step."""
+
+    step: int
+    coverage: float
+    width: float
+
+
+class Coverage(Part):
+    """Measured coverage and mean scaled width of the intervals of one level."""
+
+    coverage: float
+    interval: IntervalRecord | None
+    width: float
+    cells: Count
+    step: list[StepCoverage]
+
+
+class VerdictRecord(Part):
+    """What a gate or a limit said."""
+
+    passed: bool
+    reason: str
+    numbers: dict[str, Number]
+
+
+class ScoredRow(Part):
+    """What every row with a forecast has; errors are scaled by the target's range over train."""
+
+    model: str
+    score: float
+    """The composite; lower is better."""
+    score_interval: IntervalRecord | None
+    rmse: float
+    mae: float
+    mse: float
+    mase: float | None
+    units: dict[str, UnitErrors]
+    """By target."""
+    cells: Count
+    profile: Profile
+
+
+class CandidateRow(ScoredRow):
+    """A candidate with a forecast."""
+
+    status: Literal["SUCCESS"]
+    rank: int
+    model_hash: Digest
+    bundle_sha256: Digest
+    forecasts_sha256: Digest
+    skill: float | None
+    """Against the best referee."""
+    skill_vs_naive: float | None
+    coverage: dict[str, Coverage] | None
+    """By level."""
+    no_intervals: str | None
+    """Why there are no intervals."""
+    bundle_bytes: Count | None
+    latency_ms: float | None
+    limits: dict[str, VerdictRecord]
+
+
+class UnrankedRow(Part):
+    """A candidate without a forecast, and why."""
+
+    status: Literal["FAILED", "N/A"]
+    rank: None
+    model: str
+    model_hash: Digest
+    reason: str | None
+
+
+class RefereeRow(ScoredRow):
+    """A referee with a forecast; never promoted."""
+
+
+class AbsentReferee(Part):
+    """A referee that does not apply, and why."""
+
+    status: Literal["N/A"]
+    model: str
+    reason: str | None
+
+
+def _referee_kind(value: Any) -> str:
+    has_status = "status" in value if isinstance(value, dict) else hasattr(value, "status")
+    return "absent" if has_status else "scored"
+
+
+AnyCandidate = Annotated[CandidateRow | UnrankedRow, Field(discriminator="status")]
+AnyReferee = Annotated[
+    Annotated[RefereeRow, Tag("scored")] | Annotated[AbsentReferee, Tag("absent")], Discriminator(_referee_kind)
+]
+
+
+class DieboldMarianoRecord(Part):
+    """The test of two forecasts, with every number that went into it."""
+
+    n: Count
+    mean_difference: float | None
+    overlap: int
+    lag: int | None
+    statistic: float | None
+    p: float | None
+    """One-sided; None where the test has no answer."""
+    reason: str | None
+
+
+class Lead(Part):
+    """The lead of the winner over another."""
+
+    model: str
+    lead: float
+    relative_lead: float | None
+    interval: IntervalRecord | None
+    diebold_mariano: DieboldMarianoRecord
+
+
+class Certainty(Part):
+    """How sure the choice is."""
+
+    absent_when_none = frozenset({"runner_up", "best_referee", "champion"})
+
+    windows: Count
+    windows_needed: Count
+    chosen_among: Count
+    resamples: Count
+    block: int
+    best_share: float | None
+    """Share of the resamplings in which the winner is best."""
+    runner_up: Lead | None = None
+    best_referee: Lead | None = None
+    champion: Lead | None = None
+    warnings: list[str]
+
+
+class WhyNot(Part):
+    """Why a candidate is not the winner."""
+
+    model: str
+    why_not: str
+
+
+class ChampionName(Part):
+    """The champion that the candidates were compared with."""
+
+    model: str
+    model_hash: Digest
+
+
+class WindowsSummary(Part):
+    """The test origins that were judged."""
+
+    windows_hash: Digest
+    count: Count
+    first: int
+    """UTC nanoseconds of the first origin."""
+    last: int
+    spacing: float
+    """Median rows between two origins."""
+    dropped: Count
+    empty_cells: Count
+
+
+class YardstickRecord(Part):
+    """What errors were scaled by."""
+
+    targets: list[str]
+    width: list[float]
+    """Range of each target over train."""
+    season_error: list[float] | None
+    no_mase: str | None
+    """Why there is no MASE."""
+
+
+class WeightsRecord(Part):
+    """Weights of the composite score."""
+
+    rmse: float
+    mae: float
+    mse: float
+
+
+class RulesRecord(Part):
+    """The rules of the judge, as the Spec had them."""
+
+    weights: WeightsRecord
+    gate: str
+    min_skill: float | str
+    min_coverage: float | str
+    max_bundle_mb: float | str
+    max_latency_ms: float | str
+
+
+class DecisionRecord(Record):
+    """`decisions/<decision_id>.json`: one decision, whole."""
+
+    v: Literal[1] = 1
+    decision_id: Digest
+    scope: str
+    config_hash: Digest
+    outcome: Outcome
+    winner: str | None
+    reasons: list[str]
+    sure: str | None
+    """How sure the choice is, in one sentence."""
+    why_not: list[WhyNot]
+    champion: ChampionName | None
+    gates: dict[str, VerdictRecord]
+    certainty: Certainty | None
+    candidates: list[AnyCandidate]
+    """Best first; those without a forecast last."""
+    referees: list[AnyReferee]
+    """Best first; those that do not apply last."""
+    windows: WindowsSummary
+    yardstick: YardstickRecord
+    rules: RulesRecord
+    preview_sha256: Digest | None
+
+    @field_validator("certainty", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: Any) -> Any:
+        return None if value == {} else value
+
+    @field_serializer("certainty", mode="wrap")
+    def _none_is_empty(self, value: Certainty | None, handler: Any) -> Any:
+        return {} if value is None else handler(value)
+
+    def row(self, model: str | None) -> CandidateRow | None:
+        """The row of a candidate that has a forecast."""
+        return next((row for row in self.candidates if row.model == model and isinstance(row, CandidateRow)), None)
+
+    @property
+    def ranked(self) -> list[CandidateRow]:
+        """Candidates with a forecast, best first."""
+        return [row for row in self.candidates if isinstance(row, CandidateRow)]
+
+
+Cells = list[list[float | None]]
+"""[origins][targets], None where there is nothing."""
+
+
+class Preview(Record):
+    """`decisions/<decision_id>.preview.json`: the last scored origins of the winner at step 1."""
+
+    v: Literal[1] = 1
+    model: str
+    targets: list[str]
+    time: list[int]
+    """UTC nanoseconds of the forecast rows."""
+    truth: Cells
+    y_hat: Cells
+    lower: Cells
+    upper: Cells

@@ -1,0 +1,108 @@
+"""A fitted model: the result that commits it, its forecasts of the test windows, its bundle."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from flts.contracts.records.base import Count, Digest, JsonObject, Part, Record
+from flts.contracts.records.data import FittedRecord
+
+Cells = list[list[float]]
+"""[horizon][targets]."""
+
+
+class MadeOn(Part):
+    """Where a result was computed; left out of every comparison."""
+
+    libraries: dict[str, str]
+    """Versions by distribution."""
+    processor: str
+
+
+class ModelResult(Record):
+    """`models/<model_hash>/result.json`: the commit point of a fit."""
+
+    v: Literal[1] = 1
+    model: str
+    model_hash: Digest
+    bundle_sha256: Digest
+    validation_sha256: Digest
+    """Of the forecasts of the validation windows."""
+    chosen: JsonObject
+    """What the family chose on the validation windows."""
+    refit: bool
+    """Whether the kept model was fitted again on all of train."""
+    curve: list[list[float]]
+    """[train loss, validation loss] per epoch."""
+    made_on: MadeOn
+
+
+class WindowsResult(Record):
+    """`models/<model_hash>/windows/<windows_hash>/result.json`: the commit point of the test forecasts."""
+
+    v: Literal[1] = 1
+    model_hash: Digest
+    windows_hash: Digest
+    forecasts_sha256: Digest
+    windows: Count
+
+
+class Latency(Record):
+    """`models/<model_hash>/latency.json`: how long one forecast takes, measured once."""
+
+    v: Literal[1] = 1
+    model_hash: Digest
+    latency_ms: float
+    processor: str
+
+
+class BundleFile(Part):
+    """One file of a bundle."""
+
+    sha256: Digest
+    size: Count
+
+
+class IntervalOffsets(Part):
+    """Split-conformal offsets by level, or why there are none."""
+
+    offsets: dict[str, Cells] | None
+    reason: str | None
+
+
+class SelfTest(Part):
+    """A history and the forecast the bundle gave for it when it was made."""
+
+    times: list[int]
+    values: Cells
+    """[rows][columns]."""
+    mean: Cells
+
+
+class Manifest(Record):
+    """`bundles/<bundle_sha256>/manifest.json`: what a bundle is; its SHA-256 is the bundle's name."""
+
+    v: Literal[1] = 1
+    model: str
+    """Name of the family."""
+    model_type: str
+    code_version: int
+    columns: list[str]
+    features: list[str]
+    targets: list[str]
+    units: str
+    input_length: int
+    horizon: int
+    seasons: list[int]
+    history_rows: int
+    min_history_rows: int
+    uses_history: bool
+    trained_until: int
+    """UTC nanoseconds of the last train row."""
+    chosen: JsonObject
+    fitted: FittedRecord
+    intervals: IntervalOffsets
+    self_test: SelfTest
+    files: dict[str, BundleFile]
+    time_column: str
+    """Name of the time column in the rows it was trained on."""

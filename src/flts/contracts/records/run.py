@@ -1,0 +1,110 @@
+"""The parts of a run, each written once by the process that did the work."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from flts.contracts.records.base import Count, Digest, Part, Record
+
+Outcome = Literal["promote", "keep", "none"]
+Recomputed = Literal["equal", "environment_differs", "nondeterminism_detected"]
+
+
+class RunClaim(Record):
+    """`claim.json`: a run took this number."""
+
+    v: Literal[1] = 1
+    run: int
+    scope: str
+    environment: str
+    data_hash: Digest
+    recompute: bool
+    promotion: Count
+    """Number of the newest log entry when the run began."""
+    flts: str
+    """Version of the distribution."""
+    started: str
+    claimed_by: str
+    """Tells two claimers of one number apart."""
+
+
+class PreprocessPart(Record):
+    """`preprocess.json`: the rows are ready."""
+
+    v: Literal[1] = 1
+    run: int
+    scope: str
+    environment: str
+    data_hash: Digest
+    meta_sha256: Digest
+    reused: bool
+    ended: str
+
+
+class ScaledErrors(Part):
+    """Errors of a candidate as its trainer computed them, scaled by the target's range over train."""
+
+    rmse: float
+    mae: float
+    mse: float
+
+
+class TrainPart(Record):
+    """`train-<model>.json`: a candidate of this run has its result."""
+
+    v: Literal[1] = 1
+    run: int
+    scope: str
+    environment: str
+    model: str
+    model_hash: Digest
+    tracking_uri: str | None
+    """Where `run_id` is; None where tracking is off."""
+    run_id: str | None
+    started: str
+    ended: str
+    processor: str
+    fitted: bool
+    """False where the result was there before."""
+    recomputed: Recomputed | None
+    """What a second fit came to, where one was asked for."""
+    duration_ms: int
+    errors: ScaledErrors
+
+
+class FailurePart(Record):
+    """`failures/<model>.json`: why a model of this run has no forecast."""
+
+    v: Literal[1] = 1
+    run: int
+    scope: str
+    environment: str
+    model: str
+    started: str
+    ended: str
+    error: str = Field(validation_alias="class", serialization_alias="class")
+    """Name of the error's class."""
+    reason: str
+    run_id: str | None
+    model_hash: Digest | None = None
+    tracking_uri: str | None = None
+    processor: str | None = None
+
+
+class JudgePart(Record):
+    """`judge.json`: the run was judged."""
+
+    v: Literal[1] = 1
+    run: int
+    scope: str
+    environment: str
+    decision_id: Digest
+    outcome: Outcome
+    repeated: bool
+    """The decision was in the log before."""
+    promotion: int | None
+    """Number of the log entry that stood at the end; None when nothing was ever promoted."""
+    run_ids: dict[str, str | None]
+    ended: str

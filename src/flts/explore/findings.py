@@ -1,0 +1,360 @@
+"""What of an inspection a person should know, worst first: a plain sentence each, and the key that deals with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from flts.explore.grid import Timeline, local_zone
+from flts.explore.report import ColumnReport, Inspection
+from flts.explore.statistics import KPSS_CRITICAL
+from flts.preprocess.fit import WELL_REGULAR, format_step
+from flts.spec.fields import Missing
+
+Severity = Literal["stops", "warning", "note"]
+
+SAME, LIKE = 0.98, 0.9
+"""|r| without trend and seasons: from which two columns are one, and from which one gives the other away."""
+SHIFTED, UNUSUAL = 0.2, 0.1
+"""A distance between train and test worth a sentence, and how far beyond the usual it must be."""
+STRONG = 0.6
+"""A strength of a season worth a sentence."""
+OUTSIDE, FAR_OUTSIDE = 0.01, 0.1
+"""Share of test beyond the range of train worth a note, and of the target worth a warning."""
+HEAVY = 0.01
+"""Share of outliers from which they are the nature of a column and no mistakes."""
+SERIES_SHOWN = 4
+MISSING = Missing()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know. stops: `flts run` refuses the rows; warning: figures may mislead; note: good to know."""
+
+    severity: Severity
+    kind: str
+    columns: tuple[str, ...]
+    message: str
+    action: str
+
+
+def findings(seen: Inspection, refusals: Sequence[str]) -> list[Finding]:
+    """All of them, in the order to be read. refusals: what `flts run` refuses, in its words."""
+    stops = [Finding("stops", "refused", (), message, "") for message in refusals]
+    said = [*_of_time(seen), *_of_columns(seen), *_of_relations(seen), *_of_shift(seen), *_of_target(seen)]
+    return [*stops, *(f for f in said if f.severity == "warning"), *(f for f in said if f.severity == "note")]
+
+
+def utc(time: int) -> str:
+    """A time for people, in UTC, to the second."""
+    return str(np.datetime64(time, "ns").astype("datetime64[s]")).replace("T", " ")
+
+
+def _of_time(seen: Inspection) -> Iterator[Finding]:
+    time = seen.timeline
+    yield from _of_repeats(seen)
+    if time.months:
+        yield Finding(
+            "warning",
+            "months",
+            (),
+            "the rows are a month apart, and months differ in length: no fixed step describes them",
+            "FLTS needs a fixed step: use weekly or daily rows",
+        )
+    elif time.regular < WELL_REGULAR:
+        step = time.suggested or format_step(time.step)
+        yield Finding(
+            "warning",
+            "irregular",
+            (),
+            f"{time.regular:.1%} of the rows follow the one before by the step of {format_step(time.step)}",
+            f'preprocess.resample = "mean" (or "sum", "last", …) with dataset.step = "{step}"',
+        )
+    if time.gap_count and not time.suggested and not time.months:
+        yield _of_gaps(time)
+    yield from _of_zone(seen)
+    if seen.time_column != "time":
+        yield Finding(
+            "note",
+            "time column",
+            (seen.time_column,),
+            f"the times are in the column '{seen.time_column}'",
+            f'dataset.time_column = "{seen.time_column}"',
+        )
+    ends = seen.test_rows.times[0] - seen.train_rows.times[-1] if len(seen.test_rows) else 0
+    if seen.test is not None and ends > time.step:
+        yield Finding(
+            "note",
+            "apart",
+            (),
+            f"test starts {format_step(int(ends))} after train ends, so its first rows serve as history only",
+            "",
+        )
+    for column in seen.train.nearly:
+        yield Finding(
+            "warning",
+            "nearly numbers",
+            (column.name,),
+            f"'{column.name}' is left out as text: {column.share:.1%} of its cells are numbers, row {column.row} holds"
+            f" {column.cell!r}",
+            "leave cells without a number empty, and write decimals with a point",
+        )
+    for warning in (*seen.train.warnings, *(seen.test.warnings if seen.test else ())):
+        yield Finding("note", "reading", (), warning, "")
+
+
+def _of_zone(seen: Inspection) -> Iterator[Finding]:
+    local = local_zone(seen.train_rows.times) if not seen.train.zoned and seen.timezone == "UTC" else None
+    if local is not None:
+        yield Finding(
+            "warning",
+            "local times",
+            (seen.time_column,),
+            f"times carry no zone and skip the hour after {utc(local[1])}, as clocks do in {local[0]}: they look local",
+            f'dataset.timezone = "{local[0]}", or another zone with the same clocks',
+        )
+    elif not seen.train.zoned:
+        yield Finding(
+            "note",
+            "zone",
+            (seen.time_column,),
+            f"times carry no zone and were read as {seen.timezone}",
+            "dataset.timezone, if they are local: days, weeks and clock changes are taken from it",
+        )
+
+
+def _of_repeats(seen: Inspection) -> Iterator[Finding]:
+    repeats = seen.train.repeats
+    if repeats is None:
+        return
+    if repeats.series is not None:
+        message = (
+            f"'{repeats.series}' tells rows of one time apart: {repeats.kinds} series, one below the other;"
+            " the figures here are of the first row of each time"
+        )
+        action = "one file per series, or one column per series (a pivot)"
+    elif repeats.conflicting:
+        which = "all" if repeats.conflicting == repeats.rows else f"{repeats.conflicting:,} of the"
+        message = f"{which} {repeats.rows:,} repeated rows contradict the row they repeat"
+        action = 'preprocess.resample = "mean" (or "last") with dataset.step makes one of them'
+    else:
+        message = f"the {repeats.rows:,} repeated rows say the same as the row they repeat"
+        action = "drop them"
+    yield Finding("warning", "repeats", (), message, action)
+
+
+def _of_gaps(time: Timeline) -> Finding:
+    longest = time.gaps[0]
+    message = (
+        f"{time.missing_rows:,} rows are missing in {_count(time.gap_count, 'gap')}; the longest, of"
+        f" {format_step(longest.before - longest.after)}, is after {utc(longest.after)} UTC"
+    )
+    action = (
+        "windows across a gap are dropped; "
+        f'preprocess.resample = "mean" with dataset.step = "{format_step(time.step)}" keeps them, with empty cells'
+    )
+    return Finding("warning" if time.regular < WELL_REGULAR else "note", "gaps", (), message, action)
+
+
+def _of_columns(seen: Inspection) -> Iterator[Finding]:
+    columns = seen.columns
+    for column in columns:
+        if column.sentinel is not None:
+            yield Finding(
+                "warning",
+                "sentinel",
+                (column.name,),
+                f"'{column.name}' is {column.sentinel.value:g} in {column.sentinel.cells:,} rows, far from all other"
+                " values: perhaps it stands for 'nothing measured'",
+                "leave these cells empty",
+            )
+    dropped = [c for c in columns if c.missing > MISSING.drop_columns_above * c.cells]
+    if dropped:
+        yield _grouped(
+            "warning",
+            "mostly empty",
+            dropped,
+            lambda c: f"{c.missing / c.cells:.0%}",
+            f"empty in more than {MISSING.drop_columns_above:.0%} of the train rows, so left out",
+            "preprocess.missing.drop_columns_above, to keep them",
+        )
+    long = [c for c in columns if c not in dropped and c.longest_missing > MISSING.max_gap]
+    if long:
+        yield _grouped(
+            "note",
+            "long gaps",
+            long,
+            lambda c: f"{c.longest_missing} rows",
+            f"empty for more than {MISSING.max_gap} rows on end, where the median of train takes over",
+            "preprocess.missing.max_gap, to carry the last value further",
+        )
+    constant = [c for c in columns if c.constant]
+    if constant:
+        yield _grouped("note", "constant", constant, None, "constant over train, with nothing to learn from", "")
+    lone = [c for c in columns if c.far and c.outliers <= HEAVY * c.cells and _besides_sentinel(c)]
+    if lone:
+        yield _grouped(
+            "warning",
+            "lone outliers",
+            lone,
+            lambda c: f"{c.far:,}",
+            "single cells more than 10 quartile distances beyond the quartiles, unlike their neighbours",
+            "preprocess.outliers: enabled = true, factor = 10 clips them in train and in histories, never the truth",
+        )
+
+
+def _of_relations(seen: Inspection) -> Iterator[Finding]:
+    for column in seen.columns:
+        found = column.relation
+        if found is None or found.at_lag is None or abs(found.at_lag) < LIKE:
+            continue
+        r = f"r = {found.at_lag:+.3f} without trend and seasons"
+        if found.lag > 0 and 1.0 - found.at_lag**2 < 0.5 * (1.0 - (found.own or 0.0) ** 2):
+            yield Finding(
+                "warning",
+                "leakage",
+                (column.name,),
+                f"'{column.name}' knows the target {_count(found.lag, 'row')} ahead ({r}, where the target itself"
+                f" reaches {found.own or 0.0:+.2f}): it looks like the target, shifted",
+                "drop it, unless it is known that early when you forecast",
+            )
+        elif abs(found.at_lag) >= SAME:
+            where = "in the same row" if found.lag == 0 else f"{_count(-found.lag, 'row')} later"
+            yield Finding(
+                "warning" if found.lag == 0 else "note",
+                "copy",
+                (column.name,),
+                f"'{column.name}' repeats the target {where} ({r}): scaled, noised or made of it",
+                "harmless to FLTS, which uses no row after the origin, if it is measured as early as the target;"
+                " otherwise drop it",
+            )
+
+
+def _of_shift(seen: Inspection) -> Iterator[Finding]:
+    moved = [
+        c
+        for c in seen.columns
+        if c.shift is not None and c.shift.distance >= max(SHIFTED, (c.shift.usual or 0.0) + UNUSUAL)
+    ]
+    for column in moved:
+        if column.shift is None:
+            continue
+        usual = (
+            ""
+            if column.shift.usual is None
+            else f"; blocks of train differ from the rest by {column.shift.usual:.2f} at most"
+        )
+        mean = "" if column.shift.mean is None else f", mean {column.shift.mean:+.1f} standard deviations"
+        target = column.name == seen.target
+        yield Finding(
+            "warning" if target else "note",
+            "shift",
+            (column.name,),
+            f"{'the target ' if target else ''}'{column.name}' is distributed otherwise in test than in train"
+            f" (distance {column.shift.distance:.2f}{mean}{usual})",
+            "more recent or more train rows; intervals will be too narrow" if target else "",
+        )
+    beyond = [c for c in seen.columns if c.shift is not None and c.shift.outside > OUTSIDE]
+    far = [c for c in beyond if c.name == seen.target and c.shift is not None and c.shift.outside > FAR_OUTSIDE]
+    kinds: list[tuple[Severity, list[ColumnReport]]] = [("warning", far), ("note", [c for c in beyond if c not in far])]
+    for severity, columns in kinds:
+        if columns:
+            yield _grouped(
+                severity,
+                "beyond train",
+                columns,
+                lambda c: f"{c.shift.outside:.1%} of its cells" if c.shift else "",
+                "test leaves the range of train",
+                "",
+            )
+
+
+def _of_target(seen: Inspection) -> Iterator[Finding]:
+    if seen.target is None or seen.memory is None:
+        return
+    column, memory = seen.column(seen.target), seen.memory
+    if seen.why_target != "named":
+        yield Finding(
+            "note",
+            "target",
+            (seen.target,),
+            f"no target was named; '{seen.target}' was taken, {seen.why_target}",
+            "--target names another, dataset.targets in the Spec",
+        )
+    if column.kpss is not None and column.kpss > KPSS_CRITICAL["0.05"]:
+        trend = "" if column.trend is None else f", trend strength {column.trend:.2f}"
+        yield Finding(
+            "note",
+            "level",
+            (seen.target,),
+            f"the level of the target moves (KPSS {column.kpss:.2f} over {column.kpss_rows:,} values, 5 % critical"
+            f" value {KPSS_CRITICAL['0.05']}{trend})",
+            'sample.strategy = "tail" with sample.train_rows, if the old rows no longer apply',
+        )
+    for season, strength in column.seasons.items():
+        if strength is not None and strength >= STRONG:
+            yield Finding(
+                "note",
+                "season",
+                (seen.target,),
+                f"the target has a strong cycle of one {season} ({seen.grid.seasons[season]:,} rows, strength"
+                f" {strength:.2f})",
+                "task.seasons takes day and week by itself" if season != "year" else "",
+            )
+    seasons = list(seen.grid.seasons.values())
+    if memory.cycle is not None and not any(_multiple(memory.cycle, season) for season in seasons):
+        yield Finding(
+            "note",
+            "cycle",
+            (seen.target,),
+            f"the target comes back every {memory.cycle} rows, which is no day or week",
+            f"task.seasons = [{memory.cycle}]",
+        )
+    first = memory.autocorrelation.get(1)
+    strongest = max((abs(r) for r in memory.autocorrelation.values()), default=None)
+    if first is not None and strongest is not None and strongest < 0.1 and column.sentinel is None:
+        yield Finding(
+            "warning",
+            "noise",
+            (seen.target,),
+            f"the target hardly remembers itself (r = {first:+.2f} after one row, {strongest:.2f} at most)",
+            "expect little more than its mean, unless the covariates know better",
+        )
+    if memory.zeros >= 0.3:
+        yield Finding("note", "zeros", (seen.target,), f"the target is 0 in {memory.zeros:.0%} of the rows", "")
+
+
+def _besides_sentinel(column: ColumnReport) -> bool:
+    return column.sentinel is None or column.far > column.sentinel.cells
+
+
+def _multiple(cycle: int, season: int) -> bool:
+    """Whether a peak found in noise is this season or some of them."""
+    whole = max(1, round(cycle / season))
+    return abs(cycle - whole * season) <= max(1, season // 20)
+
+
+def _grouped(
+    severity: Severity,
+    kind: str,
+    columns: Sequence[ColumnReport],
+    shown: Callable[[ColumnReport], str] | None,
+    message: str,
+    action: str,
+) -> Finding:
+    names = tuple(column.name for column in columns)
+    said = [f"'{c.name}'" + (f" ({shown(c)})" if shown else "") for c in columns]
+    return Finding(severity, kind, names, f"{message}: {_listed(said)}", action)
+
+
+def _listed(words: Iterable[str]) -> str:
+    words = list(words)
+    more = len(words) - SERIES_SHOWN
+    return ", ".join(words[:SERIES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

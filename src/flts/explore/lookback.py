@@ -1,0 +1,82 @@
+"""How much history pays, asked of the validation tail of train: the test windows are for the judge alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from flts.contracts.errors import DataError
+from flts.contracts.ports import Silent
+from flts.forecast.model import evenly
+from flts.models.base import Block, ForecastTask, Recipe
+from flts.models.ridge import Ridge
+from flts.preprocess.rows import Rows
+from flts.preprocess.stage import ProcessedDataset
+from flts.spec.fields import RidgeParameters as Parameters
+from flts.train.fitting import before, whole_block
+from flts.train.windows import split_tail
+
+LADDER = (8, 12, 16, 24, 36, 48, 72, 96, 144, 192, 288, 384)
+FEWEST = 6
+"""A network has nothing to remember in fewer rows; less is suggested only where train or test leave no choice."""
+LONGEST = 400
+"""Rows of history beyond which networks take hours; longer cycles are the calendar columns' business."""
+FLATTENED = 2000
+"""Cells of a window: a linear map of more columns is slow to solve, and rarely better."""
+FIT_WINDOWS, TAIL_WINDOWS = 4000, 1000
+NEAR = 1.01
+"""A shorter history is preferred while its error is within one percent of the best."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """Root mean squared errors on the validation tail, original units, by input_length; and over how many windows."""
+
+    errors: Mapping[int, float]
+    windows: int
+
+    @property
+    def chosen(self) -> int:
+        """The shortest history that is nearly as good as the best."""
+        best = min(self.errors.values())
+        return min(length for length, error in self.errors.items() if error <= NEAR * best)
+
+
+def candidates(train_rows: int, test_rows: int, columns: int, horizon: int, seasons: Sequence[int]) -> list[int]:
+    """Lengths worth trying: a ladder and the seasons, where train holds four windows and test is at most halved."""
+    cap = min(LONGEST, (train_rows - horizon) // 4, test_rows // 2 - horizon, max(24, FLATTENED // max(1, columns)))
+    marks = {season * times for season in seasons for times in (1, 2)}
+    ladder = [step for step in LADDER if all(abs(step - mark) > mark // 8 for mark in marks)]
+    return sorted(length for length in {*marks, *ladder} if FEWEST <= length <= cap) or [max(1, min(FEWEST, cap))]
+
+
+def try_lengths(
+    dataset: ProcessedDataset, lengths: Sequence[int], horizon: int, validation_fraction: float
+) -> Tried | None:
+    """Fit ridge on the target's own past once per length, on the same windows, and forecast the same tail windows.
+
+    At most FIT_WINDOWS and TAIL_WINDOWS evenly spaced windows are used. None when train has too few windows for the
+    longest.
+    """
+    targets = dataset.fitted.targets
+    columns = tuple(column for column in dataset.fitted.columns if column.name in targets)
+    fitted = replace(dataset.fitted, columns=columns)
+    rows = Rows(dataset.train.times, dataset.train.select(fitted.names), fitted.names)
+    seasons = tuple(dataset.meta["seasons"])
+    whole = whole_block(rows, ForecastTask(max(lengths), horizon, seasons, fitted))
+    try:
+        fit, tail = split_tail(whole.origins, horizon, validation_fraction)
+    except DataError:
+        return None
+    block = before(whole, int(tail[0]), np.array(evenly(fit.tolist(), FIT_WINDOWS)))
+    judged = Block(whole.times, whole.features, whole.targets, np.array(evenly(tail.tolist(), TAIL_WINDOWS)))
+    _, width = fitted.target_range
+    recipe = Recipe(Parameters(), patience=1, seed=0)
+    errors = {}
+    for length in lengths:
+        found = Ridge().fit(block, judged, ForecastTask(length, horizon, seasons, fitted), recipe, Silent())
+        errors[length] = math.sqrt(found.chosen["validation_mse"]) * float(width[0])
+    return Tried(errors, len(judged.origins))

@@ -1,0 +1,167 @@
+"""Read what can be read of a table that `flts run` would refuse, and keep each refusal in its words.
+
+The verdict is the reader's own: it is asked again after each mend, so an inspection never differs from a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flts.contracts.errors import DataError
+from flts.preprocess.parquet import TIME
+from flts.preprocess.read import LARGEST, read_columns, read_rows
+from flts.preprocess.rows import Rows
+from flts.preprocess.source import RawTable
+from flts.preprocess.times import is_zoned, looks_like_times
+from flts.spec.fields import Dataset
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MOSTLY = 0.5
+"""Share of numbers from which a column of text was meant to hold nothing else."""
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Rows that have the time of an earlier row."""
+
+    rows: int
+    conflicting: int
+    """How many of them differ from the earlier row in some cell."""
+    series: str | None
+    """A column that tells rows of one time apart: several series, one below the other."""
+    kinds: int
+    """How many values that column has."""
+
+
+@dataclass(frozen=True)
+class Nearly:
+    """A column of text that is mostly numbers, and its first cell that is none. Rows count from 1."""
+
+    name: str
+    share: float
+    row: int
+    cell: str
+
+
+@dataclass(frozen=True)
+class Mended:
+    """Rows sorted, one per time, finite; and what was in the way."""
+
+    name: str
+    rows: Rows
+    text: tuple[str, ...]
+    """Columns without numbers."""
+    nearly: tuple[Nearly, ...]
+    zoned: bool
+    repeats: Repeats | None
+    refusals: tuple[str, ...]
+    """What `flts run` would refuse, in its words; empty when it takes the table as it is."""
+    warnings: tuple[str, ...]
+
+    def table(self) -> RawTable:
+        """The rows as a table that can be read again; its times are in UTC."""
+        import polars as pl
+
+        times = pl.Series(TIME, self.rows.times).cast(pl.Datetime("ns")).dt.replace_time_zone("UTC")
+        columns = [pl.Series(name, self.rows.values[:, i]) for i, name in enumerate(self.rows.columns)]
+        return RawTable(self.name, pl.DataFrame([times, *columns]))
+
+
+def find_time_column(frame: pl.DataFrame) -> str:
+    """The column called 'time', or else the first that holds times; 'time' when none does."""
+    if TIME in frame.columns:
+        return TIME
+    return next((column.name for column in frame.iter_columns() if looks_like_times(column)), TIME)
+
+
+def read_mended(raw: RawTable, dataset: Dataset) -> Mended:
+    """All rows that can be used. Raises DataError where nothing can: no rows, no times, no such column."""
+    time = dataset.time_column
+    refusals: list[str] = []
+    repeats: Repeats | None = None
+    try:
+        reading = read_rows(raw, dataset)
+    except DataError as error:
+        refusals.append(str(error))
+        table = _dated(raw, dataset, refusals)
+        refusals += _refusal(RawTable(raw.name, table), dataset)
+        table = _as_numbers(table, dataset.targets)
+        refusals += _refusal(RawTable(raw.name, table), dataset)
+        repeats = _repeats(table, time)
+        table = table.unique(subset=time, keep="first", maintain_order=True)
+        refusals += _refusal(RawTable(raw.name, table), dataset)
+        reading = read_rows(RawTable(raw.name, _finite(table)), dataset)
+    text = tuple(name for name in raw.table.columns if name not in {*reading.rows.columns, time})
+    said = tuple(dict.fromkeys(refusals))
+    nearly = tuple(found for name in text if (found := _nearly(raw.table[name])) is not None)
+    return Mended(
+        raw.name, reading.rows, text, nearly, is_zoned(raw.table[time]), repeats, said, tuple(reading.warnings)
+    )
+
+
+def _refusal(raw: RawTable, dataset: Dataset) -> list[str]:
+    try:
+        read_rows(raw, dataset)
+    except DataError as error:
+        return [str(error)]
+    return []
+
+
+def _as_numbers(table: pl.DataFrame, targets: Sequence[str]) -> pl.DataFrame:
+    """Targets of text with only their numbers left."""
+    import polars as pl
+
+    text = [name for name in targets if name in table.columns and table[name].dtype == pl.String]
+    return table.with_columns(pl.col(name).str.strip_chars().cast(pl.Float64, strict=False) for name in text)
+
+
+def _dated(raw: RawTable, dataset: Dataset, refusals: list[str]) -> pl.DataFrame:
+    """The rows whose time can be read, with that time in UTC; each kind of fault is added to the refusals."""
+    import polars as pl
+
+    columns = read_columns(raw.table, raw.name, dataset.time_column, dataset.timezone, refusals)
+    times = columns.times.cast(pl.Datetime("ns")).dt.replace_time_zone("UTC").alias(dataset.time_column)
+    dated = raw.table.with_columns(times).filter(times.is_not_null())
+    if not dated.height:
+        raise DataError(refusals[0])
+    return dated
+
+
+def _repeats(table: pl.DataFrame, time: str) -> Repeats | None:
+    """How many rows repeat a time, and whether another column explains it."""
+    repeated = table.height - table[time].n_unique()
+    if not repeated:
+        return None
+    conflicting = table.n_unique() - table[time].n_unique()
+    for column in table.drop(time).iter_columns():
+        kinds = column.n_unique()
+        told_apart = 1 < kinds <= table.height // 2 and table.n_unique(subset=[time, column.name]) == table.height
+        if told_apart and not column.dtype.is_float():
+            return Repeats(repeated, conflicting, column.name, kinds)
+    return Repeats(repeated, conflicting, None, 0)
+
+
+def _nearly(column: pl.Series) -> Nearly | None:
+    import polars as pl
+
+    if column.dtype != pl.String:
+        return None
+    numbers = column.str.strip_chars().cast(pl.Float64, strict=False)
+    wrong = column.is_not_null() & numbers.is_null()
+    share = 1.0 - float(wrong.sum()) / max(1, len(column) - column.null_count())
+    if share < MOSTLY or not wrong.any():
+        return None
+    row = int(wrong.arg_max() or 0)
+    return Nearly(column.name, share, row + 1, column[row])
+
+
+def _finite(table: pl.DataFrame) -> pl.DataFrame:
+    """Cells that are no usable number left empty."""
+    import polars as pl
+    import polars.selectors as cs
+
+    return table.with_columns(pl.when(cs.float().abs() <= LARGEST).then(cs.float()))

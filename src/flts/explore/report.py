@@ -1,0 +1,360 @@
+"""One inspection: the rows, their times, every column, and how all of it relates to the target.
+
+Figures are of the train rows, so that a choice made after reading them has not seen the test; only the shift compares
+train with test. Everything is deterministic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from flts.explore import statistics
+from flts.explore.grid import Grid, Timeline, on_grid, timeline
+from flts.explore.mend import Mended, find_time_column, read_mended
+from flts.explore.statistics import Parts
+from flts.preprocess import fit as fitting
+from flts.preprocess.read import split
+from flts.preprocess.rows import Rows, Values
+from flts.preprocess.source import RawInput, RawTable
+from flts.spec.fields import Dataset, Outliers, Preprocess
+
+FAR = 10.0
+"""Quartile distances beyond the quartiles at which a lone cell is taken for a mistake rather than a peak."""
+MOST_LAG = 10_000
+PEAK = 0.3
+"""An autocorrelation from which a peak is a cycle."""
+PROBED = (1, 2, 3, 6, 12, 24, 48)
+"""Lags at which the target's memory is shown, beside its seasons."""
+
+
+@dataclass(frozen=True)
+class Sentinel:
+    """A number that stands for 'nothing measured', by the look of it."""
+
+    value: float
+    cells: int
+
+
+@dataclass(frozen=True)
+class Shift:
+    """How one column differs between train and test."""
+
+    distance: float
+    """Kolmogorov-Smirnov, 0 to 1."""
+    usual: float | None
+    """The largest such distance of a block of train, as long as test, from the rest of train."""
+    mean: float | None
+    """Mean of test less mean of train, in standard deviations of train."""
+    outside: float
+    """Share of the test cells outside the range of train."""
+
+
+@dataclass(frozen=True)
+class Relation:
+    """How one column goes with the target."""
+
+    same_row: float | None
+    """Pearson's r in the same row."""
+    lag: int
+    """Rows by which the column is ahead of the target where the two agree best once trend and seasons are taken off;
+    negative: it is behind."""
+    at_lag: float | None
+    """Pearson's r there, without trend and seasons."""
+    without_lag: float | None
+    """The same in the same row."""
+    own: float | None
+    """What the target's own value knows of itself that many rows later, without trend and seasons."""
+
+
+@dataclass(frozen=True)
+class ColumnReport:
+    """One numeric column of train."""
+
+    name: str
+    cells: int
+    missing: int
+    longest_missing: int
+    test_missing: int
+    minimum: float | None
+    median: float | None
+    maximum: float | None
+    mean: float | None
+    deviation: float | None
+    constant: bool
+    outliers: int
+    """Cells more than 1.5 quartile distances beyond the quartiles."""
+    far: int
+    """Lone cells more than 10 of them beyond."""
+    sentinel: Sentinel | None
+    trend: float | None
+    seasons: Mapping[str, float | None]
+    kpss: float | None
+    kpss_rows: int
+    """Values the statistic is of: means of the shortest season, or rows where there is none."""
+    shift: Shift | None
+    relation: Relation | None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """How long the target remembers."""
+
+    autocorrelation: Mapping[int, float]
+    """At some lags, in rows."""
+    half: int | None
+    """The first lag at which it is below 0.5."""
+    cycle: int | None
+    """The lag of its highest peak after it fell below 0, trend taken off, if that is at least 0.3."""
+    zeros: float
+    """Share of the train cells that are 0."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """All that was found."""
+
+    train: Mended
+    test: Mended | None
+    train_rows: Rows
+    test_rows: Rows
+    time_column: str
+    timezone: str
+    timeline: Timeline
+    grid: Grid
+    target: str | None
+    why_target: str
+    columns: tuple[ColumnReport, ...]
+    memory: Memory | None
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """What the reader refuses, in its words."""
+        return self.train.refusals + (self.test.refusals if self.test else ())
+
+    def mended(self) -> RawInput:
+        """The rows with what the reader refuses left out, to see what would be refused next."""
+        return RawInput(self.train.table(), self.test.table() if self.test else None)
+
+    def column(self, name: str) -> ColumnReport:
+        """One column by name."""
+        return next(column for column in self.columns if column.name == name)
+
+
+def inspect(
+    raw: RawInput, *, target: str | None = None, time: str | None = None, timezone: str = "UTC", test_fraction: float
+) -> Inspection:
+    """Look at everything. Raises DataError where `flts run` would and no row can be used."""
+    table = RawTable(raw.train.name, raw.train.frame())
+    time = time or find_time_column(table.table)
+    dataset = Dataset(time_column=time, timezone=timezone, targets=[target] if target else [])
+    train = read_mended(table, dataset)
+    del table
+    test = read_mended(RawTable(raw.test.name, raw.test.frame()), dataset) if raw.test else None
+    if test is not None:
+        rows = (train.rows, _same_columns(test.rows, train.rows.columns))
+    else:
+        rows = split(train.rows, test_fraction, train.name)
+    name, why = (target, "named") if target else guess_target(rows[0])
+    found = timeline(rows[0], test.rows if test else None)
+    grid = on_grid(rows[0], found)
+    return Inspection(
+        train,
+        test,
+        *rows,
+        time,
+        timezone,
+        found,
+        grid,
+        name,
+        why,
+        _columns(rows[0], rows[1], grid, name),
+        _memory(grid.column(name), _parts(grid, name), grid.seasons) if name else None,
+    )
+
+
+def guess_target(train: Rows) -> tuple[str | None, str]:
+    """The first column that can be forecast, and why it; None when there is none."""
+    for i, name in enumerate(train.columns):
+        column = train.values[:, i]
+        values = column[~np.isnan(column)]
+        if len(values) * 2 < len(column) or len(values) < 2 or np.ptp(values) == 0.0:
+            continue
+        differences = np.unique(np.diff(values[:1000]))
+        if len(values) > 2 and len(differences) == 1:
+            continue  # 0, 1, 2, … numbers the rows
+        return name, "the first numeric column that varies"
+    return None, "no numeric column varies"
+
+
+def _same_columns(rows: Rows, columns: tuple[str, ...]) -> Rows:
+    """The columns of train, empty where this file lacks one."""
+    values = np.full((len(rows), len(columns)), np.nan)
+    for i, name in enumerate(columns):
+        if name in rows.columns:
+            values[:, i] = rows.values[:, rows.columns.index(name)]
+    return Rows(rows.times, values, columns)
+
+
+def _columns(train: Rows, test: Rows, grid: Grid, target: str | None) -> tuple[ColumnReport, ...]:
+    everything = Preprocess(outliers=Outliers(enabled=True))
+    target_parts = _parts(grid, target) if target else None
+    found = []
+    for i, name in enumerate(train.columns):
+        parts = target_parts if name == target and target_parts else _parts(grid, name)
+        relation = None
+        if target and target_parts and name != target:
+            relation = _relation(grid, name, parts, target, target_parts)
+        found.append(_column(name, train.values[:, i], test.values[:, i], everything, grid, parts, relation))
+    return tuple(found)
+
+
+def _column(
+    name: str,
+    train: Values,
+    test: Values,
+    rules: Preprocess,
+    grid: Grid,
+    parts: Parts | None,
+    relation: Relation | None,
+) -> ColumnReport:
+    missing = np.isnan(train)
+    values = train[~missing]
+    numbers = dict.fromkeys(("minimum", "median", "maximum", "mean", "deviation"))
+    constant, outliers, far, sentinel = False, 0, 0, None
+    if len(values):
+        stats = (values.min(), np.median(values), values.max(), values.mean(), values.std())
+        numbers = dict(zip(numbers, map(float, stats), strict=True))
+        constant = bool(np.ptp(values) <= fitting.ROUNDING * np.abs(values).max())
+    if len(values) and not constant:
+        low, high = (float(limit[0]) for limit in fitting.outlier_limits(values[:, None], rules))
+        outliers = int(((values < low) | (values > high)).sum())
+        far = _lone(train, low, high)
+        sentinel = _sentinel(values, low, high)
+    usable = parts if parts is not None and not constant else None
+    steady = _level(grid, name) if usable is not None else None
+    return ColumnReport(
+        name,
+        len(train),
+        int(missing.sum()),
+        int(statistics.runs(missing).max(initial=0)),
+        int(np.isnan(test).sum()),
+        **numbers,
+        constant=constant,
+        outliers=outliers,
+        far=far,
+        sentinel=sentinel,
+        trend=statistics.trend_strength(usable) if usable else None,
+        seasons={
+            season: statistics.season_strength(usable, length) if usable else None
+            for season, length in grid.seasons.items()
+        },
+        kpss=steady[0] if steady else None,
+        kpss_rows=steady[1] if steady else 0,
+        shift=_shift(train, test) if len(values) else None,
+        relation=relation,
+    )
+
+
+def _parts(grid: Grid, name: str) -> Parts | None:
+    column = grid.column(name)
+    if (~np.isnan(column)).sum() < statistics.FEWEST:
+        return None
+    return statistics.decompose(column, tuple(grid.seasons.values()))
+
+
+def _level(grid: Grid, name: str) -> tuple[float, int] | None:
+    """KPSS of the means of the shortest season, which neither the season nor its rows' likeness can fool."""
+    column = grid.column(name)
+    season = min(grid.seasons.values(), default=1)
+    whole = column[: len(column) // season * season].reshape(-1, season)
+    counts = (~np.isnan(whole)).sum(axis=1)
+    sums = np.nansum(whole, axis=1)
+    means = sums[counts * 2 >= season] / counts[counts * 2 >= season]
+    tested = statistics.kpss(means)
+    return (tested[0], len(means)) if tested else None
+
+
+def _lone(train: Values, low: float, high: float) -> int:
+    """Cells far beyond the limits whose neighbours are not: a peak comes with its slopes, a mistake alone."""
+    reach = (high - low) / 4.0  # the limits lie 1.5 quartile distances beyond the quartiles: 4 in all
+    if reach <= 0.0:
+        return 0
+    extra = (FAR - 1.5) * reach
+    far = (train < low - extra) | (train > high + extra)
+    near = np.concatenate([[False], far[:-1]]) | np.concatenate([far[1:], [False]])
+    return int((far & ~near).sum())
+
+
+def _sentinel(values: Values, low: float, high: float) -> Sentinel | None:
+    """The smallest or largest value when it repeats, lies beyond the limits, and far from the next one."""
+    reach = (high - low) / 4.0
+    for end, others in ((values.min(), values[values > values.min()]), (values.max(), values[values < values.max()])):
+        if not len(others) or reach <= 0.0:
+            continue
+        nearest = others.min() if end < others.min() else others.max()
+        cells = int((values == end).sum())
+        if cells > 1 and abs(end - nearest) > FAR * reach:
+            return Sentinel(float(end), cells)
+    return None
+
+
+def _shift(train: Values, test: Values) -> Shift | None:
+    measured, later = train[~np.isnan(train)], test[~np.isnan(test)]
+    if not len(measured) or not len(later):
+        return None
+    thin_train, thin_test = statistics.thinned(train), test[:: max(1, -(-len(train) // statistics.KS_ROWS))]
+    pair = [np.sort(part[~np.isnan(part)]) for part in (thin_train, thin_test)]
+    if not len(pair[0]) or not len(pair[1]):
+        return None
+    deviation = float(measured.std())
+    return Shift(
+        statistics.distance(*pair),
+        statistics.usual_distance(thin_train, len(thin_test)),
+        float(later.mean() - measured.mean()) / deviation if deviation > 0.0 else None,
+        float(((later < measured.min()) | (later > measured.max())).mean()),
+    )
+
+
+def _relation(grid: Grid, name: str, parts: Parts | None, target: str, target_parts: Parts) -> Relation | None:
+    if parts is None:
+        return None
+    column, other = grid.column(name), grid.column(target)
+    mine, theirs = parts.remainder, target_parts.remainder
+    if min((~np.isnan(part)).sum() for part in (mine, theirs)) < statistics.FEWEST:
+        mine, theirs = column, other
+    most = min(MOST_LAG, max(1, len(column) // 4))
+    lag = statistics.best_lag(mine, theirs, most)
+    same = statistics.correlation(mine, theirs)
+    at_lag = statistics.correlation(mine, theirs, lag)
+    if same is not None and at_lag is not None and 1.0 - at_lag**2 > 0.5 * (1.0 - same**2):
+        lag, at_lag = 0, same  # a neighbour of a smooth series is nearly as like; only a clear gain is a shift
+    own = statistics.correlation(theirs, theirs, lag) if lag else 1.0
+    return Relation(statistics.correlation(column, other), lag, at_lag, same, own)
+
+
+def _memory(column: Values, parts: Parts | None, seasons: Mapping[str, int]) -> Memory:
+    most = max(1, min(len(column) // 3, MOST_LAG, max(2 * max(seasons.values(), default=0), 1000)))
+    found = statistics.autocorrelation(column, most)
+    probed = sorted({*PROBED, *seasons.values()})
+    measured = column[~np.isnan(column)]
+    half = np.flatnonzero(found < 0.5)
+    return Memory(
+        {lag: float(found[lag]) for lag in probed if lag <= most and np.isfinite(found[lag])},
+        int(half[0]) if len(half) else None,
+        _cycle(statistics.autocorrelation(column - parts.trend, most)) if parts else None,
+        float((measured == 0.0).mean()) if len(measured) else 0.0,
+    )
+
+
+def _cycle(found: Values) -> int | None:
+    """The first peak after it was below 0 that is nearly as high as the highest: the others are multiples of it."""
+    below = np.flatnonzero(found < 0.0)
+    if not len(below) or below[0] + 3 > len(found):
+        return None
+    tail = np.nan_to_num(found[below[0] :], nan=-1.0)
+    inner = tail[1:-1]
+    peaks = (inner >= tail[:-2]) & (inner >= tail[2:]) & (inner >= max(PEAK, 0.9 * float(inner.max())))
+    return int(below[0] + 1 + peaks.argmax()) if peaks.any() else None

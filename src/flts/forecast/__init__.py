@@ -1,0 +1,1 @@
+"""The serving path, which trainer, judge and servers share: bundle, model, intervals."""

@@ -1,0 +1,55 @@
+"""Forecasts as a table: one line per origin, step and target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flts.contracts.errors import DamagedObject
+from flts.preprocess.parquet import from_parquet, time_column, to_parquet
+from flts.preprocess.rows import Times, Values
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def forecasts_to_parquet(
+    origins: Times, targets: Sequence[str], mean: Values, lower: Values | None = None, upper: Values | None = None
+) -> bytes:
+    """Columns origin, step (from 1), target, y_hat and, where given, lower and upper; all in original units."""
+    import polars as pl
+
+    count, horizon, width = mean.shape
+    columns: list[pl.Series] = [
+        time_column(np.repeat(origins, horizon * width), "origin"),
+        pl.Series("step", np.tile(np.repeat(np.arange(1, horizon + 1), width), count), pl.Int32),
+        pl.Series("target", list(targets) * (count * horizon), pl.String),
+        pl.Series("y_hat", mean.reshape(-1)),
+    ]
+    for name, values in (("lower", lower), ("upper", upper)):
+        if values is not None:
+            columns.append(pl.Series(name, values.reshape(-1), nan_to_null=True))
+    return to_parquet(pl.DataFrame(columns))
+
+
+def forecasts_from_parquet(data: bytes, origins: Times, targets: Sequence[str], horizon: int) -> dict[str, Values]:
+    """The value columns as [origins, horizon, targets]; NaN where null.
+
+    Raises DamagedObject when the table holds other origins, steps or targets than those asked for.
+    """
+    frame = from_parquet(data)
+    shape = (len(origins), horizon, len(targets))
+    expected = forecasts_to_parquet(origins, targets, np.zeros(shape))
+    keys = ["origin", "step", "target"]
+    if not frame.select(keys).equals(from_parquet(expected).select(keys)):
+        raise DamagedObject(
+            f"forecasts of {frame.height} lines do not fit the windows: {shape[0]} origins × {horizon} steps × "
+            f"{len(targets)} targets were expected, in this order"
+        )
+    values = {}
+    for name in frame.columns:
+        if name not in keys:
+            values[name] = frame[name].fill_null(float("nan")).to_numpy().reshape(shape)
+    return values

@@ -1,0 +1,89 @@
+"""The object store over HTTP: raw inputs come in, whatever the pipeline made goes out, and nobody rewrites history."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
+
+from flts.contracts.errors import BackendUnavailable
+from flts.contracts.ports import StreamedStore
+from flts.gateway import problem
+from flts.gateway.objects import OBJECTS, Gateway, Served
+from flts.gateway.observed import GatewayMetrics, Observed
+from flts.gateway.security import Door
+from flts.version import __version__
+
+IDLE_SECONDS = 60.0
+"""Longest pause in an upload."""
+PROBE_SECONDS = 3.0
+"""How long the store has to say that it is ready."""
+SERVICE = "gateway"
+
+
+class Health(BaseModel):
+    """Whether something is as it should be."""
+
+    status: str
+
+
+_health = APIRouter(tags=["health"])
+
+
+def create_app(
+    store: StreamedStore, *, door: Door, max_object_bytes: int, idle_seconds: float = IDLE_SECONDS
+) -> FastAPI:
+    """The gateway to a store, for whoever the door lets in."""
+    app = _Described(
+        title="FLTS gateway",
+        version=__version__,
+        description=(__doc__ or "").strip(),
+        docs_url=None,  # these pages load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    meters = GatewayMetrics(SERVICE)
+    app.state.door, app.state.gateway = door, Gateway(store, max_object_bytes, idle_seconds, meters)
+    app.include_router(_health)
+    app.include_router(OBJECTS)
+    problem.answer_with_problems(app)
+    app.add_middleware(Observed, service=SERVICE, meters=meters)
+    return app
+
+
+class _Described(FastAPI):
+    """Its description knows what its errors look like."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            described = super().openapi()
+            problem.describe(described)
+        assert self.openapi_schema is not None
+        return self.openapi_schema
+
+
+@_health.get("/healthz")
+async def healthz() -> Health:
+    """The process lives and answers."""
+    return Health(status="ok")
+
+
+@_health.get("/readyz", responses=problem.responses(HTTPStatus.SERVICE_UNAVAILABLE))
+async def readyz(gateway: Served) -> Health:
+    """The object store answers, asked at this moment."""
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            await gateway.store.probe()
+    except TimeoutError:
+        raise BackendUnavailable(f"{gateway.store.url} did not answer in {PROBE_SECONDS:g} s") from None
+    return Health(status="ready")
+
+
+@_health.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics(gateway: Served) -> Response:
+    """Requests, bytes and seconds as Prometheus reads them."""
+    return Response(generate_latest(gateway.meters.registry), media_type=CONTENT_TYPE_LATEST)

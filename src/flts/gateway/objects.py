@@ -1,0 +1,332 @@
+"""The routes of the gateway: list, get, look, put, delete; only raw inputs can be written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import format_datetime
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from starlette.convertors import Convertor, register_url_convertor
+
+from flts.contracts.errors import BackendUnavailable
+from flts.contracts.failpoints import failpoint
+from flts.contracts.layout import BUCKETS, KEY_LENGTH, KEY_PART, object_name
+from flts.contracts.ports import Stored, StreamedStore
+from flts.gateway import problem
+from flts.gateway.conditions import byte_range, check_conditions, range_applies, repr_digest, wants_digest
+from flts.gateway.observed import GatewayMetrics
+from flts.gateway.problem import Problem
+from flts.gateway.security import DOOR
+from flts.gateway.upload import Body, check_upload
+
+WRITABLE = "dataset"
+"""The one bucket that takes uploads; all others are written by the stages."""
+PAGE = 1000
+"""Most objects in one page of a list."""
+ATTEMPTS = 3
+"""How often a reader looks at an object that is replaced between the look and the first byte."""
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+OBJECT_HEADERS: dict[str, dict[str, Any]] = {
+    "ETag": {"schema": {"type": "string"}},
+    "Last-Modified": {"schema": {"type": "string"}},
+    "Accept-Ranges": {"schema": {"type": "string", "const": "bytes"}},
+    "Repr-Digest": {"schema": {"type": "string"}, "description": "SHA-256 of the whole object, where it is asked for"},
+}
+
+
+class Anything(Convertor[str]):
+    """A key as it comes, line breaks and all: what does not fit in it is named, not taken for another route."""
+
+    regex = r"[\s\S]*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("anything", Anything())
+
+Beginning = Annotated[str, StringConstraints(pattern=f"^({KEY_PART}/)*({KEY_PART})?$", max_length=KEY_LENGTH)]
+
+
+class Page(BaseModel):
+    """Which objects of a bucket to list; a mistyped name is refused rather than lists everything."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prefix: Beginning = Field(default="", description="Only keys that start like this.")
+    after: Beginning = Field(default="", description="Only keys that come after this one.")
+    limit: int = Field(default=PAGE, ge=1, le=PAGE, description="Most objects in the answer.")
+
+
+class StoredObject(BaseModel):
+    """One object of a list."""
+
+    key: str = Field(description="Its name in the bucket.")
+    size: int = Field(ge=0, description="Bytes.")
+    etag: str
+    modified: str = Field(description="RFC 3339, UTC.")
+
+
+class Listing(BaseModel):
+    """A page of the objects of a bucket, sorted by key."""
+
+    bucket: str
+    prefix: str
+    objects: list[StoredObject] = Field(max_length=PAGE)
+    next: str | None = Field(description="`after` of the next page; null on the last one.")
+
+
+class Uploaded(BaseModel):
+    """What an upload came to."""
+
+    bucket: str
+    key: str
+    size: int = Field(ge=0, description="Bytes.")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="Of the bytes as they arrived.")
+    etag: str
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """What every request works with."""
+
+    store: StreamedStore
+    max_object_bytes: int
+    idle_seconds: float
+    meters: GatewayMetrics
+
+
+@dataclass(frozen=True)
+class Name:
+    """An object that a request names, checked."""
+
+    bucket: str
+    key: str
+
+    @property
+    def whole(self) -> str:
+        """Its key in the store."""
+        return f"{self.bucket}/{self.key}"
+
+
+def the_gateway(request: Request) -> Gateway:
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+def _named(
+    request: Request,
+    bucket: Annotated[str, Path(json_schema_extra={"enum": list(BUCKETS)})],
+    key: Annotated[
+        str,
+        Path(json_schema_extra={"pattern": f"^{KEY_PART}(/{KEY_PART})*$", "minLength": 1, "maxLength": KEY_LENGTH}),
+    ],
+) -> Name:
+    try:
+        request.state.object_key = object_name(bucket, key)
+    except ValueError as error:
+        raise Problem(HTTPStatus.BAD_REQUEST, str(error)) from None
+    if request.url.query:
+        # one part of an S3 multipart upload, for instance, must not become the whole object
+        raise Problem(HTTPStatus.BAD_REQUEST, "an object is asked for without '?' and what would follow it")
+    return Name(bucket, key)
+
+
+def _writable(name: Annotated[Name, Depends(_named)]) -> Name:
+    if name.bucket != WRITABLE:
+        raise Problem(HTTPStatus.FORBIDDEN, f"{name.bucket} is read-only here; only {WRITABLE} can be written")
+    return name
+
+
+Served = Annotated[Gateway, Depends(the_gateway)]
+Named = Annotated[Name, Depends(_named)]
+Writable = Annotated[Name, Depends(_writable)]
+
+OBJECTS = APIRouter(
+    tags=["objects"],
+    dependencies=[DOOR],
+    responses=problem.responses(
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.MISDIRECTED_REQUEST,
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    ),
+)
+
+
+@OBJECTS.get("/objects/{bucket}")
+async def list_objects(
+    gateway: Served,
+    bucket: Annotated[str, Path(json_schema_extra={"enum": list(BUCKETS)})],
+    asked: Annotated[Page, Query()],
+) -> Listing:
+    """The objects of a bucket, page by page."""
+    if bucket not in BUCKETS:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"'{bucket[:100]}' is no bucket; valid: {', '.join(BUCKETS)}")
+    prefix, limit = asked.prefix, asked.limit
+    found = await gateway.store.page(f"{bucket}/{prefix}", f"{bucket}/{asked.after}", limit + 1)
+    objects = [
+        StoredObject(
+            key=stored.key.removeprefix(f"{bucket}/"),
+            size=stored.size,
+            etag=stored.etag,
+            modified=stored.modified.isoformat(),
+        )
+        for stored in found[:limit]
+    ]
+    return Listing(bucket=bucket, prefix=prefix, objects=objects, next=objects[-1].key if len(found) > limit else None)
+
+
+@OBJECTS.get(
+    "/objects/{bucket}/{key:anything}",
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {"application/octet-stream": BINARY}, "headers": OBJECT_HEADERS},
+        206: {
+            "description": "The bytes of `Range`.",
+            "content": {"application/octet-stream": BINARY},
+            "headers": OBJECT_HEADERS,
+        },
+        304: {"description": "The object is the one that If-None-Match names."},
+        **problem.responses(
+            HTTPStatus.NOT_FOUND, HTTPStatus.PRECONDITION_FAILED, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+        ),
+    },
+)
+async def get_object(request: Request, gateway: Served, name: Named) -> Response:
+    """An object, or one range of its bytes, in parts of one version."""
+    for _ in range(ATTEMPTS):
+        stored = await _existing(gateway, name)
+        if check_conditions(request.headers, stored.etag, reading=True):
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=_headers(stored))
+        applies = range_applies(request.headers.get("if-range"), stored.etag)
+        asked = byte_range(request.headers.get("range") if applies else None, stored.size)
+        start, end = asked or (0, stored.size)
+        headers = await _with_digest(gateway, stored, request.headers)
+        chunks = None if headers is None else await gateway.store.stream(stored, start, end)
+        if headers is None or chunks is None:
+            continue
+        headers["Content-Length"] = str(end - start)
+        if asked is not None:
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{stored.size}"
+        status = HTTPStatus.OK if asked is None else HTTPStatus.PARTIAL_CONTENT
+        return StreamingResponse(chunks, status, headers, media_type="application/octet-stream")
+    raise BackendUnavailable(f"{name.whole} was replaced each of {ATTEMPTS} times it was read")
+
+
+@OBJECTS.head(
+    "/objects/{bucket}/{key:anything}",
+    response_class=Response,
+    responses={
+        200: {"headers": OBJECT_HEADERS},
+        304: {"description": "The object is the one that If-None-Match names."},
+        **problem.responses(HTTPStatus.NOT_FOUND, HTTPStatus.PRECONDITION_FAILED),
+    },
+)
+async def head_object(request: Request, gateway: Served, name: Named) -> Response:
+    """What is known of an object."""
+    for _ in range(ATTEMPTS):
+        stored = await _existing(gateway, name)
+        if check_conditions(request.headers, stored.etag, reading=True):
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=_headers(stored))
+        headers = await _with_digest(gateway, stored, request.headers)
+        if headers is not None:
+            headers["Content-Length"] = str(stored.size)
+            return Response(headers=headers, media_type="application/octet-stream")
+    raise BackendUnavailable(f"{name.whole} was replaced each of {ATTEMPTS} times it was read")
+
+
+@OBJECTS.put(
+    "/objects/{bucket}/{key:anything}",
+    openapi_extra={"requestBody": {"content": {"application/octet-stream": BINARY}}},
+    responses={
+        200: {"description": "An object was replaced.", "model": Uploaded},
+        201: {"description": "There is a new object.", "model": Uploaded},
+        **problem.responses(
+            HTTPStatus.FORBIDDEN,
+            HTTPStatus.REQUEST_TIMEOUT,
+            HTTPStatus.CONFLICT,
+            HTTPStatus.PRECONDITION_FAILED,
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+        ),
+    },
+)
+async def put_object(request: Request, response: Response, gateway: Served, name: Writable) -> Uploaded:
+    """Write an object of `dataset`; what is there is replaced, unless a condition says otherwise."""
+    digests = check_upload(request.headers, gateway.max_object_bytes)
+    before = await gateway.store.look(name.whole)
+    check_conditions(request.headers, before.etag if before else None, reading=False)
+
+    async def check_again() -> None:
+        now = await gateway.store.look(name.whole)
+        check_conditions(request.headers, now.etag if now else None, reading=False)
+
+    body = Body(request.stream(), gateway.max_object_bytes, gateway.idle_seconds, digests)
+    # with If-Match the object may have moved on while its successor was on the way
+    chunks = body.chunks(check_again if "if-match" in request.headers else None)
+    only_new = request.headers.get("if-none-match", "").strip() == "*"
+    failpoint("gateway.upload.before")
+    etag = await gateway.store.upload(name.whole, chunks, only_new=only_new)
+    failpoint("gateway.upload.after")
+    if etag is None:
+        raise Problem(HTTPStatus.PRECONDITION_FAILED, "somebody else made the object first, and If-None-Match is *")
+    response.status_code = HTTPStatus.CREATED if before is None else HTTPStatus.OK
+    response.headers["ETag"] = etag
+    response.headers["X-Content-SHA256"] = body.sha256.hexdigest()
+    return Uploaded(bucket=name.bucket, key=name.key, size=body.size, sha256=body.sha256.hexdigest(), etag=etag)
+
+
+@OBJECTS.delete(
+    "/objects/{bucket}/{key:anything}",
+    status_code=HTTPStatus.NO_CONTENT,
+    response_class=Response,
+    responses=problem.responses(HTTPStatus.FORBIDDEN, HTTPStatus.PRECONDITION_FAILED),
+)
+async def delete_object(request: Request, gateway: Served, name: Writable) -> None:
+    """Remove an object of `dataset`; well done also when there is none, as in S3."""
+    stored = await gateway.store.look(name.whole)
+    check_conditions(request.headers, stored.etag if stored else None, reading=False)
+    failpoint("gateway.delete.before")
+    await gateway.store.delete(name.whole)
+    failpoint("gateway.delete.after")
+
+
+async def _existing(gateway: Gateway, name: Name) -> Stored:
+    stored = await gateway.store.look(name.whole)
+    if stored is None:
+        raise Problem(HTTPStatus.NOT_FOUND, f"there is no {name.key} in {name.bucket}")
+    return stored
+
+
+def _headers(stored: Stored) -> dict[str, str]:
+    return {
+        "ETag": stored.etag,
+        "Last-Modified": format_datetime(stored.modified, usegmt=True),
+        "Accept-Ranges": "bytes",
+    }
+
+
+async def _with_digest(gateway: Gateway, stored: Stored, asked: Mapping[str, str]) -> dict[str, str] | None:
+    """The headers of an object; None when it was replaced while its digest was computed."""
+    headers = _headers(stored)
+    if not wants_digest(asked):
+        return headers
+    chunks = await gateway.store.stream(stored, 0, stored.size)
+    if chunks is None:
+        return None
+    sha256 = hashlib.sha256()
+    async for chunk in chunks:
+        sha256.update(chunk)
+    return {**headers, "Repr-Digest": repr_digest(sha256.digest())}

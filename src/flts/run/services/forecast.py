@@ -1,0 +1,101 @@
+"""Batch forecasts: every claim of rows is answered once per champion, in an object that is never rewritten."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, timedelta
+
+from flts.contracts import events, layout
+from flts.contracts.errors import DataError, UsageError
+from flts.contracts.messages import InferenceData, PerformanceEval
+from flts.contracts.ports import Record, read_checked, write_once
+from flts.preprocess.source import RawFile
+from flts.serve.answer import rows_for
+from flts.serve.batch import Batch, errors, forecast_batch
+from flts.serve.follow import Champion, Follower
+from flts.wiring import Workplace
+
+_NAMESPACE = uuid.UUID("6f0d7a52-6d1c-5a3e-9a55-7f2f2f6f1d5e")
+
+
+@dataclass
+class Forecaster:
+    """The service `forecast`."""
+
+    place: Workplace
+    topic = InferenceData.topic
+    group = "forecast"
+    width = 4  # while one is read or stored, the model answers another
+    _follower: Follower = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._follower = Follower(self.place.store)
+
+    def handle(self, record: Record) -> None:
+        """Forecast from every row of the object with the champion of the moment, and say how it went."""
+        claim = InferenceData.parse(record.value)
+        if self._too_late(claim):
+            events.forecast_expired(scope=claim.identifier, event_id=claim.event_id)
+            return
+        champion = self._follower.champion(claim.identifier)
+        rows = rows_for(champion.bundle, RawFile(claim.object_key.rpartition("/")[2], self._bytes(claim)))
+        batch = forecast_batch(champion.bundle, rows)
+        part = str(uuid.uuid5(_NAMESPACE, f"{claim.event_id}/{champion.entry.number}"))
+        key = layout.inference_log(claim.identifier, claim.ts.astimezone(UTC).strftime("%Y%m%d"), part)
+        write_once(self.place.store, key, _lines(batch, champion, part), at="forecast.log")
+        self._tell(claim, champion, batch, key, len(rows))
+
+    def bury(self, record: Record, error: Exception) -> None:
+        """Nobody waits: who sent the claim finds it in the dead-letter topic."""
+
+    def _bytes(self, claim: InferenceData) -> bytes:
+        """The object of a claim. A bucket that this service may not read is the fault of who named it."""
+        try:
+            return read_checked(self.place.store, claim.key_in_store, claim.sha256)
+        except UsageError as error:
+            raise DataError(f"{claim.topic}: the rows cannot be read: {error}") from None
+
+    def _too_late(self, claim: InferenceData) -> bool:
+        if claim.deadline_ms is None:
+            return False
+        return self.place.clock.now() > claim.ts + timedelta(milliseconds=claim.deadline_ms)
+
+    def _tell(self, claim: InferenceData, champion: Champion, batch: Batch, key: str, rows: int) -> None:
+        found, promoted = errors(champion.bundle, batch), champion.entry.champion
+        message = PerformanceEval(
+            ts=self.place.clock.now(),
+            identifier=claim.identifier,
+            input_event_id=claim.event_id,
+            promotion=champion.entry.number,
+            config_hash=promoted.config_hash,
+            data_hash=promoted.data_hash,
+            run_id=promoted.run_id,
+            model_type=promoted.model_type,
+            log_object_key=key,
+            rows=rows,
+            forecasts=batch.mean.size,
+            metrics=None if found is None else {"rmse": found.rmse, "mae": found.mae, "mse": found.mse},
+        )
+        self.place.bus.publish(message.topic, message.key, message.to_bytes())
+        events.forecast_served(
+            config_hash=promoted.config_hash,
+            model_type=promoted.model_type,
+            promotion=champion.entry.number,
+            forecasts=batch.mean.size,
+            object_key=key,
+        )
+
+
+def _lines(batch: Batch, champion: Champion, request_id: str) -> bytes:
+    """One JSON object a line: which request, from where, for when, how much, by which model."""
+    import polars as pl
+
+    entry = champion.entry
+    frame = batch.frame().with_columns(
+        pl.lit(request_id).alias("request_id"),
+        pl.lit(entry.champion.model_type).alias("model_type"),
+        pl.lit(entry.champion.model_hash).alias("model_hash"),
+        pl.lit(entry.number).alias("promotion"),
+    )
+    return frame.write_ndjson().encode()

@@ -1,0 +1,66 @@
+"""What a service counts, as Prometheus reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from flts.contracts.errors import Transient
+
+if TYPE_CHECKING:
+    from prometheus_client.core import GaugeMetricFamily
+
+    from flts.contracts.ports import Bus
+
+SECONDS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 300.0, 1800.0)
+
+
+class ServiceMetrics:
+    """Counters of one process, in a registry of its own."""
+
+    def __init__(self) -> None:
+        from prometheus_client import CollectorRegistry, Counter, Histogram
+
+        self.registry = CollectorRegistry()
+        self._handled = Counter(
+            "flts_messages", "Messages handled, by what became of them", ["topic", "outcome"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "flts_message_seconds", "Time to handle a message", ["topic"], buckets=SECONDS, registry=self.registry
+        )
+        self._lost = Counter("flts_backend_lost", "Times the broker was away", ["topic"], registry=self.registry)
+
+    def handled(self, topic: str, outcome: str, seconds: float) -> None:
+        """A message was handled: done, or dead."""
+        self._handled.labels(topic, outcome).inc()
+        self._seconds.labels(topic).observe(seconds)
+
+    def lost(self, topic: str) -> None:
+        """The broker was away."""
+        self._lost.labels(topic).inc()
+
+    def watch(self, bus: Bus, groups: Sequence[tuple[str, str]], busy: Callable[[], int]) -> None:
+        """Report, when asked, how far behind each (topic, group) is, and how many fits run."""
+        self.registry.register(_Watch(bus, groups, busy))
+
+
+class _Watch:
+    """Asked at every scrape, so the figure is that of the moment."""
+
+    def __init__(self, bus: Bus, groups: Sequence[tuple[str, str]], busy: Callable[[], int]) -> None:
+        self._bus, self._groups, self._busy = bus, groups, busy
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        from prometheus_client.core import GaugeMetricFamily
+
+        lag = GaugeMetricFamily("flts_lag", "Messages that the group has not handled yet", labels=["topic", "group"])
+        for topic, group in self._groups:
+            try:
+                lag.add_metric([topic, group], self._bus.lag(topic, group))
+            except Transient:
+                continue  # no figure is better than an old one
+        yield lag
+        yield GaugeMetricFamily("flts_fits_running", "Models being fitted now", value=self._busy())
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        return []

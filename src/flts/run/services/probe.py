@@ -1,0 +1,105 @@
+"""Is it alive, is it ready, what did it count: a small server beside the work, asked anew at every request."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as Late
+from dataclasses import dataclass
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from flts.contracts.errors import FltsError, UsageError
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+    from prometheus_client import CollectorRegistry
+
+PATIENCE = 3.0
+"""Seconds a backend has to answer a probe."""
+
+Check = Callable[[], object]
+"""Raises when something is not as it should be."""
+
+
+@dataclass(frozen=True)
+class HealthChecks:
+    """live: the work goes round; ready: every backend answers."""
+
+    live: Mapping[str, Check]
+    ready: Mapping[str, Check]
+
+
+class Probes:
+    """The probe server. Port 0 takes a free one; `address` says which."""
+
+    def __init__(self, host: str, port: int, health: HealthChecks, registry: CollectorRegistry) -> None:
+        from prometheus_client import make_wsgi_app
+
+        self._health, self._metrics = health, make_wsgi_app(registry)
+        self._asking = ThreadPoolExecutor(8, thread_name_prefix="probe")
+        try:
+            self._server = make_server(host, port, self._answer, _Server, _Quiet)
+        except OSError as error:
+            raise UsageError(
+                f"probes cannot listen on {host}:{port}: {error.strerror}; set probe_port, 0 takes a free one"
+            ) from None
+        self.address = f"{host}:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, name="probes", daemon=True).start()
+
+    def close(self) -> None:
+        """Answer no more."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._asking.shutdown(wait=False, cancel_futures=True)
+
+    def _answer(self, request: WSGIEnvironment, respond: StartResponse) -> Iterable[bytes]:
+        match request["PATH_INFO"]:
+            case "/metrics":
+                page: Iterable[bytes] = self._metrics(request, respond)
+                return page
+            case "/healthz":
+                return self._report(self._health.live, respond)
+            case "/readyz":
+                return self._report(self._health.ready, respond)
+            case _:
+                return _json("404 Not Found", {"valid": ["/healthz", "/readyz", "/metrics"]}, respond)
+
+    def _report(self, checks: Mapping[str, Check], respond: StartResponse) -> Iterable[bytes]:
+        asked = {name: self._asking.submit(check) for name, check in checks.items()}
+        found: dict[str, str] = {}
+        for name, answer in asked.items():
+            try:
+                answer.result(timeout=PATIENCE)
+                found[name] = "ok"
+            except Late:
+                found[name] = f"no answer in {PATIENCE:g} s"
+            except FltsError as error:
+                found[name] = str(error)
+            except Exception as error:  # noqa: BLE001 - whatever a client library raises, the answer is "not ready"
+                found[name] = f"{type(error).__name__}: {error}"
+        well = all(said == "ok" for said in found.values())
+        return _json("200 OK" if well else "503 Service Unavailable", found, respond)
+
+
+def _json(status: str, body: Mapping[str, Any], respond: StartResponse) -> Iterable[bytes]:
+    data = json.dumps(body).encode()
+    respond(status, [("Content-Type", "application/json"), ("Content-Length", str(len(data)))])
+    return [data]
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """One slow backend holds up no other probe."""
+
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    """Probes come every few seconds; they are no news."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""

@@ -1,0 +1,78 @@
+"""One trace from message to message (W3C traceparent), whether or not anything collects it.
+
+OpenTelemetry's API alone exports nothing; with its SDK set up by whoever runs the process, the same calls do.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from flts.contracts.failpoints import failpoint
+from flts.contracts.ports import Bus, BusState, Record, Subscription
+
+
+@contextmanager
+def continued(record: Record, name: str) -> Iterator[None]:
+    """Work within the trace that the record belongs to, or within a new one."""
+    from opentelemetry import context
+    from opentelemetry.propagate import extract
+
+    parent = extract({key.lower(): value for key, value in record.headers.items()})
+    token = context.attach(parent)
+    try:
+        with span(name):
+            yield
+    finally:
+        context.detach(token)
+
+
+@contextmanager
+def span(name: str) -> Iterator[None]:
+    """A span under the current one; the first of a trace where there is none."""
+    from opentelemetry import trace
+    from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+
+    with trace.get_tracer("flts").start_as_current_span(name) as started:
+        if started.get_span_context().is_valid:
+            yield
+            return
+    # nothing records here, and the trace must go on all the same
+    ids = SpanContext(secrets.randbits(128) or 1, secrets.randbits(64) or 1, is_remote=False, trace_flags=TraceFlags(1))
+    with trace.use_span(NonRecordingSpan(ids)):
+        yield
+
+
+class TracedBus:
+    """A Bus whose messages carry the current trace."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus, self.url = bus, bus.url
+
+    def ensure(self, topics: Sequence[str]) -> None:
+        self._bus.ensure(topics)
+
+    def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str] | None = None) -> None:
+        from opentelemetry.propagate import inject
+
+        carried: dict[str, str] = {}
+        inject(carried)
+        failpoint("bus.publish.before")
+        self._bus.publish(topic, key, value, {**carried, **(headers or {})})
+        failpoint("bus.publish.after")
+
+    def subscribe(self, topics: Sequence[str], group: str) -> Subscription:
+        return self._bus.subscribe(topics, group)
+
+    def records(self, topic: str) -> Sequence[Record]:
+        return self._bus.records(topic)
+
+    def lag(self, topic: str, group: str) -> int:
+        return self._bus.lag(topic, group)
+
+    def describe(self, groups: Sequence[str] = ()) -> BusState:
+        return self._bus.describe(groups)
+
+    def close(self) -> None:
+        self._bus.close()

@@ -1,0 +1,43 @@
+"""What a process that knows only the hashes of a run reads back from the store: its Spec and its experiment."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from flts.contracts import layout
+from flts.contracts.errors import DamagedObject, StageFailed
+from flts.contracts.ports import Store, read_json
+from flts.models.registry import versions
+from flts.preprocess import CODE_VERSION
+from flts.preprocess.stage import load_dataset
+from flts.spec.fields import Spec
+from flts.spec.lineage import identify
+from flts.train.experiment import Experiment, experiment
+
+VERSIONS = versions(CODE_VERSION)
+
+
+def load_stored_spec(store: Store, config_hash: str) -> Spec:
+    """The Spec of a configuration, without its locators. Raises DamagedObject when it is absent or does not fit."""
+    stored = read_json(store, layout.spec(config_hash))
+    if stored is None:
+        raise DamagedObject(f"{layout.spec(config_hash)} is absent from {store.url}")
+    try:
+        return Spec.model_validate(stored)
+    except ValidationError as error:
+        raise DamagedObject(
+            f"{layout.spec(config_hash)} in {store.url} is no Spec of this version: {error.error_count()} fields do"
+            " not fit; use one version of flts everywhere"
+        ) from None
+
+
+def load_experiment(store: Store, config_hash: str, data_hash: str) -> Experiment:
+    """An experiment from the store alone. Raises StageFailed when this code would give it another hash."""
+    spec = load_stored_spec(store, config_hash)
+    identity = identify(spec, data_hash, VERSIONS)
+    if identity.config_hash != config_hash:
+        raise StageFailed(
+            f"this version of flts gives the Spec of {config_hash[:12]}… the hash {identity.config_hash[:12]}…: its"
+            " code versions differ from those of whoever claimed the run; use one version of flts everywhere"
+        )
+    return experiment(spec, identity, load_dataset(store, data_hash, tuple(spec.dataset.targets)))

@@ -1,0 +1,432 @@
+"""The experiment: every value that can change a number, documented at its field, validated and hashed.
+
+A value that cannot change a number is in `settings.py`. The fields marked as locators only say where bytes lie; they
+are in no hash, the bytes themselves are. Within one Spec version a default never changes, and a field added later
+is marked HASHED_WHEN_CHANGED so that the hashes of older files stay what they were.
+"""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic.config import JsonDict
+
+from flts.contracts.layout import scope_name
+
+LOCATOR: JsonDict = {"locator": True}
+HASHED_WHEN_CHANGED: JsonDict = {"hashed": "when-changed"}
+
+Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[int, Field(ge=0)]
+
+ResampleRule = Literal["off", "mean", "sum", "first", "last", "min", "max"]
+
+SYSTEM_ZONES = re.compile(r"localtime|Factory|posixrules|(posix|right)/.*")
+"""Names that the tables of a system know and the IANA database does not; localtime differs from one to the next."""
+STEP_UNITS = {"ms": 10**6, "s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
+LONGEST_STEP = 3650 * STEP_UNITS["d"]
+
+
+def parse_step(text: str) -> int:
+    """A step such as '2min' in nanoseconds. Raises ValueError that says what fits."""
+    match = re.fullmatch(r"([1-9][0-9]*)(ms|s|min|h|d)", text)
+    if match is None:
+        raise ValueError(f"'{text}' is not a step; write 'infer' or a whole number with a unit, such as '2min' or '1h'")
+    step = int(match[1]) * STEP_UNITS[match[2]]
+    if step > LONGEST_STEP:
+        raise ValueError(f"'{text}' is too long a step; at most ten years (3650d) fit")
+    return step
+
+
+class Table(BaseModel):
+    """One table of flts.toml: frozen, no unknown keys, no NaN or infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _a_switch_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        # Python takes true for 1, so `min_skill = false`, meant as "off", would be the number 0
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        options = (annotation, *get_args(annotation))
+        if isinstance(value, bool) and (int in options or float in options):
+            raise ValueError(f"a number belongs here, not {str(value).lower()}")
+        return value
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _text_can_be_written(cls, value: Any) -> Any:
+        # bytes of a flag or variable that are no UTF-8 reach Python as lone surrogates, which no file or hash can hold
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and any("\ud800" <= character <= "\udfff" for character in text):
+                raise ValueError(f"{text!r} is no UTF-8 text")
+        return value
+
+
+class Dataset(Table):
+    """Which rows, and how to read their time."""
+
+    name: str = Field(default="", json_schema_extra=LOCATOR)
+    """NAME.csv and NAME_test.csv (or .parquet) in `source`; with NAME alone, its last rows are the test."""
+    train_file: str = Field(default="", json_schema_extra=LOCATOR)
+    """The training file by name, instead of `name`."""
+    test_file: str = Field(default="", json_schema_extra=LOCATOR)
+    """The test file by name; empty with `train_file` means that one file is split."""
+    test_fraction: Fraction = 0.2
+    """Share of the last rows kept as test when there is only one file."""
+    source: str = Field(default="data/", json_schema_extra=LOCATOR)
+    """Folder of the files, relative to flts.toml; or file:// or s3://bucket/prefix."""
+    identifier: str = Field(default="", json_schema_extra=LOCATOR)
+    """The scope of a promotion: one champion per scope. Empty means 'global'."""
+    time_column: str = "time"
+    """Name of the column that holds the time of a row."""
+    timezone: str = "UTC"
+    """Zone of times written without one, and of the calendar features."""
+    step: str = "infer"
+    """Time between two rows, such as '2min'; 'infer' takes the most common difference."""
+    targets: list[str] = []
+    """One or more numeric columns to forecast; all other numeric columns are covariates known up to the origin."""
+    known_future: list[str] = []
+    """Reserved for covariates known ahead of time; must be empty."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            if SYSTEM_ZONES.fullmatch(value):
+                raise ValueError
+            zoneinfo.ZoneInfo(value)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"'{value}' is no time zone; use an IANA name such as 'UTC' or 'Europe/Madrid'") from None
+        return value
+
+    @field_validator("step")
+    @classmethod
+    def _valid_step(cls, value: str) -> str:
+        if value != "infer":
+            parse_step(value)
+        return value
+
+    @field_validator("identifier")
+    @classmethod
+    def _valid_scope(cls, value: str) -> str:
+        return value and scope_name(value)
+
+    @field_validator("known_future")
+    @classmethod
+    def _reserved(cls, value: list[str]) -> list[str]:
+        if value:
+            raise ValueError("known_future is reserved and must be empty: covariates are known up to the origin only")
+        return value
+
+    @model_validator(mode="after")
+    def _targets(self) -> Self:
+        if len(set(self.targets)) != len(self.targets):
+            raise ValueError(f"targets names a column twice: {self.targets}")
+        if self.time_column in self.targets:
+            raise ValueError(f"'{self.time_column}' is the time column and cannot be a target")
+        return self
+
+    @property
+    def scope(self) -> str:
+        """The name a promotion is kept under."""
+        return self.identifier or "global"
+
+
+class Sample(Table):
+    """Take one contiguous block of the rows; single rows would leave no two neighbours."""
+
+    train_rows: NonNegative = 0
+    """Rows kept of train; 0 keeps all."""
+    test_rows: NonNegative = 0
+    """Rows kept of test; 0 keeps all."""
+    strategy: Literal["head", "tail", "random"] = "head"
+    """Where the block lies; 'random' draws its start with numpy's PCG64([seed, 0]) and, for test, ([seed, 1])."""
+    seed: NonNegative = 42
+    """Seed of 'random'."""
+
+
+class Missing(Table):
+    """What to do with empty cells of the features; truth is never filled."""
+
+    max_gap: NonNegative = 5
+    """The last value is carried forward over at most this many rows; beyond them the train median stands."""
+    drop_columns_above: Annotated[float, Field(ge=0.0, le=1.0)] = 0.33
+    """A covariate with a larger share of empty cells in train is dropped."""
+
+
+class Outliers(Table):
+    """Clip extreme cells of train (and of a history) to limits fitted on train."""
+
+    enabled: bool = False
+    """Off by default: clipping is a decision about the data."""
+    method: Literal["iqr", "quantile"] = "iqr"
+    """iqr: quartiles ± factor × their distance; quantile: the factor-th percent from both ends."""
+    factor: Annotated[float, Field(gt=0.0)] = 1.5
+    """Multiple of the interquartile range, or percent of the rows on each side."""
+
+    @model_validator(mode="after")
+    def _sides_do_not_meet(self) -> Self:
+        if self.method == "quantile" and self.factor >= 50.0:
+            raise ValueError(f"factor = {self.factor} percent from both ends leaves nothing; use less than 50")
+        return self
+
+
+class Preprocess(Table):
+    """How rows become features; every statistic is fitted on train only."""
+
+    missing: Missing = Missing()
+    """Rules for empty cells."""
+    outliers: Outliers = Outliers()
+    """Rules for extreme cells."""
+    time_features: bool = True
+    """Sine and cosine of minute of day, day of week and day of year in local time; never scaled."""
+    lags: list[Positive] = []
+    """target(t-k) as extra columns."""
+    scaler: Literal["minmax", "standard", "robust", "maxabs", "none"] = "minmax"
+    """Scaling of the feature columns; the targets of a fit are always scaled to their range over train."""
+    constant: float = 0.0
+    """Added to every feature value before scaling."""
+    hash_salt: str = ""
+    """Changes the hashes and no number: for doing everything again under another name."""
+    resample: ResampleRule = Field(default="off", json_schema_extra=HASHED_WHEN_CHANGED)
+    """Turn the rows of each file into one row per cell of a grid, before anything else is done. Cells start at the
+    multiples of dataset.step since 1970-01-01 00:00 UTC; a row has the time its cell starts, and of each column the
+    mean (sum, ...) of the values found there. Without any, a cell is empty."""
+
+    @field_validator("lags")
+    @classmethod
+    def _distinct(cls, value: list[int]) -> list[int]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"lags names a row twice: {value}")
+        return sorted(value)
+
+
+class Task(Table):
+    """What is asked of every model."""
+
+    input_length: Positive = 10
+    """Rows of history in a window."""
+    horizon: Positive = 1
+    """Rows ahead, answered all at once."""
+    seasons: Literal["infer"] | list[Annotated[int, Field(ge=2)]] = "infer"
+    """Season lengths in rows, shortest first; 'infer' takes day and week where train holds two of them."""
+
+    @field_validator("seasons")
+    @classmethod
+    def _ascending(cls, value: Literal["infer"] | list[int]) -> Literal["infer"] | list[int]:
+        return value if value == "infer" else sorted(set(value))
+
+
+class Train(Table):
+    """What every fit shares."""
+
+    validation_fraction: Annotated[float, Field(gt=0.0, le=0.5)] = 0.1
+    """Share of the train windows, the last ones, on which every choice inside a model is made."""
+    patience: Positive = 3
+    """Epochs without a better validation loss before a neural fit stops."""
+
+
+class RecurrentParameters(Table):
+    """A recurrent network: window → last state → linear map, added to the better referee."""
+
+    hidden_size: Positive = 128
+    """Width of the state."""
+    num_layers: Positive = 2
+    """Layers on top of each other."""
+    epochs: Positive = 10
+    """Passes over the training windows at most."""
+    batch_size: Positive = 64
+    """Windows per step of the optimizer."""
+    learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
+    """Step size of Adam."""
+
+
+class GruParameters(RecurrentParameters):
+    """Gated recurrent unit (Cho et al. 2014)."""
+
+
+class LstmParameters(RecurrentParameters):
+    """Long short-term memory (Hochreiter and Schmidhuber 1997)."""
+
+
+class ProphetParameters(Table):
+    """Trend and seasonality by date (Taylor and Letham 2018); history only says where the forecast starts."""
+
+    changepoint_prior_scale: Annotated[float, Field(gt=0.0)] = 0.05
+    """Flexibility of the trend."""
+    seasonality_prior_scale: Annotated[float, Field(gt=0.0)] = 10.0
+    """Flexibility of the seasonality."""
+    seasonality_mode: Literal["additive", "multiplicative"] = "additive"
+    """How seasonality joins the trend."""
+
+
+class AutoMflesParameters(Table):
+    """Gradient-boosted trend and seasonality, refitted on the history of every request (Blume, MFLES)."""
+
+    validation_windows: Positive = 2
+    """Cross-validation windows by which the configuration is chosen, once, on the last two seasons of train."""
+
+
+class RidgeParameters(Table):
+    """Linear map of the window with a squared penalty (Hoerl and Kennard 1970)."""
+
+    alphas: Annotated[list[Annotated[float, Field(gt=0.0)]], Field(min_length=1)] = [
+        1e-3,
+        1e-2,
+        1e-1,
+        1.0,
+        1e1,
+        1e2,
+        1e3,
+    ]
+    """Penalties to choose from by the validation loss; the larger one on a tie."""
+
+    @field_validator("alphas")
+    @classmethod
+    def _ascending(cls, value: list[float]) -> list[float]:
+        return sorted(set(value))
+
+
+class Models(Table):
+    """The candidates. A table's presence makes its model expected; with none, all of them are."""
+
+    gru: GruParameters | None = None
+    """Recurrent network, extra 'torch'."""
+    lstm: LstmParameters | None = None
+    """Recurrent network, extra 'torch'."""
+    prophet: ProphetParameters | None = None
+    """Trend and seasonality, extra 'prophet'."""
+    automfles: AutoMflesParameters | None = None
+    """Boosted trend and seasonality, extra 'stats'."""
+    ridge: RidgeParameters | None = None
+    """Linear map, nothing to install."""
+
+
+DEFAULT_MODELS = ("gru", "lstm", "prophet", "automfles", "ridge")
+
+
+class Weights(Table):
+    """The composite score; lower wins. Errors are scaled by the target's range over train."""
+
+    rmse: Annotated[float, Field(ge=0.0)] = 0.5
+    """Weight of the root mean squared error."""
+    mae: Annotated[float, Field(ge=0.0)] = 0.3
+    """Weight of the mean absolute error."""
+    mse: Annotated[float, Field(ge=0.0)] = 0.2
+    """Weight of the mean squared error."""
+
+    @model_validator(mode="after")
+    def _some_weight(self) -> Self:
+        if self.rmse + self.mae + self.mse <= 0.0:
+            raise ValueError("the weights sum to zero, so every model would score the same; give one of them weight")
+        return self
+
+
+class Evaluate(Table):
+    """How the judge compares and when it promotes."""
+
+    windows: NonNegative = 500
+    """At most this many test origins, the same for every model; 0 takes all."""
+    step: NonNegative = Field(default=0, json_schema_extra=HASHED_WHEN_CHANGED)
+    """Rows between two origins, counted back from the last one; 0 spreads the origins evenly over test."""
+    weights: Weights = Weights()
+    """Weights of the composite score."""
+    gate: Literal["beats-champion", "always"] = "beats-champion"
+    """beats-champion: a one-sided Diebold-Mariano test at 5 %; always: the best candidate is promoted."""
+    min_skill: float | Literal["warn", "off"] = "warn"
+    """Skill against the best referee below which nothing is promoted; 'warn' promotes and says so."""
+    min_coverage: Annotated[float, Field(gt=0.0, lt=1.0)] | Literal["off"] = Field(
+        default="off", json_schema_extra=HASHED_WHEN_CHANGED
+    )
+    """Share of the test cells that the 80 % interval of a model must hold for it to be promoted."""
+    max_bundle_mb: Annotated[float, Field(gt=0.0)] | Literal["off"] = Field(
+        default="off", json_schema_extra=HASHED_WHEN_CHANGED
+    )
+    """Size in megabytes above which a model is not promoted."""
+    max_latency_ms: Annotated[float, Field(gt=0.0)] | Literal["off"] = Field(
+        default="off", json_schema_extra=HASHED_WHEN_CHANGED
+    )
+    """Milliseconds for one forecast above which a model is not promoted; measured once, by the first judge."""
+
+
+class Run(Table):
+    """What else decides a number."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+    """Seed of every random choice inside a fit."""
+    threads: Positive = 1
+    """Threads of each trainer; part of the result, so part of the hash."""
+
+
+class Spec(Table):
+    """One experiment, whole."""
+
+    v: Literal[1] = 1
+    """Version of this format."""
+    dataset: Dataset = Dataset()
+    """Which rows."""
+    sample: Sample = Sample()
+    """How many of them."""
+    preprocess: Preprocess = Preprocess()
+    """How rows become features."""
+    task: Task = Task()
+    """What is asked."""
+    train: Train = Train()
+    """What the fits of all models share."""
+    models: Models = Field(default_factory=lambda: Models.model_validate({name: {} for name in DEFAULT_MODELS}))
+    """Who is asked."""
+    evaluate: Evaluate = Evaluate()
+    """How the answers are judged."""
+    run: Run = Run()
+    """Seed and threads."""
+
+    @field_validator("models")
+    @classmethod
+    def _all_when_none_is_named(cls, value: Models) -> Models:
+        return Models.model_validate({name: {} for name in DEFAULT_MODELS}) if value == Models() else value
+
+    @model_validator(mode="after")
+    def _a_grid_has_a_step(self) -> Self:
+        if self.preprocess.resample != "off" and self.dataset.step == "infer":
+            raise ValueError(
+                f'preprocess.resample = "{self.preprocess.resample}" needs the step of its grid: set dataset.step,'
+                ' such as "1h", instead of "infer"'
+            )
+        return self
+
+    @property
+    def expected(self) -> Mapping[str, Table]:
+        """The models of this experiment by name, sorted."""
+        named = ((name, getattr(self.models, name)) for name in sorted(Models.model_fields))
+        return {name: table for name, table in named if table is not None}
+
+    def identity(self) -> dict[str, Any]:
+        """The values that can change a number, defaults filled in, as plain JSON types; locators are left out.
+
+        A field added after the first version is left out too while it has its default.
+        """
+        return _identity(self, everything=False)
+
+    def hashable(self) -> dict[str, Any]:
+        """The same with every field that could be hashed: what `lineage.moves` asks for."""
+        return _identity(self, everything=True)
+
+
+def _identity(table: Table, *, everything: bool) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name, info in type(table).model_fields.items():
+        value = getattr(table, name)
+        marks = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+        if value is None or marks.get("locator"):
+            continue
+        late = marks.get("hashed") == "when-changed" and not everything
+        if late and value == info.get_default(call_default_factory=True):
+            continue
+        fields[name] = _identity(value, everything=everything) if isinstance(value, Table) else value
+    return fields

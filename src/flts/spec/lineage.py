@@ -1,0 +1,206 @@
+"""What makes two results the same result: canonical JSON, the four hashes, and why two differ.
+
+    data_hash     the rows, and everything that shapes them
+    model_hash    data_hash, the task, the model's own table, the seed, the code
+    windows_hash  data_hash, the task, how many test origins
+    config_hash   windows_hash, every model_hash, how the judge decides
+
+Each hash is the SHA-256 of a plain dictionary; the functions that build the dictionaries are public, because a
+hash that cannot be taken apart cannot be explained.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from flts.contracts.canonical import canonical_json, digest
+
+if TYPE_CHECKING:
+    from flts.spec.fields import Spec
+
+
+class Identified(Protocol):
+    """Whatever can say which of its values decide a number; a Spec."""
+
+    def identity(self) -> dict[str, Any]:
+        """Nested plain values."""
+
+
+WINDOWS = ("windows", "step")
+"""Values of [evaluate] that choose the test origins; the others are rules of the judge."""
+
+
+@dataclass(frozen=True)
+class RawDigests:
+    """Digests of the raw bytes; `test` is None when one file holds both parts."""
+
+    train: str
+    test: str | None
+
+
+@dataclass(frozen=True)
+class Versions:
+    """Code versions: an integer per stage and model, raised when the same input gives another output."""
+
+    preprocess: int
+    models: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The four hashes of one Spec on one set of rows."""
+
+    data_hash: str
+    model_hashes: Mapping[str, str]
+    windows_hash: str
+    config_hash: str
+
+
+def data_fields(spec: Identified, raw: RawDigests, version: int) -> dict[str, Any]:
+    """What data_hash is made of. test_fraction counts only where one file is split."""
+    fields = spec.identity()
+    dataset = fields["dataset"]
+    split = {"test_fraction": dataset["test_fraction"]} if raw.test is None else {"test": raw.test}
+    return {
+        "train": raw.train,
+        **split,
+        "time_column": dataset["time_column"],
+        "timezone": dataset["timezone"],
+        "step": dataset["step"],
+        "sample": fields["sample"],
+        "preprocess": fields["preprocess"],
+        "version": version,
+    }
+
+
+def model_fields(spec: Identified, name: str, data_hash: str, version: int) -> dict[str, Any]:
+    """What the model_hash of one model of the Spec is made of."""
+    fields = spec.identity()
+    return {
+        "data_hash": data_hash,
+        "targets": fields["dataset"]["targets"],
+        "known_future": fields["dataset"]["known_future"],
+        "input_length": fields["task"]["input_length"],
+        "horizon": fields["task"]["horizon"],
+        "seasons": fields["task"]["seasons"],
+        "train": fields["train"],
+        "model": name,
+        "parameters": fields["models"][name],
+        "seed": fields["run"]["seed"],
+        "threads": fields["run"]["threads"],
+        "version": version,
+    }
+
+
+def windows_fields(spec: Identified, data_hash: str) -> dict[str, Any]:
+    """What windows_hash is made of: which test origins are judged, never who is judged."""
+    fields = spec.identity()
+    chosen = {name: value for name, value in fields["evaluate"].items() if name in WINDOWS}
+    return {
+        "data_hash": data_hash,
+        "targets": fields["dataset"]["targets"],
+        "input_length": fields["task"]["input_length"],
+        "horizon": fields["task"]["horizon"],
+        **chosen,
+    }
+
+
+def config_fields(spec: Identified, windows_hash: str, model_hashes: Mapping[str, str]) -> dict[str, Any]:
+    """What config_hash is made of: the windows, the candidates and the rules of the judge."""
+    rules = {key: value for key, value in spec.identity()["evaluate"].items() if key not in WINDOWS}
+    return {"windows_hash": windows_hash, "models": dict(model_hashes), "evaluate": rules}
+
+
+def identify(spec: Spec, data_hash: str, versions: Versions) -> Identity:
+    """All hashes of a Spec whose rows are known by their data_hash."""
+    models = {
+        name: digest(model_fields(spec, name, data_hash, versions.models[name])) for name in sorted(spec.expected)
+    }
+    windows_hash = digest(windows_fields(spec, data_hash))
+    return Identity(data_hash, models, windows_hash, digest(config_fields(spec, windows_hash, models)))
+
+
+def moves(spec: Spec) -> dict[str, tuple[str, ...]]:
+    """For every hashed leaf of a Spec, the hashes that change with it.
+
+    Found by asking the functions above what they take from a Spec whose every value is its own path, so that this can
+    never differ from what is hashed. test_fraction counts as hashed: with one file it is.
+    """
+    names = [f"model_hash({name})" for name in sorted(spec.expected)]
+    everything = ("data_hash", *names, "windows_hash", "config_hash")
+    paths = _Paths(spec)
+    found: dict[str, tuple[str, ...]] = {}
+    parts: list[tuple[Any, tuple[str, ...]]] = [
+        (config_fields(paths, "", {}), ("config_hash",)),
+        (windows_fields(paths, ""), ("windows_hash", "config_hash")),
+        *((model_fields(paths, n, "", 0), (f"model_hash({n})", "config_hash")) for n in sorted(spec.expected)),
+        (data_fields(paths, RawDigests("", None), 0), everything),
+    ]
+    for fields, moved in parts:
+        for path in _leaves(fields):
+            if path in paths.all:
+                together = {*found.get(path, ()), *moved}
+                found[path] = tuple(name for name in everything if name in together)
+    return found
+
+
+class _Paths:
+    """Stands in for a Spec: every leaf of its identity is the leaf's own path."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._tree = _named(spec.hashable(), "")
+        self.all = set(_leaves(self._tree))
+
+    def identity(self) -> dict[str, Any]:
+        tree: dict[str, Any] = self._tree
+        return tree
+
+
+def _named(value: Any, path: str) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _named(item, f"{path}.{key}" if path else key) for key, item in value.items()}
+    return path
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for item in value.values():
+            yield from _leaves(item)
+    elif isinstance(value, str):
+        yield value
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One leaf in which two structures differ; `ABSENT` stands for a missing side."""
+
+    path: str
+    a: Any
+    b: Any
+
+    def __str__(self) -> str:
+        return f"{self.path} {_shown(self.a)} → {_shown(self.b)}"
+
+
+ABSENT = type("Absent", (), {"__repr__": lambda self: "(absent)"})()
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if value is ABSENT else json.dumps(value, ensure_ascii=False)
+
+
+def explain(a: Any, b: Any) -> list[Difference]:
+    """The leaves in which two JSON structures differ, sorted by path; empty exactly when the hashes agree."""
+    return sorted(_differences(a, b, ""), key=lambda d: d.path)
+
+
+def _differences(a: Any, b: Any, path: str) -> Iterator[Difference]:
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        for key in {*a, *b}:
+            below = f"{path}.{key}" if path else str(key)
+            yield from _differences(a.get(key, ABSENT), b.get(key, ABSENT), below)
+    elif a is ABSENT or b is ABSENT or canonical_json(a) != canonical_json(b):
+        yield Difference(path, a, b)

@@ -1,0 +1,192 @@
+"""Read the Spec from its four sources and remember where each value came from.
+
+Precedence: defaults < flts.toml < environment (FLTS_SPEC__SAMPLE__TRAIN_ROWS=50) < flags (--set sample.train_rows=50).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from flts.contracts.errors import SpecError, UsageError, nearest
+from flts.spec.fields import Models, Spec
+
+ENV_PREFIX = "FLTS_SPEC__"
+
+
+@dataclass(frozen=True)
+class LoadedSpec:
+    """A valid Spec, the source of every value that is not a default, and the folder its paths are relative to."""
+
+    spec: Spec
+    origins: Mapping[str, str]
+    folder: Path
+
+
+@dataclass
+class _Layers:
+    """Nested values merged one source after the other; `origins` keeps the last source of each leaf."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+
+    def put(self, path: Sequence[str], value: Any, origin: str) -> None:
+        if isinstance(value, Mapping):
+            self._table(path, origin)
+            if path and not value:
+                self.origins[".".join(path)] = origin  # [models.gru] says something without a key below it
+            for key, item in value.items():
+                self.put([*path, str(key)], item, origin)
+            return
+        self._table(path[:-1], origin)[path[-1]] = value
+        self.origins[".".join(path)] = origin
+
+    def _table(self, path: Sequence[str], origin: str) -> dict[str, Any]:
+        table = self.values
+        for depth, key in enumerate(path, 1):
+            below = table.setdefault(key, {})
+            if not isinstance(below, dict):
+                name = ".".join(path[:depth])
+                raise SpecError(f"{origin}: '{name}' is a value in {self.origins[name]}, but a table here")
+            table = below
+        return table
+
+
+def load_spec(
+    path: Path | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    overrides: Sequence[str] = (),
+    source: str | None = None,
+    models: Sequence[str] | None = None,
+) -> LoadedSpec:
+    """The Spec of a file, the environment and flags, validated.
+
+    `overrides` are `key.path=value` with TOML values; `source` replaces dataset.source and is relative to the working
+    directory; `models` keeps only these candidates. Raises SpecError that names the key, the source, what was found
+    and what would fit.
+    """
+    layers = _Layers()
+    folder = Path.cwd()
+    if path is not None:
+        layers.put([], _read_toml(path), str(path))
+        folder = path.resolve().parent
+    for name, text in sorted((environ or {}).items()):
+        if name.startswith(ENV_PREFIX):
+            key_path = name.removeprefix(ENV_PREFIX).lower().split("__")
+            layers.put(key_path, _value(key_path, text), f"environment {name}")
+    for item in overrides:
+        key, equals, text = item.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"--set {item}: write key=value, for instance --set sample.train_rows=50")
+        key_path = key.strip().split(".")
+        layers.put(key_path, _value(key_path, text), f"flag --set {key.strip()}")
+    if source is not None:
+        located = source if "://" in source else str(Path(source).resolve())
+        layers.put(["dataset", "source"], located, "flag --source")
+    if models is not None:
+        _keep_models(layers, models)
+    return LoadedSpec(validate(layers.values, layers.origins), layers.origins, folder)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode())
+    except FileNotFoundError:
+        raise SpecError(f"{path}: no such file; `flts run FILE` reads an experiment from a TOML file") from None
+    except IsADirectoryError:
+        raise SpecError(f"{path}: is a folder; name the TOML file in it, such as {path / 'flts.toml'}") from None
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path}: is not UTF-8 text (byte {error.start})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{path}: is not valid TOML: {error}") from None
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _value(path: Sequence[str], text: str) -> Any:
+    """A TOML value, or the text itself: `--set run.seed=7` is a number, `--set dataset.name=2018` a name."""
+    try:
+        read = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+    value = read["value"]
+    info = _field(path)
+    meant_as_text = info is not None and info.annotation is str and not isinstance(value, str)
+    return text.strip() if meant_as_text or len(read) > 1 else value
+
+
+def _keep_models(layers: _Layers, names: Sequence[str]) -> None:
+    for name in names:
+        if name not in Models.model_fields:
+            raise SpecError(f"--models: unknown model '{name}'; {nearest(name, Models.model_fields)}")
+    if not names:
+        raise SpecError("--models: name at least one model, for instance --models ridge,gru")
+    tables = layers.values.get("models", {})
+    if isinstance(tables, Mapping):  # anything else is refused with its source
+        layers.values["models"] = {name: tables.get(name, {}) for name in names}
+        layers.origins["models"] = "flag --models"
+
+
+def validate(values: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> Spec:
+    """A Spec from nested plain values. Raises SpecError with one line per fault."""
+    try:
+        return Spec.model_validate(values)
+    except ValidationError as error:
+        raise SpecError("\n".join(_fault(item, origins or {}) for item in error.errors())) from None
+
+
+def _fault(item: Any, origins: Mapping[str, str]) -> str:
+    """One line: where it was written, the key, what was found, what would fit."""
+    unknown = item["type"] == "extra_forbidden"
+    path = [*_keys(item["loc"][:-1]), str(item["loc"][-1])] if unknown else _keys(item["loc"])
+    name = ".".join(path)
+    above = (origins[p] for p in (".".join(path[:n]) for n in range(len(path), 0, -1)) if p in origins)
+    # a fault between two tables has no place of its own, its message names the keys
+    about = "" if item["loc"] else str(item["msg"])
+    below = dict.fromkeys(o for p, o in origins.items() if p.startswith(f"{name}.") or p in about)
+    where = next(above, ", ".join(below))
+    prefix = f"{where}: " if where else ""
+    if unknown:
+        return f"{prefix}unknown key '{name}'; {nearest(path[-1], _keys_of(path[:-1]))}"
+    message = str(item["msg"]).removeprefix("Value error, ")
+    found = item["input"]
+    shown = "" if item["type"] == "value_error" or isinstance(found, Mapping) else f" (found {found!r})"
+    return f"{prefix}{name}: {message}{shown}" if name else f"{prefix}{message}{shown}"
+
+
+def _keys(location: Sequence[str | int]) -> list[str]:
+    """The keys in a location; pydantic also lists which branch of a union it tried, such as 'float'."""
+    keys: list[str] = []
+    for part in location:
+        if isinstance(part, int) or _field([*keys, part]) is not None:
+            keys.append(str(part))
+    return keys
+
+
+def _keys_of(path: Sequence[str]) -> list[str]:
+    info = _field(path)
+    table = Spec if info is None else _table_type(info.annotation)
+    return list(table.model_fields) if table else []
+
+
+def _field(path: Sequence[str]) -> FieldInfo | None:
+    """The field of the Spec under these keys; None for the Spec itself and for what is no field."""
+    table: type[BaseModel] | None = Spec
+    info = None
+    for key in path:
+        info = table.model_fields.get(key) if table else None
+        table = _table_type(info.annotation) if info else None
+    return info
+
+
+def _table_type(annotation: Any) -> type[BaseModel] | None:
+    options = get_args(annotation) if get_origin(annotation) in {Union, UnionType} else (annotation,)
+    return next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)

@@ -1,0 +1,49 @@
+"""The names of objects, which other programs rely on."""
+
+from __future__ import annotations
+
+import pytest
+
+from flts.contracts import layout
+
+C, D, M, W, B = "c" * 64, "d" * 64, "m" * 64, "w" * 64, "b" * 64
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        (layout.spec(C), f"specs/{C}.json"),
+        (layout.train_rows(D), f"processed-data/{D}/train.parquet"),
+        (layout.test_rows(D), f"processed-data/{D}/test.parquet"),
+        (layout.meta(D), f"processed-data/{D}/meta.json"),
+        (layout.bundle(B, "manifest.json"), f"bundles/{B}/manifest.json"),
+        (layout.model_result(M), f"models/{M}/result.json"),
+        (layout.validation(M), f"models/{M}/validation.parquet"),
+        (layout.forecasts(M, W), f"models/{M}/windows/{W}/forecasts.parquet"),
+        (layout.windows_result(M, W), f"models/{M}/windows/{W}/result.json"),
+        (layout.decision("north", D), f"model-promotion/north/decisions/{D}.json"),
+        (layout.preview("north", D), f"model-promotion/north/decisions/{D}.preview.json"),
+        (layout.log_entry("north", 42), "model-promotion/north/log/00000042.json"),
+        (layout.root_pointer(), "model-promotion/current.json"),
+        (layout.scope_pointer("north"), "model-promotion/north/current.json"),
+        (layout.config_pointer("north", C), f"model-promotion/north/{C}/current.json"),
+        (layout.run_part(C, 7, "claim"), f"runs/{C}/0007/claim.json"),
+        (layout.run_part(C, 7, "train-gru"), f"runs/{C}/0007/train-gru.json"),
+        (layout.failure(C, 7, "gru"), f"runs/{C}/0007/failures/gru.json"),
+    ],
+)
+def test_an_object_has_the_name_that_was_promised(key: str, name: str) -> None:
+    assert key == name
+
+
+def test_the_folders_that_are_listed_hold_what_is_written_in_them_and_nothing_of_a_neighbour() -> None:
+    assert layout.log_entry("north", 1).startswith(layout.log("north"))
+    assert not layout.log_entry("north-west", 1).startswith(layout.log("north"))
+    assert layout.run_part(C, 1, "judge").startswith(layout.runs(C))
+    assert layout.failure(C, 1, "gru").startswith(layout.runs(C))
+
+
+def test_entries_and_runs_sort_by_number() -> None:
+    numbers = [1, 2, 9, 10, 99, 100, 1000, 9999]
+    for keys in ([layout.log_entry("north", n) for n in numbers], [layout.run_part(C, n, "claim") for n in numbers]):
+        assert keys == sorted(keys)

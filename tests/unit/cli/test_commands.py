@@ -1,0 +1,189 @@
+"""Every command on a small experiment, from the first run to a rollback."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from tests.unit.cli.conftest import Flts
+
+from flts.cli.progress import LiveTable
+from flts.spec.fields import Spec
+
+
+def test_a_run_shows_the_board_the_winner_and_where_everything_is(flts: Flts, folder: Path) -> None:
+    done = flts("run")
+    assert done.code == 0
+    assert "ridge has the lowest score" in done.out
+    assert "naive (referee)" in done.out
+    assert "promoted  ridge is champion of 'global'" in done.out
+    assert (folder / ".flts/objects").as_uri() in done.out
+
+
+def test_a_second_run_changes_nothing_and_says_so(flts: Flts) -> None:
+    flts("run")
+    again = flts("run")
+    assert again.code == 0
+    assert "ridge is the champion already" in again.out
+    assert "unchanged  champion of 'global' stays ridge" in again.out
+
+
+def test_a_run_prints_one_json_document_and_logs_events_as_json_lines(flts: Flts) -> None:
+    done = flts("run", "--json")
+    result = json.loads(done.out)
+    events = [json.loads(line) for line in done.err.splitlines()]
+    assert result["decision"]["winner"] == "ridge"
+    assert result["promoted"] is True
+    names = [event["event"] for event in events]
+    assert names[0] == "sampling_applied"
+    for name in ("upload_done", "claim_published", "train_start", "train_complete", "promotion_all_models_present"):
+        assert name in names
+    assert names.index("promotion_scoreboard") < names.index("promotion_decision") < names.index("promotion_publish")
+
+
+def test_a_recomputed_run_says_that_the_result_is_equal(flts: Flts) -> None:
+    flts("run")
+    again = flts("run", "--recompute")
+    assert again.code == 0
+    assert "recomputed ridge: equal" in again.out
+
+
+def test_a_promotion_can_be_listed_shown_and_rolled_back_and_a_rerun_does_not_undo_that(flts: Flts) -> None:
+    flts("run")
+    flts("run", "--set", "task.input_length=24", "--set", 'evaluate.gate="always"')
+    assert "input_length" not in flts("promotions", "list").out
+    entries = json.loads(flts("promotions", "list", "--json").out)
+    assert [entry["number"] for entry in entries] == [2, 1]
+    assert "promotion 3 (rollback): ridge is champion" in flts("promotions", "rollback").out
+    again = flts("run", "--set", "task.input_length=24", "--set", 'evaluate.gate="always"')
+    assert "is in the log already and is not applied again" in again.out
+    assert len(json.loads(flts("promotions", "list", "--json").out)) == 3
+    shown = flts("promotions", "show", "3")
+    assert "rollback" in shown.out
+    assert "ridge has the lowest score" in shown.out
+
+
+def test_a_second_rollback_without_an_earlier_champion_is_refused(flts: Flts) -> None:
+    flts("run")
+    refused = flts("promotions", "rollback")
+    assert refused.code == 2
+    assert "no earlier champion" in refused.err
+
+
+def test_a_judged_model_can_be_promoted_by_hand(flts: Flts) -> None:
+    flts("run", "--set", "evaluate.min_skill=0.99")
+    assert json.loads(flts("promotions", "list", "--json").out) == []
+    config = json.loads(flts("runs", "list", "--json").out)[0]["config_hash"][:12]
+    done = flts("promotions", "promote", config, "ridge")
+    assert "promotion 1 (manual): ridge is champion of 'global'" in done.out
+    assert "champion of 'global' already" in flts("promotions", "promote", config, "ridge").out
+    wrong = flts("promotions", "promote", config, "rigde")
+    assert wrong.code == 2
+    assert "did you mean 'ridge'" in wrong.err
+
+
+def test_runs_are_listed_and_shown(flts: Flts, folder: Path) -> None:
+    config = json.loads(flts("run", "--json").out)["config_hash"]
+    assert config[:12] in flts("runs", "list").out
+    shown = flts("runs", "show", config[:8])
+    assert shown.code == 0
+    assert "ridge has the lowest score" in shown.out
+    record = json.loads(flts("runs", "show", config[:8], "--json").out)
+    assert record["spec"]["task"]["horizon"] == 3
+    assert record["models"]["ridge"]["errors"]["rmse"] == record["decision"]["candidates"][0]["rmse"]
+    assert record["data"]["train"]["rows"] == 240
+    plotted = flts("runs", "plot", "--output", "plots")
+    files = plotted.out.split()
+    assert "plots/ridge-forecast.png" in files
+    assert "plots/ridge-calibration.svg" in files
+    starts = {".png": b"\x89PNG", ".svg": b"<?xml"}
+    assert all((folder / file).read_bytes().startswith(starts[Path(file).suffix]) for file in files)
+
+
+def test_the_champion_forecasts_from_the_end_of_a_file(flts: Flts, folder: Path) -> None:
+    flts("run")
+    table = flts("forecast", "--input", "load_test.csv")
+    assert table.code == 0
+    assert table.out.count("load") == 3
+    answer = json.loads(flts("forecast", "--input", "load_test.csv", "--json", "--level", "0.95").out)
+    assert [row["target"] for row in answer["forecasts"]] == ["load"] * 3
+    assert all(row["lower"] < row["mean"] < row["upper"] for row in answer["forecasts"])
+    assert answer["model"]["promotion"] == 1
+    flts("forecast", "--input", "load_test.csv", "--output", "out.csv")
+    written = pl.read_csv(folder / "out.csv")
+    assert written["mean"].to_list() == pytest.approx([row["mean"] for row in answer["forecasts"]])
+
+
+def test_config_show_names_value_origin_and_hash(flts: Flts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLTS_SPEC__RUN__SEED", "7")
+    shown = json.loads(flts("config", "show", "--set", "sample.train_rows=100", "--json").out)
+    rows = {row["key"]: row for row in shown}
+    assert rows["run.seed"] == {
+        "key": "run.seed",
+        "value": 7,
+        "origin": "environment FLTS_SPEC__RUN__SEED",
+        "moves": ["model_hash(ridge)", "config_hash"],
+    }
+    assert rows["sample.train_rows"]["origin"] == "flag --set sample.train_rows"
+    assert rows["sample.train_rows"]["moves"] == ["data_hash", "model_hash(ridge)", "windows_hash", "config_hash"]
+    assert rows["task.horizon"]["origin"].endswith("flts.toml")
+    assert rows["dataset.source"]["moves"] == []
+    assert rows["task.seasons"]["origin"] == "default"
+    table = flts("config", "show").out
+    assert "run.seed" in table
+    assert "nothing" in table
+
+
+def test_config_schema_describes_every_field(flts: Flts) -> None:
+    schema = json.loads(flts("config", "schema").out)
+    assert schema == Spec.model_json_schema()
+    tables = [schema, *schema["$defs"].values()]
+    undescribed = [
+        name for table in tables for name, field in table["properties"].items() if "description" not in field
+    ]
+    assert undescribed == []
+
+
+def test_config_diff_names_what_told_the_two_first_runs_apart(flts: Flts, folder: Path) -> None:
+    common = '[dataset]\nname = "PobleSec"\ntargets = ["down"]\n[sample]\ntrain_rows = 50\n'
+    (folder / "docker.toml").write_text(common + 'test_rows = 50\n[preprocess]\nhash_salt = "forceInfer1"\n')
+    (folder / "kubernetes.toml").write_text(common + 'test_rows = 30\n[preprocess]\nhash_salt = "v2_prophet_fix"\n')
+    differing = flts("config", "diff", "docker.toml", "kubernetes.toml", "--json")
+    assert differing.code == 1
+    rows = {row["key"]: row for row in json.loads(differing.out)}
+    assert set(rows) == {"sample.test_rows", "preprocess.hash_salt"}
+    assert (rows["sample.test_rows"]["a"], rows["sample.test_rows"]["b"]) == (50, 30)
+    assert rows["sample.test_rows"]["moves"][0] == "data_hash"
+    same = flts("config", "diff", "docker.toml", "docker.toml")
+    assert (same.code, same.out.strip()) == (0, "no difference")
+
+
+def test_config_diff_compares_with_a_configuration_that_was_run(flts: Flts) -> None:
+    config = json.loads(flts("run", "--json").out)["config_hash"]
+    differing = json.loads(flts("config", "diff", config[:10], "flts.toml", "--json").out)
+    assert all(row["moves"] == [] for row in differing), "only locators may differ from what was stored"
+
+
+def test_the_live_table_shows_stage_state_progress_and_time_to_go() -> None:
+    from rich.console import Console
+
+    table = LiveTable(["ridge", "gru"])
+    table.stage("preprocess", "running")
+    table.stage("preprocess", "done", "240 train rows")
+    progress = table.model("gru")
+    progress.phase("fit")
+    progress.epoch(2, 4, 0.5, 0.25)
+    console = Console(width=120, file=io.StringIO(), record=True)
+    console.print(table.render())
+    shown = console.export_text()
+    assert "240 train rows" in shown
+    assert "epoch 2/4, validation loss 0.25" in shown
+    assert "waiting" in shown
+
+
+def test_a_reason_with_square_brackets_is_printed_as_it_stands(flts: Flts) -> None:
+    done = flts("run", "--set", "evaluate.max_bundle_mb=0.000001")
+    assert "none of 1 models is within the limits of [evaluate]" in done.out

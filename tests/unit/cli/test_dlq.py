@@ -1,0 +1,171 @@
+"""`flts dlq` as a person meets it, on a bus in memory; tests/integration has it on a broker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import pytest
+from tests.unit.cli.conftest import Flts
+
+from flts import wiring
+from flts.backends.bus_memory import MemoryBus
+from flts.contracts.errors import BackendUnavailable, DataError
+from flts.contracts.ports import Record
+from flts.run.services.letters import letters, send_to_dead_letters
+
+
+class SharedBus(MemoryBus):
+    """A bus in memory that passes for a shared one, and may go away after some more messages."""
+
+    url = "kafka://tests"
+    left: int | None = None
+
+    def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str] | None = None) -> None:
+        if self.left == 0:
+            raise BackendUnavailable("the broker is away")
+        self.left = None if self.left is None else self.left - 1
+        super().publish(topic, key, value, headers)
+
+
+@pytest.fixture
+def bus(monkeypatch: pytest.MonkeyPatch) -> SharedBus:
+    """What the settings name."""
+    made = SharedBus()
+    monkeypatch.setattr(wiring, "open_bus", lambda *_: made)
+    return made
+
+
+def dead(bus: MemoryBus, topic: str, value: bytes, reason: str = "no") -> Record:
+    """A message and its dead letter."""
+    bus.publish(topic, "key", value, {"who": "someone"})
+    record = bus.records(topic)[-1]
+    send_to_dead_letters(bus, record, DataError(reason), 2, "train-gru")
+    return record
+
+
+def values(bus: MemoryBus, topic: str) -> Sequence[bytes]:
+    return [record.value for record in bus.records(topic)]
+
+
+def test_without_dead_letters_the_list_says_so(flts: Flts, bus: SharedBus) -> None:
+    bus.ensure(["DLQ-training-data"])
+    done = flts("dlq", "list")
+    assert (done.code, done.out) == (0, "no dead letters\n")
+    assert flts("dlq", "replay", "--all").out == "nothing to replay\n"
+
+
+def test_the_list_shows_where_when_and_why_in_one_line_each(flts: Flts, bus: SharedBus) -> None:
+    dead(bus, "training-data", b"a", "set [evaluate] windows\nand " + "x" * 200)
+    dead(bus, "inference-data", b"b", "\x1b[2Jgone")
+    shown = flts("dlq", "list")
+    first, second = (next(line for line in shown.out.splitlines() if name in line) for name in ("training", "inferenc"))
+    assert "training-data/0/0" in first
+    assert "train-gru" in first
+    assert "set [evaluate] windows and xxx" in first
+    assert first.split()[-2:] == ["2", "no"]
+    assert "…" in first
+    assert "\\x1b[2Jgone" in second
+    assert "\x1b" not in shown.out
+    only = flts("dlq", "list", "--topic", "inference-data", "--json")
+    (found,) = json.loads(only.out)
+    assert (found["id"], found["group"], found["error"], found["attempts"], found["replayed"]) == (
+        "inference-data/0/0",
+        "train-gru",
+        "DataError",
+        2,
+        False,
+    )
+
+
+def test_a_letter_is_shown_whole(flts: Flts, bus: SharedBus) -> None:
+    dead(bus, "training-data", b'{"rows": 1}\xff', "reason " * 40)
+    shown = flts("dlq", "show", "training-data/0/0").out
+    for part in (
+        "reason " * 40,
+        "header    who: someone",
+        '{"rows": 1}\\xff',
+        "12 bytes",
+        "message   training-data/0/0",
+        "given up  by train-gru, ",
+    ):
+        assert part.strip() in shown
+    record = json.loads(flts("dlq", "show", "training-data/0/0", "--json").out)
+    assert (record["value"], record["headers"]) == ('{"rows": 1}\\xff', {"who": "someone"})
+
+
+def test_a_letter_that_does_not_say_whose_it_is_is_shown_without(flts: Flts, bus: SharedBus) -> None:
+    bus.publish("DLQ-training-data", "key", b"x")
+    shown = flts("dlq", "show", "training-data/0/0").out
+    assert "UTC after 0 attempts" in shown
+    assert "given up  by" not in shown
+    assert json.loads(flts("dlq", "show", "training-data/0/0", "--json").out)["group"] is None
+
+
+def test_a_letter_is_replayed_by_name_and_then_listed_as_replayed(flts: Flts, bus: SharedBus) -> None:
+    for value in (b"a", b"b"):
+        dead(bus, "training-data", value)
+    done = flts("dlq", "replay", "training-data/0/1")
+    assert (done.code, done.out) == (0, "sent again to training-data: training-data/0/1\n")
+    assert values(bus, "training-data") == [b"a", b"b", b"b"]
+    assert [row["replayed"] for row in json.loads(flts("dlq", "list", "--json").out)] == [False, True]
+
+
+def test_all_means_those_that_were_not_replayed(flts: Flts, bus: SharedBus) -> None:
+    for value in (b"a", b"b", b"c"):
+        dead(bus, "training-data", value)
+    flts("dlq", "replay", "training-data/0/1")
+    assert flts("dlq", "replay", "--all").code == 0
+    assert values(bus, "training-data") == [b"a", b"b", b"c", b"b", b"a", b"c"]
+    assert flts("dlq", "replay", "--all").out == "nothing to replay\n"
+
+
+def test_a_broker_that_goes_away_in_the_middle_loses_nothing_and_the_rest_can_be_sent_later(
+    flts: Flts, bus: SharedBus
+) -> None:
+    for value in (b"a", b"b", b"c"):
+        dead(bus, "training-data", value)
+    bus.left = 1
+    cut = flts("dlq", "replay", "--all")
+    assert cut.code == 3
+    assert "1 of 3 messages were sent again; nothing is lost" in cut.err
+    bus.left = None
+    assert flts("dlq", "replay", "--all").code == 0
+    assert values(bus, "training-data")[3:] == [b"a", b"b", b"c"]
+    assert all(letter.replayed for letter in letters(bus, "training-data"))
+
+
+@pytest.mark.parametrize("command", [["show", "training-data/0/9"], ["replay", "training-data/0/0", "nothing"]])
+def test_an_unknown_letter_is_one_message_with_those_there_are_and_nothing_is_sent(
+    flts: Flts, bus: SharedBus, command: list[str]
+) -> None:
+    dead(bus, "training-data", b"a")
+    done = flts("dlq", *command)
+    assert done.code == 2
+    assert done.err == f"error: there is no dead letter '{command[-1]}'; valid: training-data/0/0\n"
+    assert values(bus, "training-data") == [b"a"]
+
+
+def test_of_very_many_letters_the_newest_are_named(flts: Flts, bus: SharedBus) -> None:
+    for number in range(23):
+        dead(bus, "training-data", str(number).encode())
+    done = flts("dlq", "show", "x")
+    assert "training-data/0/22 and 3 older ones" in done.err
+
+
+@pytest.mark.parametrize("arguments", [[], ["training-data/0/0", "--all"]])
+def test_replay_needs_to_know_which(flts: Flts, bus: SharedBus, arguments: list[str]) -> None:
+    assert flts("dlq", "replay", *arguments).code == 2
+
+
+def test_an_unknown_topic_is_named_with_those_that_keep_letters(flts: Flts, bus: SharedBus) -> None:
+    dead(bus, "training-data", b"a")
+    done = flts("dlq", "list", "--topic", "trainig-data")
+    assert done.code == 2
+    assert "did you mean 'training-data'?" in done.err
+
+
+def test_without_a_shared_bus_there_is_nothing_to_look_at(flts: Flts) -> None:
+    done = flts("dlq", "list")
+    assert done.code == 2
+    assert "set bus (FLTS_BUS) to kafka://host:port" in done.err

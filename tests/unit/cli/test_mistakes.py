@@ -1,0 +1,115 @@
+"""A mistake of the person who runs it is one clear message and exit code 2 or 4: no traceback, nothing half written."""
+
+from __future__ import annotations
+
+import importlib.util
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+import pytest
+from tests.support.experiments import RIDGE
+from tests.unit.cli.conftest import Flts
+
+from flts.home import locked, open_home
+
+MISTAKES = {
+    "no such experiment": (["run", "absent.toml"], 2, ["absent.toml", "no such file"]),
+    "unknown key": (["run", "--set", "sample.train_row=5"], 2, ["train_row", "did you mean 'train_rows'"]),
+    "unknown table": (["run", "--set", "smaple.train_rows=5"], 2, ["smaple", "did you mean 'sample'"]),
+    "wrong type": (["run", "--set", "task.horizon=soon"], 2, ["--set task.horizon", "soon"]),
+    "value out of range": (["run", "--set", "task.horizon=0"], 2, ["task.horizon", "greater than or equal to 1"]),
+    "no equals sign": (["run", "--set", "task.horizon"], 2, ["key=value"]),
+    "unknown model": (["run", "--models", "rigde"], 2, ["rigde", "did you mean 'ridge'"]),
+    "no model": (["run", "--models", ""], 2, ["--models", "at least one"]),
+    "unknown option": (["run", "--recalculate"], 2, ["--recalculate"]),
+    "weights that sum to zero": (
+        ["run", "--set", "evaluate.weights={rmse=0,mae=0,mse=0}"],
+        2,
+        ["evaluate.weights", "sum to zero"],
+    ),
+    "reserved field": (["run", "--set", 'dataset.known_future=["wind"]'], 2, ["known_future", "reserved"]),
+    "no target": (["run", "--set", "dataset.targets=[]"], 2, ["dataset.targets"]),
+    "no data named": (["run", "--set", 'dataset.name=""'], 2, ["dataset.name"]),
+    "wrong setting": (["run", "--tracking", "sometimes"], 2, ["tracking", "sometimes"]),
+    "missing file": (["run", "--set", "dataset.name=weather"], 4, ["weather.csv", "--source"]),
+    "missing folder": (["run", "--source", "nowhere"], 4, ["nowhere", "load.csv"]),
+    "missing time column": (["run", "--set", "dataset.time_column=when"], 4, ["load.csv", "when"]),
+    "unknown target": (["run", "--set", 'dataset.targets=["laod"]'], 4, ["laod", "did you mean 'load'"]),
+    "too few test rows": (["run", "--set", "sample.test_rows=10"], 4, ["10 rows", "at least 15"]),
+    "too few train rows": (["run", "--set", "sample.train_rows=14"], 4, ["train", "too few"]),
+    "nothing run yet": (["runs", "list"], 2, [".flts", "flts run"]),
+    "nothing to forecast with": (["forecast", "--input", "load_test.csv"], 2, [".flts", "flts run"]),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_message_and_an_exit_code(flts: Flts, folder: Path, name: str) -> None:
+    arguments, code, said = MISTAKES[name]
+    done = flts(*arguments)
+    assert done.code == code, done
+    assert "Traceback" not in done.err + done.out
+    for part in said:
+        assert part in done.err
+    promoted = folder / ".flts/objects/model-promotion"
+    assert not promoted.exists()
+
+
+def test_a_file_that_is_no_toml_is_named_with_the_line(flts: Flts, folder: Path) -> None:
+    (folder / "flts.toml").write_text(RIDGE + "\n[task\n")
+    done = flts("run")
+    assert done.code == 2
+    assert "flts.toml" in done.err
+    assert "line" in done.err
+
+
+def test_a_missing_extra_is_one_line_that_says_what_to_install(flts: Flts, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+
+    def without_prophet(name: str, package: str | None = None) -> ModuleSpec | None:
+        return None if name == "prophet" else found(name, package)
+
+    monkeypatch.setattr(importlib.util, "find_spec", without_prophet)
+    done = flts("run", "--models", "ridge,prophet")
+    assert done.code == 2
+    errors = [line for line in done.err.splitlines() if line.startswith("error")]
+    assert len(errors) == 1
+    assert "pip install" in errors[0]
+    assert "flts[prophet]" in errors[0]
+
+
+def test_a_second_run_in_the_same_folder_names_the_holder(flts: Flts, folder: Path) -> None:
+    with locked(open_home(folder / ".flts")):
+        done = flts("run")
+    assert done.code == 2
+    assert "is in use by process" in done.err
+    assert "--wait" in done.err
+
+
+def test_a_folder_of_a_newer_version_is_left_alone(flts: Flts, folder: Path) -> None:
+    (folder / ".flts").mkdir()
+    (folder / ".flts/VERSION").write_text("2\n")
+    done = flts("run")
+    assert done.code == 2
+    assert "newer format '2'" in done.err
+    assert sorted(p.name for p in (folder / ".flts").iterdir()) == ["VERSION"]
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [("time", "has no time column"), ("wind", "lacks the numeric columns wind")],
+)
+def test_a_history_without_a_column_is_refused_by_name(flts: Flts, folder: Path, column: str, said: str) -> None:
+    import polars as pl
+
+    flts("run")
+    pl.read_csv(folder / "load_test.csv").drop(column).write_csv(folder / "history.csv")
+    done = flts("forecast", "--input", "history.csv")
+    assert done.code == 4
+    assert said in done.err
+
+
+def test_a_level_without_offsets_is_refused(flts: Flts) -> None:
+    flts("run")
+    done = flts("forecast", "--input", "load_test.csv", "--level", "0.7")
+    assert done.code == 2
+    assert "0.5, 0.8, 0.9, 0.95" in done.err

@@ -1,0 +1,366 @@
+"""Each thing that can be wrong is found and named with what mends it; nothing that is well is called wrong."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from tests.support.stored import StoppedClock
+
+from flts import wiring
+from flts.backends.bus_memory import MemoryBus
+from flts.backends.store import memory_store
+from flts.contracts.errors import BackendUnavailable, DataError, UsageError
+from flts.contracts.ports import Stored
+from flts.doctor import bus, here, store
+from flts.doctor.examine import examine
+from flts.doctor.finding import Diagnosis, exit_code, ok, refused, warning, wrong
+from flts.run.services.host import TOPICS
+from flts.run.services.letters import letters, replay, send_to_dead_letters, topic_of_letters
+from flts.settings import Settings, load_settings
+from flts.wiring import SystemClock
+
+
+class Wrong:
+    """A store in memory of which one answer is another."""
+
+    def __init__(self, **answers: Any) -> None:
+        self._store, self._answers = memory_store(), answers
+        self.url = "s3://tests"
+
+    def __getattr__(self, name: str) -> Any:
+        answer = self._answers.get(name)
+        return getattr(self._store, name) if answer is None else answer
+
+
+def in_store(clock: Any = None, **answers: Any) -> list[Diagnosis]:
+    made: Any = Wrong(**answers)
+    return list(store.examine(made, clock or SystemClock()))
+
+
+def raising(error: Exception) -> Any:
+    def raised(*_: Any) -> None:
+        raise error
+
+    return raised
+
+
+def one(findings: Sequence[Diagnosis], state: str) -> Diagnosis:
+    """The only finding of a state."""
+    (found,) = [finding for finding in findings if finding.state == state]
+    return found
+
+
+def settings(tmp_path: Path, **values: Any) -> Settings:
+    return load_settings(**{"home": tmp_path / ".flts", "tracking": "off"} | values)
+
+
+# what a finding is
+
+
+@pytest.mark.parametrize(
+    ("findings", "code"),
+    [
+        ([], 0),
+        ([ok("a", ""), warning("b", "", "")], 0),
+        ([ok("a", ""), wrong("b", "", "")], 1),
+        ([wrong("b", "", ""), refused("c", UsageError("no"), "")], 1),
+        ([wrong("b", "", ""), refused("c", BackendUnavailable("away"), "")], 3),
+    ],
+)
+def test_the_exit_code_says_whether_something_is_wrong_and_whether_for_lack_of_an_answer(
+    findings: list[Diagnosis], code: int
+) -> None:
+    assert exit_code(findings) == code
+
+
+def test_a_finding_is_one_line_and_shows_no_password_of_a_url() -> None:
+    found = ok("x", "postgresql://me:hush@host/db\n  and s3://k:hush@bucket/a 'http://u@h/'").found
+    assert found == "postgresql://…@host/db and s3://…@bucket/a 'http://…@h/'"
+
+
+# the store
+
+
+def test_a_store_in_which_everything_is_allowed_is_well_and_keeps_nothing_of_the_question() -> None:
+    made = memory_store()
+    findings = list(store.examine(made, SystemClock()))
+    assert [finding.state for finding in findings] == ["ok"] * 4
+    assert list(made.list("")) == []
+
+
+def test_a_store_that_does_not_answer_is_unreachable_and_asked_no_more() -> None:
+    asked = []
+
+    def away(prefix: str) -> None:
+        asked.append(prefix)
+        raise BackendUnavailable("nobody answers")
+
+    (found,) = in_store(list=away)
+    assert (found.found, found.unreachable) == ("nobody answers", True)
+    assert len(asked) == 1
+
+
+def test_a_bucket_that_is_not_there_is_named() -> None:
+    def absent(prefix: str) -> Sequence[str]:
+        if prefix.startswith("models/"):
+            raise UsageError("cannot list: no such bucket")
+        return []
+
+    found = one(in_store(list=absent), "wrong")
+    assert "'models'" in found.mend
+    assert not found.unreachable
+
+
+def test_what_is_wrong_with_all_buckets_is_said_once() -> None:
+    (found,) = in_store(list=raising(UsageError("wrong credentials")))
+    assert found.found == "wrong credentials"
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_an_endpoint_that_ignores_create_only_is_named_as_unusable(answer: bool) -> None:
+    found = one(in_store(create=lambda key, data: answer), "wrong")
+    assert "does not keep If-None-Match" in found.found
+    assert "cannot be used" in found.mend
+
+
+def test_an_endpoint_that_lets_the_last_of_two_large_uploads_win_is_told_how_it_may_be_asked() -> None:
+    async def takes(key: str, chunks: AsyncIterator[bytes], *, only_new: bool) -> str:
+        async for _ in chunks:
+            pass
+        return "etag"
+
+    found = one(in_store(upload=takes), "wrong")
+    assert "2 of 2 uploads of one new object in parts succeeded" in found.found
+    assert "AWS_COPY_IF_NOT_EXISTS" in found.mend
+
+
+def test_the_right_to_copy_is_asked_for_when_it_is_missing() -> None:
+    async def refuses(*_: Any, **__: Any) -> None:
+        raise UsageError("403")
+
+    assert "let this user copy objects too" in one(in_store(upload=refuses), "wrong").mend
+
+
+@pytest.mark.parametrize(("right", "doing"), [("create", "write"), ("get", "read"), ("delete", "delete")])
+def test_a_right_that_is_missing_is_named(right: str, doing: str) -> None:
+    found = one(in_store(**{right: raising(UsageError("403"))}), "wrong")
+    assert f"this was to {doing} an object under dataset/" in found.mend
+
+
+def test_an_object_that_stays_after_it_was_deleted_is_said() -> None:
+    async def nothing(key: str) -> None:
+        return None
+
+    assert "still there" in one(in_store(delete=nothing), "wrong").found
+
+
+def test_an_object_that_is_not_seen_after_it_was_written_is_said() -> None:
+    assert "does not show an object" in one(in_store(get=lambda key: None), "wrong").found
+
+
+@pytest.mark.parametrize(("seconds", "way"), [(300, "300 s ahead of"), (-300, "300 s behind")])
+def test_clocks_that_are_apart_are_said_with_the_difference(seconds: float, way: str) -> None:
+    async def look(key: str) -> Stored:
+        return Stored(key, 1, "", StoppedClock().now() + timedelta(seconds=seconds))
+
+    assert way in one(in_store(StoppedClock(), look=look), "warning").found
+
+
+# the bus and who works on it
+
+
+def with_members(*groups: str) -> MemoryBus:
+    made = MemoryBus()
+    made.ensure([*TOPICS, *map(topic_of_letters, TOPICS)])
+    for group in groups:
+        made.subscribe([TOPICS[0]], group)
+    return made
+
+
+ALL = ("train-ridge", "train-gru", "evaluate", "forecast")
+
+
+def test_a_bus_on_which_all_are_at_work_is_well() -> None:
+    findings = list(bus.examine(with_members(*ALL), ["gru", "ridge"]))
+    assert {finding.state for finding in findings} == {"ok"}
+    assert {finding.about for finding in findings} == {"bus", *ALL}
+
+
+@pytest.mark.parametrize(
+    ("absent", "found", "mend"),
+    [
+        ("train-gru", "no trainer for 'gru' is running", "start `flts worker train --model gru`"),
+        ("evaluate", "no service 'evaluate' is running", "start `flts worker evaluate`"),
+        ("forecast", "no service 'forecast' is running", "start `flts worker forecast`"),
+    ],
+)
+def test_a_service_that_is_not_running_is_named_with_the_command_that_starts_it(
+    absent: str, found: str, mend: str
+) -> None:
+    made = with_members(*(group for group in ALL if group != absent))
+    made.publish("training-data", "k", b"x")
+    said = one(list(bus.examine(made, ["gru", "ridge"])), "wrong")
+    assert said.found.startswith(found)
+    assert said.mend == mend
+    assert ("1 of training-data not handled yet" in said.found) == (absent == "train-gru")
+
+
+def test_topics_that_are_not_there_are_named_and_partitions_counted() -> None:
+    made = MemoryBus(3)
+    made.ensure(TOPICS[:1])
+    findings = list(bus.examine(made, []))
+    absent = next(finding for finding in findings if "not there" in finding.found)
+    assert "inference-data" in absent.found
+    assert "DLQ-training-data" in absent.found
+    assert "training-data (3)" in next(finding for finding in findings if "partitions" in finding.found).found
+
+
+def test_dead_letters_are_counted_until_they_are_replayed() -> None:
+    made = with_members(*ALL)
+    for value in (b"a", b"b"):
+        made.publish("training-data", "k", value)
+        send_to_dead_letters(made, made.records("training-data")[-1], DataError("no"), 1, "train-gru")
+    replay(made, letters(made, "training-data")[0])
+    said = one(list(bus.examine(made, ["ridge"])), "warning")
+    assert said.found.startswith("1 of training-data could not be handled")
+    assert "flts dlq list --topic training-data" in said.mend
+
+
+def test_a_bus_that_does_not_answer_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = MemoryBus()
+    monkeypatch.setattr(made, "describe", raising(BackendUnavailable("no broker answers")))
+    (found,) = bus.examine(made, ["ridge"])
+    assert (found.found, found.unreachable) == ("no broker answers", True)
+
+
+def test_a_bus_that_goes_away_while_it_is_asked_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = with_members(*ALL)
+    monkeypatch.setattr(made, "lag", raising(BackendUnavailable("gone")))
+    assert one(list(bus.examine(made, ["ridge"])), "wrong").unreachable
+
+
+# this machine
+
+
+def test_a_folder_of_another_version_is_named(tmp_path: Path) -> None:
+    chosen = settings(tmp_path)
+    assert one(list(here.folder(chosen)), "ok").found.startswith("there is no")
+    assert not chosen.home.exists()
+    chosen.home.mkdir()
+    (chosen.home / "VERSION").write_text("1\n")
+    assert one(list(here.folder(chosen)), "ok").found.endswith("which this flts writes")
+    (chosen.home / "VERSION").write_text("99\n")
+    assert "newer format '99'" in one(list(here.folder(chosen)), "wrong").found
+
+
+def test_a_folder_that_cannot_be_made_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (found,) = here.folder(settings(tmp_path, home=tmp_path / "file" / ".flts"))
+    assert "cannot be made" in found.found
+
+
+def test_a_secret_that_cannot_be_read_or_is_empty_is_said_without_showing_any(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    (tmp_path / "full").write_text("hush")
+    absent = settings(tmp_path, token_file=tmp_path / "absent", kafka_password_file=tmp_path / "full")
+    assert "No such file" in one(list(here.secrets(absent)), "wrong").found
+    empty = settings(tmp_path, kafka_password_file=tmp_path / "empty")
+    assert one(list(here.secrets(empty)), "wrong").found == "kafka_password_file is empty"
+    assert list(here.secrets(settings(tmp_path, token="hush"))) == []  # noqa: S106 - nobody's
+
+
+@pytest.mark.parametrize(("elsewhere", "state"), [(True, "warning"), (False, "wrong")])
+def test_a_model_whose_library_is_missing_is_named_with_its_extra(
+    monkeypatch: pytest.MonkeyPatch, elsewhere: bool, state: str
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    found = one(list(here.extras(["gru", "ridge"], elsewhere=elsewhere)), state)
+    assert "'gru' needs the extra 'torch'" in found.found
+    assert found.mend.startswith("pip install 'flts[torch]'")
+
+
+class _Server(BaseHTTPRequestHandler):
+    """An MLflow server as far as it is asked."""
+
+    version = ""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.version.encode() if self.path == "/version" else b"OK")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize(("version", "state"), [("0.1.0", "warning"), ("", "ok")])
+def test_the_version_of_an_mlflow_server_is_compared_with_the_one_installed(
+    tmp_path: Path, version: str, state: str
+) -> None:
+    ours = here._installed()
+    handler = type("Server", (_Server,), {"version": version or ours})
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        uri = f"http://127.0.0.1:{server.server_port}"
+        chosen = settings(tmp_path, tracking="mlflow", mlflow_uri=uri)
+        (found,) = here.tracking(chosen, shared=True)
+        server.shutdown()
+    assert found.state == state
+    assert ours in found.found
+
+
+def test_an_mlflow_server_that_does_not_answer_is_unreachable(tmp_path: Path) -> None:
+    chosen = settings(tmp_path, tracking="mlflow", mlflow_uri="http://127.0.0.1:1")
+    (found,) = here.tracking(chosen, shared=True)
+    assert found.unreachable
+
+
+def test_a_tracking_file_is_well_on_one_machine_and_doubtful_among_services(tmp_path: Path) -> None:
+    chosen = settings(tmp_path, tracking="mlflow")
+    assert [finding.state for finding in here.tracking(chosen, shared=False)] == ["ok"]
+    assert [finding.state for finding in here.tracking(chosen, shared=True)] == ["warning"]
+
+
+def test_without_mlflow_the_tracking_that_asks_for_it_is_wrong_and_auto_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(here, "find_spec", lambda name: None)
+    assert [f.state for f in here.tracking(settings(tmp_path, tracking="mlflow"), shared=False)] == ["wrong"]
+    assert [f.state for f in here.tracking(settings(tmp_path, tracking="auto"), shared=False)] == ["ok"]
+
+
+# all of it
+
+
+def test_one_machine_without_anything_configured_is_well_and_nothing_is_made(tmp_path: Path) -> None:
+    findings = list(examine(settings(tmp_path), ["ridge"]))
+    assert {finding.state for finding in findings} == {"ok"}
+    assert "none is needed" in next(finding for finding in findings if finding.about == "bus").found
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_store_of_one_machine_is_looked_at_once_it_is_there(tmp_path: Path) -> None:
+    chosen = settings(tmp_path)
+    wiring.open_store(chosen.store_url)
+    findings = list(examine(chosen, ["ridge"]))
+    assert sum(finding.about == "store" for finding in findings) == 4
+
+
+def test_a_bus_without_a_store_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flts.doctor.examine.open_bus", lambda _: with_members(*ALL))
+    found = one(list(examine(settings(tmp_path, bus="kafka://127.0.0.1:1"), ["ridge"])), "wrong")
+    assert "services share both" in found.found
+
+
+def test_settings_that_no_backend_can_be_opened_with_are_findings(tmp_path: Path) -> None:
+    chosen = settings(tmp_path, store="ftp://x", bus="kafka://h:1", kafka_options={"acks": "0"})
+    said = {finding.about: finding.found for finding in examine(chosen, ["ridge"]) if finding.state == "wrong"}
+    assert said.keys() == {"store", "bus"}
+    assert "is no store" in said["store"]
+    assert "'acks' is not free to choose" in said["bus"]

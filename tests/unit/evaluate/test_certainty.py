@@ -1,0 +1,249 @@
+"""How sure a choice is, why each of the others was not chosen, and limits that make a model ineligible."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.support.judging import case_of, off_by, success, truth_of
+
+from flts.contracts.canonical import digest
+from flts.evaluate.case import Candidate, Referee
+from flts.evaluate.decide import decide
+from flts.evaluate.gate import ChampionForecast, Qualities, eligibility
+from flts.spec.fields import Evaluate
+
+TRUTH = truth_of(90)
+GOOD, FAIR = off_by(TRUTH, 1.0, 3), off_by(TRUTH, 3.0, 4)
+
+
+def with_intervals(name: str, forecast: np.ndarray, reach: float, **more: Any) -> Candidate:
+    levels = {
+        level: np.full(TRUTH.shape, reach * scale) for level, scale in (("0.5", 0.5), ("0.8", 1.0), ("0.95", 2.0))
+    }
+    return replace(success(name, forecast), reach=levels, **more)
+
+
+def why_not(record: Any) -> dict[str, str]:
+    return {row["model"]: row["why_not"] for row in record["why_not"]}
+
+
+def test_every_model_but_the_winner_has_one_sentence() -> None:
+    failed = Candidate("lstm", digest("lstm"), "FAILED", "TrainingFailed: the loss is not finite")
+    absent = Candidate("automfles", digest("a"), "N/A", "NotApplicable: needs 48 rows")
+    near = success("near", off_by(TRUTH, 1.0, 33))
+    record = decide(
+        case_of(truth=TRUTH, candidates=[success("good", GOOD), success("fair", FAIR), near, failed, absent])
+    ).record
+    said = why_not(record)
+    assert set(said) | {record["winner"]} == {"good", "fair", "near", "lstm", "automfles"}
+    assert said["fair"].startswith("its score ")
+    assert "beyond the noise" in said["fair"]
+    assert "within the noise" in said["near" if record["winner"] == "good" else "good"]
+    assert said["lstm"] == "failed: TrainingFailed: the loss is not finite"
+    assert said["automfles"] == "not applicable: NotApplicable: needs 48 rows"
+
+
+def test_how_sure_is_said_from_the_resampled_windows() -> None:
+    record = decide(case_of(truth=TRUTH)).record
+    assert record["sure"] == "how sure: good is the best of 2 in 100% of 1000 resamplings of the windows (blocks of 5)"
+    assert record["certainty"]["best_share"] == 1.0
+    alone = decide(case_of(truth=TRUTH, candidates=[success("good", GOOD)])).record
+    assert alone["sure"] == "how sure: good is the only model with a forecast"
+    assert record["certainty"]["resamples"] == 1000
+    few = decide(case_of(truth=truth_of(5))).record
+    assert few["certainty"]["resamples"] == 0
+    assert few["sure"] == "how sure: unknown, 5 windows do not make three independent blocks"
+
+
+def test_the_lead_over_the_champion_is_measured_when_it_is_another_model() -> None:
+    old = ChampionForecast("ridge", digest("old"), off_by(TRUTH, 2.0, 9))
+    certainty = decide(case_of(truth=TRUTH, champion=old)).record["certainty"]
+    assert certainty["champion"]["model"] == "ridge"
+    assert certainty["champion"]["lead"] > 0.0
+    assert certainty["champion"]["diebold_mariano"]["p"] < 0.05
+    assert certainty["runner_up"]["model"] == "fair"
+    assert certainty["best_referee"]["model"] == "seasonal_naive"
+    itself = ChampionForecast("good", digest("good"), GOOD)
+    assert "champion" not in decide(case_of(truth=TRUTH, champion=itself)).record["certainty"]
+    silent = ChampionForecast("ridge", digest("old"), None, "another horizon")
+    assert "champion" not in decide(case_of(truth=TRUTH, champion=silent)).record["certainty"]
+
+
+def test_every_score_on_the_board_has_an_interval_that_holds_it_and_a_profile() -> None:
+    record = decide(case_of(truth=TRUTH)).record
+    for row in [*record["candidates"], *record["referees"]]:
+        assert row["score_interval"]["low"] < row["score"] < row["score_interval"]["high"]
+        assert [found["step"] for found in row["profile"]["step"]] == [1, 2]
+        assert sum(found["cells"] for found in row["profile"]["hour"]) == row["cells"]
+        assert sum(found["cells"] for found in row["profile"]["weekday"]) == row["cells"]
+
+
+def test_coverage_of_every_level_is_on_the_board_and_a_doubt_about_the_winners_is_said() -> None:
+    narrow = with_intervals("good", GOOD, 0.5)
+    record = decide(case_of(truth=TRUTH, candidates=[narrow, success("fair", FAIR)])).record
+    row = record["candidates"][0]
+    assert list(row["coverage"]) == ["0.5", "0.8", "0.95"]
+    assert row["coverage"]["0.5"]["coverage"] < row["coverage"]["0.8"]["coverage"] < row["coverage"]["0.95"]["coverage"]
+    assert any("the 80% intervals held" in said and "too narrow" in said for said in record["certainty"]["warnings"])
+    assert record["candidates"][1]["coverage"] is None
+    fits = decide(case_of(truth=TRUTH, candidates=[with_intervals("good", GOOD, 1.2815515655)])).record
+    assert not any("intervals held" in said for said in fits["certainty"]["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("rules", "qualities", "passed"),
+    [
+        ({"min_coverage": 0.7}, Qualities(coverage=0.7), True),
+        ({"min_coverage": 0.7}, Qualities(coverage=0.69), False),
+        ({"min_coverage": 0.7}, Qualities(), False),
+        ({"max_bundle_mb": 1.5}, Qualities(bundle_bytes=1_500_000), True),
+        ({"max_bundle_mb": 1.5}, Qualities(bundle_bytes=1_500_001), False),
+        ({"max_latency_ms": 5.0}, Qualities(latency_ms=5.0), True),
+        ({"max_latency_ms": 5.0}, Qualities(latency_ms=5.1), False),
+        ({"max_latency_ms": 5.0}, Qualities(), False),
+    ],
+)
+def test_a_limit_is_met_or_not_with_its_numbers_in_the_verdict(
+    rules: dict[str, float], qualities: Qualities, passed: bool
+) -> None:
+    ((name, verdict),) = eligibility(qualities, Evaluate(**rules)).items()  # type: ignore[arg-type]  # one of each kind
+    assert verdict.passed is passed
+    assert verdict.numbers[name] == rules[name]
+    assert f"{name} = {rules[name]:g}" in verdict.reason
+
+
+def test_limits_that_are_off_are_not_looked_at() -> None:
+    assert eligibility(Qualities(), Evaluate()) == {}
+
+
+def test_the_best_model_within_the_limits_wins_and_the_better_one_is_said_to_be_ineligible() -> None:
+    heavy = replace(success("good", GOOD), bundle_bytes=9_000_000)
+    light = replace(success("fair", FAIR), bundle_bytes=1_000_000)
+    record = decide(case_of(truth=TRUTH, candidates=[heavy, light], rules=Evaluate(max_bundle_mb=2.0))).record
+    assert [(row["rank"], row["model"]) for row in record["candidates"]] == [(1, "good"), (2, "fair")]
+    assert record["winner"] == "fair"
+    assert record["outcome"] == "promote"
+    assert record["reasons"][0].endswith("of 2 models on the same windows among those within the limits")
+    assert why_not(record)["good"] == "not eligible: the bundle has 9 MB, max_bundle_mb = 2"
+    assert not record["candidates"][0]["limits"]["max_bundle_mb"]["passed"]
+    assert record["candidates"][1]["limits"]["max_bundle_mb"]["passed"]
+
+
+def test_when_no_model_is_within_the_limits_nothing_is_promoted() -> None:
+    decision = decide(case_of(truth=TRUTH, rules=Evaluate(min_coverage=0.5)))
+    assert (decision.outcome, decision.winner) == ("keep", None)
+    assert decision.record["reasons"] == ["none of 2 models is within the limits of [evaluate]"]
+    assert decision.record["candidates"][0]["rank"] == 1
+    assert decision.record["certainty"] == {}
+
+
+def test_the_best_referee_is_the_rival_even_when_it_leads() -> None:
+    record = decide(case_of(truth=TRUTH, referees=[Referee("naive", off_by(TRUTH, 0.5))])).record
+    assert record["certainty"]["best_referee"]["lead"] < 0.0
+    assert record["certainty"]["best_referee"]["interval"]["high"] < 0.0
+
+
+def test_a_model_behind_is_told_its_score_the_distance_and_what_the_resampled_windows_say_of_it() -> None:
+    record = decide(case_of(truth=TRUTH)).record
+    good, fair = (row["score"] for row in record["candidates"])
+    lead = record["certainty"]["runner_up"]
+    assert lead["lead"] == fair - good
+    assert lead["relative_lead"] == pytest.approx((fair - good) / fair)
+    assert why_not(record)["fair"] == (
+        f"its score {fair:.4f} is behind by {fair - good:.4f} ({(fair - good) / fair:+.1%}), beyond the noise"
+        f" (95 % interval {lead['interval']['low']:+.4f} to {lead['interval']['high']:+.4f})"
+    )
+
+
+def test_without_resampled_windows_a_model_behind_is_told_the_distance_alone() -> None:
+    truth = truth_of(5)
+    record = decide(case_of(truth=truth)).record
+    first, second = (row["score"] for row in record["candidates"])
+    relative = f"{(second - first) / second:+.1%}"
+    assert list(why_not(record).values()) == [f"its score {second:.4f} is behind by {second - first:.4f} ({relative})"]
+
+
+def test_a_tie_is_a_lead_of_nothing_within_the_noise_and_a_rival_without_error_has_no_share_of_it() -> None:
+    equal = [success("one", TRUTH), success("two", TRUTH)]
+    record = decide(case_of(truth=TRUTH, candidates=equal, referees=[Referee("naive", TRUTH)])).record
+    (said,) = why_not(record).values()
+    assert said == ("its score 0.0000 is behind by 0.0000, within the noise (95 % interval +0.0000 to +0.0000)")
+    (second,) = why_not(record)
+    assert record["certainty"]["warnings"] == [
+        f"the lead over the runner-up {second} is smaller than the noise: its 95 % interval contains zero",
+        "no model beats the referee naive: a forecast anyone can make does at least as well",
+    ]
+
+
+def test_a_lead_within_the_noise_over_referee_and_champion_is_said_of_each() -> None:
+    first, second, third = (off_by(TRUTH, 3.0, seed) for seed in (3, 4, 5))
+    best, *rest = sorted((first, second, third), key=lambda forecast: float(((forecast - TRUTH) ** 2).mean()))
+    record = decide(
+        case_of(
+            truth=TRUTH,
+            candidates=[success("only", best)],
+            referees=[Referee("naive", rest[0])],
+            champion=ChampionForecast("ridge", digest("old"), rest[1]),
+        )
+    ).record
+    assert record["certainty"]["warnings"] == [
+        "the lead over the referee naive is smaller than the noise: its 95 % interval contains zero",
+        "the lead over the champion ridge is smaller than the noise: its 95 % interval contains zero",
+    ]
+
+
+def test_long_horizons_need_more_windows_whatever_the_number_of_targets() -> None:
+    truth = truth_of(35, 12)
+    good, fair = off_by(truth, 1.0, 3), off_by(truth, 3.0, 4)
+    sized = replace(success("good", good), reach={"0.8": np.ones(truth.shape)})
+    champion = ChampionForecast("old", digest("old"), off_by(truth, 2.0, 9))
+    record = decide(case_of(truth=truth, candidates=[sized, success("fair", fair)], champion=champion)).record
+    certainty = record["certainty"]
+    assert (certainty["block"], certainty["resamples"], certainty["best_share"]) == (12, 0, None)
+    assert certainty["runner_up"]["interval"] is None
+    assert certainty["runner_up"]["diebold_mariano"]["reason"] == "35 origins are too few, the test needs 36"
+    assert record["gates"]["champion"]["numbers"]["overlap"] == 12
+    assert record["candidates"][0]["score_interval"] is None
+    assert record["candidates"][0]["coverage"]["0.8"]["interval"] is None
+
+
+@pytest.mark.parametrize(
+    ("rules", "qualities", "reason"),
+    [
+        (
+            {"min_coverage": 0.7},
+            Qualities(coverage=0.654),
+            "the 80 % interval holds 65.4% of the cells, min_coverage = 0.7",
+        ),
+        ({"max_bundle_mb": 1.5}, Qualities(bundle_bytes=2_345_678), "the bundle has 2.35 MB, max_bundle_mb = 1.5"),
+        ({"max_latency_ms": 5.0}, Qualities(latency_ms=7.25), "a forecast takes 7.25 ms, max_latency_ms = 5"),
+        ({"min_coverage": 0.7}, Qualities(), "min_coverage = 0.7 is asked for, and there is nothing to measure"),
+    ],
+)
+def test_a_limit_that_is_not_met_is_said_with_the_value_and_the_limit(
+    rules: dict[str, float], qualities: Qualities, reason: str
+) -> None:
+    ((name, verdict),) = eligibility(qualities, Evaluate(**rules)).items()  # type: ignore[arg-type]  # one of each kind
+    value = qualities.coverage or qualities.latency_ms or (qualities.bundle_bytes and qualities.bundle_bytes / 1e6)
+    assert (verdict.passed, verdict.reason) == (False, reason)
+    assert verdict.numbers == {name: rules[name], "value": value}
+
+
+def test_the_limits_look_at_the_measured_coverage_the_bundle_and_the_latency_of_each_model() -> None:
+    rules = Evaluate(min_coverage=0.6, max_bundle_mb=2.0, max_latency_ms=5.0)
+    small = {"bundle_bytes": 1_000_000, "latency_ms": 1.0}
+    narrow = with_intervals("narrow", GOOD, 0.5, **small)
+    slow = with_intervals("slow", off_by(TRUTH, 1.5, 6), 9.0, bundle_bytes=3_000_000, latency_ms=6.0)
+    fits = with_intervals("fits", FAIR, 9.0, **small)
+    record = decide(case_of(truth=TRUTH, candidates=[narrow, slow, fits], rules=rules)).record
+    held = float(np.mean(np.abs(GOOD - TRUTH) <= 0.5))
+    assert held < 0.6
+    assert record["winner"] == "fits"
+    assert why_not(record) == {
+        "narrow": f"not eligible: the 80 % interval holds {held:.1%} of the cells, min_coverage = 0.6",
+        "slow": "not eligible: the bundle has 3 MB, max_bundle_mb = 2; a forecast takes 6 ms, max_latency_ms = 5",
+    }
+    assert record["candidates"][0]["limits"]["min_coverage"]["numbers"] == {"min_coverage": 0.6, "value": held}

@@ -1,0 +1,354 @@
+"""One decision from one set of results."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.support.judging import case_of, off_by, success, truth_of, yardstick_of
+
+from flts.contracts.canonical import canonical_json, digest
+from flts.evaluate.case import Candidate, Case, Referee
+from flts.evaluate.decide import Decision, decide
+from flts.evaluate.gate import ChampionForecast
+from flts.spec.fields import Evaluate, Weights
+
+TRUTH = truth_of()
+FAILED = Candidate("lstm", digest("lstm"), "FAILED", "TrainingFailed: the loss is not finite")
+NOT_APPLICABLE = Candidate("automfles", digest("automfles"), "N/A", "NotApplicable: needs 48 rows")
+
+
+def board(decision: Decision) -> dict[str, Any]:
+    return {row["model"]: row for row in decision.record["candidates"]}
+
+
+def composite_by_loops(case: Case, forecast: np.ndarray) -> float:
+    pairs = zip(forecast.ravel().tolist(), case.truth.ravel().tolist(), strict=True)
+    errors = [(f - t) / 40.0 for f, t in pairs if not math.isnan(t)]
+    mse = sum(e * e for e in errors) / len(errors)
+    mae = sum(abs(e) for e in errors) / len(errors)
+    weights = case.rules.weights
+    return float(weights.rmse * math.sqrt(mse) + weights.mae * mae + weights.mse * mse)
+
+
+def test_the_decision_id_is_the_digest_of_exactly_the_documented_inputs() -> None:
+    champion = ChampionForecast("old", digest("old"), off_by(TRUTH, 8.0, 9))
+    case = case_of(champion=champion)
+    case = replace(case, candidates=[*case.candidates, FAILED, NOT_APPLICABLE])
+    decision = decide(case)
+    expected = digest(
+        {
+            "scope": "global",
+            "config_hash": digest("config"),
+            "candidates": [
+                ["automfles", digest("automfles"), "N/A", None],
+                ["fair", digest("fair"), "SUCCESS", digest(["fair", "forecasts"])],
+                ["good", digest("good"), "SUCCESS", digest(["good", "forecasts"])],
+                ["lstm", digest("lstm"), "FAILED", None],
+            ],
+            "champion": digest("old"),
+            "referees": {row["model"]: row["score"] for row in decision.record["referees"]},
+        }
+    )
+    assert decision.decision_id == decision.record["decision_id"] == expected
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scope": "other"},
+        {"config_hash": digest("other")},
+        {"champion": ChampionForecast("old", digest("old"), None, "why not")},
+        {"referees": [Referee("naive", off_by(TRUTH, 6.5, 5))]},
+        {"candidates": [success("good", off_by(TRUTH, 1.0, 3))]},
+        {"candidates": [success("good", off_by(TRUTH, 1.0, 3)), FAILED]},
+    ],
+)
+def test_the_decision_id_moves_with_every_documented_input(changes: dict[str, Any]) -> None:
+    assert decide(case_of(**changes)).decision_id != decide(case_of()).decision_id
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"windows": {"count": 60, "dropped": 3}},
+        {"seed": 7},
+        {"referees": [*case_of().referees, Referee("other", None, "needs a season")]},
+        {"candidates": [replace(c, bundle_sha256=digest("other")) for c in case_of().candidates]},
+    ],
+)
+def test_the_decision_id_does_not_move_with_anything_else(changes: dict[str, Any]) -> None:
+    assert decide(case_of(**changes)).decision_id == decide(case_of()).decision_id
+
+
+def test_the_record_is_the_same_byte_for_byte_in_whatever_order_its_parts_are_listed() -> None:
+    case = case_of()
+    candidates = [*case.candidates, FAILED, NOT_APPLICABLE]
+    referees = [*case.referees, Referee("b", None, "second"), Referee("a", None, "first")]
+    records = {
+        canonical_json(decide(replace(case, candidates=c, referees=r)).record)
+        for c in itertools.permutations(candidates)
+        for r in itertools.permutations(referees, len(referees))
+    }
+    assert len(records) == 1
+
+
+@pytest.mark.parametrize("weights", [Weights(), Weights(rmse=0.0, mae=1.0, mse=0.0), Weights(rmse=0.0, mae=0.0)])
+def test_the_winner_is_the_one_that_brute_force_finds(weights: Weights) -> None:
+    truth = truth_of(40, 3, 2)
+    truth[5] = np.nan
+    candidates = [success(f"m{i}", off_by(truth, 2.0 + 0.01 * i, 10 + i)) for i in range(8)]
+    case = case_of(truth=truth, candidates=candidates, referees=[], rules=Evaluate(weights=weights))
+    decision = decide(case)
+    scores = {c.name: composite_by_loops(case, c.forecast) for c in candidates if c.forecast is not None}
+    assert decision.winner is not None
+    assert decision.winner.name == decision.record["winner"] == min(scores, key=lambda name: scores[name])
+    assert [row["model"] for row in decision.record["candidates"]] == sorted(scores, key=lambda name: scores[name])
+    for name, row in board(decision).items():
+        assert row["score"] == pytest.approx(scores[name], rel=1e-12)
+
+
+def test_candidates_without_a_forecast_come_last_without_a_rank_and_with_their_reason() -> None:
+    case = case_of(candidates=[FAILED, success("zzz", off_by(TRUTH, 20.0)), NOT_APPLICABLE])
+    rows = decide(case).record["candidates"]
+    assert [(row["rank"], row["model"], row["status"]) for row in rows] == [
+        (1, "zzz", "SUCCESS"),
+        (None, "automfles", "N/A"),
+        (None, "lstm", "FAILED"),
+    ]
+    assert [row["reason"] for row in rows[1:]] == [NOT_APPLICABLE.reason, FAILED.reason]
+    assert all("score" not in row for row in rows[1:])
+
+
+def test_without_any_forecast_the_outcome_is_none_and_says_so() -> None:
+    decision = decide(case_of(candidates=[FAILED, NOT_APPLICABLE]))
+    assert (decision.outcome, decision.winner, decision.record["winner"]) == ("none", None, None)
+    assert decision.record["reasons"] == ["no candidate has a forecast, so there is nothing to promote"]
+    assert decision.record["gates"] == decision.record["certainty"] == {}
+    assert [row["model"] for row in decision.record["referees"]] == ["seasonal_naive", "naive"]
+
+
+def test_the_first_winner_is_promoted_with_its_score_and_both_verdicts_as_reasons() -> None:
+    decision = decide(case_of())
+    score = board(decision)["good"]["score"]
+    assert decision.outcome == decision.record["outcome"] == "promote"
+    assert decision.record["reasons"][0] == f"good has the lowest score, {score:.4f}, of 2 models on the same windows"
+    assert decision.record["reasons"][1:] == [
+        decision.record["gates"][name]["reason"] for name in ("min_skill", "champion")
+    ]
+    assert decision.record["sure"] == (
+        "how sure: good is the best of 2 in 100% of 1000 resamplings of the windows (blocks of 4)"
+    )
+
+
+def test_a_single_model_is_not_said_to_have_won_against_others() -> None:
+    decision = decide(case_of(candidates=[success("good", off_by(TRUTH, 1.0)), FAILED]))
+    assert decision.record["reasons"][0].endswith("as the only model with a forecast")
+    assert decision.record["certainty"]["chosen_among"] == 1
+    assert "runner_up" not in decision.record["certainty"]
+
+
+@pytest.mark.parametrize(
+    ("error", "min_skill", "outcome"),
+    [
+        (1.0, 0.5, "promote"),
+        (1.0, 0.99, "keep"),
+        (9.0, 0.0, "keep"),
+        (9.0, "warn", "promote"),
+        (9.0, "off", "promote"),
+    ],
+)
+def test_a_skill_under_a_numeric_minimum_promotes_nothing_and_warn_promotes_and_says_so(
+    error: float, min_skill: Any, outcome: str
+) -> None:
+    rules = Evaluate(min_skill=min_skill)
+    decision = decide(case_of(candidates=[success("only", off_by(TRUTH, error))], rules=rules))
+    assert decision.outcome == outcome
+    assert decision.record["winner"] == "only"
+    beaten = "no model beats the referee seasonal_naive: a forecast anyone can make does at least as well"
+    assert (beaten in decision.record["certainty"]["warnings"]) is (error > 5.0)
+
+
+def test_a_champion_that_is_not_beaten_stays_although_the_winner_is_named() -> None:
+    decision = decide(case_of(champion=ChampionForecast("old", digest("old"), off_by(TRUTH, 0.1, 9))))
+    assert (decision.outcome, decision.record["winner"]) == ("keep", "good")
+    assert decision.record["champion"] == {"model": "old", "model_hash": digest("old")}
+    assert decision.record["gates"]["min_skill"]["passed"]
+    assert not decision.record["gates"]["champion"]["passed"]
+
+
+def test_skill_is_against_the_best_referee_and_also_against_naive() -> None:
+    decision = decide(case_of())
+    referees = {row["model"]: row["score"] for row in decision.record["referees"]}
+    row = board(decision)["good"]
+    assert row["skill"] == pytest.approx(1 - row["score"] / min(referees.values()))
+    assert row["skill_vs_naive"] == pytest.approx(1 - row["score"] / referees["naive"])
+
+
+def test_without_referees_skill_is_null_and_without_naive_only_skill_against_it() -> None:
+    alone = board(decide(case_of(referees=[])))["good"]
+    assert (alone["skill"], alone["skill_vs_naive"]) == (None, None)
+    seasonal = board(decide(case_of(referees=case_of().referees[1:])))["good"]
+    assert seasonal["skill"] is not None
+    assert seasonal["skill_vs_naive"] is None
+
+
+def test_a_referee_that_does_not_apply_is_listed_last_with_its_reason() -> None:
+    referees = [Referee("seasonal_naive", None, "needs a season"), Referee("naive", off_by(TRUTH, 6.0))]
+    rows = decide(case_of(referees=referees)).record["referees"]
+    assert [row["model"] for row in rows] == ["naive", "seasonal_naive"]
+    assert rows[1] == {"model": "seasonal_naive", "status": "N/A", "reason": "needs a season"}
+
+
+@pytest.mark.parametrize(("origins", "horizon", "needed"), [(29, 2, 30), (35, 12, 36)])
+def test_too_few_windows_are_warned_of_with_the_number_needed(origins: int, horizon: int, needed: int) -> None:
+    certainty = decide(case_of(truth=truth_of(origins, horizon))).record["certainty"]
+    assert (certainty["windows"], certainty["windows_needed"]) == (origins, needed)
+    assert certainty["warnings"][0] == (
+        f"{origins} windows are too few for the ranking to mean anything: at least {needed} are needed"
+    )
+
+
+@pytest.mark.parametrize(("origins", "horizon"), [(30, 2), (36, 12)])
+def test_exactly_as_many_windows_as_needed_are_not_warned_of(origins: int, horizon: int) -> None:
+    warnings = decide(case_of(truth=truth_of(origins, horizon))).record["certainty"]["warnings"]
+    assert not any("too few" in said for said in warnings)
+
+
+def test_enough_windows_and_a_clear_lead_are_not_warned_of() -> None:
+    certainty = decide(case_of()).record["certainty"]
+    assert certainty["warnings"] == []
+    for role, rival in (("runner_up", "fair"), ("best_referee", "seasonal_naive")):
+        lead = certainty[role]
+        assert lead["model"] == rival
+        assert lead["interval"]["low"] > 0.0
+        assert lead["interval"]["low"] < lead["lead"] < lead["interval"]["high"]
+        assert lead["diebold_mariano"]["p"] < 0.05
+
+
+def test_a_lead_within_the_noise_is_warned_of_for_the_rival_it_is_over() -> None:
+    near = [success("one", off_by(TRUTH, 3.0, 3)), success("two", off_by(TRUTH, 3.0, 4))]
+    decision = decide(case_of(candidates=near, referees=[Referee("naive", off_by(TRUTH, 3.05, 5))]))
+    first, second = (row["model"] for row in decision.record["candidates"])
+    warnings = decision.record["certainty"]["warnings"]
+    assert (
+        f"the lead over the runner-up {second} is smaller than the noise: its 95 % interval contains zero" in warnings
+    )
+    assert decision.record["winner"] == first
+    ahead = decision.record["certainty"]["best_referee"]["lead"] > 0.0
+    about_naive = [said for said in warnings if "referee naive" in said]
+    assert len(about_naive) == 1
+    assert ("the lead over the referee naive is smaller than the noise" in about_naive[0]) is ahead
+
+
+def test_the_record_is_plain_json_and_holds_what_errors_are_measured_by() -> None:
+    decision = decide(case_of(yardstick=yardstick_of(season_error=None)))
+    assert json.loads(canonical_json(decision.record)) == decision.record
+    assert decision.record["yardstick"] == {
+        "targets": ["y0"],
+        "width": [40.0],
+        "season_error": None,
+        "no_mase": "too short",
+    }
+    assert board(decision)["good"]["mase"] is None
+    assert decide(case_of()).record["yardstick"]["season_error"] == [4.0]
+
+
+def names(value: Any) -> Any:
+    """The fields of a record and of the tables in it, without what they hold."""
+    if isinstance(value, dict):
+        return {key: names(item) for key, item in value.items()}
+    return [names(value[0])] if isinstance(value, list) and value else None
+
+
+TEST = ("n", "mean_difference", "overlap", "lag", "statistic", "p", "reason")
+LEAD: dict[str, Any] = {
+    "model": None,
+    "lead": None,
+    "relative_lead": None,
+    "interval": {"low": None, "high": None},
+    "diebold_mariano": dict.fromkeys(TEST),
+}
+MEASURED: dict[str, Any] = {
+    "score": None,
+    "score_interval": {"low": None, "high": None},
+    **dict.fromkeys(("rmse", "mae", "mse", "mase", "cells")),
+    "units": {"y0": dict.fromkeys(("rmse", "mae", "mse"))},
+    "profile": {by: [dict.fromkeys((by, "rmse", "mae", "cells"))] for by in ("step", "hour", "weekday")},
+}
+FOUND = {
+    **dict.fromkeys(("coverage", "width", "cells")),
+    "interval": {"low": None, "high": None},
+    "step": [dict.fromkeys(("step", "coverage", "width"))],
+}
+VERDICT = {"passed": None, "reason": None}
+
+
+def test_a_stored_record_has_exactly_the_fields_that_its_readers_know() -> None:
+    sized = replace(success("good", off_by(TRUTH, 1.0, 3)), reach={"0.8": np.ones(TRUTH.shape)}, bundle_bytes=10)
+    champion = ChampionForecast("old", digest("old"), off_by(TRUTH, 8.0, 9))
+    case = case_of(
+        candidates=[sized, success("fair", off_by(TRUTH, 3.0, 4)), FAILED],
+        champion=champion,
+        rules=Evaluate(max_bundle_mb=1.0),
+    )
+    record = decide(replace(case, referees=[*case.referees, Referee("mean", None, "no reason")])).record
+    assert (record["v"], record["scope"], record["config_hash"]) == (1, "global", digest("config"))
+    assert record["windows"] == {"count": 60}
+    assert names(record["candidates"][-1]) == dict.fromkeys(("rank", "model", "model_hash", "status", "reason"))
+    assert record["candidates"][-1]["model_hash"] == digest("lstm")
+    assert names(record["referees"][-1]) == dict.fromkeys(("model", "status", "reason"))
+    assert names(record) == {
+        **dict.fromkeys(("v", "decision_id", "scope", "config_hash", "outcome", "winner", "sure")),
+        "reasons": [None],
+        "why_not": [{"model": None, "why_not": None}],
+        "champion": {"model": None, "model_hash": None},
+        "gates": {
+            "min_skill": {**VERDICT, "numbers": dict.fromkeys(("min_skill", "skill", "referee"))},
+            "champion": {**VERDICT, "numbers": dict.fromkeys(("test", "alpha", *TEST))},
+        },
+        "certainty": {
+            **dict.fromkeys(("windows", "windows_needed", "chosen_among", "resamples", "block", "best_share")),
+            **dict.fromkeys(("runner_up", "best_referee", "champion"), LEAD),
+            "warnings": names(record["certainty"]["warnings"]),
+        },
+        "candidates": [
+            {
+                **dict.fromkeys(("rank", "model", "model_hash", "status", "bundle_sha256", "forecasts_sha256")),
+                **MEASURED,
+                **dict.fromkeys(("skill", "skill_vs_naive", "no_intervals", "bundle_bytes", "latency_ms")),
+                "coverage": {"0.8": FOUND},
+                "limits": {"max_bundle_mb": {**VERDICT, "numbers": dict.fromkeys(("max_bundle_mb", "value"))}},
+            }
+        ],
+        "referees": [{"model": None, **MEASURED}],
+        "windows": {"count": None},
+        "yardstick": {"targets": [None], "width": [None], "season_error": [None], "no_mase": None},
+        "rules": {
+            "weights": dict.fromkeys(("rmse", "mae", "mse")),
+            **dict.fromkeys(("gate", "min_skill", "min_coverage", "max_bundle_mb", "max_latency_ms")),
+        },
+    }
+
+
+def test_the_skill_gate_names_the_referee_that_the_skill_is_against() -> None:
+    record = decide(case_of()).record
+    skill = record["candidates"][0]["skill"]
+    verdict = record["gates"]["min_skill"]
+    assert verdict["numbers"] == {"min_skill": Evaluate().min_skill, "skill": skill, "referee": "seasonal_naive"}
+    assert verdict["reason"] == f"skill {skill:+.1%} against seasonal_naive"
+    alone = decide(case_of(referees=[])).record["gates"]["min_skill"]
+    assert alone["reason"] == "no referee applies"
+
+
+def test_the_same_case_with_intervals_gives_the_same_record_twice_and_another_seed_another() -> None:
+    sized = replace(success("good", off_by(TRUTH, 1.0, 3)), reach={"0.8": np.ones(TRUTH.shape)})
+    case = case_of(candidates=[sized])
+    assert decide(case).record == decide(case).record
+    intervals = [board(decide(replace(case, seed=seed)))["good"]["coverage"]["0.8"]["interval"] for seed in (1, 2)]
+    assert intervals[0] != intervals[1]

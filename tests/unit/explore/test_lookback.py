@@ -1,0 +1,82 @@
+"""How much history pays is asked of train alone, on the same windows for every length."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.support.experiments import small_spec
+from tests.support.series import HOUR, START, hourly, table
+
+from flts.contracts.errors import DataError, SpecError
+from flts.explore.lookback import FLATTENED, LONGEST, Tried, candidates, try_lengths
+from flts.explore.rehearse import rehearse
+from flts.preprocess.rows import Rows
+from flts.preprocess.source import RawInput, RawTable
+from flts.preprocess.stage import ProcessedDataset
+from flts.spec.sources import validate
+
+
+def dataset(rows: Rows) -> ProcessedDataset:
+    return rehearse(small_spec(), RawInput(RawTable("load.csv", table(rows)), None)).dataset
+
+
+def echo(lag: int, rows: int = 900) -> Rows:
+    """A series that says again what it said `lag` rows ago."""
+    values = np.random.default_rng(0).normal(size=(rows, 2))
+    for row in range(lag, rows):
+        values[row, 0] = 0.95 * values[row - lag, 0] + 0.1 * values[row, 0]
+    return Rows(START + HOUR * np.arange(rows, dtype=np.int64), values, ("load", "wind"))
+
+
+def test_a_history_that_reaches_the_echo_is_chosen_over_one_that_does_not() -> None:
+    tried = try_lengths(dataset(echo(30)), [8, 16, 24, 36, 48], 1, 0.1)
+    assert tried is not None
+    assert tried.errors[36] < 0.5 * tried.errors[24]
+    assert tried.chosen == 36
+
+
+def test_the_shortest_of_nearly_equal_lengths_is_chosen() -> None:
+    assert Tried({8: 1.02, 12: 1.009, 24: 1.0, 48: 1.3}, 100).chosen == 12
+
+
+def test_all_lengths_are_judged_on_the_same_windows() -> None:
+    rows = dataset(hourly(600))
+    alone, beside = try_lengths(rows, [48], 3, 0.1), try_lengths(rows, [8, 48], 3, 0.1)
+    assert alone is not None
+    assert beside is not None
+    assert alone.errors[48] == beside.errors[48]
+    assert alone.windows == beside.windows
+
+
+def test_the_error_is_in_the_units_of_the_target() -> None:
+    rows = hourly(600)
+    small = try_lengths(dataset(rows), [24], 1, 0.1)
+    large = try_lengths(dataset(Rows(rows.times, rows.values * 1000.0, rows.columns)), [24], 1, 0.1)
+    assert small is not None
+    assert large is not None
+    assert large.errors[24] == pytest.approx(1000.0 * small.errors[24], rel=1e-3)
+
+
+def test_too_few_windows_for_the_longest_is_said_by_nothing() -> None:
+    assert try_lengths(dataset(hourly(100)), [79], 1, 0.1) is None
+
+
+def test_candidates_fit_into_train_and_test_and_hold_the_seasons() -> None:
+    lengths = candidates(7000, 1700, 10, 24, [24, 168])
+    assert {24, 48, 168} <= set(lengths)
+    assert max(lengths) * 10 <= FLATTENED
+    assert max(candidates(10**6, 10**6, 1, 1, [720])) <= LONGEST
+    assert max(candidates(10**6, 50, 1, 5, [])) <= 20
+    assert candidates(9, 5, 1, 1, []) == [1]
+
+
+def test_a_rehearsal_refuses_what_a_run_refuses() -> None:
+    raw = RawInput(RawTable("load.csv", table(hourly(60))), None)
+    with pytest.raises(SpecError, match=r"dataset\.targets"):
+        rehearse(validate({}), raw)
+    with pytest.raises(DataError, match="input_length 12"):
+        rehearse(small_spec(dataset={"targets": ["load"], "test_fraction": 0.1}), raw)
+    flat = hourly(300)
+    flat.values[:, 0] = 1.0
+    with pytest.raises(DataError, match="it is 1 in every train row"):
+        rehearse(small_spec(), RawInput(RawTable("load.csv", table(flat)), None))

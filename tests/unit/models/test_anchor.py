@@ -1,0 +1,89 @@
+"""The naive forecast that a network adds to: that of the referees, chosen on the tail, there before any step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.support.families import blocks, has_libraries, recipe, task_on, use_one_thread
+from tests.support.series import HOUR, hourly
+
+from flts.contracts.ports import Silent
+from flts.models.anchor import Anchor, best_anchor
+from flts.models.base import Block, ForecastTask, Window
+from flts.models.naive import Naive, SeasonalNaive
+from flts.models.recurrent import GRU, LSTM, Recurrent
+from flts.preprocess.rows import Rows, Values
+
+
+def histories(rows: Rows, block: Block, task: ForecastTask) -> Window:
+    """The windows of a block as a request brings them."""
+    at = block.origins[:, None] + np.arange(-task.input_length, 0)
+    return Window(rows.times[at], rows.values[at], task.fitted)
+
+
+@pytest.mark.parametrize(("season", "referee"), [(1, Naive()), (4, SeasonalNaive())])
+@pytest.mark.parametrize("targets", [("load",), ("wind", "load")])
+def test_the_anchor_of_a_season_is_what_the_referee_of_that_season_forecasts(
+    season: int, referee: Naive, targets: tuple[str, ...]
+) -> None:
+    rows = hourly(120)
+    task = task_on(rows, targets, input_length=9, horizon=6, seasons=(4,), lags=[1, 2])
+    block, _ = blocks(rows, task)
+    expected = referee.load({}, task).predict(histories(rows, block, task))
+    np.testing.assert_allclose(Anchor.of(season, task).forecast(block, task), expected, atol=1e-6)
+
+
+def daily(noise: float) -> Rows:
+    """A wave of 24 hours with this much noise per row."""
+    times = HOUR * np.arange(400, dtype=np.int64)
+    load = 10 * np.sin(2 * np.pi * np.arange(400) / 24) + np.random.default_rng(0).normal(0, noise, 400)
+    return Rows(times, load[:, None], ("load",))
+
+
+def wandering() -> Rows:
+    """A random walk: nothing is better than its last value."""
+    walk = np.cumsum(np.random.default_rng(0).normal(size=400))
+    return Rows(HOUR * np.arange(400, dtype=np.int64), walk[:, None], ("load",))
+
+
+@pytest.mark.parametrize(
+    ("rows", "input_length", "expected"),
+    [(daily(0.1), 200, 24), (daily(0.1), 24, 24), (daily(0.1), 23, 1), (wandering(), 48, 1)],
+    ids=["a wave", "a window of just one wave", "a window that is too short for it", "a walk"],
+)
+def test_the_season_that_errs_least_on_the_tail_is_the_anchor_if_a_window_holds_it(
+    rows: Rows, input_length: int, expected: int
+) -> None:
+    task = task_on(rows, input_length=input_length, horizon=6, seasons=(24, 168))
+    _, tail = blocks(rows, task)
+    assert best_anchor(tail, task).season == expected
+
+
+def test_rows_before_the_tail_do_not_choose_the_anchor() -> None:
+    rows = daily(0.1)
+    task = task_on(rows, input_length=48, horizon=6, seasons=(24,))
+    _, tail = blocks(rows, task)
+    first = int(tail.origins[0]) - task.input_length
+    features = tail.features.copy()
+    features[:first] = np.nan
+    assert best_anchor(replace(tail, features=features), task).season == 24
+
+
+@pytest.mark.skipif(not has_libraries("gru"), reason="needs the extra 'torch'")
+@pytest.mark.parametrize("constant", [0.0, 3.0])
+@pytest.mark.parametrize("family", [GRU, LSTM], ids=lambda family: family.name)
+def test_a_network_that_has_learned_nothing_is_the_naive_forecast_whatever_its_seed(
+    family: Recurrent, constant: float
+) -> None:
+    use_one_thread(family.name)
+    rows = daily(0.1)
+    task = task_on(rows, input_length=30, horizon=6, seasons=(24,), constant=constant)
+    block, tail = blocks(rows, task)
+    window = histories(rows, tail, task)
+    expected: Values = SeasonalNaive().load({}, task).predict(window)
+    for seed in (1, 2):
+        given = recipe(family.name, epochs=1, learning_rate=1e-12, seed=seed)
+        fit = family.fit(block, tail, task, given, Silent())
+        np.testing.assert_allclose(family.load(fit.files, task).predict(window), expected, atol=1e-6)

@@ -1,0 +1,328 @@
+"""Every statistic is what plain Python says, from train alone, in the stated order."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.support.series import HOUR, START, hourly
+
+from flts.contracts.canonical import canonical_json
+from flts.contracts.errors import DataError
+from flts.preprocess.fit import (
+    Finished,
+    check_regular,
+    fit,
+    format_step,
+    infer_seasons,
+    infer_step,
+    seasonal_error,
+)
+from flts.preprocess.rows import Rows, Times
+from flts.preprocess.transform import ColumnStatistics, FittedPreprocess
+from flts.spec.fields import Preprocess
+
+MINUTE, DAY = HOUR // 60, 24 * HOUR
+NAN = math.nan
+
+
+def rows(**columns: Sequence[float]) -> Rows:
+    """Hourly rows of these columns."""
+    values = np.array(list(columns.values()), dtype=np.float64).T
+    return Rows(START + HOUR * np.arange(len(values), dtype=np.int64), values, tuple(columns))
+
+
+def fitted(train: Rows, **preprocess: Any) -> Finished:
+    return fit(train, Preprocess(**preprocess), HOUR, "UTC")
+
+
+def column(train: Rows, **preprocess: Any) -> ColumnStatistics:
+    """What is fitted on the first column."""
+    return fitted(train, **preprocess).fitted.columns[0]
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """Linear interpolation between the sorted values (Hyndman and Fan 1996, type 7)."""
+    known = sorted(v for v in values if not math.isnan(v))
+    place = share * (len(known) - 1)
+    low = math.floor(place)
+    high = min(low + 1, len(known) - 1)
+    return known[low] + (place - low) * (known[high] - known[low])
+
+
+@pytest.fixture
+def odd() -> list[float]:
+    """41 values, the first and six others empty, with one far away."""
+    values = [float(v) for v in np.random.default_rng(5).normal(50, 10, 41)]
+    for row in (0, 7, 8, 20, 21, 22, 40):
+        values[row] = NAN
+    values[30] = 900.0
+    return values
+
+
+def test_the_median_is_that_of_the_raw_values_that_are_there(odd: list[float]) -> None:
+    expected = statistics.median(v for v in odd if not math.isnan(v))
+    assert column(rows(y=odd)).median == expected
+    assert column(rows(y=odd), outliers={"enabled": True}).median == expected
+
+
+def test_without_outliers_there_are_no_limits(odd: list[float]) -> None:
+    found = column(rows(y=odd))
+    assert (found.low, found.high) == (None, None)
+    assert found.maximum == 900.0
+
+
+@pytest.mark.parametrize("factor", [1.5, 3.0])
+def test_iqr_limits_are_the_quartiles_and_a_multiple_of_their_distance(odd: list[float], factor: float) -> None:
+    found = column(rows(y=odd), outliers={"enabled": True, "factor": factor})
+    first, third = quantile(odd, 0.25), quantile(odd, 0.75)
+    assert found.low == pytest.approx(first - factor * (third - first), rel=1e-12)
+    assert found.high == pytest.approx(third + factor * (third - first), rel=1e-12)
+
+
+@pytest.mark.parametrize("factor", [1.0, 10.0, 49.0])
+def test_quantile_limits_leave_a_percentage_outside_at_both_ends(odd: list[float], factor: float) -> None:
+    found = column(rows(y=odd), outliers={"enabled": True, "method": "quantile", "factor": factor})
+    assert found.low == pytest.approx(quantile(odd, factor / 100), rel=1e-12)
+    assert found.high == pytest.approx(quantile(odd, 1 - factor / 100), rel=1e-12)
+
+
+def test_an_outlier_is_clipped_before_it_is_carried_into_an_empty_cell() -> None:
+    values = [NAN, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 1000.0, NAN, NAN, 4.0]
+    finished = fitted(rows(y=values), outliers={"enabled": True}, missing={"max_gap": 1})
+    high = finished.fitted.columns[0].high
+    assert high is not None
+    assert high < 100
+    median = 4.0
+    expected = [median, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, high, high, median, 4.0]
+    assert finished.train.values[:, 0].tolist() == expected
+
+
+def test_range_and_scaler_come_from_the_finished_rows() -> None:
+    values = [NAN, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 1000.0]
+    found = column(rows(y=values), outliers={"enabled": True})
+    assert (found.minimum, found.maximum) == (1.0, found.high)
+    assert found.center + found.scale == found.high
+
+
+@pytest.mark.parametrize("constant", [0.0, 10.0])
+def test_each_scaler_is_its_formula_over_the_finished_rows(odd: list[float], constant: float) -> None:
+    finished = [float(v) for v in fitted(rows(y=odd)).train.values[:, 0]]
+    shifted = [v + constant for v in finished]
+    expected = {
+        "minmax": (min(shifted), max(shifted) - min(shifted)),
+        "standard": (statistics.fmean(shifted), statistics.pstdev(shifted)),
+        "robust": (statistics.median(shifted), quantile(shifted, 0.75) - quantile(shifted, 0.25)),
+        "maxabs": (0.0, max(abs(v) for v in shifted)),
+        "none": (0.0, 1.0),
+    }
+    for kind, (center, scale) in expected.items():
+        found = column(rows(y=odd), scaler=kind, constant=constant)
+        assert found.center == pytest.approx(center, rel=1e-12), kind
+        assert found.scale == pytest.approx(scale, rel=1e-12), kind
+        assert (found.minimum, found.maximum) == (min(finished), max(finished)), kind
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("share", [0.0, 0.1])
+def test_sums_run_along_columns_however_the_rows_are_held_so_that_their_last_bits_stay(
+    order: Any, share: float
+) -> None:
+    rng = np.random.default_rng(0)
+    values = np.array(rng.normal(size=(1000, 5)) * 10, order=order)
+    values[rng.random(values.shape) < share] = np.nan
+    found = fitted(Rows(np.arange(1000, dtype=np.int64), values, tuple("abcde")), scaler="standard")
+    for i, column in enumerate(found.fitted.columns):
+        finished = found.train.values[:, i].copy()
+        assert (column.center, column.scale) == (finished.mean(), finished.std())
+
+
+def test_maxabs_counts_the_negative_side() -> None:
+    assert column(rows(y=[-5.0, 1.0, 2.0]), scaler="maxabs").scale == 5.0
+
+
+@pytest.mark.parametrize("kind", ["minmax", "standard", "robust", "maxabs", "none"])
+@pytest.mark.parametrize("value", [0.0, 0.1, 123.456, -1e9])
+def test_a_constant_column_is_kept_with_a_width_that_is_not_rounding_and_a_warning(kind: str, value: float) -> None:
+    train = rows(y=[float(v) for v in range(300)], x=[value] * 300)
+    finished = fitted(train, scaler=kind)
+    expected = abs(value) if kind == "maxabs" and value else 1.0
+    assert finished.fitted.columns[1].scale == expected
+    assert finished.warnings == ("column 'x' is constant over train",)
+
+
+def test_a_width_of_rounding_beside_large_values_is_no_width() -> None:
+    train = rows(y=[0.0] * 8 + [1e-200, 1e-200, 1e-200, 3.0])
+    assert column(train, scaler="robust").scale == 1.0
+    assert column(rows(y=[0.0, 1e-200, 2e-200]), scaler="robust").scale == 1e-200
+
+
+def test_a_column_with_too_many_empty_cells_is_dropped_with_its_share() -> None:
+    train = rows(y=[1.0, 2, 3, 4], half=[1.0, NAN, NAN, 2], none=[NAN] * 4, quarter=[1.0, NAN, 3, 4])
+    finished = fitted(train, missing={"drop_columns_above": 0.25})
+    assert finished.train.columns == finished.fitted.names == ("y", "quarter")
+    assert finished.dropped == (
+        ("half", "50% of its cells are empty in train (drop_columns_above = 0.25)"),
+        ("none", "100% of its cells are empty in train (drop_columns_above = 0.25)"),
+    )
+    assert finished.warnings[0] == f"column 'half' was dropped: {finished.dropped[0][1]}"
+
+
+def test_a_column_without_any_value_is_dropped_whatever_the_limit() -> None:
+    finished = fitted(rows(y=[1.0, 2], x=[NAN, NAN]), missing={"drop_columns_above": 1.0})
+    assert finished.fitted.names == ("y",)
+
+
+@pytest.mark.parametrize("scaler", ["minmax", "standard", "robust", "maxabs", "none"])
+@pytest.mark.parametrize("method", ["iqr", "quantile"])
+def test_all_columns_may_be_dropped(scaler: str, method: str) -> None:
+    finished = fitted(rows(y=[NAN, NAN, 1.0]), scaler=scaler, outliers={"enabled": True, "method": method})
+    assert finished.fitted.columns == ()
+    assert finished.train.values.shape == (3, 0)
+    assert [name for name, _ in finished.dropped] == ["y"]
+
+
+def test_a_column_with_one_value_is_kept_where_the_limit_allows() -> None:
+    finished = fitted(rows(y=[1.0, 2], x=[NAN, 5.0]), missing={"drop_columns_above": 0.5})
+    assert finished.train.values[:, 1].tolist() == [5.0, 5.0]
+
+
+def test_finished_rows_have_nothing_missing_and_keep_what_was_there(odd: list[float]) -> None:
+    finished = fitted(rows(y=odd)).train
+    assert not np.isnan(finished.values).any()
+    there = ~np.isnan(odd)
+    np.testing.assert_array_equal(finished.values[there, 0], np.array(odd)[there])
+
+
+@pytest.mark.parametrize("outliers", [{"enabled": False}, {"enabled": True}, {"enabled": True, "method": "quantile"}])
+def test_a_history_is_cleaned_as_train_was_finished(odd: list[float], outliers: dict[str, Any]) -> None:
+    train = rows(y=odd, x=odd[::-1])
+    finished = fitted(train, outliers=outliers, missing={"max_gap": 2})
+    np.testing.assert_array_equal(finished.fitted.clean(train.values), finished.train.values)
+
+
+def test_fitting_does_not_touch_the_rows_it_is_given(odd: list[float]) -> None:
+    train = rows(y=odd)
+    before = train.values.copy()
+    fitted(train, outliers={"enabled": True}, constant=3.0)
+    np.testing.assert_array_equal(train.values, before)
+
+
+def test_what_is_fitted_survives_json(odd: list[float]) -> None:
+    found = fitted(rows(y=odd, x=odd[::-1]), outliers={"enabled": True}, lags=[1, 2], constant=0.1).fitted
+    for value in (found, found.for_targets(("x",))):
+        assert FittedPreprocess.from_json(json.loads(canonical_json(value.to_json()))) == value
+
+
+def times(*differences: int) -> Times:
+    return START + np.cumsum([0, *differences], dtype=np.int64)
+
+
+@pytest.mark.parametrize(
+    ("differences", "expected"),
+    [
+        ((HOUR, HOUR, DAY), HOUR),
+        ((DAY, HOUR, HOUR, DAY, DAY), DAY),
+        ((DAY, HOUR), HOUR),
+        ((7,), 7),
+    ],
+)
+def test_the_step_is_the_most_common_difference_and_the_smaller_one_on_a_tie(
+    differences: tuple[int, ...], expected: int
+) -> None:
+    assert infer_step(times(*differences), "infer", "rows.csv") == expected
+
+
+def test_a_given_step_is_taken_without_a_look_at_the_rows() -> None:
+    assert infer_step(times(HOUR, HOUR), "2min", "rows.csv") == 2 * MINUTE
+    assert infer_step(times(), "1d", "rows.csv") == DAY
+
+
+def test_one_row_gives_no_step() -> None:
+    with pytest.raises(DataError, match=r"rows\.csv: 1 row gives no step; at least two rows are needed"):
+        infer_step(times(), "infer", "rows.csv")
+
+
+def broken(of: int, wrong: int) -> Times:
+    """Rows with `of` differences of which the last `wrong` are twice the step."""
+    return times(*[HOUR] * (of - wrong), *[2 * HOUR] * wrong)
+
+
+@pytest.mark.parametrize(("wrong", "warned"), [(0, False), (2, False), (3, True), (25, True)])
+def test_under_98_percent_regular_is_warned_of(wrong: int, warned: bool) -> None:
+    share, warnings = check_regular(broken(100, wrong), HOUR, "rows.csv")
+    assert share == (100 - wrong) / 100
+    assert len(warnings) == warned
+    if warned:
+        assert warnings[0] == (
+            f"rows.csv: {share:.1%} of the rows follow the one before by the step of 1h"
+            f" (first otherwise after row {100 - wrong + 1}: 2h); windows across a broken step are dropped,"
+            " preprocess.resample would mend them"
+        )
+
+
+def test_under_75_percent_regular_is_refused_with_the_first_break() -> None:
+    with pytest.raises(DataError) as raised:
+        check_regular(broken(100, 26), HOUR, "rows.csv")
+    message = str(raised.value)
+    assert message.startswith("rows.csv: only 74.0% of the rows follow the one before by the step of 1h")
+    assert "(first otherwise after row 75: 2h); at least 75% must;" in message
+    assert message.endswith('set preprocess.resample, such as "mean", and dataset.step')
+
+
+def test_a_single_row_is_regular() -> None:
+    assert check_regular(times(), HOUR, "rows.csv") == (1.0, [])
+
+
+@pytest.mark.parametrize(
+    ("step", "count", "expected"),
+    [
+        (HOUR, 48, [24]),
+        (HOUR, 47, []),
+        (HOUR, 336, [24, 168]),
+        (HOUR, 335, [24]),
+        (2 * MINUTE, 15_927, [720, 5040]),
+        (DAY, 100, [7]),
+        (12 * HOUR, 100, [2, 14]),
+        (7 * MINUTE, 10_000, [1440]),
+        (11 * MINUTE, 10_000, []),
+        (7 * DAY, 1000, []),
+        (30 * DAY, 1000, []),
+    ],
+)
+def test_seasons_are_day_and_week_where_they_are_whole_and_train_holds_two(
+    step: int, count: int, expected: list[int]
+) -> None:
+    assert infer_seasons(step, count) == expected
+
+
+@pytest.mark.parametrize(("count", "season"), [(48, 24), (50, 24), (10, 1), (300, 7)])
+def test_the_seasonal_error_is_the_mean_distance_to_one_season_earlier(count: int, season: int) -> None:
+    train = hourly(count).values[:, 0]
+    expected = statistics.fmean(abs(float(train[i]) - float(train[i - season])) for i in range(season, count))
+    assert seasonal_error(train, season) == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_seasonal_error_is_unknown_under_two_seasons() -> None:
+    assert seasonal_error(hourly(47).values[:, 0], 24) is None
+
+
+@pytest.mark.parametrize(
+    ("step", "text"),
+    [
+        (DAY, "1d"),
+        (36 * HOUR, "1.5d"),
+        (90 * MINUTE, "1.5h"),
+        (2 * MINUTE, "2min"),
+        (1500 * 10**6, "1.5s"),
+        (5 * 10**6, "5ms"),
+        (12, "12ns"),
+    ],
+)
+def test_a_step_is_shown_in_its_largest_unit(step: int, text: str) -> None:
+    assert format_step(step) == text

@@ -1,0 +1,103 @@
+"""A table of rows is forecast from every row as a request from that row would be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.support.experiments import small_experiment
+from tests.support.stored import fit
+
+from flts.contracts.errors import DataError
+from flts.forecast.bundle import Bundle, load_bundle
+from flts.preprocess.rows import Rows
+from flts.serve.answer import answer
+from flts.serve.batch import errors, forecast_batch
+
+
+@pytest.fixture(scope="module")
+def fitted() -> tuple[Bundle, Rows]:
+    subject, store = small_experiment()
+    return load_bundle(store, fit(store, subject).bundle_sha256), subject.dataset.test
+
+
+def test_every_row_with_enough_history_is_an_origin_and_the_last_one_too(fitted: tuple[Bundle, Rows]) -> None:
+    bundle, rows = fitted
+    batch = forecast_batch(bundle, rows)
+    assert batch.mean.shape == (len(rows) - 12 + 1, 3, 1)
+    assert batch.origins.tolist() == rows.times[11:].tolist()
+    assert (batch.times[:, 0] - batch.origins == bundle.model.task.fitted.step).all()
+
+
+def test_a_batch_says_what_single_requests_say(fitted: tuple[Bundle, Rows]) -> None:
+    bundle, rows = fitted
+    batch = forecast_batch(bundle, rows)
+    for origin in (0, 7, len(batch.origins) - 1):
+        history = rows[origin : origin + 12]
+        table = {
+            "time": history.times.astype("datetime64[ns]"),
+            **dict(zip(rows.columns, history.values.T, strict=True)),
+        }
+        one = answer(bundle, table)
+        for name in ("mean", "lower", "upper"):
+            np.testing.assert_allclose(getattr(batch, name)[origin], getattr(one, name), rtol=1e-12)
+        assert batch.times[origin].tolist() == one.times.tolist()
+
+
+def test_truth_is_what_the_rows_hold_at_the_forecast_times(fitted: tuple[Bundle, Rows]) -> None:
+    bundle, rows = fitted
+    batch = forecast_batch(bundle, rows)
+    target = rows.select(("load",))[:, 0]
+    for origin in range(len(batch.origins)):
+        for step in range(3):
+            row = 12 + origin + step
+            expected = target[row] if row < len(rows) else np.nan
+            np.testing.assert_equal(batch.truth[origin, step, 0], expected)
+
+
+def test_errors_are_scaled_by_the_range_of_the_champions_train_rows(fitted: tuple[Bundle, Rows]) -> None:
+    bundle, rows = fitted
+    batch = forecast_batch(bundle, rows)
+    found = errors(bundle, batch)
+    low, width = bundle.model.task.fitted.target_range
+    off = ((batch.mean - batch.truth) / width)[~np.isnan(batch.truth)]
+    assert found is not None
+    assert found.rmse == pytest.approx(np.sqrt((off**2).mean()))
+    assert found.mae == pytest.approx(np.abs(off).mean())
+    assert found.cells == off.size
+    assert low.shape == (1,)
+
+
+def test_without_truth_there_are_no_errors(fitted: tuple[Bundle, Rows]) -> None:
+    bundle, rows = fitted
+    batch = forecast_batch(bundle, rows[:12])
+    assert (len(batch.origins), errors(bundle, batch)) == (1, None)
+
+
+def test_a_history_with_a_gap_is_no_origin(fitted: tuple[Bundle, Rows]) -> None:
+    bundle, rows = fitted
+    kept = np.delete(np.arange(len(rows)), 30)
+    broken = replace(rows, times=rows.times[kept], values=rows.values[kept])
+    batch = forecast_batch(bundle, broken)
+    gone = set(rows.times[30:42].tolist())
+    assert set(batch.origins.tolist()) == set(rows.times[11:].tolist()) - gone
+    before = int(np.flatnonzero(batch.origins == rows.times[29])[0])
+    assert np.isnan(batch.truth[before, 0, 0])
+    assert batch.truth[before, 1, 0] == rows.select(("load",))[31, 0]
+
+
+@pytest.mark.parametrize("count", [0, 1, 11])
+def test_too_few_rows_for_any_forecast_are_refused(fitted: tuple[Bundle, Rows], count: int) -> None:
+    bundle, rows = fitted
+    with pytest.raises(DataError, match=f"{count} rows hold no unbroken history of 12 rows"):
+        forecast_batch(bundle, rows[:count])
+
+
+def test_the_table_has_a_line_for_each_origin_step_and_target(fitted: tuple[Bundle, Rows]) -> None:
+    bundle, rows = fitted
+    frame = forecast_batch(bundle, rows[:14]).frame()
+    assert frame.columns == ["origin", "step", "time", "target", "mean", "lower", "upper"]
+    assert frame["step"].to_list() == [1, 2, 3] * 3
+    assert frame["origin"].to_physical().to_list() == [t for t in rows.times[11:14].tolist() for _ in range(3)]
+    assert (frame["lower"] <= frame["mean"]).all()

@@ -1,0 +1,80 @@
+"""A bundle in a folder as an MLflow model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from tests.support.experiments import small_experiment, small_spec
+from tests.support.series import hourly, table
+from tests.support.stored import fit
+
+from flts.contracts.canonical import canonical_json
+from flts.contracts.errors import DamagedObject, DataError, UsageError
+from flts.forecast.bundle import MANIFEST, Bundle, load_bundle, read_bundle
+from flts.serve.answer import answer
+from flts.serve.pyfunc import _load_pyfunc
+
+HISTORY = table(hourly(290)).to_pandas()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> tuple[Path, Bundle]:
+    """A bundle's files, and the bundle."""
+    subject, store = small_experiment(small_spec(dataset={"targets": ["load", "wind"]}))
+    sha256 = fit(store, subject).bundle_sha256
+    manifest, files = read_bundle(store, sha256)
+    for name, data in {MANIFEST: canonical_json(manifest), **files}.items():
+        (tmp_path / name).write_bytes(data)
+    return tmp_path, load_bundle(store, sha256)
+
+
+@pytest.mark.parametrize("level", [None, 0.5, 0.95])
+def test_predict_gives_the_rows_of_the_answer(folder: tuple[Path, Bundle], level: float | None) -> None:
+    path, bundle = folder
+    model = _load_pyfunc(str(path))
+    found = model.predict(HISTORY) if level is None else model.predict(HISTORY, {"level": level})
+    expected = answer(bundle, HISTORY, level or 0.8)
+    assert list(found.columns) == ["time", "target", "mean", "lower", "upper"]
+    assert found["time"].astype("int64").tolist() == np.repeat(expected.times, 2).tolist()
+    assert found["target"].tolist() == ["load", "wind"] * 3
+    for name in ("mean", "lower", "upper"):
+        assert found[name].tolist() == getattr(expected, name).ravel().tolist()
+
+
+def test_the_loaded_bundle_has_the_name_it_was_stored_under(folder: tuple[Path, Bundle]) -> None:
+    path, bundle = folder
+    assert _load_pyfunc(str(path)).bundle.sha256 == bundle.sha256
+
+
+def test_a_history_with_its_time_in_a_zone_is_the_same_history(folder: tuple[Path, Bundle]) -> None:
+    model = _load_pyfunc(str(folder[0]))
+    zoned = HISTORY.assign(time=HISTORY["time"].dt.tz_localize("UTC").dt.tz_convert("Asia/Tokyo"))
+    pd.testing.assert_frame_equal(model.predict(zoned), model.predict(HISTORY))
+
+
+def test_a_changed_file_is_named_and_not_loaded(folder: tuple[Path, Bundle]) -> None:
+    path, _ = folder
+    file = path / "coefficients.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"\x7f")
+    with pytest.raises(DamagedObject, match=r"coefficients\.safetensors is damaged: its digest is not the manifest's"):
+        _load_pyfunc(str(path))
+
+
+def test_a_bundle_that_fails_its_self_test_is_not_loaded(folder: tuple[Path, Bundle]) -> None:
+    path, bundle = folder
+    vector = dict(bundle.manifest["self_test"])
+    vector["mean"] = (np.array(vector["mean"]) + 1.0).tolist()
+    (path / MANIFEST).write_bytes(canonical_json({**bundle.manifest, "self_test": vector}))
+    with pytest.raises(DamagedObject, match="fails its self-test"):
+        _load_pyfunc(str(path))
+
+
+def test_what_does_not_fit_is_refused_as_everywhere(folder: tuple[Path, Bundle]) -> None:
+    model = _load_pyfunc(str(folder[0]))
+    with pytest.raises(DataError, match="lacks the numeric columns wind"):
+        model.predict(HISTORY.drop(columns="wind"))
+    with pytest.raises(UsageError, match=r"level 0\.7 is not offered"):
+        model.predict(HISTORY, {"level": 0.7})

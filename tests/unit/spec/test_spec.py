@@ -1,0 +1,276 @@
+"""The Spec refuses what is no experiment, in words a person can act on, and knows which of its values count."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import Field
+
+from flts.contracts.canonical import canonical_json
+from flts.contracts.errors import SpecError
+from flts.spec.fields import DEFAULT_MODELS, HASHED_WHEN_CHANGED, STEP_UNITS, Models, Run, Sample, Spec, parse_step
+from flts.spec.sources import validate
+
+
+def nested(path: str, value: Any) -> dict[str, Any]:
+    """{'a': {'b': value}} for 'a.b'."""
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def refusal(path: str, value: Any) -> str:
+    """The message with which the Spec refuses one value."""
+    with pytest.raises(SpecError) as raised:
+        validate(nested(path, value))
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "found", "fits"),
+    [
+        ("v", 2, "2", "should be 1"),
+        ("dataset.test_fraction", 1.0, "1.0", "less than 1"),
+        ("dataset.test_fraction", 0, "0", "greater than 0"),
+        ("dataset.timezone", "Europe/Madird", "Europe/Madird", "IANA name such as 'UTC'"),
+        ("dataset.timezone", "/etc/passwd", "/etc/passwd", "IANA name"),
+        ("dataset.timezone", "localtime", "localtime", "IANA name"),
+        ("dataset.timezone", "posix/Europe/Madrid", "posix/Europe/Madrid", "IANA name"),
+        ("dataset.timezone", "", "''", "IANA name"),
+        ("dataset.step", "2m", "2m", "'2min' or '1h'"),
+        ("dataset.step", "0min", "0min", "whole number with a unit"),
+        ("dataset.step", "1.5h", "1.5h", "whole number with a unit"),
+        ("dataset.identifier", "A B", "A B", "a-z, 0-9"),
+        ("dataset.identifier", "../up", "../up", "a-z, 0-9"),
+        ("dataset.identifier", "a" * 64, "a" * 64, "at most 63"),
+        ("dataset.identifier", "current.json", "current.json", "a-z, 0-9"),
+        ("dataset.targets", "down", "'down'", "list"),
+        ("dataset.known_future", ["up"], "known_future", "must be empty"),
+        ("sample.train_rows", -1, "-1", "greater than or equal to 0"),
+        ("sample.train_rows", 64.5, "64.5", "integer"),
+        ("sample.train_rows", "many", "'many'", "integer"),
+        ("sample.train_rows", True, "true", "a number belongs here"),
+        ("sample.strategy", "hed", "'hed'", "'head', 'tail' or 'random'"),
+        ("sample", 3, "3", "dictionary"),
+        ("preprocess.missing.max_gap", -1, "-1", "greater than or equal to 0"),
+        ("preprocess.missing.drop_columns_above", 1.1, "1.1", "less than or equal to 1"),
+        ("preprocess.outliers.enabled", "maybe", "'maybe'", "boolean"),
+        ("preprocess.outliers.method", "mad", "'mad'", "'iqr' or 'quantile'"),
+        ("preprocess.outliers.factor", 0, "0", "greater than 0"),
+        ("preprocess.outliers", {"method": "quantile", "factor": 50}, "50.0", "less than 50"),
+        ("preprocess.lags", [0], "0", "greater than or equal to 1"),
+        ("preprocess.lags", [1, 2, 1], "[1, 2, 1]", "names a row twice"),
+        ("preprocess.scaler", "min-max", "'min-max'", "'minmax', 'standard', 'robust', 'maxabs' or 'none'"),
+        ("preprocess.constant", float("nan"), "nan", "finite"),
+        ("preprocess.constant", float("inf"), "inf", "finite"),
+        ("preprocess.constant", False, "false", "a number belongs here"),
+        ("preprocess.hash_salt", 5, "5", "string"),
+        ("preprocess.resample", "median", "'median'", "'off', 'mean', 'sum', 'first', 'last', 'min' or 'max'"),
+        ("task.input_length", 0, "0", "greater than or equal to 1"),
+        ("task.horizon", 0, "0", "greater than or equal to 1"),
+        ("task.seasons", "day", "'day'", "'infer'"),
+        ("task.seasons", [1], "1", "greater than or equal to 2"),
+        ("train.validation_fraction", 0.6, "0.6", "less than or equal to 0.5"),
+        ("train.patience", 0, "0", "greater than or equal to 1"),
+        ("models.gru", 3, "3", "dictionary"),
+        ("models.gru.learning_rate", 0, "0", "greater than 0"),
+        ("models.ridge.alphas", [], "[]", "at least 1 item"),
+        ("models.ridge.alphas", [1.0, -1.0], "-1.0", "greater than 0"),
+        ("models.prophet.seasonality_mode", "add", "'add'", "'additive' or 'multiplicative'"),
+        ("evaluate.windows", -1, "-1", "greater than or equal to 0"),
+        ("evaluate.weights.mae", -0.1, "-0.1", "greater than or equal to 0"),
+        ("evaluate.weights", {"rmse": 0, "mae": 0, "mse": 0}, "sum to zero", "give one of them weight"),
+        ("evaluate.gate", "never", "'never'", "'beats-champion' or 'always'"),
+        ("evaluate.min_skill", "warm", "'warm'", "'warn' or 'off'"),
+        ("evaluate.min_skill", False, "false", "a number belongs here"),
+        ("run.seed", 2**32, str(2**32), "less than 4294967296"),
+        ("run.seed", -1, "-1", "greater than or equal to 0"),
+        ("run.threads", 0, "0", "greater than or equal to 1"),
+    ],
+)
+def test_a_refusal_names_the_key_what_was_found_and_what_fits(path: str, value: Any, found: str, fits: str) -> None:
+    message = refusal(path, value)
+    assert message.startswith(path)
+    assert found in message
+    assert fits in message
+
+
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [(["down", "up", "down"], "names a column twice"), (["down", "time"], "'time' is the time column")],
+)
+def test_targets_are_distinct_and_never_the_time(targets: list[str], said: str) -> None:
+    assert said in refusal("dataset.targets", targets)
+
+
+@pytest.mark.parametrize(
+    ("path", "hint", "valid"),
+    [
+        ("sampel", "did you mean 'sample'?", "dataset, evaluate"),
+        ("sample.train_row", "did you mean 'train_rows'?", "seed, strategy, test_rows, train_rows"),
+        ("dataset.time-column", "did you mean 'time_column'?", "time_column"),
+        ("dataset.float", "valid:", "time_column"),
+        ("preprocess.missing.maxgap", "did you mean 'max_gap'?", "drop_columns_above, max_gap"),
+        ("models.gruu", "did you mean 'gru'?", "automfles, gru, lstm, prophet, ridge"),
+        ("models.GRU", "did you mean 'gru'?", "automfles, gru, lstm, prophet, ridge"),
+        ("models.gru.epoch", "did you mean 'epochs'?", "batch_size, epochs, hidden_size"),
+        ("zzz", "valid:", "dataset, evaluate"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_valid_one(path: str, hint: str, valid: str) -> None:
+    message = refusal(path, {})
+    assert message.startswith(f"unknown key '{path}'; ")
+    assert hint in message
+    assert valid in message
+
+
+def test_a_key_that_is_no_name_at_all_is_refused_like_any_other() -> None:
+    for key in ("", "a.b", "two words"):
+        with pytest.raises(SpecError) as raised:
+            validate({key: 1})
+        assert str(raised.value).startswith(f"unknown key '{key}'; ")
+
+
+def test_every_fault_has_a_line_of_its_own() -> None:
+    with pytest.raises(SpecError) as raised:
+        validate({"sample": {"seed": -1, "sed": 1}, "run": {"threads": 0}})
+    lines = str(raised.value).splitlines()
+    assert len(lines) == 3
+    assert {line.split(":")[0] for line in lines} == {
+        "sample.seed",
+        "unknown key 'sample.sed'; did you mean 'seed'? (valid",
+        "run.threads",
+    }
+
+
+@pytest.mark.parametrize("value", [50, 50.0, "50"])
+def test_whole_number_floats_and_digit_strings_are_accepted_for_integers(value: Any) -> None:
+    rows = validate({"sample": {"train_rows": value}}).sample.train_rows
+    assert rows == 50
+    assert type(rows) is int
+
+
+def test_one_value_written_in_several_ways_has_one_identity() -> None:
+    plain = validate({"sample": {"train_rows": 50}, "evaluate": {"min_skill": 0.0}, "preprocess": {"lags": [1, 2]}})
+    helm = validate({"sample": {"train_rows": 50.0}, "evaluate": {"min_skill": 0}, "preprocess": {"lags": [2.0, "1"]}})
+    assert canonical_json(plain.identity()) == canonical_json(helm.identity())
+
+
+def test_lists_that_are_sets_are_sorted_and_seasons_and_alphas_lose_repetitions() -> None:
+    spec = validate(
+        {
+            "task": {"seasons": [168, 24, 24]},
+            "preprocess": {"lags": [3, 1]},
+            "models": {"ridge": {"alphas": [1, 0.5, 1]}},
+        }
+    )
+    assert spec.task.seasons == [24, 168]
+    assert spec.preprocess.lags == [1, 3]
+    assert spec.models.ridge is not None
+    assert spec.models.ridge.alphas == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(("number", "unit"), [(1, "ms"), (30, "s"), (2, "min"), (1, "h"), (7, "d")])
+def test_a_step_is_a_whole_number_of_a_unit(number: int, unit: str) -> None:
+    assert parse_step(f"{number}{unit}") == number * STEP_UNITS[unit]
+
+
+@pytest.mark.parametrize("models", [{}, {"models": {}}, {"models": {"gru": None}}])
+def test_without_any_model_table_all_default_models_are_expected(models: dict[str, Any]) -> None:
+    assert list(validate(models).expected) == sorted(DEFAULT_MODELS)
+
+
+def test_no_models_given_to_the_type_itself_are_all_of_them_too() -> None:
+    assert list(Spec(models=Models()).expected) == sorted(DEFAULT_MODELS)
+
+
+def test_a_model_is_expected_by_the_presence_of_its_table_alone() -> None:
+    spec = validate({"models": {"ridge": {}, "gru": {"epochs": 3}}})
+    assert list(spec.expected) == ["gru", "ridge"]
+    assert spec.models.gru is not None
+    assert (spec.models.gru.epochs, spec.models.gru.hidden_size) == (3, 128)
+    assert spec.models.lstm is None
+
+
+def test_the_scope_of_an_empty_identifier_is_global() -> None:
+    assert validate({}).dataset.scope == "global"
+    assert validate({"dataset": {"identifier": "north.1_a-b"}}).dataset.scope == "north.1_a-b"
+
+
+LATER = {"preprocess": {"resample"}, "evaluate": {"step", "min_coverage", "max_bundle_mb", "max_latency_ms"}}
+"""Fields added after the first version: in no hash while they have their default."""
+
+
+def test_the_identity_leaves_out_locators_and_absent_models_and_nothing_else() -> None:
+    spec = validate({"models": {"ridge": {}}})
+    identity = spec.identity()
+    full = spec.model_dump(exclude_none=True)
+    locators = {"name", "train_file", "test_file", "source", "identifier"}
+    assert set(identity) == set(full)
+    assert set(full["dataset"]) - set(identity["dataset"]) == locators
+    full["dataset"] = {key: value for key, value in full["dataset"].items() if key not in locators}
+    assert spec.hashable() == full
+    for table, later in LATER.items():
+        full[table] = {key: value for key, value in full[table].items() if key not in later}
+    assert identity == full
+
+
+@pytest.mark.parametrize("locator", ["name", "train_file", "test_file", "source", "identifier"])
+def test_a_locator_does_not_change_the_identity(locator: str) -> None:
+    assert validate({"dataset": {locator: "else"}}).identity() == validate({}).identity()
+
+
+def test_defaults_and_the_same_values_written_out_are_one_spec() -> None:
+    spec = validate({})
+    assert validate(spec.model_dump()) == spec
+    assert validate(spec.identity()).identity() == spec.identity()
+
+
+def test_a_spec_cannot_be_changed() -> None:
+    spec = validate({})
+    with pytest.raises(ValueError, match="frozen"):
+        spec.run.seed = 1
+
+
+class GrownSample(Sample):
+    """Sample as a later version might have it."""
+
+    stride: int = Field(default=1, json_schema_extra=HASHED_WHEN_CHANGED)
+    """A field that came later."""
+
+
+class GrownRun(Run):
+    """Run as a later version might have it, with a whole table more."""
+
+    extra: GrownSample = Field(default=GrownSample(), json_schema_extra=HASHED_WHEN_CHANGED)
+    """A table that came later."""
+
+
+class GrownSpec(Spec):
+    """A Spec with fields that came later."""
+
+    sample: GrownSample = GrownSample()
+    """With a field more."""
+    run: GrownRun = GrownRun()
+    """With a table more."""
+
+
+def test_a_field_added_later_is_in_no_hash_while_it_has_its_first_default() -> None:
+    assert canonical_json(GrownSpec().identity()) == canonical_json(Spec().identity())
+
+
+def test_a_field_added_later_counts_as_soon_as_it_is_changed() -> None:
+    field = GrownSpec.model_validate({"sample": {"stride": 2}}).identity()
+    table = GrownSpec.model_validate({"run": {"extra": {"stride": 2}}}).identity()
+    assert field["sample"]["stride"] == 2
+    assert field["run"] == Spec().identity()["run"]
+    assert table["run"]["extra"]["stride"] == 2
+
+
+def test_every_field_of_every_table_is_documented() -> None:
+    schema = Spec.model_json_schema()
+    for name, table in {**schema["$defs"], "Spec": schema}.items():
+        for key, field in table["properties"].items():
+            assert field.get("description"), f"{name}.{key} says nothing of itself"

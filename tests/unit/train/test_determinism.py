@@ -1,0 +1,92 @@
+"""What a number may depend on besides the Spec: recorded as it is, and the same wherever it is the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from tests.support.families import has_libraries, installed
+
+from flts.contracts.canonical import canonical_json
+from flts.models.registry import CANDIDATES
+from flts.train import determinism
+from flts.train.determinism import cores, made_on, processor, thread_variables
+
+INTEL = "processor : 0\nvendor_id : GenuineIntel\nflags : fpu sse4_2 avx avx2 avx512f\n\nprocessor : 1\nflags : fpu\n"
+AMD = "vendor_id\t: AuthenticAMD\nflags\t: fpu sse4_2 avx avx2\n"
+ARM = "processor : 0\nFeatures : fp asimd evtstrm\nCPU implementer : 0x41\n"
+OLD = "vendor_id : GenuineIntel\nflags : fpu\n"
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "expected"),
+    [
+        (INTEL, "x86_64 GenuineIntel avx512f"),
+        (AMD, "x86_64 AuthenticAMD avx2"),
+        (ARM, "x86_64 known maker asimd"),
+        (OLD, "x86_64 GenuineIntel"),
+        (None, "x86_64 known maker"),
+    ],
+    ids=["intel", "amd", "arm", "no vector unit", "no cpuinfo"],
+)
+def test_a_processor_is_its_machine_its_maker_and_its_widest_vector_unit(
+    cpuinfo: str | None, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "cpuinfo"
+    if cpuinfo is not None:
+        place.write_text(cpuinfo)
+    monkeypatch.setattr(determinism, "Path", lambda name: place)
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(platform, "processor", lambda: "known maker")
+    assert processor() == expected
+
+
+def test_this_processor_is_named_and_stays_the_same() -> None:
+    assert processor().startswith(platform.machine())
+    assert processor() == processor()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("ridge", ["numpy", "polars"]),
+        ("gru", ["numpy", "onnx", "onnxruntime", "polars", "torch"]),
+        ("lstm", ["numpy", "onnx", "onnxruntime", "polars", "torch"]),
+        ("prophet", ["numpy", "pandas", "polars", "prophet"]),
+        ("automfles", ["coreforecast", "numpy", "polars", "scikit-learn", "scipy", "statsforecast"]),
+    ],
+)
+def test_the_versions_of_a_family_are_those_of_the_libraries_that_make_its_numbers(
+    name: str, expected: Sequence[str]
+) -> None:
+    if not has_libraries(name):
+        pytest.skip(f"needs the extra '{CANDIDATES[name].extra}'")
+    libraries = made_on(CANDIDATES[name].libraries)["libraries"]
+    assert libraries == {library: metadata.version(library) for library in expected}
+    assert list(libraries) == list(expected), "in one order, whatever the hash seed"
+
+
+@pytest.mark.parametrize("name", installed(CANDIDATES))
+def test_where_a_result_was_made_compares_equal_after_it_was_stored(name: str) -> None:
+    now = made_on(CANDIDATES[name].libraries)
+    assert json.loads(canonical_json(now)) == now
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_thread_variables_decide_the_threads_of_a_numeric_library(threads: int) -> None:
+    given = {**os.environ, **thread_variables(threads)}
+    asked = [sys.executable, "-c", "import polars; print(polars.thread_pool_size())"]
+    printed = subprocess.run(asked, env=given, capture_output=True, text=True, check=True).stdout
+    assert int(printed) == threads
+    assert {*thread_variables(threads).values()} == {str(threads)}
+
+
+def test_cores_are_those_this_process_may_use() -> None:
+    assert 1 <= cores() <= (os.cpu_count() or 1)
