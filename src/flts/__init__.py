@@ -15,7 +15,7 @@ from flts.version import __version__ as __version__
 if TYPE_CHECKING:
     from flts.api import load_champion, run
     from flts.contracts.errors import DataError, FltsError, SpecError
-    from flts.run.local import RunResult
+    from flts.runner.local import RunResult
     from flts.serve.follow import Champion
     from flts.settings import Settings
     from flts.spec.fields import Spec
@@ -38,7 +38,7 @@ _HOMES = {
     "Champion": "flts.serve.follow",
     "DataError": "flts.contracts.errors",
     "FltsError": "flts.contracts.errors",
-    "RunResult": "flts.run.local",
+    "RunResult": "flts.runner.local",
     "Settings": "flts.settings",
     "Spec": "flts.spec.fields",
     "SpecError": "flts.contracts.errors",

@@ -11,7 +11,7 @@ from flts.contracts.errors import UsageError
 from flts.contracts.ports import Progress, Silent
 from flts.home import check_home
 from flts.preprocess.source import RawInput, RawTable
-from flts.run import local
+from flts.runner import local
 from flts.serve.follow import Champion, champion_of
 from flts.settings import Settings, load_settings
 from flts.spec.fields import Spec

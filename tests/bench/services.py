@@ -20,7 +20,7 @@ from flts.contracts import layout
 from flts.contracts.canonical import sha256
 from flts.contracts.messages import InferenceData, PerformanceEval
 from flts.contracts.ports import Bus, Store
-from flts.forecast.histories import Histories
+from flts.forecasting.histories import Histories
 from flts.preprocess.source import RawTable
 from flts.serve.answer import rows_for
 from flts.serve.follow import champion_of

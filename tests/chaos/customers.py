@@ -15,7 +15,7 @@ from tests.support.services import TEST, start_run
 from flts.contracts.canonical import sha256
 from flts.contracts.errors import UsageError
 from flts.contracts.messages import InferenceData, TrainingData
-from flts.promote.stage import rollback
+from flts.promotion.stage import rollback
 from flts.spec.fields import Spec
 from flts.wiring import Workplace
 

@@ -25,7 +25,7 @@ from tests.support.services import place_on
 from tests.support.stored import contents
 
 from flts.contracts.ports import Bus
-from flts.run.services.host import TOPICS
+from flts.runner.services.host import TOPICS
 from flts.stack.kafka import durable_kafka
 from flts.stack.s3 import S3
 from flts.stack.server import Server

@@ -23,8 +23,8 @@ from flts.backends.store import memory_store
 from flts.contracts import layout
 from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import DamagedObject, MissingExtra, NotApplicable
-from flts.forecast.bundle import MANIFEST, load_bundle, write_bundle
-from flts.forecast.histories import Histories
+from flts.forecasting.bundle import MANIFEST, load_bundle, write_bundle
+from flts.forecasting.histories import Histories
 from flts.models.registry import CANDIDATES, REFEREES, require
 from flts.preprocess.rows import Rows
 from flts.spec.fields import DEFAULT_MODELS, Models

@@ -21,7 +21,7 @@ from flts.contracts import layout
 from flts.contracts.failpoints import ENV
 from flts.contracts.ports import Store
 from flts.home import locked
-from flts.promote.log import LogEntry, read_log
+from flts.promotion.log import LogEntry, read_log
 
 Command = tuple[str, ...]
 

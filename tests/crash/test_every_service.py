@@ -19,9 +19,9 @@ import flts
 from flts.contracts import layout
 from flts.contracts.messages import PerformanceEval
 from flts.contracts.ports import Bus, Store
-from flts.promote.log import read_log
-from flts.run.services.host import TOPICS
-from flts.run.services.letters import letters
+from flts.promotion.log import read_log
+from flts.runner.services.host import TOPICS
+from flts.runner.services.letters import letters
 from flts.settings import load_settings
 from flts.spec.sources import load_spec
 from flts.stack.kafka import durable_kafka

@@ -31,11 +31,11 @@ from flts.contracts.errors import UsageError
 from flts.contracts.messages import ModelSelected
 from flts.contracts.ports import Store
 from flts.evaluate.case import Status
-from flts.forecast.bundle import read_bundle, write_bundle
-from flts.promote.judge import Waiting, gather
-from flts.promote.log import LogEntry, read_log
-from flts.promote.relay import relay, selected
-from flts.promote.stage import Judged, promote, promote_by_hand, promoted_of, rollback
+from flts.forecasting.bundle import read_bundle, write_bundle
+from flts.promotion.judge import Waiting, gather
+from flts.promotion.log import LogEntry, read_log
+from flts.promotion.relay import relay, selected
+from flts.promotion.stage import Judged, promote, promote_by_hand, promoted_of, rollback
 from flts.train.experiment import Experiment
 
 SCOPE = "global"

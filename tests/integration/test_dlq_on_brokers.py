@@ -15,7 +15,7 @@ from tests.support.servers import kafka_bus
 
 from flts.contracts.errors import DataError
 from flts.contracts.ports import Bus
-from flts.run.services.letters import send_to_dead_letters
+from flts.runner.services.letters import send_to_dead_letters
 from flts.stack.server import Server
 
 ODD = b"\xff\xfe".decode(errors="surrogateescape")

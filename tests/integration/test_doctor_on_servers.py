@@ -15,8 +15,8 @@ import pytest
 from tests.support.servers import kafka_bus
 
 from flts.contracts import layout
-from flts.run.services.host import TOPICS
-from flts.run.services.letters import topic_of_letters
+from flts.runner.services.host import TOPICS
+from flts.runner.services.letters import topic_of_letters
 from flts.stack.s3 import S3
 from flts.stack.server import Server
 

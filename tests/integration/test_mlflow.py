@@ -18,11 +18,11 @@ import flts
 from flts.backends.tracking import MlflowTracker
 from flts.contracts.errors import BackendUnavailable
 from flts.contracts.ports import TrackedRun
-from flts.forecast.bundle import read_bundle
+from flts.forecasting.bundle import read_bundle
 from flts.preprocess.rows import Rows
-from flts.promote.stage import rollback
-from flts.run.judgement import point_tracker
-from flts.run.local import RunResult
+from flts.promotion.stage import rollback
+from flts.runner.judgement import point_tracker
+from flts.runner.local import RunResult
 from flts.settings import Settings, load_settings
 from flts.wiring import locked_workplace, open_store
 

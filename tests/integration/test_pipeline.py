@@ -22,11 +22,11 @@ from flts.contracts import layout
 from flts.contracts.errors import DataError, MissingExtra
 from flts.contracts.messages import ModelTraining
 from flts.contracts.ports import Silent, Store
-from flts.forecast.bundle import load_bundle
+from flts.forecasting.bundle import load_bundle
 from flts.models.registry import CANDIDATES
-from flts.promote.log import read_log
-from flts.promote.stage import rollback
-from flts.run.local import RunResult
+from flts.promotion.log import read_log
+from flts.promotion.stage import rollback
+from flts.runner.local import RunResult
 from flts.settings import Settings, load_settings
 from flts.wiring import locked_workplace, open_store
 

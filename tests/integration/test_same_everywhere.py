@@ -19,7 +19,7 @@ import flts
 from flts.backends.tracking import MlflowTracker
 from flts.contracts.errors import BackendUnavailable
 from flts.contracts.ports import TrackedRun
-from flts.run.local import RunResult
+from flts.runner.local import RunResult
 from flts.settings import Settings, load_settings
 from flts.stack.s3 import S3
 from flts.stack.server import Server

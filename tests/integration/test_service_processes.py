@@ -20,7 +20,7 @@ import flts
 from flts.contracts import layout
 from flts.contracts.canonical import sha256
 from flts.contracts.messages import InferenceData, ModelSelected, PerformanceEval
-from flts.promote.log import read_log
+from flts.promotion.log import read_log
 from flts.settings import load_settings
 from flts.spec.sources import load_spec
 from flts.stack.kafka import durable_kafka, quick_kafka

@@ -14,7 +14,7 @@ from tests.support.series import hourly
 
 from flts.contracts.canonical import sha256
 from flts.contracts.ports import Silent, Store
-from flts.forecast.model import Forecasts, Model
+from flts.forecasting.model import Forecasts, Model
 from flts.models.registry import CANDIDATES, REFEREES
 from flts.preprocess.rows import Rows, Values
 from flts.train.experiment import Experiment

@@ -16,7 +16,7 @@ from typing import Any
 from flts.contracts.canonical import sha256
 from flts.contracts.messages import InferenceData, ModelSelected, PerformanceEval, TrainingData
 from flts.contracts.ports import Record
-from flts.promote.log import LogEntry
+from flts.promotion.log import LogEntry
 
 DEAD = "DLQ-"
 Scope = str

@@ -14,8 +14,8 @@ from _pytest.mark import ParameterSet
 
 from flts.contracts.canonical import sha256
 from flts.contracts.ports import Silent
-from flts.forecast.histories import Histories
-from flts.forecast.model import Model
+from flts.forecasting.histories import Histories
+from flts.forecasting.model import Model
 from flts.models.base import Block, Family, ForecastTask, Recipe, Window
 from flts.models.registry import CANDIDATES, REFEREES
 from flts.preprocess.fit import fit

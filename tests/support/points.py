@@ -1,6 +1,6 @@
 """Every named crash point and every write of the source code, found by reading it.
 
-A write to a store goes through `write_once`, `write_json_once` or `point_at` with `at="name"`, which passes
+A write to a store goes through `write_once`, `write_record` or `point_at` with `at="name"`, which passes
 `name.before` and `name.after`; what writes beside a store passes the two itself, in the same function.
 """
 
@@ -15,11 +15,11 @@ from pathlib import Path
 import flts
 
 SOURCE = Path(flts.__file__).parent
-PORTS = "ports.py"
-"""The one file that passes on a name it was given."""
+PASSING_ON = {"contracts/ports.py", "contracts/records/base.py"}
+"""Files that pass on a name they were given."""
 SIDES = ("before", "after")
 
-_NAMED = {"write_once", "write_json_once", "point_at"}
+_NAMED = {"write_once", "write_json_once", "write_record", "point_at"}
 _STORE = {"create", "replace", "upload", "delete"}
 _PATH = {"write_text", "write_bytes", "rename", "touch", "mkdir", "unlink", "rmdir", "symlink_to", "hardlink_to"}
 _TABLE = {"write_csv", "write_parquet", "write_json", "write_ipc", "savefig", "tofile", "savez", "save_file"}
@@ -68,7 +68,7 @@ def names(source: Path = SOURCE) -> list[str]:
     """The name of every write, sorted. Raises ValueError for one that is no literal, or that two writes share."""
     found: dict[str, Call] = {}
     for call, node in _calls(source):
-        if call.file == PORTS:
+        if call.file in PASSING_ON:
             continue
         for name in _names(call, node):
             if name in found:
@@ -92,7 +92,7 @@ def unnamed(source: Path = SOURCE) -> list[Call]:
     before: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
     after: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
     for call, node in _calls(source):
-        if call.what == "failpoint" and call.file != PORTS:
+        if call.what == "failpoint" and call.file not in PASSING_ON:
             (point,) = _literals(call, node.args[0])
             name, _, side = point.rpartition(".")
             (before if side == "before" else after)[call.file, call.function][name] = call.line

@@ -9,8 +9,8 @@ from flts.backends.store import memory_store
 from flts.contracts import layout, runs
 from flts.contracts.canonical import canonical_json
 from flts.contracts.ports import Store, read_json
-from flts.promote.judge import Waiting, gather, judge
-from flts.run.stored import load_experiment
+from flts.promotion.judge import Waiting, gather, judge
+from flts.runner.stored import load_experiment
 from tests.support.checker import History
 
 

@@ -11,13 +11,13 @@ from flts.contracts import layout, runs
 from flts.contracts.messages import TrainingData
 from flts.contracts.ports import Bus, Store, Tracker
 from flts.preprocess.source import RawInput, RawTable
-from flts.run.claim import begin, prepare
-from flts.run.services.evaluate import Evaluator
-from flts.run.services.forecast import Forecaster
-from flts.run.services.host import Conditions, serve
-from flts.run.services.loop import Service
-from flts.run.services.trace import TracedBus
-from flts.run.services.train import Trainer
+from flts.runner.claim import begin, prepare
+from flts.runner.services.evaluate import Evaluator
+from flts.runner.services.forecast import Forecaster
+from flts.runner.services.host import Conditions, serve
+from flts.runner.services.loop import Service
+from flts.runner.services.trace import TracedBus
+from flts.runner.services.train import Trainer
 from flts.spec.fields import Spec
 from flts.train.isolate import Children
 from flts.wiring import SystemClock, Workplace

@@ -17,8 +17,8 @@ from flts.preprocess import CODE_VERSION
 from flts.preprocess.rows import Values
 from flts.preprocess.source import RawInput, RawTable
 from flts.preprocess.stage import load_dataset, preprocess
-from flts.promote.judge import Waiting, gather
-from flts.promote.log import LogEntry, Promoted, next_entry
+from flts.promotion.judge import Waiting, gather
+from flts.promotion.log import LogEntry, Promoted, next_entry
 from flts.spec.fields import Spec
 from flts.spec.lineage import identify
 from flts.train.experiment import Experiment, experiment

@@ -14,7 +14,7 @@ import flts
 from flts.contracts.errors import DataError, SpecError, UsageError
 from flts.home import VERSION
 from flts.preprocess.read import read_rows
-from flts.run import local as pipeline
+from flts.runner import local as pipeline
 from flts.settings import Settings, load_settings
 from flts.spec.fields import Spec
 

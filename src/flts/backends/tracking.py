@@ -19,7 +19,7 @@ from urllib.request import urlopen
 
 from flts.contracts.errors import BackendUnavailable, StageFailed, UsageError
 from flts.contracts.ports import TrackedRun
-from flts.forecast.intervals import STORED_LEVEL
+from flts.forecasting.intervals import STORED_LEVEL
 from flts.version import __version__
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from flts.evaluate.profile import WEEKDAYS
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from flts.run.local import RunResult
+    from flts.runner.local import RunResult
 
 STEPS_SHOWN = 24
 LEVEL = "0.8"

@@ -12,7 +12,7 @@ from flts.cli.options import Json, settings
 
 if TYPE_CHECKING:
     from flts.contracts.ports import Bus
-    from flts.run.services.letters import Letter
+    from flts.runner.services.letters import Letter
 
 app = typer.Typer(help="List dead letters, show one, have them handled again.", no_args_is_help=True)
 
@@ -91,8 +91,8 @@ def replay(
 ) -> None:
     """Send messages again as they were; every group of their topic gets them once more. The letters stay."""
     from flts.contracts.errors import BackendUnavailable, UsageError
-    from flts.run.services.letters import by_message
-    from flts.run.services.letters import replay as send
+    from flts.runner.services.letters import by_message
+    from flts.runner.services.letters import replay as send
 
     if bool(ids) == everything:
         raise UsageError("name the dead letters to replay, or give --all for those that were not replayed yet")
@@ -118,7 +118,7 @@ def replay(
 def _bus() -> Iterator[Bus]:
     """The bus of the settings. Raises UsageError for one that ends with this process."""
     from flts.contracts.errors import UsageError
-    from flts.run.services.trace import TracedBus
+    from flts.runner.services.trace import TracedBus
     from flts.wiring import open_bus
 
     bus = TracedBus(open_bus(settings()))
@@ -133,7 +133,7 @@ def _bus() -> Iterator[Bus]:
 def _letters(bus: Bus, topic: str | None = None) -> list[Letter]:
     """Those of one topic or of all, oldest first. Raises UsageError for a topic that keeps none."""
     from flts.contracts.errors import UsageError, nearest
-    from flts.run.services.letters import letters, topics_with_letters
+    from flts.runner.services.letters import letters, topics_with_letters
 
     topics = topics_with_letters(bus)
     if topic is not None and topic not in topics:

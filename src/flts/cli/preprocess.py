@@ -22,9 +22,9 @@ def preprocess(
 ) -> None:
     """Process the rows, store them, and tell the trainers; then end. What runs elsewhere does the rest."""
     from flts.cli.board import print_json
-    from flts.run.claim import begin, claim_rows, prepare
-    from flts.run.services.host import TOPICS
-    from flts.run.services.trace import TracedBus, span
+    from flts.runner.claim import begin, claim_rows, prepare
+    from flts.runner.services.host import TOPICS
+    from flts.runner.services.trace import TracedBus, span
     from flts.spec.sources import load_spec
     from flts.wiring import open_raw, shared_workplace
 

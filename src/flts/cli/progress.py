@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from flts.contracts.messages import ModelTraining
     from flts.contracts.ports import Progress
-    from flts.run.local import Reporter
+    from flts.runner.local import Reporter
 
 STAGES = ("preprocess", "train", "evaluate")
 

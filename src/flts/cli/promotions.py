@@ -11,7 +11,7 @@ import typer
 from flts.cli.options import Home, Json, Scope, existing_store, settings
 
 if TYPE_CHECKING:
-    from flts.promote.log import LogEntry
+    from flts.promotion.log import LogEntry
 
 app = typer.Typer(help="List, show and change promotions.", no_args_is_help=True)
 
@@ -20,7 +20,7 @@ app = typer.Typer(help="List, show and change promotions.", no_args_is_help=True
 def list_promotions(scope: Scope = "global", home: Home = None, as_json: Json = False) -> None:
     """The promotion log of a scope, newest first."""
     from flts.cli import board
-    from flts.promote.log import read_log
+    from flts.promotion.log import read_log
 
     entries = read_log(existing_store(home), scope)[::-1]
     if as_json:
@@ -55,7 +55,7 @@ def show(
     from flts.contracts import layout
     from flts.contracts.errors import UsageError
     from flts.contracts.ports import read_json
-    from flts.promote.log import read_log
+    from flts.promotion.log import read_log
 
     store = existing_store(home)
     entries = read_log(store, scope)
@@ -83,7 +83,7 @@ def promote(
     """Make a judged model the champion by hand, whatever the gate said."""
     from flts.contracts.errors import UsageError, nearest
     from flts.contracts.runs import numbers
-    from flts.promote.stage import promote_by_hand, promoted_of
+    from flts.promotion.stage import promote_by_hand, promoted_of
     from flts.report.evidence import resolve, run_record
 
     with _place(home) as place:
@@ -106,7 +106,7 @@ def promote(
 @app.command()
 def rollback(scope: Scope = "global", home: Home = None) -> None:
     """Bring the champion before this one back; doing it again goes one further back."""
-    from flts.promote.stage import rollback as roll_back
+    from flts.promotion.stage import rollback as roll_back
 
     with _place(home) as place:
         _done(place, roll_back(place.store, place.bus, place.clock, scope, getpass.getuser()), "")
@@ -124,7 +124,7 @@ def _place(home: Path | None) -> Any:
 
 
 def _done(place: Any, entry: LogEntry | None, otherwise: str) -> None:
-    from flts.run.judgement import point_tracker
+    from flts.runner.judgement import point_tracker
 
     if entry is None:
         typer.echo(otherwise)

@@ -46,10 +46,10 @@ def plot(
 ) -> None:
     """Forecast, residuals, error per step, calibration and loss curve of every model, as PNG and SVG files."""
     from flts.contracts.errors import UsageError
-    from flts.forecast.bundle import read_bundle
+    from flts.forecasting.bundle import read_bundle
     from flts.report import plots
     from flts.report.evidence import newest_first, resolve
-    from flts.run.stored import load_experiment
+    from flts.runner.stored import load_experiment
     from flts.train.stage import stored_result
 
     store = existing_store(home)

@@ -106,8 +106,8 @@ def _run_through(stack: Stack, loaded: LoadedSpec) -> None:
     from flts.cli.options import log_events
     from flts.cli.progress import reporter
     from flts.cli.watch import wait_for_judgement
-    from flts.run.claim import begin, prepare
-    from flts.run.services.trace import TracedBus, span
+    from flts.runner.claim import begin, prepare
+    from flts.runner.services.trace import TracedBus, span
     from flts.wiring import open_raw, shared_workplace
 
     chosen = settings()

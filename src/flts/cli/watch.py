@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from flts.contracts import layout
 from flts.contracts.messages import ModelTraining
 from flts.contracts.ports import read_json
-from flts.run.local import run_result
+from flts.runner.local import run_result
 
 if TYPE_CHECKING:
     from flts.contracts.messages import TrainingData
-    from flts.run.local import Reporter, RunResult
+    from flts.runner.local import Reporter, RunResult
     from flts.train.experiment import Experiment
     from flts.wiring import Workplace
 

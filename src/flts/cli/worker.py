@@ -11,7 +11,7 @@ import typer
 from flts.cli.options import log_events, settings
 
 if TYPE_CHECKING:
-    from flts.run.services.loop import Service
+    from flts.runner.services.loop import Service
     from flts.wiring import Workplace
 
 app = typer.Typer(help="Run one stage as a service on the bus.", no_args_is_help=True)
@@ -27,7 +27,7 @@ def train(
 ) -> None:
     """Fit models of every claim, each in a process of its own."""
     from flts.models.registry import require
-    from flts.run.services.train import Trainer
+    from flts.runner.services.train import Trainer
 
     names = [name.strip() for name in model.split(",") if name.strip()]
     require(names)
@@ -37,7 +37,7 @@ def train(
 @app.command("evaluate")
 def evaluate(probe_port: ProbePort = None) -> None:
     """Judge every run whose models all have a result or a reason."""
-    from flts.run.services.evaluate import Evaluator
+    from flts.runner.services.evaluate import Evaluator
 
     _serve("evaluate", lambda place: [Evaluator(place)], probe_port=probe_port)
 
@@ -45,17 +45,17 @@ def evaluate(probe_port: ProbePort = None) -> None:
 @app.command("forecast")
 def forecast(probe_port: ProbePort = None) -> None:
     """Answer every claim of rows with forecasts of the champion."""
-    from flts.run.services.forecast import Forecaster
+    from flts.runner.services.forecast import Forecaster
 
     _serve("forecast", lambda place: [Forecaster(place)], probe_port=probe_port)
 
 
 def _serve(name: str, make: Callable[[Workplace], Sequence[Service]], **flags: object) -> None:
     """Until SIGTERM or SIGINT, which end it well."""
-    from flts.promote.relay import relay_all
-    from flts.run.services import deadline
-    from flts.run.services.host import Conditions, serve, stop_on_signals
-    from flts.run.services.trace import TracedBus
+    from flts.promotion.relay import relay_all
+    from flts.runner.services import deadline
+    from flts.runner.services.host import Conditions, serve, stop_on_signals
+    from flts.runner.services.trace import TracedBus
     from flts.wiring import shared_workplace
 
     chosen = settings(**flags)

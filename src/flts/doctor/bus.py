@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from flts.contracts.errors import FltsError
 from flts.contracts.ports import Bus, BusState
 from flts.doctor.finding import Diagnosis, ok, refused, warning, wrong
-from flts.run.services.evaluate import Evaluator
-from flts.run.services.forecast import Forecaster
-from flts.run.services.host import TOPICS
-from flts.run.services.letters import letters, topic_of_letters, topics_with_letters
-from flts.run.services.train import Trainer
+from flts.runner.services.evaluate import Evaluator
+from flts.runner.services.forecast import Forecaster
+from flts.runner.services.host import TOPICS
+from flts.runner.services.letters import letters, topic_of_letters, topics_with_letters
+from flts.runner.services.train import Trainer
 
 ABOUT = "bus"
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from flts.contracts.errors import DataError
 from flts.contracts.ports import Silent
-from flts.forecast.model import evenly
+from flts.forecasting.model import evenly
 from flts.models.base import Block, ForecastTask, Recipe
 from flts.models.ridge import Ridge
 from flts.preprocess.rows import Rows

@@ -14,10 +14,10 @@ from flts.evaluate import coverage
 from flts.evaluate.metrics import Yardstick, scaled_errors
 from flts.evaluate.profile import profile
 from flts.evaluate.significance import overlap
-from flts.forecast.intervals import reaches
+from flts.forecasting.intervals import reaches
 from flts.models.base import Indices
 from flts.preprocess.rows import Times, Values
-from flts.promote.judge import wall_clock, yardstick
+from flts.promotion.judge import wall_clock, yardstick
 from flts.train.experiment import Experiment
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flts.contracts.errors import DataError, UsageError
-from flts.forecast.bundle import Bundle
-from flts.forecast.intervals import LEVELS
+from flts.forecasting.bundle import Bundle
+from flts.forecasting.intervals import LEVELS
 from flts.preprocess.fit import format_step
 from flts.preprocess.parquet import time_column
 from flts.preprocess.read import read_rows

@@ -9,9 +9,9 @@ import numpy as np
 
 from flts.contracts.errors import DataError
 from flts.evaluate.metrics import Errors, Yardstick, measure
-from flts.forecast.bundle import Bundle
-from flts.forecast.histories import Histories, unbroken
-from flts.forecast.intervals import STORED_LEVEL, bounds
+from flts.forecasting.bundle import Bundle
+from flts.forecasting.histories import Histories, unbroken
+from flts.forecasting.intervals import STORED_LEVEL, bounds
 from flts.preprocess.rows import Rows, Times, Values
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flts.contracts.canonical import sha256
 from flts.contracts.errors import DamagedObject
-from flts.forecast.bundle import MANIFEST, Bundle, assemble, parse_manifest
+from flts.forecasting.bundle import MANIFEST, Bundle, assemble, parse_manifest
 from flts.serve.answer import answer
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flts.contracts import layout
 from flts.contracts.ports import Store, read_checked
-from flts.forecast.tables import forecasts_from_parquet
+from flts.forecasting.tables import forecasts_from_parquet
 from flts.models.base import ForecastTask
 from flts.preprocess.rows import Times, Values
 from flts.preprocess.stage import ProcessedDataset

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from flts.contracts.ports import Progress
-from flts.forecast.bundle import build_manifest
-from flts.forecast.histories import Histories
-from flts.forecast.intervals import conformal_offsets
-from flts.forecast.model import Model, evenly
+from flts.forecasting.bundle import build_manifest
+from flts.forecasting.histories import Histories
+from flts.forecasting.intervals import conformal_offsets
+from flts.forecasting.model import Model, evenly
 from flts.models.base import Block, Family, Files, Fit, ForecastTask, Indices, Recipe
 from flts.preprocess.rows import Rows, Times, Values
 from flts.preprocess.transform import transform

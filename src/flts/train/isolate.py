@@ -114,7 +114,7 @@ def train_isolated(claim: Claim, threads: int, time_limit: float, progress: Prog
     with tempfile.TemporaryFile("w+", errors="replace") as noise:
         failpoint("train.child.before")
         child = subprocess.Popen(
-            [sys.executable, "-m", "flts.run.child"],
+            [sys.executable, "-m", "flts.runner.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=noise,

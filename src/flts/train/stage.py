@@ -10,9 +10,9 @@ from flts.contracts import events, layout
 from flts.contracts.canonical import sha256
 from flts.contracts.errors import NotApplicable
 from flts.contracts.ports import Progress, Silent, Store, read_json, write_json_once, write_once
-from flts.forecast.bundle import Bundle, load_bundle, write_bundle
-from flts.forecast.intervals import STORED_LEVEL, bounds
-from flts.forecast.tables import forecasts_to_parquet
+from flts.forecasting.bundle import Bundle, load_bundle, write_bundle
+from flts.forecasting.intervals import STORED_LEVEL, bounds
+from flts.forecasting.tables import forecasts_to_parquet
 from flts.models.base import Family, ForecastTask, Recipe
 from flts.models.registry import CANDIDATES
 from flts.preprocess.rows import Values

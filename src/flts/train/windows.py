@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flts.contracts.errors import DataError
-from flts.forecast.histories import Histories, unbroken
+from flts.forecasting.histories import Histories, unbroken
 from flts.models.base import Indices
 from flts.preprocess.rows import Rows, Times, Values
 from flts.preprocess.stage import ProcessedDataset

@@ -260,7 +260,7 @@ def test_a_folder_of_another_version_is_named_and_left_alone(
 
 WAITING_TRAINER = """
 import pathlib, sys, time
-while "flts.run.child" in sys.orig_argv and not pathlib.Path("go").exists():
+while "flts.runner.child" in sys.orig_argv and not pathlib.Path("go").exists():
     time.sleep(0.02)
 """
 

@@ -12,7 +12,7 @@ from flts import wiring
 from flts.backends.bus_memory import MemoryBus
 from flts.contracts.errors import BackendUnavailable, DataError
 from flts.contracts.ports import Record
-from flts.run.services.letters import letters, send_to_dead_letters
+from flts.runner.services.letters import letters, send_to_dead_letters
 
 
 class SharedBus(MemoryBus):

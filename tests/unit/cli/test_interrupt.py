@@ -16,8 +16,8 @@ SLOW = ["--models", "ridge,gru", "--set", "models.gru.epochs=100000", "--set", "
 
 
 def running(marker: str) -> list[str]:
-    """Processes of flts.run.child that carry this value of FLTS_ENVIRONMENT."""
-    return [command for command in carrying(f"FLTS_ENVIRONMENT={marker}") if "flts.run.child" in command]
+    """Processes of flts.runner.child that carry this value of FLTS_ENVIRONMENT."""
+    return [command for command in carrying(f"FLTS_ENVIRONMENT={marker}") if "flts.runner.child" in command]
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")

@@ -20,8 +20,8 @@ from flts.contracts.ports import Stored
 from flts.doctor import bus, here, store
 from flts.doctor.examine import examine
 from flts.doctor.finding import Diagnosis, exit_code, ok, refused, warning, wrong
-from flts.run.services.host import TOPICS
-from flts.run.services.letters import letters, replay, send_to_dead_letters, topic_of_letters
+from flts.runner.services.host import TOPICS
+from flts.runner.services.letters import letters, replay, send_to_dead_letters, topic_of_letters
 from flts.settings import Settings, load_settings
 from flts.wiring import SystemClock
 

@@ -13,7 +13,7 @@ from tests.support.judging import off_by, truth_of, yardstick_of
 from flts.contracts.canonical import sha256
 from flts.contracts.errors import DataError
 from flts.evaluate.metrics import Yardstick, losses, measure
-from flts.promote.judge import yardstick
+from flts.promotion.judge import yardstick
 
 
 def with_holes() -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from tests.support.experiments import small_experiment, small_spec
 from tests.support.judging import clock_of, off_by, truth_of, yardstick_of
 
 from flts.evaluate.profile import WEEKDAYS, profile
-from flts.promote.judge import wall_clock
+from flts.promotion.judge import wall_clock
 
 
 def test_errors_per_step_hour_and_weekday_are_those_of_plain_python() -> None:

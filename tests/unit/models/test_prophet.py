@@ -12,8 +12,8 @@ from tests.support.families import blocks, has_libraries, recipe, task_on
 from tests.support.series import HOUR
 
 from flts.contracts.ports import Silent
-from flts.forecast.histories import Histories
-from flts.forecast.model import Model
+from flts.forecasting.histories import Histories
+from flts.forecasting.model import Model
 from flts.models.base import ForecastTask
 from flts.models.prophet import Prophet
 from flts.preprocess.rows import Rows, Times, Values

@@ -13,7 +13,7 @@ from tests.support.series import hourly
 from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import NotApplicable
 from flts.contracts.ports import Silent
-from flts.forecast.model import Model
+from flts.forecasting.model import Model
 from flts.models.base import Block, ForecastTask
 from flts.models.statistical import AutoMfles
 from flts.preprocess.rows import Rows

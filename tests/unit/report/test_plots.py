@@ -13,7 +13,7 @@ from tests.support.experiments import small_experiment, small_spec
 from tests.support.series import HOUR, START, hourly
 from tests.support.stored import fit
 
-from flts.forecast.bundle import read_bundle
+from flts.forecasting.bundle import read_bundle
 from flts.preprocess.rows import Times, Values
 from flts.report import plots
 from flts.train.stage import stored_result

@@ -15,7 +15,7 @@ from tests.support.series import HOUR, hourly, split, table
 from tests.support.stored import experiment_on, fit
 
 from flts.contracts.errors import DataError, UsageError
-from flts.forecast.bundle import Bundle, load_bundle
+from flts.forecasting.bundle import Bundle, load_bundle
 from flts.preprocess.rows import Rows
 from flts.serve.answer import answer, read_history
 

@@ -10,7 +10,7 @@ from tests.support.experiments import small_experiment
 from tests.support.stored import fit
 
 from flts.contracts.errors import DataError
-from flts.forecast.bundle import Bundle, load_bundle
+from flts.forecasting.bundle import Bundle, load_bundle
 from flts.preprocess.rows import Rows
 from flts.serve.answer import answer
 from flts.serve.batch import errors, forecast_batch

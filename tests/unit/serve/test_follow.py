@@ -16,8 +16,8 @@ from flts.contracts import layout
 from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import DamagedObject, UsageError
 from flts.contracts.ports import Store
-from flts.forecast.bundle import MANIFEST, load_bundle, read_bundle, write_bundle
-from flts.promote.log import LogEntry, Promoted, next_entry
+from flts.forecasting.bundle import MANIFEST, load_bundle, read_bundle, write_bundle
+from flts.promotion.log import LogEntry, Promoted, next_entry
 from flts.serve.answer import answer
 from flts.serve.follow import champion_of
 

@@ -13,7 +13,7 @@ from tests.support.stored import fit
 
 from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import DamagedObject, DataError, UsageError
-from flts.forecast.bundle import MANIFEST, Bundle, load_bundle, read_bundle
+from flts.forecasting.bundle import MANIFEST, Bundle, load_bundle, read_bundle
 from flts.serve.answer import answer
 from flts.serve.pyfunc import _load_pyfunc
 

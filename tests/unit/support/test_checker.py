@@ -21,12 +21,12 @@ from flts.contracts.canonical import canonical_json, sha256
 from flts.contracts.errors import DataError
 from flts.contracts.messages import InferenceData, ModelTraining, TrainingData
 from flts.contracts.ports import Record
-from flts.promote.stage import rollback
-from flts.run.services.evaluate import Evaluator
-from flts.run.services.forecast import Forecaster
-from flts.run.services.host import TOPICS
-from flts.run.services.letters import send_to_dead_letters
-from flts.run.stored import load_experiment
+from flts.promotion.stage import rollback
+from flts.runner.services.evaluate import Evaluator
+from flts.runner.services.forecast import Forecaster
+from flts.runner.services.host import TOPICS
+from flts.runner.services.letters import send_to_dead_letters
+from flts.runner.stored import load_experiment
 from flts.wiring import Workplace
 
 Break = Callable[[History], History]

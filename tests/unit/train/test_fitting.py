@@ -13,7 +13,7 @@ from tests.support.series import hourly
 
 from flts.contracts.errors import DataError, NotApplicable, TrainingFailed
 from flts.contracts.ports import Progress, Silent
-from flts.forecast.intervals import conformal_offsets
+from flts.forecasting.intervals import conformal_offsets
 from flts.models.base import Block, Files, Fit, ForecastTask, History, Predictor, Recipe, Window
 from flts.preprocess.rows import Rows, Values
 from flts.train.fitting import MOST_TAIL_ORIGINS, fit_model

@@ -64,7 +64,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen[s
 
     def remembered(command: list[str], **options: Any) -> subprocess.Popen[str]:
         child: subprocess.Popen[str] = popen(command, **options)
-        if command[1:] == ["-m", "flts.run.child"]:
+        if command[1:] == ["-m", "flts.runner.child"]:
             found.append(child)
         return child
 
@@ -224,7 +224,7 @@ def test_processes_that_a_library_started_end_with_the_child(
 def test_what_a_child_raises_its_parent_raises(
     raised: str, error: type[FltsError], reason: str, isolated: Callable[..., Trained], hooked: Callable[[str], None]
 ) -> None:
-    hooked(in_fit("from flts import errors", f"raise {raised}"))
+    hooked(in_fit("from flts.contracts import errors", f"raise {raised}"))
     with pytest.raises(FltsError) as caught:
         isolated()
     assert type(caught.value) is error

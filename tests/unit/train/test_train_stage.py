@@ -16,8 +16,8 @@ from flts.contracts import events, failpoints, layout
 from flts.contracts.canonical import canonical_json, sha256
 from flts.contracts.errors import DamagedObject, DataError, NotApplicable
 from flts.contracts.ports import Silent, Store
-from flts.forecast.bundle import MANIFEST
-from flts.forecast.tables import forecasts_from_parquet
+from flts.forecasting.bundle import MANIFEST
+from flts.forecasting.tables import forecasts_from_parquet
 from flts.models.base import History
 from flts.models.ridge import Ridge
 from flts.spec.fields import Spec

@@ -13,7 +13,8 @@ from tests.support.families import task_on
 from tests.support.series import HOUR, START, hourly
 
 from flts.contracts.errors import DataError
-from flts.forecast.histories import Histories, unbroken
+from flts.forecasting import histories as chunks
+from flts.forecasting.histories import Histories, unbroken
 from flts.models.base import Indices
 from flts.preprocess.rows import Rows, Times
 from flts.preprocess.stage import ProcessedDataset
@@ -119,7 +120,7 @@ def test_a_history_is_the_rows_just_before_its_origin_and_none_after(contiguous:
 
 @pytest.mark.parametrize("chunk", [1, 4, 256])
 def test_histories_come_in_bounded_batches_of_equal_length(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(windows, "CHUNK", chunk)
+    monkeypatch.setattr(chunks, "CHUNK", chunk)
     histories = Histories(hourly(30), np.array([3, 20, 5, 21, 22, 5], dtype=np.int64))
     batches = list(histories.batches(6))
     assert all(len(positions) <= chunk for positions, _, _ in batches)

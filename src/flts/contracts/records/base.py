@@ -74,7 +74,7 @@ def version_of(kind: type[BaseModel]) -> int:
     return int(kind.model_fields["v"].default)
 
 
-def parse(kind: type[R], data: bytes, where: str) -> R:
+def parse_record(kind: type[R], data: bytes, where: str) -> R:
     """The record in these bytes; `where` names the object in a message.
 
     Raises DamagedObject that names the object and the fields that do not fit, or the version that is not known.
@@ -105,15 +105,15 @@ def parse(kind: type[R], data: bytes, where: str) -> R:
         raise DamagedObject(f"{where} is damaged: {faults(error)}") from None
 
 
-def read(store: Store, key: str, kind: type[R]) -> R | None:
+def read_record(store: Store, key: str, kind: type[R]) -> R | None:
     """The record under a key, None when it is absent. Raises DamagedObject, which names the key and the mend."""
     data = store.get(key)
     return None if data is None else parse_stored(store, key, kind, data)
 
 
-def require(store: Store, key: str, kind: type[R]) -> R:
+def require_record(store: Store, key: str, kind: type[R]) -> R:
     """The record under a key that another record names. Raises DamagedObject when it is absent or damaged."""
-    found = read(store, key, kind)
+    found = read_record(store, key, kind)
     if found is None:
         raise DamagedObject(f"{key} is absent from {store.url}, and another record names it; {mend(key)}")
     return found
@@ -122,12 +122,12 @@ def require(store: Store, key: str, kind: type[R]) -> R:
 def parse_stored(store: Store, key: str, kind: type[R], data: bytes) -> R:
     """The record in bytes that were read from this key. Raises DamagedObject, which names the key and the mend."""
     try:
-        return parse(kind, data, f"{key} in {store.url}")
+        return parse_record(kind, data, f"{key} in {store.url}")
     except DamagedObject as damage:
         raise DamagedObject(f"{damage}; {mend(key)}") from None
 
 
-def create(store: Store, key: str, record: W, *, at: str) -> W:
+def write_record(store: Store, key: str, record: W, *, at: str) -> W:
     """Create a record and return the one that stands: this one, or that of whoever was first."""
     data = record.to_bytes()
     stood = write_once(store, key, data, at=at)

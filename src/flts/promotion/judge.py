@@ -1,0 +1,279 @@
+"""The judge: gather what the store holds, forecast what is missing to compare, and hand it to the pure decision.
+
+It remembers nothing: the set of results is derived from the store each time, so any number of judges may run and a
+restart loses nothing.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from flts.contracts import layout, runs
+from flts.contracts.canonical import canonical_json, sha256
+from flts.contracts.errors import DamagedObject, DataError, NotApplicable, TrainingFailed
+from flts.contracts.ports import Store, read_json, write_json_once, write_once
+from flts.evaluate.case import Candidate, Case, Referee, Status
+from flts.evaluate.decide import Decision, decide
+from flts.evaluate.gate import ChampionForecast
+from flts.evaluate.metrics import Yardstick
+from flts.evaluate.profile import WallClock
+from flts.forecasting.bundle import assemble, load_bundle, read_bundle
+from flts.forecasting.intervals import reaches
+from flts.forecasting.model import Model, unmeasurable
+from flts.models.base import Files, ForecastTask
+from flts.models.registry import REFEREES
+from flts.preprocess.fit import DAY, format_step, seasonal_error
+from flts.preprocess.rows import Values
+from flts.preprocess.stage import ProcessedDataset
+from flts.preprocess.transform import wall_time
+from flts.promotion.log import Promoted
+from flts.train.determinism import processor
+from flts.train.experiment import Experiment
+from flts.train.stage import bundle_forecasts, commit_forecasts
+
+PREVIEW_ORIGINS = 300
+LATENCY_REPEATS = 21
+HOUR = DAY // 24
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Some expected models have neither a result nor a reason yet."""
+
+    have: Sequence[str]
+    missing: Sequence[str]
+
+
+def gather(store: Store, subject: Experiment, scope: str) -> list[Candidate] | Waiting:
+    """Every expected model with its forecasts or its reason, or what is still awaited."""
+    found, missing = [], []
+    run = runs.newest(store, subject.identity.config_hash, scope)
+    for name, model_hash in sorted(subject.identity.model_hashes.items()):
+        candidate = _candidate(store, subject, name, model_hash, run)
+        if candidate is None:
+            missing.append(name)
+        else:
+            found.append(candidate)
+    return Waiting([c.name for c in found], missing) if missing else found
+
+
+def judge(
+    store: Store, subject: Experiment, candidates: Sequence[Candidate], scope: str, champion: Promoted | None
+) -> Decision:
+    """Decide against this champion and store the decision with its preview. Pure but for what it reads and writes."""
+    truth = subject.windows.truth(subject.dataset, subject.task.horizon)
+    decision = decide(
+        Case(
+            scope=scope,
+            config_hash=subject.identity.config_hash,
+            candidates=candidates,
+            referees=referees(subject),
+            champion=_champion(store, subject, champion) if champion else None,
+            truth=truth.values,
+            clock=wall_clock(subject),
+            spacing=truth.spacing,
+            yardstick=yardstick(subject.dataset, subject.task),
+            rules=subject.spec.evaluate,
+            windows={
+                "windows_hash": subject.windows.windows_hash,
+                "count": len(subject.windows.indices),
+                "first": int(truth.origins[0]),
+                "last": int(truth.origins[-1]),
+                "spacing": truth.spacing,
+                "dropped": subject.windows.dropped,
+                "empty_cells": truth.empty,
+            },
+            seed=subject.spec.run.seed,
+        )
+    )
+    preview = _write_preview(store, subject, decision, scope, truth.values) if decision.winner else None
+    record = write_json_once(
+        store,
+        layout.decision(scope, decision.decision_id),
+        {**decision.record, "preview_sha256": preview},
+        at="promote.decision",
+    )
+    return replace(decision, record=record)
+
+
+def stored_decision(store: Store, scope: str, decision_id: str, candidates: Sequence[Candidate]) -> Decision:
+    """A decision as it was stored. Raises DamagedObject when a log entry names one that is absent."""
+    key = layout.decision(scope, decision_id)
+    record = read_json(store, key)
+    if record is None:
+        raise DamagedObject(f"{key} is absent from {store.url}; the promotion log names it")
+    winner = next((c for c in candidates if c.name == record["winner"]), None)
+    return Decision(decision_id, record["outcome"], winner, record)
+
+
+def referees(subject: Experiment) -> list[Referee]:
+    """The forecasts anyone can make, on the same windows."""
+    answers = []
+    for name, family in REFEREES.items():
+        try:
+            model = Model(family.load({}, subject.task), subject.task, family.history(subject.task))
+            mean = model.forecast_all(subject.windows.histories(subject.dataset)).mean
+            answers.append(Referee(name, mean))
+        except NotApplicable as reason:
+            answers.append(Referee(name, None, str(reason)))
+    return answers
+
+
+def yardstick(dataset: ProcessedDataset, task: ForecastTask) -> Yardstick:
+    """What errors are measured by, from the finished train rows."""
+    _, width = dataset.fitted.target_range
+    season = task.seasons[0] if task.seasons else 1
+    rows = dataset.train.select(dataset.fitted.targets)
+    found = [seasonal_error(rows[:, i], season) for i in range(rows.shape[1])]
+    known = [error for error in found if error]
+    if len(known) < len(found):
+        reason = (
+            f"train has {len(rows)} rows, two seasons of {season} are needed"
+            if None in found
+            else f"the seasonal naive forecast (season {season}) makes no error on train"
+        )
+        return Yardstick(dataset.fitted.targets, width, None, reason)
+    return Yardstick(dataset.fitted.targets, width, np.array(known))
+
+
+def _candidate(store: Store, subject: Experiment, name: str, model_hash: str, run: int | None) -> Candidate | None:
+    """A result counts from whatever run; a failure only from the newest one."""
+    windows_hash = subject.identity.windows_hash
+    result = read_json(store, layout.model_result(model_hash))
+    committed = read_json(store, layout.windows_result(model_hash, windows_hash))
+    failure = read_json(store, layout.failure(subject.identity.config_hash, run, name)) if run else None
+    if result is None or committed is None:
+        if failure is None:
+            return None
+        status: Status = "N/A" if failure["class"] == "NotApplicable" else "FAILED"
+        return Candidate(name, model_hash, status, f"{failure['class']}: {failure['reason']}")
+    try:
+        manifest, _ = read_bundle(store, result["bundle_sha256"])
+        values = subject.forecasts(store, model_hash, committed["forecasts_sha256"])
+    except DamagedObject as damage:
+        return Candidate(name, model_hash, "FAILED", f"DamagedObject: {damage}")
+    mean, offsets = values["y_hat"], manifest["intervals"]["offsets"]
+    wrong = unmeasurable(mean, subject.task.fitted)
+    if wrong:
+        return Candidate(name, model_hash, "FAILED", f"{wrong} of {mean.size} stored forecasts are not finite")
+    asked = subject.spec.evaluate.max_latency_ms != "off"
+    return Candidate(
+        name,
+        model_hash,
+        "SUCCESS",
+        bundle_sha256=result["bundle_sha256"],
+        forecasts_sha256=committed["forecasts_sha256"],
+        forecast=mean,
+        reach=reaches(values["upper"] - mean, offsets) if offsets else {},
+        no_intervals=manifest["intervals"]["reason"],
+        bundle_bytes=len(canonical_json(manifest)) + sum(file["size"] for file in manifest["files"].values()),
+        latency_ms=_latency(store, model_hash, result["bundle_sha256"]) if asked else None,
+    )
+
+
+def _latency(store: Store, model_hash: str, bundle_sha256: str) -> float:
+    """Median milliseconds of one forecast from the manifest's own history; the first measurement stands."""
+    record = read_json(store, layout.latency(model_hash))
+    if record is None:
+        bundle = load_bundle(store, bundle_sha256)
+        took = []
+        for _ in range(LATENCY_REPEATS):
+            start = time.perf_counter()
+            bundle.self_test()
+            took.append(1000.0 * (time.perf_counter() - start))
+        measured = {"v": 1, "model_hash": model_hash, "latency_ms": statistics.median(took), "processor": processor()}
+        record = write_json_once(store, layout.latency(model_hash), measured, at="promote.latency")
+    return float(record["latency_ms"])
+
+
+def wall_clock(subject: Experiment) -> WallClock:
+    """Local hour and weekday of every forecast row."""
+    fitted = subject.task.fitted
+    times = subject.origins[:, None] + fitted.step * np.arange(1, subject.task.horizon + 1)
+    local = wall_time(times, fitted.timezone)
+    return WallClock(local % DAY // HOUR, (local // DAY + 3) % 7)  # 1970-01-01 was a Thursday
+
+
+def _champion(store: Store, subject: Experiment, promoted: Promoted) -> ChampionForecast:
+    """The champion's own forecasts of these windows, through its own manifest, or why there are none.
+
+    Raises DamagedObject for a damaged champion: it is to be mended or replaced by hand, not judged.
+    """
+    if subject.spec.evaluate.gate == "always":
+        return ChampionForecast(promoted.model, promoted.model_hash, None, "it is not asked, gate = always")
+    try:
+        manifest, files = read_bundle(store, promoted.bundle_sha256)
+        why_not = _not_comparable(manifest, subject)
+        if why_not:
+            return ChampionForecast(promoted.model, promoted.model_hash, None, why_not)
+        forecast = _champion_forecast(store, subject, promoted, manifest, files)
+        return ChampionForecast(promoted.model, promoted.model_hash, forecast)
+    except (NotApplicable, TrainingFailed, DataError) as reason:
+        return ChampionForecast(promoted.model, promoted.model_hash, None, str(reason))
+
+
+def _not_comparable(manifest: Mapping[str, Any], subject: Experiment) -> str | None:
+    task, step = subject.task, manifest["fitted"]["step"]
+    if tuple(manifest["targets"]) != tuple(task.fitted.targets):
+        return f"it forecasts {', '.join(manifest['targets'])}, not {', '.join(task.fitted.targets)}"
+    if step != task.fitted.step:
+        return f"its rows are {format_step(step)} apart, these {format_step(task.fitted.step)}"
+    if manifest["horizon"] != task.horizon:
+        return f"it forecasts {manifest['horizon']} rows ahead, not {task.horizon}"
+    absent = [name for name in manifest["columns"] if name not in task.fitted.names]
+    if absent:
+        return f"it needs the columns {', '.join(absent)}, which these rows lack"
+    if manifest["trained_until"] > int(subject.origins[0]):
+        return "its training rows reach past the first of these windows, so it may have seen their truth"
+    return None
+
+
+def _champion_forecast(
+    store: Store, subject: Experiment, promoted: Promoted, manifest: Mapping[str, Any], files: Files
+) -> Values:
+    """Read what is committed, or forecast and commit: under its own model_hash and these windows."""
+    model_hash, windows_hash = promoted.model_hash, subject.identity.windows_hash
+    committed = read_json(store, layout.windows_result(model_hash, windows_hash))
+    if committed is None:
+        rows = _with_columns(subject.dataset, tuple(manifest["columns"]))
+        answer = bundle_forecasts(assemble(promoted.bundle_sha256, manifest, files), rows, subject.windows)
+        committed, _ = commit_forecasts(answer, subject.task, model_hash, subject.windows, store, rows)
+    return subject.forecasts(store, model_hash, committed["forecasts_sha256"])["y_hat"]
+
+
+def _with_columns(dataset: ProcessedDataset, columns: tuple[str, ...]) -> ProcessedDataset:
+    """The same rows with the columns another manifest asks for, in its order."""
+    train, test = (
+        replace(rows, values=rows.select(columns), columns=columns) for rows in (dataset.train, dataset.test)
+    )
+    return replace(dataset, train=train, test=test)
+
+
+def _write_preview(store: Store, subject: Experiment, decision: Decision, scope: str, truth: Values) -> str:
+    """The last scored origins of the winner at step 1, for a page; returns its digest."""
+    winner = decision.winner
+    assert winner is not None
+    assert winner.forecasts_sha256 is not None
+    values = subject.forecasts(store, winner.model_hash, winner.forecasts_sha256)
+    scored = np.flatnonzero(~np.isnan(truth[:, 0]).all(axis=1))[-PREVIEW_ORIGINS:]
+    step = subject.dataset.fitted.step
+    columns: Mapping[str, Values] = {"truth": truth, **values}
+    preview = {
+        "v": 1,
+        "model": winner.name,
+        "targets": list(subject.task.fitted.targets),
+        "time": [int(t) + step for t in subject.origins[scored]],
+        **{name: [_nullable(row) for row in column[scored, 0].tolist()] for name, column in columns.items()},
+    }
+    data = write_once(store, layout.preview(scope, decision.decision_id), canonical_json(preview), at="promote.preview")
+    return sha256(data)
+
+
+def _nullable(values: Sequence[float]) -> list[float | None]:
+    return [None if np.isnan(value) else value for value in values]

@@ -1,0 +1,97 @@
+"""Write again what others read of the log: pointers and the model-selected message.
+
+Nothing here decides anything; all of it can be done again at any time. Pointers are written last, so a pointer that
+is up to date says that the message was sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from flts.contracts import events, layout
+from flts.contracts.errors import DamagedObject
+from flts.contracts.messages import ModelSelected
+from flts.contracts.ports import Bus, Store, point_at, read_json
+from flts.promotion.log import LogEntry, read_log
+
+
+def relay(store: Store, bus: Bus, scope: str) -> LogEntry | None:
+    """Bring every projection of a scope up to its log; returns the champion's entry, None for an empty log.
+
+    Looks again after it has written: a slower relay may just have put an older pointer over a newer one.
+    """
+    while entries := read_log(store, scope):
+        newest = entries[-1]
+        configs = {layout.config_pointer(scope, entry.champion.config_hash): entry for entry in entries}
+        stale = {key: entry for key, entry in configs.items() if _is_behind(store, key, entry)}
+        untold = [key for key in _pointers(scope) if _is_behind(store, key, newest)]
+        if not stale and not untold:
+            return newest
+        if untold:
+            message = selected(newest)
+            bus.publish(message.topic, message.key, message.to_bytes())
+            events.promotion_publish(
+                config_hash=newest.champion.config_hash, scope=scope, promotion=newest.number, event_id=message.event_id
+            )
+        for key, entry in stale.items():
+            point_at(store, key, selected(entry).to_bytes(), at="promote.pointer.config")
+        if untold:
+            _point_at_champion(store, scope, newest, untold)
+    return None
+
+
+def relay_all(store: Store, bus: Bus) -> None:
+    """Bring every scope up to its log: a relay that was stopped between two writes is made good.
+
+    A scope whose log is damaged is said and passed over; a person has to mend it.
+    """
+    logs = (key.split("/") for key in store.list("model-promotion/"))
+    for scope in sorted({parts[1] for parts in logs if len(parts) > 3 and parts[2] == "log"}):
+        try:
+            relay(store, bus, scope)
+        except DamagedObject as damage:
+            events.promotion_log_damaged(scope=scope, reason=str(damage))
+
+
+def selected(entry: LogEntry) -> ModelSelected:
+    """The message of a log entry; the same entry always gives the same bytes."""
+    champion = entry.champion
+    return ModelSelected(
+        ts=datetime.fromisoformat(entry.time),
+        identifier=entry.scope,
+        scope=entry.scope,
+        promotion=entry.number,
+        kind=entry.kind,
+        decision_id=entry.decision_id,
+        **champion.model_dump(exclude={"model"}),
+    )
+
+
+def _pointers(scope: str) -> list[str]:
+    """The pointers to the champion of a scope, in the order they are written."""
+    return [*([layout.root_pointer()] if scope == "global" else []), layout.scope_pointer(scope)]
+
+
+def _is_behind(store: Store, key: str, entry: LogEntry) -> bool:
+    """Whether a pointer names an earlier promotion; one that is absent or unreadable does, it can be written again."""
+    try:
+        pointer = read_json(store, key)
+        return not pointer or int(pointer["promotion"]) < entry.number
+    except (DamagedObject, KeyError, TypeError, ValueError):
+        return True
+
+
+def _point_at_champion(store: Store, scope: str, newest: LogEntry, pointers: Sequence[str]) -> None:
+    for key in pointers:
+        if _is_behind(store, key, newest):  # a faster relay may have seen a longer log
+            point_at(
+                store,
+                key,
+                selected(newest).to_bytes(),
+                at="promote.pointer.root" if key == layout.root_pointer() else "promote.pointer.scope",
+            )
+    champion = newest.champion
+    events.promotion_root_pointer_write(
+        config_hash=champion.config_hash, scope=scope, run_id=champion.run_id, model_type=champion.model_type
+    )

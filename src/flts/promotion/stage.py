@@ -1,0 +1,168 @@
+"""Promote: judge a finished experiment and record the outcome once, however often and by however many it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flts.contracts import events
+from flts.contracts.ports import Bus, Clock, Store
+from flts.evaluate.case import Candidate
+from flts.evaluate.decide import Decision
+from flts.promotion.judge import judge, stored_decision
+from flts.promotion.log import LogEntry, Promoted, append, next_entry, read_log, rollback_target
+from flts.promotion.relay import relay
+from flts.train.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What came of a judgement.
+
+    entry: the log entry that this decision made, now or before; repeated: it was in the log before; champion: who
+    serves now, None when nothing was ever promoted.
+    """
+
+    decision: Decision
+    entry: LogEntry | None
+    repeated: bool
+    champion: LogEntry | None
+
+
+def promote(
+    store: Store,
+    bus: Bus,
+    clock: Clock,
+    subject: Experiment,
+    candidates: Sequence[Candidate],
+    *,
+    scope: str,
+    actor: str,
+    run_ids: Mapping[str, str | None],
+    since: int | None = None,
+) -> Judged:
+    """Decide against the champion of the moment; a promoting decision enters the log exactly once.
+
+    since: number of the newest log entry when the run began. A promotion of this configuration after it is this run's
+    own, made by a judge that was cut off before it could say so; it is not decided again.
+
+    A decision that is in the log already is not applied again, so a re-run does not undo a rollback. When another
+    judge is first with the same decision there is nothing left to do; when it made another champion, the decision is
+    made again against that one.
+    """
+    made: list[Decision] = []
+
+    def propose(entries: Sequence[LogEntry]) -> LogEntry | None:
+        if made and any(e.decision_id == made[-1].decision_id for e in entries):
+            return None
+        own = _own_promotion(entries, subject.identity.config_hash, since)
+        if own is not None:
+            made.append(stored_decision(store, scope, own.decision_id, candidates))
+            return None
+        decision = judge(store, subject, candidates, scope, entries[-1].champion if entries else None)
+        made.append(decision)
+        if decision.outcome != "promote" or any(e.decision_id == decision.decision_id for e in entries):
+            return None
+        champion = _promoted(subject, decision, run_ids)
+        return next_entry(entries, scope, "promote", champion, decision.decision_id, actor, clock.now().isoformat())
+
+    events.promotion_all_models_present(
+        config_hash=subject.identity.config_hash, models=[c.name.upper() for c in candidates]
+    )
+    entry = append(store, scope, propose)
+    decision = made[-1]
+    _announce(decision, run_ids)
+    earlier = next((e for e in read_log(store, scope) if e.decision_id == decision.decision_id), None)
+    return Judged(decision, entry or earlier, entry is None and earlier is not None, relay(store, bus, scope))
+
+
+def _own_promotion(entries: Sequence[LogEntry], config_hash: str, since: int | None) -> LogEntry | None:
+    if since is None:
+        return None
+    later = (entry for entry in entries[since:] if entry.kind == "promote")
+    return next((entry for entry in later if entry.champion.config_hash == config_hash), None)
+
+
+def rollback(store: Store, bus: Bus, clock: Clock, scope: str, actor: str) -> LogEntry:
+    """Bring the champion before this one back. Raises UsageError when there is none."""
+
+    def propose(entries: Sequence[LogEntry]) -> LogEntry:
+        target = rollback_target(entries, scope)
+        return next_entry(
+            entries,
+            scope,
+            "rollback",
+            target.champion,
+            target.decision_id,
+            actor,
+            clock.now().isoformat(),
+            restores=target.number,
+        )
+
+    entry = append(store, scope, propose)
+    relay(store, bus, scope)
+    assert entry is not None
+    return entry
+
+
+def promote_by_hand(
+    store: Store, bus: Bus, clock: Clock, scope: str, champion: Promoted, decision_id: str, actor: str
+) -> LogEntry | None:
+    """Make a judged candidate the champion whatever the gate said. None when it is the champion already."""
+
+    def propose(entries: Sequence[LogEntry]) -> LogEntry | None:
+        if entries and entries[-1].champion.bundle_sha256 == champion.bundle_sha256:
+            return None
+        return next_entry(entries, scope, "manual", champion, decision_id, actor, clock.now().isoformat())
+
+    entry = append(store, scope, propose)
+    relay(store, bus, scope)
+    return entry
+
+
+def promoted_of(record: Mapping[str, Any], model: str, data_hash: str, run_id: str | None) -> Promoted:
+    """A candidate of a stored decision as the log names it."""
+    row = next(row for row in record["candidates"] if row["model"] == model)
+    model_type, bundle = model.upper(), row["bundle_sha256"]
+    return Promoted(
+        config_hash=record["config_hash"],
+        data_hash=data_hash,
+        model_hash=row["model_hash"],
+        model=model,
+        model_type=model_type,
+        bundle_sha256=bundle,
+        run_id=run_id,
+        model_uri=f"runs:/{run_id}/{model_type}" if run_id else f"store:bundles/{bundle}",
+        **{name: row[name] for name in ("score", "rmse", "mae", "mse")},
+        weights=record["rules"]["weights"],
+    )
+
+
+def _promoted(subject: Experiment, decision: Decision, run_ids: Mapping[str, str | None]) -> Promoted:
+    assert decision.winner is not None
+    name = decision.winner.name
+    return promoted_of(decision.record, name, subject.identity.data_hash, run_ids.get(name))
+
+
+def _announce(decision: Decision, run_ids: Mapping[str, str | None]) -> None:
+    record = decision.record
+    board = [
+        {key: row.get(key) for key in ("rank", "model", "score", "rmse", "mae", "mse", "status")}
+        for row in record["candidates"]
+    ]
+    events.promotion_scoreboard(config_hash=record["config_hash"], board=board)
+    winner = decision.winner
+    run_id = run_ids.get(winner.name) if winner else None
+    uri = f"runs:/{run_id}/{winner.name.upper()}" if winner and run_id else None
+    events.promotion_decision(
+        config_hash=record["config_hash"],
+        decision_id=decision.decision_id,
+        outcome=decision.outcome,
+        run_id=run_id,
+        model_type=winner.name.upper() if winner else None,
+        experiment=f"flts/{record['scope']}",
+        model_uri=uri or (f"store:bundles/{winner.bundle_sha256}" if winner else None),
+        score=record["candidates"][0].get("score") if record["candidates"] else None,
+        reason="; ".join(record["reasons"]),
+    )

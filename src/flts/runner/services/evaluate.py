@@ -1,0 +1,45 @@
+"""An evaluator: it remembers nothing, so any number may run, and each message only says that it is time to look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flts.contracts import events, layout, runs
+from flts.contracts.errors import DataError
+from flts.contracts.messages import ModelTraining
+from flts.contracts.ports import Record
+from flts.promotion.judge import Waiting
+from flts.promotion.relay import relay
+from flts.runner.judgement import judge_run
+from flts.runner.stored import load_experiment
+from flts.wiring import Workplace
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """The service `evaluate`."""
+
+    place: Workplace
+    topic = ModelTraining.topic
+    group = "evaluate"
+    width = 1
+
+    def handle(self, record: Record) -> None:
+        """Judge the newest run of the configuration once every expected model has a result or a reason."""
+        message, store = ModelTraining.parse(record.value), self.place.store
+        if message.status == "RUNNING":
+            return
+        config_hash, scope = message.config_hash, message.identifier
+        run = runs.newest(store, config_hash, scope)
+        if run is None:
+            raise DataError(f"{message.topic}: no run of {config_hash[:12]}… was ever claimed in scope '{scope}'")
+        if store.exists(layout.run_part(config_hash, run, "judge")):
+            relay(store, self.place.bus, scope)
+            return
+        subject = load_experiment(store, config_hash, message.data_hash)
+        judged = judge_run(self.place, subject, scope, run, actor=f"flts worker evaluate@{self.place.environment}")
+        if isinstance(judged, Waiting):
+            events.promotion_waiting_for_models(config_hash=config_hash, have=judged.have, missing=judged.missing)
+
+    def bury(self, record: Record, error: Exception) -> None:
+        """Nobody waits for a judgement but those who look for it in the log."""

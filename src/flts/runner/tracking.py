@@ -1,0 +1,149 @@
+"""What an experiment tracker is told of one candidate. A view for people: nothing is ever decided by it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from flts.contracts import layout, runs
+from flts.contracts.canonical import canonical_json
+from flts.contracts.errors import NotApplicable, Terminal
+from flts.contracts.messages import TrainingData
+from flts.contracts.ports import Store, TrackedRun, read_json
+from flts.evaluate.metrics import Errors
+from flts.forecasting.bundle import MANIFEST, read_bundle
+from flts.models.registry import CANDIDATES
+from flts.report import plots
+from flts.train.experiment import Experiment
+from flts.train.stage import Trained
+from flts.version import __version__
+
+REASON = 4000
+"""Characters of a reason that every MLflow keeps as they are."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One candidate of one claim, since when it is worked on."""
+
+    claim: TrainingData
+    subject: Experiment
+    name: str
+    start: datetime
+
+    @property
+    def model_hash(self) -> str:
+        """Hash of the candidate."""
+        return self.subject.identity.model_hashes[self.name]
+
+
+def known_run_id(store: Store, config_hash: str, scope: str, model: str, tracking_uri: str) -> str | None:
+    """The newest tracked run of this scope, configuration and model on this tracker."""
+    return _newest(store, config_hash, f"train-{model}", {"scope": scope, "tracking_uri": tracking_uri})
+
+
+def known_failed_run_id(store: Store, work: Work, error: Terminal, tracking_uri: str) -> str | None:
+    """The tracked run in which this candidate failed before for the same reason."""
+    same = {"scope": work.claim.identifier, "tracking_uri": tracking_uri}
+    why = {"class": type(error).__name__, "reason": str(error)}
+    return _newest(store, work.claim.config_hash, f"failures/{work.name}", same | why)
+
+
+def _newest(store: Store, config_hash: str, part: str, same: Mapping[str, Any]) -> str | None:
+    records = runs.parts(store, config_hash, part)
+    return next((str(r["run_id"]) for r in records if r["run_id"] and same.items() <= r.items()), None)
+
+
+def candidate_run(
+    store: Store, work: Work, trained: Trained, errors: Errors, environment: str, now: datetime
+) -> TrackedRun:
+    """A finished candidate: parameters, errors, loss per epoch, the bundle itself and two plots."""
+    manifest, files = read_bundle(store, trained.bundle_sha256)
+    bundle = {MANIFEST: canonical_json(manifest), **files}
+    tags = _tags(store, work, environment)
+    tags |= {"flts.bundle_sha256": trained.bundle_sha256, "flts.forecasts_sha256": trained.forecasts_sha256}
+    if not trained.fitted:
+        original = _run_of_model(store, work)
+        tags |= {"flts.reused_run_id": original} if original else {}
+    metrics = {"test_rmse": errors.rmse, "test_mae": errors.mae, "test_mse": errors.mse}
+    single = len(errors.units) == 1
+    for target, of_target in errors.units.items():
+        metrics |= {f"test_{name}_units{'' if single else f'_{target}'}": value for name, value in of_target.items()}
+    if errors.mase is not None:
+        metrics["test_mase"] = errors.mase
+    fitted = manifest["fitted"]
+    scaler = {column["name"]: {key: column[key] for key in ("center", "scale")} for column in fitted["columns"]}
+    artifacts = {
+        "scaler/scaler.json": _readable(scaler),
+        "preprocess/preprocess_config.json": _readable(work.subject.dataset.meta["made_of"]),
+    }
+    values = work.subject.forecasts(store, trained.model_hash, trained.forecasts_sha256)
+    offsets = manifest["intervals"]["offsets"]
+    for kind, picture in plots.of_model(work.subject, work.name.upper(), values, trained.curve, offsets).items():
+        artifacts |= {f"plots/{kind}.png": picture.png, f"plots/{kind}.svg": picture.svg}
+    return _run(work, "FINISHED", tags, metrics, now, curve=trained.curve, bundle=bundle, artifacts=artifacts)
+
+
+def failed_run(store: Store, work: Work, error: Terminal, environment: str, now: datetime) -> TrackedRun:
+    """A candidate without a forecast, and why. One that does not apply was ended, it did not fail."""
+    tags = _tags(store, work, environment) | {"flts.error": type(error).__name__, "flts.reason": str(error)[:REASON]}
+    return _run(work, "KILLED" if isinstance(error, NotApplicable) else "FAILED", tags, {}, now)
+
+
+def _run(
+    work: Work, status: Any, tags: Mapping[str, str], metrics: Mapping[str, float], now: datetime, **rest: Any
+) -> TrackedRun:
+    spec = work.subject.spec
+    fields = spec.identity()
+    parameters = fields["models"][work.name] | fields["task"] | {f"sample_{k}": v for k, v in fields["sample"].items()}
+    return TrackedRun(
+        scope=work.claim.identifier,
+        model_type=work.name.upper(),
+        status=status,
+        tags=tags,
+        parameters=parameters | {"targets": ",".join(spec.dataset.targets), "seed": spec.run.seed},
+        metrics=metrics,
+        dataset={
+            "name": spec.dataset.name or spec.dataset.train_file or "table",
+            "digest": work.claim.data_hash[:32],
+            "source": layout.meta(work.claim.data_hash),
+        },
+        started_ms=_milliseconds(work.start),
+        ended_ms=_milliseconds(now),
+        extra=CANDIDATES[work.name].extra,
+        columns=work.subject.dataset.fitted.names,
+        **{"curve": (), "bundle": None, "artifacts": {}, **rest},
+    )
+
+
+def _tags(store: Store, work: Work, environment: str) -> dict[str, str]:
+    """What tells this run from all others, so that it is found again by who comes after a crash."""
+    return {
+        "flts.store": store.url,
+        "flts.config_hash": work.claim.config_hash,
+        "flts.data_hash": work.claim.data_hash,
+        "flts.model_hash": work.model_hash,
+        "flts.version": __version__,
+        "flts.environment": environment,
+    }
+
+
+def _run_of_model(store: Store, work: Work) -> str | None:
+    """The tracked run in which this very model was fitted, under whatever configuration."""
+    for key in store.list("runs/"):
+        if key.endswith(f"/train-{work.name}.json"):
+            part = read_json(store, key)
+            if part and part["model_hash"] == work.model_hash and part["fitted"] and part["run_id"]:
+                return str(part["run_id"])
+    return None
+
+
+def _readable(value: Any) -> bytes:
+    return json.dumps(value, indent=2, sort_keys=True, allow_nan=False).encode()
+
+
+def _milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)

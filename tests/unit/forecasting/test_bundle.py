@@ -1,0 +1,180 @@
+"""A bundle's name is its content: written last, read with every digest, and asked for its self-test."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.support.families import subject
+
+from flts.backends.store import ObjectStoreAdapter, memory_store
+from flts.contracts import layout
+from flts.contracts.errors import DamagedObject
+from flts.forecasting.bundle import MANIFEST, TOLERANCE, assemble, load_bundle, read_bundle, write_bundle
+from flts.forecasting.intervals import bounds
+
+FILE = "coefficients.safetensors"
+
+
+def manifest_of() -> dict[str, Any]:
+    return deepcopy(dict(subject("ridge").fitted.manifest))
+
+
+def written(manifest: dict[str, Any] | None = None) -> tuple[ObjectStoreAdapter, str]:
+    store = memory_store()
+    return store, write_bundle(store, manifest or manifest_of(), subject("ridge").fitted.files)
+
+
+class Ordered(ObjectStoreAdapter):
+    """Remembers the keys in the order they were created."""
+
+    def __init__(self) -> None:
+        inner = memory_store()
+        super().__init__(inner.url, inner._store)
+        self.created: list[str] = []
+
+    def create(self, key: str, data: bytes) -> bool:
+        self.created.append(key)
+        return super().create(key, data)
+
+
+def test_the_name_of_a_bundle_is_the_digest_of_its_manifest() -> None:
+    store, name = written()
+    data = store.get(layout.bundle(name, MANIFEST))
+    assert data is not None
+    assert name == hashlib.sha256(data).hexdigest()
+
+
+def test_the_manifest_names_the_digest_and_the_size_of_every_other_file() -> None:
+    store, name = written()
+    listed = json.loads(store.get(layout.bundle(name, MANIFEST)) or b"")["files"]
+    others = [key.removeprefix(layout.bundle(name, "")) for key in store.list(layout.bundle(name, ""))]
+    assert sorted(others) == sorted([MANIFEST, *listed])
+    for file, entry in listed.items():
+        data = store.get(layout.bundle(name, file))
+        assert data is not None
+        assert entry == {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+
+
+def test_the_manifest_is_written_last() -> None:
+    store = Ordered()
+    name = write_bundle(store, manifest_of(), {**subject("ridge").fitted.files, "zzz.bin": b"later in the alphabet"})
+    assert store.created[-1] == layout.bundle(name, MANIFEST)
+    assert len(store.created) == 3
+
+
+def test_one_other_value_in_the_manifest_is_another_bundle() -> None:
+    manifest = manifest_of()
+    manifest["trained_until"] += 1
+    assert written(manifest)[1] != written()[1]
+
+
+def test_writing_a_bundle_again_changes_nothing() -> None:
+    store, name = written()
+    before = {key: store.get(key) for key in store.list("bundles/")}
+    assert write_bundle(store, manifest_of(), subject("ridge").fitted.files) == name
+    assert {key: store.get(key) for key in store.list("bundles/")} == before
+
+
+@pytest.mark.parametrize("file", [FILE, MANIFEST])
+def test_a_file_that_is_absent_is_named(file: str) -> None:
+    store, name = written()
+    partial = memory_store()
+    for key in store.list("bundles/"):
+        if not key.endswith(file):
+            partial.create(key, store.get(key) or b"")
+    with pytest.raises(DamagedObject, match=rf"{file} is absent"):
+        load_bundle(partial, name)
+
+
+@pytest.mark.parametrize("where", [0, -1])
+@pytest.mark.parametrize("file", [FILE, MANIFEST])
+def test_a_file_with_another_byte_is_named(file: str, where: int) -> None:
+    store, name = written()
+    key = layout.bundle(name, file)
+    data = bytearray(store.get(key) or b"")
+    data[where] ^= 0x20
+    store.replace(key, bytes(data))
+    with pytest.raises(DamagedObject, match=rf"{file} in memory:/// is damaged"):
+        read_bundle(store, name)
+
+
+@pytest.mark.parametrize("change", [{"v": 2}, {"v": 0}, {"model": "naive"}, {"model": "hal9000"}])
+def test_another_format_or_family_is_refused_and_named(change: dict[str, Any]) -> None:
+    store, name = written({**manifest_of(), **change})
+    manifest = {**manifest_of(), **change}
+    with pytest.raises(
+        DamagedObject, match=rf"is a '{manifest['model']}' of format {manifest['v']}; .* reads format 1"
+    ):
+        load_bundle(store, name)
+
+
+@pytest.mark.parametrize(("share", "passes"), [(0.0, True), (0.5, True), (-0.5, True), (2.0, False), (-2.0, False)])
+def test_the_self_test_allows_a_millionth_of_the_range_of_each_target(share: float, passes: bool) -> None:
+    widths = subject("ridge").task.fitted.target_range[1]
+    for target, width in enumerate(widths):
+        manifest = manifest_of()
+        manifest["self_test"]["mean"][1][target] += share * TOLERANCE * width
+        store, name = written(manifest)
+        bundle = load_bundle(store, name)
+        if passes:
+            bundle.self_test()
+        else:
+            with pytest.raises(DamagedObject, match=r"fails its self-test: .* 1e-06 is allowed"):
+                bundle.self_test()
+
+
+def test_an_answer_that_is_no_number_fails_the_self_test() -> None:
+    class Broken:
+        def predict(self, window: Any) -> Any:
+            return np.full((len(window.times), 3, 2), np.nan)
+
+    store, name = written()
+    bundle = load_bundle(store, name)
+    with pytest.raises(DamagedObject, match="fails its self-test"):
+        replace(bundle, model=replace(bundle.model, predictor=Broken())).self_test()
+
+
+def test_the_self_test_vector_is_the_end_of_train_through_the_model_itself() -> None:
+    fitted = subject("ridge")
+    vector = manifest_of()["self_test"]
+    rows = fitted.train[-fitted.model.history_rows :]
+    assert vector["times"] == rows.times.tolist()
+    assert vector["values"] == rows.values.tolist()
+    expected = fitted.model.forecast(rows.times[None], rows.values[None]).mean[0]
+    np.testing.assert_array_equal(vector["mean"], expected)
+
+
+def test_a_loaded_bundle_has_the_task_it_was_fitted_for() -> None:
+    store, name = written()
+    loaded, fitted = load_bundle(store, name), subject("ridge")
+    assert loaded.model.task == fitted.task
+    assert loaded.sha256 == name
+    assert loaded.manifest == json.loads(json.dumps(fitted.fitted.manifest))
+
+
+@pytest.mark.parametrize("level", [0.5, 0.8, 0.9, 0.95])
+def test_a_forecast_carries_the_bounds_of_the_level_asked_for(level: float) -> None:
+    store, name = written()
+    bundle, fitted = load_bundle(store, name), subject("ridge")
+    rows = fitted.train[-20:]
+    forecasts, lower, upper = bundle.forecast(rows.times[None], rows.values[None], level)
+    expected = bounds(forecasts.mean, forecasts.spread, fitted.fitted.manifest["intervals"]["offsets"], level)
+    np.testing.assert_array_equal((lower, upper), expected)
+    assert (lower < forecasts.mean).all()
+    assert (forecasts.mean < upper).all()
+
+
+def test_a_bundle_without_offsets_says_why_its_bounds_are_empty() -> None:
+    manifest = manifest_of()
+    manifest["intervals"] = {"offsets": None, "reason": "fewer than 20 validation windows"}
+    bundle = assemble("0" * 64, manifest, subject("ridge").fitted.files)
+    rows = subject("ridge").train[-20:]
+    _, lower, upper = bundle.forecast(rows.times[None], rows.values[None], 0.8)
+    assert np.isnan(lower).all()
+    assert np.isnan(upper).all()

@@ -1,0 +1,100 @@
+"""Forecasts as a table and back: nothing lost, nothing out of place, the same bytes for the same numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from tests.support.series import HOUR, START
+
+from flts.contracts.errors import DamagedObject
+from flts.forecasting.tables import forecasts_from_parquet, forecasts_to_parquet
+from flts.preprocess.parquet import from_parquet
+from flts.preprocess.rows import Times, Values
+
+TARGETS = ("wind", "load")
+
+
+def made(count: int = 4, horizon: int = 3) -> tuple[Times, Values, Values, Values]:
+    origins = START + 5 * HOUR * np.arange(count, dtype=np.int64)
+    mean = np.random.default_rng(0).normal(size=(count, horizon, len(TARGETS)))
+    return origins, mean, mean - 1.0, mean + 1.0
+
+
+def test_a_table_has_one_line_per_origin_step_and_target() -> None:
+    origins, mean, lower, upper = made()
+    frame = from_parquet(forecasts_to_parquet(origins, TARGETS, mean, lower, upper))
+    assert frame.schema == {
+        "origin": pl.Datetime("ns", "UTC"),
+        "step": pl.Int32,
+        "target": pl.String,
+        "y_hat": pl.Float64,
+        "lower": pl.Float64,
+        "upper": pl.Float64,
+    }
+    times = frame["origin"].to_physical().to_list()
+    lines = list(
+        zip(times, frame["step"], frame["target"], frame["y_hat"], frame["lower"], frame["upper"], strict=True)
+    )
+    expected = [
+        (int(origins[o]), step + 1, TARGETS[t], mean[o, step, t], lower[o, step, t], upper[o, step, t])
+        for o in range(4)
+        for step in range(3)
+        for t in range(2)
+    ]
+    assert lines == expected
+
+
+def test_what_is_read_back_is_what_was_written_to_the_last_bit() -> None:
+    origins, mean, lower, upper = made()
+    values = forecasts_from_parquet(forecasts_to_parquet(origins, TARGETS, mean, lower, upper), origins, TARGETS, 3)
+    assert list(values) == ["y_hat", "lower", "upper"]
+    for found, expected in zip(values.values(), (mean, lower, upper), strict=True):
+        np.testing.assert_array_equal(found, expected, strict=True)
+
+
+def test_an_empty_bound_is_null_in_the_table_and_nan_in_memory() -> None:
+    origins, mean, lower, upper = made()
+    lower[1, 2, 0] = upper[1, 2, 0] = np.nan
+    data = forecasts_to_parquet(origins, TARGETS, mean, lower, upper)
+    assert from_parquet(data)["lower"].null_count() == 1
+    values = forecasts_from_parquet(data, origins, TARGETS, 3)
+    np.testing.assert_array_equal(values["lower"], lower)
+    np.testing.assert_array_equal(values["upper"], upper)
+
+
+def test_without_bounds_the_table_has_no_such_columns() -> None:
+    origins, mean, *_ = made()
+    data = forecasts_to_parquet(origins, TARGETS, mean)
+    assert from_parquet(data).columns == ["origin", "step", "target", "y_hat"]
+    assert list(forecasts_from_parquet(data, origins, TARGETS, 3)) == ["y_hat"]
+
+
+def test_the_same_numbers_give_the_same_bytes_however_they_lie_in_memory() -> None:
+    origins, mean, lower, upper = made()
+    scattered = [np.asfortranarray(values) for values in (mean, lower, upper)]
+    assert forecasts_to_parquet(origins, TARGETS, mean, lower, upper) == forecasts_to_parquet(
+        origins, TARGETS, *scattered
+    )
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"origins": made()[0][:-1]},
+        {"origins": made()[0] + 1},
+        {"origins": made()[0][::-1]},
+        {"targets": ("load", "wind")},
+        {"targets": ("wind",)},
+        {"horizon": 2},
+        {"horizon": 4},
+    ],
+    ids=["fewer origins", "other origins", "another order", "other targets", "one target", "fewer steps", "more steps"],
+)
+def test_a_table_of_other_windows_is_refused(asked: dict[str, Any]) -> None:
+    origins, mean, *_ = made()
+    data = forecasts_to_parquet(origins, TARGETS, mean)
+    with pytest.raises(DamagedObject, match=r"forecasts of 24 lines do not fit the windows"):
+        forecasts_from_parquet(data, **{"origins": origins, "targets": TARGETS, "horizon": 3, **asked})

@@ -1,0 +1,303 @@
+"""A decision enters the log once, however often and by however many it is made."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from tests.support.experiments import small_experiment, small_spec
+from tests.support.stored import (
+    StoppedClock,
+    Watched,
+    contents,
+    copy,
+    fit,
+    gathered,
+    put_claim,
+    put_failure,
+    put_result,
+    without,
+)
+
+from flts.backends.bus_memory import MemoryBus
+from flts.backends.store import memory_store
+from flts.contracts import failpoints, layout
+from flts.contracts.errors import UsageError
+from flts.contracts.ports import Store
+from flts.promotion.log import read_log
+from flts.promotion.stage import Judged, promote, promote_by_hand, promoted_of, rollback
+from flts.train.experiment import Experiment
+
+CLOCK = StoppedClock()
+FIRST_ENTRY = layout.log_entry("global", 1)
+
+
+@pytest.fixture(autouse=True)
+def _disarm() -> Iterator[None]:
+    yield
+    failpoints.arm("")
+
+
+def judged(
+    store: Store, subject: Experiment, scope: str = "global", bus: MemoryBus | None = None, actor: str = "tests"
+) -> Judged:
+    """Promote what the store holds for an experiment."""
+    return promote(
+        store,
+        bus or MemoryBus(),
+        CLOCK,
+        subject,
+        gathered(store, subject, scope),
+        scope=scope,
+        actor=actor,
+        run_ids={"ridge": None},
+    )
+
+
+def finished(*errors: float, **tables: Any) -> tuple[Store, list[Experiment]]:
+    """Experiments on the same rows with models of their own, whose forecasts are off by these errors."""
+    store = memory_store()
+    subjects = []
+    for number, error in enumerate(errors):
+        subject, fresh = small_experiment(small_spec(train={"validation_fraction": 0.1 + 0.1 * number}, **tables))
+        bundle = fit(fresh, subject).bundle_sha256
+        copy(without(fresh, *fresh.list("models/")), store)
+        put_result(store, subject, "ridge", bundle, error, seed=number)
+        subjects.append(subject)
+    return store, subjects
+
+
+def champion_error(store: Store, scope: str = "global") -> float:
+    """Root mean squared scaled error of whoever is champion."""
+    return float(read_log(store, scope)[-1].champion.rmse or 0.0)
+
+
+def test_the_first_winner_of_a_scope_is_promoted_with_its_figures() -> None:
+    store, (subject,) = finished(1.0)
+    result = judged(store, subject)
+    (entry,) = read_log(store, "global")
+    assert result.entry == result.champion == entry
+    assert not result.repeated
+    assert (entry.number, entry.kind, entry.actor, entry.time) == (1, "promote", "tests", CLOCK.now().isoformat())
+    assert entry.decision_id == result.decision.decision_id
+    row = result.decision.record["candidates"][0]
+    champion = entry.champion
+    assert (champion.score, champion.rmse, champion.mae, champion.mse) == (
+        row["score"],
+        row["rmse"],
+        row["mae"],
+        row["mse"],
+    )
+    assert (champion.model_hash, champion.bundle_sha256) == (row["model_hash"], row["bundle_sha256"])
+    assert (champion.config_hash, champion.data_hash) == (subject.identity.config_hash, subject.identity.data_hash)
+    assert champion.model_uri == f"store:bundles/{champion.bundle_sha256}"
+
+
+def test_a_tracked_winner_is_named_by_its_run() -> None:
+    store, (subject,) = finished(1.0)
+    found = gathered(store, subject)
+    result = promote(store, MemoryBus(), CLOCK, subject, found, scope="global", actor="tests", run_ids={"ridge": "abc"})
+    assert result.champion is not None
+    assert (result.champion.champion.run_id, result.champion.champion.model_uri) == ("abc", "runs:/abc/RIDGE")
+
+
+def test_the_same_judgement_again_leaves_log_and_pointers_as_they_are() -> None:
+    store, (subject,) = finished(1.0)
+    first = judged(store, subject)
+    before = {key: data for key, data in contents(store, "model-promotion/").items() if "/decisions/" not in key}
+    bus = MemoryBus()
+    again = judged(store, subject, bus=bus)
+    assert again.decision.outcome == "keep"
+    assert (again.entry, again.champion) == (None, first.champion)
+    after = {key: data for key, data in contents(store, "model-promotion/").items() if "/decisions/" not in key}
+    assert after == before
+    assert bus.subscribe(["model-selected"], "tests").poll(timeout=0.0) is None
+
+
+def test_a_challenger_that_is_not_better_leaves_the_champion_in_place() -> None:
+    store, (good, worse) = finished(1.0, 3.0)
+    standing = judged(store, good).champion
+    result = judged(store, worse)
+    assert result.decision.outcome == "keep"
+    assert (result.entry, result.champion) == (None, standing)
+    assert len(read_log(store, "global")) == 1
+
+
+def test_a_challenger_that_is_clearly_better_takes_the_champions_place() -> None:
+    store, (poor, better) = finished(3.0, 1.0)
+    judged(store, poor)
+    result = judged(store, better)
+    assert result.decision.outcome == "promote"
+    assert result.entry is not None
+    assert (result.entry.number, result.entry.champion.config_hash) == (2, better.identity.config_hash)
+    assert result.champion == result.entry
+
+
+def test_scopes_have_champions_of_their_own() -> None:
+    store, (good, worse) = finished(1.0, 3.0)
+    judged(store, good, "north")
+    assert judged(store, worse, "south").decision.outcome == "promote"
+    assert champion_error(store, "north") < champion_error(store, "south")
+    assert read_log(store, "global") == []
+    assert store.get(layout.root_pointer()) is None
+
+
+def test_when_nobody_has_a_forecast_the_decision_is_stored_and_nothing_is_promoted() -> None:
+    subject, store = small_experiment()
+    put_claim(store, subject)
+    put_failure(store, subject, "ridge")
+    result = judged(store, subject)
+    assert (result.decision.outcome, result.entry, result.champion, result.repeated) == ("none", None, None, False)
+    assert set(contents(store, "model-promotion/")) == {layout.decision("global", result.decision.decision_id)}
+
+
+ALWAYS = {"evaluate": {"gate": "always"}}
+
+
+def test_a_rollback_brings_the_champion_before_back_and_says_which_entry_it_restores() -> None:
+    store, (first, second) = finished(1.0, 3.0, **ALWAYS)
+    judged(store, first)
+    judged(store, second)
+    entry = rollback(store, MemoryBus(), CLOCK, "global", "me")
+    assert (entry.number, entry.kind, entry.restores, entry.actor) == (3, "rollback", 1, "me")
+    restored = read_log(store, "global")[0]
+    assert (entry.champion, entry.decision_id) == (restored.champion, restored.decision_id)
+    pointer = json.loads(store.get(layout.root_pointer()) or b"")
+    assert (pointer["promotion"], pointer["config_hash"]) == (3, first.identity.config_hash)
+
+
+def test_a_rerun_does_not_undo_a_rollback_and_says_that_it_was_promoted_before() -> None:
+    store, (first, second) = finished(1.0, 3.0, **ALWAYS)
+    judged(store, first)
+    promotion = judged(store, second).entry
+    back = rollback(store, MemoryBus(), CLOCK, "global", "me")
+    result = judged(store, second)
+    assert result.decision.outcome == "promote"
+    assert result.repeated
+    assert (result.entry, result.champion) == (promotion, back)
+    assert len(read_log(store, "global")) == 3
+
+
+def test_a_rollback_with_nothing_before_it_changes_nothing() -> None:
+    store, (subject,) = finished(1.0)
+    judged(store, subject)
+    before = contents(store)
+    with pytest.raises(UsageError, match="no earlier champion"):
+        rollback(store, MemoryBus(), CLOCK, "global", "me")
+    assert contents(store) == before
+
+
+def test_a_person_may_promote_what_the_gate_refused_and_roll_it_back() -> None:
+    store, (good, worse) = finished(1.0, 3.0)
+    judged(store, good)
+    decision = judged(store, worse).decision
+    champion = promoted_of(decision.record, "ridge", worse.identity.data_hash, None)
+    entry = promote_by_hand(store, MemoryBus(), CLOCK, "global", champion, decision.decision_id, "me")
+    assert entry is not None
+    assert (entry.number, entry.kind, entry.champion) == (2, "manual", champion)
+    assert json.loads(store.get(layout.root_pointer()) or b"")["promotion"] == 2
+    assert promote_by_hand(store, MemoryBus(), CLOCK, "global", champion, decision.decision_id, "me") is None
+    assert len(read_log(store, "global")) == 2
+    back = rollback(store, MemoryBus(), CLOCK, "global", "me").champion
+    assert back.config_hash == good.identity.config_hash
+
+
+def test_two_judges_with_the_same_results_make_one_entry_and_both_know_it() -> None:
+    store, (subject,) = finished(1.0)
+    meeting = threading.Barrier(2)
+    met = threading.local()
+
+    def meet(key: str) -> None:
+        if key == FIRST_ENTRY and not hasattr(met, "once"):
+            met.once = True
+            meeting.wait(timeout=30.0)
+
+    shared = Watched(store, meet)
+    with ThreadPoolExecutor(2) as pool:
+        running = [pool.submit(judged, shared, subject, actor=actor) for actor in ("one", "two")]
+        one, two = (future.result() for future in running)
+    (entry,) = read_log(store, "global")
+    assert sorted([one.repeated, two.repeated]) == [False, True]
+    assert one.entry == two.entry == one.champion == two.champion == entry
+    assert one.decision.decision_id == two.decision.decision_id == entry.decision_id
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_many_judges_at_once_make_one_entry_and_no_decision_but_the_one(attempt: int) -> None:
+    store, (subject,) = finished(1.0 + attempt)
+    start = threading.Barrier(6)
+
+    def judge_at_once() -> Judged:
+        start.wait(timeout=30.0)
+        return judged(store, subject)
+
+    with ThreadPoolExecutor(6) as pool:
+        results = [future.result() for future in [pool.submit(judge_at_once) for _ in range(6)]]
+    (entry,) = read_log(store, "global")
+    assert {result.champion.number for result in results if result.champion} == {1}
+    assert json.loads(store.get(layout.root_pointer()) or b"")["decision_id"] == entry.decision_id
+
+
+@pytest.mark.parametrize(("mine", "theirs", "entries"), [(3.0, 1.0, 1), (1.0, 3.0, 2)])
+def test_a_judge_that_loses_the_number_to_another_champion_decides_again_against_that_one(
+    mine: float, theirs: float, entries: int
+) -> None:
+    store, (subject, rival) = finished(mine, theirs)
+    rivals: list[Judged] = []
+
+    def overtake(key: str) -> None:
+        if key == FIRST_ENTRY and not rivals:
+            rivals.append(judged(store, rival))
+
+    result = judged(Watched(store, overtake), subject)
+    log = read_log(store, "global")
+    assert len(log) == entries
+    assert log[0] == rivals[0].entry
+    assert result.decision.record["champion"]["model_hash"] == rival.identity.model_hashes["ridge"]
+    assert (result.decision.outcome, result.champion) == ("promote" if entries == 2 else "keep", log[-1])
+    assert champion_error(store) == min(entry.champion.rmse or 0.0 for entry in log)
+
+
+POINTS = [
+    f"promote.{name}" for name in ("preview", "decision", "log", "pointer.config", "pointer.root", "pointer.scope")
+]
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+@pytest.mark.parametrize("point", POINTS)
+def test_a_judge_that_was_cut_off_anywhere_is_made_good_by_the_next_one(point: str, side: str) -> None:
+    store, (subject,) = finished(1.0)
+    undisturbed = memory_store()
+    copy(store, undisturbed)
+    expected = judged(undisturbed, subject)
+    failpoints.arm(f"{point}.{side}=error")
+    with pytest.raises(OSError, match=f"failpoint {point}.{side}"):
+        judged(store, subject)
+    result = judged(store, subject)
+    assert result.champion == expected.champion
+    for prefix in ("model-promotion/global/log/", "model-promotion/current", "model-promotion/global/current"):
+        assert contents(store, prefix) == contents(undisturbed, prefix)
+    assert {key: store.get(key) for key in contents(undisturbed)} == contents(undisturbed)
+
+
+@pytest.mark.parametrize("point", ["log", "pointer.config", "pointer.root", "pointer.scope"])
+def test_a_rollback_that_was_cut_off_before_its_entry_can_be_done_again_and_after_it_needs_only_a_relay(
+    point: str,
+) -> None:
+    store, (first, second) = finished(1.0, 3.0, **ALWAYS)
+    judged(store, first)
+    judged(store, second)
+    failpoints.arm(f"promote.{point}.before=error")
+    with pytest.raises(OSError, match="failpoint"):
+        rollback(store, MemoryBus(), CLOCK, "global", "me")
+    if point == "log":
+        rollback(store, MemoryBus(), CLOCK, "global", "me")
+    else:
+        judged(store, first)
+    assert [entry.kind for entry in read_log(store, "global")] == ["promote", "promote", "rollback"]
+    for key in (layout.root_pointer(), layout.scope_pointer("global")):
+        assert json.loads(store.get(key) or b"")["promotion"] == 3

@@ -1,0 +1,231 @@
+"""Pointers and messages are projections of the log, and can be made again at any time."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.support.stored import Watched, contents, grow, put_log
+
+from flts.backends.bus_memory import MemoryBus
+from flts.backends.store import memory_store
+from flts.contracts import failpoints, layout
+from flts.contracts.canonical import digest
+from flts.contracts.messages import ModelSelected
+from flts.contracts.ports import Store
+from flts.promotion.log import LogEntry
+from flts.promotion.relay import relay, relay_all, selected
+
+
+def log_of(*models: str, scope: str = "global") -> list[LogEntry]:
+    """Entries whose configuration has the name of the model."""
+    entries: list[LogEntry] = []
+    for model in models:
+        grow(entries, model, scope=scope, config=model)
+    return entries
+
+
+def pointer(store: Store, key: str) -> Any:
+    data = store.get(key)
+    return None if data is None else json.loads(data)
+
+
+def published(bus: MemoryBus) -> list[ModelSelected]:
+    records = bus.records("model-selected")
+    messages = [ModelSelected.parse(record.value) for record in records]
+    assert [record.key for record in records] == [message.key for message in messages]
+    return messages
+
+
+def test_an_empty_log_has_no_champion_no_pointer_and_no_message() -> None:
+    store, bus = memory_store(), MemoryBus()
+    assert relay(store, bus, "global") is None
+    assert contents(store) == {}
+    assert published(bus) == []
+
+
+def test_the_pointers_of_scope_global_are_its_message_as_plain_json() -> None:
+    store, bus = memory_store(), MemoryBus()
+    entries = log_of("a")
+    put_log(store, entries)
+    assert relay(store, bus, "global") == entries[0]
+    (message,) = published(bus)
+    keys = [layout.root_pointer(), layout.scope_pointer("global"), layout.config_pointer("global", digest("a"))]
+    for key in keys:
+        assert store.get(key) == message.to_bytes() == selected(entries[0]).to_bytes()
+    assert pointer(store, keys[0])["promotion"] == 1
+    assert pointer(store, keys[0])["model_type"] == "A"
+    assert "model" not in pointer(store, keys[0])
+    assert set(contents(store)) == {*keys, layout.log_entry("global", 1)}
+
+
+def test_another_scope_leaves_the_root_pointer_alone() -> None:
+    store = memory_store()
+    put_log(store, log_of("a", scope="north"))
+    relay(store, MemoryBus(), "north")
+    assert store.get(layout.root_pointer()) is None
+    assert pointer(store, layout.scope_pointer("north"))["scope"] == "north"
+    assert store.get(layout.scope_pointer("global")) is None
+
+
+def test_when_nothing_changed_nothing_is_written_and_nothing_published() -> None:
+    store, bus = memory_store(), MemoryBus()
+    entries = log_of("a", "b")
+    put_log(store, entries)
+    relay(store, bus, "global")
+    watched = Watched(store)
+    assert relay(watched, bus, "global") == entries[1]
+    assert watched.written == []
+    assert [message.promotion for message in published(bus)] == [2]
+
+
+def test_the_pointers_follow_the_log_to_its_newest_entry() -> None:
+    store, bus = memory_store(), MemoryBus()
+    entries = log_of("a", "b", "a")
+    for count in (1, 2, 3):
+        put_log(store, entries[:count])
+        relay(store, bus, "global")
+        assert pointer(store, layout.root_pointer())["promotion"] == count
+        assert pointer(store, layout.scope_pointer("global"))["promotion"] == count
+    assert [message.promotion for message in published(bus)] == [1, 2, 3]
+    assert pointer(store, layout.config_pointer("global", digest("a")))["promotion"] == 3
+    assert pointer(store, layout.config_pointer("global", digest("b")))["promotion"] == 2
+
+
+def test_a_pointer_that_is_ahead_of_the_log_that_was_read_is_not_moved_back() -> None:
+    store, bus = memory_store(), MemoryBus()
+    entries = log_of("a", "b")
+    put_log(store, entries)
+    relay(store, bus, "global")
+    before = store.get(layout.scope_pointer("global"))
+    older = memory_store()
+    put_log(older, entries[:1])
+    older.create(layout.scope_pointer("global"), before or b"")
+    assert relay(older, bus, "global") == entries[0]
+    assert older.get(layout.scope_pointer("global")) == before
+
+
+def test_every_configuration_promoted_since_the_last_relay_gets_its_pointer() -> None:
+    store = memory_store()
+    put_log(store, log_of("a", "b", "c", "b"))
+    relay(store, MemoryBus(), "global")
+    numbers = {name: pointer(store, layout.config_pointer("global", digest(name)))["promotion"] for name in "abc"}
+    assert numbers == {"a": 1, "b": 4, "c": 3}
+    assert pointer(store, layout.scope_pointer("global"))["promotion"] == 4
+
+
+def test_a_slow_relay_that_wrote_an_old_pointer_over_a_newer_one_puts_it_right() -> None:
+    store, bus = memory_store(), MemoryBus()
+    entries = log_of("a", "b")
+    put_log(store, entries[:1])
+
+    def overtake(key: str) -> None:
+        if key == layout.scope_pointer("global") and len(store.list(layout.log("global"))) == 1:
+            put_log(store, entries)
+            relay(store, bus, "global")
+
+    assert relay(Watched(store, overtake), bus, "global") == entries[1]
+    for key in (layout.root_pointer(), layout.scope_pointer("global"), layout.config_pointer("global", digest("b"))):
+        assert pointer(store, key)["promotion"] == 2
+
+
+def test_a_slow_relay_that_wrote_an_old_pointer_of_a_configuration_puts_it_right() -> None:
+    store, bus = memory_store(), MemoryBus()
+    entries = log_of("a")
+    put_log(store, entries)
+    key = layout.config_pointer("global", digest("a"))
+    grow(entries, "other", config="a")
+
+    def overtake(moved: str) -> None:
+        if moved == key and len(store.list(layout.log("global"))) == 1:
+            put_log(store, entries)
+            relay(store, bus, "global")
+
+    assert relay(Watched(store, overtake), bus, "global") == entries[1]
+    assert pointer(store, key)["promotion"] == 2
+
+
+def test_an_old_pointer_of_a_configuration_is_put_right_by_any_later_relay_without_another_message() -> None:
+    store, bus = memory_store(), MemoryBus()
+    entries = log_of("a", "b", "a")
+    put_log(store, entries)
+    relay(store, bus, "global")
+    key = layout.config_pointer("global", digest("a"))
+    store.replace(key, selected(entries[0]).to_bytes())  # as a slow relay that was cut off here leaves it
+    relay(store, bus, "global")
+    assert pointer(store, key)["promotion"] == 3
+    assert [message.promotion for message in published(bus)] == [3]
+
+
+@pytest.mark.parametrize("point", ["config", "root", "scope"])
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_a_relay_that_was_cut_off_is_made_good_by_the_next_one(point: str, side: str) -> None:
+    undisturbed, store = memory_store(), memory_store()
+    entries = log_of("a", "b")
+    put_log(undisturbed, entries)
+    put_log(store, entries)
+    relay(undisturbed, MemoryBus(), "global")
+    failpoints.arm(f"promote.pointer.{point}.{side}=error")
+    try:
+        with pytest.raises(OSError, match="failpoint"):
+            relay(store, MemoryBus(), "global")
+    finally:
+        failpoints.arm("")
+    relay(store, MemoryBus(), "global")
+    assert contents(store) == contents(undisturbed)
+
+
+def test_a_message_told_again_has_the_same_id_and_the_same_bytes() -> None:
+    (entry,) = log_of("a")
+    store = memory_store()
+    put_log(store, [entry])
+    first, second = MemoryBus(), MemoryBus()
+    relay(store, first, "global")
+    fresh = memory_store()
+    put_log(fresh, [entry])
+    relay(fresh, second, "global")
+    assert published(first)[0].to_bytes() == published(second)[0].to_bytes()
+    assert published(first)[0].event_id == published(second)[0].event_id
+
+
+def test_a_rollback_moves_the_pointers_forward_to_the_model_it_brings_back() -> None:
+    store = memory_store()
+    entries = log_of("a", "b")
+    grow(entries, "a", "rollback", config="a")
+    put_log(store, entries)
+    relay(store, MemoryBus(), "global")
+    found = pointer(store, layout.root_pointer())
+    assert (found["promotion"], found["kind"], found["model_type"]) == (3, "rollback", "A")
+
+
+@pytest.mark.parametrize("lost", [layout.root_pointer(), layout.scope_pointer("global")])
+@pytest.mark.parametrize("left", [None, b"{", b"[]", b'{"promotion": "x"}'])
+def test_a_pointer_that_is_lost_or_unreadable_is_written_again(lost: str, left: bytes | None) -> None:
+    store, bus = memory_store(), MemoryBus()
+    put_log(store, log_of("a", "b"))
+    relay(store, bus, "global")
+    whole = store.get(lost)
+    other = memory_store()
+    put_log(other, log_of("a", "b"))
+    for key in (layout.root_pointer(), layout.scope_pointer("global")):
+        data = left if key == lost else whole
+        if data is not None:
+            other.create(key, data)
+    relay(other, bus, "global")
+    assert other.get(lost) == whole
+
+
+def test_every_scope_is_brought_up_to_its_log_and_a_damaged_one_holds_up_no_other() -> None:
+    store, bus = memory_store(), MemoryBus()
+    for scope in ("east", "north", "west"):
+        put_log(store, log_of("a", "b", scope=scope))
+    store.replace(layout.log_entry("north", 1), b"{")
+    relay_all(store, bus)
+    pointers = {scope: pointer(store, layout.scope_pointer(scope)) for scope in ("east", "north", "west")}
+    assert {scope: found and found["promotion"] for scope, found in pointers.items()} == {
+        "east": 2,
+        "north": None,
+        "west": 2,
+    }
+    assert {message.scope for message in published(bus)} == {"east", "west"}

@@ -1,0 +1,160 @@
+"""The clock of the machine is set while a run is under way: who is promoted does not depend on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from tests.support.experiments import small_spec
+from tests.support.services import (
+    TEST,
+    all_services,
+    place_on,
+    serving,
+    start_run,
+    wait_for_judgement,
+    wait_until,
+)
+from tests.support.stored import results
+
+from flts.backends.bus_memory import MemoryBus
+from flts.backends.store import open_store
+from flts.contracts import layout, runs
+from flts.contracts.canonical import sha256
+from flts.contracts.messages import InferenceData, ModelTraining, PerformanceEval
+from flts.promotion.log import read_log
+from flts.runner.services import deadline
+from flts.wiring import Workplace
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+@dataclass
+class SetClock:
+    """The clock of the machine, set forward or back when it has been asked a number of times."""
+
+    jumps: dict[int, timedelta] = field(default_factory=dict)
+    ahead: timedelta = timedelta()
+    asked: int = 0
+
+    def now(self) -> datetime:
+        self.asked += 1
+        self.ahead += self.jumps.pop(self.asked, timedelta())
+        return datetime.now(UTC) + self.ahead
+
+
+@pytest.fixture
+def bus() -> MemoryBus:
+    return MemoryBus()
+
+
+@pytest.fixture
+def new_place(tmp_path_factory: pytest.TempPathFactory) -> Callable[[SetClock, MemoryBus], Workplace]:
+    def make(clock: SetClock, bus: MemoryBus) -> Workplace:
+        place = place_on(open_store((tmp_path_factory.mktemp("place") / "objects").as_uri()), bus)
+        place.clock = clock
+        return place
+
+    return make
+
+
+def answered(place: Workplace, bus: MemoryBus) -> list[PerformanceEval]:
+    """What comes of a run and a batch after it."""
+    data = TEST.write_csv().encode()
+    place.store.create("dataset/rows.csv", data)
+    with serving(place, all_services(place)):
+        wait_for_judgement(place.store, start_run(place, small_spec()))
+        claim = InferenceData(
+            ts=place.clock.now(),
+            identifier="global",
+            bucket="dataset",
+            object_key="rows.csv",
+            size=len(data),
+            sha256=sha256(data),
+            row_count=len(TEST),
+            deadline_ms=60_000,
+        )
+        bus.publish(claim.topic, claim.key, claim.to_bytes())
+        wait_until(lambda: bus.lag(claim.topic, "forecast") == 0, "the batch")
+    return [PerformanceEval.parse(record.value) for record in bus.records(PerformanceEval.topic)]
+
+
+@pytest.mark.parametrize("often", [1, 3])
+def test_a_clock_that_goes_back_and_forth_changes_no_result(
+    often: int, new_place: Callable[[SetClock, MemoryBus], Workplace]
+) -> None:
+    """Each time it is asked, or each third time, it has gone back an hour and forward a day in turn."""
+    steady_bus, jumping_bus = MemoryBus(), MemoryBus()
+    steady = new_place(SetClock(), steady_bus)
+    jumping = new_place(SetClock({n: DAY if n % 2 else -HOUR for n in range(1, 9, often)}), jumping_bus)
+    expected, found = answered(steady, steady_bus), answered(jumping, jumping_bus)
+    assert results(jumping.store) == results(steady.store)
+    (entry,) = read_log(jumping.store, "global")
+    assert entry.champion == read_log(steady.store, "global")[0].champion
+    assert [a.model_dump()["metrics"] for a in found] == [a.model_dump()["metrics"] for a in expected]
+    assert not [topic for topic in ("training-data", "model-training") if jumping_bus.records(f"DLQ-{topic}")]
+
+
+def test_a_fit_during_which_the_clock_goes_back_took_no_negative_time(
+    bus: MemoryBus, new_place: Callable[[SetClock, MemoryBus], Workplace]
+) -> None:
+    clock = SetClock()
+    place = new_place(clock, bus)
+    with serving(place, all_services(place, "ridge")):
+        claim = start_run(place, small_spec())
+        wait_until(lambda: bool(bus.records(ModelTraining.topic)), "the fit to begin")
+        clock.ahead = -HOUR
+        wait_for_judgement(place.store, claim)
+    part = json.loads(place.store.get(layout.run_part(claim.config_hash, 1, "train-ridge")) or b"")
+    assert part["duration_ms"] >= 0
+
+
+@pytest.mark.parametrize(("jump", "answers"), [(-HOUR, 1), (timedelta(), 1), (DAY, 0)])
+def test_a_deadline_of_rows_is_passed_only_by_a_clock_that_is_after_it(
+    jump: timedelta, answers: int, bus: MemoryBus, new_place: Callable[[SetClock, MemoryBus], Workplace]
+) -> None:
+    clock = SetClock()
+    place = new_place(clock, bus)
+    data = TEST.write_csv().encode()
+    place.store.create("dataset/rows.csv", data)
+    given = {"bucket": "dataset", "object_key": "rows.csv", "size": len(data), "sha256": sha256(data)}
+    claim = InferenceData(
+        ts=clock.now(),
+        identifier="global",
+        row_count=len(TEST),
+        deadline_ms=600_000,
+        **given,  # type: ignore[arg-type]
+    )
+    with serving(place, all_services(place)):
+        wait_for_judgement(place.store, start_run(place, small_spec()))
+        clock.ahead = jump
+        bus.publish(claim.topic, claim.key, claim.to_bytes())
+        wait_until(lambda: bus.lag(claim.topic, "forecast") == 0, "the claim")
+    assert len(bus.records(PerformanceEval.topic)) == answers
+    assert not bus.records("DLQ-inference-data")
+
+
+@pytest.mark.parametrize(("jump", "failures"), [(-HOUR, 0), (DAY, 1)])
+def test_a_deadline_of_decisions_is_early_by_as_much_as_the_clock_jumps_and_the_run_ends_well(
+    jump: timedelta, failures: int, bus: MemoryBus, new_place: Callable[[SetClock, MemoryBus], Workplace]
+) -> None:
+    """Back: it is waited for longer, and no model fails. Forward: what is not there yet counts as failed, with why."""
+    clock = SetClock()
+    place = new_place(clock, bus)
+    claim = start_run(place, small_spec(("ridge", "automfles")))
+    clock.ahead = jump
+    with serving(place, all_services(place, "ridge")):
+        part = layout.run_part(claim.config_hash, 1, "train-ridge")
+        wait_until(lambda: place.store.exists(part), "ridge")
+        deadline.look(place, 600.0)
+        assert len(list(runs.parts(place.store, claim.config_hash, "failures/automfles"))) == failures
+        if failures:
+            wait_for_judgement(place.store, claim)
+    if not failures:
+        later = place_on(place.store, bus)
+        with serving(later, all_services(later, "automfles")):
+            wait_for_judgement(place.store, claim)
+    assert len(read_log(place.store, "global")) == 1

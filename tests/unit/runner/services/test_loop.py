@@ -1,0 +1,307 @@
+"""The loop of a service: what becomes of a record when work, bus or store fail, and when somebody asks it to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from tests.support.services import LONG, QUICK, place_on, serving, wait_until
+
+from flts.backends.bus_memory import MemoryBus, MemorySubscription
+from flts.contracts.errors import BackendUnavailable, DataError, MissingExtra, UsageError
+from flts.contracts.messages import TrainingData
+from flts.contracts.ports import BusState, Record, Store
+from flts.runner.services import loop
+from flts.runner.services.evaluate import Evaluator
+from flts.runner.services.host import TOPICS, Conditions, serve, stop_on_signals
+from flts.runner.services.letters import letters, topic_of_letters
+from flts.wiring import open_store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store((tmp_path / "objects").as_uri())
+
+
+@dataclass
+class Moody:
+    """A service that raises what it is told to."""
+
+    moods: list[Exception | None]
+    handled: list[bytes] = field(default_factory=list)
+    topic: str = TrainingData.topic
+    group: str = "moody"
+    width: int = 1
+
+    def handle(self, record: Record) -> None:
+        self.handled.append(record.value)
+        mood = self.moods.pop(0) if self.moods else None
+        if mood is not None:
+            raise mood
+
+    def bury(self, record: Record, error: Exception) -> None:
+        return None
+
+
+def test_a_backend_that_comes_back_is_waited_for_and_nothing_is_dead(store: Store) -> None:
+    bus = MemoryBus()
+    place, service = place_on(store, bus), Moody([BackendUnavailable("away")] * 2)
+    with serving(place, [service]):
+        bus.publish("training-data", "k", b"1")
+        wait_until(lambda: bus.lag("training-data", "moody") == 0, "the commit")
+    assert service.handled == [b"1"] * 3
+    assert not letters(bus, "training-data")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [DataError("no"), KeyError("defect"), BackendUnavailable("away for good"), MissingExtra("this model", "torch")],
+)
+def test_what_cannot_be_handled_does_not_stop_the_partition(store: Store, error: Exception) -> None:
+    bus = MemoryBus()
+    moods: list[Exception | None] = [error] * (1 if not isinstance(error, BackendUnavailable) else 50)
+    place, service = place_on(store, bus), Moody(moods)
+    with serving(place, [service]):
+        bus.publish("training-data", "k", b"bad")
+        wait_until(lambda: len(letters(bus, "training-data")) == 1, "the dead letter")
+        service.moods.clear()
+        bus.publish("training-data", "k", b"good")
+        wait_until(lambda: bus.lag("training-data", "moody") == 0, "both commits")
+    assert service.handled[-1] == b"good"
+    assert letters(bus, "training-data")[0].error == type(error).__name__
+
+
+class Leaving(MemoryBus):
+    """It is away once in each of three moments: when records are asked for, committed, and given up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: Counter[str] = Counter()
+
+    def away_once(self, what: str) -> None:
+        self.asked[what] += 1
+        if self.asked[what] == 1:
+            raise BackendUnavailable(f"away: {what}")
+
+    def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str] | None = None) -> None:
+        if topic == topic_of_letters(TrainingData.topic):
+            self.away_once("letter")
+        super().publish(topic, key, value, headers)
+
+    def subscribe(self, topics: Sequence[str], group: str) -> MemorySubscription:
+        self.asked["subscribe"] += 1
+        return LeavingSubscription(self, topics, group)
+
+
+class LeavingSubscription(MemorySubscription):
+    """A member of a group on a bus that is away."""
+
+    def __init__(self, bus: Leaving, topics: Sequence[str], group: str) -> None:
+        super().__init__(bus, topics, group)
+        self._leaving = bus
+
+    def poll(self, timeout: float) -> Record | None:
+        self._leaving.away_once("poll")
+        return super().poll(timeout)
+
+    def commit(self, record: Record) -> None:
+        self._leaving.away_once("commit")
+        super().commit(record)
+
+
+def test_a_member_stays_in_its_group_while_the_bus_is_away(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "AWAY", 0.01)
+    bus = Leaving()
+    place, service = place_on(store, bus), Moody([DataError("no"), DataError("no"), None])
+    with serving(place, [service]):
+        bus.publish("training-data", "k", b"bad")
+        bus.publish("training-data", "k", b"good")
+        wait_until(lambda: bus.lag("training-data", "moody") == 0, "both commits")
+    assert service.handled == [b"bad", b"bad", b"good"]
+    assert [letter.error for letter in letters(bus, "training-data")] == ["DataError"]
+    assert bus.asked["subscribe"] == 1
+    assert bus.asked["letter"] == 2
+    assert bus.asked["commit"] == 3
+
+
+def test_who_is_asked_to_stop_while_the_bus_is_away_does_not_wait_for_it(store: Store) -> None:
+    class Gone(Leaving):
+        def away_once(self, what: str) -> None:
+            if what == "commit":
+                self.asked[what] += 1
+                raise BackendUnavailable("away for good")
+
+    bus = Gone()
+    place, service = place_on(store, bus), Moody([])
+    with serving(place, [service]):
+        bus.publish("training-data", "k", b"1")
+        wait_until(lambda: bus.asked["commit"] > 0, "a commit that fails")
+    assert bus.lag("training-data", "moody") == 1
+    assert service.handled == [b"1"]
+
+
+def test_what_went_to_another_member_while_the_bus_was_away_is_left_to_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "AWAY", 0.01)
+
+    class Taken(Leaving):
+        """While a commit fails another member joins and gets the record: it is now the first in line."""
+
+        def away_once(self, what: str) -> None:
+            if what == "commit" and not joined:
+                joined.append(MemorySubscription(self, [TrainingData.topic], "moody"))
+                self._members["moody"].reverse()
+                raise BackendUnavailable("away")
+
+    joined = list[MemorySubscription]()
+    bus = Taken()
+    place, service = place_on(store, bus), Moody([])
+    with serving(place, [service]):
+        bus.publish("training-data", "k", b"1")
+        wait_until(lambda: bool(joined), "the other member")
+        again = joined[0].poll(LONG)
+        assert again is not None
+        assert again.value == b"1"
+        assert bus.lag("training-data", "moody") == 1
+        joined[0].close()
+        wait_until(lambda: bus.lag("training-data", "moody") == 0, "the record to come back")
+    assert service.handled == [b"1", b"1"]
+
+
+def test_a_store_that_is_away_for_longer_than_the_patience_makes_no_dead_letter(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "AWAY", 0.01)
+
+    class Storing(Moody):
+        """Both what it does and that it could not needs the store."""
+
+        buried = 0
+
+        def handle(self, record: Record) -> None:
+            super().handle(record)
+            if self.buried < 2:
+                raise BackendUnavailable("the store is away")
+
+        def bury(self, record: Record, error: Exception) -> None:
+            self.buried += 1
+            raise BackendUnavailable("the store is away")
+
+    bus = MemoryBus()
+    place, service = place_on(store, bus), Storing([])
+    with serving(place, [service], Conditions(patience=0.1, grace=5.0)):
+        bus.publish("training-data", "k", b"1")
+        wait_until(lambda: bus.lag("training-data", "moody") == 0, "the commit")
+    assert service.buried == 2
+    assert not letters(bus, "training-data")
+
+
+def test_records_worked_on_at_once_are_committed_in_the_order_they_came(store: Store) -> None:
+    bus, free = MemoryBus(), threading.Event()
+
+    class First(Moody):
+        """The first record takes until the others are done."""
+
+        def handle(self, record: Record) -> None:
+            super().handle(record)
+            if record.value == b"0":
+                free.wait(LONG)
+
+    place, service = place_on(store, bus), First([], width=3)
+    with serving(place, [service]):
+        for number in range(5):
+            bus.publish("training-data", "k", str(number).encode())
+        wait_until(lambda: len(service.handled) == 3, "three at once")
+        assert bus.lag("training-data", "moody") == 5
+        free.set()
+        wait_until(lambda: bus.lag("training-data", "moody") == 0, "the commits")
+    assert sorted(service.handled) == [b"0", b"1", b"2", b"3", b"4"]
+
+
+def test_a_service_that_may_not_do_its_work_ends_and_no_message_is_lost(store: Store) -> None:
+    bus = MemoryBus()
+    place, refused = place_on(store, bus), Moody([UsageError("look at AWS_SECRET_ACCESS_KEY")])
+    bus.publish("training-data", "k", b"1")
+    with pytest.raises(UsageError, match="AWS_SECRET_ACCESS_KEY"):
+        serve("tests", place, [refused], QUICK, threading.Event())
+    assert not letters(bus, "training-data")
+    mended = Moody([])
+    with serving(place_on(store, bus), [mended]):
+        wait_until(lambda: bus.lag("training-data", "moody") == 0, "the commit")
+    assert (refused.handled, mended.handled) == ([b"1"], [b"1"])
+
+
+def test_work_that_is_stopped_before_its_end_comes_again(store: Store) -> None:
+    bus, free = MemoryBus(), threading.Event()
+
+    class Slow(Moody):
+        def handle(self, record: Record) -> None:
+            super().handle(record)
+            free.wait(LONG)
+
+    place, service = place_on(store, bus), Slow([])
+    with serving(place, [service], type(QUICK)(patience=2.0, grace=0.1)):
+        bus.publish("training-data", "k", b"1")
+        wait_until(lambda: service.handled == [b"1"], "the work to begin")
+    free.set()
+    assert bus.lag("training-data", "moody") == 1
+    again = Moody([])
+    with serving(place, [again]):
+        wait_until(lambda: bus.lag("training-data", "moody") == 0, "the second")
+    assert again.handled == [b"1"]
+
+
+def test_a_signal_that_the_system_gives_to_another_thread_ends_a_service(store: Store) -> None:
+    """Where several threads may take a signal the system chooses one; who waits in the main thread does not wake."""
+    bus, asked = MemoryBus(), signal.SIGTERM
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    late = threading.Timer(LONG, signal.pthread_kill, (threading.main_thread().ident, asked))
+
+    def ask() -> None:
+        wait_until(lambda: bool(bus.describe(["moody"]).members["moody"]), "the service to be at work")
+        signal.pthread_kill(threading.get_ident(), asked)
+
+    stop = stop_on_signals()
+    asker = threading.Thread(target=ask)
+    try:
+        late.start()
+        asker.start()
+        serve("tests", place_on(store, bus), [Moody([])], QUICK, stop)
+        assert late.is_alive(), "it ended only when the main thread was told"
+    finally:
+        late.cancel()
+        asker.join()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_a_service_asks_the_bus_once_when_it_starts_and_what_comes_first_finds_its_topics(store: Store) -> None:
+    asked: list[str] = []
+    found: list[str] = []
+    stop = threading.Event()
+
+    class CountingBus(MemoryBus):
+        def ensure(self, topics: Sequence[str]) -> None:
+            asked.append("ensure")
+            super().ensure(topics)
+
+        def describe(self, groups: Sequence[str] = ()) -> BusState:
+            asked.append("describe")
+            return super().describe(groups)
+
+    bus = CountingBus()
+    place = place_on(store, bus)
+
+    def first() -> None:
+        assert asked == ["ensure"]
+        found.extend(bus.describe().topics)
+        stop.set()
+
+    serve("tests", place, [Evaluator(place)], QUICK, stop, first=first)
+    assert {*TOPICS, *map(topic_of_letters, TOPICS)} <= set(found)
