@@ -32,7 +32,7 @@ class SystemClock:
 
 
 @dataclass
-class Workplace:
+class RunContext:
     """What the stages of one process work with."""
 
     store: Store
@@ -51,7 +51,7 @@ class Workplace:
 
 
 @contextmanager
-def locked_workplace(settings: Settings, *, threads: int = 1, wait: bool = False) -> Iterator[Workplace]:
+def locked_context(settings: Settings, *, threads: int = 1, wait: bool = False) -> Iterator[RunContext]:
     """Everything that `settings` names, opened under the lock of its folder, closed at the end.
 
     threads: of one trainer; as many trainers as the cores allow run at once.
@@ -63,12 +63,12 @@ def locked_workplace(settings: Settings, *, threads: int = 1, wait: bool = False
         store = open_store(settings.store_url)
         if store.url.startswith("memory:"):
             raise UsageError("store = memory:/// lives in one process, and each model is fitted in one of its own")
-        with _opened(settings, store, open_bus(), threads) as place:
-            yield place
+        with _opened(settings, store, open_bus(), threads) as context:
+            yield context
 
 
 @contextmanager
-def shared_workplace(settings: Settings, *, threads: int = 1) -> Iterator[Workplace]:
+def shared_context(settings: Settings, *, threads: int = 1) -> Iterator[RunContext]:
     """Everything that `settings` names, for a process that shares it with others; no lock, closed at the end.
 
     Raises UsageError for a store or a bus that only one process can see.
@@ -81,13 +81,13 @@ def shared_workplace(settings: Settings, *, threads: int = 1) -> Iterator[Workpl
     bus = open_bus(settings)
     if bus.url.startswith("memory:"):
         raise UsageError("a service shares its bus with others: set bus (FLTS_BUS) to kafka://host:port")
-    with closing(bus), _opened(settings, open_store(settings.store_url), bus, threads) as place:
-        yield place
+    with closing(bus), _opened(settings, open_store(settings.store_url), bus, threads) as context:
+        yield context
 
 
 @contextmanager
-def _opened(settings: Settings, store: Store, bus: Bus, threads: int) -> Iterator[Workplace]:
-    place = Workplace(
+def _opened(settings: Settings, store: Store, bus: Bus, threads: int) -> Iterator[RunContext]:
+    context = RunContext(
         store,
         bus,
         open_tracker(settings),
@@ -97,9 +97,9 @@ def _opened(settings: Settings, store: Store, bus: Bus, threads: int) -> Iterato
         Children(settings.jobs or max(1, cores() // threads)),
     )
     try:
-        yield place
+        yield context
     finally:
-        place.close()
+        context.close()
 
 
 def open_store(url: str) -> StreamedStore:
@@ -179,10 +179,10 @@ def open_raw(dataset: Dataset, folder: Path, settings: Settings | None = None) -
     if parts.scheme not in {"", "file"}:
         store = open_store(settings.at_endpoint(source) if settings else source)
         return locate(dataset, store.get, source)
-    place = folder / (unquote(parts.path) if parts.scheme else source)
+    context = folder / (unquote(parts.path) if parts.scheme else source)
 
     def on_disk(name: str) -> Path | None:
-        path = place / name
+        path = context / name
         return path if path.is_file() else None
 
-    return locate(dataset, on_disk, str(place))
+    return locate(dataset, on_disk, str(context))

@@ -74,10 +74,10 @@ def _compare(
     setting: str, name: str, theirs: Callable[[Experiment, int], Result], subjects: Sequence[Experiment]
 ) -> Figure:
     ours, others = [], []
-    for subject in subjects if name in {"gru", "lstm"} else subjects[:2]:
-        result, updates = _flts(name, subject)
+    for experiment in subjects if name in {"gru", "lstm"} else subjects[:2]:
+        result, updates = _flts(name, experiment)
         ours.append(result)
-        others.append(theirs(subject, updates))
+        others.append(theirs(experiment, updates))
     mine, other = (min(r.seconds for r in results) for results in (ours, others))
     error, peer = (float(np.mean([r.rmse for r in results])) for results in (ours, others))
     return Figure(
@@ -89,35 +89,35 @@ def _compare(
     )
 
 
-def _flts(name: str, subject: Experiment) -> tuple[Result, int]:
+def _flts(name: str, experiment: Experiment) -> tuple[Result, int]:
     """The whole stage in this process: fit, intervals, bundle, re-loaded forecasts of all windows."""
     store = memory_store()
-    model = model_spec(subject.spec, subject.identity, name)
+    model = model_spec(experiment.spec, experiment.identity, name)
     start = time.perf_counter()
-    trained = train(subject.dataset, model, subject.windows, store)
+    trained = train(experiment.dataset, model, experiment.windows, store)
     seconds = time.perf_counter() - start
-    forecast = subject.forecasts(store, trained.model_hash, trained.forecasts_sha256)["y_hat"]
-    windows = len(subject.dataset.train) - subject.task.input_length
+    forecast = experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)["y_hat"]
+    windows = len(experiment.dataset.train) - experiment.task.input_length
     updates = len(trained.curve) * math.ceil(0.9 * windows / RECURRENT["batch_size"])
-    return Result(seconds, _rmse(subject, forecast[..., 0])), updates
+    return Result(seconds, _rmse(experiment, forecast[..., 0])), updates
 
 
-def _rmse(subject: Experiment, forecast: Any) -> float:
-    truth = subject.windows.truth(subject.dataset, subject.task.horizon).values[..., 0]
-    _, width = subject.task.fitted.target_range
+def _rmse(experiment: Experiment, forecast: Any) -> float:
+    truth = experiment.windows.truth(experiment.dataset, experiment.task.horizon).values[..., 0]
+    _, width = experiment.task.fitted.target_range
     return float(np.sqrt(np.nanmean((forecast - truth) ** 2)) / width[0])
 
 
 def _neuralforecast(cell: str) -> Callable[[Experiment, int], Result]:
-    def run(subject: Experiment, updates: int) -> Result:
+    def run(experiment: Experiment, updates: int) -> Result:
         from neuralforecast import NeuralForecast, models
         from neuralforecast.losses.pytorch import MSE
 
-        frame, names = _frame(subject)
+        frame, names = _frame(experiment)
         start = time.perf_counter()
         model = getattr(models, cell)(
             h=1,
-            input_size=subject.task.input_length,
+            input_size=experiment.task.input_length,
             hist_exog_list=names,
             encoder_hidden_size=RECURRENT["hidden_size"],
             encoder_n_layers=RECURRENT["num_layers"],
@@ -128,23 +128,23 @@ def _neuralforecast(cell: str) -> Callable[[Experiment, int], Result]:
             batch_size=1,
             windows_batch_size=RECURRENT["batch_size"],
             scaler_type="identity",
-            random_seed=subject.spec.run.seed,
+            random_seed=experiment.spec.run.seed,
             **_QUIET,
         )
         forecaster = NeuralForecast([model], freq="2min")
-        test = len(subject.dataset.test) - subject.task.input_length
+        test = len(experiment.dataset.test) - experiment.task.input_length
         found = forecaster.cross_validation(frame, n_windows=None, test_size=test, step_size=1, refit=False)
         seconds = time.perf_counter() - start
-        scaled = found[cell].to_numpy()[subject.windows.indices - subject.task.input_length]
-        return Result(seconds, _rmse(subject, subject.task.fitted.unscale_targets(scaled[:, None])))
+        scaled = found[cell].to_numpy()[experiment.windows.indices - experiment.task.input_length]
+        return Result(seconds, _rmse(experiment, experiment.task.fitted.unscale_targets(scaled[:, None])))
 
     return run
 
 
-def _frame(subject: Experiment) -> tuple[pd.DataFrame, list[str]]:
+def _frame(experiment: Experiment) -> tuple[pd.DataFrame, list[str]]:
     """Train and test rows as one series: the scaled target and FLTS's features, on a regular clock."""
-    fitted = subject.task.fitted
-    rows = subject.dataset.train.then(subject.dataset.test)
+    fitted = experiment.task.fitted
+    rows = experiment.dataset.train.then(experiment.dataset.test)
     features = transform(rows.times, rows.values, fitted)
     names = [f"x{i}" for i in range(features.shape[1])]
     frame = pd.DataFrame(features, columns=names)
@@ -155,34 +155,34 @@ def _frame(subject: Experiment) -> tuple[pd.DataFrame, list[str]]:
     return frame, [name for name in names if name != f"x{fitted.target_index[0]}"]
 
 
-def _prophet(subject: Experiment, updates: int) -> Result:
+def _prophet(experiment: Experiment, updates: int) -> Result:
     from prophet import Prophet
 
-    train_rows, test = subject.dataset.train, subject.dataset.test
-    column = train_rows.select(subject.task.fitted.targets)[:, 0]
+    train_rows, test = experiment.dataset.train, experiment.dataset.test
+    column = train_rows.select(experiment.task.fitted.targets)[:, 0]
     start = time.perf_counter()
     model = Prophet()
     model.fit(pd.DataFrame({"ds": pd.DatetimeIndex(train_rows.times), "y": column}))
-    times = pd.DatetimeIndex(test.times[subject.windows.indices])
+    times = pd.DatetimeIndex(test.times[experiment.windows.indices])
     forecast = model.predict(pd.DataFrame({"ds": times}))["yhat"].to_numpy()
-    return Result(time.perf_counter() - start, _rmse(subject, forecast[:, None]))
+    return Result(time.perf_counter() - start, _rmse(experiment, forecast[:, None]))
 
 
-def _statsforecast(subject: Experiment, updates: int) -> Result:
+def _statsforecast(experiment: Experiment, updates: int) -> Result:
     """AutoMFLES on the history of every window: the choice of a configuration is part of each call."""
     from statsforecast.models import AutoMFLES
 
-    fitted = subject.task.fitted
-    histories = subject.windows.histories(subject.dataset)
-    wanted = 2 * subject.task.seasons[0] if subject.task.seasons else 100
-    season = subject.task.seasons[0] if subject.task.seasons else None
+    fitted = experiment.task.fitted
+    histories = experiment.windows.histories(experiment.dataset)
+    wanted = 2 * experiment.task.seasons[0] if experiment.task.seasons else 100
+    season = experiment.task.seasons[0] if experiment.task.seasons else None
     start = time.perf_counter()
     forecast = np.empty((len(histories), 1))
     for position, end in enumerate(histories.ends):
         values = histories.context.values[max(0, end - wanted) : end]
         history = fitted.clean(values)[:, fitted.target_index[0]]
         forecast[position] = AutoMFLES(1, season, metric="mse").forecast(history, 1)["mean"]
-    return Result(time.perf_counter() - start, _rmse(subject, forecast))
+    return Result(time.perf_counter() - start, _rmse(experiment, forecast))
 
 
 def main() -> None:

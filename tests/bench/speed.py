@@ -114,8 +114,8 @@ def ours() -> float:
 
 
 def _poblesec() -> tuple[Block, Block, ForecastTask]:
-    subject = lte_experiment(LTE, validate({"dataset": {"name": "PobleSec", "targets": ["down"]}}))
-    train, task = subject.dataset.train, subject.task
+    experiment = lte_experiment(LTE, validate({"dataset": {"name": "PobleSec", "targets": ["down"]}}))
+    train, task = experiment.dataset.train, experiment.task
     features = transform(train.times, train.values, task.fitted)
     targets = task.fitted.scale_targets(train.select(task.fitted.targets))
     origins = train_origins(train, task.lookback, task.horizon, task.fitted.step)

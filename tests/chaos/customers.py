@@ -17,7 +17,7 @@ from flts.contracts.errors import UsageError
 from flts.contracts.messages import InferenceData, TrainingData
 from flts.promotion.stage import rollback
 from flts.spec.fields import Spec
-from flts.wiring import Workplace
+from flts.wiring import RunContext
 
 SCOPES = ("global", "north")
 ALWAYS = {"evaluate": {"gate": "always"}}
@@ -36,7 +36,7 @@ NO_ROWS = b"time,load,wind\nthis is no time,1,2\n"
 class Customers:
     """What was acknowledged to them is theirs to expect."""
 
-    place: Workplace
+    context: RunContext
     chance: random.Random
     claimed: list[TrainingData] = field(default_factory=list)
     asked: list[InferenceData] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Customers:
         """A run of a small configuration, one that was run before or not."""
         models, tables = self.chance.choice(KINDS)
         name = {"dataset": {"identifier": self.chance.choice(SCOPES)}, "run": {"seed": self.chance.randrange(SEEDS)}}
-        self.claimed.append(start_run(self.place, _spec(models, {**tables, **name})))
+        self.claimed.append(start_run(self.context, _spec(models, {**tables, **name})))
         self.did["runs"] += 1
 
     def ask(self) -> None:
@@ -61,9 +61,9 @@ class Customers:
         rows = TEST.head(20 + self.chance.randrange(41)).with_columns(pl.col("wind") + 0.001 * number)
         data = NO_ROWS + b"%d" % number if spoilt else rows.write_csv().encode()
         name = f"rows-{number}.csv"
-        self.place.store.create(f"dataset/{name}", data)
+        self.context.store.create(f"dataset/{name}", data)
         claim = InferenceData(
-            ts=self.place.clock.now(),
+            ts=self.context.clock.now(),
             identifier=self.chance.choice(SCOPES),
             bucket="dataset",
             object_key=name,
@@ -72,7 +72,7 @@ class Customers:
             row_count=len(rows),
         )
         for _ in range(1 + (self.chance.random() < 0.3)):
-            self.place.bus.publish(claim.topic, claim.key, claim.to_bytes())
+            self.context.bus.publish(claim.topic, claim.key, claim.to_bytes())
             self.did["messages of rows"] += 1
         self.asked.append(claim)
         self.did["spoilt rows"] += spoilt
@@ -80,7 +80,7 @@ class Customers:
     def roll_back(self) -> None:
         """The champion before this one, where there is one."""
         try:
-            rollback(self.place.store, self.place.bus, self.place.clock, self.chance.choice(SCOPES), "a customer")
+            rollback(self.context.store, self.context.bus, self.context.clock, self.chance.choice(SCOPES), "a customer")
         except UsageError:
             return
         self.did["rollbacks"] += 1

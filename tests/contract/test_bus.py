@@ -72,17 +72,17 @@ class Place:
 
 
 @pytest.fixture(params=["memory", "memory of three partitions", "durable_broker", "quick_broker"])
-def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+def context(request: pytest.FixtureRequest) -> Iterator[Place]:
     """A bus of each kind."""
     if request.param.startswith("memory"):
-        place = Place(MemoryBus(3 if "three" in request.param else 1), 0.01, request.param)
+        context = Place(MemoryBus(3 if "three" in request.param else 1), 0.01, request.param)
     else:
         # a group of the durable broker forms in half a session timeout; the quick one takes none under 6 s
         session = 2.0 if request.param == "durable_broker" else 6.0
         bus = kafka_bus(request.getfixturevalue(request.param), session_timeout=session)
-        place = Place(bus, 2.0, request.param)
-    yield place
-    place.close()
+        context = Place(bus, 2.0, request.param)
+    yield context
+    context.close()
 
 
 def values(records: Sequence[Record]) -> list[str]:
@@ -92,149 +92,149 @@ def values(records: Sequence[Record]) -> list[str]:
 class TestBus:
     """Every test runs on every bus."""
 
-    def test_a_message_arrives_with_its_topic_key_bytes_headers_and_time(self, place: Place) -> None:
-        topic = place.topic()
+    def test_a_message_arrives_with_its_topic_key_bytes_headers_and_time(self, context: Place) -> None:
+        topic = context.topic()
         before = time.time_ns() // 1_000_000
-        place.bus.publish(topic, "key", b"\x00value\xff", {"traceparent": "00-ab", "who": "ü"})
-        (record,) = place.take(place.join(topic), 1)
+        context.bus.publish(topic, "key", b"\x00value\xff", {"traceparent": "00-ab", "who": "ü"})
+        (record,) = context.take(context.join(topic), 1)
         assert (record.topic, record.key, record.value) == (topic, "key", b"\x00value\xff")
         assert record.headers == {"traceparent": "00-ab", "who": "ü"}
         assert record.offset == 0
         assert before <= record.timestamp_ms <= time.time_ns() // 1_000_000
 
-    def test_a_message_without_headers_and_bytes_has_none(self, place: Place) -> None:
-        topic = place.topic()
-        place.bus.publish(topic, "", b"")
-        (record,) = place.take(place.join(topic), 1)
+    def test_a_message_without_headers_and_bytes_has_none(self, context: Place) -> None:
+        topic = context.topic()
+        context.bus.publish(topic, "", b"")
+        (record,) = context.take(context.join(topic), 1)
         assert (record.key, dict(record.headers), record.value) == ("", {}, b"")
 
-    def test_bytes_of_a_header_that_are_no_text_come_through_a_second_topic_as_they_were(self, place: Place) -> None:
-        first, second = place.topic("first"), place.topic("second")
+    def test_bytes_of_a_header_that_are_no_text_come_through_a_second_topic_as_they_were(self, context: Place) -> None:
+        first, second = context.topic("first"), context.topic("second")
         odd = b"\xff\xfe".decode(errors="surrogateescape")
-        place.bus.publish(first, odd, b"x", {"odd": odd})
-        (record,) = place.bus.records(first)
-        place.bus.publish(second, record.key, record.value, record.headers)
-        (again,) = place.bus.records(second)
+        context.bus.publish(first, odd, b"x", {"odd": odd})
+        (record,) = context.bus.records(first)
+        context.bus.publish(second, record.key, record.value, record.headers)
+        (again,) = context.bus.records(second)
         assert (again.key, again.headers) == (odd, {"odd": odd})
 
-    def test_a_message_of_a_mebibyte_arrives_whole(self, place: Place) -> None:
-        topic, data = place.topic(), bytes(range(256)) * 4096
-        place.bus.publish(topic, "key", data)
-        assert place.take(place.join(topic), 1)[0].value == data
+    def test_a_message_of_a_mebibyte_arrives_whole(self, context: Place) -> None:
+        topic, data = context.topic(), bytes(range(256)) * 4096
+        context.bus.publish(topic, "key", data)
+        assert context.take(context.join(topic), 1)[0].value == data
 
-    def test_a_new_group_starts_at_the_oldest_message(self, place: Place) -> None:
-        topic = place.topic()
-        place.publish(topic, "0", "1", "2")
-        assert values(place.take(place.join(topic), 3)) == ["0", "1", "2"]
+    def test_a_new_group_starts_at_the_oldest_message(self, context: Place) -> None:
+        topic = context.topic()
+        context.publish(topic, "0", "1", "2")
+        assert values(context.take(context.join(topic), 3)) == ["0", "1", "2"]
 
-    def test_every_group_gets_every_message(self, place: Place) -> None:
-        topic = place.topic()
-        first, second = place.join(topic, group="first"), place.join(topic, group="second")
-        place.publish(topic, "a")
+    def test_every_group_gets_every_message(self, context: Place) -> None:
+        topic = context.topic()
+        first, second = context.join(topic, group="first"), context.join(topic, group="second")
+        context.publish(topic, "a")
         for subscription in (first, second):
-            (record,) = place.take(subscription, 1)
+            (record,) = context.take(subscription, 1)
             assert record.value == b"a"
             subscription.commit(record)
 
-    def test_a_topic_without_messages_gives_nothing_and_another_topic_is_no_concern(self, place: Place) -> None:
-        topic, other = place.topic(), place.topic("other")
-        subscription = place.join(topic)
-        place.publish(other, "a")
-        assert place.nothing(subscription)
+    def test_a_topic_without_messages_gives_nothing_and_another_topic_is_no_concern(self, context: Place) -> None:
+        topic, other = context.topic(), context.topic("other")
+        subscription = context.join(topic)
+        context.publish(other, "a")
+        assert context.nothing(subscription)
 
-    def test_messages_of_one_key_keep_their_order_and_lie_in_one_partition(self, place: Place) -> None:
-        topic = place.topic()
-        place.publish(topic, *map(str, range(MESSAGES)))
-        records = place.take(place.join(topic), MESSAGES)
+    def test_messages_of_one_key_keep_their_order_and_lie_in_one_partition(self, context: Place) -> None:
+        topic = context.topic()
+        context.publish(topic, *map(str, range(MESSAGES)))
+        records = context.take(context.join(topic), MESSAGES)
         assert values(records) == [str(number) for number in range(MESSAGES)]
         assert [record.offset for record in records] == list(range(MESSAGES))
         assert len({record.partition for record in records}) == 1
 
-    def test_a_subscription_gets_all_its_topics_and_no_other(self, place: Place) -> None:
-        a, b, c = place.topic("a"), place.topic("b"), place.topic("c")
+    def test_a_subscription_gets_all_its_topics_and_no_other(self, context: Place) -> None:
+        a, b, c = context.topic("a"), context.topic("b"), context.topic("c")
         for topic, name in ((a, "a"), (b, "b"), (c, "c"), (a, "a")):
-            place.publish(topic, name)
-        subscription = place.join(a, b)
-        assert sorted(values(place.take(subscription, 3))) == ["a", "a", "b"]
-        assert place.nothing(subscription)
+            context.publish(topic, name)
+        subscription = context.join(a, b)
+        assert sorted(values(context.take(subscription, 3))) == ["a", "a", "b"]
+        assert context.nothing(subscription)
 
-    def test_what_was_not_committed_comes_again_to_the_next_member(self, place: Place) -> None:
-        topic = place.topic()
-        place.publish(topic, "0", "1", "2", "3")
-        first = place.join(topic)
-        taken = place.take(first, 3)
+    def test_what_was_not_committed_comes_again_to_the_next_member(self, context: Place) -> None:
+        topic = context.topic()
+        context.publish(topic, "0", "1", "2", "3")
+        first = context.join(topic)
+        taken = context.take(first, 3)
         first.commit(taken[0])
         first.close()
-        assert values(place.take(place.join(topic), 3)) == ["1", "2", "3"]
+        assert values(context.take(context.join(topic), 3)) == ["1", "2", "3"]
 
-    def test_what_was_committed_does_not_come_again(self, place: Place) -> None:
-        topic = place.topic()
-        place.publish(topic, "0")
-        first = place.join(topic)
-        first.commit(place.take(first, 1)[0])
+    def test_what_was_committed_does_not_come_again(self, context: Place) -> None:
+        topic = context.topic()
+        context.publish(topic, "0")
+        first = context.join(topic)
+        first.commit(context.take(first, 1)[0])
         first.close()
-        place.publish(topic, "1")
-        assert values(place.take(place.join(topic), 1)) == ["1"]
+        context.publish(topic, "1")
+        assert values(context.take(context.join(topic), 1)) == ["1"]
 
-    def test_committing_an_older_record_does_not_bring_newer_ones_back(self, place: Place) -> None:
-        topic = place.topic()
-        place.publish(topic, "0", "1", "2")
-        first = place.join(topic)
-        records = place.take(first, 3)
+    def test_committing_an_older_record_does_not_bring_newer_ones_back(self, context: Place) -> None:
+        topic = context.topic()
+        context.publish(topic, "0", "1", "2")
+        first = context.join(topic)
+        records = context.take(first, 3)
         first.commit(records[2])
         first.commit(records[0])
         first.close()
-        place.publish(topic, "3")
-        assert values(place.take(place.join(topic), 1)) == ["3"]
+        context.publish(topic, "3")
+        assert values(context.take(context.join(topic), 1)) == ["3"]
 
-    def test_topics_are_committed_each_for_itself(self, place: Place) -> None:
-        a, b = place.topic("a"), place.topic("b")
-        place.publish(a, "a")
-        place.publish(b, "b")
-        first = place.join(a, b)
-        for record in place.take(first, 2):
+    def test_topics_are_committed_each_for_itself(self, context: Place) -> None:
+        a, b = context.topic("a"), context.topic("b")
+        context.publish(a, "a")
+        context.publish(b, "b")
+        first = context.join(a, b)
+        for record in context.take(first, 2):
             if record.topic == a:
                 first.commit(record)
         first.close()
-        assert values(place.take(place.join(a, b), 1)) == ["b"]
+        assert values(context.take(context.join(a, b), 1)) == ["b"]
 
-    def test_a_record_that_is_put_back_comes_again_with_what_followed_it(self, place: Place) -> None:
-        topic = place.topic()
-        place.publish(topic, "0", "1", "2")
-        subscription = place.join(topic)
-        records = place.take(subscription, 2)
+    def test_a_record_that_is_put_back_comes_again_with_what_followed_it(self, context: Place) -> None:
+        topic = context.topic()
+        context.publish(topic, "0", "1", "2")
+        subscription = context.join(topic)
+        records = context.take(subscription, 2)
         subscription.commit(records[0])
         subscription.rewind(records[1])
-        assert values(place.take(subscription, 2)) == ["1", "2"]
+        assert values(context.take(subscription, 2)) == ["1", "2"]
 
-    def test_a_record_that_was_put_back_cannot_be_committed_before_it_came_again(self, place: Place) -> None:
-        topic = place.topic()
-        place.publish(topic, "0")
-        first = place.join(topic)
-        (record,) = place.take(first, 1)
+    def test_a_record_that_was_put_back_cannot_be_committed_before_it_came_again(self, context: Place) -> None:
+        topic = context.topic()
+        context.publish(topic, "0")
+        first = context.join(topic)
+        (record,) = context.take(first, 1)
         first.rewind(record)
         first.commit(record)
         first.close()
-        assert values(place.take(place.join(topic), 1)) == ["0"]
+        assert values(context.take(context.join(topic), 1)) == ["0"]
 
-    def test_while_a_record_is_worked_on_nothing_else_is_taken_and_nothing_is_lost(self, place: Place) -> None:
-        topic = place.topic()
-        place.publish(topic, "0", "1", "2")
-        subscription = place.join(topic)
-        (record,) = place.take(subscription, 1)
+    def test_while_a_record_is_worked_on_nothing_else_is_taken_and_nothing_is_lost(self, context: Place) -> None:
+        topic = context.topic()
+        context.publish(topic, "0", "1", "2")
+        subscription = context.join(topic)
+        (record,) = context.take(subscription, 1)
         for _ in range(3):
             assert subscription.stay(record, timeout=0.05)
-        place.publish(topic, "3")
+        context.publish(topic, "3")
         assert subscription.stay(record, timeout=0.05)
         subscription.commit(record)
-        assert values(place.take(subscription, 3)) == ["1", "2", "3"]
+        assert values(context.take(subscription, 3)) == ["1", "2", "3"]
 
-    def test_members_of_a_group_share_the_partitions_and_each_message_goes_to_one_of_them(self, place: Place) -> None:
-        topic = place.topic()
-        members = [place.join(topic), place.join(topic)]
+    def test_members_of_a_group_share_the_partitions_and_each_message_goes_to_one_of_them(self, context: Place) -> None:
+        topic = context.topic()
+        members = [context.join(topic), context.join(topic)]
         expected = [str(number) for number in range(40)]
         for value in expected:
-            place.publish(topic, value, key=value)
+            context.publish(topic, value, key=value)
         found: dict[str, int] = {}
         deadline = time.monotonic() + PATIENCE
         while len(found) < len(expected) and time.monotonic() < deadline:
@@ -244,82 +244,84 @@ class TestBus:
                     member.commit(record)
         assert sorted(found) == sorted(expected)
 
-    def test_a_member_that_leaves_gives_its_partitions_to_who_stays(self, place: Place) -> None:
-        topic = place.topic()
-        first = place.join(topic)
-        place.publish(topic, "0")
-        place.take(first, 1)
-        second = place.join(topic)
+    def test_a_member_that_leaves_gives_its_partitions_to_who_stays(self, context: Place) -> None:
+        topic = context.topic()
+        first = context.join(topic)
+        context.publish(topic, "0")
+        context.take(first, 1)
+        second = context.join(topic)
         first.close()
-        assert values(place.take(second, 1)) == ["0"]
+        assert values(context.take(second, 1)) == ["0"]
 
-    def test_a_closed_subscription_gets_nothing_more_and_closing_twice_is_closing(self, place: Place) -> None:
-        topic = place.topic()
-        subscription = place.join(topic)
+    def test_a_closed_subscription_gets_nothing_more_and_closing_twice_is_closing(self, context: Place) -> None:
+        topic = context.topic()
+        subscription = context.join(topic)
         subscription.close()
         subscription.close()
-        place.publish(topic, "a")
+        context.publish(topic, "a")
         assert subscription.poll(timeout=0.0) is None
 
-    def test_a_waiting_poll_wakes_when_a_message_arrives(self, place: Place) -> None:
-        topic = place.topic()
-        subscription = place.join(topic)
+    def test_a_waiting_poll_wakes_when_a_message_arrives(self, context: Place) -> None:
+        topic = context.topic()
+        subscription = context.join(topic)
         got: list[Record | None] = []
         waiter = threading.Thread(target=lambda: got.append(subscription.poll(timeout=PATIENCE)))
         waiter.start()
-        place.publish(topic, "a")
+        context.publish(topic, "a")
         waiter.join(timeout=2 * PATIENCE)
         assert not waiter.is_alive()
         assert got[0] is not None
         assert got[0].value == b"a"
 
-    def test_all_records_of_a_topic_can_be_read_without_a_group(self, place: Place) -> None:
-        topic = place.topic()
-        assert list(place.bus.records(topic)) == []
+    def test_all_records_of_a_topic_can_be_read_without_a_group(self, context: Place) -> None:
+        topic = context.topic()
+        assert list(context.bus.records(topic)) == []
         for number in range(30):
-            place.publish(topic, str(number), key=str(number))
-        records = place.bus.records(topic)
+            context.publish(topic, str(number), key=str(number))
+        records = context.bus.records(topic)
         assert sorted(values(records), key=int) == [str(number) for number in range(30)]
         assert [(r.partition, r.offset) for r in records] == sorted((r.partition, r.offset) for r in records)
-        assert values(place.bus.records(topic)) == values(records)
+        assert values(context.bus.records(topic)) == values(records)
 
-    def test_a_topic_is_made_once_and_keeps_its_messages(self, place: Place) -> None:
-        topic = place.topic()
-        place.publish(topic, "a")
-        assert place.topic() == topic
-        assert values(place.bus.records(topic)) == ["a"]
-        assert place.bus.describe().topics[topic] >= 1
+    def test_a_topic_is_made_once_and_keeps_its_messages(self, context: Place) -> None:
+        topic = context.topic()
+        context.publish(topic, "a")
+        assert context.topic() == topic
+        assert values(context.bus.records(topic)) == ["a"]
+        assert context.bus.describe().topics[topic] >= 1
 
-    def test_lag_counts_what_the_group_has_not_committed(self, place: Place) -> None:
-        if place.kind == "durable_broker":
+    def test_lag_counts_what_the_group_has_not_committed(self, context: Place) -> None:
+        if context.kind == "durable_broker":
             pytest.skip("its end offsets are wrong")
-        topic = place.topic()
-        assert place.bus.lag(topic, place.group()) == 0
-        place.publish(topic, "0", "1", "2")
-        assert place.bus.lag(topic, place.group()) == 3
-        subscription = place.join(topic)
-        subscription.commit(place.take(subscription, 2)[1])
-        assert place.bus.lag(topic, place.group()) == 1
+        topic = context.topic()
+        assert context.bus.lag(topic, context.group()) == 0
+        context.publish(topic, "0", "1", "2")
+        assert context.bus.lag(topic, context.group()) == 3
+        subscription = context.join(topic)
+        subscription.commit(context.take(subscription, 2)[1])
+        assert context.bus.lag(topic, context.group()) == 1
 
-    def test_the_live_members_of_a_group_are_told(self, place: Place) -> None:
-        topic, group = place.topic(), place.group()
-        assert place.bus.describe([group]).members == {group: []}
-        subscription = place.join(topic)
-        place.publish(topic, "a")
-        place.take(subscription, 1)
-        assert len(place.bus.describe([group]).members[group]) == 1
+    def test_the_live_members_of_a_group_are_told(self, context: Place) -> None:
+        topic, group = context.topic(), context.group()
+        assert context.bus.describe([group]).members == {group: []}
+        subscription = context.join(topic)
+        context.publish(topic, "a")
+        context.take(subscription, 1)
+        assert len(context.bus.describe([group]).members[group]) == 1
         subscription.close()
-        assert place.bus.describe([group]).members == {group: []}
+        assert context.bus.describe([group]).members == {group: []}
 
-    def test_many_publishers_and_many_consumers_lose_nothing_and_keep_each_publishers_order(self, place: Place) -> None:
-        publishers, groups, topic = 4, 4, place.topic()
+    def test_many_publishers_and_many_consumers_lose_nothing_and_keep_each_publishers_order(
+        self, context: Place
+    ) -> None:
+        publishers, groups, topic = 4, 4, context.topic()
 
         def publish(who: int) -> None:
             for number in range(MESSAGES):
-                place.bus.publish(topic, str(who), f"{who}:{number}".encode())
+                context.bus.publish(topic, str(who), f"{who}:{number}".encode())
 
         def consume(group: int) -> list[str]:
-            subscription = place.join(topic, group=f"group-{group}")
+            subscription = context.join(topic, group=f"group-{group}")
             found: list[str] = []
             while len(found) < publishers * MESSAGES:
                 record = subscription.poll(timeout=PATIENCE)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.support import ROOT
-from tests.support.families import FAMILIES, fingerprints, installed, subject, subject_on
+from tests.support.families import FAMILIES, experiment, fingerprints, installed, subject_on
 from tests.support.series import hourly
 
 from flts.backends.store import memory_store
@@ -54,12 +54,12 @@ def in_a_fresh_process(hash_seed: str) -> subprocess.CompletedProcess[str]:
 @every_family
 class TestEveryFamily:
     def test_history_asks_for_at_least_one_row_and_wants_no_less_than_it_needs(self, name: str) -> None:
-        history = subject(name).model.history
+        history = experiment(name).model.history
         assert 1 <= history.minimum <= history.wanted
 
     @pytest.mark.parametrize("targets", [("load",), ("wind", "load")])
     def test_a_fitted_model_forecasts_every_window_step_and_target(self, name: str, targets: tuple[str, ...]) -> None:
-        fitted = subject(name, targets)
+        fitted = experiment(name, targets)
         forecasts = fitted.model.forecast_all(fitted.histories(4)).mean
         assert forecasts.shape == (4, fitted.task.horizon, len(targets))
         assert forecasts.dtype == np.float64
@@ -79,7 +79,7 @@ class TestEveryFamily:
         assert (rises > 0.7).all()
 
     def test_a_batch_is_forecast_as_its_windows_one_by_one(self, name: str) -> None:
-        fitted = subject(name)
+        fitted = experiment(name)
         histories = fitted.histories(6)
         together = fitted.model.forecast_all(histories).mean
         alone = [fitted.model.forecast_all(Histories(histories.context, histories.ends[[i]])).mean for i in range(6)]
@@ -87,7 +87,7 @@ class TestEveryFamily:
         assert np.abs((together - np.concatenate(alone)) / width).max() <= 1e-6
 
     def test_a_row_before_the_window_changes_nothing(self, name: str) -> None:
-        fitted = subject(name)
+        fitted = experiment(name)
         histories = fitted.histories(1)
         before = int(histories.ends[0]) - fitted.model.history_rows - 1
         other = Histories(changed(histories.context, before, 25.0), histories.ends)
@@ -96,7 +96,7 @@ class TestEveryFamily:
         )
 
     def test_the_last_row_matters_exactly_when_the_history_is_used(self, name: str) -> None:
-        fitted = subject(name)
+        fitted = experiment(name)
         histories = fitted.histories(1)
         last = int(histories.ends[0]) - 1
         season = fitted.task.seasons[0]
@@ -107,12 +107,12 @@ class TestEveryFamily:
         assert np.array_equal(forecast, after) is not fitted.model.history.used
 
     def test_loading_the_files_again_gives_the_same_predictor(self, name: str) -> None:
-        fitted = subject(name)
+        fitted = experiment(name)
         first, second = (model.forecast_all(fitted.histories()).mean for model in (fitted.model, fitted.load()))
         np.testing.assert_array_equal(first, second, strict=True)
 
     def test_rows_beyond_those_it_wants_are_not_looked_at(self, name: str) -> None:
-        fitted = subject(name)
+        fitted = experiment(name)
         end, wanted = len(fitted.train), fitted.model.history_rows
         values = fitted.train.values.copy()
         values[end - wanted] = np.nan  # an empty cell that an extra row before it could fill
@@ -123,13 +123,13 @@ class TestEveryFamily:
         np.testing.assert_array_equal(extra.spread, exact.spread, strict=True)
 
     def test_empty_cells_of_a_history_do_not_empty_the_forecast(self, name: str) -> None:
-        fitted = subject(name)
+        fitted = experiment(name)
         wanted = fitted.model.history_rows
         values = np.full((1, wanted, len(fitted.train.columns)), np.nan)
         assert np.isfinite(fitted.model.forecast(fitted.train.times[None, -wanted:], values).mean).all()
 
     def test_its_minimum_of_rows_is_enough_and_one_less_is_not_applicable(self, name: str) -> None:
-        fitted = subject(name)
+        fitted = experiment(name)
         minimum = fitted.model.history.minimum
         enough, short = (Histories(fitted.train, np.array([rows], dtype=np.int64)) for rows in (minimum, minimum - 1))
         assert np.isfinite(fitted.model.forecast_all(enough).mean).all()
@@ -141,17 +141,17 @@ class TestEveryFamily:
         assert first == second
 
     def test_no_file_is_a_pickle_or_an_archive_of_pickles(self, name: str) -> None:
-        for data in subject(name).fitted.files.values():
+        for data in experiment(name).fitted.files.values():
             assert not zipfile.is_zipfile(BytesIO(data))
             with pytest.raises(ValueError, match=r"opcode|pickle|read|decode|escape|newline|exhausted"):
                 list(pickletools.genops(data))
 
     def test_what_it_chose_is_plain_json(self, name: str) -> None:
-        chosen = subject(name).fitted.fit.chosen
+        chosen = experiment(name).fitted.fit.chosen
         assert json.loads(canonical_json(chosen)) == chosen
 
     def test_its_interval_offsets_are_finite_and_grow_with_the_level(self, name: str) -> None:
-        offsets = subject(name).fitted.manifest["intervals"]["offsets"]
+        offsets = experiment(name).fitted.manifest["intervals"]["offsets"]
         stacked = np.array([offsets[level] for level in ("0.5", "0.8", "0.9", "0.95")])
         assert np.isfinite(stacked).all()
         assert (np.diff(stacked, axis=0) >= 0.0).all()
@@ -161,7 +161,7 @@ class TestEveryFamily:
 @every_candidate
 class TestEveryCandidate:
     def test_its_bundle_is_loaded_and_passes_its_self_test(self, name: str) -> None:
-        fitted, store = subject(name), memory_store()
+        fitted, store = experiment(name), memory_store()
         bundle = load_bundle(store, write_bundle(store, fitted.fitted.manifest, fitted.fitted.files))
         bundle.self_test()
         rows = fitted.train[-bundle.manifest["history_rows"] :]
@@ -169,7 +169,7 @@ class TestEveryCandidate:
         np.testing.assert_array_equal(served.mean, fitted.model.forecast(rows.times[None], rows.values[None]).mean)
 
     def test_the_manifest_says_what_a_request_must_bring(self, name: str) -> None:
-        fitted = subject(name)
+        fitted = experiment(name)
         manifest, history = fitted.fitted.manifest, fitted.model.history
         assert manifest["min_history_rows"] == history.minimum
         assert manifest["history_rows"] == max(history.wanted, fitted.task.input_length)
@@ -179,7 +179,7 @@ class TestEveryCandidate:
         assert manifest["trained_until"] == fitted.train.times[-1]
 
     def test_one_damaged_byte_in_any_file_of_its_bundle_is_refused(self, name: str) -> None:
-        fitted = subject(name)
+        fitted = experiment(name)
         for file in (*fitted.fitted.files, MANIFEST):
             store = memory_store()
             bundle_sha256 = write_bundle(store, fitted.fitted.manifest, fitted.fitted.files)
@@ -193,7 +193,7 @@ class TestEveryCandidate:
 
 @pytest.mark.parametrize("name", installed(name for name, family in CANDIDATES.items() if family.extra))
 def test_a_bundle_whose_library_is_missing_names_the_extra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    family, fitted, store = CANDIDATES[name], subject(name), memory_store()
+    family, fitted, store = CANDIDATES[name], experiment(name), memory_store()
     bundle_sha256 = write_bundle(store, fitted.fitted.manifest, fitted.fitted.files)
     for module in [*sys.modules]:
         if module.partition(".")[0] in {*family.libraries}:

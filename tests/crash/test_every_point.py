@@ -80,12 +80,12 @@ def test_every_point_of_the_source_code_is_one_that_a_process_is_ended_at_here()
 def test_a_command_that_is_ended_anywhere_is_made_good_by_the_next_one(
     stage: Stage, tmp_path: Path, scene: str, point: str, how: str
 ) -> None:
-    place = stage.set_up(scene, tmp_path)
-    promotions = len(place.log)
-    assert_ended(place.flts(SCENES[scene].command, f"{point}={how}"), how)
-    place.assert_nothing_lives_or_lies_about()
-    promoted = len(place.log) > promotions
-    assert_same_in_the_end(stage, place, scene, promoted=promoted)
+    context = stage.set_up(scene, tmp_path)
+    promotions = len(context.log)
+    assert_ended(context.flts(SCENES[scene].command, f"{point}={how}"), how)
+    context.assert_nothing_lives_or_lies_about()
+    promoted = len(context.log) > promotions
+    assert_same_in_the_end(stage, context, scene, promoted=promoted)
 
 
 @every_signal
@@ -93,11 +93,11 @@ def test_a_command_that_is_ended_anywhere_is_made_good_by_the_next_one(
 def test_a_run_that_is_ended_while_a_trainer_works_is_made_good_by_the_next_one(
     stage: Stage, tmp_path: Path, point: str, how: str
 ) -> None:
-    place = stage.set_up("first run", tmp_path)
-    assert_ended(place.flts(("run",), f"{point}=parent-{how}"), how)
-    place.assert_nothing_lives_or_lies_about()
-    assert place.failures() == []
-    assert_same_in_the_end(stage, place, "first run", promoted=False)
+    context = stage.set_up("first run", tmp_path)
+    assert_ended(context.flts(("run",), f"{point}=parent-{how}"), how)
+    context.assert_nothing_lives_or_lies_about()
+    assert context.failures() == []
+    assert_same_in_the_end(stage, context, "first run", promoted=False)
 
 
 @every_signal
@@ -105,26 +105,26 @@ def test_a_run_that_is_ended_while_a_trainer_works_is_made_good_by_the_next_one(
 def test_a_trainer_that_is_ended_is_a_failed_candidate_and_the_next_run_makes_it_good(
     stage: Stage, tmp_path: Path, point: str, how: str
 ) -> None:
-    place = stage.set_up("first run", tmp_path)
-    ended = place.flts(("run",), f"{point}={how}")
+    context = stage.set_up("first run", tmp_path)
+    ended = context.flts(("run",), f"{point}={how}")
     assert (ended.code, ended.err) == (1, "")
-    assert [f"SIG{how.upper()}" in reason for reason in place.failures()] == [True]
-    place.assert_nothing_lives_or_lies_about()
-    nothing = undecided(place)
-    assert (len(place.log), len(nothing)) == (0, 1)
-    assert_same_in_the_end(stage, place, "first run", promoted=False, also=nothing)
+    assert [f"SIG{how.upper()}" in reason for reason in context.failures()] == [True]
+    context.assert_nothing_lives_or_lies_about()
+    nothing = undecided(context)
+    assert (len(context.log), len(nothing)) == (0, 1)
+    assert_same_in_the_end(stage, context, "first run", promoted=False, also=nothing)
 
 
 @every_signal
 def test_what_a_trainer_committed_counts_though_it_ended_before_it_said_so(
     stage: Stage, tmp_path: Path, how: str
 ) -> None:
-    place = stage.set_up("first run", tmp_path)
-    assert place.flts(("run",), f"{COMMITTED}={how}").code == 0
-    assert place.failures() == []
-    assert place.objects() == stage.undisturbed("first run", twice=False).objects()
-    assert place.newest_run() == stage.undisturbed("first run", twice=False).newest_run()
-    assert_same_in_the_end(stage, place, "first run", promoted=True)
+    context = stage.set_up("first run", tmp_path)
+    assert context.flts(("run",), f"{COMMITTED}={how}").code == 0
+    assert context.failures() == []
+    assert context.objects() == stage.undisturbed("first run", twice=False).objects()
+    assert context.newest_run() == stage.undisturbed("first run", twice=False).newest_run()
+    assert_same_in_the_end(stage, context, "first run", promoted=True)
 
 
 @every_signal
@@ -132,10 +132,10 @@ def test_what_a_trainer_committed_counts_though_it_ended_before_it_said_so(
 def test_a_run_that_is_ended_while_it_records_a_failure_is_made_good_by_the_next_one(
     stage: Stage, tmp_path: Path, point: str, how: str
 ) -> None:
-    place = stage.set_up("first run", tmp_path)
-    assert_ended(place.flts(("run",), f"train.bundle.before=kill,{point}={how}"), how)
-    place.assert_nothing_lives_or_lies_about()
-    assert_same_in_the_end(stage, place, "first run", promoted=False)
+    context = stage.set_up("first run", tmp_path)
+    assert_ended(context.flts(("run",), f"train.bundle.before=kill,{point}={how}"), how)
+    context.assert_nothing_lives_or_lies_about()
+    assert_same_in_the_end(stage, context, "first run", promoted=False)
 
 
 @every_signal
@@ -143,18 +143,18 @@ def test_a_run_that_is_ended_while_it_records_a_failure_is_made_good_by_the_next
 def test_a_judge_that_is_ended_while_it_measures_is_followed_by_one_that_ends_as_if_it_had_measured_the_same(
     stage: Stage, tmp_path: Path, point: str, how: str
 ) -> None:
-    place = stage.set_up("latency", tmp_path / "disturbed")
-    assert_ended(place.flts(TIMED, f"{point}={how}"), how)
-    place.assert_nothing_lives_or_lies_about()
-    measured = latency(place.store)
+    context = stage.set_up("latency", tmp_path / "disturbed")
+    assert_ended(context.flts(TIMED, f"{point}={how}"), how)
+    context.assert_nothing_lives_or_lies_about()
+    measured = latency(context.store)
     assert bool(measured) == point.endswith(".after")
-    assert place.flts(TIMED).code == 0
-    key, stands = next(iter(latency(place.store).items()))
+    assert context.flts(TIMED).code == 0
+    key, stands = next(iter(latency(context.store).items()))
     assert stands == measured.get(key, stands)
     undisturbed = stage.set_up("latency", tmp_path / "undisturbed")
     undisturbed.store.create(key, stands)
     assert undisturbed.flts(TIMED).code == 0
-    assert place.objects() == undisturbed.objects()
+    assert context.objects() == undisturbed.objects()
 
 
 def assert_ended(ended: Ended, how: str) -> None:
@@ -166,24 +166,24 @@ def assert_ended(ended: Ended, how: str) -> None:
 
 
 def assert_same_in_the_end(
-    stage: Stage, place: Place, scene: str, *, promoted: bool, also: dict[str, Any] | None = None
+    stage: Stage, context: Place, scene: str, *, promoted: bool, also: dict[str, Any] | None = None
 ) -> None:
     """One more command, and everything is as without a disturbance; `also`: what only a disturbed run leaves."""
-    last = place.flts(SCENES[scene].next(promoted=promoted))
+    last = context.flts(SCENES[scene].next(promoted=promoted))
     assert (last.code, last.err) == (0, "")
     undisturbed = stage.undisturbed(scene, twice=promoted)
-    assert place.objects() == undisturbed.objects() | (also or {})
-    assert len(place.log) == len(undisturbed.log)
+    assert context.objects() == undisturbed.objects() | (also or {})
+    assert len(context.log) == len(undisturbed.log)
     if scene not in {"rollback", "by hand"}:
-        assert place.newest_run() == undisturbed.newest_run()
-    place.assert_nothing_lives_or_lies_about()
+        assert context.newest_run() == undisturbed.newest_run()
+    context.assert_nothing_lives_or_lies_about()
 
 
-def undecided(place: Place) -> dict[str, Any]:
+def undecided(context: Place) -> dict[str, Any]:
     """Decisions in which no model had a forecast."""
     return {
         key: data
-        for key, data in place.objects().items()
+        for key, data in context.objects().items()
         if "/decisions/" in key and json.loads(data).get("outcome") == "none"
     }
 

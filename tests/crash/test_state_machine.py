@@ -83,12 +83,12 @@ def subjects() -> tuple[dict[str, Experiment], dict[tuple[str, str], str], Store
     base = memory_store()
     found, bundles = {}, {}
     for number, name in enumerate("abc"):
-        subject, store = small_experiment(small_spec(MODELS, train={"validation_fraction": 0.1 + 0.1 * number}))
-        manifest, files = read_bundle(store, fit(store, subject).bundle_sha256)
+        experiment, store = small_experiment(small_spec(MODELS, train={"validation_fraction": 0.1 + 0.1 * number}))
+        manifest, files = read_bundle(store, fit(store, experiment).bundle_sha256)
         for model in MODELS:
             bundles[name, model] = write_bundle(store, {**manifest, "chosen": {"for": model}}, files)
         copy(without(store, *store.list("models/")), base)
-        found[name] = subject
+        found[name] = experiment
     return found, bundles, base
 
 
@@ -144,14 +144,14 @@ class Promotions(RuleBasedStateMachine):
     @rule(config=configs, model=models, seed=seeds, point=half)
     def result_arrives(self, config: str, model: str, seed: int, point: str | None) -> None:
         """For the first time or again, whole or cut off, the second time with other numbers of the same quality."""
-        subject = self.subjects[config]
-        model_hash = subject.identity.model_hashes[model]
+        experiment = self.subjects[config]
+        model_hash = experiment.identity.model_hashes[model]
         result = {"v": 1, "model": model, "model_hash": model_hash, "bundle_sha256": self.bundle_of[config, model]}
         self.store.create(layout.model_result(model_hash), canonical_json({**result, "chosen": {}, "curve": []}))
-        noise = np.random.default_rng([seed, *map(ord, config + model)]).normal(0.0, 1.0, truth(subject).shape)
-        forecast = np.nan_to_num(truth(subject), nan=50.0) + ERRORS[config, model] * noise
+        noise = np.random.default_rng([seed, *map(ord, config + model)]).normal(0.0, 1.0, truth(experiment).shape)
+        forecast = np.nan_to_num(truth(experiment), nan=50.0) + ERRORS[config, model] * noise
         with cut(point), ignoring_cuts(point):
-            put_forecasts(self.store, subject, model, forecast)
+            put_forecasts(self.store, experiment, model, forecast)
         if point is None or point == "train.windows_result.after":
             self.committed.add((config, model))
 
@@ -225,15 +225,15 @@ class Promotions(RuleBasedStateMachine):
 
     def judge(self, store: Store, config: str, since: int | None) -> Judged | None:
         """Gather and promote; what is returned is what the log says. None while something is awaited."""
-        subject = self.subjects[config]
-        candidates = gather(store, subject, SCOPE)
+        experiment = self.subjects[config]
+        candidates = gather(store, experiment, SCOPE)
         awaited = [model for model in sorted(MODELS) if self.status(config, model) is None]
         if isinstance(candidates, Waiting):
             assert candidates.missing == awaited
             return None
         assert [(c.name, c.status) for c in candidates] == [(m, self.status(config, m)) for m in sorted(MODELS)]
         result = promote(
-            store, self.bus, CLOCK, subject, candidates, scope=SCOPE, actor="judge", run_ids={}, since=since
+            store, self.bus, CLOCK, experiment, candidates, scope=SCOPE, actor="judge", run_ids={}, since=since
         )
         entries = self.log
         assert result.champion == (entries[-1] if entries else None)

@@ -61,10 +61,10 @@ def answer_a_batch(folder: Path) -> None:
     from flts.runner.services.forecast import Forecaster
     from flts.settings import Settings
     from flts.train.isolate import Children
-    from flts.wiring import SystemClock, Workplace, open_store
+    from flts.wiring import RunContext, SystemClock, open_store
 
     store, bus = open_store(Settings(home=folder / ".flts").store_url), MemoryBus()
-    place = Workplace(store, bus, None, SystemClock(), "golden", 60.0, Children(1))
+    context = RunContext(store, bus, None, SystemClock(), "golden", 60.0, Children(1))
     key = next(key for key in store.list("processed-data/") if key.endswith("test.parquet"))
     data = store.get(key)
     assert data is not None
@@ -80,7 +80,7 @@ def answer_a_batch(folder: Path) -> None:
     )
     bus.ensure([claim.topic])
     bus.publish(claim.topic, claim.key, claim.to_bytes())
-    Forecaster(place).handle(bus.records(claim.topic)[0])
+    Forecaster(context).handle(bus.records(claim.topic)[0])
 
 
 def packed(folder: Path) -> bytes:

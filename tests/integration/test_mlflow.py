@@ -24,7 +24,7 @@ from flts.promotion.stage import rollback
 from flts.runner.judgement import point_tracker
 from flts.runner.local import RunResult
 from flts.settings import Settings, load_settings
-from flts.wiring import locked_workplace, open_store
+from flts.wiring import locked_context, open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -125,8 +125,8 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     values = spec("ridge", task={"input_length": 18}, evaluate={"gate": "always"})
     other = flts.run(values, folder=folder, settings=settings)
     promoted = registry(settings)
-    with locked_workplace(settings) as place:
-        point_tracker(place, rollback(place.store, place.bus, place.clock, "global", "tests"))
+    with locked_context(settings) as context:
+        point_tracker(context, rollback(context.store, context.bus, context.clock, "global", "tests"))
     return Story(settings, four, two, silent, other, promoted, registry(settings))
 
 

@@ -28,7 +28,7 @@ from flts.promotion.log import read_log
 from flts.promotion.stage import rollback
 from flts.runner.local import RunResult
 from flts.settings import Settings, load_settings
-from flts.wiring import locked_workplace, open_store
+from flts.wiring import locked_context, open_store
 
 TRAIN, TEST = split(hourly(300), 60)
 LSTM = SMALL["lstm"]
@@ -267,8 +267,8 @@ def test_a_run_after_a_rollback_does_not_undo_it_and_says_that_it_was_promoted_b
     spec = values(evaluate={"gate": "always", "windows": 20}, task={"input_length": 18})
     promotion = run(home, spec)
     assert (promotion.promoted, promotion.repeated) == (True, False)
-    with locked_workplace(settings(home)) as place:
-        rollback(place.store, place.bus, place.clock, "global", "tests")
+    with locked_context(settings(home)) as context:
+        rollback(context.store, context.bus, context.clock, "global", "tests")
     again = run(home, spec)
     assert (again.decision["outcome"], again.promoted, again.repeated) == ("promote", False, True)
     assert again.champion is not None

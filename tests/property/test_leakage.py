@@ -37,19 +37,19 @@ def known() -> tuple[Experiment, Store]:
 @cache
 def model_of(name: str) -> Model:
     """A loaded model; ridge is fitted on train."""
-    subject, _ = known()
+    experiment, _ = known()
     if name in REFEREES:
-        return Model(REFEREES[name].load({}, subject.task), subject.task, REFEREES[name].history(subject.task))
-    family, given_recipe = CANDIDATES[name], model_spec(subject.spec, subject.identity, name).recipe
-    files = fit_model(family, subject.dataset.train, subject.task, given_recipe, 0.1, Silent()).files
-    return Model(family.load(files, subject.task), subject.task, family.history(subject.task))
+        return Model(REFEREES[name].load({}, experiment.task), experiment.task, REFEREES[name].history(experiment.task))
+    family, given_recipe = CANDIDATES[name], model_spec(experiment.spec, experiment.identity, name).recipe
+    files = fit_model(family, experiment.dataset.train, experiment.task, given_recipe, 0.1, Silent()).files
+    return Model(family.load(files, experiment.task), experiment.task, family.history(experiment.task))
 
 
 def forecast(name: str, test: Values) -> Forecasts:
     """Forecasts of all windows when the test rows hold these values."""
-    subject, _ = known()
-    dataset = replace(subject.dataset, test=replace(subject.dataset.test, values=test))
-    return model_of(name).forecast_all(subject.windows.histories(dataset))
+    experiment, _ = known()
+    dataset = replace(experiment.dataset, test=replace(experiment.dataset.test, values=test))
+    return model_of(name).forecast_all(experiment.windows.histories(dataset))
 
 
 @cache
@@ -61,10 +61,10 @@ def undisturbed(name: str) -> Forecasts:
 @forever
 @given(data=st.data())
 def test_no_row_at_or_after_an_origin_changes_its_forecast(name: str, data: st.DataObject) -> None:
-    subject, _ = known()
-    position = data.draw(st.integers(0, len(subject.windows.indices) - 1), label="origin")
-    origin = int(subject.windows.indices[position])
-    test = subject.dataset.test.values.copy()
+    experiment, _ = known()
+    position = data.draw(st.integers(0, len(experiment.windows.indices) - 1), label="origin")
+    origin = int(experiment.windows.indices[position])
+    test = experiment.dataset.test.values.copy()
     for row in data.draw(st.sets(st.integers(origin, TEST - 1), min_size=1), label="rows"):
         test[row, data.draw(st.integers(0, test.shape[1] - 1))] = data.draw(cells)
     found, before = forecast(name, test), undisturbed(name)
@@ -76,11 +76,11 @@ def test_no_row_at_or_after_an_origin_changes_its_forecast(name: str, data: st.D
 @forever
 @given(position=st.integers(0, TEST - 12 - 3), by=st.floats(1.0, 1e3))
 def test_the_row_a_forecast_looks_at_does_change_it(name: str, position: int, by: float) -> None:
-    subject, _ = known()
-    origin = int(subject.windows.indices[position])
+    experiment, _ = known()
+    origin = int(experiment.windows.indices[position])
     row = origin - (24 if name == "seasonal_naive" else 1)
     assume(row >= 0)  # the row of train one season before the first origins stays as it is
-    test = subject.dataset.test.values.copy()
+    test = experiment.dataset.test.values.copy()
     test[row, 0] += by
     assert not np.array_equal(forecast(name, test).mean[position], undisturbed(name).mean[position])
 
@@ -90,9 +90,9 @@ def bundle_of(test: bytes) -> tuple[str, str]:
     """Digests of the bundle and of the validation forecasts of ridge when the test rows hold these values."""
     rows = hourly(ROWS)
     rows.values[-TEST:] = np.frombuffer(test).reshape(TEST, -1)
-    subject, store = small_experiment(small_spec(), rows, TEST)
-    model = model_spec(subject.spec, subject.identity, "ridge")
-    trained = train(subject.dataset, model, subject.windows, store)
+    experiment, store = small_experiment(small_spec(), rows, TEST)
+    model = model_spec(experiment.spec, experiment.identity, "ridge")
+    trained = train(experiment.dataset, model, experiment.windows, store)
     validation = store.get(f"models/{trained.model_hash}/validation.parquet")
     assert validation is not None
     return trained.bundle_sha256, sha256(validation)

@@ -23,13 +23,13 @@ PATIENCE = 60.0
 
 def on_disk(folder: Path, model: str = "ridge") -> tuple[Experiment, Store, Claim]:
     """A small experiment in a store that another process can open, and the claim for one of its models."""
-    subject, memory = small_experiment(small_spec((model,)))
+    experiment, memory = small_experiment(small_spec((model,)))
     store = open_store(f"file://{folder / 'objects'}")
     for key in memory.list(""):
         store.create(key, memory.get(key) or b"")
-    identity = subject.identity
-    write_once(store, layout.spec(identity.config_hash), canonical_json(subject.spec.identity()), at="test.spec")
-    return subject, store, Claim(store.url, identity.config_hash, identity.data_hash, model, recompute=False)
+    identity = experiment.identity
+    write_once(store, layout.spec(identity.config_hash), canonical_json(experiment.spec.identity()), at="test.spec")
+    return experiment, store, Claim(store.url, identity.config_hash, identity.data_hash, model, recompute=False)
 
 
 def startup_hook(folder: Path, code: str) -> str:

@@ -15,7 +15,7 @@ from flts.preprocess.stage import load_dataset, preprocess
 from flts.spec.fields import Spec
 from flts.spec.lineage import identify
 from flts.spec.sources import validate
-from flts.train.experiment import Experiment, experiment
+from flts.train.experiment import Experiment, plan_experiment
 from tests.support.series import hourly, split
 
 VERSIONS = versions(CODE_VERSION)
@@ -71,7 +71,7 @@ def small_experiment(spec: Spec | None = None, rows: Rows | None = None, test: i
     prepared = preprocess(spec, raw, store, CODE_VERSION)
     identity = identify(spec, prepared.data_hash, VERSIONS)
     dataset = load_dataset(store, prepared.data_hash, tuple(spec.dataset.targets))
-    return experiment(spec, identity, dataset), store
+    return plan_experiment(spec, identity, dataset), store
 
 
 def lte_experiment(folder: Path, spec: Spec) -> Experiment:
@@ -81,4 +81,4 @@ def lte_experiment(folder: Path, spec: Spec) -> Experiment:
     store = memory_store()
     prepared = preprocess(spec, open_raw(spec.dataset.model_copy(update={"source": str(folder)}), folder), store, 1)
     identity = identify(spec, prepared.data_hash, VERSIONS)
-    return experiment(spec, identity, load_dataset(store, prepared.data_hash, tuple(spec.dataset.targets)))
+    return plan_experiment(spec, identity, load_dataset(store, prepared.data_hash, tuple(spec.dataset.targets)))

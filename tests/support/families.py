@@ -129,7 +129,7 @@ class Subject:
 
 
 @cache
-def subject(name: str, targets: tuple[str, ...] = TARGETS) -> Subject:
+def experiment(name: str, targets: tuple[str, ...] = TARGETS) -> Subject:
     """A fitted family; the same object for every test of a process."""
     return subject_on(name, hourly(312, columns=COLUMNS), targets)
 
@@ -147,7 +147,7 @@ def fingerprints() -> dict[str, Any]:
     """Digests of the files, and the forecasts, of every family that can fit here: what another process must repeat."""
     found = {}
     for name in filter(has_libraries, FAMILIES):
-        fitted = subject(name)
+        fitted = experiment(name)
         files = {file: sha256(data) for file, data in fitted.fitted.files.items()}
         found[name] = {"files": files, "forecasts": fitted.model.forecast_all(fitted.histories()).mean.tolist()}
     return found

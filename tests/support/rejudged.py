@@ -33,8 +33,8 @@ def differing(history: History) -> Iterator[str]:
 def _again(history: History, store: Store, scope: str, record: Mapping[str, Any]) -> Mapping[str, Any] | None:
     claims = runs.parts(store, record["config_hash"], "claim")
     claim = next(claim for claim in claims if claim["scope"] == scope)
-    subject = load_experiment(store, record["config_hash"], claim["data_hash"])
-    candidates = gather(store, subject, scope)
+    experiment = load_experiment(store, record["config_hash"], claim["data_hash"])
+    candidates = gather(store, experiment, scope)
     if isinstance(candidates, Waiting):
         return None
     champions = {e.champion.model_hash: e.champion for e in history.entries(scope).values()}
@@ -43,6 +43,6 @@ def _again(history: History, store: Store, scope: str, record: Mapping[str, Any]
     for key in store.list(""):
         if not key.startswith(f"model-promotion/{scope}/decisions/{record['decision_id']}"):
             without.create(key, store.get(key) or b"")
-    decided = judge(without, subject, candidates, scope, champion)
+    decided = judge(without, experiment, candidates, scope, champion)
     found: Mapping[str, Any] | None = read_json(without, layout.decision(scope, decided.decision_id))
     return found

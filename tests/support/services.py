@@ -20,7 +20,7 @@ from flts.runner.services.trace import TracedBus
 from flts.runner.services.train import Trainer
 from flts.spec.fields import Spec
 from flts.train.isolate import Children
-from flts.wiring import SystemClock, Workplace
+from flts.wiring import RunContext, SystemClock
 from tests.support.series import hourly, split
 
 LONG = 120.0
@@ -30,24 +30,26 @@ RAW = RawInput(RawTable("train", TRAIN), RawTable("test", TEST))
 QUICK = Conditions(patience=2.0, grace=5.0)
 
 
-def place_on(store: Store, bus: Bus, tracker: Tracker | None = None) -> Workplace:
+def place_on(store: Store, bus: Bus, tracker: Tracker | None = None) -> RunContext:
     """A workplace with the clock of the machine."""
-    return Workplace(store, TracedBus(bus), tracker, SystemClock(), "tests", 120.0, Children(2))
+    return RunContext(store, TracedBus(bus), tracker, SystemClock(), "tests", 120.0, Children(2))
 
 
-def all_services(place: Workplace, *models: str) -> list[Service]:
+def all_services(context: RunContext, *models: str) -> list[Service]:
     """A trainer per model, an evaluator and a forecaster."""
-    return [*(Trainer(place, model) for model in models or ("ridge",)), Evaluator(place), Forecaster(place)]
+    return [*(Trainer(context, model) for model in models or ("ridge",)), Evaluator(context), Forecaster(context)]
 
 
 @contextmanager
-def serving(place: Workplace, services: Sequence[Service], conditions: Conditions = QUICK) -> Iterator[threading.Event]:
+def serving(
+    context: RunContext, services: Sequence[Service], conditions: Conditions = QUICK
+) -> Iterator[threading.Event]:
     """Services at work; what ended one of them is raised at the end."""
     stop, raised = threading.Event(), list[BaseException]()
 
     def work() -> None:
         try:
-            serve("tests", place, services, conditions, stop)
+            serve("tests", context, services, conditions, stop)
         except BaseException as error:  # noqa: BLE001 - raised again in the thread of the test
             raised.append(error)
 
@@ -58,16 +60,16 @@ def serving(place: Workplace, services: Sequence[Service], conditions: Condition
     finally:
         stop.set()
         thread.join(LONG)
-        place.children.cancel()
+        context.children.cancel()
         assert not thread.is_alive()
     if raised:
         raise raised[0]
 
 
-def start_run(place: Workplace, spec: Spec, *, recompute: bool = False) -> TrainingData:
+def start_run(context: RunContext, spec: Spec, *, recompute: bool = False) -> TrainingData:
     """What the preprocess job does."""
-    prepared, subject = prepare(place, spec, RAW)
-    return begin(place, subject, prepared, recompute=recompute)
+    prepared, experiment = prepare(context, spec, RAW)
+    return begin(context, experiment, prepared, recompute=recompute)
 
 
 def wait_until(true: Callable[[], bool], what: str) -> None:

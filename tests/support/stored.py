@@ -21,7 +21,7 @@ from flts.promotion.judge import Waiting, gather
 from flts.promotion.log import LogEntry, Promoted, next_entry
 from flts.spec.fields import Spec
 from flts.spec.lineage import identify
-from flts.train.experiment import Experiment, experiment
+from flts.train.experiment import Experiment, plan_experiment
 from flts.train.stage import Trained, commit_forecasts, model_spec, train
 from tests.support.experiments import VERSIONS
 
@@ -78,17 +78,17 @@ def experiment_on(spec: Spec, train_table: Any, test_table: Any) -> tuple[Experi
     prepared = preprocess(spec, raw, store, CODE_VERSION)
     identity = identify(spec, prepared.data_hash, VERSIONS)
     dataset = load_dataset(store, prepared.data_hash, tuple(spec.dataset.targets))
-    return experiment(spec, identity, dataset), store
+    return plan_experiment(spec, identity, dataset), store
 
 
-def fit(store: Store, subject: Experiment, name: str = "ridge") -> Trained:
+def fit(store: Store, experiment: Experiment, name: str = "ridge") -> Trained:
     """Train a model of the experiment in this process."""
-    return train(subject.dataset, model_spec(subject.spec, subject.identity, name), subject.windows, store)
+    return train(experiment.dataset, model_spec(experiment.spec, experiment.identity, name), experiment.windows, store)
 
 
-def gathered(store: Store, subject: Experiment, scope: str = "global") -> list[Candidate]:
+def gathered(store: Store, experiment: Experiment, scope: str = "global") -> list[Candidate]:
     """The candidates of an experiment for which nothing is awaited any more."""
-    found = gather(store, subject, scope)
+    found = gather(store, experiment, scope)
     assert not isinstance(found, Waiting)
     return found
 
@@ -102,14 +102,14 @@ def without(store: Store, *keys: str) -> Store:
     return other
 
 
-def truth(subject: Experiment) -> Values:
+def truth(experiment: Experiment) -> Values:
     """What the test windows are judged on."""
-    return subject.windows.truth(subject.dataset, subject.task.horizon).values
+    return experiment.windows.truth(experiment.dataset, experiment.task.horizon).values
 
 
-def put_model(store: Store, subject: Experiment, name: str, bundle_sha256: str) -> None:
+def put_model(store: Store, experiment: Experiment, name: str, bundle_sha256: str) -> None:
     """The commit point of a model that was never fitted."""
-    model_hash = subject.identity.model_hashes[name]
+    model_hash = experiment.identity.model_hashes[name]
     result = {
         "v": 1,
         "model": name,
@@ -121,32 +121,39 @@ def put_model(store: Store, subject: Experiment, name: str, bundle_sha256: str) 
     store.replace(layout.model_result(model_hash), canonical_json(result))
 
 
-def put_forecasts(store: Store, subject: Experiment, name: str, mean: Values) -> None:
+def put_forecasts(store: Store, experiment: Experiment, name: str, mean: Values) -> None:
     """Test forecasts of a model, with bounds three below and above."""
-    model_hash = subject.identity.model_hashes[name]
+    model_hash = experiment.identity.model_hashes[name]
     values = (mean, mean - 3.0, mean + 3.0)
-    commit_forecasts(values, subject.task, model_hash, subject.windows, store, subject.dataset)
+    commit_forecasts(values, experiment.task, model_hash, experiment.windows, store, experiment.dataset)
 
 
-def put_result(store: Store, subject: Experiment, name: str, bundle_sha256: str, error: float, seed: int = 0) -> None:
+def put_result(
+    store: Store, experiment: Experiment, name: str, bundle_sha256: str, error: float, seed: int = 0
+) -> None:
     """A finished model whose forecasts are off by normal errors of this standard deviation."""
-    noise = np.random.default_rng([seed, sum(map(ord, name))]).normal(0.0, error, truth(subject).shape)
-    put_model(store, subject, name, bundle_sha256)
-    put_forecasts(store, subject, name, np.nan_to_num(truth(subject), nan=50.0) + noise)
+    noise = np.random.default_rng([seed, sum(map(ord, name))]).normal(0.0, error, truth(experiment).shape)
+    put_model(store, experiment, name, bundle_sha256)
+    put_forecasts(store, experiment, name, np.nan_to_num(truth(experiment), nan=50.0) + noise)
 
 
-def put_claim(store: Store, subject: Experiment, run: int = 1, scope: str = "global") -> None:
+def put_claim(store: Store, experiment: Experiment, run: int = 1, scope: str = "global") -> None:
     """A numbered run."""
-    claim = {"v": 1, "run": run, "scope": scope, "data_hash": subject.identity.data_hash}
-    store.create(layout.run_part(subject.identity.config_hash, run, "claim"), canonical_json(claim))
+    claim = {"v": 1, "run": run, "scope": scope, "data_hash": experiment.identity.data_hash}
+    store.create(layout.run_part(experiment.identity.config_hash, run, "claim"), canonical_json(claim))
 
 
 def put_failure(
-    store: Store, subject: Experiment, name: str, run: int = 1, error: str = "TrainingFailed", reason: str = "a reason"
+    store: Store,
+    experiment: Experiment,
+    name: str,
+    run: int = 1,
+    error: str = "TrainingFailed",
+    reason: str = "a reason",
 ) -> None:
     """Why a model of a run has no forecast."""
     record = {"v": 1, "run": run, "model": name, "class": error, "reason": reason}
-    store.create(layout.failure(subject.identity.config_hash, run, name), canonical_json(record))
+    store.create(layout.failure(experiment.identity.config_hash, run, name), canonical_json(record))
 
 
 def promoted(model: str, config: str = "config", **changes: Any) -> Promoted:

@@ -10,7 +10,7 @@ from flts.contracts.messages import ModelTraining, TrainingData
 from flts.contracts.ports import Bus, Store, TrackedRun, Tracker
 from flts.train.experiment import Experiment
 from flts.train.isolate import Children
-from flts.wiring import Workplace
+from flts.wiring import RunContext
 from tests.support.stored import StoppedClock
 
 
@@ -51,14 +51,14 @@ class RecordingTracker:
         self.closed += 1
 
 
-def workplace(store: Store, tracker: Tracker | None = None) -> Workplace:
+def workplace(store: Store, tracker: Tracker | None = None) -> RunContext:
     """What the stages work with, on a bus in memory and under a clock that stands still."""
-    return Workplace(store, MemoryBus(), tracker, StoppedClock(), "here", 60.0, Children(2))
+    return RunContext(store, MemoryBus(), tracker, StoppedClock(), "here", 60.0, Children(2))
 
 
-def claim_of(subject: Experiment, run: int = 1, scope: str = "global") -> TrainingData:
+def claim_of(experiment: Experiment, run: int = 1, scope: str = "global") -> TrainingData:
     """The message that starts a run."""
-    identity = subject.identity
+    identity = experiment.identity
     return TrainingData(
         ts=StoppedClock().now(),
         identifier=scope,

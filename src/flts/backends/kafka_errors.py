@@ -22,7 +22,7 @@ LOST = ("_ALL_BROKERS_DOWN",)
 SILENT = ("_MSG_TIMED_OUT", "_TRANSPORT", "_TIMED_OUT")
 TLS = ("security.protocol", "ssl.ca.location")
 LOGIN = ("security.protocol", "sasl.mechanism", "sasl.username")
-DOOR = ("security.protocol", "ssl.certificate.location", "sasl.mechanism")
+AUTH = ("security.protocol", "ssl.certificate.location", "sasl.mechanism")
 """What a person looks at first in kafka_options; none of it is a secret."""
 INNER = re.compile(r"error:[0-9A-F]+:[^:]*::|/bootstrap\b| \(after \d+ms in state \w+\)")
 """What libraries add to a reason for those who made them."""
@@ -64,7 +64,7 @@ class Trouble:
         if error.name() in (*LOST, *SILENT) and self._last:
             detail = f"; last heard: {self._last}"
             if "Disconnected" in self._last:
-                detail += f"; a broker that wants TLS, a certificate or a login does that, too: {self._found(DOOR)}"
+                detail += f"; a broker that wants TLS, a certificate or a login does that, too: {self._found(AUTH)}"
         elif error.name() == "_SSL":
             must = "its certificate must be signed by this CA, and for this host: "
             detail = f"; {must if 'certificate' in error.str() else ''}{self._found(TLS)}"

@@ -54,11 +54,11 @@ def _server(chosen: Settings) -> uvicorn.Server:
     import uvicorn
 
     from flts.gateway.app import create_app
-    from flts.gateway.security import Door
+    from flts.gateway.security import Auth
     from flts.home import open_home
     from flts.wiring import open_store
 
-    door = Door(chosen.host, chosen.bearer_token())
+    door = Auth(chosen.host, chosen.bearer_token())
     if not chosen.store:
         open_home(chosen.home)
     app = create_app(open_store(chosen.store_url), door=door, max_object_bytes=chosen.max_object_bytes)

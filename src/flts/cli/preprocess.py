@@ -26,7 +26,7 @@ def preprocess(
     from flts.runner.services.host import TOPICS
     from flts.runner.services.trace import TracedBus, span
     from flts.spec.sources import load_spec
-    from flts.wiring import open_raw, shared_workplace
+    from flts.wiring import open_raw, shared_context
 
     chosen = settings()
     log_events(chosen)
@@ -34,16 +34,16 @@ def preprocess(
         file = Path("flts.toml")
     names = [name.strip() for name in models.split(",") if name.strip()] if models is not None else None
     loaded = load_spec(file, environ=os.environ, overrides=sets or (), source=source, models=names)
-    with shared_workplace(chosen) as place, span("preprocess"):
-        place.bus = TracedBus(place.bus)
-        place.bus.ensure(TOPICS)
-        prepared, subject = prepare(place, loaded.spec, open_raw(loaded.spec.dataset, loaded.folder, chosen))
-        claim = begin(place, subject, prepared, recompute=recompute)
+    with shared_context(chosen) as context, span("preprocess"):
+        context.bus = TracedBus(context.bus)
+        context.bus.ensure(TOPICS)
+        prepared, experiment = prepare(context, loaded.spec, open_raw(loaded.spec.dataset, loaded.folder, chosen))
+        claim = begin(context, experiment, prepared, recompute=recompute)
         if claim_test:
-            claim_rows(place, claim, prepared)
+            claim_rows(context, claim, prepared)
     if as_json:
         print_json(claim.model_dump(mode="json"))
         return
     typer.echo(
-        f"run {claim.run} of {claim.config_hash} is claimed; {len(subject.identity.model_hashes)} models may start"
+        f"run {claim.run} of {claim.config_hash} is claimed; {len(experiment.identity.model_hashes)} models may start"
     )

@@ -86,9 +86,9 @@ def promote(
     from flts.promotion.stage import promote_by_hand, promoted_of
     from flts.report.evidence import resolve, run_record
 
-    with _place(home) as place:
-        config_hash = resolve(place.store, config)
-        records = (run_record(place.store, config_hash, n) for n in reversed(numbers(place.store, config_hash)))
+    with _place(home) as context:
+        config_hash = resolve(context.store, config)
+        records = (run_record(context.store, config_hash, n) for n in reversed(numbers(context.store, config_hash)))
         record = next((r for r in records if r["decision"] and r["claim"]["scope"] == scope), None)
         if record is None:
             raise UsageError(f"configuration {config_hash[:12]} was never judged in scope '{scope}'")
@@ -98,9 +98,15 @@ def promote(
         run_id = record["judge"]["run_ids"].get(model)
         champion = promoted_of(record["decision"], model, record["claim"]["data_hash"], run_id)
         entry = promote_by_hand(
-            place.store, place.bus, place.clock, scope, champion, record["judge"]["decision_id"], getpass.getuser()
+            context.store,
+            context.bus,
+            context.clock,
+            scope,
+            champion,
+            record["judge"]["decision_id"],
+            getpass.getuser(),
         )
-        _done(place, entry, f"{model} is champion of '{scope}' already")
+        _done(context, entry, f"{model} is champion of '{scope}' already")
 
 
 @app.command()
@@ -108,27 +114,27 @@ def rollback(scope: Scope = "global", home: Home = None) -> None:
     """Bring the champion before this one back; doing it again goes one further back."""
     from flts.promotion.stage import rollback as roll_back
 
-    with _place(home) as place:
-        _done(place, roll_back(place.store, place.bus, place.clock, scope, getpass.getuser()), "")
+    with _place(home) as context:
+        _done(context, roll_back(context.store, context.bus, context.clock, scope, getpass.getuser()), "")
 
 
 def _place(home: Path | None) -> Any:
     """A workplace under the folder's lock; on the bus of the services where there is one, so that they are told."""
-    from flts.wiring import locked_workplace, shared_workplace
+    from flts.wiring import locked_context, shared_context
 
     chosen = settings(home=home)
     if not chosen.bus.startswith("memory:"):
-        return shared_workplace(chosen)
+        return shared_context(chosen)
     existing_store(home)
-    return locked_workplace(chosen)
+    return locked_context(chosen)
 
 
-def _done(place: Any, entry: LogEntry | None, otherwise: str) -> None:
+def _done(context: Any, entry: LogEntry | None, otherwise: str) -> None:
     from flts.runner.judgement import point_tracker
 
     if entry is None:
         typer.echo(otherwise)
         return
-    point_tracker(place, entry)
+    point_tracker(context, entry)
     champion = entry.champion
     typer.echo(f"promotion {entry.number} ({entry.kind}): {champion.model} is champion of '{entry.scope}'")

@@ -58,15 +58,15 @@ def plot(
         raise UsageError(f"nothing was run in {store.url} yet")
     config_hash = resolve(store, config) if config else rows[0]["config_hash"]
     data_hash = next(row["claim"]["data_hash"] for row in rows if row["config_hash"] == config_hash)
-    subject = load_experiment(store, config_hash, data_hash)
+    experiment = load_experiment(store, config_hash, data_hash)
     output.mkdir(parents=True, exist_ok=True)
-    for name, model_hash in sorted(subject.identity.model_hashes.items()):
-        trained = stored_result(store, name, model_hash, subject.identity.windows_hash)
+    for name, model_hash in sorted(experiment.identity.model_hashes.items()):
+        trained = stored_result(store, name, model_hash, experiment.identity.windows_hash)
         if trained is None:
             continue
         manifest, _ = read_bundle(store, trained.bundle_sha256)
-        values = subject.forecasts(store, model_hash, trained.forecasts_sha256)
-        drawn = plots.of_model(subject, name, values, trained.curve, manifest["intervals"]["offsets"])
+        values = experiment.forecasts(store, model_hash, trained.forecasts_sha256)
+        drawn = plots.of_model(experiment, name, values, trained.curve, manifest["intervals"]["offsets"])
         for kind, picture in drawn.items():
             for ending, data in picture._asdict().items():
                 file = output / f"{name}-{kind}.{ending}"

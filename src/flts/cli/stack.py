@@ -108,19 +108,19 @@ def _run_through(stack: Stack, loaded: LoadedSpec) -> None:
     from flts.cli.watch import wait_for_judgement
     from flts.runner.claim import begin, prepare
     from flts.runner.services.trace import TracedBus, span
-    from flts.wiring import open_raw, shared_workplace
+    from flts.wiring import open_raw, shared_context
 
     chosen = settings()
     log_events(chosen)
     spec = loaded.spec
-    with shared_workplace(chosen) as place, span("up"), reporter(sorted(spec.expected), quiet=False) as shown:
-        place.bus = TracedBus(place.bus)
+    with shared_context(chosen) as context, span("up"), reporter(sorted(spec.expected), quiet=False) as shown:
+        context.bus = TracedBus(context.bus)
         shown.stage("preprocess", "running")
-        prepared, subject = prepare(place, spec, open_raw(spec.dataset, loaded.folder))
-        claim = begin(place, subject, prepared, recompute=False)
+        prepared, experiment = prepare(context, spec, open_raw(spec.dataset, loaded.folder))
+        claim = begin(context, experiment, prepared, recompute=False)
         rows = f"{prepared.meta['train']['rows']:,} train rows, {prepared.meta['test']['rows']:,} test rows"
         shown.stage("preprocess", "reused" if prepared.reused else "done", rows)
-        result = wait_for_judgement(place, claim, subject, shown, lambda: _all_alive(stack))
+        result = wait_for_judgement(context, claim, experiment, shown, lambda: _all_alive(stack))
     board.print_result(result)
 
 

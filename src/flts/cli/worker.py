@@ -12,7 +12,7 @@ from flts.cli.options import log_events, settings
 
 if TYPE_CHECKING:
     from flts.runner.services.loop import Service
-    from flts.wiring import Workplace
+    from flts.wiring import RunContext
 
 app = typer.Typer(help="Run one stage as a service on the bus.", no_args_is_help=True)
 
@@ -31,7 +31,7 @@ def train(
 
     names = [name.strip() for name in model.split(",") if name.strip()]
     require(names)
-    _serve("train", lambda place: [Trainer(place, name) for name in names], jobs=jobs, probe_port=probe_port)
+    _serve("train", lambda context: [Trainer(context, name) for name in names], jobs=jobs, probe_port=probe_port)
 
 
 @app.command("evaluate")
@@ -39,7 +39,7 @@ def evaluate(probe_port: ProbePort = None) -> None:
     """Judge every run whose models all have a result or a reason."""
     from flts.runner.services.evaluate import Evaluator
 
-    _serve("evaluate", lambda place: [Evaluator(place)], probe_port=probe_port)
+    _serve("evaluate", lambda context: [Evaluator(context)], probe_port=probe_port)
 
 
 @app.command("forecast")
@@ -47,26 +47,26 @@ def forecast(probe_port: ProbePort = None) -> None:
     """Answer every claim of rows with forecasts of the champion."""
     from flts.runner.services.forecast import Forecaster
 
-    _serve("forecast", lambda place: [Forecaster(place)], probe_port=probe_port)
+    _serve("forecast", lambda context: [Forecaster(context)], probe_port=probe_port)
 
 
-def _serve(name: str, make: Callable[[Workplace], Sequence[Service]], **flags: object) -> None:
+def _serve(name: str, make: Callable[[RunContext], Sequence[Service]], **flags: object) -> None:
     """Until SIGTERM or SIGINT, which end it well."""
     from flts.promotion.relay import relay_all
     from flts.runner.services import deadline
     from flts.runner.services.host import Conditions, serve, stop_on_signals
     from flts.runner.services.trace import TracedBus
-    from flts.wiring import shared_workplace
+    from flts.wiring import shared_context
 
     chosen = settings(**flags)
     log_events(chosen, terminal="text")
     stop = stop_on_signals()
     conditions = Conditions(chosen.patience, chosen.grace, (chosen.probe_host, chosen.probe_port))
-    with shared_workplace(chosen) as place:
-        place.bus = TracedBus(place.bus)
+    with shared_context(chosen) as context:
+        context.bus = TracedBus(context.bus)
         beside, first = [], None
         if name == "evaluate":
-            first = functools.partial(relay_all, place.store, place.bus)  # what one before it did not come to
+            first = functools.partial(relay_all, context.store, context.bus)  # what one before it did not come to
         if name == "evaluate" and chosen.decision_deadline:
-            beside.append(functools.partial(deadline.watch, place, chosen.decision_deadline))
-        serve(name, place, make(place), conditions, stop, beside, first)
+            beside.append(functools.partial(deadline.watch, context, chosen.decision_deadline))
+        serve(name, context, make(context), conditions, stop, beside, first)

@@ -20,8 +20,8 @@ def coverages(case: Case, candidate: Candidate) -> dict[str, Any] | None:
         return None
     shared = overlap(case.truth.shape[1], case.spacing)
     found = {
-        level: coverage.measured(case.truth, candidate.forecast, reach, case.yardstick, shared, case.seed)
-        for level, reach in sorted(candidate.reach.items())
+        level: coverage.measured(case.truth, candidate.forecast, half_width, case.yardstick, shared, case.seed)
+        for level, half_width in sorted(candidate.half_width.items())
     }
     return {level: value for level, value in found.items() if value is not None} or None
 

@@ -16,17 +16,17 @@ NOTED = 0.03
 
 
 def measured(
-    truth: Values, forecast: Values, reach: Values, yardstick: Yardstick, overlapping: int, seed: int
+    truth: Values, forecast: Values, half_width: Values, yardstick: Yardstick, overlapping: int, seed: int
 ) -> dict[str, Any] | None:
     """Coverage and mean width (of the whole interval, scaled) of forecast ± reach; None where nothing has bounds.
 
     All arrays [origins, horizon, targets] in original units; cells without truth or without bounds are left out.
     """
-    counted = ~np.isnan(truth) & ~np.isnan(reach)
+    counted = ~np.isnan(truth) & ~np.isnan(half_width)
     if not counted.any():
         return None
-    inside = counted & (np.abs(truth - forecast) <= reach)
-    width = np.where(counted, 2.0 * reach / yardstick.width, 0.0)
+    inside = counted & (np.abs(truth - forecast) <= half_width)
+    width = np.where(counted, 2.0 * half_width / yardstick.width, 0.0)
     sums = np.column_stack([part.sum(axis=(1, 2)) for part in (counted, inside)])
     drawn = resampled_sums(sums[sums[:, 0] > 0], overlapping, seed)
     steps = [

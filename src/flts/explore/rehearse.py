@@ -10,7 +10,7 @@ from flts.preprocess.source import RawInput
 from flts.preprocess.stage import dataset_of, process
 from flts.spec.fields import Dataset, Spec
 from flts.spec.lineage import Identity
-from flts.train.experiment import Experiment, experiment
+from flts.train.experiment import Experiment, plan_experiment
 
 UNNAMED = Identity("", {}, "", "")
 
@@ -21,7 +21,7 @@ def rehearse(spec: Spec, raw: RawInput) -> Experiment:
     if not targets:
         raise SpecError("dataset.targets names no column; name the column to forecast, or several")
     processed = process(spec, raw)
-    return experiment(spec, UNNAMED, dataset_of("", processed.train, processed.test, processed.found, targets))
+    return plan_experiment(spec, UNNAMED, dataset_of("", processed.train, processed.test, processed.found, targets))
 
 
 def refusals(seen: Inspection, test_fraction: float) -> list[str]:

@@ -24,7 +24,7 @@ from flts.preprocess.source import RawInput
 from flts.preprocess.stage import ProcessedDataset
 from flts.spec.fields import DEFAULT_MODELS, Missing, Spec, Train
 from flts.spec.sources import validate
-from flts.train.experiment import experiment
+from flts.train.experiment import plan_experiment
 
 UNITS = {"minute": DAY // 1440, "hour": DAY // 24, "day": DAY, "week": 7 * DAY, "four weeks": 28 * DAY}
 LONGEST_HORIZON = 48
@@ -104,7 +104,7 @@ def suggest(
     draft.add("task", task)
     draft.sections.extend(_models(seen, dataset, length.value))
     suggestion = Suggestion(draft.sections)
-    experiment(suggestion.spec(), UNNAMED, dataset)
+    plan_experiment(suggestion.spec(), UNNAMED, dataset)
     return suggestion
 
 

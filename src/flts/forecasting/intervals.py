@@ -30,7 +30,7 @@ def conformal_offsets(truth: Values, forecast: Values, spread: Values) -> dict[s
     return {f"{level:g}": scores[math.ceil((count + 1) * level) - 1].tolist() for level in LEVELS}
 
 
-def reaches(stored: Values, offsets: dict[str, list[list[float]]]) -> dict[str, Values]:
+def half_widths(stored: Values, offsets: dict[str, list[list[float]]]) -> dict[str, Values]:
     """Half the width of every level's interval [windows, horizon, targets] from that of the stored level.
 
     An interval is a multiple of the request's own level, so one level gives all others.
@@ -48,9 +48,9 @@ def bounds(
     mean: Values, spread: Values, offsets: dict[str, list[list[float]]] | None, level: float
 ) -> tuple[Values, Values]:
     """Lower and upper bound [windows, horizon, targets]; NaN where there are no offsets, or none for a later step."""
-    reach = np.full(mean.shape[1:], np.nan)
+    half_width = np.full(mean.shape[1:], np.nan)
     if offsets is not None:
         known = np.array(offsets[f"{level:g}"])[: mean.shape[1]]
-        reach[: len(known)] = known
-    width = reach * spread[:, None, :]
+        half_width[: len(known)] = known
+    width = half_width * spread[:, None, :]
     return mean - width, mean + width

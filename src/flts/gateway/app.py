@@ -15,7 +15,7 @@ from flts.contracts.ports import StreamedStore
 from flts.gateway import problem
 from flts.gateway.objects import OBJECTS, Gateway, Served
 from flts.gateway.observed import GatewayMetrics, Observed
-from flts.gateway.security import Door
+from flts.gateway.security import Auth
 from flts.version import __version__
 
 IDLE_SECONDS = 60.0
@@ -35,7 +35,7 @@ _health = APIRouter(tags=["health"])
 
 
 def create_app(
-    store: StreamedStore, *, door: Door, max_object_bytes: int, idle_seconds: float = IDLE_SECONDS
+    store: StreamedStore, *, door: Auth, max_object_bytes: int, idle_seconds: float = IDLE_SECONDS
 ) -> FastAPI:
     """The gateway to a store, for whoever the door lets in."""
     app = _Described(

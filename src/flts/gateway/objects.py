@@ -22,7 +22,7 @@ from flts.gateway import problem
 from flts.gateway.conditions import byte_range, check_conditions, range_applies, repr_digest, wants_digest
 from flts.gateway.observed import GatewayMetrics
 from flts.gateway.problem import Problem
-from flts.gateway.security import DOOR
+from flts.gateway.security import AUTH
 from flts.gateway.upload import Body, check_upload
 
 WRITABLE = "dataset"
@@ -153,7 +153,7 @@ Writable = Annotated[Name, Depends(_writable)]
 
 OBJECTS = APIRouter(
     tags=["objects"],
-    dependencies=[DOOR],
+    dependencies=[AUTH],
     responses=problem.responses(
         HTTPStatus.BAD_REQUEST,
         HTTPStatus.UNAUTHORIZED,

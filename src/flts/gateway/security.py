@@ -26,7 +26,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-class Door:
+class Auth:
     """Lets a request in, or says why not.
 
     Without a token only requests addressed to this machine by its loopback names are answered: a page in a browser
@@ -74,9 +74,9 @@ class Door:
 
 
 def _enter(request: Request, _shown: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]) -> None:
-    door: Door = request.app.state.door
+    door: Auth = request.app.state.door
     door.check(request)
 
 
-DOOR = Depends(_enter)
+AUTH = Depends(_enter)
 """What a route depends on that is not for everybody; the app's state holds the `door`."""

@@ -24,7 +24,7 @@ from flts.evaluate.gate import ChampionForecast
 from flts.evaluate.metrics import Yardstick
 from flts.evaluate.profile import WallClock
 from flts.forecasting.bundle import assemble, load_bundle, read_bundle
-from flts.forecasting.intervals import reaches
+from flts.forecasting.intervals import half_widths
 from flts.forecasting.model import Model, unmeasurable
 from flts.models.base import Files, ForecastTask
 from flts.models.registry import REFEREES
@@ -50,12 +50,12 @@ class Waiting:
     missing: Sequence[str]
 
 
-def gather(store: Store, subject: Experiment, scope: str) -> list[Candidate] | Waiting:
+def gather(store: Store, experiment: Experiment, scope: str) -> list[Candidate] | Waiting:
     """Every expected model with its forecasts or its reason, or what is still awaited."""
     found, missing = [], []
-    run = runs.newest(store, subject.identity.config_hash, scope)
-    for name, model_hash in sorted(subject.identity.model_hashes.items()):
-        candidate = _candidate(store, subject, name, model_hash, run)
+    run = runs.newest(store, experiment.identity.config_hash, scope)
+    for name, model_hash in sorted(experiment.identity.model_hashes.items()):
+        candidate = _candidate(store, experiment, name, model_hash, run)
         if candidate is None:
             missing.append(name)
         else:
@@ -64,35 +64,35 @@ def gather(store: Store, subject: Experiment, scope: str) -> list[Candidate] | W
 
 
 def judge(
-    store: Store, subject: Experiment, candidates: Sequence[Candidate], scope: str, champion: Promoted | None
+    store: Store, experiment: Experiment, candidates: Sequence[Candidate], scope: str, champion: Promoted | None
 ) -> Decision:
     """Decide against this champion and store the decision with its preview. Pure but for what it reads and writes."""
-    truth = subject.windows.truth(subject.dataset, subject.task.horizon)
+    truth = experiment.windows.truth(experiment.dataset, experiment.task.horizon)
     decision = decide(
         Case(
             scope=scope,
-            config_hash=subject.identity.config_hash,
+            config_hash=experiment.identity.config_hash,
             candidates=candidates,
-            referees=referees(subject),
-            champion=_champion(store, subject, champion) if champion else None,
+            referees=referees(experiment),
+            champion=_champion(store, experiment, champion) if champion else None,
             truth=truth.values,
-            clock=wall_clock(subject),
+            clock=wall_clock(experiment),
             spacing=truth.spacing,
-            yardstick=yardstick(subject.dataset, subject.task),
-            rules=subject.spec.evaluate,
+            yardstick=yardstick(experiment.dataset, experiment.task),
+            rules=experiment.spec.evaluate,
             windows={
-                "windows_hash": subject.windows.windows_hash,
-                "count": len(subject.windows.indices),
+                "windows_hash": experiment.windows.windows_hash,
+                "count": len(experiment.windows.indices),
                 "first": int(truth.origins[0]),
                 "last": int(truth.origins[-1]),
                 "spacing": truth.spacing,
-                "dropped": subject.windows.dropped,
+                "dropped": experiment.windows.dropped,
                 "empty_cells": truth.empty,
             },
-            seed=subject.spec.run.seed,
+            seed=experiment.spec.run.seed,
         )
     )
-    preview = _write_preview(store, subject, decision, scope, truth.values) if decision.winner else None
+    preview = _write_preview(store, experiment, decision, scope, truth.values) if decision.winner else None
     record = write_json_once(
         store,
         layout.decision(scope, decision.decision_id),
@@ -112,13 +112,13 @@ def stored_decision(store: Store, scope: str, decision_id: str, candidates: Sequ
     return Decision(decision_id, record["outcome"], winner, record)
 
 
-def referees(subject: Experiment) -> list[Referee]:
+def referees(experiment: Experiment) -> list[Referee]:
     """The forecasts anyone can make, on the same windows."""
     answers = []
     for name, family in REFEREES.items():
         try:
-            model = Model(family.load({}, subject.task), subject.task, family.history(subject.task))
-            mean = model.forecast_all(subject.windows.histories(subject.dataset)).mean
+            model = Model(family.load({}, experiment.task), experiment.task, family.history(experiment.task))
+            mean = model.forecast_all(experiment.windows.histories(experiment.dataset)).mean
             answers.append(Referee(name, mean))
         except NotApplicable as reason:
             answers.append(Referee(name, None, str(reason)))
@@ -142,12 +142,12 @@ def yardstick(dataset: ProcessedDataset, task: ForecastTask) -> Yardstick:
     return Yardstick(dataset.fitted.targets, width, np.array(known))
 
 
-def _candidate(store: Store, subject: Experiment, name: str, model_hash: str, run: int | None) -> Candidate | None:
+def _candidate(store: Store, experiment: Experiment, name: str, model_hash: str, run: int | None) -> Candidate | None:
     """A result counts from whatever run; a failure only from the newest one."""
-    windows_hash = subject.identity.windows_hash
+    windows_hash = experiment.identity.windows_hash
     result = read_json(store, layout.model_result(model_hash))
     committed = read_json(store, layout.windows_result(model_hash, windows_hash))
-    failure = read_json(store, layout.failure(subject.identity.config_hash, run, name)) if run else None
+    failure = read_json(store, layout.failure(experiment.identity.config_hash, run, name)) if run else None
     if result is None or committed is None:
         if failure is None:
             return None
@@ -155,14 +155,14 @@ def _candidate(store: Store, subject: Experiment, name: str, model_hash: str, ru
         return Candidate(name, model_hash, status, f"{failure['class']}: {failure['reason']}")
     try:
         manifest, _ = read_bundle(store, result["bundle_sha256"])
-        values = subject.forecasts(store, model_hash, committed["forecasts_sha256"])
+        values = experiment.forecasts(store, model_hash, committed["forecasts_sha256"])
     except DamagedObject as damage:
         return Candidate(name, model_hash, "FAILED", f"DamagedObject: {damage}")
     mean, offsets = values["y_hat"], manifest["intervals"]["offsets"]
-    wrong = unmeasurable(mean, subject.task.fitted)
+    wrong = unmeasurable(mean, experiment.task.fitted)
     if wrong:
         return Candidate(name, model_hash, "FAILED", f"{wrong} of {mean.size} stored forecasts are not finite")
-    asked = subject.spec.evaluate.max_latency_ms != "off"
+    asked = experiment.spec.evaluate.max_latency_ms != "off"
     return Candidate(
         name,
         model_hash,
@@ -170,7 +170,7 @@ def _candidate(store: Store, subject: Experiment, name: str, model_hash: str, ru
         bundle_sha256=result["bundle_sha256"],
         forecasts_sha256=committed["forecasts_sha256"],
         forecast=mean,
-        reach=reaches(values["upper"] - mean, offsets) if offsets else {},
+        half_width=half_widths(values["upper"] - mean, offsets) if offsets else {},
         no_intervals=manifest["intervals"]["reason"],
         bundle_bytes=len(canonical_json(manifest)) + sum(file["size"] for file in manifest["files"].values()),
         latency_ms=_latency(store, model_hash, result["bundle_sha256"]) if asked else None,
@@ -192,34 +192,34 @@ def _latency(store: Store, model_hash: str, bundle_sha256: str) -> float:
     return float(record["latency_ms"])
 
 
-def wall_clock(subject: Experiment) -> WallClock:
+def wall_clock(experiment: Experiment) -> WallClock:
     """Local hour and weekday of every forecast row."""
-    fitted = subject.task.fitted
-    times = subject.origins[:, None] + fitted.step * np.arange(1, subject.task.horizon + 1)
+    fitted = experiment.task.fitted
+    times = experiment.origins[:, None] + fitted.step * np.arange(1, experiment.task.horizon + 1)
     local = wall_time(times, fitted.timezone)
     return WallClock(local % DAY // HOUR, (local // DAY + 3) % 7)  # 1970-01-01 was a Thursday
 
 
-def _champion(store: Store, subject: Experiment, promoted: Promoted) -> ChampionForecast:
+def _champion(store: Store, experiment: Experiment, promoted: Promoted) -> ChampionForecast:
     """The champion's own forecasts of these windows, through its own manifest, or why there are none.
 
     Raises DamagedObject for a damaged champion: it is to be mended or replaced by hand, not judged.
     """
-    if subject.spec.evaluate.gate == "always":
+    if experiment.spec.evaluate.gate == "always":
         return ChampionForecast(promoted.model, promoted.model_hash, None, "it is not asked, gate = always")
     try:
         manifest, files = read_bundle(store, promoted.bundle_sha256)
-        why_not = _not_comparable(manifest, subject)
+        why_not = _not_comparable(manifest, experiment)
         if why_not:
             return ChampionForecast(promoted.model, promoted.model_hash, None, why_not)
-        forecast = _champion_forecast(store, subject, promoted, manifest, files)
+        forecast = _champion_forecast(store, experiment, promoted, manifest, files)
         return ChampionForecast(promoted.model, promoted.model_hash, forecast)
     except (NotApplicable, TrainingFailed, DataError) as reason:
         return ChampionForecast(promoted.model, promoted.model_hash, None, str(reason))
 
 
-def _not_comparable(manifest: Mapping[str, Any], subject: Experiment) -> str | None:
-    task, step = subject.task, manifest["fitted"]["step"]
+def _not_comparable(manifest: Mapping[str, Any], experiment: Experiment) -> str | None:
+    task, step = experiment.task, manifest["fitted"]["step"]
     if tuple(manifest["targets"]) != tuple(task.fitted.targets):
         return f"it forecasts {', '.join(manifest['targets'])}, not {', '.join(task.fitted.targets)}"
     if step != task.fitted.step:
@@ -229,22 +229,22 @@ def _not_comparable(manifest: Mapping[str, Any], subject: Experiment) -> str | N
     absent = [name for name in manifest["columns"] if name not in task.fitted.names]
     if absent:
         return f"it needs the columns {', '.join(absent)}, which these rows lack"
-    if manifest["trained_until"] > int(subject.origins[0]):
+    if manifest["trained_until"] > int(experiment.origins[0]):
         return "its training rows reach past the first of these windows, so it may have seen their truth"
     return None
 
 
 def _champion_forecast(
-    store: Store, subject: Experiment, promoted: Promoted, manifest: Mapping[str, Any], files: Files
+    store: Store, experiment: Experiment, promoted: Promoted, manifest: Mapping[str, Any], files: Files
 ) -> Values:
     """Read what is committed, or forecast and commit: under its own model_hash and these windows."""
-    model_hash, windows_hash = promoted.model_hash, subject.identity.windows_hash
+    model_hash, windows_hash = promoted.model_hash, experiment.identity.windows_hash
     committed = read_json(store, layout.windows_result(model_hash, windows_hash))
     if committed is None:
-        rows = _with_columns(subject.dataset, tuple(manifest["columns"]))
-        answer = bundle_forecasts(assemble(promoted.bundle_sha256, manifest, files), rows, subject.windows)
-        committed, _ = commit_forecasts(answer, subject.task, model_hash, subject.windows, store, rows)
-    return subject.forecasts(store, model_hash, committed["forecasts_sha256"])["y_hat"]
+        rows = _with_columns(experiment.dataset, tuple(manifest["columns"]))
+        answer = bundle_forecasts(assemble(promoted.bundle_sha256, manifest, files), rows, experiment.windows)
+        committed, _ = commit_forecasts(answer, experiment.task, model_hash, experiment.windows, store, rows)
+    return experiment.forecasts(store, model_hash, committed["forecasts_sha256"])["y_hat"]
 
 
 def _with_columns(dataset: ProcessedDataset, columns: tuple[str, ...]) -> ProcessedDataset:
@@ -255,20 +255,20 @@ def _with_columns(dataset: ProcessedDataset, columns: tuple[str, ...]) -> Proces
     return replace(dataset, train=train, test=test)
 
 
-def _write_preview(store: Store, subject: Experiment, decision: Decision, scope: str, truth: Values) -> str:
+def _write_preview(store: Store, experiment: Experiment, decision: Decision, scope: str, truth: Values) -> str:
     """The last scored origins of the winner at step 1, for a page; returns its digest."""
     winner = decision.winner
     assert winner is not None
     assert winner.forecasts_sha256 is not None
-    values = subject.forecasts(store, winner.model_hash, winner.forecasts_sha256)
+    values = experiment.forecasts(store, winner.model_hash, winner.forecasts_sha256)
     scored = np.flatnonzero(~np.isnan(truth[:, 0]).all(axis=1))[-PREVIEW_ORIGINS:]
-    step = subject.dataset.fitted.step
+    step = experiment.dataset.fitted.step
     columns: Mapping[str, Values] = {"truth": truth, **values}
     preview = {
         "v": 1,
         "model": winner.name,
-        "targets": list(subject.task.fitted.targets),
-        "time": [int(t) + step for t in subject.origins[scored]],
+        "targets": list(experiment.task.fitted.targets),
+        "time": [int(t) + step for t in experiment.origins[scored]],
         **{name: [_nullable(row) for row in column[scored, 0].tolist()] for name, column in columns.items()},
     }
     data = write_once(store, layout.preview(scope, decision.decision_id), canonical_json(preview), at="promote.preview")

@@ -34,7 +34,7 @@ def promote(
     store: Store,
     bus: Bus,
     clock: Clock,
-    subject: Experiment,
+    experiment: Experiment,
     candidates: Sequence[Candidate],
     *,
     scope: str,
@@ -56,19 +56,19 @@ def promote(
     def propose(entries: Sequence[LogEntry]) -> LogEntry | None:
         if made and any(e.decision_id == made[-1].decision_id for e in entries):
             return None
-        own = _own_promotion(entries, subject.identity.config_hash, since)
+        own = _own_promotion(entries, experiment.identity.config_hash, since)
         if own is not None:
             made.append(stored_decision(store, scope, own.decision_id, candidates))
             return None
-        decision = judge(store, subject, candidates, scope, entries[-1].champion if entries else None)
+        decision = judge(store, experiment, candidates, scope, entries[-1].champion if entries else None)
         made.append(decision)
         if decision.outcome != "promote" or any(e.decision_id == decision.decision_id for e in entries):
             return None
-        champion = _promoted(subject, decision, run_ids)
+        champion = _promoted(experiment, decision, run_ids)
         return next_entry(entries, scope, "promote", champion, decision.decision_id, actor, clock.now().isoformat())
 
     events.promotion_all_models_present(
-        config_hash=subject.identity.config_hash, models=[c.name.upper() for c in candidates]
+        config_hash=experiment.identity.config_hash, models=[c.name.upper() for c in candidates]
     )
     entry = append(store, scope, propose)
     decision = made[-1]
@@ -139,10 +139,10 @@ def promoted_of(record: Mapping[str, Any], model: str, data_hash: str, run_id: s
     )
 
 
-def _promoted(subject: Experiment, decision: Decision, run_ids: Mapping[str, str | None]) -> Promoted:
+def _promoted(experiment: Experiment, decision: Decision, run_ids: Mapping[str, str | None]) -> Promoted:
     assert decision.winner is not None
     name = decision.winner.name
-    return promoted_of(decision.record, name, subject.identity.data_hash, run_ids.get(name))
+    return promoted_of(decision.record, name, experiment.identity.data_hash, run_ids.get(name))
 
 
 def _announce(decision: Decision, run_ids: Mapping[str, str | None]) -> None:

@@ -14,7 +14,7 @@ from flts.evaluate import coverage
 from flts.evaluate.metrics import Yardstick, scaled_errors
 from flts.evaluate.profile import profile
 from flts.evaluate.significance import overlap
-from flts.forecasting.intervals import reaches
+from flts.forecasting.intervals import half_widths
 from flts.models.base import Indices
 from flts.preprocess.rows import Times, Values
 from flts.promotion.judge import wall_clock, yardstick
@@ -37,7 +37,7 @@ class Picture(NamedTuple):
 
 
 def of_model(
-    subject: Experiment, name: str, values: Mapping[str, Values], curve: Sequence[Sequence[float]], offsets: Any
+    experiment: Experiment, name: str, values: Mapping[str, Values], curve: Sequence[Sequence[float]], offsets: Any
 ) -> dict[str, Picture]:
     """Every plot of one candidate that there is something to see on: forecast, residuals, error per step beyond one,
     calibration where it has intervals, loss curve where it has epochs.
@@ -45,34 +45,34 @@ def of_model(
     values: stored y_hat, lower and upper [origins, horizon, targets]; offsets: of the manifest's intervals, or None.
     Raises MissingExtra without matplotlib.
     """
-    truth = subject.windows.truth(subject.dataset, subject.task.horizon)
-    measure = yardstick(subject.dataset, subject.task)
+    truth = experiment.windows.truth(experiment.dataset, experiment.task.horizon)
+    measure = yardstick(experiment.dataset, experiment.task)
     errors = scaled_errors(truth.values, values["y_hat"], measure)
     pictures = {
-        "forecast": forecast_windows(subject, values, name),
-        "residuals": residuals(subject.origins, errors, name),
+        "forecast": forecast_windows(experiment, values, name),
+        "residuals": residuals(experiment.origins, errors, name),
     }
-    if subject.task.horizon > 1:
-        found = profile(truth.values, values["y_hat"], measure, wall_clock(subject))
+    if experiment.task.horizon > 1:
+        found = profile(truth.values, values["y_hat"], measure, wall_clock(experiment))
         pictures["error_per_step"] = error_per_step(found["step"], name)
     if offsets:
-        shared = overlap(subject.task.horizon, truth.spacing)
-        held = _held(truth.values, values, offsets, measure, shared, subject.spec.run.seed)
+        shared = overlap(experiment.task.horizon, truth.spacing)
+        held = _held(truth.values, values, offsets, measure, shared, experiment.spec.run.seed)
         pictures["calibration"] = calibration(held, name)
     if curve:
         pictures["loss_curve"] = loss_curve(curve, name)
     return pictures
 
 
-def forecast_windows(subject: Experiment, values: Mapping[str, Values], name: str) -> Picture:
+def forecast_windows(experiment: Experiment, values: Mapping[str, Values], name: str) -> Picture:
     """The newest test windows that do not overlap, forecast beside truth; values [origins, horizon, targets]."""
-    horizon, step = subject.task.horizon, subject.task.fitted.step
-    chosen = _apart(subject.windows.indices, horizon, max(1, SHOWN_STEPS // horizon))
-    columns = {"truth": subject.windows.truth(subject.dataset, horizon).values, **values}
+    horizon, step = experiment.task.horizon, experiment.task.fitted.step
+    chosen = _apart(experiment.windows.indices, horizon, max(1, SHOWN_STEPS // horizon))
+    columns = {"truth": experiment.windows.truth(experiment.dataset, horizon).values, **values}
     shown = {column: part[chosen, :, 0].reshape(-1) for column, part in columns.items()}
-    times = subject.origins[chosen, None] + step * np.arange(1, horizon + 1)
+    times = experiment.origins[chosen, None] + step * np.arange(1, horizon + 1)
     ahead = "one step ahead" if horizon == 1 else f"{horizon} steps ahead, window after window"
-    return forecast(times.reshape(-1), shown, f"{name}: {subject.task.fitted.targets[0]}, {ahead}")
+    return forecast(times.reshape(-1), shown, f"{name}: {experiment.task.fitted.targets[0]}, {ahead}")
 
 
 def forecast(times: Times, values: Mapping[str, Values], title: str) -> Picture:
@@ -156,8 +156,10 @@ def loss_curve(curve: Sequence[Sequence[float]], title: str) -> Picture:
 def _held(
     truth: Values, values: Mapping[str, Values], offsets: Any, measure: Yardstick, shared: int, seed: int
 ) -> dict[str, dict[str, Any]]:
-    reach = reaches(values["upper"] - values["y_hat"], offsets)
-    found = {k: coverage.measured(truth, values["y_hat"], part, measure, shared, seed) for k, part in reach.items()}
+    half_width = half_widths(values["upper"] - values["y_hat"], offsets)
+    found = {
+        k: coverage.measured(truth, values["y_hat"], part, measure, shared, seed) for k, part in half_width.items()
+    }
     return {level: measured for level, measured in found.items() if measured is not None}
 
 

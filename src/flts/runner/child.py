@@ -69,9 +69,9 @@ def _train(claim: Claim, reporter: _Reporter) -> Any:
     from flts.wiring import open_store
 
     store = open_store(claim.store)
-    subject = load_experiment(store, claim.config_hash, claim.data_hash)
-    model = model_spec(subject.spec, subject.identity, claim.model)
-    return train(subject.dataset, model, subject.windows, store, reporter, recompute=claim.recompute)
+    experiment = load_experiment(store, claim.config_hash, claim.data_hash)
+    model = model_spec(experiment.spec, experiment.identity, claim.model)
+    return train(experiment.dataset, model, experiment.windows, store, reporter, recompute=claim.recompute)
 
 
 def _make_scratch() -> None:

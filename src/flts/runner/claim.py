@@ -16,30 +16,30 @@ from flts.promotion.log import read_log
 from flts.runner.stored import VERSIONS
 from flts.spec.fields import Spec
 from flts.spec.lineage import identify
-from flts.train.experiment import Experiment, experiment
+from flts.train.experiment import Experiment, plan_experiment
 from flts.version import __version__
-from flts.wiring import Workplace
+from flts.wiring import RunContext
 
 
-def prepare(place: Workplace, spec: Spec, raw: RawInput) -> tuple[Prepared, Experiment]:
+def prepare(context: RunContext, spec: Spec, raw: RawInput) -> tuple[Prepared, Experiment]:
     """Processed rows in the store, and the experiment they make. Raises SpecError, DataError."""
     if not spec.dataset.targets:
         raise SpecError("dataset.targets names no column; name the column to forecast, or several")
-    prepared = preprocess(spec, raw, place.store, CODE_VERSION)
+    prepared = preprocess(spec, raw, context.store, CODE_VERSION)
     identity = identify(spec, prepared.data_hash, VERSIONS)
-    dataset = load_dataset(place.store, prepared.data_hash, tuple(spec.dataset.targets))
-    return prepared, experiment(spec, identity, dataset)
+    dataset = load_dataset(context.store, prepared.data_hash, tuple(spec.dataset.targets))
+    return prepared, plan_experiment(spec, identity, dataset)
 
 
-def begin(place: Workplace, subject: Experiment, prepared: Prepared, *, recompute: bool) -> TrainingData:
+def begin(context: RunContext, experiment: Experiment, prepared: Prepared, *, recompute: bool) -> TrainingData:
     """Store the Spec, take a run number, and publish the claim that every trainer works on."""
-    spec, identity = subject.spec, subject.identity
+    spec, identity = experiment.spec, experiment.identity
     scope, key = spec.dataset.scope, layout.spec(identity.config_hash)
-    write_once(place.store, key, canonical_json(spec.identity()), at="run.spec")
-    number = claim_run(place, identity.config_hash, scope, identity.data_hash, recompute=recompute)
+    write_once(context.store, key, canonical_json(spec.identity()), at="run.spec")
+    number = claim_run(context, identity.config_hash, scope, identity.data_hash, recompute=recompute)
     bucket, _, object_key = layout.meta(prepared.data_hash).partition("/")
     claim = TrainingData(
-        ts=place.clock.now(),
+        ts=context.clock.now(),
         identifier=scope,
         config_hash=identity.config_hash,
         data_hash=identity.data_hash,
@@ -52,13 +52,13 @@ def begin(place: Workplace, subject: Experiment, prepared: Prepared, *, recomput
         spec_key=key,
     )
     write_json_once(
-        place.store,
+        context.store,
         layout.run_part(identity.config_hash, number, "preprocess"),
         {
             "v": 1,
             "run": number,
             "scope": scope,
-            "environment": place.environment,
+            "environment": context.environment,
             "data_hash": prepared.data_hash,
             "meta_sha256": prepared.sha256,
             "reused": prepared.reused,
@@ -66,7 +66,7 @@ def begin(place: Workplace, subject: Experiment, prepared: Prepared, *, recomput
         },
         at="run.preprocess",
     )
-    place.bus.publish(claim.topic, claim.key, claim.to_bytes())
+    context.bus.publish(claim.topic, claim.key, claim.to_bytes())
     events.claim_published(
         config_hash=claim.config_hash,
         data_hash=claim.data_hash,
@@ -77,12 +77,12 @@ def begin(place: Workplace, subject: Experiment, prepared: Prepared, *, recomput
     return claim
 
 
-def claim_rows(place: Workplace, claim: TrainingData, prepared: Prepared) -> InferenceData:
+def claim_rows(context: RunContext, claim: TrainingData, prepared: Prepared) -> InferenceData:
     """Have the test rows of a run forecast as a batch; they lie in the store as raw rows in original units."""
     bucket, _, object_key = layout.test_rows(claim.data_hash).partition("/")
     part = prepared.meta["test"]
     message = InferenceData(
-        ts=place.clock.now(),
+        ts=context.clock.now(),
         identifier=claim.identifier,
         bucket=bucket,
         object_key=object_key,
@@ -92,11 +92,11 @@ def claim_rows(place: Workplace, claim: TrainingData, prepared: Prepared) -> Inf
         config_hash=claim.config_hash,
         data_hash=claim.data_hash,
     )
-    place.bus.publish(message.topic, message.key, message.to_bytes())
+    context.bus.publish(message.topic, message.key, message.to_bytes())
     return message
 
 
-def claim_run(place: Workplace, config_hash: str, scope: str, data_hash: str, *, recompute: bool = False) -> int:
+def claim_run(context: RunContext, config_hash: str, scope: str, data_hash: str, *, recompute: bool = False) -> int:
     """Take the next free run number of this configuration.
 
     The record says what the log's newest entry was, so that a judge that was cut off knows its own promotion again.
@@ -104,12 +104,12 @@ def claim_run(place: Workplace, config_hash: str, scope: str, data_hash: str, *,
     record = {
         "v": 1,
         "scope": scope,
-        "environment": place.environment,
+        "environment": context.environment,
         "data_hash": data_hash,
         "recompute": recompute,
-        "promotion": len(read_log(place.store, scope)),
+        "promotion": len(read_log(context.store, scope)),
         "flts": __version__,
-        "started": place.clock.now().isoformat(),
+        "started": context.clock.now().isoformat(),
         "claimed_by": uuid.uuid4().hex,
     }
-    return runs.claim(place.store, config_hash, record)
+    return runs.claim(context.store, config_hash, record)

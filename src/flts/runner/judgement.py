@@ -14,7 +14,7 @@ from flts.promotion.judge import Waiting, gather
 from flts.promotion.log import LogEntry
 from flts.promotion.stage import Judged, promote
 from flts.train.experiment import Experiment
-from flts.wiring import Workplace
+from flts.wiring import RunContext
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class Complete:
     run_ids: Mapping[str, str | None]
 
 
-def completeness(store: Store, subject: Experiment, scope: str, run: int) -> Complete | Waiting:
+def completeness(store: Store, experiment: Experiment, scope: str, run: int) -> Complete | Waiting:
     """What the store holds for a run, and who is still awaited.
 
     A model counts when the record of its run is there, too: a result alone has no run id yet, and the log would name
     the winner with or without one by who was faster.
     """
-    config_hash = subject.identity.config_hash
-    candidates = gather(store, subject, scope)
+    config_hash = experiment.identity.config_hash
+    candidates = gather(store, experiment, scope)
     if isinstance(candidates, Waiting):
         return candidates
     known = {c.name: _record_of(store, config_hash, scope, run, c) for c in candidates}
@@ -42,25 +42,25 @@ def completeness(store: Store, subject: Experiment, scope: str, run: int) -> Com
     return Complete(candidates, {name: record["run_id"] for name, record in known.items() if record is not None})
 
 
-def judge_run(place: Workplace, subject: Experiment, scope: str, run: int, *, actor: str) -> Judged | Waiting:
+def judge_run(context: RunContext, experiment: Experiment, scope: str, run: int, *, actor: str) -> Judged | Waiting:
     """Judge what the store holds for a configuration, record it, and tell the tracker."""
-    store, config_hash = place.store, subject.identity.config_hash
-    found = completeness(store, subject, scope, run)
+    store, config_hash = context.store, experiment.identity.config_hash
+    found = completeness(store, experiment, scope, run)
     if isinstance(found, Waiting):
         return found
     began = read_json(store, layout.run_part(config_hash, run, "claim")) or {}
     judged = promote(
         store,
-        place.bus,
-        place.clock,
-        subject,
+        context.bus,
+        context.clock,
+        experiment,
         found.candidates,
         scope=scope,
         actor=actor,
         run_ids=found.run_ids,
         since=began.get("promotion"),
     )
-    record_judgement(place, config_hash, scope, run, judged, found.run_ids)
+    record_judgement(context, config_hash, scope, run, judged, found.run_ids)
     return judged
 
 
@@ -73,43 +73,43 @@ def _record_of(store: Store, config_hash: str, scope: str, run: int, candidate: 
 
 
 def record_judgement(
-    place: Workplace, config_hash: str, scope: str, run: int, judged: Judged, run_ids: Mapping[str, str | None]
+    context: RunContext, config_hash: str, scope: str, run: int, judged: Judged, run_ids: Mapping[str, str | None]
 ) -> None:
     """Tell the tracker what only the judge knows, then write the judge's part of the run.
 
     Raises StageFailed when the judge's score of a candidate is not the one it was trained with.
     """
-    _compare_scores(place.store, config_hash, run, judged.decision.record)
+    _compare_scores(context.store, config_hash, run, judged.decision.record)
     champion = judged.champion
     part = {
         "v": 1,
         "run": run,
         "scope": scope,
-        "environment": place.environment,
+        "environment": context.environment,
         "decision_id": judged.decision.decision_id,
         "outcome": judged.decision.outcome,
         "repeated": judged.repeated,
         "promotion": champion.number if champion else None,
         "run_ids": dict(run_ids),
-        "ended": place.clock.now().isoformat(),
+        "ended": context.clock.now().isoformat(),
     }
-    if place.tracker is not None and not _told_before(place.store, config_hash, part):
+    if context.tracker is not None and not _told_before(context.store, config_hash, part):
         for row in judged.decision.record["candidates"]:
             run_id = run_ids.get(row["model"])
             if run_id is not None and row["rank"] is not None:
                 promoted = champion is not None and champion.champion.model_hash == row["model_hash"]
                 numbers = ("score", "rank", "skill", "skill_vs_naive")
                 metrics = {name: float(row[name]) for name in numbers if row[name] is not None}
-                place.tracker.annotate(run_id, metrics, {"flts.promoted": str(promoted).lower()})
-        point_tracker(place, champion)
-    write_json_once(place.store, layout.run_part(config_hash, run, "judge"), part, at="run.judge")
+                context.tracker.annotate(run_id, metrics, {"flts.promoted": str(promoted).lower()})
+        point_tracker(context, champion)
+    write_json_once(context.store, layout.run_part(config_hash, run, "judge"), part, at="run.judge")
 
 
-def point_tracker(place: Workplace, champion: LogEntry | None) -> None:
+def point_tracker(context: RunContext, champion: LogEntry | None) -> None:
     """Make the tracker's alias `champion` follow the log."""
-    if place.tracker is not None and champion is not None and champion.champion.run_id is not None:
+    if context.tracker is not None and champion is not None and champion.champion.run_id is not None:
         promoted = champion.champion
-        place.tracker.promote(champion.scope, champion.champion.run_id, promoted.model_type, promoted.bundle_sha256)
+        context.tracker.promote(champion.scope, champion.champion.run_id, promoted.model_type, promoted.bundle_sha256)
 
 
 def _told_before(store: Store, config_hash: str, part: Mapping[str, Any]) -> bool:

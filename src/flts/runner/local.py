@@ -23,7 +23,7 @@ from flts.runner.tracking import known_run_id
 from flts.spec.lineage import Identity
 from flts.train.experiment import Experiment
 from flts.train.stage import stored_result
-from flts.wiring import Workplace, locked_workplace, open_raw
+from flts.wiring import RunContext, locked_context, open_raw
 
 if TYPE_CHECKING:
     from flts.settings import Settings
@@ -89,8 +89,8 @@ def run(
 
     Raises SpecError, DataError, MissingExtra, Locked, BackendUnavailable, Interrupted.
     """
-    with locked_workplace(settings, threads=spec.run.threads, wait=wait) as place:
-        return _Run(spec, reporter, place, recompute, actor).do(tables or open_raw(spec.dataset, folder, settings))
+    with locked_context(settings, threads=spec.run.threads, wait=wait) as context:
+        return _Run(spec, reporter, context, recompute, actor).do(tables or open_raw(spec.dataset, folder, settings))
 
 
 @dataclass
@@ -99,45 +99,46 @@ class _Run:
 
     spec: Spec
     reporter: Reporter
-    place: Workplace
+    context: RunContext
     recompute: bool
     actor: str
 
     def do(self, raw: RawInput) -> RunResult:
         self.reporter.stage("preprocess", "running")
-        prepared, subject = prepare(self.place, self.spec, raw)
+        prepared, experiment = prepare(self.context, self.spec, raw)
         rows = f"{prepared.meta['train']['rows']:,} train rows, {prepared.meta['test']['rows']:,} test rows"
         self.reporter.stage("preprocess", "reused" if prepared.reused else "done", rows)
-        waiting = self._unfinished(subject)
+        waiting = self._unfinished(experiment)
         require(waiting)
-        claim = begin(self.place, subject, prepared, recompute=self.recompute)
-        self._train(claim, subject)
+        claim = begin(self.context, experiment, prepared, recompute=self.recompute)
+        self._train(claim, experiment)
         self.reporter.stage("evaluate", "running")
-        self._judge(claim, subject)
-        self.reporter.stage("evaluate", "done", f"{len(subject.windows.indices)} windows")
-        return replace(run_result(self.place, claim, subject), reused=not waiting)
+        self._judge(claim, experiment)
+        self.reporter.stage("evaluate", "done", f"{len(experiment.windows.indices)} windows")
+        return replace(run_result(self.context, claim, experiment), reused=not waiting)
 
-    def _unfinished(self, subject: Experiment) -> list[str]:
+    def _unfinished(self, experiment: Experiment) -> list[str]:
         """The models that need a fit or a forecast."""
         return [
             name
-            for name, model_hash in subject.identity.model_hashes.items()
-            if self.recompute or stored_result(self.place.store, name, model_hash, subject.windows.windows_hash) is None
+            for name, model_hash in experiment.identity.model_hashes.items()
+            if self.recompute
+            or stored_result(self.context.store, name, model_hash, experiment.windows.windows_hash) is None
         ]
 
-    def _train(self, claim: TrainingData, subject: Experiment) -> None:
+    def _train(self, claim: TrainingData, experiment: Experiment) -> None:
         """All candidates side by side, longest first, until each has ended."""
-        names = sorted(subject.identity.model_hashes, key=lambda name: (-CANDIDATES[name].cost, name))
-        if self.place.tracker and any(
-            known_run_id(self.place.store, claim.config_hash, claim.identifier, n, self.place.tracker.uri) is None
+        names = sorted(experiment.identity.model_hashes, key=lambda name: (-CANDIDATES[name].cost, name))
+        if self.context.tracker and any(
+            known_run_id(self.context.store, claim.config_hash, claim.identifier, n, self.context.tracker.uri) is None
             for n in names
         ):
-            self.place.tracker.prepare(claim.identifier)
-        subscription = self.place.bus.subscribe([ModelTraining.topic], "evaluate")
+            self.context.tracker.prepare(claim.identifier)
+        subscription = self.context.bus.subscribe([ModelTraining.topic], "evaluate")
         pool = ThreadPoolExecutor(len(names), thread_name_prefix="train")
         futures: list[Future[ModelTraining]] = [
             pool.submit(
-                finish_model, self.place, claim, subject, name, self.reporter.model(name), recompute=self.recompute
+                finish_model, self.context, claim, experiment, name, self.reporter.model(name), recompute=self.recompute
             )
             for name in names
         ]
@@ -156,30 +157,30 @@ class _Run:
                     ended.add(message.model)
                     self.reporter.ended(message.model, message)
         finally:
-            self.place.children.cancel()
+            self.context.children.cancel()
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _judge(self, claim: TrainingData, subject: Experiment) -> None:
-        judged = judge_run(self.place, subject, claim.identifier, claim.run, actor=self.actor)
+    def _judge(self, claim: TrainingData, experiment: Experiment) -> None:
+        judged = judge_run(self.context, experiment, claim.identifier, claim.run, actor=self.actor)
         if isinstance(judged, Waiting):
             raise StageFailed(f"no result and no reason is stored for {', '.join(judged.missing)}")
 
 
-def run_result(place: Workplace, claim: TrainingData, subject: Experiment) -> RunResult:
+def run_result(context: RunContext, claim: TrainingData, experiment: Experiment) -> RunResult:
     """What a judged run came to, from the store alone, whoever did its stages."""
-    store = place.store
+    store = context.store
     judge = _part(store, claim, "judge")
-    parts = {name: _part(store, claim, f"train-{name}") for name in subject.identity.model_hashes}
+    parts = {name: _part(store, claim, f"train-{name}") for name in experiment.identity.model_hashes}
     decision = layout.decision(claim.identifier, judge["decision_id"])
     champion = read_log(store, claim.identifier)[judge["promotion"] - 1] if judge["promotion"] else None
     places = {"store": store.url, "decision": decision}
-    if place.tracker:
-        places["mlflow"] = place.tracker.uri
+    if context.tracker:
+        places["mlflow"] = context.tracker.uri
     return RunResult(
         config_hash=claim.config_hash,
         run=claim.run,
         scope=claim.identifier,
-        identity=subject.identity,
+        identity=experiment.identity,
         decision=read_json(store, decision),
         promoted=judge["outcome"] == "promote" and not judge["repeated"],
         repeated=judge["repeated"],
@@ -188,7 +189,7 @@ def run_result(place: Workplace, claim: TrainingData, subject: Experiment) -> Ru
         run_ids=judge["run_ids"],
         recomputed={name: part.get("recomputed") for name, part in parts.items()},
         durations_ms={name: part.get("duration_ms") for name, part in parts.items()},
-        warnings=tuple(subject.dataset.meta["warnings"]),
+        warnings=tuple(experiment.dataset.meta["warnings"]),
         places=places,
     )
 

@@ -12,7 +12,7 @@ from flts.preprocess import CODE_VERSION
 from flts.preprocess.stage import load_dataset
 from flts.spec.fields import Spec
 from flts.spec.lineage import identify
-from flts.train.experiment import Experiment, experiment
+from flts.train.experiment import Experiment, plan_experiment
 
 VERSIONS = versions(CODE_VERSION)
 
@@ -40,4 +40,4 @@ def load_experiment(store: Store, config_hash: str, data_hash: str) -> Experimen
             f"this version of flts gives the Spec of {config_hash[:12]}… the hash {identity.config_hash[:12]}…: its"
             " code versions differ from those of whoever claimed the run; use one version of flts everywhere"
         )
-    return experiment(spec, identity, load_dataset(store, data_hash, tuple(spec.dataset.targets)))
+    return plan_experiment(spec, identity, load_dataset(store, data_hash, tuple(spec.dataset.targets)))

@@ -30,14 +30,14 @@ class Work:
     """One candidate of one claim, since when it is worked on."""
 
     claim: TrainingData
-    subject: Experiment
+    experiment: Experiment
     name: str
     start: datetime
 
     @property
     def model_hash(self) -> str:
         """Hash of the candidate."""
-        return self.subject.identity.model_hashes[self.name]
+        return self.experiment.identity.model_hashes[self.name]
 
 
 def known_run_id(store: Store, config_hash: str, scope: str, model: str, tracking_uri: str) -> str | None:
@@ -78,11 +78,11 @@ def candidate_run(
     scaler = {column["name"]: {key: column[key] for key in ("center", "scale")} for column in fitted["columns"]}
     artifacts = {
         "scaler/scaler.json": _readable(scaler),
-        "preprocess/preprocess_config.json": _readable(work.subject.dataset.meta["made_of"]),
+        "preprocess/preprocess_config.json": _readable(work.experiment.dataset.meta["made_of"]),
     }
-    values = work.subject.forecasts(store, trained.model_hash, trained.forecasts_sha256)
+    values = work.experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)
     offsets = manifest["intervals"]["offsets"]
-    for kind, picture in plots.of_model(work.subject, work.name.upper(), values, trained.curve, offsets).items():
+    for kind, picture in plots.of_model(work.experiment, work.name.upper(), values, trained.curve, offsets).items():
         artifacts |= {f"plots/{kind}.png": picture.png, f"plots/{kind}.svg": picture.svg}
     return _run(work, "FINISHED", tags, metrics, now, curve=trained.curve, bundle=bundle, artifacts=artifacts)
 
@@ -96,7 +96,7 @@ def failed_run(store: Store, work: Work, error: Terminal, environment: str, now:
 def _run(
     work: Work, status: Any, tags: Mapping[str, str], metrics: Mapping[str, float], now: datetime, **rest: Any
 ) -> TrackedRun:
-    spec = work.subject.spec
+    spec = work.experiment.spec
     fields = spec.identity()
     parameters = fields["models"][work.name] | fields["task"] | {f"sample_{k}": v for k, v in fields["sample"].items()}
     return TrackedRun(
@@ -114,7 +114,7 @@ def _run(
         started_ms=_milliseconds(work.start),
         ended_ms=_milliseconds(now),
         extra=CANDIDATES[work.name].extra,
-        columns=work.subject.dataset.fitted.names,
+        columns=work.experiment.dataset.fitted.names,
         **{"curve": (), "bundle": None, "artifacts": {}, **rest},
     )
 

@@ -42,7 +42,7 @@ class Experiment:
         return forecasts_from_parquet(table, self.origins, self.task.fitted.targets, self.task.horizon)
 
 
-def experiment(spec: Spec, identity: Identity, dataset: ProcessedDataset) -> Experiment:
+def plan_experiment(spec: Spec, identity: Identity, dataset: ProcessedDataset) -> Experiment:
     """Windows and task of a Spec. Raises DataError when train or test hold too few rows for one window."""
     given = spec.task
     seasons = None if given.seasons == "infer" else tuple(given.seasons)

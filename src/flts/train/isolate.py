@@ -66,7 +66,7 @@ class Children:
     def __init__(self, at_once: int) -> None:
         self._running: dict[subprocess.Popen[str], Path] = {}
         self._lock = threading.Lock()
-        self.places = threading.Semaphore(at_once)
+        self.slots = threading.Semaphore(at_once)
         self.cancelled = False
 
     def add(self, child: subprocess.Popen[str], scratch: Path) -> None:

@@ -19,11 +19,11 @@ TRUTH = truth_of(90)
 GOOD, FAIR = off_by(TRUTH, 1.0, 3), off_by(TRUTH, 3.0, 4)
 
 
-def with_intervals(name: str, forecast: np.ndarray, reach: float, **more: Any) -> Candidate:
+def with_intervals(name: str, forecast: np.ndarray, half_width: float, **more: Any) -> Candidate:
     levels = {
-        level: np.full(TRUTH.shape, reach * scale) for level, scale in (("0.5", 0.5), ("0.8", 1.0), ("0.95", 2.0))
+        level: np.full(TRUTH.shape, half_width * scale) for level, scale in (("0.5", 0.5), ("0.8", 1.0), ("0.95", 2.0))
     }
-    return replace(success(name, forecast), reach=levels, **more)
+    return replace(success(name, forecast), half_width=levels, **more)
 
 
 def why_not(record: Any) -> dict[str, str]:
@@ -198,7 +198,7 @@ def test_a_lead_within_the_noise_over_referee_and_champion_is_said_of_each() -> 
 def test_long_horizons_need_more_windows_whatever_the_number_of_targets() -> None:
     truth = truth_of(35, 12)
     good, fair = off_by(truth, 1.0, 3), off_by(truth, 3.0, 4)
-    sized = replace(success("good", good), reach={"0.8": np.ones(truth.shape)})
+    sized = replace(success("good", good), half_width={"0.8": np.ones(truth.shape)})
     champion = ChampionForecast("old", digest("old"), off_by(truth, 2.0, 9))
     record = decide(case_of(truth=truth, candidates=[sized, success("fair", fair)], champion=champion)).record
     certainty = record["certainty"]

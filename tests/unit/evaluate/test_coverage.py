@@ -15,20 +15,20 @@ def test_coverage_and_width_are_those_of_plain_python_pooled_and_per_step() -> N
     truth = truth_of(60, 3, 2)
     truth[3] = np.nan
     forecast = off_by(truth, 3.0)
-    reach = np.abs(np.random.default_rng(5).normal(3.0, 1.0, truth.shape))
-    reach[:, 2, 1] = np.nan
-    found = measured(truth, forecast, reach, yardstick_of(2), 3, 1)
+    half_width = np.abs(np.random.default_rng(5).normal(3.0, 1.0, truth.shape))
+    half_width[:, 2, 1] = np.nan
+    found = measured(truth, forecast, half_width, yardstick_of(2), 3, 1)
     assert found is not None
-    cells = [c for c in np.ndindex(truth.shape) if not np.isnan(truth[c]) and not np.isnan(reach[c])]
-    inside = [c for c in cells if abs(truth[c] - forecast[c]) <= reach[c]]
+    cells = [c for c in np.ndindex(truth.shape) if not np.isnan(truth[c]) and not np.isnan(half_width[c])]
+    inside = [c for c in cells if abs(truth[c] - forecast[c]) <= half_width[c]]
     assert found["cells"] == len(cells)
     assert found["coverage"] == pytest.approx(len(inside) / len(cells))
-    assert found["width"] == pytest.approx(sum(2 * reach[c] / 40.0 for c in cells) / len(cells))
+    assert found["width"] == pytest.approx(sum(2 * half_width[c] / 40.0 for c in cells) / len(cells))
     assert [row["step"] for row in found["step"]] == [1, 2, 3]
     for row in found["step"]:
         of_step = [c for c in cells if c[1] == row["step"] - 1]
         assert row["coverage"] == pytest.approx(sum(c in inside for c in of_step) / len(of_step))
-        assert row["width"] == pytest.approx(sum(2 * reach[c] / 40.0 for c in of_step) / len(of_step))
+        assert row["width"] == pytest.approx(sum(2 * half_width[c] / 40.0 for c in of_step) / len(of_step))
     assert found["interval"]["low"] <= found["coverage"] <= found["interval"]["high"]
 
 
@@ -104,10 +104,10 @@ def test_the_interval_of_a_coverage_is_the_same_for_the_same_seed_and_another_fo
 
 def test_origins_without_a_measured_cell_take_no_part_in_the_resampling() -> None:
     truth = truth_of(60)
-    forecast, reach = off_by(truth, 3.0), np.full(truth.shape, 3.0)
+    forecast, half_width = off_by(truth, 3.0), np.full(truth.shape, 3.0)
     gap = np.full((40, 2, 1), np.nan)
-    padded = (np.concatenate([truth, gap]), np.concatenate([forecast, gap + 1.0]), np.concatenate([reach, gap]))
-    longer, plain = measured(*padded, yardstick_of(), 2, 1), measured(truth, forecast, reach, yardstick_of(), 2, 1)
+    padded = (np.concatenate([truth, gap]), np.concatenate([forecast, gap + 1.0]), np.concatenate([half_width, gap]))
+    longer, plain = measured(*padded, yardstick_of(), 2, 1), measured(truth, forecast, half_width, yardstick_of(), 2, 1)
     assert longer is not None
     assert plain is not None
     assert longer["interval"] == plain["interval"]

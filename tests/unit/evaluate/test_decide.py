@@ -290,7 +290,7 @@ VERDICT = {"passed": None, "reason": None}
 
 
 def test_a_stored_record_has_exactly_the_fields_that_its_readers_know() -> None:
-    sized = replace(success("good", off_by(TRUTH, 1.0, 3)), reach={"0.8": np.ones(TRUTH.shape)}, bundle_bytes=10)
+    sized = replace(success("good", off_by(TRUTH, 1.0, 3)), half_width={"0.8": np.ones(TRUTH.shape)}, bundle_bytes=10)
     champion = ChampionForecast("old", digest("old"), off_by(TRUTH, 8.0, 9))
     case = case_of(
         candidates=[sized, success("fair", off_by(TRUTH, 3.0, 4)), FAILED],
@@ -347,7 +347,7 @@ def test_the_skill_gate_names_the_referee_that_the_skill_is_against() -> None:
 
 
 def test_the_same_case_with_intervals_gives_the_same_record_twice_and_another_seed_another() -> None:
-    sized = replace(success("good", off_by(TRUTH, 1.0, 3)), reach={"0.8": np.ones(TRUTH.shape)})
+    sized = replace(success("good", off_by(TRUTH, 1.0, 3)), half_width={"0.8": np.ones(TRUTH.shape)})
     case = case_of(candidates=[sized])
     assert decide(case).record == decide(case).record
     intervals = [board(decide(replace(case, seed=seed)))["good"]["coverage"]["0.8"]["interval"] for seed in (1, 2)]

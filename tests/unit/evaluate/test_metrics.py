@@ -107,33 +107,33 @@ def test_the_order_of_the_windows_does_not_move_a_single_bit_of_any_error(seed: 
 
 @pytest.mark.parametrize("scaler", ["minmax", "standard", "robust", "maxabs", "none"])
 def test_the_range_of_the_target_over_train_is_the_unit_of_the_composite_whatever_the_scaler(scaler: str) -> None:
-    subject, _ = small_experiment(small_spec(preprocess={"scaler": scaler, "constant": 3.0}))
-    load = subject.dataset.train.select(("load",))[:, 0]
-    assert yardstick(subject.dataset, subject.task).width.tolist() == [max(load) - min(load)]
+    experiment, _ = small_experiment(small_spec(preprocess={"scaler": scaler, "constant": 3.0}))
+    load = experiment.dataset.train.select(("load",))[:, 0]
+    assert yardstick(experiment.dataset, experiment.task).width.tolist() == [max(load) - min(load)]
 
 
 def test_mase_is_divided_by_the_mean_step_of_one_season_over_train() -> None:
-    subject, _ = small_experiment()
-    load = subject.dataset.train.select(("load",))[:, 0].tolist()
+    experiment, _ = small_experiment()
+    load = experiment.dataset.train.select(("load",))[:, 0].tolist()
     steps = [abs(load[i] - load[i - 24]) for i in range(24, len(load))]
-    found = yardstick(subject.dataset, subject.task)
+    found = yardstick(experiment.dataset, experiment.task)
     assert found.season_error is not None
     assert found.season_error.tolist() == [pytest.approx(sum(steps) / len(steps), rel=1e-12)]
     assert found.no_mase is None
 
 
 def test_without_a_season_mase_is_divided_by_the_mean_step_from_row_to_row() -> None:
-    subject, _ = small_experiment(small_spec(task={"seasons": []}))
-    load = subject.dataset.train.select(("load",))[:, 0].tolist()
+    experiment, _ = small_experiment(small_spec(task={"seasons": []}))
+    load = experiment.dataset.train.select(("load",))[:, 0].tolist()
     steps = [abs(b - a) for a, b in itertools.pairwise(load)]
-    found = yardstick(subject.dataset, subject.task)
+    found = yardstick(experiment.dataset, experiment.task)
     assert found.season_error is not None
     assert found.season_error.tolist() == [pytest.approx(sum(steps) / len(steps), rel=1e-12)]
 
 
 def test_mase_is_null_with_the_reason_where_train_is_shorter_than_two_seasons() -> None:
-    subject, _ = small_experiment(small_spec(task={"seasons": [130]}))
-    found = yardstick(subject.dataset, subject.task)
+    experiment, _ = small_experiment(small_spec(task={"seasons": [130]}))
+    found = yardstick(experiment.dataset, experiment.task)
     assert found.season_error is None
     assert found.no_mase == "train has 240 rows, two seasons of 130 are needed"
     truth = truth_of()
@@ -145,8 +145,8 @@ def test_mase_is_null_with_the_reason_where_the_seasonal_naive_forecast_makes_no
 
     rows = hourly(300)
     rows.values[:, 0] = np.tile(np.arange(24.0), 13)[:300]
-    subject, _ = small_experiment(rows=rows)
-    found = yardstick(subject.dataset, subject.task)
+    experiment, _ = small_experiment(rows=rows)
+    found = yardstick(experiment.dataset, experiment.task)
     assert found.season_error is None
     assert found.no_mase == "the seasonal naive forecast (season 24) makes no error on train"
 

@@ -45,10 +45,10 @@ def test_a_label_without_truth_is_left_out() -> None:
 
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kolkata"])
 def test_the_clock_is_the_local_one_of_every_forecast_row(zone: str) -> None:
-    subject, _ = small_experiment(small_spec(dataset={"timezone": zone}))
-    clock = wall_clock(subject)
-    assert clock.hour.shape == clock.weekday.shape == (len(subject.windows.indices), 3)
-    for position, origin in enumerate(subject.origins.tolist()):
+    experiment, _ = small_experiment(small_spec(dataset={"timezone": zone}))
+    clock = wall_clock(experiment)
+    assert clock.hour.shape == clock.weekday.shape == (len(experiment.windows.indices), 3)
+    for position, origin in enumerate(experiment.origins.tolist()):
         for step in range(3):
             moment = datetime.fromtimestamp(origin / 1e9, UTC) + timedelta(hours=step + 1)
             local = moment.astimezone(ZoneInfo(zone))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.families import subject
+from tests.support.families import experiment
 
 from flts.backends.store import ObjectStoreAdapter, memory_store
 from flts.contracts import layout
@@ -22,12 +22,12 @@ FILE = "coefficients.safetensors"
 
 
 def manifest_of() -> dict[str, Any]:
-    return deepcopy(dict(subject("ridge").fitted.manifest))
+    return deepcopy(dict(experiment("ridge").fitted.manifest))
 
 
 def written(manifest: dict[str, Any] | None = None) -> tuple[ObjectStoreAdapter, str]:
     store = memory_store()
-    return store, write_bundle(store, manifest or manifest_of(), subject("ridge").fitted.files)
+    return store, write_bundle(store, manifest or manifest_of(), experiment("ridge").fitted.files)
 
 
 class Ordered(ObjectStoreAdapter):
@@ -63,7 +63,7 @@ def test_the_manifest_names_the_digest_and_the_size_of_every_other_file() -> Non
 
 def test_the_manifest_is_written_last() -> None:
     store = Ordered()
-    name = write_bundle(store, manifest_of(), {**subject("ridge").fitted.files, "zzz.bin": b"later in the alphabet"})
+    name = write_bundle(store, manifest_of(), {**experiment("ridge").fitted.files, "zzz.bin": b"later in the alphabet"})
     assert store.created[-1] == layout.bundle(name, MANIFEST)
     assert len(store.created) == 3
 
@@ -77,7 +77,7 @@ def test_one_other_value_in_the_manifest_is_another_bundle() -> None:
 def test_writing_a_bundle_again_changes_nothing() -> None:
     store, name = written()
     before = {key: store.get(key) for key in store.list("bundles/")}
-    assert write_bundle(store, manifest_of(), subject("ridge").fitted.files) == name
+    assert write_bundle(store, manifest_of(), experiment("ridge").fitted.files) == name
     assert {key: store.get(key) for key in store.list("bundles/")} == before
 
 
@@ -116,7 +116,7 @@ def test_another_format_or_family_is_refused_and_named(change: dict[str, Any]) -
 
 @pytest.mark.parametrize(("share", "passes"), [(0.0, True), (0.5, True), (-0.5, True), (2.0, False), (-2.0, False)])
 def test_the_self_test_allows_a_millionth_of_the_range_of_each_target(share: float, passes: bool) -> None:
-    widths = subject("ridge").task.fitted.target_range[1]
+    widths = experiment("ridge").task.fitted.target_range[1]
     for target, width in enumerate(widths):
         manifest = manifest_of()
         manifest["self_test"]["mean"][1][target] += share * TOLERANCE * width
@@ -141,7 +141,7 @@ def test_an_answer_that_is_no_number_fails_the_self_test() -> None:
 
 
 def test_the_self_test_vector_is_the_end_of_train_through_the_model_itself() -> None:
-    fitted = subject("ridge")
+    fitted = experiment("ridge")
     vector = manifest_of()["self_test"]
     rows = fitted.train[-fitted.model.history_rows :]
     assert vector["times"] == rows.times.tolist()
@@ -152,7 +152,7 @@ def test_the_self_test_vector_is_the_end_of_train_through_the_model_itself() -> 
 
 def test_a_loaded_bundle_has_the_task_it_was_fitted_for() -> None:
     store, name = written()
-    loaded, fitted = load_bundle(store, name), subject("ridge")
+    loaded, fitted = load_bundle(store, name), experiment("ridge")
     assert loaded.model.task == fitted.task
     assert loaded.sha256 == name
     assert loaded.manifest == json.loads(json.dumps(fitted.fitted.manifest))
@@ -161,7 +161,7 @@ def test_a_loaded_bundle_has_the_task_it_was_fitted_for() -> None:
 @pytest.mark.parametrize("level", [0.5, 0.8, 0.9, 0.95])
 def test_a_forecast_carries_the_bounds_of_the_level_asked_for(level: float) -> None:
     store, name = written()
-    bundle, fitted = load_bundle(store, name), subject("ridge")
+    bundle, fitted = load_bundle(store, name), experiment("ridge")
     rows = fitted.train[-20:]
     forecasts, lower, upper = bundle.forecast(rows.times[None], rows.values[None], level)
     expected = bounds(forecasts.mean, forecasts.spread, fitted.fitted.manifest["intervals"]["offsets"], level)
@@ -173,8 +173,8 @@ def test_a_forecast_carries_the_bounds_of_the_level_asked_for(level: float) -> N
 def test_a_bundle_without_offsets_says_why_its_bounds_are_empty() -> None:
     manifest = manifest_of()
     manifest["intervals"] = {"offsets": None, "reason": "fewer than 20 validation windows"}
-    bundle = assemble("0" * 64, manifest, subject("ridge").fitted.files)
-    rows = subject("ridge").train[-20:]
+    bundle = assemble("0" * 64, manifest, experiment("ridge").fitted.files)
+    rows = experiment("ridge").train[-20:]
     _, lower, upper = bundle.forecast(rows.times[None], rows.values[None], 0.8)
     assert np.isnan(lower).all()
     assert np.isnan(upper).all()

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from flts.forecasting.intervals import LEVELS, bounds, conformal_offsets, reaches
+from flts.forecasting.intervals import LEVELS, bounds, conformal_offsets, half_widths
 from flts.preprocess.rows import Values
 
 EXACT = {0.5: Fraction(1, 2), 0.8: Fraction(4, 5), 0.9: Fraction(9, 10), 0.95: Fraction(19, 20)}
@@ -48,9 +48,9 @@ def test_bounds_are_the_offset_times_the_level_of_the_request_on_both_sides() ->
     mean, _, spread = made(7, seed=1)
     lower, upper = bounds(mean, spread, offsets, 0.9)
     for w, step, target in np.ndindex(mean.shape):
-        reach = offsets["0.9"][step][target] * spread[w, target]
-        assert lower[w, step, target] == pytest.approx(mean[w, step, target] - reach)
-        assert upper[w, step, target] == pytest.approx(mean[w, step, target] + reach)
+        half_width = offsets["0.9"][step][target] * spread[w, target]
+        assert lower[w, step, target] == pytest.approx(mean[w, step, target] - half_width)
+        assert upper[w, step, target] == pytest.approx(mean[w, step, target] + half_width)
 
 
 def test_without_offsets_every_bound_is_empty() -> None:
@@ -97,13 +97,13 @@ def test_one_stored_level_gives_the_reach_of_every_level() -> None:
     mean, spread = rng.normal(size=(7, 2, 1)), rng.uniform(0.5, 2.0, size=(7, 1))
     offsets = {"0.5": [[0.5], [0.7]], "0.8": [[1.0], [1.5]], "0.95": [[2.0], [3.5]]}
     _, upper = bounds(mean, spread, offsets, 0.8)
-    for level, reach in reaches(upper - mean, offsets).items():
+    for level, half_width in half_widths(upper - mean, offsets).items():
         lower, higher = bounds(mean, spread, offsets, float(level))
-        np.testing.assert_allclose(mean - reach, lower)
-        np.testing.assert_allclose(mean + reach, higher)
+        np.testing.assert_allclose(mean - half_width, lower)
+        np.testing.assert_allclose(mean + half_width, higher)
 
 
 def test_a_stored_level_without_width_says_nothing_about_a_wider_one() -> None:
-    found = reaches(np.zeros((3, 1, 1)), {"0.5": [[0.0]], "0.8": [[0.0]], "0.95": [[2.0]]})
+    found = half_widths(np.zeros((3, 1, 1)), {"0.5": [[0.0]], "0.8": [[0.0]], "0.95": [[2.0]]})
     assert (found["0.5"] == 0.0).all()
     assert np.isnan(found["0.95"]).all()

@@ -22,7 +22,7 @@ from flts.contracts.errors import BackendUnavailable, StageFailed, UsageError
 from flts.contracts.layout import BUCKETS
 from flts.contracts.ports import PART, Stored
 from flts.gateway.app import create_app
-from flts.gateway.security import Door, is_loopback
+from flts.gateway.security import Auth, is_loopback
 
 TOKEN = "a-token.of~its+own/1="  # noqa: S105 - opens nothing but these tests
 DATA = b"time,load\n2026-01-01,1\n"
@@ -54,7 +54,7 @@ def log() -> Iterator[io.StringIO]:
 
 def gateway(store: Any, token: str | None = None, limit: int = LIMIT, idle: float = 60.0) -> FastAPI:
     """A gateway to a store."""
-    return create_app(store, door=Door("127.0.0.1", token), max_object_bytes=limit, idle_seconds=idle)
+    return create_app(store, door=Auth("127.0.0.1", token), max_object_bytes=limit, idle_seconds=idle)
 
 
 def put(app: FastAPI, target: str = KEY, data: bytes = DATA, headers: Mapping[str, str] | None = None) -> Answer:
@@ -571,14 +571,14 @@ def test_without_a_token_this_machine_is_answered(app: FastAPI, host: str) -> No
 def test_an_address_that_others_reach_needs_a_token(host: str) -> None:
     assert not is_loopback(host)
     with pytest.raises(UsageError, match="a token is needed: set FLTS_TOKEN_FILE"):
-        Door(host, None)
-    Door(host, TOKEN)
+        Auth(host, None)
+    Auth(host, TOKEN)
 
 
 @pytest.mark.parametrize("token", ["", " ", "two words", "line\nbreak", "ü", "a=b", "="])
 def test_a_token_that_no_header_can_carry_is_refused_without_being_shown(token: str) -> None:
     with pytest.raises(UsageError, match="characters that a bearer token cannot have") as raised:
-        Door("127.0.0.1", token)
+        Auth("127.0.0.1", token)
     assert len(token) < 3 or token not in str(raised.value)
 
 

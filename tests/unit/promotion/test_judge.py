@@ -44,61 +44,61 @@ GRU_TOO = small_spec(("ridge", "gru"))
 
 def with_champion() -> tuple[Experiment, Store, Promoted]:
     """An experiment whose ridge was fitted and judged, and that model as a champion."""
-    subject, store = small_experiment()
-    fit(store, subject)
-    candidates = gathered(store, subject)
-    decision = judge(store, subject, candidates, "global", None)
-    return subject, store, promoted_of(decision.record, "ridge", subject.identity.data_hash, None)
+    experiment, store = small_experiment()
+    fit(store, experiment)
+    candidates = gathered(store, experiment)
+    decision = judge(store, experiment, candidates, "global", None)
+    return experiment, store, promoted_of(decision.record, "ridge", experiment.identity.data_hash, None)
 
 
 def judged_later(rows: Rows, **tables: Any) -> tuple[Experiment, dict[str, Any], Store]:
     """The record of another experiment decided against that champion."""
     _, store, champion = with_champion()
-    subject, fresh = small_experiment(small_spec(("ridge",), **tables), rows)
+    experiment, fresh = small_experiment(small_spec(("ridge",), **tables), rows)
     copy(fresh, store)
-    fit(store, subject)
-    candidates = gathered(store, subject)
-    return subject, dict(judge(store, subject, candidates, "global", champion).record), store
+    fit(store, experiment)
+    candidates = gathered(store, experiment)
+    return experiment, dict(judge(store, experiment, candidates, "global", champion).record), store
 
 
 # gather
 
 
 def test_a_success_needs_the_models_result_and_the_windows_result() -> None:
-    subject, store = small_experiment()
-    assert gather(store, subject, "global") == Waiting([], ["ridge"])
-    trained = fit(store, subject)
-    model_hash, windows_hash = trained.model_hash, subject.identity.windows_hash
+    experiment, store = small_experiment()
+    assert gather(store, experiment, "global") == Waiting([], ["ridge"])
+    trained = fit(store, experiment)
+    model_hash, windows_hash = trained.model_hash, experiment.identity.windows_hash
     for key in (layout.model_result(model_hash), layout.windows_result(model_hash, windows_hash)):
-        assert gather(without(store, key), subject, "global") == Waiting([], ["ridge"])
-    (candidate,) = gathered(store, subject)
+        assert gather(without(store, key), experiment, "global") == Waiting([], ["ridge"])
+    (candidate,) = gathered(store, experiment)
     assert (candidate.status, candidate.reason) == ("SUCCESS", None)
     assert candidate.bundle_sha256 == trained.bundle_sha256
     assert candidate.forecasts_sha256 == trained.forecasts_sha256
 
 
 def test_the_forecasts_of_a_candidate_are_the_stored_ones() -> None:
-    subject, store = small_experiment()
-    fit(store, subject)
-    (candidate,) = gathered(store, subject)
+    experiment, store = small_experiment()
+    fit(store, experiment)
+    (candidate,) = gathered(store, experiment)
     bundle = load_bundle(store, str(candidate.bundle_sha256))
-    expected = bundle.model.forecast_all(subject.windows.histories(subject.dataset)).mean
+    expected = bundle.model.forecast_all(experiment.windows.histories(experiment.dataset)).mean
     assert candidate.forecast is not None
     assert candidate.forecast.tolist() == expected.tolist()
 
 
 def test_those_that_are_there_and_those_that_are_missing_are_named() -> None:
-    subject, store = small_experiment(GRU_TOO)
-    fit(store, subject)
-    assert gather(store, subject, "global") == Waiting(["ridge"], ["gru"])
+    experiment, store = small_experiment(GRU_TOO)
+    fit(store, experiment)
+    assert gather(store, experiment, "global") == Waiting(["ridge"], ["gru"])
 
 
 def test_a_failure_counts_with_its_class_and_reason() -> None:
-    subject, store = small_experiment(GRU_TOO)
-    fit(store, subject)
-    put_claim(store, subject)
-    put_failure(store, subject, "gru", reason="the loss is not finite")
-    found = gathered(store, subject)
+    experiment, store = small_experiment(GRU_TOO)
+    fit(store, experiment)
+    put_claim(store, experiment)
+    put_failure(store, experiment, "gru", reason="the loss is not finite")
+    found = gathered(store, experiment)
     assert [(c.name, c.status, c.reason) for c in found] == [
         ("gru", "FAILED", "TrainingFailed: the loss is not finite"),
         ("ridge", "SUCCESS", None),
@@ -106,50 +106,50 @@ def test_a_failure_counts_with_its_class_and_reason() -> None:
 
 
 def test_a_model_that_does_not_apply_is_not_called_failed() -> None:
-    subject, store = small_experiment()
-    put_claim(store, subject)
-    put_failure(store, subject, "ridge", error="NotApplicable", reason="needs 48 rows, has 12")
-    found = gathered(store, subject)
+    experiment, store = small_experiment()
+    put_claim(store, experiment)
+    put_failure(store, experiment, "ridge", error="NotApplicable", reason="needs 48 rows, has 12")
+    found = gathered(store, experiment)
     assert (found[0].status, found[0].reason) == ("N/A", "NotApplicable: needs 48 rows, has 12")
 
 
 def test_a_failure_of_an_older_run_never_decides_before_its_retry_has_ended() -> None:
-    subject, store = small_experiment()
-    put_claim(store, subject, 1)
-    put_failure(store, subject, "ridge", 1)
-    assert isinstance(gather(store, subject, "global"), list)
-    put_claim(store, subject, 2)
-    assert gather(store, subject, "global") == Waiting([], ["ridge"])
-    put_failure(store, subject, "ridge", 2, reason="again")
-    found = gathered(store, subject)
+    experiment, store = small_experiment()
+    put_claim(store, experiment, 1)
+    put_failure(store, experiment, "ridge", 1)
+    assert isinstance(gather(store, experiment, "global"), list)
+    put_claim(store, experiment, 2)
+    assert gather(store, experiment, "global") == Waiting([], ["ridge"])
+    put_failure(store, experiment, "ridge", 2, reason="again")
+    found = gathered(store, experiment)
     assert found[0].reason == "TrainingFailed: again"
 
 
 def test_a_failure_counts_only_in_the_scope_of_its_run() -> None:
-    subject, store = small_experiment()
-    put_claim(store, subject, 1, "north")
-    put_claim(store, subject, 2, "south")
-    put_failure(store, subject, "ridge", 1)
-    assert isinstance(gather(store, subject, "north"), list)
-    assert gather(store, subject, "south") == Waiting([], ["ridge"])
-    assert gather(store, subject, "global") == Waiting([], ["ridge"])
+    experiment, store = small_experiment()
+    put_claim(store, experiment, 1, "north")
+    put_claim(store, experiment, 2, "south")
+    put_failure(store, experiment, "ridge", 1)
+    assert isinstance(gather(store, experiment, "north"), list)
+    assert gather(store, experiment, "south") == Waiting([], ["ridge"])
+    assert gather(store, experiment, "global") == Waiting([], ["ridge"])
 
 
 @pytest.mark.parametrize("scope", ["global", "another"])
 def test_a_result_counts_whatever_run_it_is_from_and_over_a_failure_of_the_newest(scope: str) -> None:
-    subject, store = small_experiment()
-    fit(store, subject)
-    put_claim(store, subject)
-    put_failure(store, subject, "ridge")
-    assert [candidate.status for candidate in gathered(store, subject, scope)] == ["SUCCESS"]
+    experiment, store = small_experiment()
+    fit(store, experiment)
+    put_claim(store, experiment)
+    put_failure(store, experiment, "ridge")
+    assert [candidate.status for candidate in gathered(store, experiment, scope)] == ["SUCCESS"]
 
 
 def test_the_newest_run_is_the_one_with_the_highest_number_in_its_scope() -> None:
-    subject, store = small_experiment()
-    config_hash = subject.identity.config_hash
+    experiment, store = small_experiment()
+    config_hash = experiment.identity.config_hash
     assert newest(store, config_hash, "global") is None
     for number, scope in ((1, "global"), (2, "global"), (9, "global"), (10, "global"), (11, "north")):
-        put_claim(store, subject, number, scope)
+        put_claim(store, experiment, number, scope)
     assert newest(store, config_hash, "global") == 10
     assert newest(store, config_hash, "north") == 11
     assert newest(store, config_hash, "south") is None
@@ -158,52 +158,52 @@ def test_the_newest_run_is_the_one_with_the_highest_number_in_its_scope() -> Non
 @pytest.mark.parametrize("file", [MANIFEST, "coefficients.safetensors"])
 @pytest.mark.parametrize("damage", ["changed", "absent"])
 def test_a_bundle_that_is_not_what_its_digest_says_makes_a_failed_candidate(file: str, damage: str) -> None:
-    subject, store = small_experiment()
-    key = layout.bundle(fit(store, subject).bundle_sha256, file)
+    experiment, store = small_experiment()
+    key = layout.bundle(fit(store, experiment).bundle_sha256, file)
     if damage == "changed":
         data = store.get(key) or b""
         store.replace(key, data[:-1] + bytes([data[-1] ^ 1]))
     else:
         store = without(store, key)
-    found = gathered(store, subject)
+    found = gathered(store, experiment)
     assert (found[0].status, found[0].forecast) == ("FAILED", None)
     assert str(found[0].reason).startswith(f"DamagedObject: {key}")
 
 
 def test_forecasts_that_are_not_what_their_digest_says_make_a_failed_candidate() -> None:
-    subject, store = small_experiment()
-    trained = fit(store, subject)
-    key = layout.forecasts(trained.model_hash, subject.identity.windows_hash)
+    experiment, store = small_experiment()
+    trained = fit(store, experiment)
+    key = layout.forecasts(trained.model_hash, experiment.identity.windows_hash)
     store.replace(key, (store.get(key) or b"") + b"\0")
-    found = gathered(store, subject)
+    found = gathered(store, experiment)
     assert found[0].status == "FAILED"
     assert str(found[0].reason).startswith(f"DamagedObject: {key}")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_forecast_that_is_not_finite_makes_a_failed_candidate_even_where_there_is_no_truth(value: float) -> None:
-    subject, store = small_experiment(GRU_TOO)
-    bundle = fit(store, subject).bundle_sha256
-    mean = truth(subject)
+    experiment, store = small_experiment(GRU_TOO)
+    bundle = fit(store, experiment).bundle_sha256
+    mean = truth(experiment)
     mean[4, 1, 0] = value
-    put_model(store, subject, "gru", bundle)
-    put_forecasts(store, subject, "gru", mean)
-    found = gathered(store, subject)
+    put_model(store, experiment, "gru", bundle)
+    put_forecasts(store, experiment, "gru", mean)
+    found = gathered(store, experiment)
     assert (found[0].name, found[0].status) == ("gru", "FAILED")
     assert found[0].reason == f"1 of {mean.size} stored forecasts are not finite"
-    decision = judge(store, subject, found, "global", None)
+    decision = judge(store, experiment, found, "global", None)
     assert (decision.outcome, decision.record["winner"]) == ("promote", "ridge")
     json.dumps(decision.record, allow_nan=False)
 
 
 def test_forecasts_of_other_windows_make_a_failed_candidate() -> None:
-    subject, store = small_experiment()
-    trained = fit(store, subject)
-    names = trained.model_hash, subject.identity.windows_hash
+    experiment, store = small_experiment()
+    trained = fit(store, experiment)
+    names = trained.model_hash, experiment.identity.windows_hash
     store = without(store, layout.windows_result(*names), layout.forecasts(*names))
-    fewer = replace(subject.windows, indices=subject.windows.indices[:-1])
-    put_forecasts(store, replace(subject, windows=fewer), "ridge", truth(subject)[:-1])
-    (candidate,) = gathered(store, subject)
+    fewer = replace(experiment.windows, indices=experiment.windows.indices[:-1])
+    put_forecasts(store, replace(experiment, windows=fewer), "ridge", truth(experiment)[:-1])
+    (candidate,) = gathered(store, experiment)
     assert candidate.status == "FAILED"
     assert "do not fit the windows" in str(candidate.reason)
 
@@ -212,24 +212,24 @@ def test_forecasts_of_other_windows_make_a_failed_candidate() -> None:
 
 
 def test_the_referees_repeat_the_last_value_and_the_last_day() -> None:
-    subject, _ = small_experiment()
-    rows = subject.dataset.train.then(subject.dataset.test).select(("load",))[:, 0]
-    naive, seasonal = referees(subject)
+    experiment, _ = small_experiment()
+    rows = experiment.dataset.train.then(experiment.dataset.test).select(("load",))[:, 0]
+    naive, seasonal = referees(experiment)
     assert (naive.name, seasonal.name) == ("naive", "seasonal_naive")
     assert naive.forecast is not None
     assert seasonal.forecast is not None
-    start = len(subject.dataset.train)
-    for position, index in enumerate(subject.windows.indices):
+    start = len(experiment.dataset.train)
+    for position, index in enumerate(experiment.windows.indices):
         origin = start + index
         assert naive.forecast[position, :, 0] == pytest.approx([rows[origin - 1]] * 3, rel=1e-12)
         assert seasonal.forecast[position, :, 0] == pytest.approx(rows[origin - 24 : origin - 21], rel=1e-12)
 
 
 def test_a_referee_without_a_season_does_not_apply_and_says_so_on_the_board() -> None:
-    subject, store = small_experiment(small_spec(task={"seasons": []}))
-    fit(store, subject)
-    found = gathered(store, subject)
-    rows = judge(store, subject, found, "global", None).record["referees"]
+    experiment, store = small_experiment(small_spec(task={"seasons": []}))
+    fit(store, experiment)
+    found = gathered(store, experiment)
+    rows = judge(store, experiment, found, "global", None).record["referees"]
     assert rows[-1]["model"] == "seasonal_naive"
     assert rows[-1]["status"] == "N/A"
     assert "needs a season" in rows[-1]["reason"]
@@ -238,8 +238,8 @@ def test_a_referee_without_a_season_does_not_apply_and_says_so_on_the_board() ->
 def test_a_referee_with_too_little_history_does_not_apply_and_says_how_much_it_needs() -> None:
     rows = hourly(300)
     later = Rows(np.where(np.arange(300) < 240, rows.times, rows.times + 10 * HOUR), rows.values, rows.columns)
-    subject, _ = small_experiment(rows=later)
-    _, seasonal = referees(subject)
+    experiment, _ = small_experiment(rows=later)
+    _, seasonal = referees(experiment)
     assert seasonal.forecast is None
     assert seasonal.reason == "needs 24 rows, has 12"
 
@@ -284,32 +284,32 @@ def test_a_champion_that_does_not_fit_is_not_compared_nothing_is_promoted_and_th
 @pytest.mark.parametrize(("earlier", "comparable"), [(12, True), (13, False)])
 def test_a_champion_may_be_trained_up_to_the_first_origin_and_not_past_it(earlier: int, comparable: bool) -> None:
     standing, _ = small_experiment()
-    subject, record, _ = judged_later(hourly(300, start=START - earlier * HOUR))
-    distance = int(subject.origins[0]) - int(standing.dataset.train.times[-1])
+    experiment, record, _ = judged_later(hourly(300, start=START - earlier * HOUR))
+    distance = int(experiment.origins[0]) - int(standing.dataset.train.times[-1])
     assert distance == (0 if comparable else -HOUR)
     assert ("not_comparable" not in record["gates"]["champion"]["numbers"]) is comparable
 
 
 def test_the_champion_forecasts_the_challengers_windows_with_its_own_bundle_and_that_is_stored_under_its_hash() -> None:
     champion, _, standing = with_champion()
-    subject, record, store = judged_later(hourly(400))
+    experiment, record, store = judged_later(hourly(400))
     assert "not_comparable" not in record["gates"]["champion"]["numbers"]
-    model_hash, windows_hash = champion.identity.model_hashes["ridge"], subject.identity.windows_hash
-    assert model_hash not in subject.identity.model_hashes.values()
+    model_hash, windows_hash = champion.identity.model_hashes["ridge"], experiment.identity.windows_hash
+    assert model_hash not in experiment.identity.model_hashes.values()
     committed = json.loads(store.get(layout.windows_result(model_hash, windows_hash)) or b"")
     assert committed["model_hash"] == model_hash
-    found = subject.forecasts(store, model_hash, committed["forecasts_sha256"])["y_hat"]
+    found = experiment.forecasts(store, model_hash, committed["forecasts_sha256"])["y_hat"]
     bundle = load_bundle(store, standing.bundle_sha256)
-    assert found.tolist() == bundle.model.forecast_all(subject.windows.histories(subject.dataset)).mean.tolist()
+    assert found.tolist() == bundle.model.forecast_all(experiment.windows.histories(experiment.dataset)).mean.tolist()
 
 
 def test_the_champions_forecasts_are_made_once_and_read_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
     _, _, standing = with_champion()
-    subject, record, store = judged_later(hourly(400))
+    experiment, record, store = judged_later(hourly(400))
     before = contents(store)
     monkeypatch.setattr(judging, "bundle_forecasts", lambda *given: pytest.fail("forecast a second time"))
-    found = gathered(store, subject)
-    assert judge(store, subject, found, "global", standing).record == record
+    found = gathered(store, experiment)
+    assert judge(store, experiment, found, "global", standing).record == record
     assert contents(store) == before
 
 
@@ -324,34 +324,34 @@ def test_a_champion_gets_its_own_columns_in_its_own_order_from_rows_that_have_mo
     wider, _, second = judged_later(more)
     model_hash = champion.identity.model_hashes["ridge"]
     forecasts = []
-    for subject, store in ((plain, first), (wider, second)):
-        committed = json.loads(store.get(layout.windows_result(model_hash, subject.identity.windows_hash)) or b"")
-        forecasts.append(subject.forecasts(store, model_hash, committed["forecasts_sha256"])["y_hat"])
+    for experiment, store in ((plain, first), (wider, second)):
+        committed = json.loads(store.get(layout.windows_result(model_hash, experiment.identity.windows_hash)) or b"")
+        forecasts.append(experiment.forecasts(store, model_hash, committed["forecasts_sha256"])["y_hat"])
     assert wider.task.fitted.names == ("sun", "wind", "load")
     assert forecasts[0].tolist() == forecasts[1].tolist()
 
 
 def test_a_champion_whose_bundle_is_gone_is_an_error_that_names_the_object_and_no_decision_is_made() -> None:
-    subject, store = small_experiment()
-    fit(store, subject)
+    experiment, store = small_experiment()
+    fit(store, experiment)
     bundle = digest("no such bundle")
     with pytest.raises(DamagedObject, match=layout.bundle(bundle, MANIFEST)):
-        judge(store, subject, gathered(store, subject), "global", promoted("old", bundle_sha256=bundle))
+        judge(store, experiment, gathered(store, experiment), "global", promoted("old", bundle_sha256=bundle))
     assert not store.list("model-promotion/")
 
 
 def test_a_champion_is_not_asked_when_the_gate_lets_every_winner_pass() -> None:
-    subject, store = small_experiment(small_spec(evaluate={"gate": "always"}))
-    fit(store, subject)
+    experiment, store = small_experiment(small_spec(evaluate={"gate": "always"}))
+    fit(store, experiment)
     gone = promoted("old", bundle_sha256=digest("no such bundle"))
-    assert judge(store, subject, gathered(store, subject), "global", gone).outcome == "promote"
+    assert judge(store, experiment, gathered(store, experiment), "global", gone).outcome == "promote"
 
 
 def test_a_champion_that_is_among_the_candidates_is_not_forecast_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    subject, store, champion = with_champion()
+    experiment, store, champion = with_champion()
     monkeypatch.setattr(judging, "bundle_forecasts", lambda *given: pytest.fail("forecast a second time"))
-    found = gathered(store, subject)
-    decision = judge(store, subject, found, "global", champion)
+    found = gathered(store, experiment)
+    decision = judge(store, experiment, found, "global", champion)
     assert decision.outcome == "keep"
     assert decision.record["reasons"][-1] == "ridge is the champion already"
 
@@ -360,10 +360,10 @@ def test_a_champion_that_is_among_the_candidates_is_not_forecast_again(monkeypat
 
 
 def judged_once() -> tuple[Experiment, Store, Any]:
-    subject, store = small_experiment()
-    fit(store, subject)
-    found = gathered(store, subject, "north")
-    return subject, store, judge(store, subject, found, "north", None)
+    experiment, store = small_experiment()
+    fit(store, experiment)
+    found = gathered(store, experiment, "north")
+    return experiment, store, judge(store, experiment, found, "north", None)
 
 
 def test_the_stored_decision_is_the_record_with_the_digest_of_its_preview() -> None:
@@ -376,12 +376,12 @@ def test_the_stored_decision_is_the_record_with_the_digest_of_its_preview() -> N
 
 
 def test_the_preview_shows_truth_and_forecast_of_the_winner_at_step_one() -> None:
-    subject, store, decision = judged_once()
+    experiment, store, decision = judged_once()
     preview = json.loads(store.get(layout.preview("north", decision.decision_id)) or b"")
-    values = subject.forecasts(store, decision.winner.model_hash, decision.winner.forecasts_sha256)
+    values = experiment.forecasts(store, decision.winner.model_hash, decision.winner.forecasts_sha256)
     assert (preview["model"], preview["targets"]) == ("ridge", ["load"])
-    assert preview["time"] == [int(t) + HOUR for t in subject.origins]
-    assert preview["truth"] == truth(subject)[:, 0].tolist()
+    assert preview["time"] == [int(t) + HOUR for t in experiment.origins]
+    assert preview["truth"] == truth(experiment)[:, 0].tolist()
     for name in ("y_hat", "lower", "upper"):
         assert preview[name] == values[name][:, 0].tolist()
 
@@ -390,10 +390,10 @@ def test_the_preview_has_at_most_the_last_three_hundred_windows_that_were_scored
     rows = hourly(900, columns=("load", "wind"))
     rows.values[700, 0] = rows.values[701, :] = np.nan
     spec = small_spec(dataset={"targets": ["load", "wind"]}, evaluate={"windows": 0})
-    subject, store = small_experiment(spec, rows, test=400)
-    fit(store, subject)
-    found = gathered(store, subject)
-    decision = judge(store, subject, found, "global", None)
+    experiment, store = small_experiment(spec, rows, test=400)
+    fit(store, experiment)
+    found = gathered(store, experiment)
+    decision = judge(store, experiment, found, "global", None)
     preview = json.loads(store.get(layout.preview("global", decision.decision_id)) or b"")
     assert len(preview["time"]) == len(preview["truth"]) == 300
     at = dict(zip(preview["time"], preview["truth"], strict=True))
@@ -404,21 +404,21 @@ def test_the_preview_has_at_most_the_last_three_hundred_windows_that_were_scored
 
 
 def test_a_decision_that_stands_is_not_written_again() -> None:
-    subject, store, decision = judged_once()
+    experiment, store, decision = judged_once()
     before = contents(store)
-    found = gathered(store, subject, "north")
-    again = judge(store, subject, found, "north", None)
+    found = gathered(store, experiment, "north")
+    again = judge(store, experiment, found, "north", None)
     assert (again.decision_id, again.outcome, again.record) == (decision.decision_id, decision.outcome, decision.record)
     assert contents(store) == before
 
 
 def test_the_record_says_how_the_windows_were_chosen() -> None:
-    subject, _, decision = judged_once()
+    experiment, _, decision = judged_once()
     assert decision.record["windows"] == {
-        "windows_hash": subject.identity.windows_hash,
+        "windows_hash": experiment.identity.windows_hash,
         "count": 46,
-        "first": int(subject.origins[0]),
-        "last": int(subject.origins[-1]),
+        "first": int(experiment.origins[0]),
+        "last": int(experiment.origins[-1]),
         "spacing": 1.0,
         "dropped": 0,
         "empty_cells": 0,
@@ -426,9 +426,9 @@ def test_the_record_says_how_the_windows_were_chosen() -> None:
 
 
 def test_without_a_winner_there_is_no_preview() -> None:
-    subject, store = small_experiment()
-    failed = Candidate("ridge", subject.identity.model_hashes["ridge"], "FAILED", "a reason")
-    decision = judge(store, subject, [failed], "global", None)
+    experiment, store = small_experiment()
+    failed = Candidate("ridge", experiment.identity.model_hashes["ridge"], "FAILED", "a reason")
+    decision = judge(store, experiment, [failed], "global", None)
     assert decision.outcome == "none"
     assert decision.record["preview_sha256"] is None
     assert store.get(layout.preview("global", decision.decision_id)) is None
@@ -437,18 +437,18 @@ def test_without_a_winner_there_is_no_preview() -> None:
 
 @pytest.mark.parametrize("better", ["ridge", "gru"])
 def test_the_candidate_with_the_smaller_errors_wins_whatever_its_name(better: str) -> None:
-    subject, fitted = small_experiment(GRU_TOO)
-    bundle = fit(fitted, subject).bundle_sha256
+    experiment, fitted = small_experiment(GRU_TOO)
+    bundle = fit(fitted, experiment).bundle_sha256
     store = without(fitted, *fitted.list("models/"))
     for name in ("ridge", "gru"):
-        put_result(store, subject, name, bundle, 1.0 if name == better else 3.0)
-    assert judge(store, subject, gathered(store, subject), "global", None).record["winner"] == better
+        put_result(store, experiment, name, bundle, 1.0 if name == better else 3.0)
+    assert judge(store, experiment, gathered(store, experiment), "global", None).record["winner"] == better
 
 
 def test_latency_is_measured_only_when_a_gate_asks_and_the_first_measurement_stands() -> None:
-    subject, store = small_experiment()
-    fit(store, subject)
-    assert gathered(store, subject)[0].latency_ms is None
+    experiment, store = small_experiment()
+    fit(store, experiment)
+    assert gathered(store, experiment)[0].latency_ms is None
     asking, asked = small_experiment(small_spec(evaluate={"max_latency_ms": 1e6}))
     trained = fit(asked, asking)
     key = layout.latency(trained.model_hash)
@@ -461,11 +461,11 @@ def test_latency_is_measured_only_when_a_gate_asks_and_the_first_measurement_sta
 
 
 def test_a_candidate_brings_its_intervals_and_the_size_of_its_bundle() -> None:
-    subject, store = small_experiment()
-    trained = fit(store, subject)
-    candidate = gathered(store, subject)[0]
-    stored = subject.forecasts(store, trained.model_hash, trained.forecasts_sha256)
-    np.testing.assert_allclose(candidate.reach["0.8"], stored["upper"] - stored["y_hat"])
-    assert set(candidate.reach) == {"0.5", "0.8", "0.9", "0.95"}
+    experiment, store = small_experiment()
+    trained = fit(store, experiment)
+    candidate = gathered(store, experiment)[0]
+    stored = experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)
+    np.testing.assert_allclose(candidate.half_width["0.8"], stored["upper"] - stored["y_hat"])
+    assert set(candidate.half_width) == {"0.5", "0.8", "0.9", "0.95"}
     files = store.list(f"bundles/{trained.bundle_sha256}/")
     assert candidate.bundle_bytes == sum(len(store.get(key) or b"") for key in files)

@@ -43,15 +43,15 @@ def _disarm() -> Iterator[None]:
 
 
 def judged(
-    store: Store, subject: Experiment, scope: str = "global", bus: MemoryBus | None = None, actor: str = "tests"
+    store: Store, experiment: Experiment, scope: str = "global", bus: MemoryBus | None = None, actor: str = "tests"
 ) -> Judged:
     """Promote what the store holds for an experiment."""
     return promote(
         store,
         bus or MemoryBus(),
         CLOCK,
-        subject,
-        gathered(store, subject, scope),
+        experiment,
+        gathered(store, experiment, scope),
         scope=scope,
         actor=actor,
         run_ids={"ridge": None},
@@ -63,11 +63,11 @@ def finished(*errors: float, **tables: Any) -> tuple[Store, list[Experiment]]:
     store = memory_store()
     subjects = []
     for number, error in enumerate(errors):
-        subject, fresh = small_experiment(small_spec(train={"validation_fraction": 0.1 + 0.1 * number}, **tables))
-        bundle = fit(fresh, subject).bundle_sha256
+        experiment, fresh = small_experiment(small_spec(train={"validation_fraction": 0.1 + 0.1 * number}, **tables))
+        bundle = fit(fresh, experiment).bundle_sha256
         copy(without(fresh, *fresh.list("models/")), store)
-        put_result(store, subject, "ridge", bundle, error, seed=number)
-        subjects.append(subject)
+        put_result(store, experiment, "ridge", bundle, error, seed=number)
+        subjects.append(experiment)
     return store, subjects
 
 
@@ -77,8 +77,8 @@ def champion_error(store: Store, scope: str = "global") -> float:
 
 
 def test_the_first_winner_of_a_scope_is_promoted_with_its_figures() -> None:
-    store, (subject,) = finished(1.0)
-    result = judged(store, subject)
+    store, (experiment,) = finished(1.0)
+    result = judged(store, experiment)
     (entry,) = read_log(store, "global")
     assert result.entry == result.champion == entry
     assert not result.repeated
@@ -93,24 +93,29 @@ def test_the_first_winner_of_a_scope_is_promoted_with_its_figures() -> None:
         row["mse"],
     )
     assert (champion.model_hash, champion.bundle_sha256) == (row["model_hash"], row["bundle_sha256"])
-    assert (champion.config_hash, champion.data_hash) == (subject.identity.config_hash, subject.identity.data_hash)
+    assert (champion.config_hash, champion.data_hash) == (
+        experiment.identity.config_hash,
+        experiment.identity.data_hash,
+    )
     assert champion.model_uri == f"store:bundles/{champion.bundle_sha256}"
 
 
 def test_a_tracked_winner_is_named_by_its_run() -> None:
-    store, (subject,) = finished(1.0)
-    found = gathered(store, subject)
-    result = promote(store, MemoryBus(), CLOCK, subject, found, scope="global", actor="tests", run_ids={"ridge": "abc"})
+    store, (experiment,) = finished(1.0)
+    found = gathered(store, experiment)
+    result = promote(
+        store, MemoryBus(), CLOCK, experiment, found, scope="global", actor="tests", run_ids={"ridge": "abc"}
+    )
     assert result.champion is not None
     assert (result.champion.champion.run_id, result.champion.champion.model_uri) == ("abc", "runs:/abc/RIDGE")
 
 
 def test_the_same_judgement_again_leaves_log_and_pointers_as_they_are() -> None:
-    store, (subject,) = finished(1.0)
-    first = judged(store, subject)
+    store, (experiment,) = finished(1.0)
+    first = judged(store, experiment)
     before = {key: data for key, data in contents(store, "model-promotion/").items() if "/decisions/" not in key}
     bus = MemoryBus()
-    again = judged(store, subject, bus=bus)
+    again = judged(store, experiment, bus=bus)
     assert again.decision.outcome == "keep"
     assert (again.entry, again.champion) == (None, first.champion)
     after = {key: data for key, data in contents(store, "model-promotion/").items() if "/decisions/" not in key}
@@ -147,10 +152,10 @@ def test_scopes_have_champions_of_their_own() -> None:
 
 
 def test_when_nobody_has_a_forecast_the_decision_is_stored_and_nothing_is_promoted() -> None:
-    subject, store = small_experiment()
-    put_claim(store, subject)
-    put_failure(store, subject, "ridge")
-    result = judged(store, subject)
+    experiment, store = small_experiment()
+    put_claim(store, experiment)
+    put_failure(store, experiment, "ridge")
+    result = judged(store, experiment)
     assert (result.decision.outcome, result.entry, result.champion, result.repeated) == ("none", None, None, False)
     assert set(contents(store, "model-promotion/")) == {layout.decision("global", result.decision.decision_id)}
 
@@ -183,8 +188,8 @@ def test_a_rerun_does_not_undo_a_rollback_and_says_that_it_was_promoted_before()
 
 
 def test_a_rollback_with_nothing_before_it_changes_nothing() -> None:
-    store, (subject,) = finished(1.0)
-    judged(store, subject)
+    store, (experiment,) = finished(1.0)
+    judged(store, experiment)
     before = contents(store)
     with pytest.raises(UsageError, match="no earlier champion"):
         rollback(store, MemoryBus(), CLOCK, "global", "me")
@@ -207,7 +212,7 @@ def test_a_person_may_promote_what_the_gate_refused_and_roll_it_back() -> None:
 
 
 def test_two_judges_with_the_same_results_make_one_entry_and_both_know_it() -> None:
-    store, (subject,) = finished(1.0)
+    store, (experiment,) = finished(1.0)
     meeting = threading.Barrier(2)
     met = threading.local()
 
@@ -218,7 +223,7 @@ def test_two_judges_with_the_same_results_make_one_entry_and_both_know_it() -> N
 
     shared = Watched(store, meet)
     with ThreadPoolExecutor(2) as pool:
-        running = [pool.submit(judged, shared, subject, actor=actor) for actor in ("one", "two")]
+        running = [pool.submit(judged, shared, experiment, actor=actor) for actor in ("one", "two")]
         one, two = (future.result() for future in running)
     (entry,) = read_log(store, "global")
     assert sorted([one.repeated, two.repeated]) == [False, True]
@@ -228,12 +233,12 @@ def test_two_judges_with_the_same_results_make_one_entry_and_both_know_it() -> N
 
 @pytest.mark.parametrize("attempt", range(3))
 def test_many_judges_at_once_make_one_entry_and_no_decision_but_the_one(attempt: int) -> None:
-    store, (subject,) = finished(1.0 + attempt)
+    store, (experiment,) = finished(1.0 + attempt)
     start = threading.Barrier(6)
 
     def judge_at_once() -> Judged:
         start.wait(timeout=30.0)
-        return judged(store, subject)
+        return judged(store, experiment)
 
     with ThreadPoolExecutor(6) as pool:
         results = [future.result() for future in [pool.submit(judge_at_once) for _ in range(6)]]
@@ -246,14 +251,14 @@ def test_many_judges_at_once_make_one_entry_and_no_decision_but_the_one(attempt:
 def test_a_judge_that_loses_the_number_to_another_champion_decides_again_against_that_one(
     mine: float, theirs: float, entries: int
 ) -> None:
-    store, (subject, rival) = finished(mine, theirs)
+    store, (experiment, rival) = finished(mine, theirs)
     rivals: list[Judged] = []
 
     def overtake(key: str) -> None:
         if key == FIRST_ENTRY and not rivals:
             rivals.append(judged(store, rival))
 
-    result = judged(Watched(store, overtake), subject)
+    result = judged(Watched(store, overtake), experiment)
     log = read_log(store, "global")
     assert len(log) == entries
     assert log[0] == rivals[0].entry
@@ -270,14 +275,14 @@ POINTS = [
 @pytest.mark.parametrize("side", ["before", "after"])
 @pytest.mark.parametrize("point", POINTS)
 def test_a_judge_that_was_cut_off_anywhere_is_made_good_by_the_next_one(point: str, side: str) -> None:
-    store, (subject,) = finished(1.0)
+    store, (experiment,) = finished(1.0)
     undisturbed = memory_store()
     copy(store, undisturbed)
-    expected = judged(undisturbed, subject)
+    expected = judged(undisturbed, experiment)
     failpoints.arm(f"{point}.{side}=error")
     with pytest.raises(OSError, match=f"failpoint {point}.{side}"):
-        judged(store, subject)
-    result = judged(store, subject)
+        judged(store, experiment)
+    result = judged(store, experiment)
     assert result.champion == expected.champion
     for prefix in ("model-promotion/global/log/", "model-promotion/current", "model-promotion/global/current"):
         assert contents(store, prefix) == contents(undisturbed, prefix)

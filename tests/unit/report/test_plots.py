@@ -142,29 +142,31 @@ def test_any_title_can_be_drawn(title: str) -> None:
     ids=["three steps", "one step", "longer than the windows apart", "two targets", "one window"],
 )
 def test_the_stored_forecasts_of_a_model_are_a_picture(tables: dict[str, Any], rows: Any) -> None:
-    subject, store = small_experiment(small_spec(**tables), rows)
-    trained = fit(store, subject)
-    values = subject.forecasts(store, trained.model_hash, trained.forecasts_sha256)
-    picture = plots.forecast_windows(subject, values, "ridge")
+    experiment, store = small_experiment(small_spec(**tables), rows)
+    trained = fit(store, experiment)
+    values = experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)
+    picture = plots.forecast_windows(experiment, values, "ridge")
     assert coloured(picture, plots.INK) > 100
     assert coloured(picture, plots.ACCENT) > 100
-    again = stored_result(store, "ridge", trained.model_hash, subject.identity.windows_hash)
+    again = stored_result(store, "ridge", trained.model_hash, experiment.identity.windows_hash)
     assert again is not None
-    assert picture == plots.forecast_windows(subject, values, "ridge")
+    assert picture == plots.forecast_windows(experiment, values, "ridge")
 
 
 def test_windows_that_are_shown_side_by_side_do_not_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
-    subject, store = small_experiment(small_spec(evaluate={"windows": 30}))
-    trained = fit(store, subject)
-    values = subject.forecasts(store, trained.model_hash, trained.forecasts_sha256)
+    experiment, store = small_experiment(small_spec(evaluate={"windows": 30}))
+    trained = fit(store, experiment)
+    values = experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)
     seen: dict[str, Any] = {}
     monkeypatch.setattr(
         plots, "forecast", lambda times, shown, title: seen.update(times=times, title=title, **shown) or b""
     )
-    plots.forecast_windows(subject, values, "ridge")
+    plots.forecast_windows(experiment, values, "ridge")
     assert (np.diff(seen["times"]) > 0).all()
-    assert seen["times"][-1] == subject.origins[-1] + 3 * HOUR
-    rows = dict(zip(subject.dataset.test.times.tolist(), subject.dataset.test.select(("load",))[:, 0], strict=True))
+    assert seen["times"][-1] == experiment.origins[-1] + 3 * HOUR
+    rows = dict(
+        zip(experiment.dataset.test.times.tolist(), experiment.dataset.test.select(("load",))[:, 0], strict=True)
+    )
     assert seen["truth"].tolist() == [rows[time] for time in seen["times"].tolist()]
     assert seen["y_hat"][-3:].tolist() == values["y_hat"][-1, :, 0].tolist()
     assert seen["title"] == "ridge: load, 3 steps ahead, window after window"
@@ -210,11 +212,11 @@ def test_what_the_intervals_hold_is_a_picture(interval: Any) -> None:
     ids=["several steps", "one step", "too few windows for intervals"],
 )
 def test_a_model_gets_the_plots_that_show_something(tables: dict[str, Any], test: int, kinds: set[str]) -> None:
-    subject, store = small_experiment(small_spec(**tables), hourly(300), test)
-    trained = fit(store, subject)
-    values = subject.forecasts(store, trained.model_hash, trained.forecasts_sha256)
+    experiment, store = small_experiment(small_spec(**tables), hourly(300), test)
+    trained = fit(store, experiment)
+    values = experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)
     manifest, _ = read_bundle(store, trained.bundle_sha256)
     offsets = manifest["intervals"]["offsets"]
-    assert set(plots.of_model(subject, "ridge", values, trained.curve, offsets)) == kinds
-    with_curve = plots.of_model(subject, "ridge", values, [[1.0, 2.0]], offsets)
+    assert set(plots.of_model(experiment, "ridge", values, trained.curve, offsets)) == kinds
+    with_curve = plots.of_model(experiment, "ridge", values, [[1.0, 2.0]], offsets)
     assert set(with_curve) == kinds | {"loss_curve"}

@@ -48,7 +48,7 @@ from flts.spec.lineage import Versions
 from flts.train.determinism import cores
 from flts.train.experiment import Experiment
 from flts.train.stage import Trained, stored_result
-from flts.wiring import InOneThread, SystemClock, Workplace, locked_workplace, open_raw, open_tracker
+from flts.wiring import InOneThread, RunContext, SystemClock, locked_context, open_raw, open_tracker
 
 
 @pytest.fixture(autouse=True)
@@ -61,12 +61,14 @@ def settings(home: Path, **values: Any) -> Settings:
     return load_settings(home=home, **{"tracking": "off", **values})
 
 
-def part(store: Store, subject: Experiment, name: str, run: int = 1) -> Any:
-    return json.loads(store.get(layout.run_part(subject.identity.config_hash, run, name)) or b"null")
+def part(store: Store, experiment: Experiment, name: str, run: int = 1) -> Any:
+    return json.loads(store.get(layout.run_part(experiment.identity.config_hash, run, name)) or b"null")
 
 
-def finish(place: Workplace, subject: Experiment, name: str = "ridge", run: int = 1, scope: str = "global") -> Any:
-    return finish_model(place, claim_of(subject, run, scope), subject, name, Silent(), recompute=False)
+def finish(
+    context: RunContext, experiment: Experiment, name: str = "ridge", run: int = 1, scope: str = "global"
+) -> Any:
+    return finish_model(context, claim_of(experiment, run, scope), experiment, name, Silent(), recompute=False)
 
 
 # opening
@@ -96,14 +98,14 @@ def test_tracking_that_is_asked_for_and_not_installed_names_the_extra(
 
 def test_a_workplace_is_opened_under_the_lock_of_its_folder_and_gives_it_back(tmp_path: Path) -> None:
     home = tmp_path / "a home"
-    with locked_workplace(settings(home)) as place:
-        assert place.store.create("a/b", b"x")
+    with locked_context(settings(home)) as context:
+        assert context.store.create("a/b", b"x")
         assert (home / "objects" / "a" / "b").read_bytes() == b"x"
-        assert (place.environment, place.train_timeout, place.tracker) == ("local", 3600.0, None)
-        with pytest.raises(Locked, match="is in use by process"), locked_workplace(settings(home)):
+        assert (context.environment, context.train_timeout, context.tracker) == ("local", 3600.0, None)
+        with pytest.raises(Locked, match="is in use by process"), locked_context(settings(home)):
             pass
-    assert place.children.cancelled
-    with locked_workplace(settings(home)) as again:
+    assert context.children.cancelled
+    with locked_context(settings(home)) as again:
         assert again.store.get("a/b") == b"x"
 
 
@@ -120,7 +122,7 @@ def test_a_workplace_waits_for_the_lock_when_it_is_asked_to(tmp_path: Path) -> N
         held.wait(timeout=30.0)
 
         def enter() -> bool:
-            with locked_workplace(settings(tmp_path), wait=True):
+            with locked_context(settings(tmp_path), wait=True):
                 return released.is_set()
 
         waiting = pool.submit(enter)
@@ -135,15 +137,15 @@ def test_a_workplace_waits_for_the_lock_when_it_is_asked_to(tmp_path: Path) -> N
 def test_as_many_trainers_run_at_once_as_jobs_or_the_cores_allow(
     tmp_path: Path, jobs: int, threads: int, expected: int
 ) -> None:
-    with locked_workplace(settings(tmp_path, jobs=jobs), threads=threads) as place:
+    with locked_context(settings(tmp_path, jobs=jobs), threads=threads) as context:
         taken = 0
-        while place.children.places.acquire(blocking=False):
+        while context.children.slots.acquire(blocking=False):
             taken += 1
         assert taken == expected
 
 
 def test_a_store_in_memory_is_refused_because_no_child_could_reach_it(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="lives in one process"), locked_workplace(settings(tmp_path, store="memory:")):
+    with pytest.raises(UsageError, match="lives in one process"), locked_context(settings(tmp_path, store="memory:")):
         pass
 
 
@@ -169,39 +171,39 @@ def test_a_file_that_is_not_there_is_named_with_the_folder_that_was_searched(tmp
 
 
 def test_an_experiment_is_loaded_from_the_store_alone() -> None:
-    subject, store = small_experiment()
-    store.create(layout.spec(subject.identity.config_hash), canonical_json(subject.spec.identity()))
-    found = load_experiment(store, subject.identity.config_hash, subject.identity.data_hash)
-    assert found.identity == subject.identity
-    assert found.origins.tolist() == subject.origins.tolist()
-    assert found.dataset.train.values.tolist() == subject.dataset.train.values.tolist()
+    experiment, store = small_experiment()
+    store.create(layout.spec(experiment.identity.config_hash), canonical_json(experiment.spec.identity()))
+    found = load_experiment(store, experiment.identity.config_hash, experiment.identity.data_hash)
+    assert found.identity == experiment.identity
+    assert found.origins.tolist() == experiment.origins.tolist()
+    assert found.dataset.train.values.tolist() == experiment.dataset.train.values.tolist()
 
 
 def test_an_experiment_whose_spec_is_not_stored_is_damaged() -> None:
-    subject, store = small_experiment()
-    key = layout.spec(subject.identity.config_hash)
+    experiment, store = small_experiment()
+    key = layout.spec(experiment.identity.config_hash)
     with pytest.raises(DamagedObject, match=f"{key} is absent from memory:///"):
-        load_experiment(store, subject.identity.config_hash, subject.identity.data_hash)
+        load_experiment(store, experiment.identity.config_hash, experiment.identity.data_hash)
 
 
 def test_an_experiment_of_other_code_versions_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    subject, store = small_experiment()
-    store.create(layout.spec(subject.identity.config_hash), canonical_json(subject.spec.identity()))
+    experiment, store = small_experiment()
+    store.create(layout.spec(experiment.identity.config_hash), canonical_json(experiment.spec.identity()))
     monkeypatch.setattr(stored, "VERSIONS", Versions(1, {**stored.VERSIONS.models, "ridge": 99}))
     with pytest.raises(StageFailed, match="its code versions differ from those of whoever claimed the run"):
-        load_experiment(store, subject.identity.config_hash, subject.identity.data_hash)
+        load_experiment(store, experiment.identity.config_hash, experiment.identity.data_hash)
 
 
 # claims
 
 
 def test_runs_are_numbered_from_one_and_say_where_and_when() -> None:
-    subject, store = small_experiment()
-    config_hash, data_hash = subject.identity.config_hash, subject.identity.data_hash
-    place = workplace(store)
-    assert [claim_run(place, config_hash, scope, data_hash) for scope in ("global", "north")] == [1, 2]
-    assert claim_run(place, "f" * 64, "global", data_hash) == 1
-    claim = part(store, subject, "claim", 2)
+    experiment, store = small_experiment()
+    config_hash, data_hash = experiment.identity.config_hash, experiment.identity.data_hash
+    context = workplace(store)
+    assert [claim_run(context, config_hash, scope, data_hash) for scope in ("global", "north")] == [1, 2]
+    assert claim_run(context, "f" * 64, "global", data_hash) == 1
+    claim = part(store, experiment, "claim", 2)
     assert len(claim.pop("claimed_by")) == 32
     assert claim == {
         "v": 1,
@@ -217,12 +219,12 @@ def test_runs_are_numbered_from_one_and_say_where_and_when() -> None:
 
 
 def test_processes_that_ask_at_the_same_moment_get_numbers_of_their_own() -> None:
-    subject, store = small_experiment()
-    place, start = workplace(store), threading.Barrier(8)
+    experiment, store = small_experiment()
+    context, start = workplace(store), threading.Barrier(8)
 
     def ask(_: int) -> int:
         start.wait(timeout=30.0)
-        return claim_run(place, subject.identity.config_hash, "global", subject.identity.data_hash)
+        return claim_run(context, experiment.identity.config_hash, "global", experiment.identity.data_hash)
 
     with ThreadPoolExecutor(8) as pool:
         assert sorted(pool.map(ask, range(8))) == list(range(1, 9))
@@ -232,42 +234,44 @@ def test_processes_that_ask_at_the_same_moment_get_numbers_of_their_own() -> Non
 
 
 def test_a_model_that_is_stored_already_is_scored_and_told_without_a_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    subject, store = small_experiment()
-    trained = fit(store, subject)
+    experiment, store = small_experiment()
+    trained = fit(store, experiment)
     monkeypatch.setattr(finishing, "train_isolated", lambda *given: pytest.fail("trained a second time"))
-    place = workplace(store)
-    message = finish(place, subject)
-    values = subject.forecasts(store, trained.model_hash, trained.forecasts_sha256)
-    errors = measure(truth(subject), values["y_hat"], yardstick(subject.dataset, subject.task))
-    record = part(store, subject, "train-ridge")
+    context = workplace(store)
+    message = finish(context, experiment)
+    values = experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)
+    errors = measure(truth(experiment), values["y_hat"], yardstick(experiment.dataset, experiment.task))
+    record = part(store, experiment, "train-ridge")
     assert record["errors"] == {"rmse": errors.rmse, "mae": errors.mae, "mse": errors.mse}
     assert (record["fitted"], record["recomputed"], record["run_id"]) == (False, None, None)
     assert (record["environment"], record["scope"], record["tracking_uri"]) == ("here", "global", None)
-    assert [m.status for m in told(place.bus)] == ["RUNNING", "SUCCESS"]
-    assert told(place.bus)[-1] == message
+    assert [m.status for m in told(context.bus)] == ["RUNNING", "SUCCESS"]
+    assert told(context.bus)[-1] == message
     assert (message.bundle_sha256, message.forecasts_sha256) == (trained.bundle_sha256, trained.forecasts_sha256)
     assert (message.model, message.model_type, message.experiment) == ("ridge", "RIDGE", "flts/global")
 
 
 def test_a_model_that_is_not_stored_is_trained_by_its_keys_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    subject, store = small_experiment()
+    experiment, store = small_experiment()
     asked: list[Any] = []
 
     def train(*given: Any) -> Trained:
         asked.append(given)
-        fit(store, subject)
-        trained = stored_result(store, "ridge", subject.identity.model_hashes["ridge"], subject.identity.windows_hash)
+        fit(store, experiment)
+        trained = stored_result(
+            store, "ridge", experiment.identity.model_hashes["ridge"], experiment.identity.windows_hash
+        )
         assert trained is not None
         return trained
 
     monkeypatch.setattr(finishing, "train_isolated", train)
-    place = workplace(store)
-    assert finish(place, subject).status == "SUCCESS"
+    context = workplace(store)
+    assert finish(context, experiment).status == "SUCCESS"
     ((order, threads, limit, _, children),) = asked
-    identity = subject.identity
+    identity = experiment.identity
     assert (order.store, order.model, order.recompute) == (store.url, "ridge", False)
     assert (order.config_hash, order.data_hash) == (identity.config_hash, identity.data_hash)
-    assert (threads, limit, children) == (1, 60.0, place.children)
+    assert (threads, limit, children) == (1, 60.0, context.children)
 
 
 @pytest.mark.parametrize(
@@ -283,16 +287,16 @@ def test_a_model_that_is_not_stored_is_trained_by_its_keys_alone(monkeypatch: py
 def test_a_terminal_error_is_a_failed_candidate_with_its_reason(
     monkeypatch: pytest.MonkeyPatch, error: Exception, status: str
 ) -> None:
-    subject, store = small_experiment()
+    experiment, store = small_experiment()
     tracker = RecordingTracker()
-    place = workplace(store, tracker)
+    context = workplace(store, tracker)
     monkeypatch.setattr(finishing, "train_isolated", raising(error))
-    message = finish(place, subject)
+    message = finish(context, experiment)
     name = type(error).__name__
     assert (message.status, message.error, message.run_id) == ("FAILED", f"{name}: {error}", "run-1")
-    record = json.loads(store.get(layout.failure(subject.identity.config_hash, 1, "ridge")) or b"")
+    record = json.loads(store.get(layout.failure(experiment.identity.config_hash, 1, "ridge")) or b"")
     assert (record["class"], record["reason"], record["run_id"]) == (name, str(error), "run-1")
-    assert part(store, subject, "train-ridge") is None
+    assert part(store, experiment, "train-ridge") is None
     (run,) = tracker.runs
     assert run.status == status
     assert (run.tags["flts.error"], run.tags["flts.reason"]) == (name, str(error))
@@ -310,35 +314,35 @@ def raising(error: Exception) -> Any:
 def test_an_error_that_is_not_terminal_is_raised_and_nothing_is_recorded_as_failed(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    subject, store = small_experiment()
+    experiment, store = small_experiment()
     tracker = RecordingTracker()
     monkeypatch.setattr(finishing, "train_isolated", raising(error))
     with pytest.raises(type(error)):
-        finish(workplace(store, tracker), subject)
+        finish(workplace(store, tracker), experiment)
     assert list(store.list("runs/")) == []
     assert tracker.runs == []
 
 
 def test_damaged_forecasts_are_a_failed_candidate_and_not_the_end_of_the_run() -> None:
-    subject, store = small_experiment()
-    trained = fit(store, subject)
-    key = layout.forecasts(trained.model_hash, subject.identity.windows_hash)
+    experiment, store = small_experiment()
+    trained = fit(store, experiment)
+    key = layout.forecasts(trained.model_hash, experiment.identity.windows_hash)
     store.replace(key, b"no parquet")
-    message = finish(workplace(store), subject)
+    message = finish(workplace(store), experiment)
     assert message.status == "FAILED"
     assert str(message.error).startswith(f"DamagedObject: {key}")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_stored_forecasts_that_are_not_finite_are_a_failed_candidate_and_not_the_end_of_the_run(value: float) -> None:
-    subject, store = small_experiment(small_spec(("ridge", "gru")))
-    put_result(store, subject, "gru", fit(store, subject).bundle_sha256, 1.0)
-    names = subject.identity.model_hashes["gru"], subject.identity.windows_hash
+    experiment, store = small_experiment(small_spec(("ridge", "gru")))
+    put_result(store, experiment, "gru", fit(store, experiment).bundle_sha256, 1.0)
+    names = experiment.identity.model_hashes["gru"], experiment.identity.windows_hash
     store = without(store, layout.forecasts(*names), layout.windows_result(*names))
-    mean = truth(subject)
+    mean = truth(experiment)
     mean[3] = value
-    put_forecasts(store, subject, "gru", mean)
-    message = finish(workplace(store), subject, "gru")
+    put_forecasts(store, experiment, "gru", mean)
+    message = finish(workplace(store), experiment, "gru")
     assert (message.status, message.error) == ("FAILED", "TrainingFailed: its stored forecasts are not finite")
 
 
@@ -346,58 +350,58 @@ def test_stored_forecasts_that_are_not_finite_are_a_failed_candidate_and_not_the
 
 
 def test_a_candidate_is_tracked_once_per_scope_configuration_and_model() -> None:
-    subject, store = small_experiment()
-    fit(store, subject)
+    experiment, store = small_experiment()
+    fit(store, experiment)
     tracker = RecordingTracker()
-    place = workplace(store, tracker)
-    assert finish(place, subject, run=1).run_id == "run-1"
-    assert finish(place, subject, run=2).run_id == "run-1"
-    assert finish(place, subject, run=3, scope="north").run_id == "run-2"
+    context = workplace(store, tracker)
+    assert finish(context, experiment, run=1).run_id == "run-1"
+    assert finish(context, experiment, run=2).run_id == "run-1"
+    assert finish(context, experiment, run=3, scope="north").run_id == "run-2"
     assert [run.scope for run in tracker.runs] == ["global", "north"]
-    assert part(store, subject, "train-ridge", 2)["run_id"] == "run-1"
+    assert part(store, experiment, "train-ridge", 2)["run_id"] == "run-1"
 
 
 def test_another_tracker_gets_a_run_of_its_own() -> None:
-    subject, store = small_experiment()
-    fit(store, subject)
+    experiment, store = small_experiment()
+    fit(store, experiment)
     first, second = RecordingTracker(), RecordingTracker("memory:other")
-    finish(workplace(store, first), subject, run=1)
-    finish(workplace(store, second), subject, run=2)
-    finish(workplace(store, first), subject, run=3)
+    finish(workplace(store, first), experiment, run=1)
+    finish(workplace(store, second), experiment, run=2)
+    finish(workplace(store, first), experiment, run=3)
     assert (len(first.runs), len(second.runs)) == (1, 1)
 
 
 def test_a_run_without_a_tracker_is_tracked_later() -> None:
-    subject, store = small_experiment()
-    fit(store, subject)
-    finish(workplace(store), subject, run=1)
+    experiment, store = small_experiment()
+    fit(store, experiment)
+    finish(workplace(store), experiment, run=1)
     tracker = RecordingTracker()
-    assert finish(workplace(store, tracker), subject, run=2).run_id == "run-1"
+    assert finish(workplace(store, tracker), experiment, run=2).run_id == "run-1"
     assert "flts.reused_run_id" not in tracker.runs[0].tags
 
 
 def test_a_failure_for_the_same_reason_is_tracked_once_and_for_another_one_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    subject, store = small_experiment()
+    experiment, store = small_experiment()
     tracker = RecordingTracker()
-    place = workplace(store, tracker)
+    context = workplace(store, tracker)
     ids = []
     for run, error in enumerate([NotApplicable("a"), NotApplicable("a"), NotApplicable("b"), TrainingFailed("a")], 1):
         monkeypatch.setattr(finishing, "train_isolated", raising(error))
-        ids.append(finish(place, subject, run=run).run_id)
+        ids.append(finish(context, experiment, run=run).run_id)
     assert ids == ["run-1", "run-1", "run-2", "run-3"]
     assert len(tracker.runs) == 3
 
 
 def test_a_tracked_candidate_has_its_parameters_errors_bundle_and_plots() -> None:
     spec = small_spec(dataset={"name": "small", "targets": ["load", "wind"]}, sample={"train_rows": 200})
-    subject, store = small_experiment(spec)
-    trained = fit(store, subject)
+    experiment, store = small_experiment(spec)
+    trained = fit(store, experiment)
     tracker = RecordingTracker()
-    finish(workplace(store, tracker), subject)
+    finish(workplace(store, tracker), experiment)
     (run,) = tracker.runs
-    identity = subject.identity
+    identity = experiment.identity
     assert (run.model_type, run.status, run.scope, run.extra) == ("RIDGE", "FINISHED", "global", None)
     assert run.tags == {
         "flts.config_hash": identity.config_hash,
@@ -410,13 +414,13 @@ def test_a_tracked_candidate_has_its_parameters_errors_bundle_and_plots() -> Non
         "flts.forecasts_sha256": trained.forecasts_sha256,
     }
     assert run.parameters == {
-        **{"alphas": subject.spec.identity()["models"]["ridge"]["alphas"]},
+        **{"alphas": experiment.spec.identity()["models"]["ridge"]["alphas"]},
         **{"input_length": 12, "horizon": 3, "seasons": "infer"},
         **{"sample_train_rows": 200, "sample_test_rows": 0, "sample_strategy": "head", "sample_seed": 42},
         **{"targets": "load,wind", "seed": 42},
     }
-    values = subject.forecasts(store, trained.model_hash, trained.forecasts_sha256)
-    errors = measure(truth(subject), values["y_hat"], yardstick(subject.dataset, subject.task))
+    values = experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)
+    errors = measure(truth(experiment), values["y_hat"], yardstick(experiment.dataset, experiment.task))
     assert run.metrics == {
         **{"test_rmse": errors.rmse, "test_mae": errors.mae, "test_mse": errors.mse, "test_mase": errors.mase},
         **{f"test_{name}_units_load": value for name, value in errors.units["load"].items()},
@@ -434,17 +438,17 @@ def test_a_tracked_candidate_has_its_parameters_errors_bundle_and_plots() -> Non
     assert set(run.bundle) == {"manifest.json", "coefficients.safetensors"}
     assert {"scaler/scaler.json", "preprocess/preprocess_config.json", "plots/forecast.png"} <= set(run.artifacts)
     assert set(json.loads(run.artifacts["scaler/scaler.json"])["load"]) == {"center", "scale"}
-    assert json.loads(run.artifacts["preprocess/preprocess_config.json"]) == subject.dataset.meta["made_of"]
+    assert json.loads(run.artifacts["preprocess/preprocess_config.json"]) == experiment.dataset.meta["made_of"]
 
 
 def test_one_target_is_measured_in_units_without_its_name_and_epochs_have_a_curve() -> None:
-    subject, store = small_experiment()
-    trained = fit(store, subject)
+    experiment, store = small_experiment()
+    trained = fit(store, experiment)
     key = layout.model_result(trained.model_hash)
     result = json.loads(store.get(key) or b"")
     store.replace(key, canonical_json({**result, "curve": [[0.3, 0.4], [0.2, 0.3]]}))
     tracker = RecordingTracker()
-    finish(workplace(store, tracker), subject)
+    finish(workplace(store, tracker), experiment)
     (run,) = tracker.runs
     assert {name for name in run.metrics if "units" in name} == {
         "test_rmse_units",
@@ -456,30 +460,30 @@ def test_one_target_is_measured_in_units_without_its_name_and_epochs_have_a_curv
 
 
 def test_a_known_model_in_a_new_configuration_names_the_run_it_was_fitted_in() -> None:
-    subject, store = small_experiment()
+    experiment, store = small_experiment()
     tracker = RecordingTracker()
-    place = workplace(store, tracker)
-    trained = fit(store, subject)
+    context = workplace(store, tracker)
+    trained = fit(store, experiment)
     shared = {"model_hash": trained.model_hash, "tracking_uri": tracker.uri, "scope": "global"}
     for config_hash, found in (
         ("d" * 64, {"fitted": False, "run_id": "run-that-only-used-it"}),
         ("e" * 64, {"fitted": True, "run_id": "run-of-the-fit"}),
     ):
         store.create(layout.run_part(config_hash, 1, "train-ridge"), canonical_json({**shared, **found}))
-    finish(place, subject)
+    finish(context, experiment)
     assert tracker.runs[0].tags["flts.reused_run_id"] == "run-of-the-fit"
 
 
 # the judgement
 
 
-def judged(place: Workplace, subject: Experiment, run_ids: dict[str, str | None]) -> Judged:
+def judged(context: RunContext, experiment: Experiment, run_ids: dict[str, str | None]) -> Judged:
     return promote(
-        place.store,
-        place.bus,
-        place.clock,
-        subject,
-        gathered(place.store, subject),
+        context.store,
+        context.bus,
+        context.clock,
+        experiment,
+        gathered(context.store, experiment),
         scope="global",
         actor="tests",
         run_ids=run_ids,
@@ -487,19 +491,19 @@ def judged(place: Workplace, subject: Experiment, run_ids: dict[str, str | None]
 
 
 def two_candidates() -> tuple[Experiment, Store]:
-    subject, store = small_experiment(small_spec(("ridge", "gru")))
-    bundle = fit(store, subject).bundle_sha256
-    put_result(store, subject, "gru", bundle, 9.0)
-    return subject, store
+    experiment, store = small_experiment(small_spec(("ridge", "gru")))
+    bundle = fit(store, experiment).bundle_sha256
+    put_result(store, experiment, "gru", bundle, 9.0)
+    return experiment, store
 
 
 def test_the_judges_figures_are_added_to_the_runs_and_the_champion_is_registered() -> None:
-    subject, store = two_candidates()
+    experiment, store = two_candidates()
     tracker = RecordingTracker()
-    place = workplace(store, tracker)
+    context = workplace(store, tracker)
     ids: dict[str, str | None] = {"ridge": "r", "gru": "g"}
-    found = judged(place, subject, ids)
-    record_judgement(place, subject.identity.config_hash, "global", 1, found, ids)
+    found = judged(context, experiment, ids)
+    record_judgement(context, experiment.identity.config_hash, "global", 1, found, ids)
     rows = {row["model"]: row for row in found.decision.record["candidates"]}
     assert {run_id: tags for run_id, _, tags in tracker.annotations} == {
         "r": {"flts.promoted": "true"},
@@ -509,7 +513,7 @@ def test_the_judges_figures_are_added_to_the_runs_and_the_champion_is_registered
         row = rows["ridge" if run_id == "r" else "gru"]
         assert metrics == {name: row[name] for name in ("score", "rank", "skill", "skill_vs_naive")}
     assert tracker.promotions == [("global", "r", "RIDGE", rows["ridge"]["bundle_sha256"])]
-    assert part(store, subject, "judge") == {
+    assert part(store, experiment, "judge") == {
         "v": 1,
         "run": 1,
         "scope": "global",
@@ -524,65 +528,65 @@ def test_the_judges_figures_are_added_to_the_runs_and_the_champion_is_registered
 
 
 def test_the_tracker_is_told_once_and_again_only_when_the_champion_changed() -> None:
-    subject, store = two_candidates()
+    experiment, store = two_candidates()
     tracker = RecordingTracker()
-    place = workplace(store, tracker)
+    context = workplace(store, tracker)
     ids: dict[str, str | None] = {"ridge": "r", "gru": "g"}
     for run in (1, 2, 3):
-        record_judgement(place, subject.identity.config_hash, "global", run, judged(place, subject, ids), ids)
+        record_judgement(context, experiment.identity.config_hash, "global", run, judged(context, experiment, ids), ids)
     assert (len(tracker.annotations), len(tracker.promotions)) == (2, 1)
-    assert [part(store, subject, "judge", run)["promotion"] for run in (1, 2, 3)] == [1, 1, 1]
+    assert [part(store, experiment, "judge", run)["promotion"] for run in (1, 2, 3)] == [1, 1, 1]
     record_judgement(
-        place,
-        subject.identity.config_hash,
+        context,
+        experiment.identity.config_hash,
         "global",
         4,
-        judged(place, subject, {"ridge": "r2", "gru": "g"}),
+        judged(context, experiment, {"ridge": "r2", "gru": "g"}),
         {"ridge": "r2"},
     )
     assert len(tracker.annotations) == 3
 
 
 def test_a_judgement_that_was_cut_off_before_its_part_tells_the_tracker_again() -> None:
-    subject, store = two_candidates()
+    experiment, store = two_candidates()
     tracker = RecordingTracker()
-    place = workplace(store, tracker)
+    context = workplace(store, tracker)
     ids: dict[str, str | None] = {"ridge": "r", "gru": "g"}
     failpoints.arm("run.judge.before=error")
     with pytest.raises(OSError, match="failpoint"):
-        record_judgement(place, subject.identity.config_hash, "global", 1, judged(place, subject, ids), ids)
-    record_judgement(place, subject.identity.config_hash, "global", 2, judged(place, subject, ids), ids)
+        record_judgement(context, experiment.identity.config_hash, "global", 1, judged(context, experiment, ids), ids)
+    record_judgement(context, experiment.identity.config_hash, "global", 2, judged(context, experiment, ids), ids)
     assert len(tracker.promotions) == 2
 
 
 def test_without_a_tracker_only_the_part_is_written() -> None:
-    subject, store = two_candidates()
-    place = workplace(store)
-    record_judgement(place, subject.identity.config_hash, "global", 1, judged(place, subject, {}), {})
-    assert part(store, subject, "judge")["run_ids"] == {}
+    experiment, store = two_candidates()
+    context = workplace(store)
+    record_judgement(context, experiment.identity.config_hash, "global", 1, judged(context, experiment, {}), {})
+    assert part(store, experiment, "judge")["run_ids"] == {}
 
 
 def test_a_champion_that_was_never_tracked_is_not_registered() -> None:
-    subject, store = two_candidates()
+    experiment, store = two_candidates()
     tracker = RecordingTracker()
-    place = workplace(store, tracker)
-    found = judged(place, subject, {"ridge": None, "gru": None})
-    record_judgement(place, subject.identity.config_hash, "global", 1, found, {"ridge": None, "gru": None})
+    context = workplace(store, tracker)
+    found = judged(context, experiment, {"ridge": None, "gru": None})
+    record_judgement(context, experiment.identity.config_hash, "global", 1, found, {"ridge": None, "gru": None})
     assert (tracker.annotations, tracker.promotions) == ([], [])
-    point_tracker(place, None)
+    point_tracker(context, None)
     assert tracker.promotions == []
 
 
 def test_after_a_rollback_the_alias_follows_the_log() -> None:
-    subject, store = two_candidates()
+    experiment, store = two_candidates()
     other, fresh = small_experiment(small_spec(("ridge",), evaluate={"gate": "always"}, task={"input_length": 18}))
     copy(fresh, store)
     fit(store, other)
     tracker = RecordingTracker()
-    place = workplace(store, tracker)
-    judged(place, subject, {"ridge": "one", "gru": None})
-    judged(place, other, {"ridge": "two"})
-    point_tracker(place, rollback(store, place.bus, place.clock, "global", "me"))
+    context = workplace(store, tracker)
+    judged(context, experiment, {"ridge": "one", "gru": None})
+    judged(context, other, {"ridge": "two"})
+    point_tracker(context, rollback(store, context.bus, context.clock, "global", "me"))
     assert [run_id for _, run_id, _, _ in tracker.promotions] == ["one"]
 
 
@@ -616,19 +620,19 @@ def test_what_the_tracker_raises_reaches_who_asked(monkeypatch: pytest.MonkeyPat
 def test_everything_that_runs_is_ended_with_the_workplace() -> None:
     _, store = small_experiment()
     tracker = RecordingTracker()
-    place = workplace(store, tracker)
-    place.close()
-    assert place.children.cancelled
+    context = workplace(store, tracker)
+    context.close()
+    assert context.children.cancelled
     assert tracker.closed == 1
     assert contents(store) != {}
 
 
 def test_a_judge_that_scores_otherwise_than_the_trainer_is_a_defect_that_is_said() -> None:
-    subject, store = two_candidates()
-    place = workplace(store)
+    experiment, store = two_candidates()
+    context = workplace(store)
     errors = {"rmse": 0.1, "mae": 0.1, "mse": 0.01}
-    key = layout.run_part(subject.identity.config_hash, 1, "train-ridge")
+    key = layout.run_part(experiment.identity.config_hash, 1, "train-ridge")
     store.create(key, canonical_json({"errors": errors}))
     with pytest.raises(StageFailed, match=r"ridge was scored twice .* with different results"):
-        record_judgement(place, subject.identity.config_hash, "global", 1, judged(place, subject, {}), {})
-    assert store.get(layout.run_part(subject.identity.config_hash, 1, "judge")) is None
+        record_judgement(context, experiment.identity.config_hash, "global", 1, judged(context, experiment, {}), {})
+    assert store.get(layout.run_part(experiment.identity.config_hash, 1, "judge")) is None

@@ -26,8 +26,8 @@ LAST = ROWS[:270]
 
 def bundle_of(rows: Rows = ROWS, **tables: Any) -> Bundle:
     """Ridge, fitted on all but the last 60 rows."""
-    subject, store = small_experiment(small_spec(**tables), rows)
-    return load_bundle(store, fit(store, subject).bundle_sha256)
+    experiment, store = small_experiment(small_spec(**tables), rows)
+    return load_bundle(store, fit(store, experiment).bundle_sha256)
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +36,12 @@ def bundle() -> Bundle:
 
 
 def test_the_answer_is_what_the_bundle_was_judged_by() -> None:
-    subject, store = small_experiment()
-    trained = fit(store, subject)
-    stored = subject.forecasts(store, trained.model_hash, trained.forecasts_sha256)
+    experiment, store = small_experiment()
+    trained = fit(store, experiment)
+    stored = experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)
     bundle = load_bundle(store, trained.bundle_sha256)
-    rows = subject.dataset.train.then(subject.dataset.test)
-    for position, origin in enumerate(subject.windows.indices + len(subject.dataset.train)):
+    rows = experiment.dataset.train.then(experiment.dataset.test)
+    for position, origin in enumerate(experiment.windows.indices + len(experiment.dataset.train)):
         found = answer(bundle, table(rows[:origin]))
         for name, value in (("y_hat", found.mean), ("lower", found.lower), ("upper", found.upper)):
             assert value == pytest.approx(stored[name][position], abs=1e-6 * 28.5)
@@ -191,8 +191,8 @@ def test_the_answer_as_a_table_has_one_row_per_step_and_target() -> None:
 
 def test_a_history_may_name_its_time_as_training_did_or_time() -> None:
     train, test = (part.rename({"time": "when"}) for part in split(ROWS, 60))
-    subject, store = experiment_on(small_spec(dataset={"time_column": "when"}), train, test)
-    bundle = load_bundle(store, fit(store, subject).bundle_sha256)
+    experiment, store = experiment_on(small_spec(dataset={"time_column": "when"}), train, test)
+    bundle = load_bundle(store, fit(store, experiment).bundle_sha256)
     assert bundle.manifest["time_column"] == "when"
     one, two = answer(bundle, table(LAST, "when")).frame(), answer(bundle, table(LAST, "time")).frame()
     assert one.equals(two)
@@ -206,9 +206,9 @@ def test_naive_times_are_read_in_the_zone_of_the_training_data() -> None:
     zone = "America/New_York"
     shift = timedelta(hours=-5)
     train, test = (part.with_columns(pl.col("time") + shift) for part in split(ROWS, 60))
-    subject, store = experiment_on(small_spec(dataset={"timezone": zone}), train, test)
-    assert subject.dataset.train.times[0] == ROWS.times[0]
-    bundle = load_bundle(store, fit(store, subject).bundle_sha256)
+    experiment, store = experiment_on(small_spec(dataset={"timezone": zone}), train, test)
+    assert experiment.dataset.train.times[0] == ROWS.times[0]
+    bundle = load_bundle(store, fit(store, experiment).bundle_sha256)
     local = answer(bundle, table(LAST).with_columns(pl.col("time") + shift))
     zoned = answer(bundle, table(LAST).with_columns(pl.col("time").dt.replace_time_zone("UTC")))
     assert local.times[0] == LAST.times[-1] + HOUR
@@ -228,8 +228,8 @@ def test_a_model_with_lags_wants_more_rows_than_it_needs() -> None:
 def test_rows_older_than_the_window_may_have_gaps_as_they_may_in_the_test_windows() -> None:
     pytest.importorskip("statsforecast")
     rows = hourly(300)
-    subject, store = small_experiment(small_spec(("automfles",)), rows)
-    bundle = load_bundle(store, fit(store, subject, "automfles").bundle_sha256)
+    experiment, store = small_experiment(small_spec(("automfles",)), rows)
+    bundle = load_bundle(store, fit(store, experiment, "automfles").bundle_sha256)
     assert bundle.manifest["history_rows"] > 12
     older = table(LAST).with_row_index("row").filter(pl.col("row") != 250).drop("row")
     assert np.isfinite(answer(bundle, older).mean).all()

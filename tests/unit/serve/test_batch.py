@@ -18,8 +18,8 @@ from flts.serve.batch import errors, forecast_batch
 
 @pytest.fixture(scope="module")
 def fitted() -> tuple[Bundle, Rows]:
-    subject, store = small_experiment()
-    return load_bundle(store, fit(store, subject).bundle_sha256), subject.dataset.test
+    experiment, store = small_experiment()
+    return load_bundle(store, fit(store, experiment).bundle_sha256), experiment.dataset.test
 
 
 def test_every_row_with_enough_history_is_an_origin_and_the_last_one_too(fitted: tuple[Bundle, Rows]) -> None:

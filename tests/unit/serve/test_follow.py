@@ -36,8 +36,8 @@ def two_bundles() -> tuple[Store, str, str]:
     store = memory_store()
     found = []
     for length in (12, 18):
-        subject, fresh = small_experiment(small_spec(task={"input_length": length}))
-        found.append(fit(fresh, subject).bundle_sha256)
+        experiment, fresh = small_experiment(small_spec(task={"input_length": length}))
+        found.append(fit(fresh, experiment).bundle_sha256)
         copy(fresh, store)
     return store, found[0], found[1]
 

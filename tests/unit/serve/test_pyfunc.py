@@ -23,8 +23,8 @@ HISTORY = table(hourly(290)).to_pandas()
 @pytest.fixture
 def folder(tmp_path: Path) -> tuple[Path, Bundle]:
     """A bundle's files, and the bundle."""
-    subject, store = small_experiment(small_spec(dataset={"targets": ["load", "wind"]}))
-    sha256 = fit(store, subject).bundle_sha256
+    experiment, store = small_experiment(small_spec(dataset={"targets": ["load", "wind"]}))
+    sha256 = fit(store, experiment).bundle_sha256
     manifest, files = read_bundle(store, sha256)
     for name, data in {MANIFEST: canonical_json(manifest), **files}.items():
         (tmp_path / name).write_bytes(data)

@@ -27,31 +27,31 @@ from flts.runner.services.forecast import Forecaster
 from flts.runner.services.host import TOPICS
 from flts.runner.services.letters import send_to_dead_letters
 from flts.runner.stored import load_experiment
-from flts.wiring import Workplace
+from flts.wiring import RunContext
 
 Break = Callable[[History], History]
 
 
-def judged(place: Workplace, input_length: int) -> TrainingData:
+def judged(context: RunContext, input_length: int) -> TrainingData:
     """A run of a ridge from its start to its promotion, without services."""
     spec = small_spec(evaluate={"gate": "always"}, task={"input_length": input_length})
-    claim = start_run(place, spec)
-    subject = load_experiment(place.store, claim.config_hash, claim.data_hash)
-    fit(place.store, subject)
+    claim = start_run(context, spec)
+    experiment = load_experiment(context.store, claim.config_hash, claim.data_hash)
+    fit(context.store, experiment)
     part: dict[str, Any] = {"scope": "global", "run_id": None, "errors": {}}
-    place.store.create(layout.run_part(claim.config_hash, claim.run, "train-ridge"), canonical_json(part))
+    context.store.create(layout.run_part(claim.config_hash, claim.run, "train-ridge"), canonical_json(part))
     message = ModelTraining(
-        ts=place.clock.now(),
+        ts=context.clock.now(),
         identifier=claim.identifier,
         config_hash=claim.config_hash,
         data_hash=claim.data_hash,
         run=claim.run,
         model="ridge",
-        model_hash=subject.identity.model_hashes["ridge"],
+        model_hash=experiment.identity.model_hashes["ridge"],
         model_type="RIDGE",
         status="SUCCESS",
     )
-    Evaluator(place).handle(record_of(message))
+    Evaluator(context).handle(record_of(message))
     return claim
 
 
@@ -59,25 +59,25 @@ def record_of(message: ModelTraining | InferenceData, offset: int = 0) -> Record
     return Record(message.topic, 0, offset, message.key, message.to_bytes(), {}, 0)
 
 
-def rows_of(place: Workplace, name: str, data: bytes) -> InferenceData:
-    place.store.create(f"dataset/{name}", data)
+def rows_of(context: RunContext, name: str, data: bytes) -> InferenceData:
+    context.store.create(f"dataset/{name}", data)
     given = {"bucket": "dataset", "object_key": name, "size": len(data), "sha256": sha256(data), "row_count": 1}
-    return InferenceData(ts=place.clock.now(), identifier="global", **given)  # type: ignore[arg-type]
+    return InferenceData(ts=context.clock.now(), identifier="global", **given)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
 def good() -> History:
     """Two promotions, a rollback, an answer to the champion that came back, and rows that were given up."""
-    place = workplace(memory_store())
-    claimed = [judged(place, 12), judged(place, 18)]
-    rollback(place.store, place.bus, place.clock, "global", "tests")
-    asked = [rows_of(place, "rows.csv", TEST.write_csv().encode()), rows_of(place, "spoilt.csv", b"spoilt")]
+    context = workplace(memory_store())
+    claimed = [judged(context, 12), judged(context, 18)]
+    rollback(context.store, context.bus, context.clock, "global", "tests")
+    asked = [rows_of(context, "rows.csv", TEST.write_csv().encode()), rows_of(context, "spoilt.csv", b"spoilt")]
     for message in asked:
-        place.bus.publish(message.topic, message.key, message.to_bytes())
-    Forecaster(place).handle(record_of(asked[0]))
-    send_to_dead_letters(place.bus, record_of(asked[1], 1), DataError("no rows"), 1, "train-gru")
-    topics = {topic: place.bus.records(topic) for name in TOPICS for topic in (name, f"{DEAD}{name}")}
-    return History(contents(place.store), topics, claimed, asked)
+        context.bus.publish(message.topic, message.key, message.to_bytes())
+    Forecaster(context).handle(record_of(asked[0]))
+    send_to_dead_letters(context.bus, record_of(asked[1], 1), DataError("no rows"), 1, "train-gru")
+    topics = {topic: context.bus.records(topic) for name in TOPICS for topic in (name, f"{DEAD}{name}")}
+    return History(contents(context.store), topics, claimed, asked)
 
 
 def test_nothing_is_found_where_all_is_well(good: History) -> None:

@@ -114,11 +114,11 @@ def in_fit(*body: str) -> str:
 
 
 def test_what_a_child_trained_is_what_lies_in_the_store(tmp_path: Path, started: list[subprocess.Popen[str]]) -> None:
-    subject, store, claim = on_disk(tmp_path)
+    experiment, store, claim = on_disk(tmp_path)
     told = Told()
     trained = train_isolated(claim, 1, LONG, told, Children(1))
     assert trained.fitted
-    stored = stored_result(store, "ridge", trained.model_hash, subject.windows.windows_hash)
+    stored = stored_result(store, "ridge", trained.model_hash, experiment.windows.windows_hash)
     assert stored == dataclasses.replace(trained, fitted=False)
     assert told.phases == ["fit", "validate", "refit", "save", "forecast"]
     again = train_isolated(claim, 1, LONG, told, Children(1))

@@ -60,17 +60,17 @@ def prepared(**tables: dict[str, Any]) -> tuple[Experiment, Store]:
     return small_experiment(small_spec(("ridge",), **tables))
 
 
-def do(subject: Experiment, store: Store, progress: Phases | None = None, **options: bool) -> Trained:
-    model = model_spec(subject.spec, subject.identity, "ridge")
-    return train(subject.dataset, model, subject.windows, store, progress, **options)
+def do(experiment: Experiment, store: Store, progress: Phases | None = None, **options: bool) -> Trained:
+    model = model_spec(experiment.spec, experiment.identity, "ridge")
+    return train(experiment.dataset, model, experiment.windows, store, progress, **options)
 
 
 def objects(store: Store) -> dict[str, bytes | None]:
     return {key: store.get(key) for key in store.list("") if not key.startswith("processed-data/")}
 
 
-def result_key(subject: Experiment) -> str:
-    return layout.model_result(subject.identity.model_hashes["ridge"])
+def result_key(experiment: Experiment) -> str:
+    return layout.model_result(experiment.identity.model_hashes["ridge"])
 
 
 def tamper(store: Store, key: str, **changes: Any) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def test_a_first_time_goes_through_every_phase_in_order() -> None:
 
 
 def test_what_is_written_is_the_bundle_then_its_result_then_the_forecasts_then_theirs() -> None:
-    subject, inner = prepared()
+    experiment, inner = prepared()
     created: list[str] = []
 
     class Ordered(ObjectStoreAdapter):
@@ -98,8 +98,8 @@ def test_what_is_written_is_the_bundle_then_its_result_then_the_forecasts_then_t
             return super().create(key, data)
 
     assert isinstance(inner, ObjectStoreAdapter)
-    trained = do(subject, Ordered(inner.url, inner._store))
-    model_hash, windows_hash = trained.model_hash, subject.windows.windows_hash
+    trained = do(experiment, Ordered(inner.url, inner._store))
+    model_hash, windows_hash = trained.model_hash, experiment.windows.windows_hash
     assert created == [
         layout.bundle(trained.bundle_sha256, "coefficients.safetensors"),
         layout.bundle(trained.bundle_sha256, MANIFEST),
@@ -111,9 +111,9 @@ def test_what_is_written_is_the_bundle_then_its_result_then_the_forecasts_then_t
 
 
 def test_the_results_hold_digests_of_what_they_commit_and_nothing_of_when_or_where() -> None:
-    subject, store = prepared()
-    trained = do(subject, store)
-    model_hash, windows_hash = trained.model_hash, subject.windows.windows_hash
+    experiment, store = prepared()
+    trained = do(experiment, store)
+    model_hash, windows_hash = trained.model_hash, experiment.windows.windows_hash
     result = json.loads(store.get(layout.model_result(model_hash)) or b"")
     assert result == {
         "v": 1,
@@ -131,23 +131,23 @@ def test_the_results_hold_digests_of_what_they_commit_and_nothing_of_when_or_whe
         "model_hash": model_hash,
         "windows_hash": windows_hash,
         "forecasts_sha256": sha256(store.get(layout.forecasts(model_hash, windows_hash)) or b""),
-        "windows": len(subject.windows.indices),
+        "windows": len(experiment.windows.indices),
     }
 
 
 def test_the_stored_forecasts_are_of_these_windows_with_bounds_around_them() -> None:
-    subject, store = prepared()
-    trained = do(subject, store)
-    values = subject.forecasts(store, trained.model_hash, trained.forecasts_sha256)
+    experiment, store = prepared()
+    trained = do(experiment, store)
+    values = experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)
     assert (values["lower"] < values["y_hat"]).all()
     assert (values["y_hat"] < values["upper"]).all()
-    assert values["y_hat"].shape == (len(subject.windows.indices), 3, 1)
+    assert values["y_hat"].shape == (len(experiment.windows.indices), 3, 1)
 
 
 def test_the_validation_forecasts_are_of_the_tail_of_train() -> None:
-    subject, store = prepared()
-    trained = do(subject, store)
-    train_rows = subject.dataset.train
+    experiment, store = prepared()
+    trained = do(experiment, store)
+    train_rows = experiment.dataset.train
     tail = max(-(-(240 - 12 - 3 + 1) // 10), 20)
     origins = train_rows.times[240 - 3 - tail : 240 - 3]
     data = store.get(layout.validation(trained.model_hash)) or b""
@@ -157,8 +157,8 @@ def test_the_validation_forecasts_are_of_the_tail_of_train() -> None:
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("point", POINTS)
 def test_after_a_crash_at_any_point_a_second_run_leaves_what_an_undisturbed_one_does(point: str, when: str) -> None:
-    subject, store = prepared()
-    do(subject, store)
+    experiment, store = prepared()
+    do(experiment, store)
     undisturbed = objects(store)
     again, disturbed = prepared()
     failpoints.arm(f"train.{point}.{when}=error")
@@ -168,7 +168,9 @@ def test_after_a_crash_at_any_point_a_second_run_leaves_what_an_undisturbed_one_
     assert partial.items() <= undisturbed.items()
     whole = (point, when) == ("windows_result", "after")
     assert (partial == undisturbed) is whole
-    stored = stored_result(disturbed, "ridge", subject.identity.model_hashes["ridge"], subject.windows.windows_hash)
+    stored = stored_result(
+        disturbed, "ridge", experiment.identity.model_hashes["ridge"], experiment.windows.windows_hash
+    )
     assert (stored is not None) is whole
     told = Phases()
     do(again, disturbed, told)
@@ -179,13 +181,13 @@ def test_after_a_crash_at_any_point_a_second_run_leaves_what_an_undisturbed_one_
 
 @pytest.mark.parametrize("point", POINTS)
 def test_nothing_is_committed_before_what_it_names_is_there(point: str) -> None:
-    subject, store = prepared()
+    experiment, store = prepared()
     failpoints.arm(f"train.{point}.before=error")
     with pytest.raises(OSError, match="failpoint"):
-        do(subject, store)
+        do(experiment, store)
     found = objects(store)
     manifests = [key for key in found if key.endswith(MANIFEST)]
-    results = [key for key in found if key == result_key(subject)]
+    results = [key for key in found if key == result_key(experiment)]
     assert len(manifests) == (point not in {"bundle", "manifest"})
     assert len(results) == (point in {"forecasts", "windows_result"})
     for key in manifests:
@@ -205,24 +207,24 @@ def refuse_to_fit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_second_time_fits_and_forecasts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    subject, store = prepared()
-    first, before = do(subject, store), objects(store)
+    experiment, store = prepared()
+    first, before = do(experiment, store), objects(store)
     refuse_to_fit(monkeypatch)
     told = Phases()
-    second = do(subject, store, told)
+    second = do(experiment, store, told)
     assert told.names == []
     assert not second.fitted
     assert (second.bundle_sha256, second.forecasts_sha256) == (first.bundle_sha256, first.forecasts_sha256)
-    assert second == stored_result(store, "ridge", first.model_hash, subject.windows.windows_hash)
+    assert second == stored_result(store, "ridge", first.model_hash, experiment.windows.windows_hash)
     assert objects(store) == before
 
 
 def test_a_known_model_forecasts_new_windows_from_its_bundle_and_fits_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    subject, store = prepared()
-    first = do(subject, store)
+    experiment, store = prepared()
+    first = do(experiment, store)
     fewer, _ = prepared(evaluate={"windows": 7})
-    assert fewer.identity.model_hashes == subject.identity.model_hashes
-    assert fewer.windows.windows_hash != subject.windows.windows_hash
+    assert fewer.identity.model_hashes == experiment.identity.model_hashes
+    assert fewer.windows.windows_hash != experiment.windows.windows_hash
     refuse_to_fit(monkeypatch)
     told = Phases()
     second = do(fewer, store, told)
@@ -230,16 +232,16 @@ def test_a_known_model_forecasts_new_windows_from_its_bundle_and_fits_nothing(mo
     assert not second.fitted
     assert second.bundle_sha256 == first.bundle_sha256
     some = fewer.forecasts(store, second.model_hash, second.forecasts_sha256)["y_hat"]
-    every = subject.forecasts(store, first.model_hash, first.forecasts_sha256)["y_hat"]
-    positions = [subject.windows.indices.tolist().index(i) for i in fewer.windows.indices.tolist()]
+    every = experiment.forecasts(store, first.model_hash, first.forecasts_sha256)["y_hat"]
+    positions = [experiment.windows.indices.tolist().index(i) for i in fewer.windows.indices.tolist()]
     assert abs(some - every[positions]).max() < 1e-9
 
 
 def test_recomputing_fits_again_and_finds_the_same_result(log: io.StringIO) -> None:
-    subject, store = prepared()
-    first, before = do(subject, store), objects(store)
+    experiment, store = prepared()
+    first, before = do(experiment, store), objects(store)
     told = Phases()
-    second = do(subject, store, told, recompute=True)
+    second = do(experiment, store, told, recompute=True)
     assert told.names == ["fit", "validate", "refit", "save", "forecast"]
     assert (second.fitted, second.recomputed) == (True, "equal")
     assert second.bundle_sha256 == first.bundle_sha256
@@ -248,8 +250,8 @@ def test_recomputing_fits_again_and_finds_the_same_result(log: io.StringIO) -> N
 
 
 def test_recomputing_what_was_never_computed_is_a_first_time_with_all_its_objects() -> None:
-    subject, store = prepared()
-    do(subject, store)
+    experiment, store = prepared()
+    do(experiment, store)
     other, recomputed = prepared()
     trained = do(other, recomputed, recompute=True)
     assert objects(recomputed) == objects(store)
@@ -258,8 +260,8 @@ def test_recomputing_what_was_never_computed_is_a_first_time_with_all_its_object
 
 
 def test_recomputing_a_known_model_for_new_windows_compares_the_fit() -> None:
-    subject, store = prepared()
-    do(subject, store)
+    experiment, store = prepared()
+    do(experiment, store)
     fewer, _ = prepared(evaluate={"windows": 7})
     assert do(fewer, store, recompute=True).recomputed == "equal"
 
@@ -269,11 +271,11 @@ OTHER_PLACE: Mapping[str, Any] = {"libraries": {"numpy": "0.1"}, "processor": "a
 
 @pytest.mark.parametrize("changes", [{}, {"made_on": OTHER_PLACE}], ids=["same place", "other place"])
 def test_where_a_result_was_made_is_left_out_of_the_comparison(changes: dict[str, Any], log: io.StringIO) -> None:
-    subject, store = prepared()
-    do(subject, store)
-    stored = tamper(store, result_key(subject), **changes)
-    assert do(subject, store, recompute=True).recomputed == "equal"
-    assert json.loads(store.get(result_key(subject)) or b"") == stored
+    experiment, store = prepared()
+    do(experiment, store)
+    stored = tamper(store, result_key(experiment), **changes)
+    assert do(experiment, store, recompute=True).recomputed == "equal"
+    assert json.loads(store.get(result_key(experiment)) or b"") == stored
     assert lines(log) == []
 
 
@@ -291,13 +293,13 @@ def test_where_a_result_was_made_is_left_out_of_the_comparison(changes: dict[str
 def test_a_difference_is_named_by_where_the_first_result_was_made_and_the_first_stays(
     field: str, made: dict[str, Any], verdict: str, log: io.StringIO
 ) -> None:
-    subject, store = prepared()
-    do(subject, store)
+    experiment, store = prepared()
+    do(experiment, store)
     other: Any = {"alpha": 7.0} if field == "chosen" else "0" * 64
-    stored = tamper(store, result_key(subject), **{field: other}, **made)
-    trained = do(subject, store, recompute=True)
+    stored = tamper(store, result_key(experiment), **{field: other}, **made)
+    trained = do(experiment, store, recompute=True)
     assert trained.recomputed == verdict
-    assert json.loads(store.get(result_key(subject)) or b"") == stored
+    assert json.loads(store.get(result_key(experiment)) or b"") == stored
     (line,) = lines(log)
     assert (line["event"], line["model_type"]) == (verdict, "RIDGE")
     if verdict == "nondeterminism_detected":
@@ -313,24 +315,24 @@ def test_a_difference_is_named_by_where_the_first_result_was_made_and_the_first_
 def test_forecasts_that_differ_on_recomputing_are_a_difference_too(
     made: dict[str, Any], verdict: str, log: io.StringIO
 ) -> None:
-    subject, store = prepared()
-    first = do(subject, store)
-    tamper(store, result_key(subject), **made)
-    key = layout.forecasts(first.model_hash, subject.windows.windows_hash)
+    experiment, store = prepared()
+    first = do(experiment, store)
+    tamper(store, result_key(experiment), **made)
+    key = layout.forecasts(first.model_hash, experiment.windows.windows_hash)
     store.replace(key, b"other bytes")
-    trained = do(subject, store, recompute=True)
+    trained = do(experiment, store, recompute=True)
     assert trained.recomputed == verdict
     assert trained.forecasts_sha256 == first.forecasts_sha256
     assert store.get(key) == b"other bytes"
     assert [line["event"] for line in lines(log)] == [verdict]
 
 
-def lost_race(monkeypatch: pytest.MonkeyPatch, subject: Experiment, store: Store, first: dict[str, Any]) -> None:
+def lost_race(monkeypatch: pytest.MonkeyPatch, experiment: Experiment, store: Store, first: dict[str, Any]) -> None:
     """Someone else commits their result while this one is being fitted."""
     fit = Ridge.fit
 
     def slower(self: Ridge, *arguments: Any) -> Any:
-        store.create(result_key(subject), canonical_json(first))
+        store.create(result_key(experiment), canonical_json(first))
         return fit(self, *arguments)
 
     monkeypatch.setattr(Ridge, "fit", slower)
@@ -339,72 +341,72 @@ def lost_race(monkeypatch: pytest.MonkeyPatch, subject: Experiment, store: Store
 def test_the_loser_of_a_race_takes_the_equal_result_of_the_winner(
     monkeypatch: pytest.MonkeyPatch, log: io.StringIO
 ) -> None:
-    subject, store = prepared()
-    do(subject, store)
-    winner = json.loads(store.get(result_key(subject)) or b"")
+    experiment, store = prepared()
+    do(experiment, store)
+    winner = json.loads(store.get(result_key(experiment)) or b"")
     again, raced = prepared()
     lost_race(monkeypatch, again, raced, {**winner, "made_on": OTHER_PLACE})
     trained = do(again, raced)
     assert trained.bundle_sha256 == winner["bundle_sha256"]
-    assert json.loads(raced.get(result_key(subject)) or b"")["made_on"] == OTHER_PLACE
+    assert json.loads(raced.get(result_key(experiment)) or b"")["made_on"] == OTHER_PLACE
     assert lines(log) == []
 
 
 def test_the_loser_of_a_race_to_another_result_says_so_and_leaves_it(
     monkeypatch: pytest.MonkeyPatch, log: io.StringIO
 ) -> None:
-    subject, store = prepared()
-    do(subject, store)
-    winner = {**json.loads(store.get(result_key(subject)) or b""), "chosen": {"alpha": 7.0}}
+    experiment, store = prepared()
+    do(experiment, store)
+    winner = {**json.loads(store.get(result_key(experiment)) or b""), "chosen": {"alpha": 7.0}}
     again, raced = prepared()
     lost_race(monkeypatch, again, raced, winner)
     trained = do(again, raced)
     assert trained.chosen == {"alpha": 7.0}
-    assert json.loads(raced.get(result_key(subject)) or b"") == winner
+    assert json.loads(raced.get(result_key(experiment)) or b"") == winner
     assert [line["event"] for line in lines(log)] == ["nondeterminism_detected"]
 
 
 def test_a_model_below_its_minimum_is_refused_before_it_is_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
-    subject, store = prepared()
+    experiment, store = prepared()
     refuse_to_fit(monkeypatch)
     monkeypatch.setattr(Ridge, "history", lambda self, task: History(1000, 1000))
     with pytest.raises(NotApplicable, match=r"needs 1000 rows of history, has 252 at the first test origin"):
-        do(subject, store)
+        do(experiment, store)
     assert objects(store) == {}
 
 
 def test_a_stored_result_whose_bundle_is_gone_is_damage_not_a_reason_to_fit_again() -> None:
-    subject, store = prepared()
-    do(subject, store)
+    experiment, store = prepared()
+    do(experiment, store)
     partial = memory_store()
     for key in store.list(""):
         if not key.startswith("bundles/") and "/windows/" not in key:
             partial.create(key, store.get(key) or b"")
     with pytest.raises(DamagedObject, match="is absent"):
-        do(subject, partial)
+        do(experiment, partial)
 
 
 @pytest.mark.parametrize("missing", ["result", "windows_result"])
 def test_a_result_counts_as_stored_only_with_both_of_its_commits(missing: str) -> None:
-    subject, store = prepared()
-    trained = do(subject, store)
+    experiment, store = prepared()
+    trained = do(experiment, store)
     names = {
         "result": layout.model_result(trained.model_hash),
-        "windows_result": layout.windows_result(trained.model_hash, subject.windows.windows_hash),
+        "windows_result": layout.windows_result(trained.model_hash, experiment.windows.windows_hash),
     }
     partial = memory_store()
     for name, key in names.items():
         if name != missing:
             partial.create(key, store.get(key) or b"")
-    assert stored_result(partial, "ridge", trained.model_hash, subject.windows.windows_hash) is None
+    assert stored_result(partial, "ridge", trained.model_hash, experiment.windows.windows_hash) is None
 
 
 def test_a_candidate_takes_the_seasons_of_the_spec_or_those_of_the_rows() -> None:
     given: Spec = small_spec(("ridge",), task={"seasons": [6, 48]})
     for spec, expected in ((small_spec(), (24,)), (given, (6, 48))):
-        subject, _ = small_experiment(spec)
-        model = model_spec(spec, subject.identity, "ridge")
-        assert model.task(subject.dataset).seasons == subject.task.seasons == expected
+        experiment, _ = small_experiment(spec)
+        model = model_spec(spec, experiment.identity, "ridge")
+        assert model.task(experiment.dataset).seasons == experiment.task.seasons == expected
 
 
 def test_train_rows_too_few_to_validate_are_refused_for_the_whole_experiment() -> None:
@@ -413,20 +415,20 @@ def test_train_rows_too_few_to_validate_are_refused_for_the_whole_experiment() -
 
 
 def test_stored_forecasts_that_changed_are_refused() -> None:
-    subject, store = prepared()
-    trained = do(subject, store)
-    key = layout.forecasts(trained.model_hash, subject.windows.windows_hash)
+    experiment, store = prepared()
+    trained = do(experiment, store)
+    key = layout.forecasts(trained.model_hash, experiment.windows.windows_hash)
     store.replace(key, (store.get(key) or b"") + b" ")
     with pytest.raises(DamagedObject, match=r"forecasts\.parquet in .* is damaged"):
-        subject.forecasts(store, trained.model_hash, trained.forecasts_sha256)
+        experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)
 
 
 def test_validation_forecasts_left_by_another_fit_are_a_difference(log: io.StringIO) -> None:
-    subject, store = prepared()
-    key = layout.validation(subject.identity.model_hashes["ridge"])
+    experiment, store = prepared()
+    key = layout.validation(experiment.identity.model_hashes["ridge"])
     store.create(key, b"of a fit that was cut off")
-    do(subject, store)
-    assert json.loads(store.get(result_key(subject)) or b"")["validation_sha256"] == sha256(
+    do(experiment, store)
+    assert json.loads(store.get(result_key(experiment)) or b"")["validation_sha256"] == sha256(
         b"of a fit that was cut off"
     )
     (line,) = lines(log)

@@ -62,7 +62,7 @@ def test_a_number_takes_at_most_so_many_evenly_spaced_origins(count: int) -> Non
 
 def test_the_origins_never_depend_on_the_models() -> None:
     subjects = [small_experiment(small_spec(models))[0] for models in (("ridge",), ("automfles", "gru", "prophet"))]
-    first, second = (subject.windows for subject in subjects)
+    first, second = (experiment.windows for experiment in subjects)
     np.testing.assert_array_equal(first.indices, second.indices)
     assert (first.windows_hash, first.dropped) == (second.windows_hash, second.dropped)
 
@@ -195,9 +195,9 @@ def test_contiguous_is_decided_by_one_step_between_train_and_test() -> None:
     for gap, expected in ((0, True), (1, False)):
         rows = hourly(300)
         times: Times = rows.times + HOUR * gap * (np.arange(300) >= 240)
-        subject, _ = small_experiment(rows=replace(rows, times=times))
-        assert subject.dataset.contiguous is expected
-        histories = subject.windows.histories(subject.dataset)
+        experiment, _ = small_experiment(rows=replace(rows, times=times))
+        assert experiment.dataset.contiguous is expected
+        histories = experiment.windows.histories(experiment.dataset)
         assert int(histories.ends.min()) == 12 + (240 if expected else 0)
         assert histories.context.times[0] == (START if expected else times[240])
 

@@ -11,10 +11,10 @@ from flts.contracts import events, layout, runs
 from flts.contracts.errors import DeadlineExceeded, Terminal, Transient, UsageError
 from flts.contracts.ports import Store
 from flts.promotion.judge import Waiting
-from flts.runner.candidate import bury_model
+from flts.runner.candidate import record_dead_letter
 from flts.runner.judgement import completeness
 from flts.runner.stored import load_experiment
-from flts.wiring import Workplace
+from flts.wiring import RunContext
 
 OFTEN = 0.25
 """Share of the deadline between two looks."""
@@ -30,22 +30,22 @@ class Overdue:
     run: int
 
 
-def watch(place: Workplace, seconds: float, stop: threading.Event) -> None:
+def watch(context: RunContext, seconds: float, stop: threading.Event) -> None:
     """Look from time to time until `stop` is set. Any number may watch: a failure is recorded once."""
     while not stop.wait(max(0.05, min(30.0, OFTEN * seconds))):
         try:
-            look(place, seconds)
+            look(context, seconds)
         except Transient:
             continue  # the next look finds the same
 
 
-def look(place: Workplace, seconds: float) -> None:
+def look(context: RunContext, seconds: float) -> None:
     """Record a failure for every expected model of an overdue run that has neither result nor reason."""
-    latest = place.clock.now() - timedelta(seconds=seconds)
-    for config_hash in sorted({key.split("/")[1] for key in place.store.list("runs/")}):
+    latest = context.clock.now() - timedelta(seconds=seconds)
+    for config_hash in sorted({key.split("/")[1] for key in context.store.list("runs/")}):
         try:
-            for overdue in _overdue(place.store, config_hash, latest):
-                _bury_what_is_missing(place, overdue, seconds)
+            for overdue in _overdue(context.store, config_hash, latest):
+                _fail_what_is_missing(context, overdue, seconds)
         except UsageError:
             raise
         except Terminal as error:  # of another version of flts, or damaged: those beside it are not held up
@@ -64,10 +64,10 @@ def _overdue(store: Store, config_hash: str, latest: datetime) -> Iterator[Overd
             yield Overdue(config_hash, claim["data_hash"], claim["scope"], claim["run"])
 
 
-def _bury_what_is_missing(place: Workplace, overdue: Overdue, seconds: float) -> None:
-    subject = load_experiment(place.store, overdue.config_hash, overdue.data_hash)
-    found = completeness(place.store, subject, overdue.identifier, overdue.run)
+def _fail_what_is_missing(context: RunContext, overdue: Overdue, seconds: float) -> None:
+    experiment = load_experiment(context.store, overdue.config_hash, overdue.data_hash)
+    found = completeness(context.store, experiment, overdue.identifier, overdue.run)
     if isinstance(found, Waiting):
         reason = f"no result {seconds:g} s after the run began, which is the decision_deadline"
         for name in found.missing:
-            bury_model(place, overdue, name, DeadlineExceeded(reason))
+            record_dead_letter(context, overdue, name, DeadlineExceeded(reason))

@@ -14,7 +14,7 @@ from flts.preprocess.source import RawFile
 from flts.serve.answer import rows_for
 from flts.serve.batch import Batch, errors, forecast_batch
 from flts.serve.follow import Champion, Follower
-from flts.wiring import Workplace
+from flts.wiring import RunContext
 
 _NAMESPACE = uuid.UUID("6f0d7a52-6d1c-5a3e-9a55-7f2f2f6f1d5e")
 
@@ -23,14 +23,14 @@ _NAMESPACE = uuid.UUID("6f0d7a52-6d1c-5a3e-9a55-7f2f2f6f1d5e")
 class Forecaster:
     """The service `forecast`."""
 
-    place: Workplace
+    context: RunContext
     topic = InferenceData.topic
     group = "forecast"
-    width = 4  # while one is read or stored, the model answers another
+    concurrency = 4  # while one is read or stored, the model answers another
     _follower: Follower = field(init=False)
 
     def __post_init__(self) -> None:
-        self._follower = Follower(self.place.store)
+        self._follower = Follower(self.context.store)
 
     def handle(self, record: Record) -> None:
         """Forecast from every row of the object with the champion of the moment, and say how it went."""
@@ -43,28 +43,28 @@ class Forecaster:
         batch = forecast_batch(champion.bundle, rows)
         part = str(uuid.uuid5(_NAMESPACE, f"{claim.event_id}/{champion.entry.number}"))
         key = layout.inference_log(claim.identifier, claim.ts.astimezone(UTC).strftime("%Y%m%d"), part)
-        write_once(self.place.store, key, _lines(batch, champion, part), at="forecast.log")
+        write_once(self.context.store, key, _lines(batch, champion, part), at="forecast.log")
         self._tell(claim, champion, batch, key, len(rows))
 
-    def bury(self, record: Record, error: Exception) -> None:
+    def dead_letter(self, record: Record, error: Exception) -> None:
         """Nobody waits: who sent the claim finds it in the dead-letter topic."""
 
     def _bytes(self, claim: InferenceData) -> bytes:
         """The object of a claim. A bucket that this service may not read is the fault of who named it."""
         try:
-            return read_checked(self.place.store, claim.key_in_store, claim.sha256)
+            return read_checked(self.context.store, claim.key_in_store, claim.sha256)
         except UsageError as error:
             raise DataError(f"{claim.topic}: the rows cannot be read: {error}") from None
 
     def _too_late(self, claim: InferenceData) -> bool:
         if claim.deadline_ms is None:
             return False
-        return self.place.clock.now() > claim.ts + timedelta(milliseconds=claim.deadline_ms)
+        return self.context.clock.now() > claim.ts + timedelta(milliseconds=claim.deadline_ms)
 
     def _tell(self, claim: InferenceData, champion: Champion, batch: Batch, key: str, rows: int) -> None:
         found, promoted = errors(champion.bundle, batch), champion.entry.champion
         message = PerformanceEval(
-            ts=self.place.clock.now(),
+            ts=self.context.clock.now(),
             identifier=claim.identifier,
             input_event_id=claim.event_id,
             promotion=champion.entry.number,
@@ -77,7 +77,7 @@ class Forecaster:
             forecasts=batch.mean.size,
             metrics=None if found is None else {"rmse": found.rmse, "mae": found.mae, "mse": found.mse},
         )
-        self.place.bus.publish(message.topic, message.key, message.to_bytes())
+        self.context.bus.publish(message.topic, message.key, message.to_bytes())
         events.forecast_served(
             config_hash=promoted.config_hash,
             model_type=promoted.model_type,

@@ -17,7 +17,7 @@ from flts.runner.services.loop import Loop, Service
 from flts.runner.services.metrics import ServiceMetrics
 from flts.runner.services.probe import Check, HealthChecks, Probes
 from flts.version import __version__
-from flts.wiring import Workplace
+from flts.wiring import RunContext
 
 QUIET = 60.0
 """Seconds after which a loop that did not turn is stuck: a poll takes a quarter of one."""
@@ -50,7 +50,7 @@ class Conditions:
 
 def serve(
     name: str,
-    place: Workplace,
+    context: RunContext,
     services: Sequence[Service],
     conditions: Conditions,
     stop: threading.Event,
@@ -66,17 +66,17 @@ def serve(
     """
     meters = ServiceMetrics()
     _tell_of_retries(name)
-    for backend, check in backend_checks(place).items():
+    for backend, check in backend_checks(context).items():
         if backend != "bus":  # it answers when it is asked for its topics
             check()
-    place.bus.ensure([*TOPICS, *map(topic_of_letters, TOPICS)])
+    context.bus.ensure([*TOPICS, *map(topic_of_letters, TOPICS)])
     if first is not None:
         first()
-    loops = [Loop(place.bus, s, conditions.patience, conditions.grace, meters, stop) for s in services]
-    meters.watch(place.bus, [(s.topic, s.group) for s in services], lambda: place.children.running)
+    loops = [Loop(context.bus, s, conditions.patience, conditions.grace, meters, stop) for s in services]
+    meters.watch(context.bus, [(s.topic, s.group) for s in services], lambda: context.children.running)
     probes = None
     if conditions.probes is not None:
-        probes = Probes(*conditions.probes, _health(place, loops), meters.registry)
+        probes = Probes(*conditions.probes, _health(context, loops), meters.registry)
     events.service_started(
         service=name,
         version=__version__,
@@ -114,19 +114,19 @@ def stop_on_signals() -> threading.Event:
     return stop
 
 
-def backend_checks(place: Workplace) -> dict[str, Check]:
+def backend_checks(context: RunContext) -> dict[str, Check]:
     """One question to each backend; it raises what is wrong."""
     checks: dict[str, Check] = {
         # read, not looked for: only then does S3 tell a bucket that is not there from an object
-        "store": lambda: place.store.get(layout.root_pointer()),
-        "bus": place.bus.describe,
+        "store": lambda: context.store.get(layout.root_pointer()),
+        "bus": context.bus.describe,
     }
-    if place.tracker is not None:
-        checks["tracker"] = place.tracker.check
+    if context.tracker is not None:
+        checks["tracker"] = context.tracker.check
     return checks
 
 
-def _health(place: Workplace, loops: Sequence[Loop]) -> HealthChecks:
+def _health(context: RunContext, loops: Sequence[Loop]) -> HealthChecks:
     def turning(loop: Loop) -> Check:
         def check() -> None:
             still = time.monotonic() - loop.turned
@@ -136,7 +136,7 @@ def _health(place: Workplace, loops: Sequence[Loop]) -> HealthChecks:
         return check
 
     live: Mapping[str, Check] = {loop.service.group: turning(loop) for loop in loops}
-    return HealthChecks(live, {**live, **backend_checks(place)})
+    return HealthChecks(live, {**live, **backend_checks(context)})
 
 
 def _tell_of_retries(service: str) -> None:

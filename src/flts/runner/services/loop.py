@@ -45,13 +45,13 @@ class Service(Protocol):
         """Whose place in the topic it has."""
 
     @property
-    def width(self) -> int:
+    def concurrency(self) -> int:
         """How many records it works on at once."""
 
     def handle(self, record: Record) -> None:
         """Return when the effect is stored. It may be asked twice for the same record."""
 
-    def bury(self, record: Record, error: Exception) -> None:
+    def dead_letter(self, record: Record, error: Exception) -> None:
         """Write down what others wait for before the record becomes a dead letter."""
 
 
@@ -102,7 +102,7 @@ class Loop:
                     return  # what is not done is not committed: whoever is next begins again
             elif not self._fill(hand, subscription):
                 continue
-            full = len(hand) >= self.service.width or self.stop.is_set()
+            full = len(hand) >= self.service.concurrency or self.stop.is_set()
             if not hand[0].ended.wait(IDLE if full else MORE):
                 if full:
                     subscription.stay(hand[0].record, 0.0)
@@ -111,7 +111,7 @@ class Loop:
 
     def _fill(self, hand: deque[_Work], subscription: Subscription) -> bool:
         """Take up what has come; False when there is nothing to work on."""
-        while len(hand) < self.service.width:
+        while len(hand) < self.service.concurrency:
             try:
                 record = subscription.poll(0.0 if hand else IDLE)
             except Transient as error:
@@ -172,7 +172,7 @@ class Loop:
         A record that cannot even be written down for those who wait stops no partition: the letter says so.
         """
         try:
-            self.service.bury(record, error)
+            self.service.dead_letter(record, error)
         except (Transient, UsageError):
             raise
         except Exception as second:  # noqa: BLE001 - see above

@@ -8,20 +8,20 @@ from flts.contracts import layout
 from flts.contracts.errors import DamagedObject, DataError
 from flts.contracts.messages import TrainingData
 from flts.contracts.ports import Record, Silent, read_checked, read_json
-from flts.runner.candidate import bury_model, finish_model, tell_failure
+from flts.runner.candidate import finish_model, record_dead_letter, tell_failure
 from flts.runner.services.letters import was_replayed
 from flts.runner.stored import load_experiment, load_stored_spec
-from flts.wiring import Workplace
+from flts.wiring import RunContext
 
 
 @dataclass(frozen=True)
 class Trainer:
     """The service `train-<model>`."""
 
-    place: Workplace
+    context: RunContext
     model: str
     topic = TrainingData.topic
-    width = 1
+    concurrency = 1
 
     @property
     def group(self) -> str:
@@ -29,31 +29,31 @@ class Trainer:
 
     def handle(self, record: Record) -> None:
         """Train the model of this claim, or find it trained; nothing for a Spec that does not name it."""
-        claim, store = TrainingData.parse(record.value), self.place.store
+        claim, store = TrainingData.parse(record.value), self.context.store
         if self.model not in load_stored_spec(store, claim.config_hash).expected:
             return
         failed = read_json(store, layout.failure(claim.config_hash, claim.run, self.model))
         if failed is not None and not was_replayed(record):
-            tell_failure(self.place, claim, self.model, failed)
+            tell_failure(self.context, claim, self.model, failed)
             return
         if f"{claim.bucket}/{claim.object_key}" != layout.meta(claim.data_hash):
             raise DataError(f"{claim.topic}: {claim.bucket}/{claim.object_key} is not the object of its data_hash")
         read_checked(store, layout.meta(claim.data_hash), claim.sha256)
-        subject = load_experiment(store, claim.config_hash, claim.data_hash)
-        finish_model(self.place, claim, subject, self.model, Silent(), recompute=self._again(claim))
+        experiment = load_experiment(store, claim.config_hash, claim.data_hash)
+        finish_model(self.context, claim, experiment, self.model, Silent(), recompute=self._again(claim))
 
-    def bury(self, record: Record, error: Exception) -> None:
+    def dead_letter(self, record: Record, error: Exception) -> None:
         """A failure of this run, so that the judge does not wait; nothing where claim or Spec cannot be read."""
         try:
             claim = TrainingData.parse(record.value)
-            expected = load_stored_spec(self.place.store, claim.config_hash).expected
+            expected = load_stored_spec(self.context.store, claim.config_hash).expected
         except (DataError, DamagedObject):
             return
         if self.model in expected:
-            bury_model(self.place, claim, self.model, error)
+            record_dead_letter(self.context, claim, self.model, error)
 
     def _again(self, claim: TrainingData) -> bool:
         """Whether the run was asked to fit again, and this model of it has not been."""
-        store, run = self.place.store, layout.run_part(claim.config_hash, claim.run, "claim")
+        store, run = self.context.store, layout.run_part(claim.config_hash, claim.run, "claim")
         done = layout.run_part(claim.config_hash, claim.run, f"train-{self.model}")
         return bool((read_json(store, run) or {}).get("recompute")) and not store.exists(done)

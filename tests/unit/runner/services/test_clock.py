@@ -27,7 +27,7 @@ from flts.contracts.canonical import sha256
 from flts.contracts.messages import InferenceData, ModelTraining, PerformanceEval
 from flts.promotion.log import read_log
 from flts.runner.services import deadline
-from flts.wiring import Workplace
+from flts.wiring import RunContext
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -52,23 +52,23 @@ def bus() -> MemoryBus:
 
 
 @pytest.fixture
-def new_place(tmp_path_factory: pytest.TempPathFactory) -> Callable[[SetClock, MemoryBus], Workplace]:
-    def make(clock: SetClock, bus: MemoryBus) -> Workplace:
-        place = place_on(open_store((tmp_path_factory.mktemp("place") / "objects").as_uri()), bus)
-        place.clock = clock
-        return place
+def new_place(tmp_path_factory: pytest.TempPathFactory) -> Callable[[SetClock, MemoryBus], RunContext]:
+    def make(clock: SetClock, bus: MemoryBus) -> RunContext:
+        context = place_on(open_store((tmp_path_factory.mktemp("place") / "objects").as_uri()), bus)
+        context.clock = clock
+        return context
 
     return make
 
 
-def answered(place: Workplace, bus: MemoryBus) -> list[PerformanceEval]:
+def answered(context: RunContext, bus: MemoryBus) -> list[PerformanceEval]:
     """What comes of a run and a batch after it."""
     data = TEST.write_csv().encode()
-    place.store.create("dataset/rows.csv", data)
-    with serving(place, all_services(place)):
-        wait_for_judgement(place.store, start_run(place, small_spec()))
+    context.store.create("dataset/rows.csv", data)
+    with serving(context, all_services(context)):
+        wait_for_judgement(context.store, start_run(context, small_spec()))
         claim = InferenceData(
-            ts=place.clock.now(),
+            ts=context.clock.now(),
             identifier="global",
             bucket="dataset",
             object_key="rows.csv",
@@ -84,7 +84,7 @@ def answered(place: Workplace, bus: MemoryBus) -> list[PerformanceEval]:
 
 @pytest.mark.parametrize("often", [1, 3])
 def test_a_clock_that_goes_back_and_forth_changes_no_result(
-    often: int, new_place: Callable[[SetClock, MemoryBus], Workplace]
+    often: int, new_place: Callable[[SetClock, MemoryBus], RunContext]
 ) -> None:
     """Each time it is asked, or each third time, it has gone back an hour and forward a day in turn."""
     steady_bus, jumping_bus = MemoryBus(), MemoryBus()
@@ -99,27 +99,27 @@ def test_a_clock_that_goes_back_and_forth_changes_no_result(
 
 
 def test_a_fit_during_which_the_clock_goes_back_took_no_negative_time(
-    bus: MemoryBus, new_place: Callable[[SetClock, MemoryBus], Workplace]
+    bus: MemoryBus, new_place: Callable[[SetClock, MemoryBus], RunContext]
 ) -> None:
     clock = SetClock()
-    place = new_place(clock, bus)
-    with serving(place, all_services(place, "ridge")):
-        claim = start_run(place, small_spec())
+    context = new_place(clock, bus)
+    with serving(context, all_services(context, "ridge")):
+        claim = start_run(context, small_spec())
         wait_until(lambda: bool(bus.records(ModelTraining.topic)), "the fit to begin")
         clock.ahead = -HOUR
-        wait_for_judgement(place.store, claim)
-    part = json.loads(place.store.get(layout.run_part(claim.config_hash, 1, "train-ridge")) or b"")
+        wait_for_judgement(context.store, claim)
+    part = json.loads(context.store.get(layout.run_part(claim.config_hash, 1, "train-ridge")) or b"")
     assert part["duration_ms"] >= 0
 
 
 @pytest.mark.parametrize(("jump", "answers"), [(-HOUR, 1), (timedelta(), 1), (DAY, 0)])
 def test_a_deadline_of_rows_is_passed_only_by_a_clock_that_is_after_it(
-    jump: timedelta, answers: int, bus: MemoryBus, new_place: Callable[[SetClock, MemoryBus], Workplace]
+    jump: timedelta, answers: int, bus: MemoryBus, new_place: Callable[[SetClock, MemoryBus], RunContext]
 ) -> None:
     clock = SetClock()
-    place = new_place(clock, bus)
+    context = new_place(clock, bus)
     data = TEST.write_csv().encode()
-    place.store.create("dataset/rows.csv", data)
+    context.store.create("dataset/rows.csv", data)
     given = {"bucket": "dataset", "object_key": "rows.csv", "size": len(data), "sha256": sha256(data)}
     claim = InferenceData(
         ts=clock.now(),
@@ -128,8 +128,8 @@ def test_a_deadline_of_rows_is_passed_only_by_a_clock_that_is_after_it(
         deadline_ms=600_000,
         **given,  # type: ignore[arg-type]
     )
-    with serving(place, all_services(place)):
-        wait_for_judgement(place.store, start_run(place, small_spec()))
+    with serving(context, all_services(context)):
+        wait_for_judgement(context.store, start_run(context, small_spec()))
         clock.ahead = jump
         bus.publish(claim.topic, claim.key, claim.to_bytes())
         wait_until(lambda: bus.lag(claim.topic, "forecast") == 0, "the claim")
@@ -139,22 +139,22 @@ def test_a_deadline_of_rows_is_passed_only_by_a_clock_that_is_after_it(
 
 @pytest.mark.parametrize(("jump", "failures"), [(-HOUR, 0), (DAY, 1)])
 def test_a_deadline_of_decisions_is_early_by_as_much_as_the_clock_jumps_and_the_run_ends_well(
-    jump: timedelta, failures: int, bus: MemoryBus, new_place: Callable[[SetClock, MemoryBus], Workplace]
+    jump: timedelta, failures: int, bus: MemoryBus, new_place: Callable[[SetClock, MemoryBus], RunContext]
 ) -> None:
     """Back: it is waited for longer, and no model fails. Forward: what is not there yet counts as failed, with why."""
     clock = SetClock()
-    place = new_place(clock, bus)
-    claim = start_run(place, small_spec(("ridge", "automfles")))
+    context = new_place(clock, bus)
+    claim = start_run(context, small_spec(("ridge", "automfles")))
     clock.ahead = jump
-    with serving(place, all_services(place, "ridge")):
+    with serving(context, all_services(context, "ridge")):
         part = layout.run_part(claim.config_hash, 1, "train-ridge")
-        wait_until(lambda: place.store.exists(part), "ridge")
-        deadline.look(place, 600.0)
-        assert len(list(runs.parts(place.store, claim.config_hash, "failures/automfles"))) == failures
+        wait_until(lambda: context.store.exists(part), "ridge")
+        deadline.look(context, 600.0)
+        assert len(list(runs.parts(context.store, claim.config_hash, "failures/automfles"))) == failures
         if failures:
-            wait_for_judgement(place.store, claim)
+            wait_for_judgement(context.store, claim)
     if not failures:
-        later = place_on(place.store, bus)
+        later = place_on(context.store, bus)
         with serving(later, all_services(later, "automfles")):
-            wait_for_judgement(place.store, claim)
-    assert len(read_log(place.store, "global")) == 1
+            wait_for_judgement(context.store, claim)
+    assert len(read_log(context.store, "global")) == 1

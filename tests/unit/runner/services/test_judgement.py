@@ -22,14 +22,14 @@ from flts.contracts.ports import Record, Store, read_json
 from flts.promotion.judge import Waiting
 from flts.promotion.log import read_log
 from flts.promotion.stage import Judged, rollback
-from flts.runner.candidate import bury_model
+from flts.runner.candidate import record_dead_letter
 from flts.runner.claim import claim_run
 from flts.runner.judgement import completeness, judge_run
 from flts.runner.services import deadline
 from flts.runner.services.deadline import Overdue
 from flts.runner.services.evaluate import Evaluator
 from flts.train.experiment import Experiment
-from flts.wiring import Workplace
+from flts.wiring import RunContext
 
 
 @pytest.fixture(autouse=True)
@@ -37,21 +37,21 @@ def _disarmed() -> None:
     failpoints.arm("")
 
 
-def claimed(place: Workplace, subject: Experiment, scope: str = "global") -> int:
+def claimed(context: RunContext, experiment: Experiment, scope: str = "global") -> int:
     """A run with the Spec it is of."""
-    identity = subject.identity
-    place.store.create(layout.spec(identity.config_hash), canonical_json(subject.spec.identity()))
-    return claim_run(place, identity.config_hash, scope, identity.data_hash)
+    identity = experiment.identity
+    context.store.create(layout.spec(identity.config_hash), canonical_json(experiment.spec.identity()))
+    return claim_run(context, identity.config_hash, scope, identity.data_hash)
 
 
-def record_of(store: Store, subject: Experiment, run: int, model: str, run_id: str | None = None) -> None:
+def record_of(store: Store, experiment: Experiment, run: int, model: str, run_id: str | None = None) -> None:
     """What a trainer writes down of a model, as far as a judge looks at it."""
-    key = layout.run_part(subject.identity.config_hash, run, f"train-{model}")
+    key = layout.run_part(experiment.identity.config_hash, run, f"train-{model}")
     store.create(key, canonical_json({"scope": "global", "run_id": run_id, "errors": {}}))
 
 
-def told(subject: Experiment, run: int = 1, model: str = "ridge", status: str = "SUCCESS") -> Record:
-    identity = subject.identity
+def told(experiment: Experiment, run: int = 1, model: str = "ridge", status: str = "SUCCESS") -> Record:
+    identity = experiment.identity
     message = ModelTraining(
         ts=datetime(2026, 1, 1, tzinfo=UTC),
         identifier="global",
@@ -68,97 +68,97 @@ def told(subject: Experiment, run: int = 1, model: str = "ridge", status: str = 
 
 def trained(gate: str = "always", *, input_length: int = 12) -> tuple[Experiment, Store]:
     """A fitted ridge whose rows are those of every other experiment here."""
-    subject, store = small_experiment(small_spec(evaluate={"gate": gate}, task={"input_length": input_length}))
-    fit(store, subject)
-    return subject, store
+    experiment, store = small_experiment(small_spec(evaluate={"gate": gate}, task={"input_length": input_length}))
+    fit(store, experiment)
+    return experiment, store
 
 
 def two_trained() -> tuple[Experiment, Experiment, Store]:
     """Two configurations in one store; each is promoted over the other whenever it is judged anew."""
-    subject, store = trained()
+    experiment, store = trained()
     other, fresh = small_experiment(small_spec(evaluate={"gate": "always"}, task={"input_length": 18}))
     copy(fresh, store)
     fit(store, other)
-    return subject, other, store
+    return experiment, other, store
 
 
 def test_a_result_without_the_record_of_its_trainer_is_waited_for() -> None:
-    subject, store = trained()
-    place = workplace(store)
-    run = claimed(place, subject)
-    assert completeness(store, subject, "global", run) == Waiting([], ["ridge"])
-    record_of(store, subject, run, "ridge", "run-of-ridge")
-    judged = judge_run(place, subject, "global", run, actor="tests")
+    experiment, store = trained()
+    context = workplace(store)
+    run = claimed(context, experiment)
+    assert completeness(store, experiment, "global", run) == Waiting([], ["ridge"])
+    record_of(store, experiment, run, "ridge", "run-of-ridge")
+    judged = judge_run(context, experiment, "global", run, actor="tests")
     assert isinstance(judged, Judged)
     assert judged.champion is not None
     assert judged.champion.champion.run_id == "run-of-ridge"
 
 
 def test_the_record_of_an_earlier_run_of_the_same_scope_counts_and_of_another_scope_does_not() -> None:
-    subject, store = trained()
-    place = workplace(store)
-    first, second = claimed(place, subject), claimed(place, subject)
-    other = claimed(place, subject, "north")
-    record_of(store, subject, first, "ridge", "earlier")
-    found = completeness(store, subject, "global", second)
+    experiment, store = trained()
+    context = workplace(store)
+    first, second = claimed(context, experiment), claimed(context, experiment)
+    other = claimed(context, experiment, "north")
+    record_of(store, experiment, first, "ridge", "earlier")
+    found = completeness(store, experiment, "global", second)
     assert not isinstance(found, Waiting)
     assert found.run_ids == {"ridge": "earlier"}
-    assert completeness(store, subject, "north", other) == Waiting([], ["ridge"])
+    assert completeness(store, experiment, "north", other) == Waiting([], ["ridge"])
 
 
 def test_a_judge_that_was_cut_off_after_the_log_does_not_promote_again_over_a_later_champion() -> None:
     """With gate = always, a second judgement would otherwise undo what came in between."""
-    subject, other, store = two_trained()
-    place = workplace(store)
-    for of in (subject, other):
-        record_of(store, of, claimed(place, of), "ridge")
+    experiment, other, store = two_trained()
+    context = workplace(store)
+    for of in (experiment, other):
+        record_of(store, of, claimed(context, of), "ridge")
     failpoints.arm("run.judge.before=error")
     with pytest.raises(OSError, match="failpoint"):
-        Evaluator(place).handle(told(subject))
-    Evaluator(place).handle(told(other))
+        Evaluator(context).handle(told(experiment))
+    Evaluator(context).handle(told(other))
     champions = [entry.champion.config_hash for entry in read_log(store, "global")]
-    assert champions == [subject.identity.config_hash, other.identity.config_hash]
-    Evaluator(place).handle(told(subject))
+    assert champions == [experiment.identity.config_hash, other.identity.config_hash]
+    Evaluator(context).handle(told(experiment))
     assert [entry.champion.config_hash for entry in read_log(store, "global")] == champions
-    part = read_json(store, layout.run_part(subject.identity.config_hash, 1, "judge"))
+    part = read_json(store, layout.run_part(experiment.identity.config_hash, 1, "judge"))
     assert (part["repeated"], part["promotion"], part["outcome"]) == (True, 2, "promote")
 
 
 def test_a_run_that_begins_after_another_champion_is_judged_anew() -> None:
-    subject, other, store = two_trained()
-    place = workplace(store)
-    for of in (subject, other, subject):
-        record_of(store, of, claimed(place, of), "ridge")
-        Evaluator(place).handle(told(of))
+    experiment, other, store = two_trained()
+    context = workplace(store)
+    for of in (experiment, other, experiment):
+        record_of(store, of, claimed(context, of), "ridge")
+        Evaluator(context).handle(told(of))
     assert [e.champion.config_hash for e in read_log(store, "global")] == [
-        subject.identity.config_hash,
+        experiment.identity.config_hash,
         other.identity.config_hash,
-        subject.identity.config_hash,
+        experiment.identity.config_hash,
     ]
 
 
 def test_a_message_that_comes_again_after_a_rollback_undoes_nothing() -> None:
-    subject, other, store = two_trained()
-    place = workplace(store)
-    for of in (subject, other):
-        record_of(store, of, claimed(place, of), "ridge")
-        Evaluator(place).handle(told(of))
-    rollback(store, place.bus, place.clock, "global", "me")
+    experiment, other, store = two_trained()
+    context = workplace(store)
+    for of in (experiment, other):
+        record_of(store, of, claimed(context, of), "ridge")
+        Evaluator(context).handle(told(of))
+    rollback(store, context.bus, context.clock, "global", "me")
     before = len(read_log(store, "global"))
-    for of in (subject, other):
-        Evaluator(place).handle(told(of))
+    for of in (experiment, other):
+        Evaluator(context).handle(told(of))
     assert len(read_log(store, "global")) == before
 
 
 def test_two_judges_at_once_make_one_entry() -> None:
-    subject, store = trained()
-    place = workplace(store)
-    record_of(store, subject, claimed(place, subject), "ridge")
+    experiment, store = trained()
+    context = workplace(store)
+    record_of(store, experiment, claimed(context, experiment), "ridge")
     start = threading.Barrier(4)
 
     def judge() -> None:
         start.wait(10.0)
-        Evaluator(place).handle(told(subject))
+        Evaluator(context).handle(told(experiment))
 
     judges = [threading.Thread(target=judge) for _ in range(4)]
     for thread in judges:
@@ -166,37 +166,37 @@ def test_two_judges_at_once_make_one_entry() -> None:
     for thread in judges:
         thread.join(30.0)
     assert len(read_log(store, "global")) == 1
-    assert store.exists(layout.run_part(subject.identity.config_hash, 1, "judge"))
+    assert store.exists(layout.run_part(experiment.identity.config_hash, 1, "judge"))
 
 
 def test_a_running_model_is_no_reason_to_look() -> None:
-    subject, store = trained()
-    place = workplace(store)
-    record_of(store, subject, claimed(place, subject), "ridge")
-    Evaluator(place).handle(told(subject, status="RUNNING"))
+    experiment, store = trained()
+    context = workplace(store)
+    record_of(store, experiment, claimed(context, experiment), "ridge")
+    Evaluator(context).handle(told(experiment, status="RUNNING"))
     assert read_log(store, "global") == []
 
 
 def test_a_message_of_a_run_that_nobody_claimed_is_refused() -> None:
-    subject, store = trained()
+    experiment, store = trained()
     with pytest.raises(DataError, match="was ever claimed in scope 'global'"):
-        Evaluator(workplace(store)).handle(told(subject))
+        Evaluator(workplace(store)).handle(told(experiment))
 
 
 def test_an_old_failure_does_not_decide_before_its_retry_has_ended() -> None:
-    subject, store = small_experiment(small_spec(("ridge", "gru")))
-    bundle = fit(store, subject).bundle_sha256
-    place = workplace(store)
-    first = claimed(place, subject)
-    claim = Overdue(subject.identity.config_hash, subject.identity.data_hash, "global", first)
-    record_of(store, subject, first, "ridge")
-    bury_model(place, claim, "gru", DataError("no"))
-    second = claimed(place, subject)
-    Evaluator(place).handle(told(subject, first, "gru", "FAILED"))
+    experiment, store = small_experiment(small_spec(("ridge", "gru")))
+    bundle = fit(store, experiment).bundle_sha256
+    context = workplace(store)
+    first = claimed(context, experiment)
+    claim = Overdue(experiment.identity.config_hash, experiment.identity.data_hash, "global", first)
+    record_of(store, experiment, first, "ridge")
+    record_dead_letter(context, claim, "gru", DataError("no"))
+    second = claimed(context, experiment)
+    Evaluator(context).handle(told(experiment, first, "gru", "FAILED"))
     assert read_log(store, "global") == []
-    put_result(store, subject, "gru", bundle, 9.0)
-    record_of(store, subject, second, "gru")
-    Evaluator(place).handle(told(subject, second, "gru"))
+    put_result(store, experiment, "gru", bundle, 9.0)
+    record_of(store, experiment, second, "gru")
+    Evaluator(context).handle(told(experiment, second, "gru"))
     assert [entry.champion.model for entry in read_log(store, "global")] == ["ridge"]
     record = read_json(store, layout.decision("global", read_log(store, "global")[0].decision_id))
     assert {row["model"]: row["status"] for row in record["candidates"]} == {"ridge": "SUCCESS", "gru": "SUCCESS"}
@@ -206,41 +206,41 @@ def test_an_old_failure_does_not_decide_before_its_retry_has_ended() -> None:
 
 
 def test_a_model_that_does_not_answer_by_the_deadline_has_failed_and_the_judge_goes_on() -> None:
-    subject, store = small_experiment(small_spec(("ridge", "gru")))
-    fit(store, subject)
-    place = workplace(store)
-    record_of(store, subject, claimed(place, subject), "ridge")
-    deadline.look(place, 60.0)
-    assert not store.exists(layout.failure(subject.identity.config_hash, 1, "gru"))
-    place.clock = Later(place.clock.now() + timedelta(seconds=61))
+    experiment, store = small_experiment(small_spec(("ridge", "gru")))
+    fit(store, experiment)
+    context = workplace(store)
+    record_of(store, experiment, claimed(context, experiment), "ridge")
+    deadline.look(context, 60.0)
+    assert not store.exists(layout.failure(experiment.identity.config_hash, 1, "gru"))
+    context.clock = Later(context.clock.now() + timedelta(seconds=61))
     for _ in range(2):
-        deadline.look(place, 60.0)
-    failure = read_json(store, layout.failure(subject.identity.config_hash, 1, "gru"))
+        deadline.look(context, 60.0)
+    failure = read_json(store, layout.failure(experiment.identity.config_hash, 1, "gru"))
     assert (failure["class"], failure["run_id"]) == ("DeadlineExceeded", None)
     assert failure["reason"] == "no result 60 s after the run began, which is the decision_deadline"
-    messages = [ModelTraining.parse(record.value) for record in place.bus.records(ModelTraining.topic)]
+    messages = [ModelTraining.parse(record.value) for record in context.bus.records(ModelTraining.topic)]
     assert {(m.model, m.status) for m in messages} == {("gru", "FAILED")}
-    Evaluator(place).handle(told(subject, 1, "gru", "FAILED"))
+    Evaluator(context).handle(told(experiment, 1, "gru", "FAILED"))
     assert [entry.champion.model for entry in read_log(store, "global")] == ["ridge"]
-    deadline.look(place, 60.0)
-    assert len(place.bus.records(ModelTraining.topic)) == len(messages)
+    deadline.look(context, 60.0)
+    assert len(context.bus.records(ModelTraining.topic)) == len(messages)
 
 
 @pytest.mark.parametrize("part", ["specs", "claim"])
 def test_a_late_run_that_cannot_be_read_holds_up_no_other(part: str) -> None:
     """One from before another version of flts, or a damaged one, would otherwise end every evaluator that looks."""
-    subject, store = small_experiment(small_spec(("ridge", "gru")))
-    place = workplace(store)
-    claimed(place, subject)
+    experiment, store = small_experiment(small_spec(("ridge", "gru")))
+    context = workplace(store)
+    claimed(context, experiment)
     old = "0" * 64
     if part == "specs":
-        store.create(layout.spec(old), store.get(layout.spec(subject.identity.config_hash)) or b"")
-        claim_run(place, old, "global", subject.identity.data_hash)
+        store.create(layout.spec(old), store.get(layout.spec(experiment.identity.config_hash)) or b"")
+        claim_run(context, old, "global", experiment.identity.data_hash)
     else:
         store.create(layout.run_part(old, 1, "claim"), b"{}")
-    place.clock = Later(place.clock.now() + timedelta(seconds=61))
-    deadline.look(place, 60.0)
-    assert len(list(runs.parts(store, subject.identity.config_hash, "failures/gru"))) == 1
+    context.clock = Later(context.clock.now() + timedelta(seconds=61))
+    deadline.look(context, 60.0)
+    assert len(list(runs.parts(store, experiment.identity.config_hash, "failures/gru"))) == 1
     assert not list(runs.parts(store, old, "failures/gru"))
 
 
@@ -254,7 +254,7 @@ class Later:
 
 def test_a_deadline_is_watched_until_the_service_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     looked, stop = threading.Event(), threading.Event()
-    monkeypatch.setattr(deadline, "look", lambda place, seconds: looked.set())
+    monkeypatch.setattr(deadline, "look", lambda context, seconds: looked.set())
     thread = threading.Thread(target=deadline.watch, args=(workplace(memory_store()), 0.1, stop))
     thread.start()
     assert looked.wait(30.0)
@@ -268,10 +268,10 @@ def test_a_deadline_is_watched_until_the_service_stops(monkeypatch: pytest.Monke
 
 def test_a_failure_that_is_recorded_is_told_again_and_not_fitted_again() -> None:
     store, bus = memory_store(), MemoryBus()
-    place = place_on(store, bus)
-    claim = start_run(place, small_spec())
-    bury_model(place, claim, "ridge", DeadlineExceeded("too late"))
-    with serving(place, all_services(place)):
+    context = place_on(store, bus)
+    claim = start_run(context, small_spec())
+    record_dead_letter(context, claim, "ridge", DeadlineExceeded("too late"))
+    with serving(context, all_services(context)):
         wait_until(lambda: bus.lag("training-data", "train-ridge") == 0, "the claim to be handled")
     messages = [ModelTraining.parse(record.value) for record in bus.records(ModelTraining.topic)]
     assert [(m.status, m.error) for m in messages] == [("FAILED", "DeadlineExceeded: too late")] * 2
@@ -280,11 +280,11 @@ def test_a_failure_that_is_recorded_is_told_again_and_not_fitted_again() -> None
 
 def test_a_claim_of_other_rows_than_it_names_is_a_dead_letter_and_a_failure_of_the_run() -> None:
     store, bus = memory_store(), MemoryBus()
-    place = place_on(store, bus)
-    claim = start_run(place, small_spec()).model_copy(update={"sha256": "0" * 64})
+    context = place_on(store, bus)
+    claim = start_run(context, small_spec()).model_copy(update={"sha256": "0" * 64})
     bus = MemoryBus()
-    place = place_on(store, bus)
-    with serving(place, all_services(place)):
+    context = place_on(store, bus)
+    with serving(context, all_services(context)):
         bus.publish(claim.topic, claim.key, claim.to_bytes())
         wait_until(lambda: store.exists(layout.failure(claim.config_hash, 1, "ridge")), "the failure")
         wait_until(lambda: store.exists(layout.run_part(claim.config_hash, 1, "judge")), "the judgement")
@@ -297,8 +297,8 @@ def test_a_claim_of_other_rows_than_it_names_is_a_dead_letter_and_a_failure_of_t
 
 def test_a_worker_does_nothing_for_a_spec_that_does_not_name_its_model() -> None:
     store, bus = memory_store(), MemoryBus()
-    place = place_on(store, bus)
-    start_run(place, small_spec())
-    with serving(place, all_services(place, "gru")):
+    context = place_on(store, bus)
+    start_run(context, small_spec())
+    with serving(context, all_services(context, "gru")):
         wait_until(lambda: bus.lag("training-data", "train-gru") == 0, "the claim to be passed over")
     assert bus.records(ModelTraining.topic) == []

@@ -36,7 +36,7 @@ class Moody:
     handled: list[bytes] = field(default_factory=list)
     topic: str = TrainingData.topic
     group: str = "moody"
-    width: int = 1
+    concurrency: int = 1
 
     def handle(self, record: Record) -> None:
         self.handled.append(record.value)
@@ -44,7 +44,7 @@ class Moody:
         if mood is not None:
             raise mood
 
-    def bury(self, record: Record, error: Exception) -> None:
+    def dead_letter(self, record: Record, error: Exception) -> None:
         return None
 
 
@@ -189,7 +189,7 @@ def test_a_store_that_is_away_for_longer_than_the_patience_makes_no_dead_letter(
             if self.buried < 2:
                 raise BackendUnavailable("the store is away")
 
-        def bury(self, record: Record, error: Exception) -> None:
+        def dead_letter(self, record: Record, error: Exception) -> None:
             self.buried += 1
             raise BackendUnavailable("the store is away")
 
@@ -213,7 +213,7 @@ def test_records_worked_on_at_once_are_committed_in_the_order_they_came(store: S
             if record.value == b"0":
                 free.wait(LONG)
 
-    place, service = place_on(store, bus), First([], width=3)
+    place, service = place_on(store, bus), First([], concurrency=3)
     with serving(place, [service]):
         for number in range(5):
             bus.publish("training-data", "k", str(number).encode())

@@ -24,7 +24,7 @@ from flts.promotion.log import read_log
 from flts.runner.services.evaluate import Evaluator
 from flts.runner.services.letters import HEAD, letters
 from flts.runner.services.train import Trainer
-from flts.wiring import Workplace, open_store
+from flts.wiring import RunContext, open_store
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def bus() -> MemoryBus:
 
 
 @pytest.fixture
-def place(store: Store, bus: MemoryBus) -> Workplace:
+def context(store: Store, bus: MemoryBus) -> RunContext:
     return place_on(store, bus)
 
 
@@ -65,35 +65,35 @@ def changed(message: TrainingData | InferenceData, **fields: Any) -> bytes:
     return canonical_json({name: field for name, field in (value | fields).items() if field is not None})
 
 
-def test_a_claim_that_comes_twice_is_fitted_once_and_promoted_once(place: Workplace, bus: MemoryBus) -> None:
-    with serving(place, all_services(place)):
-        claim = start_run(place, small_spec())
+def test_a_claim_that_comes_twice_is_fitted_once_and_promoted_once(context: RunContext, bus: MemoryBus) -> None:
+    with serving(context, all_services(context)):
+        claim = start_run(context, small_spec())
         bus.publish(claim.topic, claim.key, claim.to_bytes())
-        wait_for_judgement(place.store, claim)
+        wait_for_judgement(context.store, claim)
         wait_until(lambda: [m.status for m in told(bus)].count("SUCCESS") == 2 and handled(bus)(), "both claims")
-    part = json.loads(place.store.get(layout.run_part(claim.config_hash, 1, "train-ridge")) or b"")
+    part = json.loads(context.store.get(layout.run_part(claim.config_hash, 1, "train-ridge")) or b"")
     assert part["fitted"] is True
-    assert len(read_log(place.store, "global")) == 1
+    assert len(read_log(context.store, "global")) == 1
     assert len({m.event_id for m in told(bus) if m.status == "SUCCESS"}) == 1
     assert not letters(bus, "training-data")
 
 
 def test_messages_in_the_wrong_order_are_judged_when_the_store_says_that_all_is_there(
-    place: Workplace, bus: MemoryBus
+    context: RunContext, bus: MemoryBus
 ) -> None:
     """What the last model says comes first, then what a model says of its start, and all of it three times."""
     spec, first = small_spec(("ridge", "automfles")), MemoryBus()
-    apart = place_on(place.store, first)
+    apart = place_on(context.store, first)
     claim = start_run(apart, spec)
     with serving(apart, [Trainer(apart, "ridge"), Trainer(apart, "automfles")]):
         wait_until(lambda: [m.status for m in told(first)].count("SUCCESS") == 2, "both models")
     parts = {name: layout.run_part(claim.config_hash, 1, f"train-{name}") for name in spec.expected}
     early, late = sorted(spec.expected)
-    kept = place.store.get(parts[early]) or b""
-    store = MissingFor(place.store, parts[early])
-    place.store = store
+    kept = context.store.get(parts[early]) or b""
+    store = MissingFor(context.store, parts[early])
+    context.store = store
     backwards = sorted(told(first), key=lambda m: (m.model == early, m.status != "SUCCESS"))
-    with serving(place, all_services(place)):
+    with serving(context, all_services(context)):
         for message in backwards * 3:
             if message.model == early:
                 store.hidden = ""
@@ -129,13 +129,13 @@ class MissingFor:
         return [key for key in self._store.list(prefix) if key != self.hidden]
 
 
-def test_fields_that_a_later_version_adds_are_passed_over(place: Workplace, bus: MemoryBus) -> None:
-    apart = place_on(place.store, MemoryBus())
+def test_fields_that_a_later_version_adds_are_passed_over(context: RunContext, bus: MemoryBus) -> None:
+    apart = place_on(context.store, MemoryBus())
     claim = start_run(apart, small_spec())
-    with serving(place, all_services(place)):
+    with serving(context, all_services(context)):
         bus.publish(claim.topic, claim.key, changed(claim, colour="blue", nested={"a": [1, 2]}))
-        wait_for_judgement(place.store, claim)
-        asked = rows(place.store)
+        wait_for_judgement(context.store, claim)
+        asked = rows(context.store)
         bus.publish(asked.topic, asked.key, changed(asked, colour="blue"))
         wait_until(lambda: len(bus.records(PerformanceEval.topic)) == 1, "the answer")
     assert not [letter for topic in ("training-data", "inference-data") for letter in letters(bus, topic)]
@@ -163,17 +163,17 @@ POISON: dict[str, tuple[dict[str, Any], str, str]] = {
 
 @pytest.mark.parametrize("what", list(POISON))
 def test_a_claim_that_nobody_should_have_sent_is_a_dead_letter_and_the_next_is_handled(
-    what: str, place: Workplace, bus: MemoryBus
+    what: str, context: RunContext, bus: MemoryBus
 ) -> None:
     fields, error, reason = POISON[what]
-    good = start_run(place_on(place.store, MemoryBus()), small_spec())
-    with serving(place, all_services(place)):
+    good = start_run(place_on(context.store, MemoryBus()), small_spec())
+    with serving(context, all_services(context)):
         bus.publish(good.topic, good.key, changed(good, **fields))
         wait_until(lambda: len(letters(bus, good.topic)) == 1, "the dead letter")
         wait_until(handled(bus), "what the letter made others do")
         bus.publish(good.topic, good.key, good.to_bytes())
         wait_until(lambda: any(m.status == "SUCCESS" for m in told(bus)) or handled(bus)(), "the good one")
-        wait_for_judgement(place.store, good)
+        wait_for_judgement(context.store, good)
     (letter,) = letters(bus, good.topic)
     assert letter.error == error
     assert re.search(reason, letter.reason), letter.reason
@@ -182,14 +182,14 @@ def test_a_claim_that_nobody_should_have_sent_is_a_dead_letter_and_the_next_is_h
 
 
 @pytest.mark.parametrize("stored", [b"{}", b"not JSON", b'{"v": 9}'])
-def test_a_claim_whose_spec_cannot_be_read_stops_nobody(stored: bytes, place: Workplace, bus: MemoryBus) -> None:
-    good = start_run(place_on(place.store, MemoryBus()), small_spec())
+def test_a_claim_whose_spec_cannot_be_read_stops_nobody(stored: bytes, context: RunContext, bus: MemoryBus) -> None:
+    good = start_run(place_on(context.store, MemoryBus()), small_spec())
     wrong = good.model_copy(update={"config_hash": "e" * 64})
-    place.store.create(layout.spec("e" * 64), stored)
-    with serving(place, all_services(place)):
+    context.store.create(layout.spec("e" * 64), stored)
+    with serving(context, all_services(context)):
         for claim in (wrong, good):
             bus.publish(claim.topic, claim.key, claim.to_bytes())
-        wait_for_judgement(place.store, good)
+        wait_for_judgement(context.store, good)
     (letter,) = letters(bus, good.topic)
     assert letter.error in {"DamagedObject", "StageFailed"}
 
@@ -199,18 +199,18 @@ class Panic(BaseException):
 
 
 def test_a_panic_of_a_library_is_a_dead_letter_and_no_success(
-    place: Workplace, bus: MemoryBus, monkeypatch: pytest.MonkeyPatch
+    context: RunContext, bus: MemoryBus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def panic(*_: object) -> None:
         raise Panic("index out of bounds")
 
     monkeypatch.setattr("flts.runner.services.train.load_experiment", panic)
-    claim = start_run(place_on(place.store, MemoryBus()), small_spec())
-    with serving(place, [Trainer(place, "ridge")]):
+    claim = start_run(place_on(context.store, MemoryBus()), small_spec())
+    with serving(context, [Trainer(context, "ridge")]):
         bus.publish(claim.topic, claim.key, claim.to_bytes())
         wait_until(lambda: len(letters(bus, claim.topic)) == 1, "the dead letter")
     assert letters(bus, claim.topic)[0].reason == "Panic: index out of bounds"
-    assert place.store.exists(layout.failure(claim.config_hash, 1, "ridge"))
+    assert context.store.exists(layout.failure(claim.config_hash, 1, "ridge"))
 
 
 class Unwritable(Trainer):
@@ -219,12 +219,12 @@ class Unwritable(Trainer):
     def handle(self, record: Record) -> None:
         raise DataError("no such rows")
 
-    def bury(self, record: Record, error: Exception) -> None:
+    def dead_letter(self, record: Record, error: Exception) -> None:
         raise StageFailed("no space left")
 
 
-def test_a_claim_that_cannot_even_be_given_up_stops_no_partition(place: Workplace, bus: MemoryBus) -> None:
-    with serving(place, [Unwritable(place, "ridge")]):
+def test_a_claim_that_cannot_even_be_given_up_stops_no_partition(context: RunContext, bus: MemoryBus) -> None:
+    with serving(context, [Unwritable(context, "ridge")]):
         for value in (b"1", b"2"):
             bus.publish("training-data", "k", value)
         wait_until(lambda: len(letters(bus, "training-data")) == 2, "both dead letters")
@@ -233,22 +233,22 @@ def test_a_claim_that_cannot_even_be_given_up_stops_no_partition(place: Workplac
 
 
 def test_a_claim_of_rows_in_a_place_that_cannot_be_read_is_the_fault_of_who_sent_it(
-    place: Workplace, bus: MemoryBus
+    context: RunContext, bus: MemoryBus
 ) -> None:
-    absent = rows(place.store).model_copy(update={"object_key": "nowhere.csv"})
-    asked = rows(place.store)
-    with serving(place, all_services(place)):
-        wait_for_judgement(place.store, start_run(place, small_spec()))
+    absent = rows(context.store).model_copy(update={"object_key": "nowhere.csv"})
+    asked = rows(context.store)
+    with serving(context, all_services(context)):
+        wait_for_judgement(context.store, start_run(context, small_spec()))
         for claim in (absent, asked):
             bus.publish(claim.topic, claim.key, claim.to_bytes())
         wait_until(lambda: len(bus.records(PerformanceEval.topic)) == 1, "the answer")
     assert [letter.error for letter in letters(bus, "inference-data")] == ["DamagedObject"]
 
 
-def test_judges_that_race_for_a_run_both_end_well_and_promote_it_once(place: Workplace) -> None:
+def test_judges_that_race_for_a_run_both_end_well_and_promote_it_once(context: RunContext) -> None:
     """Each has a bus of its own, so that all of them get every message at the same moment."""
     spec, first = small_spec(evaluate={"gate": "always"}), MemoryBus()
-    apart = place_on(place.store, first)
+    apart = place_on(context.store, first)
     claim = start_run(apart, spec)
     with serving(apart, [Trainer(apart, "ridge")]):
         wait_until(lambda: any(m.status == "SUCCESS" for m in told(first)), "the model")
@@ -256,7 +256,7 @@ def test_judges_that_race_for_a_run_both_end_well_and_promote_it_once(place: Wor
     ready, ended = threading.Barrier(4), list[int]()
 
     def judge(number: int) -> None:
-        evaluator = Evaluator(place_on(place.store, MemoryBus()))
+        evaluator = Evaluator(place_on(context.store, MemoryBus()))
         ready.wait()
         evaluator.handle(Record(message.topic, 0, number, message.key, message.value, {}, 0))
         ended.append(number)
@@ -267,5 +267,5 @@ def test_judges_that_race_for_a_run_both_end_well_and_promote_it_once(place: Wor
     for thread in threads:
         thread.join()
     assert sorted(ended) == [0, 1, 2, 3]
-    assert len(read_log(place.store, "global")) == 1
-    assert place.store.exists(layout.run_part(claim.config_hash, 1, "judge"))
+    assert len(read_log(context.store, "global")) == 1
+    assert context.store.exists(layout.run_part(claim.config_hash, 1, "judge"))
