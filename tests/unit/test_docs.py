@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import tomllib
 from types import ModuleType
 
 import pytest
 from tests.support import ROOT
+
+PAGES = sorted(
+    str(page.relative_to(ROOT)) for part in ("*.md", "docs/**/*.md", "examples/**/*.md") for page in ROOT.glob(part)
+)
+ROOMS = ROOT / "src/flts"
 
 
 def generator() -> ModuleType:
@@ -25,7 +31,7 @@ def test_the_reference_pages_are_what_the_code_gives(name: str) -> None:
     assert (ROOT / "docs/reference" / name).read_text() == generator().pages()[name], "run `make docs`"
 
 
-@pytest.mark.parametrize("page", ["README.md", *(str(p.relative_to(ROOT)) for p in sorted(ROOT.glob("docs/*.md")))])
+@pytest.mark.parametrize("page", PAGES)
 def test_links_within_the_repository_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text()
     for target in re.findall(r"\]\(([^)#]+?)\)", text):
@@ -41,3 +47,38 @@ def test_every_command_that_the_readme_shows_exists() -> None:
     words = re.findall(r"^(?:\.venv/bin/)?flts ([a-z]+)", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert words
     assert set(words) <= set(commands.commands)  # type: ignore[attr-defined]  # the app is a group
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_test_file_that_a_page_names_exists(page: str) -> None:
+    for name in re.findall(r"[\w/]+/test_\w+\.py", (ROOT / page).read_text()):
+        assert (ROOT / "tests" / name.removeprefix("tests/")).is_file(), name
+
+
+def test_guarantees_name_a_test_for_every_promise() -> None:
+    text = (ROOT / "docs/guarantees.md").read_text()
+    promises = [line.split(" | ") for line in text.splitlines() if line.startswith("| **")]
+    assert len(promises) > 10
+    assert [promise for promise, _, tests in promises if not re.search(r"`[\w/]+/test_\w+\.py`", tests)] == []
+
+
+def test_the_architecture_page_names_every_room_and_files_that_exist() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    rows = re.findall(r"^\| `([\w/]+)/` \|.*\| (`.*`) \|$", text, re.MULTILINE)
+    rooms = {room for room, _ in rows}
+    assert {folder.parent.name for folder in ROOMS.glob("*/__init__.py")} <= rooms
+    for room, files in rows:
+        for name in re.findall(r"`(\w+\.py)`", files):
+            assert (ROOMS / room / name).is_file(), f"{room}/{name}"
+
+
+def test_the_architecture_page_shows_the_layers_that_are_enforced() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    layers = project["tool"]["importlinter"]["contracts"][0]["layers"]
+    enforced = [layer.replace("flts.", "").replace(" | ", " · ") for layer in layers]
+    text = (ROOT / "docs/architecture.md").read_text()
+    shown = re.search(r"\*\*Layers\.\*\*(?:.*\n)+?\n((?: {4}.*\n)+)", text)
+    assert shown is not None
+    assert [line.strip() for line in shown[1].splitlines()] == [
+        layer for layer in enforced if layer not in {"__main__", "version"}
+    ]
