@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable, Iterator
 
 from flts.train.determinism import cores, made_on, processor
-from tests.bench import accuracy, data, services, speed
+from tests.bench import accuracy, data, gate, services, speed
 from tests.bench.measure import LTE, Figure
 from tests.support import ROOT
 
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "lte": accuracy.lte,
     "jfk": accuracy.jfk,
     "coverage": accuracy.coverage,
+    "gate_size": gate.gate_size,
     "services": services.services,
     "batch": services.batch,
     "ten_million": data.ten_million,
