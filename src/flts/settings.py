@@ -139,19 +139,26 @@ def _secret(name: str, value: SecretStr, file: Path | None) -> str | None:
     if file is None:
         return given or None
     if given:
-        raise UsageError(f"both {name} and {name}_file are set; keep one of them")
+        raise UsageError(f"both {name} and {name}_file are set; keep one of them", code="setting-twice", setting=name)
     try:
         return file.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise UsageError(f"{name}_file {file} cannot be read: {reason}") from None
+        raise UsageError(
+            f"{name}_file {file} cannot be read: {reason}",
+            code="secret-unreadable",
+            setting=f"{name}_file",
+            file=str(file),
+        ) from None
 
 
 def settings_file() -> Path:
     """The file settings are read from. Raises UsageError when the one that is named is not there."""
     named = os.environ.get("FLTS_SETTINGS_FILE")
     if named is not None and not Path(named).is_file():
-        raise UsageError(f"{named}: no such file; FLTS_SETTINGS_FILE names it")
+        raise UsageError(
+            f"{named}: no such file; FLTS_SETTINGS_FILE names it", code="settings-file-missing", file=named
+        )
     return Path(named or "flts-settings.toml")
 
 
@@ -161,18 +168,23 @@ def load_settings(**flags: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
-        lines = []
+        lines, named = [], []
         for fault in error.errors():
             name = ".".join(map(str, fault["loc"]))
+            named.append(name)
             if fault["type"] == "extra_forbidden":
                 lines.append(f"unknown setting '{name}'; {nearest(name, Settings.model_fields)}")
             elif Settings.model_fields[name].annotation is SecretStr:
                 lines.append(f"setting {name}: {fault['msg']}")
             else:
                 lines.append(f"setting {name}: {fault['msg']} (found {without_credentials(repr(fault['input']))})")
-        raise UsageError("\n".join(lines)) from None
+        known = Settings.model_fields.keys() & set(named)
+        code = "setting-invalid" if known else "setting-unknown"
+        raise UsageError("\n".join(lines), code=code, setting=named) from None
     except ValueError as error:  # the settings file is no TOML
-        raise UsageError(f"{settings_file()}: {error}") from None
+        raise UsageError(
+            f"{settings_file()}: {error}", code="settings-file-unreadable", file=str(settings_file())
+        ) from None
 
 
 def _refuse_misspelt(variables: Iterable[str]) -> None:
@@ -181,21 +193,9 @@ def _refuse_misspelt(variables: Iterable[str]) -> None:
     for variable in sorted(variables):
         if variable.upper().startswith(PREFIX) and variable.upper() not in settings:
             for close in get_close_matches(variable.upper(), settings, n=1, cutoff=ALMOST):
-                raise UsageError(f"unknown setting {variable} in the environment; did you mean {close}?")
-
-
-def setting_origins(flags: dict[str, Any]) -> dict[str, str]:
-    """Where each setting came from: default, file, environment or flag."""
-    in_file = TomlConfigSettingsSource(Settings, settings_file())()
-    variables = {name.upper() for name in os.environ}  # pydantic-settings takes them in any case
-    origins = {}
-    for name in Settings.model_fields:
-        if flags.get(name) is not None:
-            origins[name] = "flag"
-        elif f"{PREFIX}{name.upper()}" in variables:
-            origins[name] = f"environment {PREFIX}{name.upper()}"
-        elif name in in_file:
-            origins[name] = f"file {settings_file()}"
-        else:
-            origins[name] = "default"
-    return origins
+                raise UsageError(
+                    f"unknown setting {variable} in the environment; did you mean {close}?",
+                    code="setting-unknown",
+                    setting=variable,
+                    expected=close,
+                )

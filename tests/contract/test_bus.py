@@ -198,25 +198,6 @@ class TestBus:
         first.close()
         assert values(context.take(context.join(a, b), 1)) == ["b"]
 
-    def test_a_record_that_is_put_back_comes_again_with_what_followed_it(self, context: Place) -> None:
-        topic = context.topic()
-        context.publish(topic, "0", "1", "2")
-        subscription = context.join(topic)
-        records = context.take(subscription, 2)
-        subscription.commit(records[0])
-        subscription.rewind(records[1])
-        assert values(context.take(subscription, 2)) == ["1", "2"]
-
-    def test_a_record_that_was_put_back_cannot_be_committed_before_it_came_again(self, context: Place) -> None:
-        topic = context.topic()
-        context.publish(topic, "0")
-        first = context.join(topic)
-        (record,) = context.take(first, 1)
-        first.rewind(record)
-        first.commit(record)
-        first.close()
-        assert values(context.take(context.join(topic), 1)) == ["0"]
-
     def test_while_a_record_is_worked_on_nothing_else_is_taken_and_nothing_is_lost(self, context: Place) -> None:
         topic = context.topic()
         context.publish(topic, "0", "1", "2")

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Message
+from tests.support.raising import raises
 from tests.support.servers import kafka_bus
 
 from flts.backends.bus_kafka import KafkaBus
@@ -261,29 +262,30 @@ def test_a_member_with_a_name_takes_up_its_partitions_after_a_restart(durable_br
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "code"),
     [
-        ({"acks": "1"}, "'acks' is not free to choose"),
-        ({"enable.auto.commit": "true"}, "'enable.auto.commit' is not free to choose"),
-        ({"sasl.password": "hush"}, "'sasl.password' is a secret; give it as kafka_password"),
+        ({"acks": "1"}, "option-fixed"),
+        ({"enable.auto.commit": "true"}, "option-fixed"),
+        ({"sasl.password": "hush"}, "option-secret"),
     ],
 )
-def test_an_option_that_the_promises_rest_on_and_a_secret_are_refused(options: dict[str, str], said: str) -> None:
-    with pytest.raises(UsageError, match=said) as caught:
+def test_an_option_that_the_promises_rest_on_and_a_secret_are_refused(options: dict[str, str], code: str) -> None:
+    with raises(UsageError, code=code, option=next(iter(options))) as caught:
         KafkaBus(KafkaOptions("127.0.0.1:1", options=options))
     assert "hush" not in str(caught.value)
 
 
 def test_an_option_that_librdkafka_does_not_know_is_named() -> None:
     bus = KafkaBus(KafkaOptions("127.0.0.1:1", options={"no.such": "x"}))
-    with pytest.raises(UsageError, match=r'kafka_options: No such configuration property: "no.such"'):
+    with raises(UsageError, code="option-refused") as caught:
         bus.describe()
+    assert "no.such" in str(caught.value)
 
 
 def test_a_broker_that_refuses_who_asks_says_what_to_look_at(durable_broker: Server) -> None:
     login = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": "nobody"}
     bus = kafka_bus(durable_broker, options=login, password="hush", timeout=PATIENCE)  # noqa: S106 - nobody's
-    with pytest.raises(UsageError, match="look at kafka_options and kafka_password") as caught:
+    with raises(UsageError, code="login-refused") as caught:
         bus.publish("topic", "key", b"x")
     assert "hush" not in str(caught.value)
     bus.close()

@@ -31,10 +31,16 @@ class Answer:
         """The words of a problem document, once its shape is checked."""
         assert self.headers["content-type"] == "application/problem+json", self
         said = self.json()
-        assert said.keys() == {"type", "title", "status", "detail", "instance"}
+        assert said.keys() == {"type", "title", "status", "code", "detail", "instance"}
         assert said["status"] == self.status
         assert said["instance"] == f"urn:uuid:{self.headers['x-request-id']}"
         return str(said["detail"])
+
+    @property
+    def code(self) -> str:
+        """The code of a problem document, once its shape is checked."""
+        assert self.problem
+        return str(self.json()["code"])
 
 
 def ask(

@@ -69,7 +69,12 @@ class Buckets:
         """The store of a key's bucket and the rest of the key. Raises UsageError for a key that is only a bucket."""
         name, slash, rest = key.partition("/")
         if not (name and slash):
-            raise UsageError(f"'{key}' names no bucket in {self.url}; a key begins with one, as in bucket/object")
+            raise UsageError(
+                f"'{key}' names no bucket in {self.url}; a key begins with one, as in bucket/object",
+                code="no-bucket-in-key",
+                key=key,
+                url=self.url,
+            )
         if name not in self._opened:
             self._opened[name] = self._open_bucket(name)
         return self._opened[name], rest

@@ -74,7 +74,10 @@ class KafkaBus:
         deadline = time.monotonic() + self._options.timeout
         while absent := missing - set(self.describe().topics):
             if time.monotonic() > deadline:
-                raise BackendUnavailable(f"{', '.join(sorted(absent))} was made at {self.url} and is not there")
+                topics = sorted(absent)
+                raise BackendUnavailable(
+                    f"{', '.join(topics)} was made at {self.url} and is not there", code="no-topic", topics=topics
+                )
             time.sleep(POLL_SECONDS)
 
     def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str] | None = None) -> None:
@@ -102,7 +105,12 @@ class KafkaBus:
                 message = consumer.poll(POLL_SECONDS)
                 trouble.check()
                 if time.monotonic() > deadline:
-                    raise BackendUnavailable(f"cannot read {topic} at {self.url}: no answer in time")
+                    raise BackendUnavailable(
+                        f"cannot read {topic} at {self.url}: no answer in time",
+                        code="no-answer",
+                        url=self.url,
+                        topic=topic,
+                    )
                 if message is None:
                     continue
                 error = message.error()
@@ -288,12 +296,6 @@ class KafkaSubscription:
                 if error.code() not in moving or time.monotonic() > deadline:
                     raise failed(f"commit {record.topic} for {self._group} at {self._url}", error) from None
                 self.stay(record, POLL_SECONDS)  # who has the partition is being settled, and only polling settles it
-
-    def rewind(self, record: Record) -> None:
-        if self._holds(record):
-            place = record.topic, record.partition
-            self._given[place] = record.offset
-            self._seek(place, record.offset)
 
     def close(self) -> None:
         if not self._closed:

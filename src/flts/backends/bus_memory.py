@@ -93,11 +93,6 @@ class MemorySubscription:
                 place = self._group, (record.topic, record.partition)
                 self._bus._committed[place] = max(self._bus._committed[place], record.offset + 1)
 
-    def rewind(self, record: Record) -> None:
-        with self._bus._changed:
-            if self._holds(record):
-                self._next[record.topic, record.partition] = record.offset
-
     def close(self) -> None:
         with self._bus._changed:
             members = self._bus._members[self._group]

@@ -63,12 +63,26 @@ class KafkaOptions:
         """Raise UsageError for an option that is not to be given."""
         for name, value in self.options.items():
             if name.endswith(".location") and value != "probe" and not Path(value).exists():
-                raise UsageError(f"kafka_options: '{name}' names {value}, and there is nothing")
+                raise UsageError(
+                    f"kafka_options: '{name}' names {value}: file not found",
+                    code="option-file-missing",
+                    option=name,
+                    file=value,
+                )
             if name in OURS:
-                raise UsageError(f"kafka_options: '{name}' is not free to choose; what a bus promises rests on it")
+                raise UsageError(
+                    f"kafka_options: '{name}' is fixed by FLTS for its delivery guarantees",
+                    code="option-fixed",
+                    option=name,
+                )
             if name in SECRETS:
                 way = SECRETS[name]
-                raise UsageError(f"kafka_options: '{name}' is a secret; give it as {way} or {way}_file")
+                raise UsageError(
+                    f"kafka_options: '{name}' is a secret; give it as {way} or {way}_file",
+                    code="option-secret",
+                    option=name,
+                    expected=way,
+                )
 
 
 def _connection(options: KafkaOptions, trouble: Trouble) -> dict[str, Any]:
@@ -134,7 +148,9 @@ def _open(client: Callable[[dict[str, Any]], T], options: dict[str, Any]) -> T:
             fits = "the file must hold a key, and kafka_key_password must open it"
         elif ".location failed" in reason:
             fits = "the file must hold certificates as PEM"
-        raise UsageError(f"kafka_options: {INNER.sub('', reason)}; {fits}") from None
+        raise UsageError(
+            f"kafka_options: {INNER.sub('', reason)}; {fits}", code="option-refused", reason=reason
+        ) from None
 
 
 def record_of(message: Message) -> Record:

@@ -16,8 +16,16 @@ REFUSED = ("_AUTHENTICATION", "_SSL", "SASL_AUTHENTICATION_FAILED", "_INVALID_AR
 FORBIDDEN = ("TOPIC_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED", "CLUSTER_AUTHORIZATION_FAILED")
 UNKNOWN = ("UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION")
 TOO_LARGE = ("MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE")
-FENCED = ("FENCED_INSTANCE_ID",)
-SESSION = ("INVALID_SESSION_TIMEOUT",)
+SIZE = "a message may have 1 MiB, and a topic must take it (max.message.bytes)"
+MEANINGS: Sequence[tuple[Sequence[str], type[FltsError], str, str]] = (
+    (REFUSED, UsageError, "login-refused", "look at kafka_options and kafka_password"),
+    (FORBIDDEN, UsageError, "not-allowed", "give this user the right"),
+    (("FENCED_INSTANCE_ID",), UsageError, "member-taken", "another process uses the same kafka_member"),
+    (("INVALID_SESSION_TIMEOUT",), UsageError, "session-timeout-invalid", "look at kafka_session_timeout"),
+    (TOO_LARGE, StageFailed, "message-too-large", SIZE),
+    (UNKNOWN, BackendUnavailable, "no-topic", "the topic is not there (yet)"),
+)
+"""Names of Kafka's errors, what each is here, and what a person can do."""
 LOST = ("_ALL_BROKERS_DOWN",)
 SILENT = ("_MSG_TIMED_OUT", "_TRANSPORT", "_TIMED_OUT")
 TLS = ("security.protocol", "ssl.ca.location")
@@ -99,16 +107,7 @@ def kafka_errors(what: str, passing: Sequence[str] = (), trouble: Trouble | None
 def failed(what: str, error: KafkaError, detail: str = "") -> FltsError:
     """The error that says what could not be done, why, and whether it may be tried again."""
     name, reason = error.name(), f"cannot {what}: {INNER.sub('', error.str() + detail)}"
-    if name in REFUSED:
-        return UsageError(f"{reason}; look at kafka_options and kafka_password")
-    if name in FORBIDDEN:
-        return UsageError(f"{reason}; give this user the right")
-    if name in FENCED:
-        return UsageError(f"{reason}; another process uses the same kafka_member")
-    if name in SESSION:
-        return UsageError(f"{reason}; look at kafka_session_timeout")
-    if name in TOO_LARGE:
-        return StageFailed(f"{reason}; a message may have 1 MiB, and a topic must take it (max.message.bytes)")
-    if name in UNKNOWN:
-        return BackendUnavailable(f"{reason}; the topic is not there (yet)")
-    return BackendUnavailable(f"{reason} ({name})")
+    for names, kind, code, hint in MEANINGS:
+        if name in names:
+            return kind(f"{reason}; {hint}", code=code, kafka=name)
+    return BackendUnavailable(f"{reason} ({name})", kafka=name)

@@ -45,7 +45,12 @@ def parse(url: str) -> Place:
     options = dict(parse_qsl(parts.query))
     for name in options:
         if name != "endpoint":
-            raise UsageError(f"'{url}': there is no option '{name}'; {nearest(name, ['endpoint'])}")
+            raise UsageError(
+                f"'{url}': there is no option '{name}'; {nearest(name, ['endpoint'])}",
+                code="url-option-unknown",
+                url=url,
+                option=name,
+            )
     endpoint = options.get("endpoint") or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     return Place(parts.netloc, unquote(parts.path).strip("/"), endpoint or "")
 
@@ -72,7 +77,11 @@ def connect(place: Place, bucket: str, prefix: str = "") -> S3Store:
         )
     except BaseError as error:
         reason = str(error).splitlines()[0].removeprefix(CONFIG)
-        raise UsageError(f"the settings for S3 cannot be used: {reason}; look at the variables AWS_*") from None
+        raise UsageError(
+            f"the settings for S3 cannot be used: {reason}; look at the variables AWS_*",
+            code="s3-settings",
+            reason=reason,
+        ) from None
 
 
 def credentials(environment: Mapping[str, str]) -> Mapping[str, str]:
@@ -80,23 +89,36 @@ def credentials(environment: Mapping[str, str]) -> Mapping[str, str]:
 
     Without either, the client asks the machine it runs on for the keys of its role. Raises UsageError.
     """
+    # By hand: obstore reads no such file itself, and its provider of boto3 would bring 36 MB of libraries and 0.13 s of
+    # import for one section of an INI file. `aws configure export-credentials` gives the keys of SSO as variables.
     if environment.get("AWS_ACCESS_KEY_ID"):
         return {}
     named = environment.get("AWS_SHARED_CREDENTIALS_FILE")
     file = Path(named) if named else Path.home() / ".aws" / "credentials"
     if not file.is_file():
         if named:
-            raise UsageError(f"{named}: no such file; AWS_SHARED_CREDENTIALS_FILE names it")
+            raise UsageError(
+                f"{named}: no such file; AWS_SHARED_CREDENTIALS_FILE names it", code="credentials-missing", file=named
+            )
         return {}
     sections = configparser.ConfigParser(interpolation=None)
     try:
         sections.read_string(file.read_text())
     except (OSError, UnicodeDecodeError, configparser.Error) as error:
         # an error of the parser quotes the line, and with it a secret
-        raise UsageError(f"{file}: cannot be read as credentials: {type(error).__name__}") from None
+        raise UsageError(
+            f"{file}: cannot be read as credentials: {type(error).__name__}",
+            code="credentials-unreadable",
+            file=str(file),
+        ) from None
     profile = environment.get("AWS_PROFILE", "default")
     if not sections.has_section(profile):
-        raise UsageError(f"{file}: there is no profile '{profile}'; {nearest(profile, sections.sections())}")
+        raise UsageError(
+            f"{file}: there is no profile '{profile}'; {nearest(profile, sections.sections())}",
+            code="profile-missing",
+            file=str(file),
+            profile=profile,
+        )
     return {key.removeprefix("aws_"): value for key in KEYS if (value := sections[profile].get(key))}
 
 
@@ -107,17 +129,19 @@ def failed(what: str, error: Exception) -> FltsError:
     first = (text.splitlines() or [type(error).__name__])[0].partition(" <?xml")[0]
     reason = f"{what}: {first.removesuffix(':')}{f' ({code[1]})' if code else ''}"
     if code and code[1] == NO_BUCKET:
-        return UsageError(f"{reason}; make the bucket first")
+        return UsageError(f"{reason}; make the bucket first", code="no-bucket")
     if code and code[1] in {"AuthorizationHeaderMalformed", "PermanentRedirect"}:
-        return UsageError(f"{reason}; AWS_REGION names the region of the bucket")
+        return UsageError(f"{reason}; AWS_REGION names the region of the bucket", code="wrong-region")
     if re.search(r"/latest/(api/token|meta-data)", first):
         return UsageError(
             f"{what}: there are no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a file with"
-            " AWS_SHARED_CREDENTIALS_FILE"
+            " AWS_SHARED_CREDENTIALS_FILE",
+            code="no-credentials",
         )
     if re.search(r"status code: (401|403)\b", first):
         return UsageError(
             f"{reason}; look at AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or the file that"
-            " AWS_SHARED_CREDENTIALS_FILE names), and at what their owner may do"
+            " AWS_SHARED_CREDENTIALS_FILE names), and at what their owner may do",
+            code="access-denied",
         )
     return BackendUnavailable(reason)

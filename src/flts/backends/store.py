@@ -116,7 +116,11 @@ class ObjectStoreAdapter:
                 done += len(part)
                 following = await self._part(stored, done, end)
                 if following is None:
-                    raise StageFailed(f"{stored.key} in {self.url} was replaced while it was read")
+                    raise StageFailed(
+                        f"{stored.key} in {self.url} was replaced while it was read",
+                        code="replaced-while-read",
+                        key=stored.key,
+                    )
                 part = following
 
         return chunks()
@@ -139,7 +143,9 @@ class ObjectStoreAdapter:
         import obstore
 
         if self._taken(key):
-            raise NameTaken(f"{key} is a folder in {self.url}, or lies below an object; take another name")
+            raise NameTaken(
+                f"{key} is a folder in {self.url}, or lies below an object; take another name", key=key, url=self.url
+            )
         beginning, rest = bytearray(), aiter(chunks)
         async for chunk in rest:
             beginning += chunk
@@ -203,7 +209,7 @@ class ObjectStoreAdapter:
         import obstore
 
         if self._folder is not None and not self._folder.is_dir():
-            raise StageFailed(f"the folder {self._folder} is gone")
+            raise StageFailed(f"the folder {self._folder} is gone", code="folder-gone", folder=str(self._folder))
         try:
             async for _ in obstore.list(self._store, chunk_size=1):
                 return
@@ -234,9 +240,17 @@ class ObjectStoreAdapter:
         if NO_SPACE in reason:
             return StageFailed(
                 f"cannot {verb} {key}: no space left on the disk of {self.url};"
-                " free some and run again, what is finished is kept"
+                " free some and run again, what is finished is kept",
+                code="disk-full",
+                key=key,
+                url=self.url,
             )
-        return StageFailed(f"cannot {verb} {key} in {self.url}: {reason.removeprefix(LOCAL)}")
+        return StageFailed(
+            f"cannot {verb} {key} in {self.url}: {reason.removeprefix(LOCAL)}",
+            code="store-failed",
+            key=key,
+            url=self.url,
+        )
 
 
 def _under(prefix: str, key: str) -> bool:
@@ -267,7 +281,9 @@ def open_store(url: str) -> StreamedStore:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise StageFailed(f"cannot make the folder {folder}: {error.strerror}") from None
+                raise StageFailed(
+                    f"cannot make the folder {folder}: {error.strerror}", code="folder-unwritable", folder=str(folder)
+                ) from None
             return ObjectStoreAdapter(url, LocalStore(folder, automatic_cleanup=True))
         case "s3":
             place = s3.parse(url)
@@ -275,4 +291,6 @@ def open_store(url: str) -> StreamedStore:
                 return ObjectStoreAdapter(url, s3.connect(place, place.bucket, place.prefix))
             return Buckets(url, lambda name: ObjectStoreAdapter(url, s3.connect(place, f"{place.prefix}{name}")))
         case _:
-            raise UsageError(f"'{url}' is no store; write file:///folder, s3://bucket/prefix or memory:///")
+            raise UsageError(
+                f"'{url}' is no store; write file:///folder, s3://bucket/prefix or memory:///", code="no-store", url=url
+            )

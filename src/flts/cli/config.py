@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flts.cli.options import Home, Json, Sets, Source, existing_store
+from flts.cli.options import Home, Json, Sets, Source, SpecFile, existing_store, loaded_spec
 
 if TYPE_CHECKING:
     from flts.spec.fields import Spec
@@ -21,7 +20,7 @@ ABSENT = "—"
 
 @app.command()
 def show(
-    file: Annotated[Path | None, typer.Argument(help="The experiment. [flts.toml, if it is here]")] = None,
+    file: SpecFile = None,
     sets: Sets = None,
     source: Source = None,
     as_json: Json = False,
@@ -29,11 +28,8 @@ def show(
     """Every value, where it came from, and the hashes it moves."""
     from flts.cli import board
     from flts.spec.lineage import moves
-    from flts.spec.sources import load_spec
 
-    if file is None and Path("flts.toml").exists():
-        file = Path("flts.toml")
-    loaded = load_spec(file, environ=os.environ, overrides=sets or (), source=source)
+    loaded = loaded_spec(file, sets, source)
     moved = moves(loaded.spec)
     rows = [
         {

@@ -90,13 +90,17 @@ def _refuse_no_file(file: Path) -> None:
     from flts.contracts.errors import DataError, UsageError, nearest
 
     if file.suffix == ".toml":
-        raise UsageError(f"{file}: is an experiment; name the file of its rows, a CSV or Parquet file")
+        raise UsageError(
+            f"{file}: is an experiment; name the file of its rows, a CSV or Parquet file",
+            code="not-rows",
+            file=str(file),
+        )
     if file.is_dir():
-        raise UsageError(f"{file}: is a folder; name a CSV or Parquet file in it")
+        raise UsageError(f"{file}: is a folder; name a CSV or Parquet file in it", code="not-a-file", file=str(file))
     if not file.exists():
         beside = [path.name for path in file.parent.glob("*") if path.suffix in {".csv", ".parquet"}]
         hint = f"; {nearest(file.name, beside)}" if beside and len(beside) <= 20 else ""
-        raise DataError(f"{file}: no such file{hint}")
+        raise DataError(f"{file}: no such file{hint}", code="file-missing", file=str(file))
 
 
 def _print(seen: Inspection, found: Sequence[Finding]) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flts.cli.options import Home, Json, Sets, settings
+from flts.cli.options import Home, Json, Sets, loaded_spec, settings
 
 if TYPE_CHECKING:
     from flts.doctor.finding import Diagnosis
@@ -28,13 +27,9 @@ def doctor(
     from flts.cli import board
     from flts.doctor.examine import examine
     from flts.doctor.finding import exit_code
-    from flts.spec.sources import load_spec
 
     chosen = settings(home=home)
-    if file is None and Path("flts.toml").exists():
-        file = Path("flts.toml")
-    names = [name.strip() for name in models.split(",") if name.strip()] if models is not None else None
-    spec = load_spec(file, environ=os.environ, overrides=sets or (), models=names).spec
+    spec = loaded_spec(file, sets, models=models).spec
     findings = []
     for finding in examine(chosen, sorted(spec.expected)):
         findings.append(finding)

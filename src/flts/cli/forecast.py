@@ -27,11 +27,13 @@ def forecast(
     from flts.preprocess.source import RawFile
 
     if output is not None and output.suffix not in {".csv", ".parquet"}:
-        raise UsageError(f"--output {output}: write to a .csv or a .parquet file")
+        raise UsageError(
+            f"--output {output}: write to a .csv or a .parquet file", code="output-format", file=str(output)
+        )
     existing_store(home)
     champion = load_champion(scope, settings=settings(home=home))
     if not file.is_file():
-        raise DataError(f"{file}: no such file")
+        raise DataError(f"{file}: no such file", code="file-missing", file=str(file))
     frame = champion.forecast(RawFile(str(file), file).frame(), level)
     entry = champion.entry
     if output is not None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import signal
 import socket
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flts.cli.options import Home, settings
+from flts.cli.options import Home, logged
 
 if TYPE_CHECKING:
     import uvicorn
@@ -33,18 +32,16 @@ def gateway(
 
     if any(importlib.util.find_spec(name) is None for name in ("fastapi", "uvicorn", "prometheus_client")):
         raise MissingExtra("flts gateway", "serve")
-    chosen = settings(home=home, host=host, gateway_port=port, token_file=token_file)
-    log_format = chosen.log_format
-    if log_format == "auto":
-        log_format = "text" if sys.stderr.isatty() else "json"
-    events.configure(log_format)
+    chosen = logged(terminal="text", home=home, host=host, gateway_port=port, token_file=token_file)
     server = _server(chosen)
     with _listen(chosen.host, chosen.gateway_port) as listening:
-        events.server_started(
-            service="gateway",
-            version=__version__,
-            address=_url(listening),
-            token_needed=chosen.bearer_token() is not None,
+        events.emit(
+            events.ServerStarted(
+                service="gateway",
+                version=__version__,
+                address=_url(listening),
+                token_needed=chosen.bearer_token() is not None,
+            )
         )
         _serve(server, listening)
 
@@ -84,7 +81,10 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server(address, family=family, backlog=2048)
     except OSError as error:
         raise UsageError(
-            f"cannot listen on {host}:{port}: {error.strerror}; name another place with --host and --port"
+            f"cannot listen on {host}:{port}: {error.strerror}; name another place with --host and --port",
+            code="cannot-listen",
+            host=host,
+            port=port,
         ) from None
 
 
@@ -108,6 +108,6 @@ def _serve(server: uvicorn.Server, listening: socket.socket) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     server.run(sockets=[listening])
-    events.service_stopped(service="gateway")
+    events.emit(events.ServiceStopped(service="gateway"))
     if signal.SIGINT in stopped_by:
         raise Interrupted("the gateway was interrupted; requests in hand got their time to end")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import textwrap
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +14,9 @@ import typer
 from flts.cli.data import TEST_FRACTION, DataFile, Target, TestFile, Time, Timezone, check_zone, raw_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from tomlkit.items import Comment
 
     from flts.explore.findings import Finding
     from flts.explore.suggest import Section, SuggestedValue
@@ -44,7 +46,12 @@ def init(
     if output.exists() and not force:
         raise _there_already(output)
     if not output.parent.is_dir():
-        raise UsageError(f"{output}: there is no folder {output.parent} to write to")
+        raise UsageError(
+            f"{output}: there is no folder {output.parent} to write to",
+            code="no-folder",
+            file=str(output),
+            folder=str(output.parent),
+        )
     files = raw_files(file, test_file)
     later = files.test
     raw = RawInput(
@@ -98,31 +105,40 @@ def _where(file: Path, test_file: Path | None, files: RawInput, output: Path) ->
 
 
 def _toml(title: str, warnings: Sequence[Finding], sections: Sequence[Section]) -> str:
-    lines = [*_comment(f"Written by `{title}` from what the rows say; change what you know better.")]
-    for finding in warnings:
-        lines += _comment(f"Worth knowing: {finding.message}.{f' → {finding.action}' if finding.action else ''}")
-    lines.append("v = 1")
-    for section in sections:
-        lines.append("")
-        lines += _comment(section.reason)
-        off = "# " if section.left_out else ""
-        lines.append(f"{off}[{section.name}]")
-        for entry in section.entries:
-            lines += [*_comment(entry.reason), f"{off}{entry.key} = {_value(entry.value)}"]
-    return "\n".join(lines) + "\n"
+    import tomlkit
+
+    head = tomlkit.document()
+    said = [f"Written by `{title}` from what the rows say; change what you know better."]
+    said += [f"Worth knowing: {f.message}.{f' → {f.action}' if f.action else ''}" for f in warnings]
+    for line in chain.from_iterable(map(_comments, said)):
+        head.add(line)
+    head.add("v", 1)
+    return "\n".join([tomlkit.dumps(head), *map(_section, sections)])
 
 
-def _comment(text: str) -> Iterator[str]:
+def _section(section: Section) -> str:
+    """One table with the reasons above it and above its values."""
+    import tomlkit
+
+    table = tomlkit.table()
+    for entry in section.entries:
+        for line in _comments(entry.reason):
+            table.add(line)
+        table.add(entry.key, entry.value)
+    nested: Mapping[str, Any] = table
+    for part in reversed(section.name.split(".")):
+        nested = {part: nested}
+    text = tomlkit.dumps(nested)
+    reason = "".join(line.as_string() for line in _comments(section.reason))
+    return reason + (textwrap.indent(text, "# ") if section.left_out else text)
+
+
+def _comments(text: str) -> Iterator[Comment]:
+    import tomlkit
+
     # names of files and columns may hold anything; a comment holds neither line breaks nor control characters
     printable = "".join(letter if letter.isprintable() else " " for letter in text)
-    return (f"# {line}" for line in textwrap.wrap(printable, WIDTH - 2, break_long_words=False))
-
-
-def _value(value: Any) -> str:
-    """A value as TOML writes it; its strings escape what JSON's do, and the delete character."""
-    if isinstance(value, list):
-        return f"[{', '.join(map(_value, value))}]"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return (tomlkit.comment(line) for line in textwrap.wrap(printable, WIDTH - 2, break_long_words=False))
 
 
 def _write(output: Path, text: str, *, force: bool) -> None:
@@ -141,7 +157,9 @@ def _write(output: Path, text: str, *, force: bool) -> None:
     except FileExistsError:
         raise _there_already(output) from None
     except OSError as error:
-        raise UsageError(f"{output}: cannot be written: {error.strerror or error}") from None
+        raise UsageError(
+            f"{output}: cannot be written: {error.strerror or error}", code="cannot-write", file=str(output)
+        ) from None
     finally:
         part.unlink(missing_ok=True)
 
@@ -149,4 +167,8 @@ def _write(output: Path, text: str, *, force: bool) -> None:
 def _there_already(output: Path) -> Exception:
     from flts.contracts.errors import UsageError
 
-    return UsageError(f"{output}: is there already; --force replaces it, --output writes another")
+    return UsageError(
+        f"{output}: is there already; --force replaces it, --output writes another",
+        code="file-exists",
+        file=str(output),
+    )

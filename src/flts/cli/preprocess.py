@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flts.cli.options import Json, Sets, Source, log_events, settings
+from flts.cli.options import Json, Models, Sets, Source, SpecFile, loaded_spec, logged
 
 
 def preprocess(
-    file: Annotated[Path | None, typer.Argument(help="The experiment. [flts.toml, if it is here]")] = None,
+    file: SpecFile = None,
     sets: Sets = None,
     source: Source = None,
-    models: Annotated[str | None, typer.Option(help="Only these models, separated by commas.")] = None,
+    models: Models = None,
     recompute: Annotated[bool, typer.Option("--recompute", help="Have all models fitted again.")] = False,
     claim_test: Annotated[bool, typer.Option("--claim-test", help="Have the test rows forecast, too.")] = False,
     as_json: Json = False,
@@ -25,15 +23,10 @@ def preprocess(
     from flts.runner.claim import begin, claim_rows, prepare
     from flts.runner.services.host import TOPICS
     from flts.runner.services.trace import TracedBus, span
-    from flts.spec.sources import load_spec
     from flts.wiring import open_raw, shared_context
 
-    chosen = settings()
-    log_events(chosen)
-    if file is None and Path("flts.toml").exists():
-        file = Path("flts.toml")
-    names = [name.strip() for name in models.split(",") if name.strip()] if models is not None else None
-    loaded = load_spec(file, environ=os.environ, overrides=sets or (), source=source, models=names)
+    chosen = logged()
+    loaded = loaded_spec(file, sets, source, models)
     with shared_context(chosen) as context, span("preprocess"):
         context.bus = TracedBus(context.bus)
         context.bus.ensure(TOPICS)

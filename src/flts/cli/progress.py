@@ -5,21 +5,22 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flts.api import Quiet
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    import rich.progress
+    from rich.progress import TaskID
 
     from flts.contracts.messages import ModelTraining
     from flts.contracts.ports import Progress
     from flts.runner.local import Reporter
 
-STAGES = ("preprocess", "train", "evaluate")
+LONGEST_EPOCH = 3600.0
+"""Seconds over which the time to go is estimated: epochs may be minutes apart."""
 
 
 @contextmanager
@@ -28,91 +29,81 @@ def reporter(models: Sequence[str], *, quiet: bool) -> Iterator[Reporter]:
     if quiet:
         yield Quiet()
     elif sys.stdout.isatty():
-        from rich.live import Live
-
         table = LiveTable(models)
-        with Live(get_renderable=table.render, refresh_per_second=8):
+        with table.shown:
             yield table
     else:
         yield PlainLines()
 
 
-@dataclass
-class _Row:
-    """One line of the table."""
-
-    state: str = "waiting"
-    detail: str = ""
-    started: float | None = None
-    ended: float | None = None
-    share: float = 0.0
-
-    def elapsed(self) -> float | None:
-        """Seconds since it started, until it ended."""
-        return None if self.started is None else (self.ended or time.monotonic()) - self.started
-
-    def remaining(self) -> float | None:
-        """Seconds to go, from the share of epochs that are done."""
-        elapsed = self.elapsed()
-        if elapsed is None or self.ended is not None or not 0.0 < self.share < 1.0:
-            return None
-        return elapsed * (1.0 - self.share) / self.share
-
-
 class _ModelRow:
     """The Progress of one model, shown in its row."""
 
-    def __init__(self, row: _Row) -> None:
-        self._row = row
+    def __init__(self, shown: rich.progress.Progress, task: TaskID) -> None:
+        self._shown, self._task = shown, task
 
     def epoch(self, done: int, of: int, train_loss: float, val_loss: float) -> None:
-        self._row.share = done / of
-        self._row.detail = f"epoch {done}/{of}, validation loss {val_loss:.4g}"
+        detail = f"epoch {done}/{of}, validation loss {val_loss:.4g}"
+        self._shown.update(self._task, completed=done, total=of, detail=detail)
 
     def phase(self, name: str) -> None:
-        if self._row.started is None:
-            self._row.started = time.monotonic()
-        self._row.state = name
+        self._shown.start_task(self._task)
+        _show(self._shown, self._task, name)
 
 
 class LiveTable:
     """Stages and models with their state, elapsed time and time to go."""
 
-    def __init__(self, models: Sequence[str]) -> None:
-        self._rows = {name: _Row() for name in ("preprocess", *models, "evaluate")}
+    def __init__(self, models: Sequence[str], get_time: Callable[[], float] = time.monotonic) -> None:
+        from rich.progress import Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.table import Column
+
+        self.shown = Progress(
+            TextColumn("{task.description}", markup=False),
+            TextColumn("[{task.fields[style]}]{task.fields[state]}[/]"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            # a sentence of any kind: what has no room is cut off, and its brackets are no markup
+            TextColumn(
+                "{task.fields[detail]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
+            ),
+            get_time=get_time,
+            refresh_per_second=8,
+            speed_estimate_period=LONGEST_EPOCH,
+            expand=True,
+        )
+        self._tasks = {
+            name: self.shown.add_task(name, start=False, total=None, state="waiting", style="dim", detail="")
+            for name in ("preprocess", *models, "evaluate")
+        }
 
     def stage(self, name: str, state: str, detail: str = "") -> None:
         """A stage started, or ended."""
-        row = self._rows[name]
-        row.state, row.detail = state, detail or row.detail
         if state == "running":
-            row.started = time.monotonic()
+            self.shown.start_task(self._tasks[name])
+            _show(self.shown, self._tasks[name], state, detail)
         else:
-            row.ended = time.monotonic()
+            self._end(name, state, detail)
 
     def model(self, name: str) -> Progress:
         """Where the progress of a model goes."""
-        return _ModelRow(self._rows[name])
+        return _ModelRow(self.shown, self._tasks[name])
 
     def ended(self, name: str, message: ModelTraining) -> None:
         """A model has a result or a reason."""
-        row = self._rows[name]
-        row.state = "done" if message.status == "SUCCESS" else "no result"
-        row.detail, row.ended = message.error or row.detail, time.monotonic()
+        self._end(name, "done" if message.status == "SUCCESS" else "no result", message.error or "")
 
-    def render(self) -> Table:
-        """The table as it stands."""
-        from rich.table import Table
+    def _end(self, name: str, state: str, detail: str) -> None:
+        self.shown.stop_task(self._tasks[name])
+        _show(self.shown, self._tasks[name], state, detail)
 
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        for heading in ("", "state", "elapsed", "to go"):
-            table.add_column(heading, justify="right" if heading in {"elapsed", "to go"} else "left", no_wrap=True)
-        table.add_column("", overflow="ellipsis", no_wrap=True)
-        for name, row in self._rows.items():
-            style = {"done": "green", "reused": "green", "no result": "red", "waiting": "dim"}.get(row.state, "cyan")
-            times = (_seconds(row.elapsed()), _seconds(row.remaining()))
-            table.add_row(name, f"[{style}]{row.state}[/]", *times, row.detail)
-        return table
+
+def _show(shown: rich.progress.Progress, task: TaskID, state: str, detail: str = "") -> None:
+    """A row's state in its colour; its detail stays where there is no newer one."""
+    style = {"done": "green", "reused": "green", "no result": "red"}.get(state, "cyan")
+    shown.update(task, state=state, style=style)
+    if detail:
+        shown.update(task, detail=detail)
 
 
 class _ModelLines:
@@ -153,9 +144,3 @@ class PlainLines:
         """A model has a result or a reason."""
         took = f" in {message.duration_ms / 1000:.1f} s" if message.duration_ms is not None else ""
         self.line(f"{name}: {f'done{took}' if message.status == 'SUCCESS' else f'no result: {message.error}'}")
-
-
-def _seconds(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:.1f}s" if value < 60 else f"{int(value // 60)}m{int(value % 60):02d}s"

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flts.cli.options import Home, Json, Sets, Source, log_events, settings
+from flts.cli.options import Home, Json, Models, Sets, Source, SpecFile, loaded_spec, logged
 
 
 def run(
-    file: Annotated[Path | None, typer.Argument(help="The experiment. [flts.toml, if it is here]")] = None,
+    file: SpecFile = None,
     sets: Sets = None,
     source: Source = None,
-    models: Annotated[str | None, typer.Option(help="Only these models, separated by commas.")] = None,
+    models: Models = None,
     recompute: Annotated[bool, typer.Option("--recompute", help="Fit again what is stored, and compare.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait while another run uses the folder.")] = False,
     jobs: Annotated[int | None, typer.Option(help="Trainers side by side. [cores ÷ threads]")] = None,
@@ -27,14 +25,9 @@ def run(
     from flts import api
     from flts.cli import board
     from flts.cli.progress import reporter
-    from flts.spec.sources import load_spec
 
-    chosen = settings(home=home, jobs=jobs, tracking=tracking)
-    log_events(chosen)
-    if file is None and Path("flts.toml").exists():
-        file = Path("flts.toml")
-    names = [name.strip() for name in models.split(",") if name.strip()] if models is not None else None
-    loaded = load_spec(file, environ=os.environ, overrides=sets or (), source=source, models=names)
+    chosen = logged(home=home, jobs=jobs, tracking=tracking)
+    loaded = loaded_spec(file, sets, source, models)
     with reporter(sorted(loaded.spec.expected), quiet=as_json) as shown:
         result = api.run(
             loaded.spec, folder=loaded.folder, settings=chosen, recompute=recompute, wait=wait, reporter=shown

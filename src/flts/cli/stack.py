@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flts.cli.options import Home, Sets, Source, settings
+from flts.cli.options import Home, Models, Sets, Source, loaded_spec, logged, settings, spec_file
 
 if TYPE_CHECKING:
     from flts.spec.sources import LoadedSpec
@@ -24,7 +24,7 @@ def up(
     file: Annotated[Path | None, typer.Argument(help="Run this experiment. [flts.toml, if it is here]")] = None,
     sets: Sets = None,
     source: Source = None,
-    models: Annotated[str | None, typer.Option(help="Only these models, separated by commas.")] = None,
+    models: Models = None,
     bus: Annotated[
         Literal["durable", "quick"] | None,
         typer.Option(help="Broker: durable loses nothing, quick counts right. [durable]"),
@@ -35,16 +35,11 @@ def up(
     from flts.contracts.errors import Interrupted
     from flts.home import open_home
     from flts.models.registry import require
-    from flts.spec.sources import load_spec
     from flts.stack.up import up as start
 
     chosen = settings(home=home)
-    if file is None and Path("flts.toml").exists():
-        file = Path("flts.toml")
-    loaded = None
-    if file is not None:
-        names = [name.strip() for name in models.split(",") if name.strip()] if models is not None else None
-        loaded = load_spec(file, environ=os.environ, overrides=sets or (), source=source, models=names)
+    loaded = loaded_spec(file, sets, source, models) if spec_file(file) else None
+    if loaded is not None:
         require(loaded.spec.expected)
     folder = open_home(chosen.home).resolve() / "stack"
     typer.echo(NOT_FOR_PRODUCTION)
@@ -103,15 +98,13 @@ def _wait_for_members(stack: Stack) -> None:
 def _run_through(stack: Stack, loaded: LoadedSpec) -> None:
     """What `flts preprocess` does, then the board when the services are done."""
     from flts.cli import board
-    from flts.cli.options import log_events
     from flts.cli.progress import reporter
     from flts.cli.watch import wait_for_judgement
     from flts.runner.claim import begin, prepare
     from flts.runner.services.trace import TracedBus, span
     from flts.wiring import open_raw, shared_context
 
-    chosen = settings()
-    log_events(chosen)
+    chosen = logged()
     spec = loaded.spec
     with shared_context(chosen) as context, span("up"), reporter(sorted(spec.expected), quiet=False) as shown:
         context.bus = TracedBus(context.bus)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flts.cli.options import log_events, settings
+from flts.cli.options import logged, split_names
 
 if TYPE_CHECKING:
     from flts.runner.services.loop import Service
@@ -29,7 +29,7 @@ def train(
     from flts.models.registry import require
     from flts.runner.services.train import Trainer
 
-    names = [name.strip() for name in model.split(",") if name.strip()]
+    names = split_names(model)
     require(names)
     _serve("train", lambda context: [Trainer(context, name) for name in names], jobs=jobs, probe_port=probe_port)
 
@@ -58,8 +58,7 @@ def _serve(name: str, make: Callable[[RunContext], Sequence[Service]], **flags: 
     from flts.runner.services.trace import TracedBus
     from flts.wiring import shared_context
 
-    chosen = settings(**flags)
-    log_events(chosen, terminal="text")
+    chosen = logged(terminal="text", **flags)
     stop = stop_on_signals()
     conditions = Conditions(chosen.patience, chosen.grace, (chosen.probe_host, chosen.probe_port))
     with shared_context(chosen) as context:

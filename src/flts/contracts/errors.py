@@ -19,20 +19,45 @@
     └── Interrupted           130    a person or a supervisor asked to stop; nothing is recorded as failed
 
 The number is the exit code of the command line. A message says what happened, where, and what would fit.
+
+How to raise one: the sentence is for people and may be reworded; programs and tests read the code and the data.
+
+    raise DataError(f"{name}: column '{column}' is missing", code="column-missing", file=name, column=column)
+
+Give a code of two or three words where a caller could react differently, and pass what the message names as data.
+Tests say `with raises(DataError, code="column-missing"):` (tests/support/raising.py) and leave the sentence alone.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+
+Plain = str | int | float | bool | Sequence[str] | None
+"""What an error carries: values that JSON has."""
 
 
 class FltsError(Exception):
-    """Base of everything raised on purpose; `exit_code` is what the command line ends with."""
+    """Base of everything raised on purpose; str() of it is the message.
+
+    code: a stable word in kebab-case; without one it is the name of the class, as in `data-error`.
+    data: what the message names, such as file, column, row, key, found, expected.
+    exit_code: what the command line ends with.
+    """
 
     exit_code = 1
-    transient = False
+
+    def __init__(self, message: str = "", *, code: str | None = None, **data: Plain) -> None:
+        super().__init__(message)
+        self.code = code or re.sub(r"(?<!^)(?=[A-Z])", "-", type(self).__name__).lower()
+        self._data = data
+
+    @property
+    def data(self) -> Mapping[str, Plain]:
+        """The values behind the message, read-only."""
+        return MappingProxyType(self._data)
 
 
 class Terminal(FltsError):
@@ -43,7 +68,6 @@ class Transient(FltsError):
     """The outside world was not ready: a bounded number of retries makes sense."""
 
     exit_code = 3
-    transient = True
 
 
 class UsageError(Terminal):
@@ -60,8 +84,12 @@ class MissingExtra(UsageError):
     """An optional library is needed and absent; the message is the command that installs it."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs the extra '{extra}': pip install -c constraints.txt 'flts[{extra}]'")
+        command = f"pip install -c constraints.txt 'flts[{extra}]'"
+        super().__init__(f"{what} needs the extra '{extra}': {command}", what=what, extra=extra)
         self.extra = extra
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str]]:
+        return type(self), (str(self._data["what"]), self.extra)
 
 
 class Locked(UsageError):

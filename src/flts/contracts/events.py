@@ -1,16 +1,23 @@
-"""Structured log events: one function per line, so that a name or a field is written in one place only.
+"""Structured log events: a class per event, so that a name or a field is written in one place only.
 
 One JSON object a line on stderr, or plain text at a terminal. No secret and no row of data is ever logged.
+
+Fields that several events share: service is the part that speaks; config_hash, data_hash, model_hash and
+bundle_sha256 are the identities of the experiment, its rows, a model and its bundle; model_type is the model's name in
+upper case; run_id is MLflow's, None where tracking is off; scope and promotion name an entry of the promotion log;
+object_key, size in bytes and sha256 describe an object of the store; topic and event_id name a message; *_ms are
+milliseconds and *_s seconds; error is a class of error and reason its sentence. A field that is None is left out of
+the line.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from structlog.typing import Processor
 
 Format = Literal["json", "text", "off"]
@@ -19,15 +26,31 @@ _configured = False
 _sink: Callable[[dict[str, Any]], None] | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One happening; its fields are those of the line."""
+
+    event: ClassVar[str]
+    """The name in the log, which never changes."""
+    service: str
+
+
+def emit(event: Event) -> None:
+    """Log one event."""
+    values = {field.name: getattr(event, field.name) for field in fields(event)}
+    listed = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    _log({"event": event.event, **listed})
+
+
 def divert(sink: Callable[[dict[str, Any]], None]) -> None:
     """Hand every event of this process to `sink` instead: a child tells its parent, which replays them."""
     global _sink  # noqa: PLW0603 - one process has one listener
     _sink = sink
 
 
-def replay(fields: dict[str, Any]) -> None:
+def replay(logged: Mapping[str, Any]) -> None:
     """Log an event that another process emitted."""
-    _emit(**fields)
+    _log(logged)
 
 
 def configure(format: Format, stream: TextIO | None = None) -> None:
@@ -52,304 +75,375 @@ def _off(_logger: object, _name: str, _event: object) -> Any:
     raise structlog.DropEvent
 
 
-def _emit(service: str, event: str, **fields: Any) -> None:
+def _log(line: Mapping[str, Any]) -> None:
     if _sink is not None:
-        _sink({"service": service, "event": event, **fields})
+        _sink(dict(line))
         return
     import structlog
 
     if not _configured and not structlog.is_configured():
         configure("off")
-    structlog.get_logger().info(event, service=service, **{k: v for k, v in fields.items() if v is not None})
+    structlog.get_logger().info(**{name: value for name, value in line.items() if value is not None})
 
 
-def sampling_applied(
-    *,
-    train_rows_before: int,
-    train_rows_after: int,
-    test_rows_before: int,
-    test_rows_after: int,
-    sample_strategy: str,
-    sample_seed: int,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class SamplingApplied(Event):
     """How many rows were kept."""
-    _emit(
-        "preprocess",
-        "sampling_applied",
-        train_rows_before=train_rows_before,
-        train_rows_after=train_rows_after,
-        test_rows_before=test_rows_before,
-        test_rows_after=test_rows_after,
-        sample_strategy=sample_strategy,
-        sample_seed=sample_seed,
-    )
+
+    event = "sampling_applied"
+    service: str = "preprocess"
+    train_rows_before: int
+    train_rows_after: int
+    test_rows_before: int
+    test_rows_after: int
+    sample_strategy: str
+    """head, tail or random."""
+    sample_seed: int
 
 
-def upload_done(*, object_key: str, size: int, sha256: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class UploadDone(Event):
     """An object of the processed rows is stored."""
-    _emit("preprocess", "upload_done", object_key=object_key, size=size, sha256=sha256)
+
+    event = "upload_done"
+    service: str = "preprocess"
+    object_key: str
+    size: int
+    sha256: str
 
 
-def skip_idempotent(*, data_hash: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class SkipIdempotent(Event):
     """These rows were processed before."""
-    _emit("preprocess", "skip_idempotent", data_hash=data_hash)
+
+    event = "skip_idempotent"
+    service: str = "preprocess"
+    data_hash: str
 
 
-def claim_published(*, config_hash: str, data_hash: str, run: int, topic: str, event_id: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ClaimPublished(Event):
     """The trainers have been told."""
-    _emit(
-        "preprocess",
-        "claim_published",
-        config_hash=config_hash,
-        data_hash=data_hash,
-        run=run,
-        topic=topic,
-        event_id=event_id,
-    )
+
+    event = "claim_published"
+    service: str = "preprocess"
+    config_hash: str
+    data_hash: str
+    run: int
+    """Number of the run of this experiment."""
+    topic: str
+    event_id: str
 
 
-def train_start(*, config_hash: str, model_type: str, model_hash: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class TrainStart(Event):
     """A model is being fitted, or its stored bundle asked for new windows."""
-    _emit("train", "train_start", config_hash=config_hash, model_type=model_type, model_hash=model_hash)
+
+    event = "train_start"
+    service: str = "train"
+    config_hash: str
+    model_type: str
+    model_hash: str
 
 
-def train_complete(
-    *,
-    config_hash: str,
-    run_id: str | None,
-    model_type: str,
-    duration_ms: int,
-    test_rmse: float,
-    test_mae: float,
-    test_mse: float,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class TrainComplete(Event):
     """A model has a bundle and forecasts; errors are scaled by the target's range over train."""
-    _emit(
-        "train",
-        "train_complete",
-        config_hash=config_hash,
-        run_id=run_id,
-        model_type=model_type,
-        duration_ms=duration_ms,
-        test_rmse=test_rmse,
-        test_mae=test_mae,
-        test_mse=test_mse,
-    )
+
+    event = "train_complete"
+    service: str = "train"
+    config_hash: str
+    run_id: str | None
+    model_type: str
+    duration_ms: int
+    test_rmse: float
+    test_mae: float
+    test_mse: float
 
 
-def train_failed(*, config_hash: str, model_type: str, error: str, reason: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class TrainFailed(Event):
     """A model has no forecast in this run."""
-    _emit("train", "train_failed", config_hash=config_hash, model_type=model_type, error=error, reason=reason)
+
+    event = "train_failed"
+    service: str = "train"
+    config_hash: str
+    model_type: str
+    error: str
+    reason: str
 
 
-def train_skip_duplicate(*, config_hash: str, model_type: str, model_hash: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class TrainSkipDuplicate(Event):
     """The result of this model_hash exists already."""
-    _emit("train", "train_skip_duplicate", config_hash=config_hash, model_type=model_type, model_hash=model_hash)
+
+    event = "train_skip_duplicate"
+    service: str = "train"
+    config_hash: str
+    model_type: str
+    model_hash: str
 
 
-def promotion_waiting_for_models(*, config_hash: str, have: Sequence[str], missing: Sequence[str]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class PromotionWaitingForModels(Event):
     """The judge waits."""
-    _emit("evaluate", "promotion_waiting_for_models", config_hash=config_hash, have=list(have), missing=list(missing))
+
+    event = "promotion_waiting_for_models"
+    service: str = "evaluate"
+    config_hash: str
+    have: Sequence[str]
+    missing: Sequence[str]
+    """Models that have neither a result nor a reason yet."""
 
 
-def deadline_passed_over(*, config_hash: str, reason: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class DeadlinePassedOver(Event):
     """Whether the runs of a configuration are late could not be found out."""
-    _emit("evaluate", "deadline_passed_over", config_hash=config_hash, reason=reason)
+
+    event = "deadline_passed_over"
+    service: str = "evaluate"
+    config_hash: str
+    reason: str
 
 
-def promotion_all_models_present(*, config_hash: str, models: Sequence[str]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class PromotionAllModelsPresent(Event):
     """Every expected model has a result or a reason."""
-    _emit("evaluate", "promotion_all_models_present", config_hash=config_hash, models=list(models))
+
+    event = "promotion_all_models_present"
+    service: str = "evaluate"
+    config_hash: str
+    models: Sequence[str]
 
 
-def promotion_scoreboard(*, config_hash: str, board: Sequence[dict[str, Any]]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class PromotionScoreboard(Event):
     """Rank, model and score of every candidate."""
-    _emit("evaluate", "promotion_scoreboard", config_hash=config_hash, board=list(board))
+
+    event = "promotion_scoreboard"
+    service: str = "evaluate"
+    config_hash: str
+    board: Sequence[dict[str, Any]]
+    """One mapping per candidate, the best first."""
 
 
-def promotion_decision(
-    *,
-    config_hash: str,
-    decision_id: str,
-    outcome: str,
-    run_id: str | None,
-    model_type: str | None,
-    experiment: str,
-    model_uri: str | None,
-    score: float | None,
-    reason: str,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class PromotionDecision(Event):
     """What was decided, and why."""
-    _emit(
-        "evaluate",
-        "promotion_decision",
-        config_hash=config_hash,
-        decision_id=decision_id,
-        outcome=outcome,
-        run_id=run_id,
-        model_type=model_type,
-        experiment=experiment,
-        model_uri=model_uri,
-        score=score,
-        reason=reason,
-    )
+
+    event = "promotion_decision"
+    service: str = "evaluate"
+    config_hash: str
+    decision_id: str
+    outcome: str
+    """What the gate said."""
+    run_id: str | None
+    model_type: str | None
+    experiment: str
+    """MLflow's name of the scope."""
+    model_uri: str | None
+    score: float | None
+    reason: str
 
 
-def promotion_root_pointer_write(*, config_hash: str, scope: str, run_id: str | None, model_type: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class PromotionRootPointerWrite(Event):
     """The pointers say who the champion is."""
-    _emit(
-        "evaluate",
-        "promotion_root_pointer_write",
-        config_hash=config_hash,
-        scope=scope,
-        run_id=run_id,
-        model_type=model_type,
-    )
+
+    event = "promotion_root_pointer_write"
+    service: str = "evaluate"
+    config_hash: str
+    scope: str
+    run_id: str | None
+    model_type: str
 
 
-def promotion_publish(*, config_hash: str, scope: str, promotion: int, event_id: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class PromotionPublish(Event):
     """The servers have been told."""
-    _emit(
-        "evaluate",
-        "promotion_publish",
-        config_hash=config_hash,
-        scope=scope,
-        promotion=promotion,
-        event_id=event_id,
-    )
+
+    event = "promotion_publish"
+    service: str = "evaluate"
+    config_hash: str
+    scope: str
+    promotion: int
+    event_id: str
 
 
-def promotion_log_damaged(*, scope: str, reason: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class PromotionLogDamaged(Event):
     """The log of a scope cannot be read, so its pointers stay as they are."""
-    _emit("evaluate", "promotion_log_damaged", scope=scope, reason=reason)
+
+    event = "promotion_log_damaged"
+    service: str = "evaluate"
+    scope: str
+    reason: str
 
 
-def model_loaded(*, config_hash: str, model_type: str, promotion: int, bundle_sha256: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ModelLoaded(Event):
     """A promoted bundle passed its self-test and can be asked."""
-    _emit(
-        "serve",
-        "model_loaded",
-        config_hash=config_hash,
-        model_type=model_type,
-        promotion=promotion,
-        bundle_sha256=bundle_sha256,
-    )
+
+    event = "model_loaded"
+    service: str = "serve"
+    config_hash: str
+    model_type: str
+    promotion: int
+    bundle_sha256: str
 
 
-def environment_differs(*, model_type: str, model_hash: str, first: dict[str, Any], now: dict[str, Any]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentDiffers(Event):
     """A second fit gave another result on other library versions or another processor."""
-    _emit("train", "environment_differs", model_type=model_type, model_hash=model_hash, first=first, now=now)
+
+    event = "environment_differs"
+    service: str = "train"
+    model_type: str
+    model_hash: str
+    first: dict[str, Any]
+    """Library versions and processor of the fit that counts."""
+    now: dict[str, Any]
+    """Those of the second fit."""
 
 
-def nondeterminism_detected(*, model_type: str, model_hash: str, fields: Sequence[str]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class NondeterminismDetected(Event):
     """A second fit in the same environment gave another result; the first one stands."""
-    _emit("train", "nondeterminism_detected", model_type=model_type, model_hash=model_hash, fields=list(fields))
+
+    event = "nondeterminism_detected"
+    service: str = "train"
+    model_type: str
+    model_hash: str
+    fields: Sequence[str]
+    """What differs between the two results."""
 
 
-def dead_letter(
-    *,
-    service: str,
-    topic: str,
-    partition: int,
-    offset: int,
-    error: str,
-    reason: str,
-    attempts: int,
-    traceback: str | None,
-) -> None:
-    """A message could not be handled and lies in the dead-letter topic; a traceback says that it is a defect."""
-    _emit(
-        service,
-        "dead_letter",
-        topic=topic,
-        partition=partition,
-        offset=offset,
-        error=error,
-        reason=reason,
-        attempts=attempts,
-        traceback=traceback,
-    )
+@dataclass(frozen=True, kw_only=True)
+class DeadLetter(Event):
+    """A message could not be handled and lies in the dead-letter topic."""
+
+    event = "dead_letter"
+    topic: str
+    partition: int
+    offset: int
+    error: str
+    reason: str
+    attempts: int
+    """How often it was tried."""
+    traceback: str | None
+    """Where a defect is; None for an error that was raised on purpose."""
 
 
-def retry_scheduled(*, service: str, attempt: int, wait_s: float, reason: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class RetryScheduled(Event):
     """A backend did not answer; the same is tried again."""
-    _emit(service, "retry_scheduled", attempt=attempt, wait_s=wait_s, reason=reason)
+
+    event = "retry_scheduled"
+    attempt: int
+    wait_s: float
+    """Time until the next attempt."""
+    reason: str
 
 
-def backend_lost(*, service: str, reason: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class BackendLost(Event):
     """The broker is away; the service waits for it."""
-    _emit(service, "backend_lost", reason=reason)
+
+    event = "backend_lost"
+    reason: str
 
 
-def service_started(*, service: str, version: str, groups: Sequence[str], probes: str | None) -> None:
-    """A service takes work from now on; probes: where it can be asked how it is."""
-    _emit(service, "service_started", version=version, groups=list(groups), probes=probes)
+@dataclass(frozen=True, kw_only=True)
+class ServiceStarted(Event):
+    """A service takes work from now on."""
+
+    event = "service_started"
+    version: str
+    groups: Sequence[str]
+    """The consumer groups it joins."""
+    probes: str | None
+    """Address of /healthz, /readyz and /metrics."""
 
 
-def service_stopped(*, service: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ServiceStopped(Event):
     """A service took no more work, and ended what it had."""
-    _emit(service, "service_stopped")
+
+    event = "service_stopped"
 
 
-def forecast_served(
-    *, config_hash: str, model_type: str, promotion: int, forecasts: int, object_key: str | None = None
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ForecastServed(Event):
     """Forecasts were given."""
-    _emit(
-        "forecast",
-        "forecast_served",
-        config_hash=config_hash,
-        model_type=model_type,
-        promotion=promotion,
-        forecasts=forecasts,
-        object_key=object_key,
-    )
+
+    event = "forecast_served"
+    service: str = "forecast"
+    config_hash: str
+    model_type: str
+    promotion: int
+    forecasts: int
+    """How many values."""
+    object_key: str | None = None
 
 
-def model_swap(*, scope: str, config_hash: str, model_type: str, promotion: int) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ModelSwap(Event):
     """Another champion answers from now on."""
-    _emit("forecast", "model_swap", scope=scope, config_hash=config_hash, model_type=model_type, promotion=promotion)
+
+    event = "model_swap"
+    service: str = "forecast"
+    scope: str
+    config_hash: str
+    model_type: str
+    promotion: int
 
 
-def forecast_expired(*, scope: str, event_id: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ForecastExpired(Event):
     """A claim was taken up after its deadline, when nobody needs the answer any more."""
-    _emit("forecast", "forecast_expired", scope=scope, event_id=event_id)
+
+    event = "forecast_expired"
+    service: str = "forecast"
+    scope: str
+    event_id: str
 
 
-def request_served(
-    *,
-    service: str,
-    request_id: str,
-    method: str,
-    route: str,
-    object_key: str | None,
-    status: int,
-    duration_ms: int,
-    received: int,
-    sent: int,
-    reason: str | None,
-) -> None:
-    """A request was answered; received and sent: bytes of the bodies; reason: what the answer does not tell."""
-    _emit(
-        service,
-        "request_served",
-        request_id=request_id,
-        method=method,
-        route=route,
-        object_key=object_key,
-        status=status,
-        duration_ms=duration_ms,
-        received=received,
-        sent=sent,
-        reason=reason,
-    )
+@dataclass(frozen=True, kw_only=True)
+class RequestServed(Event):
+    """A request was answered."""
+
+    event = "request_served"
+    request_id: str
+    method: str
+    route: str
+    object_key: str | None
+    status: int
+    duration_ms: int
+    received: int
+    """Bytes of the body of the request."""
+    sent: int
+    """Bytes of the body of the answer."""
+    reason: str | None
+    """What the answer does not tell."""
 
 
-def request_failed(*, service: str, request_id: str, error: str, traceback: str) -> None:
-    """A request met a defect; where, but not with what, which could be data."""
-    _emit(service, "request_failed", request_id=request_id, error=error, traceback=traceback)
+@dataclass(frozen=True, kw_only=True)
+class RequestFailed(Event):
+    """A request met a defect."""
+
+    event = "request_failed"
+    request_id: str
+    error: str
+    traceback: str
+    """Where, but not with what, which could be data."""
 
 
-def server_started(*, service: str, version: str, address: str, token_needed: bool) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ServerStarted(Event):
     """A server takes requests from now on."""
-    _emit(service, "server_started", version=version, address=address, token_needed=token_needed)
+
+    event = "server_started"
+    version: str
+    address: str
+    token_needed: bool
+    """Whether requests must carry a bearer token."""

@@ -113,8 +113,8 @@ class BusState:
 class Subscription(Protocol):
     """A member of a group, for one thread. Each partition of a topic belongs to one member at a time.
 
-    A record that is not committed comes again: here after `rewind`, elsewhere after `close`, death, or when its
-    partition went to another member. The effect of a record must therefore bear being done twice.
+    A record that is not committed comes again: after `close`, death, or when its partition went to another member.
+    Handlers must be idempotent.
 
     A bus that is away does not end it: after BackendUnavailable it goes on by itself when the bus is back.
     """
@@ -133,9 +133,6 @@ class Subscription(Protocol):
 
         Nothing happens when the partition went to another member. Raises BackendUnavailable.
         """
-
-    def rewind(self, record: Record) -> None:
-        """Let this record, and what came after it in its partition, come again to whoever has the partition."""
 
     def close(self) -> None:
         """Leave the group; what is uncommitted goes to the next member."""

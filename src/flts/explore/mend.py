@@ -127,7 +127,7 @@ def _dated(raw: RawTable, dataset: Dataset, refusals: list[str]) -> pl.DataFrame
     times = columns.times.cast(pl.Datetime("ns")).dt.replace_time_zone("UTC").alias(dataset.time_column)
     dated = raw.table.with_columns(times).filter(times.is_not_null())
     if not dated.height:
-        raise DataError(refusals[0])
+        raise DataError(refusals[0], code="no-readable-times", file=raw.name, column=dataset.time_column)
     return dated
 
 

@@ -19,7 +19,11 @@ def rehearse(spec: Spec, raw: RawInput) -> Experiment:
     """The experiment a run would go on with. Raises what a run would raise of the Spec and of the rows."""
     targets = tuple(spec.dataset.targets)
     if not targets:
-        raise SpecError("dataset.targets names no column; name the column to forecast, or several")
+        raise SpecError(
+            "dataset.targets names no column; name the column to forecast, or several",
+            code="no-targets",
+            key="dataset.targets",
+        )
     processed = process(spec, raw)
     return plan_experiment(spec, UNNAMED, dataset_of("", processed.train, processed.test, processed.found, targets))
 

@@ -122,7 +122,11 @@ def _values(sections: Sequence[Section]) -> dict[str, Any]:
 
 def _nothing_to_forecast(seen: Inspection) -> DataError:
     text = "".join(f"; '{c.name}' holds {c.cell!r} in row {c.row}, and numbers else" for c in seen.train.nearly)
-    return DataError(f"{seen.train.name}: {seen.why_target}, so there is nothing to forecast{text}")
+    return DataError(
+        f"{seen.train.name}: {seen.why_target}, so there is nothing to forecast{text}",
+        code="nothing-to-forecast",
+        file=seen.train.name,
+    )
 
 
 def _refuse_what_no_spec_mends(seen: Inspection) -> None:
@@ -131,11 +135,16 @@ def _refuse_what_no_spec_mends(seen: Inspection) -> None:
     if repeats is not None and repeats.series is not None:
         raise DataError(
             f"{name}: '{repeats.series}' tells rows of one time apart: {repeats.kinds} series, one below the other;"
-            " make one file per series, or one column per series (a pivot)"
+            " make one file per series, or one column per series (a pivot)",
+            code="several-series",
+            file=name,
+            column=repeats.series,
         )
     if seen.timeline.months:
         raise DataError(
-            f"{name}: the rows are a month apart, and months differ in length; a fixed step is needed, such as a week"
+            f"{name}: the rows are a month apart, and months differ in length; a fixed step is needed, such as a week",
+            code="months",
+            file=name,
         )
 
 
@@ -185,7 +194,12 @@ def _step(seen: Inspection, resampled: Sequence[SuggestedValue]) -> Iterator[Sug
         return
     step = seen.timeline.suggested or step_text(seen.timeline.step)
     if step is None:
-        raise DataError(f"{seen.train.name}: rows {seen.timeline.step} ns apart are too close for a step of the Spec")
+        raise DataError(
+            f"{seen.train.name}: rows {seen.timeline.step} ns apart are too close for a step of the Spec",
+            code="step-too-short",
+            file=seen.train.name,
+            found=seen.timeline.step,
+        )
     why = "the most common step" if seen.timeline.suggested is None else "the shortest plain step with few empty cells"
     yield SuggestedValue("step", step, why)
 

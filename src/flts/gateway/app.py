@@ -79,7 +79,9 @@ async def readyz(gateway: Served) -> Health:
         async with asyncio.timeout(PROBE_SECONDS):
             await gateway.store.probe()
     except TimeoutError:
-        raise BackendUnavailable(f"{gateway.store.url} did not answer in {PROBE_SECONDS:g} s") from None
+        raise BackendUnavailable(
+            f"{gateway.store.url} did not answer in {PROBE_SECONDS:g} s", code="no-answer", url=gateway.store.url
+        ) from None
     return Health(status="ready")
 
 

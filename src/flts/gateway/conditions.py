@@ -50,12 +50,18 @@ def check_conditions(headers: Mapping[str, str], etag: str | None, *, reading: b
     match, none_match = headers.get("if-match"), headers.get("if-none-match")
     if match is not None and not _names(match, etag, strong=True):
         found = "there is none" if etag is None else f"it is {etag} now"
-        raise Problem(HTTPStatus.PRECONDITION_FAILED, f"the object is not what If-Match names; {found}")
+        raise Problem(
+            HTTPStatus.PRECONDITION_FAILED, f"the object is not what If-Match names; {found}", code="object-differs"
+        )
     if none_match is None or not _names(none_match, etag, strong=False):
         return False
     if reading:
         return True
-    raise Problem(HTTPStatus.PRECONDITION_FAILED, f"the object exists, as {etag}, and If-None-Match wants it not to")
+    raise Problem(
+        HTTPStatus.PRECONDITION_FAILED,
+        f"the object exists, as {etag}, and If-None-Match wants it not to",
+        code="object-exists",
+    )
 
 
 def range_applies(if_range: str | None, etag: str) -> bool:
@@ -83,17 +89,25 @@ def sent_digests(headers: Mapping[str, str]) -> set[str]:
         known = {part[1]: part[2] for part in parts if part is not None}
         if None in parts or "sha-256" not in known:
             raise Problem(
-                HTTPStatus.BAD_REQUEST, "Content-Digest cannot be checked here; write sha-256=:the digest in base64:"
+                HTTPStatus.BAD_REQUEST,
+                "Content-Digest cannot be checked here; write sha-256=:the digest in base64:",
+                code="digest-unsupported",
             )
         try:
             found.add(base64.b64decode(known["sha-256"], validate=True).hex())
         except binascii.Error:
-            raise Problem(HTTPStatus.BAD_REQUEST, "the sha-256 of Content-Digest is not base64") from None
+            raise Problem(
+                HTTPStatus.BAD_REQUEST, "the sha-256 of Content-Digest is not base64", code="digest-invalid"
+            ) from None
     hexadecimal = headers.get("x-content-sha256")
     if hexadecimal is not None:
         found.add(hexadecimal.strip().lower())
     if any(not re.fullmatch("[0-9a-f]{64}", digest) for digest in found):
-        raise Problem(HTTPStatus.BAD_REQUEST, "a SHA-256 has 32 bytes: 64 hexadecimal digits in X-Content-SHA256")
+        raise Problem(
+            HTTPStatus.BAD_REQUEST,
+            "a SHA-256 has 32 bytes: 64 hexadecimal digits in X-Content-SHA256",
+            code="digest-invalid",
+        )
     return found
 
 

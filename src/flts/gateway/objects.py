@@ -134,16 +134,22 @@ def _named(
     try:
         request.state.object_key = object_name(bucket, key)
     except ValueError as error:
-        raise Problem(HTTPStatus.BAD_REQUEST, str(error)) from None
+        raise Problem(HTTPStatus.BAD_REQUEST, str(error), code="name-invalid") from None
     if request.url.query:
         # one part of an S3 multipart upload, for instance, must not become the whole object
-        raise Problem(HTTPStatus.BAD_REQUEST, "an object is asked for without '?' and what would follow it")
+        raise Problem(
+            HTTPStatus.BAD_REQUEST,
+            "an object is asked for without '?' and what would follow it",
+            code="query-not-allowed",
+        )
     return Name(bucket, key)
 
 
 def _writable(name: Annotated[Name, Depends(_named)]) -> Name:
     if name.bucket != WRITABLE:
-        raise Problem(HTTPStatus.FORBIDDEN, f"{name.bucket} is read-only here; only {WRITABLE} can be written")
+        raise Problem(
+            HTTPStatus.FORBIDDEN, f"{name.bucket} is read-only here; only {WRITABLE} can be written", code="read-only"
+        )
     return name
 
 
@@ -172,7 +178,9 @@ async def list_objects(
 ) -> Listing:
     """The objects of a bucket, page by page."""
     if bucket not in BUCKETS:
-        raise Problem(HTTPStatus.BAD_REQUEST, f"'{bucket[:100]}' is no bucket; valid: {', '.join(BUCKETS)}")
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, f"'{bucket[:100]}' is no bucket; valid: {', '.join(BUCKETS)}", code="no-bucket"
+        )
     prefix, limit = asked.prefix, asked.limit
     found = await gateway.store.page(f"{bucket}/{prefix}", f"{bucket}/{asked.after}", limit + 1)
     objects = [
@@ -221,7 +229,9 @@ async def get_object(request: Request, gateway: Served, name: Named) -> Response
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{stored.size}"
         status = HTTPStatus.OK if asked is None else HTTPStatus.PARTIAL_CONTENT
         return StreamingResponse(chunks, status, headers, media_type="application/octet-stream")
-    raise BackendUnavailable(f"{name.whole} was replaced each of {ATTEMPTS} times it was read")
+    raise BackendUnavailable(
+        f"{name.whole} was replaced each of {ATTEMPTS} times it was read", code="replaced-while-read", key=name.whole
+    )
 
 
 @OBJECTS.head(
@@ -243,7 +253,9 @@ async def head_object(request: Request, gateway: Served, name: Named) -> Respons
         if headers is not None:
             headers["Content-Length"] = str(stored.size)
             return Response(headers=headers, media_type="application/octet-stream")
-    raise BackendUnavailable(f"{name.whole} was replaced each of {ATTEMPTS} times it was read")
+    raise BackendUnavailable(
+        f"{name.whole} was replaced each of {ATTEMPTS} times it was read", code="replaced-while-read", key=name.whole
+    )
 
 
 @OBJECTS.put(
@@ -281,7 +293,11 @@ async def put_object(request: Request, response: Response, gateway: Served, name
     etag = await gateway.store.upload(name.whole, chunks, only_new=only_new)
     failpoint("gateway.upload.after")
     if etag is None:
-        raise Problem(HTTPStatus.PRECONDITION_FAILED, "somebody else made the object first, and If-None-Match is *")
+        raise Problem(
+            HTTPStatus.PRECONDITION_FAILED,
+            "somebody else made the object first, and If-None-Match is *",
+            code="object-exists",
+        )
     response.status_code = HTTPStatus.CREATED if before is None else HTTPStatus.OK
     response.headers["ETag"] = etag
     response.headers["X-Content-SHA256"] = body.sha256.hexdigest()
@@ -306,7 +322,7 @@ async def delete_object(request: Request, gateway: Served, name: Writable) -> No
 async def _existing(gateway: Gateway, name: Name) -> Stored:
     stored = await gateway.store.look(name.whole)
     if stored is None:
-        raise Problem(HTTPStatus.NOT_FOUND, f"there is no {name.key} in {name.bucket}")
+        raise Problem(HTTPStatus.NOT_FOUND, f"there is no {name.key} in {name.bucket}", code="no-object")
     return stored
 
 

@@ -96,13 +96,15 @@ class Observed:
             # the framework wraps what it could have answered, had the answer not begun
             first = error.__cause__ if isinstance(error.__cause__, FltsError) else error
             where = "".join(traceback.format_tb(first.__traceback__))
-            events.request_failed(
-                service=self._service, request_id=request_id, error=type(first).__name__, traceback=where
+            events.emit(
+                events.RequestFailed(
+                    service=self._service, request_id=request_id, error=type(first).__name__, traceback=where
+                )
             )
             if isinstance(first, FltsError):
                 state["reason"] = str(first)
             if status == 0:
-                words = "something broke here; the log has more under this request's id"
+                words = f"internal error; the log has more about request {request_id}"
                 broken = document(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, words), request_id)
                 await broken(scope, receive, counted_send)
             # an answer that has begun is left unfinished, and the client sees that it is
@@ -110,15 +112,17 @@ class Observed:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path_format", "none")
             self._meters.count(scope["method"], route, status, seconds, received, sent)
-            events.request_served(
-                service=self._service,
-                request_id=request_id,
-                method=scope["method"][:20],
-                route=route,
-                object_key=state.get("object_key"),
-                status=status,
-                duration_ms=round(1000 * seconds),
-                received=received,
-                sent=sent,
-                reason=state.get("reason"),
+            events.emit(
+                events.RequestServed(
+                    service=self._service,
+                    request_id=request_id,
+                    method=scope["method"][:20],
+                    route=route,
+                    object_key=state.get("object_key"),
+                    status=status,
+                    duration_ms=round(1000 * seconds),
+                    received=received,
+                    sent=sent,
+                    reason=state.get("reason"),
+                )
             )

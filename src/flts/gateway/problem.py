@@ -19,11 +19,12 @@ RETRY_SECONDS = 5
 SCHEMA = {
     "type": "object",
     "description": "RFC 9457. `detail` says what was found and what would fit.",
-    "required": ["type", "title", "status", "detail", "instance"],
+    "required": ["type", "title", "status", "code", "detail", "instance"],
     "properties": {
         "type": {"type": "string", "const": "about:blank"},
         "title": {"type": "string", "description": "The name of the status."},
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "code": {"type": "string", "description": "For programs: it stays when the words of detail change."},
         "detail": {"type": "string"},
         "instance": {"type": "string", "description": "The id of the request, also in X-Request-Id and in the log."},
     },
@@ -32,11 +33,14 @@ SCHEMA = {
 
 
 class Problem(Exception):
-    """A request that ends with this status and these words."""
+    """A request that ends with this status and these words; code: for programs, without one that of the status."""
 
-    def __init__(self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None, *, code: str | None = None
+    ) -> None:
         super().__init__(detail)
         self.status, self.detail, self.headers = status, detail, dict(headers or {})
+        self.code = code or status.name.lower().replace("_", "-")
 
 
 def document(problem: Problem, request_id: str) -> JSONResponse:
@@ -45,6 +49,7 @@ def document(problem: Problem, request_id: str) -> JSONResponse:
         "type": "about:blank",
         "title": problem.status.phrase,
         "status": int(problem.status),
+        "code": problem.code,
         "detail": problem.detail,
         "instance": f"urn:uuid:{request_id}",
     }
@@ -120,14 +125,16 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
 
 def _no_store(request: Request, error: Exception) -> JSONResponse:
     # the message names addresses inside, and is for the log
+    assert isinstance(error, FltsError)
     request.state.reason = str(error)
     if isinstance(error, Transient):
         words = f"the object store does not answer; try again in {RETRY_SECONDS} s"
-        return _said(request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, words, {"Retry-After": str(RETRY_SECONDS)}))
-    words = "the object store does not do this for the gateway; whoever runs it finds the reason in its log"
-    return _said(request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, words))
+        later = {"Retry-After": str(RETRY_SECONDS)}
+        return _said(request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, words, later, code=error.code))
+    words = "the object store refused the request; the log of the gateway has the reason"
+    return _said(request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, words, code=error.code))
 
 
 def _taken(request: Request, _error: Exception) -> JSONResponse:
     words = "this store keeps objects as files, and there is a folder of this name or a file above it; take another key"
-    return _said(request, Problem(HTTPStatus.CONFLICT, words))
+    return _said(request, Problem(HTTPStatus.CONFLICT, words, code="name-taken"))

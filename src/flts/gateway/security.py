@@ -38,12 +38,15 @@ class Auth:
         if token is None and not is_loopback(host):
             raise UsageError(
                 f"{host} can be reached from other machines, so a token is needed: set FLTS_TOKEN_FILE to a file with"
-                " it, or bind to 127.0.0.1"
+                " it, or bind to 127.0.0.1",
+                code="token-needed",
+                host=host,
             )
         if token is not None and not _TOKEN.fullmatch(token):
             raise UsageError(
                 "the token has characters that a bearer token cannot have, or none; use A-Z, a-z, 0-9, '.', '_', '~',"
-                " '+', '/' and '-'"
+                " '+', '/' and '-'",
+                code="token-invalid",
             )
         self._expected = None if token is None else f"Bearer {token}".encode()
 
@@ -61,6 +64,7 @@ class Auth:
                 HTTPStatus.UNAUTHORIZED,
                 "send the token of this server as 'Authorization: Bearer …'",
                 {"WWW-Authenticate": 'Bearer realm="flts"'},
+                code="token-needed",
             )
 
     def _check_address(self, request: Request) -> None:
@@ -70,6 +74,7 @@ class Auth:
             raise Problem(
                 HTTPStatus.MISDIRECTED_REQUEST,
                 "this server has no token and answers only what is sent to 127.0.0.1, ::1 or localhost",
+                code="other-host",
             )
 
 

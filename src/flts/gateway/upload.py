@@ -14,13 +14,16 @@ from flts.gateway.problem import Problem
 def check_upload(headers: Mapping[str, str], most_bytes: int) -> set[str]:
     """The digests to check, once the headers say that the body can be taken. Raises Problem."""
     if "content-range" in headers:
-        raise Problem(HTTPStatus.BAD_REQUEST, "an object is written whole; send it without Content-Range")
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, "an object is written whole; send it without Content-Range", code="part-of-object"
+        )
     coding = headers.get("content-encoding", "identity").strip().lower()
     if coding != "identity":
         raise Problem(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             f"an object is kept as it is sent, without its Content-Encoding '{coding[:20]}'; send it without one",
             {"Accept-Encoding": "identity"},
+            code="content-encoding",
         )
     length = headers.get("content-length", "")
     if length.isdecimal() and int(length) > most_bytes:
@@ -29,7 +32,9 @@ def check_upload(headers: Mapping[str, str], most_bytes: int) -> set[str]:
 
 
 def _too_large(most_bytes: int) -> Problem:
-    return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"an object has at most {most_bytes} bytes here")
+    return Problem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"an object has at most {most_bytes} bytes here", code="object-too-large"
+    )
 
 
 class Body:
@@ -52,6 +57,7 @@ class Body:
             raise Problem(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
                 f"{self.size} bytes arrived with the SHA-256 {arrived}, another one was announced; nothing is stored",
+                code="digest-differs",
             )
         if last_check is not None:
             await last_check()

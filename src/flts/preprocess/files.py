@@ -53,11 +53,15 @@ def read_file(file: File) -> pl.DataFrame:
         _refuse_other_formats(file)
         frame = _csv(file)
     except pl.exceptions.NoDataError:
-        raise DataError(f"{file.name}: is empty; a header and at least one row are needed") from None
+        raise DataError(
+            f"{file.name}: is empty; a header and at least one row are needed", code="file-empty", file=file.name
+        ) from None
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, UnicodeDecodeError) as error:
         raise _unreadable(file, str(error).splitlines()[0]) from None
     except OSError as error:
-        raise DataError(f"{file.name}: cannot be read: {error.strerror or error}") from None
+        raise DataError(
+            f"{file.name}: cannot be read: {error.strerror or error}", code="file-unreadable", file=file.name
+        ) from None
     _check_header(frame, file)
     return _without_blank_ends(frame).rename(_name)
 
@@ -97,15 +101,19 @@ def _refuse_other_formats(file: File) -> None:
         start = opened.read(1024)
     for magic, found, way_on in FORMATS:
         if start.startswith(magic):
-            raise DataError(f"{file.name}: is {found}; {way_on}")
+            raise DataError(f"{file.name}: is {found}; {way_on}", code="wrong-format", file=file.name, found=found)
     if b"\0" in start and not start.startswith(COMPRESSED):
-        raise DataError(f"{file.name}: holds zero bytes, as UTF-16 does; save it as UTF-8 text")
+        raise DataError(
+            f"{file.name}: holds zero bytes, as UTF-16 does; save it as UTF-8 text",
+            code="wrong-encoding",
+            file=file.name,
+        )
 
 
 def _unreadable(file: File, reason: str) -> DataError:
     """Why a parser gave up: another encoding, another delimiter, a longer line, or what it says itself."""
     if file.name.endswith(".parquet"):
-        return DataError(f"{file.name}: cannot be read as Parquet: {reason}")
+        return DataError(f"{file.name}: cannot be read as Parquet: {reason}", code="not-parquet", file=file.name)
     with file.open() as opened:
         header = opened.readline(HEADER_BYTES)
     if not header.startswith(COMPRESSED):
@@ -116,7 +124,7 @@ def _unreadable(file: File, reason: str) -> DataError:
         )
         if found is not None:
             return found
-    return DataError(f"{file.name}: cannot be read as {WANTED}: {reason}")
+    return DataError(f"{file.name}: cannot be read as {WANTED}: {reason}", code="not-csv", file=file.name)
 
 
 def _other_encoding(file: File) -> DataError | None:
@@ -128,7 +136,10 @@ def _other_encoding(file: File) -> DataError | None:
                 byte = line[error.start : error.start + 1]
                 return DataError(
                     f"{file.name}: is not UTF-8 text: line {number} holds the byte 0x{byte.hex()}, which in Latin-1 is"
-                    f" '{byte.decode('latin-1')}'; save it as UTF-8 (iconv -f LATIN1 -t UTF-8 makes it from Latin-1)"
+                    f" '{byte.decode('latin-1')}'; save it as UTF-8 (iconv -f LATIN1 -t UTF-8 makes it from Latin-1)",
+                    code="wrong-encoding",
+                    file=file.name,
+                    line=number,
                 )
     return None
 
@@ -138,7 +149,10 @@ def _other_delimiter(header: str, name: str) -> DataError | None:
     if count <= header.count(","):
         return None
     return DataError(
-        f"{name}: its columns are separated by {DELIMITERS[found]}; commas are needed, with a point in decimal numbers"
+        f"{name}: its columns are separated by {DELIMITERS[found]}; commas are needed, with a point in decimal numbers",
+        code="wrong-delimiter",
+        file=name,
+        found=found,
     )
 
 
@@ -152,7 +166,12 @@ def _longer_than_header(file: File) -> DataError | None:
                 if len(cells) > len(header):
                     return DataError(
                         f"{file.name}: line {lines.line_num} has {len(cells)} cells, the header {len(header)}; write"
-                        " decimal numbers with a point, text with a comma in quotes, and nothing above the header"
+                        " decimal numbers with a point, text with a comma in quotes, and nothing above the header",
+                        code="line-too-long",
+                        file=file.name,
+                        line=lines.line_num,
+                        found=len(cells),
+                        expected=len(header),
                     )
         except csv.Error:
             return None
@@ -172,10 +191,19 @@ def _check_header(frame: pl.DataFrame, file: File) -> None:
     if any("\ufffd" in column for column in columns) and (foreign := _other_encoding(file)) is not None:
         raise foreign
     if frame.height == 0 and any("\r" in column for column in columns):
-        raise DataError(f"{file.name}: its lines end with CR alone; save it with LF or CRLF at the end of a line")
+        raise DataError(
+            f"{file.name}: its lines end with CR alone; save it with LF or CRLF at the end of a line",
+            code="wrong-line-ends",
+            file=file.name,
+        )
     stripped = [_name(column) for column in columns]
     for column in stripped:
         renamed = re.fullmatch(r"(.+)_duplicated_\d+", column)
         name = renamed[1] if renamed and renamed[1] in stripped else column
         if name != column or stripped.count(name) > 1:
-            raise DataError(f"{file.name}: the header names the column '{name}' twice; give each column its own name")
+            raise DataError(
+                f"{file.name}: the header names the column '{name}' twice; give each column its own name",
+                code="column-twice",
+                file=file.name,
+                column=name,
+            )

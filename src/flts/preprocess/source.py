@@ -33,7 +33,9 @@ class RawFile(File):
             with self.open() as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
-            raise DataError(f"{self.name}: cannot be read: {error.strerror or error}") from None
+            raise DataError(
+                f"{self.name}: cannot be read: {error.strerror or error}", code="file-unreadable", file=self.name
+            ) from None
 
     def frame(self) -> pl.DataFrame:
         """The table in the file. Raises DataError naming the file."""
@@ -49,17 +51,26 @@ class RawTable:
 
     @classmethod
     def of(cls, name: str, table: Any) -> RawTable:
-        """A polars, pandas or Arrow table, or a mapping of columns. Raises DataError for anything else."""
+        """A polars, pandas or Arrow table, any other with Arrow's stream interface, a mapping of columns, or rows.
+
+        Raises DataError for anything else.
+        """
         import polars as pl
         import polars.selectors as cs
 
         if isinstance(table, str | bytes | Path):
-            raise DataError(f"{name}: {table!r} is no table; read the file first, for instance with polars.read_csv")
+            raise DataError(
+                f"{name}: {table!r} is no table; read the file first, for instance with polars.read_csv",
+                code="no-table",
+                file=name,
+            )
         try:
             return cls(name, pl.DataFrame(_with_index(table)).cast({cs.categorical() | cs.enum(): pl.String}))
         except (TypeError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             reason = str(error).splitlines()[0]
-            raise DataError(f"{name}: a {type(table).__name__} is no table of columns: {reason}") from None
+            raise DataError(
+                f"{name}: a {type(table).__name__} is no table of columns: {reason}", code="no-table", file=name
+            ) from None
 
     def digest(self) -> str:
         """SHA-256 over names and values as the reader takes them, however the table is held.
@@ -129,19 +140,35 @@ def locate(dataset: Dataset, open_file: OpenFile, where: str) -> RawInput:
     def required(name: str) -> RawFile:
         found = fetch(name)
         if found is None:
-            raise DataError(f"{where}: there is no file '{name}'; put it there, or name the folder with --source")
+            raise DataError(
+                f"{where}: there is no file '{name}'; put it there, or name the folder with --source",
+                code="file-missing",
+                file=name,
+                folder=where,
+            )
         return found
 
     if dataset.train_file:
         return RawInput(required(dataset.train_file), required(dataset.test_file) if dataset.test_file else None)
     if dataset.test_file:
-        raise SpecError("dataset.test_file is set and dataset.train_file is not; set both, or dataset.name")
+        raise SpecError(
+            "dataset.test_file is set and dataset.train_file is not; set both, or dataset.name",
+            code="train-file-unset",
+            key="dataset.train_file",
+        )
     if not dataset.name:
-        raise SpecError("the Spec names no data: set dataset.name, or dataset.train_file")
+        raise SpecError(
+            "the Spec names no data: set dataset.name, or dataset.train_file", code="no-data-named", key="dataset.name"
+        )
     for suffix in SUFFIXES:
         train = fetch(dataset.name + suffix)
         if train is not None:
             test = next(filter(None, (fetch(f"{dataset.name}_test{s}") for s in SUFFIXES)), None)
             return RawInput(train, test)
     names = " or ".join(dataset.name + suffix for suffix in SUFFIXES)
-    raise DataError(f"{where}: there is no {names}; put it there, or name the folder with --source")
+    raise DataError(
+        f"{where}: there is no {names}; put it there, or name the folder with --source",
+        code="file-missing",
+        file=dataset.name,
+        folder=where,
+    )

@@ -72,7 +72,7 @@ def preprocess(spec: Spec, raw: RawInput, store: Store, version: int) -> Prepare
     data_hash = digest(fields)
     stored = store.get(layout.meta(data_hash))
     if stored is not None and store.exists(layout.train_rows(data_hash)) and store.exists(layout.test_rows(data_hash)):
-        events.skip_idempotent(data_hash=data_hash)
+        events.emit(events.SkipIdempotent(data_hash=data_hash))
         return Prepared(data_hash, read_json(store, layout.meta(data_hash)), sha256(stored), len(stored), reused=True)
     processed = process(spec, raw)
     metadata = {"data_hash": data_hash, "preprocess_config": canonical_json(fields).decode()}
@@ -93,7 +93,7 @@ def preprocess(spec: Spec, raw: RawInput, store: Store, version: int) -> Prepare
             "sha256": sha256(data),
             "size": len(data),
         }
-        events.upload_done(object_key=key, size=len(data), sha256=parts[part]["sha256"])
+        events.emit(events.UploadDone(object_key=key, size=len(data), sha256=parts[part]["sha256"]))
     meta = {"v": 1, "data_hash": data_hash, "made_of": fields, **parts, **processed.found}
     data = write_once(store, layout.meta(data_hash), canonical_json(meta), at="preprocess.meta")
     return Prepared(data_hash, read_json(store, layout.meta(data_hash)), sha256(data), len(data), reused=False)
@@ -174,13 +174,15 @@ def _read_and_sample(spec: Spec, raw: RawInput) -> tuple[Rows, Rows, dict[str, i
     before = {"train": len(train), "test": len(test)}
     train = take(train, spec.sample.train_rows, spec.sample, TRAIN)
     test = take(test, spec.sample.test_rows, spec.sample, TEST)
-    events.sampling_applied(
-        train_rows_before=before["train"],
-        train_rows_after=len(train),
-        test_rows_before=before["test"],
-        test_rows_after=len(test),
-        sample_strategy=spec.sample.strategy,
-        sample_seed=spec.sample.seed,
+    events.emit(
+        events.SamplingApplied(
+            train_rows_before=before["train"],
+            train_rows_after=len(train),
+            test_rows_before=before["test"],
+            test_rows_after=len(test),
+            sample_strategy=spec.sample.strategy,
+            sample_seed=spec.sample.seed,
+        )
     )
     return train, test, before, warnings
 

@@ -31,8 +31,13 @@ def relay(store: Store, bus: Bus, scope: str) -> LogEntry | None:
         if untold:
             message = selected(newest)
             bus.publish(message.topic, message.key, message.to_bytes())
-            events.promotion_publish(
-                config_hash=newest.champion.config_hash, scope=scope, promotion=newest.number, event_id=message.event_id
+            events.emit(
+                events.PromotionPublish(
+                    config_hash=newest.champion.config_hash,
+                    scope=scope,
+                    promotion=newest.number,
+                    event_id=message.event_id,
+                )
             )
         for key, entry in stale.items():
             point_at(store, key, selected(entry).to_bytes(), at="promote.pointer.config")
@@ -51,7 +56,7 @@ def relay_all(store: Store, bus: Bus) -> None:
         try:
             relay(store, bus, scope)
         except DamagedObject as damage:
-            events.promotion_log_damaged(scope=scope, reason=str(damage))
+            events.emit(events.PromotionLogDamaged(scope=scope, reason=str(damage)))
 
 
 def selected(entry: LogEntry) -> ModelSelected:
@@ -92,6 +97,8 @@ def _point_at_champion(store: Store, scope: str, newest: LogEntry, pointers: Seq
                 at="promote.pointer.root" if key == layout.root_pointer() else "promote.pointer.scope",
             )
     champion = newest.champion
-    events.promotion_root_pointer_write(
-        config_hash=champion.config_hash, scope=scope, run_id=champion.run_id, model_type=champion.model_type
+    events.emit(
+        events.PromotionRootPointerWrite(
+            config_hash=champion.config_hash, scope=scope, run_id=champion.run_id, model_type=champion.model_type
+        )
     )

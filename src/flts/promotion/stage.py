@@ -67,8 +67,10 @@ def promote(
         champion = _promoted(experiment, decision, run_ids)
         return next_entry(entries, scope, "promote", champion, decision.decision_id, actor, clock.now().isoformat())
 
-    events.promotion_all_models_present(
-        config_hash=experiment.identity.config_hash, models=[c.name.upper() for c in candidates]
+    events.emit(
+        events.PromotionAllModelsPresent(
+            config_hash=experiment.identity.config_hash, models=[c.name.upper() for c in candidates]
+        )
     )
     entry = append(store, scope, propose)
     decision = made[-1]
@@ -151,18 +153,20 @@ def _announce(decision: Decision, run_ids: Mapping[str, str | None]) -> None:
         {key: row.get(key) for key in ("rank", "model", "score", "rmse", "mae", "mse", "status")}
         for row in record["candidates"]
     ]
-    events.promotion_scoreboard(config_hash=record["config_hash"], board=board)
+    events.emit(events.PromotionScoreboard(config_hash=record["config_hash"], board=board))
     winner = decision.winner
     run_id = run_ids.get(winner.name) if winner else None
     uri = f"runs:/{run_id}/{winner.name.upper()}" if winner and run_id else None
-    events.promotion_decision(
-        config_hash=record["config_hash"],
-        decision_id=decision.decision_id,
-        outcome=decision.outcome,
-        run_id=run_id,
-        model_type=winner.name.upper() if winner else None,
-        experiment=f"flts/{record['scope']}",
-        model_uri=uri or (f"store:bundles/{winner.bundle_sha256}" if winner else None),
-        score=record["candidates"][0].get("score") if record["candidates"] else None,
-        reason="; ".join(record["reasons"]),
+    events.emit(
+        events.PromotionDecision(
+            config_hash=record["config_hash"],
+            decision_id=decision.decision_id,
+            outcome=decision.outcome,
+            run_id=run_id,
+            model_type=winner.name.upper() if winner else None,
+            experiment=f"flts/{record['scope']}",
+            model_uri=uri or (f"store:bundles/{winner.bundle_sha256}" if winner else None),
+            score=record["candidates"][0].get("score") if record["candidates"] else None,
+            reason="; ".join(record["reasons"]),
+        )
     )

@@ -57,14 +57,16 @@ def finish_model(
         "errors": {"rmse": errors.rmse, "mae": errors.mae, "mse": errors.mse},
     }
     write_json_once(context.store, layout.run_part(claim.config_hash, claim.run, f"train-{name}"), part, at="run.train")
-    events.train_complete(
-        config_hash=claim.config_hash,
-        run_id=run_id,
-        model_type=name.upper(),
-        duration_ms=duration_ms,
-        test_rmse=errors.rmse,
-        test_mae=errors.mae,
-        test_mse=errors.mse,
+    events.emit(
+        events.TrainComplete(
+            config_hash=claim.config_hash,
+            run_id=run_id,
+            model_type=name.upper(),
+            duration_ms=duration_ms,
+            test_rmse=errors.rmse,
+            test_mae=errors.mae,
+            test_mse=errors.mse,
+        )
     )
     return _tell(
         context,
@@ -82,11 +84,15 @@ def _train(context: RunContext, work: Work, progress: Progress, *, recompute: bo
     claim, windows_hash = work.claim, work.experiment.windows.windows_hash
     stored = stored_result(context.store, work.name, work.model_hash, windows_hash)
     if stored is not None and not recompute:
-        events.train_skip_duplicate(
-            config_hash=claim.config_hash, model_type=work.name.upper(), model_hash=work.model_hash
+        events.emit(
+            events.TrainSkipDuplicate(
+                config_hash=claim.config_hash, model_type=work.name.upper(), model_hash=work.model_hash
+            )
         )
         return stored
-    events.train_start(config_hash=claim.config_hash, model_type=work.name.upper(), model_hash=work.model_hash)
+    events.emit(
+        events.TrainStart(config_hash=claim.config_hash, model_type=work.name.upper(), model_hash=work.model_hash)
+    )
     order = Claim(context.store.url, claim.config_hash, claim.data_hash, work.name, recompute)
     threads = work.experiment.spec.run.threads
     try:
@@ -132,8 +138,10 @@ def _record_failure(context: RunContext, work: Work, error: Terminal) -> ModelTr
         )
     record = {**_where(context, work), "class": type(error).__name__, "reason": reason, "run_id": run_id}
     write_json_once(context.store, layout.failure(claim.config_hash, claim.run, work.name), record, at="run.failure")
-    events.train_failed(
-        config_hash=claim.config_hash, model_type=work.name.upper(), error=type(error).__name__, reason=reason
+    events.emit(
+        events.TrainFailed(
+            config_hash=claim.config_hash, model_type=work.name.upper(), error=type(error).__name__, reason=reason
+        )
     )
     return _tell(context, work, "FAILED", run_id=run_id, error=f"{type(error).__name__}: {reason}")
 

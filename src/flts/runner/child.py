@@ -57,7 +57,8 @@ def _last_word(claim: Claim, reporter: _Reporter) -> dict[str, Any]:
     try:
         return {"said": "trained", "trained": asdict(_train(claim, reporter))}
     except FltsError as error:
-        return {"said": "failed", "class": type(error).__name__, "reason": str(error)}
+        told = {"class": type(error).__name__, "reason": str(error), "code": error.code, "data": dict(error.data)}
+        return {"said": "failed", **told}
     except Exception as error:  # noqa: BLE001 - whatever a model library raises is a failed candidate with its reason
         traceback.print_exc()
         return {"said": "failed", "class": "TrainingFailed", "reason": f"{type(error).__name__}: {error}"}

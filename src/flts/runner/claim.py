@@ -67,12 +67,14 @@ def begin(context: RunContext, experiment: Experiment, prepared: Prepared, *, re
         at="run.preprocess",
     )
     context.bus.publish(claim.topic, claim.key, claim.to_bytes())
-    events.claim_published(
-        config_hash=claim.config_hash,
-        data_hash=claim.data_hash,
-        run=number,
-        topic=claim.topic,
-        event_id=claim.event_id,
+    events.emit(
+        events.ClaimPublished(
+            config_hash=claim.config_hash,
+            data_hash=claim.data_hash,
+            run=number,
+            topic=claim.topic,
+            event_id=claim.event_id,
+        )
     )
     return claim
 

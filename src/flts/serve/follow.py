@@ -74,11 +74,13 @@ class Follower:
                 return held  # another thread saw as much of the log, or more: nobody is answered by an older champion
             self._serving[scope] = champion
         if serving is not None:
-            events.model_swap(
-                scope=scope,
-                config_hash=newest.champion.config_hash,
-                model_type=newest.champion.model_type,
-                promotion=newest.number,
+            events.emit(
+                events.ModelSwap(
+                    scope=scope,
+                    config_hash=newest.champion.config_hash,
+                    model_type=newest.champion.model_type,
+                    promotion=newest.number,
+                )
             )
         return champion
 
@@ -86,10 +88,12 @@ class Follower:
 def _load(store: Store, entry: LogEntry) -> Champion:
     bundle = load_bundle(store, entry.champion.bundle_sha256)
     bundle.self_test()
-    events.model_loaded(
-        config_hash=entry.champion.config_hash,
-        model_type=entry.champion.model_type,
-        promotion=entry.number,
-        bundle_sha256=bundle.sha256,
+    events.emit(
+        events.ModelLoaded(
+            config_hash=entry.champion.config_hash,
+            model_type=entry.champion.model_type,
+            promotion=entry.number,
+            bundle_sha256=bundle.sha256,
+        )
     )
     return Champion(entry, bundle)

@@ -186,7 +186,8 @@ def _result(answer: Mapping[str, Any] | None, code: int, noise: IO[str]) -> Trai
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
         raise TrainingFailed(f"its process was {how}" + (f": {last}" if last else ""))
     if answer["said"] == "failed":
-        raise _ERRORS.get(answer["class"], TrainingFailed)(answer["reason"])
+        error = _ERRORS.get(answer["class"], TrainingFailed)
+        raise error(answer["reason"], code=answer.get("code"), **answer.get("data", {}))
     return Trained(**answer["trained"])
 
 

@@ -230,9 +230,13 @@ def _differs(model: ModelSpec, first: Mapping[str, Any], family: Family, fields:
     """Say why a second result is another: other libraries or processor, or a fit that is not deterministic."""
     now = made_on(family.libraries)
     if any(first.get(key) != now[key] for key in now):
-        events.environment_differs(
-            model_type=model.name.upper(), model_hash=model.model_hash, first=dict(first), now=now
+        events.emit(
+            events.EnvironmentDiffers(
+                model_type=model.name.upper(), model_hash=model.model_hash, first=dict(first), now=now
+            )
         )
         return "environment_differs"
-    events.nondeterminism_detected(model_type=model.name.upper(), model_hash=model.model_hash, fields=fields)
+    events.emit(
+        events.NondeterminismDetected(model_type=model.name.upper(), model_hash=model.model_hash, fields=fields)
+    )
     return "nondeterminism_detected"

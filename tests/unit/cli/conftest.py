@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from tests.support.experiments import write_experiment
 
+from flts.contracts.errors import FltsError
+
 Flts = Callable[..., "Outcome"]
 
 
@@ -21,6 +23,8 @@ class Outcome:
     code: int
     out: str
     err: str
+    error: FltsError | None = None
+    """What was raised behind the message on stderr."""
 
 
 @pytest.fixture
@@ -35,18 +39,30 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def flts(folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Flts]:
     """Call the command line in this process."""
-    from flts.cli.main import main
+    from flts.cli import main as entry
 
+    raised: list[FltsError] = []
+    app = entry.app
+
+    def remembering() -> None:
+        try:
+            app()
+        except FltsError as error:
+            raised.append(error)
+            raise
+
+    monkeypatch.setattr(entry, "app", remembering)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def call(*arguments: str) -> Outcome:
         capfd.readouterr()
+        raised.clear()
         monkeypatch.setattr(sys, "argv", ["flts", *arguments])
         with pytest.raises(SystemExit) as ended:
-            main()
+            entry.main()
         shown = capfd.readouterr()
         code = ended.value.code
-        return Outcome(code if isinstance(code, int) else 0, shown.out, shown.err)
+        return Outcome(code if isinstance(code, int) else 0, shown.out, shown.err, raised[0] if raised else None)
 
     yield call
     for number, handler in before.items():

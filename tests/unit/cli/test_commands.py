@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import polars as pl
 import pytest
 from tests.unit.cli.conftest import Flts
 
-from flts.cli.progress import LiveTable
 from flts.spec.fields import Spec
 
 
@@ -165,23 +163,6 @@ def test_config_diff_compares_with_a_configuration_that_was_run(flts: Flts) -> N
     config = json.loads(flts("run", "--json").out)["config_hash"]
     differing = json.loads(flts("config", "diff", config[:10], "flts.toml", "--json").out)
     assert all(row["moves"] == [] for row in differing), "only locators may differ from what was stored"
-
-
-def test_the_live_table_shows_stage_state_progress_and_time_to_go() -> None:
-    from rich.console import Console
-
-    table = LiveTable(["ridge", "gru"])
-    table.stage("preprocess", "running")
-    table.stage("preprocess", "done", "240 train rows")
-    progress = table.model("gru")
-    progress.phase("fit")
-    progress.epoch(2, 4, 0.5, 0.25)
-    console = Console(width=120, file=io.StringIO(), record=True)
-    console.print(table.render())
-    shown = console.export_text()
-    assert "240 train rows" in shown
-    assert "epoch 2/4, validation loss 0.25" in shown
-    assert "waiting" in shown
 
 
 def test_a_reason_with_square_brackets_is_printed_as_it_stands(flts: Flts) -> None:

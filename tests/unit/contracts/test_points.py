@@ -20,7 +20,7 @@ NOT_NAMED = {
     "backends/buckets.py delete bucket.delete": "passes on to the store of one bucket",
     "home.py locked (home / 'lock').open": "holds no result; the kernel frees the lock of a process that ended",
     "runner/child.py main os.fdopen": "the pipe to the parent",
-    "runner/child.py _make_scratch scratch.mkdir": "temporary files; the parent or, without one, the child removes them",
+    "runner/child.py _make_scratch scratch.mkdir": "temporary files; the parent removes them, or the child itself",
     "runner/child.py _remove_scratch shutil.rmtree": "removes temporary files",
     "train/isolate.py train_isolated tempfile.TemporaryFile": "has no name on the disk; ends with its process",
     "train/isolate.py cancel shutil.rmtree": "removes temporary files",

@@ -363,4 +363,4 @@ def test_settings_that_no_backend_can_be_opened_with_are_findings(tmp_path: Path
     said = {finding.about: finding.found for finding in examine(chosen, ["ridge"]) if finding.state == "wrong"}
     assert said.keys() == {"store", "bus"}
     assert "is no store" in said["store"]
-    assert "'acks' is not free to choose" in said["bus"]
+    assert "'acks' is fixed by FLTS" in said["bus"]

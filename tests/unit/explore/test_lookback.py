@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tests.support.experiments import small_spec
+from tests.support.raising import raises
 from tests.support.series import HOUR, START, hourly, table
 
 from flts.contracts.errors import DataError, SpecError
@@ -72,7 +73,7 @@ def test_candidates_fit_into_train_and_test_and_hold_the_seasons() -> None:
 
 def test_a_rehearsal_refuses_what_a_run_refuses() -> None:
     raw = RawInput(RawTable("load.csv", table(hourly(60))), None)
-    with pytest.raises(SpecError, match=r"dataset\.targets"):
+    with raises(SpecError, code="no-targets", key="dataset.targets"):
         rehearse(validate({}), raw)
     with pytest.raises(DataError, match="input_length 12"):
         rehearse(small_spec(dataset={"targets": ["load"], "test_fraction": 0.1}), raw)

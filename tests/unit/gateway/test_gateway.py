@@ -15,10 +15,11 @@ import pytest
 from fastapi import FastAPI
 from tests.support import ROOT
 from tests.support.asgi import Answer, ask
+from tests.support.raising import raises
 
 from flts.backends.store import ObjectStoreAdapter, memory_store, open_store
 from flts.contracts import events
-from flts.contracts.errors import BackendUnavailable, StageFailed, UsageError
+from flts.contracts.errors import BackendUnavailable, FltsError, StageFailed, UsageError
 from flts.contracts.layout import BUCKETS
 from flts.contracts.ports import PART, Stored
 from flts.gateway.app import create_app
@@ -122,7 +123,7 @@ def test_head_says_what_get_would_without_the_bytes(app: FastAPI) -> None:
 def test_deleting_is_done_once_and_well_also_when_there_is_nothing(app: FastAPI) -> None:
     put(app)
     assert ask(app, "DELETE", KEY).status == 204
-    assert ask(app, "GET", KEY).problem == "there is no raw/load.csv in dataset"
+    assert ask(app, "GET", KEY).code == "no-object"
     assert ask(app, "HEAD", KEY).status == 404
     assert ask(app, "DELETE", KEY).status == 204
 
@@ -157,7 +158,7 @@ def test_a_range_after_the_end_is_refused_with_the_size(app: FastAPI, header: st
     got = ask(app, "GET", KEY, {"Range": header})
     assert got.status == 416
     assert got.headers["content-range"] == "bytes */10"
-    assert got.problem == f"the object has 10 bytes, and none of them is in '{header}'"
+    assert got.code == "requested-range-not-satisfiable"
 
 
 @pytest.mark.parametrize(
@@ -205,7 +206,7 @@ def test_if_match_reads_and_replaces_only_what_it_names(app: FastAPI, store: Obj
     other = {"If-Match": '"another"'}
     for answer in (ask(app, "GET", KEY, other), put(app, headers=other), ask(app, "DELETE", KEY, other)):
         assert answer.status == 412
-        assert answer.problem == f"the object is not what If-Match names; it is {etag} now"
+        assert answer.code == "object-differs"
     assert put(app, data=b"new", headers={"If-Match": etag}).status == 200
     assert store.get("dataset/raw/load.csv") == b"new"
     assert put(app, "/objects/dataset/none", headers={"If-Match": "*"}).status == 412
@@ -232,7 +233,7 @@ def test_an_upload_replaces_what_is_there_unless_only_a_new_object_is_wanted(
     assert first.status == 201
     again = put(app, data=b"other", headers=new)
     assert again.status == 412
-    assert again.problem.startswith(f"the object exists, as {first.headers['etag']}, and If-None-Match")
+    assert again.code == "object-exists"
     assert store.get("dataset/raw/load.csv") == DATA
     assert put(app, data=b"other").status == 200
     assert store.get("dataset/raw/load.csv") == b"other"
@@ -245,7 +246,7 @@ def test_of_two_who_want_to_be_first_the_slower_is_told(app: FastAPI, store: Obj
 
     answer = ask(app, "PUT", KEY, {"If-None-Match": "*"}, overtaken())
     assert answer.status == 412
-    assert "somebody else made the object first" in answer.problem
+    assert answer.code == "object-exists"
     assert store.get("dataset/raw/load.csv") == b"theirs"
 
 
@@ -258,7 +259,7 @@ def test_what_is_too_large_is_refused_and_nothing_of_it_stays(
 ) -> None:
     answer = ask(app, "PUT", KEY, body=body)
     assert answer.status == 413
-    assert answer.problem == "an object has at most 1000 bytes here"
+    assert answer.code == "object-too-large"
     assert list(store.list("")) == []
     assert put(app, data=b"x" * LIMIT).status == 201
 
@@ -301,10 +302,7 @@ def test_a_digest_that_does_not_fit_stores_nothing(
 ) -> None:
     answer = put(app, headers=headers)
     assert answer.status == 422
-    assert answer.problem == (
-        f"{len(DATA)} bytes arrived with the SHA-256 {sha256(DATA).hexdigest()}, another one was announced;"
-        " nothing is stored"
-    )
+    assert answer.code == "digest-differs"
     assert list(store.list("")) == []
 
 
@@ -326,14 +324,14 @@ def test_a_header_that_cannot_be_honoured_is_refused(
 ) -> None:
     answer = put(app, headers=headers)
     assert answer.status == 400
-    assert answer.problem
+    assert answer.code in {"digest-invalid", "digest-unsupported", "part-of-object"}
     assert list(store.list("")) == []
 
 
 def test_a_body_that_is_packed_is_refused(app: FastAPI) -> None:
     answer = put(app, headers={"Content-Encoding": "gzip"})
     assert answer.status == 415
-    assert "'gzip'" in answer.problem
+    assert answer.code == "content-encoding"
     assert put(app, headers={"Content-Encoding": "identity"}).status == 201
 
 
@@ -361,7 +359,7 @@ def test_an_upload_whose_client_leaves_half_way_stores_nothing(
 def test_an_upload_that_stalls_is_ended_and_stores_nothing(store: ObjectStoreAdapter) -> None:
     answer = ask(gateway(store, idle=0.01), "PUT", KEY, body=[b"abc"], stalls=True)
     assert answer.status == 408
-    assert "nothing came for 0.01 s" in answer.problem
+    assert answer.code == "request-timeout"
     assert list(store.list("")) == []
 
 
@@ -374,7 +372,7 @@ def test_only_raw_inputs_can_be_written(app: FastAPI, store: ObjectStoreAdapter,
     store.create(f"{bucket}/a.json", b"{}")
     answer = ask(app, method, f"/objects/{bucket}/a.json", body=b"other")
     assert answer.status == 403
-    assert answer.problem == f"{bucket} is read-only here; only dataset can be written"
+    assert answer.code == "read-only"
     assert store.get(f"{bucket}/a.json") == b"{}"
 
 
@@ -435,7 +433,7 @@ def test_on_a_disk_an_object_where_a_folder_is_or_below_an_object_is_a_conflict(
     for target in ("/objects/dataset/a", "/objects/dataset/a/b/c"):
         answer = put(app, target)
         assert answer.status == 409
-        assert "take another key" in answer.problem
+        assert answer.code == "name-taken"
         assert str(tmp_path) not in answer.problem
         assert ask(app, "GET", target).status == 404
         assert ask(app, "DELETE", target).status == 204
@@ -501,7 +499,7 @@ def test_an_object_is_asked_for_without_a_query_so_that_a_part_of_an_upload_is_n
     store.create("dataset/raw/load.csv", DATA)
     answer = ask(app, method, f"{KEY}?partNumber=1&uploadId=x", body=b"part" if method == "PUT" else None)
     assert answer.status == 400
-    assert "without '?'" in answer.problem
+    assert answer.code == "query-not-allowed"
     assert store.get("dataset/raw/load.csv") == DATA
 
 
@@ -536,7 +534,7 @@ def test_without_its_token_nothing_of_the_store_is_shown(
     answer = ask(gateway(store, TOKEN), method, target, headers, b"other" if method == "PUT" else None)
     assert answer.status == 401
     assert answer.headers["www-authenticate"] == 'Bearer realm="flts"'
-    assert answer.problem == "send the token of this server as 'Authorization: Bearer …'"
+    assert answer.code == "token-needed"
     assert store.get("dataset/raw/load.csv") == DATA
 
 
@@ -559,7 +557,7 @@ def test_probes_and_metrics_need_no_token(store: ObjectStoreAdapter) -> None:
 def test_without_a_token_a_request_to_another_name_is_not_answered(app: FastAPI, host: str) -> None:
     answer = ask(app, "GET", KEY, {"Host": host})
     assert answer.status == 421
-    assert "127.0.0.1, ::1 or localhost" in answer.problem
+    assert answer.code == "other-host"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8080", "localhost:8080", "[::1]:8080", "127.1.2.3"])
@@ -570,14 +568,14 @@ def test_without_a_token_this_machine_is_answered(app: FastAPI, host: str) -> No
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "10.0.0.1", "gateway.example", "127.0.0.1.evil.example"])  # noqa: S104 - refused
 def test_an_address_that_others_reach_needs_a_token(host: str) -> None:
     assert not is_loopback(host)
-    with pytest.raises(UsageError, match="a token is needed: set FLTS_TOKEN_FILE"):
+    with raises(UsageError, code="token-needed", host=host):
         Auth(host, None)
     Auth(host, TOKEN)
 
 
 @pytest.mark.parametrize("token", ["", " ", "two words", "line\nbreak", "ü", "a=b", "="])
 def test_a_token_that_no_header_can_carry_is_refused_without_being_shown(token: str) -> None:
-    with pytest.raises(UsageError, match="characters that a bearer token cannot have") as raised:
+    with raises(UsageError, code="token-invalid") as raised:
         Auth("127.0.0.1", token)
     assert len(token) < 3 or token not in str(raised.value)
 
@@ -586,13 +584,13 @@ def test_a_token_that_no_header_can_carry_is_refused_without_being_shown(token: 
 
 
 def test_what_is_not_there_and_what_is_not_done_are_problems_too(app: FastAPI) -> None:
-    assert ask(app, "GET", "/").problem == "there is nothing at /; /openapi.json says what there is"
+    assert ask(app, "GET", "/").code == "not-found"
     assert ask(app, "GET", "//objects/dataset").status == 404
     for method in ("POST", "PATCH", "OPTIONS", "TRACE", "BREW"):
         answer = ask(app, method, KEY)
         assert answer.status == 405
         assert answer.headers["allow"] == "DELETE, GET, HEAD, PUT"
-        assert answer.problem == f"{method} is not for {KEY}; DELETE, GET, HEAD, PUT is"
+        assert answer.code == "method-not-allowed"
     assert ask(app, "PUT", "/objects/dataset").headers["allow"] == "GET"
     assert ask(app, "PUT", "/openapi.json").status == 405
 
@@ -624,19 +622,19 @@ def test_a_store_that_does_not_answer_is_503_for_now_and_its_address_stays_insid
     answer = ask(gateway(store), method, KEY, body=b"x" if method == "PUT" else None)
     assert answer.status == 503
     assert answer.headers["retry-after"] == "5"
-    assert answer.problem == "the object store does not answer; try again in 5 s"
+    assert answer.code == "backend-unavailable"
     assert lines(log)[-1]["reason"] == "cannot read it in s3://inside.example/bucket"
 
 
 @pytest.mark.parametrize("error", [UsageError, StageFailed])
-def test_a_store_that_refuses_the_gateway_is_503_without_a_promise(error: type[Exception], log: io.StringIO) -> None:
+def test_a_store_that_refuses_the_gateway_is_503_without_a_promise(error: type[FltsError], log: io.StringIO) -> None:
     store = Broken()
     store.error = error("status code: 403; look at AWS_ACCESS_KEY_ID")
     for target in (KEY, "/readyz"):
         answer = ask(gateway(store), "GET", target)
         assert answer.status == 503
         assert "retry-after" not in answer.headers
-        assert answer.problem.endswith("whoever runs it finds the reason in its log")
+        assert answer.code == error("").code
         assert lines(log)[-1]["reason"] == "status code: 403; look at AWS_ACCESS_KEY_ID"
 
 
@@ -670,7 +668,7 @@ def test_a_defect_is_500_without_what_is_inside_and_the_log_knows_where(log: io.
     store.error = RuntimeError("row 7 of customer Smith")
     answer = ask(gateway(store), "GET", KEY)
     assert answer.status == 500
-    assert answer.problem == "something broke here; the log has more under this request's id"
+    assert answer.code == "internal-server-error"
     failed, served = lines(log)
     assert failed["event"] == "request_failed"
     assert failed["request_id"] == served["request_id"] == answer.headers["x-request-id"]
@@ -792,3 +790,51 @@ def test_the_page_about_http_names_every_route_and_every_status_of_an_error(app:
             assert f"`{method.upper()} {path}" in page
             for status in operation["responses"]:
                 assert int(status) < 400 or status in page, status
+
+
+# --- the words for people
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "headers", "words"),
+    [
+        ("GET", KEY, {}, "there is no raw/load.csv in dataset"),
+        ("GET", "/nowhere", {}, "there is nothing at /nowhere; /openapi.json says what there is"),
+        ("POST", KEY, {}, f"POST is not for {KEY}; DELETE, GET, HEAD, PUT is"),
+        ("PUT", "/objects/models/a", {}, "models is read-only here; only dataset can be written"),
+        ("PUT", KEY, {"If-Match": '"x"'}, "the object is not what If-Match names; there is none"),
+        (
+            "PUT",
+            KEY,
+            {"Content-Encoding": "gzip"},
+            "an object is kept as it is sent, without its Content-Encoding 'gzip'",
+        ),
+        ("PUT", KEY, {"Content-Length": "5000"}, "an object has at most 1000 bytes here"),
+        (
+            "GET",
+            KEY,
+            {"Host": "evil.example"},
+            "this server has no token and answers only what is sent to 127.0.0.1",
+        ),
+    ],
+)
+def test_a_problem_says_what_was_found_and_what_would_fit(
+    app: FastAPI, method: str, target: str, headers: Mapping[str, str], words: str
+) -> None:
+    assert ask(app, method, target, headers).problem.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (BackendUnavailable("s3://inside.example"), "the object store does not answer; try again in 5 s"),
+        (
+            StageFailed("s3://inside.example"),
+            "the object store refused the request; the log of",
+        ),
+    ],
+)
+def test_what_a_store_says_is_told_without_the_inside(error: FltsError, words: str) -> None:
+    store = Broken()
+    store.error = error
+    assert ask(gateway(store), "GET", KEY).problem.startswith(words)

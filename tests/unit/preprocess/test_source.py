@@ -12,6 +12,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from tests.support.raising import raises
 
 from flts.contracts.errors import DataError, SpecError
 from flts.preprocess.read import read_rows
@@ -38,6 +39,16 @@ def in_arrow(**columns: pa.Array | pa.ChunkedArray) -> pa.Table:
     return table
 
 
+class Capsule:
+    """A table of a library that FLTS does not know, as DuckDB's and others' are: only a stream of Arrow."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._table.__arrow_c_stream__(requested_schema)
+
+
 KINDS: dict[str, Callable[[], Any]] = {
     "polars ms": lambda: PLAIN.cast({"time": pl.Datetime("ms"), "y": pl.Float32}),
     "polars us": lambda: PLAIN,
@@ -56,6 +67,7 @@ KINDS: dict[str, Callable[[], Any]] = {
     "Arrow dictionaries": lambda: in_arrow(y=in_arrow()["y"].combine_chunks().dictionary_encode()),
     "Arrow decimals": lambda: in_arrow(y=pa.array([Decimal("1.0"), None, Decimal("3.5"), Decimal(4)])),
     "Arrow record batch": lambda: in_arrow().to_batches()[0],
+    "Arrow's stream interface": lambda: Capsule(in_arrow()),
     "lists": lambda: PLAIN.to_dict(as_series=False),
     "arrays": lambda: {name: PLAIN[name].to_numpy() for name in PLAIN.columns},
     "pandas series": lambda: dict(in_pandas().items()),
@@ -113,8 +125,9 @@ def test_times_beyond_reach_still_have_a_digest_and_are_refused_by_the_reader() 
 
 def test_a_decimal_of_256_bits_is_refused_in_one_line() -> None:
     wide = pa.array([Decimal(1), Decimal(2)], pa.decimal256(40, 2))
-    with pytest.raises(DataError, match=r"^rows: a Table is no table of columns: [^\n]*$"):
+    with raises(DataError, code="no-table", file="rows") as raised:
         RawTable.of("rows", pa.table({"time": HOURS[:2], "y": wide}))
+    assert "\n" not in str(raised.value)
 
 
 def digest(columns: Any) -> str:
@@ -212,23 +225,19 @@ def test_files_are_found_by_the_name_of_the_data_or_by_their_own(
 
 
 @pytest.mark.parametrize(
-    ("files", "dataset", "said"),
+    ("files", "dataset", "missing"),
     [
-        (set(), {"name": "a"}, "folder: there is no a.csv or a.parquet; put it there, or name the folder with"),
-        ({"y.csv"}, {"train_file": "x.csv"}, "folder: there is no file 'x.csv'; put it there"),
-        ({"x.csv"}, {"train_file": "x.csv", "test_file": "y.csv"}, "folder: there is no file 'y.csv'; put it there"),
+        (set(), {"name": "a"}, "a"),
+        ({"y.csv"}, {"train_file": "x.csv"}, "x.csv"),
+        ({"x.csv"}, {"train_file": "x.csv", "test_file": "y.csv"}, "y.csv"),
     ],
 )
-def test_a_missing_file_is_named_with_the_folder(files: set[str], dataset: dict[str, str], said: str) -> None:
-    with pytest.raises(DataError) as raised:
+def test_a_missing_file_is_named_with_the_folder(files: set[str], dataset: dict[str, str], missing: str) -> None:
+    with raises(DataError, code="file-missing", file=missing, folder="folder"):
         located(files, **dataset)
-    assert str(raised.value).startswith(said)
 
 
-@pytest.mark.parametrize(
-    ("dataset", "said"),
-    [({}, "the Spec names no data: set dataset.name"), ({"test_file": "y.csv"}, "dataset.test_file is set and")],
-)
-def test_a_spec_that_names_no_train_rows_is_refused(dataset: dict[str, str], said: str) -> None:
-    with pytest.raises(SpecError, match=said):
+@pytest.mark.parametrize(("dataset", "code"), [({}, "no-data-named"), ({"test_file": "y.csv"}, "train-file-unset")])
+def test_a_spec_that_names_no_train_rows_is_refused(dataset: dict[str, str], code: str) -> None:
+    with raises(SpecError, code=code):
         located({"y.csv"}, **dataset)

@@ -19,6 +19,7 @@ import pytest
 from tests.support import ROOT
 from tests.support.children import eventually, living, on_disk, startup_hook
 from tests.support.families import has_libraries
+from tests.support.raising import raises
 
 from flts.contracts import events, layout
 from flts.contracts.errors import (
@@ -229,6 +230,18 @@ def test_what_a_child_raises_its_parent_raises(
         isolated()
     assert type(caught.value) is error
     assert str(caught.value).startswith(reason)
+
+
+def test_what_a_child_raises_keeps_its_code_and_its_data(
+    isolated: Callable[..., Trained], hooked: Callable[[str], None]
+) -> None:
+    hooked(
+        in_fit(
+            "from flts.contracts import errors", "raise errors.DataError('row 7', code='odd-row', row=7, column='y')"
+        )
+    )
+    with raises(DataError, code="odd-row", row=7, column="y"):
+        isolated()
 
 
 def test_what_a_library_prints_while_it_fits_does_not_disturb_the_answer(

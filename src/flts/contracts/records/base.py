@@ -52,7 +52,7 @@ class Part(BaseModel):
         return {k: v for k, v in fields.items() if v is not None or k not in self.absent_when_none}
 
 
-class Record(Part):
+class StoredRecord(Part):
     """A stored JSON object."""
 
     upgrades: ClassVar[Mapping[int, Upgrade]] = {}
@@ -66,7 +66,7 @@ class Record(Part):
         return canonical_json(self.model_dump(mode="json", by_alias=True))
 
 
-W = TypeVar("W", bound=Record)
+W = TypeVar("W", bound=StoredRecord)
 
 
 def version_of(kind: type[BaseModel]) -> int:

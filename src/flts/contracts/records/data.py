@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from flts.contracts.records.base import Count, Digest, JsonObject, Part, Record
+from flts.contracts.records.base import Count, Digest, JsonObject, Part, StoredRecord
 
 
 class RowsPart(Part):
@@ -60,7 +60,7 @@ class Regularity(Part):
     test: float
 
 
-class ProcessedMeta(Record):
+class ProcessedMeta(StoredRecord):
     """`processed-data/<data_hash>/meta.json`: commits the two Parquet files beside it."""
 
     v: Literal[1] = 1

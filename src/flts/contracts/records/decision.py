@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_serializer, field_validator
 
-from flts.contracts.records.base import Count, Digest, Part, Record
+from flts.contracts.records.base import Count, Digest, Part, StoredRecord
 from flts.contracts.records.run import Outcome
 
 Number = float | int | str | None
@@ -258,7 +258,7 @@ class RulesRecord(Part):
     max_latency_ms: float | str
 
 
-class DecisionRecord(Record):
+class DecisionRecord(StoredRecord):
     """`decisions/<decision_id>.json`: one decision, whole."""
 
     v: Literal[1] = 1
@@ -306,7 +306,7 @@ Cells = list[list[float | None]]
 """[origins][targets], None where there is nothing."""
 
 
-class Preview(Record):
+class Preview(StoredRecord):
     """`decisions/<decision_id>.preview.json`: the last scored origins of the winner at step 1."""
 
     v: Literal[1] = 1

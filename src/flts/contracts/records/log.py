@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from flts.contracts.records.base import Digest, Part, Record
+from flts.contracts.records.base import Digest, Part, StoredRecord
 
 Kind = Literal["promote", "rollback", "manual"]
 
@@ -27,7 +27,7 @@ class Promoted(Part):
     weights: dict[str, float]
 
 
-class LogEntry(Record):
+class LogEntry(StoredRecord):
     """`log/NNNNNNNN.json`: names the digest of the entry before it."""
 
     v: Literal[1] = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from flts.contracts.records.base import Count, Digest, JsonObject, Part, Record
+from flts.contracts.records.base import Count, Digest, JsonObject, Part, StoredRecord
 from flts.contracts.records.data import FittedRecord
 
 Cells = list[list[float]]
@@ -19,7 +19,7 @@ class MadeOn(Part):
     processor: str
 
 
-class ModelResult(Record):
+class ModelResult(StoredRecord):
     """`models/<model_hash>/result.json`: the commit point of a fit."""
 
     v: Literal[1] = 1
@@ -37,7 +37,7 @@ class ModelResult(Record):
     made_on: MadeOn
 
 
-class WindowsResult(Record):
+class WindowsResult(StoredRecord):
     """`models/<model_hash>/windows/<windows_hash>/result.json`: the commit point of the test forecasts."""
 
     v: Literal[1] = 1
@@ -47,7 +47,7 @@ class WindowsResult(Record):
     windows: Count
 
 
-class Latency(Record):
+class Latency(StoredRecord):
     """`models/<model_hash>/latency.json`: how long one forecast takes, measured once."""
 
     v: Literal[1] = 1
@@ -79,7 +79,7 @@ class SelfTest(Part):
     mean: Cells
 
 
-class Manifest(Record):
+class Manifest(StoredRecord):
     """`bundles/<bundle_sha256>/manifest.json`: what a bundle is; its SHA-256 is the bundle's name."""
 
     v: Literal[1] = 1

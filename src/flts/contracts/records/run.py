@@ -6,13 +6,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from flts.contracts.records.base import Count, Digest, Part, Record
+from flts.contracts.records.base import Count, Digest, Part, StoredRecord
 
 Outcome = Literal["promote", "keep", "none"]
 Recomputed = Literal["equal", "environment_differs", "nondeterminism_detected"]
 
 
-class RunClaim(Record):
+class RunClaim(StoredRecord):
     """`claim.json`: a run took this number."""
 
     v: Literal[1] = 1
@@ -30,7 +30,7 @@ class RunClaim(Record):
     """Tells two claimers of one number apart."""
 
 
-class PreprocessPart(Record):
+class PreprocessPart(StoredRecord):
     """`preprocess.json`: the rows are ready."""
 
     v: Literal[1] = 1
@@ -51,7 +51,7 @@ class ScaledErrors(Part):
     mse: float
 
 
-class TrainPart(Record):
+class TrainPart(StoredRecord):
     """`train-<model>.json`: a candidate of this run has its result."""
 
     v: Literal[1] = 1
@@ -74,7 +74,7 @@ class TrainPart(Record):
     errors: ScaledErrors
 
 
-class FailurePart(Record):
+class FailurePart(StoredRecord):
     """`failures/<model>.json`: why a model of this run has no forecast."""
 
     v: Literal[1] = 1
@@ -93,7 +93,7 @@ class FailurePart(Record):
     processor: str | None = None
 
 
-class JudgePart(Record):
+class JudgePart(StoredRecord):
     """`judge.json`: the run was judged."""
 
     v: Literal[1] = 1

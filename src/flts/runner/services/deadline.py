@@ -49,7 +49,7 @@ def look(context: RunContext, seconds: float) -> None:
         except UsageError:
             raise
         except Terminal as error:  # of another version of flts, or damaged: those beside it are not held up
-            events.deadline_passed_over(config_hash=config_hash, reason=str(error))
+            events.emit(events.DeadlinePassedOver(config_hash=config_hash, reason=str(error)))
 
 
 def _overdue(store: Store, config_hash: str, latest: datetime) -> Iterator[Overdue]:

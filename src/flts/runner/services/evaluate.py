@@ -41,7 +41,9 @@ class Evaluator:
             self.context, experiment, scope, run, actor=f"flts worker evaluate@{self.context.environment}"
         )
         if isinstance(judged, Waiting):
-            events.promotion_waiting_for_models(config_hash=config_hash, have=judged.have, missing=judged.missing)
+            events.emit(
+                events.PromotionWaitingForModels(config_hash=config_hash, have=judged.have, missing=judged.missing)
+            )
 
     def dead_letter(self, record: Record, error: Exception) -> None:
         """Nobody waits for a judgement but those who look for it in the log."""

@@ -36,7 +36,7 @@ class Forecaster:
         """Forecast from every row of the object with the champion of the moment, and say how it went."""
         claim = InferenceData.parse(record.value)
         if self._too_late(claim):
-            events.forecast_expired(scope=claim.identifier, event_id=claim.event_id)
+            events.emit(events.ForecastExpired(scope=claim.identifier, event_id=claim.event_id))
             return
         champion = self._follower.champion(claim.identifier)
         rows = rows_for(champion.bundle, RawFile(claim.object_key.rpartition("/")[2], self._bytes(claim)))
@@ -78,12 +78,14 @@ class Forecaster:
             metrics=None if found is None else {"rmse": found.rmse, "mae": found.mae, "mse": found.mse},
         )
         self.context.bus.publish(message.topic, message.key, message.to_bytes())
-        events.forecast_served(
-            config_hash=promoted.config_hash,
-            model_type=promoted.model_type,
-            promotion=champion.entry.number,
-            forecasts=batch.mean.size,
-            object_key=key,
+        events.emit(
+            events.ForecastServed(
+                config_hash=promoted.config_hash,
+                model_type=promoted.model_type,
+                promotion=champion.entry.number,
+                forecasts=batch.mean.size,
+                object_key=key,
+            )
         )
 
 

@@ -77,11 +77,13 @@ def serve(
     probes = None
     if conditions.probes is not None:
         probes = Probes(*conditions.probes, _health(context, loops), meters.registry)
-    events.service_started(
-        service=name,
-        version=__version__,
-        groups=[service.group for service in services],
-        probes=probes.address if probes else None,
+    events.emit(
+        events.ServiceStarted(
+            service=name,
+            version=__version__,
+            groups=[service.group for service in services],
+            probes=probes.address if probes else None,
+        )
     )
     with ThreadPoolExecutor(len(loops) + len(beside), thread_name_prefix=name) as pool:
         running = [pool.submit(loop.run) for loop in loops] + [pool.submit(watch, stop) for watch in beside]
@@ -96,7 +98,7 @@ def serve(
                 probes.close()
     for ended in done:
         ended.result()
-    events.service_stopped(service=name)
+    events.emit(events.ServiceStopped(service=name))
 
 
 def stop_on_signals() -> threading.Event:
@@ -144,8 +146,10 @@ def _tell_of_retries(service: str) -> None:
     import stamina.instrumentation
 
     def said(details: stamina.instrumentation.RetryDetails) -> None:
-        events.retry_scheduled(
-            service=service, attempt=details.retry_num, wait_s=details.wait_for, reason=str(details.caused_by)
+        events.emit(
+            events.RetryScheduled(
+                service=service, attempt=details.retry_num, wait_s=details.wait_for, reason=str(details.caused_by)
+            )
         )
 
     stamina.instrumentation.set_on_retry_hooks([said])

@@ -179,15 +179,17 @@ class Loop:
             why = f"{type(error).__name__}: {error}; who waits could not be told: {type(second).__name__}: {second}"
             error = StageFailed(why)
         send_to_dead_letters(self.bus, record, error, attempts, self.service.group)
-        events.dead_letter(
-            service=self.service.group,
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            error=type(error).__name__,
-            reason=str(error),
-            attempts=attempts,
-            traceback=None if isinstance(error, FltsError) else "".join(traceback.format_exception(error)),
+        events.emit(
+            events.DeadLetter(
+                service=self.service.group,
+                topic=record.topic,
+                partition=record.partition,
+                offset=record.offset,
+                error=type(error).__name__,
+                reason=str(error),
+                attempts=attempts,
+                traceback=None if isinstance(error, FltsError) else "".join(traceback.format_exception(error)),
+            )
         )
 
     def _wait_for_backend(self, error: Transient) -> None:
@@ -195,7 +197,7 @@ class Loop:
         self.stop.wait(AWAY)
 
     def _tell(self, error: Transient) -> None:
-        events.backend_lost(service=self.service.group, reason=str(error))
+        events.emit(events.BackendLost(service=self.service.group, reason=str(error)))
         self.meters.lost(self.service.topic)
 
 

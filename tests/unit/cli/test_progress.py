@@ -1,0 +1,107 @@
+"""A run while it goes: a live table that fits a terminal, plain lines in a pipe, nothing for a program."""
+
+from __future__ import annotations
+
+import io
+import sys
+from datetime import UTC, datetime
+from typing import Literal
+
+import pytest
+from rich.console import Console
+
+from flts.cli.progress import LiveTable, PlainLines, reporter
+from flts.contracts.messages import ModelTraining
+
+
+def ended(status: Literal["SUCCESS", "FAILED"], error: str | None = None) -> ModelTraining:
+    return ModelTraining(
+        ts=datetime.now(UTC),
+        identifier="global",
+        config_hash="c" * 64,
+        data_hash="d" * 64,
+        run=1,
+        model="gru",
+        model_hash="e" * 64,
+        model_type="GRU",
+        status=status,
+        duration_ms=1500,
+        error=error,
+    )
+
+
+def screen(table: LiveTable, width: int = 80) -> list[str]:
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(table.shown.get_renderable())
+    return console.export_text().splitlines()
+
+
+def test_the_live_table_shows_stage_state_progress_and_time_to_go() -> None:
+    now = [100.0]
+    table = LiveTable(["ridge", "gru"], lambda: now[0])
+    table.stage("preprocess", "running")
+    table.stage("preprocess", "done", "240 train rows")
+    gru = table.model("gru")
+    gru.phase("fit")
+    for epoch in (1, 2):
+        now[0] += 60.0
+        gru.epoch(epoch, 4, 0.5, 0.25)
+    rows = {line.split()[0]: line for line in screen(table)}
+    assert list(rows) == ["preprocess", "ridge", "gru", "evaluate"]
+    assert "done" in rows["preprocess"]
+    assert "240 train rows" in rows["preprocess"]
+    assert "waiting" in rows["ridge"]
+    assert rows["gru"].split()[1:4] == ["fit", "0:02:00", "0:02:00"]
+    assert "epoch 2/4, validation loss 0.25" in rows["gru"]
+
+
+def test_a_reason_is_cut_off_where_a_terminal_ends_and_its_brackets_stay() -> None:
+    table = LiveTable(["gru"])
+    table.ended("gru", ended("FAILED", "TrainingFailed: look at [evaluate] " + 20 * "and on "))
+    (row,) = (line for line in screen(table) if line.startswith("gru"))
+    assert len(row) <= 80
+    assert "no result" in row
+    assert "[evaluate]" in row
+    assert row.rstrip().endswith("…")
+
+
+def test_a_model_that_ended_keeps_what_it_said_last() -> None:
+    table = LiveTable(["gru"])
+    table.model("gru").phase("fit")
+    table.model("gru").epoch(4, 4, 0.5, 0.25)
+    table.ended("gru", ended("SUCCESS"))
+    (row,) = (line for line in screen(table) if line.startswith("gru"))
+    assert "done" in row
+    assert "epoch 4/4" in row
+
+
+def test_a_pipe_gets_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with reporter(["gru"], quiet=False) as shown:
+        assert isinstance(shown, PlainLines)
+        shown.stage("preprocess", "running")
+        shown.stage("preprocess", "done", "240 train rows")
+        shown.model("gru").phase("fit")
+        shown.model("gru").phase("validate")
+        shown.model("gru").epoch(1, 4, 0.5, 0.25)
+        shown.ended("gru", ended("SUCCESS"))
+    lines = [line.split("s  ", 1)[1] for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        "preprocess: done, 240 train rows",
+        "gru: fit",
+        "gru: epoch 1/4, train loss 0.5, validation loss 0.25",
+        "gru: done in 1.5 s",
+    ]
+
+
+def test_a_terminal_gets_the_live_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    with reporter([], quiet=False) as shown:
+        assert isinstance(shown, LiveTable)
+
+
+def test_a_program_gets_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with reporter(["gru"], quiet=True) as shown:
+        shown.stage("preprocess", "done", "240 train rows")
+        shown.model("gru").epoch(1, 4, 0.5, 0.25)
+        shown.ended("gru", ended("SUCCESS"))
+    assert capsys.readouterr().out == ""
