@@ -1,4 +1,4 @@
-# One line each: `make help` lists them. `make demo` and `make test` set up what they need themselves.
+# One line each: `make help` lists them. Each sets up what it needs itself.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 WORKERS ?= 2
 
 help: ## list the commands
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
 $(VENV)/made: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -21,6 +21,8 @@ setup: $(VENV)/made-dev ## the virtual environment with everything for developme
 demo: $(VENV)/made ## the main job on real data: departures per hour from New York JFK
 	$(BIN)/flts run examples/jfk-departures/flts.toml
 	$(BIN)/flts runs plot --output .flts/plots
+test-fast: setup ## the tests to run at every change: under two minutes
+	$(BIN)/python -m pytest -n $(WORKERS) -m 'not slow and not long' tests/unit tests/golden tests/contract
 test: setup ## the tests
 	$(BIN)/python -m pytest -n $(WORKERS)
 test-all: setup ## the tests with the long ones
@@ -43,4 +45,4 @@ docs: setup ## the generated reference pages
 clean: ## what make made
 	rm -rf $(VENV) .venv-peers .flts mutants
 
-.PHONY: help setup demo test test-all lint type bench bench-peers mutation docs clean
+.PHONY: help setup demo test-fast test test-all lint type bench bench-peers mutation docs clean

@@ -19,6 +19,14 @@ from tests.support.servers import (  # noqa: F401 - fixtures: each starts when t
 )
 
 LTE = ROOT.parent / "shared" / "data" / "lte"
+SERVERS = {"database_server", "durable_broker", "mlflow_server", "quick_broker", "s3_server"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that asks for a real server is slow."""
+    for item in items:
+        if isinstance(item, pytest.Function) and SERVERS & {*item.fixturenames}:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)

@@ -52,8 +52,7 @@ def main() -> None:
 
 def _table(figures: list[Figure], known: str) -> str:
     """The table with these figures in the place of those of the same benchmarks; all others stay."""
-    libraries = made_on(("torch", "prophet", "statsforecast"))["libraries"]
-    assert isinstance(libraries, dict)
+    libraries = made_on(("torch", "prophet", "statsforecast")).libraries
     versions = ", ".join(f"{name} {version}" for name, version in libraries.items())
     lines = [
         f"Measured on {cores()} cores ({processor()}), Python {platform.python_version()}, {versions}.",

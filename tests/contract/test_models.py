@@ -136,6 +136,7 @@ class TestEveryFamily:
         with pytest.raises(NotApplicable, match=f"needs {minimum} rows, has {minimum - 1}"):
             fitted.model.forecast_all(short)
 
+    @pytest.mark.slow
     def test_a_fresh_process_with_another_hash_seed_repeats_files_and_forecasts(self, name: str) -> None:
         first, second = (json.loads(in_a_fresh_process(seed).stdout)[name] for seed in ("1", "2"))
         assert first == second
@@ -151,7 +152,8 @@ class TestEveryFamily:
         assert json.loads(canonical_json(chosen)) == chosen
 
     def test_its_interval_offsets_are_finite_and_grow_with_the_level(self, name: str) -> None:
-        offsets = experiment(name).fitted.manifest["intervals"]["offsets"]
+        offsets = experiment(name).fitted.manifest.intervals.offsets
+        assert offsets is not None
         stacked = np.array([offsets[level] for level in ("0.5", "0.8", "0.9", "0.95")])
         assert np.isfinite(stacked).all()
         assert (np.diff(stacked, axis=0) >= 0.0).all()
@@ -164,19 +166,19 @@ class TestEveryCandidate:
         fitted, store = experiment(name), memory_store()
         bundle = load_bundle(store, write_bundle(store, fitted.fitted.manifest, fitted.fitted.files))
         bundle.self_test()
-        rows = fitted.train[-bundle.manifest["history_rows"] :]
+        rows = fitted.train[-bundle.manifest.history_rows :]
         served, _, _ = bundle.forecast(rows.times[None], rows.values[None], 0.8)
         np.testing.assert_array_equal(served.mean, fitted.model.forecast(rows.times[None], rows.values[None]).mean)
 
     def test_the_manifest_says_what_a_request_must_bring(self, name: str) -> None:
         fitted = experiment(name)
         manifest, history = fitted.fitted.manifest, fitted.model.history
-        assert manifest["min_history_rows"] == history.minimum
-        assert manifest["history_rows"] == max(history.wanted, fitted.task.input_length)
-        assert manifest["uses_history"] == history.used
-        assert manifest["columns"] == list(fitted.train.columns)
-        assert manifest["targets"] == list(fitted.task.fitted.targets)
-        assert manifest["trained_until"] == fitted.train.times[-1]
+        assert manifest.min_history_rows == history.minimum
+        assert manifest.history_rows == max(history.wanted, fitted.task.input_length)
+        assert manifest.uses_history == history.used
+        assert manifest.columns == list(fitted.train.columns)
+        assert manifest.targets == list(fitted.task.fitted.targets)
+        assert manifest.trained_until == fitted.train.times[-1]
 
     def test_one_damaged_byte_in_any_file_of_its_bundle_is_refused(self, name: str) -> None:
         fitted = experiment(name)
@@ -202,6 +204,7 @@ def test_a_bundle_whose_library_is_missing_names_the_extra(name: str, monkeypatc
         load_bundle(store, bundle_sha256)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
 def test_a_fit_and_a_forecast_print_nothing_of_their_own(hash_seed: str) -> None:
     made = in_a_fresh_process(hash_seed)
@@ -209,6 +212,7 @@ def test_a_fit_and_a_forecast_print_nothing_of_their_own(hash_seed: str) -> None
     assert len(made.stdout.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_this_process_comes_to_the_forecasts_of_a_fresh_one() -> None:
     fresh, here = json.loads(in_a_fresh_process("1").stdout), fingerprints()
     assert {*fresh} == {*here}
@@ -231,3 +235,14 @@ def test_requiring_a_model_without_its_library_names_the_extra(monkeypatch: pyte
     require(["ridge"])
     with pytest.raises(MissingExtra, match=r"'prophet' needs the extra 'prophet'.*flts\[prophet\]"):
         require(["ridge", "prophet"])
+
+
+def test_the_extras_of_all_missing_models_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra) as caught:
+        require(["prophet", "lstm", "ridge", "gru"])
+    assert caught.value.extra == "prophet,torch"
+    assert str(caught.value) == (
+        "training the models 'gru', 'lstm', 'prophet' needs the extras 'prophet', 'torch':"
+        " pip install 'flts[prophet,torch]'"
+    )

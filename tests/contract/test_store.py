@@ -41,7 +41,7 @@ ODD_KEYS = [
 ]
 
 
-@pytest.fixture(params=["memory", "local", "s3"])
+@pytest.fixture(params=["memory", "local", pytest.param("s3", marks=pytest.mark.slow)])
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StreamedStore:
     """An empty store of each kind; the local one in a folder, the one in S3 under a prefix, that needs quoting."""
     match request.param:

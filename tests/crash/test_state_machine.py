@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tests.support.experiments import small_experiment, small_spec
 from tests.support.points import points
-from tests.support.stored import StoppedClock, Watched, contents, copy, fit, put_forecasts, truth, without
+from tests.support.stored import StoppedClock, Watched, contents, copy, fit, put_forecasts, put_model, truth, without
 
 from flts.backends.bus_memory import MemoryBus
 from flts.backends.store import memory_store
@@ -86,7 +86,7 @@ def subjects() -> tuple[dict[str, Experiment], dict[tuple[str, str], str], Store
         experiment, store = small_experiment(small_spec(MODELS, train={"validation_fraction": 0.1 + 0.1 * number}))
         manifest, files = read_bundle(store, fit(store, experiment).bundle_sha256)
         for model in MODELS:
-            bundles[name, model] = write_bundle(store, {**manifest, "chosen": {"for": model}}, files)
+            bundles[name, model] = write_bundle(store, manifest.model_copy(update={"chosen": {"for": model}}), files)
         copy(without(store, *store.list("models/")), base)
         found[name] = experiment
     return found, bundles, base
@@ -145,9 +145,7 @@ class Promotions(RuleBasedStateMachine):
     def result_arrives(self, config: str, model: str, seed: int, point: str | None) -> None:
         """For the first time or again, whole or cut off, the second time with other numbers of the same quality."""
         experiment = self.subjects[config]
-        model_hash = experiment.identity.model_hashes[model]
-        result = {"v": 1, "model": model, "model_hash": model_hash, "bundle_sha256": self.bundle_of[config, model]}
-        self.store.create(layout.model_result(model_hash), canonical_json({**result, "chosen": {}, "curve": []}))
+        put_model(self.store, experiment, model, self.bundle_of[config, model])
         noise = np.random.default_rng([seed, *map(ord, config + model)]).normal(0.0, 1.0, truth(experiment).shape)
         forecast = np.nan_to_num(truth(experiment), nan=50.0) + ERRORS[config, model] * noise
         with cut(point), ignoring_cuts(point):

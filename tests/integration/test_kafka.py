@@ -16,6 +16,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, Message
 from tests.support.raising import raises
 from tests.support.servers import kafka_bus
+from tests.support.services import LONG
 
 from flts.backends.bus_kafka import KafkaBus
 from flts.backends.kafka_client import KafkaOptions
@@ -28,7 +29,6 @@ from flts.stack.server import Server
 from flts.wiring import open_bus
 
 SESSION = 2.0
-PATIENCE = 60.0
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def broker(tmp_path: Path, s3_server: S3) -> Iterator[Server]:
 
 def take(subscription: Subscription) -> Record:
     """The next record, however long its broker is away."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + LONG
     while time.monotonic() < deadline:
         try:
             record = subscription.poll(timeout=1.0)
@@ -78,7 +78,7 @@ def test_a_member_goes_on_by_itself_when_the_broker_is_back(broker: Server) -> N
     broker.kill()
     assert subscription.stay(before, timeout=1.0)  # work goes on without a broker
     with pytest.raises(BackendUnavailable, match="brokers are down"):
-        subscription.poll(timeout=PATIENCE)
+        subscription.poll(timeout=LONG)
     broker.start()
     bus.publish("topic", "key", b"after")
     assert {take(subscription).value, take(subscription).value} == {b"before", b"after"}
@@ -87,7 +87,7 @@ def test_a_member_goes_on_by_itself_when_the_broker_is_back(broker: Server) -> N
 
 
 def test_a_message_sent_while_the_broker_is_away_is_acknowledged_when_it_is_back_in_time(broker: Server) -> None:
-    bus = kafka_bus(broker, timeout=PATIENCE)
+    bus = kafka_bus(broker, timeout=LONG)
     bus.ensure(["topic"])
     bus.publish("topic", "key", b"0")
     broker.kill()
@@ -96,7 +96,7 @@ def test_a_message_sent_while_the_broker_is_away_is_acknowledged_when_it_is_back
     sender.join(timeout=0.5)
     assert sender.is_alive()
     broker.start()
-    sender.join(timeout=2 * PATIENCE)
+    sender.join(timeout=2 * LONG)
     assert [record.value for record in bus.records("topic")] == [b"0", b"1"]
     bus.close()
 
@@ -190,7 +190,7 @@ def test_a_member_that_was_away_too_long_learns_that_its_work_is_anothers_and_ca
 def test_a_partition_that_went_while_a_record_was_worked_on_gives_its_messages_when_it_comes_back(
     durable_broker: Server, tmp_path: Path
 ) -> None:
-    topic, messages, deadline = f"back-{tmp_path.name}", 12, time.monotonic() + 2 * PATIENCE
+    topic, messages, deadline = f"back-{tmp_path.name}", 12, time.monotonic() + 2 * LONG
     bus = kafka_bus(durable_broker, session_timeout=SESSION)
     bus.ensure([topic])
     for number in range(messages):  # some in every partition
@@ -284,7 +284,7 @@ def test_an_option_that_librdkafka_does_not_know_is_named() -> None:
 
 def test_a_broker_that_refuses_who_asks_says_what_to_look_at(durable_broker: Server) -> None:
     login = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": "nobody"}
-    bus = kafka_bus(durable_broker, options=login, password="hush", timeout=PATIENCE)  # noqa: S106 - nobody's
+    bus = kafka_bus(durable_broker, options=login, password="hush", timeout=LONG)  # noqa: S106 - nobody's
     with raises(UsageError, code="login-refused") as caught:
         bus.publish("topic", "key", b"x")
     assert "hush" not in str(caught.value)

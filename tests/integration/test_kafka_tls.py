@@ -18,14 +18,13 @@ from cryptography.hazmat.primitives import serialization
 from tests.support.guarded import guarded
 from tests.support.processes import processes
 from tests.support.raising import raises
+from tests.support.services import LONG
 
 from flts.backends.bus_kafka import KafkaBus
 from flts.backends.kafka_client import KafkaOptions
 from flts.contracts.errors import BackendUnavailable, UsageError
 from flts.stack.server import HOST
 
-PATIENCE = 20.0
-"""Seconds to wait for an answer."""
 BRIEF = 1.0
 """Where none will come."""
 PASSWORD = "hush-hush"  # noqa: S105 - of nobody
@@ -112,7 +111,7 @@ def login_broker(tmp_path_factory: pytest.TempPathFactory, papers: Papers) -> It
         yield url
 
 
-def bus_at(url: str, options: dict[str, str], timeout: float = PATIENCE, **secrets: Any) -> KafkaBus:
+def bus_at(url: str, options: dict[str, str], timeout: float = LONG, **secrets: Any) -> KafkaBus:
     return KafkaBus(KafkaOptions(url.removeprefix("kafka://"), 1, 1, timeout=timeout, options=options, **secrets))
 
 
@@ -125,7 +124,7 @@ def refusal(url: str, options: dict[str, str], **secrets: Any) -> str:
         bus.publish("topic", "key", b"x")
     reader = bus.subscribe(["topic"], "group")
     with pytest.raises(UsageError) as read:
-        reader.poll(PATIENCE)
+        reader.poll(LONG)
     reader.close()
     bus.close()
     said = {str(raised.value) for raised in (asked, sent, read)}
@@ -141,7 +140,7 @@ def there_and_back(bus: KafkaBus) -> None:
     bus.ensure(["there"])
     bus.publish("there", "key", b"x", {"name": "value"})
     reader = bus.subscribe(["there"], "back")
-    while (record := reader.poll(PATIENCE)) is None:
+    while (record := reader.poll(LONG)) is None:
         pass
     reader.commit(record)
     reader.close()
@@ -240,7 +239,7 @@ def environment(url: str, options: dict[str, str], folder: Path, password: str) 
         "FLTS_BUS": url,
         "FLTS_KAFKA_OPTIONS": json.dumps(options),
         "FLTS_KAFKA_PASSWORD_FILE": str(folder / "password"),
-        "FLTS_KAFKA_TIMEOUT": str(PATIENCE),
+        "FLTS_KAFKA_TIMEOUT": str(LONG),
         "FLTS_STORE": (folder / "objects").as_uri(),
         "FLTS_TRACKING": "off",
     }

@@ -84,7 +84,8 @@ def test_a_run_through_services_equals_the_one_on_one_machine(
     bus = open_bus(load_settings(bus=running.environment["FLTS_BUS"]))
     told = [ModelSelected.parse(record.value) for record in bus.records(ModelSelected.topic)]
     bus.close()
-    assert [(message.promotion, message.kind, message.model_type) for message in told] == [
+    once = {message.event_id: message for message in told}.values()  # a message may be sent again
+    assert [(message.promotion, message.kind, message.model_type) for message in once] == [
         (1, "promote", "RIDGE"),
         (2, "manual", "GRU"),
     ]
@@ -145,7 +146,7 @@ def test_a_batch_on_the_bus_is_answered_from_the_store(
     running.until_judged(store, running.claim(experiment, "--models", "ridge", "--claim-test"))
     bus = open_bus(load_settings(bus=broker.url, kafka_replication=1))
     try:
-        wait_until(lambda: len(bus.records(PerformanceEval.topic)) == 1, "the answer")
+        wait_until(lambda: bool(bus.records(PerformanceEval.topic)), "the answer")
         answer = PerformanceEval.parse(bus.records(PerformanceEval.topic)[0].value)
         claim = InferenceData.parse(bus.records(InferenceData.topic)[0].value)
     finally:
@@ -207,7 +208,7 @@ def test_a_server_that_is_away_for_a_while_is_waited_for(
         server.start()
     running.until_judged(store, claim)
     with closing(kafka_bus(broker)) as bus:
-        wait_until(lambda: len(bus.records(PerformanceEval.topic)) == 1, "the rows that wait for a forecast")
+        wait_until(lambda: bool(bus.records(PerformanceEval.topic)), "the rows that wait for a forecast")
     assert results(store) == alone(experiment, tmp_path / "alone")
     assert all(worker.process.poll() is None for worker in workers.values())
     assert not any(worker.said("dead_letter") for worker in workers.values())

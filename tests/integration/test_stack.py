@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.services import LONG
 
 from flts.contracts.errors import BackendUnavailable, MissingExtra
 from flts.stack.kafka import durable_kafka, quick_kafka
@@ -19,8 +20,6 @@ from flts.stack.mlflow import mlflow
 from flts.stack.postgres import postgres
 from flts.stack.s3 import S3, s3
 from flts.stack.server import Server, packaged, ports, script, secret
-
-PATIENCE = 20.0
 
 
 def alive(pid: int) -> bool:
@@ -61,7 +60,7 @@ def test_a_server_keeps_its_ports_and_its_password_for_ever(tmp_path: Path) -> N
     "find", [lambda: packaged("a broker", "no_such_module", "x"), lambda: script("a broker", "no")]
 )
 def test_a_package_that_is_not_installed_is_named_by_its_extra(find: Any) -> None:
-    with pytest.raises(MissingExtra, match=r"a broker needs the extra 'dev'"):
+    with pytest.raises(MissingExtra, match=r"a broker needs the extra 'stack'"):
         find()
 
 
@@ -103,7 +102,7 @@ def test_a_server_ends_when_its_parent_is_killed_and_one_that_outlives_it_does_n
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
     assert done.returncode == -signal.SIGKILL
     bound, free = (int((tmp_path / name).read_text()) for name in ("bound", "free"))
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + LONG
     while alive(bound) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not alive(bound)
@@ -170,5 +169,5 @@ def test_a_broker_answers_after_a_crash_at_the_same_address(kind: str, tmp_path:
         server.kill()
         server.start()
         assert server.url == url
-        brokers = AdminClient({"bootstrap.servers": url.removeprefix("kafka://")}).list_topics(timeout=PATIENCE).brokers
+        brokers = AdminClient({"bootstrap.servers": url.removeprefix("kafka://")}).list_topics(timeout=LONG).brokers
         assert [f"kafka://{b.host}:{b.port}" for b in brokers.values()] == [url]

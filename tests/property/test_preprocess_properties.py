@@ -130,7 +130,7 @@ def test_nothing_that_is_fitted_depends_on_test_rows(
         spec = small_spec(
             dataset={"targets": ["load"], "test_fraction": 12 / 42}, preprocess=rules.model_dump(), sample=sample
         )
-        return dict(preprocess(spec, raw, memory_store(), version=1).meta)
+        return preprocess(spec, raw, memory_store(), version=1).meta.model_dump()
 
     a, b = prepared(first), prepared(second)
     for name in ("fitted", "seasons", "dropped", "warnings"):

@@ -16,9 +16,7 @@ from flts.contracts.ports import Store, write_once
 from flts.train.experiment import Experiment
 from flts.train.isolate import Claim
 from tests.support.experiments import small_experiment, small_spec
-
-PATIENCE = 60.0
-"""Seconds to wait for what will happen; a test that waits so long has failed."""
+from tests.support.services import LONG
 
 
 def on_disk(folder: Path, model: str = "ridge") -> tuple[Experiment, Store, Claim]:
@@ -64,7 +62,7 @@ def carrying(variable: str) -> list[str]:
 
 def eventually(condition: Callable[[], bool]) -> bool:
     """Whether the condition comes true."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + LONG
     while time.monotonic() < end:
         if condition():
             return True

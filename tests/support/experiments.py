@@ -7,18 +7,16 @@ from typing import Any
 
 from flts.backends.store import memory_store
 from flts.contracts.ports import Store
-from flts.models.registry import versions
 from flts.preprocess import CODE_VERSION
 from flts.preprocess.rows import Rows
 from flts.preprocess.source import RawInput, RawTable
 from flts.preprocess.stage import load_dataset, preprocess
+from flts.runner.stored import VERSIONS
 from flts.spec.fields import Spec
 from flts.spec.lineage import identify
 from flts.spec.sources import validate
 from flts.train.experiment import Experiment, plan_experiment
 from tests.support.series import hourly, split
-
-VERSIONS = versions(CODE_VERSION)
 
 SMALL = {
     "gru": {"hidden_size": 8, "num_layers": 1, "epochs": 2},

@@ -12,6 +12,7 @@ from flts.backends.store import memory_store
 from flts.contracts import layout
 from flts.contracts.canonical import canonical_json, digest
 from flts.contracts.ports import Store
+from flts.contracts.records.model import ModelResult
 from flts.evaluate.case import Candidate
 from flts.preprocess import CODE_VERSION
 from flts.preprocess.rows import Values
@@ -19,11 +20,12 @@ from flts.preprocess.source import RawInput, RawTable
 from flts.preprocess.stage import load_dataset, preprocess
 from flts.promotion.judge import Waiting, gather
 from flts.promotion.log import LogEntry, Promoted, next_entry
+from flts.runner.stored import VERSIONS
 from flts.spec.fields import Spec
 from flts.spec.lineage import identify
+from flts.train.determinism import made_on
 from flts.train.experiment import Experiment, plan_experiment
 from flts.train.stage import Trained, commit_forecasts, model_spec, train
-from tests.support.experiments import VERSIONS
 
 
 class StoppedClock:
@@ -110,15 +112,17 @@ def truth(experiment: Experiment) -> Values:
 def put_model(store: Store, experiment: Experiment, name: str, bundle_sha256: str) -> None:
     """The commit point of a model that was never fitted."""
     model_hash = experiment.identity.model_hashes[name]
-    result = {
-        "v": 1,
-        "model": name,
-        "model_hash": model_hash,
-        "bundle_sha256": bundle_sha256,
-        "chosen": {},
-        "curve": [],
-    }
-    store.replace(layout.model_result(model_hash), canonical_json(result))
+    result = ModelResult(
+        model=name,
+        model_hash=model_hash,
+        bundle_sha256=bundle_sha256,
+        validation_sha256="0" * 64,
+        chosen={},
+        refit=False,
+        curve=[],
+        made_on=made_on(()),
+    )
+    store.replace(layout.model_result(model_hash), result.to_bytes())
 
 
 def put_forecasts(store: Store, experiment: Experiment, name: str, mean: Values) -> None:

@@ -36,10 +36,11 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
 ) -> None:
     """Write an experiment that `flts run` takes as it is, and that says why each value is what it is."""
-    from flts.contracts.errors import UsageError
+    from flts.contracts.errors import MissingExtra, UsageError
     from flts.explore.rehearse import verdict
     from flts.explore.report import inspect
     from flts.explore.suggest import suggest
+    from flts.models.registry import require
     from flts.preprocess.source import RawInput, RawTable
 
     check_zone(timezone)
@@ -69,6 +70,10 @@ def init(
     typer.echo(f"  {task['input_length']} rows of history, {task['horizon']} ahead, by {', '.join(kept)}")
     for finding in warnings:
         typer.echo(f"  ! {finding.message}")
+    try:
+        require(models)
+    except MissingExtra as missing:
+        typer.echo(f"  ! not installed, so only a comment in {output}: {missing}")
     named = "" if output == Path("flts.toml") else f" {output}"
     typer.echo(f"  next: flts run{named}")
 

@@ -111,7 +111,7 @@ def _run_through(stack: Stack, loaded: LoadedSpec) -> None:
         shown.stage("preprocess", "running")
         prepared, experiment = prepare(context, spec, open_raw(spec.dataset, loaded.folder))
         claim = begin(context, experiment, prepared, recompute=False)
-        rows = f"{prepared.meta['train']['rows']:,} train rows, {prepared.meta['test']['rows']:,} test rows"
+        rows = f"{prepared.meta.train.rows:,} train rows, {prepared.meta.test.rows:,} test rows"
         shown.stage("preprocess", "reused" if prepared.reused else "done", rows)
         result = wait_for_judgement(context, claim, experiment, shown, lambda: _all_alive(stack))
     board.print_result(result)

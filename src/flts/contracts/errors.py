@@ -81,15 +81,22 @@ class SpecError(UsageError):
 
 
 class MissingExtra(UsageError):
-    """An optional library is needed and absent; the message is the command that installs it."""
+    """Optional libraries are needed and absent; the message ends with the command that installs them.
 
-    def __init__(self, what: str, extra: str) -> None:
-        command = f"pip install -c constraints.txt 'flts[{extra}]'"
-        super().__init__(f"{what} needs the extra '{extra}': {command}", what=what, extra=extra)
-        self.extra = extra
+    extra: what stands in the brackets of that command, the extras separated by commas.
+    """
 
-    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str]]:
-        return type(self), (str(self._data["what"]), self.extra)
+    def __init__(self, what: str, *extras: str) -> None:
+        self.extra = ",".join(extras)
+        named = ", ".join(f"'{extra}'" for extra in extras)
+        command = f"pip install 'flts[{self.extra}]'"
+        super().__init__(
+            f"{what} needs the extra{'s' * (len(extras) > 1)} {named}: {command}", what=what, extras=list(extras)
+        )
+        self._arguments = (what, *extras)
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, ...]]:
+        return type(self), self._arguments
 
 
 class Locked(UsageError):

@@ -54,6 +54,13 @@ def mend(key: str) -> str:
     return "put a copy of it back; the promotion log may rest on it, so do not delete it"
 
 
+def restore(key: str) -> str:
+    """What a person does about an object that another one names and that is absent."""
+    if key.startswith((*MADE_AGAIN, "bundles/")):
+        return "put a copy of it back, or `flts run --recompute` makes it again"
+    return "put a copy of it back; the promotion log may rest on it"
+
+
 def spec(config_hash: str) -> str:
     """The Spec without locators, canonical."""
     return f"specs/{config_hash}.json"

@@ -15,9 +15,7 @@ from typing import Any, Literal, Protocol
 from flts.contracts.canonical import canonical_json, sha256
 from flts.contracts.errors import DamagedObject
 from flts.contracts.failpoints import failpoint
-
-MEND = "delete it, and `flts run --recompute` makes again what a run needs"
-
+from flts.contracts.layout import mend, restore
 
 PART = 5 * 2**20
 """Bytes of a part of a large upload: the smallest that S3 takes."""
@@ -269,13 +267,13 @@ def read_checked(store: Store, key: str, expected_sha256: str) -> bytes:
     if data is None:
         raise DamagedObject(
             f"{key} is absent from {store.url}, and a record names it with digest {expected_sha256[:12]}…;"
-            " `flts run --recompute` makes it again"
+            f" {restore(key)}"
         )
     found = sha256(data)
     if found != expected_sha256:
         raise DamagedObject(
             f"{key} in {store.url} is damaged: its digest is {found[:12]}…, the record says {expected_sha256[:12]}…;"
-            f" {MEND}"
+            f" {mend(key)}"
         )
     return data
 
@@ -284,9 +282,10 @@ class StoredTable(dict[str, Any]):
     """A table of a stored JSON object; a key it should have and lacks says which object is damaged."""
 
     name = "a stored object"
+    advice = ""
 
     def __missing__(self, key: str) -> Any:
-        raise DamagedObject(f"{self.name} is damaged: it lacks '{key}'; {MEND}")
+        raise DamagedObject(f"{self.name} is damaged: it lacks '{key}'; {self.advice}")
 
 
 def read_json(store: Store, key: str) -> Any:
@@ -297,15 +296,15 @@ def read_json(store: Store, key: str) -> Any:
 
     def named(values: dict[str, Any]) -> StoredTable:
         table = StoredTable(values)
-        table.name = f"{key} in {store.url}"
+        table.name, table.advice = f"{key} in {store.url}", mend(key)
         return table
 
     try:
         value = json.loads(data, object_hook=named)
     except ValueError as error:
-        raise DamagedObject(f"{key} in {store.url} is damaged: not JSON ({error}); {MEND}") from None
+        raise DamagedObject(f"{key} in {store.url} is damaged: not JSON ({error}); {mend(key)}") from None
     if not isinstance(value, StoredTable):
-        raise DamagedObject(f"{key} in {store.url} is damaged: it holds no table; {MEND}")
+        raise DamagedObject(f"{key} in {store.url} is damaged: it holds no table; {mend(key)}")
     return value
 
 

@@ -65,7 +65,7 @@ def try_lengths(
     columns = tuple(column for column in dataset.fitted.columns if column.name in targets)
     fitted = replace(dataset.fitted, columns=columns)
     rows = Rows(dataset.train.times, dataset.train.select(fitted.names), fitted.names)
-    seasons = tuple(dataset.meta["seasons"])
+    seasons = tuple(dataset.meta.seasons)
     whole = whole_block(rows, ForecastTask(max(lengths), horizon, seasons, fitted))
     try:
         fit, tail = split_tail(whole.origins, horizon, validation_fraction)

@@ -25,7 +25,8 @@ def rehearse(spec: Spec, raw: RawInput) -> Experiment:
             key="dataset.targets",
         )
     processed = process(spec, raw)
-    return plan_experiment(spec, UNNAMED, dataset_of("", processed.train, processed.test, processed.found, targets))
+    dataset = dataset_of("", processed.train, processed.test, processed.summary, targets, spec.dataset.time_column)
+    return plan_experiment(spec, UNNAMED, dataset)
 
 
 def refusals(seen: Inspection, test_fraction: float) -> list[str]:

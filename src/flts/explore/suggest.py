@@ -249,7 +249,7 @@ def _horizon(seen: Inspection, given: int | None) -> SuggestedValue:
 def _input_length(seen: Inspection, dataset: ProcessedDataset, target: str, horizon: int) -> SuggestedValue:
     """The history that pays, by ridge on the validation tail; or the longest that fits where that cannot be asked."""
     train, test = len(dataset.train), len(dataset.test)
-    lengths = candidates(train, test, len(dataset.fitted.names), horizon, dataset.meta["seasons"])
+    lengths = candidates(train, test, len(dataset.fitted.names), horizon, dataset.meta.seasons)
     tried = None
     while lengths and tried is None:
         tried = try_lengths(dataset, lengths, horizon, Train().validation_fraction)
@@ -287,7 +287,7 @@ def _models(seen: Inspection, dataset: ProcessedDataset, input_length: int) -> I
         try:
             require([name])
         except MissingExtra as error:
-            section = Section(f"models.{name}", section.entries, f"left out: {error}", left_out=True)
+            section = Section(f"models.{name}", section.entries, f"not installed: {error}", left_out=True)
         yield section
 
 

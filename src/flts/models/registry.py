@@ -21,16 +21,21 @@ CANDIDATES: Mapping[str, Family] = {family.name: family for family in _CANDIDATE
 REFEREES: Mapping[str, Family] = {family.name: family for family in _REFEREES}
 
 
-def versions(preprocess: int) -> Versions:
+def versions(preprocess: int, train: int, evaluate: int) -> Versions:
     """The code versions that enter the hashes."""
-    return Versions(preprocess, {name: family.version for name, family in CANDIDATES.items()})
+    return Versions(preprocess, {name: family.version for name, family in CANDIDATES.items()}, train, evaluate)
 
 
 def require(names: Iterable[str]) -> None:
-    """Raise MissingExtra for the first model whose libraries are not installed, UsageError for an unknown one."""
+    """Raise one MissingExtra for all models whose libraries are not installed, UsageError for an unknown name."""
+    lacking: dict[str, str] = {}
     for name in names:
         if name not in CANDIDATES:
             raise UsageError(f"'{name}' is no model; {nearest(name, CANDIDATES)}")
         family = CANDIDATES[name]
         if family.extra and any(importlib.util.find_spec(library) is None for library in family.libraries):
-            raise MissingExtra(f"the model '{name}'", family.extra)
+            lacking[name] = family.extra
+    if lacking:
+        models = ", ".join(f"'{name}'" for name in sorted(lacking))
+        what = f"the model {models}" if len(lacking) == 1 else f"training the models {models}"
+        raise MissingExtra(what, *sorted({*lacking.values()}))

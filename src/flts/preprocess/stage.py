@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from flts.contracts import events, layout
 from flts.contracts.canonical import canonical_json, digest, sha256
-from flts.contracts.errors import DamagedObject, DataError
-from flts.contracts.ports import MEND, Store, read_checked, read_json, write_once
+from flts.contracts.errors import DataError
+from flts.contracts.ports import Store, read_checked, write_once
+from flts.contracts.records.base import parse_stored, plain_json, require_record
+from flts.contracts.records.data import (
+    DroppedColumn,
+    MadeOf,
+    ProcessedMeta,
+    Regularity,
+    RowsPart,
+    RowsSummary,
+)
 from flts.preprocess import fit as fitting
 from flts.preprocess.parquet import rows_from_parquet, rows_to_parquet
 from flts.preprocess.read import Reading, read_rows, split
@@ -36,20 +44,19 @@ class ProcessedDataset:
     test: Rows
     fitted: FittedPreprocess
     contiguous: bool
-    meta: Mapping[str, Any]
+    meta: RowsSummary
+    time_column: str
+    """Its name in the raw rows."""
 
 
 @dataclass(frozen=True)
 class Processed:
-    """Rows as they will be stored, and what was found on the way; nothing is stored yet.
-
-    found: what meta.json says beside where the bytes come from and lie.
-    """
+    """Rows as they will be stored, and what was learned on the way; nothing is stored yet."""
 
     train: Rows
     test: Rows
     rows_before: Mapping[str, int]
-    found: Mapping[str, Any]
+    summary: RowsSummary
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ class Prepared:
     """Where the processed rows lie; `reused` when they were there before."""
 
     data_hash: str
-    meta: Mapping[str, Any]
+    meta: ProcessedMeta
     sha256: str
     size: int
     reused: bool
@@ -70,33 +77,36 @@ def preprocess(spec: Spec, raw: RawInput, store: Store, version: int) -> Prepare
     """
     fields = data_fields(spec, raw.digests(), version)
     data_hash = digest(fields)
-    stored = store.get(layout.meta(data_hash))
+    key = layout.meta(data_hash)
+    stored = store.get(key)
     if stored is not None and store.exists(layout.train_rows(data_hash)) and store.exists(layout.test_rows(data_hash)):
         events.emit(events.SkipIdempotent(data_hash=data_hash))
-        return Prepared(data_hash, read_json(store, layout.meta(data_hash)), sha256(stored), len(stored), reused=True)
+        return _prepared(store, data_hash, stored, reused=True)
     processed = process(spec, raw)
     metadata = {"data_hash": data_hash, "preprocess_config": canonical_json(fields).decode()}
-    parts: dict[str, dict[str, Any]] = {}
-    for part, key, rows in (
+    parts: dict[str, RowsPart] = {}
+    for part, table, rows in (
         ("train", layout.train_rows(data_hash), processed.train),
         ("test", layout.test_rows(data_hash), processed.test),
     ):
         data = write_once(
             store,
-            key,
+            table,
             rows_to_parquet(rows, metadata),
             at="preprocess.train" if part == "train" else "preprocess.test",
         )
-        parts[part] = {
-            "rows_before": processed.rows_before[part],
-            "rows": len(rows),
-            "sha256": sha256(data),
-            "size": len(data),
-        }
-        events.emit(events.UploadDone(object_key=key, size=len(data), sha256=parts[part]["sha256"]))
-    meta = {"v": 1, "data_hash": data_hash, "made_of": fields, **parts, **processed.found}
-    data = write_once(store, layout.meta(data_hash), canonical_json(meta), at="preprocess.meta")
-    return Prepared(data_hash, read_json(store, layout.meta(data_hash)), sha256(data), len(data), reused=False)
+        parts[part] = RowsPart(
+            rows=len(rows), rows_before=processed.rows_before[part], sha256=sha256(data), size=len(data)
+        )
+        events.emit(events.UploadDone(object_key=table, size=len(data), sha256=parts[part].sha256))
+    meta = ProcessedMeta(
+        data_hash=data_hash,
+        made_of=MadeOf.model_validate(plain_json(fields)),
+        train=parts["train"],
+        test=parts["test"],
+        **dict(processed.summary),
+    )
+    return _prepared(store, data_hash, write_once(store, key, meta.to_bytes(), at="preprocess.meta"), reused=False)
 
 
 def process(spec: Spec, raw: RawInput) -> Processed:
@@ -104,45 +114,47 @@ def process(spec: Spec, raw: RawInput) -> Processed:
     train, test, before, warnings = _read_and_sample(spec, raw)
     step = fitting.infer_step(train.times, spec.dataset.step, raw.train.name)
     names = (raw.train.name, raw.test.name if raw.test else f"{raw.train.name} (its last rows)")
-    regular = {}
-    for part, rows, name in (("train", train, names[0]), ("test", test, names[1])):
-        regular[part], said = fitting.check_regular(rows.times, step, name)
+    regular = []
+    for rows, name in zip((train, test), names, strict=True):
+        share, said = fitting.check_regular(rows.times, step, name)
+        regular.append(share)
         warnings += said
     _refuse_overlap(train, test, names[1], resampled=spec.preprocess.resample != "off")
     finished = fitting.fit(train, spec.preprocess, step, spec.dataset.timezone)
-    found = {
-        "regular": regular,
-        "contiguous": bool(test.times[0] - finished.train.times[-1] == step),
-        "seasons": fitting.infer_seasons(step, len(finished.train)),
-        "dropped": [{"column": name, "reason": reason} for name, reason in finished.dropped],
-        "warnings": [*warnings, *finished.warnings],
-        "fitted": finished.fitted.to_json(),
-    }
+    summary = RowsSummary(
+        fitted=finished.fitted.record(),
+        seasons=fitting.infer_seasons(step, len(finished.train)),
+        contiguous=bool(test.times[0] - finished.train.times[-1] == step),
+        regular=Regularity(train=regular[0], test=regular[1]),
+        dropped=[DroppedColumn(column=name, reason=reason) for name, reason in finished.dropped],
+        warnings=[*warnings, *finished.warnings],
+    )
     columns = finished.fitted.names
-    return Processed(finished.train, Rows(test.times, test.select(columns), columns), before, found)
+    return Processed(finished.train, Rows(test.times, test.select(columns), columns), before, summary)
 
 
 def load_dataset(store: Store, data_hash: str, targets: tuple[str, ...]) -> ProcessedDataset:
     """Processed rows for these targets, digests checked. Raises DamagedObject, DataError for an unusable target."""
-    meta = read_json(store, layout.meta(data_hash))
-    if meta is None:
-        raise DamagedObject(f"{layout.meta(data_hash)} is absent from {store.url}")
-    train = rows_from_parquet(read_checked(store, layout.train_rows(data_hash), meta["train"]["sha256"]))
-    test = rows_from_parquet(read_checked(store, layout.test_rows(data_hash), meta["test"]["sha256"]))
-    return dataset_of(data_hash, train, test, meta, targets)
+    meta = require_record(store, layout.meta(data_hash), ProcessedMeta)
+    train = rows_from_parquet(read_checked(store, layout.train_rows(data_hash), meta.train.sha256))
+    test = rows_from_parquet(read_checked(store, layout.test_rows(data_hash), meta.test.sha256))
+    return dataset_of(data_hash, train, test, meta, targets, meta.made_of.time_column)
 
 
 def dataset_of(
-    data_hash: str, train: Rows, test: Rows, meta: Mapping[str, Any], targets: tuple[str, ...]
+    data_hash: str, train: Rows, test: Rows, meta: RowsSummary, targets: tuple[str, ...], time_column: str
 ) -> ProcessedDataset:
     """Processed rows for these targets. Raises DataError for one that cannot be forecast."""
-    try:
-        fitted = FittedPreprocess.from_json(meta["fitted"])
-    except TypeError as error:
-        raise DamagedObject(f"{layout.meta(data_hash)} is damaged: {error}; {MEND}") from None
+    fitted = FittedPreprocess.of(meta.fitted)
     for target in targets:
         _refuse_unusable(target, meta, fitted)
-    return ProcessedDataset(data_hash, train, test, fitted.for_targets(targets), meta["contiguous"], meta)
+    return ProcessedDataset(data_hash, train, test, fitted.for_targets(targets), meta.contiguous, meta, time_column)
+
+
+def _prepared(store: Store, data_hash: str, data: bytes, *, reused: bool) -> Prepared:
+    """What stands in meta.json, whoever wrote it."""
+    meta = parse_stored(store, layout.meta(data_hash), ProcessedMeta, data)
+    return Prepared(data_hash, meta, sha256(data), len(data), reused)
 
 
 def _read(raw: Raw, spec: Spec) -> Reading:
@@ -198,10 +210,10 @@ def _refuse_overlap(train: Rows, test: Rows, name: str, *, resampled: bool) -> N
     )
 
 
-def _refuse_unusable(target: str, meta: Mapping[str, Any], fitted: FittedPreprocess) -> None:
-    for entry in meta["dropped"]:
-        if entry["column"] == target:
-            raise DataError(f"column '{target}' is to be forecast, but {entry['reason']}")
+def _refuse_unusable(target: str, meta: RowsSummary, fitted: FittedPreprocess) -> None:
+    for dropped in meta.dropped:
+        if dropped.column == target:
+            raise DataError(f"column '{target}' is to be forecast, but {dropped.reason}")
     column = next((c for c in fitted.columns if c.name == target), None)
     if column is None:
         raise DataError(f"the processed rows have no column '{target}'; they have {', '.join(fitted.names)}")

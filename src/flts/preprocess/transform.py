@@ -1,7 +1,7 @@
 """The one function that turns rows into features: trainers, judge and server all call it.
 
-Causal: a cell is filled only from rows at or before it. numpy and the standard library only, so that a server needs
-nothing else. All functions take any number of leading window dimensions.
+Causal: a cell is filled only from rows at or before it. It computes with numpy and the standard library alone, so that
+a server needs nothing else. All functions take any number of leading window dimensions.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flts.contracts.records.data import FittedColumn, FittedRecord
 from flts.preprocess.rows import Times, Values
 
 CALENDAR = (
@@ -51,7 +51,7 @@ class ColumnStatistics:
 
 @dataclass(frozen=True)
 class FittedPreprocess:
-    """Everything preprocessing learned from train; JSON in meta.json and in every manifest."""
+    """Everything preprocessing learned from train; a FittedRecord in meta.json and in every manifest."""
 
     columns: tuple[ColumnStatistics, ...]
     targets: tuple[str, ...]
@@ -65,15 +65,31 @@ class FittedPreprocess:
     constant: float
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> FittedPreprocess:
-        """The inverse of `to_json`."""
-        columns = tuple(ColumnStatistics(**column) for column in value["columns"])
-        lists = {name: tuple(value[name]) for name in ("targets", "lags")}
-        return cls(**{**value, **lists, "columns": columns})
+    def of(cls, stored: FittedRecord) -> FittedPreprocess:
+        """The inverse of `record`."""
+        return cls(
+            columns=tuple(ColumnStatistics(**dict(column)) for column in stored.columns),
+            targets=tuple(stored.targets),
+            step=stored.step,
+            timezone=stored.timezone,
+            max_gap=stored.max_gap,
+            time_features=stored.time_features,
+            lags=tuple(stored.lags),
+            constant=stored.constant,
+        )
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return asdict(self)
+    def record(self) -> FittedRecord:
+        """As it is stored."""
+        return FittedRecord(
+            columns=[FittedColumn(**asdict(column)) for column in self.columns],
+            targets=list(self.targets),
+            step=self.step,
+            timezone=self.timezone,
+            max_gap=self.max_gap,
+            time_features=self.time_features,
+            lags=list(self.lags),
+            constant=self.constant,
+        )
 
     def for_targets(self, targets: tuple[str, ...]) -> FittedPreprocess:
         """The same statistics for these targets."""

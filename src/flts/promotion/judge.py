@@ -10,7 +10,6 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,8 @@ from flts.contracts import layout, runs
 from flts.contracts.canonical import canonical_json, sha256
 from flts.contracts.errors import DamagedObject, DataError, NotApplicable, TrainingFailed
 from flts.contracts.ports import Store, read_json, write_json_once, write_once
+from flts.contracts.records.base import read_record
+from flts.contracts.records.model import Manifest, ModelResult, WindowsResult
 from flts.evaluate.case import Candidate, Case, Referee, Status
 from flts.evaluate.decide import Decision, decide
 from flts.evaluate.gate import ChampionForecast
@@ -145,8 +146,8 @@ def yardstick(dataset: ProcessedDataset, task: ForecastTask) -> Yardstick:
 def _candidate(store: Store, experiment: Experiment, name: str, model_hash: str, run: int | None) -> Candidate | None:
     """A result counts from whatever run; a failure only from the newest one."""
     windows_hash = experiment.identity.windows_hash
-    result = read_json(store, layout.model_result(model_hash))
-    committed = read_json(store, layout.windows_result(model_hash, windows_hash))
+    result = read_record(store, layout.model_result(model_hash), ModelResult)
+    committed = read_record(store, layout.windows_result(model_hash, windows_hash), WindowsResult)
     failure = read_json(store, layout.failure(experiment.identity.config_hash, run, name)) if run else None
     if result is None or committed is None:
         if failure is None:
@@ -154,11 +155,11 @@ def _candidate(store: Store, experiment: Experiment, name: str, model_hash: str,
         status: Status = "N/A" if failure["class"] == "NotApplicable" else "FAILED"
         return Candidate(name, model_hash, status, f"{failure['class']}: {failure['reason']}")
     try:
-        manifest, _ = read_bundle(store, result["bundle_sha256"])
-        values = experiment.forecasts(store, model_hash, committed["forecasts_sha256"])
+        manifest, _ = read_bundle(store, result.bundle_sha256)
+        values = experiment.forecasts(store, model_hash, committed.forecasts_sha256)
     except DamagedObject as damage:
         return Candidate(name, model_hash, "FAILED", f"DamagedObject: {damage}")
-    mean, offsets = values["y_hat"], manifest["intervals"]["offsets"]
+    mean, offsets = values["y_hat"], manifest.intervals.offsets
     wrong = unmeasurable(mean, experiment.task.fitted)
     if wrong:
         return Candidate(name, model_hash, "FAILED", f"{wrong} of {mean.size} stored forecasts are not finite")
@@ -167,13 +168,13 @@ def _candidate(store: Store, experiment: Experiment, name: str, model_hash: str,
         name,
         model_hash,
         "SUCCESS",
-        bundle_sha256=result["bundle_sha256"],
-        forecasts_sha256=committed["forecasts_sha256"],
+        bundle_sha256=result.bundle_sha256,
+        forecasts_sha256=committed.forecasts_sha256,
         forecast=mean,
         half_width=half_widths(values["upper"] - mean, offsets) if offsets else {},
-        no_intervals=manifest["intervals"]["reason"],
-        bundle_bytes=len(canonical_json(manifest)) + sum(file["size"] for file in manifest["files"].values()),
-        latency_ms=_latency(store, model_hash, result["bundle_sha256"]) if asked else None,
+        no_intervals=manifest.intervals.reason,
+        bundle_bytes=len(manifest.to_bytes()) + sum(file.size for file in manifest.files.values()),
+        latency_ms=_latency(store, model_hash, result.bundle_sha256) if asked else None,
     )
 
 
@@ -218,33 +219,33 @@ def _champion(store: Store, experiment: Experiment, promoted: Promoted) -> Champ
         return ChampionForecast(promoted.model, promoted.model_hash, None, str(reason))
 
 
-def _not_comparable(manifest: Mapping[str, Any], experiment: Experiment) -> str | None:
-    task, step = experiment.task, manifest["fitted"]["step"]
-    if tuple(manifest["targets"]) != tuple(task.fitted.targets):
-        return f"it forecasts {', '.join(manifest['targets'])}, not {', '.join(task.fitted.targets)}"
+def _not_comparable(manifest: Manifest, experiment: Experiment) -> str | None:
+    task, step = experiment.task, manifest.fitted.step
+    if tuple(manifest.targets) != tuple(task.fitted.targets):
+        return f"it forecasts {', '.join(manifest.targets)}, not {', '.join(task.fitted.targets)}"
     if step != task.fitted.step:
         return f"its rows are {format_step(step)} apart, these {format_step(task.fitted.step)}"
-    if manifest["horizon"] != task.horizon:
-        return f"it forecasts {manifest['horizon']} rows ahead, not {task.horizon}"
-    absent = [name for name in manifest["columns"] if name not in task.fitted.names]
+    if manifest.horizon != task.horizon:
+        return f"it forecasts {manifest.horizon} rows ahead, not {task.horizon}"
+    absent = [name for name in manifest.columns if name not in task.fitted.names]
     if absent:
         return f"it needs the columns {', '.join(absent)}, which these rows lack"
-    if manifest["trained_until"] > int(experiment.origins[0]):
+    if manifest.trained_until > int(experiment.origins[0]):
         return "its training rows reach past the first of these windows, so it may have seen their truth"
     return None
 
 
 def _champion_forecast(
-    store: Store, experiment: Experiment, promoted: Promoted, manifest: Mapping[str, Any], files: Files
+    store: Store, experiment: Experiment, promoted: Promoted, manifest: Manifest, files: Files
 ) -> Values:
     """Read what is committed, or forecast and commit: under its own model_hash and these windows."""
     model_hash, windows_hash = promoted.model_hash, experiment.identity.windows_hash
-    committed = read_json(store, layout.windows_result(model_hash, windows_hash))
+    committed = read_record(store, layout.windows_result(model_hash, windows_hash), WindowsResult)
     if committed is None:
-        rows = _with_columns(experiment.dataset, tuple(manifest["columns"]))
+        rows = _with_columns(experiment.dataset, tuple(manifest.columns))
         answer = bundle_forecasts(assemble(promoted.bundle_sha256, manifest, files), rows, experiment.windows)
         committed, _ = commit_forecasts(answer, experiment.task, model_hash, experiment.windows, store, rows)
-    return experiment.forecasts(store, model_hash, committed["forecasts_sha256"])["y_hat"]
+    return experiment.forecasts(store, model_hash, committed.forecasts_sha256)["y_hat"]
 
 
 def _with_columns(dataset: ProcessedDataset, columns: tuple[str, ...]) -> ProcessedDataset:

@@ -48,7 +48,7 @@ def begin(context: RunContext, experiment: Experiment, prepared: Prepared, *, re
         object_key=object_key,
         size=prepared.size,
         sha256=prepared.sha256,
-        row_count=prepared.meta["train"]["rows"],
+        row_count=prepared.meta.train.rows,
         spec_key=key,
     )
     write_json_once(
@@ -82,15 +82,15 @@ def begin(context: RunContext, experiment: Experiment, prepared: Prepared, *, re
 def claim_rows(context: RunContext, claim: TrainingData, prepared: Prepared) -> InferenceData:
     """Have the test rows of a run forecast as a batch; they lie in the store as raw rows in original units."""
     bucket, _, object_key = layout.test_rows(claim.data_hash).partition("/")
-    part = prepared.meta["test"]
+    part = prepared.meta.test
     message = InferenceData(
         ts=context.clock.now(),
         identifier=claim.identifier,
         bucket=bucket,
         object_key=object_key,
-        size=part["size"],
-        sha256=part["sha256"],
-        row_count=part["rows"],
+        size=part.size,
+        sha256=part.sha256,
+        row_count=part.rows,
         config_hash=claim.config_hash,
         data_hash=claim.data_hash,
     )

@@ -89,6 +89,7 @@ def run(
 
     Raises SpecError, DataError, MissingExtra, Locked, BackendUnavailable, Interrupted.
     """
+    require(sorted(spec.expected))
     with locked_context(settings, threads=spec.run.threads, wait=wait) as context:
         return _Run(spec, reporter, context, recompute, actor).do(tables or open_raw(spec.dataset, folder, settings))
 
@@ -106,10 +107,9 @@ class _Run:
     def do(self, raw: RawInput) -> RunResult:
         self.reporter.stage("preprocess", "running")
         prepared, experiment = prepare(self.context, self.spec, raw)
-        rows = f"{prepared.meta['train']['rows']:,} train rows, {prepared.meta['test']['rows']:,} test rows"
+        rows = f"{prepared.meta.train.rows:,} train rows, {prepared.meta.test.rows:,} test rows"
         self.reporter.stage("preprocess", "reused" if prepared.reused else "done", rows)
         waiting = self._unfinished(experiment)
-        require(waiting)
         claim = begin(self.context, experiment, prepared, recompute=self.recompute)
         self._train(claim, experiment)
         self.reporter.stage("evaluate", "running")
@@ -189,7 +189,7 @@ def run_result(context: RunContext, claim: TrainingData, experiment: Experiment)
         run_ids=judge["run_ids"],
         recomputed={name: part.get("recomputed") for name, part in parts.items()},
         durations_ms={name: part.get("duration_ms") for name, part in parts.items()},
-        warnings=tuple(experiment.dataset.meta["warnings"]),
+        warnings=tuple(experiment.dataset.meta.warnings),
         places=places,
     )
 

@@ -7,14 +7,16 @@ from pydantic import ValidationError
 from flts.contracts import layout
 from flts.contracts.errors import DamagedObject, StageFailed
 from flts.contracts.ports import Store, read_json
+from flts.evaluate import CODE_VERSION as EVALUATE
 from flts.models.registry import versions
-from flts.preprocess import CODE_VERSION
+from flts.preprocess import CODE_VERSION as PREPROCESS
 from flts.preprocess.stage import load_dataset
 from flts.spec.fields import Spec
 from flts.spec.lineage import identify
+from flts.train import CODE_VERSION as TRAIN
 from flts.train.experiment import Experiment, plan_experiment
 
-VERSIONS = versions(CODE_VERSION)
+VERSIONS = versions(PREPROCESS, TRAIN, EVALUATE)
 
 
 def load_stored_spec(store: Store, config_hash: str) -> Spec:

@@ -9,10 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from flts.contracts import layout, runs
-from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import NotApplicable, Terminal
 from flts.contracts.messages import TrainingData
 from flts.contracts.ports import Store, TrackedRun, read_json
+from flts.contracts.records.base import require_record
+from flts.contracts.records.data import ProcessedMeta
 from flts.evaluate.metrics import Errors
 from flts.forecasting.bundle import MANIFEST, read_bundle
 from flts.models.registry import CANDIDATES
@@ -62,7 +63,7 @@ def candidate_run(
 ) -> TrackedRun:
     """A finished candidate: parameters, errors, loss per epoch, the bundle itself and two plots."""
     manifest, files = read_bundle(store, trained.bundle_sha256)
-    bundle = {MANIFEST: canonical_json(manifest), **files}
+    bundle = {MANIFEST: manifest.to_bytes(), **files}
     tags = _tags(store, work, environment)
     tags |= {"flts.bundle_sha256": trained.bundle_sha256, "flts.forecasts_sha256": trained.forecasts_sha256}
     if not trained.fitted:
@@ -74,14 +75,14 @@ def candidate_run(
         metrics |= {f"test_{name}_units{'' if single else f'_{target}'}": value for name, value in of_target.items()}
     if errors.mase is not None:
         metrics["test_mase"] = errors.mase
-    fitted = manifest["fitted"]
-    scaler = {column["name"]: {key: column[key] for key in ("center", "scale")} for column in fitted["columns"]}
+    scaler = {column.name: {"center": column.center, "scale": column.scale} for column in manifest.fitted.columns}
+    meta = require_record(store, layout.meta(work.claim.data_hash), ProcessedMeta)
     artifacts = {
         "scaler/scaler.json": _readable(scaler),
-        "preprocess/preprocess_config.json": _readable(work.experiment.dataset.meta["made_of"]),
+        "preprocess/preprocess_config.json": _readable(meta.made_of.model_dump(mode="json")),
     }
     values = work.experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)
-    offsets = manifest["intervals"]["offsets"]
+    offsets = manifest.intervals.offsets
     for kind, picture in plots.of_model(work.experiment, work.name.upper(), values, trained.curve, offsets).items():
         artifacts |= {f"plots/{kind}.png": picture.png, f"plots/{kind}.svg": picture.svg}
     return _run(work, "FINISHED", tags, metrics, now, curve=trained.curve, bundle=bundle, artifacts=artifacts)

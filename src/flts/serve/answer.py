@@ -71,9 +71,9 @@ def read_history(bundle: Bundle, history: Any) -> Rows:
     """The last rows the model wants, with its columns in its order; empty cells stay empty."""
     manifest, fitted = bundle.manifest, bundle.model.task.fitted
     rows = rows_for(bundle, RawTable.of("history", history))
-    if len(rows) < manifest["min_history_rows"]:
-        raise DataError(f"history: has {len(rows)} rows, the model needs at least {manifest['min_history_rows']}")
-    rows = rows[-manifest["history_rows"] :]
+    if len(rows) < manifest.min_history_rows:
+        raise DataError(f"history: has {len(rows)} rows, the model needs at least {manifest.min_history_rows}")
+    rows = rows[-manifest.history_rows :]
     window = rows.times[-bundle.model.task.lookback :]  # as for the test windows, older rows may have gaps
     broken = np.flatnonzero(np.diff(window) != fitted.step)
     if len(broken):
@@ -90,7 +90,7 @@ def rows_for(bundle: Bundle, raw: Raw) -> Rows:
     """All rows of a table, with the columns of the manifest in its order. Raises DataError naming what is absent."""
     fitted = bundle.model.task.fitted
     table = RawTable(raw.name, raw.frame())
-    name = bundle.manifest["time_column"]
+    name = bundle.manifest.time_column
     given = Dataset(time_column=name if name in table.table.columns else "time", timezone=fitted.timezone)
     rows = read_rows(table, given).rows
     absent = [column for column in fitted.names if column not in rows.columns]

@@ -61,7 +61,7 @@ def forecast_batch(bundle: Bundle, rows: Rows, level: float = STORED_LEVEL) -> B
     rows: the manifest's columns in its order. Raises DataError when no row can be forecast from.
     """
     model, fitted = bundle.model, bundle.model.task.fitted
-    needed = max(bundle.manifest["min_history_rows"], model.task.lookback)
+    needed = max(bundle.manifest.min_history_rows, model.task.lookback)
     ends = np.arange(needed, len(rows) + 1, dtype=np.int64)
     whole = unbroken(rows.times, ends, model.task.lookback, 0, fitted.step) if len(ends) else np.zeros(0, bool)
     if not whole.any():
@@ -70,7 +70,7 @@ def forecast_batch(bundle: Bundle, rows: Rows, level: float = STORED_LEVEL) -> B
         )
     histories = Histories(rows, ends[whole])
     answer = model.forecast_all(histories)
-    lower, upper = bounds(answer.mean, answer.spread, bundle.manifest["intervals"]["offsets"], level)
+    lower, upper = bounds(answer.mean, answer.spread, bundle.manifest.intervals.offsets, level)
     origins = rows.times[histories.ends - 1]
     times = origins[:, None] + fitted.step * np.arange(1, model.task.horizon + 1)
     return Batch(origins, times, fitted.targets, answer.mean, lower, upper, _truth(rows, times, fitted.targets))

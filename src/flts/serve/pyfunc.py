@@ -41,10 +41,10 @@ def _load_pyfunc(path: str) -> BundleModel:
     """The bundle in a folder, digests checked and self-test passed."""
     folder = Path(path)
     data = (folder / MANIFEST).read_bytes()
-    manifest = parse_manifest(data)
-    files = {name: (folder / name).read_bytes() for name in manifest["files"]}
-    for name, entry in manifest["files"].items():
-        if sha256(files[name]) != entry["sha256"]:
+    manifest = parse_manifest(data, str(folder / MANIFEST))
+    files = {name: (folder / name).read_bytes() for name in manifest.files}
+    for name, file in manifest.files.items():
+        if sha256(files[name]) != file.sha256:
             raise DamagedObject(f"{folder / name} is damaged: its digest is not the manifest's")
     bundle = assemble(sha256(data), manifest, files)
     bundle.self_test()

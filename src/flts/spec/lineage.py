@@ -1,9 +1,9 @@
 """What makes two results the same result: canonical JSON, the four hashes, and why two differ.
 
     data_hash     the rows, and everything that shapes them
-    model_hash    data_hash, the task, the model's own table, the seed, the code
-    windows_hash  data_hash, the task, how many test origins
-    config_hash   windows_hash, every model_hash, how the judge decides
+    model_hash    data_hash, the task, the model's own table, the seed, the code of the family and of train
+    windows_hash  data_hash, the task, how many test origins, the code of train
+    config_hash   windows_hash, every model_hash, how the judge decides, the code of evaluate
 
 Each hash is the SHA-256 of a plain dictionary; the functions that build the dictionaries are public, because a
 hash that cannot be taken apart cannot be explained.
@@ -43,10 +43,15 @@ class RawDigests:
 
 @dataclass(frozen=True)
 class Versions:
-    """Code versions: an integer per stage and model, raised when the same input gives another output."""
+    """Code versions: an integer per stage and model, raised when the same input gives another output.
+
+    Those of train and evaluate came later than the hashes: they enter them from 2 on, so that 1 moves none.
+    """
 
     preprocess: int
     models: Mapping[str, int]
+    train: int = 1
+    evaluate: int = 1
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ def data_fields(spec: Identified, raw: RawDigests, version: int) -> dict[str, An
     }
 
 
-def model_fields(spec: Identified, name: str, data_hash: str, version: int) -> dict[str, Any]:
+def model_fields(spec: Identified, name: str, data_hash: str, version: int, train: int = 1) -> dict[str, Any]:
     """What the model_hash of one model of the Spec is made of."""
     fields = spec.identity()
     return {
@@ -92,10 +97,11 @@ def model_fields(spec: Identified, name: str, data_hash: str, version: int) -> d
         "seed": fields["run"]["seed"],
         "threads": fields["run"]["threads"],
         "version": version,
+        **_later("train_version", train),
     }
 
 
-def windows_fields(spec: Identified, data_hash: str) -> dict[str, Any]:
+def windows_fields(spec: Identified, data_hash: str, train: int = 1) -> dict[str, Any]:
     """What windows_hash is made of: which test origins are judged, never who is judged."""
     fields = spec.identity()
     chosen = {name: value for name, value in fields["evaluate"].items() if name in WINDOWS}
@@ -105,22 +111,37 @@ def windows_fields(spec: Identified, data_hash: str) -> dict[str, Any]:
         "input_length": fields["task"]["input_length"],
         "horizon": fields["task"]["horizon"],
         **chosen,
+        **_later("train_version", train),
     }
 
 
-def config_fields(spec: Identified, windows_hash: str, model_hashes: Mapping[str, str]) -> dict[str, Any]:
+def config_fields(
+    spec: Identified, windows_hash: str, model_hashes: Mapping[str, str], evaluate: int = 1
+) -> dict[str, Any]:
     """What config_hash is made of: the windows, the candidates and the rules of the judge."""
     rules = {key: value for key, value in spec.identity()["evaluate"].items() if key not in WINDOWS}
-    return {"windows_hash": windows_hash, "models": dict(model_hashes), "evaluate": rules}
+    return {
+        "windows_hash": windows_hash,
+        "models": dict(model_hashes),
+        "evaluate": rules,
+        **_later("evaluate_version", evaluate),
+    }
+
+
+def _later(name: str, version: int) -> dict[str, int]:
+    """A code version that is in a hash from 2 on."""
+    return {} if version == 1 else {name: version}
 
 
 def identify(spec: Spec, data_hash: str, versions: Versions) -> Identity:
     """All hashes of a Spec whose rows are known by their data_hash."""
     models = {
-        name: digest(model_fields(spec, name, data_hash, versions.models[name])) for name in sorted(spec.expected)
+        name: digest(model_fields(spec, name, data_hash, versions.models[name], versions.train))
+        for name in sorted(spec.expected)
     }
-    windows_hash = digest(windows_fields(spec, data_hash))
-    return Identity(data_hash, models, windows_hash, digest(config_fields(spec, windows_hash, models)))
+    windows_hash = digest(windows_fields(spec, data_hash, versions.train))
+    config_hash = digest(config_fields(spec, windows_hash, models, versions.evaluate))
+    return Identity(data_hash, models, windows_hash, config_hash)
 
 
 def moves(spec: Spec) -> dict[str, tuple[str, ...]]:

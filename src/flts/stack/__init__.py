@@ -1,1 +1,1 @@
-"""Real servers on one machine without containers, from packages of the extra `dev`. Not for production."""
+"""Real servers on one machine without containers, from packages of the extra `stack`. Not for production."""

@@ -19,7 +19,7 @@ BUCKET = "mlflow"
 def mlflow(folder: Path, database: Postgres, storage: S3) -> Server:
     """An MLflow server in front of running servers, not started. Raises MissingExtra."""
     if any(find_spec(module) is None for module in ("mlflow", "psycopg2", "boto3")):
-        raise MissingExtra("an MLflow server", "dev")
+        raise MissingExtra("an MLflow server", "stack")
     database.make_database(DATABASE)
     storage.make_buckets([BUCKET])
     port = ports(folder, "mlflow")["mlflow"]

@@ -174,7 +174,7 @@ def packaged(what: str, module: str, path: str) -> Path:
     """A file of an installed package. Raises MissingExtra."""
     found = find_spec(module)
     if found is None or not found.submodule_search_locations:
-        raise MissingExtra(what, "dev")
+        raise MissingExtra(what, "stack")
     return Path(found.submodule_search_locations[0]) / path
 
 
@@ -182,7 +182,7 @@ def script(what: str, name: str) -> Path:
     """A program that an installed package put beside the interpreter. Raises MissingExtra."""
     found = shutil.which(name, path=sysconfig.get_path("scripts"))
     if found is None:
-        raise MissingExtra(what, "dev")
+        raise MissingExtra(what, "stack")
     return Path(found)
 
 

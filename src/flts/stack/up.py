@@ -12,13 +12,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from flts.contracts import layout
-from flts.contracts.errors import FltsError, Locked, StageFailed, UsageError
+from flts.contracts.errors import FltsError, Locked, MissingExtra, StageFailed, UsageError
 from flts.home import locked
 from flts.models.registry import CANDIDATES, require
 from flts.stack.kafka import durable_kafka, quick_kafka
@@ -34,6 +35,18 @@ GRACE = 30.0
 """Seconds that a process gets to end; work in hand gets fewer."""
 QUICK = "noida"
 """Name of the quick broker's process."""
+NEEDED = (
+    "boto3",
+    "confluent_kafka",
+    "fastapi",
+    "mlflow",
+    "prometheus_client",
+    "psutil",
+    "psycopg2",
+    "stamina",
+    "uvicorn",
+)
+"""What the servers and services import, each in its own process; what they run is looked for where it is started."""
 NOT_OURS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
 """Variables of whoever uses a shell that would win over the credentials of the stack."""
 
@@ -72,6 +85,8 @@ def up(folder: Path, bus: Bus | None, say: Say) -> Stack:
     What this call started ends with it when it fails or is interrupted. Raises MissingExtra, BackendUnavailable,
     UsageError when another broker is asked for than the one that runs, Locked while another command is at it.
     """
+    if any(find_spec(module) is None for module in NEEDED):
+        raise MissingExtra("`flts up`", "stack")
     with _alone(folder):
         state = read(folder) or State(bus=bus or "durable")
         if bus is not None and bus != state.bus:

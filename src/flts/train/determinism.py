@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+
+from flts.contracts.records.model import MadeOn
 
 _ALWAYS = ("numpy", "polars")
 _OF_LIBRARY = {
@@ -31,14 +33,10 @@ def thread_variables(threads: int) -> dict[str, str]:
     return dict.fromkeys(_THREADS, str(threads))
 
 
-def made_on(libraries: Sequence[str]) -> dict[str, object]:
+def made_on(libraries: Sequence[str]) -> MadeOn:
     """Versions of the libraries and the capability of the processor that made a result."""
     names = {*_ALWAYS, *(name for library in libraries for name in _OF_LIBRARY.get(library, (library,)))}
-    return {"libraries": dict(sorted(_versions(names).items())), "processor": processor()}
-
-
-def _versions(names: set[str]) -> Mapping[str, str]:
-    return {name: _version(name) for name in names}
+    return MadeOn(libraries={name: _version(name) for name in sorted(names)}, processor=processor())
 
 
 @functools.cache

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from flts.contracts.ports import Progress
+from flts.contracts.records.model import Manifest
 from flts.forecasting.bundle import build_manifest
 from flts.forecasting.histories import Histories
 from flts.forecasting.intervals import conformal_offsets
@@ -29,16 +28,26 @@ class FittedModel:
     """
 
     files: Files
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     fit: Fit
     tail_origins: Times
     tail_forecasts: Values
 
 
 def fit_model(
-    family: Family, train: Rows, task: ForecastTask, recipe: Recipe, validation_fraction: float, progress: Progress
+    family: Family,
+    train: Rows,
+    task: ForecastTask,
+    recipe: Recipe,
+    validation_fraction: float,
+    progress: Progress,
+    *,
+    time_column: str = "time",
 ) -> FittedModel:
-    """Everything that happens to one model before its bundle is written. Sees train rows only."""
+    """Everything that happens to one model before its bundle is written. Sees train rows only.
+
+    time_column: its name in the raw rows, by which a bundle finds it in a history.
+    """
     progress.phase("fit")
     whole = whole_block(train, task)
     fit_origins, tail_origins = split_tail(whole.origins, task.horizon, validation_fraction)
@@ -57,7 +66,7 @@ def fit_model(
         progress.phase("refit")
         files = family.refit(whole, task, recipe, fit.chosen)
         model = Model(family.load(files, task), task, family.history(task))
-    manifest = build_manifest(family, model, files, train, offsets, fit.chosen)
+    manifest = build_manifest(family, model, files, train, offsets, fit.chosen, time_column)
     return FittedModel(files, manifest, fit, train.times[sampled - 1], answers.mean)
 
 

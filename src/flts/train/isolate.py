@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from flts.contracts import events
 from flts.contracts.errors import (
@@ -37,6 +37,7 @@ from flts.contracts.errors import (
 )
 from flts.contracts.failpoints import failpoint
 from flts.contracts.ports import Progress
+from flts.train.channel import EpochLine, EventLine, FailedLine, LastLine, PhaseLine, parse_line
 from flts.train.determinism import thread_variables
 from flts.train.stage import Trained
 
@@ -148,7 +149,7 @@ def train_isolated(claim: Claim, threads: int, time_limit: float, progress: Prog
         return _result(answer, child.returncode, noise)
 
 
-def _converse(child: subprocess.Popen[str], claim: Claim, progress: Progress) -> Mapping[str, Any] | None:
+def _converse(child: subprocess.Popen[str], claim: Claim, progress: Progress) -> LastLine | None:
     """Send the keys, follow the progress, return the last word; None when the child died without one."""
     assert child.stdin is not None
     assert child.stdout is not None
@@ -160,35 +161,32 @@ def _converse(child: subprocess.Popen[str], claim: Claim, progress: Progress) ->
         return None
     for line in child.stdout:
         try:
-            said = json.loads(line)
-            kind = said["said"]
-        except (ValueError, TypeError, KeyError):
-            reason = f"its process printed {line.strip()[:80]!r} where only its progress belongs"
-            return {"said": "failed", "class": TrainingFailed.__name__, "reason": reason}
-        match kind:
-            case "epoch":
-                progress.epoch(said["done"], said["of"], said["train_loss"], said["val_loss"])
-            case "event":
-                events.replay(said["fields"])
-            case "phase":
-                progress.phase(said["name"])
+            said = parse_line(line)
+        except ValueError:
+            raise TrainingFailed(f"its process printed {line.strip()[:80]!r} where only its progress belongs") from None
+        match said:
+            case EpochLine():
+                progress.epoch(said.done, said.of, said.train_loss, said.val_loss)
+            case EventLine():
+                events.replay(dict(said.fields))
+            case PhaseLine():
+                progress.phase(said.name)
             case _:
-                answer: Mapping[str, Any] = said
-                return answer
+                return said
     child.wait()  # how it ends by itself is the reason; the time limit still holds
     return None
 
 
-def _result(answer: Mapping[str, Any] | None, code: int, noise: IO[str]) -> Trained:
+def _result(answer: LastLine | None, code: int, noise: IO[str]) -> Trained:
     if answer is None:
         noise.seek(0)
         last = " | ".join(noise.read().strip().splitlines()[-_LAST_LINES:])
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
         raise TrainingFailed(f"its process was {how}" + (f": {last}" if last else ""))
-    if answer["said"] == "failed":
-        error = _ERRORS.get(answer["class"], TrainingFailed)
-        raise error(answer["reason"], code=answer.get("code"), **answer.get("data", {}))
-    return Trained(**answer["trained"])
+    if isinstance(answer, FailedLine):
+        error = _ERRORS.get(answer.error, TrainingFailed)
+        raise error(answer.reason, code=answer.code, **answer.data)
+    return answer.trained
 
 
 def _end_late(child: subprocess.Popen[str], late: threading.Event) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
 from flts.contracts import events, layout
 from flts.contracts.canonical import sha256
 from flts.contracts.errors import NotApplicable
-from flts.contracts.ports import Progress, Silent, Store, read_json, write_json_once, write_once
+from flts.contracts.ports import Progress, Silent, Store, write_once
+from flts.contracts.records.base import JsonObject, plain_json, read_record, write_record
+from flts.contracts.records.model import MadeOn, ModelResult, WindowsResult
+from flts.contracts.records.run import Recomputed
 from flts.forecasting.bundle import Bundle, load_bundle, write_bundle
 from flts.forecasting.intervals import STORED_LEVEL, bounds
 from flts.forecasting.tables import forecasts_to_parquet
@@ -22,8 +24,6 @@ from flts.spec.lineage import Identity
 from flts.train.determinism import made_on
 from flts.train.fitting import fit_model
 from flts.train.windows import Windows
-
-Recomputed = Literal["equal", "environment_differs", "nondeterminism_detected"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Trained:
     bundle_sha256: str
     forecasts_sha256: str
     fitted: bool
-    chosen: Mapping[str, Any]
+    chosen: JsonObject
     curve: Sequence[Sequence[float]]
     recomputed: Recomputed | None = None
 
@@ -62,7 +62,7 @@ def task_of(
     dataset: ProcessedDataset, input_length: int, horizon: int, seasons: tuple[int, ...] | None
 ) -> ForecastTask:
     """The task on these rows, with the seasons that preprocessing inferred unless others are given."""
-    found = tuple(dataset.meta["seasons"]) if seasons is None else seasons
+    found = tuple(dataset.meta.seasons) if seasons is None else seasons
     return ForecastTask(input_length, horizon, found, dataset.fitted)
 
 
@@ -81,29 +81,24 @@ def model_spec(spec: Spec, identity: Identity, name: str) -> ModelSpec:
 
 def stored_result(store: Store, name: str, model_hash: str, windows_hash: str) -> Trained | None:
     """What was committed before for this model and these windows, or None while either is missing."""
-    result = read_json(store, layout.model_result(model_hash))
-    committed = read_json(store, layout.windows_result(model_hash, windows_hash))
+    result = read_record(store, layout.model_result(model_hash), ModelResult)
+    committed = read_record(store, layout.windows_result(model_hash, windows_hash), WindowsResult)
     if result is None or committed is None:
         return None
     return _trained(name, result, committed, fitted=False)
 
 
 def _trained(
-    name: str,
-    result: Mapping[str, Any],
-    committed: Mapping[str, Any],
-    *,
-    fitted: bool,
-    recomputed: Recomputed | None = None,
+    name: str, result: ModelResult, committed: WindowsResult, *, fitted: bool, recomputed: Recomputed | None = None
 ) -> Trained:
     return Trained(
         name,
-        result["model_hash"],
-        result["bundle_sha256"],
-        committed["forecasts_sha256"],
+        result.model_hash,
+        result.bundle_sha256,
+        committed.forecasts_sha256,
         fitted,
-        result["chosen"],
-        result["curve"],
+        result.chosen,
+        result.curve,
         recomputed,
     )
 
@@ -125,18 +120,18 @@ def train(
     progress = progress or Silent()
     family, task = CANDIDATES[model.name], model.task(dataset)
     _refuse_short_histories(family, task, windows, dataset)
-    result = read_json(store, layout.model_result(model.model_hash))
+    result = read_record(store, layout.model_result(model.model_hash), ModelResult)
     verdict: Recomputed | None = None
     again = recompute and result is not None
     fitted = result is None or again
-    if fitted:
+    if result is None or again:
         result, verdict = _fit_and_commit(family, task, model, dataset, store, progress, again=again)
-    committed = read_json(store, layout.windows_result(model.model_hash, windows.windows_hash))
+    committed = read_record(store, layout.windows_result(model.model_hash, windows.windows_hash), WindowsResult)
     if committed is None or recompute:
         progress.phase("forecast")
-        committed, same = _forecast_and_commit(task, model, dataset, windows, store, result["bundle_sha256"])
+        committed, same = _forecast_and_commit(task, model, dataset, windows, store, result.bundle_sha256)
         if again and not same:
-            verdict = _differs(model, result["made_on"], family, ["forecasts_sha256"])
+            verdict = _differs(model, result.made_on, family, ["forecasts_sha256"])
     return _trained(model.name, result, committed, fitted=fitted, recomputed=verdict if again else None)
 
 
@@ -157,38 +152,45 @@ def _fit_and_commit(
     progress: Progress,
     *,
     again: bool,
-) -> tuple[Mapping[str, Any], Recomputed]:
+) -> tuple[ModelResult, Recomputed]:
     """Write bundle, validation forecasts and, last, result.json. Returns the result that stands.
 
     `again`: one stands already, with validation forecasts of its own.
     """
-    fitted = fit_model(family, dataset.train, task, model.recipe, model.validation_fraction, progress)
+    fitted = fit_model(
+        family,
+        dataset.train,
+        task,
+        model.recipe,
+        model.validation_fraction,
+        progress,
+        time_column=dataset.time_column,
+    )
     progress.phase("save")
-    manifest = {**fitted.manifest, "time_column": dataset.meta["made_of"]["time_column"]}
-    bundle_sha256 = write_bundle(store, manifest, fitted.files)
+    bundle_sha256 = write_bundle(store, fitted.manifest, fitted.files)
     fresh = forecasts_to_parquet(fitted.tail_origins, task.fitted.targets, fitted.tail_forecasts)
     table = fresh if again else write_once(store, layout.validation(model.model_hash), fresh, at="train.validation")
-    result = {
-        "v": 1,
-        "model": model.name,
-        "model_hash": model.model_hash,
-        "bundle_sha256": bundle_sha256,
-        "validation_sha256": sha256(table),
-        "chosen": dict(fitted.fit.chosen),
-        "refit": family.refits,
-        "curve": [list(losses) for losses in fitted.fit.curve],
-        "made_on": made_on(family.libraries),
-    }
-    stood = write_json_once(store, layout.model_result(model.model_hash), result, at="train.result")
-    differing = [key for key in result if key != "made_on" and stood.get(key) != result[key]]
+    result = ModelResult(
+        model=model.name,
+        model_hash=model.model_hash,
+        bundle_sha256=bundle_sha256,
+        validation_sha256=sha256(table),
+        chosen=plain_json(fitted.fit.chosen),
+        refit=family.refits,
+        curve=[list(losses) for losses in fitted.fit.curve],
+        made_on=made_on(family.libraries),
+    )
+    stood = write_record(store, layout.model_result(model.model_hash), result, at="train.result")
+    fields = zip(dict(stood).items(), dict(result).values(), strict=True)
+    differing = [name for (name, first), second in fields if name != "made_on" and first != second]
     if table != fresh:  # left by a fit that was cut off here, in another environment
         differing.append("validation_sha256")
-    return stood, _differs(model, stood["made_on"], family, differing) if differing else "equal"
+    return stood, _differs(model, stood.made_on, family, differing) if differing else "equal"
 
 
 def _forecast_and_commit(
     task: ForecastTask, model: ModelSpec, dataset: ProcessedDataset, windows: Windows, store: Store, bundle_sha256: str
-) -> tuple[Mapping[str, Any], bool]:
+) -> tuple[WindowsResult, bool]:
     """Forecast from the saved and re-loaded bundle. Returns the result that stands, and whether it is this one."""
     bundle = load_bundle(store, bundle_sha256)
     return commit_forecasts(bundle_forecasts(bundle, dataset, windows), task, model.model_hash, windows, store, dataset)
@@ -197,7 +199,7 @@ def _forecast_and_commit(
 def bundle_forecasts(bundle: Bundle, dataset: ProcessedDataset, windows: Windows) -> tuple[Values, Values, Values]:
     """Mean, lower and upper [origins, horizon, targets] of the test windows through the bundle's own manifest."""
     answers = bundle.model.forecast_all(windows.histories(dataset))
-    return answers.mean, *bounds(answers.mean, answers.spread, bundle.manifest["intervals"]["offsets"], STORED_LEVEL)
+    return answers.mean, *bounds(answers.mean, answers.spread, bundle.manifest.intervals.offsets, STORED_LEVEL)
 
 
 def commit_forecasts(
@@ -207,32 +209,34 @@ def commit_forecasts(
     windows: Windows,
     store: Store,
     dataset: ProcessedDataset,
-) -> tuple[Mapping[str, Any], bool]:
+) -> tuple[WindowsResult, bool]:
     """Write mean, lower and upper, then their commit point. Returns what stands, and whether it is these bytes."""
     origins = dataset.test.times[windows.indices - 1]
     fresh = forecasts_to_parquet(origins, task.fitted.targets, *values)
     key = layout.forecasts(model_hash, windows.windows_hash)
     stood = write_once(store, key, fresh, at="train.forecasts")
-    result = {
-        "v": 1,
-        "model_hash": model_hash,
-        "windows_hash": windows.windows_hash,
-        "forecasts_sha256": sha256(stood),
-        "windows": len(windows.indices),
-    }
-    committed = write_json_once(
+    result = WindowsResult(
+        model_hash=model_hash,
+        windows_hash=windows.windows_hash,
+        forecasts_sha256=sha256(stood),
+        windows=len(windows.indices),
+    )
+    committed = write_record(
         store, layout.windows_result(model_hash, windows.windows_hash), result, at="train.windows_result"
     )
     return committed, stood == fresh
 
 
-def _differs(model: ModelSpec, first: Mapping[str, Any], family: Family, fields: Sequence[str]) -> Recomputed:
+def _differs(model: ModelSpec, first: MadeOn, family: Family, fields: Sequence[str]) -> Recomputed:
     """Say why a second result is another: other libraries or processor, or a fit that is not deterministic."""
     now = made_on(family.libraries)
-    if any(first.get(key) != now[key] for key in now):
+    if first != now:
         events.emit(
             events.EnvironmentDiffers(
-                model_type=model.name.upper(), model_hash=model.model_hash, first=dict(first), now=now
+                model_type=model.name.upper(),
+                model_hash=model.model_hash,
+                first=first.model_dump(),
+                now=now.model_dump(),
             )
         )
         return "environment_differs"

@@ -15,6 +15,8 @@ from tests.support.children import eventually, startup_hook
 from tests.support.experiments import write_experiment
 from tests.unit.cli.conftest import Flts
 
+pytestmark = pytest.mark.slow
+
 FLTS = [sys.executable, "-m", "flts"]
 
 

@@ -14,6 +14,8 @@ import pytest
 from tests.support.series import hourly, split
 from tests.unit.cli.conftest import Flts
 
+pytestmark = pytest.mark.slow
+
 Change = Callable[[Path], None]
 TRAIN, TEST = "load.csv", "load_test.csv"
 SPRING, AUTUMN = 1_521_849_600 * 10**9, 1_540_598_400 * 10**9

@@ -82,6 +82,7 @@ def ridge(flts: Flts) -> Outcome:
     return flts("run", "first.toml", "--models", "ridge", "--json")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_written_runs_without_edits(flts: Flts, kind: str) -> None:
     written(flts, KINDS[kind]())
@@ -90,6 +91,7 @@ def test_what_is_written_runs_without_edits(flts: Flts, kind: str) -> None:
     assert json.loads(done.out)["decision"]["outcome"] == "promote"
 
 
+@pytest.mark.slow
 def test_the_example_gets_an_experiment_that_runs(flts: Flts, folder: Path) -> None:
     (folder / "deep").mkdir()
     done = flts("init", str(EXAMPLE), "--output", "deep/first.toml", "--timezone", "America/New_York")

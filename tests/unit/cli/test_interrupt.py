@@ -12,6 +12,8 @@ import pytest
 from tests.support.children import carrying
 from tests.unit.cli.conftest import Flts
 
+pytestmark = pytest.mark.slow
+
 SLOW = ["--models", "ridge,gru", "--set", "models.gru.epochs=100000", "--set", "train.patience=100000"]
 
 

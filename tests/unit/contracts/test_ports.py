@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from flts.backends.store import memory_store
+from flts.contracts import layout
 from flts.contracts.canonical import sha256
 from flts.contracts.errors import DamagedObject
 from flts.contracts.failpoints import arm
@@ -101,21 +103,50 @@ def test_read_checked_returns_the_bytes_that_the_digest_names(store: Store) -> N
     assert read_checked(store, KEY, sha256(b"data")) == b"data"
 
 
-def test_read_checked_refuses_an_absent_object_and_says_which_record_wants_it(store: Store) -> None:
+@pytest.mark.parametrize(
+    ("key", "made_again"),
+    [
+        (layout.train_rows("d" * 64), True),
+        (layout.forecasts("m" * 64, "w" * 64), True),
+        (layout.bundle("b" * 64, "model.json"), True),
+        (layout.decision("north", "d" * 64), False),
+        (layout.log_entry("north", 1), False),
+        (layout.spec("c" * 64), False),
+    ],
+)
+def test_read_checked_refuses_an_absent_object_and_says_which_record_wants_it(
+    store: Store, key: str, made_again: bool
+) -> None:
     wanted = sha256(b"data")
     with pytest.raises(DamagedObject) as raised:
-        read_checked(store, KEY, wanted)
-    absent = f"{KEY} is absent from memory:///, and a record names it with digest {wanted[:12]}…;"
+        read_checked(store, key, wanted)
+    absent = f"{key} is absent from memory:///, and a record names it with digest {wanted[:12]}…; put a copy of it back"
     assert str(raised.value).startswith(absent)
-    assert "`flts run --recompute` makes it again" in str(raised.value)
+    assert ("`flts run --recompute` makes it again" in str(raised.value)) is made_again
+    assert "delete" not in str(raised.value)
 
 
-def test_read_checked_refuses_a_damaged_object_and_names_both_digests(store: Store) -> None:
-    store.create(KEY, b"dat")
+@pytest.mark.parametrize(
+    ("key", "deleted"),
+    [
+        (layout.test_rows("d" * 64), True),
+        (layout.forecasts("m" * 64, "w" * 64), True),
+        (layout.bundle("b" * 64, "model.json"), False),
+        (layout.decision("north", "d" * 64), False),
+        (layout.log_entry("north", 1), False),
+        (layout.spec("c" * 64), False),
+    ],
+)
+def test_read_checked_refuses_a_damaged_object_and_never_advises_to_delete_what_the_log_names(
+    store: Store, key: str, deleted: bool
+) -> None:
+    store.create(key, b"dat")
     with pytest.raises(DamagedObject) as raised:
-        read_checked(store, KEY, sha256(b"data"))
-    for part in (KEY, "memory:///", "damaged", sha256(b"dat")[:12], sha256(b"data")[:12]):
+        read_checked(store, key, sha256(b"data"))
+    for part in (key, "memory:///", "damaged", sha256(b"dat")[:12], sha256(b"data")[:12]):
         assert part in str(raised.value)
+    advice = "delete it, and `flts run --recompute`" if deleted else "put a copy of it back; .* do not delete it"
+    assert re.search(advice, str(raised.value))
 
 
 def test_read_json_tells_an_absent_object_from_null(store: Store) -> None:
@@ -151,7 +182,7 @@ def test_a_table_that_lacks_a_key_says_which_object_is_damaged() -> None:
     assert value == {"a": {"b": 1}}
     for table, key in ((value, "c"), (value["a"], "d")):
         assert table.get(key) is None
-        with pytest.raises(DamagedObject, match=f"{KEY} in memory:/// is damaged: it lacks '{key}'; delete it, and"):
+        with pytest.raises(DamagedObject, match=f"{KEY} in memory:/// is damaged: it lacks '{key}'; put a copy"):
             table[key]
     assert copy.deepcopy(value) == type(value)(value.items()) == value  # as dataclasses.asdict makes one
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -14,20 +13,30 @@ from tests.support.families import experiment
 
 from flts.backends.store import ObjectStoreAdapter, memory_store
 from flts.contracts import layout
+from flts.contracts.canonical import canonical_json, sha256
 from flts.contracts.errors import DamagedObject
+from flts.contracts.records.model import IntervalOffsets, Manifest
 from flts.forecasting.bundle import MANIFEST, TOLERANCE, assemble, load_bundle, read_bundle, write_bundle
 from flts.forecasting.intervals import bounds
 
 FILE = "coefficients.safetensors"
 
 
-def manifest_of() -> dict[str, Any]:
-    return deepcopy(dict(experiment("ridge").fitted.manifest))
+def manifest_of(**changes: Any) -> Manifest:
+    return experiment("ridge").fitted.manifest.model_copy(update=changes)
 
 
-def written(manifest: dict[str, Any] | None = None) -> tuple[ObjectStoreAdapter, str]:
+def written(manifest: Manifest | None = None) -> tuple[ObjectStoreAdapter, str]:
     store = memory_store()
     return store, write_bundle(store, manifest or manifest_of(), experiment("ridge").fitted.files)
+
+
+def written_as(**changes: Any) -> tuple[ObjectStoreAdapter, str]:
+    """A bundle whose manifest no writer of this version would write."""
+    store, data = memory_store(), canonical_json({**json.loads(manifest_of().to_bytes()), **changes})
+    name = sha256(data)
+    store.create(layout.bundle(name, MANIFEST), data)
+    return store, name
 
 
 class Ordered(ObjectStoreAdapter):
@@ -69,9 +78,7 @@ def test_the_manifest_is_written_last() -> None:
 
 
 def test_one_other_value_in_the_manifest_is_another_bundle() -> None:
-    manifest = manifest_of()
-    manifest["trained_until"] += 1
-    assert written(manifest)[1] != written()[1]
+    assert written(manifest_of(trained_until=manifest_of().trained_until + 1))[1] != written()[1]
 
 
 def test_writing_a_bundle_again_changes_nothing() -> None:
@@ -104,23 +111,42 @@ def test_a_file_with_another_byte_is_named(file: str, where: int) -> None:
         read_bundle(store, name)
 
 
-@pytest.mark.parametrize("change", [{"v": 2}, {"v": 0}, {"model": "naive"}, {"model": "hal9000"}])
-def test_another_format_or_family_is_refused_and_named(change: dict[str, Any]) -> None:
-    store, name = written({**manifest_of(), **change})
-    manifest = {**manifest_of(), **change}
-    with pytest.raises(
-        DamagedObject, match=rf"is a '{manifest['model']}' of format {manifest['v']}; .* reads format 1"
-    ):
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"v": 2}, "was written by a newer flts in version 2 of its format, and this flts reads up to version 1"),
+        ({"v": 0}, "v: expected a version number, found 0"),
+        ({"model": "naive"}, "the family 'naive', which is not installed; available: automfles, gru"),
+        ({"model": "hal9000"}, "the family 'hal9000', which is not installed"),
+        ({"horizon": "3"}, "horizon: Input should be a valid integer"),
+        ({"more": 1}, "more: Extra inputs are not permitted"),
+    ],
+    ids=["newer", "older", "referee", "unknown", "type", "field"],
+)
+def test_another_format_or_family_is_refused_and_named(change: dict[str, Any], said: str) -> None:
+    store, name = written_as(**change)
+    with pytest.raises(DamagedObject) as raised:
         load_bundle(store, name)
+    assert f"bundles/{name}/manifest.json in memory:/// " in str(raised.value)
+    assert said in str(raised.value)
+    assert "delete" not in str(raised.value)
+
+
+@pytest.mark.parametrize("file", ["../x", "../../specs/x", "/etc/passwd", "a/b", "..", ".", "", "a\\b", ".x", "x\n"])
+def test_a_file_name_that_leaves_the_bundle_is_refused(file: str) -> None:
+    store, name = written_as(files={file: {"sha256": "0" * 64, "size": 1}})
+    with pytest.raises(DamagedObject, match=r"manifest\.json in memory:/// is damaged: files\."):
+        read_bundle(store, name)
 
 
 @pytest.mark.parametrize(("share", "passes"), [(0.0, True), (0.5, True), (-0.5, True), (2.0, False), (-2.0, False)])
 def test_the_self_test_allows_a_millionth_of_the_range_of_each_target(share: float, passes: bool) -> None:
     widths = experiment("ridge").task.fitted.target_range[1]
     for target, width in enumerate(widths):
-        manifest = manifest_of()
-        manifest["self_test"]["mean"][1][target] += share * TOLERANCE * width
-        store, name = written(manifest)
+        vector = manifest_of().self_test
+        mean = [list(row) for row in vector.mean]
+        mean[1][target] += share * TOLERANCE * width
+        store, name = written(manifest_of(self_test=vector.model_copy(update={"mean": mean})))
         bundle = load_bundle(store, name)
         if passes:
             bundle.self_test()
@@ -142,12 +168,12 @@ def test_an_answer_that_is_no_number_fails_the_self_test() -> None:
 
 def test_the_self_test_vector_is_the_end_of_train_through_the_model_itself() -> None:
     fitted = experiment("ridge")
-    vector = manifest_of()["self_test"]
+    vector = manifest_of().self_test
     rows = fitted.train[-fitted.model.history_rows :]
-    assert vector["times"] == rows.times.tolist()
-    assert vector["values"] == rows.values.tolist()
+    assert vector.times == rows.times.tolist()
+    assert vector.values == rows.values.tolist()
     expected = fitted.model.forecast(rows.times[None], rows.values[None]).mean[0]
-    np.testing.assert_array_equal(vector["mean"], expected)
+    np.testing.assert_array_equal(vector.mean, expected)
 
 
 def test_a_loaded_bundle_has_the_task_it_was_fitted_for() -> None:
@@ -155,7 +181,7 @@ def test_a_loaded_bundle_has_the_task_it_was_fitted_for() -> None:
     loaded, fitted = load_bundle(store, name), experiment("ridge")
     assert loaded.model.task == fitted.task
     assert loaded.sha256 == name
-    assert loaded.manifest == json.loads(json.dumps(fitted.fitted.manifest))
+    assert loaded.manifest == fitted.fitted.manifest
 
 
 @pytest.mark.parametrize("level", [0.5, 0.8, 0.9, 0.95])
@@ -164,16 +190,15 @@ def test_a_forecast_carries_the_bounds_of_the_level_asked_for(level: float) -> N
     bundle, fitted = load_bundle(store, name), experiment("ridge")
     rows = fitted.train[-20:]
     forecasts, lower, upper = bundle.forecast(rows.times[None], rows.values[None], level)
-    expected = bounds(forecasts.mean, forecasts.spread, fitted.fitted.manifest["intervals"]["offsets"], level)
+    expected = bounds(forecasts.mean, forecasts.spread, fitted.fitted.manifest.intervals.offsets, level)
     np.testing.assert_array_equal((lower, upper), expected)
     assert (lower < forecasts.mean).all()
     assert (forecasts.mean < upper).all()
 
 
 def test_a_bundle_without_offsets_says_why_its_bounds_are_empty() -> None:
-    manifest = manifest_of()
-    manifest["intervals"] = {"offsets": None, "reason": "fewer than 20 validation windows"}
-    bundle = assemble("0" * 64, manifest, experiment("ridge").fitted.files)
+    none = IntervalOffsets(offsets=None, reason="fewer than 20 validation windows")
+    bundle = assemble("0" * 64, manifest_of(intervals=none), experiment("ridge").fitted.files)
     rows = experiment("ridge").train[-20:]
     _, lower, upper = bundle.forecast(rows.times[None], rows.values[None], 0.8)
     assert np.isnan(lower).all()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Sequence
@@ -12,8 +11,8 @@ import numpy as np
 import pytest
 from tests.support.series import HOUR, START, hourly
 
-from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import DataError
+from flts.contracts.records.data import FittedRecord
 from flts.preprocess.fit import (
     Finished,
     check_regular,
@@ -216,7 +215,7 @@ def test_fitting_does_not_touch_the_rows_it_is_given(odd: list[float]) -> None:
 def test_what_is_fitted_survives_json(odd: list[float]) -> None:
     found = fitted(rows(y=odd, x=odd[::-1]), outliers={"enabled": True}, lags=[1, 2], constant=0.1).fitted
     for value in (found, found.for_targets(("x",))):
-        assert FittedPreprocess.from_json(json.loads(canonical_json(value.to_json()))) == value
+        assert FittedPreprocess.of(FittedRecord.model_validate_json(value.record().model_dump_json())) == value
 
 
 def times(*differences: int) -> Times:

@@ -18,10 +18,11 @@ from tests.support.series import split as split_tables
 
 from flts.backends.store import memory_store
 from flts.contracts import events, layout
-from flts.contracts.canonical import canonical_json, digest, sha256
+from flts.contracts.canonical import digest, sha256
 from flts.contracts.errors import DamagedObject, DataError
 from flts.contracts.failpoints import arm
 from flts.contracts.ports import Store
+from flts.contracts.records.data import Regularity
 from flts.preprocess.rows import Rows
 from flts.preprocess.source import RawInput, RawTable
 from flts.preprocess.stage import Prepared, load_dataset, preprocess
@@ -64,6 +65,11 @@ def prepare(store: Store, raw: RawInput | None = None, **tables: Any) -> Prepare
     return preprocess(small_spec(**tables), raw or two_files(), store, version=1)
 
 
+def made_of(prepared: Prepared) -> dict[str, Any]:
+    """What the data_hash of stored rows is made of."""
+    return prepared.meta.made_of.model_dump(mode="json")
+
+
 def everything(store: Store) -> dict[str, bytes | None]:
     return {key: store.get(key) for key in store.list("")}
 
@@ -89,31 +95,32 @@ def test_the_stage_leaves_three_objects_under_the_hash_of_all_that_shaped_them(s
     meta = store.get(layout.meta(prepared.data_hash))
     assert meta is not None
     assert (prepared.sha256, prepared.size) == (sha256(meta), len(meta))
-    assert meta == canonical_json(prepared.meta)
-    assert prepared.meta["made_of"] == fields
+    assert meta == prepared.meta.to_bytes()
+    assert made_of(prepared) == fields
 
 
 def test_meta_says_what_was_read_kept_and_fitted(store: Store) -> None:
     rows = with_cells(hourly(400, columns=("load", "wind", "gone")), slice(0, 399), 2, math.nan)
     prepared = prepare(store, two_files(rows), sample={"train_rows": 200, "test_rows": 50})
     meta = prepared.meta
-    assert set(meta) == {
+    assert set(type(meta).model_fields) == {
         *("v", "data_hash", "made_of", "train", "test", "regular", "contiguous"),
         *("seasons", "dropped", "warnings", "fitted"),
     }
-    assert (meta["v"], meta["data_hash"]) == (1, prepared.data_hash)
+    assert (meta.v, meta.data_hash) == (1, prepared.data_hash)
     for part, before, after in (("train", 300, 200), ("test", 100, 50)):
         data = store.get(f"processed-data/{prepared.data_hash}/{part}.parquet")
         assert data is not None
-        assert meta[part] == {"rows_before": before, "rows": after, "sha256": sha256(data), "size": len(data)}
-    assert meta["regular"] == {"train": 1.0, "test": 1.0}
-    assert meta["seasons"] == [24]
-    assert [entry["column"] for entry in meta["dropped"]] == ["gone"]
-    assert meta["warnings"] == [f"column 'gone' was dropped: {meta['dropped'][0]['reason']}"]
-    fitted = meta["fitted"]
-    assert [column["name"] for column in fitted["columns"]] == ["load", "wind"]
-    assert fitted["columns"][0]["maximum"] == rows.values[:200, 0].max()
-    assert (fitted["step"], fitted["timezone"], fitted["targets"]) == (HOUR, "UTC", [])
+        expected = {"rows_before": before, "rows": after, "sha256": sha256(data), "size": len(data)}
+        assert getattr(meta, part).model_dump() == expected
+    assert meta.regular.model_dump() == {"train": 1.0, "test": 1.0}
+    assert meta.seasons == [24]
+    assert [entry.column for entry in meta.dropped] == ["gone"]
+    assert meta.warnings == [f"column 'gone' was dropped: {meta.dropped[0].reason}"]
+    fitted = meta.fitted
+    assert [column.name for column in fitted.columns] == ["load", "wind"]
+    assert fitted.columns[0].maximum == rows.values[:200, 0].max()
+    assert (fitted.step, fitted.timezone, fitted.targets) == (HOUR, "UTC", [])
 
 
 def test_both_parquet_files_carry_the_hash_and_what_it_is_made_of(store: Store) -> None:
@@ -121,7 +128,7 @@ def test_both_parquet_files_carry_the_hash_and_what_it_is_made_of(store: Store) 
     for key in (layout.train_rows(prepared.data_hash), layout.test_rows(prepared.data_hash)):
         notes = pl.read_parquet_metadata(io.BytesIO(store.get(key) or b""))
         assert notes["data_hash"] == prepared.data_hash
-        assert json.loads(notes["preprocess_config"]) == prepared.meta["made_of"]
+        assert json.loads(notes["preprocess_config"]) == made_of(prepared)
 
 
 def test_a_loaded_dataset_is_finished_train_and_raw_test_in_original_units(store: Store) -> None:
@@ -168,7 +175,7 @@ def test_the_events_of_the_stage_carry_the_figures(store: Store, log: io.StringI
         "sample_seed": 7,
     }
     assert [(line["event"], line["sha256"], line["size"]) for line in uploads] == [
-        ("upload_done", meta[part]["sha256"], meta[part]["size"]) for part in ("train", "test")
+        ("upload_done", getattr(meta, part).sha256, getattr(meta, part).size) for part in ("train", "test")
     ]
 
 
@@ -199,9 +206,9 @@ def test_models_task_and_target_share_the_processed_rows(store: Store) -> None:
 
 def test_one_file_is_split_and_its_fraction_counts(store: Store) -> None:
     prepared = prepare(store, one_file(), dataset={"test_fraction": 0.3, "targets": ["load"]})
-    assert (prepared.meta["train"]["rows"], prepared.meta["test"]["rows"]) == (280, 120)
-    assert prepared.meta["contiguous"]
-    assert prepared.meta["made_of"]["test_fraction"] == 0.3
+    assert (prepared.meta.train.rows, prepared.meta.test.rows) == (280, 120)
+    assert prepared.meta.contiguous
+    assert made_of(prepared)["test_fraction"] == 0.3
     other = prepare(store, one_file(), dataset={"test_fraction": 0.2, "targets": ["load"]})
     assert other.data_hash != prepared.data_hash
     assert prepare(store, two_files()).data_hash not in {prepared.data_hash, other.data_hash}
@@ -222,7 +229,7 @@ def test_contiguous_means_that_test_starts_one_step_after_train_ends(
     store: Store, skip: int, sample: dict[str, Any], contiguous: bool
 ) -> None:
     prepared = prepare(store, two_files(skip=skip), sample=sample)
-    assert prepared.meta["contiguous"] is contiguous
+    assert prepared.meta.contiguous is contiguous
     assert load_dataset(store, prepared.data_hash, ("load",)).contiguous is contiguous
 
 
@@ -289,8 +296,8 @@ def test_train_and_test_are_sampled_each_with_its_own_draw(store: Store) -> None
 
 
 def test_seasons_are_those_that_the_sampled_rows_hold(store: Store) -> None:
-    assert prepare(store).meta["seasons"] == [24]
-    assert prepare(store, sample={"train_rows": 47}).meta["seasons"] == []
+    assert prepare(store).meta.seasons == [24]
+    assert prepare(store, sample={"train_rows": 47}).meta.seasons == []
 
 
 def test_irregular_rows_are_refused_by_the_name_of_their_part(store: Store) -> None:
@@ -306,11 +313,11 @@ def test_warnings_of_reading_and_of_gaps_are_kept(store: Store) -> None:
     gaps = train.filter(pl.int_range(pl.len()) % 40 != 39).with_columns(pl.lit("x").alias("note")).reverse()
     prepared = prepare(store, RawInput(RawTable("train", gaps), RawTable("test", test)))
     kinds = ("columns that are not numeric were left out: note", "rows are not in order of time", "97.6% of the rows")
-    assert len(prepared.meta["warnings"]) == len(kinds)
-    for warning, kind in zip(prepared.meta["warnings"], kinds, strict=True):
+    assert len(prepared.meta.warnings) == len(kinds)
+    for warning, kind in zip(prepared.meta.warnings, kinds, strict=True):
         assert warning.startswith("train: ")
         assert kind in warning
-    assert prepared.meta["regular"]["train"] == pytest.approx(0.976, abs=1e-3)
+    assert prepared.meta.regular.train == pytest.approx(0.976, abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -396,7 +403,7 @@ def test_rows_of_a_first_writer_with_other_bytes_stand_and_are_what_meta_names(s
     table(ROWS[:300]).with_columns(pl.col("time").dt.replace_time_zone("UTC")).write_parquet(buffer)
     store.create(layout.train_rows(data_hash), buffer.getvalue())
     prepared = prepare(store)
-    assert prepared.meta["train"]["sha256"] == sha256(buffer.getvalue())
+    assert prepared.meta.train.sha256 == sha256(buffer.getvalue())
     dataset = load_dataset(store, data_hash, ("load",))
     np.testing.assert_array_equal(dataset.train.values, ROWS.values[:300])
 
@@ -416,9 +423,9 @@ def test_rows_are_resampled_before_they_are_split_and_sampled(store: Store) -> N
     np.testing.assert_array_equal(dataset.train.times, ROWS.times[:100])
     np.testing.assert_array_equal(dataset.test.times, ROWS.times[320:])
     np.testing.assert_allclose(dataset.test.values, ROWS.values[320:], rtol=1e-12)
-    assert prepared.meta["train"]["rows_before"] == 320
-    assert prepared.meta["made_of"]["preprocess"]["resample"] == "mean"
-    assert prepared.meta["warnings"] == ['rows: 1,200 rows were resampled to 400 by preprocess.resample = "mean"']
+    assert prepared.meta.train.rows_before == 320
+    assert made_of(prepared)["preprocess"]["resample"] == "mean"
+    assert prepared.meta.warnings == ['rows: 1,200 rows were resampled to 400 by preprocess.resample = "mean"']
 
 
 def test_irregular_and_repeated_rows_are_refused_with_the_rule_that_mends_them_and_then_mended(store: Store) -> None:
@@ -431,7 +438,7 @@ def test_irregular_and_repeated_rows_are_refused_with_the_rule_that_mends_them_a
         message = refusal(store, raw)
         assert "preprocess.resample" in message
         assert "dataset.step" in message
-        assert prepare(memory_store(), raw, **HOURLY_MEAN).meta["regular"] == {"train": 1.0, "test": 1.0}
+        assert prepare(memory_store(), raw, **HOURLY_MEAN).meta.regular == Regularity(train=1.0, test=1.0)
 
 
 def test_a_cell_of_the_grid_with_rows_of_both_files_is_refused_with_the_way_on(store: Store) -> None:

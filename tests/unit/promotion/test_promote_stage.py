@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests.support.experiments import small_experiment, small_spec
+from tests.support.services import LONG
 from tests.support.stored import (
     StoppedClock,
     Watched,
@@ -219,7 +220,7 @@ def test_two_judges_with_the_same_results_make_one_entry_and_both_know_it() -> N
     def meet(key: str) -> None:
         if key == FIRST_ENTRY and not hasattr(met, "once"):
             met.once = True
-            meeting.wait(timeout=30.0)
+            meeting.wait(timeout=LONG)
 
     shared = Watched(store, meet)
     with ThreadPoolExecutor(2) as pool:
@@ -237,7 +238,7 @@ def test_many_judges_at_once_make_one_entry_and_no_decision_but_the_one(attempt:
     start = threading.Barrier(6)
 
     def judge_at_once() -> Judged:
-        start.wait(timeout=30.0)
+        start.wait(timeout=LONG)
         return judged(store, experiment)
 
     with ThreadPoolExecutor(6) as pool:

@@ -18,6 +18,8 @@ from flts.preprocess.rows import Times, Values
 from flts.report import plots
 from flts.train.stage import stored_result
 
+pytestmark = pytest.mark.slow
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 NAN = float("nan")
 
@@ -216,7 +218,7 @@ def test_a_model_gets_the_plots_that_show_something(tables: dict[str, Any], test
     trained = fit(store, experiment)
     values = experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)
     manifest, _ = read_bundle(store, trained.bundle_sha256)
-    offsets = manifest["intervals"]["offsets"]
+    offsets = manifest.intervals.offsets
     assert set(plots.of_model(experiment, "ridge", values, trained.curve, offsets)) == kinds
     with_curve = plots.of_model(experiment, "ridge", values, [[1.0, 2.0]], offsets)
     assert set(with_curve) == kinds | {"loss_curve"}

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from tests.support.experiments import small_experiment, small_spec
+from tests.support.services import LONG
 from tests.support.stored import contents, copy, fit, gathered, put_forecasts, put_result, truth, without
 from tests.support.tracking import RecordingTracker, claim_of, told, workplace
 
@@ -32,6 +33,8 @@ from flts.contracts.errors import (
     UsageError,
 )
 from flts.contracts.ports import Silent, Store
+from flts.contracts.records.base import require_record
+from flts.contracts.records.data import ProcessedMeta
 from flts.evaluate.metrics import measure
 from flts.home import locked, open_home
 from flts.promotion.judge import yardstick
@@ -49,6 +52,8 @@ from flts.train.determinism import cores
 from flts.train.experiment import Experiment
 from flts.train.stage import Trained, stored_result
 from flts.wiring import InOneThread, RunContext, SystemClock, locked_context, open_raw, open_tracker
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
@@ -115,11 +120,11 @@ def test_a_workplace_waits_for_the_lock_when_it_is_asked_to(tmp_path: Path) -> N
     def hold() -> None:
         with locked(open_home(tmp_path)):
             held.set()
-            released.wait(timeout=30.0)
+            released.wait(timeout=LONG)
 
     with ThreadPoolExecutor(2) as pool:
         holder = pool.submit(hold)
-        held.wait(timeout=30.0)
+        held.wait(timeout=LONG)
 
         def enter() -> bool:
             with locked_context(settings(tmp_path), wait=True):
@@ -223,7 +228,7 @@ def test_processes_that_ask_at_the_same_moment_get_numbers_of_their_own() -> Non
     context, start = workplace(store), threading.Barrier(8)
 
     def ask(_: int) -> int:
-        start.wait(timeout=30.0)
+        start.wait(timeout=LONG)
         return claim_run(context, experiment.identity.config_hash, "global", experiment.identity.data_hash)
 
     with ThreadPoolExecutor(8) as pool:
@@ -438,7 +443,8 @@ def test_a_tracked_candidate_has_its_parameters_errors_bundle_and_plots() -> Non
     assert set(run.bundle) == {"manifest.json", "coefficients.safetensors"}
     assert {"scaler/scaler.json", "preprocess/preprocess_config.json", "plots/forecast.png"} <= set(run.artifacts)
     assert set(json.loads(run.artifacts["scaler/scaler.json"])["load"]) == {"center", "scale"}
-    assert json.loads(run.artifacts["preprocess/preprocess_config.json"]) == experiment.dataset.meta["made_of"]
+    meta = require_record(store, layout.meta(identity.data_hash), ProcessedMeta)
+    assert json.loads(run.artifacts["preprocess/preprocess_config.json"]) == meta.made_of.model_dump(mode="json")
 
 
 def test_one_target_is_measured_in_units_without_its_name_and_epochs_have_a_curve() -> None:

@@ -170,7 +170,7 @@ def test_a_higher_level_has_wider_bounds_around_the_same_mean(bundle: Bundle) ->
 def test_without_enough_validation_windows_the_bounds_are_null_and_the_manifest_says_why() -> None:
     few = bundle_of(hourly(140))
     found = answer(few, table(hourly(140)))
-    assert few.manifest["intervals"] == {"offsets": None, "reason": "fewer than 20 validation windows"}
+    assert few.manifest.intervals.model_dump() == {"offsets": None, "reason": "fewer than 20 validation windows"}
     assert np.isfinite(found.mean).all()
     assert np.isnan(found.lower).all()
     frame = found.frame()
@@ -193,7 +193,7 @@ def test_a_history_may_name_its_time_as_training_did_or_time() -> None:
     train, test = (part.rename({"time": "when"}) for part in split(ROWS, 60))
     experiment, store = experiment_on(small_spec(dataset={"time_column": "when"}), train, test)
     bundle = load_bundle(store, fit(store, experiment).bundle_sha256)
-    assert bundle.manifest["time_column"] == "when"
+    assert bundle.manifest.time_column == "when"
     one, two = answer(bundle, table(LAST, "when")).frame(), answer(bundle, table(LAST, "time")).frame()
     assert one.equals(two)
     both = table(LAST, "when").with_columns(time=pl.lit("not a time"))
@@ -217,7 +217,7 @@ def test_naive_times_are_read_in_the_zone_of_the_training_data() -> None:
 
 def test_a_model_with_lags_wants_more_rows_than_it_needs() -> None:
     lagged = bundle_of(preprocess={"lags": [24]})
-    assert (lagged.manifest["history_rows"], lagged.manifest["min_history_rows"]) == (36, 12)
+    assert (lagged.manifest.history_rows, lagged.manifest.min_history_rows) == (36, 12)
     assert len(read_history(lagged, table(LAST))) == 36
     assert len(read_history(lagged, table(LAST[-20:]))) == 20
     assert np.isfinite(answer(lagged, table(LAST[-12:])).mean).all()
@@ -230,7 +230,7 @@ def test_rows_older_than_the_window_may_have_gaps_as_they_may_in_the_test_window
     rows = hourly(300)
     experiment, store = small_experiment(small_spec(("automfles",)), rows)
     bundle = load_bundle(store, fit(store, experiment, "automfles").bundle_sha256)
-    assert bundle.manifest["history_rows"] > 12
+    assert bundle.manifest.history_rows > 12
     older = table(LAST).with_row_index("row").filter(pl.col("row") != 250).drop("row")
     assert np.isfinite(answer(bundle, older).mean).all()
     newer = table(LAST).with_row_index("row").filter(pl.col("row") != 262).drop("row")

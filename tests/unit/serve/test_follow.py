@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from tests.support.stored import copy, fit, promoted, put_log
 
 from flts.backends.store import memory_store
 from flts.contracts import layout
-from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import DamagedObject, UsageError
 from flts.contracts.ports import Store
 from flts.forecasting.bundle import MANIFEST, load_bundle, read_bundle, write_bundle
@@ -84,10 +82,11 @@ def test_a_bundle_that_is_not_what_was_judged_is_not_served(file: str) -> None:
 def test_a_bundle_that_forecasts_otherwise_than_when_it_was_made_is_not_served(off: float, served: bool) -> None:
     store, first, _ = two_bundles()
     manifest, files = read_bundle(store, first)
-    changed = json.loads(canonical_json(manifest))
-    target = next(column for column in changed["fitted"]["columns"] if column["name"] == "load")
-    changed["self_test"]["mean"][1][0] += off * (target["maximum"] - target["minimum"])
-    store_with(write_bundle(store, changed, files), store=store)
+    target = next(column for column in manifest.fitted.columns if column.name == "load")
+    mean = [list(row) for row in manifest.self_test.mean]
+    mean[1][0] += off * (target.maximum - target.minimum)
+    vector = manifest.self_test.model_copy(update={"mean": mean})
+    store_with(write_bundle(store, manifest.model_copy(update={"self_test": vector}), files), store=store)
     if served:
         assert np.isfinite(champion_of(store, "global").answer(table(hourly(290))).mean).all()
     else:

@@ -11,7 +11,6 @@ from tests.support.experiments import small_experiment, small_spec
 from tests.support.series import hourly, table
 from tests.support.stored import fit
 
-from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import DamagedObject, DataError, UsageError
 from flts.forecasting.bundle import MANIFEST, Bundle, load_bundle, read_bundle
 from flts.serve.answer import answer
@@ -26,7 +25,7 @@ def folder(tmp_path: Path) -> tuple[Path, Bundle]:
     experiment, store = small_experiment(small_spec(dataset={"targets": ["load", "wind"]}))
     sha256 = fit(store, experiment).bundle_sha256
     manifest, files = read_bundle(store, sha256)
-    for name, data in {MANIFEST: canonical_json(manifest), **files}.items():
+    for name, data in {MANIFEST: manifest.to_bytes(), **files}.items():
         (tmp_path / name).write_bytes(data)
     return tmp_path, load_bundle(store, sha256)
 
@@ -63,11 +62,19 @@ def test_a_changed_file_is_named_and_not_loaded(folder: tuple[Path, Bundle]) -> 
         _load_pyfunc(str(path))
 
 
+def test_a_manifest_whose_file_lies_outside_the_folder_is_refused(folder: tuple[Path, Bundle]) -> None:
+    path, bundle = folder
+    outside = {"../secret": next(iter(bundle.manifest.files.values()))}
+    (path / MANIFEST).write_bytes(bundle.manifest.model_copy(update={"files": outside}).to_bytes())
+    with pytest.raises(DamagedObject, match=r"manifest\.json is damaged: files\.\.\./secret"):
+        _load_pyfunc(str(path))
+
+
 def test_a_bundle_that_fails_its_self_test_is_not_loaded(folder: tuple[Path, Bundle]) -> None:
     path, bundle = folder
-    vector = dict(bundle.manifest["self_test"])
-    vector["mean"] = (np.array(vector["mean"]) + 1.0).tolist()
-    (path / MANIFEST).write_bytes(canonical_json({**bundle.manifest, "self_test": vector}))
+    vector = bundle.manifest.self_test
+    wrong = vector.model_copy(update={"mean": (np.array(vector.mean) + 1.0).tolist()})
+    (path / MANIFEST).write_bytes(bundle.manifest.model_copy(update={"self_test": wrong}).to_bytes())
     with pytest.raises(DamagedObject, match="fails its self-test"):
         _load_pyfunc(str(path))
 

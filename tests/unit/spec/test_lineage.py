@@ -183,6 +183,14 @@ def test_a_raised_code_version_of_preprocessing_changes_everything() -> None:
     assert changed(base, hashes(spec_with(), versions=Versions(2, VERSIONS.models))) == set(base)
 
 
+def test_code_versions_of_train_and_evaluate_move_their_hashes_from_2_on() -> None:
+    base, everything = hashes(spec_with()), set(hashes(spec_with()))
+    first, train, evaluate = (Versions(1, VERSIONS.models, *later) for later in ((1, 1), (2, 1), (1, 2)))
+    assert hashes(spec_with(), versions=first) == base
+    assert changed(base, hashes(spec_with(), versions=train)) == everything - {"data_hash"}
+    assert changed(base, hashes(spec_with(), versions=evaluate)) == {"config_hash"}
+
+
 def test_two_models_with_the_same_table_have_different_hashes() -> None:
     found = hashes(spec_with())
     assert found["model_hash(gru)"] != found["model_hash(lstm)"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.support.families import has_libraries, installed
 
-from flts.contracts.canonical import canonical_json
+from flts.contracts.records.model import MadeOn
 from flts.models.registry import CANDIDATES
 from flts.train import determinism
 from flts.train.determinism import cores, made_on, processor, thread_variables
@@ -68,7 +67,7 @@ def test_the_versions_of_a_family_are_those_of_the_libraries_that_make_its_numbe
 ) -> None:
     if not has_libraries(name):
         pytest.skip(f"needs the extra '{CANDIDATES[name].extra}'")
-    libraries = made_on(CANDIDATES[name].libraries)["libraries"]
+    libraries = made_on(CANDIDATES[name].libraries).libraries
     assert libraries == {library: metadata.version(library) for library in expected}
     assert list(libraries) == list(expected), "in one order, whatever the hash seed"
 
@@ -76,7 +75,7 @@ def test_the_versions_of_a_family_are_those_of_the_libraries_that_make_its_numbe
 @pytest.mark.parametrize("name", installed(CANDIDATES))
 def test_where_a_result_was_made_compares_equal_after_it_was_stored(name: str) -> None:
     now = made_on(CANDIDATES[name].libraries)
-    assert json.loads(canonical_json(now)) == now
+    assert MadeOn.model_validate_json(now.model_dump_json()) == now
 
 
 @pytest.mark.parametrize("threads", [1, 2])

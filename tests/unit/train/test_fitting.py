@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -146,7 +147,7 @@ def test_what_is_kept_is_the_refit_where_there_is_one(refits: bool, kept: bytes,
     assert found.files == {"m": kept}
     assert len(family.whole) == int(refits)
     assert told.names == phases
-    made_by = found.manifest["self_test"]["mean"][0]
+    made_by = found.manifest.self_test.mean[0]
     low, width = task_on(rows, TARGETS).fitted.target_range
     np.testing.assert_allclose(made_by, (0.75 if refits else 0.25) * width + low)
 
@@ -174,14 +175,16 @@ def test_the_offsets_are_those_of_the_tail_residuals_of_the_fit_without_the_tail
     spread = (np.maximum(level, 0.0) + 0.01) * made.fitted.target_range[1]
     expected = conformal_offsets(truth, found.tail_forecasts, spread)
     assert expected is not None
-    for name, offsets in found.manifest["intervals"]["offsets"].items():
+    assert found.manifest.intervals.offsets is not None
+    for name, offsets in found.manifest.intervals.offsets.items():
         np.testing.assert_allclose(offsets, expected[name], rtol=1e-12)
 
 
 def test_few_tail_windows_leave_the_bounds_empty_and_say_why() -> None:
     _, found = fitted(Recording(), hourly(60))
     assert len(found.tail_origins) < 20
-    assert found.manifest["intervals"] == {"offsets": None, "reason": "fewer than 20 validation windows"}
+    intervals = found.manifest.intervals
+    assert (intervals.offsets, intervals.reason) == (None, "fewer than 20 validation windows")
 
 
 def test_at_most_two_hundred_evenly_spaced_tail_origins_are_forecast() -> None:
@@ -214,9 +217,11 @@ def test_the_manifest_says_what_was_fitted() -> None:
         "uses_history": True,
         "trained_until": int(rows.times[-1]),
         "chosen": {"chosen": "on the tail"},
-        "fitted": made.fitted.to_json(),
+        "fitted": made.fitted.record().model_dump(mode="json"),
+        "time_column": "time",
     }
-    assert {name: found.manifest[name] for name in expected} == expected
+    stored = json.loads(found.manifest.to_bytes())
+    assert {name: stored[name] for name in expected} == expected
     assert found.fit.curve == ((2.0, 1.0),)
 
 

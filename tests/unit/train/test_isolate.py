@@ -39,6 +39,8 @@ from flts.train import isolate
 from flts.train.isolate import SCRATCH, Children, Claim, train_isolated
 from flts.train.stage import Trained, stored_result
 
+pytestmark = pytest.mark.slow
+
 LONG = 600.0
 """A time limit that no child of these tests comes near."""
 
@@ -259,7 +261,9 @@ def test_what_a_library_prints_while_it_fits_does_not_disturb_the_answer(
     assert told.phases == ["fit", "validate", "refit", "save", "forecast"]
 
 
-@pytest.mark.parametrize("printed", [r"hello, I am a start-up hook\n", r"\xff\xfe\x00\n", r"42\n", "{}\\n"])
+@pytest.mark.parametrize(
+    "printed", [r"hello, I am a start-up hook\n", r"\xff\xfe\x00\n", r"42\n", "{}\\n", r"{\"said\": \"epoch\"}\n"]
+)
 def test_what_is_printed_before_the_child_has_its_stdout_is_quoted_in_the_reason(
     printed: str, isolated: Callable[..., Trained], hooked: Callable[[str], None]
 ) -> None:

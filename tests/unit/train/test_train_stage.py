@@ -124,7 +124,7 @@ def test_the_results_hold_digests_of_what_they_commit_and_nothing_of_when_or_whe
         "chosen": dict(trained.chosen),
         "refit": True,
         "curve": [],
-        "made_on": made_on(()),
+        "made_on": MADE_HERE,
     }
     assert json.loads(store.get(layout.windows_result(model_hash, windows_hash)) or b"") == {
         "v": 1,
@@ -266,6 +266,7 @@ def test_recomputing_a_known_model_for_new_windows_compares_the_fit() -> None:
     assert do(fewer, store, recompute=True).recomputed == "equal"
 
 
+MADE_HERE = made_on(()).model_dump()
 OTHER_PLACE: Mapping[str, Any] = {"libraries": {"numpy": "0.1"}, "processor": "abacus"}
 
 
@@ -284,8 +285,8 @@ def test_where_a_result_was_made_is_left_out_of_the_comparison(changes: dict[str
     [
         ({}, "nondeterminism_detected"),
         ({"made_on": OTHER_PLACE}, "environment_differs"),
-        ({"made_on": {**made_on(()), "processor": "abacus"}}, "environment_differs"),
-        ({"made_on": {**made_on(()), "libraries": {"numpy": "0.1"}}}, "environment_differs"),
+        ({"made_on": {**MADE_HERE, "processor": "abacus"}}, "environment_differs"),
+        ({"made_on": {**MADE_HERE, "libraries": {"numpy": "0.1"}}}, "environment_differs"),
     ],
     ids=["same place", "other place", "other processor", "other libraries"],
 )
@@ -306,7 +307,7 @@ def test_a_difference_is_named_by_where_the_first_result_was_made_and_the_first_
         assert line["fields"] == [field]
     else:
         assert line["first"] == stored["made_on"]
-        assert line["now"] == made_on(())
+        assert line["now"] == MADE_HERE
 
 
 @pytest.mark.parametrize(

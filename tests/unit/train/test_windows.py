@@ -13,6 +13,7 @@ from tests.support.families import task_on
 from tests.support.series import HOUR, START, hourly
 
 from flts.contracts.errors import DataError
+from flts.contracts.records.data import Regularity, RowsSummary
 from flts.forecasting import histories as chunks
 from flts.forecasting.histories import Histories, unbroken
 from flts.models.base import Indices
@@ -23,7 +24,16 @@ from flts.train.windows import Windows, split_tail, train_origins
 
 
 def dataset_of(train: Rows, test: Rows, contiguous: bool = True) -> ProcessedDataset:
-    return ProcessedDataset("0" * 64, train, test, task_on(train, ("wind", "load")).fitted, contiguous, {})
+    fitted = task_on(train, ("wind", "load")).fitted
+    summary = RowsSummary(
+        fitted=fitted.record(),
+        seasons=[24],
+        contiguous=contiguous,
+        regular=Regularity(train=1.0, test=1.0),
+        dropped=[],
+        warnings=[],
+    )
+    return ProcessedDataset("0" * 64, train, test, fitted, contiguous, summary, "time")
 
 
 def parted(rows: int, test: int, **changes: Any) -> ProcessedDataset:

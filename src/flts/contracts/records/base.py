@@ -14,7 +14,7 @@ from pydantic_core import from_json
 
 from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import DamagedObject
-from flts.contracts.layout import mend
+from flts.contracts.layout import mend, restore
 from flts.contracts.ports import Store, write_once
 
 MOST_BYTES = 64 * 2**20
@@ -74,22 +74,23 @@ def version_of(kind: type[BaseModel]) -> int:
     return int(kind.model_fields["v"].default)
 
 
-def parse_record(kind: type[R], data: bytes, where: str) -> R:
-    """The record in these bytes; `where` names the object in a message.
+def parse_record(kind: type[R], data: bytes, where: str, advice: str = "") -> R:
+    """The record in these bytes; `where` names the object in a message, `advice` is what to do when it is damaged.
 
-    Raises DamagedObject that names the object and the fields that do not fit, or the version that is not known.
+    Raises DamagedObject that names the object and the fields that do not fit, or the version that is not known: such a
+    record is whole, so the advice is to read it with another flts.
     """
     if len(data) > MOST_BYTES:
-        raise DamagedObject(f"{where} has {len(data):,} bytes; at most {MOST_BYTES:,} are read")
+        raise _damaged(where, f"it has {len(data):,} bytes, and at most {MOST_BYTES:,} are read", advice)
     try:
         found = from_json(data, allow_inf_nan=False)
     except ValueError as error:  # also for nesting that is too deep
-        raise DamagedObject(f"{where} is damaged: not JSON ({error})") from None
+        raise _damaged(where, f"not JSON ({error})", advice) from None
     if not isinstance(found, dict):
-        raise DamagedObject(f"{where} is damaged: expected a JSON object, found {_kind(found)}")
+        raise _damaged(where, f"expected a JSON object, found {_kind(found)}", advice)
     current, version = version_of(kind), found.get("v")
     if type(version) is not int or version < 1:
-        raise DamagedObject(f"{where} is damaged: v: expected a version number, found {version!r:.40}")
+        raise _damaged(where, f"v: expected a version number, found {version!r:.40}", advice)
     if version > current:
         by = found.get("flts")
         writer = f"flts {by}" if isinstance(by, str) else "a newer flts"
@@ -100,9 +101,9 @@ def parse_record(kind: type[R], data: bytes, where: str) -> R:
     try:
         if version == current:
             return kind.model_validate_json(data)
-        return kind.model_validate_json(canonical_json(_upgraded(kind, found, version, current, where)))
+        return kind.model_validate_json(canonical_json(_upgraded(kind, found, version, current, where, advice)))
     except ValidationError as error:
-        raise DamagedObject(f"{where} is damaged: {faults(error)}") from None
+        raise _damaged(where, faults(error), advice) from None
 
 
 def read_record(store: Store, key: str, kind: type[R]) -> R | None:
@@ -115,16 +116,13 @@ def require_record(store: Store, key: str, kind: type[R]) -> R:
     """The record under a key that another record names. Raises DamagedObject when it is absent or damaged."""
     found = read_record(store, key, kind)
     if found is None:
-        raise DamagedObject(f"{key} is absent from {store.url}, and another record names it; {mend(key)}")
+        raise DamagedObject(f"{key} is absent from {store.url}, and another record names it; {restore(key)}")
     return found
 
 
 def parse_stored(store: Store, key: str, kind: type[R], data: bytes) -> R:
     """The record in bytes that were read from this key. Raises DamagedObject, which names the key and the mend."""
-    try:
-        return parse_record(kind, data, f"{key} in {store.url}")
-    except DamagedObject as damage:
-        raise DamagedObject(f"{damage}; {mend(key)}") from None
+    return parse_record(kind, data, f"{key} in {store.url}", mend(key))
 
 
 def write_record(store: Store, key: str, record: W, *, at: str) -> W:
@@ -132,6 +130,12 @@ def write_record(store: Store, key: str, record: W, *, at: str) -> W:
     data = record.to_bytes()
     stood = write_once(store, key, data, at=at)
     return record if stood == data else parse_stored(store, key, type(record), stood)
+
+
+def plain_json(value: Mapping[str, Any]) -> JsonObject:
+    """A JSON object as it will be read back: tuples are lists. Raises ValueError for NaN and infinity."""
+    read: JsonObject = from_json(canonical_json(value))
+    return read
 
 
 def faults(error: ValidationError) -> str:
@@ -142,7 +146,9 @@ def faults(error: ValidationError) -> str:
     return "; ".join(said[:MOST_FAULTS]) + more
 
 
-def _upgraded(kind: type[BaseModel], found: JsonObject, version: int, current: int, where: str) -> JsonObject:
+def _upgraded(
+    kind: type[BaseModel], found: JsonObject, version: int, current: int, where: str, advice: str
+) -> JsonObject:
     steps: Mapping[int, Upgrade] = getattr(kind, "upgrades", {})
     for older in range(version, current):
         if older not in steps:
@@ -150,8 +156,15 @@ def _upgraded(kind: type[BaseModel], found: JsonObject, version: int, current: i
                 f"{where} has version {version} of its format, which this flts no longer reads (it reads"
                 f" {min(steps, default=current)} to {current}); upgrade with the release before this one"
             )
-        found = {**steps[older](found), "v": older + 1}
+        try:
+            found = {**steps[older](found), "v": older + 1}
+        except (LookupError, TypeError, ValueError, AttributeError):  # an upgrade takes for granted what v says
+            raise _damaged(where, f"it does not fit version {older} of its format", advice) from None
     return found
+
+
+def _damaged(where: str, what: str, advice: str) -> DamagedObject:
+    return DamagedObject("; ".join(filter(None, (f"{where} is damaged: {what}", advice))))
 
 
 def _kind(value: object) -> str:

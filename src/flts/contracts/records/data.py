@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from flts.contracts.records.base import Count, Digest, JsonObject, Part, StoredRecord
+from pydantic import ConfigDict, JsonValue
+
+from flts.contracts.records.base import Count, Digest, Part, StoredRecord
 
 
 class RowsPart(Part):
@@ -60,13 +62,18 @@ class Regularity(Part):
     test: float
 
 
-class ProcessedMeta(StoredRecord):
-    """`processed-data/<data_hash>/meta.json`: commits the two Parquet files beside it."""
+class MadeOf(Part):
+    """What data_hash is made of: `spec.lineage.data_fields`, of which one is read back."""
 
-    v: Literal[1] = 1
-    data_hash: Digest
-    made_of: JsonObject
-    """What data_hash is made of."""
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, JsonValue]
+
+    time_column: str
+
+
+class RowsSummary(Part):
+    """What preprocessing learned of the rows, whether they are stored or not."""
+
     fitted: FittedRecord
     seasons: list[int]
     """Season lengths in rows, shortest first."""
@@ -74,6 +81,14 @@ class ProcessedMeta(StoredRecord):
     """Test starts one step after train ends."""
     regular: Regularity
     dropped: list[DroppedColumn]
+    warnings: list[str]
+
+
+class ProcessedMeta(RowsSummary, StoredRecord):
+    """`processed-data/<data_hash>/meta.json`: commits the two Parquet files beside it."""
+
+    v: Literal[1] = 1
+    data_hash: Digest
+    made_of: MadeOf
     train: RowsPart
     test: RowsPart
-    warnings: list[str]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+from flts.contracts.layout import KEY_PART
 from flts.contracts.records.base import Count, Digest, JsonObject, Part, StoredRecord
 from flts.contracts.records.data import FittedRecord
 
@@ -56,6 +59,10 @@ class Latency(StoredRecord):
     processor: str
 
 
+FileName = Annotated[str, Field(pattern=f"^{KEY_PART}$")]
+"""A file of a bundle lies beside the manifest: its name is one part of a key, so it cannot leave the bundle."""
+
+
 class BundleFile(Part):
     """One file of a bundle."""
 
@@ -103,6 +110,6 @@ class Manifest(StoredRecord):
     fitted: FittedRecord
     intervals: IntervalOffsets
     self_test: SelfTest
-    files: dict[str, BundleFile]
+    files: dict[FileName, BundleFile]
     time_column: str
     """Name of the time column in the rows it was trained on."""

@@ -29,6 +29,8 @@ from flts.promotion.log import read_log
 from flts.runner.services import deadline
 from flts.wiring import RunContext
 
+pytestmark = pytest.mark.slow
+
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
@@ -75,7 +77,7 @@ def answered(context: RunContext, bus: MemoryBus) -> list[PerformanceEval]:
             size=len(data),
             sha256=sha256(data),
             row_count=len(TEST),
-            deadline_ms=60_000,
+            deadline_ms=600_000,
         )
         bus.publish(claim.topic, claim.key, claim.to_bytes())
         wait_until(lambda: bus.lag(claim.topic, "forecast") == 0, "the batch")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.support.experiments import small_experiment, small_spec
-from tests.support.services import all_services, place_on, serving, start_run, wait_until
+from tests.support.services import LONG, all_services, place_on, serving, start_run, wait_until
 from tests.support.stored import copy, fit, put_result
 from tests.support.tracking import workplace
 
@@ -157,14 +157,14 @@ def test_two_judges_at_once_make_one_entry() -> None:
     start = threading.Barrier(4)
 
     def judge() -> None:
-        start.wait(10.0)
+        start.wait(LONG)
         Evaluator(context).handle(told(experiment))
 
     judges = [threading.Thread(target=judge) for _ in range(4)]
     for thread in judges:
         thread.start()
     for thread in judges:
-        thread.join(30.0)
+        thread.join(LONG)
     assert len(read_log(store, "global")) == 1
     assert store.exists(layout.run_part(experiment.identity.config_hash, 1, "judge"))
 
@@ -257,9 +257,9 @@ def test_a_deadline_is_watched_until_the_service_stops(monkeypatch: pytest.Monke
     monkeypatch.setattr(deadline, "look", lambda context, seconds: looked.set())
     thread = threading.Thread(target=deadline.watch, args=(workplace(memory_store()), 0.1, stop))
     thread.start()
-    assert looked.wait(30.0)
+    assert looked.wait(LONG)
     stop.set()
-    thread.join(30.0)
+    thread.join(LONG)
     assert not thread.is_alive()
 
 

@@ -51,7 +51,7 @@ class Moody:
 def test_a_backend_that_comes_back_is_waited_for_and_nothing_is_dead(store: Store) -> None:
     bus = MemoryBus()
     place, service = place_on(store, bus), Moody([BackendUnavailable("away")] * 2)
-    with serving(place, [service]):
+    with serving(place, [service], Conditions(patience=LONG, grace=5.0)):
         bus.publish("training-data", "k", b"1")
         wait_until(lambda: bus.lag("training-data", "moody") == 0, "the commit")
     assert service.handled == [b"1"] * 3

@@ -26,6 +26,8 @@ from flts.runner.services.letters import HEAD, letters
 from flts.runner.services.train import Trainer
 from flts.wiring import RunContext, open_store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:

@@ -32,6 +32,8 @@ from flts.serve.follow import champion_of
 from flts.settings import load_settings
 from flts.wiring import SystemClock, open_store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:

@@ -1,0 +1,69 @@
+"""What a fit in a process of its own says to the process that started it: a JSON line each."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from flts.contracts.errors import Plain
+from flts.contracts.records.base import JsonObject
+from flts.train.stage import Trained
+
+
+class _Line(BaseModel):
+    """Strict but for NaN: a loss that is not finite is shown before it fails the fit."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class EpochLine(_Line):
+    """One pass over the training windows is done."""
+
+    said: Literal["epoch"]
+    done: int
+    of: int
+    train_loss: float
+    val_loss: float
+
+
+class PhaseLine(_Line):
+    """What is being done now."""
+
+    said: Literal["phase"]
+    name: str
+
+
+class EventLine(_Line):
+    """An event to log."""
+
+    said: Literal["event"]
+    fields: JsonObject
+
+
+class TrainedLine(_Line):
+    """The last word: it is stored."""
+
+    said: Literal["trained"]
+    trained: Trained
+
+
+class FailedLine(_Line):
+    """The last word: class, message, code and data of the error."""
+
+    said: Literal["failed"]
+    error: str = Field(alias="class")
+    reason: str
+    code: str | None = None
+    data: dict[str, Plain] = {}
+
+
+LastLine = TrainedLine | FailedLine
+_LINE: TypeAdapter[EpochLine | PhaseLine | EventLine | LastLine] = TypeAdapter(
+    Annotated[EpochLine | PhaseLine | EventLine | TrainedLine | FailedLine, Field(discriminator="said")]
+)
+
+
+def parse_line(line: str) -> EpochLine | PhaseLine | EventLine | LastLine:
+    """Raises ValueError for a line that is none of these."""
+    return _LINE.validate_json(line)

@@ -1,0 +1,61 @@
+"""The store of the version before, as `make_store` left it, and what each of its objects is."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from flts.contracts.records.answer import ForecastLine
+from flts.contracts.records.base import StoredRecord
+from flts.contracts.records.data import ProcessedMeta
+from flts.contracts.records.decision import DecisionRecord, Preview
+from flts.contracts.records.log import LogEntry
+from flts.contracts.records.model import Latency, Manifest, ModelResult, WindowsResult
+from flts.contracts.records.run import FailurePart, JudgePart, PreprocessPart, RunClaim, TrainPart
+
+ARCHIVE = Path(__file__).parent / "store-1.zip"
+OBJECTS = ".flts/objects/"
+KINDS: Mapping[str, type[StoredRecord]] = {
+    "processed-data/[^/]+/meta.json": ProcessedMeta,
+    "bundles/[^/]+/manifest.json": Manifest,
+    "models/[^/]+/result.json": ModelResult,
+    "models/[^/]+/windows/[^/]+/result.json": WindowsResult,
+    "models/[^/]+/latency.json": Latency,
+    "runs/[^/]+/[0-9]+/claim.json": RunClaim,
+    "runs/[^/]+/[0-9]+/preprocess.json": PreprocessPart,
+    "runs/[^/]+/[0-9]+/train-[^/]+.json": TrainPart,
+    "runs/[^/]+/[0-9]+/failures/[^/]+.json": FailurePart,
+    "runs/[^/]+/[0-9]+/judge.json": JudgePart,
+    "model-promotion/[^/]+/log/[0-9]+.json": LogEntry,
+    "model-promotion/[^/]+/decisions/[^/.]+.json": DecisionRecord,
+    "model-promotion/[^/]+/decisions/[^/.]+.preview.json": Preview,
+}
+"""StoredRecord by key. Beside them are pointers (a message), Specs, forecasts line by line, and tables."""
+LINES = {"inference-logs/.+.jsonl": ForecastLine}
+OTHERS = ("model-promotion/(.+/)?current.json", "specs/.+.json", "bundles/[^/]+/(?!manifest).+", ".+.parquet")
+
+
+def objects() -> dict[str, bytes]:
+    """Every object of the store by its key."""
+    with zipfile.ZipFile(ARCHIVE) as archive:
+        names = [name for name in archive.namelist() if name.startswith(OBJECTS)]
+        return {name.removeprefix(OBJECTS): archive.read(name) for name in names}
+
+
+def records() -> list[tuple[str, type[StoredRecord], bytes]]:
+    """Key, kind and bytes of every record."""
+    return [(key, kind, data) for key, data in objects().items() if (kind := kind_of(key)) is not None]
+
+
+def kind_of(key: str) -> type[StoredRecord] | None:
+    """What the object under a key is; None for one that is no record."""
+    return next((kind for pattern, kind in KINDS.items() if re.fullmatch(pattern, key)), None)
+
+
+def unpack(folder: Path) -> Path:
+    """The whole folder: the store, the experiments, their rows and the forecast."""
+    with zipfile.ZipFile(ARCHIVE) as archive:
+        archive.extractall(folder)
+    return folder

@@ -1,0 +1,169 @@
+"""A store of the version before is read, shown, served from and gone on with."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.golden import store as golden
+from tests.golden.outputs import differences
+from tests.support.families import has_libraries
+
+from flts.contracts.messages import ModelSelected
+from flts.contracts.records.base import parse_record
+from flts.contracts.records.model import ModelResult
+from flts.models.registry import CANDIDATES
+from flts.spec.sources import validate
+from flts.train.determinism import made_on
+
+RECORDS = golden.records()
+OBJECTS = golden.objects()
+MODELS = ("automfles", "gru", "prophet", "ridge")
+Flts = Callable[..., str]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The unpacked folder as the working directory."""
+    monkeypatch.chdir(golden.unpack(tmp_path))
+    monkeypatch.setenv("FLTS_TRACKING", "off")
+    monkeypatch.setenv("FLTS_ENVIRONMENT", "golden")
+    return tmp_path
+
+
+@pytest.fixture
+def flts(folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Flts]:
+    """Call the command line in this process; returns what it prints."""
+    from flts.cli.main import main
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def call(*words: str, ends_with: int = 0) -> str:
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", ["flts", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        shown = capfd.readouterr()
+        assert (ended.value.code or 0) == ends_with, shown.err
+        return shown.out
+
+    yield call
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def stored(folder: Path, under: str = "") -> dict[str, bytes]:
+    """Every object in the folder's store."""
+    root = folder / golden.OBJECTS
+    return {
+        str(file.relative_to(root)): file.read_bytes() for file in sorted((root / under).rglob("*")) if file.is_file()
+    }
+
+
+def made_here() -> bool:
+    """Whether the libraries and the processor are those that the golden models were made with."""
+    results = [parse_record(ModelResult, data, key) for key, kind, data in RECORDS if kind is ModelResult]
+    return all(
+        has_libraries(result.model) and made_on(CANDIDATES[result.model].libraries) == result.made_on
+        for result in results
+    )
+
+
+def test_every_object_is_of_a_kind_and_every_kind_is_there() -> None:
+    known = [*golden.KINDS, *golden.LINES, *golden.OTHERS]
+    for key in OBJECTS:
+        assert any(re.fullmatch(pattern, key) for pattern in known), key
+    assert {kind for _, kind, _ in RECORDS} == set(golden.KINDS.values())
+
+
+def test_pointers_specs_and_forecast_lines_are_read() -> None:
+    lines = 0
+    for key, data in OBJECTS.items():
+        if key.endswith("current.json"):
+            assert ModelSelected.parse(data).to_bytes() == data
+        elif key.startswith("specs/"):
+            assert validate(json.loads(data)).v == 1
+        elif key.endswith(".jsonl"):
+            for line in data.splitlines():
+                golden.LINES["inference-logs/.+.jsonl"].model_validate_json(line)
+                lines += 1
+    assert lines > 100
+
+
+def test_its_runs_and_promotions_are_listed_and_shown(flts: Flts) -> None:
+    runs = json.loads(flts("runs", "list", "--json"))
+    assert len(runs) == 3
+    assert "promote" in flts("runs", "list")
+    for run in runs:
+        shown = json.loads(flts("runs", "show", run["config_hash"][:12], "--json"))
+        assert shown["claim"]["run"] == 1
+        flts("runs", "show", run["config_hash"][:12])
+    promotions = json.loads(flts("promotions", "list", "--json"))
+    assert sorted(entry["number"] for entry in promotions) == [1, 2, 3, 4]
+    assert "rollback of 1" in flts("promotions", "list")
+    for number in ("1", "2", "3", "4"):
+        json.loads(flts("promotions", "show", number, "--json"))
+        assert "seasonal_naive" in flts("promotions", "show", number)
+
+
+def test_its_experiments_are_compared_with_each_other_and_with_their_files(flts: Flts) -> None:
+    runs = json.loads(flts("runs", "list", "--json"))
+    _, second, first = (run["config_hash"][:12] for run in runs)
+    assert "task.input_length" in flts("config", "diff", first, second, ends_with=1)
+    same = flts("config", "diff", first, "flts.toml", ends_with=1)
+    assert {line.split()[0] for line in same.splitlines()[1:]} <= {"dataset.name", "dataset.source"}, "locators only"
+
+
+def test_its_champion_forecasts_the_same_bytes(flts: Flts, folder: Path) -> None:
+    expected = (folder / "forecast.json").read_text()
+    found = flts("forecast", "--input", "load_test.csv", "--json")
+    if made_here():
+        assert found == expected
+    else:  # other kernels add in another order, and the last bits are others
+        assert list(differences(json.loads(expected), json.loads(found))) == []
+
+
+@pytest.mark.parametrize("file", ["flts.toml", "second.toml"])
+def test_a_repeated_run_fits_nothing_and_leaves_what_is_stored(flts: Flts, folder: Path, file: str) -> None:
+    for name in MODELS:
+        if not has_libraries(name):
+            pytest.skip(f"needs the extra '{CANDIDATES[name].extra}'")
+    before = stored(folder)
+    result: dict[str, Any] = json.loads(flts("run", file, "--json"))
+    after = stored(folder)
+    assert result["run"] == 2
+    assert result["reused"]
+    pointers = {key for key in before if key.endswith("current.json")}
+    assert {key for key in before if after[key] != before[key]} <= pointers
+    fresh = {key.partition("/")[0] for key in set(after) - set(before)}
+    assert fresh <= {"runs", "model-promotion"}
+    if file == "flts.toml":  # a person promoted its ridge; the other one has gate = always
+        assert {key for key in before if after[key] != before[key]} == set()
+        assert not any("/log/" in key for key in set(after) - set(before))
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not made_here(), reason="the golden models were made with other libraries or another processor")
+def test_a_run_of_the_same_experiments_from_nothing_makes_the_same_models(flts: Flts, folder: Path) -> None:
+    (folder / ".flts").rename(folder / "before")
+    flts("run")
+    flts("run", "second.toml")
+    made = stored(folder)
+    for prefix in ("processed-data/", "bundles/", "models/", "specs/"):
+        expected = {key: data for key, data in OBJECTS.items() if key.startswith(prefix)}
+        found = {key: data for key, data in made.items() if key.startswith(prefix)}
+        if prefix == "specs/":  # of the experiment whose fit was cut off
+            expected = {key: data for key, data in expected.items() if key in found}
+            assert len(expected) == 2
+        if prefix == "models/":  # measured
+            expected, found = (
+                {key: data for key, data in side.items() if not key.endswith("latency.json")}
+                for side in (expected, found)
+            )
+        assert found == expected, prefix

@@ -1,0 +1,46 @@
+"""A Python as `pip install flts` without extras leaves it: every library that an extra brings is hidden."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from tests.support import ROOT
+
+HIDE = "import sys\nsys.modules.update(dict.fromkeys({names!r}))\n"
+"""Python takes None in sys.modules for a module that is not installed; every child process reads the file again."""
+
+
+def hide_extras(folder: Path) -> dict[str, str]:
+    """Write a start-up file into `folder`; returns the environment of a Python that has only what FLTS requires."""
+    kept = _installed_with(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
+    hidden = sorted(
+        module for module, owners in packages_distributions().items() if not kept & {_name(owner) for owner in owners}
+    )
+    folder.mkdir(parents=True)
+    (folder / "sitecustomize.py").write_text(HIDE.format(names=hidden))
+    return {"PYTHONPATH": f"{folder}:{ROOT / 'src'}"}
+
+
+def _installed_with(dependencies: list[str]) -> set[str]:
+    """These distributions, with all that they require in turn, and flts itself."""
+    kept, waiting = {"flts"}, list(dependencies)
+    while waiting:
+        requirement = Requirement(waiting.pop())
+        name = _name(requirement.name)
+        if name in kept or not (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
+            continue
+        kept.add(name)
+        try:
+            waiting += requires(name) or []
+        except PackageNotFoundError:
+            continue  # the requirement of a requirement on another platform
+    return kept
+
+
+def _name(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()

@@ -1,0 +1,253 @@
+"""Every stored JSON object is parsed in one place: it is whole and known, or the message says what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import pytest
+from pydantic import Field
+from tests.golden import store as golden
+
+from flts.backends.store import memory_store
+from flts.contracts import layout
+from flts.contracts.errors import DamagedObject
+from flts.contracts.records import base
+from flts.contracts.records.base import (
+    JsonObject,
+    Part,
+    StoredRecord,
+    Upgrade,
+    parse_record,
+    plain_json,
+    read_record,
+    require_record,
+    version_of,
+    write_record,
+)
+from flts.contracts.records.data import MadeOf
+from flts.contracts.records.model import WindowsResult
+
+KEY = layout.windows_result("m" * 64, "w" * 64)
+WHOLE = WindowsResult(model_hash="a" * 64, windows_hash="b" * 64, forecasts_sha256="c" * 64, windows=3)
+RECORDS = golden.records()
+
+
+class Inner(Part):
+    """A part of a record."""
+
+    size: float
+
+
+class Third(StoredRecord):
+    """A record in its third version: `rows` was called `count`, and before that it was a string."""
+
+    upgrades: ClassVar[Mapping[int, Upgrade]] = {
+        1: lambda old: {**old, "count": int(str(old["count"]))},
+        2: lambda old: {**{k: v for k, v in old.items() if k != "count"}, "rows": old["count"]},
+    }
+
+    v: Literal[3] = 3
+    rows: int
+    parts: list[Inner] = Field(default_factory=list)
+
+
+class Second(StoredRecord):
+    """A record whose first version is no longer read."""
+
+    v: Literal[2] = 2
+    rows: int
+
+
+def refusal(data: bytes, kind: type[StoredRecord] = WindowsResult) -> str:
+    """What is said of these bytes under a key, and of the same bytes elsewhere."""
+    store = memory_store()
+    store.create(KEY, data)
+    with pytest.raises(DamagedObject) as raised:
+        read_record(store, KEY, kind)
+    with pytest.raises(DamagedObject) as elsewhere:
+        parse_record(kind, data, f"{KEY} in memory:///")
+    assert str(raised.value).startswith(str(elsewhere.value))
+    return str(raised.value)
+
+
+def changed(**fields: Any) -> bytes:
+    """The bytes of a whole record with other fields."""
+    return json.dumps({**json.loads(WHOLE.to_bytes()), **fields}).encode()
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        {"v": 1, "count": "7", "parts": [{"size": 1.5}]},
+        {"v": 2, "count": 7, "parts": [{"size": 1.5}]},
+        {"v": 3, "rows": 7, "parts": [{"size": 1.5}]},
+    ],
+)
+def test_an_older_record_is_upgraded_one_version_at_a_time(old: dict[str, Any]) -> None:
+    found = parse_record(Third, json.dumps(old).encode(), "x")
+    assert found == Third(rows=7, parts=[Inner(size=1.5)])
+    assert json.loads(found.to_bytes())["v"] == 3
+
+
+def test_a_stored_record_of_an_older_version_stays_as_it_is_and_is_read_as_the_new_one() -> None:
+    store = memory_store()
+    store.create(KEY, b'{"v":1,"count":"7"}')
+    assert write_record(store, KEY, Third(rows=9), at="x") == Third(rows=7)
+    assert store.get(KEY) == b'{"v":1,"count":"7"}'
+
+
+@pytest.mark.parametrize("data", [b'{"v":1,"count":"7","more":1}', b'{"v":2,"count":"7"}', b'{"v":2,"count":null}'])
+def test_an_older_record_that_does_not_fit_after_its_upgrades_is_damaged(data: bytes) -> None:
+    assert f"{KEY} in memory:/// is damaged: " in refusal(data, Third)
+
+
+@pytest.mark.parametrize("data", [b'{"v":1}', b'{"v":1,"count":"many"}', b'{"v":2}', b'{"v":1,"count":[]}'])
+def test_an_older_record_that_its_upgrade_cannot_read_is_damaged_and_no_defect(data: bytes) -> None:
+    said = refusal(data, Third)
+    assert f"{KEY} in memory:/// is damaged: it does not fit version {data[5:6].decode()} of its format" in said
+
+
+def test_a_version_that_is_no_longer_read_names_what_is_read_and_the_way_on() -> None:
+    said = refusal(b'{"v":1,"rows":3}', Second)
+    assert "has version 1 of its format, which this flts no longer reads (it reads 2 to 2)" in said
+    assert "delete" not in said
+
+
+@pytest.mark.parametrize(
+    ("data", "writer"),
+    [
+        (b'{"v":4,"flts":"7.1.0"}', "flts 7.1.0"),
+        (b'{"v":4}', "a newer flts"),
+        (b'{"v":4,"flts":5}', "a newer flts"),
+        (b'{"v":9000000000000000000}', "a newer flts"),
+    ],
+)
+def test_a_newer_record_says_which_version_wrote_it_and_is_not_called_damaged(data: bytes, writer: str) -> None:
+    said = refusal(data, Third)
+    assert f"{KEY} in memory:/// was written by {writer} in version {json.loads(data)['v']} of its format" in said
+    assert "reads up to version 3" in said
+    assert "damaged" not in said
+    assert "delete" not in said
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "not JSON"),
+        (WHOLE.to_bytes()[:-1], "not JSON"),
+        (WHOLE.to_bytes()[: len(WHOLE.to_bytes()) // 2], "not JSON"),
+        (WHOLE.to_bytes() + b"}", "not JSON"),
+        (b"\xff\xfe\x00", "not JSON"),
+        (b"null", "expected a JSON object, found null"),
+        (b"true", "expected a JSON object, found a boolean"),
+        (b"[]", "expected a JSON object, found a list"),
+        (b'"text"', "expected a JSON object, found a string"),
+        (b"1e3", "expected a JSON object, found a number"),
+        (b"9" * 5000, "not JSON"),
+        (b"[" * 100_000 + b"]" * 100_000, "not JSON"),
+        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "not JSON"),
+        (b"{}", "v: expected a version number, found None"),
+        (changed(v="1"), "v: expected a version number, found '1'"),
+        (changed(v=True), "v: expected a version number, found True"),
+        (changed(v=1.0), "v: expected a version number, found 1.0"),
+        (changed(v=0), "v: expected a version number, found 0"),
+        (changed(v=-1), "v: expected a version number, found -1"),
+        (changed(v=[[]] * 1000), "v: expected a version number, found [[]"),
+        (changed(windows=float("nan")), "not JSON"),
+        (changed(windows=float("-inf")), "not JSON"),
+        (changed(windows="3"), "windows: Input should be a valid integer"),
+        (changed(windows=3.0), "windows: Input should be a valid integer"),
+        (changed(windows=True), "windows: Input should be a valid integer"),
+        (changed(windows=-1), "windows: Input should be greater than or equal to 0"),
+        (changed(windows=None), "windows: Input should be a valid integer"),
+        (changed(model_hash="A" * 64), "model_hash: String should match pattern"),
+        (changed(model_hash="a" * 64 + "\n"), "model_hash: String should match pattern"),
+        (changed(more=1), "more: Extra inputs are not permitted"),
+        (
+            b'{"v":1}',
+            "model_hash: Field required; windows_hash: Field required; forecasts_sha256: Field required and 1",
+        ),
+    ],
+    ids=lambda value: repr(value[:24]) if isinstance(value, bytes) else "",
+)
+def test_a_damaged_record_is_one_error_that_names_the_key_the_field_and_the_mend(data: bytes, why: str) -> None:
+    said = refusal(data)
+    assert said.startswith(f"{KEY} in memory:/// is damaged: {why}")
+    assert said.endswith(f"; {layout.mend(KEY)}")
+    assert len(said) < 1000
+
+
+@pytest.mark.parametrize("number", [b"1e999", b"-1e999", b"NaN", b"Infinity"])
+def test_a_number_that_is_not_finite_is_damage(number: bytes) -> None:
+    assert "is damaged: " in refusal(b'{"v":3,"rows":1,"parts":[{"size":' + number + b"}]}", Third)
+
+
+def test_a_whole_number_of_any_length_is_read_or_refused_in_one_line() -> None:
+    said = refusal(b'{"v":3,"rows":' + b"9" * 100_000 + b"}", Third)
+    assert "is damaged: " in said
+    assert len(said) < 1000
+
+
+def test_the_path_to_a_field_inside_a_list_is_named() -> None:
+    assert "is damaged: parts.1.size: Input should be a valid number" in refusal(
+        b'{"v":3,"rows":1,"parts":[{"size":1},{"size":"2"}]}', Third
+    )
+
+
+def test_a_record_that_is_too_large_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "MOST_BYTES", len(WHOLE.to_bytes()))
+    assert parse_record(WindowsResult, WHOLE.to_bytes(), KEY) == WHOLE
+    monkeypatch.setattr(base, "MOST_BYTES", len(WHOLE.to_bytes()) - 1)
+    assert f"{KEY} in memory:/// is damaged: it has {len(WHOLE.to_bytes())} bytes, and at most" in refusal(
+        WHOLE.to_bytes()
+    )
+
+
+def test_an_absent_record_is_none_and_damage_only_where_another_one_names_it() -> None:
+    store = memory_store()
+    assert read_record(store, KEY, WindowsResult) is None
+    with pytest.raises(DamagedObject, match="is absent from memory:///, and another record names it; put a"):
+        require_record(store, KEY, WindowsResult)
+    store.create(KEY, WHOLE.to_bytes())
+    assert require_record(store, KEY, WindowsResult) == WHOLE
+
+
+def test_of_two_writers_the_first_stands() -> None:
+    store = memory_store()
+    other = WHOLE.model_copy(update={"windows": 4})
+    assert write_record(store, KEY, WHOLE, at="x") == WHOLE
+    assert write_record(store, KEY, other, at="x") == WHOLE
+    assert store.get(KEY) == WHOLE.to_bytes()
+
+
+@pytest.mark.parametrize(("key", "kind", "data"), RECORDS, ids=[key for key, _, _ in RECORDS])
+def test_a_golden_record_is_read_and_written_in_the_same_bytes(key: str, kind: type[StoredRecord], data: bytes) -> None:
+    assert parse_record(kind, data, key).to_bytes() == data
+
+
+@pytest.mark.parametrize("kind", list(golden.KINDS.values()))
+def test_every_field_of_every_golden_record_is_strict(kind: type[StoredRecord]) -> None:
+    data = next(data for _, found, data in RECORDS if found is kind)
+    whole = json.loads(data)
+    assert version_of(kind) == whole["v"]
+    for field in whole:
+        wrong = {**whole, field: [["wrong"]]}
+        with pytest.raises(DamagedObject, match=rf"x is damaged: {field}"):
+            parse_record(kind, json.dumps(wrong).encode(), "x")
+    with pytest.raises(DamagedObject, match="x is damaged: unknown: Extra inputs"):
+        parse_record(kind, json.dumps({**whole, "unknown": 1}).encode(), "x")
+
+
+def test_plain_json_is_what_will_be_read_back() -> None:
+    found: JsonObject = plain_json({"a": (1, 2.0), "b": -0.0, "c": {"d": None}})
+    assert found == {"a": [1, 2.0], "b": 0.0, "c": {"d": None}}
+    assert str(found["b"]) == "0.0"
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        plain_json({"a": float("nan")})
+
+
+def test_what_a_data_hash_is_made_of_is_kept_whole() -> None:
+    made_of: dict[str, Any] = {"time_column": "when", "version": 1, "sample": {"seed": 1}, "later": [1]}
+    assert MadeOf.model_validate(made_of).model_dump(mode="json") == made_of
