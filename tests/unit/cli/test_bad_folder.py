@@ -15,6 +15,8 @@ from tests.support.children import eventually, startup_hook
 from tests.support.experiments import write_experiment
 from tests.unit.cli.conftest import Flts
 
+from flts.contracts import layout
+
 pytestmark = pytest.mark.slow
 
 FLTS = [sys.executable, "-m", "flts"]
@@ -176,9 +178,9 @@ def test_an_object_damaged_by_one_byte_is_named_and_mended_as_the_message_says(
     objects = folder / ".flts/objects"
     (damaged,) = objects.glob(DAMAGED[kind])
     before = contents(objects)
-    data = bytearray(damaged.read_bytes())
-    data[0] ^= 1
-    damaged.write_bytes(data)
+    whole = damaged.read_bytes()
+    damaged.write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
+    made_again = str(damaged.relative_to(objects)).startswith(layout.MADE_AGAIN)
     for command in (["run"], ["run", "--recompute"]):
         done = flts(*command)
         assert done.code == 1, done
@@ -186,11 +188,32 @@ def test_an_object_damaged_by_one_byte_is_named_and_mended_as_the_message_says(
         (error,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
         assert str(damaged.relative_to(objects)) in error
         assert "damaged" in error
-        assert "delete it" in error
-    damaged.unlink()
+        assert ("delete it, and `flts run --recompute`" if made_again else "put a copy of it back") in error
+    if made_again:
+        damaged.unlink()
+    else:
+        damaged.write_bytes(whole)
     assert flts("run", "--recompute").code == 0
     assert contents(objects) == before
     assert flts("forecast", "--input", "load_test.csv").code == 0
+
+
+@pytest.mark.parametrize("kind", ["train rows", "a file of a bundle", "a manifest", "test forecasts"])
+def test_an_absent_object_is_named_and_made_again_as_the_message_says(flts: Flts, folder: Path, kind: str) -> None:
+    assert flts("run").code == 0
+    objects = folder / ".flts/objects"
+    (absent,) = objects.glob(DAMAGED[kind])
+    before = contents(objects)
+    absent.unlink()
+    if kind == "train rows":  # found absent before anything is read, and made again without a word
+        assert flts("run").code == 0
+    else:
+        done = flts("run")
+        assert done.code == 1
+        assert f"{absent.relative_to(objects)} is absent" in done.err
+        assert "or `flts run --recompute` makes it again" in done.err
+        assert flts("run", "--recompute").code == 0
+    assert contents(objects) == before
 
 
 @pytest.mark.parametrize("kind", ["a file of a bundle", "a manifest", "an entry of the log"])

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pytest
 from pydantic import Field
 from tests.golden import store as golden
@@ -27,7 +28,7 @@ from flts.contracts.records.base import (
     write_record,
 )
 from flts.contracts.records.data import MadeOf
-from flts.contracts.records.model import WindowsResult
+from flts.contracts.records.model import SelfTest, WindowsResult
 
 KEY = layout.windows_result("m" * 64, "w" * 64)
 WHOLE = WindowsResult(model_hash="a" * 64, windows_hash="b" * 64, forecasts_sha256="c" * 64, windows=3)
@@ -251,3 +252,13 @@ def test_plain_json_is_what_will_be_read_back() -> None:
 def test_what_a_data_hash_is_made_of_is_kept_whole() -> None:
     made_of: dict[str, Any] = {"time_column": "when", "version": 1, "sample": {"seed": 1}, "later": [1]}
     assert MadeOf.model_validate(made_of).model_dump(mode="json") == made_of
+
+
+def test_every_float_is_read_back_bit_for_bit() -> None:
+    """Both parsers that a record goes through round as Python does, or hashes of what was read back would move."""
+    bits = np.random.default_rng(0).integers(0, 2**63 - 1, 20_000, dtype=np.int64).view(np.float64)
+    extremes = [5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 0.1, 1e22, 1e23, -1.0]
+    values = [*bits[np.isfinite(bits)].tolist(), *extremes]
+    vector = SelfTest(times=[], values=[], mean=[values])
+    assert SelfTest.model_validate_json(json.dumps(vector.model_dump())).mean == [values]
+    assert plain_json({"values": values})["values"] == values

@@ -132,7 +132,9 @@ def test_another_format_or_family_is_refused_and_named(change: dict[str, Any], s
     assert "delete" not in str(raised.value)
 
 
-@pytest.mark.parametrize("file", ["../x", "../../specs/x", "/etc/passwd", "a/b", "..", ".", "", "a\\b", ".x", "x\n"])
+@pytest.mark.parametrize(
+    "file", ["../x", "../../x", "/etc/passwd", "a/b", "..", ".", "", "a\\b", ".x", "x\n", MANIFEST]
+)
 def test_a_file_name_that_leaves_the_bundle_is_refused(file: str) -> None:
     store, name = written_as(files={file: {"sha256": "0" * 64, "size": 1}})
     with pytest.raises(DamagedObject, match=r"manifest\.json in memory:/// is damaged: files\."):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator
 
 from flts.contracts.layout import KEY_PART
 from flts.contracts.records.base import Count, Digest, JsonObject, Part, StoredRecord
@@ -59,8 +60,14 @@ class Latency(StoredRecord):
     processor: str
 
 
-FileName = Annotated[str, Field(pattern=f"^{KEY_PART}$")]
-"""A file of a bundle lies beside the manifest: its name is one part of a key, so it cannot leave the bundle."""
+def _file_name(value: str) -> str:
+    if value == "manifest.json" or not re.fullmatch(KEY_PART, value):
+        raise ValueError("a file of a bundle lies beside manifest.json, under another name")
+    return value
+
+
+FileName = Annotated[str, AfterValidator(_file_name)]
+"""One part of a key, so that no file lies outside the bundle."""
 
 
 class BundleFile(Part):
