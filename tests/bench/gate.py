@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from flts.evaluate.significance import ALPHA, diebold_mariano, student_t_cdf
+from flts.evaluate.significance import ALPHA, better, diebold_mariano, student_t_cdf
 from tests.bench.measure import Figure
 
 CASES = (  # origins, rows between two of them, horizon
@@ -71,4 +71,4 @@ def cosine_p_values(d: Series, horizon: int, spacing: int) -> Series:
 
 
 def _today(d: Series, horizon: int, spacing: int) -> bool:
-    return diebold_mariano(d, np.zeros_like(d), horizon, float(spacing)).better
+    return better(diebold_mariano(d, np.zeros_like(d), horizon, float(spacing)))

@@ -20,8 +20,9 @@ from flts.backends.store import open_store
 from flts.contracts import layout
 from flts.contracts.failpoints import ENV
 from flts.contracts.ports import Store
+from flts.contracts.records.log import LogEntry
 from flts.home import locked
-from flts.promotion.log import LogEntry, read_log
+from flts.promotion.log import read_log
 
 Command = tuple[str, ...]
 

@@ -21,19 +21,34 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tests.support.experiments import small_experiment, small_spec
 from tests.support.points import points
-from tests.support.stored import StoppedClock, Watched, contents, copy, fit, put_forecasts, put_model, truth, without
+from tests.support.stored import (
+    StoppedClock,
+    Watched,
+    contents,
+    copy,
+    fit,
+    put_claim,
+    put_failure,
+    put_forecasts,
+    put_model,
+    truth,
+    without,
+)
 
 from flts.backends.bus_memory import MemoryBus
 from flts.backends.store import memory_store
 from flts.contracts import failpoints, layout
-from flts.contracts.canonical import canonical_json, sha256
+from flts.contracts.canonical import sha256
 from flts.contracts.errors import UsageError
 from flts.contracts.messages import ModelSelected
 from flts.contracts.ports import Store
+from flts.contracts.records.base import parse_record
+from flts.contracts.records.decision import DecisionRecord
+from flts.contracts.records.log import LogEntry
 from flts.evaluate.case import Status
 from flts.forecasting.bundle import read_bundle, write_bundle
 from flts.promotion.judge import Waiting, gather
-from flts.promotion.log import LogEntry, read_log
+from flts.promotion.log import read_log
 from flts.promotion.relay import relay, selected
 from flts.promotion.stage import Judged, promote, promote_by_hand, promoted_of, rollback
 from flts.train.experiment import Experiment
@@ -135,9 +150,8 @@ class Promotions(RuleBasedStateMachine):
         """A new run forgets what failed in the one before, not what was finished."""
         self.runs[config] += 1
         self.began[config] = len(self.log)
-        number, identity = self.runs[config], self.subjects[config].identity
-        claim = {"v": 1, "run": number, "scope": SCOPE, "data_hash": identity.data_hash}
-        assert self.store.create(layout.run_part(identity.config_hash, number, "claim"), canonical_json(claim))
+        number = self.runs[config]
+        put_claim(self.store, self.subjects[config], number, SCOPE)
         for model in MODELS:
             self.failed.pop((config, model), None)
 
@@ -156,9 +170,7 @@ class Promotions(RuleBasedStateMachine):
     @rule(config=configs, model=models, reason=st.sampled_from(["TrainingFailed", "NotApplicable"]))
     def failure_arrives(self, config: str, model: str, reason: str) -> None:
         """Of the newest run; a second one changes nothing."""
-        record = {"v": 1, "model": model, "class": reason, "reason": "a reason"}
-        key = layout.failure(self.subjects[config].identity.config_hash, self.runs[config], model)
-        self.store.create(key, canonical_json(record))
+        put_failure(self.store, self.subjects[config], model, self.runs[config], reason)
         self.failed.setdefault((config, model), "N/A" if reason == "NotApplicable" else "FAILED")
 
     @rule(config=configs, own=st.booleans())
@@ -255,12 +267,13 @@ class Promotions(RuleBasedStateMachine):
     def promote_by_hand(self, store: Store, config: str, model: str) -> bool:
         """A model that has a forecast in a stored decision of a configuration; False when none has."""
         config_hash = self.subjects[config].identity.config_hash
-        for data in contents(self.store, f"model-promotion/{SCOPE}/decisions/").values():
-            record = json.loads(data)
-            fits = record.get("config_hash") == config_hash
-            if fits and any(row["model"] == model and row["status"] == "SUCCESS" for row in record["candidates"]):
+        for key, data in contents(self.store, f"model-promotion/{SCOPE}/decisions/").items():
+            if key.endswith(".preview.json"):
+                continue
+            record = parse_record(DecisionRecord, data, key)
+            if record.config_hash == config_hash and record.row(model) is not None:
                 champion = promoted_of(record, model, self.subjects[config].identity.data_hash, None)
-                entry = promote_by_hand(store, self.bus, CLOCK, SCOPE, champion, record["decision_id"], "person")
+                entry = promote_by_hand(store, self.bus, CLOCK, SCOPE, champion, record.decision_id, "person")
                 assert entry is None or entry in self.log
                 return True
         return False

@@ -180,14 +180,14 @@ def test_the_parameters_are_the_models_table_the_task_and_the_sampling(story: St
 
 
 def test_the_metrics_are_those_of_the_judge(story: Story) -> None:
-    board = {row["model"]: row for row in story.four.decision["candidates"]}
+    board = {row.model: row for row in story.four.decision.ranked}
     for model in ("ridge", "lstm"):
         found, row = story.run(story.four, model).data.metrics, board[model]
         for name in ("rmse", "mae", "mse"):
-            assert found[f"test_{name}"] == row[name]
-            assert found[f"test_{name}_units"] == row["units"]["load"][name]
+            assert found[f"test_{name}"] == getattr(row, name)
+            assert found[f"test_{name}_units"] == getattr(row.units["load"], name)
         for name in ("score", "rank", "skill", "skill_vs_naive"):
-            assert found[name] == row[name]
+            assert found[name] == getattr(row, name)
         promoted = str(story.four.winner == model).lower()
         assert story.run(story.four, model).data.tags["flts.promoted"] == promoted
     assert story.run(story.four, "gru").data.metrics == {}
@@ -214,10 +214,11 @@ def test_the_artifacts_are_the_bundle_the_scaler_the_preprocessing_and_the_plots
     assert f"{model.upper()}/MLmodel" in files
     assert not any(name.endswith((".pkl", ".pickle", ".pt", ".pth")) for name in files)
     store = open_store(story.settings.store_url)
-    row = next(row for row in story.four.decision["candidates"] if row["model"] == model)
-    for name in read_bundle(store, row["bundle_sha256"])[1]:
+    row = story.four.decision.row(model)
+    assert row is not None
+    for name in read_bundle(store, row.bundle_sha256)[1]:
         (found,) = local.rglob(name)
-        assert found.read_bytes() == store.get(f"bundles/{row['bundle_sha256']}/{name}")
+        assert found.read_bytes() == store.get(f"bundles/{row.bundle_sha256}/{name}")
     requirements = (local / model.upper() / "requirements.txt").read_text().split()
     ours = f"flts{'[torch]' if model == 'lstm' else ''}=={flts.__version__}"
     assert sorted(requirements) == [ours, f"mlflow=={mlflow.__version__}"]
@@ -270,7 +271,7 @@ def test_a_known_model_in_another_configuration_names_the_run_it_was_fitted_in(s
 
 
 def test_each_promoted_bundle_is_one_version_and_the_alias_follows_the_log_back(story: Story) -> None:
-    first, second = (result.decision["candidates"][0]["bundle_sha256"] for result in (story.four, story.other))
+    first, second = (result.decision.ranked[0].bundle_sha256 for result in (story.four, story.other))
     assert story.other.promoted
     assert story.promoted == Registry({"1": first, "2": second}, "2")
     assert story.rolled_back == Registry({"1": first, "2": second}, "1")

@@ -22,6 +22,7 @@ from flts.contracts import layout
 from flts.contracts.errors import DataError, MissingExtra
 from flts.contracts.messages import ModelTraining
 from flts.contracts.ports import Silent, Store
+from flts.contracts.records.decision import CandidateRow, UnrankedRow
 from flts.forecasting.bundle import load_bundle
 from flts.models.registry import CANDIDATES
 from flts.promotion.log import read_log
@@ -61,8 +62,8 @@ def store_of(home: Path) -> Store:
     return open_store(settings(home).store_url)
 
 
-def board(result: RunResult) -> dict[str, Any]:
-    return {row["model"]: row for row in result.decision["candidates"]}
+def board(result: RunResult) -> dict[str, CandidateRow]:
+    return {row.model: row for row in result.decision.ranked}
 
 
 @dataclass
@@ -108,8 +109,8 @@ def thrice(tmp_path_factory: pytest.TempPathFactory) -> Thrice:
 def test_a_model_that_beats_the_referees_is_promoted(thrice: Thrice) -> None:
     result = thrice.results[0]
     assert (result.winner, result.promoted, result.repeated, result.reused) == ("ridge", True, False, False)
-    assert (result.run, result.scope, result.decision["outcome"]) == (1, "global", "promote")
-    assert board(result)["ridge"]["skill"] > 0.0
+    assert (result.run, result.scope, result.decision.outcome) == (1, "global", "promote")
+    assert (board(result)["ridge"].skill or 0.0) > 0.0
     assert result.champion is not None
     assert result.champion["champion"]["model_hash"] == result.identity.model_hashes["ridge"]
     assert result.warnings == ()
@@ -123,9 +124,9 @@ def test_the_pointers_name_the_promoted_bundle(thrice: Thrice) -> None:
         layout.config_pointer("global", result.config_hash),
     ):
         pointer = json.loads(objects[key])
-        assert pointer["bundle_sha256"] == board(result)["ridge"]["bundle_sha256"]
+        assert pointer["bundle_sha256"] == board(result)["ridge"].bundle_sha256
         assert (pointer["promotion"], pointer["model_type"], pointer["run_id"]) == (1, "RIDGE", None)
-        assert pointer["score"] == board(result)["ridge"]["score"]
+        assert pointer["score"] == board(result)["ridge"].score
 
 
 def test_every_stage_writes_its_part_of_the_run(thrice: Thrice) -> None:
@@ -135,14 +136,14 @@ def test_every_stage_writes_its_part_of_the_run(thrice: Thrice) -> None:
     assert all(part["run"] == 1 and part["scope"] == "global" for part in parts.values())
     assert parts["claim.json"]["data_hash"] == parts["preprocess.json"]["data_hash"] == result.identity.data_hash
     assert parts["train-ridge.json"]["fitted"] is True
-    assert parts["judge.json"]["decision_id"] == result.decision["decision_id"]
+    assert parts["judge.json"]["decision_id"] == result.decision.decision_id
     assert parts["judge.json"]["promotion"] == 1
 
 
 def test_the_run_leaves_these_objects_and_no_others(thrice: Thrice) -> None:
     result = thrice.results[0]
-    identity, decision = result.identity, result.decision["decision_id"]
-    model, bundle = identity.model_hashes["ridge"], board(result)["ridge"]["bundle_sha256"]
+    identity, decision = result.identity, result.decision.decision_id
+    model, bundle = identity.model_hashes["ridge"], board(result)["ridge"].bundle_sha256
     windows = identity.windows_hash
     assert set(thrice.objects[0]) == {
         *(f"processed-data/{identity.data_hash}/{name}" for name in ("train.parquet", "test.parquet", "meta.json")),
@@ -161,7 +162,7 @@ def test_the_run_leaves_these_objects_and_no_others(thrice: Thrice) -> None:
 
 def test_the_decision_in_the_result_is_the_one_that_is_stored(thrice: Thrice) -> None:
     result = thrice.results[0]
-    assert json.loads(thrice.objects[0][result.places["decision"]]) == result.decision
+    assert thrice.objects[0][result.places["decision"]] == result.decision.to_bytes()
     assert result.places["store"] == store_of(thrice.home).url
 
 
@@ -175,9 +176,9 @@ def test_a_second_run_changes_nothing_but_its_own_parts_and_its_decision_against
     first, second = thrice.objects[:2]
     result = thrice.results[1]
     assert (result.reused, result.promoted, result.run) == (True, False, 2)
-    assert result.decision["reasons"][-1] == "ridge is the champion already"
+    assert result.decision.reasons[-1] == "ridge is the champion already"
     assert {key: second[key] for key in first} == first
-    decision = result.decision["decision_id"]
+    decision = result.decision.decision_id
     assert set(second) - set(first) == {
         *(f"runs/{result.config_hash}/0002/{n}.json" for n in ("claim", "preprocess", "train-ridge", "judge")),
         *(f"model-promotion/global/decisions/{decision}{end}" for end in (".json", ".preview.json")),
@@ -216,7 +217,7 @@ def test_a_known_model_on_new_windows_forecasts_again_and_fits_nothing(thrice: T
         layout.forecasts(result.identity.model_hashes["ridge"], result.identity.windows_hash),
         layout.windows_result(result.identity.model_hashes["ridge"], result.identity.windows_hash),
     }
-    assert result.decision["windows"]["count"] == 10
+    assert result.decision.windows.count == 10
 
 
 def copied(thrice: Thrice, folder: Path, run_number: int = 0) -> Path:
@@ -256,7 +257,7 @@ def test_a_minimal_skill_that_is_not_reached_promotes_nothing_and_the_run_ends_w
     home = copied(thrice, tmp_path)
     result = run(home, values(dataset={"identifier": "strict"}, evaluate={"min_skill": 0.999}))
     assert (result.winner, result.promoted, result.champion) == ("ridge", False, None)
-    assert "is under min_skill +99.9%" in "; ".join(result.decision["reasons"])
+    assert "is under min_skill +99.9%" in "; ".join(result.decision.reasons)
     assert read_log(store_of(home), "strict") == []
 
 
@@ -270,7 +271,7 @@ def test_a_run_after_a_rollback_does_not_undo_it_and_says_that_it_was_promoted_b
     with locked_context(settings(home)) as context:
         rollback(context.store, context.bus, context.clock, "global", "tests")
     again = run(home, spec)
-    assert (again.decision["outcome"], again.promoted, again.repeated) == ("promote", False, True)
+    assert (again.decision.outcome, again.promoted, again.repeated) == ("promote", False, True)
     assert again.champion is not None
     assert (again.champion["number"], again.champion["kind"]) == (3, "rollback")
     assert [entry.number for entry in read_log(store_of(home), "global")] == [1, 2, 3]
@@ -316,13 +317,13 @@ def test_a_model_that_fails_is_on_the_board_with_its_reason_and_the_others_are_n
     spec = values({"ridge": {}, "lstm": table}, train=patient)
     result = run(tmp_path, spec, train_timeout=timeout, reporter=recorder)
     assert (result.winner, result.promoted) == ("ridge", True)
-    row = board(result)["lstm"]
-    assert (row["status"], row["rank"]) == ("FAILED", None)
-    assert row["reason"].startswith(reason)
+    (row,) = (row for row in result.decision.candidates if isinstance(row, UnrankedRow))
+    assert (row.model, row.status) == ("lstm", "FAILED")
+    assert str(row.reason).startswith(reason)
     assert (recorder.messages["lstm"].status, recorder.messages["ridge"].status) == ("FAILED", "SUCCESS")
     store = store_of(tmp_path)
     failure = json.loads(store.get(layout.failure(result.config_hash, 1, "lstm")) or b"")
-    assert f"{failure['class']}: {failure['reason']}" == row["reason"] == recorder.messages["lstm"].error
+    assert f"{failure['class']}: {failure['reason']}" == row.reason == recorder.messages["lstm"].error
     assert store.get(layout.model_result(result.identity.model_hashes["lstm"])) is None
 
 
@@ -333,15 +334,15 @@ def test_a_failure_does_not_stick_to_a_model_that_succeeds_when_it_is_run_again(
     spec = values({"ridge": {}, "lstm": LSTM})
     monkeypatch.setenv("FLTS_FAILPOINTS", "train.result.before=kill")
     first = run(tmp_path, spec)
-    assert (first.decision["outcome"], first.winner, first.champion) == ("none", None, None)
-    assert {row["status"] for row in first.decision["candidates"]} == {"FAILED"}
+    assert (first.decision.outcome, first.winner, first.champion) == ("none", None, None)
+    assert {row.status for row in first.decision.candidates} == {"FAILED"}
     assert store_of(tmp_path).list(layout.log("global")) == []
     assert store_of(tmp_path).get(layout.root_pointer()) is None
     monkeypatch.delenv("FLTS_FAILPOINTS")
     second = run(tmp_path, spec)
-    assert {row["status"] for row in second.decision["candidates"]} == {"SUCCESS"}
+    assert {row.status for row in second.decision.candidates} == {"SUCCESS"}
     assert (second.run, second.promoted) == (2, True)
-    sha = board(second)["lstm"]["bundle_sha256"]
+    sha = board(second)["lstm"].bundle_sha256
     load_bundle(store_of(tmp_path), sha).self_test()
 
 
@@ -361,7 +362,8 @@ import flts
 from flts.settings import load_settings
 settings = load_settings(home=Path(sys.argv[2]), tracking="off", jobs=int(sys.argv[3]))
 result = flts.run(json.loads(sys.argv[1]), folder=Path(sys.argv[4]), settings=settings)
-print(json.dumps([result.winner, result.config_hash, dict(result.identity.model_hashes), result.decision]))
+decision = result.decision.model_dump(mode="json", by_alias=True)
+print(json.dumps([result.winner, result.config_hash, dict(result.identity.model_hashes), decision]))
 """
 
 

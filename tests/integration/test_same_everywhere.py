@@ -119,7 +119,7 @@ def test_the_server_has_a_finished_run_with_its_metrics_and_its_artifacts(twice:
     run = twice.client.get_run(str(twice.remote.run_ids["ridge"]))
     assert run.info.status == "FINISHED"
     assert run.data.tags["flts.config_hash"] == twice.remote.config_hash
-    assert run.data.metrics["score"] == twice.remote.decision["candidates"][0]["score"]
+    assert run.data.metrics["score"] == twice.remote.decision.ranked[0].score
     assert run.info.artifact_uri.startswith("mlflow-artifacts:")
     found = {artifact.path for artifact in twice.client.list_artifacts(run.info.run_id)}
     assert found == {"RIDGE", "scaler", "preprocess", "plots"}

@@ -16,6 +16,7 @@ from tests.support.servers import s3_prefix
 
 from flts.contracts import runs
 from flts.contracts.failpoints import ENV
+from flts.contracts.records.run import FailurePart, TrainPart
 from flts.settings import load_settings
 from flts.stack.kafka import durable_kafka
 from flts.stack.s3 import S3
@@ -24,7 +25,10 @@ from flts.wiring import open_store
 
 pytest.importorskip("mlflow")
 
-RECORDED = {"FINISHED": "train-ridge", "FAILED": "failures/ridge"}
+RECORDED: dict[str, tuple[str, type[TrainPart | FailurePart]]] = {
+    "FINISHED": ("train-ridge", TrainPart),
+    "FAILED": ("failures/ridge", FailurePart),
+}
 """Where a run's id is written down, by how it ended."""
 ARMED = {"FINISHED": "run.train.before=kill", "FAILED": "run.failure.before=kill"}
 HURRIED = {"FINISHED": {}, "FAILED": {"FLTS_TRAIN_TIMEOUT": "0.001"}}
@@ -66,7 +70,7 @@ def test_a_run_that_was_tracked_and_not_recorded_is_found_again(ended: str, uri:
     assert tracked(home.tracking_uri, tmp_path.name) == {first[0]: ended}
     store = open_store(home.store_url)
     (config_hash,) = {key.split("/")[1] for key in store.list("runs/")}
-    assert [record["run_id"] for record in runs.parts(store, config_hash, RECORDED[ended])] == [first[0]]
+    assert [record.run_id for record in runs.parts(store, config_hash, *RECORDED[ended])] == [first[0]]
     # the same in another folder is another run
     elsewhere = tmp_path / "elsewhere" / tmp_path.name
     elsewhere.mkdir(parents=True)

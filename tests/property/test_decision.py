@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.judging import clock_of, off_by, success, truth_of, yardstick_of
+from tests.support.judging import clock_of, off_by, success, truth_of, windows_of, yardstick_of
 
-from flts.contracts.canonical import canonical_json, digest
-from flts.evaluate.case import Candidate, Case, Referee
+from flts.contracts.canonical import digest
+from flts.evaluate.case import Baseline, Candidate, Case
 from flts.evaluate.decide import decide
 from flts.evaluate.gate import ChampionForecast
 from flts.spec.fields import Evaluate
@@ -21,7 +21,7 @@ NAMES = ("gru", "lstm", "prophet", "automfles", "ridge")
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
-    """Any number of candidates that won, failed or tie, any referees, with and without a champion."""
+    """Any number of candidates that won, failed or tie, any baselines, with and without a champion."""
     truth = truth_of(
         draw(st.integers(1, 40)), draw(st.integers(1, 3)), draw(st.integers(1, 2)), draw(st.integers(0, 99))
     )
@@ -37,43 +37,53 @@ def cases(draw: st.DrawFn) -> Case:
             if error is None
             else success(name, forecasts[error])
         )
-    referees = []
+    baselines = []
     for name in draw(st.lists(st.sampled_from(["naive", "seasonal_naive", "mean"]), unique=True)):
         error = draw(errors)
-        referees.append(Referee(name, None if error is None else forecasts[error], "a reason"))
+        baselines.append(Baseline(name, None if error is None else forecasts[error], "a reason"))
     standing = draw(errors)
     champion = None if standing is None else ChampionForecast("ridge", digest("ridge"), forecasts[standing])
     rules = Evaluate(
         gate=draw(st.sampled_from(["always", "beats-champion"])), min_skill=draw(st.sampled_from(["warn", "off", 0.1]))
     )
-    fields: dict[str, Any] = {"yardstick": yardstick_of(truth.shape[2]), "rules": rules, "windows": {}, "seed": 1}
-    return Case("global", digest("c"), candidates, referees, champion, truth, clock_of(truth), spacing=1.0, **fields)
+    fields: dict[str, Any] = {
+        "yardstick": yardstick_of(truth.shape[2]),
+        "rules": rules,
+        "windows": windows_of(truth),
+        "seed": 1,
+    }
+    return Case("global", digest("c"), candidates, baselines, champion, truth, clock_of(truth), spacing=1.0, **fields)
 
 
+@settings(deadline=None)  # a slow machine is no defect
 @given(cases(), st.data())
-def test_any_permutation_of_candidates_and_referees_gives_the_identical_record(case: Case, data: st.DataObject) -> None:
+def test_any_permutation_of_candidates_and_baselines_gives_the_identical_record(
+    case: Case, data: st.DataObject
+) -> None:
     shuffled = replace(
         case,
         candidates=data.draw(st.permutations(list(case.candidates))),
-        referees=data.draw(st.permutations(list(case.referees))),
+        baselines=data.draw(st.permutations(list(case.baselines))),
     )
-    assert canonical_json(decide(shuffled).record) == canonical_json(decide(case).record)
+    assert decide(shuffled).record.to_bytes() == decide(case).record.to_bytes()
 
 
+@settings(deadline=None)  # a slow machine is no defect
 @given(cases())
 def test_the_winner_has_the_minimal_score_and_a_promotion_passed_every_gate(case: Case) -> None:
     decision = decide(case)
-    scores = [row["score"] for row in decision.record["candidates"] if row["rank"] is not None]
+    scores = [row.score for row in decision.record.ranked]
     assert scores == sorted(scores)
     assert (decision.winner is None) == (not scores) == (decision.outcome == "none")
-    assert len(decision.record["candidates"]) == len(case.candidates)
+    assert len(decision.record.candidates) == len(case.candidates)
     if decision.winner is not None:
-        assert decision.record["candidates"][0]["model"] == decision.winner.name
-        passed = all(gate["passed"] for gate in decision.record["gates"].values())
+        assert decision.record.candidates[0].model == decision.winner.name
+        passed = all(verdict.passed for verdict in decision.record.gates.values())
         assert (decision.outcome == "promote") is passed
 
 
+@settings(deadline=None)  # a slow machine is no defect
 @given(cases())
 def test_the_same_case_gives_the_same_decision_twice(case: Case) -> None:
-    assert canonical_json(decide(case).record) == canonical_json(decide(case).record)
+    assert decide(case).record.to_bytes() == decide(case).record.to_bytes()
     assert decide(case).decision_id == decide(case).decision_id

@@ -16,7 +16,7 @@ from typing import Any
 from flts.contracts.canonical import sha256
 from flts.contracts.messages import InferenceData, ModelSelected, PerformanceEval, TrainingData
 from flts.contracts.ports import Record
-from flts.promotion.log import LogEntry
+from flts.contracts.records.log import LogEntry
 
 DEAD = "DLQ-"
 Scope = str

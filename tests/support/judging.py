@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from flts.contracts.canonical import digest
-from flts.evaluate.case import Candidate, Case, Referee
+from flts.contracts.records.decision import WindowsSummary
+from flts.evaluate.case import Baseline, Candidate, Case
 from flts.evaluate.metrics import Yardstick
 from flts.evaluate.profile import WallClock
 from flts.preprocess.rows import Values
 from flts.spec.fields import Evaluate
+
+T = TypeVar("T")
+
+
+def known(value: T | None) -> T:
+    """A part of a record that must be there."""
+    assert value is not None
+    return value
 
 
 def truth_of(origins: int = 60, horizon: int = 2, targets: int = 1, seed: int = 1) -> Values:
@@ -44,21 +53,34 @@ def clock_of(truth: Values) -> WallClock:
     return WallClock(hours % 24, hours // 24 % 7)
 
 
+def windows_of(truth: Values, dropped: int = 0) -> WindowsSummary:
+    """Every origin of this truth, one row apart."""
+    return WindowsSummary(
+        windows_hash=digest("windows"),
+        count=len(truth),
+        first=0,
+        last=len(truth) - 1,
+        spacing=1.0,
+        dropped=dropped,
+        empty_cells=int(np.isnan(truth).sum()),
+    )
+
+
 def case_of(**changes: Any) -> Case:
-    """Two candidates and two referees on 60 windows without a champion; fields can be replaced."""
+    """Two candidates and two baselines on 60 windows without a champion; fields can be replaced."""
     truth: Values = changes.get("truth", truth_of())
     fields: dict[str, Any] = {
         "scope": "global",
         "config_hash": digest("config"),
         "candidates": [success("good", off_by(truth, 1.0, 3)), success("fair", off_by(truth, 3.0, 4))],
-        "referees": [Referee("naive", off_by(truth, 6.0, 5)), Referee("seasonal_naive", off_by(truth, 5.0, 6))],
+        "baselines": [Baseline("naive", off_by(truth, 6.0, 5)), Baseline("seasonal_naive", off_by(truth, 5.0, 6))],
         "champion": None,
         "truth": truth,
         "clock": clock_of(truth),
         "spacing": 1.0,
         "yardstick": yardstick_of(truth.shape[2]),
         "rules": Evaluate(),
-        "windows": {"count": len(truth)},
+        "windows": windows_of(truth),
         "seed": 42,
     }
     return Case(**{**fields, **changes})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from flts.backends.store import memory_store
-from flts.contracts import layout, runs
-from flts.contracts.canonical import canonical_json
-from flts.contracts.ports import Store, read_json
+from flts.contracts import runs
+from flts.contracts.ports import Store
+from flts.contracts.records.base import require_record
+from flts.contracts.records.decision import DecisionRecord
+from flts.contracts.records.run import RunClaim
 from flts.promotion.judge import Waiting, gather, judge
 from flts.runner.stored import load_experiment
 from tests.support.checker import History
@@ -22,27 +23,25 @@ def differing(history: History) -> Iterator[str]:
     for key in sorted(history.objects):
         match key.split("/"):
             case ["model-promotion", scope, "decisions", name] if not name.endswith(".preview.json"):
-                record = read_json(store, key)
+                record = require_record(store, key, DecisionRecord)
                 again = _again(history, store, scope, record)
                 if again is None:
                     yield f"{key}: a result that it was made from is gone"
-                elif canonical_json(again) != canonical_json(record) or name != f"{again['decision_id']}.json":
+                elif again.to_bytes() != history.objects[key] or name != f"{again.decision_id}.json":
                     yield f"{key} comes out differently when it is made again"
 
 
-def _again(history: History, store: Store, scope: str, record: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    claims = runs.parts(store, record["config_hash"], "claim")
-    claim = next(claim for claim in claims if claim["scope"] == scope)
-    experiment = load_experiment(store, record["config_hash"], claim["data_hash"])
+def _again(history: History, store: Store, scope: str, record: DecisionRecord) -> DecisionRecord | None:
+    claims = runs.parts(store, record.config_hash, "claim", RunClaim)
+    claim = next(claim for claim in claims if claim.scope == scope)
+    experiment = load_experiment(store, record.config_hash, claim.data_hash)
     candidates = gather(store, experiment, scope)
     if isinstance(candidates, Waiting):
         return None
     champions = {e.champion.model_hash: e.champion for e in history.entries(scope).values()}
-    champion = champions[record["champion"]["model_hash"]] if record["champion"] else None
+    champion = champions[record.champion.model_hash] if record.champion else None
     without = memory_store()
     for key in store.list(""):
-        if not key.startswith(f"model-promotion/{scope}/decisions/{record['decision_id']}"):
+        if not key.startswith(f"model-promotion/{scope}/decisions/{record.decision_id}"):
             without.create(key, store.get(key) or b"")
-    decided = judge(without, experiment, candidates, scope, champion)
-    found: Mapping[str, Any] | None = read_json(without, layout.decision(scope, decided.decision_id))
-    return found
+    return judge(without, experiment, candidates, scope, champion).record

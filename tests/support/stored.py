@@ -4,28 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 
 from flts.backends.store import memory_store
 from flts.contracts import layout
-from flts.contracts.canonical import canonical_json, digest
-from flts.contracts.ports import Store
-from flts.contracts.records.model import ModelResult
+from flts.contracts.canonical import digest
+from flts.contracts.ports import Store, read_json
+from flts.contracts.records.log import LogEntry, Promoted
+from flts.contracts.records.model import MadeOn, ModelResult
+from flts.contracts.records.run import FailurePart, RunClaim, ScaledErrors, TrainPart
 from flts.evaluate.case import Candidate
+from flts.evaluate.metrics import measure
 from flts.preprocess import CODE_VERSION
 from flts.preprocess.rows import Values
 from flts.preprocess.source import RawInput, RawTable
 from flts.preprocess.stage import load_dataset, preprocess
-from flts.promotion.judge import Waiting, gather
-from flts.promotion.log import LogEntry, Promoted, next_entry
+from flts.promotion.judge import Waiting, gather, yardstick
+from flts.promotion.log import next_entry
 from flts.runner.stored import VERSIONS
 from flts.spec.fields import Spec
 from flts.spec.lineage import identify
-from flts.train.determinism import made_on
 from flts.train.experiment import Experiment, plan_experiment
 from flts.train.stage import Trained, commit_forecasts, model_spec, train
+
+GOLDEN = Path(__file__).parents[1] / "golden/store-1.zip"
+OBJECTS = ".flts/objects/"
+WHEN = "2026-01-02T03:04:05+00:00"
 
 
 class StoppedClock:
@@ -73,6 +81,16 @@ def copy(source: Store, target: Store) -> None:
         target.create(key, data)
 
 
+def golden_store() -> Store:
+    """A copy of the objects of a store that the version before wrote."""
+    store = memory_store()
+    with ZipFile(GOLDEN) as archive:
+        for name in archive.namelist():
+            if name.startswith(OBJECTS) and not name.endswith("/"):
+                store.create(name.removeprefix(OBJECTS), archive.read(name))
+    return store
+
+
 def experiment_on(spec: Spec, train_table: Any, test_table: Any) -> tuple[Experiment, Store]:
     """An experiment on two tables in a memory store."""
     store = memory_store()
@@ -116,11 +134,11 @@ def put_model(store: Store, experiment: Experiment, name: str, bundle_sha256: st
         model=name,
         model_hash=model_hash,
         bundle_sha256=bundle_sha256,
-        validation_sha256="0" * 64,
+        validation_sha256=digest([name, "validation"]),
         chosen={},
-        refit=False,
+        refit=True,
         curve=[],
-        made_on=made_on(()),
+        made_on=MadeOn(libraries={}, processor="tests"),
     )
     store.replace(layout.model_result(model_hash), result.to_bytes())
 
@@ -143,8 +161,18 @@ def put_result(
 
 def put_claim(store: Store, experiment: Experiment, run: int = 1, scope: str = "global") -> None:
     """A numbered run."""
-    claim = {"v": 1, "run": run, "scope": scope, "data_hash": experiment.identity.data_hash}
-    store.create(layout.run_part(experiment.identity.config_hash, run, "claim"), canonical_json(claim))
+    claim = RunClaim(
+        run=run,
+        scope=scope,
+        environment="tests",
+        data_hash=experiment.identity.data_hash,
+        recompute=False,
+        promotion=0,
+        flts="0",
+        started=WHEN,
+        claimed_by=str(run),
+    )
+    store.create(layout.run_part(experiment.identity.config_hash, run, "claim"), claim.to_bytes())
 
 
 def put_failure(
@@ -156,8 +184,45 @@ def put_failure(
     reason: str = "a reason",
 ) -> None:
     """Why a model of a run has no forecast."""
-    record = {"v": 1, "run": run, "model": name, "class": error, "reason": reason}
-    store.create(layout.failure(experiment.identity.config_hash, run, name), canonical_json(record))
+    record = FailurePart(
+        run=run,
+        scope="global",
+        environment="tests",
+        model=name,
+        started=WHEN,
+        ended=WHEN,
+        error=error,
+        reason=reason,
+        run_id=None,
+    )
+    store.create(layout.failure(experiment.identity.config_hash, run, name), record.to_bytes())
+
+
+def put_train_part(
+    store: Store, experiment: Experiment, name: str, run: int = 1, scope: str = "global", run_id: str | None = None
+) -> None:
+    """What the trainer of a finished model writes down; its errors are those of the stored forecasts."""
+    model_hash = experiment.identity.model_hashes[name]
+    committed = read_json(store, layout.windows_result(model_hash, experiment.identity.windows_hash))
+    forecast = experiment.forecasts(store, model_hash, committed["forecasts_sha256"])["y_hat"]
+    errors = measure(truth(experiment), forecast, yardstick(experiment.dataset, experiment.task))
+    part = TrainPart(
+        run=run,
+        scope=scope,
+        environment="tests",
+        model=name,
+        model_hash=model_hash,
+        tracking_uri=None,
+        run_id=run_id,
+        started=WHEN,
+        ended=WHEN,
+        processor="tests",
+        fitted=True,
+        recomputed=None,
+        duration_ms=1,
+        errors=ScaledErrors(rmse=errors.rmse, mae=errors.mae, mse=errors.mse),
+    )
+    store.create(layout.run_part(experiment.identity.config_hash, run, f"train-{name}"), part.to_bytes())
 
 
 def promoted(model: str, config: str = "config", **changes: Any) -> Promoted:

@@ -109,8 +109,8 @@ def test_train_alone_is_split_and_its_last_rows_are_the_test(settings: Settings)
         {**VALUES, "dataset": {"targets": ["load"], "test_fraction": 0.25}}, train=whole, settings=settings
     )
     times = hourly(300).times
-    windows = result.decision["windows"]
-    assert (windows["first"], windows["last"]) == (int(times[225 + 11]), int(times[300 - 4]))
+    windows = result.decision.windows
+    assert (windows.first, windows.last) == (int(times[225 + 11]), int(times[300 - 4]))
 
 
 def test_the_spec_may_be_values_a_spec_or_a_file(asked: Asked, settings: Settings, tmp_path: Path) -> None:

@@ -8,22 +8,37 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+
+from flts.contracts.records.decision import AbsentBaseline, CandidateRow, UnrankedRow
 from flts.evaluate.profile import WEEKDAYS
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from flts.contracts.records.decision import (
+        BaselineRow,
+        Coverage,
+        DecisionRecord,
+        HourErrors,
+        Interval,
+        Lead,
+        StepErrors,
+        WeekdayErrors,
+    )
     from flts.runner.local import RunResult
 
 STEPS_SHOWN = 24
+ERRORS = ("RMSE", "MAE", "cells")
 LEVEL = "0.8"
+COVERAGE = "coverage (80 %)"
 
 
 def print_result(result: RunResult) -> None:
     """What `flts run` ends with."""
     print_decision(result.decision, result.durations_ms)
     console = open_console()
-    outcome = result.decision["outcome"]
+    outcome = result.decision.outcome
     champion = result.champion["champion"] if result.champion else None
     if result.promoted and champion:
         line = f"[bold green]promoted[/]  {champion['model']} is champion of '{result.scope}'"
@@ -47,51 +62,66 @@ def print_result(result: RunResult) -> None:
         _say(console, f"  {name:<10} {place}", style="dim")
 
 
-def print_decision(decision: Mapping[str, Any], durations_ms: Mapping[str, int | None] | None = None) -> None:
+def print_decision(decision: DecisionRecord, durations_ms: Mapping[str, int | None] | None = None) -> None:
     """Scoreboard, reasons and doubts of a stored decision."""
     console = open_console()
     console.print()
     console.print(_board(decision, durations_ms or {}))
     console.print()
     _print_unranked(decision, console)
-    for reason in decision["reasons"]:
+    for reason in decision.reasons:
         _say(console, f"  {reason}")
-    if decision["sure"]:
-        _say(console, f"  {decision['sure']}")
-    certainty = decision["certainty"]
-    for role in ("runner_up", "best_referee", "champion"):
-        if role in certainty:
-            _say(console, f"  {_lead(role, certainty[role])}")
-    for warning in certainty.get("warnings", ()):
+    if decision.sure:
+        _say(console, f"  {decision.sure}")
+    certainty = decision.certainty
+    if certainty is None:
+        return
+    leads = {
+        "the runner-up": certainty.runner_up,
+        "the baseline": certainty.best_baseline,
+        "the champion": certainty.champion,
+    }
+    for against, lead in leads.items():
+        if lead is not None:
+            _say(console, f"  {_lead(against, lead)}")
+    for warning in certainty.warnings:
         _say(console, warning, label="  [yellow]caution[/]  ")
 
 
-def print_details(decision: Mapping[str, Any]) -> None:
+def print_details(decision: DecisionRecord) -> None:
     """Why not each of the others, and where the winner errs: per step, hour and weekday, with its intervals."""
     console = open_console()
-    if decision["why_not"]:
+    if decision.why_not:
         console.print("\n[bold]why not the others[/]")
-    for other in decision["why_not"]:
-        _say(console, f"  {other['model']}: {other['why_not']}")
-    winner = next((row for row in decision["candidates"] if row["model"] == decision["winner"]), None)
+    for other in decision.why_not:
+        _say(console, f"  {other.model}: {other.why_not}")
+    winner = decision.row(decision.winner)
     if winner is None:
         return
-    if winner["no_intervals"]:
-        _say(console, f"\nno intervals: {winner['no_intervals']}")
+    if winner.no_intervals:
+        _say(console, f"\nno intervals: {winner.no_intervals}")
     else:
         console.print("\n[bold]intervals of the winner on test[/]")
-        console.print(_levels(winner["coverage"] or {}))
+        console.print(_levels(winner.coverage or {}))
     console.print("\n[bold]errors of the winner, scaled[/]")
-    console.print(_profile_table("step", winner))
-    console.print(_profile_table("hour", winner))
-    console.print(_profile_table("weekday", winner))
+    console.print(_steps(winner))
+    console.print(make_table(["hour", *ERRORS], [[str(at.hour), *_errors(at)] for at in winner.profile.hour]))
+    days = [[WEEKDAYS[at.weekday], *_errors(at)] for at in winner.profile.weekday]
+    console.print(make_table(["weekday", *ERRORS], days))
 
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
     plain = dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
-    json.dump(plain, sys.stdout, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    json.dump(plain, sys.stdout, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False, default=_stored)
     sys.stdout.write("\n")
+
+
+def _stored(value: object) -> Any:
+    """A record in a document, as it is stored."""
+    if not isinstance(value, BaseModel):
+        raise TypeError(f"{type(value).__name__} is not JSON")
+    return value.model_dump(mode="json", by_alias=True)
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -106,73 +136,70 @@ def _say(console: Any, text: str, *, label: str = "", style: str = "") -> None:
     console.print(f"{label}{escape(text)}", highlight=False, soft_wrap=True, style=style)
 
 
-def _print_unranked(decision: Mapping[str, Any], console: Any) -> None:
-    for row in decision["candidates"]:
-        if row["status"] != "SUCCESS":
-            kind = "not applicable" if row["status"] == "N/A" else "failed"
-            _say(console, f"  {row['model']} {kind}: {row['reason']}", style="red")
+def _print_unranked(decision: DecisionRecord, console: Any) -> None:
+    for row in decision.candidates:
+        if isinstance(row, UnrankedRow):
+            kind = "not applicable" if row.status == "N/A" else "failed"
+            _say(console, f"  {row.model} {kind}: {row.reason}", style="red")
             continue
-        for verdict in row["limits"].values():
-            if not verdict["passed"]:
-                _say(console, f"  {row['model']} not eligible: {verdict['reason']}", style="red")
-    for row in decision["referees"]:
-        if row.get("reason"):
-            _say(console, f"  {row['model']} not applicable: {row['reason']}", style="dim")
+        for verdict in row.limits.values():
+            if not verdict.passed:
+                _say(console, f"  {row.model} not eligible: {verdict.reason}", style="red")
+    for baseline in decision.baselines:
+        if isinstance(baseline, AbsentBaseline) and baseline.reason:
+            _say(console, f"  {baseline.model} not applicable: {baseline.reason}", style="dim")
 
 
-def _board(decision: Mapping[str, Any], durations_ms: Mapping[str, int | None]) -> Table:
-    targets = decision["yardstick"]["targets"]
+def _board(decision: DecisionRecord, durations_ms: Mapping[str, int | None]) -> Table:
+    targets = decision.yardstick.targets
     single = [f"RMSE of {targets[0]}"] if len(targets) == 1 else []
-    headings = ["rank", "model", "score", "95 %", "RMSE", "MAE", "MSE", "MASE", *single, "skill", "80 % held", "time"]
-    ranked = [row for row in decision["candidates"] if row["rank"] is not None]
-    rows, styles = [], []
-    for row in [*ranked, *(row for row in decision["referees"] if "score" in row)]:
-        referee = "rank" not in row
-        duration = durations_ms.get(row["model"])
-        covered = (row.get("coverage") or {}).get(LEVEL)
-        rows.append(
-            [
-                "" if referee else str(row["rank"]),
-                f"{row['model']} (referee)" if referee else row["model"],
-                f"{row['score']:.4f}",
-                _between(row["score_interval"]),
-                *(f"{row[name]:.4f}" for name in ("rmse", "mae", "mse")),
-                "" if row["mase"] is None else f"{row['mase']:.3f}",
-                *([_number(row["units"][targets[0]]["rmse"])] if single else []),
-                "" if referee or row["skill"] is None else f"{row['skill']:+.1%}",
-                f"{covered['coverage']:.1%}" if covered else "",
-                "" if duration is None else f"{duration / 1000:.1f}s",
-            ]
-        )
-        styles.append("dim" if referee else ("bold" if row["model"] == decision["winner"] else None))
-    return make_table(headings, rows, styles, left=("model",))
+    headings = ["rank", "model", "score", "95 %", "RMSE", "MAE", "MSE", "MASE", *single, "skill", COVERAGE, "time"]
+    rows = [_board_line(row, targets, durations_ms) for row in decision.ranked]
+    rows += [_board_line(row, targets, durations_ms) for row in decision.ranked_baselines]
+    styles = ["bold" if row.model == decision.winner else None for row in decision.ranked]
+    return make_table(headings, rows, [*styles, *["dim"] * len(decision.ranked_baselines)], left=("model",))
 
 
-def _levels(coverage: Mapping[str, Any]) -> Table:
+def _board_line(
+    row: CandidateRow | BaselineRow, targets: Sequence[str], durations_ms: Mapping[str, int | None]
+) -> list[str]:
+    candidate = row if isinstance(row, CandidateRow) else None
+    skill = candidate.skill if candidate else None
+    covered = (candidate.coverage or {}).get(LEVEL) if candidate else None
+    duration = durations_ms.get(row.model)
+    return [
+        str(candidate.rank) if candidate else "",
+        row.model if candidate else f"{row.model} (baseline)",
+        f"{row.score:.4f}",
+        _between(row.score_interval),
+        *(f"{error:.4f}" for error in (row.rmse, row.mae, row.mse)),
+        "" if row.mase is None else f"{row.mase:.3f}",
+        *([_number(row.units[targets[0]].rmse)] if len(targets) == 1 else []),
+        "" if skill is None else f"{skill:+.1%}",
+        f"{covered.coverage:.1%}" if covered else "",
+        "" if duration is None else f"{duration / 1000:.1f}s",
+    ]
+
+
+def _levels(coverage: Mapping[str, Coverage]) -> Table:
     rows = [
-        [
-            f"{float(level):.0%}",
-            f"{found['coverage']:.1%}",
-            _between(found["interval"], "{:.1%}"),
-            f"{found['width']:.4f}",
-        ]
+        [f"{float(level):.0%}", f"{found.coverage:.1%}", _between(found.interval, "{:.1%}"), f"{found.width:.4f}"]
         for level, found in coverage.items()
     ]
-    return make_table(["level", "held", "95 %", "mean width, scaled"], rows)
+    return make_table(["level", "coverage", "95 %", "mean width, scaled"], rows)
 
 
-def _profile_table(kind: str, winner: Mapping[str, Any]) -> Table:
-    """One row per step, hour or weekday; steps with their coverage and width."""
-    covered = {found["step"]: found for found in ((winner["coverage"] or {}).get(LEVEL) or {"step": []})["step"]}
-    rows = []
-    for found in winner["profile"][kind][:STEPS_SHOWN]:
-        label = WEEKDAYS[found[kind]] if kind == "weekday" else str(found[kind])
-        row = [label, f"{found['rmse']:.4f}", f"{found['mae']:.4f}", f"{found['cells']:,}"]
-        if kind == "step" and covered:
-            row += [f"{covered[found['step']]['coverage']:.1%}", f"{covered[found['step']]['width']:.4f}"]
-        rows.append(row)
-    more = ["80 % held", "width"] if kind == "step" and covered else []
-    return make_table([kind, "RMSE", "MAE", "cells", *more], rows)
+def _steps(winner: CandidateRow) -> Table:
+    """Errors per step, with coverage and width where the winner has intervals."""
+    pooled = (winner.coverage or {}).get(LEVEL)
+    covered = {found.step: [f"{found.coverage:.1%}", f"{found.width:.4f}"] for found in pooled.step} if pooled else {}
+    shown = winner.profile.step[:STEPS_SHOWN]
+    rows = [[str(at.step), *_errors(at), *covered.get(at.step, ())] for at in shown]
+    return make_table(["step", *ERRORS, *([COVERAGE, "width"] if covered else [])], rows)
+
+
+def _errors(found: StepErrors | HourErrors | WeekdayErrors) -> list[str]:
+    return [f"{found.rmse:.4f}", f"{found.mae:.4f}", f"{found.cells:,}"]
 
 
 def make_table(
@@ -195,17 +222,16 @@ def make_table(
     return table
 
 
-def _lead(role: str, lead: Mapping[str, Any]) -> str:
-    against = {"runner_up": "the runner-up", "best_referee": "the referee", "champion": "the champion"}[role]
-    relative = "" if lead["relative_lead"] is None else f" ({lead['relative_lead']:+.1%})"
-    between = f", 95 % interval {_between(lead['interval'], '{:+.4f}')}" if lead["interval"] else ""
-    p = lead["diebold_mariano"]["p"]
+def _lead(against: str, lead: Lead) -> str:
+    relative = "" if lead.relative_lead is None else f" ({lead.relative_lead:+.1%})"
+    between = f", 95 % interval {_between(lead.interval, '{:+.4f}')}" if lead.interval else ""
+    p = lead.diebold_mariano.p
     tested = "" if p is None else f", Diebold-Mariano p = {p:.2g}"
-    return f"lead over {against} {lead['model']}: {lead['lead']:+.4f}{relative}{between}{tested}"
+    return f"lead over {against} {lead.model}: {lead.lead:+.4f}{relative}{between}{tested}"
 
 
-def _between(interval: Mapping[str, float] | None, form: str = "{:.4f}") -> str:
-    return f"{form.format(interval['low'])} to {form.format(interval['high'])}" if interval else ""
+def _between(interval: Interval | None, form: str = "{:.4f}") -> str:
+    return f"{form.format(interval.low)} to {form.format(interval.high)}" if interval else ""
 
 
 def _number(value: float) -> str:

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from flts.cli.options import Home, Json, Sets, Source, SpecFile, existing_store, loaded_spec
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from flts.spec.fields import Spec
 
 app = typer.Typer(help="Show, describe and compare experiments.", no_args_is_help=True)
 
 ABSENT = "—"
+
+
+class Value(NamedTuple):
+    """One value of an experiment."""
+
+    key: str
+    value: JsonValue
+    origin: str
+    """Where it was written; "default" where it was not."""
+    moves: Sequence[str]
+    """The hashes that change with it."""
 
 
 @app.command()
@@ -32,20 +46,15 @@ def show(
     loaded = loaded_spec(file, sets, source)
     moved = moves(loaded.spec)
     rows = [
-        {
-            "key": path,
-            "value": value,
-            "origin": loaded.origins.get(path, "default"),
-            "moves": list(moved.get(path, ())),
-        }
+        Value(path, value, loaded.origins.get(path, "default"), moved.get(path, ()))
         for path, value in _leaves(loaded.spec)
     ]
     if as_json:
-        board.print_json(rows)
+        board.print_json([row._asdict() for row in rows])
     else:
         board.print_table(
             ["key", "value", "from", "moves"],
-            [[r["key"], json.dumps(r["value"], ensure_ascii=False), r["origin"], _hashes(r["moves"])] for r in rows],
+            [[row.key, _text(row.value), row.origin, _hashes(row.moves)] for row in rows],
         )
 
 
@@ -72,15 +81,16 @@ def diff(
     first, second = _spec(a, home), _spec(b, home)
     moved = {**moves(first), **moves(second)}
     differences = explain(dict(_leaves(first)), dict(_leaves(second)))
-    rows = [{"key": d.path, "a": d.a, "b": d.b, "moves": list(moved.get(d.path, ()))} for d in differences]
     if as_json:
-        board.print_json([{**r, "a": _json(r["a"]), "b": _json(r["b"])} for r in rows])
-    elif rows:
-        table = [[r["key"], _text(r["a"]), _text(r["b"]), _hashes(r["moves"])] for r in rows]
+        board.print_json(
+            [{"key": d.path, "a": _json(d.a), "b": _json(d.b), "moves": moved.get(d.path, ())} for d in differences]
+        )
+    elif differences:
+        table = [[d.path, _text(d.a), _text(d.b), _hashes(moved.get(d.path, ()))] for d in differences]
         board.print_table(["key", a, b, "moves"], table)
     else:
         typer.echo("no difference")
-    if rows:
+    if differences:
         raise typer.Exit(1)
 
 
@@ -97,17 +107,18 @@ def _leaves(spec: Spec) -> list[tuple[str, Any]]:
 
 def _spec(name: str, home: Path | None) -> Spec:
     from flts.contracts import layout
-    from flts.contracts.ports import read_json
+    from flts.contracts.records.base import require_record
     from flts.report.evidence import resolve
-    from flts.spec.sources import load_spec, validate
+    from flts.spec.fields import Spec
+    from flts.spec.sources import load_spec
 
     if Path(name).exists() or name.endswith(".toml"):
         return load_spec(Path(name)).spec
     store = existing_store(home)
-    return validate(read_json(store, layout.spec(resolve(store, name))) or {})
+    return require_record(store, layout.spec(resolve(store, name)), Spec)
 
 
-def _hashes(names: list[str]) -> str:
+def _hashes(names: Sequence[str]) -> str:
     return ", ".join(names) if names else "nothing"
 
 

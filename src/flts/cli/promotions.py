@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import getpass
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flts.cli.options import Home, Json, Scope, existing_store, settings
 
 if TYPE_CHECKING:
-    from flts.promotion.log import LogEntry
+    from flts.contracts.records.log import LogEntry
+    from flts.wiring import RunContext
 
 app = typer.Typer(help="List, show and change promotions.", no_args_is_help=True)
 
@@ -24,7 +26,7 @@ def list_promotions(scope: Scope = "global", home: Home = None, as_json: Json = 
 
     entries = read_log(existing_store(home), scope)[::-1]
     if as_json:
-        board.print_json([entry.model_dump(mode="json") for entry in entries])
+        board.print_json(entries)
         return
     board.print_table(
         ["number", "kind", "model", "score", "config", "time (UTC)", "by"],
@@ -54,7 +56,8 @@ def show(
     from flts.cli import board
     from flts.contracts import layout
     from flts.contracts.errors import UsageError
-    from flts.contracts.ports import read_json
+    from flts.contracts.records.base import require_record
+    from flts.contracts.records.decision import DecisionRecord
     from flts.promotion.log import read_log
 
     store = existing_store(home)
@@ -62,9 +65,9 @@ def show(
     found = next((e for e in entries if e.number == (number or len(entries))), None)
     if found is None:
         raise UsageError(f"scope '{scope}' has {len(entries)} promotions, and no number {number or 1}")
-    decision = read_json(store, layout.decision(scope, found.decision_id))
+    decision = require_record(store, layout.decision(scope, found.decision_id), DecisionRecord)
     if as_json:
-        board.print_json({"entry": found.model_dump(mode="json"), "decision": decision})
+        board.print_json({"entry": found, "decision": decision})
         return
     typer.echo(
         f"promotion {found.number} of '{scope}': {found.champion.model}, {found.kind}, {found.time}, by {found.actor}"
@@ -81,30 +84,25 @@ def promote(
     home: Home = None,
 ) -> None:
     """Make a judged model the champion by hand, whatever the gate said."""
-    from flts.contracts.errors import UsageError, nearest
-    from flts.contracts.runs import numbers
+    from flts.contracts import layout, runs
+    from flts.contracts.errors import UsageError
+    from flts.contracts.records.base import require_record
+    from flts.contracts.records.decision import DecisionRecord
+    from flts.contracts.records.run import JudgePart, RunClaim
     from flts.promotion.stage import promote_by_hand, promoted_of
-    from flts.report.evidence import resolve, run_record
+    from flts.report.evidence import resolve
 
-    with _place(home) as context:
-        config_hash = resolve(context.store, config)
-        records = (run_record(context.store, config_hash, n) for n in reversed(numbers(context.store, config_hash)))
-        record = next((r for r in records if r["decision"] and r["claim"]["scope"] == scope), None)
-        if record is None:
+    with _opened(home) as context:
+        store, config_hash = context.store, resolve(context.store, config)
+        judged = (part for part in runs.parts(store, config_hash, "judge", JudgePart) if part.scope == scope)
+        judge = next(judged, None)
+        if judge is None:
             raise UsageError(f"configuration {config_hash[:12]} was never judged in scope '{scope}'")
-        board = {row["model"]: row for row in record["decision"]["candidates"] if row["status"] == "SUCCESS"}
-        if model not in board:
-            raise UsageError(f"'{model}' has no forecast in that run; {nearest(model, board)}")
-        run_id = record["judge"]["run_ids"].get(model)
-        champion = promoted_of(record["decision"], model, record["claim"]["data_hash"], run_id)
+        claim = require_record(store, layout.run_part(config_hash, judge.run, "claim"), RunClaim)
+        decision = require_record(store, layout.decision(scope, judge.decision_id), DecisionRecord)
+        champion = promoted_of(decision, model, claim.data_hash, judge.run_ids.get(model))
         entry = promote_by_hand(
-            context.store,
-            context.bus,
-            context.clock,
-            scope,
-            champion,
-            record["judge"]["decision_id"],
-            getpass.getuser(),
+            store, context.bus, context.clock, scope, champion, decision.decision_id, getpass.getuser()
         )
         _done(context, entry, f"{model} is champion of '{scope}' already")
 
@@ -114,12 +112,12 @@ def rollback(scope: Scope = "global", home: Home = None) -> None:
     """Bring the champion before this one back; doing it again goes one further back."""
     from flts.promotion.stage import rollback as roll_back
 
-    with _place(home) as context:
+    with _opened(home) as context:
         _done(context, roll_back(context.store, context.bus, context.clock, scope, getpass.getuser()), "")
 
 
-def _place(home: Path | None) -> Any:
-    """A workplace under the folder's lock; on the bus of the services where there is one, so that they are told."""
+def _opened(home: Path | None) -> AbstractContextManager[RunContext]:
+    """The store under the folder's lock; on the bus of the services where there is one, so that they are told."""
     from flts.wiring import locked_context, shared_context
 
     chosen = settings(home=home)
@@ -129,7 +127,7 @@ def _place(home: Path | None) -> Any:
     return locked_context(chosen)
 
 
-def _done(context: Any, entry: LogEntry | None, otherwise: str) -> None:
+def _done(context: RunContext, entry: LogEntry | None, otherwise: str) -> None:
     from flts.runner.judgement import point_tracker
 
     if entry is None:

@@ -36,5 +36,5 @@ def run(
         board.print_json(result)
     else:
         board.print_result(result)
-    if result.decision["outcome"] == "none" or any(result.nondeterministic):
+    if result.decision.outcome == "none" or any(result.nondeterministic):
         raise typer.Exit(1)

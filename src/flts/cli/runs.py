@@ -1,4 +1,4 @@
-"""`flts runs`: what was run, and what came of it."""
+"""`flts runs`: every run with its result."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def list_runs(home: Home = None, as_json: Json = False) -> None:
         ["config", "run", "scope", "started (UTC)", "outcome", "promotion"],
         [
             [
-                row["config_hash"][:12],
-                str(row["run"]),
-                row["claim"]["scope"],
-                row["claim"]["started"][:19].replace("T", " "),
-                row["judge"]["outcome"] if row["judge"] else "not judged",
-                str(row["judge"]["promotion"] or "") if row["judge"] else "",
+                row.config_hash[:12],
+                str(row.run),
+                row.claim.scope,
+                row.claim.started[:19].replace("T", " "),
+                row.judge.outcome if row.judge else "not judged",
+                str(row.judge.promotion or "") if row.judge else "",
             ]
             for row in rows
         ],
@@ -56,8 +56,8 @@ def plot(
     rows = newest_first(store)
     if not rows:
         raise UsageError(f"nothing was run in {store.url} yet")
-    config_hash = resolve(store, config) if config else rows[0]["config_hash"]
-    data_hash = next(row["claim"]["data_hash"] for row in rows if row["config_hash"] == config_hash)
+    config_hash = resolve(store, config) if config else rows[0].config_hash
+    data_hash = next(row.claim.data_hash for row in rows if row.config_hash == config_hash)
     experiment = load_experiment(store, config_hash, data_hash)
     output.mkdir(parents=True, exist_ok=True)
     for name, model_hash in sorted(experiment.identity.model_hashes.items()):
@@ -88,19 +88,18 @@ def show(
 
     store = existing_store(home)
     config_hash = resolve(store, config)
-    record = run_record(store, config_hash, run or numbers(store, config_hash)[-1])
+    record = run_record(store, config_hash, run or max(numbers(store, config_hash), default=1))
     if as_json:
         board.print_json(record)
         return
-    claim = record["claim"]
-    typer.echo(f"config {config_hash}\nrun {record['run']} in {claim['environment']}, started {claim['started']}")
-    data = record["data"]
-    typer.echo(f"rows {data['train']['rows']:,} train, {data['test']['rows']:,} test, data {claim['data_hash'][:12]}")
-    if record["decision"] is None:
+    claim, data = record.claim, record.data
+    typer.echo(f"config {config_hash}\nrun {record.run} in {claim.environment}, started {claim.started}")
+    counts = f"{data.train.rows:,} train, {data.test.rows:,} test" if data else "no longer in the store"
+    typer.echo(f"rows {counts}, data {claim.data_hash[:12]}")
+    if record.decision is None:
         typer.echo("not judged")
-        for name, failure in record["failures"].items():
-            typer.echo(f"  {name}: {failure['class']}: {failure['reason']}")
+        for name, failure in record.failures.items():
+            typer.echo(f"  {name}: {failure.error}: {failure.reason}")
         return
-    durations = {name: part["duration_ms"] for name, part in record["models"].items()}
-    board.print_decision(record["decision"], durations)
-    board.print_details(record["decision"])
+    board.print_decision(record.decision, {name: part.duration_ms for name, part in record.models.items()})
+    board.print_details(record.decision)

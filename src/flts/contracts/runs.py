@@ -1,12 +1,13 @@
-"""The numbered runs of a configuration and the parts of their record, each written once by who did the work."""
+"""The numbered runs of a configuration and the parts of their record, each written once by the process that did it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from flts.contracts import layout
-from flts.contracts.ports import Store, read_json, write_json_once
+from flts.contracts.ports import Store
+from flts.contracts.records.base import R, read_record, write_record
+from flts.contracts.records.run import RunClaim
 
 
 def numbers(store: Store, config_hash: str) -> list[int]:
@@ -15,27 +16,34 @@ def numbers(store: Store, config_hash: str) -> list[int]:
     return sorted(_number(key) for key in claims)
 
 
-def claim(store: Store, config_hash: str, record: Mapping[str, Any]) -> int:
-    """Take the next free number. `record` must hold something that tells two claimers apart."""
+def claim(store: Store, config_hash: str, record: RunClaim) -> int:
+    """Take the next free number and store the claim under it, whatever number the record has.
+
+    `claimed_by` must differ between two claimers, or both believe that the number is theirs.
+    """
     number = max(numbers(store, config_hash), default=0) + 1
     while True:
-        mine = {**record, "run": number}
-        if write_json_once(store, layout.run_part(config_hash, number, "claim"), mine, at="run.claim") == mine:
+        mine = record.model_copy(update={"run": number})
+        if write_record(store, layout.run_part(config_hash, number, "claim"), mine, at="run.claim") == mine:
             return number
         number += 1
 
 
 def newest(store: Store, config_hash: str, scope: str) -> int | None:
     """Number of the newest run of this configuration and scope."""
-    return next((int(found["run"]) for found in parts(store, config_hash, "claim") if found["scope"] == scope), None)
+    claims = parts(store, config_hash, "claim", RunClaim)
+    return next((found.run for found in claims if found.scope == scope), None)
 
 
-def parts(store: Store, config_hash: str, part: str) -> Iterator[dict[str, Any]]:
-    """One part of every run that has it, newest run first: claim, judge, train-<model>, failures/<model>."""
+def parts(store: Store, config_hash: str, part: str, kind: type[R]) -> Iterator[R]:
+    """One part of every run that has it, newest run first: claim, judge, train-<model>, failures/<model>.
+
+    Raises DamagedObject at the first part that is not a record of this kind.
+    """
     ending = f"/{part}.json"
     keys = [key for key in store.list(layout.runs(config_hash)) if key.endswith(ending)]
     for key in sorted(keys, key=_number, reverse=True):
-        record = read_json(store, key)
+        record = read_record(store, key, kind)
         if record is not None:
             yield record
 

@@ -1,89 +1,108 @@
-"""The scoreboard: one row per candidate and referee, every number of it computed from the same cells."""
+"""The scoreboard: one row per candidate and baseline, every number of it computed from the same cells."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
-from flts.evaluate import coverage
+from flts.contracts.records.decision import (
+    AbsentBaseline,
+    AnyBaseline,
+    AnyCandidate,
+    BaselineRow,
+    CandidateRow,
+    Coverage,
+    ScoredRow,
+    UnitErrors,
+    UnrankedRow,
+    Verdict,
+)
 from flts.evaluate.case import Candidate, Case
-from flts.evaluate.gate import GATED_LEVEL, Qualities, Verdict
+from flts.evaluate.coverage import measured
+from flts.evaluate.gate import GATED_LEVEL, Qualities
 from flts.evaluate.profile import profile
 from flts.evaluate.score import Resampled, Scored, skill
 from flts.evaluate.significance import overlap
 
 
-def coverages(case: Case, candidate: Candidate) -> dict[str, Any] | None:
+def coverages(case: Case, candidate: Candidate) -> dict[str, Coverage] | None:
     """Measured coverage of every level, or None where the model has no intervals."""
     if candidate.forecast is None:
         return None
     shared = overlap(case.truth.shape[1], case.spacing)
     found = {
-        level: coverage.measured(case.truth, candidate.forecast, half_width, case.yardstick, shared, case.seed)
+        level: measured(case.truth, candidate.forecast, half_width, case.yardstick, shared, case.seed)
         for level, half_width in sorted(candidate.half_width.items())
     }
     return {level: value for level, value in found.items() if value is not None} or None
 
 
-def qualities(candidate: Candidate, covered: Mapping[str, Any] | None) -> Qualities:
+def qualities(candidate: Candidate, covered: Mapping[str, Coverage] | None) -> Qualities:
     """What the limits of the rules look at."""
     gated = (covered or {}).get(GATED_LEVEL)
-    return Qualities(gated["coverage"] if gated else None, candidate.bundle_bytes, candidate.latency_ms)
+    return Qualities(gated.coverage if gated else None, candidate.bundle_bytes, candidate.latency_ms)
 
 
 def candidate_rows(
     case: Case,
     candidates: Sequence[Candidate],
     ranked: Sequence[Scored],
-    referees: Sequence[Scored],
-    covered: Mapping[str, Mapping[str, Any] | None],
-    verdicts: Mapping[str, Mapping[str, Verdict]],
+    baselines: Sequence[Scored],
+    covered: Mapping[str, dict[str, Coverage] | None],
+    verdicts: Mapping[str, dict[str, Verdict]],
     resampled: Resampled | None,
-) -> list[dict[str, Any]]:
+) -> list[AnyCandidate]:
     """Every candidate, best first; those without a forecast last, with their reason."""
-    naive = next((r.score for r in referees if r.name == "naive"), None)
+    naive = next((b.score for b in baselines if b.name == "naive"), None)
     by_name = {c.name: c for c in candidates}
-    rows: list[dict[str, Any]] = []
+    rows: list[AnyCandidate] = []
     for place, scored in enumerate(ranked, 1):
         candidate = by_name[scored.name]
+        assert candidate.bundle_sha256 is not None
+        assert candidate.forecasts_sha256 is not None
         rows.append(
-            {
-                "rank": place,
-                "model": scored.name,
-                "model_hash": scored.model_hash,
-                "status": "SUCCESS",
-                "bundle_sha256": candidate.bundle_sha256,
-                "forecasts_sha256": candidate.forecasts_sha256,
-                **_errors(case, scored, resampled),
-                "skill": skill(scored.score, referees[0].score) if referees else None,
-                "skill_vs_naive": None if naive is None else skill(scored.score, naive),
-                "coverage": covered[scored.name],
-                "no_intervals": candidate.no_intervals,
-                "bundle_bytes": candidate.bundle_bytes,
-                "latency_ms": candidate.latency_ms,
-                "limits": {name: asdict(verdict) for name, verdict in verdicts[scored.name].items()},
-            }
+            CandidateRow(
+                **dict(_scored_row(case, scored, resampled)),
+                status="SUCCESS",
+                rank=place,
+                model_hash=scored.model_hash,
+                bundle_sha256=candidate.bundle_sha256,
+                forecasts_sha256=candidate.forecasts_sha256,
+                skill=skill(scored.score, baselines[0].score) if baselines else None,
+                skill_vs_naive=None if naive is None else skill(scored.score, naive),
+                coverage=covered[scored.name],
+                no_intervals=candidate.no_intervals,
+                bundle_bytes=candidate.bundle_bytes,
+                latency_ms=candidate.latency_ms,
+                limits=verdicts[scored.name],
+            )
         )
     rows += [
-        {"rank": None, "model": c.name, "model_hash": c.model_hash, "status": c.status, "reason": c.reason}
+        UnrankedRow(status=c.status, rank=None, model=c.name, model_hash=c.model_hash, reason=c.reason)
         for c in candidates
-        if c.forecast is None
+        if c.status != "SUCCESS"
     ]
     return rows
 
 
-def referee_rows(case: Case, referees: Sequence[Scored], resampled: Resampled | None) -> list[dict[str, Any]]:
-    """Every referee, best first; those that do not apply last, with their reason."""
-    rows: list[dict[str, Any]] = [{"model": r.name, **_errors(case, r, resampled)} for r in referees]
-    without = sorted((r for r in case.referees if r.forecast is None), key=lambda r: r.name)
-    return rows + [{"model": r.name, "status": "N/A", "reason": r.reason} for r in without]
+def baseline_rows(case: Case, baselines: Sequence[Scored], resampled: Resampled | None) -> list[AnyBaseline]:
+    """Every baseline, best first; those that do not apply last, with their reason."""
+    rows: list[AnyBaseline] = [BaselineRow(**dict(_scored_row(case, b, resampled))) for b in baselines]
+    without = sorted((b for b in case.baselines if b.forecast is None), key=lambda b: b.name)
+    return rows + [AbsentBaseline(status="N/A", model=b.name, reason=b.reason) for b in without]
 
 
-def _errors(case: Case, scored: Scored, resampled: Resampled | None) -> dict[str, Any]:
-    return {
-        "score": scored.score,
-        "score_interval": resampled.interval(scored.name).to_json() if resampled else None,
-        **asdict(scored.errors),
-        "profile": profile(case.truth, scored.forecast, case.yardstick, case.clock),
-    }
+def _scored_row(case: Case, scored: Scored, resampled: Resampled | None) -> ScoredRow:
+    """What the rows of candidates and baselines have in common."""
+    errors = scored.errors
+    return ScoredRow(
+        model=scored.name,
+        score=scored.score,
+        score_interval=resampled.interval(scored.name) if resampled else None,
+        rmse=errors.rmse,
+        mae=errors.mae,
+        mse=errors.mse,
+        mase=errors.mase,
+        units={target: UnitErrors.model_validate(found) for target, found in errors.units.items()},
+        cells=errors.cells,
+        profile=profile(case.truth, scored.forecast, case.yardstick, case.clock),
+    )

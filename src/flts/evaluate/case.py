@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
+from flts.contracts.records.decision import WindowsSummary
 from flts.evaluate.gate import ChampionForecast
 from flts.evaluate.metrics import Yardstick
 from flts.evaluate.profile import WallClock
@@ -17,10 +18,10 @@ Status = Literal["SUCCESS", "FAILED", "N/A"]
 
 @dataclass(frozen=True)
 class Candidate:
-    """One expected model and what came of it; all that follows `reason` only with SUCCESS.
+    """One expected model and its result; all that follows `reason` only with SUCCESS.
 
-    forecast [origins, horizon, targets] in original units; reach: half the width of the interval of each level, of the
-    same shape, empty with the reason in `no_intervals`; latency_ms: measured only where a gate asks for it.
+    forecast [origins, horizon, targets] in original units; half_width: half the width of the interval of each level,
+    of the same shape, empty with the reason in `no_intervals`; latency_ms: measured only where a gate asks for it.
     """
 
     name: str
@@ -37,7 +38,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Referee:
+class Baseline:
     """A forecast anyone can make; never promoted. `forecast` is None where it does not apply, with the reason."""
 
     name: str
@@ -50,18 +51,18 @@ class Case:
     """Everything a decision depends on.
 
     truth [origins, horizon, targets] in original units; spacing: median rows between neighbouring origins; windows:
-    what is said of the origins in the record; seed: of the bootstrap.
+    how the origins were chosen, for the record; seed: of the bootstrap.
     """
 
     scope: str
     config_hash: str
     candidates: Sequence[Candidate]
-    referees: Sequence[Referee]
+    baselines: Sequence[Baseline]
     champion: ChampionForecast | None
     truth: Values
     clock: WallClock
     spacing: float
     yardstick: Yardstick
     rules: Evaluate
-    windows: Mapping[str, Any]
+    windows: WindowsSummary
     seed: int

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from flts.contracts.records.decision import Certainty, Coverage, Lead, WhyNot
 from flts.evaluate.case import Candidate, Case
 from flts.evaluate.coverage import doubt as coverage_doubt
+from flts.evaluate.gate import GATED_LEVEL
 from flts.evaluate.metrics import losses
 from flts.evaluate.score import Resampled, Scored, skill
 from flts.evaluate.significance import MIN_ORIGINS, RESAMPLES, block_length, diebold_mariano, overlap
@@ -19,44 +20,52 @@ def certainty(
     case: Case,
     winner: Scored,
     ranked: Sequence[Scored],
-    referees: Sequence[Scored],
+    baselines: Sequence[Scored],
     champion: Scored | None,
     resampled: Resampled | None,
-) -> dict[str, Any]:
-    """The winner's lead over the runner-up, the best referee and the champion, and how often it is the best."""
+    covered: Mapping[str, Coverage] | None,
+) -> Certainty:
+    """The winner's lead over the runner-up, the best baseline and the champion, and how often it is the best.
+
+    covered: measured coverage of the winner's intervals by level.
+    """
     windows, shared = len(case.truth), overlap(case.truth.shape[1], case.spacing)
     needed = max(MIN_ORIGINS, 3 * shared)
-    others = [scored for scored in ranked if scored.name != winner.name]
-    rivals = {"runner_up": others[0]} if others else {}
-    rivals |= {"best_referee": referees[0]} if referees else {}
-    if champion and champion.model_hash != winner.model_hash:
-        rivals["champion"] = champion
-    leads = {role: _lead(case, winner, rival, resampled) for role, rival in rivals.items()}
-    found: dict[str, Any] = {
-        "windows": windows,
-        "windows_needed": needed,
-        "chosen_among": len(ranked),
-        "resamples": RESAMPLES if resampled else 0,
-        "block": block_length(windows, shared),
-        "best_share": resampled.best_share(winner.name, [s.name for s in ranked]) if resampled else None,
-        **leads,
-    }
+    second = next((scored for scored in ranked if scored.name != winner.name), None)
+    runner_up = _lead(case, winner, second, resampled) if second else None
+    best_baseline = _lead(case, winner, baselines[0], resampled) if baselines else None
+    another = champion if champion and champion.model_hash != winner.model_hash else None
+    over_champion = _lead(case, winner, another, resampled) if another else None
     warnings = []
     if windows < needed:
         warnings.append(f"{windows} windows are too few for the ranking to mean anything: at least {needed} are needed")
-    warnings += [said for role, lead in leads.items() if (said := _doubt(role, lead))]
-    return {**found, "warnings": warnings}
+    warnings += _doubt("the runner-up", runner_up)
+    warnings += _baseline_doubt(best_baseline)
+    warnings += _doubt("the champion", over_champion)
+    warnings += _coverage_doubt(covered)
+    return Certainty(
+        windows=windows,
+        windows_needed=needed,
+        chosen_among=len(ranked),
+        resamples=RESAMPLES if resampled else 0,
+        block=block_length(windows, shared),
+        best_share=resampled.best_share(winner.name, [s.name for s in ranked]) if resampled else None,
+        runner_up=runner_up,
+        best_baseline=best_baseline,
+        champion=over_champion,
+        warnings=warnings,
+    )
 
 
-def sure(winner: str, found: Mapping[str, Any]) -> str:
+def sure(winner: str, found: Certainty) -> str:
     """One sentence about how sure the choice is."""
-    if found["best_share"] is None:
-        return f"how sure: unknown, {found['windows']} windows do not make three independent blocks"
-    if found["chosen_among"] == 1:
+    if found.best_share is None:
+        return f"how sure: unknown, {found.windows} windows do not make three independent blocks"
+    if found.chosen_among == 1:
         return f"how sure: {winner} is the only model with a forecast"
     return (
-        f"how sure: {winner} is the best of {found['chosen_among']} in {found['best_share']:.0%} of"
-        f" {found['resamples']} resamplings of the windows (blocks of {found['block']})"
+        f"how sure: {winner} is the best of {found.chosen_among} in {found.best_share:.0%} of"
+        f" {found.resamples} resamplings of the windows (blocks of {found.block})"
     )
 
 
@@ -66,18 +75,12 @@ def why_not(
     candidates: Sequence[Candidate],
     ineligible: Mapping[str, str],
     resampled: Resampled | None,
-) -> list[dict[str, str]]:
+) -> list[WhyNot]:
     """For every candidate but the winner, one sentence."""
     said = {s.name: _behind(winner, s, resampled) for s in ranked if s.name != winner.name}
     said |= {name: f"not eligible: {reason}" for name, reason in ineligible.items()}
     said |= {c.name: f"{_kind(c)}: {c.reason}" for c in candidates if c.forecast is None}
-    return [{"model": name, "why_not": said[name]} for name in sorted(said)]
-
-
-def coverage_warning(row: Mapping[str, Any]) -> list[str]:
-    """What the winner's intervals are worth, when that is not what they say."""
-    said = [coverage_doubt(level, found) for level, found in (row["coverage"] or {}).items() if level == "0.8"]
-    return [sentence for sentence in said if sentence]
+    return [WhyNot(model=name, why_not=said[name]) for name in sorted(said)]
 
 
 def _kind(candidate: Candidate) -> str:
@@ -92,31 +95,39 @@ def _behind(winner: Scored, other: Scored, resampled: Resampled | None) -> str:
     if resampled is None:
         return said
     interval = resampled.lead(winner.name, other.name)
-    noise = "within the noise" if interval.holds(0.0) else "beyond the noise"
+    noise = "within the noise" if interval.contains(0.0) else "beyond the noise"
     return f"{said}, {noise} (95 % interval {interval.low:+.4f} to {interval.high:+.4f})"
 
 
-def _lead(case: Case, winner: Scored, rival: Scored, resampled: Resampled | None) -> dict[str, Any]:
+def _lead(case: Case, winner: Scored, rival: Scored, resampled: Resampled | None) -> Lead:
     test = diebold_mariano(
         losses(case.truth, winner.forecast, case.yardstick),
         losses(case.truth, rival.forecast, case.yardstick),
         case.truth.shape[1],
         case.spacing,
     )
-    return {
-        "model": case.champion.model if rival.name == CHAMPION and case.champion else rival.name,
-        "lead": rival.score - winner.score,
-        "relative_lead": skill(winner.score, rival.score),
-        "interval": resampled.lead(winner.name, rival.name).to_json() if resampled else None,
-        "diebold_mariano": test.to_json(),
-    }
+    return Lead(
+        model=case.champion.model if rival.name == CHAMPION and case.champion else rival.name,
+        lead=rival.score - winner.score,
+        relative_lead=skill(winner.score, rival.score),
+        interval=resampled.lead(winner.name, rival.name) if resampled else None,
+        diebold_mariano=test,
+    )
 
 
-def _doubt(role: str, lead: Mapping[str, Any]) -> str | None:
-    name, interval = lead["model"], lead["interval"]
-    if role == "best_referee" and lead["lead"] <= 0.0:
-        return f"no model beats the referee {name}: a forecast anyone can make does at least as well"
-    if interval and interval["low"] <= 0.0 <= interval["high"]:
-        against = {"runner_up": "the runner-up", "best_referee": "the referee", "champion": "the champion"}[role]
-        return f"the lead over {against} {name} is smaller than the noise: its 95 % interval contains zero"
-    return None
+def _doubt(against: str, lead: Lead | None) -> list[str]:
+    if lead is None or lead.interval is None or not lead.interval.contains(0.0):
+        return []
+    return [f"the lead over {against} {lead.model} is smaller than the noise: its 95 % interval contains zero"]
+
+
+def _baseline_doubt(lead: Lead | None) -> list[str]:
+    # decisions store these sentences: they call a baseline a referee so that a decision keeps its bytes
+    if lead is not None and lead.lead <= 0.0:
+        return [f"no model beats the referee {lead.model}: a forecast anyone can make does at least as well"]
+    return _doubt("the referee", lead)
+
+
+def _coverage_doubt(covered: Mapping[str, Coverage] | None) -> list[str]:
+    said = coverage_doubt(GATED_LEVEL, (covered or {}).get(GATED_LEVEL))
+    return [said] if said else []

@@ -1,14 +1,12 @@
-"""What intervals really hold: measured beside the nominal level, with how wide they are, pooled and per step."""
+"""How often intervals contain the truth, beside their nominal level, and how wide they are: pooled and per step."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
+from flts.contracts.records.decision import Coverage, StepCoverage
 from flts.evaluate.metrics import Yardstick
-from flts.evaluate.significance import Interval, resampled_sums
+from flts.evaluate.significance import percentile_interval, resampled_sums
 from flts.preprocess.rows import Values
 
 NOTED = 0.03
@@ -17,8 +15,8 @@ NOTED = 0.03
 
 def measured(
     truth: Values, forecast: Values, half_width: Values, yardstick: Yardstick, overlapping: int, seed: int
-) -> dict[str, Any] | None:
-    """Coverage and mean width (of the whole interval, scaled) of forecast ± reach; None where nothing has bounds.
+) -> Coverage | None:
+    """Coverage and mean width (of the whole interval, scaled) of forecast ± half_width; None without bounds.
 
     All arrays [origins, horizon, targets] in original units; cells without truth or without bounds are left out.
     """
@@ -30,30 +28,29 @@ def measured(
     sums = np.column_stack([part.sum(axis=(1, 2)) for part in (counted, inside)])
     drawn = resampled_sums(sums[sums[:, 0] > 0], overlapping, seed)
     steps = [
-        {
-            "step": step + 1,
-            "coverage": float(inside[:, step].sum() / counted[:, step].sum()),
-            "width": float(width[:, step].sum() / counted[:, step].sum()),
-        }
+        StepCoverage(
+            step=step + 1,
+            coverage=float(inside[:, step].sum() / counted[:, step].sum()),
+            width=float(width[:, step].sum() / counted[:, step].sum()),
+        )
         for step in range(truth.shape[1])
         if counted[:, step].any()
     ]
-    return {
-        "coverage": float(inside.sum() / counted.sum()),
-        "interval": None if drawn is None else Interval.of(drawn[:, 1] / drawn[:, 0]).to_json(),
-        "width": float(width.sum() / counted.sum()),
-        "cells": int(counted.sum()),
-        "step": steps,
-    }
+    return Coverage(
+        coverage=float(inside.sum() / counted.sum()),
+        interval=None if drawn is None else percentile_interval(drawn[:, 1] / drawn[:, 0]),
+        width=float(width.sum() / counted.sum()),
+        cells=int(counted.sum()),
+        step=steps,
+    )
 
 
-def doubt(level: str, found: Mapping[str, Any] | None) -> str | None:
+def doubt(level: str, found: Coverage | None) -> str | None:
     """A sentence when the measured coverage is off beyond noise."""
-    if found is None or found["interval"] is None:
+    if found is None or found.interval is None:
         return None
-    nominal, coverage = float(level), found["coverage"]
-    plausible = found["interval"]["low"] <= nominal <= found["interval"]["high"]
-    if plausible or abs(coverage - nominal) <= NOTED:
+    nominal, coverage = float(level), found.coverage
+    if found.interval.contains(nominal) or abs(coverage - nominal) <= NOTED:
         return None
     narrow = coverage < nominal
     return (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
+from flts.contracts.records.decision import Number, Verdict
 from flts.evaluate.metrics import Yardstick, losses
 from flts.evaluate.score import Scored
-from flts.evaluate.significance import ALPHA, diebold_mariano
+from flts.evaluate.significance import ALPHA, better, diebold_mariano
 from flts.preprocess.rows import Values
 from flts.spec.fields import Evaluate
 
@@ -24,15 +24,6 @@ class ChampionForecast:
     model_hash: str
     forecast: Values | None
     not_comparable: str | None = None
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the gate says, in words and in numbers."""
-
-    passed: bool
-    reason: str
-    numbers: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,29 +53,29 @@ def eligibility(qualities: Qualities, rules: Evaluate) -> dict[str, Verdict]:
 def _limit(name: str, limit: float, value: float | None, at_least: bool, words: str) -> Verdict:
     numbers = {name: limit, "value": value}
     if value is None:
-        return Verdict(False, f"{name} = {limit:g} is asked for, and there is nothing to measure", numbers)
+        return _verdict(False, f"{name} = {limit:g} is asked for, and there is nothing to measure", **numbers)
     passed = value >= limit if at_least else value <= limit
-    return Verdict(passed, f"{words.format(value)}, {name} = {limit:g}", numbers)
+    return _verdict(passed, f"{words.format(value)}, {name} = {limit:g}", **numbers)
 
 
-def skill_gate(skill: float | None, referee: str | None, policy: float | Literal["warn", "off"]) -> Verdict:
-    """Whether the winner is worth more than the best referee."""
+def skill_gate(skill: float | None, baseline: str | None, policy: float | Literal["warn", "off"]) -> Verdict:
+    """Whether the winner is worth more than the best baseline."""
     if policy == "off":
-        return Verdict(True, "min_skill is off")
+        return _verdict(True, "min_skill is off")
     if skill is None:
-        said = (
-            "no referee applies" if referee is None else f"the referee {referee} makes no error, so skill is undefined"
-        )
+        said = "no referee applies"
+        if baseline is not None:
+            said = f"the referee {baseline} makes no error, so skill is undefined"
         # a number that is undefined does not reach another one; "warn" only says so
-        return Verdict(policy == "warn", said, {"min_skill": policy, "skill": None})
-    numbers = {"min_skill": policy, "skill": skill, "referee": referee}
+        return _verdict(policy == "warn", said, min_skill=policy, skill=None)
+    said, passed = f"skill {skill:+.1%} against {baseline}", True
     if policy == "warn":
-        worse = skill <= 0.0
-        said = f"skill {skill:+.1%} against {referee}"
-        return Verdict(True, f"{said}: no better than a forecast anyone can make" if worse else said, numbers)
-    if skill < policy:
-        return Verdict(False, f"skill {skill:+.1%} against {referee} is under min_skill {policy:+.1%}", numbers)
-    return Verdict(True, f"skill {skill:+.1%} against {referee} reaches min_skill {policy:+.1%}", numbers)
+        said += ": no better than a forecast anyone can make" if skill <= 0.0 else ""
+    elif skill < policy:
+        said, passed = f"{said} is under min_skill {policy:+.1%}", False
+    else:
+        said += f" reaches min_skill {policy:+.1%}"
+    return _verdict(passed, said, min_skill=policy, skill=skill, referee=baseline)
 
 
 def champion_gate(
@@ -97,17 +88,17 @@ def champion_gate(
 ) -> Verdict:
     """Whether the challenger may replace the champion; truth [origins, horizon, targets] in original units."""
     if champion is None:
-        return Verdict(True, "first promotion of this scope, there is no champion to beat")
+        return _verdict(True, "first promotion of this scope, there is no champion to beat")
     if champion.model_hash == challenger.model_hash:
-        return Verdict(False, f"{challenger.name} is the champion already")
+        return _verdict(False, f"{challenger.name} is the champion already")
     if rules.gate == "always":
-        return Verdict(True, "gate = always: the best candidate is promoted without a test")
+        return _verdict(True, "gate = always: the best candidate is promoted without a test")
     if champion.forecast is None:
-        return Verdict(
+        return _verdict(
             False,
             f"the champion ({champion.model}) cannot be compared on these windows: {champion.not_comparable}; ways on:"
             ' another dataset.identifier, gate = "always", or `flts promotions promote`',
-            {"not_comparable": champion.not_comparable},
+            not_comparable=champion.not_comparable,
         )
     test = diebold_mariano(
         losses(truth, challenger.forecast, yardstick),
@@ -115,11 +106,18 @@ def champion_gate(
         truth.shape[1],
         spacing,
     )
-    numbers = {"test": "diebold-mariano", "alpha": ALPHA, **test.to_json()}
-    if test.better:
-        return Verdict(True, f"beats the champion ({champion.model}): p = {test.p:.3g} over {test.n} windows", numbers)
-    if test.p is None:
-        return Verdict(False, f"the champion ({champion.model}) is not beaten: {test.reason}", numbers)
-    smaller = test.mean_difference is not None and test.mean_difference < 0.0
-    said = f"p = {test.p:.3g}, {ALPHA} is needed" if smaller else "its loss is not smaller"
-    return Verdict(False, f"the champion ({champion.model}) is not beaten: {said} over {test.n} windows", numbers)
+    passed = better(test)
+    if passed:
+        reason = f"beats the champion ({champion.model}): p = {test.p:.3g} over {test.n} windows"
+    elif test.p is None:
+        reason = f"the champion ({champion.model}) is not beaten: {test.reason}"
+    else:
+        smaller = test.mean_difference is not None and test.mean_difference < 0.0
+        said = f"p = {test.p:.3g}, {ALPHA} is needed" if smaller else "its loss is not smaller"
+        reason = f"the champion ({champion.model}) is not beaten: {said} over {test.n} windows"
+    numbers = {"test": "diebold-mariano", "alpha": ALPHA, **test.model_dump()}
+    return Verdict(passed=passed, reason=reason, numbers=numbers)
+
+
+def _verdict(passed: bool, reason: str, **numbers: Number) -> Verdict:
+    return Verdict(passed=passed, reason=reason, numbers=numbers)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flts.contracts.records.decision import HourErrors, Profile, StepErrors, WeekdayErrors
 from flts.evaluate.metrics import Yardstick, scaled_errors
 from flts.preprocess.rows import Values
 
@@ -25,21 +25,24 @@ class WallClock:
     weekday: Labels
 
 
-def profile(truth: Values, forecast: Values, yardstick: Yardstick, clock: WallClock) -> dict[str, list[dict[str, Any]]]:
+def profile(truth: Values, forecast: Values, yardstick: Yardstick, clock: WallClock) -> Profile:
     """Scaled RMSE and MAE and the number of cells for every step, hour and weekday that was scored."""
     error = scaled_errors(truth, forecast, yardstick)
+    days = clock.weekday
     steps = np.broadcast_to(np.arange(1, truth.shape[1] + 1), truth.shape[:2])
-    labels: Mapping[str, Labels] = {"step": steps, "hour": clock.hour, "weekday": clock.weekday}
-    return {name: _by(error, label, name) for name, label in labels.items()}
+    return Profile(
+        step=[StepErrors(step=at, rmse=rmse, mae=mae, cells=n) for at, rmse, mae, n in _by(error, steps)],
+        hour=[HourErrors(hour=at, rmse=rmse, mae=mae, cells=n) for at, rmse, mae, n in _by(error, clock.hour)],
+        weekday=[WeekdayErrors(weekday=at, rmse=rmse, mae=mae, cells=n) for at, rmse, mae, n in _by(error, days)],
+    )
 
 
-def _by(error: Values, labels: Labels, name: str) -> list[dict[str, Any]]:
-    found = []
+def _by(error: Values, labels: Labels) -> Iterator[tuple[int, float, float, int]]:
+    """Label, RMSE, MAE and number of the scored cells of each label that has any."""
     for label in np.unique(labels):
         cells = error[labels == label]
         cells = cells[~np.isnan(cells)]
         if cells.size:
             mse = math.fsum((cells**2).tolist()) / cells.size
             mae = math.fsum(np.abs(cells).tolist()) / cells.size
-            found.append({name: int(label), "rmse": math.sqrt(mse), "mae": mae, "cells": int(cells.size)})
-    return found
+            yield int(label), math.sqrt(mse), mae, int(cells.size)

@@ -1,4 +1,4 @@
-"""One number per candidate, the same for all: the composite score, its rank, and its skill against a referee."""
+"""One number per candidate, the same for all: the composite score, its rank, and its skill against a baseline."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flts.contracts.records.decision import Interval
 from flts.evaluate.metrics import Errors, Yardstick, measure, scaled_errors
-from flts.evaluate.significance import Interval, resampled_sums
+from flts.evaluate.significance import percentile_interval, resampled_sums
 from flts.preprocess.rows import Values
 from flts.spec.fields import Weights
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A candidate or referee with a forecast [origins, horizon, targets]; lower scores are better."""
+    """A candidate or baseline with a forecast [origins, horizon, targets]; lower scores are better."""
 
     name: str
     model_hash: str
@@ -32,11 +33,11 @@ class Resampled:
 
     def interval(self, name: str) -> Interval:
         """Where the score of a model may be."""
-        return Interval.of(self.scores[name])
+        return percentile_interval(self.scores[name])
 
     def lead(self, name: str, over: str) -> Interval:
         """Where the lead of one model over another may be: the other's score minus its own."""
-        return Interval.of(self.scores[over] - self.scores[name])
+        return percentile_interval(self.scores[over] - self.scores[name])
 
     def best_share(self, name: str, among: Sequence[str]) -> float:
         """Share of the resamplings in which no other model has a lower score."""
@@ -63,7 +64,7 @@ def rank(candidates: Sequence[Scored]) -> list[Scored]:
 
 
 def skill(score: float, reference: float) -> float | None:
-    """1 - score ÷ reference: the share of the referee's score that is gone. None when the referee makes no error."""
+    """1 - score ÷ reference: the share of the reference that is gone. None when the reference makes no error."""
     return None if reference == 0.0 else 1.0 - score / reference
 
 

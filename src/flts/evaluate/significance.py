@@ -7,42 +7,16 @@ them as independent draws.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
+from flts.contracts.records.decision import DieboldMariano, Interval
 from flts.preprocess.rows import Values
 
 ALPHA = 0.05
 RESAMPLES = 1000
 MIN_ORIGINS = 30
 ROUNDINGS = 16
-
-
-@dataclass(frozen=True)
-class DieboldMariano:
-    """Result of the test, with every number that went into it.
-
-    p is one-sided, for "the first has the smaller loss"; None where the test has no answer, with the reason.
-    """
-
-    n: int
-    mean_difference: float | None
-    overlap: int
-    lag: int | None = None
-    statistic: float | None = None
-    p: float | None = None
-    reason: str | None = None
-
-    @property
-    def better(self) -> bool:
-        """The first is better at 5 %."""
-        return self.p is not None and self.p < ALPHA and (self.mean_difference or 0.0) < 0.0
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return asdict(self)
 
 
 def overlap(horizon: int, spacing: float) -> int:
@@ -61,17 +35,27 @@ def diebold_mariano(first: Values, second: Values, horizon: int, spacing: float)
     d = d[scored]
     n, h = len(d), overlap(horizon, spacing)
     mean = math.fsum(d.tolist()) / n if n else None
+
+    def without_answer(reason: str, lag: int | None = None) -> DieboldMariano:
+        return DieboldMariano(n=n, mean_difference=mean, overlap=h, lag=lag, statistic=None, p=None, reason=reason)
+
     if mean is None or n < max(MIN_ORIGINS, 3 * h):
-        return DieboldMariano(n, mean, h, reason=f"{n} origins are too few, the test needs {max(MIN_ORIGINS, 3 * h)}")
+        return without_answer(f"{n} origins are too few, the test needs {max(MIN_ORIGINS, 3 * h)}")
     lag = max(h - 1, int(np.floor(np.cbrt(n) + 1e-9)))
     variance = _long_run_variance(d - mean, lag) / n
     # equal differences leave a mean that is off by a rounding, which must not pass for a very small variance
     rounding = ROUNDINGS * np.finfo(float).eps * max(np.abs(first[scored]).max(), np.abs(second[scored]).max())
     if variance <= rounding**2 / n:
-        return DieboldMariano(n, mean, h, lag, reason="the difference of the losses has no variance")
+        return without_answer("the difference of the losses has no variance", lag)
     factor = math.sqrt((n + 1 - 2 * h + h * (h - 1) / n) / n)
     statistic = factor * mean / math.sqrt(variance)
-    return DieboldMariano(n, mean, h, lag, statistic, student_t_cdf(statistic, n - 1))
+    p = student_t_cdf(statistic, n - 1)
+    return DieboldMariano(n=n, mean_difference=mean, overlap=h, lag=lag, statistic=statistic, p=p, reason=None)
+
+
+def better(test: DieboldMariano) -> bool:
+    """Whether the first has the smaller loss at the level ALPHA."""
+    return test.p is not None and test.p < ALPHA and (test.mean_difference or 0.0) < 0.0
 
 
 def _long_run_variance(centred: Values, lag: int) -> float:
@@ -80,26 +64,10 @@ def _long_run_variance(centred: Values, lag: int) -> float:
     return covariances[0] + 2.0 * math.fsum((1.0 - k / (lag + 1)) * covariances[k] for k in range(1, lag + 1))
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A 95 % percentile interval from a moving-block bootstrap."""
-
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, samples: Values) -> Interval:
-        """The 2.5th and 97.5th percentile of a resampled statistic [resamples]."""
-        low, high = np.quantile(samples, [0.025, 0.975])
-        return cls(float(low), float(high))
-
-    def holds(self, value: float) -> bool:
-        """The value is plausible."""
-        return self.low <= value <= self.high
-
-    def to_json(self) -> dict[str, float]:
-        """Plain JSON types."""
-        return asdict(self)
+def percentile_interval(samples: Values) -> Interval:
+    """The 2.5th and 97.5th percentile of a resampled statistic [resamples]."""
+    low, high = np.quantile(samples, [0.025, 0.975])
+    return Interval(low=float(low), high=float(high))
 
 
 def block_length(origins: int, overlapping: int) -> int:

@@ -1,4 +1,4 @@
-"""The judge: gather what the store holds, forecast what is missing to compare, and hand it to the pure decision.
+"""The judge: gather the stored results, forecast what is missing for a comparison, and pass them to the pure decision.
 
 It remembers nothing: the set of results is derived from the store each time, so any number of judges may run and a
 restart loses nothing.
@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from flts.contracts import layout, runs
-from flts.contracts.canonical import canonical_json, sha256
+from flts.contracts.canonical import sha256
 from flts.contracts.errors import DamagedObject, DataError, NotApplicable, TrainingFailed
-from flts.contracts.ports import Store, read_json, write_json_once, write_once
-from flts.contracts.records.base import read_record
-from flts.contracts.records.model import Manifest, ModelResult, WindowsResult
-from flts.evaluate.case import Candidate, Case, Referee, Status
+from flts.contracts.ports import Store
+from flts.contracts.records.base import read_record, require_record, write_record
+from flts.contracts.records.decision import Cells, DecisionRecord, Preview, WindowsSummary
+from flts.contracts.records.log import Promoted
+from flts.contracts.records.model import Latency, Manifest, ModelResult, WindowsResult
+from flts.contracts.records.run import FailurePart
+from flts.evaluate.case import Baseline, Candidate, Case, Status
 from flts.evaluate.decide import Decision, decide
 from flts.evaluate.gate import ChampionForecast
 from flts.evaluate.metrics import Yardstick
@@ -33,7 +36,6 @@ from flts.preprocess.fit import DAY, format_step, seasonal_error
 from flts.preprocess.rows import Values
 from flts.preprocess.stage import ProcessedDataset
 from flts.preprocess.transform import wall_time
-from flts.promotion.log import Promoted
 from flts.train.determinism import processor
 from flts.train.experiment import Experiment
 from flts.train.stage import bundle_forecasts, commit_forecasts
@@ -52,7 +54,7 @@ class Waiting:
 
 
 def gather(store: Store, experiment: Experiment, scope: str) -> list[Candidate] | Waiting:
-    """Every expected model with its forecasts or its reason, or what is still awaited."""
+    """Every expected model with its forecasts or its reason, or the models that are still awaited."""
     found, missing = [], []
     run = runs.newest(store, experiment.identity.config_hash, scope)
     for name, model_hash in sorted(experiment.identity.model_hashes.items()):
@@ -67,62 +69,57 @@ def gather(store: Store, experiment: Experiment, scope: str) -> list[Candidate] 
 def judge(
     store: Store, experiment: Experiment, candidates: Sequence[Candidate], scope: str, champion: Promoted | None
 ) -> Decision:
-    """Decide against this champion and store the decision with its preview. Pure but for what it reads and writes."""
+    """Decide against this champion and store the decision with its preview.
+
+    Reads and writes the store; the decision itself is pure.
+    """
     truth = experiment.windows.truth(experiment.dataset, experiment.task.horizon)
     decision = decide(
         Case(
             scope=scope,
             config_hash=experiment.identity.config_hash,
             candidates=candidates,
-            referees=referees(experiment),
+            baselines=baselines(experiment),
             champion=_champion(store, experiment, champion) if champion else None,
             truth=truth.values,
             clock=wall_clock(experiment),
             spacing=truth.spacing,
             yardstick=yardstick(experiment.dataset, experiment.task),
             rules=experiment.spec.evaluate,
-            windows={
-                "windows_hash": experiment.windows.windows_hash,
-                "count": len(experiment.windows.indices),
-                "first": int(truth.origins[0]),
-                "last": int(truth.origins[-1]),
-                "spacing": truth.spacing,
-                "dropped": experiment.windows.dropped,
-                "empty_cells": truth.empty,
-            },
+            windows=WindowsSummary(
+                windows_hash=experiment.windows.windows_hash,
+                count=len(experiment.windows.indices),
+                first=int(truth.origins[0]),
+                last=int(truth.origins[-1]),
+                spacing=truth.spacing,
+                dropped=experiment.windows.dropped,
+                empty_cells=truth.empty,
+            ),
             seed=experiment.spec.run.seed,
         )
     )
     preview = _write_preview(store, experiment, decision, scope, truth.values) if decision.winner else None
-    record = write_json_once(
-        store,
-        layout.decision(scope, decision.decision_id),
-        {**decision.record, "preview_sha256": preview},
-        at="promote.decision",
-    )
+    made = decision.record.model_copy(update={"preview_sha256": preview})
+    record = write_record(store, layout.decision(scope, decision.decision_id), made, at="promote.decision")
     return replace(decision, record=record)
 
 
 def stored_decision(store: Store, scope: str, decision_id: str, candidates: Sequence[Candidate]) -> Decision:
-    """A decision as it was stored. Raises DamagedObject when a log entry names one that is absent."""
-    key = layout.decision(scope, decision_id)
-    record = read_json(store, key)
-    if record is None:
-        raise DamagedObject(f"{key} is absent from {store.url}; the promotion log names it")
-    winner = next((c for c in candidates if c.name == record["winner"]), None)
-    return Decision(decision_id, record["outcome"], winner, record)
+    """A decision that the log names, as it was stored. Raises DamagedObject when it is absent or damaged."""
+    record = require_record(store, layout.decision(scope, decision_id), DecisionRecord)
+    return Decision(next((c for c in candidates if c.name == record.winner), None), record)
 
 
-def referees(experiment: Experiment) -> list[Referee]:
+def baselines(experiment: Experiment) -> list[Baseline]:
     """The forecasts anyone can make, on the same windows."""
     answers = []
     for name, family in REFEREES.items():
         try:
             model = Model(family.load({}, experiment.task), experiment.task, family.history(experiment.task))
             mean = model.forecast_all(experiment.windows.histories(experiment.dataset)).mean
-            answers.append(Referee(name, mean))
+            answers.append(Baseline(name, mean))
         except NotApplicable as reason:
-            answers.append(Referee(name, None, str(reason)))
+            answers.append(Baseline(name, None, str(reason)))
     return answers
 
 
@@ -148,12 +145,12 @@ def _candidate(store: Store, experiment: Experiment, name: str, model_hash: str,
     windows_hash = experiment.identity.windows_hash
     result = read_record(store, layout.model_result(model_hash), ModelResult)
     committed = read_record(store, layout.windows_result(model_hash, windows_hash), WindowsResult)
-    failure = read_json(store, layout.failure(experiment.identity.config_hash, run, name)) if run else None
+    failure = _failure(store, experiment, name, run) if run else None
     if result is None or committed is None:
         if failure is None:
             return None
-        status: Status = "N/A" if failure["class"] == "NotApplicable" else "FAILED"
-        return Candidate(name, model_hash, status, f"{failure['class']}: {failure['reason']}")
+        status: Status = "N/A" if failure.error == "NotApplicable" else "FAILED"
+        return Candidate(name, model_hash, status, f"{failure.error}: {failure.reason}")
     try:
         manifest, _ = read_bundle(store, result.bundle_sha256)
         values = experiment.forecasts(store, model_hash, committed.forecasts_sha256)
@@ -178,9 +175,13 @@ def _candidate(store: Store, experiment: Experiment, name: str, model_hash: str,
     )
 
 
+def _failure(store: Store, experiment: Experiment, name: str, run: int) -> FailurePart | None:
+    return read_record(store, layout.failure(experiment.identity.config_hash, run, name), FailurePart)
+
+
 def _latency(store: Store, model_hash: str, bundle_sha256: str) -> float:
     """Median milliseconds of one forecast from the manifest's own history; the first measurement stands."""
-    record = read_json(store, layout.latency(model_hash))
+    record = read_record(store, layout.latency(model_hash), Latency)
     if record is None:
         bundle = load_bundle(store, bundle_sha256)
         took = []
@@ -188,9 +189,9 @@ def _latency(store: Store, model_hash: str, bundle_sha256: str) -> float:
             start = time.perf_counter()
             bundle.self_test()
             took.append(1000.0 * (time.perf_counter() - start))
-        measured = {"v": 1, "model_hash": model_hash, "latency_ms": statistics.median(took), "processor": processor()}
-        record = write_json_once(store, layout.latency(model_hash), measured, at="promote.latency")
-    return float(record["latency_ms"])
+        measured = Latency(model_hash=model_hash, latency_ms=statistics.median(took), processor=processor())
+        record = write_record(store, layout.latency(model_hash), measured, at="promote.latency")
+    return record.latency_ms
 
 
 def wall_clock(experiment: Experiment) -> WallClock:
@@ -264,17 +265,19 @@ def _write_preview(store: Store, experiment: Experiment, decision: Decision, sco
     values = experiment.forecasts(store, winner.model_hash, winner.forecasts_sha256)
     scored = np.flatnonzero(~np.isnan(truth[:, 0]).all(axis=1))[-PREVIEW_ORIGINS:]
     step = experiment.dataset.fitted.step
-    columns: Mapping[str, Values] = {"truth": truth, **values}
-    preview = {
-        "v": 1,
-        "model": winner.name,
-        "targets": list(experiment.task.fitted.targets),
-        "time": [int(t) + step for t in experiment.origins[scored]],
-        **{name: [_nullable(row) for row in column[scored, 0].tolist()] for name, column in columns.items()},
-    }
-    data = write_once(store, layout.preview(scope, decision.decision_id), canonical_json(preview), at="promote.preview")
-    return sha256(data)
+    preview = Preview(
+        model=winner.name,
+        targets=list(experiment.task.fitted.targets),
+        time=[int(t) + step for t in experiment.origins[scored]],
+        truth=_cells(truth[scored, 0]),
+        y_hat=_cells(values["y_hat"][scored, 0]),
+        lower=_cells(values["lower"][scored, 0]),
+        upper=_cells(values["upper"][scored, 0]),
+    )
+    stands = write_record(store, layout.preview(scope, decision.decision_id), preview, at="promote.preview")
+    return sha256(stands.to_bytes())
 
 
-def _nullable(values: Sequence[float]) -> list[float | None]:
-    return [None if np.isnan(value) else value for value in values]
+def _cells(values: Values) -> Cells:
+    """Plain numbers [origins][targets], None for NaN."""
+    return [[None if np.isnan(value) else value for value in row] for row in values.tolist()]

@@ -6,60 +6,15 @@ The log is the truth about who the champion is; pointers, aliases and messages a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from flts.contracts import layout
-from flts.contracts.canonical import canonical_json, sha256
+from flts.contracts.canonical import sha256
 from flts.contracts.errors import DamagedObject, UsageError
-from flts.contracts.messages import Sha256
 from flts.contracts.ports import Store, write_once
+from flts.contracts.records.base import parse_record
+from flts.contracts.records.log import Kind, LogEntry, Promoted
 
-Kind = Literal["promote", "rollback", "manual"]
 MEND = "put a copy of it back, or delete it and every later entry: the next `flts run` decides again"
-
-
-class Promoted(BaseModel):
-    """A model as the log names it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    config_hash: str = Sha256
-    data_hash: str = Sha256
-    model_hash: str = Sha256
-    model: str
-    model_type: str
-    bundle_sha256: str = Sha256
-    run_id: str | None
-    model_uri: str
-    score: float | None
-    rmse: float | None
-    mae: float | None
-    mse: float | None
-    weights: dict[str, float]
-
-
-class LogEntry(BaseModel):
-    """One change of the champion."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    v: Literal[1] = 1
-    scope: str
-    number: int
-    kind: Kind
-    previous_sha256: str | None
-    decision_id: str
-    actor: str
-    time: str
-    champion: Promoted
-    restores: int | None = None
-    """Number of the entry whose champion a rollback brings back."""
-
-    def to_bytes(self) -> bytes:
-        """Canonical JSON."""
-        return canonical_json(self.model_dump(mode="json"))
 
 
 def read_log(store: Store, scope: str) -> list[LogEntry]:
@@ -73,9 +28,9 @@ def read_log(store: Store, scope: str) -> list[LogEntry]:
                 f"the promotion log of '{scope}' has a gap: {layout.log_entry(scope, number)} is absent; {MEND}"
             )
         try:
-            entry = LogEntry.model_validate_json(data)
-        except ValidationError as error:
-            raise DamagedObject(f"{key} is damaged: {error.error_count()} fields do not fit; {MEND}") from None
+            entry = parse_record(LogEntry, data, f"{key} in {store.url}")
+        except DamagedObject as damage:
+            raise DamagedObject(f"{damage}; {MEND}") from None
         if entry.number != number or entry.previous_sha256 != previous:
             raise DamagedObject(f"{key} is damaged: it does not follow the entry before it; {MEND}")
         entries.append(entry)

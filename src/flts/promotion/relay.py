@@ -12,8 +12,10 @@ from datetime import datetime
 from flts.contracts import events, layout
 from flts.contracts.errors import DamagedObject
 from flts.contracts.messages import ModelSelected
-from flts.contracts.ports import Bus, Store, point_at, read_json
-from flts.promotion.log import LogEntry, read_log
+from flts.contracts.ports import Bus, Store, point_at
+from flts.contracts.records.base import read_record
+from flts.contracts.records.log import LogEntry
+from flts.promotion.log import read_log
 
 
 def relay(store: Store, bus: Bus, scope: str) -> LogEntry | None:
@@ -73,6 +75,11 @@ def selected(entry: LogEntry) -> ModelSelected:
     )
 
 
+def read_pointer(store: Store, key: str) -> ModelSelected | None:
+    """The promotion that a pointer names, None when it is absent. Raises DamagedObject that names key and field."""
+    return read_record(store, key, ModelSelected)
+
+
 def _pointers(scope: str) -> list[str]:
     """The pointers to the champion of a scope, in the order they are written."""
     return [*([layout.root_pointer()] if scope == "global" else []), layout.scope_pointer(scope)]
@@ -81,10 +88,10 @@ def _pointers(scope: str) -> list[str]:
 def _is_behind(store: Store, key: str, entry: LogEntry) -> bool:
     """Whether a pointer names an earlier promotion; one that is absent or unreadable does, it can be written again."""
     try:
-        pointer = read_json(store, key)
-        return not pointer or int(pointer["promotion"]) < entry.number
-    except (DamagedObject, KeyError, TypeError, ValueError):
+        pointer = read_pointer(store, key)
+    except DamagedObject:
         return True
+    return pointer is None or pointer.promotion < entry.number
 
 
 def _point_at_champion(store: Store, scope: str, newest: LogEntry, pointers: Sequence[str]) -> None:

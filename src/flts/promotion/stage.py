@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from flts.contracts import events
+from flts.contracts.errors import UsageError, nearest
 from flts.contracts.ports import Bus, Clock, Store
+from flts.contracts.records.decision import CandidateRow, DecisionRecord, UnrankedRow
+from flts.contracts.records.log import LogEntry, Promoted
 from flts.evaluate.case import Candidate
 from flts.evaluate.decide import Decision
 from flts.promotion.judge import judge, stored_decision
-from flts.promotion.log import LogEntry, Promoted, append, next_entry, read_log, rollback_target
+from flts.promotion.log import append, next_entry, read_log, rollback_target
 from flts.promotion.relay import relay
 from flts.train.experiment import Experiment
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What came of a judgement.
+    """The result of a judgement.
 
     entry: the log entry that this decision made, now or before; repeated: it was in the log before; champion: who
     serves now, None when nothing was ever promoted.
@@ -74,7 +76,7 @@ def promote(
     )
     entry = append(store, scope, propose)
     decision = made[-1]
-    _announce(decision, run_ids)
+    _announce(decision.record, run_ids)
     earlier = next((e for e in read_log(store, scope) if e.decision_id == decision.decision_id), None)
     return Judged(decision, entry or earlier, entry is None and earlier is not None, relay(store, bus, scope))
 
@@ -123,22 +125,31 @@ def promote_by_hand(
     return entry
 
 
-def promoted_of(record: Mapping[str, Any], model: str, data_hash: str, run_id: str | None) -> Promoted:
-    """A candidate of a stored decision as the log names it."""
-    row = next(row for row in record["candidates"] if row["model"] == model)
-    model_type, bundle = model.upper(), row["bundle_sha256"]
+def promoted_of(record: DecisionRecord, model: str, data_hash: str, run_id: str | None) -> Promoted:
+    """A candidate of a stored decision as the log names it. Raises UsageError when it has no forecast there."""
+    row = record.row(model)
+    if row is None:
+        known = [ranked.model for ranked in record.ranked]
+        raise UsageError(f"'{model}' has no forecast in that run; {nearest(model, known)}")
     return Promoted(
-        config_hash=record["config_hash"],
+        config_hash=record.config_hash,
         data_hash=data_hash,
-        model_hash=row["model_hash"],
+        model_hash=row.model_hash,
         model=model,
-        model_type=model_type,
-        bundle_sha256=bundle,
+        model_type=model.upper(),
+        bundle_sha256=row.bundle_sha256,
         run_id=run_id,
-        model_uri=f"runs:/{run_id}/{model_type}" if run_id else f"store:bundles/{bundle}",
-        **{name: row[name] for name in ("score", "rmse", "mae", "mse")},
-        weights=record["rules"]["weights"],
+        model_uri=_uri(model, row.bundle_sha256, run_id),
+        score=row.score,
+        rmse=row.rmse,
+        mae=row.mae,
+        mse=row.mse,
+        weights=record.rules.weights.model_dump(),
     )
+
+
+def _uri(model: str, bundle_sha256: str, run_id: str | None) -> str:
+    return f"runs:/{run_id}/{model.upper()}" if run_id else f"store:bundles/{bundle_sha256}"
 
 
 def _promoted(experiment: Experiment, decision: Decision, run_ids: Mapping[str, str | None]) -> Promoted:
@@ -147,26 +158,28 @@ def _promoted(experiment: Experiment, decision: Decision, run_ids: Mapping[str, 
     return promoted_of(decision.record, name, experiment.identity.data_hash, run_ids.get(name))
 
 
-def _announce(decision: Decision, run_ids: Mapping[str, str | None]) -> None:
-    record = decision.record
-    board = [
-        {key: row.get(key) for key in ("rank", "model", "score", "rmse", "mae", "mse", "status")}
-        for row in record["candidates"]
-    ]
-    events.emit(events.PromotionScoreboard(config_hash=record["config_hash"], board=board))
-    winner = decision.winner
-    run_id = run_ids.get(winner.name) if winner else None
-    uri = f"runs:/{run_id}/{winner.name.upper()}" if winner and run_id else None
+def _announce(record: DecisionRecord, run_ids: Mapping[str, str | None]) -> None:
+    events.emit(
+        events.PromotionScoreboard(config_hash=record.config_hash, board=[_line(row) for row in record.candidates])
+    )
+    winner = record.row(record.winner)
+    run_id = run_ids.get(winner.model) if winner else None
     events.emit(
         events.PromotionDecision(
-            config_hash=record["config_hash"],
-            decision_id=decision.decision_id,
-            outcome=decision.outcome,
+            config_hash=record.config_hash,
+            decision_id=record.decision_id,
+            outcome=record.outcome,
             run_id=run_id,
-            model_type=winner.name.upper() if winner else None,
-            experiment=f"flts/{record['scope']}",
-            model_uri=uri or (f"store:bundles/{winner.bundle_sha256}" if winner else None),
-            score=record["candidates"][0].get("score") if record["candidates"] else None,
-            reason="; ".join(record["reasons"]),
+            model_type=winner.model.upper() if winner else None,
+            experiment=f"flts/{record.scope}",
+            model_uri=_uri(winner.model, winner.bundle_sha256, run_id) if winner else None,
+            score=winner.score if winner else None,
+            reason="; ".join(record.reasons),
         )
     )
+
+
+def _line(row: CandidateRow | UnrankedRow) -> dict[str, str | float | None]:
+    """A row of the board as the log of events shows it; without a forecast its errors are None."""
+    shown = ("rank", "model", "score", "rmse", "mae", "mse", "status")
+    return dict.fromkeys(shown) | row.model_dump(include=set(shown))

@@ -1,18 +1,53 @@
-"""What the store says about runs: its parts joined, nothing computed anew and nothing believed that is not stored."""
+"""Runs as the store has them: their parts joined, nothing computed again."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
 from flts.contracts import layout, runs
 from flts.contracts.errors import UsageError, nearest
-from flts.contracts.ports import Store, read_json
+from flts.contracts.ports import Store
+from flts.contracts.records.base import Digest, JsonObject, Part, read_record, require_record
+from flts.contracts.records.data import ProcessedMeta
+from flts.contracts.records.decision import DecisionRecord
+from flts.contracts.records.run import FailurePart, JudgePart, PreprocessPart, RunClaim, TrainPart
+from flts.spec.fields import Spec
+
+
+class RunSummary(Part):
+    """Claim and judgement of one run."""
+
+    config_hash: Digest
+    run: int
+    claim: RunClaim
+    judge: JudgePart | None
+    """None until the run is judged."""
+
+
+class RunRecord(Part):
+    """All parts of one run, and what they name."""
+
+    v: Literal[1] = 1
+    config_hash: Digest
+    run: int
+    claim: RunClaim
+    spec: JsonObject | None
+    """The stored experiment, without its locators."""
+    data: ProcessedMeta | None
+    preprocess: PreprocessPart | None
+    models: dict[str, TrainPart]
+    """By model; those with a result."""
+    failures: dict[str, FailurePart]
+    """By model; those without one."""
+    judge: JudgePart | None
+    decision: DecisionRecord | None
+    """None until the run is judged."""
 
 
 def configurations(store: Store) -> list[str]:
-    """Every config_hash that was ever run."""
-    return sorted({key.split("/")[1] for key in store.list("runs/")})
+    """Every config_hash that was ever run: a run stores its Spec before it takes a number."""
+    return [key.removeprefix("specs/").removesuffix(".json") for key in store.list("specs/")]
 
 
 def resolve(store: Store, prefix: str) -> str:
@@ -21,43 +56,57 @@ def resolve(store: Store, prefix: str) -> str:
     found = [name for name in known if name.startswith(prefix)]
     if len(found) == 1:
         return found[0]
-    short = [name[:12] for name in known]
-    problem = "is the start of several" if found else "is the start of none"
-    raise UsageError(f"'{prefix}' {problem} of the configurations in {store.url}; {nearest(prefix, short)}")
+    problem = "several configuration hashes start" if found else "no configuration hash starts"
+    short = [name[:12] for name in found or known]
+    raise UsageError(f"{problem} with '{prefix}' in {store.url}; {nearest(prefix, short)}")
 
 
-def run_record(store: Store, config_hash: str, run: int) -> dict[str, Any]:
-    """All parts of one run in one record: claim, preprocess, models, judge, decision, Spec, processed rows."""
-    folder = f"{layout.runs(config_hash)}{run:04d}/"
-    parts = {key.removeprefix(folder).removesuffix(".json"): read_json(store, key) for key in store.list(folder)}
-    if "claim" not in parts:
-        numbers = ", ".join(map(str, runs.numbers(store, config_hash)))
+def run_record(store: Store, config_hash: str, run: int) -> RunRecord:
+    """One run, whole. Raises UsageError when there is no such run, DamagedObject for a part that cannot be read.
+
+    The decision of a judged run must be there: the promotion log may rest on it.
+    """
+    claim = read_record(store, layout.run_part(config_hash, run, "claim"), RunClaim)
+    if claim is None:
+        numbers = ", ".join(map(str, runs.numbers(store, config_hash))) or "none"
         raise UsageError(f"configuration {config_hash[:12]} has no run {run}; it has {numbers}")
-    judge = parts.get("judge")
-    claim = parts["claim"]
-    return {
-        "v": 1,
-        "config_hash": config_hash,
-        "run": run,
-        "claim": claim,
-        "spec": read_json(store, layout.spec(config_hash)),
-        "data": read_json(store, layout.meta(claim["data_hash"])),
-        "preprocess": parts.get("preprocess"),
-        "models": {name.removeprefix("train-"): part for name, part in parts.items() if name.startswith("train-")},
-        "failures": {
-            name.removeprefix("failures/"): part for name, part in parts.items() if name.startswith("failures/")
+    parts = _names_of_parts(store, config_hash, run)
+    trained = [name.removeprefix("train-") for name in parts if name.startswith("train-")]
+    failed = [name.removeprefix("failures/") for name in parts if name.startswith("failures/")]
+    judge = read_record(store, layout.run_part(config_hash, run, "judge"), JudgePart)
+    spec = read_record(store, layout.spec(config_hash), Spec)
+    return RunRecord(
+        config_hash=config_hash,
+        run=run,
+        claim=claim,
+        spec=spec.identity() if spec else None,
+        data=read_record(store, layout.meta(claim.data_hash), ProcessedMeta),
+        preprocess=read_record(store, layout.run_part(config_hash, run, "preprocess"), PreprocessPart),
+        models={
+            name: require_record(store, layout.run_part(config_hash, run, f"train-{name}"), TrainPart)
+            for name in trained
         },
-        "judge": judge,
-        "decision": read_json(store, layout.decision(claim["scope"], judge["decision_id"])) if judge else None,
-    }
+        failures={name: require_record(store, layout.failure(config_hash, run, name), FailurePart) for name in failed},
+        judge=judge,
+        decision=require_record(store, layout.decision(claim.scope, judge.decision_id), DecisionRecord)
+        if judge
+        else None,
+    )
 
 
-def newest_first(store: Store) -> Sequence[dict[str, Any]]:
+def newest_first(store: Store) -> Sequence[RunSummary]:
     """Claim and judgement of every run, newest first."""
-    rows = []
-    for config_hash in configurations(store):
-        for run in runs.numbers(store, config_hash):
-            claim = read_json(store, layout.run_part(config_hash, run, "claim"))
-            judge = read_json(store, layout.run_part(config_hash, run, "judge"))
-            rows.append({"config_hash": config_hash, "run": run, "claim": claim, "judge": judge})
-    return sorted(rows, key=lambda row: row["claim"]["started"], reverse=True)
+    claims = (key for key in store.list("runs/") if key.endswith("/claim.json"))
+    found = [_summary(store, key) for key in claims]
+    return sorted(found, key=lambda row: row.claim.started, reverse=True)
+
+
+def _summary(store: Store, key: str) -> RunSummary:
+    claim, config_hash = require_record(store, key, RunClaim), key.split("/")[1]
+    judge = read_record(store, layout.run_part(config_hash, claim.run, "judge"), JudgePart)
+    return RunSummary(config_hash=config_hash, run=claim.run, claim=claim, judge=judge)
+
+
+def _names_of_parts(store: Store, config_hash: str, run: int) -> list[str]:
+    folder = f"{layout.runs(config_hash)}{run:04d}/"
+    return [key.removeprefix(folder).removesuffix(".json") for key in store.list(folder)]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from flts.contracts.errors import MissingExtra
+from flts.contracts.records.decision import Coverage, StepErrors
 from flts.evaluate import coverage
 from flts.evaluate.metrics import Yardstick, scaled_errors
 from flts.evaluate.profile import profile
@@ -54,11 +55,11 @@ def of_model(
     }
     if experiment.task.horizon > 1:
         found = profile(truth.values, values["y_hat"], measure, wall_clock(experiment))
-        pictures["error_per_step"] = error_per_step(found["step"], name)
+        pictures["error_per_step"] = error_per_step(found.step, name)
     if offsets:
         shared = overlap(experiment.task.horizon, truth.spacing)
-        held = _held(truth.values, values, offsets, measure, shared, experiment.spec.run.seed)
-        pictures["calibration"] = calibration(held, name)
+        covered = _covered(truth.values, values, offsets, measure, shared, experiment.spec.run.seed)
+        pictures["calibration"] = calibration(covered, name)
     if curve:
         pictures["loss_curve"] = loss_curve(curve, name)
     return pictures
@@ -107,32 +108,32 @@ def residuals(origins: Times, errors: Values, name: str) -> Picture:
         return _rendered(figure)
 
 
-def error_per_step(steps: Sequence[Mapping[str, Any]], name: str) -> Picture:
+def error_per_step(steps: Sequence[StepErrors], name: str) -> Picture:
     """Scaled RMSE and MAE of each step of the horizon, as `evaluate.profile` gives them."""
     with _drawing:
         figure, axes = _figure((7.0, 3.5), f"{name}: error per step ahead, scaled")
-        at = [found["step"] for found in steps]
-        for measure, colour in (("rmse", INK), ("mae", SOFT)):
-            values = [found[measure] for found in steps]
-            axes.plot(at, values, color=colour, marker="o", markersize=3, label=measure.upper())
+        at = [found.step for found in steps]
+        for label, values, colour in (
+            ("RMSE", [found.rmse for found in steps], INK),
+            ("MAE", [found.mae for found in steps], SOFT),
+        ):
+            axes.plot(at, values, color=colour, marker="o", markersize=3, label=label)
         axes.set(xlabel="step", ylim=(0.0, None))
         _whole_numbers(axes)
         return _rendered(figure)
 
 
-def calibration(held: Mapping[str, Mapping[str, Any]], name: str) -> Picture:
-    """Share of test cells that the interval of each level held, beside the level itself."""
+def calibration(covered: Mapping[str, Coverage], name: str) -> Picture:
+    """Measured coverage of the interval of each level on the test cells, beside the level itself."""
     with _drawing:
         figure, axes = _figure((6.0, 4.0), f"{name}: intervals")
-        nominal = [float(level) for level in held]
-        measured = [found["coverage"] for found in held.values()]
+        nominal = [float(level) for level in covered]
+        measured = [found.coverage for found in covered.values()]
         axes.plot([0.0, 1.0], [0.0, 1.0], color=SOFT, linewidth=1.0, label="nominal")
         axes.plot(nominal, measured, color=ACCENT, marker="o", markersize=4, label="measured")
-        for level, found in zip(nominal, held.values(), strict=True):
-            if found["interval"]:
-                axes.plot(
-                    [level] * 2, [found["interval"]["low"], found["interval"]["high"]], color=ACCENT, linewidth=1.0
-                )
+        for level, found in zip(nominal, covered.values(), strict=True):
+            if found.interval:
+                axes.plot([level] * 2, [found.interval.low, found.interval.high], color=ACCENT, linewidth=1.0)
         axes.set(xlabel="level", ylabel="share of test cells", xlim=(0.4, 1.0), ylim=(0.0, 1.02))
         return _rendered(figure)
 
@@ -153,9 +154,9 @@ def loss_curve(curve: Sequence[Sequence[float]], title: str) -> Picture:
         return _rendered(figure)
 
 
-def _held(
+def _covered(
     truth: Values, values: Mapping[str, Values], offsets: Any, measure: Yardstick, shared: int, seed: int
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Coverage]:
     half_width = half_widths(values["upper"] - values["y_hat"], offsets)
     found = {
         k: coverage.measured(truth, values["y_hat"], part, measure, shared, seed) for k, part in half_width.items()

@@ -9,6 +9,7 @@ from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import SpecError
 from flts.contracts.messages import InferenceData, TrainingData
 from flts.contracts.ports import write_json_once, write_once
+from flts.contracts.records.run import RunClaim
 from flts.preprocess import CODE_VERSION
 from flts.preprocess.source import RawInput
 from flts.preprocess.stage import Prepared, load_dataset, preprocess
@@ -103,15 +104,15 @@ def claim_run(context: RunContext, config_hash: str, scope: str, data_hash: str,
 
     The record says what the log's newest entry was, so that a judge that was cut off knows its own promotion again.
     """
-    record = {
-        "v": 1,
-        "scope": scope,
-        "environment": context.environment,
-        "data_hash": data_hash,
-        "recompute": recompute,
-        "promotion": len(read_log(context.store, scope)),
-        "flts": __version__,
-        "started": context.clock.now().isoformat(),
-        "claimed_by": uuid.uuid4().hex,
-    }
+    record = RunClaim(
+        run=1,
+        scope=scope,
+        environment=context.environment,
+        data_hash=data_hash,
+        recompute=recompute,
+        promotion=len(read_log(context.store, scope)),
+        flts=__version__,
+        started=context.clock.now().isoformat(),
+        claimed_by=uuid.uuid4().hex,
+    )
     return runs.claim(context.store, config_hash, record)

@@ -9,9 +9,12 @@ from typing import Any
 from flts.contracts import layout, runs
 from flts.contracts.errors import StageFailed
 from flts.contracts.ports import Store, read_json, write_json_once
+from flts.contracts.records.base import read_record
+from flts.contracts.records.decision import DecisionRecord
+from flts.contracts.records.log import LogEntry
+from flts.contracts.records.run import FailurePart, JudgePart, TrainPart
 from flts.evaluate.case import Candidate
 from flts.promotion.judge import Waiting, gather
-from flts.promotion.log import LogEntry
 from flts.promotion.stage import Judged, promote
 from flts.train.experiment import Experiment
 from flts.wiring import RunContext
@@ -39,7 +42,7 @@ def completeness(store: Store, experiment: Experiment, scope: str, run: int) -> 
     unwritten = [name for name, record in known.items() if record is None]
     if unwritten:
         return Waiting([name for name in known if name not in unwritten], unwritten)
-    return Complete(candidates, {name: record["run_id"] for name, record in known.items() if record is not None})
+    return Complete(candidates, {name: record.run_id for name, record in known.items() if record is not None})
 
 
 def judge_run(context: RunContext, experiment: Experiment, scope: str, run: int, *, actor: str) -> Judged | Waiting:
@@ -64,11 +67,13 @@ def judge_run(context: RunContext, experiment: Experiment, scope: str, run: int,
     return judged
 
 
-def _record_of(store: Store, config_hash: str, scope: str, run: int, candidate: Candidate) -> dict[str, Any] | None:
+def _record_of(
+    store: Store, config_hash: str, scope: str, run: int, candidate: Candidate
+) -> TrainPart | FailurePart | None:
     """What was written down of a candidate: by its trainer, in any run; of a failure, in this run."""
-    records = runs.parts(store, config_hash, f"train-{candidate.name}")
-    trained = next((record for record in records if record["scope"] == scope), None)
-    failed: dict[str, Any] | None = read_json(store, layout.failure(config_hash, run, candidate.name))
+    records = runs.parts(store, config_hash, f"train-{candidate.name}", TrainPart)
+    trained = next((record for record in records if record.scope == scope), None)
+    failed = read_record(store, layout.failure(config_hash, run, candidate.name), FailurePart)
     return trained or failed if candidate.status == "SUCCESS" else failed or trained
 
 
@@ -94,12 +99,12 @@ def record_judgement(
         "ended": context.clock.now().isoformat(),
     }
     if context.tracker is not None and not _told_before(context.store, config_hash, part):
-        for row in judged.decision.record["candidates"]:
-            run_id = run_ids.get(row["model"])
-            if run_id is not None and row["rank"] is not None:
-                promoted = champion is not None and champion.champion.model_hash == row["model_hash"]
-                numbers = ("score", "rank", "skill", "skill_vs_naive")
-                metrics = {name: float(row[name]) for name in numbers if row[name] is not None}
+        for row in judged.decision.record.ranked:
+            run_id = run_ids.get(row.model)
+            if run_id is not None:
+                promoted = champion is not None and champion.champion.model_hash == row.model_hash
+                numbers = row.model_dump(include={"score", "rank", "skill", "skill_vs_naive"})
+                metrics = {name: float(value) for name, value in numbers.items() if value is not None}
                 context.tracker.annotate(run_id, metrics, {"flts.promoted": str(promoted).lower()})
         point_tracker(context, champion)
     write_json_once(context.store, layout.run_part(config_hash, run, "judge"), part, at="run.judge")
@@ -115,17 +120,18 @@ def point_tracker(context: RunContext, champion: LogEntry | None) -> None:
 def _told_before(store: Store, config_hash: str, part: Mapping[str, Any]) -> bool:
     """Whether an earlier judgement of this configuration and scope told the tracker the same."""
     told = {name: part[name] for name in ("scope", "run_ids", "promotion")}
-    return any(told.items() <= earlier.items() for earlier in runs.parts(store, config_hash, "judge"))
+    earlier = runs.parts(store, config_hash, "judge", JudgePart)
+    return any(told.items() <= record.model_dump(mode="json").items() for record in earlier)
 
 
-def _compare_scores(store: Store, config_hash: str, run: int, record: Mapping[str, Any]) -> None:
+def _compare_scores(store: Store, config_hash: str, run: int, record: DecisionRecord) -> None:
     """The judge scored the same bytes as the trainer's process did: another figure is a defect, and said."""
-    for row in record["candidates"]:
-        part = read_json(store, layout.run_part(config_hash, run, f"train-{row['model']}"))
-        if part is not None and row["rank"] is not None:
-            first, second = part["errors"], {name: row[name] for name in part["errors"]}
+    for row in record.ranked:
+        part = read_record(store, layout.run_part(config_hash, run, f"train-{row.model}"), TrainPart)
+        if part is not None:
+            first, second = part.errors.model_dump(), row.model_dump(include={"rmse", "mae", "mse"})
             if first != second:
                 raise StageFailed(
-                    f"{row['model']} was scored twice from the same stored forecasts, with different results:"
+                    f"{row.model} was scored twice from the same stored forecasts, with different results:"
                     f" {first} when it was trained, {second} by the judge"
                 )

@@ -12,6 +12,8 @@ from flts.contracts import layout
 from flts.contracts.errors import StageFailed
 from flts.contracts.messages import ModelTraining, TrainingData
 from flts.contracts.ports import Progress, Store, read_json
+from flts.contracts.records.base import require_record
+from flts.contracts.records.decision import DecisionRecord
 from flts.models.registry import CANDIDATES, require
 from flts.preprocess.source import RawInput
 from flts.promotion.judge import Waiting
@@ -51,7 +53,7 @@ class RunResult:
     run: int
     scope: str
     identity: Identity
-    decision: Mapping[str, Any]
+    decision: DecisionRecord
     promoted: bool
     repeated: bool
     champion: Mapping[str, Any] | None
@@ -65,8 +67,7 @@ class RunResult:
     @property
     def winner(self) -> str | None:
         """Name of the best candidate, promoted or not."""
-        name: str | None = self.decision["winner"]
-        return name
+        return self.decision.winner
 
     @property
     def nondeterministic(self) -> list[str]:
@@ -181,7 +182,7 @@ def run_result(context: RunContext, claim: TrainingData, experiment: Experiment)
         run=claim.run,
         scope=claim.identifier,
         identity=experiment.identity,
-        decision=read_json(store, decision),
+        decision=require_record(store, decision, DecisionRecord),
         promoted=judge["outcome"] == "promote" and not judge["repeated"],
         repeated=judge["repeated"],
         champion=champion.model_dump(mode="json") if champion else None,

@@ -14,6 +14,7 @@ from flts.contracts.messages import TrainingData
 from flts.contracts.ports import Store, TrackedRun, read_json
 from flts.contracts.records.base import require_record
 from flts.contracts.records.data import ProcessedMeta
+from flts.contracts.records.run import FailurePart, TrainPart
 from flts.evaluate.metrics import Errors
 from flts.forecasting.bundle import MANIFEST, read_bundle
 from flts.models.registry import CANDIDATES
@@ -54,8 +55,9 @@ def known_failed_run_id(store: Store, work: Work, error: Terminal, tracking_uri:
 
 
 def _newest(store: Store, config_hash: str, part: str, same: Mapping[str, Any]) -> str | None:
-    records = runs.parts(store, config_hash, part)
-    return next((str(r["run_id"]) for r in records if r["run_id"] and same.items() <= r.items()), None)
+    kind = TrainPart if part.startswith("train-") else FailurePart
+    found = (record.model_dump(mode="json", by_alias=True) for record in runs.parts(store, config_hash, part, kind))
+    return next((str(r["run_id"]) for r in found if r["run_id"] and same.items() <= r.items()), None)
 
 
 def candidate_run(

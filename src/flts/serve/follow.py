@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from flts.contracts import events, layout
 from flts.contracts.errors import NoChampion, UsageError
 from flts.contracts.ports import Store
+from flts.contracts.records.log import LogEntry
 from flts.forecasting.bundle import Bundle, load_bundle
-from flts.promotion.log import LogEntry, read_log
+from flts.promotion.log import read_log
 from flts.serve.answer import Answer, answer
 
 if TYPE_CHECKING:

@@ -16,7 +16,9 @@ def test_a_run_shows_the_board_the_winner_and_where_everything_is(flts: Flts, fo
     done = flts("run")
     assert done.code == 0
     assert "ridge has the lowest score" in done.out
-    assert "naive (referee)" in done.out
+    assert "naive (baseline)" in done.out
+    assert "coverage (80 %)" in done.out
+    assert "lead over the baseline" in done.out
     assert "promoted  ridge is champion of 'global'" in done.out
     assert (folder / ".flts/objects").as_uri() in done.out
 
@@ -83,12 +85,41 @@ def test_a_judged_model_can_be_promoted_by_hand(flts: Flts) -> None:
     assert "did you mean 'ridge'" in wrong.err
 
 
+@pytest.mark.parametrize("left", [None, b"{", b'{"v": 1}'], ids=["lost", "torn", "without fields"])
+def test_a_lost_or_damaged_decision_is_named_by_whoever_needs_it_and_nobody_says_to_delete_it(
+    flts: Flts, folder: Path, left: bytes | None
+) -> None:
+    config = json.loads(flts("run", "--json").out)["config_hash"]
+    (decision,) = (folder / ".flts/objects/model-promotion/global/decisions").glob("*[0-9a-f].json")
+    decision.unlink()
+    if left is not None:
+        decision.write_bytes(left)
+    for command in (
+        ("promotions", "show"),
+        ("promotions", "show", "--json"),
+        ("runs", "show", config),
+        ("runs", "show", config, "--json"),
+        ("promotions", "promote", config, "ridge"),
+    ):
+        done = flts(*command)
+        assert done.code == 1, command
+        assert f"model-promotion/global/decisions/{decision.name}" in done.err
+        assert "do not delete it" in done.err
+        assert "Traceback" not in done.err
+        if left == b'{"v": 1}':
+            assert "decision_id: Field required" in done.err
+    assert flts("promotions", "list").code == 0
+    assert flts("run").code == 0
+
+
 def test_runs_are_listed_and_shown(flts: Flts, folder: Path) -> None:
     config = json.loads(flts("run", "--json").out)["config_hash"]
     assert config[:12] in flts("runs", "list").out
     shown = flts("runs", "show", config[:8])
     assert shown.code == 0
     assert "ridge has the lowest score" in shown.out
+    for heading in ("rows 240 train, 60 test", "intervals of the winner", "mean width, scaled", "weekday", "Monday"):
+        assert heading in shown.out
     record = json.loads(flts("runs", "show", config[:8], "--json").out)
     assert record["spec"]["task"]["horizon"] == 3
     assert record["models"]["ridge"]["errors"]["rmse"] == record["decision"]["candidates"][0]["rmse"]

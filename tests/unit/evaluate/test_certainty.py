@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.judging import case_of, off_by, success, truth_of
+from tests.support.judging import case_of, known, off_by, success, truth_of
 
 from flts.contracts.canonical import digest
-from flts.evaluate.case import Candidate, Referee
+from flts.evaluate.case import Baseline, Candidate
 from flts.evaluate.decide import decide
 from flts.evaluate.gate import ChampionForecast, Qualities, eligibility
 from flts.spec.fields import Evaluate
@@ -27,7 +27,7 @@ def with_intervals(name: str, forecast: np.ndarray, half_width: float, **more: A
 
 
 def why_not(record: Any) -> dict[str, str]:
-    return {row["model"]: row["why_not"] for row in record["why_not"]}
+    return {row.model: row.why_not for row in record.why_not}
 
 
 def test_every_model_but_the_winner_has_one_sentence() -> None:
@@ -38,59 +38,61 @@ def test_every_model_but_the_winner_has_one_sentence() -> None:
         case_of(truth=TRUTH, candidates=[success("good", GOOD), success("fair", FAIR), near, failed, absent])
     ).record
     said = why_not(record)
-    assert set(said) | {record["winner"]} == {"good", "fair", "near", "lstm", "automfles"}
+    assert set(said) | {record.winner} == {"good", "fair", "near", "lstm", "automfles"}
     assert said["fair"].startswith("its score ")
     assert "beyond the noise" in said["fair"]
-    assert "within the noise" in said["near" if record["winner"] == "good" else "good"]
+    assert "within the noise" in said["near" if record.winner == "good" else "good"]
     assert said["lstm"] == "failed: TrainingFailed: the loss is not finite"
     assert said["automfles"] == "not applicable: NotApplicable: needs 48 rows"
 
 
 def test_how_sure_is_said_from_the_resampled_windows() -> None:
     record = decide(case_of(truth=TRUTH)).record
-    assert record["sure"] == "how sure: good is the best of 2 in 100% of 1000 resamplings of the windows (blocks of 5)"
-    assert record["certainty"]["best_share"] == 1.0
+    assert record.sure == "how sure: good is the best of 2 in 100% of 1000 resamplings of the windows (blocks of 5)"
+    assert known(record.certainty).best_share == 1.0
     alone = decide(case_of(truth=TRUTH, candidates=[success("good", GOOD)])).record
-    assert alone["sure"] == "how sure: good is the only model with a forecast"
-    assert record["certainty"]["resamples"] == 1000
+    assert alone.sure == "how sure: good is the only model with a forecast"
+    assert known(record.certainty).resamples == 1000
     few = decide(case_of(truth=truth_of(5))).record
-    assert few["certainty"]["resamples"] == 0
-    assert few["sure"] == "how sure: unknown, 5 windows do not make three independent blocks"
+    assert known(few.certainty).resamples == 0
+    assert few.sure == "how sure: unknown, 5 windows do not make three independent blocks"
 
 
 def test_the_lead_over_the_champion_is_measured_when_it_is_another_model() -> None:
     old = ChampionForecast("ridge", digest("old"), off_by(TRUTH, 2.0, 9))
-    certainty = decide(case_of(truth=TRUTH, champion=old)).record["certainty"]
-    assert certainty["champion"]["model"] == "ridge"
-    assert certainty["champion"]["lead"] > 0.0
-    assert certainty["champion"]["diebold_mariano"]["p"] < 0.05
-    assert certainty["runner_up"]["model"] == "fair"
-    assert certainty["best_referee"]["model"] == "seasonal_naive"
+    certainty = known(decide(case_of(truth=TRUTH, champion=old)).record.certainty)
+    assert known(certainty.champion).model == "ridge"
+    assert known(certainty.champion).lead > 0.0
+    assert known(known(certainty.champion).diebold_mariano.p) < 0.05
+    assert known(certainty.runner_up).model == "fair"
+    assert known(certainty.best_baseline).model == "seasonal_naive"
     itself = ChampionForecast("good", digest("good"), GOOD)
-    assert "champion" not in decide(case_of(truth=TRUTH, champion=itself)).record["certainty"]
+    assert known(decide(case_of(truth=TRUTH, champion=itself)).record.certainty).champion is None
     silent = ChampionForecast("ridge", digest("old"), None, "another horizon")
-    assert "champion" not in decide(case_of(truth=TRUTH, champion=silent)).record["certainty"]
+    assert known(decide(case_of(truth=TRUTH, champion=silent)).record.certainty).champion is None
 
 
 def test_every_score_on_the_board_has_an_interval_that_holds_it_and_a_profile() -> None:
     record = decide(case_of(truth=TRUTH)).record
-    for row in [*record["candidates"], *record["referees"]]:
-        assert row["score_interval"]["low"] < row["score"] < row["score_interval"]["high"]
-        assert [found["step"] for found in row["profile"]["step"]] == [1, 2]
-        assert sum(found["cells"] for found in row["profile"]["hour"]) == row["cells"]
-        assert sum(found["cells"] for found in row["profile"]["weekday"]) == row["cells"]
+    for row in [*record.ranked, *record.ranked_baselines]:
+        assert known(row.score_interval).low < row.score < known(row.score_interval).high
+        assert [found.step for found in row.profile.step] == [1, 2]
+        assert sum(found.cells for found in row.profile.hour) == row.cells
+        assert sum(found.cells for found in row.profile.weekday) == row.cells
 
 
 def test_coverage_of_every_level_is_on_the_board_and_a_doubt_about_the_winners_is_said() -> None:
     narrow = with_intervals("good", GOOD, 0.5)
     record = decide(case_of(truth=TRUTH, candidates=[narrow, success("fair", FAIR)])).record
-    row = record["candidates"][0]
-    assert list(row["coverage"]) == ["0.5", "0.8", "0.95"]
-    assert row["coverage"]["0.5"]["coverage"] < row["coverage"]["0.8"]["coverage"] < row["coverage"]["0.95"]["coverage"]
-    assert any("the 80% intervals held" in said and "too narrow" in said for said in record["certainty"]["warnings"])
-    assert record["candidates"][1]["coverage"] is None
+    row = record.ranked[0]
+    assert list(known(row.coverage)) == ["0.5", "0.8", "0.95"]
+    assert (
+        known(row.coverage)["0.5"].coverage < known(row.coverage)["0.8"].coverage < known(row.coverage)["0.95"].coverage
+    )
+    assert any("the 80% intervals held" in said and "too narrow" in said for said in known(record.certainty).warnings)
+    assert record.ranked[1].coverage is None
     fits = decide(case_of(truth=TRUTH, candidates=[with_intervals("good", GOOD, 1.2815515655)])).record
-    assert not any("intervals held" in said for said in fits["certainty"]["warnings"])
+    assert not any("intervals held" in said for said in known(fits.certainty).warnings)
 
 
 @pytest.mark.parametrize(
@@ -123,56 +125,56 @@ def test_the_best_model_within_the_limits_wins_and_the_better_one_is_said_to_be_
     heavy = replace(success("good", GOOD), bundle_bytes=9_000_000)
     light = replace(success("fair", FAIR), bundle_bytes=1_000_000)
     record = decide(case_of(truth=TRUTH, candidates=[heavy, light], rules=Evaluate(max_bundle_mb=2.0))).record
-    assert [(row["rank"], row["model"]) for row in record["candidates"]] == [(1, "good"), (2, "fair")]
-    assert record["winner"] == "fair"
-    assert record["outcome"] == "promote"
-    assert record["reasons"][0].endswith("of 2 models on the same windows among those within the limits")
+    assert [(row.rank, row.model) for row in record.candidates] == [(1, "good"), (2, "fair")]
+    assert record.winner == "fair"
+    assert record.outcome == "promote"
+    assert record.reasons[0].endswith("of 2 models on the same windows among those within the limits")
     assert why_not(record)["good"] == "not eligible: the bundle has 9 MB, max_bundle_mb = 2"
-    assert not record["candidates"][0]["limits"]["max_bundle_mb"]["passed"]
-    assert record["candidates"][1]["limits"]["max_bundle_mb"]["passed"]
+    assert not record.ranked[0].limits["max_bundle_mb"].passed
+    assert record.ranked[1].limits["max_bundle_mb"].passed
 
 
 def test_when_no_model_is_within_the_limits_nothing_is_promoted() -> None:
     decision = decide(case_of(truth=TRUTH, rules=Evaluate(min_coverage=0.5)))
     assert (decision.outcome, decision.winner) == ("keep", None)
-    assert decision.record["reasons"] == ["none of 2 models is within the limits of [evaluate]"]
-    assert decision.record["candidates"][0]["rank"] == 1
-    assert decision.record["certainty"] == {}
+    assert decision.record.reasons == ["none of 2 models is within the limits of [evaluate]"]
+    assert decision.record.candidates[0].rank == 1
+    assert decision.record.certainty is None
 
 
 def test_the_best_referee_is_the_rival_even_when_it_leads() -> None:
-    record = decide(case_of(truth=TRUTH, referees=[Referee("naive", off_by(TRUTH, 0.5))])).record
-    assert record["certainty"]["best_referee"]["lead"] < 0.0
-    assert record["certainty"]["best_referee"]["interval"]["high"] < 0.0
+    record = decide(case_of(truth=TRUTH, baselines=[Baseline("naive", off_by(TRUTH, 0.5))])).record
+    assert known(known(record.certainty).best_baseline).lead < 0.0
+    assert known(known(known(record.certainty).best_baseline).interval).high < 0.0
 
 
 def test_a_model_behind_is_told_its_score_the_distance_and_what_the_resampled_windows_say_of_it() -> None:
     record = decide(case_of(truth=TRUTH)).record
-    good, fair = (row["score"] for row in record["candidates"])
-    lead = record["certainty"]["runner_up"]
-    assert lead["lead"] == fair - good
-    assert lead["relative_lead"] == pytest.approx((fair - good) / fair)
+    good, fair = (row.score for row in record.ranked)
+    lead = known(known(record.certainty).runner_up)
+    assert lead.lead == fair - good
+    assert lead.relative_lead == pytest.approx((fair - good) / fair)
     assert why_not(record)["fair"] == (
         f"its score {fair:.4f} is behind by {fair - good:.4f} ({(fair - good) / fair:+.1%}), beyond the noise"
-        f" (95 % interval {lead['interval']['low']:+.4f} to {lead['interval']['high']:+.4f})"
+        f" (95 % interval {known(lead.interval).low:+.4f} to {known(lead.interval).high:+.4f})"
     )
 
 
 def test_without_resampled_windows_a_model_behind_is_told_the_distance_alone() -> None:
     truth = truth_of(5)
     record = decide(case_of(truth=truth)).record
-    first, second = (row["score"] for row in record["candidates"])
+    first, second = (row.score for row in record.ranked)
     relative = f"{(second - first) / second:+.1%}"
     assert list(why_not(record).values()) == [f"its score {second:.4f} is behind by {second - first:.4f} ({relative})"]
 
 
 def test_a_tie_is_a_lead_of_nothing_within_the_noise_and_a_rival_without_error_has_no_share_of_it() -> None:
     equal = [success("one", TRUTH), success("two", TRUTH)]
-    record = decide(case_of(truth=TRUTH, candidates=equal, referees=[Referee("naive", TRUTH)])).record
+    record = decide(case_of(truth=TRUTH, candidates=equal, baselines=[Baseline("naive", TRUTH)])).record
     (said,) = why_not(record).values()
     assert said == ("its score 0.0000 is behind by 0.0000, within the noise (95 % interval +0.0000 to +0.0000)")
     (second,) = why_not(record)
-    assert record["certainty"]["warnings"] == [
+    assert known(record.certainty).warnings == [
         f"the lead over the runner-up {second} is smaller than the noise: its 95 % interval contains zero",
         "no model beats the referee naive: a forecast anyone can make does at least as well",
     ]
@@ -185,11 +187,11 @@ def test_a_lead_within_the_noise_over_referee_and_champion_is_said_of_each() -> 
         case_of(
             truth=TRUTH,
             candidates=[success("only", best)],
-            referees=[Referee("naive", rest[0])],
+            baselines=[Baseline("naive", rest[0])],
             champion=ChampionForecast("ridge", digest("old"), rest[1]),
         )
     ).record
-    assert record["certainty"]["warnings"] == [
+    assert known(record.certainty).warnings == [
         "the lead over the referee naive is smaller than the noise: its 95 % interval contains zero",
         "the lead over the champion ridge is smaller than the noise: its 95 % interval contains zero",
     ]
@@ -201,13 +203,13 @@ def test_long_horizons_need_more_windows_whatever_the_number_of_targets() -> Non
     sized = replace(success("good", good), half_width={"0.8": np.ones(truth.shape)})
     champion = ChampionForecast("old", digest("old"), off_by(truth, 2.0, 9))
     record = decide(case_of(truth=truth, candidates=[sized, success("fair", fair)], champion=champion)).record
-    certainty = record["certainty"]
-    assert (certainty["block"], certainty["resamples"], certainty["best_share"]) == (12, 0, None)
-    assert certainty["runner_up"]["interval"] is None
-    assert certainty["runner_up"]["diebold_mariano"]["reason"] == "35 origins are too few, the test needs 36"
-    assert record["gates"]["champion"]["numbers"]["overlap"] == 12
-    assert record["candidates"][0]["score_interval"] is None
-    assert record["candidates"][0]["coverage"]["0.8"]["interval"] is None
+    certainty = known(record.certainty)
+    assert (certainty.block, certainty.resamples, certainty.best_share) == (12, 0, None)
+    assert known(certainty.runner_up).interval is None
+    assert known(certainty.runner_up).diebold_mariano.reason == "35 origins are too few, the test needs 36"
+    assert record.gates["champion"].numbers["overlap"] == 12
+    assert record.ranked[0].score_interval is None
+    assert known(record.ranked[0].coverage)["0.8"].interval is None
 
 
 @pytest.mark.parametrize(
@@ -241,9 +243,9 @@ def test_the_limits_look_at_the_measured_coverage_the_bundle_and_the_latency_of_
     record = decide(case_of(truth=TRUTH, candidates=[narrow, slow, fits], rules=rules)).record
     held = float(np.mean(np.abs(GOOD - TRUTH) <= 0.5))
     assert held < 0.6
-    assert record["winner"] == "fits"
+    assert record.winner == "fits"
     assert why_not(record) == {
         "narrow": f"not eligible: the 80 % interval holds {held:.1%} of the cells, min_coverage = 0.6",
         "slow": "not eligible: the bundle has 3 MB, max_bundle_mb = 2; a forecast takes 6 ms, max_latency_ms = 5",
     }
-    assert record["candidates"][0]["limits"]["min_coverage"]["numbers"] == {"min_coverage": 0.6, "value": held}
+    assert record.ranked[0].limits["min_coverage"].numbers == {"min_coverage": 0.6, "value": held}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
-from tests.support.judging import off_by, truth_of, yardstick_of
+from tests.support.judging import known, off_by, truth_of, yardstick_of
 
+from flts.contracts.records.decision import Coverage, Interval
 from flts.evaluate.coverage import doubt, measured
 
 
@@ -21,25 +20,25 @@ def test_coverage_and_width_are_those_of_plain_python_pooled_and_per_step() -> N
     assert found is not None
     cells = [c for c in np.ndindex(truth.shape) if not np.isnan(truth[c]) and not np.isnan(half_width[c])]
     inside = [c for c in cells if abs(truth[c] - forecast[c]) <= half_width[c]]
-    assert found["cells"] == len(cells)
-    assert found["coverage"] == pytest.approx(len(inside) / len(cells))
-    assert found["width"] == pytest.approx(sum(2 * half_width[c] / 40.0 for c in cells) / len(cells))
-    assert [row["step"] for row in found["step"]] == [1, 2, 3]
-    for row in found["step"]:
-        of_step = [c for c in cells if c[1] == row["step"] - 1]
-        assert row["coverage"] == pytest.approx(sum(c in inside for c in of_step) / len(of_step))
-        assert row["width"] == pytest.approx(sum(2 * half_width[c] / 40.0 for c in of_step) / len(of_step))
-    assert found["interval"]["low"] <= found["coverage"] <= found["interval"]["high"]
+    assert found.cells == len(cells)
+    assert found.coverage == pytest.approx(len(inside) / len(cells))
+    assert found.width == pytest.approx(sum(2 * half_width[c] / 40.0 for c in cells) / len(cells))
+    assert [row.step for row in found.step] == [1, 2, 3]
+    for row in found.step:
+        of_step = [c for c in cells if c[1] == row.step - 1]
+        assert row.coverage == pytest.approx(sum(c in inside for c in of_step) / len(of_step))
+        assert row.width == pytest.approx(sum(2 * half_width[c] / 40.0 for c in of_step) / len(of_step))
+    assert known(found.interval).contains(found.coverage)
 
 
 def test_the_ends_of_an_interval_belong_to_it() -> None:
     truth = truth_of(40, 1)
     found = measured(truth, truth + 2.0, np.full(truth.shape, 2.0), yardstick_of(), 1, 1)
     assert found is not None
-    assert found["coverage"] == pytest.approx(1.0, abs=0.6)
+    assert found.coverage == pytest.approx(1.0, abs=0.6)
     exact = measured(np.zeros((40, 1, 1)), np.full((40, 1, 1), 2.0), np.full((40, 1, 1), 2.0), yardstick_of(), 1, 1)
     assert exact is not None
-    assert exact["coverage"] == 1.0
+    assert exact.coverage == 1.0
 
 
 def test_without_bounds_or_truth_there_is_nothing_to_measure() -> None:
@@ -55,19 +54,19 @@ def test_the_interval_of_a_coverage_holds_the_true_one_in_most_samples() -> None
         errors = np.repeat(rng.normal(size=(60, 1, 1)), 5, axis=0)  # neighbours err alike
         found = measured(errors, np.zeros_like(errors), np.full(errors.shape, 1.2815515655), yardstick_of(), 10, seed)
         assert found is not None
-        held += found["interval"]["low"] <= 0.8 <= found["interval"]["high"]
+        held += known(found.interval).contains(0.8)
     assert 82 <= held <= 100
 
 
 @pytest.mark.parametrize(
     ("coverage", "interval", "said"),
     [
-        (0.70, {"low": 0.66, "high": 0.74}, "larger than on the validation tail, so the intervals are too narrow"),
-        (0.90, {"low": 0.86, "high": 0.94}, "smaller than on the validation tail, so the intervals are too wide"),
-        (0.70, {"low": 0.55, "high": 0.85}, None),
-        (0.78, {"low": 0.77, "high": 0.79}, None),
-        (0.70, {"low": 0.60, "high": 0.80}, None),
-        (0.90, {"low": 0.80, "high": 0.95}, None),
+        (0.70, (0.66, 0.74), "larger than on the validation tail, so the intervals are too narrow"),
+        (0.90, (0.86, 0.94), "smaller than on the validation tail, so the intervals are too wide"),
+        (0.70, (0.55, 0.85), None),
+        (0.78, (0.77, 0.79), None),
+        (0.70, (0.60, 0.80), None),
+        (0.90, (0.80, 0.95), None),
         (0.10, None, None),
     ],
     ids=[
@@ -80,8 +79,11 @@ def test_the_interval_of_a_coverage_holds_the_true_one_in_most_samples() -> None
         "nothing to compare with",
     ],
 )
-def test_a_coverage_that_is_off_beyond_noise_is_said(coverage: float, interval: Any, said: str | None) -> None:
-    sentence = doubt("0.8", {"coverage": coverage, "interval": interval})
+def test_a_coverage_that_is_off_beyond_noise_is_said(
+    coverage: float, interval: tuple[float, float] | None, said: str | None
+) -> None:
+    between = None if interval is None else Interval(low=interval[0], high=interval[1])
+    sentence = doubt("0.8", Coverage(coverage=coverage, interval=between, width=1.0, cells=100, step=[]))
     assert (sentence is None) is (said is None)
     if said is not None:
         assert sentence is not None
@@ -98,7 +100,7 @@ def test_the_interval_of_a_coverage_is_the_same_for_the_same_seed_and_another_fo
     for seed in (7, 7, 8):
         found = measured(truth, off_by(truth, 3.0), np.full(truth.shape, 3.0), yardstick_of(), 2, seed)
         assert found is not None
-        intervals.append(found["interval"])
+        intervals.append(found.interval)
     assert intervals[0] == intervals[1] != intervals[2]
 
 
@@ -110,11 +112,11 @@ def test_origins_without_a_measured_cell_take_no_part_in_the_resampling() -> Non
     longer, plain = measured(*padded, yardstick_of(), 2, 1), measured(truth, forecast, half_width, yardstick_of(), 2, 1)
     assert longer is not None
     assert plain is not None
-    assert longer["interval"] == plain["interval"]
+    assert longer.interval == plain.interval
 
 
 def test_too_few_origins_have_a_coverage_without_an_interval() -> None:
     truth = truth_of(5)
     found = measured(truth, truth, np.ones(truth.shape), yardstick_of(), 2, 1)
     assert found is not None
-    assert (found["coverage"], found["interval"]) == (1.0, None)
+    assert (found.coverage, found.interval) == (1.0, None)

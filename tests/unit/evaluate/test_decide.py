@@ -10,10 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.judging import case_of, off_by, success, truth_of, yardstick_of
+from tests.support.judging import case_of, known, off_by, success, truth_of, windows_of, yardstick_of
 
-from flts.contracts.canonical import canonical_json, digest
-from flts.evaluate.case import Candidate, Case, Referee
+from flts.contracts.canonical import digest, sha256
+from flts.contracts.records.base import parse_record
+from flts.contracts.records.decision import (
+    AbsentBaseline,
+    CandidateRow,
+    ChampionName,
+    DecisionRecord,
+    UnrankedRow,
+    YardstickRecord,
+)
+from flts.evaluate.case import Baseline, Candidate, Case
 from flts.evaluate.decide import Decision, decide
 from flts.evaluate.gate import ChampionForecast
 from flts.spec.fields import Evaluate, Weights
@@ -23,8 +32,8 @@ FAILED = Candidate("lstm", digest("lstm"), "FAILED", "TrainingFailed: the loss i
 NOT_APPLICABLE = Candidate("automfles", digest("automfles"), "N/A", "NotApplicable: needs 48 rows")
 
 
-def board(decision: Decision) -> dict[str, Any]:
-    return {row["model"]: row for row in decision.record["candidates"]}
+def board(decision: Decision) -> dict[str, CandidateRow]:
+    return {row.model: row for row in decision.record.ranked}
 
 
 def composite_by_loops(case: Case, forecast: np.ndarray) -> float:
@@ -52,10 +61,10 @@ def test_the_decision_id_is_the_digest_of_exactly_the_documented_inputs() -> Non
                 ["lstm", digest("lstm"), "FAILED", None],
             ],
             "champion": digest("old"),
-            "referees": {row["model"]: row["score"] for row in decision.record["referees"]},
+            "referees": {row.model: row.score for row in decision.record.ranked_baselines},
         }
     )
-    assert decision.decision_id == decision.record["decision_id"] == expected
+    assert decision.decision_id == decision.record.decision_id == expected
 
 
 @pytest.mark.parametrize(
@@ -64,7 +73,7 @@ def test_the_decision_id_is_the_digest_of_exactly_the_documented_inputs() -> Non
         {"scope": "other"},
         {"config_hash": digest("other")},
         {"champion": ChampionForecast("old", digest("old"), None, "why not")},
-        {"referees": [Referee("naive", off_by(TRUTH, 6.5, 5))]},
+        {"baselines": [Baseline("naive", off_by(TRUTH, 6.5, 5))]},
         {"candidates": [success("good", off_by(TRUTH, 1.0, 3))]},
         {"candidates": [success("good", off_by(TRUTH, 1.0, 3)), FAILED]},
     ],
@@ -76,9 +85,9 @@ def test_the_decision_id_moves_with_every_documented_input(changes: dict[str, An
 @pytest.mark.parametrize(
     "changes",
     [
-        {"windows": {"count": 60, "dropped": 3}},
+        {"windows": windows_of(TRUTH, dropped=3)},
         {"seed": 7},
-        {"referees": [*case_of().referees, Referee("other", None, "needs a season")]},
+        {"baselines": [*case_of().baselines, Baseline("other", None, "needs a season")]},
         {"candidates": [replace(c, bundle_sha256=digest("other")) for c in case_of().candidates]},
     ],
 )
@@ -89,9 +98,9 @@ def test_the_decision_id_does_not_move_with_anything_else(changes: dict[str, Any
 def test_the_record_is_the_same_byte_for_byte_in_whatever_order_its_parts_are_listed() -> None:
     case = case_of()
     candidates = [*case.candidates, FAILED, NOT_APPLICABLE]
-    referees = [*case.referees, Referee("b", None, "second"), Referee("a", None, "first")]
+    referees = [*case.baselines, Baseline("b", None, "second"), Baseline("a", None, "first")]
     records = {
-        canonical_json(decide(replace(case, candidates=c, referees=r)).record)
+        decide(replace(case, candidates=c, baselines=r)).record.to_bytes()
         for c in itertools.permutations(candidates)
         for r in itertools.permutations(referees, len(referees))
     }
@@ -103,54 +112,52 @@ def test_the_winner_is_the_one_that_brute_force_finds(weights: Weights) -> None:
     truth = truth_of(40, 3, 2)
     truth[5] = np.nan
     candidates = [success(f"m{i}", off_by(truth, 2.0 + 0.01 * i, 10 + i)) for i in range(8)]
-    case = case_of(truth=truth, candidates=candidates, referees=[], rules=Evaluate(weights=weights))
+    case = case_of(truth=truth, candidates=candidates, baselines=[], rules=Evaluate(weights=weights))
     decision = decide(case)
     scores = {c.name: composite_by_loops(case, c.forecast) for c in candidates if c.forecast is not None}
     assert decision.winner is not None
-    assert decision.winner.name == decision.record["winner"] == min(scores, key=lambda name: scores[name])
-    assert [row["model"] for row in decision.record["candidates"]] == sorted(scores, key=lambda name: scores[name])
+    assert decision.winner.name == decision.record.winner == min(scores, key=lambda name: scores[name])
+    assert [row.model for row in decision.record.candidates] == sorted(scores, key=lambda name: scores[name])
     for name, row in board(decision).items():
-        assert row["score"] == pytest.approx(scores[name], rel=1e-12)
+        assert row.score == pytest.approx(scores[name], rel=1e-12)
 
 
 def test_candidates_without_a_forecast_come_last_without_a_rank_and_with_their_reason() -> None:
     case = case_of(candidates=[FAILED, success("zzz", off_by(TRUTH, 20.0)), NOT_APPLICABLE])
-    rows = decide(case).record["candidates"]
-    assert [(row["rank"], row["model"], row["status"]) for row in rows] == [
+    rows = decide(case).record.candidates
+    assert [(row.rank, row.model, row.status) for row in rows] == [
         (1, "zzz", "SUCCESS"),
         (None, "automfles", "N/A"),
         (None, "lstm", "FAILED"),
     ]
-    assert [row["reason"] for row in rows[1:]] == [NOT_APPLICABLE.reason, FAILED.reason]
-    assert all("score" not in row for row in rows[1:])
+    without = [row for row in rows if isinstance(row, UnrankedRow)]
+    assert [row.reason for row in without] == [NOT_APPLICABLE.reason, FAILED.reason]
 
 
 def test_without_any_forecast_the_outcome_is_none_and_says_so() -> None:
     decision = decide(case_of(candidates=[FAILED, NOT_APPLICABLE]))
-    assert (decision.outcome, decision.winner, decision.record["winner"]) == ("none", None, None)
-    assert decision.record["reasons"] == ["no candidate has a forecast, so there is nothing to promote"]
-    assert decision.record["gates"] == decision.record["certainty"] == {}
-    assert [row["model"] for row in decision.record["referees"]] == ["seasonal_naive", "naive"]
+    assert (decision.outcome, decision.winner, decision.record.winner) == ("none", None, None)
+    assert decision.record.reasons == ["no candidate has a forecast, so there is nothing to promote"]
+    assert (decision.record.gates, decision.record.certainty) == ({}, None)
+    assert [row.model for row in decision.record.baselines] == ["seasonal_naive", "naive"]
 
 
 def test_the_first_winner_is_promoted_with_its_score_and_both_verdicts_as_reasons() -> None:
     decision = decide(case_of())
-    score = board(decision)["good"]["score"]
-    assert decision.outcome == decision.record["outcome"] == "promote"
-    assert decision.record["reasons"][0] == f"good has the lowest score, {score:.4f}, of 2 models on the same windows"
-    assert decision.record["reasons"][1:] == [
-        decision.record["gates"][name]["reason"] for name in ("min_skill", "champion")
-    ]
-    assert decision.record["sure"] == (
+    score = board(decision)["good"].score
+    assert decision.outcome == decision.record.outcome == "promote"
+    assert decision.record.reasons[0] == f"good has the lowest score, {score:.4f}, of 2 models on the same windows"
+    assert decision.record.reasons[1:] == [decision.record.gates[name].reason for name in ("min_skill", "champion")]
+    assert decision.record.sure == (
         "how sure: good is the best of 2 in 100% of 1000 resamplings of the windows (blocks of 4)"
     )
 
 
 def test_a_single_model_is_not_said_to_have_won_against_others() -> None:
     decision = decide(case_of(candidates=[success("good", off_by(TRUTH, 1.0)), FAILED]))
-    assert decision.record["reasons"][0].endswith("as the only model with a forecast")
-    assert decision.record["certainty"]["chosen_among"] == 1
-    assert "runner_up" not in decision.record["certainty"]
+    assert decision.record.reasons[0].endswith("as the only model with a forecast")
+    assert known(decision.record.certainty).chosen_among == 1
+    assert known(decision.record.certainty).runner_up is None
 
 
 @pytest.mark.parametrize(
@@ -169,78 +176,77 @@ def test_a_skill_under_a_numeric_minimum_promotes_nothing_and_warn_promotes_and_
     rules = Evaluate(min_skill=min_skill)
     decision = decide(case_of(candidates=[success("only", off_by(TRUTH, error))], rules=rules))
     assert decision.outcome == outcome
-    assert decision.record["winner"] == "only"
+    assert decision.record.winner == "only"
     beaten = "no model beats the referee seasonal_naive: a forecast anyone can make does at least as well"
-    assert (beaten in decision.record["certainty"]["warnings"]) is (error > 5.0)
+    assert (beaten in known(decision.record.certainty).warnings) is (error > 5.0)
 
 
 def test_a_champion_that_is_not_beaten_stays_although_the_winner_is_named() -> None:
     decision = decide(case_of(champion=ChampionForecast("old", digest("old"), off_by(TRUTH, 0.1, 9))))
-    assert (decision.outcome, decision.record["winner"]) == ("keep", "good")
-    assert decision.record["champion"] == {"model": "old", "model_hash": digest("old")}
-    assert decision.record["gates"]["min_skill"]["passed"]
-    assert not decision.record["gates"]["champion"]["passed"]
+    assert (decision.outcome, decision.record.winner) == ("keep", "good")
+    assert decision.record.champion == ChampionName(model="old", model_hash=digest("old"))
+    assert decision.record.gates["min_skill"].passed
+    assert not decision.record.gates["champion"].passed
 
 
 def test_skill_is_against_the_best_referee_and_also_against_naive() -> None:
     decision = decide(case_of())
-    referees = {row["model"]: row["score"] for row in decision.record["referees"]}
+    referees = {row.model: row.score for row in decision.record.ranked_baselines}
     row = board(decision)["good"]
-    assert row["skill"] == pytest.approx(1 - row["score"] / min(referees.values()))
-    assert row["skill_vs_naive"] == pytest.approx(1 - row["score"] / referees["naive"])
+    assert row.skill == pytest.approx(1 - row.score / min(referees.values()))
+    assert row.skill_vs_naive == pytest.approx(1 - row.score / referees["naive"])
 
 
 def test_without_referees_skill_is_null_and_without_naive_only_skill_against_it() -> None:
-    alone = board(decide(case_of(referees=[])))["good"]
-    assert (alone["skill"], alone["skill_vs_naive"]) == (None, None)
-    seasonal = board(decide(case_of(referees=case_of().referees[1:])))["good"]
-    assert seasonal["skill"] is not None
-    assert seasonal["skill_vs_naive"] is None
+    alone = board(decide(case_of(baselines=[])))["good"]
+    assert (alone.skill, alone.skill_vs_naive) == (None, None)
+    seasonal = board(decide(case_of(baselines=case_of().baselines[1:])))["good"]
+    assert seasonal.skill is not None
+    assert seasonal.skill_vs_naive is None
 
 
 def test_a_referee_that_does_not_apply_is_listed_last_with_its_reason() -> None:
-    referees = [Referee("seasonal_naive", None, "needs a season"), Referee("naive", off_by(TRUTH, 6.0))]
-    rows = decide(case_of(referees=referees)).record["referees"]
-    assert [row["model"] for row in rows] == ["naive", "seasonal_naive"]
-    assert rows[1] == {"model": "seasonal_naive", "status": "N/A", "reason": "needs a season"}
+    referees = [Baseline("seasonal_naive", None, "needs a season"), Baseline("naive", off_by(TRUTH, 6.0))]
+    rows = decide(case_of(baselines=referees)).record.baselines
+    assert [row.model for row in rows] == ["naive", "seasonal_naive"]
+    assert rows[1] == AbsentBaseline(status="N/A", model="seasonal_naive", reason="needs a season")
 
 
 @pytest.mark.parametrize(("origins", "horizon", "needed"), [(29, 2, 30), (35, 12, 36)])
 def test_too_few_windows_are_warned_of_with_the_number_needed(origins: int, horizon: int, needed: int) -> None:
-    certainty = decide(case_of(truth=truth_of(origins, horizon))).record["certainty"]
-    assert (certainty["windows"], certainty["windows_needed"]) == (origins, needed)
-    assert certainty["warnings"][0] == (
+    certainty = known(decide(case_of(truth=truth_of(origins, horizon))).record.certainty)
+    assert (certainty.windows, certainty.windows_needed) == (origins, needed)
+    assert certainty.warnings[0] == (
         f"{origins} windows are too few for the ranking to mean anything: at least {needed} are needed"
     )
 
 
 @pytest.mark.parametrize(("origins", "horizon"), [(30, 2), (36, 12)])
 def test_exactly_as_many_windows_as_needed_are_not_warned_of(origins: int, horizon: int) -> None:
-    warnings = decide(case_of(truth=truth_of(origins, horizon))).record["certainty"]["warnings"]
+    warnings = known(decide(case_of(truth=truth_of(origins, horizon))).record.certainty).warnings
     assert not any("too few" in said for said in warnings)
 
 
 def test_enough_windows_and_a_clear_lead_are_not_warned_of() -> None:
-    certainty = decide(case_of()).record["certainty"]
-    assert certainty["warnings"] == []
-    for role, rival in (("runner_up", "fair"), ("best_referee", "seasonal_naive")):
-        lead = certainty[role]
-        assert lead["model"] == rival
-        assert lead["interval"]["low"] > 0.0
-        assert lead["interval"]["low"] < lead["lead"] < lead["interval"]["high"]
-        assert lead["diebold_mariano"]["p"] < 0.05
+    certainty = known(decide(case_of()).record.certainty)
+    assert certainty.warnings == []
+    for found, rival in ((certainty.runner_up, "fair"), (certainty.best_baseline, "seasonal_naive")):
+        lead = known(found)
+        assert lead.model == rival
+        assert 0.0 < known(lead.interval).low < lead.lead < known(lead.interval).high
+        assert known(lead.diebold_mariano.p) < 0.05
 
 
 def test_a_lead_within_the_noise_is_warned_of_for_the_rival_it_is_over() -> None:
     near = [success("one", off_by(TRUTH, 3.0, 3)), success("two", off_by(TRUTH, 3.0, 4))]
-    decision = decide(case_of(candidates=near, referees=[Referee("naive", off_by(TRUTH, 3.05, 5))]))
-    first, second = (row["model"] for row in decision.record["candidates"])
-    warnings = decision.record["certainty"]["warnings"]
+    decision = decide(case_of(candidates=near, baselines=[Baseline("naive", off_by(TRUTH, 3.05, 5))]))
+    first, second = (row.model for row in decision.record.candidates)
+    warnings = known(decision.record.certainty).warnings
     assert (
         f"the lead over the runner-up {second} is smaller than the noise: its 95 % interval contains zero" in warnings
     )
-    assert decision.record["winner"] == first
-    ahead = decision.record["certainty"]["best_referee"]["lead"] > 0.0
+    assert decision.record.winner == first
+    ahead = known(known(decision.record.certainty).best_baseline).lead > 0.0
     about_naive = [said for said in warnings if "referee naive" in said]
     assert len(about_naive) == 1
     assert ("the lead over the referee naive is smaller than the noise" in about_naive[0]) is ahead
@@ -248,15 +254,12 @@ def test_a_lead_within_the_noise_is_warned_of_for_the_rival_it_is_over() -> None
 
 def test_the_record_is_plain_json_and_holds_what_errors_are_measured_by() -> None:
     decision = decide(case_of(yardstick=yardstick_of(season_error=None)))
-    assert json.loads(canonical_json(decision.record)) == decision.record
-    assert decision.record["yardstick"] == {
-        "targets": ["y0"],
-        "width": [40.0],
-        "season_error": None,
-        "no_mase": "too short",
-    }
-    assert board(decision)["good"]["mase"] is None
-    assert decide(case_of()).record["yardstick"]["season_error"] == [4.0]
+    assert parse_record(DecisionRecord, decision.record.to_bytes(), "a decision") == decision.record
+    assert decision.record.yardstick == YardstickRecord(
+        targets=["y0"], width=[40.0], season_error=None, no_mase="too short"
+    )
+    assert board(decision)["good"].mase is None
+    assert decide(case_of()).record.yardstick.season_error == [4.0]
 
 
 def names(value: Any) -> Any:
@@ -289,7 +292,8 @@ FOUND = {
 VERDICT = {"passed": None, "reason": None}
 
 
-def test_a_stored_record_has_exactly_the_fields_that_its_readers_know() -> None:
+def rich_case() -> Case:
+    """Every kind of row, interval, gate and limit that a decision may hold."""
     sized = replace(success("good", off_by(TRUTH, 1.0, 3)), half_width={"0.8": np.ones(TRUTH.shape)}, bundle_bytes=10)
     champion = ChampionForecast("old", digest("old"), off_by(TRUTH, 8.0, 9))
     case = case_of(
@@ -297,14 +301,44 @@ def test_a_stored_record_has_exactly_the_fields_that_its_readers_know() -> None:
         champion=champion,
         rules=Evaluate(max_bundle_mb=1.0),
     )
-    record = decide(replace(case, referees=[*case.referees, Referee("mean", None, "no reason")])).record
-    assert (record["v"], record["scope"], record["config_hash"]) == (1, "global", digest("config"))
-    assert record["windows"] == {"count": 60}
-    assert names(record["candidates"][-1]) == dict.fromkeys(("rank", "model", "model_hash", "status", "reason"))
-    assert record["candidates"][-1]["model_hash"] == digest("lstm")
-    assert names(record["referees"][-1]) == dict.fromkeys(("model", "status", "reason"))
-    assert names(record) == {
-        **dict.fromkeys(("v", "decision_id", "scope", "config_hash", "outcome", "winner", "sure")),
+    return replace(case, baselines=[*case.baselines, Baseline("mean", None, "no reason")])
+
+
+FORMAT_1 = {
+    "rich": "8a40c4a82765c038de51279139c6e45b4071ae4d5e6172f2a8c485948ab01bb7",
+    "plain": "a9e2eea982ab1d0f962248ae2dabb594f320f300e7d566da5a8cb15bdd644a77",
+    "too few windows": "1937373fc610d3385150162ff4e84122421e865cc6b868b49685011dad6dfb88",
+    "no forecast": "dc7d22e2d02c26e868154bed878fad789859798139c068d7aec238c4577b4e7b",
+    "beyond the limits": "ea8c1ca1e79d734cd5cb0e581432a411b256d41d4f050aa1855bc0c2cf425aad",
+}
+"""SHA-256 of the stored bytes of each decision as flts wrote them before its records had types."""
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [
+        ("rich", rich_case()),
+        ("plain", case_of()),
+        ("too few windows", case_of(truth=truth_of(5))),
+        ("no forecast", case_of(candidates=[FAILED, NOT_APPLICABLE])),
+        ("beyond the limits", case_of(rules=Evaluate(min_coverage=0.5))),
+    ],
+)
+def test_a_decision_has_the_bytes_that_format_1_gave_it(name: str, case: Case) -> None:
+    assert sha256(decide(case).record.to_bytes()) == FORMAT_1[name]
+
+
+def test_a_stored_record_has_exactly_the_fields_that_its_readers_know() -> None:
+    case = rich_case()
+    record = decide(case).record
+    assert (record.v, record.scope, record.config_hash) == (1, "global", digest("config"))
+    assert record.windows == case.windows
+    assert record.candidates[-1].model_hash == digest("lstm")
+    stored = json.loads(record.to_bytes())
+    assert names(stored["candidates"][-1]) == dict.fromkeys(("rank", "model", "model_hash", "status", "reason"))
+    assert names(stored["referees"][-1]) == dict.fromkeys(("model", "status", "reason"))
+    assert names(stored) == {
+        **dict.fromkeys(("v", "decision_id", "scope", "config_hash", "outcome", "winner", "sure", "preview_sha256")),
         "reasons": [None],
         "why_not": [{"model": None, "why_not": None}],
         "champion": {"model": None, "model_hash": None},
@@ -315,7 +349,7 @@ def test_a_stored_record_has_exactly_the_fields_that_its_readers_know() -> None:
         "certainty": {
             **dict.fromkeys(("windows", "windows_needed", "chosen_among", "resamples", "block", "best_share")),
             **dict.fromkeys(("runner_up", "best_referee", "champion"), LEAD),
-            "warnings": names(record["certainty"]["warnings"]),
+            "warnings": names(stored["certainty"]["warnings"]),
         },
         "candidates": [
             {
@@ -327,7 +361,7 @@ def test_a_stored_record_has_exactly_the_fields_that_its_readers_know() -> None:
             }
         ],
         "referees": [{"model": None, **MEASURED}],
-        "windows": {"count": None},
+        "windows": dict.fromkeys(type(case.windows).model_fields),
         "yardstick": {"targets": [None], "width": [None], "season_error": [None], "no_mase": None},
         "rules": {
             "weights": dict.fromkeys(("rmse", "mae", "mse")),
@@ -336,19 +370,19 @@ def test_a_stored_record_has_exactly_the_fields_that_its_readers_know() -> None:
     }
 
 
-def test_the_skill_gate_names_the_referee_that_the_skill_is_against() -> None:
+def test_the_skill_gate_names_the_baseline_that_the_skill_is_against() -> None:
     record = decide(case_of()).record
-    skill = record["candidates"][0]["skill"]
-    verdict = record["gates"]["min_skill"]
-    assert verdict["numbers"] == {"min_skill": Evaluate().min_skill, "skill": skill, "referee": "seasonal_naive"}
-    assert verdict["reason"] == f"skill {skill:+.1%} against seasonal_naive"
-    alone = decide(case_of(referees=[])).record["gates"]["min_skill"]
-    assert alone["reason"] == "no referee applies"
+    skill = record.ranked[0].skill
+    verdict = record.gates["min_skill"]
+    assert verdict.numbers == {"min_skill": Evaluate().min_skill, "skill": skill, "referee": "seasonal_naive"}
+    assert verdict.reason == f"skill {skill:+.1%} against seasonal_naive"
+    alone = decide(case_of(baselines=[])).record.gates["min_skill"]
+    assert alone.reason == "no referee applies"
 
 
 def test_the_same_case_with_intervals_gives_the_same_record_twice_and_another_seed_another() -> None:
     sized = replace(success("good", off_by(TRUTH, 1.0, 3)), half_width={"0.8": np.ones(TRUTH.shape)})
     case = case_of(candidates=[sized])
     assert decide(case).record == decide(case).record
-    intervals = [board(decide(replace(case, seed=seed)))["good"]["coverage"]["0.8"]["interval"] for seed in (1, 2)]
+    intervals = [known(board(decide(replace(case, seed=seed)))["good"].coverage)["0.8"].interval for seed in (1, 2)]
     assert intervals[0] != intervals[1]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from tests.support.judging import off_by, truth_of, yardstick_of
 
-from flts.evaluate.gate import ChampionForecast, Verdict, champion_gate, skill_gate
+from flts.contracts.records.decision import Verdict
+from flts.evaluate.gate import ChampionForecast, champion_gate, skill_gate
 from flts.evaluate.metrics import losses
 from flts.evaluate.score import Scored, score
 from flts.evaluate.significance import diebold_mariano
@@ -63,7 +64,8 @@ def test_the_skill_gate_keeps_the_numbers_it_compared() -> None:
 
 def test_the_first_promotion_needs_no_champion() -> None:
     found = gate(off_by(TRUTH, 30.0), None)
-    assert found == Verdict(True, "first promotion of this scope, there is no champion to beat")
+    assert (found.passed, found.numbers) == (True, {})
+    assert found.reason == "first promotion of this scope, there is no champion to beat"
 
 
 @pytest.mark.parametrize("rules", [Evaluate(), Evaluate(gate="always")])
@@ -94,7 +96,7 @@ def test_a_clearly_better_challenger_beats_the_champion_with_every_number_of_the
     found = gate(better, ChampionForecast("old", "b" * 64, worse), spacing=2.0)
     test = diebold_mariano(losses(TRUTH, better, yardstick_of()), losses(TRUTH, worse, yardstick_of()), 2, 2.0)
     assert found.passed
-    assert found.numbers == {"test": "diebold-mariano", "alpha": 0.05, **test.to_json()}
+    assert found.numbers == {"test": "diebold-mariano", "alpha": 0.05, **test.model_dump()}
     assert found.reason == f"beats the champion (old): p = {test.p:.3g} over 60 windows"
 
 
@@ -122,10 +124,10 @@ def test_a_challenger_that_is_hardly_better_is_told_the_p_that_it_has_and_the_on
     better, worse = (first, second) if one < two else (second, first)
     found = gate(better, ChampionForecast("old", "b" * 64, worse))
     assert found.passed is False
-    assert found.numbers["p"] > 0.05
-    assert found.reason == (
-        f"the champion (old) is not beaten: p = {found.numbers['p']:.3g}, 0.05 is needed over 60 windows"
-    )
+    p = found.numbers["p"]
+    assert isinstance(p, float)
+    assert p > 0.05
+    assert found.reason == (f"the champion (old) is not beaten: p = {p:.3g}, 0.05 is needed over 60 windows")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -11,6 +12,7 @@ import pytest
 from tests.support.experiments import small_experiment, small_spec
 from tests.support.judging import clock_of, off_by, truth_of, yardstick_of
 
+from flts.contracts.records.decision import HourErrors, StepErrors, WeekdayErrors
 from flts.evaluate.profile import WEEKDAYS, profile
 from flts.promotion.judge import wall_clock
 
@@ -20,27 +22,39 @@ def test_errors_per_step_hour_and_weekday_are_those_of_plain_python() -> None:
     truth[7, 1] = np.nan
     forecast, clock = off_by(truth, 3.0), clock_of(truth)
     found = profile(truth, forecast, yardstick_of(2), clock)
-    for kind, label_of in (
-        ("step", lambda i, h: h + 1),
-        ("hour", lambda i, h: int(clock.hour[i, h])),
-        ("weekday", lambda i, h: int(clock.weekday[i, h])),
-    ):
+    labelled: list[tuple[Sequence[StepErrors | HourErrors | WeekdayErrors], Callable[[int, int], int]]] = [
+        (found.step, lambda i, h: h + 1),
+        (found.hour, lambda i, h: int(clock.hour[i, h])),
+        (found.weekday, lambda i, h: int(clock.weekday[i, h])),
+    ]
+    for rows, label_of in labelled:
         cells: dict[int, list[float]] = {}
         for i, h, t in np.ndindex(truth.shape):
             if not math.isnan(truth[i, h, t]):
                 cells.setdefault(label_of(i, h), []).append(float(forecast[i, h, t] - truth[i, h, t]) / 40.0)
-        assert [row[kind] for row in found[kind]] == sorted(cells)
-        for row in found[kind]:
-            errors = cells[row[kind]]
-            assert row["cells"] == len(errors)
-            assert row["mae"] == pytest.approx(sum(map(abs, errors)) / len(errors))
-            assert row["rmse"] == pytest.approx(math.sqrt(sum(e * e for e in errors) / len(errors)))
+        assert [label(row) for row in rows] == sorted(cells)
+        for row in rows:
+            errors = cells[label(row)]
+            assert row.cells == len(errors)
+            assert row.mae == pytest.approx(sum(map(abs, errors)) / len(errors))
+            assert row.rmse == pytest.approx(math.sqrt(sum(e * e for e in errors) / len(errors)))
+
+
+def label(row: StepErrors | HourErrors | WeekdayErrors) -> int:
+    """The step, hour or weekday that a row is about."""
+    match row:
+        case StepErrors():
+            return row.step
+        case HourErrors():
+            return row.hour
+        case WeekdayErrors():
+            return row.weekday
 
 
 def test_a_label_without_truth_is_left_out() -> None:
     truth = truth_of(30, 2)
     truth[:, 1] = np.nan
-    assert [row["step"] for row in profile(truth, truth, yardstick_of(), clock_of(truth))["step"]] == [1]
+    assert [row.step for row in profile(truth, truth, yardstick_of(), clock_of(truth)).step] == [1]
 
 
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kolkata"])

@@ -95,7 +95,7 @@ def test_the_interval_of_a_score_holds_the_true_score_in_most_samples() -> None:
         one = score("m", "", truth, off_by(truth, 4.0, 1000 + seed), yardstick_of(), weights)
         found = resample(truth, [one], yardstick_of(), weights, 1, seed)
         assert found is not None
-        held += found.interval("m").holds(4.0 / 40.0)
+        held += found.interval("m").contains(4.0 / 40.0)
     assert 85 <= held <= 100
 
 

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import math
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import pytest
 
+from flts.contracts.records.decision import DieboldMariano, Interval
 from flts.evaluate.significance import (
-    DieboldMariano,
-    Interval,
+    better,
     block_length,
     diebold_mariano,
     overlap,
+    percentile_interval,
     resampled_sums,
     student_t_cdf,
 )
 
 DEGREES = (2, 3, 5, 10, 29, 30, 99, 499, 5_000, 100_000)
 MAGNITUDES = (0.0, 1e-12, 1e-8, 1e-6, 1e-4, 1e-3, 0.01, 0.1, 0.5, 1.0, 1.6, 2.0, 3.0, 5.0, 10.0, 40.0, 1e3, 1e200)
+
+
+def result_of(**known: Any) -> DieboldMariano:
+    """A result of the test that has only these numbers."""
+    return DieboldMariano(**{**dict.fromkeys(DieboldMariano.model_fields), **known})
 
 
 def autoregressive(rng: np.random.Generator, n: int, rho: float) -> np.ndarray:
@@ -90,10 +97,10 @@ def test_neighbouring_origins_share_the_horizon_over_their_spacing_rounded_up(
 def test_the_first_is_better_only_when_its_losses_are_smaller_and_p_is_under_five_percent() -> None:
     rng = np.random.default_rng(0)
     small, large = rng.normal(1.0, 0.1, 100), rng.normal(2.0, 0.1, 100)
-    assert diebold_mariano(small, large, 1, 1.0).better
-    assert not diebold_mariano(large, small, 1, 1.0).better
+    assert better(diebold_mariano(small, large, 1, 1.0))
+    assert not better(diebold_mariano(large, small, 1, 1.0))
     assert diebold_mariano(large, small, 1, 1.0).p == pytest.approx(1.0)
-    assert not diebold_mariano(small, rng.permutation(small), 1, 1.0).better
+    assert not better(diebold_mariano(small, rng.permutation(small), 1, 1.0))
 
 
 @pytest.mark.parametrize(
@@ -105,8 +112,8 @@ def test_too_few_origins_give_no_p_and_the_reason_names_how_many_are_needed(n: i
     found = diebold_mariano(first, second, horizon, 1.0)
     mean = fmean((first - second).tolist()) if n else None
     reason = f"{n} origins are too few, the test needs {needed}"
-    assert found == DieboldMariano(n, mean, horizon, None, None, None, reason)
-    assert not found.better
+    assert found == result_of(n=n, mean_difference=mean, overlap=horizon, reason=reason)
+    assert not better(found)
 
 
 @pytest.mark.parametrize(("n", "horizon"), [(30, 1), (30, 10), (36, 12)])
@@ -131,8 +138,10 @@ def test_differences_that_are_all_equal_have_no_variance_and_so_no_p(n: int, dif
     found = diebold_mariano(np.full(n, 2.0 + difference), np.full(n, 2.0), 1, 1.0)
     reason = "the difference of the losses has no variance"
     lag = {30: 3, 46: 3, 53: 3, 100: 4}[n]
-    assert found == DieboldMariano(n, fmean([2.0 + difference - 2.0] * n), 1, lag, None, None, reason)
-    assert not found.better
+    assert found == result_of(
+        n=n, mean_difference=fmean([2.0 + difference - 2.0] * n), overlap=1, lag=lag, reason=reason
+    )
+    assert not better(found)
     alone = diebold_mariano(np.full(n, difference), np.zeros(n), 1, 1.0)
     assert alone.reason == "the difference of the losses has no variance"
 
@@ -142,7 +151,7 @@ def test_small_differences_that_do_vary_are_tested() -> None:
     base = rng.normal(5.0, 1.0, 100) ** 2
     found = diebold_mariano(base, base + rng.normal(1e-6, 1e-7, 100), 1, 1.0)
     assert found.p is not None
-    assert found.better
+    assert better(found)
 
 
 def test_differences_of_some_hundred_roundings_vary_and_are_tested() -> None:
@@ -154,11 +163,11 @@ def test_differences_of_some_hundred_roundings_vary_and_are_tested() -> None:
 
 
 @pytest.mark.parametrize(
-    ("p", "mean", "better"),
+    ("p", "mean", "smaller"),
     [(0.0499, -1.0, True), (0.05, -1.0, False), (0.0, 0.0, False), (0.0, 1.0, False), (None, -1.0, False)],
 )
-def test_better_means_a_smaller_loss_and_a_p_under_five_percent(p: float | None, mean: float, better: bool) -> None:
-    assert DieboldMariano(50, mean, 1, p=p).better is better
+def test_better_means_a_smaller_loss_and_a_p_under_five_percent(p: float | None, mean: float, smaller: bool) -> None:
+    assert better(result_of(n=50, mean_difference=mean, overlap=1, p=p)) is smaller
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.5])
@@ -166,7 +175,7 @@ def test_equally_good_forecasts_are_called_different_in_about_five_of_a_hundred_
     rng = np.random.default_rng(20_260)
     trials, n = 600, 300
     samples = ((autoregressive(rng, n, rho), autoregressive(rng, n, rho)) for _ in range(trials))
-    false = sum(diebold_mariano(first, second, 1, 1.0).better for first, second in samples)
+    false = sum(better(diebold_mariano(first, second, 1, 1.0)) for first, second in samples)
     # four standard deviations of the count around 5 %; neighbours that are alike leave it a little too large
     assert 0.015 * trials < false < (0.09 if rho == 0.0 else 0.12) * trials
 
@@ -174,13 +183,13 @@ def test_equally_good_forecasts_are_called_different_in_about_five_of_a_hundred_
 def test_a_real_difference_is_found_in_most_samples() -> None:
     rng = np.random.default_rng(4)
     samples = ((autoregressive(rng, 300, 0.3), autoregressive(rng, 300, 0.3) + 0.5) for _ in range(50))
-    assert sum(diebold_mariano(first, second, 1, 1.0).better for first, second in samples) > 45
+    assert sum(better(diebold_mariano(first, second, 1, 1.0)) for first, second in samples) > 45
 
 
 def mean_interval(sums: np.ndarray, shared: int, seed: int) -> Interval | None:
     """Bootstrap interval of the second sum over the first."""
     drawn = resampled_sums(sums, shared, seed)
-    return None if drawn is None else Interval.of(drawn[:, 1] / drawn[:, 0])
+    return None if drawn is None else percentile_interval(drawn[:, 1] / drawn[:, 0])
 
 
 def contributions(n: int, seed: int = 0, rho: float = 0.5) -> np.ndarray:
@@ -248,4 +257,4 @@ def test_every_column_is_drawn_from_the_same_blocks() -> None:
 
 @pytest.mark.parametrize(("value", "held"), [(0.1, True), (0.2, True), (0.15, True), (0.09, False), (0.21, False)])
 def test_an_interval_holds_what_lies_between_its_ends(value: float, held: bool) -> None:
-    assert Interval(0.1, 0.2).holds(value) is held
+    assert Interval(low=0.1, high=0.2).contains(value) is held

@@ -26,16 +26,18 @@ from tests.support.stored import (
 )
 
 from flts.contracts import layout
-from flts.contracts.canonical import canonical_json, digest, sha256
+from flts.contracts.canonical import digest, sha256
 from flts.contracts.errors import DamagedObject
 from flts.contracts.ports import Store
+from flts.contracts.records.decision import AbsentBaseline, DecisionRecord, WindowsSummary
+from flts.contracts.records.log import Promoted
+from flts.contracts.records.model import Latency
 from flts.contracts.runs import newest
 from flts.evaluate.case import Candidate
 from flts.forecasting.bundle import MANIFEST, load_bundle
 from flts.preprocess.rows import Rows
 from flts.promotion import judge as judging
-from flts.promotion.judge import Waiting, gather, judge, referees
-from flts.promotion.log import Promoted
+from flts.promotion.judge import Waiting, baselines, gather, judge
 from flts.promotion.stage import promoted_of
 from flts.train.experiment import Experiment
 
@@ -51,14 +53,14 @@ def with_champion() -> tuple[Experiment, Store, Promoted]:
     return experiment, store, promoted_of(decision.record, "ridge", experiment.identity.data_hash, None)
 
 
-def judged_later(rows: Rows, **tables: Any) -> tuple[Experiment, dict[str, Any], Store]:
+def judged_later(rows: Rows, **tables: Any) -> tuple[Experiment, DecisionRecord, Store]:
     """The record of another experiment decided against that champion."""
     _, store, champion = with_champion()
     experiment, fresh = small_experiment(small_spec(("ridge",), **tables), rows)
     copy(fresh, store)
     fit(store, experiment)
     candidates = gathered(store, experiment)
-    return experiment, dict(judge(store, experiment, candidates, "global", champion).record), store
+    return experiment, judge(store, experiment, candidates, "global", champion).record, store
 
 
 # gather
@@ -192,8 +194,8 @@ def test_a_forecast_that_is_not_finite_makes_a_failed_candidate_even_where_there
     assert (found[0].name, found[0].status) == ("gru", "FAILED")
     assert found[0].reason == f"1 of {mean.size} stored forecasts are not finite"
     decision = judge(store, experiment, found, "global", None)
-    assert (decision.outcome, decision.record["winner"]) == ("promote", "ridge")
-    json.dumps(decision.record, allow_nan=False)
+    assert (decision.outcome, decision.record.winner) == ("promote", "ridge")
+    json.loads(decision.record.to_bytes())
 
 
 def test_forecasts_of_other_windows_make_a_failed_candidate() -> None:
@@ -208,13 +210,13 @@ def test_forecasts_of_other_windows_make_a_failed_candidate() -> None:
     assert "do not fit the windows" in str(candidate.reason)
 
 
-# referees
+# baselines
 
 
-def test_the_referees_repeat_the_last_value_and_the_last_day() -> None:
+def test_the_baselines_repeat_the_last_value_and_the_last_day() -> None:
     experiment, _ = small_experiment()
     rows = experiment.dataset.train.then(experiment.dataset.test).select(("load",))[:, 0]
-    naive, seasonal = referees(experiment)
+    naive, seasonal = baselines(experiment)
     assert (naive.name, seasonal.name) == ("naive", "seasonal_naive")
     assert naive.forecast is not None
     assert seasonal.forecast is not None
@@ -225,21 +227,21 @@ def test_the_referees_repeat_the_last_value_and_the_last_day() -> None:
         assert seasonal.forecast[position, :, 0] == pytest.approx(rows[origin - 24 : origin - 21], rel=1e-12)
 
 
-def test_a_referee_without_a_season_does_not_apply_and_says_so_on_the_board() -> None:
+def test_a_baseline_without_a_season_does_not_apply_and_says_so_on_the_board() -> None:
     experiment, store = small_experiment(small_spec(task={"seasons": []}))
     fit(store, experiment)
     found = gathered(store, experiment)
-    rows = judge(store, experiment, found, "global", None).record["referees"]
-    assert rows[-1]["model"] == "seasonal_naive"
-    assert rows[-1]["status"] == "N/A"
-    assert "needs a season" in rows[-1]["reason"]
+    rows = judge(store, experiment, found, "global", None).record.baselines
+    assert isinstance(rows[-1], AbsentBaseline)
+    assert rows[-1].model == "seasonal_naive"
+    assert "needs a season" in str(rows[-1].reason)
 
 
-def test_a_referee_with_too_little_history_does_not_apply_and_says_how_much_it_needs() -> None:
+def test_a_baseline_with_too_little_history_does_not_apply_and_says_how_much_it_needs() -> None:
     rows = hourly(300)
     later = Rows(np.where(np.arange(300) < 240, rows.times, rows.times + 10 * HOUR), rows.values, rows.columns)
     experiment, _ = small_experiment(rows=later)
-    _, seasonal = referees(experiment)
+    _, seasonal = baselines(experiment)
     assert seasonal.forecast is None
     assert seasonal.reason == "needs 24 rows, has 12"
 
@@ -275,10 +277,10 @@ def test_a_champion_that_does_not_fit_is_not_compared_nothing_is_promoted_and_th
     rows: Rows, tables: dict[str, Any], why: str
 ) -> None:
     _, record, _ = judged_later(rows, **tables)
-    assert record["outcome"] == "keep"
-    assert record["winner"] == "ridge"
-    assert record["gates"]["champion"]["numbers"] == {"not_comparable": why}
-    assert why in record["reasons"][-1]
+    assert record.outcome == "keep"
+    assert record.winner == "ridge"
+    assert record.gates["champion"].numbers == {"not_comparable": why}
+    assert why in record.reasons[-1]
 
 
 @pytest.mark.parametrize(("earlier", "comparable"), [(12, True), (13, False)])
@@ -287,13 +289,13 @@ def test_a_champion_may_be_trained_up_to_the_first_origin_and_not_past_it(earlie
     experiment, record, _ = judged_later(hourly(300, start=START - earlier * HOUR))
     distance = int(experiment.origins[0]) - int(standing.dataset.train.times[-1])
     assert distance == (0 if comparable else -HOUR)
-    assert ("not_comparable" not in record["gates"]["champion"]["numbers"]) is comparable
+    assert ("not_comparable" not in record.gates["champion"].numbers) is comparable
 
 
 def test_the_champion_forecasts_the_challengers_windows_with_its_own_bundle_and_that_is_stored_under_its_hash() -> None:
     champion, _, standing = with_champion()
     experiment, record, store = judged_later(hourly(400))
-    assert "not_comparable" not in record["gates"]["champion"]["numbers"]
+    assert "not_comparable" not in record.gates["champion"].numbers
     model_hash, windows_hash = champion.identity.model_hashes["ridge"], experiment.identity.windows_hash
     assert model_hash not in experiment.identity.model_hashes.values()
     committed = json.loads(store.get(layout.windows_result(model_hash, windows_hash)) or b"")
@@ -353,7 +355,7 @@ def test_a_champion_that_is_among_the_candidates_is_not_forecast_again(monkeypat
     found = gathered(store, experiment)
     decision = judge(store, experiment, found, "global", champion)
     assert decision.outcome == "keep"
-    assert decision.record["reasons"][-1] == "ridge is the champion already"
+    assert decision.record.reasons[-1] == "ridge is the champion already"
 
 
 # what is stored
@@ -369,10 +371,10 @@ def judged_once() -> tuple[Experiment, Store, Any]:
 def test_the_stored_decision_is_the_record_with_the_digest_of_its_preview() -> None:
     _, store, decision = judged_once()
     stored = store.get(layout.decision("north", decision.decision_id))
-    assert stored == canonical_json(decision.record)
+    assert stored == decision.record.to_bytes()
     preview = store.get(layout.preview("north", decision.decision_id))
     assert preview is not None
-    assert decision.record["preview_sha256"] == sha256(preview)
+    assert decision.record.preview_sha256 == sha256(preview)
 
 
 def test_the_preview_shows_truth_and_forecast_of_the_winner_at_step_one() -> None:
@@ -400,7 +402,7 @@ def test_the_preview_has_at_most_the_last_three_hundred_windows_that_were_scored
     assert int(rows.times[701]) not in at
     assert at[int(rows.times[700])] == [None, rows.values[700, 1]]
     assert preview["time"][-1] == int(rows.times[897])
-    assert decision.record["windows"]["empty_cells"] == 9
+    assert decision.record.windows.empty_cells == 9
 
 
 def test_a_decision_that_stands_is_not_written_again() -> None:
@@ -414,15 +416,15 @@ def test_a_decision_that_stands_is_not_written_again() -> None:
 
 def test_the_record_says_how_the_windows_were_chosen() -> None:
     experiment, _, decision = judged_once()
-    assert decision.record["windows"] == {
-        "windows_hash": experiment.identity.windows_hash,
-        "count": 46,
-        "first": int(experiment.origins[0]),
-        "last": int(experiment.origins[-1]),
-        "spacing": 1.0,
-        "dropped": 0,
-        "empty_cells": 0,
-    }
+    assert decision.record.windows == WindowsSummary(
+        windows_hash=experiment.identity.windows_hash,
+        count=46,
+        first=int(experiment.origins[0]),
+        last=int(experiment.origins[-1]),
+        spacing=1.0,
+        dropped=0,
+        empty_cells=0,
+    )
 
 
 def test_without_a_winner_there_is_no_preview() -> None:
@@ -430,7 +432,7 @@ def test_without_a_winner_there_is_no_preview() -> None:
     failed = Candidate("ridge", experiment.identity.model_hashes["ridge"], "FAILED", "a reason")
     decision = judge(store, experiment, [failed], "global", None)
     assert decision.outcome == "none"
-    assert decision.record["preview_sha256"] is None
+    assert decision.record.preview_sha256 is None
     assert store.get(layout.preview("global", decision.decision_id)) is None
     assert store.get(layout.decision("global", decision.decision_id)) is not None
 
@@ -442,7 +444,7 @@ def test_the_candidate_with_the_smaller_errors_wins_whatever_its_name(better: st
     store = without(fitted, *fitted.list("models/"))
     for name in ("ridge", "gru"):
         put_result(store, experiment, name, bundle, 1.0 if name == better else 3.0)
-    assert judge(store, experiment, gathered(store, experiment), "global", None).record["winner"] == better
+    assert judge(store, experiment, gathered(store, experiment), "global", None).record.winner == better
 
 
 def test_latency_is_measured_only_when_a_gate_asks_and_the_first_measurement_stands() -> None:
@@ -456,7 +458,7 @@ def test_latency_is_measured_only_when_a_gate_asks_and_the_first_measurement_sta
     assert measured is not None
     assert measured > 0.0
     assert json.loads(asked.get(key) or b"")["latency_ms"] == measured
-    asked.replace(key, canonical_json({"latency_ms": 12.5}))
+    asked.replace(key, Latency(model_hash=trained.model_hash, latency_ms=12.5, processor="tests").to_bytes())
     assert gathered(asked, asking)[0].latency_ms == 12.5
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from tests.support.experiments import small_experiment, small_spec
 from tests.support.services import LONG
 from tests.support.stored import (
@@ -27,8 +28,9 @@ from tests.support.stored import (
 from flts.backends.bus_memory import MemoryBus
 from flts.backends.store import memory_store
 from flts.contracts import failpoints, layout
-from flts.contracts.errors import UsageError
+from flts.contracts.errors import DamagedObject, UsageError
 from flts.contracts.ports import Store
+from flts.contracts.records.model import Latency
 from flts.promotion.log import read_log
 from flts.promotion.stage import Judged, promote, promote_by_hand, promoted_of, rollback
 from flts.train.experiment import Experiment
@@ -85,20 +87,49 @@ def test_the_first_winner_of_a_scope_is_promoted_with_its_figures() -> None:
     assert not result.repeated
     assert (entry.number, entry.kind, entry.actor, entry.time) == (1, "promote", "tests", CLOCK.now().isoformat())
     assert entry.decision_id == result.decision.decision_id
-    row = result.decision.record["candidates"][0]
+    row = result.decision.record.ranked[0]
     champion = entry.champion
     assert (champion.score, champion.rmse, champion.mae, champion.mse) == (
-        row["score"],
-        row["rmse"],
-        row["mae"],
-        row["mse"],
+        row.score,
+        row.rmse,
+        row.mae,
+        row.mse,
     )
-    assert (champion.model_hash, champion.bundle_sha256) == (row["model_hash"], row["bundle_sha256"])
+    assert (champion.model_hash, champion.bundle_sha256) == (row.model_hash, row.bundle_sha256)
     assert (champion.config_hash, champion.data_hash) == (
         experiment.identity.config_hash,
         experiment.identity.data_hash,
     )
     assert champion.model_uri == f"store:bundles/{champion.bundle_sha256}"
+
+
+def test_the_event_of_a_decision_reports_the_winner_when_limits_rank_another_model_first() -> None:
+    experiment, fitted = small_experiment(small_spec(("ridge", "gru"), evaluate={"max_latency_ms": 5.0}))
+    bundle = fit(fitted, experiment).bundle_sha256
+    store = without(fitted, *fitted.list("models/"))
+    for name, error, latency_ms in (("gru", 1.0, 99.0), ("ridge", 3.0, 1.0)):
+        put_result(store, experiment, name, bundle, error)
+        model_hash = experiment.identity.model_hashes[name]
+        measured = Latency(model_hash=model_hash, latency_ms=latency_ms, processor="tests")
+        store.create(layout.latency(model_hash), measured.to_bytes())
+    with capture_logs() as said:
+        record = judged(store, experiment).decision.record
+    assert [row.model for row in record.ranked] == ["gru", "ridge"]
+    assert record.winner == "ridge"
+    (event,) = (event for event in said if event["event"] == "promotion_decision")
+    assert (event["model_type"], event["score"]) == ("RIDGE", record.ranked[1].score)
+    (board,) = (event["board"] for event in said if event["event"] == "promotion_scoreboard")
+    assert [(row["rank"], row["model"], row["score"]) for row in board] == [
+        (row.rank, row.model, row.score) for row in record.ranked
+    ]
+
+
+def test_the_event_of_a_decision_without_a_winner_reports_no_score() -> None:
+    store, (experiment,) = finished(1.0, evaluate={"max_bundle_mb": 1e-6})
+    with capture_logs() as said:
+        assert judged(store, experiment).decision.record.winner is None
+    (event,) = (event for event in said if event["event"] == "promotion_decision")
+    assert not {"model_type", "model_uri", "score"} & event.keys()
 
 
 def test_a_tracked_winner_is_named_by_its_run() -> None:
@@ -263,7 +294,8 @@ def test_a_judge_that_loses_the_number_to_another_champion_decides_again_against
     log = read_log(store, "global")
     assert len(log) == entries
     assert log[0] == rivals[0].entry
-    assert result.decision.record["champion"]["model_hash"] == rival.identity.model_hashes["ridge"]
+    assert result.decision.record.champion is not None
+    assert result.decision.record.champion.model_hash == rival.identity.model_hashes["ridge"]
     assert (result.decision.outcome, result.champion) == ("promote" if entries == 2 else "keep", log[-1])
     assert champion_error(store) == min(entry.champion.rmse or 0.0 for entry in log)
 
@@ -307,3 +339,40 @@ def test_a_rollback_that_was_cut_off_before_its_entry_can_be_done_again_and_afte
     assert [entry.kind for entry in read_log(store, "global")] == ["promote", "promote", "rollback"]
     for key in (layout.root_pointer(), layout.scope_pointer("global")):
         assert json.loads(store.get(key) or b"")["promotion"] == 3
+
+
+def test_a_judge_that_was_cut_off_and_finds_its_decision_gone_or_damaged_names_it_and_advises_no_deletion() -> None:
+    store, (experiment,) = finished(1.0)
+    key = layout.decision("global", judged(store, experiment).decision.decision_id)
+    for damaged in (without(store, key), replaced(store, key, b'{"v": 1}')):
+        with pytest.raises(DamagedObject, match=rf"^{key} .*do not delete it"):
+            promote(
+                damaged,
+                MemoryBus(),
+                CLOCK,
+                experiment,
+                gathered(damaged, experiment),
+                scope="global",
+                actor="tests",
+                run_ids={"ridge": None},
+                since=0,
+            )
+
+
+def test_a_decision_that_is_made_again_over_a_damaged_one_names_it_and_over_a_lost_one_puts_it_back() -> None:
+    store, (first, second) = finished(1.0, 3.0, **ALWAYS)
+    judged(store, first)
+    key = layout.decision("global", judged(store, second).decision.decision_id)
+    rollback(store, MemoryBus(), CLOCK, "global", "me")
+    with pytest.raises(DamagedObject, match=rf"^{key} .*do not delete it"):
+        judged(replaced(store, key, b'{"v": 1}'), second)
+    lost = without(store, key)
+    assert judged(lost, second).repeated
+    assert lost.get(key) == store.get(key)
+
+
+def replaced(store: Store, key: str, data: bytes) -> Store:
+    """A copy in which an object is another."""
+    other = without(store, key)
+    other.create(key, data)
+    return other

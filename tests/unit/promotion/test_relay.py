@@ -14,7 +14,7 @@ from flts.contracts import failpoints, layout
 from flts.contracts.canonical import digest
 from flts.contracts.messages import ModelSelected
 from flts.contracts.ports import Store
-from flts.promotion.log import LogEntry
+from flts.contracts.records.log import LogEntry
 from flts.promotion.relay import relay, relay_all, selected
 
 

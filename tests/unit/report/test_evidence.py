@@ -2,29 +2,57 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from collections.abc import Sequence
 
 import pytest
+from tests.support.experiments import small_experiment
+from tests.support.stored import WHEN, Watched, golden_store, put_claim
 
 from flts.backends.store import memory_store
 from flts.contracts import layout
 from flts.contracts.canonical import canonical_json
-from flts.contracts.errors import UsageError
-from flts.contracts.ports import Store
+from flts.contracts.errors import DamagedObject, UsageError
+from flts.contracts.ports import Store, read_json
+from flts.contracts.records.run import JudgePart, RunClaim
 from flts.contracts.runs import numbers
 from flts.report.evidence import configurations, newest_first, resolve, run_record
 
 A, B, C = "ab" * 32, "ab" * 16 + "cd" * 16, "ef" * 32
 
 
-def put(store: Store, key: str, **fields: Any) -> dict[str, Any]:
-    store.create(key, canonical_json(fields))
-    return fields
+def claim(store: Store, config_hash: str, run: int, started: str = "2026-01-01T00:00:00+00:00") -> None:
+    """A run and the Spec it is of."""
+    store.create(layout.spec(config_hash), b"{}")
+    record = RunClaim(
+        run=run,
+        scope="global",
+        environment="tests",
+        data_hash="d" * 64,
+        recompute=False,
+        promotion=0,
+        flts="0",
+        started=started,
+        claimed_by="tests",
+    )
+    store.create(layout.run_part(config_hash, run, "claim"), record.to_bytes())
 
 
-def claim(store: Store, config_hash: str, run: int, started: str = "2026-01-01T00:00:00+00:00") -> dict[str, Any]:
-    fields = {"run": run, "scope": "global", "data_hash": "d" * 64, "started": started}
-    return put(store, layout.run_part(config_hash, run, "claim"), **fields)
+def judged(store: Store, config_hash: str, run: int) -> JudgePart:
+    """The judgement of a run."""
+    part = JudgePart(
+        run=run,
+        scope="global",
+        environment="tests",
+        decision_id="0" * 64,
+        outcome="keep",
+        repeated=False,
+        promotion=None,
+        run_ids={},
+        ended=WHEN,
+    )
+    store.create(layout.run_part(config_hash, run, "judge"), part.to_bytes())
+    return part
 
 
 @pytest.fixture
@@ -42,26 +70,44 @@ def test_every_configuration_that_was_run_is_known_once(store: Store) -> None:
     assert configurations(memory_store()) == []
 
 
+def test_a_configuration_is_found_without_a_look_at_any_run(store: Store) -> None:
+    class Narrow(Watched):
+        def list(self, prefix: str) -> Sequence[str]:
+            assert not "runs/".startswith(prefix), "listed every part of every run"
+            return super().list(prefix)
+
+    narrow = Narrow(store)
+    assert resolve(narrow, A[:33]) == A
+    with pytest.raises(UsageError):
+        resolve(narrow, "0")
+    experiment, real = small_experiment()
+    config_hash = experiment.identity.config_hash
+    put_claim(real, experiment)
+    real.create(layout.spec(config_hash), canonical_json(experiment.spec.identity()))
+    assert run_record(Narrow(real), config_hash, 1).claim.run == 1
+
+
 @pytest.mark.parametrize(("prefix", "found"), [("e", C), (C, C), (A, A), (A[:33], A), ("ab" * 16 + "c", B)])
 def test_the_start_of_a_hash_is_enough_when_it_is_the_only_one(store: Store, prefix: str, found: str) -> None:
     assert resolve(store, prefix) == found
 
 
 @pytest.mark.parametrize(
-    ("prefix", "problem"), [("ab", "is the start of several"), ("", "is the start of several"), ("0", "of none")]
+    ("prefix", "problem"), [("ab", "several"), ("", "several"), ("0", "no"), ("../", "no"), ("zz", "no")]
 )
 def test_a_start_that_fits_several_or_none_is_refused_with_those_that_are_there(
     store: Store, prefix: str, problem: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
         resolve(store, prefix)
-    assert problem in str(caught.value)
-    assert C[:12] in str(caught.value)
+    told = "hashes start" if problem == "several" else "hash starts"
+    assert f"{problem} configuration {told} with '{prefix}'" in str(caught.value)
+    assert (A if prefix == "ab" else C)[:12] in str(caught.value)
     assert "memory:///" in str(caught.value)
 
 
 def test_runs_are_numbered_as_they_were_claimed_and_parts_without_a_claim_are_no_run(store: Store) -> None:
-    put(store, layout.run_part(A, 3, "judge"), decision_id="d")
+    judged(store, A, 3)
     for number in range(3, 12):
         claim(store, C, number)
     assert numbers(store, A) == [1, 2]
@@ -69,32 +115,64 @@ def test_runs_are_numbered_as_they_were_claimed_and_parts_without_a_claim_are_no
     assert numbers(store, "0" * 64) == []
 
 
-def test_a_record_joins_every_part_of_the_run_and_what_they_name(store: Store) -> None:
-    expected: dict[str, Any] = {
-        "v": 1,
-        "config_hash": A,
-        "run": 1,
-        "claim": {"run": 1, "scope": "global", "data_hash": "d" * 64, "started": "2026-01-01T00:00:00+00:00"},
-        "spec": put(store, layout.spec(A), v=1),
-        "data": put(store, layout.meta("d" * 64), rows=3),
-        "preprocess": put(store, layout.run_part(A, 1, "preprocess"), reused=False),
-        "models": {
-            "gru": put(store, layout.run_part(A, 1, "train-gru"), fitted=True),
-            "ridge": put(store, layout.run_part(A, 1, "train-ridge"), fitted=False),
-        },
-        "failures": {"lstm": put(store, layout.failure(A, 1, "lstm"), reason="a reason")},
-        "judge": put(store, layout.run_part(A, 1, "judge"), decision_id="x"),
-        "decision": put(store, layout.decision("global", "x"), winner="gru"),
-    }
-    put(store, layout.run_part(A, 2, "train-gru"), of="another run")
-    put(store, layout.decision("north", "x"), of="another scope")
-    assert run_record(store, A, 1) == expected
+def test_a_record_joins_every_part_of_a_run_and_what_they_name_as_it_is_stored() -> None:
+    golden = golden_store()
+    shown = 0
+    for row in newest_first(golden):
+        record = run_record(golden, row.config_hash, row.run).model_dump(mode="json", by_alias=True)
+        folder = f"{layout.runs(row.config_hash)}{row.run:04d}/"
+        parts = {key.removeprefix(folder).removesuffix(".json"): read_json(golden, key) for key in golden.list(folder)}
+        judge, scope = parts.get("judge"), parts["claim"]["scope"]
+        assert record == {
+            "v": 1,
+            "config_hash": row.config_hash,
+            "run": row.run,
+            "claim": parts["claim"],
+            "spec": read_json(golden, layout.spec(row.config_hash)),
+            "data": read_json(golden, layout.meta(parts["claim"]["data_hash"])),
+            "preprocess": parts.get("preprocess"),
+            "models": {name.removeprefix("train-"): part for name, part in parts.items() if name.startswith("train-")},
+            "failures": {
+                name.removeprefix("failures/"): part for name, part in parts.items() if name.startswith("failures/")
+            },
+            "judge": judge,
+            "decision": read_json(golden, layout.decision(scope, judge["decision_id"])) if judge else None,
+        }
+        shown += 1
+    assert shown >= 2
 
 
-def test_a_run_that_is_not_judged_yet_has_no_judge_and_no_decision(store: Store) -> None:
-    record = run_record(store, A, 2)
-    assert record["judge"] is record["decision"] is record["preprocess"] is record["spec"] is None
-    assert record["models"] == record["failures"] == {}
+def test_a_run_that_is_not_judged_yet_has_no_judge_and_no_decision() -> None:
+    experiment, store = small_experiment()
+    put_claim(store, experiment)
+    record = run_record(store, experiment.identity.config_hash, 1)
+    assert (record.judge, record.decision, record.preprocess, record.spec) == (None, None, None, None)
+    assert (record.models, record.failures) == ({}, {})
+    assert record.data is not None
+
+
+@pytest.mark.parametrize("left", [None, b"{", b'{"v": 1}'])
+def test_a_judged_run_whose_decision_is_gone_or_damaged_says_so_and_advises_no_deletion(left: bytes | None) -> None:
+    experiment, store = small_experiment()
+    put_claim(store, experiment)
+    config_hash = experiment.identity.config_hash
+    part = judged(store, config_hash, 1)
+    key = layout.decision("global", part.decision_id)
+    if left is not None:
+        store.create(key, left)
+    with pytest.raises(DamagedObject) as caught:
+        run_record(store, config_hash, 1)
+    said = str(caught.value)
+    assert said.startswith(key)
+    assert "do not delete it" in said
+    assert {None: "is absent", b"{": "not JSON"}.get(left, "decision_id: Field required") in said
+
+
+def test_a_damaged_part_names_its_key_and_its_field(store: Store) -> None:
+    key = layout.run_part(A, 1, "claim")
+    store.replace(key, json.dumps({**json.loads(store.get(key) or b""), "promotion": -1}).encode())
+    with pytest.raises(DamagedObject, match=rf"{key} in memory:/// is damaged: promotion: "):
+        run_record(store, A, 1)
 
 
 def test_a_run_that_never_was_is_refused_with_the_numbers_that_are_there(store: Store) -> None:
@@ -103,8 +181,8 @@ def test_a_run_that_never_was_is_refused_with_the_numbers_that_are_there(store: 
 
 
 def test_runs_of_all_configurations_are_listed_newest_first(store: Store) -> None:
-    judge = put(store, layout.run_part(B, 1, "judge"), outcome="keep")
+    judge = judged(store, B, 1)
     rows = newest_first(store)
-    assert [(row["config_hash"], row["run"]) for row in rows] == [(A, 2), (B, 1), (C, 1), (A, 1)]
-    assert [row["judge"] for row in rows] == [None, judge, None, None]
-    assert rows[0]["claim"]["started"] == "2026-01-03T00:00:00+00:00"
+    assert [(row.config_hash, row.run) for row in rows] == [(A, 2), (B, 1), (C, 1), (A, 1)]
+    assert [row.judge for row in rows] == [None, judge, None, None]
+    assert rows[0].claim.started == "2026-01-03T00:00:00+00:00"

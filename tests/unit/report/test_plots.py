@@ -13,6 +13,7 @@ from tests.support.experiments import small_experiment, small_spec
 from tests.support.series import HOUR, START, hourly
 from tests.support.stored import fit
 
+from flts.contracts.records.decision import Coverage, Interval, StepErrors
 from flts.forecasting.bundle import read_bundle
 from flts.preprocess.rows import Times, Values
 from flts.report import plots
@@ -194,14 +195,17 @@ def test_residuals_are_a_picture_with_or_without_cells_that_have_no_truth(empty:
 
 @pytest.mark.parametrize("steps", [1, 2, 48])
 def test_the_error_of_every_step_is_a_picture(steps: int) -> None:
-    rows = [{"step": step + 1, "rmse": 0.1 + step, "mae": 0.05, "cells": 9} for step in range(steps)]
+    rows = [StepErrors(step=step + 1, rmse=0.1 + step, mae=0.05, cells=9) for step in range(steps)]
     pixels(plots.error_per_step(rows, "ridge"))
 
 
-@pytest.mark.parametrize("interval", [None, {"low": 0.6, "high": 0.9}])
-def test_what_the_intervals_hold_is_a_picture(interval: Any) -> None:
-    held = {level: {"coverage": float(level) - 0.1, "interval": interval} for level in ("0.5", "0.8", "0.95")}
-    assert coloured(plots.calibration(held, "ridge"), plots.ACCENT) > 50
+@pytest.mark.parametrize("interval", [None, Interval(low=0.6, high=0.9)])
+def test_the_coverage_of_the_intervals_is_a_picture(interval: Interval | None) -> None:
+    covered = {
+        level: Coverage(coverage=float(level) - 0.1, interval=interval, width=1.0, cells=9, step=[])
+        for level in ("0.5", "0.8", "0.95")
+    }
+    assert coloured(plots.calibration(covered, "ridge"), plots.ACCENT) > 50
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,17 @@ from typing import Any
 import pytest
 from tests.support.experiments import small_experiment, small_spec
 from tests.support.services import LONG
-from tests.support.stored import contents, copy, fit, gathered, put_forecasts, put_result, truth, without
+from tests.support.stored import (
+    contents,
+    copy,
+    fit,
+    gathered,
+    put_forecasts,
+    put_result,
+    put_train_part,
+    truth,
+    without,
+)
 from tests.support.tracking import RecordingTracker, claim_of, told, workplace
 
 from flts.contracts import failpoints, layout
@@ -510,15 +520,15 @@ def test_the_judges_figures_are_added_to_the_runs_and_the_champion_is_registered
     ids: dict[str, str | None] = {"ridge": "r", "gru": "g"}
     found = judged(context, experiment, ids)
     record_judgement(context, experiment.identity.config_hash, "global", 1, found, ids)
-    rows = {row["model"]: row for row in found.decision.record["candidates"]}
+    rows = {row.model: row for row in found.decision.record.ranked}
     assert {run_id: tags for run_id, _, tags in tracker.annotations} == {
         "r": {"flts.promoted": "true"},
         "g": {"flts.promoted": "false"},
     }
     for run_id, metrics, _ in tracker.annotations:
         row = rows["ridge" if run_id == "r" else "gru"]
-        assert metrics == {name: row[name] for name in ("score", "rank", "skill", "skill_vs_naive")}
-    assert tracker.promotions == [("global", "r", "RIDGE", rows["ridge"]["bundle_sha256"])]
+        assert metrics == row.model_dump(include={"score", "rank", "skill", "skill_vs_naive"})
+    assert tracker.promotions == [("global", "r", "RIDGE", rows["ridge"].bundle_sha256)]
     assert part(store, experiment, "judge") == {
         "v": 1,
         "run": 1,
@@ -637,8 +647,9 @@ def test_a_judge_that_scores_otherwise_than_the_trainer_is_a_defect_that_is_said
     experiment, store = two_candidates()
     context = workplace(store)
     errors = {"rmse": 0.1, "mae": 0.1, "mse": 0.01}
+    put_train_part(store, experiment, "ridge")
     key = layout.run_part(experiment.identity.config_hash, 1, "train-ridge")
-    store.create(key, canonical_json({"errors": errors}))
+    store.replace(key, canonical_json({**part(store, experiment, "train-ridge"), "errors": errors}))
     with pytest.raises(StageFailed, match=r"ridge was scored twice .* with different results"):
         record_judgement(context, experiment.identity.config_hash, "global", 1, judged(context, experiment, {}), {})
     assert store.get(layout.run_part(experiment.identity.config_hash, 1, "judge")) is None

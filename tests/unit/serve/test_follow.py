@@ -14,8 +14,9 @@ from flts.backends.store import memory_store
 from flts.contracts import layout
 from flts.contracts.errors import DamagedObject, UsageError
 from flts.contracts.ports import Store
+from flts.contracts.records.log import LogEntry, Promoted
 from flts.forecasting.bundle import MANIFEST, load_bundle, read_bundle, write_bundle
-from flts.promotion.log import LogEntry, Promoted, next_entry
+from flts.promotion.log import next_entry
 from flts.serve.answer import answer
 from flts.serve.follow import champion_of
 

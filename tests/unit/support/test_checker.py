@@ -12,7 +12,7 @@ from tests.support.checker import DEAD, History, faults
 from tests.support.experiments import small_spec
 from tests.support.rejudged import differing
 from tests.support.services import TEST, start_run
-from tests.support.stored import contents, fit
+from tests.support.stored import contents, fit, put_train_part
 from tests.support.tracking import workplace
 
 from flts.backends.store import memory_store
@@ -38,8 +38,7 @@ def judged(context: RunContext, input_length: int) -> TrainingData:
     claim = start_run(context, spec)
     experiment = load_experiment(context.store, claim.config_hash, claim.data_hash)
     fit(context.store, experiment)
-    part: dict[str, Any] = {"scope": "global", "run_id": None, "errors": {}}
-    context.store.create(layout.run_part(claim.config_hash, claim.run, "train-ridge"), canonical_json(part))
+    put_train_part(context.store, experiment, "ridge", claim.run)
     message = ModelTraining(
         ts=context.clock.now(),
         identifier=claim.identifier,

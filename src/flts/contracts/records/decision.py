@@ -13,11 +13,15 @@ Number = float | int | str | None
 """A number of a verdict, or the policy it was compared with."""
 
 
-class IntervalRecord(Part):
-    """A 95 % interval."""
+class Interval(Part):
+    """A 95 % percentile interval from a moving-block bootstrap."""
 
     low: float
     high: float
+
+    def contains(self, value: float) -> bool:
+        """Whether the value is plausible."""
+        return self.low <= value <= self.high
 
 
 class UnitErrors(Part):
@@ -75,13 +79,13 @@ class Coverage(Part):
     """Measured coverage and mean scaled width of the intervals of one level."""
 
     coverage: float
-    interval: IntervalRecord | None
+    interval: Interval | None
     width: float
     cells: Count
     step: list[StepCoverage]
 
 
-class VerdictRecord(Part):
+class Verdict(Part):
     """What a gate or a limit said."""
 
     passed: bool
@@ -95,7 +99,7 @@ class ScoredRow(Part):
     model: str
     score: float
     """The composite; lower is better."""
-    score_interval: IntervalRecord | None
+    score_interval: Interval | None
     rmse: float
     mae: float
     mse: float
@@ -115,7 +119,7 @@ class CandidateRow(ScoredRow):
     bundle_sha256: Digest
     forecasts_sha256: Digest
     skill: float | None
-    """Against the best referee."""
+    """Against the best baseline."""
     skill_vs_naive: float | None
     coverage: dict[str, Coverage] | None
     """By level."""
@@ -123,7 +127,7 @@ class CandidateRow(ScoredRow):
     """Why there are no intervals."""
     bundle_bytes: Count | None
     latency_ms: float | None
-    limits: dict[str, VerdictRecord]
+    limits: dict[str, Verdict]
 
 
 class UnrankedRow(Part):
@@ -136,31 +140,31 @@ class UnrankedRow(Part):
     reason: str | None
 
 
-class RefereeRow(ScoredRow):
-    """A referee with a forecast; never promoted."""
+class BaselineRow(ScoredRow):
+    """A baseline with a forecast; never promoted."""
 
 
-class AbsentReferee(Part):
-    """A referee that does not apply, and why."""
+class AbsentBaseline(Part):
+    """A baseline that does not apply, and why."""
 
     status: Literal["N/A"]
     model: str
     reason: str | None
 
 
-def _referee_kind(value: Any) -> str:
+def _baseline_kind(value: Any) -> str:
     has_status = "status" in value if isinstance(value, dict) else hasattr(value, "status")
     return "absent" if has_status else "scored"
 
 
 AnyCandidate = Annotated[CandidateRow | UnrankedRow, Field(discriminator="status")]
-AnyReferee = Annotated[
-    Annotated[RefereeRow, Tag("scored")] | Annotated[AbsentReferee, Tag("absent")], Discriminator(_referee_kind)
+AnyBaseline = Annotated[
+    Annotated[BaselineRow, Tag("scored")] | Annotated[AbsentBaseline, Tag("absent")], Discriminator(_baseline_kind)
 ]
 
 
-class DieboldMarianoRecord(Part):
-    """The test of two forecasts, with every number that went into it."""
+class DieboldMariano(Part):
+    """Result of the test of two forecasts, with every number that went into it."""
 
     n: Count
     mean_difference: float | None
@@ -168,7 +172,7 @@ class DieboldMarianoRecord(Part):
     lag: int | None
     statistic: float | None
     p: float | None
-    """One-sided; None where the test has no answer."""
+    """One-sided, for "the first has the smaller loss"; None where the test has no answer, with the reason."""
     reason: str | None
 
 
@@ -178,14 +182,14 @@ class Lead(Part):
     model: str
     lead: float
     relative_lead: float | None
-    interval: IntervalRecord | None
-    diebold_mariano: DieboldMarianoRecord
+    interval: Interval | None
+    diebold_mariano: DieboldMariano
 
 
 class Certainty(Part):
     """How sure the choice is."""
 
-    absent_when_none = frozenset({"runner_up", "best_referee", "champion"})
+    absent_when_none = frozenset({"runner_up", "best_baseline", "best_referee", "champion"})
 
     windows: Count
     windows_needed: Count
@@ -195,7 +199,9 @@ class Certainty(Part):
     best_share: float | None
     """Share of the resamplings in which the winner is best."""
     runner_up: Lead | None = None
-    best_referee: Lead | None = None
+    best_baseline: Lead | None = Field(
+        default=None, validation_alias="best_referee", serialization_alias="best_referee"
+    )
     champion: Lead | None = None
     warnings: list[str]
 
@@ -272,11 +278,11 @@ class DecisionRecord(StoredRecord):
     """How sure the choice is, in one sentence."""
     why_not: list[WhyNot]
     champion: ChampionName | None
-    gates: dict[str, VerdictRecord]
+    gates: dict[str, Verdict]
     certainty: Certainty | None
     candidates: list[AnyCandidate]
     """Best first; those without a forecast last."""
-    referees: list[AnyReferee]
+    baselines: list[AnyBaseline] = Field(validation_alias="referees", serialization_alias="referees")
     """Best first; those that do not apply last."""
     windows: WindowsSummary
     yardstick: YardstickRecord
@@ -300,6 +306,11 @@ class DecisionRecord(StoredRecord):
     def ranked(self) -> list[CandidateRow]:
         """Candidates with a forecast, best first."""
         return [row for row in self.candidates if isinstance(row, CandidateRow)]
+
+    @property
+    def ranked_baselines(self) -> list[BaselineRow]:
+        """Baselines with a forecast, best first."""
+        return [row for row in self.baselines if isinstance(row, BaselineRow)]
 
 
 Cells = list[list[float | None]]

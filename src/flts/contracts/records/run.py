@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_serializer
 
 from flts.contracts.records.base import Count, Digest, Part, StoredRecord
 
@@ -69,7 +70,7 @@ class TrainPart(StoredRecord):
     fitted: bool
     """False where the result was there before."""
     recomputed: Recomputed | None
-    """What a second fit came to, where one was asked for."""
+    """Result of a second fit, where one was asked for."""
     duration_ms: int
     errors: ScaledErrors
 
@@ -89,8 +90,15 @@ class FailurePart(StoredRecord):
     reason: str
     run_id: str | None
     model_hash: Digest | None = None
+    """None where a claim could not even be worked on; then the two fields below are not stored either."""
     tracking_uri: str | None = None
     processor: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _stored(self, handler: Callable[[Self], dict[str, Any]]) -> dict[str, Any]:
+        fields = handler(self)
+        unknown = {"model_hash", "tracking_uri", "processor"} if self.model_hash is None else set()
+        return {k: v for k, v in fields.items() if k not in unknown}
 
 
 class JudgePart(StoredRecord):

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from flts.contracts import events, layout, runs
 from flts.contracts.errors import DeadlineExceeded, Terminal, Transient, UsageError
 from flts.contracts.ports import Store
+from flts.contracts.records.run import RunClaim
 from flts.promotion.judge import Waiting
 from flts.runner.candidate import record_dead_letter
 from flts.runner.judgement import completeness
@@ -55,13 +56,13 @@ def look(context: RunContext, seconds: float) -> None:
 def _overdue(store: Store, config_hash: str, latest: datetime) -> Iterator[Overdue]:
     """The newest run of each scope, where it is late."""
     seen: set[str] = set()
-    for claim in runs.parts(store, config_hash, "claim"):
-        if claim["scope"] in seen:
+    for claim in runs.parts(store, config_hash, "claim", RunClaim):
+        if claim.scope in seen:
             continue
-        seen.add(claim["scope"])
-        judged = store.exists(layout.run_part(config_hash, claim["run"], "judge"))
-        if not judged and datetime.fromisoformat(claim["started"]) < latest:
-            yield Overdue(config_hash, claim["data_hash"], claim["scope"], claim["run"])
+        seen.add(claim.scope)
+        judged = store.exists(layout.run_part(config_hash, claim.run, "judge"))
+        if not judged and datetime.fromisoformat(claim.started) < latest:
+            yield Overdue(config_hash, claim.data_hash, claim.scope, claim.run)
 
 
 def _fail_what_is_missing(context: RunContext, overdue: Overdue, seconds: float) -> None:

@@ -10,6 +10,7 @@ from flts.contracts import events, layout
 from flts.contracts.errors import DataError, UsageError
 from flts.contracts.messages import InferenceData, PerformanceEval
 from flts.contracts.ports import Record, read_checked, write_once
+from flts.contracts.records.answer import ForecastLine
 from flts.preprocess.source import RawFile
 from flts.serve.answer import rows_for
 from flts.serve.batch import Batch, errors, forecast_batch
@@ -47,7 +48,7 @@ class Forecaster:
         self._tell(claim, champion, batch, key, len(rows))
 
     def dead_letter(self, record: Record, error: Exception) -> None:
-        """Nobody waits: who sent the claim finds it in the dead-letter topic."""
+        """Nothing to record: whoever sent the claim finds it in the dead-letter topic."""
 
     def _bytes(self, claim: InferenceData) -> bytes:
         """The object of a claim. A bucket that this service may not read is the fault of who named it."""
@@ -90,7 +91,7 @@ class Forecaster:
 
 
 def _lines(batch: Batch, champion: Champion, request_id: str) -> bytes:
-    """One JSON object a line: which request, from where, for when, how much, by which model."""
+    """One `ForecastLine` of JSON a line: which request, from where, for when, how much, by which model."""
     import polars as pl
 
     entry = champion.entry
@@ -100,4 +101,4 @@ def _lines(batch: Batch, champion: Champion, request_id: str) -> bytes:
         pl.lit(entry.champion.model_hash).alias("model_hash"),
         pl.lit(entry.number).alias("promotion"),
     )
-    return frame.write_ndjson().encode()
+    return frame.select(*ForecastLine.model_fields).write_ndjson().encode()

@@ -25,6 +25,7 @@ from flts.backends.store import open_store
 from flts.contracts import layout, runs
 from flts.contracts.canonical import sha256
 from flts.contracts.messages import InferenceData, ModelTraining, PerformanceEval
+from flts.contracts.records.run import FailurePart
 from flts.promotion.log import read_log
 from flts.runner.services import deadline
 from flts.wiring import RunContext
@@ -152,7 +153,7 @@ def test_a_deadline_of_decisions_is_early_by_as_much_as_the_clock_jumps_and_the_
         part = layout.run_part(claim.config_hash, 1, "train-ridge")
         wait_until(lambda: context.store.exists(part), "ridge")
         deadline.look(context, 600.0)
-        assert len(list(runs.parts(context.store, claim.config_hash, "failures/automfles"))) == failures
+        assert len(list(runs.parts(context.store, claim.config_hash, "failures/automfles", FailurePart))) == failures
         if failures:
             wait_for_judgement(context.store, claim)
     if not failures:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.support.experiments import small_experiment, small_spec
 from tests.support.services import LONG, all_services, place_on, serving, start_run, wait_until
-from tests.support.stored import copy, fit, put_result
+from tests.support.stored import copy, fit, put_result, put_train_part
 from tests.support.tracking import workplace
 
 from flts.backends.bus_memory import MemoryBus
@@ -19,6 +19,7 @@ from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import DataError, DeadlineExceeded
 from flts.contracts.messages import ModelTraining
 from flts.contracts.ports import Record, Store, read_json
+from flts.contracts.records.run import FailurePart
 from flts.promotion.judge import Waiting
 from flts.promotion.log import read_log
 from flts.promotion.stage import Judged, rollback
@@ -45,9 +46,8 @@ def claimed(context: RunContext, experiment: Experiment, scope: str = "global") 
 
 
 def record_of(store: Store, experiment: Experiment, run: int, model: str, run_id: str | None = None) -> None:
-    """What a trainer writes down of a model, as far as a judge looks at it."""
-    key = layout.run_part(experiment.identity.config_hash, run, f"train-{model}")
-    store.create(key, canonical_json({"scope": "global", "run_id": run_id, "errors": {}}))
+    """What a trainer writes down of a model."""
+    put_train_part(store, experiment, model, run, run_id=run_id)
 
 
 def told(experiment: Experiment, run: int = 1, model: str = "ridge", status: str = "SUCCESS") -> Record:
@@ -240,8 +240,8 @@ def test_a_late_run_that_cannot_be_read_holds_up_no_other(part: str) -> None:
         store.create(layout.run_part(old, 1, "claim"), b"{}")
     context.clock = Later(context.clock.now() + timedelta(seconds=61))
     deadline.look(context, 60.0)
-    assert len(list(runs.parts(store, experiment.identity.config_hash, "failures/gru"))) == 1
-    assert not list(runs.parts(store, old, "failures/gru"))
+    assert len(list(runs.parts(store, experiment.identity.config_hash, "failures/gru", FailurePart))) == 1
+    assert not list(runs.parts(store, old, "failures/gru", FailurePart))
 
 
 class Later:

@@ -1,0 +1,93 @@
+"""Runs are numbered without a gap or a second owner, and their parts are found by kind."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from flts.backends.store import memory_store
+from flts.contracts import layout, runs
+from flts.contracts.canonical import canonical_json, digest
+from flts.contracts.errors import DamagedObject
+from flts.contracts.ports import Store
+from flts.contracts.records.base import parse_record
+from flts.contracts.records.run import FailurePart, RunClaim
+
+CONFIG = digest("config")
+CLAIMERS = 8
+
+
+def claim_of(who: str, scope: str = "global") -> RunClaim:
+    """A claim that has no number yet."""
+    return RunClaim(
+        run=1,
+        scope=scope,
+        environment="tests",
+        data_hash=digest("data"),
+        recompute=False,
+        promotion=0,
+        flts="0",
+        started="2026-01-02T03:04:05+00:00",
+        claimed_by=who,
+    )
+
+
+def test_each_claim_takes_the_next_number_and_is_stored_under_it() -> None:
+    store = memory_store()
+    assert [runs.claim(store, CONFIG, claim_of(who, who)) for who in ("north", "south", "north")] == [1, 2, 3]
+    assert [(part.run, part.scope) for part in runs.parts(store, CONFIG, "claim", RunClaim)] == [
+        (3, "north"),
+        (2, "south"),
+        (1, "north"),
+    ]
+    assert runs.newest(store, CONFIG, "south") == 2
+    assert runs.newest(store, CONFIG, "east") is None
+
+
+def test_those_that_claim_at_once_get_a_number_each() -> None:
+    store, start = memory_store(), threading.Barrier(CLAIMERS)
+
+    def claim(who: int) -> int:
+        start.wait(10.0)
+        return runs.claim(store, CONFIG, claim_of(str(who)))
+
+    with ThreadPoolExecutor(CLAIMERS) as pool:
+        numbers = list(pool.map(claim, range(CLAIMERS)))
+    assert sorted(numbers) == list(range(1, CLAIMERS + 1)) == runs.numbers(store, CONFIG)
+    owners = {part.run: part.claimed_by for part in runs.parts(store, CONFIG, "claim", RunClaim)}
+    assert owners == {number: str(who) for who, number in enumerate(numbers)}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [({"run": "x"}, "run: "), ({"scope": None}, "scope: "), ({"v": 9}, "version 9")]
+)
+def test_a_damaged_part_is_named_with_its_field(change: dict[str, object], said: str) -> None:
+    store: Store = memory_store()
+    key = layout.run_part(CONFIG, 1, "claim")
+    store.create(key, canonical_json({**claim_of("me").model_dump(), **change}))
+    with pytest.raises(DamagedObject, match=rf"^{key} .*{said}"):
+        list(runs.parts(store, CONFIG, "claim", RunClaim))
+
+
+SAID = {
+    "v": 1,
+    "run": 1,
+    "scope": "global",
+    "environment": "tests",
+    "model": "ridge",
+    "started": "2026-01-02T03:04:05+00:00",
+    "ended": "2026-01-02T03:04:05+00:00",
+    "class": "DataError",
+    "reason": "no such column",
+    "run_id": None,
+}
+
+
+@pytest.mark.parametrize("more", [{}, {"model_hash": digest("ridge"), "tracking_uri": None, "processor": "x86"}])
+def test_a_failure_keeps_its_bytes_whether_its_model_was_worked_on_or_its_claim_given_up(
+    more: dict[str, object],
+) -> None:
+    stored = canonical_json({**SAID, **more})
+    assert parse_record(FailurePart, stored, "a failure").to_bytes() == stored

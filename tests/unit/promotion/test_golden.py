@@ -1,0 +1,71 @@
+"""Decisions, previews, log and pointers of a store of the version before: read and made again with the same bytes."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.stored import golden_store, without
+
+from flts.contracts import layout, runs
+from flts.contracts.messages import ModelSelected
+from flts.contracts.ports import Store
+from flts.contracts.records.base import read_record
+from flts.contracts.records.decision import DecisionRecord, Preview
+from flts.contracts.records.run import RunClaim
+from flts.promotion.judge import Waiting, gather, judge
+from flts.promotion.log import read_log
+from flts.promotion.relay import read_pointer, selected
+from flts.runner.stored import load_experiment
+
+SCOPE = "global"
+
+
+@pytest.fixture(scope="module")
+def golden() -> Store:
+    return golden_store()
+
+
+def decisions(store: Store) -> list[str]:
+    """Keys of the decisions, without their previews."""
+    keys = store.list(f"model-promotion/{SCOPE}/decisions/")
+    return [key for key in keys if not key.endswith(".preview.json")]
+
+
+def test_a_stored_decision_keeps_its_bytes_through_its_type(golden: Store) -> None:
+    keys = decisions(golden)
+    assert keys
+    for key in keys:
+        record = read_record(golden, key, DecisionRecord)
+        assert record is not None
+        assert record.to_bytes() == golden.get(key)
+        if record.preview_sha256 is not None:
+            preview = layout.preview(SCOPE, record.decision_id)
+            found = read_record(golden, preview, Preview)
+            assert found is not None
+            assert found.to_bytes() == golden.get(preview)
+
+
+def test_every_stored_decision_is_made_again_from_what_is_stored_beside_it(golden: Store) -> None:
+    champions = {entry.champion.model_hash: entry.champion for entry in read_log(golden, SCOPE)}
+    for key in decisions(golden):
+        record = read_record(golden, key, DecisionRecord)
+        assert record is not None
+        claim = next(iter(runs.parts(golden, record.config_hash, "claim", RunClaim)))
+        experiment = load_experiment(golden, record.config_hash, claim.data_hash)
+        candidates = gather(golden, experiment, SCOPE)
+        assert not isinstance(candidates, Waiting)
+        champion = champions[record.champion.model_hash] if record.champion else None
+        store = without(golden, key, layout.preview(SCOPE, record.decision_id))
+        judge(store, experiment, candidates, SCOPE, champion)
+        assert store.get(key) == golden.get(key)
+        preview = layout.preview(SCOPE, record.decision_id)
+        assert store.get(preview) == golden.get(preview)
+
+
+def test_the_stored_log_and_its_pointers_keep_their_bytes_through_their_types(golden: Store) -> None:
+    entries = read_log(golden, SCOPE)
+    assert [entry.to_bytes() for entry in entries] == [golden.get(key) for key in golden.list(layout.log(SCOPE))]
+    for key in (layout.root_pointer(), layout.scope_pointer(SCOPE)):
+        pointer = read_pointer(golden, key)
+        assert pointer == selected(entries[-1])
+        assert isinstance(pointer, ModelSelected)
+        assert pointer.to_bytes() == golden.get(key)
