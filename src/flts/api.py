@@ -8,29 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from flts.contracts.errors import UsageError
-from flts.contracts.ports import Progress, Silent
 from flts.home import check_home
 from flts.preprocess.source import RawInput, RawTable
 from flts.runner import local
+from flts.runner.reporter import Quiet, Reporter
 from flts.serve.follow import Champion, champion_of
 from flts.settings import Settings, load_settings
 from flts.spec.fields import Spec
 from flts.spec.sources import load_spec, validate
 from flts.wiring import open_store
-
-
-class Quiet:
-    """A Reporter that says nothing."""
-
-    def stage(self, name: str, state: str, detail: str = "") -> None:
-        """Say nothing of a stage."""
-
-    def model(self, name: str) -> Progress:
-        """Say nothing of a model."""
-        return Silent()
-
-    def ended(self, name: str, message: Any) -> None:
-        """Say nothing of a result."""
 
 
 def run(
@@ -42,7 +28,7 @@ def run(
     settings: Settings | None = None,
     recompute: bool = False,
     wait: bool = False,
-    reporter: local.Reporter | None = None,
+    reporter: Reporter | None = None,
 ) -> local.RunResult:
     """From rows to a promoted model: preprocess, train, judge, promote.
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from flts.contracts.errors import MissingExtra, UsageError
-from flts.contracts.ports import Bus, Clock, Store, StreamedStore, TrackedRun, Tracker
+from flts.contracts.ports import Bus, Clock, Store, StreamedStore, Tracker
 from flts.home import locked, open_home
 from flts.preprocess.source import RawInput, locate
 from flts.spec.fields import Dataset
@@ -140,36 +139,10 @@ def open_tracker(settings: Settings) -> Tracker | None:
         return None
     if not installed:
         raise MissingExtra("tracking = mlflow", "mlflow")
+    from flts.backends.one_thread import InOneThread
     from flts.backends.tracking import MlflowTracker
 
     return InOneThread(MlflowTracker(settings.tracking_uri, settings.home.resolve() / "mlflow-artifacts"))
-
-
-class InOneThread:
-    """A Tracker used from many threads through one of its own, beside which the trainers go on."""
-
-    def __init__(self, tracker: Tracker) -> None:
-        self._tracker, self.uri = tracker, tracker.uri
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tracker")
-
-    def prepare(self, scope: str) -> None:
-        self._thread.submit(self._tracker.prepare, scope)
-
-    def log(self, run: TrackedRun) -> str:
-        return self._thread.submit(self._tracker.log, run).result()
-
-    def annotate(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
-        self._thread.submit(self._tracker.annotate, run_id, metrics, tags).result()
-
-    def promote(self, scope: str, run_id: str, model_type: str, bundle_sha256: str) -> None:
-        self._thread.submit(self._tracker.promote, scope, run_id, model_type, bundle_sha256).result()
-
-    def check(self) -> None:
-        self._tracker.check()  # asks the server, not the client that the thread owns
-
-    def close(self) -> None:
-        self._thread.submit(self._tracker.close)
-        self._thread.shutdown()
 
 
 def open_raw(dataset: Dataset, folder: Path, settings: Settings | None = None) -> RawInput:

@@ -24,8 +24,8 @@ from tests.support.servers import kafka_bus, s3_prefix
 from tests.support.services import place_on
 from tests.support.stored import contents
 
+from flts.contracts.messages import TOPICS
 from flts.contracts.ports import Bus
-from flts.runner.services.host import TOPICS
 from flts.stack.kafka import durable_kafka
 from flts.stack.s3 import S3
 from flts.stack.server import Server

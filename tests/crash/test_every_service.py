@@ -17,10 +17,9 @@ from tests.support.stored import contents, results
 
 import flts
 from flts.contracts import layout
-from flts.contracts.messages import PerformanceEval
+from flts.contracts.messages import TOPICS, PerformanceEval
 from flts.contracts.ports import Bus, Store
 from flts.promotion.log import read_log
-from flts.runner.services.host import TOPICS
 from flts.runner.services.letters import letters
 from flts.settings import load_settings
 from flts.spec.sources import load_spec

@@ -150,8 +150,7 @@ class Promotions(RuleBasedStateMachine):
         """A new run forgets what failed in the one before, not what was finished."""
         self.runs[config] += 1
         self.began[config] = len(self.log)
-        number = self.runs[config]
-        put_claim(self.store, self.subjects[config], number, SCOPE)
+        put_claim(self.store, self.subjects[config], self.runs[config], SCOPE)
         for model in MODELS:
             self.failed.pop((config, model), None)
 

@@ -15,7 +15,7 @@ import pytest
 from tests.support.servers import kafka_bus
 
 from flts.contracts import layout
-from flts.runner.services.host import TOPICS
+from flts.contracts.messages import TOPICS
 from flts.runner.services.letters import topic_of_letters
 from flts.stack.s3 import S3
 from flts.stack.server import Server
@@ -61,7 +61,7 @@ def test_all_is_well_where_all_answers_and_somebody_works(
 ) -> None:
     bus = kafka_bus(quick_broker)
     bus.ensure([*TOPICS, *map(topic_of_letters, TOPICS)])
-    members = [bus.subscribe([TOPICS[0]], group) for group in GROUPS]
+    members = [bus.subscribe([next(iter(TOPICS))], group) for group in GROUPS]
     for member in members:
         member.poll(3.0)
     tracked = {"FLTS_TRACKING": "mlflow", "FLTS_MLFLOW_URI": mlflow_server.url}

@@ -112,7 +112,7 @@ def test_a_model_that_beats_the_referees_is_promoted(thrice: Thrice) -> None:
     assert (result.run, result.scope, result.decision.outcome) == (1, "global", "promote")
     assert (board(result)["ridge"].skill or 0.0) > 0.0
     assert result.champion is not None
-    assert result.champion["champion"]["model_hash"] == result.identity.model_hashes["ridge"]
+    assert result.champion.champion.model_hash == result.identity.model_hashes["ridge"]
     assert result.warnings == ()
 
 
@@ -273,7 +273,7 @@ def test_a_run_after_a_rollback_does_not_undo_it_and_says_that_it_was_promoted_b
     again = run(home, spec)
     assert (again.decision.outcome, again.promoted, again.repeated) == ("promote", False, True)
     assert again.champion is not None
-    assert (again.champion["number"], again.champion["kind"]) == (3, "rollback")
+    assert (again.champion.number, again.champion.kind) == (3, "rollback")
     assert [entry.number for entry in read_log(store_of(home), "global")] == [1, 2, 3]
 
 
@@ -317,8 +317,8 @@ def test_a_model_that_fails_is_on_the_board_with_its_reason_and_the_others_are_n
     spec = values({"ridge": {}, "lstm": table}, train=patient)
     result = run(tmp_path, spec, train_timeout=timeout, reporter=recorder)
     assert (result.winner, result.promoted) == ("ridge", True)
-    (row,) = (row for row in result.decision.candidates if isinstance(row, UnrankedRow))
-    assert (row.model, row.status) == ("lstm", "FAILED")
+    (row,) = [row for row in result.decision.candidates if isinstance(row, UnrankedRow)]
+    assert (row.model, row.status, row.rank) == ("lstm", "FAILED", None)
     assert str(row.reason).startswith(reason)
     assert (recorder.messages["lstm"].status, recorder.messages["ridge"].status) == ("FAILED", "SUCCESS")
     store = store_of(tmp_path)
@@ -362,7 +362,7 @@ import flts
 from flts.settings import load_settings
 settings = load_settings(home=Path(sys.argv[2]), tracking="off", jobs=int(sys.argv[3]))
 result = flts.run(json.loads(sys.argv[1]), folder=Path(sys.argv[4]), settings=settings)
-decision = result.decision.model_dump(mode="json", by_alias=True)
+decision = json.loads(result.decision.to_bytes())
 print(json.dumps([result.winner, result.config_hash, dict(result.identity.model_hashes), decision]))
 """
 

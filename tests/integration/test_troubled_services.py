@@ -17,10 +17,9 @@ from tests.support.services import place_on, start_run, wait_for_judgement, wait
 from tests.support.stored import results
 
 import flts
-from flts.contracts.messages import InferenceData, ModelTraining, TrainingData
+from flts.contracts.messages import TOPICS, InferenceData, ModelTraining, TrainingData
 from flts.contracts.ports import Bus
 from flts.promotion.log import read_log
-from flts.runner.services.host import TOPICS
 from flts.runner.services.letters import letters
 from flts.settings import load_settings
 from flts.spec.sources import load_spec

@@ -11,11 +11,13 @@ from flts.contracts import layout, runs
 from flts.contracts.messages import TrainingData
 from flts.contracts.ports import Bus, Store, Tracker
 from flts.preprocess.source import RawInput, RawTable
-from flts.runner.claim import begin, prepare
+from flts.runner.claim import start
+from flts.runner.reporter import Quiet
 from flts.runner.services.evaluate import Evaluator
 from flts.runner.services.forecast import Forecaster
 from flts.runner.services.host import Conditions, serve
 from flts.runner.services.loop import Service
+from flts.runner.services.registry import Staff
 from flts.runner.services.trace import TracedBus
 from flts.runner.services.train import Trainer
 from flts.spec.fields import Spec
@@ -49,7 +51,7 @@ def serving(
 
     def work() -> None:
         try:
-            serve("tests", context, services, conditions, stop)
+            serve("tests", context, Staff(services), conditions, stop)
         except BaseException as error:  # noqa: BLE001 - raised again in the thread of the test
             raised.append(error)
 
@@ -68,8 +70,7 @@ def serving(
 
 def start_run(context: RunContext, spec: Spec, *, recompute: bool = False) -> TrainingData:
     """What the preprocess job does."""
-    prepared, experiment = prepare(context, spec, RAW)
-    return begin(context, experiment, prepared, recompute=recompute)
+    return start(context, spec, RAW, Quiet(), recompute=recompute).claim
 
 
 def wait_until(true: Callable[[], bool], what: str) -> None:

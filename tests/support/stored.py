@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -13,7 +13,7 @@ import numpy as np
 from flts.backends.store import memory_store
 from flts.contracts import layout
 from flts.contracts.canonical import digest
-from flts.contracts.ports import Store, read_json
+from flts.contracts.ports import Store
 from flts.contracts.records.log import LogEntry, Promoted
 from flts.contracts.records.model import MadeOn, ModelResult
 from flts.contracts.records.run import FailurePart, RunClaim, ScaledErrors, TrainPart
@@ -29,28 +29,33 @@ from flts.runner.stored import VERSIONS
 from flts.spec.fields import Spec
 from flts.spec.lineage import identify
 from flts.train.experiment import Experiment, plan_experiment
-from flts.train.stage import Trained, commit_forecasts, model_spec, train
+from flts.train.stage import Trained, commit_forecasts, model_spec, stored_result, train
 
 GOLDEN = Path(__file__).parents[1] / "golden/store-1.zip"
 OBJECTS = ".flts/objects/"
-WHEN = "2026-01-02T03:04:05+00:00"
+
+MOMENT = "2026-01-02T03:04:05+00:00"
+"""When everything made up here was."""
 
 
 class StoppedClock:
     """Always the same moment, so that two runs can be compared byte for byte."""
 
     def now(self) -> datetime:
-        return datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+        return datetime.fromisoformat(MOMENT)
 
 
 class Watched:
-    """A store that calls back before an object is created or replaced, and remembers what was written."""
+    """A store that calls back before an object is created or replaced, and remembers what it was asked."""
 
     def __init__(self, store: Store, before: Callable[[str], None] = lambda key: None) -> None:
         self._store, self._before, self.url = store, before, store.url
         self.written: list[str] = []
+        self.read: list[str] = []
+        self.listed: list[str] = []
 
     def get(self, key: str) -> bytes | None:
+        self.read.append(key)
         return self._store.get(key)
 
     def create(self, key: str, data: bytes) -> bool:
@@ -67,6 +72,7 @@ class Watched:
         return self._store.exists(key)
 
     def list(self, prefix: str) -> Sequence[str]:
+        self.listed.append(prefix)
         return self._store.list(prefix)
 
 
@@ -169,7 +175,7 @@ def put_claim(store: Store, experiment: Experiment, run: int = 1, scope: str = "
         recompute=False,
         promotion=0,
         flts="0",
-        started=WHEN,
+        started=MOMENT,
         claimed_by=str(run),
     )
     store.create(layout.run_part(experiment.identity.config_hash, run, "claim"), claim.to_bytes())
@@ -184,45 +190,50 @@ def put_failure(
     reason: str = "a reason",
 ) -> None:
     """Why a model of a run has no forecast."""
-    record = FailurePart(
+    part = FailurePart(
         run=run,
         scope="global",
         environment="tests",
         model=name,
-        started=WHEN,
-        ended=WHEN,
+        started=MOMENT,
+        ended=MOMENT,
         error=error,
         reason=reason,
         run_id=None,
     )
-    store.create(layout.failure(experiment.identity.config_hash, run, name), record.to_bytes())
+    store.create(layout.failure(experiment.identity.config_hash, run, name), part.to_bytes())
 
 
 def put_train_part(
-    store: Store, experiment: Experiment, name: str, run: int = 1, scope: str = "global", run_id: str | None = None
+    store: Store, experiment: Experiment, run: int, name: str, run_id: str | None = None, **changes: Any
 ) -> None:
-    """What the trainer of a finished model writes down; its errors are those of the stored forecasts."""
-    model_hash = experiment.identity.model_hashes[name]
-    committed = read_json(store, layout.windows_result(model_hash, experiment.identity.windows_hash))
-    forecast = experiment.forecasts(store, model_hash, committed["forecasts_sha256"])["y_hat"]
-    errors = measure(truth(experiment), forecast, yardstick(experiment.dataset, experiment.task))
-    part = TrainPart(
-        run=run,
-        scope=scope,
-        environment="tests",
-        model=name,
-        model_hash=model_hash,
-        tracking_uri=None,
-        run_id=run_id,
-        started=WHEN,
-        ended=WHEN,
-        processor="tests",
-        fitted=True,
-        recomputed=None,
-        duration_ms=1,
-        errors=ScaledErrors(rmse=errors.rmse, mae=errors.mae, mse=errors.mse),
-    )
+    """What a trainer writes down of a model, with the errors of its stored forecasts."""
+    fields: dict[str, Any] = {
+        "run": run,
+        "scope": "global",
+        "environment": "tests",
+        "model": name,
+        "model_hash": experiment.identity.model_hashes[name],
+        "tracking_uri": None,
+        "run_id": run_id,
+        "started": MOMENT,
+        "ended": MOMENT,
+        "processor": "tests",
+        "fitted": True,
+        "recomputed": None,
+        "duration_ms": 1,
+    }
+    part = TrainPart(**{**fields, "errors": _errors(store, experiment, name), **changes})
     store.create(layout.run_part(experiment.identity.config_hash, run, f"train-{name}"), part.to_bytes())
+
+
+def _errors(store: Store, experiment: Experiment, name: str) -> ScaledErrors:
+    model_hash, windows_hash = experiment.identity.model_hashes[name], experiment.identity.windows_hash
+    trained = stored_result(store, name, model_hash, windows_hash)
+    assert trained is not None
+    forecast = experiment.forecasts(store, model_hash, trained.forecasts_sha256)["y_hat"]
+    found = measure(truth(experiment), forecast, yardstick(experiment.dataset, experiment.task))
+    return ScaledErrors(rmse=found.rmse, mae=found.mae, mse=found.mse)
 
 
 def promoted(model: str, config: str = "config", **changes: Any) -> Promoted:

@@ -15,6 +15,7 @@ from flts.contracts.errors import DataError, SpecError, UsageError
 from flts.home import VERSION
 from flts.preprocess.read import read_rows
 from flts.runner import local as pipeline
+from flts.runner.reporter import Reporter
 from flts.settings import Settings, load_settings
 from flts.spec.fields import Spec
 
@@ -39,7 +40,7 @@ class Asked:
         self.settings: Any = None
         self.given: dict[str, Any] = {}
 
-    def __call__(self, spec: Spec, settings: Settings, reporter: pipeline.Reporter, **given: Any) -> None:
+    def __call__(self, spec: Spec, settings: Settings, reporter: Reporter, **given: Any) -> None:
         self.spec, self.settings, self.given = spec, settings, {"reporter": reporter, **given}
 
 

@@ -91,6 +91,21 @@ class MlflowTracker:
             client.set_terminated(run_id, run.status, end_time=run.ended_ms)
             return run_id
 
+    def first_run(self, tags: Mapping[str, str]) -> str | None:
+        same = " and ".join([f"tags.`{name}` = '{value}'" for name, value in sorted(tags.items())])
+        with self._failing("look for a run"):
+            client = self._client()
+            scopes = [found.experiment_id for found in client.search_experiments(filter_string="name LIKE 'flts/%'")]
+            if not scopes:
+                return None
+            found = client.search_runs(
+                scopes,
+                f"{same} and attributes.status = 'FINISHED'",
+                max_results=1,
+                order_by=["attributes.start_time ASC"],
+            )
+            return str(found[0].info.run_id) if found else None
+
     def annotate(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
         from mlflow.entities import Metric, RunTag
 

@@ -39,16 +39,16 @@ def print_result(result: RunResult) -> None:
     print_decision(result.decision, result.durations_ms)
     console = open_console()
     outcome = result.decision.outcome
-    champion = result.champion["champion"] if result.champion else None
+    champion = result.champion.champion if result.champion else None
     if result.promoted and champion:
-        line = f"[bold green]promoted[/]  {champion['model']} is champion of '{result.scope}'"
+        line = f"[bold green]promoted[/]  {champion.model} is champion of '{result.scope}'"
     elif outcome == "promote" and result.repeated and champion:
         line = (
             f"[bold]unchanged[/]  this decision is in the log already and is not applied again;"
-            f" champion of '{result.scope}': {champion['model']}"
+            f" champion of '{result.scope}': {champion.model}"
         )
     elif champion:
-        line = f"[bold]unchanged[/]  champion of '{result.scope}' stays {champion['model']}"
+        line = f"[bold]unchanged[/]  champion of '{result.scope}' stays {champion.model}"
     else:
         line = f"[bold red]nothing promoted[/]  scope '{result.scope}' has no champion"
     console.print(line, highlight=False)

@@ -20,23 +20,23 @@ def preprocess(
 ) -> None:
     """Process the rows, store them, and tell the trainers; then end. What runs elsewhere does the rest."""
     from flts.cli.board import print_json
-    from flts.runner.claim import begin, claim_rows, prepare
-    from flts.runner.services.host import TOPICS
-    from flts.runner.services.trace import TracedBus, span
-    from flts.wiring import open_raw, shared_context
+    from flts.contracts.messages import TOPICS
+    from flts.runner.claim import claim_rows, start
+    from flts.runner.reporter import Quiet
+    from flts.runner.services.trace import traced_context
+    from flts.wiring import open_raw
 
     chosen = logged()
     loaded = loaded_spec(file, sets, source, models)
-    with shared_context(chosen) as context, span("preprocess"):
-        context.bus = TracedBus(context.bus)
-        context.bus.ensure(TOPICS)
-        prepared, experiment = prepare(context, loaded.spec, open_raw(loaded.spec.dataset, loaded.folder, chosen))
-        claim = begin(context, experiment, prepared, recompute=recompute)
+    with traced_context(chosen, "preprocess") as context:
+        context.bus.ensure(list(TOPICS))
+        raw = open_raw(loaded.spec.dataset, loaded.folder, chosen)
+        started = start(context, loaded.spec, raw, Quiet(), recompute=recompute)
         if claim_test:
-            claim_rows(context, claim, prepared)
+            claim_rows(context, started)
+    claim = started.claim
     if as_json:
         print_json(claim.model_dump(mode="json"))
         return
-    typer.echo(
-        f"run {claim.run} of {claim.config_hash} is claimed; {len(experiment.identity.model_hashes)} models may start"
-    )
+    count = len(started.experiment.identity.model_hashes)
+    typer.echo(f"run {claim.run} of {claim.config_hash} is claimed; {count} models may start")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from flts.api import Quiet
+from flts.runner.reporter import Quiet
 
 if TYPE_CHECKING:
     import rich.progress
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from flts.contracts.messages import ModelTraining
     from flts.contracts.ports import Progress
-    from flts.runner.local import Reporter
+    from flts.runner.reporter import Reporter
 
 LONGEST_EPOCH = 3600.0
 """Seconds over which the time to go is estimated: epochs may be minutes apart."""

@@ -79,16 +79,17 @@ def _talk_to(stack: Stack) -> None:
 def _wait_for_members(stack: Stack) -> None:
     """Until every service is a member of its group, so that what is asked of them next is taken up."""
     from flts.contracts.errors import StageFailed
+    from flts.runner.services.registry import groups
     from flts.wiring import open_bus
 
-    groups = [*(f"train-{model}" for model in stack.models), "evaluate", "forecast"]
+    names = [group.name for group in groups(stack.models)]
     bus, end = open_bus(settings()), time.monotonic() + SETTLE
     try:
-        while absent := [group for group, members in bus.describe(groups).members.items() if not members]:
+        while absent := [group for group, members in bus.describe(names).members.items() if not members]:
             _all_alive(stack)
             if time.monotonic() > end:
                 raise StageFailed(
-                    f"nobody is at work as {', '.join(absent)} after {SETTLE:g} s; `flts doctor` says more"
+                    f"no consumer has joined {', '.join(absent)} after {SETTLE:g} s; `flts doctor` says more"
                 )
             time.sleep(0.2)
     finally:
@@ -96,24 +97,18 @@ def _wait_for_members(stack: Stack) -> None:
 
 
 def _run_through(stack: Stack, loaded: LoadedSpec) -> None:
-    """What `flts preprocess` does, then the board when the services are done."""
+    """Start a run as `flts preprocess` does, then show the board when the services are done."""
     from flts.cli import board
     from flts.cli.progress import reporter
-    from flts.cli.watch import wait_for_judgement
-    from flts.runner.claim import begin, prepare
-    from flts.runner.services.trace import TracedBus, span
-    from flts.wiring import open_raw, shared_context
+    from flts.runner.claim import start
+    from flts.runner.services.trace import traced_context
+    from flts.runner.services.watch import wait_for_judgement
+    from flts.wiring import open_raw
 
-    chosen = logged()
-    spec = loaded.spec
-    with shared_context(chosen) as context, span("up"), reporter(sorted(spec.expected), quiet=False) as shown:
-        context.bus = TracedBus(context.bus)
-        shown.stage("preprocess", "running")
-        prepared, experiment = prepare(context, spec, open_raw(spec.dataset, loaded.folder))
-        claim = begin(context, experiment, prepared, recompute=False)
-        rows = f"{prepared.meta.train.rows:,} train rows, {prepared.meta.test.rows:,} test rows"
-        shown.stage("preprocess", "reused" if prepared.reused else "done", rows)
-        result = wait_for_judgement(context, claim, experiment, shown, lambda: _all_alive(stack))
+    chosen, spec = logged(), loaded.spec
+    with traced_context(chosen, "up") as context, reporter(sorted(spec.expected), quiet=False) as shown:
+        started = start(context, spec, open_raw(spec.dataset, loaded.folder), shown)
+        result = wait_for_judgement(context, started, shown, lambda: _all_alive(stack))
     board.print_result(result)
 
 

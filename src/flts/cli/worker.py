@@ -1,59 +1,49 @@
-"""`flts worker`: one stage as a service on the bus."""
+"""`flts worker`: one stage as a service on the bus; the commands are those of the registry of services."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flts.cli.options import logged, split_names
+from flts.cli.options import logged
+from flts.runner.services import registry
 
 if TYPE_CHECKING:
-    from flts.runner.services.loop import Service
-    from flts.wiring import RunContext
+    from flts.runner.services.registry import Declared
 
-app = typer.Typer(help="Run one stage as a service on the bus.", no_args_is_help=True)
-
+Models = Annotated[str, typer.Option("--model", help="Fit these models, separated by commas.")]
+Jobs = Annotated[int | None, typer.Option(help="Fits side by side. [cores]")]
 ProbePort = Annotated[int | None, typer.Option(help="Port of /healthz, /readyz and /metrics; 0: a free one. [9090]")]
 
 
-@app.command("train")
-def train(
-    model: Annotated[str, typer.Option(help="Fit these models, separated by commas.")],
-    jobs: Annotated[int | None, typer.Option(help="Fits side by side. [cores]")] = None,
-    probe_port: ProbePort = None,
-) -> None:
-    """Fit models of every claim, each in a process of its own."""
-    from flts.models.registry import require
-    from flts.runner.services.train import Trainer
-
-    names = split_names(model)
-    require(names)
-    _serve("train", lambda context: [Trainer(context, name) for name in names], jobs=jobs, probe_port=probe_port)
+def make_app() -> typer.Typer:
+    """A command for every service of the registry."""
+    app = typer.Typer(help="Run one stage as a service on the bus.", no_args_is_help=True)
+    for service in registry.SERVICES:
+        app.command(service.name, help=service.about)(_command(service))
+    return app
 
 
-@app.command("evaluate")
-def evaluate(probe_port: ProbePort = None) -> None:
-    """Judge every run whose models all have a result or a reason."""
-    from flts.runner.services.evaluate import Evaluator
+def _command(service: Declared) -> Callable[..., None]:
+    """What `flts worker NAME` calls for a service."""
 
-    _serve("evaluate", lambda context: [Evaluator(context)], probe_port=probe_port)
+    def of_models(model: Models, jobs: Jobs = None, probe_port: ProbePort = None) -> None:
+        from flts.models.registry import require
+
+        names = [name.strip() for name in model.split(",") if name.strip()]
+        require(names)
+        _serve(service, names, jobs=jobs, probe_port=probe_port)
+
+    def alone(probe_port: ProbePort = None) -> None:
+        _serve(service, [], probe_port=probe_port)
+
+    return of_models if service.per_model else alone
 
 
-@app.command("forecast")
-def forecast(probe_port: ProbePort = None) -> None:
-    """Answer every claim of rows with forecasts of the champion."""
-    from flts.runner.services.forecast import Forecaster
-
-    _serve("forecast", lambda context: [Forecaster(context)], probe_port=probe_port)
-
-
-def _serve(name: str, make: Callable[[RunContext], Sequence[Service]], **flags: object) -> None:
+def _serve(service: Declared, models: list[str], **flags: object) -> None:
     """Until SIGTERM or SIGINT, which end it well."""
-    from flts.promotion.relay import relay_all
-    from flts.runner.services import deadline
     from flts.runner.services.host import Conditions, serve, stop_on_signals
     from flts.runner.services.trace import TracedBus
     from flts.wiring import shared_context
@@ -63,9 +53,7 @@ def _serve(name: str, make: Callable[[RunContext], Sequence[Service]], **flags: 
     conditions = Conditions(chosen.patience, chosen.grace, (chosen.probe_host, chosen.probe_port))
     with shared_context(chosen) as context:
         context.bus = TracedBus(context.bus)
-        beside, first = [], None
-        if name == "evaluate":
-            first = functools.partial(relay_all, context.store, context.bus)  # what one before it did not come to
-        if name == "evaluate" and chosen.decision_deadline:
-            beside.append(functools.partial(deadline.watch, context, chosen.decision_deadline))
-        serve(name, context, make(context), conditions, stop, beside, first)
+        serve(service.name, context, service.load().staff(context, chosen, models), conditions, stop)
+
+
+app = make_app()

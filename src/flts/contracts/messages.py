@@ -6,6 +6,7 @@ outside it, so the same fact told twice is recognised.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -203,3 +204,7 @@ class ModelSelected(Message):
     mae: float | None = None
     mse: float | None = None
     weights: dict[str, float] = {}
+
+
+TOPICS: Mapping[str, type[Message]] = {message.topic: message for message in Message.__subclasses__()}
+"""Every topic and the message on it: whatever makes, checks or lists topics reads them here."""

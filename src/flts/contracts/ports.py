@@ -201,6 +201,9 @@ class Tracker(Protocol):
     def log(self, run: TrackedRun) -> str:
         """Write one ended run; returns its id, that of the first where the same was logged and nobody was told."""
 
+    def first_run(self, tags: Mapping[str, str]) -> str | None:
+        """Id of the oldest finished run with these tags, in whatever scope; None when there is none here."""
+
     def annotate(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
         """Add what only the judge knows."""
 

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from flts.contracts.errors import FltsError
+from flts.contracts.messages import TOPICS
 from flts.contracts.ports import Bus, BusState
 from flts.doctor.finding import Diagnosis, ok, refused, warning, wrong
-from flts.runner.services.evaluate import Evaluator
-from flts.runner.services.forecast import Forecaster
-from flts.runner.services.host import TOPICS
 from flts.runner.services.letters import letters, topic_of_letters, topics_with_letters
-from flts.runner.services.train import Trainer
+from flts.runner.services.registry import Group, groups
 
 ABOUT = "bus"
 
 
 def examine(bus: Bus, models: Sequence[str]) -> Iterator[Diagnosis]:
     """Ask the brokers. models: those that an experiment expects."""
-    groups = {f"train-{model}": Trainer.topic for model in models}
-    groups |= {service.group: service.topic for service in (Evaluator, Forecaster)}
+    expected = list(groups(models))
     try:
-        state = bus.describe(list(groups))
+        state = bus.describe([group.name for group in expected])
     except FltsError as error:
         yield refused(ABOUT, error, f"start what serves {bus.url}, or set bus (FLTS_BUS) and kafka_options")
         return
@@ -29,7 +26,7 @@ def examine(bus: Bus, models: Sequence[str]) -> Iterator[Diagnosis]:
     try:
         yield from _topics(state)
         yield from _dead_letters(bus)
-        yield from _services(bus, state, groups)
+        yield from _services(bus, state, expected)
     except FltsError as error:
         yield refused(ABOUT, error, "look at the brokers' logs, and at what this user may do")
 
@@ -57,14 +54,13 @@ def _dead_letters(bus: Bus) -> Iterator[Diagnosis]:
             )
 
 
-def _services(bus: Bus, state: BusState, groups: Mapping[str, str]) -> Iterator[Diagnosis]:
-    for group, topic in groups.items():
-        members, waiting = state.members.get(group, ()), bus.lag(topic, group) if topic in state.topics else 0
+def _services(bus: Bus, state: BusState, expected: Sequence[Group]) -> Iterator[Diagnosis]:
+    for group in expected:
+        topic = group.service.load().topic
+        members, waiting = state.members.get(group.name, ()), bus.lag(topic, group.name) if topic in state.topics else 0
         left = f"{waiting} of {topic} not handled yet" if waiting > 0 else f"all of {topic} handled"
         if members:
-            yield ok(group, f"at work: {', '.join(members)}; {left}")
+            yield ok(group.name, f"at work: {', '.join(members)}; {left}")
             continue
-        model = group.removeprefix("train-") if group.startswith("train-") else None
-        who = f"no trainer for '{model}' is running" if model else f"no service '{group}' is running"
-        start = f"flts worker train --model {model}" if model else f"flts worker {group}"
-        yield wrong(group, f"{who}; {left}", f"start `{start}`")
+        who = f"no trainer for '{group.model}' is running" if group.model else f"no service '{group.name}' is running"
+        yield wrong(group.name, f"{who}; {left}", f"start `{group.start}`")

@@ -17,11 +17,14 @@ from flts.contracts.records.log import Kind, LogEntry, Promoted
 MEND = "put a copy of it back, or delete it and every later entry: the next `flts run` decides again"
 
 
-def read_log(store: Store, scope: str) -> list[LogEntry]:
-    """All entries in order, their chain checked. Raises DamagedObject at the first entry that does not fit."""
-    entries: list[LogEntry] = []
-    previous: str | None = None
-    for number, key in enumerate(store.list(layout.log(scope)), 1):
+def read_log(store: Store, scope: str, known: Sequence[LogEntry] = ()) -> list[LogEntry]:
+    """All entries in order, their chain checked. Raises DamagedObject at the first entry that does not fit.
+
+    known: the entries of an earlier reading. No entry ever changes, so they are not read again.
+    """
+    entries = list(known)
+    previous = sha256(known[-1].to_bytes()) if known else None
+    for number, key in enumerate(store.list(layout.log(scope))[len(known) :], len(known) + 1):
         data = store.get(key)
         if data is None or key != layout.log_entry(scope, number):
             raise DamagedObject(
@@ -43,8 +46,9 @@ def append(store: Store, scope: str, propose: Callable[[Sequence[LogEntry]], Log
 
     When another process takes the number first, `propose` is asked again with the longer log.
     """
+    entries: Sequence[LogEntry] = ()
     while True:
-        entries = read_log(store, scope)
+        entries = read_log(store, scope, entries)
         entry = propose(entries)
         if entry is None:
             return None

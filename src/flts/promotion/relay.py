@@ -18,12 +18,14 @@ from flts.contracts.records.log import LogEntry
 from flts.promotion.log import read_log
 
 
-def relay(store: Store, bus: Bus, scope: str) -> LogEntry | None:
+def relay(store: Store, bus: Bus, scope: str, known: Sequence[LogEntry] = ()) -> LogEntry | None:
     """Bring every projection of a scope up to its log; returns the champion's entry, None for an empty log.
 
-    Looks again after it has written: a slower relay may just have put an older pointer over a newer one.
+    Looks again after it has written: a slower relay may just have put an older pointer over a newer one. known: the
+    entries of an earlier reading, which are not read again.
     """
-    while entries := read_log(store, scope):
+    entries = known
+    while entries := read_log(store, scope, entries):
         newest = entries[-1]
         configs = {layout.config_pointer(scope, entry.champion.config_hash): entry for entry in entries}
         stale = {key: entry for key, entry in configs.items() if _is_behind(store, key, entry)}

@@ -13,7 +13,7 @@ from flts.contracts.records.log import LogEntry, Promoted
 from flts.evaluate.case import Candidate
 from flts.evaluate.decide import Decision
 from flts.promotion.judge import judge, stored_decision
-from flts.promotion.log import append, next_entry, read_log, rollback_target
+from flts.promotion.log import append, next_entry, rollback_target
 from flts.promotion.relay import relay
 from flts.train.experiment import Experiment
 
@@ -54,8 +54,11 @@ def promote(
     made again against that one.
     """
     made: list[Decision] = []
+    log: Sequence[LogEntry] = ()
 
     def propose(entries: Sequence[LogEntry]) -> LogEntry | None:
+        nonlocal log
+        log = entries
         if made and any(e.decision_id == made[-1].decision_id for e in entries):
             return None
         own = _own_promotion(entries, experiment.identity.config_hash, since)
@@ -77,8 +80,8 @@ def promote(
     entry = append(store, scope, propose)
     decision = made[-1]
     _announce(decision.record, run_ids)
-    earlier = next((e for e in read_log(store, scope) if e.decision_id == decision.decision_id), None)
-    return Judged(decision, entry or earlier, entry is None and earlier is not None, relay(store, bus, scope))
+    earlier = next((e for e in log if e.decision_id == decision.decision_id), None)
+    return Judged(decision, entry or earlier, entry is None and earlier is not None, relay(store, bus, scope, log))
 
 
 def _own_promotion(entries: Sequence[LogEntry], config_hash: str, since: int | None) -> LogEntry | None:

@@ -1,21 +1,30 @@
-"""What every candidate goes through, the same for `flts run` and for a worker on a bus."""
+"""What every candidate goes through, the same for `flts run` and for a service: train, score, track, record, tell."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, replace
 
 from flts.contracts import events, layout
 from flts.contracts.errors import Terminal, TrainingFailed, UsageError
 from flts.contracts.messages import ModelTraining, TrainingData
-from flts.contracts.ports import Progress, Store, write_json_once
+from flts.contracts.ports import Progress, Store
+from flts.contracts.records.base import write_record
+from flts.contracts.records.run import FailurePart, ScaledErrors, TrainPart
 from flts.evaluate.metrics import Errors, measure
 from flts.promotion.judge import yardstick
+from flts.runner import tell
 from flts.runner.stored import VERSIONS, load_stored_spec
-from flts.runner.tracking import Work, candidate_run, failed_run, known_failed_run_id, known_run_id
+from flts.runner.tell import RunOf
+from flts.runner.tracking import (
+    Work,
+    candidate_run,
+    failed_run,
+    fitted_run_id,
+    known_failed_run_id,
+    known_run_id,
+)
 from flts.spec.lineage import identify
 from flts.train.determinism import processor
 from flts.train.experiment import Experiment
@@ -23,7 +32,14 @@ from flts.train.isolate import Claim, train_isolated
 from flts.train.stage import Trained, stored_result
 from flts.wiring import RunContext
 
-Status = Literal["RUNNING", "SUCCESS", "FAILED"]
+
+@dataclass(frozen=True)
+class Scored:
+    """A candidate with its result, its errors on the test windows, and how long both took."""
+
+    trained: Trained
+    errors: Errors
+    duration_ms: int
 
 
 def finish_model(
@@ -35,48 +51,25 @@ def finish_model(
     UsageError: no model failed where the credentials of the store are wrong, and a person has to act.
     """
     with context.children.slots:  # the time of a model counts from here, not from when it queued
-        work, began = Work(claim, experiment, name, context.clock.now()), time.monotonic()
-        _tell(context, work, "RUNNING")
+        work = Work(claim, experiment, name, context.clock.now())
+        tell.publish(context.bus, tell.running(claim, name, work.model_hash, work.start))
         try:
-            trained = _train(context, work, progress, recompute=recompute)
-            progress.phase("score")
-            errors = _score(context.store, work, trained)
+            scored = _train_and_score(context, work, progress, recompute=recompute)
         except UsageError:
             raise
         except Terminal as error:
-            return _record_failure(context, work, error)
-        duration_ms = round((time.monotonic() - began) * 1000)  # the clock may be set meanwhile
+            return _fail(context, work, error)
     progress.phase("track")
-    run_id = _track(context, work, trained, errors)
-    part = {
-        **_where(context, work),
-        "run_id": run_id,
-        "fitted": trained.fitted,
-        "recomputed": trained.recomputed,
-        "duration_ms": duration_ms,
-        "errors": {"rmse": errors.rmse, "mae": errors.mae, "mse": errors.mse},
-    }
-    write_json_once(context.store, layout.run_part(claim.config_hash, claim.run, f"train-{name}"), part, at="run.train")
-    events.emit(
-        events.TrainComplete(
-            config_hash=claim.config_hash,
-            run_id=run_id,
-            model_type=name.upper(),
-            duration_ms=duration_ms,
-            test_rmse=errors.rmse,
-            test_mae=errors.mae,
-            test_mse=errors.mse,
-        )
-    )
-    return _tell(
-        context,
-        work,
-        "SUCCESS",
-        run_id=run_id,
-        bundle_sha256=trained.bundle_sha256,
-        forecasts_sha256=trained.forecasts_sha256,
-        duration_ms=duration_ms,
-    )
+    part = _record(context, work, scored, _track(context, work, scored))
+    return _tell(context, work, scored, part)
+
+
+def _train_and_score(context: RunContext, work: Work, progress: Progress, *, recompute: bool) -> Scored:
+    began = time.monotonic()
+    trained = _train(context, work, progress, recompute=recompute)
+    progress.phase("score")
+    errors = _score(context.store, work, trained)
+    return Scored(trained, errors, round((time.monotonic() - began) * 1000))  # the clock may be set meanwhile
 
 
 def _train(context: RunContext, work: Work, progress: Progress, *, recompute: bool) -> Trained:
@@ -116,118 +109,118 @@ def _score(store: Store, work: Work, trained: Trained) -> Errors:
     return errors
 
 
-def _track(context: RunContext, work: Work, trained: Trained, errors: Errors) -> str | None:
+def _track(context: RunContext, work: Work, scored: Scored) -> str | None:
     """One tracked run per scope, configuration and model; the id of the one that exists already, if any."""
-    if context.tracker is None:
+    store, tracker, claim = context.store, context.tracker, work.claim
+    if tracker is None:
         return None
-    claim = work.claim
-    known = known_run_id(context.store, claim.config_hash, claim.identifier, work.name, context.tracker.uri)
+    known = known_run_id(store, claim.config_hash, claim.identifier, work.name, tracker.uri)
     if known is not None:
         return known
-    return context.tracker.log(
-        candidate_run(context.store, work, trained, errors, context.environment, context.clock.now())
+    original = None if scored.trained.fitted else fitted_run_id(store, tracker, work)
+    now = context.clock.now()
+    return tracker.log(candidate_run(store, work, scored.trained, scored.errors, context.environment, now, original))
+
+
+def _record(context: RunContext, work: Work, scored: Scored, run_id: str | None) -> TrainPart:
+    """The candidate's part of the run, which the judge waits for."""
+    claim, errors = work.claim, scored.errors
+    part = TrainPart(
+        run=claim.run,
+        scope=claim.identifier,
+        environment=context.environment,
+        model=work.name,
+        model_hash=work.model_hash,
+        tracking_uri=context.tracker.uri if context.tracker else None,
+        run_id=run_id,
+        started=work.start.isoformat(),
+        ended=context.clock.now().isoformat(),
+        processor=processor(),
+        fitted=scored.trained.fitted,
+        recomputed=scored.trained.recomputed,
+        duration_ms=scored.duration_ms,
+        errors=ScaledErrors(rmse=errors.rmse, mae=errors.mae, mse=errors.mse),
     )
+    key = layout.run_part(claim.config_hash, claim.run, f"train-{work.name}")
+    write_record(context.store, key, part, at="run.train")
+    return part
 
 
-def _record_failure(context: RunContext, work: Work, error: Terminal) -> ModelTraining:
-    claim, reason = work.claim, str(error)
-    run_id = None
-    if context.tracker is not None:
-        run_id = known_failed_run_id(context.store, work, error, context.tracker.uri) or context.tracker.log(
-            failed_run(context.store, work, error, context.environment, context.clock.now())
+def _tell(context: RunContext, work: Work, scored: Scored, part: TrainPart) -> ModelTraining:
+    events.emit(
+        events.TrainComplete(
+            config_hash=work.claim.config_hash,
+            run_id=part.run_id,
+            model_type=work.name.upper(),
+            duration_ms=part.duration_ms,
+            test_rmse=part.errors.rmse,
+            test_mae=part.errors.mae,
+            test_mse=part.errors.mse,
         )
-    record = {**_where(context, work), "class": type(error).__name__, "reason": reason, "run_id": run_id}
-    write_json_once(context.store, layout.failure(claim.config_hash, claim.run, work.name), record, at="run.failure")
+    )
+    return tell.publish(context.bus, tell.succeeded(work.claim, part, context.clock.now(), scored.trained))
+
+
+def _fail(context: RunContext, work: Work, error: Terminal) -> ModelTraining:
+    """Track a candidate without a forecast, record why, and tell the judge."""
+    part = _record_failure(context, work, error, _track_failure(context, work, error))
     events.emit(
         events.TrainFailed(
-            config_hash=claim.config_hash, model_type=work.name.upper(), error=type(error).__name__, reason=reason
+            config_hash=work.claim.config_hash, model_type=work.name.upper(), error=part.error, reason=part.reason
         )
     )
-    return _tell(context, work, "FAILED", run_id=run_id, error=f"{type(error).__name__}: {reason}")
+    return tell.publish(context.bus, tell.failed(work.claim, part, work.model_hash, context.clock.now()))
 
 
-class RunOf(Protocol):
-    """Which run is meant; a claim says it, and so does its record."""
+def _track_failure(context: RunContext, work: Work, error: Terminal) -> str | None:
+    if context.tracker is None:
+        return None
+    known = known_failed_run_id(context.store, work, error, context.tracker.uri)
+    return known or context.tracker.log(
+        failed_run(context.store, work, error, context.environment, context.clock.now())
+    )
 
-    @property
-    def identifier(self) -> str:
-        """The scope."""
 
-    @property
-    def config_hash(self) -> str:
-        """Of the configuration."""
-
-    @property
-    def data_hash(self) -> str:
-        """Of the rows."""
-
-    @property
-    def run(self) -> int:
-        """Its number."""
+def _record_failure(context: RunContext, work: Work, error: Terminal, run_id: str | None) -> FailurePart:
+    claim = work.claim
+    part = FailurePart(
+        run=claim.run,
+        scope=claim.identifier,
+        environment=context.environment,
+        model=work.name,
+        model_hash=work.model_hash,
+        tracking_uri=context.tracker.uri if context.tracker else None,
+        started=work.start.isoformat(),
+        ended=context.clock.now().isoformat(),
+        processor=processor(),
+        error=type(error).__name__,
+        reason=str(error),
+        run_id=run_id,
+    )
+    write_record(context.store, layout.failure(claim.config_hash, claim.run, work.name), part, at="run.failure")
+    return part
 
 
 def record_dead_letter(context: RunContext, claim: RunOf, name: str, error: Exception) -> None:
     """Record that a claim could not even be worked on, so that nobody waits for its model."""
     now = context.clock.now().isoformat()
-    record = {
-        "v": 1,
-        "run": claim.run,
-        "scope": claim.identifier,
-        "environment": context.environment,
-        "model": name,
-        "started": now,
-        "ended": now,
-        "class": type(error).__name__,
-        "reason": str(error),
-        "run_id": None,
-    }
-    write_json_once(context.store, layout.failure(claim.config_hash, claim.run, name), record, at="run.buried")
-    tell_failure(context, claim, name, record)
+    part = FailurePart(
+        run=claim.run,
+        scope=claim.identifier,
+        environment=context.environment,
+        model=name,
+        started=now,
+        ended=now,
+        error=type(error).__name__,
+        reason=str(error),
+        run_id=None,
+    )
+    write_record(context.store, layout.failure(claim.config_hash, claim.run, name), part, at="run.buried")
+    tell_failure(context, claim, part)
 
 
-def tell_failure(context: RunContext, claim: RunOf, name: str, record: Mapping[str, Any]) -> None:
+def tell_failure(context: RunContext, claim: RunOf, part: FailurePart) -> None:
     """Tell the judge of a failure that is recorded."""
     spec = load_stored_spec(context.store, claim.config_hash)
-    model_hash = identify(spec, claim.data_hash, VERSIONS).model_hashes[name]
-    error = f"{record['class']}: {record['reason']}"
-    _publish(context, claim, name, model_hash, "FAILED", run_id=record["run_id"], error=error)
-
-
-def _where(context: RunContext, work: Work) -> dict[str, Any]:
-    """What every part of a run's record says first."""
-    return {
-        "v": 1,
-        "run": work.claim.run,
-        "scope": work.claim.identifier,
-        "environment": context.environment,
-        "model": work.name,
-        "model_hash": work.model_hash,
-        "tracking_uri": context.tracker.uri if context.tracker else None,
-        "started": work.start.isoformat(),
-        "ended": context.clock.now().isoformat(),
-        "processor": processor(),
-    }
-
-
-def _tell(context: RunContext, work: Work, status: Status, **fields: Any) -> ModelTraining:
-    return _publish(context, work.claim, work.name, work.model_hash, status, **fields)
-
-
-def _publish(
-    context: RunContext, claim: RunOf, name: str, model_hash: str, status: Status, **fields: Any
-) -> ModelTraining:
-    message = ModelTraining(
-        ts=context.clock.now(),
-        identifier=claim.identifier,
-        config_hash=claim.config_hash,
-        data_hash=claim.data_hash,
-        run=claim.run,
-        model=name,
-        model_hash=model_hash,
-        model_type=name.upper(),
-        experiment=f"flts/{claim.identifier}",
-        status=status,
-        **fields,
-    )
-    context.bus.publish(message.topic, message.key, message.to_bytes())
-    return message
+    model_hash = identify(spec, claim.data_hash, VERSIONS).model_hashes[part.model]
+    tell.publish(context.bus, tell.failed(claim, part, model_hash, context.clock.now()))

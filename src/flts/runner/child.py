@@ -9,13 +9,18 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from flts.contracts import events
 from flts.contracts.errors import FltsError
 from flts.train.isolate import SCRATCH, Claim
+
+if TYPE_CHECKING:
+    from flts.train.stage import Trained
 
 
 class _Reporter:
@@ -24,7 +29,7 @@ class _Reporter:
     def __init__(self, out: TextIO) -> None:
         self._out = out
 
-    def say(self, said: str, **fields: Any) -> None:
+    def say(self, said: str, **fields: object) -> None:
         self._out.write(json.dumps({"said": said, **fields}) + "\n")
         self._out.flush()
 
@@ -49,22 +54,29 @@ def main() -> None:
     events.divert(lambda fields: reporter.say("event", fields=fields))
     last_word = _last_word(claim, reporter)
     _remove_scratch()  # before the parent hears it, and may end before it comes to that
-    reporter.say(**last_word)
+    last_word()
 
 
-def _last_word(claim: Claim, reporter: _Reporter) -> dict[str, Any]:
-    """What became of it."""
+def _last_word(claim: Claim, reporter: _Reporter) -> Callable[[], None]:
+    """What became of it, to be said."""
     try:
-        return {"said": "trained", "trained": asdict(_train(claim, reporter))}
+        trained = asdict(_train(claim, reporter))
     except FltsError as error:
-        told = {"class": type(error).__name__, "reason": str(error), "code": error.code, "data": dict(error.data)}
-        return {"said": "failed", **told}
+        failed = {
+            "class": type(error).__name__,
+            "reason": str(error),
+            "code": error.code,
+            "data": dict(error.data),
+        }
     except Exception as error:  # noqa: BLE001 - whatever a model library raises is a failed candidate with its reason
         traceback.print_exc()
-        return {"said": "failed", "class": "TrainingFailed", "reason": f"{type(error).__name__}: {error}"}
+        failed = {"class": "TrainingFailed", "reason": f"{type(error).__name__}: {error}"}
+    else:
+        return partial(reporter.say, "trained", trained=trained)
+    return partial(reporter.say, "failed", **failed)
 
 
-def _train(claim: Claim, reporter: _Reporter) -> Any:
+def _train(claim: Claim, reporter: _Reporter) -> Trained:
     from flts.runner.stored import load_experiment
     from flts.train.stage import model_spec, train
     from flts.wiring import open_store

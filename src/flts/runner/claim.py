@@ -1,25 +1,76 @@
-"""The start of a run, for `flts run` and for a job on a bus alike: rows ready, the run numbered, the trainers told."""
+"""The start of a run, whoever does the rest of it: rows ready, the run numbered, the trainers told."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from flts.contracts import events, layout, runs
 from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import SpecError
 from flts.contracts.messages import InferenceData, TrainingData
-from flts.contracts.ports import write_json_once, write_once
-from flts.contracts.records.run import RunClaim
+from flts.contracts.ports import Store, write_once
+from flts.contracts.records.base import require_record, write_record
+from flts.contracts.records.data import ProcessedMeta
+from flts.contracts.records.log import LogEntry
+from flts.contracts.records.run import PreprocessPart, RunClaim
 from flts.preprocess import CODE_VERSION
 from flts.preprocess.source import RawInput
 from flts.preprocess.stage import Prepared, load_dataset, preprocess
 from flts.promotion.log import read_log
+from flts.runner.reporter import Reporter
 from flts.runner.stored import VERSIONS
 from flts.spec.fields import Spec
 from flts.spec.lineage import identify
 from flts.train.experiment import Experiment, plan_experiment
+from flts.train.stage import stored_result
 from flts.version import __version__
 from flts.wiring import RunContext
+
+
+@dataclass(frozen=True)
+class StartedRun:
+    """A run that trainers may work on.
+
+    meta: of its rows; log: the promotion log as it was when the run began; unfinished: the models that need a fit or a
+    forecast, None where services find that out.
+    """
+
+    claim: TrainingData
+    experiment: Experiment
+    meta: ProcessedMeta
+    log: Sequence[LogEntry]
+    unfinished: Sequence[str] | None
+    recompute: bool
+
+
+def start(
+    context: RunContext,
+    spec: Spec,
+    raw: RawInput,
+    reporter: Reporter,
+    *,
+    recompute: bool = False,
+    trains_here: bool = False,
+) -> StartedRun:
+    """Process the rows, take a run number and tell the trainers.
+
+    trains_here: the models are fitted by this process, which wants to know what is left to do. Raises SpecError,
+    DataError, and DamagedObject for a promotion log that cannot be continued.
+    """
+    reporter.stage("preprocess", "running")
+    prepared, experiment = prepare(context, spec, raw)
+    meta = require_record(context.store, layout.meta(prepared.data_hash), ProcessedMeta)
+    rows = f"{meta.train.rows:,} train rows, {meta.test.rows:,} test rows"
+    reporter.stage("preprocess", "reused" if prepared.reused else "done", rows)
+    unfinished = _unfinished(context.store, experiment, recompute=recompute) if trains_here else None
+    log = read_log(context.store, spec.dataset.scope)
+    number = _claim_number(context, experiment, promotion=len(log), recompute=recompute)
+    claim = _claim(context, experiment, prepared, number, meta.train.rows)
+    _record(context, claim, prepared)
+    _tell(context, claim)
+    return StartedRun(claim, experiment, meta, log, unfinished, recompute)
 
 
 def prepare(context: RunContext, spec: Spec, raw: RawInput) -> tuple[Prepared, Experiment]:
@@ -32,58 +83,32 @@ def prepare(context: RunContext, spec: Spec, raw: RawInput) -> tuple[Prepared, E
     return prepared, plan_experiment(spec, identity, dataset)
 
 
-def begin(context: RunContext, experiment: Experiment, prepared: Prepared, *, recompute: bool) -> TrainingData:
-    """Store the Spec, take a run number, and publish the claim that every trainer works on."""
-    spec, identity = experiment.spec, experiment.identity
-    scope, key = spec.dataset.scope, layout.spec(identity.config_hash)
-    write_once(context.store, key, canonical_json(spec.identity()), at="run.spec")
-    number = claim_run(context, identity.config_hash, scope, identity.data_hash, recompute=recompute)
-    bucket, _, object_key = layout.meta(prepared.data_hash).partition("/")
-    claim = TrainingData(
-        ts=context.clock.now(),
-        identifier=scope,
-        config_hash=identity.config_hash,
-        data_hash=identity.data_hash,
-        run=number,
-        bucket=bucket,
-        object_key=object_key,
-        size=prepared.size,
-        sha256=prepared.sha256,
-        row_count=prepared.meta.train.rows,
-        spec_key=key,
+def claim_run(
+    context: RunContext, config_hash: str, scope: str, data_hash: str, *, promotion: int, recompute: bool = False
+) -> int:
+    """Take the next free run number of this configuration.
+
+    promotion: number of the newest log entry. It is recorded, so that a judge that was cut off knows its own promotion
+    again.
+    """
+    record = RunClaim(
+        run=1,
+        scope=scope,
+        environment=context.environment,
+        data_hash=data_hash,
+        recompute=recompute,
+        promotion=promotion,
+        flts=__version__,
+        started=context.clock.now().isoformat(),
+        claimed_by=uuid.uuid4().hex,
     )
-    write_json_once(
-        context.store,
-        layout.run_part(identity.config_hash, number, "preprocess"),
-        {
-            "v": 1,
-            "run": number,
-            "scope": scope,
-            "environment": context.environment,
-            "data_hash": prepared.data_hash,
-            "meta_sha256": prepared.sha256,
-            "reused": prepared.reused,
-            "ended": claim.ts.isoformat(),
-        },
-        at="run.preprocess",
-    )
-    context.bus.publish(claim.topic, claim.key, claim.to_bytes())
-    events.emit(
-        events.ClaimPublished(
-            config_hash=claim.config_hash,
-            data_hash=claim.data_hash,
-            run=number,
-            topic=claim.topic,
-            event_id=claim.event_id,
-        )
-    )
-    return claim
+    return runs.claim(context.store, config_hash, record)
 
 
-def claim_rows(context: RunContext, claim: TrainingData, prepared: Prepared) -> InferenceData:
+def claim_rows(context: RunContext, started: StartedRun) -> InferenceData:
     """Have the test rows of a run forecast as a batch; they lie in the store as raw rows in original units."""
+    claim, part = started.claim, started.meta.test
     bucket, _, object_key = layout.test_rows(claim.data_hash).partition("/")
-    part = prepared.meta.test
     message = InferenceData(
         ts=context.clock.now(),
         identifier=claim.identifier,
@@ -99,20 +124,70 @@ def claim_rows(context: RunContext, claim: TrainingData, prepared: Prepared) -> 
     return message
 
 
-def claim_run(context: RunContext, config_hash: str, scope: str, data_hash: str, *, recompute: bool = False) -> int:
-    """Take the next free run number of this configuration.
+def _unfinished(store: Store, experiment: Experiment, *, recompute: bool) -> list[str]:
+    windows_hash = experiment.windows.windows_hash
+    return [
+        name
+        for name, model_hash in experiment.identity.model_hashes.items()
+        if recompute or stored_result(store, name, model_hash, windows_hash) is None
+    ]
 
-    The record says what the log's newest entry was, so that a judge that was cut off knows its own promotion again.
-    """
-    record = RunClaim(
-        run=1,
-        scope=scope,
-        environment=context.environment,
-        data_hash=data_hash,
+
+def _claim_number(context: RunContext, experiment: Experiment, *, promotion: int, recompute: bool) -> int:
+    """Store the Spec, then take a number: whoever finds the run finds what it is a run of."""
+    spec, identity = experiment.spec, experiment.identity
+    data = canonical_json(spec.identity())
+    write_once(context.store, layout.spec(identity.config_hash), data, at="run.spec")
+    return claim_run(
+        context,
+        identity.config_hash,
+        spec.dataset.scope,
+        identity.data_hash,
+        promotion=promotion,
         recompute=recompute,
-        promotion=len(read_log(context.store, scope)),
-        flts=__version__,
-        started=context.clock.now().isoformat(),
-        claimed_by=uuid.uuid4().hex,
     )
-    return runs.claim(context.store, config_hash, record)
+
+
+def _claim(context: RunContext, experiment: Experiment, prepared: Prepared, number: int, rows: int) -> TrainingData:
+    identity = experiment.identity
+    bucket, _, object_key = layout.meta(prepared.data_hash).partition("/")
+    return TrainingData(
+        ts=context.clock.now(),
+        identifier=experiment.spec.dataset.scope,
+        config_hash=identity.config_hash,
+        data_hash=identity.data_hash,
+        run=number,
+        bucket=bucket,
+        object_key=object_key,
+        size=prepared.size,
+        sha256=prepared.sha256,
+        row_count=rows,
+        spec_key=layout.spec(identity.config_hash),
+    )
+
+
+def _record(context: RunContext, claim: TrainingData, prepared: Prepared) -> None:
+    part = PreprocessPart(
+        run=claim.run,
+        scope=claim.identifier,
+        environment=context.environment,
+        data_hash=claim.data_hash,
+        meta_sha256=prepared.sha256,
+        reused=prepared.reused,
+        ended=claim.ts.isoformat(),
+    )
+    key = layout.run_part(claim.config_hash, claim.run, "preprocess")
+    write_record(context.store, key, part, at="run.preprocess")
+
+
+def _tell(context: RunContext, claim: TrainingData) -> None:
+    context.bus.publish(claim.topic, claim.key, claim.to_bytes())
+    events.emit(
+        events.ClaimPublished(
+            config_hash=claim.config_hash,
+            data_hash=claim.data_hash,
+            run=claim.run,
+            topic=claim.topic,
+            event_id=claim.event_id,
+        )
+    )

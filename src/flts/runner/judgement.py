@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from flts.contracts import layout, runs
 from flts.contracts.errors import StageFailed
-from flts.contracts.ports import Store, read_json, write_json_once
-from flts.contracts.records.base import read_record
+from flts.contracts.ports import Store, Tracker
+from flts.contracts.records.base import read_record, write_record
 from flts.contracts.records.decision import DecisionRecord
 from flts.contracts.records.log import LogEntry
-from flts.contracts.records.run import FailurePart, JudgePart, TrainPart
+from flts.contracts.records.run import FailurePart, JudgePart, RunClaim, ScaledErrors, TrainPart
 from flts.evaluate.case import Candidate
 from flts.promotion.judge import Waiting, gather
 from flts.promotion.stage import Judged, promote
@@ -51,7 +50,7 @@ def judge_run(context: RunContext, experiment: Experiment, scope: str, run: int,
     found = completeness(store, experiment, scope, run)
     if isinstance(found, Waiting):
         return found
-    began = read_json(store, layout.run_part(config_hash, run, "claim")) or {}
+    began = read_record(store, layout.run_part(config_hash, run, "claim"), RunClaim)
     judged = promote(
         store,
         context.bus,
@@ -61,10 +60,43 @@ def judge_run(context: RunContext, experiment: Experiment, scope: str, run: int,
         scope=scope,
         actor=actor,
         run_ids=found.run_ids,
-        since=began.get("promotion"),
+        since=began.promotion if began else None,
     )
     record_judgement(context, config_hash, scope, run, judged, found.run_ids)
     return judged
+
+
+def record_judgement(
+    context: RunContext, config_hash: str, scope: str, run: int, judged: Judged, run_ids: Mapping[str, str | None]
+) -> None:
+    """Tell the tracker what only the judge knows, then write the judge's part of the run.
+
+    Raises StageFailed when the judge's score of a candidate is not the one it was trained with.
+    """
+    decision, champion = judged.decision.record, judged.champion
+    _compare_scores(context.store, config_hash, run, decision)
+    part = JudgePart(
+        run=run,
+        scope=scope,
+        environment=context.environment,
+        decision_id=judged.decision.decision_id,
+        outcome=judged.decision.outcome,
+        repeated=judged.repeated,
+        promotion=champion.number if champion else None,
+        run_ids=dict(run_ids),
+        ended=context.clock.now().isoformat(),
+    )
+    if context.tracker is not None and not _told_before(context.store, config_hash, part):
+        _annotate(context.tracker, decision, champion, run_ids)
+        point_tracker(context, champion)
+    write_record(context.store, layout.run_part(config_hash, run, "judge"), part, at="run.judge")
+
+
+def point_tracker(context: RunContext, champion: LogEntry | None) -> None:
+    """Make the tracker's alias `champion` follow the log."""
+    if context.tracker is not None and champion is not None and champion.champion.run_id is not None:
+        promoted = champion.champion
+        context.tracker.promote(champion.scope, champion.champion.run_id, promoted.model_type, promoted.bundle_sha256)
 
 
 def _record_of(
@@ -77,61 +109,36 @@ def _record_of(
     return trained or failed if candidate.status == "SUCCESS" else failed or trained
 
 
-def record_judgement(
-    context: RunContext, config_hash: str, scope: str, run: int, judged: Judged, run_ids: Mapping[str, str | None]
+def _annotate(
+    tracker: Tracker, decision: DecisionRecord, champion: LogEntry | None, run_ids: Mapping[str, str | None]
 ) -> None:
-    """Tell the tracker what only the judge knows, then write the judge's part of the run.
-
-    Raises StageFailed when the judge's score of a candidate is not the one it was trained with.
-    """
-    _compare_scores(context.store, config_hash, run, judged.decision.record)
-    champion = judged.champion
-    part = {
-        "v": 1,
-        "run": run,
-        "scope": scope,
-        "environment": context.environment,
-        "decision_id": judged.decision.decision_id,
-        "outcome": judged.decision.outcome,
-        "repeated": judged.repeated,
-        "promotion": champion.number if champion else None,
-        "run_ids": dict(run_ids),
-        "ended": context.clock.now().isoformat(),
-    }
-    if context.tracker is not None and not _told_before(context.store, config_hash, part):
-        for row in judged.decision.record.ranked:
-            run_id = run_ids.get(row.model)
-            if run_id is not None:
-                promoted = champion is not None and champion.champion.model_hash == row.model_hash
-                numbers = row.model_dump(include={"score", "rank", "skill", "skill_vs_naive"})
-                metrics = {name: float(value) for name, value in numbers.items() if value is not None}
-                context.tracker.annotate(run_id, metrics, {"flts.promoted": str(promoted).lower()})
-        point_tracker(context, champion)
-    write_json_once(context.store, layout.run_part(config_hash, run, "judge"), part, at="run.judge")
+    """Add to every tracked run what only the judge knows of it."""
+    for row in decision.ranked:
+        run_id = run_ids.get(row.model)
+        if run_id is None:
+            continue
+        promoted = champion is not None and champion.champion.model_hash == row.model_hash
+        figures = {"score": row.score, "rank": row.rank, "skill": row.skill, "skill_vs_naive": row.skill_vs_naive}
+        metrics = {name: float(value) for name, value in figures.items() if value is not None}
+        tracker.annotate(run_id, metrics, {"flts.promoted": str(promoted).lower()})
 
 
-def point_tracker(context: RunContext, champion: LogEntry | None) -> None:
-    """Make the tracker's alias `champion` follow the log."""
-    if context.tracker is not None and champion is not None and champion.champion.run_id is not None:
-        promoted = champion.champion
-        context.tracker.promote(champion.scope, champion.champion.run_id, promoted.model_type, promoted.bundle_sha256)
-
-
-def _told_before(store: Store, config_hash: str, part: Mapping[str, Any]) -> bool:
+def _told_before(store: Store, config_hash: str, part: JudgePart) -> bool:
     """Whether an earlier judgement of this configuration and scope told the tracker the same."""
-    told = {name: part[name] for name in ("scope", "run_ids", "promotion")}
+    told = (part.scope, part.run_ids, part.promotion)
     earlier = runs.parts(store, config_hash, "judge", JudgePart)
-    return any(told.items() <= record.model_dump(mode="json").items() for record in earlier)
+    return any((record.scope, record.run_ids, record.promotion) == told for record in earlier)
 
 
-def _compare_scores(store: Store, config_hash: str, run: int, record: DecisionRecord) -> None:
+def _compare_scores(store: Store, config_hash: str, run: int, decision: DecisionRecord) -> None:
     """The judge scored the same bytes as the trainer's process did: another figure is a defect, and said."""
-    for row in record.ranked:
+    for row in decision.ranked:
         part = read_record(store, layout.run_part(config_hash, run, f"train-{row.model}"), TrainPart)
-        if part is not None:
-            first, second = part.errors.model_dump(), row.model_dump(include={"rmse", "mae", "mse"})
-            if first != second:
-                raise StageFailed(
-                    f"{row.model} was scored twice from the same stored forecasts, with different results:"
-                    f" {first} when it was trained, {second} by the judge"
-                )
+        if part is None:
+            continue
+        first, second = part.errors, ScaledErrors(rmse=row.rmse, mae=row.mae, mse=row.mse)
+        if first != second:
+            raise StageFailed(
+                f"{row.model} was scored twice from the same stored forecasts, with different results:"
+                f" {first.model_dump()} when it was trained, {second.model_dump()} by the judge"
+            )

@@ -1,30 +1,31 @@
-"""All stages on one machine: `flts run`. The same stage functions and messages as the services, on a bus in memory."""
+"""All steps of a run on one machine: `flts run`. The same steps and messages as the services, on a bus in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from flts.contracts import layout
 from flts.contracts.errors import StageFailed
 from flts.contracts.messages import ModelTraining, TrainingData
-from flts.contracts.ports import Progress, Store, read_json
-from flts.contracts.records.base import require_record
+from flts.contracts.ports import Store
+from flts.contracts.records.base import read_record, require_record
 from flts.contracts.records.decision import DecisionRecord
+from flts.contracts.records.log import LogEntry
+from flts.contracts.records.run import JudgePart, Recomputed, TrainPart
 from flts.models.registry import CANDIDATES, require
 from flts.preprocess.source import RawInput
 from flts.promotion.judge import Waiting
 from flts.promotion.log import read_log
 from flts.runner.candidate import finish_model
-from flts.runner.claim import begin, prepare
+from flts.runner.claim import StartedRun, start
 from flts.runner.judgement import judge_run
+from flts.runner.reporter import Reporter
 from flts.runner.tracking import known_run_id
 from flts.spec.lineage import Identity
-from flts.train.experiment import Experiment
-from flts.train.stage import stored_result
 from flts.wiring import RunContext, locked_context, open_raw
 
 if TYPE_CHECKING:
@@ -32,22 +33,9 @@ if TYPE_CHECKING:
     from flts.spec.fields import Spec
 
 
-class Reporter(Protocol):
-    """Who is told how the run goes; the command line shows it, a program may ignore it."""
-
-    def stage(self, name: str, state: str, detail: str = "") -> None:
-        """A stage started, or ended with this detail."""
-
-    def model(self, name: str) -> Progress:
-        """Where the progress of a model goes."""
-
-    def ended(self, name: str, message: ModelTraining) -> None:
-        """A model has a result or a reason."""
-
-
 @dataclass(frozen=True)
 class RunResult:
-    """What a run came to. `decision` is the stored record; `promoted` says whether this run changed the champion."""
+    """The outcome of a run. `decision` is the stored record; `promoted` says whether this run changed the champion."""
 
     config_hash: str
     run: int
@@ -56,13 +44,20 @@ class RunResult:
     decision: DecisionRecord
     promoted: bool
     repeated: bool
-    champion: Mapping[str, Any] | None
+    """The decision was in the log before."""
+    champion: LogEntry | None
+    """The entry of the log that stood at the end; None when nothing was ever promoted."""
     reused: bool
+    """Every result was stored before."""
     run_ids: Mapping[str, str | None]
-    recomputed: Mapping[str, str | None]
+    """Of the tracker, by model."""
+    recomputed: Mapping[str, Recomputed | None]
+    """What a second fit came to, by model."""
     durations_ms: Mapping[str, int | None]
+    """By model; None for one without a result."""
     warnings: tuple[str, ...]
     places: Mapping[str, str]
+    """Where to look: store, decision, mlflow."""
 
     @property
     def winner(self) -> str | None:
@@ -92,88 +87,68 @@ def run(
     """
     require(sorted(spec.expected))
     with locked_context(settings, threads=spec.run.threads, wait=wait) as context:
-        return _Run(spec, reporter, context, recompute, actor).do(tables or open_raw(spec.dataset, folder, settings))
+        raw = tables or open_raw(spec.dataset, folder, settings)
+        started = start(context, spec, raw, reporter, recompute=recompute, trains_here=True)
+        train_all(context, started, reporter)
+        judge(context, started, reporter, actor)
+        return run_result(context, started)
 
 
-@dataclass
-class _Run:
-    """One run: the names every step needs, and the steps in their order."""
+def train_all(context: RunContext, started: StartedRun, reporter: Reporter) -> None:
+    """All candidates side by side, longest first, until each has ended.
 
-    spec: Spec
-    reporter: Reporter
-    context: RunContext
-    recompute: bool
-    actor: str
-
-    def do(self, raw: RawInput) -> RunResult:
-        self.reporter.stage("preprocess", "running")
-        prepared, experiment = prepare(self.context, self.spec, raw)
-        rows = f"{prepared.meta.train.rows:,} train rows, {prepared.meta.test.rows:,} test rows"
-        self.reporter.stage("preprocess", "reused" if prepared.reused else "done", rows)
-        waiting = self._unfinished(experiment)
-        claim = begin(self.context, experiment, prepared, recompute=self.recompute)
-        self._train(claim, experiment)
-        self.reporter.stage("evaluate", "running")
-        self._judge(claim, experiment)
-        self.reporter.stage("evaluate", "done", f"{len(experiment.windows.indices)} windows")
-        return replace(run_result(self.context, claim, experiment), reused=not waiting)
-
-    def _unfinished(self, experiment: Experiment) -> list[str]:
-        """The models that need a fit or a forecast."""
-        return [
-            name
-            for name, model_hash in experiment.identity.model_hashes.items()
-            if self.recompute
-            or stored_result(self.context.store, name, model_hash, experiment.windows.windows_hash) is None
-        ]
-
-    def _train(self, claim: TrainingData, experiment: Experiment) -> None:
-        """All candidates side by side, longest first, until each has ended."""
-        names = sorted(experiment.identity.model_hashes, key=lambda name: (-CANDIDATES[name].cost, name))
-        if self.context.tracker and any(
-            known_run_id(self.context.store, claim.config_hash, claim.identifier, n, self.context.tracker.uri) is None
-            for n in names
-        ):
-            self.context.tracker.prepare(claim.identifier)
-        subscription = self.context.bus.subscribe([ModelTraining.topic], "evaluate")
-        pool = ThreadPoolExecutor(len(names), thread_name_prefix="train")
-        futures: list[Future[ModelTraining]] = [
-            pool.submit(
-                finish_model, self.context, claim, experiment, name, self.reporter.model(name), recompute=self.recompute
-            )
-            for name in names
-        ]
-        ended: set[str] = set()
-        try:
-            while len(ended) < len(names):
-                record = subscription.poll(timeout=0.1)
-                for future in futures:
-                    if future.done():
-                        future.result()  # raises what must end the run: a lost backend, an interruption, a defect
-                if record is None:
-                    continue
-                message = ModelTraining.parse(record.value)
-                subscription.commit(record)
-                if message.status != "RUNNING":
-                    ended.add(message.model)
-                    self.reporter.ended(message.model, message)
-        finally:
-            self.context.children.cancel()
-            pool.shutdown(wait=True, cancel_futures=True)
-
-    def _judge(self, claim: TrainingData, experiment: Experiment) -> None:
-        judged = judge_run(self.context, experiment, claim.identifier, claim.run, actor=self.actor)
-        if isinstance(judged, Waiting):
-            raise StageFailed(f"no result and no reason is stored for {', '.join(judged.missing)}")
+    Raises what must end the run: a lost backend, an interruption, a defect.
+    """
+    names = sorted(started.experiment.identity.model_hashes, key=lambda name: (-CANDIDATES[name].cost, name))
+    _prepare_tracker(context, started, names)
+    subscription = context.bus.subscribe([ModelTraining.topic], "evaluate")
+    pool = ThreadPoolExecutor(len(names), thread_name_prefix="train")
+    futures: list[Future[ModelTraining]] = [
+        pool.submit(
+            finish_model,
+            context,
+            started.claim,
+            started.experiment,
+            name,
+            reporter.model(name),
+            recompute=started.recompute,
+        )
+        for name in names
+    ]
+    ended: set[str] = set()
+    try:
+        while len(ended) < len(names):
+            record = subscription.poll(timeout=0.1)
+            for future in futures:
+                if future.done():
+                    future.result()
+            if record is None:
+                continue
+            message = ModelTraining.parse(record.value)
+            subscription.commit(record)
+            if message.status != "RUNNING":
+                ended.add(message.model)
+                reporter.ended(message.model, message)
+    finally:
+        context.children.cancel()
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
-def run_result(context: RunContext, claim: TrainingData, experiment: Experiment) -> RunResult:
-    """What a judged run came to, from the store alone, whoever did its stages."""
-    store = context.store
-    judge = _part(store, claim, "judge")
-    parts = {name: _part(store, claim, f"train-{name}") for name in experiment.identity.model_hashes}
-    decision = layout.decision(claim.identifier, judge["decision_id"])
-    champion = read_log(store, claim.identifier)[judge["promotion"] - 1] if judge["promotion"] else None
+def judge(context: RunContext, started: StartedRun, reporter: Reporter, actor: str) -> None:
+    """The judgement of a run whose candidates have all ended."""
+    reporter.stage("evaluate", "running")
+    judged = judge_run(context, started.experiment, started.claim.identifier, started.claim.run, actor=actor)
+    if isinstance(judged, Waiting):
+        raise StageFailed(f"no result and no reason is stored for {', '.join(judged.missing)}")
+    reporter.stage("evaluate", "done", f"{len(started.experiment.windows.indices)} windows")
+
+
+def run_result(context: RunContext, started: StartedRun) -> RunResult:
+    """The outcome of a judged run, from the store alone, whoever did its steps."""
+    store, claim, identity = context.store, started.claim, started.experiment.identity
+    judgement = require_record(store, layout.run_part(claim.config_hash, claim.run, "judge"), JudgePart)
+    parts = {name: _train_part(store, claim, name) for name in identity.model_hashes}
+    decision = layout.decision(claim.identifier, judgement.decision_id)
     places = {"store": store.url, "decision": decision}
     if context.tracker:
         places["mlflow"] = context.tracker.uri
@@ -181,20 +156,36 @@ def run_result(context: RunContext, claim: TrainingData, experiment: Experiment)
         config_hash=claim.config_hash,
         run=claim.run,
         scope=claim.identifier,
-        identity=experiment.identity,
+        identity=identity,
         decision=require_record(store, decision, DecisionRecord),
-        promoted=judge["outcome"] == "promote" and not judge["repeated"],
-        repeated=judge["repeated"],
-        champion=champion.model_dump(mode="json") if champion else None,
-        reused=not any(part.get("fitted") for part in parts.values()),
-        run_ids=judge["run_ids"],
-        recomputed={name: part.get("recomputed") for name, part in parts.items()},
-        durations_ms={name: part.get("duration_ms") for name, part in parts.items()},
-        warnings=tuple(experiment.dataset.meta.warnings),
+        promoted=judgement.outcome == "promote" and not judgement.repeated,
+        repeated=judgement.repeated,
+        champion=read_log(store, claim.identifier, started.log)[judgement.promotion - 1]
+        if judgement.promotion
+        else None,
+        reused=not any(part and part.fitted for part in parts.values()) and not started.unfinished,
+        run_ids=judgement.run_ids,
+        recomputed={name: part.recomputed if part else None for name, part in parts.items()},
+        durations_ms={name: part.duration_ms if part else None for name, part in parts.items()},
+        warnings=tuple(started.meta.warnings),
         places=places,
     )
 
 
-def _part(store: Store, claim: TrainingData, part: str) -> dict[str, Any]:
-    """A part of the run's record; empty where a model has none, because it failed."""
-    return read_json(store, layout.run_part(claim.config_hash, claim.run, part)) or {}
+def _prepare_tracker(context: RunContext, started: StartedRun, names: Sequence[str]) -> None:
+    """Let the tracker get ready while the models are fitted, where any of them will be logged."""
+    tracker, claim = context.tracker, started.claim
+    if tracker and any(
+        known_run_id(context.store, claim.config_hash, claim.identifier, name, tracker.uri) is None for name in names
+    ):
+        tracker.prepare(claim.identifier)
+
+
+def _entry(store: Store, started: StartedRun, number: int | None) -> LogEntry | None:
+    """The log entry of this number; only those that are newer than the run are read."""
+    return None if number is None else read_log(store, started.claim.identifier, started.log)[number - 1]
+
+
+def _train_part(store: Store, claim: TrainingData, model: str) -> TrainPart | None:
+    """None where a model has none, because it failed."""
+    return read_record(store, layout.run_part(claim.config_hash, claim.run, f"train-{model}"), TrainPart)

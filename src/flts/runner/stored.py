@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from flts.contracts import layout
 from flts.contracts.errors import DamagedObject, StageFailed
-from flts.contracts.ports import Store, read_json
+from flts.contracts.ports import Store
 from flts.evaluate import CODE_VERSION as EVALUATE
 from flts.models.registry import versions
 from flts.preprocess import CODE_VERSION as PREPROCESS
@@ -21,15 +21,16 @@ VERSIONS = versions(PREPROCESS, TRAIN, EVALUATE)
 
 def load_stored_spec(store: Store, config_hash: str) -> Spec:
     """The Spec of a configuration, without its locators. Raises DamagedObject when it is absent or does not fit."""
-    stored = read_json(store, layout.spec(config_hash))
+    key = layout.spec(config_hash)
+    stored = store.get(key)
     if stored is None:
-        raise DamagedObject(f"{layout.spec(config_hash)} is absent from {store.url}")
+        raise DamagedObject(f"{key} is absent from {store.url}")
     try:
-        return Spec.model_validate(stored)
+        return Spec.model_validate_json(stored)
     except ValidationError as error:
         raise DamagedObject(
-            f"{layout.spec(config_hash)} in {store.url} is no Spec of this version: {error.error_count()} fields do"
-            " not fit; use one version of flts everywhere"
+            f"{key} in {store.url} is no Spec of this version: {error.error_count()} fields do not fit; use one version"
+            " of flts everywhere"
         ) from None
 
 

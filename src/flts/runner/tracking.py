@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Literal
 
 from flts.contracts import layout, runs
 from flts.contracts.errors import NotApplicable, Terminal
 from flts.contracts.messages import TrainingData
-from flts.contracts.ports import Store, TrackedRun, read_json
+from flts.contracts.ports import Store, TrackedRun, Tracker
 from flts.contracts.records.base import require_record
 from flts.contracts.records.data import ProcessedMeta
 from flts.contracts.records.run import FailurePart, TrainPart
@@ -19,6 +19,7 @@ from flts.evaluate.metrics import Errors
 from flts.forecasting.bundle import MANIFEST, read_bundle
 from flts.models.registry import CANDIDATES
 from flts.report import plots
+from flts.spec.fields import Spec
 from flts.train.experiment import Experiment
 from flts.train.stage import Trained
 from flts.version import __version__
@@ -44,33 +45,50 @@ class Work:
 
 def known_run_id(store: Store, config_hash: str, scope: str, model: str, tracking_uri: str) -> str | None:
     """The newest tracked run of this scope, configuration and model on this tracker."""
-    return _newest(store, config_hash, f"train-{model}", {"scope": scope, "tracking_uri": tracking_uri})
+    parts = runs.parts(store, config_hash, f"train-{model}", TrainPart)
+    mine = (part.run_id for part in parts if part.scope == scope and part.tracking_uri == tracking_uri)
+    return next((run_id for run_id in mine if run_id), None)
 
 
 def known_failed_run_id(store: Store, work: Work, error: Terminal, tracking_uri: str) -> str | None:
     """The tracked run in which this candidate failed before for the same reason."""
-    same = {"scope": work.claim.identifier, "tracking_uri": tracking_uri}
-    why = {"class": type(error).__name__, "reason": str(error)}
-    return _newest(store, work.claim.config_hash, f"failures/{work.name}", same | why)
+    parts = runs.parts(store, work.claim.config_hash, f"failures/{work.name}", FailurePart)
+    same = (work.claim.identifier, tracking_uri, type(error).__name__, str(error))
+    mine = (part.run_id for part in parts if (part.scope, part.tracking_uri, part.error, part.reason) == same)
+    return next((run_id for run_id in mine if run_id), None)
 
 
-def _newest(store: Store, config_hash: str, part: str, same: Mapping[str, Any]) -> str | None:
-    kind = TrainPart if part.startswith("train-") else FailurePart
-    found = (record.model_dump(mode="json", by_alias=True) for record in runs.parts(store, config_hash, part, kind))
-    return next((str(r["run_id"]) for r in found if r["run_id"] and same.items() <= r.items()), None)
+def fitted_run_id(store: Store, tracker: Tracker, work: Work) -> str | None:
+    """The tracked run in which this very model was fitted: under this configuration, or else as the tracker knows.
+
+    The store has no index from a model to its runs, and looking through the runs of all configurations would cost more
+    with each of them; the tracker has one, its tags.
+    """
+    parts = runs.parts(store, work.claim.config_hash, f"train-{work.name}", TrainPart)
+    here = (part.run_id for part in parts if part.fitted and part.model_hash == work.model_hash)
+    found = next((run_id for run_id in here if run_id), None)
+    return found or tracker.first_run({"flts.store": store.url, "flts.model_hash": work.model_hash})
 
 
 def candidate_run(
-    store: Store, work: Work, trained: Trained, errors: Errors, environment: str, now: datetime
+    store: Store,
+    work: Work,
+    trained: Trained,
+    errors: Errors,
+    environment: str,
+    now: datetime,
+    original: str | None,
 ) -> TrackedRun:
-    """A finished candidate: parameters, errors, loss per epoch, the bundle itself and two plots."""
+    """A finished candidate: parameters, errors, loss per epoch, the bundle itself and two plots.
+
+    original: the run in which it was fitted, where that was another one.
+    """
     manifest, files = read_bundle(store, trained.bundle_sha256)
     bundle = {MANIFEST: manifest.to_bytes(), **files}
     tags = _tags(store, work, environment)
     tags |= {"flts.bundle_sha256": trained.bundle_sha256, "flts.forecasts_sha256": trained.forecasts_sha256}
-    if not trained.fitted:
-        original = _run_of_model(store, work)
-        tags |= {"flts.reused_run_id": original} if original else {}
+    if original is not None:
+        tags["flts.reused_run_id"] = original
     metrics = {"test_rmse": errors.rmse, "test_mae": errors.mae, "test_mse": errors.mse}
     single = len(errors.units) == 1
     for target, of_target in errors.units.items():
@@ -97,17 +115,23 @@ def failed_run(store: Store, work: Work, error: Terminal, environment: str, now:
 
 
 def _run(
-    work: Work, status: Any, tags: Mapping[str, str], metrics: Mapping[str, float], now: datetime, **rest: Any
+    work: Work,
+    status: Literal["FINISHED", "FAILED", "KILLED"],
+    tags: Mapping[str, str],
+    metrics: Mapping[str, float],
+    now: datetime,
+    *,
+    curve: Sequence[Sequence[float]] = (),
+    bundle: Mapping[str, bytes] | None = None,
+    artifacts: Mapping[str, bytes] | None = None,
 ) -> TrackedRun:
     spec = work.experiment.spec
-    fields = spec.identity()
-    parameters = fields["models"][work.name] | fields["task"] | {f"sample_{k}": v for k, v in fields["sample"].items()}
     return TrackedRun(
         scope=work.claim.identifier,
         model_type=work.name.upper(),
         status=status,
         tags=tags,
-        parameters=parameters | {"targets": ",".join(spec.dataset.targets), "seed": spec.run.seed},
+        parameters=_parameters(spec, work.name),
         metrics=metrics,
         dataset={
             "name": spec.dataset.name or spec.dataset.train_file or "table",
@@ -118,8 +142,18 @@ def _run(
         ended_ms=_milliseconds(now),
         extra=CANDIDATES[work.name].extra,
         columns=work.experiment.dataset.fitted.names,
-        **{"curve": (), "bundle": None, "artifacts": {}, **rest},
+        curve=curve,
+        bundle=bundle,
+        artifacts=artifacts or {},
     )
+
+
+def _parameters(spec: Spec, model: str) -> Mapping[str, object]:
+    """What the Spec says of this candidate: its table, the task and the sampling."""
+    fields = spec.identity()
+    table, task, sample = fields["models"][model], fields["task"], fields["sample"]
+    named = table | task | {f"sample_{name}": value for name, value in sample.items()}
+    return {**named, "targets": ",".join(spec.dataset.targets), "seed": spec.run.seed}
 
 
 def _tags(store: Store, work: Work, environment: str) -> dict[str, str]:
@@ -134,17 +168,7 @@ def _tags(store: Store, work: Work, environment: str) -> dict[str, str]:
     }
 
 
-def _run_of_model(store: Store, work: Work) -> str | None:
-    """The tracked run in which this very model was fitted, under whatever configuration."""
-    for key in store.list("runs/"):
-        if key.endswith(f"/train-{work.name}.json"):
-            part = read_json(store, key)
-            if part and part["model_hash"] == work.model_hash and part["fitted"] and part["run_id"]:
-                return str(part["run_id"])
-    return None
-
-
-def _readable(value: Any) -> bytes:
+def _readable(value: object) -> bytes:
     return json.dumps(value, indent=2, sort_keys=True, allow_nan=False).encode()
 
 

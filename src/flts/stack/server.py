@@ -145,18 +145,16 @@ class Server:
 
 
 def ports(folder: Path, *names: str) -> dict[str, int]:
-    """A port by name, free when the folder is new, and the same ever after."""
+    """A port by name, free when the folder first hears of the name, and the same ever after."""
     folder.mkdir(parents=True, exist_ok=True)
     known = folder / "ports.json"
-    if known.exists():
-        remembered: dict[str, int] = json.loads(known.read_text())
-        return remembered
-    chosen: dict[str, int] = {}
-    while len(chosen) < len(names):
+    chosen: dict[str, int] = json.loads(known.read_text()) if known.exists() else {}
+    missing = [name for name in names if name not in chosen]
+    while missing:
         # below the range from which a system takes the ports of outgoing connections, and so is what lies above it
         port = random.randrange(12_000, 22_000)  # noqa: S311 - a port is no secret
         if port not in chosen.values() and _is_free(port) and _is_free(port + GRPC_OFFSET):
-            chosen[names[len(chosen)]] = port
+            chosen[missing.pop(0)] = port
     known.write_text(json.dumps(chosen))
     return chosen
 

@@ -22,6 +22,7 @@ from flts.contracts import layout
 from flts.contracts.errors import FltsError, Locked, MissingExtra, StageFailed, UsageError
 from flts.home import locked
 from flts.models.registry import CANDIDATES, require
+from flts.runner.services import registry
 from flts.stack.kafka import durable_kafka, quick_kafka
 from flts.stack.mlflow import mlflow
 from flts.stack.postgres import postgres
@@ -240,18 +241,14 @@ def _backends(folder: Path, bus: Bus, starting: _Starting) -> Mapping[str, str]:
 
 
 def _services(folder: Path, environment: Mapping[str, str], models: Sequence[str]) -> Iterator[Server]:
-    """One trainer for all models, which fits as many side by side as there are cores; judge, forecaster, gateway."""
+    """A process for each service, a trainer for all models among them, which fits as many side by side as there are
+    cores; and the gateway."""
     place = folder / "services"
-    port = ports(place, "train", "evaluate", "forecast", "gateway")
-    work = {"train": ["--model", ",".join(models)], "evaluate": [], "forecast": []}
-    for name, options in work.items():
-        yield _service(
-            place,
-            f"worker-{name}",
-            ["worker", name, *options, "--probe-port", str(port[name])],
-            port[name],
-            environment,
-        )
+    port = ports(place, *(service.name for service in registry.SERVICES), "gateway")
+    for service in registry.SERVICES:
+        options = ["--model", ",".join(models)] if service.per_model else []
+        command = ["worker", service.name, *options, "--probe-port", str(port[service.name])]
+        yield _service(place, f"worker-{service.name}", command, port[service.name], environment)
     yield _service(place, "gateway", ["gateway", "--port", str(port["gateway"])], port["gateway"], environment)
 
 

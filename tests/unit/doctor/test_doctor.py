@@ -16,11 +16,11 @@ from flts import wiring
 from flts.backends.bus_memory import MemoryBus
 from flts.backends.store import memory_store
 from flts.contracts.errors import BackendUnavailable, DataError, UsageError
+from flts.contracts.messages import TOPICS
 from flts.contracts.ports import Stored
 from flts.doctor import bus, here, store
 from flts.doctor.examine import examine
 from flts.doctor.finding import Diagnosis, exit_code, ok, refused, warning, wrong
-from flts.runner.services.host import TOPICS
 from flts.runner.services.letters import letters, replay, send_to_dead_letters, topic_of_letters
 from flts.settings import Settings, load_settings
 from flts.wiring import SystemClock
@@ -179,7 +179,7 @@ def with_members(*groups: str) -> MemoryBus:
     made = MemoryBus()
     made.ensure([*TOPICS, *map(topic_of_letters, TOPICS)])
     for group in groups:
-        made.subscribe([TOPICS[0]], group)
+        made.subscribe([next(iter(TOPICS))], group)
     return made
 
 
@@ -213,7 +213,7 @@ def test_a_service_that_is_not_running_is_named_with_the_command_that_starts_it(
 
 def test_topics_that_are_not_there_are_named_and_partitions_counted() -> None:
     made = MemoryBus(3)
-    made.ensure(TOPICS[:1])
+    made.ensure([next(iter(TOPICS))])
     findings = list(bus.examine(made, []))
     absent = next(finding for finding in findings if "not there" in finding.found)
     assert "inference-data" in absent.found

@@ -55,6 +55,17 @@ def test_scopes_have_logs_of_their_own_even_where_one_name_starts_with_another(s
     assert read_log(store, "ab") == ours
 
 
+def test_entries_of_an_earlier_reading_are_not_read_again_and_the_chain_goes_on_from_them() -> None:
+    watched = Watched(memory_store())
+    entries = three()
+    put_log(watched, entries)
+    assert read_log(watched, "global", entries[:2]) == entries
+    assert watched.read == [layout.log_entry("global", 3)]
+    other = promoted("other")
+    with pytest.raises(DamagedObject, match="does not follow the entry before it"):
+        read_log(watched, "global", [entries[0], entries[1].model_copy(update={"champion": other})])
+
+
 def test_a_missing_entry_in_the_middle_is_a_gap_that_is_named(store: Store) -> None:
     entries = three()
     put_log(store, [entries[0], entries[2]])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 from tests.support.experiments import small_experiment
-from tests.support.stored import WHEN, Watched, golden_store, put_claim
+from tests.support.stored import MOMENT, Watched, golden_store, put_claim
 
 from flts.backends.store import memory_store
 from flts.contracts import layout
@@ -49,7 +49,7 @@ def judged(store: Store, config_hash: str, run: int) -> JudgePart:
         repeated=False,
         promotion=None,
         run_ids={},
-        ended=WHEN,
+        ended=MOMENT,
     )
     store.create(layout.run_part(config_hash, run, "judge"), part.to_bytes())
     return part

@@ -15,6 +15,7 @@ import pytest
 from tests.support.experiments import small_experiment, small_spec
 from tests.support.services import LONG
 from tests.support.stored import (
+    Watched,
     contents,
     copy,
     fit,
@@ -27,6 +28,7 @@ from tests.support.stored import (
 )
 from tests.support.tracking import RecordingTracker, claim_of, told, workplace
 
+from flts.backends.one_thread import InOneThread
 from flts.contracts import failpoints, layout
 from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import (
@@ -45,6 +47,7 @@ from flts.contracts.errors import (
 from flts.contracts.ports import Silent, Store
 from flts.contracts.records.base import require_record
 from flts.contracts.records.data import ProcessedMeta
+from flts.contracts.records.run import ScaledErrors
 from flts.evaluate.metrics import measure
 from flts.home import locked, open_home
 from flts.promotion.judge import yardstick
@@ -61,7 +64,7 @@ from flts.spec.lineage import Versions
 from flts.train.determinism import cores
 from flts.train.experiment import Experiment
 from flts.train.stage import Trained, stored_result
-from flts.wiring import InOneThread, RunContext, SystemClock, locked_context, open_raw, open_tracker
+from flts.wiring import RunContext, SystemClock, locked_context, open_raw, open_tracker
 
 pytestmark = pytest.mark.slow
 
@@ -216,8 +219,8 @@ def test_runs_are_numbered_from_one_and_say_where_and_when() -> None:
     experiment, store = small_experiment()
     config_hash, data_hash = experiment.identity.config_hash, experiment.identity.data_hash
     context = workplace(store)
-    assert [claim_run(context, config_hash, scope, data_hash) for scope in ("global", "north")] == [1, 2]
-    assert claim_run(context, "f" * 64, "global", data_hash) == 1
+    assert [claim_run(context, config_hash, scope, data_hash, promotion=0) for scope in ("global", "north")] == [1, 2]
+    assert claim_run(context, "f" * 64, "global", data_hash, promotion=0) == 1
     claim = part(store, experiment, "claim", 2)
     assert len(claim.pop("claimed_by")) == 32
     assert claim == {
@@ -239,7 +242,8 @@ def test_processes_that_ask_at_the_same_moment_get_numbers_of_their_own() -> Non
 
     def ask(_: int) -> int:
         start.wait(timeout=LONG)
-        return claim_run(context, experiment.identity.config_hash, "global", experiment.identity.data_hash)
+        identity = experiment.identity
+        return claim_run(context, identity.config_hash, "global", identity.data_hash, promotion=0)
 
     with ThreadPoolExecutor(8) as pool:
         assert sorted(pool.map(ask, range(8))) == list(range(1, 9))
@@ -475,19 +479,20 @@ def test_one_target_is_measured_in_units_without_its_name_and_epochs_have_a_curv
     assert "plots/loss_curve.png" in run.artifacts
 
 
-def test_a_known_model_in_a_new_configuration_names_the_run_it_was_fitted_in() -> None:
+def test_a_known_model_in_a_new_configuration_names_the_run_it_was_fitted_in(monkeypatch: pytest.MonkeyPatch) -> None:
     experiment, store = small_experiment()
-    tracker = RecordingTracker()
-    context = workplace(store, tracker)
-    trained = fit(store, experiment)
-    shared = {"model_hash": trained.model_hash, "tracking_uri": tracker.uri, "scope": "global"}
-    for config_hash, found in (
-        ("d" * 64, {"fitted": False, "run_id": "run-that-only-used-it"}),
-        ("e" * 64, {"fitted": True, "run_id": "run-of-the-fit"}),
-    ):
-        store.create(layout.run_part(config_hash, 1, "train-ridge"), canonical_json({**shared, **found}))
-    finish(context, experiment)
-    assert tracker.runs[0].tags["flts.reused_run_id"] == "run-of-the-fit"
+    other = small_experiment(small_spec(evaluate={"gate": "always"}))[0]
+    assert other.identity.config_hash != experiment.identity.config_hash
+    assert other.identity.model_hashes == experiment.identity.model_hashes
+    monkeypatch.setattr(finishing, "train_isolated", lambda *given: fit(store, experiment))
+    watched, tracker = Watched(store), RecordingTracker()
+    context = workplace(watched, tracker)
+    assert finish(context, experiment).run_id == "run-1"
+    assert finish(context, other).run_id == "run-2"
+    first, second = tracker.runs
+    assert "flts.reused_run_id" not in first.tags
+    assert second.tags["flts.reused_run_id"] == "run-1"
+    assert "runs/" not in watched.listed
 
 
 # the judgement
@@ -646,10 +651,7 @@ def test_everything_that_runs_is_ended_with_the_workplace() -> None:
 def test_a_judge_that_scores_otherwise_than_the_trainer_is_a_defect_that_is_said() -> None:
     experiment, store = two_candidates()
     context = workplace(store)
-    errors = {"rmse": 0.1, "mae": 0.1, "mse": 0.01}
-    put_train_part(store, experiment, "ridge")
-    key = layout.run_part(experiment.identity.config_hash, 1, "train-ridge")
-    store.replace(key, canonical_json({**part(store, experiment, "train-ridge"), "errors": errors}))
+    put_train_part(store, experiment, 1, "ridge", errors=ScaledErrors(rmse=0.1, mae=0.1, mse=0.01))
     with pytest.raises(StageFailed, match=r"ridge was scored twice .* with different results"):
         record_judgement(context, experiment.identity.config_hash, "global", 1, judged(context, experiment, {}), {})
     assert store.get(layout.run_part(experiment.identity.config_hash, 1, "judge")) is None

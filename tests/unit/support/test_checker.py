@@ -19,12 +19,11 @@ from flts.backends.store import memory_store
 from flts.contracts import layout
 from flts.contracts.canonical import canonical_json, sha256
 from flts.contracts.errors import DataError
-from flts.contracts.messages import InferenceData, ModelTraining, TrainingData
+from flts.contracts.messages import TOPICS, InferenceData, ModelTraining, TrainingData
 from flts.contracts.ports import Record
 from flts.promotion.stage import rollback
 from flts.runner.services.evaluate import Evaluator
 from flts.runner.services.forecast import Forecaster
-from flts.runner.services.host import TOPICS
 from flts.runner.services.letters import send_to_dead_letters
 from flts.runner.stored import load_experiment
 from flts.wiring import RunContext
@@ -38,7 +37,7 @@ def judged(context: RunContext, input_length: int) -> TrainingData:
     claim = start_run(context, spec)
     experiment = load_experiment(context.store, claim.config_hash, claim.data_hash)
     fit(context.store, experiment)
-    put_train_part(context.store, experiment, "ridge", claim.run)
+    put_train_part(context.store, experiment, claim.run, "ridge")
     message = ModelTraining(
         ts=context.clock.now(),
         identifier=claim.identifier,

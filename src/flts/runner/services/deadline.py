@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from flts.contracts import events, layout, runs
 from flts.contracts.errors import DeadlineExceeded, Terminal, Transient, UsageError
 from flts.contracts.ports import Store
+from flts.contracts.records.base import require_record
 from flts.contracts.records.run import RunClaim
 from flts.promotion.judge import Waiting
 from flts.runner.candidate import record_dead_letter
@@ -41,11 +42,16 @@ def watch(context: RunContext, seconds: float, stop: threading.Event) -> None:
 
 
 def look(context: RunContext, seconds: float) -> None:
-    """Record a failure for every expected model of an overdue run that has neither result nor reason."""
+    """Record a failure for every expected model of an overdue run that has neither result nor reason.
+
+    The names under `runs/` are listed, because nothing else in the store tells which runs are open and a message about
+    them may have been lost. Of the objects, only the claims of runs without a judgement are read, and the newest claim
+    of their scope: what a look costs beyond that one listing does not grow with the runs that have ended.
+    """
     latest = context.clock.now() - timedelta(seconds=seconds)
-    for config_hash in sorted({key.split("/")[1] for key in context.store.list("runs/")}):
+    for config_hash, numbers in _unjudged(context.store.list("runs/")).items():
         try:
-            for overdue in _overdue(context.store, config_hash, latest):
+            for overdue in _overdue(context.store, config_hash, numbers, latest):
                 _fail_what_is_missing(context, overdue, seconds)
         except UsageError:
             raise
@@ -53,16 +59,24 @@ def look(context: RunContext, seconds: float) -> None:
             events.emit(events.DeadlinePassedOver(config_hash=config_hash, reason=str(error)))
 
 
-def _overdue(store: Store, config_hash: str, latest: datetime) -> Iterator[Overdue]:
-    """The newest run of each scope, where it is late."""
-    seen: set[str] = set()
-    for claim in runs.parts(store, config_hash, "claim", RunClaim):
-        if claim.scope in seen:
-            continue
-        seen.add(claim.scope)
-        judged = store.exists(layout.run_part(config_hash, claim.run, "judge"))
-        if not judged and datetime.fromisoformat(claim.started) < latest:
-            yield Overdue(config_hash, claim.data_hash, claim.scope, claim.run)
+def _unjudged(keys: Sequence[str]) -> dict[str, list[int]]:
+    """Numbers of the claimed runs without a judgement by config_hash, both in their order; from names alone."""
+    parts = [key.split("/") for key in keys]
+    judged = {(config_hash, number) for _, config_hash, number, *rest in parts if rest == ["judge.json"]}
+    found: dict[str, list[int]] = {}
+    for _, config_hash, number, *rest in parts:
+        if rest == ["claim.json"] and (config_hash, number) not in judged:
+            found.setdefault(config_hash, []).append(int(number))
+    return found
+
+
+def _overdue(store: Store, config_hash: str, numbers: Sequence[int], latest: datetime) -> Iterator[Overdue]:
+    """Of these runs, those that are late and the newest of their scope; a newer one takes the place of the others."""
+    for number in numbers:
+        claim = require_record(store, layout.run_part(config_hash, number, "claim"), RunClaim)
+        late = datetime.fromisoformat(claim.started) < latest
+        if late and runs.newest(store, config_hash, claim.scope) == number:
+            yield Overdue(config_hash, claim.data_hash, claim.scope, number)
 
 
 def _fail_what_is_missing(context: RunContext, overdue: Overdue, seconds: float) -> None:

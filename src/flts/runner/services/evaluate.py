@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from flts.contracts import events, layout, runs
 from flts.contracts.errors import DataError
 from flts.contracts.messages import ModelTraining
 from flts.contracts.ports import Record
 from flts.promotion.judge import Waiting
-from flts.promotion.relay import relay
+from flts.promotion.relay import relay, relay_all
 from flts.runner.judgement import judge_run
+from flts.runner.services import deadline
+from flts.runner.services.registry import Staff
 from flts.runner.stored import load_experiment
 from flts.wiring import RunContext
+
+if TYPE_CHECKING:
+    from flts.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -23,6 +31,14 @@ class Evaluator:
     topic = ModelTraining.topic
     group = "evaluate"
     concurrency = 1
+
+    @classmethod
+    def staff(cls, context: RunContext, settings: Settings, models: Sequence[str]) -> Staff:
+        """One evaluator; it first relays what another one did not come to, and watches the deadline if there is one."""
+        beside = []
+        if settings.decision_deadline:
+            beside.append(functools.partial(deadline.watch, context, settings.decision_deadline))
+        return Staff([cls(context)], functools.partial(relay_all, context.store, context.bus), beside)
 
     def handle(self, record: Record) -> None:
         """Judge the newest run of the configuration once every expected model has a result or a reason."""
@@ -46,4 +62,4 @@ class Evaluator:
             )
 
     def dead_letter(self, record: Record, error: Exception) -> None:
-        """Nobody waits for a judgement but those who look for it in the log."""
+        """Nothing to record: whoever waits for a judgement looks for it in the log."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, timedelta
+from typing import TYPE_CHECKING
 
 from flts.contracts import events, layout
 from flts.contracts.errors import DataError, UsageError
@@ -12,10 +14,14 @@ from flts.contracts.messages import InferenceData, PerformanceEval
 from flts.contracts.ports import Record, read_checked, write_once
 from flts.contracts.records.answer import ForecastLine
 from flts.preprocess.source import RawFile
+from flts.runner.services.registry import Staff
 from flts.serve.answer import rows_for
 from flts.serve.batch import Batch, errors, forecast_batch
 from flts.serve.follow import Champion, Follower
 from flts.wiring import RunContext
+
+if TYPE_CHECKING:
+    from flts.settings import Settings
 
 _NAMESPACE = uuid.UUID("6f0d7a52-6d1c-5a3e-9a55-7f2f2f6f1d5e")
 
@@ -29,6 +35,11 @@ class Forecaster:
     group = "forecast"
     concurrency = 4  # while one is read or stored, the model answers another
     _follower: Follower = field(init=False)
+
+    @classmethod
+    def staff(cls, context: RunContext, settings: Settings, models: Sequence[str]) -> Staff:
+        """One forecaster for all scopes."""
+        return Staff([cls(context)])
 
     def __post_init__(self) -> None:
         self._follower = Follower(self.context.store)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
-from flts.contracts import events, layout, messages
+from flts.contracts import events, layout
 from flts.contracts.errors import StageFailed
+from flts.contracts.messages import TOPICS
 from flts.runner.services.letters import topic_of_letters
-from flts.runner.services.loop import Loop, Service
+from flts.runner.services.loop import Loop
 from flts.runner.services.metrics import ServiceMetrics
 from flts.runner.services.probe import Check, HealthChecks, Probes
+from flts.runner.services.registry import Staff
 from flts.version import __version__
 from flts.wiring import RunContext
 
@@ -23,16 +25,6 @@ QUIET = 60.0
 """Seconds after which a loop that did not turn is stuck: a poll takes a quarter of one."""
 SIGNALS = 0.5
 """Seconds between two looks for a signal."""
-TOPICS = tuple(
-    message.topic
-    for message in (
-        messages.TrainingData,
-        messages.InferenceData,
-        messages.ModelTraining,
-        messages.ModelSelected,
-        messages.PerformanceEval,
-    )
-)
 
 
 @dataclass(frozen=True)
@@ -51,29 +43,26 @@ class Conditions:
 def serve(
     name: str,
     context: RunContext,
-    services: Sequence[Service],
+    staff: Staff,
     conditions: Conditions,
     stop: threading.Event,
-    beside: Sequence[Callable[[threading.Event], None]] = (),
-    first: Callable[[], None] | None = None,
 ) -> None:
     """Until `stop` is set, or a defect ends a loop, which is raised.
 
-    Every backend is asked once before any work is taken, because who cannot reach them, or may not, would only make
-    dead letters. first: what is done then. beside: what else goes on, in threads of their own, until `stop` is set.
-    Raises UsageError for a probe port that is taken or credentials that do not fit, BackendUnavailable for a backend
-    that does not answer.
+    Every backend is asked once before any work is taken: a service that cannot reach them, or may not, would only make
+    dead letters. Raises UsageError for a probe port that is taken or credentials that do not fit, BackendUnavailable
+    for a backend that does not answer.
     """
     meters = ServiceMetrics()
     _tell_of_retries(name)
     for backend, check in backend_checks(context).items():
         if backend != "bus":  # it answers when it is asked for its topics
             check()
-    context.bus.ensure([*TOPICS, *map(topic_of_letters, TOPICS)])
-    if first is not None:
-        first()
-    loops = [Loop(context.bus, s, conditions.patience, conditions.grace, meters, stop) for s in services]
-    meters.watch(context.bus, [(s.topic, s.group) for s in services], lambda: context.children.running)
+    context.bus.ensure(all_topics())
+    if staff.first is not None:
+        staff.first()
+    loops = [Loop(context.bus, s, conditions.patience, conditions.grace, meters, stop) for s in staff.members]
+    meters.watch(context.bus, [(s.topic, s.group) for s in staff.members], lambda: context.children.running)
     probes = None
     if conditions.probes is not None:
         probes = Probes(*conditions.probes, _health(context, loops), meters.registry)
@@ -81,12 +70,12 @@ def serve(
         events.ServiceStarted(
             service=name,
             version=__version__,
-            groups=[service.group for service in services],
+            groups=[service.group for service in staff.members],
             probes=probes.address if probes else None,
         )
     )
-    with ThreadPoolExecutor(len(loops) + len(beside), thread_name_prefix=name) as pool:
-        running = [pool.submit(loop.run) for loop in loops] + [pool.submit(watch, stop) for watch in beside]
+    with ThreadPoolExecutor(len(loops) + len(staff.beside), thread_name_prefix=name) as pool:
+        running = [pool.submit(loop.run) for loop in loops] + [pool.submit(watch, stop) for watch in staff.beside]
         try:
             # only this thread handles signals, and the system may give one to another thread, which does not wake it
             while not (done := wait(running, SIGNALS, return_when=FIRST_COMPLETED).done):
@@ -99,6 +88,11 @@ def serve(
     for ended in done:
         ended.result()
     events.emit(events.ServiceStopped(service=name))
+
+
+def all_topics() -> list[str]:
+    """Every topic that a message class names, and the topics of their dead letters."""
+    return [*TOPICS, *map(topic_of_letters, TOPICS)]
 
 
 def stop_on_signals() -> threading.Event:

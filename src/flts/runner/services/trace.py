@@ -8,9 +8,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from flts.contracts.failpoints import failpoint
 from flts.contracts.ports import Bus, BusState, Record, Subscription
+from flts.wiring import RunContext, shared_context
+
+if TYPE_CHECKING:
+    from flts.settings import Settings
 
 
 @contextmanager
@@ -42,6 +47,14 @@ def span(name: str) -> Iterator[None]:
     ids = SpanContext(secrets.randbits(128) or 1, secrets.randbits(64) or 1, is_remote=False, trace_flags=TraceFlags(1))
     with trace.use_span(NonRecordingSpan(ids)):
         yield
+
+
+@contextmanager
+def traced_context(settings: Settings, name: str) -> Iterator[RunContext]:
+    """A shared context in a span of this name, whose messages carry the trace; closed at the end."""
+    with shared_context(settings) as context, span(name):
+        context.bus = TracedBus(context.bus)
+        yield context
 
 
 class TracedBus:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from flts.contracts import layout
 from flts.contracts.errors import DamagedObject, DataError
 from flts.contracts.messages import TrainingData
-from flts.contracts.ports import Record, Silent, read_checked, read_json
+from flts.contracts.ports import Record, Silent, read_checked
+from flts.contracts.records.base import read_record
+from flts.contracts.records.run import FailurePart, RunClaim
 from flts.runner.candidate import finish_model, record_dead_letter, tell_failure
 from flts.runner.services.letters import was_replayed
+from flts.runner.services.registry import Staff
 from flts.runner.stored import load_experiment, load_stored_spec
 from flts.wiring import RunContext
+
+if TYPE_CHECKING:
+    from flts.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -27,14 +35,19 @@ class Trainer:
     def group(self) -> str:
         return f"train-{self.model}"
 
+    @classmethod
+    def staff(cls, context: RunContext, settings: Settings, models: Sequence[str]) -> Staff:
+        """A trainer for each model."""
+        return Staff([cls(context, model) for model in models])
+
     def handle(self, record: Record) -> None:
         """Train the model of this claim, or find it trained; nothing for a Spec that does not name it."""
         claim, store = TrainingData.parse(record.value), self.context.store
         if self.model not in load_stored_spec(store, claim.config_hash).expected:
             return
-        failed = read_json(store, layout.failure(claim.config_hash, claim.run, self.model))
+        failed = read_record(store, layout.failure(claim.config_hash, claim.run, self.model), FailurePart)
         if failed is not None and not was_replayed(record):
-            tell_failure(self.context, claim, self.model, failed)
+            tell_failure(self.context, claim, failed)
             return
         if f"{claim.bucket}/{claim.object_key}" != layout.meta(claim.data_hash):
             raise DataError(f"{claim.topic}: {claim.bucket}/{claim.object_key} is not the object of its data_hash")
@@ -54,6 +67,6 @@ class Trainer:
 
     def _again(self, claim: TrainingData) -> bool:
         """Whether the run was asked to fit again, and this model of it has not been."""
-        store, run = self.context.store, layout.run_part(claim.config_hash, claim.run, "claim")
-        done = layout.run_part(claim.config_hash, claim.run, f"train-{self.model}")
-        return bool((read_json(store, run) or {}).get("recompute")) and not store.exists(done)
+        store, done = self.context.store, layout.run_part(claim.config_hash, claim.run, f"train-{self.model}")
+        began = read_record(store, layout.run_part(claim.config_hash, claim.run, "claim"), RunClaim)
+        return began is not None and began.recompute and not store.exists(done)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.support.experiments import small_experiment, small_spec
 from tests.support.services import LONG, all_services, place_on, serving, start_run, wait_until
-from tests.support.stored import copy, fit, put_result, put_train_part
+from tests.support.stored import MOMENT, Watched, copy, fit, put_result, put_train_part
 from tests.support.tracking import workplace
 
 from flts.backends.bus_memory import MemoryBus
@@ -19,6 +19,7 @@ from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import DataError, DeadlineExceeded
 from flts.contracts.messages import ModelTraining
 from flts.contracts.ports import Record, Store, read_json
+from flts.contracts.records.base import read_record
 from flts.contracts.records.run import FailurePart
 from flts.promotion.judge import Waiting
 from flts.promotion.log import read_log
@@ -42,12 +43,8 @@ def claimed(context: RunContext, experiment: Experiment, scope: str = "global") 
     """A run with the Spec it is of."""
     identity = experiment.identity
     context.store.create(layout.spec(identity.config_hash), canonical_json(experiment.spec.identity()))
-    return claim_run(context, identity.config_hash, scope, identity.data_hash)
-
-
-def record_of(store: Store, experiment: Experiment, run: int, model: str, run_id: str | None = None) -> None:
-    """What a trainer writes down of a model."""
-    put_train_part(store, experiment, model, run, run_id=run_id)
+    promotion = len(read_log(context.store, scope))
+    return claim_run(context, identity.config_hash, scope, identity.data_hash, promotion=promotion)
 
 
 def told(experiment: Experiment, run: int = 1, model: str = "ridge", status: str = "SUCCESS") -> Record:
@@ -87,7 +84,7 @@ def test_a_result_without_the_record_of_its_trainer_is_waited_for() -> None:
     context = workplace(store)
     run = claimed(context, experiment)
     assert completeness(store, experiment, "global", run) == Waiting([], ["ridge"])
-    record_of(store, experiment, run, "ridge", "run-of-ridge")
+    put_train_part(store, experiment, run, "ridge", "run-of-ridge")
     judged = judge_run(context, experiment, "global", run, actor="tests")
     assert isinstance(judged, Judged)
     assert judged.champion is not None
@@ -99,7 +96,7 @@ def test_the_record_of_an_earlier_run_of_the_same_scope_counts_and_of_another_sc
     context = workplace(store)
     first, second = claimed(context, experiment), claimed(context, experiment)
     other = claimed(context, experiment, "north")
-    record_of(store, experiment, first, "ridge", "earlier")
+    put_train_part(store, experiment, first, "ridge", "earlier")
     found = completeness(store, experiment, "global", second)
     assert not isinstance(found, Waiting)
     assert found.run_ids == {"ridge": "earlier"}
@@ -111,7 +108,7 @@ def test_a_judge_that_was_cut_off_after_the_log_does_not_promote_again_over_a_la
     experiment, other, store = two_trained()
     context = workplace(store)
     for of in (experiment, other):
-        record_of(store, of, claimed(context, of), "ridge")
+        put_train_part(store, of, claimed(context, of), "ridge")
     failpoints.arm("run.judge.before=error")
     with pytest.raises(OSError, match="failpoint"):
         Evaluator(context).handle(told(experiment))
@@ -128,7 +125,7 @@ def test_a_run_that_begins_after_another_champion_is_judged_anew() -> None:
     experiment, other, store = two_trained()
     context = workplace(store)
     for of in (experiment, other, experiment):
-        record_of(store, of, claimed(context, of), "ridge")
+        put_train_part(store, of, claimed(context, of), "ridge")
         Evaluator(context).handle(told(of))
     assert [e.champion.config_hash for e in read_log(store, "global")] == [
         experiment.identity.config_hash,
@@ -141,7 +138,7 @@ def test_a_message_that_comes_again_after_a_rollback_undoes_nothing() -> None:
     experiment, other, store = two_trained()
     context = workplace(store)
     for of in (experiment, other):
-        record_of(store, of, claimed(context, of), "ridge")
+        put_train_part(store, of, claimed(context, of), "ridge")
         Evaluator(context).handle(told(of))
     rollback(store, context.bus, context.clock, "global", "me")
     before = len(read_log(store, "global"))
@@ -153,7 +150,7 @@ def test_a_message_that_comes_again_after_a_rollback_undoes_nothing() -> None:
 def test_two_judges_at_once_make_one_entry() -> None:
     experiment, store = trained()
     context = workplace(store)
-    record_of(store, experiment, claimed(context, experiment), "ridge")
+    put_train_part(store, experiment, claimed(context, experiment), "ridge")
     start = threading.Barrier(4)
 
     def judge() -> None:
@@ -172,7 +169,7 @@ def test_two_judges_at_once_make_one_entry() -> None:
 def test_a_running_model_is_no_reason_to_look() -> None:
     experiment, store = trained()
     context = workplace(store)
-    record_of(store, experiment, claimed(context, experiment), "ridge")
+    put_train_part(store, experiment, claimed(context, experiment), "ridge")
     Evaluator(context).handle(told(experiment, status="RUNNING"))
     assert read_log(store, "global") == []
 
@@ -189,13 +186,13 @@ def test_an_old_failure_does_not_decide_before_its_retry_has_ended() -> None:
     context = workplace(store)
     first = claimed(context, experiment)
     claim = Overdue(experiment.identity.config_hash, experiment.identity.data_hash, "global", first)
-    record_of(store, experiment, first, "ridge")
+    put_train_part(store, experiment, first, "ridge")
     record_dead_letter(context, claim, "gru", DataError("no"))
     second = claimed(context, experiment)
     Evaluator(context).handle(told(experiment, first, "gru", "FAILED"))
     assert read_log(store, "global") == []
     put_result(store, experiment, "gru", bundle, 9.0)
-    record_of(store, experiment, second, "gru")
+    put_train_part(store, experiment, second, "gru")
     Evaluator(context).handle(told(experiment, second, "gru"))
     assert [entry.champion.model for entry in read_log(store, "global")] == ["ridge"]
     record = read_json(store, layout.decision("global", read_log(store, "global")[0].decision_id))
@@ -209,7 +206,7 @@ def test_a_model_that_does_not_answer_by_the_deadline_has_failed_and_the_judge_g
     experiment, store = small_experiment(small_spec(("ridge", "gru")))
     fit(store, experiment)
     context = workplace(store)
-    record_of(store, experiment, claimed(context, experiment), "ridge")
+    put_train_part(store, experiment, claimed(context, experiment), "ridge")
     deadline.look(context, 60.0)
     assert not store.exists(layout.failure(experiment.identity.config_hash, 1, "gru"))
     context.clock = Later(context.clock.now() + timedelta(seconds=61))
@@ -235,13 +232,67 @@ def test_a_late_run_that_cannot_be_read_holds_up_no_other(part: str) -> None:
     old = "0" * 64
     if part == "specs":
         store.create(layout.spec(old), store.get(layout.spec(experiment.identity.config_hash)) or b"")
-        claim_run(context, old, "global", experiment.identity.data_hash)
+        claim_run(context, old, "global", experiment.identity.data_hash, promotion=0)
     else:
         store.create(layout.run_part(old, 1, "claim"), b"{}")
     context.clock = Later(context.clock.now() + timedelta(seconds=61))
     deadline.look(context, 60.0)
     assert len(list(runs.parts(store, experiment.identity.config_hash, "failures/gru", FailurePart))) == 1
     assert not list(runs.parts(store, old, "failures/gru", FailurePart))
+
+
+def test_a_look_reads_only_what_is_not_judged_and_the_newest_claim_of_its_scope() -> None:
+    """A store that has grown for years is looked at as often as a new one."""
+    experiment, store = trained()
+    watched = Watched(store)
+    context = workplace(watched)
+    for run in range(1, 9):
+        assert claimed(context, experiment, "north" if run % 2 else "south") == run
+    for run in range(2, 9):
+        store.create(layout.run_part(experiment.identity.config_hash, run, "judge"), b"{}")
+    context.clock = Later(context.clock.now() + timedelta(seconds=61))
+    watched.read.clear()
+    deadline.look(context, 60.0)
+    config_hash = experiment.identity.config_hash
+    # the open run, then claims from the newest on until one of its scope, which is newer than the open one
+    assert watched.read == [layout.run_part(config_hash, run, "claim") for run in (1, 8, 7)]
+    assert store.list(layout.failure(config_hash, 1, "ridge")) == []
+
+
+def test_of_two_scopes_with_an_open_run_each_is_waited_for_until_its_own_deadline() -> None:
+    experiment, store = small_experiment(small_spec(("ridge",)))
+    context = workplace(store)
+    first = claimed(context, experiment, "north")
+    context.clock = Later(context.clock.now() + timedelta(seconds=30))
+    claimed(context, experiment, "south")
+    context.clock = Later(context.clock.now() + timedelta(seconds=31))
+    deadline.look(context, 60.0)
+    failures = runs.parts(store, experiment.identity.config_hash, "failures/ridge", FailurePart)
+    assert [(failure.run, failure.scope) for failure in failures] == [(first, "north")]
+
+
+def test_a_model_that_nobody_worked_on_is_recorded_without_what_only_a_trainer_knows() -> None:
+    experiment, store = small_experiment(small_spec(("ridge",)))
+    context = workplace(store)
+    run = claimed(context, experiment)
+    claim = Overdue(experiment.identity.config_hash, experiment.identity.data_hash, "global", run)
+    record_dead_letter(context, claim, "ridge", DataError("no rows"))
+    key = layout.failure(experiment.identity.config_hash, run, "ridge")
+    assert json.loads(store.get(key) or b"") == {
+        "v": 1,
+        "run": 1,
+        "scope": "global",
+        "environment": "here",
+        "model": "ridge",
+        "started": MOMENT,
+        "ended": MOMENT,
+        "class": "DataError",
+        "reason": "no rows",
+        "run_id": None,
+    }
+    part = read_record(store, key, FailurePart)
+    assert part is not None
+    assert part.to_bytes() == store.get(key)
 
 
 class Later:

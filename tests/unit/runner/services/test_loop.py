@@ -14,12 +14,13 @@ from tests.support.services import LONG, QUICK, place_on, serving, wait_until
 
 from flts.backends.bus_memory import MemoryBus, MemorySubscription
 from flts.contracts.errors import BackendUnavailable, DataError, MissingExtra, UsageError
-from flts.contracts.messages import TrainingData
+from flts.contracts.messages import TOPICS, TrainingData
 from flts.contracts.ports import BusState, Record, Store
 from flts.runner.services import loop
 from flts.runner.services.evaluate import Evaluator
-from flts.runner.services.host import TOPICS, Conditions, serve, stop_on_signals
+from flts.runner.services.host import Conditions, serve, stop_on_signals
 from flts.runner.services.letters import letters, topic_of_letters
+from flts.runner.services.registry import Staff
 from flts.wiring import open_store
 
 
@@ -229,7 +230,7 @@ def test_a_service_that_may_not_do_its_work_ends_and_no_message_is_lost(store: S
     place, refused = place_on(store, bus), Moody([UsageError("look at AWS_SECRET_ACCESS_KEY")])
     bus.publish("training-data", "k", b"1")
     with pytest.raises(UsageError, match="AWS_SECRET_ACCESS_KEY"):
-        serve("tests", place, [refused], QUICK, threading.Event())
+        serve("tests", place, Staff([refused]), QUICK, threading.Event())
     assert not letters(bus, "training-data")
     mended = Moody([])
     with serving(place_on(store, bus), [mended]):
@@ -272,7 +273,7 @@ def test_a_signal_that_the_system_gives_to_another_thread_ends_a_service(store: 
     try:
         late.start()
         asker.start()
-        serve("tests", place_on(store, bus), [Moody([])], QUICK, stop)
+        serve("tests", place_on(store, bus), Staff([Moody([])]), QUICK, stop)
         assert late.is_alive(), "it ended only when the main thread was told"
     finally:
         late.cancel()
@@ -303,5 +304,5 @@ def test_a_service_asks_the_bus_once_when_it_starts_and_what_comes_first_finds_i
         found.extend(bus.describe().topics)
         stop.set()
 
-    serve("tests", place, [Evaluator(place)], QUICK, stop, first=first)
+    serve("tests", place, Staff([Evaluator(place)], first), QUICK, stop)
     assert {*TOPICS, *map(topic_of_letters, TOPICS)} <= set(found)

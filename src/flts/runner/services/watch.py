@@ -1,0 +1,55 @@
+"""A run whose steps services take: this process looks on, and reports it as if the run were its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from flts.contracts import layout
+from flts.contracts.messages import ModelTraining
+from flts.contracts.records.base import read_record
+from flts.contracts.records.run import FailurePart, TrainPart
+from flts.runner import tell
+from flts.runner.claim import StartedRun
+from flts.runner.local import RunResult, run_result
+from flts.runner.reporter import Reporter
+from flts.wiring import RunContext
+
+EVERY = 0.2
+"""Seconds between two looks at the store."""
+
+
+def wait_for_judgement(
+    context: RunContext, started: StartedRun, reporter: Reporter, alive: Callable[[], None]
+) -> RunResult:
+    """Look until the run is judged. alive: raises when a process that works on it has ended."""
+    claim, waiting = started.claim, set(started.experiment.identity.model_hashes)
+    for name in started.experiment.identity.model_hashes:
+        reporter.model(name).phase("fit")
+    judged = layout.run_part(claim.config_hash, claim.run, "judge")
+    while True:
+        for name in sorted(waiting):
+            message = _ended(context, started, name)
+            if message is not None:
+                waiting.remove(name)
+                reporter.ended(name, message)
+                if not waiting:
+                    reporter.stage("evaluate", "running")
+        if context.store.exists(judged):
+            break
+        alive()
+        time.sleep(EVERY)
+    reporter.stage("evaluate", "done", f"{len(started.experiment.windows.indices)} windows")
+    return run_result(context, started)
+
+
+def _ended(context: RunContext, started: StartedRun, name: str) -> ModelTraining | None:
+    """What a trainer wrote down of a model, as the message that it sent."""
+    claim, store, now = started.claim, context.store, context.clock.now()
+    part = read_record(store, layout.run_part(claim.config_hash, claim.run, f"train-{name}"), TrainPart)
+    if part is not None:
+        return tell.succeeded(claim, part, now)
+    failure = read_record(store, layout.failure(claim.config_hash, claim.run, name), FailurePart)
+    if failure is not None:
+        return tell.failed(claim, failure, started.experiment.identity.model_hashes[name], now)
+    return None

@@ -1,0 +1,86 @@
+"""All steps of a run on one machine: what they read of a store that has grown, and what their result is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.support.experiments import small_spec
+from tests.support.services import RAW, TEST
+from tests.support.stored import MOMENT, Watched
+
+import flts
+from flts import wiring
+from flts.contracts import layout
+from flts.contracts.ports import Store
+from flts.contracts.records.decision import CandidateRow
+from flts.promotion.log import next_entry, read_log
+from flts.settings import Settings, load_settings
+
+ENTRIES = 52
+
+
+def run(settings: Settings, *, recompute: bool = False) -> flts.RunResult:
+    return flts.run(small_spec(), train=RAW.train.frame(), test=TEST, settings=settings, recompute=recompute)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load_settings(home=tmp_path / ".flts", tracking="off")
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[Watched]:
+    """The stores that were opened since, each with what it was asked."""
+    stores: list[Watched] = []
+    real: Callable[[str], Store] = wiring.open_store
+
+    def watched(url: str) -> Watched:
+        stores.append(Watched(real(url)))
+        return stores[-1]
+
+    monkeypatch.setattr(wiring, "open_store", watched)
+    return stores
+
+
+def put_entries(store: Store, count: int) -> None:
+    """Let the log of the scope grow to so many entries, all of the same champion."""
+    entries = read_log(store, "global")
+    champion, decision_id = entries[0].champion, entries[0].decision_id
+    while len(entries) < count:
+        entries.append(next_entry(entries, "global", "manual", champion, decision_id, "tests", MOMENT))
+        store.create(layout.log_entry("global", len(entries)), entries[-1].to_bytes())
+
+
+def test_an_idle_run_reads_each_entry_of_the_log_at_most_twice_and_lists_no_other_configuration(
+    settings: Settings, opened: list[Watched]
+) -> None:
+    """Once when it begins, once to decide. Five times each before the entries were handed on: 260 for these."""
+    first = run(settings)
+    put_entries(wiring.open_store(settings.store_url), ENTRIES)
+    run(settings)  # decides against the champion that it made
+    opened.clear()
+    idle = run(settings)
+    (store,) = opened
+    read = Counter(key for key in store.read if key.startswith(layout.log("global")))
+    assert len(read) == ENTRIES
+    assert max(read.values()) <= 2
+    assert idle.champion is not None
+    assert (idle.reused, idle.champion.number) == (True, ENTRIES)
+    assert {prefix for prefix in store.listed if prefix.startswith("runs/")} == {layout.runs(first.config_hash)}
+
+
+def test_the_result_is_typed_and_is_what_the_store_holds(settings: Settings) -> None:
+    result = run(settings)
+    store = wiring.open_store(settings.store_url)
+    assert store.get(result.places["decision"]) == result.decision.to_bytes()
+    assert result.champion is not None
+    assert store.get(layout.log_entry("global", 1)) == result.champion.to_bytes()
+    row = result.decision.row(result.winner)
+    assert isinstance(row, CandidateRow)
+    assert row.bundle_sha256 == result.champion.champion.bundle_sha256
+    assert (result.winner, result.promoted, result.repeated, result.reused) == ("ridge", True, False, False)
+    again = run(settings, recompute=True)
+    assert (again.recomputed, again.nondeterministic) == ({"ridge": "equal"}, [])
