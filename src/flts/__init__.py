@@ -1,19 +1,19 @@
 """FLTS: from rows of a time series to a judged, promoted and served forecast.
 
     result = flts.run("flts.toml")
-    flts.load_champion().forecast(history)
+    flts.forecast(history)
 
 Nothing heavy is imported before it is used.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flts.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from flts.api import load_champion, run
+    from flts.api import forecast, init, inspect, load_champion, promote, rollback, run, runs
     from flts.contracts.errors import DataError, FltsError, SpecError
     from flts.runner.local import RunResult
     from flts.serve.follow import Champion
@@ -29,28 +29,35 @@ __all__ = [
     "Settings",
     "Spec",
     "SpecError",
+    "forecast",
+    "init",
+    "inspect",
     "load_champion",
     "load_spec",
+    "promote",
+    "rollback",
     "run",
+    "runs",
 ]
 
-_HOMES = {
-    "Champion": "flts.serve.follow",
-    "DataError": "flts.contracts.errors",
-    "FltsError": "flts.contracts.errors",
-    "RunResult": "flts.runner.local",
-    "Settings": "flts.settings",
-    "Spec": "flts.spec.fields",
-    "SpecError": "flts.contracts.errors",
-    "load_champion": "flts.api",
-    "load_spec": "flts.spec.sources",
-    "run": "flts.api",
-}
+if not TYPE_CHECKING:  # a type checker that saw this function would take any name for a public one
+    _HOMES = {
+        "flts.api": ("forecast", "init", "inspect", "load_champion", "promote", "rollback", "run", "runs"),
+        "flts.contracts.errors": ("DataError", "FltsError", "SpecError"),
+        "flts.runner.local": ("RunResult",),
+        "flts.serve.follow": ("Champion",),
+        "flts.settings": ("Settings",),
+        "flts.spec.fields": ("Spec",),
+        "flts.spec.sources": ("load_spec",),
+    }
 
+    def __getattr__(name):
+        import importlib
 
-def __getattr__(name: str) -> Any:
-    import importlib
+        home = next((home for home, names in _HOMES.items() if name in names), None)
+        if home is None:
+            raise AttributeError(f"module 'flts' has no attribute '{name}'")
+        return getattr(importlib.import_module(home), name)
 
-    if name not in _HOMES:
-        raise AttributeError(f"module 'flts' has no attribute '{name}'")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    def __dir__():
+        return [*__all__, "__version__"]

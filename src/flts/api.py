@@ -1,22 +1,90 @@
-"""The Python interface, which the command line itself calls."""
+"""The Python interface, which the command line itself calls.
+
+Without `settings` a function reads them as the command line does: flts-settings.toml, then FLTS_* of the environment.
+"""
 
 from __future__ import annotations
 
+import getpass
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flts.contracts.errors import UsageError
-from flts.home import check_home
-from flts.preprocess.source import RawInput, RawTable
-from flts.runner import local
+from flts.contracts.errors import DataError, UsageError
+from flts.contracts.records.log import LogEntry
+from flts.explore import initial, inspection
+from flts.explore.files import raw_input
+from flts.explore.initial import FirstExperiment
+from flts.explore.inspection import InspectionReport
+from flts.preprocess.source import RawFile, RawInput, RawTable
+from flts.report.evidence import RunSummary, newest_first
+from flts.runner import by_hand, local
 from flts.runner.reporter import Quiet, Reporter
 from flts.serve.follow import Champion, champion_of
 from flts.settings import Settings, load_settings
 from flts.spec.fields import Spec
 from flts.spec.sources import load_spec, validate
-from flts.wiring import open_store
+from flts.wiring import existing_store
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def inspect(
+    train: Any, test: Any = None, *, target: str | None = None, time: str | None = None, timezone: str = "UTC"
+) -> InspectionReport:
+    """What the rows hold, what is odd about them, and whether a run would take them.
+
+    train and test: paths of CSV or Parquet files, or tables. With a path alone, NAME_test beside it is the test; with
+    a table alone its last rows are. Raises DataError where no row can be used.
+
+    >>> report = flts.inspect("load.csv")
+    >>> report.usable, report.seen.target, report.seen.timeline.gap_count
+    (True, 'load', 0)
+    >>> [finding.kind for finding in report.findings if finding.severity == "note"]
+    ['zone', 'beyond train', 'target', 'season']
+    """
+    return inspection.inspect_rows(raw_input(train, test), target=target, time=time, timezone=timezone)
+
+
+def init(
+    file: str | Path,
+    test_file: str | Path | None = None,
+    *,
+    output: str | Path | None = "flts.toml",
+    target: str | None = None,
+    horizon: int | None = None,
+    time: str | None = None,
+    timezone: str = "UTC",
+    force: bool = False,
+) -> FirstExperiment:
+    """Write an experiment that `run` takes as it is, with the figure that speaks for each value.
+
+    output: the file to write, None for none; force: replace it if it is there. Raises UsageError when it is there,
+    DataError when no experiment makes the rows usable.
+
+    >>> first = flts.init("load.csv", output="first.toml", horizon=6)
+    >>> first.spec.dataset.targets, first.spec.task.horizon, "ridge" in first.models
+    (['load'], 6, True)
+    >>> flts.load_spec("first.toml").spec == first.spec
+    True
+    """
+    written = Path(output) if output is not None else None
+    if written is not None:
+        initial.check_output(written, force=force)
+    first = initial.first_experiment(
+        Path(file),
+        None if test_file is None else Path(test_file),
+        written or Path("flts.toml"),
+        target=target,
+        horizon=horizon,
+        time=time,
+        timezone=timezone,
+    )
+    if written is not None:
+        initial.write_experiment(written, first.text, force=force)
+    return first
 
 
 def run(
@@ -38,6 +106,10 @@ def run(
     is stored and compare. wait: for another run in the same .flts to end.
 
     Raises SpecError, DataError, MissingExtra, Locked and BackendUnavailable; a model that fails is on the board.
+
+    >>> result = flts.run("flts.toml")
+    >>> result.winner, result.promoted, result.reused
+    ('ridge', True, False)
     """
     if isinstance(spec, str | Path):
         loaded = load_spec(Path(spec), environ=os.environ)
@@ -65,8 +137,68 @@ def load_champion(scope: str = "global", *, settings: Settings | None = None) ->
 
     Raises UsageError when nothing was promoted or another version made the folder, DamagedObject when the bundle is
     not what was judged, MissingExtra.
+
+    >>> champion = flts.load_champion()
+    >>> champion.entry.champion.model
+    'ridge'
+    >>> champion.forecast(table).height
+    3
     """
-    chosen = settings or load_settings()
-    if not chosen.store:
-        check_home(chosen.home)
-    return champion_of(open_store(chosen.store_url), scope)
+    return champion_of(existing_store(settings or load_settings()), scope)
+
+
+def forecast(
+    history: Any, *, scope: str = "global", level: float = 0.8, settings: Settings | None = None
+) -> pl.DataFrame:
+    """Forecast from the end of a history with the champion of a scope, in original units.
+
+    history: a table, or the path of a CSV or Parquet file, newest row last; level: of the interval, 0.5, 0.8, 0.9 or
+    0.95. Returns columns time (UTC), target, mean, lower and upper; bounds are null where the model has none. To
+    forecast many times, keep what `load_champion` returns. Raises what it raises, and DataError.
+
+    >>> flts.forecast("load_test.csv", level=0.9).columns
+    ['time', 'target', 'mean', 'lower', 'upper']
+    """
+    champion = load_champion(scope, settings=settings)
+    if isinstance(history, str | Path):
+        file = Path(history)
+        if not file.is_file():
+            raise DataError(f"{file}: no such file")
+        history = RawFile(str(file), file).frame()
+    return champion.forecast(history, level)
+
+
+def runs(*, settings: Settings | None = None) -> Sequence[RunSummary]:
+    """Every run, newest first. Raises UsageError where nothing was run yet.
+
+    >>> [(run.run, run.claim.scope, run.judge.outcome) for run in flts.runs()]
+    [(1, 'global', 'promote'), (1, 'global', 'promote')]
+    """
+    return newest_first(existing_store(settings or load_settings()))
+
+
+def promote(
+    config: str, model: str, scope: str = "global", *, settings: Settings | None = None, actor: str | None = None
+) -> LogEntry | None:
+    """Make a judged model the champion by hand, whatever the gate said. None when it is the champion already.
+
+    config: the start of the config_hash that judged it; actor: who does it, the user of this process unless given.
+    Raises UsageError for a configuration that was not judged in this scope, or a model without a forecast there.
+
+    >>> first = flts.runs()[-1]
+    >>> flts.promote(first.config_hash[:12], "ridge").kind
+    'manual'
+    """
+    return by_hand.promote(settings or load_settings(), config, model, scope, actor or getpass.getuser())
+
+
+def rollback(scope: str = "global", *, settings: Settings | None = None, actor: str | None = None) -> LogEntry:
+    """Bring the champion before this one back; doing it again goes one further back.
+
+    Raises UsageError when there is none.
+
+    >>> entry = flts.rollback()
+    >>> entry.kind, entry.number, entry.restores
+    ('rollback', 3, 1)
+    """
+    return by_hand.rollback(settings or load_settings(), scope, actor or getpass.getuser())

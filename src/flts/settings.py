@@ -143,7 +143,7 @@ def _secret(name: str, value: SecretStr, file: Path | None) -> str | None:
     try:
         return file.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise UsageError(
             f"{name}_file {file} cannot be read: {reason}",
             code="secret-unreadable",
@@ -181,7 +181,7 @@ def load_settings(**flags: Any) -> Settings:
         known = Settings.model_fields.keys() & set(named)
         code = "setting-invalid" if known else "setting-unknown"
         raise UsageError("\n".join(lines), code=code, setting=named) from None
-    except ValueError as error:  # the settings file is no TOML
+    except ValueError as error:  # the settings file is not TOML
         raise UsageError(
             f"{settings_file()}: {error}", code="settings-file-unreadable", file=str(settings_file())
         ) from None

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from flts.contracts.errors import MissingExtra, UsageError
 from flts.contracts.ports import Bus, Clock, Store, StreamedStore, Tracker
-from flts.home import locked, open_home
+from flts.home import check_home, locked, open_home
 from flts.preprocess.source import RawInput, locate
 from flts.spec.fields import Dataset
 from flts.train.determinism import cores
@@ -106,6 +106,19 @@ def open_store(url: str) -> StreamedStore:
     from flts.backends.store import open_store as opened
 
     return opened(url)
+
+
+def existing_store(settings: Settings) -> StreamedStore:
+    """The store that is there already. Raises UsageError for a folder in which nothing was run yet."""
+    if not settings.store:
+        if not (settings.home / "VERSION").exists():
+            raise UsageError(
+                f"{settings.home} not found; create it with `flts run`, or name another folder with --home",
+                code="no-home",
+                folder=str(settings.home),
+            )
+        check_home(settings.home)
+    return open_store(settings.store_url)
 
 
 def open_bus(settings: Settings | None = None) -> Bus:

@@ -530,7 +530,7 @@ def test_a_key_that_the_file_system_refuses_fails_with_what_where_and_why(
 
 @pytest.mark.parametrize("url", ["ftp://host/x", "objects", "/folder/objects", "", "file://host/objects"])
 def test_a_url_that_is_no_store_is_refused_with_the_forms_that_are(url: str) -> None:
-    with raises(UsageError, code="no-store", url=url):
+    with raises(UsageError, code="store-url-invalid", url=url):
         open_store(url)
 
 

@@ -24,7 +24,7 @@ TOKEN = "only-for-this-test"  # noqa: S105 - opens nothing but this test
 LIMIT = 10_000
 SCHEMA = schemathesis.openapi.from_asgi(
     "/openapi.json",
-    create_app(memory_store(), door=Auth("127.0.0.1", TOKEN), max_object_bytes=LIMIT),
+    create_app(memory_store(), auth=Auth("127.0.0.1", TOKEN), max_object_bytes=LIMIT),
 )
 HOSTILE = [
     "..",
@@ -62,7 +62,7 @@ def test_every_answer_is_one_that_the_description_names(case: schemathesis.Case[
 @settings(deadline=None)
 def test_a_list_takes_no_word_that_it_does_not_know(name: str, value: str) -> None:
     query = f"{quote(name, safe='', errors='surrogatepass')}={quote(value, safe='', errors='surrogatepass')}"
-    app = create_app(memory_store(), door=Auth("127.0.0.1", None), max_object_bytes=LIMIT)
+    app = create_app(memory_store(), auth=Auth("127.0.0.1", None), max_object_bytes=LIMIT)
     assert ask(app, "GET", f"/objects/dataset?{query}").status == 400
 
 
@@ -82,7 +82,7 @@ def test_no_request_writes_reads_or_removes_a_file_outside_its_bucket(path: str,
             store.create(key, b"secret of " + key.encode())
         (root / "outside").write_bytes(b"secret outside")
         before = contents(root)
-        app = create_app(store, door=Auth("127.0.0.1", None), max_object_bytes=LIMIT)
+        app = create_app(store, auth=Auth("127.0.0.1", None), max_object_bytes=LIMIT)
         answer = ask(app, method, target, body=b"new" if method == "PUT" else None)
         assert answer.status < 500
         changed = {name for name, data in contents(root).items() ^ before.items()}
@@ -126,7 +126,7 @@ def test_a_range_is_within_the_object_or_not_satisfiable_or_none(header: str, si
 @given(data=st.binary(max_size=300), first=st.integers(0, 300), last=st.integers(0, 300))
 @settings(deadline=None, max_examples=50)
 def test_a_range_is_what_slicing_gives(data: bytes, first: int, last: int) -> None:
-    app = create_app(memory_store(), door=Auth("127.0.0.1", None), max_object_bytes=LIMIT)
+    app = create_app(memory_store(), auth=Auth("127.0.0.1", None), max_object_bytes=LIMIT)
     ask(app, "PUT", "/objects/dataset/x", body=data)
     answer = ask(app, "GET", "/objects/dataset/x", {"Range": f"bytes={first}-{last}"})
     if last < first:

@@ -15,7 +15,7 @@ from tests.support.series import hourly
 from flts.contracts.canonical import sha256
 from flts.contracts.ports import Silent, Store
 from flts.forecasting.model import Forecasts, Model
-from flts.models.registry import CANDIDATES, REFEREES
+from flts.models.registry import BASELINES, CANDIDATES
 from flts.preprocess.rows import Rows, Values
 from flts.train.experiment import Experiment
 from flts.train.fitting import fit_model
@@ -38,8 +38,10 @@ def known() -> tuple[Experiment, Store]:
 def model_of(name: str) -> Model:
     """A loaded model; ridge is fitted on train."""
     experiment, _ = known()
-    if name in REFEREES:
-        return Model(REFEREES[name].load({}, experiment.task), experiment.task, REFEREES[name].history(experiment.task))
+    if name in BASELINES:
+        return Model(
+            BASELINES[name].load({}, experiment.task), experiment.task, BASELINES[name].history(experiment.task)
+        )
     family, given_recipe = CANDIDATES[name], model_spec(experiment.spec, experiment.identity, name).recipe
     files = fit_model(family, experiment.dataset.train, experiment.task, given_recipe, 0.1, Silent()).files
     return Model(family.load(files, experiment.task), experiment.task, family.history(experiment.task))

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import doctest
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from tests.support.experiments import write_experiment
 from tests.support.series import hourly, split, table
+from typer.testing import CliRunner
 
 import flts
+from flts.cli.main import app
 from flts.contracts.errors import DataError, SpecError, UsageError
 from flts.home import VERSION
 from flts.preprocess.read import read_rows
@@ -200,3 +206,141 @@ def test_a_folder_of_a_newer_flts_is_left_alone(settings: Settings) -> None:
     with pytest.raises(UsageError, match="has the newer format"):
         flts.run(VALUES, train=TRAIN, test=TEST, settings=settings)
     assert sorted(path.name for path in settings.home.iterdir()) == ["VERSION"]
+
+
+FUNCTIONS = ("forecast", "init", "inspect", "load_champion", "load_spec", "promote", "rollback", "run", "runs")
+NEW = {"run"}
+"""Examples that start with nothing run."""
+
+
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an experiment, its rows, and two runs of it that both promoted ridge."""
+    folder = tmp_path_factory.mktemp("twice")
+    file = write_experiment(folder)
+    settings = load_settings(home=folder / ".flts", tracking="off")
+    for alpha in (1.0, 100.0):
+        spec = flts.load_spec(file, overrides=[f"models.ridge.alphas=[{alpha}]", 'evaluate.gate="always"']).spec
+        assert flts.run(spec, folder=folder, settings=settings).promoted
+    return folder
+
+
+@pytest.fixture
+def here(twice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that folder, to work in with settings from the environment."""
+    folder = tmp_path / "here"
+    shutil.copytree(twice, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("FLTS_TRACKING", "off")
+    return folder
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_example_of_every_public_function_is_true(here: Path, name: str) -> None:
+    if name in NEW:
+        shutil.rmtree(here / ".flts")
+    (example,) = doctest.DocTestFinder(recurse=False).find(
+        getattr(flts, name), name, globs={"flts": flts, "table": table(hourly(280))}
+    )
+    assert example.examples
+    said: list[str] = []
+    result = doctest.DocTestRunner().run(example, out=said.append)
+    assert result.failed == 0, "".join(said)
+
+
+def test_every_public_function_has_an_example_above() -> None:
+    functions = {name for name in flts.__all__ if not isinstance(getattr(flts, name), type)}
+    assert functions == {*FUNCTIONS}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_what_a_public_function_returns_has_a_type(name: str) -> None:
+    assert "Any" not in getattr(flts, name).__annotations__["return"]
+
+
+def printed(*arguments: str) -> Any:
+    """The JSON document that a command prints."""
+    ended = CliRunner().invoke(app, [*arguments, "--json"])
+    return json.loads(ended.stdout)
+
+
+@pytest.mark.usefixtures("here")
+def test_an_inspection_is_what_the_command_prints_for_a_path_and_for_tables() -> None:
+    report = flts.inspect("load.csv", target="wind")
+    assert report.document() == printed("data", "inspect", "load.csv", "--target", "wind")
+    train, test = pl.read_csv("load.csv", try_parse_dates=True), pl.read_csv("load_test.csv", try_parse_dates=True)
+    tables = flts.inspect(train, test, target="wind")
+    assert tables.document() == {**report.document(), "files": tables.document()["files"]}
+    alone = flts.inspect(train, target="wind")
+    assert (len(alone.seen.train_rows), len(alone.seen.test_rows)) == (192, 48)
+
+
+def test_rows_that_no_run_would_take_are_reported_and_those_that_cannot_be_read_raised(here: Path) -> None:
+    report = flts.inspect(TRAIN.with_columns(load=pl.lit(1.0), wind=pl.lit(1.0)))
+    assert not report.usable
+    assert report.findings[0].severity == "stops"
+    for given, error in (("absent.csv", DataError), ("flts.toml", UsageError), (here, UsageError), (42, DataError)):
+        with pytest.raises(error):
+            flts.inspect(given)
+    with pytest.raises(SpecError, match="no time zone"):
+        flts.inspect(TRAIN, timezone="Mars")
+
+
+def test_a_first_experiment_is_the_file_that_the_command_writes(here: Path) -> None:
+    first = flts.init("load.csv", output="api.toml")
+    assert CliRunner().invoke(app, ["init", "load.csv", "--output", "cli.toml"]).exit_code == 0
+    assert (here / "api.toml").read_text() == first.text == (here / "cli.toml").read_text()
+    before = sorted(path.name for path in here.iterdir())
+    assert flts.init("load.csv", "load_test.csv", output=None, target="wind").target == "wind"
+    assert sorted(path.name for path in here.iterdir()) == before
+    with pytest.raises(UsageError, match="is there already"):
+        flts.init("load.csv", output="api.toml")
+    assert flts.init("load.csv", output="api.toml", horizon=2, force=True).spec.task.horizon == 2
+    assert flts.load_spec("api.toml").spec.task.horizon == 2
+
+
+def test_a_forecast_of_a_file_is_that_of_its_table_and_what_the_command_prints(here: Path) -> None:
+    by_path = flts.forecast(here / "load_test.csv", level=0.5)
+    assert by_path.equals(flts.forecast(pl.read_csv("load_test.csv", try_parse_dates=True), level=0.5))
+    rows = printed("forecast", "--input", "load_test.csv", "--level", "0.5")["forecasts"]
+    assert [row["mean"] for row in rows] == by_path["mean"].to_list()
+    with pytest.raises(DataError, match=r"absent\.csv: no such file"):
+        flts.forecast("absent.csv")
+    with pytest.raises(UsageError, match="scope 'north'"):
+        flts.forecast(TEST, scope="north")
+
+
+@pytest.mark.usefixtures("here")
+def test_runs_and_promotions_are_those_of_the_command_line() -> None:
+    second, first = flts.runs()
+    assert [run.model_dump(mode="json", by_alias=True) for run in (second, first)] == printed("runs", "list")
+    assert (second.judge and second.judge.promotion, first.judge and first.judge.promotion) == (2, 1)
+    assert flts.promote(second.config_hash, "ridge") is None
+    by_hand = flts.promote(first.config_hash, "ridge", actor="a person")
+    assert by_hand is not None
+    assert flts.load_champion().entry == by_hand
+    back = flts.rollback(actor="another")
+    log = printed("promotions", "list")
+    assert [(e["kind"], e["actor"]) for e in log[:2]] == [("rollback", "another"), ("manual", "a person")]
+    assert log[0] == back.model_dump(mode="json")
+    assert back.champion.config_hash == second.config_hash
+
+
+@pytest.mark.usefixtures("here")
+def test_a_promotion_by_hand_names_what_is_wrong_with_it() -> None:
+    known = flts.runs()[0].config_hash
+    for config, model, scope in (("zz", "ridge", "global"), (known, "gru", "global"), (known, "ridge", "north")):
+        with pytest.raises(UsageError):
+            flts.promote(config, model, scope)
+    with pytest.raises(UsageError, match="no earlier champion"):
+        flts.rollback("north")
+
+
+def test_where_nothing_was_run_there_is_nothing_to_list_or_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for ask in (flts.runs, flts.rollback, lambda: flts.promote("a", "ridge")):
+        with pytest.raises(UsageError, match=r"there is no \.flts here yet"):
+            ask()
+    assert list(tmp_path.iterdir()) == []

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from tests.support import ROOT
 
 import flts
 
@@ -32,7 +34,7 @@ def imported_by(code: str) -> set[str]:
 
 
 def test_the_public_names_are_few_and_sorted() -> None:
-    assert len(flts.__all__) <= 15
+    assert len(flts.__all__) <= 16  # nine functions, what they take (2), what they return (2), what they raise (3)
     assert flts.__all__ == sorted(flts.__all__)
     assert len(set(flts.__all__)) == len(flts.__all__)
 
@@ -44,7 +46,47 @@ def test_every_public_name_can_be_imported_and_is_documented(name: str) -> None:
 
 def test_a_name_that_is_not_public_is_refused_as_python_does() -> None:
     with pytest.raises(AttributeError, match="module 'flts' has no attribute 'champions'"):
-        flts.champions  # noqa: B018 - the look-up is what is tested
+        flts.champions  # type: ignore[attr-defined]  # noqa: B018 - the look-up is what is tested
+
+
+def test_completion_sees_the_public_names_and_nothing_else() -> None:
+    assert dir(flts) == sorted([*flts.__all__, "__version__"])
+
+
+GOOD = """
+import flts
+from flts import Settings
+result = flts.run("flts.toml", settings=Settings())
+name: str | None = result.winner
+count: int = len(flts.runs())
+columns: list[str] = flts.forecast("rows.csv").columns
+usable: bool = flts.inspect("rows.csv").usable
+"""
+
+
+WRONG = """
+import flts
+flts.nothing
+flts.run("flts.toml").nothing
+flts.runs(setings=None)
+"""
+
+
+def test_a_type_checker_knows_every_public_name_and_reports_any_other(tmp_path: Path) -> None:
+    programs = []
+    for name, code in (("good", GOOD), ("wrong", WRONG)):
+        programs.append(tmp_path / f"{name}.py")
+        programs[-1].write_text(code)
+    # with the options and the cache of `make type`, so that it is quick where that was run
+    ended = subprocess.run(
+        [sys.executable, "-m", "mypy", *map(str, programs)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    said = [line.partition("wrong.py:")[2] for line in ended.stdout.splitlines() if ": error:" in line]
+    assert said == [
+        '3: error: Module has no attribute "nothing"  [attr-defined]',
+        '4: error: "RunResult" has no attribute "nothing"  [attr-defined]',
+        '5: error: Unexpected keyword argument "setings" for "runs"; did you mean "settings"?  [call-arg]',
+    ], ended.stdout + ended.stderr
 
 
 @pytest.mark.parametrize("code", ["import flts; assert flts.__version__", SHOW_HELP], ids=["import", "help"])

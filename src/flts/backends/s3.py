@@ -46,7 +46,7 @@ def parse(url: str) -> Place:
     for name in options:
         if name != "endpoint":
             raise UsageError(
-                f"'{url}': there is no option '{name}'; {nearest(name, ['endpoint'])}",
+                f"unknown option '{name}' in '{url}'; {nearest(name, ['endpoint'])}",
                 code="url-option-unknown",
                 url=url,
                 option=name,

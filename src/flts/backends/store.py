@@ -292,5 +292,7 @@ def open_store(url: str) -> StreamedStore:
             return Buckets(url, lambda name: ObjectStoreAdapter(url, s3.connect(place, f"{place.prefix}{name}")))
         case _:
             raise UsageError(
-                f"'{url}' is no store; write file:///folder, s3://bucket/prefix or memory:///", code="no-store", url=url
+                f"invalid store URL '{url}'; write file:///folder, s3://bucket/prefix or memory:///",
+                code="store-url-invalid",
+                url=url,
             )

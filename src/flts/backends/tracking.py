@@ -227,7 +227,10 @@ class MlflowTracker:
                 str(folder / run.model_type),
                 loader_module="flts.serve.pyfunc",
                 data_path=str(bundle),
-                pip_requirements=[f"flts[{run.extra}]=={__version__}" if run.extra else f"flts=={__version__}"],
+                pip_requirements=[
+                    f"flts[{run.extra}]=={__version__}" if run.extra else f"flts=={__version__}",
+                    *run.packages,
+                ],
                 signature=_signature(run.columns),
             )
 

@@ -62,9 +62,9 @@ def show(
 def schema() -> None:
     """JSON Schema of flts.toml."""
     from flts.cli import board
-    from flts.spec.fields import Spec
+    from flts.spec.sources import json_schema
 
-    board.print_json(Spec.model_json_schema())
+    board.print_json(json_schema())
 
 
 @app.command()

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from flts.explore.findings import Finding
     from flts.explore.report import ColumnReport, Inspection
-    from flts.preprocess.source import RawInput
 
 app = typer.Typer(help="Look at data before a run.", no_args_is_help=True)
 
@@ -28,7 +27,6 @@ Target = Annotated[str | None, typer.Option(help="Column to forecast. [the first
 Time = Annotated[str | None, typer.Option(help="Column of the times. ['time', or the first that holds times]")]
 Timezone = Annotated[str, typer.Option(help="Zone of times written without one.")]
 
-TEST_FRACTION = 0.2
 MARKS = {"stops": ("✗", "bold red"), "warning": ("!", "yellow"), "note": ("·", "cyan")}
 WIDEST = 110
 """Columns of text beyond which a sentence is hard to follow."""
@@ -47,60 +45,17 @@ def inspect(
 
     Ends with code 4 when it would not.
     """
-    from flts.explore.rehearse import verdict
-    from flts.explore.report import inspect as look
+    from flts import api
 
-    check_zone(timezone)
-    raw = raw_files(file, test_file)
-    seen = look(raw, target=target, time=time, timezone=timezone, test_fraction=TEST_FRACTION)
-    found = verdict(seen, TEST_FRACTION)
+    report = api.inspect(file, test_file, target=target, time=time, timezone=timezone)
     if as_json:
         from flts.cli import board
-        from flts.explore.document import document
 
-        board.print_json(document(seen, found))
+        board.print_json(report.document())
     else:
-        _print(seen, found)
-    if any(finding.severity == "stops" for finding in found):
+        _print(report.seen, report.findings)
+    if not report.usable:
         raise typer.Exit(4)
-
-
-def raw_files(file: Path, test_file: Path | None) -> RawInput:
-    """The files as a run would open them; NAME_test beside NAME is its test. Raises DataError or UsageError."""
-    from flts.preprocess.source import SUFFIXES, RawFile, RawInput
-
-    _refuse_no_file(file)
-    if test_file is None and file.suffix in SUFFIXES:
-        beside = (file.with_name(f"{file.stem}_test{suffix}") for suffix in SUFFIXES)
-        test_file = next((path for path in beside if path.is_file()), None)
-    if test_file is None:
-        return RawInput(RawFile(file.name, file), None)
-    _refuse_no_file(test_file)
-    return RawInput(RawFile(file.name, file), RawFile(test_file.name, test_file))
-
-
-def check_zone(timezone: str) -> None:
-    """Raise UsageError for no time zone."""
-    from flts.spec.sources import validate
-
-    validate({"dataset": {"timezone": timezone}}, {"dataset.timezone": "flag --timezone"})
-
-
-def _refuse_no_file(file: Path) -> None:
-    from flts.contracts.errors import DataError, UsageError, nearest
-
-    if file.suffix == ".toml":
-        raise UsageError(
-            f"{file}: is an experiment; name the file of its rows, a CSV or Parquet file",
-            code="not-rows",
-            file=str(file),
-        )
-    if file.is_dir():
-        raise UsageError(f"{file}: is a folder; name a CSV or Parquet file in it", code="not-a-file", file=str(file))
-    if not file.exists():
-        beside = [path.name for path in file.parent.glob("*") if path.suffix in {".csv", ".parquet"}]
-        hint = f"; {nearest(file.name, beside)}" if beside and len(beside) <= 20 else ""
-        raise DataError(f"{file}: no such file{hint}", code="file-missing", file=str(file))
 
 
 def _print(seen: Inspection, found: Sequence[Finding]) -> None:
@@ -126,6 +81,7 @@ def _print(seen: Inspection, found: Sequence[Finding]) -> None:
 def _print_head(seen: Inspection, console: Console) -> None:
     from rich.markup import escape
 
+    from flts.explore.files import TEST_FRACTION
     from flts.explore.findings import utc
     from flts.preprocess.fit import format_step
 

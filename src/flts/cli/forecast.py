@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flts.cli.options import Home, Json, Scope
+from flts.cli.options import Home, Json, Scope, settings
 
 
 def forecast(
@@ -22,7 +22,6 @@ def forecast(
     """Forecast from the end of a history with the champion."""
     from flts.api import load_champion
     from flts.cli import board
-    from flts.cli.options import existing_store, settings
     from flts.contracts.errors import DataError, UsageError
     from flts.preprocess.source import RawFile
 
@@ -30,7 +29,6 @@ def forecast(
         raise UsageError(
             f"--output {output}: write to a .csv or a .parquet file", code="output-format", file=str(output)
         )
-    existing_store(home)
     champion = load_champion(scope, settings=settings(home=home))
     if not file.is_file():
         raise DataError(f"{file}: no such file", code="file-missing", file=str(file))

@@ -55,10 +55,10 @@ def _server(chosen: Settings) -> uvicorn.Server:
     from flts.home import open_home
     from flts.wiring import open_store
 
-    door = Auth(chosen.host, chosen.bearer_token())
+    auth = Auth(chosen.host, chosen.bearer_token())
     if not chosen.store:
         open_home(chosen.home)
-    app = create_app(open_store(chosen.store_url), door=door, max_object_bytes=chosen.max_object_bytes)
+    app = create_app(open_store(chosen.store_url), auth=auth, max_object_bytes=chosen.max_object_bytes)
     config = uvicorn.Config(
         app,
         lifespan="off",

@@ -62,17 +62,6 @@ def split_names(written: str) -> list[str]:
 
 def existing_store(home: Path | None) -> Store:
     """The store of a .flts that must be there already."""
-    from flts.contracts.errors import UsageError
-    from flts.home import check_home
-    from flts.wiring import open_store
+    from flts import wiring
 
-    chosen = settings(home=home)
-    if not chosen.store:
-        if not (chosen.home / "VERSION").exists():
-            raise UsageError(
-                f"there is no {chosen.home} here yet; `flts run` makes one, --home names another",
-                code="no-home",
-                folder=str(chosen.home),
-            )
-        check_home(chosen.home)
-    return open_store(chosen.store_url)
+    return wiring.existing_store(settings(home=home))

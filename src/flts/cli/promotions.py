@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +10,6 @@ from flts.cli.options import Home, Json, Scope, existing_store, settings
 
 if TYPE_CHECKING:
     from flts.contracts.records.log import LogEntry
-    from flts.wiring import RunContext
 
 app = typer.Typer(help="List, show and change promotions.", no_args_is_help=True)
 
@@ -84,55 +80,23 @@ def promote(
     home: Home = None,
 ) -> None:
     """Make a judged model the champion by hand, whatever the gate said."""
-    from flts.contracts import layout, runs
-    from flts.contracts.errors import UsageError
-    from flts.contracts.records.base import require_record
-    from flts.contracts.records.decision import DecisionRecord
-    from flts.contracts.records.run import JudgePart, RunClaim
-    from flts.promotion.stage import promote_by_hand, promoted_of
-    from flts.report.evidence import resolve
+    from flts import api
 
-    with _opened(home) as context:
-        store, config_hash = context.store, resolve(context.store, config)
-        judged = (part for part in runs.parts(store, config_hash, "judge", JudgePart) if part.scope == scope)
-        judge = next(judged, None)
-        if judge is None:
-            raise UsageError(f"configuration {config_hash[:12]} was never judged in scope '{scope}'")
-        claim = require_record(store, layout.run_part(config_hash, judge.run, "claim"), RunClaim)
-        decision = require_record(store, layout.decision(scope, judge.decision_id), DecisionRecord)
-        champion = promoted_of(decision, model, claim.data_hash, judge.run_ids.get(model))
-        entry = promote_by_hand(
-            store, context.bus, context.clock, scope, champion, decision.decision_id, getpass.getuser()
-        )
-        _done(context, entry, f"{model} is champion of '{scope}' already")
+    entry = api.promote(config, model, scope, settings=settings(home=home))
+    _say(entry, f"{model} is champion of '{scope}' already")
 
 
 @app.command()
 def rollback(scope: Scope = "global", home: Home = None) -> None:
     """Bring the champion before this one back; doing it again goes one further back."""
-    from flts.promotion.stage import rollback as roll_back
+    from flts import api
 
-    with _opened(home) as context:
-        _done(context, roll_back(context.store, context.bus, context.clock, scope, getpass.getuser()), "")
-
-
-def _opened(home: Path | None) -> AbstractContextManager[RunContext]:
-    """The store under the folder's lock; on the bus of the services where there is one, so that they are told."""
-    from flts.wiring import locked_context, shared_context
-
-    chosen = settings(home=home)
-    if not chosen.bus.startswith("memory:"):
-        return shared_context(chosen)
-    existing_store(home)
-    return locked_context(chosen)
+    _say(api.rollback(scope, settings=settings(home=home)), "")
 
 
-def _done(context: RunContext, entry: LogEntry | None, otherwise: str) -> None:
-    from flts.runner.judgement import point_tracker
-
+def _say(entry: LogEntry | None, otherwise: str) -> None:
     if entry is None:
         typer.echo(otherwise)
         return
-    point_tracker(context, entry)
     champion = entry.champion
     typer.echo(f"promotion {entry.number} ({entry.kind}): {champion.model} is champion of '{entry.scope}'")

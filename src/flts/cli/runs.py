@@ -20,7 +20,7 @@ def list_runs(home: Home = None, as_json: Json = False) -> None:
 
     rows = newest_first(existing_store(home))
     if as_json:
-        board.print_json(rows)
+        board.print_json([row.model_dump(mode="json", by_alias=True) for row in rows])
         return
     board.print_table(
         ["config", "run", "scope", "started (UTC)", "outcome", "promotion"],

@@ -5,6 +5,7 @@
     │   ├── UsageError          2    a wrong word, key or value from the person who runs it
     │   │   ├── SpecError       2    flts.toml (or a flag, or the environment) does not describe an experiment
     │   │   ├── MissingExtra    2    an optional library is not installed
+    │   │   ├── MissingPackage  2    a package that is no part of FLTS is not installed
     │   │   └── Locked          2    another process is writing to the same .flts
     │   ├── DataError           4    the rows cannot be used: the file, column or row is named
     │   ├── NotApplicable       1    a model cannot answer this task (too little history); not a failure
@@ -49,7 +50,7 @@ class FltsError(Exception):
 
     exit_code = 1
 
-    def __init__(self, message: str = "", *, code: str | None = None, **data: Plain) -> None:
+    def __init__(self, message: str, *, code: str | None = None, **data: Plain) -> None:
         super().__init__(message)
         self.code = code or re.sub(r"(?<!^)(?=[A-Z])", "-", type(self).__name__).lower()
         self._data = data
@@ -90,13 +91,23 @@ class MissingExtra(UsageError):
         self.extra = ",".join(extras)
         named = ", ".join(f"'{extra}'" for extra in extras)
         command = f"pip install 'flts[{self.extra}]'"
-        super().__init__(
-            f"{what} needs the extra{'s' * (len(extras) > 1)} {named}: {command}", what=what, extras=list(extras)
-        )
-        self._arguments = (what, *extras)
+        message = f"{what} needs the extra{'s' * (len(extras) > 1)} {named}: {command}"
+        super().__init__(message, what=what, extra=self.extra)
 
     def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, ...]]:
-        return type(self), self._arguments
+        return type(self), (str(self.data["what"]), *self.extra.split(","))
+
+
+class MissingPackage(UsageError):
+    """A package that FLTS knows only by its name is needed and absent; the message is the command that installs it."""
+
+    def __init__(self, what: str, package: str, version: str | None = None) -> None:
+        wanted = f"{package}=={version}" if version else package
+        super().__init__(f"{what} needs the package '{package}': pip install '{wanted}'")
+        self.what, self.package, self.version = what, package, version
+
+    def __reduce__(self) -> tuple[type[MissingPackage], tuple[str, str, str | None]]:
+        return type(self), (self.what, self.package, self.version)
 
 
 class Locked(UsageError):

@@ -188,6 +188,8 @@ class TrackedRun:
     artifacts: Mapping[str, bytes]
     started_ms: int
     ended_ms: int
+    packages: Sequence[str] = ()
+    """Further requirements of a place that is to load the bundle, as pip takes them."""
 
 
 class Tracker(Protocol):

@@ -28,6 +28,7 @@ def examine(settings: Settings, models: Sequence[str]) -> Iterator[Diagnosis]:
     else:
         yield ok("bus", "none is set, and none is needed: `flts run` does all stages in one process")
     yield from here.extras(models, elsewhere=services)
+    yield from here.packages()
     yield from here.tracking(settings, shared=services)
 
 

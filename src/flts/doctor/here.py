@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from flts.contracts.errors import FltsError, MissingExtra
+from flts.contracts.errors import FltsError, MissingExtra, UsageError
 from flts.doctor.finding import Diagnosis, ok, refused, unanswered, warning, wrong
 from flts.home import VERSION, open_home
 from flts.models.registry import require
+from flts.spec.installed import discover
 
 if TYPE_CHECKING:
     from flts.settings import Settings
@@ -70,9 +71,25 @@ def extras(models: Sequence[str], *, elsewhere: bool) -> Iterator[Diagnosis]:
                 lacking.append(warning("models", found, f"{mend}, if this machine is to train it"))
             else:
                 lacking.append(wrong("models", found, f"{mend}, or leave it out with --models"))
+        except UsageError as error:
+            lacking.append(refused("models", error, "mend it, or leave the model out with --models"))
     yield from lacking
     if not lacking:
         yield ok("models", f"all libraries are installed for: {', '.join(models)}")
+
+
+def packages() -> Iterator[Diagnosis]:
+    """Model families that other distributions bring."""
+    found = discover()
+    for said in found.refused:
+        yield warning("models", said, "uninstall it, or have its family renamed")
+    for name, family in found.families.items():
+        try:
+            require([name])
+        except UsageError as error:
+            yield warning("models", str(error), f"mend or uninstall {family.package}; other models do not need it")
+        else:
+            yield ok("models", f"'{name}' comes from {family.package} {family.version}")
 
 
 def stack(settings: Settings) -> Iterator[Diagnosis]:

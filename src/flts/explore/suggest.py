@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from flts.contracts.errors import DataError, MissingExtra
+from flts.contracts.errors import DataError, MissingExtra, UsageError
 from flts.explore.findings import HEAVY
 from flts.explore.grid import step_text
 from flts.explore.lookback import candidates, try_lengths
@@ -23,6 +23,7 @@ from flts.preprocess.fit import DAY, WELL_REGULAR, format_step
 from flts.preprocess.source import RawInput
 from flts.preprocess.stage import ProcessedDataset
 from flts.spec.fields import DEFAULT_MODELS, Missing, Spec, Train
+from flts.spec.installed import installed_families
 from flts.spec.sources import validate
 from flts.train.experiment import plan_experiment
 
@@ -102,7 +103,7 @@ def suggest(
     length = _input_length(seen, dataset, seen.target, ahead.value)
     task = [length, ahead, *_seasons(seen)]
     draft.add("task", task)
-    draft.sections.extend(_models(seen, dataset, length.value))
+    draft.sections.extend([*_models(seen, dataset, length.value), *_models_of_packages()])
     suggestion = Suggestion(draft.sections)
     plan_experiment(suggestion.spec(), UNNAMED, dataset)
     return suggestion
@@ -289,6 +290,16 @@ def _models(seen: Inspection, dataset: ProcessedDataset, input_length: int) -> I
         except MissingExtra as error:
             section = Section(f"models.{name}", section.entries, f"not installed: {error}", left_out=True)
         yield section
+
+
+def _models_of_packages() -> Iterator[Section]:
+    """Families of other distributions that can be used here; `flts doctor` says why one cannot."""
+    for name, family in installed_families().items():
+        try:
+            require([name])
+        except UsageError:
+            continue
+        yield Section(f"models.{name}", (), f"installed with {family.package} {family.version}")
 
 
 def _model(name: str, seen: Inspection, work: int, strong: str, trend: float | None) -> Section:

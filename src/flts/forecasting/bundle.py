@@ -13,14 +13,14 @@ import numpy as np
 
 from flts.contracts import layout
 from flts.contracts.canonical import sha256
-from flts.contracts.errors import DamagedObject, MissingExtra
+from flts.contracts.errors import DamagedObject, MissingPackage
 from flts.contracts.ports import Store, read_checked, write_once
 from flts.contracts.records.base import parse_record, plain_json
-from flts.contracts.records.model import BundleFile, IntervalOffsets, Manifest, SelfTest
+from flts.contracts.records.model import BundleFile, IntervalOffsets, Manifest, PackageRecord, SelfTest
 from flts.forecasting.intervals import MIN_WINDOWS, bounds
 from flts.forecasting.model import Forecasts, Model
 from flts.models.base import Family, Files, ForecastTask
-from flts.models.registry import CANDIDATES
+from flts.models.registry import CANDIDATES, missing, package_of
 from flts.preprocess.rows import Rows, Times, Values
 from flts.preprocess.transform import FittedPreprocess
 
@@ -56,7 +56,7 @@ class Bundle:
 
 
 def build_manifest(
-    family: Family,
+    family: Family[Any],
     model: Model,
     files: Files,
     train: Rows,
@@ -68,6 +68,7 @@ def build_manifest(
     fitted, task = model.task.fitted, model.task
     rows = train[-min(model.history_rows, len(train)) :]
     answer = model.forecast(rows.times[None], rows.values[None])
+    package = package_of(family.name)
     return Manifest(
         model=family.name,
         model_type=family.name.upper(),
@@ -91,6 +92,7 @@ def build_manifest(
         self_test=SelfTest(times=rows.times.tolist(), values=rows.values.tolist(), mean=answer.mean[0].tolist()),
         files={name: BundleFile(sha256=sha256(data), size=len(data)) for name, data in files.items()},
         time_column=time_column,
+        package=None if package is None else PackageRecord(**package),
     )
 
 
@@ -118,9 +120,12 @@ def read_bundle(store: Store, bundle_sha256: str) -> tuple[Manifest, Files]:
 def parse_manifest(data: bytes, where: str) -> Manifest:
     """A manifest whose digest was checked: it is as it was written, so another flts may read what this one does not.
 
-    Raises DamagedObject for another format, for an unknown family and for a file name that leaves the bundle.
+    Raises DamagedObject for another format, for an unknown family and for a file name that leaves the bundle, and
+    MissingPackage for a family of a package that is absent.
     """
     manifest = parse_record(Manifest, data, where, "load it with the flts that wrote it")
+    if manifest.package is not None and manifest.model not in CANDIDATES:
+        raise MissingPackage(f"{where}, a '{manifest.model}',", manifest.package.package, manifest.package.release)
     if manifest.model not in CANDIDATES:
         raise DamagedObject(
             f"{where} is a model of the family '{manifest.model}', which is not installed; available:"
@@ -135,13 +140,13 @@ def load_bundle(store: Store, bundle_sha256: str) -> Bundle:
 
 
 def assemble(bundle_sha256: str, manifest: Manifest, files: Files) -> Bundle:
-    """A bundle from its parts, which were checked. Raises MissingExtra."""
+    """A bundle from its parts, which were checked. Raises MissingExtra or MissingPackage."""
     family = CANDIDATES[manifest.model]
     task = ForecastTask(
         manifest.input_length, manifest.horizon, tuple(manifest.seasons), FittedPreprocess.of(manifest.fitted)
     )
     try:
         predictor = family.load(files, task)
-    except ModuleNotFoundError:
-        raise MissingExtra(f"the model '{family.name}'", family.extra or "core") from None
+    except ModuleNotFoundError as error:
+        raise missing(family, error.name or family.name) from None
     return Bundle(bundle_sha256, manifest, Model(predictor, task, family.history(task)))

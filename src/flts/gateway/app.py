@@ -35,9 +35,9 @@ _health = APIRouter(tags=["health"])
 
 
 def create_app(
-    store: StreamedStore, *, door: Auth, max_object_bytes: int, idle_seconds: float = IDLE_SECONDS
+    store: StreamedStore, *, auth: Auth, max_object_bytes: int, idle_seconds: float = IDLE_SECONDS
 ) -> FastAPI:
-    """The gateway to a store, for whoever the door lets in."""
+    """The gateway to a store, for whoever is let in."""
     app = _Described(
         title="FLTS gateway",
         version=__version__,
@@ -46,12 +46,12 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    meters = GatewayMetrics(SERVICE)
-    app.state.door, app.state.gateway = door, Gateway(store, max_object_bytes, idle_seconds, meters)
+    metrics = GatewayMetrics(SERVICE)
+    app.state.auth, app.state.gateway = auth, Gateway(store, max_object_bytes, idle_seconds, metrics)
     app.include_router(_health)
     app.include_router(OBJECTS)
     problem.answer_with_problems(app)
-    app.add_middleware(Observed, service=SERVICE, meters=meters)
+    app.add_middleware(Observed, service=SERVICE, metrics=metrics)
     return app
 
 
@@ -88,4 +88,4 @@ async def readyz(gateway: Served) -> Health:
 @_health.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(gateway: Served) -> Response:
     """Requests, bytes and seconds as Prometheus reads them."""
-    return Response(generate_latest(gateway.meters.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(gateway.metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -102,7 +102,7 @@ class Gateway:
     store: StreamedStore
     max_object_bytes: int
     idle_seconds: float
-    meters: GatewayMetrics
+    metrics: GatewayMetrics
 
 
 @dataclass(frozen=True)

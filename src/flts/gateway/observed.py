@@ -58,8 +58,8 @@ class GatewayMetrics:
 class Observed:
     """The outermost layer of a server."""
 
-    def __init__(self, app: ASGIApp, *, service: str, meters: GatewayMetrics) -> None:
-        self._app, self._service, self._meters = app, service, meters
+    def __init__(self, app: ASGIApp, *, service: str, metrics: GatewayMetrics) -> None:
+        self._app, self._service, self._metrics = app, service, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -111,7 +111,7 @@ class Observed:
         finally:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path_format", "none")
-            self._meters.count(scope["method"], route, status, seconds, received, sent)
+            self._metrics.count(scope["method"], route, status, seconds, received, sent)
             events.emit(
                 events.RequestServed(
                     service=self._service,

@@ -79,9 +79,9 @@ class Auth:
 
 
 def _enter(request: Request, _shown: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]) -> None:
-    door: Auth = request.app.state.door
-    door.check(request)
+    auth: Auth = request.app.state.auth
+    auth.check(request)
 
 
 AUTH = Depends(_enter)
-"""What a route depends on that is not for everybody; the app's state holds the `door`."""
+"""What a route depends on that is not for everybody; the app's state holds the `auth`."""

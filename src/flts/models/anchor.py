@@ -13,7 +13,7 @@ from flts.preprocess.rows import Values
 
 @dataclass(frozen=True)
 class Anchor:
-    """The referee's forecast that a network adds to: the target one season before, or its last value.
+    """The baseline's forecast that a network adds to: the target one season before, or its last value.
 
     rows [horizon] and columns [targets] say where in a window [input_length, features]; factor and shift [targets]
     take a feature to the scale of the answers.
@@ -28,7 +28,7 @@ class Anchor:
 
     @classmethod
     def of(cls, season: int, task: ForecastTask) -> Anchor:
-        """What the referee of this season answers."""
+        """What the baseline of this season answers."""
         fitted = task.fitted
         minimum, width = fitted.target_range
         columns = [fitted.columns[i] for i in fitted.target_index]
@@ -49,7 +49,7 @@ class Anchor:
 
 
 def best_anchor(tail: Block, task: ForecastTask) -> Anchor:
-    """The better of the two referees on the tail, if a window holds the season; the last value on a tie."""
+    """The better of the two baselines on the tail, if a window holds the season; the last value on a tie."""
     seasons = (1, *(season for season in task.seasons[:1] if season <= task.input_length))
     anchors = [Anchor.of(season, task) for season in seasons]
     return min(anchors, key=lambda anchor: float(((anchor.forecast(tail, task) - tail.answers(task)) ** 2).mean()))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from flts.contracts.ports import Progress
 from flts.preprocess.rows import Times, Values
 from flts.preprocess.transform import FittedPreprocess, engineer
 from flts.spec.fields import Table
+
+P = TypeVar("P", bound=Table)
+"""The table of the Spec that holds the parameters of a family."""
 
 Files = Mapping[str, bytes]
 Floats = NDArray[np.float32]
@@ -49,10 +52,10 @@ class ForecastTask:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Generic[P]):
     """How to fit; nothing of it is needed to answer a request."""
 
-    parameters: Table
+    parameters: P
     """The model's own table of the Spec."""
     patience: int
     seed: int
@@ -136,12 +139,17 @@ class Predictor(Protocol):
         """Scaled forecasts [windows, horizon, targets] from one step after the end of each history."""
 
 
-class Family(Protocol):
+@runtime_checkable
+class Family(Protocol[P]):
     """One kind of model. Heavy libraries are imported inside the methods."""
 
     @property
     def name(self) -> str:
         """Name of its table in the Spec."""
+
+    @property
+    def parameters(self) -> type[P]:
+        """What its table in the Spec holds."""
 
     @property
     def version(self) -> int:
@@ -156,21 +164,22 @@ class Family(Protocol):
         """Importable names that `fit` needs."""
 
     @property
-    def refits(self) -> bool:
-        """Whether the kept model is fitted again on all of train after the tail was forecast."""
-
-    @property
     def cost(self) -> int:
         """Rough order of fitting times; the longest starts first."""
 
     def history(self, task: ForecastTask) -> History:
         """What a request must bring."""
 
-    def fit(self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe, progress: Progress) -> Fit:
+    def fit(self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe[P], progress: Progress) -> Fit:
         """Learn from `block`; make every choice on `tail`, the train windows that come after it."""
-
-    def refit(self, block: Block, task: ForecastTask, recipe: Recipe, chosen: Mapping[str, Any]) -> Files:
-        """Learn from all of train with what was chosen. Never called where `refits` is False."""
 
     def load(self, files: Files, task: ForecastTask) -> Predictor:
         """The model in these files."""
+
+
+@runtime_checkable
+class Refits(Protocol[P]):
+    """A family whose kept model is fitted again on all of train, after the tail was forecast."""
+
+    def refit(self, block: Block, task: ForecastTask, recipe: Recipe[P], chosen: Mapping[str, Any]) -> Files:
+        """Learn from all of train with what was chosen."""

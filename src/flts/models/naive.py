@@ -1,9 +1,8 @@
-"""Referees: forecasts anyone can make, which a candidate has to beat to be worth its cost."""
+"""Baselines: forecasts anyone can make, which a candidate has to beat to be worth its cost."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from flts.contracts.errors import NotApplicable
 from flts.contracts.ports import Progress
 from flts.models.base import Block, Files, Fit, ForecastTask, History, Indices, Predictor, Recipe, Window
 from flts.preprocess.rows import Values
+from flts.spec.fields import Table
 
 
 def last_season(season: int, horizon: int) -> Indices:
@@ -30,20 +30,17 @@ class Naive:
     """The last value, repeated."""
 
     name = "naive"
+    parameters = Table
     version = 1
     extra = None
     libraries: Sequence[str] = ()
-    refits = False
     cost = 0
 
     def history(self, task: ForecastTask) -> History:
         return History(wanted=1, minimum=1)
 
-    def fit(self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe, progress: Progress) -> Fit:
+    def fit(self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe[Table], progress: Progress) -> Fit:
         return Fit(files={}, chosen={"season": 1})
-
-    def refit(self, block: Block, task: ForecastTask, recipe: Recipe, chosen: Mapping[str, Any]) -> Files:
-        return {}
 
     def load(self, files: Files, task: ForecastTask) -> Predictor:
         return _LastSeason(1, task.horizon)
@@ -58,7 +55,7 @@ class SeasonalNaive(Naive):
         season = _season(task)
         return History(wanted=season, minimum=season)
 
-    def fit(self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe, progress: Progress) -> Fit:
+    def fit(self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe[Table], progress: Progress) -> Fit:
         return Fit(files={}, chosen={"season": _season(task)})
 
     def load(self, files: Files, task: ForecastTask) -> Predictor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from flts.contracts.ports import Progress
 from flts.models.base import Block, Files, Fit, ForecastTask, History, Predictor, Recipe, Window
 from flts.preprocess.rows import Times, Values
 from flts.preprocess.transform import wall_time
-from flts.spec.fields import ProphetParameters as Parameters
+from flts.spec.fields import ProphetParameters
 
 if TYPE_CHECKING:
     import prophet
@@ -41,19 +41,23 @@ class Prophet:
     """Trend and seasonality by date."""
 
     name = "prophet"
+    parameters = ProphetParameters
     version = 1
     extra = "prophet"
     libraries: Sequence[str] = ("prophet", "pandas")
-    refits = True
     cost = 2
 
     def history(self, task: ForecastTask) -> History:
         return History(wanted=1, minimum=1, used=False)
 
-    def fit(self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe, progress: Progress) -> Fit:
+    def fit(
+        self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe[ProphetParameters], progress: Progress
+    ) -> Fit:
         return Fit(_fit(block, task, recipe), {})
 
-    def refit(self, block: Block, task: ForecastTask, recipe: Recipe, chosen: Mapping[str, Any]) -> Files:
+    def refit(
+        self, block: Block, task: ForecastTask, recipe: Recipe[ProphetParameters], chosen: Mapping[str, Any]
+    ) -> Files:
         return _fit(block, task, recipe)
 
     def load(self, files: Files, task: ForecastTask) -> Predictor:
@@ -63,13 +67,13 @@ class Prophet:
         return _ByDate([model_from_json(json.dumps(model)) for model in json.loads(files["model.json"])], task)
 
 
-def _fit(block: Block, task: ForecastTask, recipe: Recipe) -> Files:
+def _fit(block: Block, task: ForecastTask, recipe: Recipe[ProphetParameters]) -> Files:
     _quiet()
     import pandas as pd
     import prophet
     from prophet.serialize import model_to_json
 
-    given = cast(Parameters, recipe.parameters)
+    given = recipe.parameters
     models = []
     for target in range(task.targets):
         model = prophet.Prophet(

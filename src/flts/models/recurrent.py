@@ -1,6 +1,6 @@
-"""GRU and LSTM: window [input_length, features] → last state → linear map, added to a referee's forecast.
+"""GRU and LSTM: window [input_length, features] → last state → linear map, added to a baseline's forecast.
 
-The map starts at zero, so before its first step a network is the better referee, and a short fit is never worse by
+The map starts at zero, so before its first step a network is the better baseline, and a short fit is never worse by
 the chance of its seed (docs/decisions/0005). Torch trains; what is kept, judged and served is the same network as one
 ONNX file, written directly from the weights. The epoch that is best on the validation tail is the one that is kept.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from flts.contracts.ports import Progress
 from flts.models.anchor import Anchor, best_anchor
 from flts.models.base import Block, Files, Fit, Floats, ForecastTask, History, Predictor, Recipe, Window
 from flts.preprocess.rows import Values
-from flts.spec.fields import RecurrentParameters as Parameters
+from flts.spec.fields import GruParameters, LstmParameters, RecurrentParameters
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -39,22 +39,24 @@ class Recurrent:
 
     cell: str
     name: str
+    parameters: type[RecurrentParameters]
     version: int = 2
     extra: str | None = "torch"
     libraries: Sequence[str] = ("torch", "onnx", "onnxruntime")
-    refits: bool = False
     cost: int = 4
 
     def history(self, task: ForecastTask) -> History:
         return History(wanted=task.lookback, minimum=task.input_length)
 
-    def fit(self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe, progress: Progress) -> Fit:
+    def fit(
+        self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe[RecurrentParameters], progress: Progress
+    ) -> Fit:
         import torch
         from safetensors.numpy import save
 
         torch.manual_seed(recipe.seed)
         torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms would import the compiler
-        network = _Network(self.cell, block.features.shape[1], task, cast(Parameters, recipe.parameters))
+        network = _Network(self.cell, block.features.shape[1], task, recipe.parameters)
         anchor = best_anchor(tail, task)
         windows, judged = (_Windows(part, task, anchor) for part in (block, tail))
         curve, best, weights = _train(network, windows, judged, recipe, progress)
@@ -69,9 +71,6 @@ class Recurrent:
         }
         return Fit(files, chosen, curve)
 
-    def refit(self, block: Block, task: ForecastTask, recipe: Recipe, chosen: Mapping[str, Any]) -> Files:
-        raise TypeError("a recurrent network keeps the weights of its best epoch")
-
     def load(self, files: Files, task: ForecastTask) -> Predictor:
         import onnxruntime
 
@@ -82,8 +81,8 @@ class Recurrent:
         return _Onnx(session, task)
 
 
-GRU = Recurrent("GRU", "gru")
-LSTM = Recurrent("LSTM", "lstm")
+GRU = Recurrent("GRU", "gru", GruParameters)
+LSTM = Recurrent("LSTM", "lstm", LstmParameters)
 
 
 class _Onnx:
@@ -100,7 +99,7 @@ class _Onnx:
 class _Network:
     """The layers, without the class of torch.nn.Module that would need torch at import."""
 
-    def __init__(self, cell: str, features: int, task: ForecastTask, given: Parameters) -> None:
+    def __init__(self, cell: str, features: int, task: ForecastTask, given: RecurrentParameters) -> None:
         import torch
 
         layer = {"GRU": torch.nn.GRU, "LSTM": torch.nn.LSTM}[cell]
@@ -177,7 +176,7 @@ class _Adam:
 
 
 def _train(
-    network: _Network, windows: _Windows, tail: _Windows, recipe: Recipe, progress: Progress
+    network: _Network, windows: _Windows, tail: _Windows, recipe: Recipe[RecurrentParameters], progress: Progress
 ) -> tuple[list[tuple[float, float]], int, dict[str, torch.Tensor]]:
     """Loss per epoch, index of the best epoch, and its weights. The loss is the mean squared scaled error."""
     import torch

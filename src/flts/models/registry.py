@@ -1,41 +1,113 @@
-"""Every family by name: the candidates of a Spec, and the referees that are always scored and never promoted."""
+"""Every family by name: the candidates of a Spec, and the baselines that are always scored and never promoted.
+
+Other distributions bring candidates, too (spec/installed.py); one of them is imported when it is asked for by name.
+"""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
-from flts.contracts.errors import MissingExtra, UsageError, nearest
+from flts.contracts.errors import MissingExtra, MissingPackage, UsageError, nearest
 from flts.models.base import Family
 from flts.models.naive import Naive, SeasonalNaive
 from flts.models.prophet import Prophet
 from flts.models.recurrent import GRU, LSTM
 from flts.models.ridge import Ridge
 from flts.models.statistical import AutoMfles
-from flts.spec.lineage import Versions
+from flts.spec.installed import InstalledFamily, installed_families
+from flts.spec.lineage import CodeVersion, Versions
 
-_CANDIDATES: tuple[Family, ...] = (GRU, LSTM, Prophet(), AutoMfles(), Ridge())
-_REFEREES: tuple[Family, ...] = (Naive(), SeasonalNaive())
+_BUILT_IN: tuple[Family[Any], ...] = (GRU, LSTM, Prophet(), AutoMfles(), Ridge())
+_BASELINES: tuple[Family[Any], ...] = (Naive(), SeasonalNaive())
 
-CANDIDATES: Mapping[str, Family] = {family.name: family for family in _CANDIDATES}
-REFEREES: Mapping[str, Family] = {family.name: family for family in _REFEREES}
+BUILT_IN: Mapping[str, Family[Any]] = {family.name: family for family in _BUILT_IN}
+BASELINES: Mapping[str, Family[Any]] = {family.name: family for family in _BASELINES}
+
+
+class _Candidates(Mapping[str, Family[Any]]):
+    """Built-in families first, then those of other distributions; a look-up may raise UsageError for a broken one."""
+
+    def __getitem__(self, name: str) -> Family[Any]:
+        return BUILT_IN[name] if name in BUILT_IN else _usable(installed_families()[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in BUILT_IN or name in installed_families()
+
+    def __iter__(self) -> Iterator[str]:
+        yield from BUILT_IN
+        yield from installed_families()
+
+    def __len__(self) -> int:
+        return len(BUILT_IN) + len(installed_families())
+
+
+CANDIDATES: Mapping[str, Family[Any]] = _Candidates()
+
+
+class _CodeVersions(Mapping[str, CodeVersion]):
+    """What enters the model_hash; of a family of another distribution also which one, and its version."""
+
+    def __getitem__(self, name: str) -> CodeVersion:
+        version, package = CANDIDATES[name].version, package_of(name)
+        return version if package is None else {"code": version, **package}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(CANDIDATES)
+
+    def __len__(self) -> int:
+        return len(CANDIDATES)
 
 
 def versions(preprocess: int, train: int, evaluate: int) -> Versions:
     """The code versions that enter the hashes."""
-    return Versions(preprocess, {name: family.version for name, family in CANDIDATES.items()}, train, evaluate)
+    return Versions(preprocess, _CodeVersions(), train, evaluate)
+
+
+def package_of(name: str) -> dict[str, str] | None:
+    """The distribution that brings a family, as `package` and `release`; None for one of FLTS itself."""
+    found = None if name in BUILT_IN or name in BASELINES else installed_families().get(name)
+    return None if found is None else {"package": found.package, "release": found.version}
 
 
 def require(names: Iterable[str]) -> None:
-    """Raise one MissingExtra for all models whose libraries are not installed, UsageError for an unknown name."""
+    """Raise one MissingExtra for all models whose libraries are not installed, UsageError for an unknown name.
+
+    Raises MissingPackage where a model without an extra lacks a library, and UsageError for one that cannot be loaded.
+    """
     lacking: dict[str, str] = {}
     for name in names:
         if name not in CANDIDATES:
             raise UsageError(f"'{name}' is no model; {nearest(name, CANDIDATES)}")
         family = CANDIDATES[name]
-        if family.extra and any(importlib.util.find_spec(library) is None for library in family.libraries):
-            lacking[name] = family.extra
+        absent = next((library for library in family.libraries if importlib.util.find_spec(library) is None), None)
+        if absent is None:
+            continue
+        if family.extra is None:
+            raise MissingPackage(f"the model '{name}'", absent)
+        lacking[name] = family.extra
     if lacking:
         models = ", ".join(f"'{name}'" for name in sorted(lacking))
         what = f"the model {models}" if len(lacking) == 1 else f"training the models {models}"
         raise MissingExtra(what, *sorted({*lacking.values()}))
+
+
+def missing(family: Family[Any], library: str) -> UsageError:
+    """The error that says how to install what a family needs."""
+    what = f"the model '{family.name}'"
+    return MissingExtra(what, family.extra) if family.extra else MissingPackage(what, library)
+
+
+def _usable(installed: InstalledFamily) -> Family[Any]:
+    """Raises UsageError, which names the distribution, for what is no family of that name."""
+    family = installed.loaded
+    if not isinstance(family, Family):
+        absent = [name for name in _MEMBERS if not hasattr(family, name)]
+        raise installed.broken(f"{type(family).__name__} is no model family: it lacks {', '.join(absent)}")
+    if family.name != installed.name:
+        raise installed.broken(f"its name is '{family.name}'")
+    return family
+
+
+_MEMBERS = ("name", "parameters", "version", "extra", "libraries", "cost", "history", "fit", "load")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from flts.contracts.ports import Progress
 from flts.models.base import Block, Files, Fit, Floats, ForecastTask, History, Indices, Predictor, Recipe, Window
 from flts.preprocess.rows import Times, Values
 from flts.preprocess.transform import CALENDAR, calendar, wall_time
-from flts.spec.fields import RidgeParameters as Parameters
+from flts.spec.fields import RidgeParameters
 
 CHUNK = 4096
 """Windows that are flattened at once, so that memory stays flat over millions of rows."""
@@ -67,21 +67,23 @@ class Ridge:
     """Linear map of the window."""
 
     name = "ridge"
+    parameters = RidgeParameters
     version = 1
     extra = None
     libraries: Sequence[str] = ()
-    refits = True
     cost = 1
 
     def history(self, task: ForecastTask) -> History:
         return History(wanted=task.lookback, minimum=task.input_length)
 
-    def fit(self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe, progress: Progress) -> Fit:
+    def fit(
+        self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe[RidgeParameters], progress: Progress
+    ) -> Fit:
         best: tuple[float, float, Design] | None = None
         kept: Files = {}
         for design in _designs(task):
             solve = _solver(block, design, task)
-            for alpha in sorted(cast(Parameters, recipe.parameters).alphas, reverse=True):
+            for alpha in sorted(recipe.parameters.alphas, reverse=True):
                 weights, intercept = solve(alpha)
                 loss = _loss(tail, design, weights, intercept, task)
                 # strictly better: on a tie the smaller design and the larger penalty, which come first, stay
@@ -91,7 +93,9 @@ class Ridge:
         loss, alpha, design = best
         return Fit(kept, {"alpha": alpha, **asdict(design), "validation_mse": loss})
 
-    def refit(self, block: Block, task: ForecastTask, recipe: Recipe, chosen: Mapping[str, Any]) -> Files:
+    def refit(
+        self, block: Block, task: ForecastTask, recipe: Recipe[RidgeParameters], chosen: Mapping[str, Any]
+    ) -> Files:
         design = Design(chosen["covariates"], chosen["fourier"])
         return _files(design, *_solver(block, design, task)(chosen["alpha"]))
 

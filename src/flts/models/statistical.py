@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from flts.contracts.errors import NotApplicable
 from flts.contracts.ports import Progress
 from flts.models.base import Block, Files, Fit, ForecastTask, History, Predictor, Recipe, Window
 from flts.preprocess.rows import Values
-from flts.spec.fields import AutoMflesParameters as Parameters
+from flts.spec.fields import AutoMflesParameters
 
 MIN_ROWS = 5
 """With fewer rows MFLES repeats the last value."""
@@ -51,10 +51,10 @@ class AutoMfles:
     """Boosted trend and seasonality."""
 
     name = "automfles"
+    parameters = AutoMflesParameters
     version = 1
     extra = "stats"
     libraries: Sequence[str] = ("statsforecast", "sklearn")
-    refits = False
     cost = 5
 
     def history(self, task: ForecastTask) -> History:
@@ -62,17 +62,16 @@ class AutoMfles:
             return History(wanted=PLAIN_ROWS, minimum=MIN_ROWS)
         return History(wanted=2 * task.seasons[0], minimum=2 * task.seasons[0])
 
-    def fit(self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe, progress: Progress) -> Fit:
+    def fit(
+        self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe[AutoMflesParameters], progress: Progress
+    ) -> Fit:
         history = self.history(task)
         if len(block.targets) < history.minimum:
             raise NotApplicable(f"needs {history.minimum} rows, has {len(block.targets)} before the validation tail")
-        windows = cast(Parameters, recipe.parameters).validation_windows
+        windows = recipe.parameters.validation_windows
         recent = block.targets[-history.wanted :]
         chosen = [_choose(np.array(recent[:, target]), task, windows) for target in range(task.targets)]
         return Fit({"model.json": json.dumps(chosen, sort_keys=True).encode()}, {"mfles": chosen})
-
-    def refit(self, block: Block, task: ForecastTask, recipe: Recipe, chosen: Mapping[str, Any]) -> Files:
-        raise TypeError("the chosen configuration is fitted again at every request")
 
     def load(self, files: Files, task: ForecastTask) -> Predictor:
         from statsforecast.mfles import MFLES  # here, so that a missing library shows before the first request

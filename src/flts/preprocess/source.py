@@ -60,7 +60,7 @@ class RawTable:
 
         if isinstance(table, str | bytes | Path):
             raise DataError(
-                f"{name}: {table!r} is no table; read the file first, for instance with polars.read_csv",
+                f"{name}: {table!r} is not a table; read the file first, for instance with polars.read_csv",
                 code="no-table",
                 file=name,
             )

@@ -31,7 +31,7 @@ from flts.forecasting.bundle import assemble, load_bundle, read_bundle
 from flts.forecasting.intervals import half_widths
 from flts.forecasting.model import Model, unmeasurable
 from flts.models.base import Files, ForecastTask
-from flts.models.registry import REFEREES
+from flts.models.registry import BASELINES
 from flts.preprocess.fit import DAY, format_step, seasonal_error
 from flts.preprocess.rows import Values
 from flts.preprocess.stage import ProcessedDataset
@@ -113,7 +113,7 @@ def stored_decision(store: Store, scope: str, decision_id: str, candidates: Sequ
 def baselines(experiment: Experiment) -> list[Baseline]:
     """The forecasts anyone can make, on the same windows."""
     answers = []
-    for name, family in REFEREES.items():
+    for name, family in BASELINES.items():
         try:
             model = Model(family.load({}, experiment.task), experiment.task, family.history(experiment.task))
             mean = model.forecast_all(experiment.windows.histories(experiment.dataset)).mean

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from flts.contracts import layout
-from flts.contracts.errors import DamagedObject, StageFailed
+from flts.contracts.errors import DamagedObject, StageFailed, UsageError
 from flts.contracts.ports import Store
 from flts.evaluate import CODE_VERSION as EVALUATE
 from flts.models.registry import versions
@@ -28,6 +28,12 @@ def load_stored_spec(store: Store, config_hash: str) -> Spec:
     try:
         return Spec.model_validate_json(stored)
     except ValidationError as error:
+        absent = [str(fault["loc"][1]) for fault in error.errors() if fault["loc"][:-1] == ("models",)]
+        if absent:
+            raise UsageError(
+                f"the Spec of {config_hash[:12]}… names the model '{absent[0]}', which no installed package brings;"
+                " install the package that it was claimed with"
+            ) from None
         raise DamagedObject(
             f"{key} in {store.url} is no Spec of this version: {error.error_count()} fields do not fit; use one version"
             " of flts everywhere"

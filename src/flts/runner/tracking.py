@@ -17,7 +17,7 @@ from flts.contracts.records.data import ProcessedMeta
 from flts.contracts.records.run import FailurePart, TrainPart
 from flts.evaluate.metrics import Errors
 from flts.forecasting.bundle import MANIFEST, read_bundle
-from flts.models.registry import CANDIDATES
+from flts.models.registry import CANDIDATES, package_of
 from flts.report import plots
 from flts.spec.fields import Spec
 from flts.train.experiment import Experiment
@@ -126,6 +126,7 @@ def _run(
     artifacts: Mapping[str, bytes] | None = None,
 ) -> TrackedRun:
     spec = work.experiment.spec
+    package = package_of(work.name)
     return TrackedRun(
         scope=work.claim.identifier,
         model_type=work.name.upper(),
@@ -142,6 +143,7 @@ def _run(
         ended_ms=_milliseconds(now),
         extra=CANDIDATES[work.name].extra,
         columns=work.experiment.dataset.fitted.names,
+        packages=[f"{package['package']}=={package['release']}"] if package else [],
         curve=curve,
         bundle=bundle,
         artifacts=artifacts or {},

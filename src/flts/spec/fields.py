@@ -7,15 +7,26 @@ is marked HASHED_WHEN_CHANGED so that the hashes of older files stay what they w
 
 from __future__ import annotations
 
+import functools
 import re
 import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationInfo,
+    create_model,
+    field_validator,
+    model_validator,
+)
 from pydantic.config import JsonDict
 
 from flts.contracts.layout import scope_name
+from flts.spec.installed import InstalledFamily, installed_families
 
 LOCATOR: JsonDict = {"locator": True}
 HASHED_WHEN_CHANGED: JsonDict = {"hashed": "when-changed"}
@@ -233,7 +244,7 @@ class Train(Table):
 
 
 class RecurrentParameters(Table):
-    """A recurrent network: window → last state → linear map, added to the better referee."""
+    """A recurrent network: window → last state → linear map, added to the better baseline."""
 
     hidden_size: Positive = 128
     """Width of the state."""
@@ -311,6 +322,33 @@ class Models(Table):
 DEFAULT_MODELS = ("gru", "lstm", "prophet", "automfles", "ridge")
 
 
+def models_with(names: Iterable[str]) -> type[Models]:
+    """The candidates with these families of other distributions, each table read by the family's own parameters.
+
+    Raises UsageError for a family that cannot be loaded.
+    """
+    families = installed_families()
+    extended = tuple((families[name], parameters_of(families[name])) for name in sorted(names))
+    return _extended(extended) if extended else Models
+
+
+def parameters_of(family: InstalledFamily) -> type[Table]:
+    """What the table of this family holds. Raises UsageError for a family that cannot be loaded."""
+    parameters = getattr(family.loaded, "parameters", None)
+    if isinstance(parameters, type) and issubclass(parameters, Table):
+        return parameters
+    raise family.broken("its `parameters` must be a class derived from flts.spec.fields.Table")
+
+
+@functools.cache
+def _extended(tables: tuple[tuple[InstalledFamily, type[Table]], ...]) -> type[Models]:
+    fields: dict[str, Any] = {
+        family.name: (table | None, Field(default=None, description=f"Brought by {family.package} {family.version}."))
+        for family, table in tables
+    }
+    return create_model("Models", __base__=Models, __doc__=Models.__doc__, **fields)
+
+
 class Weights(Table):
     """The composite score; lower wins. Errors are scaled by the target's range over train."""
 
@@ -340,7 +378,7 @@ class Evaluate(Table):
     gate: Literal["beats-champion", "always"] = "beats-champion"
     """beats-champion: a one-sided Diebold-Mariano test at 5 %; always: the best candidate is promoted."""
     min_skill: float | Literal["warn", "off"] = "warn"
-    """Skill against the best referee below which nothing is promoted; 'warn' promotes and says so."""
+    """Skill against the best baseline below which nothing is promoted; 'warn' promotes and says so."""
     min_coverage: Annotated[float, Field(gt=0.0, lt=1.0)] | Literal["off"] = Field(
         default="off", json_schema_extra=HASHED_WHEN_CHANGED
     )
@@ -379,17 +417,28 @@ class Spec(Table):
     """What is asked."""
     train: Train = Train()
     """What the fits of all models share."""
-    models: Models = Field(default_factory=lambda: Models.model_validate({name: {} for name in DEFAULT_MODELS}))
+    models: SerializeAsAny[Models] = Field(
+        default_factory=lambda: Models.model_validate({name: {} for name in DEFAULT_MODELS})
+    )
     """Who is asked."""
     evaluate: Evaluate = Evaluate()
     """How the answers are judged."""
     run: Run = Run()
     """Seed and threads."""
 
+    @field_validator("models", mode="before")
+    @classmethod
+    def _with_installed_families(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        others = [name for name in value if name not in Models.model_fields]
+        known = [name for name in others if name in installed_families()]
+        return models_with(known).model_validate(value) if known else value
+
     @field_validator("models")
     @classmethod
     def _all_when_none_is_named(cls, value: Models) -> Models:
-        return Models.model_validate({name: {} for name in DEFAULT_MODELS}) if value == Models() else value
+        return Models.model_validate({name: {} for name in DEFAULT_MODELS}) if not any(dict(value).values()) else value
 
     @model_validator(mode="after")
     def _a_grid_has_a_step(self) -> Self:
@@ -403,7 +452,7 @@ class Spec(Table):
     @property
     def expected(self) -> Mapping[str, Table]:
         """The models of this experiment by name, sorted."""
-        named = ((name, getattr(self.models, name)) for name in sorted(Models.model_fields))
+        named = ((name, getattr(self.models, name)) for name in sorted(type(self.models).model_fields))
         return {name: table for name, table in named if table is not None}
 
     def identity(self) -> dict[str, Any]:

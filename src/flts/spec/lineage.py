@@ -41,6 +41,10 @@ class RawDigests:
     test: str | None
 
 
+CodeVersion = int | Mapping[str, int | str]
+"""Of a stage or model an integer; of a model of another distribution, its integer and that distribution's version."""
+
+
 @dataclass(frozen=True)
 class Versions:
     """Code versions: an integer per stage and model, raised when the same input gives another output.
@@ -49,7 +53,7 @@ class Versions:
     """
 
     preprocess: int
-    models: Mapping[str, int]
+    models: Mapping[str, CodeVersion]
     train: int = 1
     evaluate: int = 1
 
@@ -81,7 +85,7 @@ def data_fields(spec: Identified, raw: RawDigests, version: int) -> dict[str, An
     }
 
 
-def model_fields(spec: Identified, name: str, data_hash: str, version: int, train: int = 1) -> dict[str, Any]:
+def model_fields(spec: Identified, name: str, data_hash: str, version: CodeVersion, train: int = 1) -> dict[str, Any]:
     """What the model_hash of one model of the Spec is made of."""
     fields = spec.identity()
     return {

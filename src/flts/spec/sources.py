@@ -12,11 +12,12 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from flts.contracts.errors import SpecError, UsageError, nearest
-from flts.spec.fields import Models, Spec
+from flts.spec.fields import Models, Spec, models_with, parameters_of
+from flts.spec.installed import installed_families
 
 ENV_PREFIX = "FLTS_SPEC__"
 
@@ -60,7 +61,7 @@ class _Layers:
 
 
 def load_spec(
-    path: Path | None = None,
+    path: Path | str | None = None,
     *,
     environ: Mapping[str, str] | None = None,
     overrides: Sequence[str] = (),
@@ -72,12 +73,16 @@ def load_spec(
     `overrides` are `key.path=value` with TOML values; `source` replaces dataset.source and is relative to the working
     directory; `models` keeps only these candidates. Raises SpecError that names the key, the source, what was found
     and what would fit.
+
+    >>> loaded = flts.load_spec("flts.toml", overrides=["task.horizon=6"])
+    >>> loaded.spec.task.horizon, loaded.origins["task.horizon"]
+    (6, 'flag --set task.horizon')
     """
     layers = _Layers()
     folder = Path.cwd()
     if path is not None:
-        layers.put([], _read_toml(path), str(path))
-        folder = path.resolve().parent
+        layers.put([], _read_toml(Path(path)), str(path))
+        folder = Path(path).resolve().parent
     for name, text in sorted((environ or {}).items()):
         if name.startswith(ENV_PREFIX):
             key_path = name.removeprefix(ENV_PREFIX).lower().split("__")
@@ -125,8 +130,8 @@ def _value(path: Sequence[str], text: str) -> Any:
 
 def _keep_models(layers: _Layers, names: Sequence[str]) -> None:
     for name in names:
-        if name not in Models.model_fields:
-            raise SpecError(f"--models: unknown model '{name}'; {nearest(name, Models.model_fields)}")
+        if name not in Models.model_fields and name not in installed_families():
+            raise SpecError(f"--models: unknown model '{name}'; {nearest(name, _names_in(Models))}")
     if not names:
         raise SpecError("--models: name at least one model, for instance --models ridge,gru")
     tables = layers.values.get("models", {})
@@ -141,6 +146,24 @@ def validate(values: Mapping[str, Any], origins: Mapping[str, str] | None = None
         return Spec.model_validate(values)
     except ValidationError as error:
         raise SpecError("\n".join(_fault(item, origins or {}) for item in error.errors())) from None
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of flts.toml with the tables of installed families; one that cannot be loaded may hold anything."""
+    usable, broken = [], {}
+    for name, family in installed_families().items():
+        try:
+            parameters_of(family)
+            usable.append(name)
+        except UsageError as error:
+            broken[name] = str(error)
+    # a broken family is an error where an experiment names it, and for nobody else
+    fields: dict[str, Any] = {
+        name: (dict[str, Any] | None, Field(default=None, description=reason)) for name, reason in broken.items()
+    }
+    models = create_model("Models", __base__=models_with(usable), __doc__=Models.__doc__, **fields)
+    whole = create_model("Spec", __base__=Spec, __doc__=Spec.__doc__, models=(models, Spec.model_fields["models"]))
+    return whole.model_json_schema()
 
 
 def _fault(item: Any, origins: Mapping[str, str]) -> str:
@@ -174,7 +197,11 @@ def _keys(location: Sequence[str | int]) -> list[str]:
 def _keys_of(path: Sequence[str]) -> list[str]:
     info = _field(path)
     table = Spec if info is None else _table_type(info.annotation)
-    return list(table.model_fields) if table else []
+    return _names_in(table) if table else []
+
+
+def _names_in(table: type[BaseModel]) -> list[str]:
+    return [*table.model_fields, *(installed_families() if table is Models else ())]
 
 
 def _field(path: Sequence[str]) -> FieldInfo | None:
@@ -182,9 +209,15 @@ def _field(path: Sequence[str]) -> FieldInfo | None:
     table: type[BaseModel] | None = Spec
     info = None
     for key in path:
-        info = table.model_fields.get(key) if table else None
+        info = _field_in(table, key) if table else None
         table = _table_type(info.annotation) if info else None
     return info
+
+
+def _field_in(table: type[BaseModel], key: str) -> FieldInfo | None:
+    if table is Models and key not in Models.model_fields and key in installed_families():
+        return models_with([key]).model_fields[key]
+    return table.model_fields.get(key)
 
 
 def _table_type(annotation: Any) -> type[BaseModel] | None:

@@ -42,7 +42,10 @@ def made_on(libraries: Sequence[str]) -> MadeOn:
 @functools.cache
 def _version(name: str) -> str:
     """Installed version; kept, because a service asks for it with every model and each time a file is parsed."""
-    return metadata.version(name)
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:  # a library of another distribution, whose import name is not its own
+        return metadata.version(metadata.packages_distributions()[name][0])
 
 
 def processor() -> str:

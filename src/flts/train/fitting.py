@@ -12,7 +12,7 @@ from flts.forecasting.bundle import build_manifest
 from flts.forecasting.histories import Histories
 from flts.forecasting.intervals import conformal_offsets
 from flts.forecasting.model import Model, evenly
-from flts.models.base import Block, Family, Files, Fit, ForecastTask, Indices, Recipe
+from flts.models.base import Block, Family, Files, Fit, ForecastTask, Indices, P, Recipe, Refits
 from flts.preprocess.rows import Rows, Times, Values
 from flts.preprocess.transform import transform
 from flts.train.windows import split_tail, train_origins
@@ -35,10 +35,10 @@ class FittedModel:
 
 
 def fit_model(
-    family: Family,
+    family: Family[P],
     train: Rows,
     task: ForecastTask,
-    recipe: Recipe,
+    recipe: Recipe[P],
     validation_fraction: float,
     progress: Progress,
     *,
@@ -62,7 +62,7 @@ def fit_model(
     offsets = conformal_offsets(truth, answers.mean, answers.spread)
 
     files = fit.files
-    if family.refits:
+    if isinstance(family, Refits):
         progress.phase("refit")
         files = family.refit(whole, task, recipe, fit.chosen)
         model = Model(family.load(files, task), task, family.history(task))

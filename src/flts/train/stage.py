@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from flts.contracts import events, layout
 from flts.contracts.canonical import sha256
@@ -15,7 +16,7 @@ from flts.contracts.records.run import Recomputed
 from flts.forecasting.bundle import Bundle, load_bundle, write_bundle
 from flts.forecasting.intervals import STORED_LEVEL, bounds
 from flts.forecasting.tables import forecasts_to_parquet
-from flts.models.base import Family, ForecastTask, Recipe
+from flts.models.base import Family, ForecastTask, Recipe, Refits
 from flts.models.registry import CANDIDATES
 from flts.preprocess.rows import Values
 from flts.preprocess.stage import ProcessedDataset
@@ -37,7 +38,7 @@ class ModelSpec:
     seasons: tuple[int, ...] | None
     """None: those that preprocessing inferred."""
     validation_fraction: float
-    recipe: Recipe
+    recipe: Recipe[Any]
 
     def task(self, dataset: ProcessedDataset) -> ForecastTask:
         """What is asked of this candidate on these rows."""
@@ -135,7 +136,9 @@ def train(
     return _trained(model.name, result, committed, fitted=fitted, recomputed=verdict if again else None)
 
 
-def _refuse_short_histories(family: Family, task: ForecastTask, windows: Windows, dataset: ProcessedDataset) -> None:
+def _refuse_short_histories(
+    family: Family[Any], task: ForecastTask, windows: Windows, dataset: ProcessedDataset
+) -> None:
     """Before anything is fitted: a model below its minimum at any origin is not applicable."""
     shortest = int(windows.histories(dataset).ends.min())
     needed = family.history(task).minimum
@@ -144,7 +147,7 @@ def _refuse_short_histories(family: Family, task: ForecastTask, windows: Windows
 
 
 def _fit_and_commit(
-    family: Family,
+    family: Family[Any],
     task: ForecastTask,
     model: ModelSpec,
     dataset: ProcessedDataset,
@@ -176,7 +179,7 @@ def _fit_and_commit(
         bundle_sha256=bundle_sha256,
         validation_sha256=sha256(table),
         chosen=plain_json(fitted.fit.chosen),
-        refit=family.refits,
+        refit=isinstance(family, Refits),
         curve=[list(losses) for losses in fitted.fit.curve],
         made_on=made_on(family.libraries),
     )
@@ -227,7 +230,7 @@ def commit_forecasts(
     return committed, stood == fresh
 
 
-def _differs(model: ModelSpec, first: MadeOn, family: Family, fields: Sequence[str]) -> Recomputed:
+def _differs(model: ModelSpec, first: MadeOn, family: Family[Any], fields: Sequence[str]) -> Recomputed:
     """Say why a second result is another: other libraries or processor, or a fit that is not deterministic."""
     now = made_on(family.libraries)
     if first != now:

@@ -45,9 +45,12 @@ def test_an_extra_is_named_in_the_message_and_in_the_data() -> None:
     error = MissingExtra("the model 'gru'", "torch")
     assert (error.code, error.data) == ("missing-extra", {"what": "the model 'gru'", "extra": "torch"})
     assert "'flts[torch]'" in str(error)
+    assert "the extras 'torch', 'stats': " in str(MissingExtra("`flts run`", "torch", "stats"))
 
 
-@pytest.mark.parametrize("error", [DataError("x", code="some-code", row=3), MissingExtra("a bus on Kafka", "kafka")])
+@pytest.mark.parametrize(
+    "error", [DataError("x", code="some-code", row=3), MissingExtra("a bus on Kafka", "kafka", "dev")]
+)
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])  # noqa: S301
 def test_an_error_goes_to_another_process_whole(error: FltsError, again: object) -> None:
     assert callable(again)

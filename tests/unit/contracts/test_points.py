@@ -20,7 +20,7 @@ NOT_NAMED = {
     "backends/buckets.py delete bucket.delete": "passes on to the store of one bucket",
     "home.py locked (home / 'lock').open": "holds no result; the kernel frees the lock of a process that ended",
     "runner/child.py main os.fdopen": "the pipe to the parent",
-    "runner/child.py _make_scratch scratch.mkdir": "temporary files; the parent removes them, or the child itself",
+    "runner/child.py _make_scratch scratch.mkdir": "temporary files; the parent removes them, or the child",
     "runner/child.py _remove_scratch shutil.rmtree": "removes temporary files",
     "train/isolate.py train_isolated tempfile.TemporaryFile": "has no name on the disk; ends with its process",
     "train/isolate.py cancel shutil.rmtree": "removes temporary files",
@@ -30,10 +30,10 @@ NOT_NAMED = {
     "report/plots.py _rendered figure.savefig": "into memory",
     "cli/forecast.py forecast frame.write_csv": "the file a person asked for with --output",
     "cli/forecast.py forecast frame.write_parquet": "the file a person asked for with --output",
-    "cli/init.py _write part.write_text": "beside the file a person asked for with --output, until it is whole",
-    "cli/init.py _write part.replace": "the file a person asked for with --output, whole",
-    "cli/init.py _write output.hardlink_to": "the file a person asked for with --output, whole",
-    "cli/init.py _write part.unlink": "removes what lay beside it",
+    "explore/initial.py write_experiment part.write_text": "beside the file a person asked for, until it is whole",
+    "explore/initial.py write_experiment part.replace": "the file a person asked for with --output, whole",
+    "explore/initial.py write_experiment output.hardlink_to": "the file a person asked for with --output, whole",
+    "explore/initial.py write_experiment part.unlink": "removes what lay beside it",
     "cli/runs.py plot output.mkdir": "the folder a person asked for with --output",
     "cli/runs.py plot file.write_bytes": "the files a person asked for with --output",
     "gateway/objects.py delete_object OBJECTS.delete": "says which method a route has",
@@ -52,8 +52,8 @@ NOT_NAMED = {
     },
 }
 """Writes at which no process needs to be stopped, each with its reason."""
-OTHERS = "stack/"
-"""Files of the servers that are started for trying and for tests; none of them is flts's own."""
+OTHERS = ("stack/", "testing/")
+"""Files of the servers that are started for trying and for tests, and of tests; none of them is flts's own."""
 
 
 def source(folder: Path, text: str, name: str = "stage.py") -> Path:

@@ -362,5 +362,5 @@ def test_settings_that_no_backend_can_be_opened_with_are_findings(tmp_path: Path
     chosen = settings(tmp_path, store="ftp://x", bus="kafka://h:1", kafka_options={"acks": "0"})
     said = {finding.about: finding.found for finding in examine(chosen, ["ridge"]) if finding.state == "wrong"}
     assert said.keys() == {"store", "bus"}
-    assert "is no store" in said["store"]
+    assert "invalid store URL" in said["store"]
     assert "'acks' is fixed by FLTS" in said["bus"]

@@ -55,7 +55,7 @@ def log() -> Iterator[io.StringIO]:
 
 def gateway(store: Any, token: str | None = None, limit: int = LIMIT, idle: float = 60.0) -> FastAPI:
     """A gateway to a store."""
-    return create_app(store, door=Auth("127.0.0.1", token), max_object_bytes=limit, idle_seconds=idle)
+    return create_app(store, auth=Auth("127.0.0.1", token), max_object_bytes=limit, idle_seconds=idle)
 
 
 def put(app: FastAPI, target: str = KEY, data: bytes = DATA, headers: Mapping[str, str] | None = None) -> Answer:

@@ -1,4 +1,4 @@
-"""The naive forecast that a network adds to: that of the referees, chosen on the tail, there before any step."""
+"""The naive forecast that a network adds to: that of the baselines, chosen on the tail, there before any step."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def histories(rows: Rows, block: Block, task: ForecastTask) -> Window:
     return Window(rows.times[at], rows.values[at], task.fitted)
 
 
-@pytest.mark.parametrize(("season", "referee"), [(1, Naive()), (4, SeasonalNaive())])
+@pytest.mark.parametrize(("season", "baseline"), [(1, Naive()), (4, SeasonalNaive())])
 @pytest.mark.parametrize("targets", [("load",), ("wind", "load")])
-def test_the_anchor_of_a_season_is_what_the_referee_of_that_season_forecasts(
-    season: int, referee: Naive, targets: tuple[str, ...]
+def test_the_anchor_of_a_season_is_what_the_baseline_of_that_season_forecasts(
+    season: int, baseline: Naive, targets: tuple[str, ...]
 ) -> None:
     rows = hourly(120)
     task = task_on(rows, targets, input_length=9, horizon=6, seasons=(4,), lags=[1, 2])
     block, _ = blocks(rows, task)
-    expected = referee.load({}, task).predict(histories(rows, block, task))
+    expected = baseline.load({}, task).predict(histories(rows, block, task))
     np.testing.assert_allclose(Anchor.of(season, task).forecast(block, task), expected, atol=1e-6)
 
 
@@ -77,7 +77,7 @@ def test_rows_before_the_tail_do_not_choose_the_anchor() -> None:
 def test_a_network_that_has_learned_nothing_is_the_naive_forecast_whatever_its_seed(
     family: Recurrent, constant: float
 ) -> None:
-    use_one_thread(family.name)
+    use_one_thread(family)
     rows = daily(0.1)
     task = task_on(rows, input_length=30, horizon=6, seasons=(24,), constant=constant)
     block, tail = blocks(rows, task)

@@ -1,4 +1,4 @@
-"""The referees against plain Python."""
+"""The baselines against plain Python."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_without_a_season_seasonal_naive_is_not_applicable_and_says_why(ask: str
 
 
 @pytest.mark.parametrize("family", [Naive(), SeasonalNaive()], ids=lambda family: family.name)
-def test_a_referee_has_nothing_to_store(family: Naive) -> None:
+def test_a_baseline_has_nothing_to_store(family: Naive) -> None:
     rows = hourly(60)
     task = task_on(rows, seasons=(7,))
     fit = family.fit(*blocks(rows, task), task, recipe(family.name), Silent())

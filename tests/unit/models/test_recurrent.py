@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from safetensors.numpy import load
-from tests.support.families import blocks, has_libraries, recipe, task_on, use_one_thread
+from tests.support.families import FAMILIES, blocks, has_libraries, recipe, task_on, use_one_thread
 from tests.support.series import hourly
 
 from flts.contracts.errors import TrainingFailed
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
-    use_one_thread("gru")
+    use_one_thread(FAMILIES["gru"])
 
 
 both = pytest.mark.parametrize("family", [GRU, LSTM], ids=lambda family: family.name)

@@ -15,8 +15,9 @@ from tests.support.series import hourly
 from flts.contracts.errors import DataError, NotApplicable, TrainingFailed
 from flts.contracts.ports import Progress, Silent
 from flts.forecasting.intervals import conformal_offsets
-from flts.models.base import Block, Files, Fit, ForecastTask, History, Predictor, Recipe, Window
+from flts.models.base import Block, Files, Fit, ForecastTask, History, Predictor, Recipe, Refits, Window
 from flts.preprocess.rows import Rows, Values
+from flts.spec.fields import Table
 from flts.train.fitting import MOST_TAIL_ORIGINS, fit_model
 from flts.train.windows import split_tail, train_origins
 
@@ -41,7 +42,6 @@ class Constant:
 class Recording:
     """A family that learns nothing and remembers what it was given; its files say which fit made them."""
 
-    refits: bool = True
     answer: float = 0.25
     wanted: int = 12
     given: list[Block] = field(default_factory=list)
@@ -50,6 +50,7 @@ class Recording:
     asked: list[tuple[bytes, Window]] = field(default_factory=list)
     chosen_at_refit: list[Mapping[str, Any]] = field(default_factory=list)
     name: str = "recording"
+    parameters: type[Table] = Table
     version: int = 3
     extra: str | None = None
     libraries: Sequence[str] = ()
@@ -58,19 +59,23 @@ class Recording:
     def history(self, task: ForecastTask) -> History:
         return History(self.wanted, self.wanted)
 
-    def fit(self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe, progress: Progress) -> Fit:
+    def fit(self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe[Table], progress: Progress) -> Fit:
         self.given.append(block)
         self.tails.append(tail)
         return Fit({"m": b"before the tail"}, {"chosen": "on the tail"}, ((2.0, 1.0),))
 
-    def refit(self, block: Block, task: ForecastTask, recipe: Recipe, chosen: Mapping[str, Any]) -> Files:
-        self.whole.append(block)
-        self.chosen_at_refit.append(chosen)
-        return {"m": b"on all of train"}
-
     def load(self, files: Files, task: ForecastTask) -> Predictor:
         value = self.answer if files["m"] == b"before the tail" else self.answer + 0.5
         return Constant(value, task, files["m"], self.asked)
+
+
+class Refitting(Recording):
+    """The same, fitted again on all of train."""
+
+    def refit(self, block: Block, task: ForecastTask, recipe: Recipe[Table], chosen: Mapping[str, Any]) -> Files:
+        self.whole.append(block)
+        self.chosen_at_refit.append(chosen)
+        return {"m": b"on all of train"}
 
 
 class Phases(Silent):
@@ -95,7 +100,7 @@ def split_of(rows: Rows, task: ForecastTask, fraction: float = 0.1) -> tuple[lis
 @pytest.mark.parametrize("task", [{}, {"horizon": 6}, {"lags": [5]}], ids=["plain", "long horizon", "lags"])
 @pytest.mark.parametrize("fraction", [0.1, 0.4])
 def test_no_row_of_the_tail_is_in_the_block_a_model_learns_from(fraction: float, task: dict[str, Any]) -> None:
-    rows, family = hourly(200), Recording(wanted=20)
+    rows, family = hourly(200), Refitting(wanted=20)
     made, _ = fitted(family, rows, fraction, **task)
     (block,) = family.given
     expected, tail = split_of(rows, made, fraction)
@@ -106,7 +111,7 @@ def test_no_row_of_the_tail_is_in_the_block_a_model_learns_from(fraction: float,
 
 
 def test_the_tail_is_the_last_windows_and_ends_with_train() -> None:
-    rows, family = hourly(200), Recording()
+    rows, family = hourly(200), Refitting()
     made, _ = fitted(family, rows)
     (tail,) = family.tails
     assert tail.origins.tolist() == split_of(rows, made)[1]
@@ -115,7 +120,7 @@ def test_the_tail_is_the_last_windows_and_ends_with_train() -> None:
 
 
 def test_blocks_hold_features_as_transformed_and_targets_scaled_to_their_range() -> None:
-    rows, family = hourly(200), Recording()
+    rows, family = hourly(200), Refitting()
     made, _ = fitted(family, rows)
     (tail,) = family.tails
     raw = rows.select(TARGETS)
@@ -129,7 +134,7 @@ def test_blocks_hold_features_as_transformed_and_targets_scaled_to_their_range()
 
 
 def test_a_refit_learns_from_every_train_window_with_what_was_chosen() -> None:
-    rows, family = hourly(200), Recording()
+    rows, family = hourly(200), Refitting()
     made, _ = fitted(family, rows)
     (block,) = family.whole
     assert len(block.targets) == len(rows)
@@ -138,22 +143,25 @@ def test_a_refit_learns_from_every_train_window_with_what_was_chosen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("refits", "kept", "phases"),
-    [(True, b"on all of train", ["fit", "validate", "refit"]), (False, b"before the tail", ["fit", "validate"])],
+    ("family", "kept", "phases"),
+    [
+        (Refitting(), b"on all of train", ["fit", "validate", "refit"]),
+        (Recording(), b"before the tail", ["fit", "validate"]),
+    ],
 )
-def test_what_is_kept_is_the_refit_where_there_is_one(refits: bool, kept: bytes, phases: list[str]) -> None:
-    rows, family, told = hourly(200), Recording(refits), Phases()
+def test_what_is_kept_is_the_refit_where_there_is_one(family: Recording, kept: bytes, phases: list[str]) -> None:
+    rows, told = hourly(200), Phases()
     found = fit_model(family, rows, task_on(rows, TARGETS), recipe("ridge"), 0.1, told)
     assert found.files == {"m": kept}
-    assert len(family.whole) == int(refits)
+    assert len(family.whole) == int(isinstance(family, Refits))
     assert told.names == phases
     made_by = found.manifest.self_test.mean[0]
     low, width = task_on(rows, TARGETS).fitted.target_range
-    np.testing.assert_allclose(made_by, (0.75 if refits else 0.25) * width + low)
+    np.testing.assert_allclose(made_by, (0.75 if isinstance(family, Refits) else 0.25) * width + low)
 
 
 def test_the_tail_is_forecast_by_the_fit_that_has_not_seen_it_from_histories_before_each_origin() -> None:
-    rows, family = hourly(200), Recording()
+    rows, family = hourly(200), Refitting()
     made, found = fitted(family, rows)
     _, tail = split_of(rows, made)
     low, width = made.fitted.target_range
@@ -165,7 +173,7 @@ def test_the_tail_is_forecast_by_the_fit_that_has_not_seen_it_from_histories_bef
 
 
 def test_the_offsets_are_those_of_the_tail_residuals_of_the_fit_without_the_tail() -> None:
-    rows, family = hourly(300), Recording()
+    rows, family = hourly(300), Refitting()
     made, found = fitted(family, rows)
     _, tail = split_of(rows, made)
     raw = rows.select(TARGETS)
@@ -181,14 +189,14 @@ def test_the_offsets_are_those_of_the_tail_residuals_of_the_fit_without_the_tail
 
 
 def test_few_tail_windows_leave_the_bounds_empty_and_say_why() -> None:
-    _, found = fitted(Recording(), hourly(60))
+    _, found = fitted(Refitting(), hourly(60))
     assert len(found.tail_origins) < 20
     intervals = found.manifest.intervals
     assert (intervals.offsets, intervals.reason) == (None, "fewer than 20 validation windows")
 
 
 def test_at_most_two_hundred_evenly_spaced_tail_origins_are_forecast() -> None:
-    rows, family = hourly(900), Recording()
+    rows, family = hourly(900), Refitting()
     made, found = fitted(family, rows, 0.5)
     _, tail = split_of(rows, made, 0.5)
     assert len(tail) > MOST_TAIL_ORIGINS == len(found.tail_origins) == len(found.tail_forecasts)
@@ -200,7 +208,7 @@ def test_at_most_two_hundred_evenly_spaced_tail_origins_are_forecast() -> None:
 
 def test_the_manifest_says_what_was_fitted() -> None:
     rows = hourly(200)
-    made, found = fitted(Recording(wanted=15), rows)
+    made, found = fitted(Refitting(wanted=15), rows)
     expected = {
         "v": 1,
         "model": "recording",
@@ -227,16 +235,16 @@ def test_the_manifest_says_what_was_fitted() -> None:
 
 def test_a_model_whose_tail_forecast_is_not_finite_has_failed() -> None:
     with pytest.raises(TrainingFailed, match="are not finite"):
-        fitted(Recording(answer=float("nan")), hourly(200))
+        fitted(Refitting(answer=float("nan")), hourly(200))
 
 
 def test_a_model_that_needs_more_rows_than_come_before_the_tail_is_not_applicable() -> None:
     with pytest.raises(NotApplicable, match="needs 190 rows"):
-        fitted(Recording(wanted=190), hourly(200))
+        fitted(Refitting(wanted=190), hourly(200))
 
 
 def test_train_rows_too_few_to_validate_are_refused_before_a_model_is_asked() -> None:
-    family = Recording()
+    family = Refitting()
     with pytest.raises(DataError, match="too few to fit and to validate"):
         fitted(family, hourly(16))
     assert family.given == []

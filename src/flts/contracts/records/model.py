@@ -84,6 +84,14 @@ class IntervalOffsets(Part):
     reason: str | None
 
 
+class PackageRecord(Part):
+    """The distribution that brings a family."""
+
+    package: str
+    release: str
+    """Version of the distribution."""
+
+
 class SelfTest(Part):
     """A history and the forecast the bundle gave for it when it was made."""
 
@@ -95,6 +103,8 @@ class SelfTest(Part):
 
 class Manifest(StoredRecord):
     """`bundles/<bundle_sha256>/manifest.json`: what a bundle is; its SHA-256 is the bundle's name."""
+
+    absent_when_none = frozenset({"package"})
 
     v: Literal[1] = 1
     model: str
@@ -120,3 +130,5 @@ class Manifest(StoredRecord):
     files: dict[FileName, BundleFile]
     time_column: str
     """Name of the time column in the rows it was trained on."""
+    package: PackageRecord | None = None
+    """None for a family of FLTS itself."""

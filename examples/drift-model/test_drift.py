@@ -1,0 +1,27 @@
+"""The promises of every family, and the one figure that is Drift's own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from flts_drift import Drift, DriftParameters
+
+from flts.contracts.ports import Silent
+from flts.models.base import Recipe
+from flts.testing import ModelConformance, blocks, hourly, task_on, window
+
+
+class TestDrift(ModelConformance):
+    family = Drift()
+
+
+@pytest.mark.parametrize("rows", [0, 5])
+def test_it_goes_on_by_the_mean_change_of_the_last_rows(rows: int) -> None:
+    train = hourly(200)
+    task = task_on(train)
+    block, tail = blocks(train, task)
+    fit = Drift().fit(block, tail, task, Recipe(DriftParameters(rows=rows), patience=1, seed=0), Silent())
+    past = block.targets[-rows:, 0]
+    expected = window(train, task).targets[0, -1, 0] + np.diff(past).mean() * np.arange(1, task.horizon + 1)
+    forecast = Drift().load(fit.files, task).predict(window(train, task))
+    np.testing.assert_allclose(forecast[0, :, 0], expected, rtol=1e-12)

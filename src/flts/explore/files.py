@@ -1,0 +1,59 @@
+"""The rows that are to be looked at: files as a run would open them, or tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from flts.contracts.errors import DataError, UsageError, nearest
+from flts.preprocess.source import SUFFIXES, Raw, RawFile, RawInput, RawTable
+from flts.spec.sources import validate
+
+TEST_FRACTION = 0.2
+"""Share of the last rows that are the test where no test file is given, as in the Spec."""
+
+
+def raw_input(train: Any, test: Any = None) -> RawInput:
+    """Paths or tables, in any mix; NAME_test beside a file NAME is its test. Raises DataError or UsageError."""
+    if isinstance(train, str | Path) and (test is None or isinstance(test, str | Path)):
+        return raw_files(Path(train), None if test is None else Path(test))
+    return RawInput(_raw("train", train), None if test is None else _raw("test", test))
+
+
+def raw_files(file: Path, test_file: Path | None) -> RawInput:
+    """The files as a run would open them; NAME_test beside NAME is its test. Raises DataError or UsageError."""
+    _refuse_no_file(file)
+    if test_file is None and file.suffix in SUFFIXES:
+        beside = (file.with_name(f"{file.stem}_test{suffix}") for suffix in SUFFIXES)
+        test_file = next((path for path in beside if path.is_file()), None)
+    if test_file is None:
+        return RawInput(RawFile(file.name, file), None)
+    _refuse_no_file(test_file)
+    return RawInput(RawFile(file.name, file), RawFile(test_file.name, test_file))
+
+
+def check_zone(timezone: str) -> None:
+    """Raise SpecError for an unknown time zone."""
+    validate({"dataset": {"timezone": timezone}}, {"dataset.timezone": "flag --timezone"})
+
+
+def _raw(name: str, given: Any) -> Raw:
+    if not isinstance(given, str | Path):
+        return RawTable.of(name, given)
+    _refuse_no_file(Path(given))
+    return RawFile(Path(given).name, Path(given))
+
+
+def _refuse_no_file(file: Path) -> None:
+    if file.suffix == ".toml":
+        raise UsageError(
+            f"{file}: is an experiment; name the file of its rows, a CSV or Parquet file",
+            code="not-rows",
+            file=str(file),
+        )
+    if file.is_dir():
+        raise UsageError(f"{file}: is a folder; name a CSV or Parquet file in it", code="not-a-file", file=str(file))
+    if not file.exists():
+        beside = [path.name for path in file.parent.glob("*") if path.suffix in {".csv", ".parquet"}]
+        hint = f"; {nearest(file.name, beside)}" if beside and len(beside) <= 20 else ""
+        raise DataError(f"{file}: no such file{hint}", code="file-missing", file=str(file))

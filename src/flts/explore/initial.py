@@ -1,0 +1,145 @@
+"""A first flts.toml from the rows themselves, each value with the figure that speaks for it."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from flts.contracts.errors import MissingExtra, MissingPackage, UsageError
+from flts.explore.files import TEST_FRACTION, raw_files
+from flts.explore.findings import Finding
+from flts.explore.inspection import inspect_rows
+from flts.explore.suggest import SuggestedValue, Suggestion, suggest
+from flts.explore.toml import to_toml
+from flts.models.registry import require
+from flts.preprocess.source import SUFFIXES, RawInput, RawTable
+from flts.spec import sources
+from flts.spec.fields import Spec
+
+
+@dataclass(frozen=True)
+class FirstExperiment:
+    """An experiment that a run takes as it is.
+
+    target: the column to forecast, and why it; warnings: what is odd about the rows; text: the file flts.toml.
+    """
+
+    target: str
+    why_target: str
+    suggestion: Suggestion
+    warnings: tuple[Finding, ...]
+    text: str
+
+    @property
+    def spec(self) -> Spec:
+        """The experiment."""
+        return self.suggestion.spec()
+
+    @property
+    def missing(self) -> str:
+        """What is not installed of the suggested models, with the command that installs it; empty if nothing."""
+        try:
+            require(s.name.removeprefix("models.") for s in self.suggestion.sections if s.name.startswith("models."))
+        except (MissingExtra, MissingPackage) as absent:
+            return str(absent)
+        return ""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models it names; those that are not installed, or have nothing to work with, are comments in the file."""
+        named = (s.name for s in self.suggestion.sections if not s.left_out)
+        return tuple(name.removeprefix("models.") for name in named if name.startswith("models."))
+
+
+def first_experiment(
+    file: Path,
+    test_file: Path | None,
+    output: Path,
+    *,
+    target: str | None,
+    horizon: int | None,
+    time: str | None,
+    timezone: str,
+) -> FirstExperiment:
+    """The experiment that these rows suggest, for a file `output`; nothing is written.
+
+    Raises DataError when no value of the Spec makes the rows usable.
+    """
+    files = raw_files(file, test_file)
+    later = files.test
+    raw = RawInput(
+        RawTable(files.train.name, files.train.frame()), RawTable(later.name, later.frame()) if later else None
+    )
+    report = inspect_rows(raw, target=target, time=time, timezone=timezone)
+    suggestion = suggest(report.seen, raw, _where(file, test_file, files, output), TEST_FRACTION, horizon)
+    warnings = tuple(finding for finding in report.findings if finding.severity == "warning")
+    text = to_toml(_title(file, test_file), warnings, suggestion.sections)
+    assert report.seen.target is not None  # suggest() refuses rows without one
+    return FirstExperiment(report.seen.target, report.seen.why_target, suggestion, warnings, text)
+
+
+def check_output(output: Path, *, force: bool) -> None:
+    """Raise UsageError for a file that is there already, and for one that cannot be."""
+    if output.exists() and not force:
+        raise _there_already(output)
+    if not output.parent.is_dir():
+        raise UsageError(
+            f"{output}: there is no folder {output.parent} to write to",
+            code="no-folder",
+            file=str(output),
+            folder=str(output.parent),
+        )
+
+
+def _title(file: Path, test_file: Path | None) -> str:
+    return f"flts init {file}{f' {test_file}' if test_file else ''}"
+
+
+def _where(file: Path, test_file: Path | None, files: RawInput, output: Path) -> list[SuggestedValue]:
+    """The entries that say where the rows lie, relative to the folder of the experiment."""
+    folder = file.resolve().parent
+    source = Path(os.path.relpath(folder, output.resolve().parent)).as_posix()
+    by_name = file.suffix in SUFFIXES and test_file is None
+    if by_name:
+        beside = f", {files.test.name} is the test" if files.test else ""
+        entries = [SuggestedValue("name", file.stem, f"{file.name} is read{beside}")]
+    else:
+        entries = [SuggestedValue("train_file", file.name, "")]
+        if test_file is not None:
+            later = Path(os.path.relpath(test_file.resolve(), folder)).as_posix()
+            entries.append(SuggestedValue("test_file", later, "rows after all of train, for the judge alone"))
+    entries.append(SuggestedValue("source", source, "folder of the files, as seen from this one"))
+    scope = re.sub(r"[^a-z0-9._-]+", "-", file.stem.lower()).strip("-._")[:63]
+    if scope:
+        entries.append(SuggestedValue("identifier", scope, "the scope: one champion per scope"))
+    return entries
+
+
+def write_experiment(output: Path, text: str, *, force: bool) -> None:
+    """Whole or not at all: a reader never meets half an experiment, and nothing is replaced unasked."""
+    part = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        part.write_text(text)
+        sources.load_spec(part)
+        if force:
+            part.replace(output)
+        else:
+            output.hardlink_to(part)
+    except FileExistsError:
+        raise _there_already(output) from None
+    except OSError as error:
+        raise UsageError(
+            f"{output}: cannot be written: {error.strerror or error}", code="cannot-write", file=str(output)
+        ) from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _there_already(output: Path) -> Exception:
+    return UsageError(
+        f"{output}: is there already; --force replaces it, --output writes another",
+        code="file-exists",
+        file=str(output),
+    )

@@ -1,0 +1,37 @@
+"""What a table holds and what is odd about it, before a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flts.contracts.records.base import JsonObject
+from flts.explore.document import document
+from flts.explore.files import TEST_FRACTION, check_zone
+from flts.explore.findings import Finding
+from flts.explore.rehearse import verdict
+from flts.explore.report import Inspection, inspect
+from flts.preprocess.source import RawInput
+
+
+@dataclass(frozen=True)
+class InspectionReport:
+    """Every figure, and the findings in the order to be read, those that stop a run first."""
+
+    seen: Inspection
+    findings: tuple[Finding, ...]
+
+    @property
+    def usable(self) -> bool:
+        """Whether a run would take these rows."""
+        return not any(finding.severity == "stops" for finding in self.findings)
+
+    def document(self) -> JsonObject:
+        """Everything as one JSON document, as `flts data inspect --json` prints it."""
+        return document(self.seen, self.findings)
+
+
+def inspect_rows(raw: RawInput, *, target: str | None, time: str | None, timezone: str) -> InspectionReport:
+    """Look at everything. Raises DataError where a run would and no row can be used, SpecError for a wrong zone."""
+    check_zone(timezone)
+    seen = inspect(raw, target=target, time=time, timezone=timezone, test_fraction=TEST_FRACTION)
+    return InspectionReport(seen, tuple(verdict(seen, TEST_FRACTION)))

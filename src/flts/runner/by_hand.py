@@ -1,0 +1,53 @@
+"""The two ways a person may change the champion: promote a judged model, and roll back."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from flts.contracts import layout, runs
+from flts.contracts.errors import UsageError
+from flts.contracts.records.base import require_record
+from flts.contracts.records.decision import DecisionRecord
+from flts.contracts.records.log import LogEntry
+from flts.contracts.records.run import JudgePart, RunClaim
+from flts.promotion.stage import promote_by_hand, promoted_of
+from flts.promotion.stage import rollback as roll_back
+from flts.report.evidence import resolve
+from flts.runner.judgement import point_tracker
+from flts.settings import Settings
+from flts.wiring import RunContext, existing_store, locked_context, shared_context
+
+
+def promote(settings: Settings, config: str, model: str, scope: str, actor: str) -> LogEntry | None:
+    """Make a judged model the champion, whatever the gate said. None when it is the champion already.
+
+    Raises UsageError for a configuration that was not judged in this scope, and for a model without a forecast.
+    """
+    with _context(settings) as context:
+        store, config_hash = context.store, resolve(context.store, config)
+        judged = (part for part in runs.parts(store, config_hash, "judge", JudgePart) if part.scope == scope)
+        judge = next(judged, None)
+        if judge is None:
+            raise UsageError(f"configuration {config_hash[:12]} was never judged in scope '{scope}'")
+        claim = require_record(store, layout.run_part(config_hash, judge.run, "claim"), RunClaim)
+        decision = require_record(store, layout.decision(scope, judge.decision_id), DecisionRecord)
+        champion = promoted_of(decision, model, claim.data_hash, judge.run_ids.get(model))
+        entry = promote_by_hand(store, context.bus, context.clock, scope, champion, decision.decision_id, actor)
+        point_tracker(context, entry)
+        return entry
+
+
+def rollback(settings: Settings, scope: str, actor: str) -> LogEntry:
+    """Bring the champion before this one back. Raises UsageError when there is none."""
+    with _context(settings) as context:
+        entry = roll_back(context.store, context.bus, context.clock, scope, actor)
+        point_tracker(context, entry)
+        return entry
+
+
+def _context(settings: Settings) -> AbstractContextManager[RunContext]:
+    """Under the folder's lock; on the bus of the services where there is one, so that they are told."""
+    if not settings.bus.startswith("memory:"):
+        return shared_context(settings)
+    existing_store(settings)
+    return locked_context(settings)
