@@ -19,7 +19,7 @@ PASSING_ON = {"contracts/ports.py", "contracts/records/base.py"}
 """Files that pass on a name they were given."""
 SIDES = ("before", "after")
 
-_NAMED = {"write_once", "write_json_once", "write_record", "point_at"}
+_NAMED = {"write_once", "write_record", "point_at"}
 _STORE = {"create", "replace", "upload", "delete"}
 _PATH = {"write_text", "write_bytes", "rename", "touch", "mkdir", "unlink", "rmdir", "symlink_to", "hardlink_to"}
 _TABLE = {"write_csv", "write_parquet", "write_json", "write_ipc", "savefig", "tofile", "savez", "save_file"}

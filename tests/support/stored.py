@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -36,6 +37,12 @@ OBJECTS = ".flts/objects/"
 
 MOMENT = "2026-01-02T03:04:05+00:00"
 """When everything made up here was."""
+
+
+def as_json(store: Store, key: str) -> Any:
+    """A stored JSON object as it lies there; None when it is absent."""
+    data = store.get(key)
+    return None if data is None else json.loads(data)
 
 
 class StoppedClock:

@@ -35,10 +35,11 @@ class RecordingTracker:
         self.runs.append(run)
         return f"run-{len(self.runs)}"
 
-    def first_run(self, tags: Mapping[str, str]) -> str | None:
+    def first_run(self, tags: Mapping[str, str], other_than: Mapping[str, str]) -> str | None:
         self.threads.add(threading.get_ident())
         named = ((f"run-{number}", run) for number, run in enumerate(self.runs, 1) if run.status == "FINISHED")
-        return next((run_id for run_id, run in named if tags.items() <= run.tags.items()), None)
+        same = ((run_id, run) for run_id, run in named if tags.items() <= run.tags.items())
+        return next((run_id for run_id, run in same if not other_than.items() & run.tags.items()), None)
 
     def annotate(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
         self.threads.add(threading.get_ident())

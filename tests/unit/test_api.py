@@ -341,6 +341,6 @@ def test_where_nothing_was_run_there_is_nothing_to_list_or_change(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for ask in (flts.runs, flts.rollback, lambda: flts.promote("a", "ridge")):
-        with pytest.raises(UsageError, match=r"there is no \.flts here yet"):
+        with pytest.raises(UsageError, match=r"\.flts not found"):
             ask()
     assert list(tmp_path.iterdir()) == []

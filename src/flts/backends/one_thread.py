@@ -21,8 +21,8 @@ class InOneThread:
     def log(self, run: TrackedRun) -> str:
         return self._thread.submit(self._tracker.log, run).result()
 
-    def first_run(self, tags: Mapping[str, str]) -> str | None:
-        return self._thread.submit(self._tracker.first_run, tags).result()
+    def first_run(self, tags: Mapping[str, str], other_than: Mapping[str, str]) -> str | None:
+        return self._thread.submit(self._tracker.first_run, tags, other_than).result()
 
     def annotate(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
         self._thread.submit(self._tracker.annotate, run_id, metrics, tags).result()

@@ -91,8 +91,9 @@ class MlflowTracker:
             client.set_terminated(run_id, run.status, end_time=run.ended_ms)
             return run_id
 
-    def first_run(self, tags: Mapping[str, str]) -> str | None:
-        same = " and ".join([f"tags.`{name}` = '{value}'" for name, value in sorted(tags.items())])
+    def first_run(self, tags: Mapping[str, str], other_than: Mapping[str, str]) -> str | None:
+        asked = [f"tags.`{name}` = '{value}'" for name, value in tags.items()]
+        asked += [f"tags.`{name}` != '{value}'" for name, value in other_than.items()]
         with self._failing("look for a run"):
             client = self._client()
             scopes = [found.experiment_id for found in client.search_experiments(filter_string="name LIKE 'flts/%'")]
@@ -100,7 +101,7 @@ class MlflowTracker:
                 return None
             found = client.search_runs(
                 scopes,
-                f"{same} and attributes.status = 'FINISHED'",
+                " and ".join([*asked, "attributes.status = 'FINISHED'"]),
                 max_results=1,
                 order_by=["attributes.start_time ASC"],
             )

@@ -48,17 +48,17 @@ MADE_AGAIN = ("processed-data/", "models/", "runs/", "inference-logs/")
 
 
 def mend(key: str) -> str:
-    """What a person does about a damaged object: what the promotion log rests on is restored, never deleted."""
+    """What a person does about a damaged object: what the promotion log refers to is restored, never deleted."""
     if key.startswith(MADE_AGAIN):
         return "delete it, and `flts run --recompute` makes again what a run needs"
-    return "put a copy of it back; the promotion log may rest on it, so do not delete it"
+    return "restore it from a backup; do not delete it, the promotion log may refer to it"
 
 
 def restore(key: str) -> str:
     """What a person does about an object that another one names and that is absent."""
     if key.startswith((*MADE_AGAIN, "bundles/")):
-        return "put a copy of it back, or `flts run --recompute` makes it again"
-    return "put a copy of it back; the promotion log may rest on it"
+        return "restore it from a backup, or `flts run --recompute` makes it again"
+    return "restore it from a backup; the promotion log may refer to it"
 
 
 def spec(config_hash: str) -> str:

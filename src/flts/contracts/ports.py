@@ -1,18 +1,17 @@
 """What the stages need from the outside world, as Protocols; `backends/` holds the adapters.
 
-Beside them the four ways a stage touches a store, so that every write has a name a crash test can stop at and every
+Beside them the three ways a stage touches a store, so that every write has a name a crash test can stop at and every
 read of an immutable object checks its digest.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from flts.contracts.canonical import canonical_json, sha256
+from flts.contracts.canonical import sha256
 from flts.contracts.errors import DamagedObject
 from flts.contracts.failpoints import failpoint
 from flts.contracts.layout import mend, restore
@@ -203,8 +202,11 @@ class Tracker(Protocol):
     def log(self, run: TrackedRun) -> str:
         """Write one ended run; returns its id, that of the first where the same was logged and nobody was told."""
 
-    def first_run(self, tags: Mapping[str, str]) -> str | None:
-        """Id of the oldest finished run with these tags, in whatever scope; None when there is none here."""
+    def first_run(self, tags: Mapping[str, str], other_than: Mapping[str, str]) -> str | None:
+        """Id of the oldest finished run with these tags, in whatever scope; None when there is none here.
+
+        other_than: tags that it has with another value.
+        """
 
     def annotate(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
         """Add what only the judge knows."""
@@ -281,39 +283,3 @@ def read_checked(store: Store, key: str, expected_sha256: str) -> bytes:
             f" {mend(key)}"
         )
     return data
-
-
-class StoredTable(dict[str, Any]):
-    """A table of a stored JSON object; a key it should have and lacks says which object is damaged."""
-
-    name = "a stored object"
-    advice = ""
-
-    def __missing__(self, key: str) -> Any:
-        raise DamagedObject(f"{self.name} is damaged: it lacks '{key}'; {self.advice}")
-
-
-def read_json(store: Store, key: str) -> Any:
-    """A JSON object that is its own evidence (a commit point, a log entry), or None when it is absent."""
-    data = store.get(key)
-    if data is None:
-        return None
-
-    def named(values: dict[str, Any]) -> StoredTable:
-        table = StoredTable(values)
-        table.name, table.advice = f"{key} in {store.url}", mend(key)
-        return table
-
-    try:
-        value = json.loads(data, object_hook=named)
-    except ValueError as error:
-        raise DamagedObject(f"{key} in {store.url} is damaged: not JSON ({error}); {mend(key)}") from None
-    if not isinstance(value, StoredTable):
-        raise DamagedObject(f"{key} in {store.url} is damaged: it holds no table; {mend(key)}")
-    return value
-
-
-def write_json_once(store: Store, key: str, value: Any, *, at: str) -> Any:
-    """Create a canonical JSON object and return the value that stands."""
-    stood = write_once(store, key, canonical_json(value), at=at)
-    return json.loads(stood)

@@ -14,7 +14,7 @@ from flts.contracts.ports import Store, write_once
 from flts.contracts.records.base import parse_record
 from flts.contracts.records.log import Kind, LogEntry, Promoted
 
-MEND = "put a copy of it back, or delete it and every later entry: the next `flts run` decides again"
+MEND = "restore it from a backup, or move it and every later entry out of the log; the next `flts run` decides again"
 
 
 def read_log(store: Store, scope: str, known: Sequence[LogEntry] = ()) -> list[LogEntry]:

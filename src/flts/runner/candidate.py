@@ -34,7 +34,7 @@ from flts.wiring import RunContext
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredCandidate:
     """A candidate with its result, its errors on the test windows, and how long both took."""
 
     trained: Trained
@@ -64,12 +64,12 @@ def finish_model(
     return _tell(context, work, scored, part)
 
 
-def _train_and_score(context: RunContext, work: Work, progress: Progress, *, recompute: bool) -> Scored:
+def _train_and_score(context: RunContext, work: Work, progress: Progress, *, recompute: bool) -> ScoredCandidate:
     began = time.monotonic()
     trained = _train(context, work, progress, recompute=recompute)
     progress.phase("score")
     errors = _score(context.store, work, trained)
-    return Scored(trained, errors, round((time.monotonic() - began) * 1000))  # the clock may be set meanwhile
+    return ScoredCandidate(trained, errors, round((time.monotonic() - began) * 1000))  # the clock may be set meanwhile
 
 
 def _train(context: RunContext, work: Work, progress: Progress, *, recompute: bool) -> Trained:
@@ -109,7 +109,7 @@ def _score(store: Store, work: Work, trained: Trained) -> Errors:
     return errors
 
 
-def _track(context: RunContext, work: Work, scored: Scored) -> str | None:
+def _track(context: RunContext, work: Work, scored: ScoredCandidate) -> str | None:
     """One tracked run per scope, configuration and model; the id of the one that exists already, if any."""
     store, tracker, claim = context.store, context.tracker, work.claim
     if tracker is None:
@@ -122,7 +122,7 @@ def _track(context: RunContext, work: Work, scored: Scored) -> str | None:
     return tracker.log(candidate_run(store, work, scored.trained, scored.errors, context.environment, now, original))
 
 
-def _record(context: RunContext, work: Work, scored: Scored, run_id: str | None) -> TrainPart:
+def _record(context: RunContext, work: Work, scored: ScoredCandidate, run_id: str | None) -> TrainPart:
     """The candidate's part of the run, which the judge waits for."""
     claim, errors = work.claim, scored.errors
     part = TrainPart(
@@ -146,7 +146,7 @@ def _record(context: RunContext, work: Work, scored: Scored, run_id: str | None)
     return part
 
 
-def _tell(context: RunContext, work: Work, scored: Scored, part: TrainPart) -> ModelTraining:
+def _tell(context: RunContext, work: Work, scored: ScoredCandidate, part: TrainPart) -> ModelTraining:
     events.emit(
         events.TrainComplete(
             config_hash=work.claim.config_hash,

@@ -67,7 +67,11 @@ def fitted_run_id(store: Store, tracker: Tracker, work: Work) -> str | None:
     parts = runs.parts(store, work.claim.config_hash, f"train-{work.name}", TrainPart)
     here = (part.run_id for part in parts if part.fitted and part.model_hash == work.model_hash)
     found = next((run_id for run_id in here if run_id), None)
-    return found or tracker.first_run({"flts.store": store.url, "flts.model_hash": work.model_hash})
+    if found is not None:
+        return found
+    # a run of this configuration without a part was logged just before a crash, and is this very run
+    same, other = {"flts.store": store.url, "flts.model_hash": work.model_hash}, work.claim.config_hash
+    return tracker.first_run(same, other_than={"flts.config_hash": other})
 
 
 def candidate_run(

@@ -188,7 +188,7 @@ def test_an_object_damaged_by_one_byte_is_named_and_mended_as_the_message_says(
         (error,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
         assert str(damaged.relative_to(objects)) in error
         assert "damaged" in error
-        assert ("delete it, and `flts run --recompute`" if made_again else "put a copy of it back") in error
+        assert ("delete it, and `flts run --recompute`" if made_again else "restore it from a backup") in error
     if made_again:
         damaged.unlink()
     else:

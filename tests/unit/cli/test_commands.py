@@ -104,7 +104,7 @@ def test_a_lost_or_damaged_decision_is_named_by_whoever_needs_it_and_nobody_says
         done = flts(*command)
         assert done.code == 1, command
         assert f"model-promotion/global/decisions/{decision.name}" in done.err
-        assert "do not delete it" in done.err
+        assert "restore it from a backup" in done.err
         assert "Traceback" not in done.err
         if left == b'{"v": 1}':
             assert "decision_id: Field required" in done.err

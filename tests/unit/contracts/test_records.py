@@ -209,7 +209,7 @@ def test_a_record_that_is_too_large_is_not_parsed(monkeypatch: pytest.MonkeyPatc
 def test_an_absent_record_is_none_and_damage_only_where_another_one_names_it() -> None:
     store = memory_store()
     assert read_record(store, KEY, WindowsResult) is None
-    with pytest.raises(DamagedObject, match="is absent from memory:///, and another record names it; put a"):
+    with pytest.raises(DamagedObject, match="is absent from memory:///, and another record names it; restore it"):
         require_record(store, KEY, WindowsResult)
     store.create(KEY, WHOLE.to_bytes())
     assert require_record(store, KEY, WindowsResult) == WHOLE

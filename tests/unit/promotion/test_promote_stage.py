@@ -345,7 +345,7 @@ def test_a_judge_that_was_cut_off_and_finds_its_decision_gone_or_damaged_names_i
     store, (experiment,) = finished(1.0)
     key = layout.decision("global", judged(store, experiment).decision.decision_id)
     for damaged in (without(store, key), replaced(store, key, b'{"v": 1}')):
-        with pytest.raises(DamagedObject, match=rf"^{key} .*do not delete it"):
+        with pytest.raises(DamagedObject, match=rf"^{key} .*restore it from a backup"):
             promote(
                 damaged,
                 MemoryBus(),
@@ -364,7 +364,7 @@ def test_a_decision_that_is_made_again_over_a_damaged_one_names_it_and_over_a_lo
     judged(store, first)
     key = layout.decision("global", judged(store, second).decision.decision_id)
     rollback(store, MemoryBus(), CLOCK, "global", "me")
-    with pytest.raises(DamagedObject, match=rf"^{key} .*do not delete it"):
+    with pytest.raises(DamagedObject, match=rf"^{key} .*restore it from a backup"):
         judged(replaced(store, key, b'{"v": 1}'), second)
     lost = without(store, key)
     assert judged(lost, second).repeated

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import pytest
 from tests.support.experiments import small_experiment
-from tests.support.stored import MOMENT, Watched, golden_store, put_claim
+from tests.support.stored import MOMENT, Watched, as_json, golden_store, put_claim
 
 from flts.backends.store import memory_store
 from flts.contracts import layout
 from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import DamagedObject, UsageError
-from flts.contracts.ports import Store, read_json
+from flts.contracts.ports import Store
 from flts.contracts.records.run import JudgePart, RunClaim
 from flts.contracts.runs import numbers
 from flts.report.evidence import configurations, newest_first, resolve, run_record
@@ -121,22 +121,22 @@ def test_a_record_joins_every_part_of_a_run_and_what_they_name_as_it_is_stored()
     for row in newest_first(golden):
         record = run_record(golden, row.config_hash, row.run).model_dump(mode="json", by_alias=True)
         folder = f"{layout.runs(row.config_hash)}{row.run:04d}/"
-        parts = {key.removeprefix(folder).removesuffix(".json"): read_json(golden, key) for key in golden.list(folder)}
+        parts = {key.removeprefix(folder).removesuffix(".json"): as_json(golden, key) for key in golden.list(folder)}
         judge, scope = parts.get("judge"), parts["claim"]["scope"]
         assert record == {
             "v": 1,
             "config_hash": row.config_hash,
             "run": row.run,
             "claim": parts["claim"],
-            "spec": read_json(golden, layout.spec(row.config_hash)),
-            "data": read_json(golden, layout.meta(parts["claim"]["data_hash"])),
+            "spec": as_json(golden, layout.spec(row.config_hash)),
+            "data": as_json(golden, layout.meta(parts["claim"]["data_hash"])),
             "preprocess": parts.get("preprocess"),
             "models": {name.removeprefix("train-"): part for name, part in parts.items() if name.startswith("train-")},
             "failures": {
                 name.removeprefix("failures/"): part for name, part in parts.items() if name.startswith("failures/")
             },
             "judge": judge,
-            "decision": read_json(golden, layout.decision(scope, judge["decision_id"])) if judge else None,
+            "decision": as_json(golden, layout.decision(scope, judge["decision_id"])) if judge else None,
         }
         shown += 1
     assert shown >= 2
@@ -164,7 +164,7 @@ def test_a_judged_run_whose_decision_is_gone_or_damaged_says_so_and_advises_no_d
         run_record(store, config_hash, 1)
     said = str(caught.value)
     assert said.startswith(key)
-    assert "do not delete it" in said
+    assert "restore it from a backup" in said
     assert {None: "is absent", b"{": "not JSON"}.get(left, "decision_id: Field required") in said
 
 

@@ -495,6 +495,22 @@ def test_a_known_model_in_a_new_configuration_names_the_run_it_was_fitted_in(mon
     assert "runs/" not in watched.listed
 
 
+def test_a_run_that_was_logged_and_not_recorded_does_not_name_itself_as_the_run_it_reuses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would have another tag than the one logged before the crash, and not be known again."""
+    experiment, store = small_experiment()
+    tracker = RecordingTracker()
+    monkeypatch.setattr(finishing, "train_isolated", lambda *given: fit(store, experiment))
+    failpoints.arm("run.train.before=error")
+    with pytest.raises(OSError, match="failpoint"):
+        finish(workplace(store, tracker), experiment)
+    failpoints.arm("")
+    finish(workplace(store, tracker), experiment)
+    first, second = tracker.runs
+    assert dict(first.tags) == dict(second.tags)
+
+
 # the judgement
 
 

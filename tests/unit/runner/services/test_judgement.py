@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.support.experiments import small_experiment, small_spec
 from tests.support.services import LONG, all_services, place_on, serving, start_run, wait_until
-from tests.support.stored import MOMENT, Watched, copy, fit, put_result, put_train_part
+from tests.support.stored import MOMENT, Watched, as_json, copy, fit, put_result, put_train_part
 from tests.support.tracking import workplace
 
 from flts.backends.bus_memory import MemoryBus
@@ -18,7 +18,7 @@ from flts.contracts import failpoints, layout, runs
 from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import DataError, DeadlineExceeded
 from flts.contracts.messages import ModelTraining
-from flts.contracts.ports import Record, Store, read_json
+from flts.contracts.ports import Record, Store
 from flts.contracts.records.base import read_record
 from flts.contracts.records.run import FailurePart
 from flts.promotion.judge import Waiting
@@ -117,7 +117,7 @@ def test_a_judge_that_was_cut_off_after_the_log_does_not_promote_again_over_a_la
     assert champions == [experiment.identity.config_hash, other.identity.config_hash]
     Evaluator(context).handle(told(experiment))
     assert [entry.champion.config_hash for entry in read_log(store, "global")] == champions
-    part = read_json(store, layout.run_part(experiment.identity.config_hash, 1, "judge"))
+    part = as_json(store, layout.run_part(experiment.identity.config_hash, 1, "judge"))
     assert (part["repeated"], part["promotion"], part["outcome"]) == (True, 2, "promote")
 
 
@@ -195,7 +195,7 @@ def test_an_old_failure_does_not_decide_before_its_retry_has_ended() -> None:
     put_train_part(store, experiment, second, "gru")
     Evaluator(context).handle(told(experiment, second, "gru"))
     assert [entry.champion.model for entry in read_log(store, "global")] == ["ridge"]
-    record = read_json(store, layout.decision("global", read_log(store, "global")[0].decision_id))
+    record = as_json(store, layout.decision("global", read_log(store, "global")[0].decision_id))
     assert {row["model"]: row["status"] for row in record["candidates"]} == {"ridge": "SUCCESS", "gru": "SUCCESS"}
 
 
@@ -212,7 +212,7 @@ def test_a_model_that_does_not_answer_by_the_deadline_has_failed_and_the_judge_g
     context.clock = Later(context.clock.now() + timedelta(seconds=61))
     for _ in range(2):
         deadline.look(context, 60.0)
-    failure = read_json(store, layout.failure(experiment.identity.config_hash, 1, "gru"))
+    failure = as_json(store, layout.failure(experiment.identity.config_hash, 1, "gru"))
     assert (failure["class"], failure["run_id"]) == ("DeadlineExceeded", None)
     assert failure["reason"] == "no result 60 s after the run began, which is the decision_deadline"
     messages = [ModelTraining.parse(record.value) for record in context.bus.records(ModelTraining.topic)]
@@ -339,9 +339,9 @@ def test_a_claim_of_other_rows_than_it_names_is_a_dead_letter_and_a_failure_of_t
         bus.publish(claim.topic, claim.key, claim.to_bytes())
         wait_until(lambda: store.exists(layout.failure(claim.config_hash, 1, "ridge")), "the failure")
         wait_until(lambda: store.exists(layout.run_part(claim.config_hash, 1, "judge")), "the judgement")
-    failure = read_json(store, layout.failure(claim.config_hash, 1, "ridge"))
+    failure = as_json(store, layout.failure(claim.config_hash, 1, "ridge"))
     assert failure["class"] == "DamagedObject"
-    decided = read_json(store, layout.run_part(claim.config_hash, 1, "judge"))
+    decided = as_json(store, layout.run_part(claim.config_hash, 1, "judge"))
     assert (decided["outcome"], runs.newest(store, claim.config_hash, "global")) == ("none", 1)
     assert json.loads(bus.records("DLQ-training-data")[0].value)["sha256"] == "0" * 64
 
