@@ -40,7 +40,7 @@ def inspect(
     a table alone its last rows are. Raises DataError where no row can be used.
 
     >>> report = flts.inspect("load.csv")
-    >>> report.usable, report.seen.target, report.seen.timeline.gap_count
+    >>> report.usable, report.inspection.target, report.inspection.timeline.gap_count
     (True, 'load', 0)
     >>> [finding.kind for finding in report.findings if finding.severity == "note"]
     ['zone', 'beyond train', 'target', 'season']

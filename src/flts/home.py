@@ -18,54 +18,64 @@ _POLL_SECONDS = 0.2
 
 
 def open_home(home: Path) -> Path:
-    """Make the folder, or check that this version of flts can use it. Raises UsageError, StageFailed on a full disk."""
+    """Create the folder, or check that this flts can use it. Raises UsageError, and StageFailed on a full disk."""
     try:
         failpoint("home.folder.before")
         home.mkdir(parents=True, exist_ok=True)
         failpoint("home.folder.after")
-        found = _found(home / "VERSION") or _write(home / "VERSION")
+        version = _version(home / "VERSION") or _write(home / "VERSION")
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise StageFailed(
-                f"{home}: no space left on its disk; free some and run again, or name another folder with FLTS_HOME"
+                f"{home}: no space left on its disk; free some and run again, or name another folder with FLTS_HOME",
+                code="disk-full",
+                folder=str(home),
             ) from None
         raise _unusable(home, error) from None
-    _refuse_other(home, found)
+    _refuse_other(home, version)
     return home
 
 
 def check_home(home: Path) -> None:
-    """Let only a folder of this version be read. Raises UsageError; one without any version is not there yet."""
+    """Raise UsageError unless this version of flts can read the folder; a folder without a version was never used."""
     try:
-        found = _found(home / "VERSION")
+        version = _version(home / "VERSION")
     except OSError as error:
         raise _unusable(home, error) from None
-    if found:
-        _refuse_other(home, found)
+    if version:
+        _refuse_other(home, version)
 
 
-def _refuse_other(home: Path, found: str) -> None:
-    if found != VERSION:
-        age = "newer" if found.isdigit() and int(found) > int(VERSION) else "older or unknown"
+def _refuse_other(home: Path, version: str) -> None:
+    if version != VERSION:
+        age = "newer" if version.isdigit() and int(version) > int(VERSION) else "older or unknown"
         raise UsageError(
-            f"{home} has the {age} format '{found}', this flts writes format {VERSION};"
-            " use the flts that made it, or name another folder with FLTS_HOME"
+            f"{home} has the {age} format '{version}', but this flts writes format {VERSION};"
+            " use the flts that made it, or name another folder with FLTS_HOME",
+            code="home-format",
+            folder=str(home),
+            found=version,
+            expected=VERSION,
         )
 
 
 def _unusable(home: Path, error: OSError) -> UsageError:
-    return UsageError(f"{home}: cannot be used: {error.strerror}; name another folder with FLTS_HOME")
+    return UsageError(
+        f"{home}: cannot be used: {error.strerror}; name another folder with FLTS_HOME",
+        code="home-unusable",
+        folder=str(home),
+    )
 
 
-def _found(version: Path) -> str:
-    """The version the folder has; empty for one that was never written, or cut off while it was."""
-    return version.read_text(errors="replace").strip() if version.exists() else ""
+def _version(file: Path) -> str:
+    """The version of the folder; empty if it was never written, or not completely."""
+    return file.read_text(errors="replace").strip() if file.exists() else ""
 
 
-def _write(version: Path) -> str:
-    """Write this version in place: never shortened, so another process reads the same line or none of it."""
+def _write(path: Path) -> str:
+    """Write this version without truncating the file, so that another process reads all of the line or nothing."""
     failpoint("home.version.before")
-    with os.fdopen(os.open(version, os.O_WRONLY | os.O_CREAT, 0o666), "w") as file:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), "w") as file:
         file.write(f"{VERSION}\n")
     failpoint("home.version.after")
     return VERSION
@@ -87,7 +97,9 @@ def locked(home: Path, *, wait: bool = False) -> Iterator[None]:
                 if not wait:
                     file.seek(0)
                     holder = file.read().strip() or "another process"
-                    raise Locked(f"{home} is in use by {holder}; wait for it with --wait") from None
+                    raise Locked(
+                        f"{home} is in use by {holder}; wait for it with --wait", folder=str(home), found=holder
+                    ) from None
                 time.sleep(_POLL_SECONDS)
         file.truncate(0)
         file.write(f"process {os.getpid()}")

@@ -15,7 +15,7 @@ from flts.contracts.errors import UsageError, nearest, without_credentials
 
 PREFIX = "FLTS_"
 ALMOST = 0.87
-"""Similarity from which on one name counts as another with a slip: FLTS_STOER, not FLTS_STORE_PORT."""
+"""Similarity from which a name counts as a misspelling of another: FLTS_STOER, but not FLTS_STORE_PORT."""
 
 
 class Settings(BaseSettings):
@@ -29,65 +29,65 @@ class Settings(BaseSettings):
     )
 
     home: Path = Path(".flts")
-    """Folder of everything a run leaves behind."""
+    """Folder for everything that runs write."""
     store: str = ""
-    """URL of the object store: s3://bucket/prefix, s3:/// (each first part of a key is a bucket), or file:///folder;
+    """URL of the object store: s3://bucket/prefix, s3:/// (the first part of a key names the bucket), or file:///folder;
     empty means the folder `objects` in `home`. Credentials of S3 are those of the environment: AWS_ACCESS_KEY_ID and
     AWS_SECRET_ACCESS_KEY, a file named by AWS_SHARED_CREDENTIALS_FILE, or the role of the machine."""
     s3_endpoint: str = Field(default="", pattern=r"^(https?://[^/?@\s]+)?/?$")
     """Endpoint of an S3 that is not Amazon's, for instance http://127.0.0.1:8333; empty: AWS_ENDPOINT_URL, if set."""
     environment: str = Field(default="local", pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
-    """Name of this place, written into every record."""
+    """Name of this environment, written into every record."""
     tracking: Literal["auto", "mlflow", "off"] = "auto"
-    """MLflow runs: auto means when MLflow is installed, and the output says which."""
+    """Whether runs are tracked in MLflow: auto means if it is installed, and the output says which."""
     mlflow_uri: str = Field(default="", pattern=r"^(|sqlite:[^@\s]+|https?://[^@\s]+)$")
-    """MLflow server; empty means the file `mlflow.db` in `home`. Its user: MLFLOW_TRACKING_USERNAME and _PASSWORD."""
+    """MLflow server; empty means the file `mlflow.db` in `home`. User: MLFLOW_TRACKING_USERNAME and _PASSWORD."""
     train_timeout: float = Field(default=3600.0, gt=0)
     """Seconds after which a fit is ended and recorded as failed."""
     jobs: int = Field(default=0, ge=0)
-    """Trainers side by side; 0 means cores divided by the threads of a trainer."""
+    """Trainers that run at once; 0 means cores divided by the threads of a trainer."""
     log_format: Literal["auto", "json", "text", "off"] = "auto"
-    """Events on stderr: auto means JSON where stderr is no terminal, otherwise none."""
+    """Events on stderr: auto means JSON where stderr is not a terminal, otherwise none."""
 
     bus: str = Field(default="memory://", pattern=r"^(memory://|kafka://[^/@\s]+)$")
-    """Where services meet: kafka://host:port (several with commas), or memory:// within one process."""
+    """The message bus: kafka://host:port (several separated by commas), or memory:// within one process."""
     kafka_partitions: int = Field(default=6, ge=1)
-    """Partitions of a topic that flts makes; as many members of a group can work on it at once."""
+    """Partitions of a topic that flts creates; no more members of a group can work on it at once."""
     kafka_replication: int = Field(default=-1, ge=-1)
-    """Copies of a topic that flts makes; -1 leaves it to the brokers."""
+    """Replicas of a topic that flts creates; -1 leaves the number to the brokers."""
     kafka_member: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,200}$")
-    """Name of this process in its groups, for instance of its pod: after a restart it takes up its partitions again."""
+    """Fixed name of this process in its groups, such as its pod's name: after a restart it gets its partitions back."""
     kafka_session_timeout: float = Field(default=6.0, gt=0)
-    """Seconds after which the work of a member that died goes to others."""
+    """Seconds after which other members take over the work of one that died."""
     kafka_timeout: float = Field(default=30.0, gt=0)
-    """Seconds to wait for an acknowledgement or an answer of the brokers."""
+    """Seconds to wait for an acknowledgement or an answer from the brokers."""
     kafka_options: dict[str, str] = {}
     """Further options of librdkafka, for instance security.protocol, sasl.mechanism, sasl.username, ssl.ca.location."""
     kafka_password: SecretStr = SecretStr("")
-    """SASL password; prefer `kafka_password_file`, which no list of processes or variables shows."""
+    """SASL password; prefer `kafka_password_file`: no list of processes or variables shows its content."""
     kafka_password_file: Path | None = None
     """File with the SASL password on one line."""
     kafka_key_password: SecretStr = SecretStr("")
-    """Password of the client's own key, for TLS on both sides; prefer `kafka_key_password_file`."""
+    """Password of the client's private key, for mutual TLS; prefer `kafka_key_password_file`."""
     kafka_key_password_file: Path | None = None
-    """File with the password of the client's own key on one line."""
+    """File with the password of the client's private key on one line."""
 
     patience: float = Field(default=120.0, gt=0)
-    """Seconds for which a service tries again what a backend did not answer, before the message is a dead letter."""
+    """Seconds for which a service retries when a backend does not answer, before the message becomes a dead letter."""
     grace: float = Field(default=20.0, ge=0)
-    """Seconds that work in hand gets when a service is asked to stop; what is not finished then comes again."""
+    """Seconds a service has to finish its work when it is asked to stop; unfinished work is delivered again."""
     decision_deadline: float = Field(default=0.0, ge=0)
-    """Seconds after the start of a run from which a model without a result counts as failed; 0 waits for ever."""
+    """Seconds after the start of a run when a model without a result counts as failed; 0 waits for ever."""
     probe_host: str = "127.0.0.1"
-    """Where a service answers /healthz, /readyz and /metrics; 0.0.0.0 in a container."""
+    """Address on which a service answers /healthz, /readyz and /metrics; 0.0.0.0 in a container."""
     probe_port: int = Field(default=9090, ge=0, le=65535)
     """Port of the probes; 0 takes a free one."""
     host: str = "127.0.0.1"
-    """Where the gateway listens; any address that other machines reach needs a token."""
+    """Address on which the gateway listens; one that other machines can reach requires a token."""
     gateway_port: int = Field(default=8080, ge=0, le=65535)
     """Port of the gateway; 0 takes a free one."""
     token: SecretStr = SecretStr("")
-    """Bearer token that requests must carry; prefer `token_file`, which no list of processes or variables shows."""
+    """Bearer token of requests; prefer `token_file`: no list of processes or variables shows its content."""
     token_file: Path | None = None
     """File with the bearer token on one line."""
     max_object_bytes: int = Field(default=2**30, gt=0, le=50_000_000_000)
@@ -102,16 +102,16 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, environment, file, in this order of strength."""
+        """Flags win over the environment, the environment over the file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, settings_file())
 
     @property
     def store_url(self) -> str:
-        """The store, with its default filled in and its endpoint in it, as another process needs it."""
+        """URL of the store with its default and its endpoint filled in, as another process needs it."""
         return self.at_endpoint(self.store or (self.home.resolve() / "objects").as_uri())
 
     def at_endpoint(self, url: str) -> str:
-        """A URL of S3 with the endpoint that the settings name, unless it names one; any other URL as it is."""
+        """An S3 URL with the endpoint of the settings added, unless it names its own; any other URL unchanged."""
         if self.s3_endpoint and url.startswith("s3://") and "?" not in url:
             return f"{url}?endpoint={self.s3_endpoint.rstrip('/')}"
         return url
@@ -122,23 +122,23 @@ class Settings(BaseSettings):
         return self.mlflow_uri or f"sqlite:///{self.home.resolve() / 'mlflow.db'}"
 
     def bearer_token(self) -> str | None:
-        """The token, from its file or as it was given; None where there is none. Raises UsageError."""
+        """The token or the content of its file, if any. Raises UsageError for both, or for an unreadable file."""
         return _secret("token", self.token, self.token_file)
 
     def sasl_password(self) -> str | None:
-        """The password for Kafka, likewise."""
+        """The SASL password for Kafka, in the same way."""
         return _secret("kafka_password", self.kafka_password, self.kafka_password_file)
 
     def key_password(self) -> str | None:
-        """The password of the key for Kafka, likewise."""
+        """The password of the private key for Kafka, in the same way."""
         return _secret("kafka_key_password", self.kafka_key_password, self.kafka_key_password_file)
 
 
 def _secret(name: str, value: SecretStr, file: Path | None) -> str | None:
-    given = value.get_secret_value()
+    secret = value.get_secret_value()
     if file is None:
-        return given or None
-    if given:
+        return secret or None
+    if secret:
         raise UsageError(f"both {name} and {name}_file are set; keep one of them", code="setting-twice", setting=name)
     try:
         return file.read_text().strip()
@@ -153,7 +153,7 @@ def _secret(name: str, value: SecretStr, file: Path | None) -> str | None:
 
 
 def settings_file() -> Path:
-    """The file settings are read from. Raises UsageError when the one that is named is not there."""
+    """The file settings are read from. Raises UsageError when FLTS_SETTINGS_FILE names one that does not exist."""
     named = os.environ.get("FLTS_SETTINGS_FILE")
     if named is not None and not Path(named).is_file():
         raise UsageError(
@@ -163,7 +163,7 @@ def settings_file() -> Path:
 
 
 def load_settings(**flags: Any) -> Settings:
-    """Settings from all sources; flags that are None are as if not given. Raises UsageError naming the setting."""
+    """Settings from all sources; flags that are None do not count. Raises UsageError that names each wrong setting."""
     _refuse_misspelt(os.environ)
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
@@ -178,8 +178,7 @@ def load_settings(**flags: Any) -> Settings:
                 lines.append(f"setting {name}: {fault['msg']}")
             else:
                 lines.append(f"setting {name}: {fault['msg']} (found {without_credentials(repr(fault['input']))})")
-        known = Settings.model_fields.keys() & set(named)
-        code = "setting-invalid" if known else "setting-unknown"
+        code = "setting-invalid" if Settings.model_fields.keys() & set(named) else "setting-unknown"
         raise UsageError("\n".join(lines), code=code, setting=named) from None
     except ValueError as error:  # the settings file is not TOML
         raise UsageError(
@@ -188,7 +187,7 @@ def load_settings(**flags: Any) -> Settings:
 
 
 def _refuse_misspelt(variables: Iterable[str]) -> None:
-    """A variable that is almost a setting is one; what else begins with FLTS_ may be Kubernetes' name of a service."""
+    """Refuse a variable that looks like a misspelt setting; others may be service variables of Kubernetes."""
     settings = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     for variable in sorted(variables):
         if variable.upper().startswith(PREFIX) and variable.upper() not in settings:

@@ -1,4 +1,4 @@
-"""What holds for every decision: the order of its parts does not count, and nobody scores lower than the winner."""
+"""What holds for every decision: the order of its parts does not matter, and no candidate beats the winner."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def cases(draw: st.DrawFn) -> Case:
     return Case("global", digest("c"), candidates, baselines, champion, truth, clock_of(truth), spacing=1.0, **fields)
 
 
-@settings(deadline=None)  # a slow machine is no defect
+@settings(deadline=None)  # a slow machine is not a defect
 @given(cases(), st.data())
 def test_any_permutation_of_candidates_and_baselines_gives_the_identical_record(
     case: Case, data: st.DataObject
@@ -68,7 +68,7 @@ def test_any_permutation_of_candidates_and_baselines_gives_the_identical_record(
     assert decide(shuffled).record.to_bytes() == decide(case).record.to_bytes()
 
 
-@settings(deadline=None)  # a slow machine is no defect
+@settings(deadline=None)  # a slow machine is not a defect
 @given(cases())
 def test_the_winner_has_the_minimal_score_and_a_promotion_passed_every_gate(case: Case) -> None:
     decision = decide(case)
@@ -82,7 +82,7 @@ def test_the_winner_has_the_minimal_score_and_a_promotion_passed_every_gate(case
         assert (decision.outcome == "promote") is passed
 
 
-@settings(deadline=None)  # a slow machine is no defect
+@settings(deadline=None)  # a slow machine is not a defect
 @given(cases())
 def test_the_same_case_gives_the_same_decision_twice(case: Case) -> None:
     assert decide(case).record.to_bytes() == decide(case).record.to_bytes()

@@ -1,4 +1,4 @@
-"""Whatever bytes arrive on a topic, a parser gives a message or refuses them in one line; it raises nothing else."""
+"""A parser turns any bytes into a message or refuses them in one line; it raises nothing else."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ anything: st.SearchStrategy[Any] = st.recursive(
 
 
 def parsed(kind: type[Message], data: bytes) -> Message | None:
-    """The message, or None for bytes that are refused as they should be."""
+    """The message, or None for bytes that are refused as expected."""
     refused = ""
     try:
         return kind.parse(data)
@@ -65,9 +65,9 @@ def test_no_name_leaves_its_folder(bucket: str, key: str, scope: str) -> None:
         scoped = layout.scope_pointer(layout.scope_name(scope))
     except ValueError:
         scoped = layout.scope_pointer("ok")
-    for found in (named, scoped):
-        parts = found.split("/")
+    for name in (named, scoped):
+        parts = name.split("/")
         assert parts[0] in layout.BUCKETS
         assert all(part not in {"", ".", ".."} and not part.startswith(".") for part in parts)
-        assert found.isascii()
-        assert found.isprintable()
+        assert name.isascii()
+        assert name.isprintable()

@@ -1,4 +1,4 @@
-"""Whatever bytes lie in a file, they become rows or one DataError; the way a file is written changes no row."""
+"""Whatever bytes a file has, they become rows or one DataError; the style of a file changes no row."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from functools import partial
 
 import numpy as np
 import polars as pl
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.support.raising import raises
 
 from flts.contracts.errors import DataError
 from flts.preprocess.read import Reading, read_rows
@@ -32,7 +32,7 @@ def read(content: bytes, name: str = "rows.csv", zone: str = "UTC") -> Reading:
 
 
 def rows_or_one_line(content: bytes, name: str, zone: str = "UTC") -> None:
-    """Read it; what is refused is refused in words that name the file."""
+    """Read the file; a refusal is one line that names it."""
     try:
         rows = read(content, name, zone).rows
     except DataError as raised:
@@ -52,7 +52,7 @@ def test_any_bytes_are_rows_or_one_refusal(content: bytes, zone: str) -> None:
     rows_or_one_line(content, "rows.csv", zone)
 
 
-@example(f"time,y\n{''.join(chr(0x660 + int(digit)) for digit in '2020')}-01-01,1\n", "UTC")  # digits, and no number
+@example(f"time,y\n{''.join(chr(0x660 + int(digit)) for digit in '2020')}-01-01,1\n", "UTC")  # digits, but not a number
 @example(f"time,y\n2020-01-01,{'9' * 45}\n", "UTC")  # beyond the integers of polars
 @example("time,y\n2020-01-01T00:00 +01:00,1\n", "UTC")  # the first space is not that before the clock
 @example("time,y\n2020-01-01,1\n\n,\n", "UTC")  # blank lines at the end
@@ -70,7 +70,7 @@ def test_what_is_nearly_csv_is_rows_or_one_refusal(content: str, zone: str) -> N
 @given(st.integers(0, 10_000))
 def test_a_parquet_that_was_cut_off_is_refused(length: int) -> None:
     rows_or_one_line(PARQUET, "rows.parquet")
-    with pytest.raises(DataError, match=r"^rows\.parquet: cannot be read as Parquet: "):
+    with raises(DataError, code="not-parquet", file="rows.parquet"):
         read(PARQUET[: length % len(PARQUET)], "rows.parquet")
 
 
@@ -136,7 +136,7 @@ ROWS = st.dictionaries(MOMENTS, st.tuples(CELLS, CELLS), min_size=1, max_size=6)
 
 
 def written(rows: list[tuple[datetime, tuple[float | None, ...]]], order: list[int], style: Style) -> bytes:
-    """The rows as a file; order: where each of the columns time, y, x stands."""
+    """The rows as a file; order: the position of each of the columns time, y, x."""
 
     def line(cells: list[str]) -> str:
         padded = [f"{style.padded}{cells[i]}{style.padded}" for i in order]
@@ -155,9 +155,9 @@ def written(rows: list[tuple[datetime, tuple[float | None, ...]]], order: list[i
 def test_the_same_rows_are_read_however_they_are_written(
     rows: list[tuple[datetime, tuple[float | None, ...]]], order: list[int], style: Style
 ) -> None:
-    found = read(written(rows, order, style)).rows
-    assert found.times.tolist() == [
+    result = read(written(rows, order, style)).rows
+    assert result.times.tolist() == [
         int((t - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) * 10**9 for t, _ in rows
     ]
     expected = np.array([[np.nan if cell is None else cell for cell in cells] for _, cells in rows])
-    np.testing.assert_array_equal(found.select(["y", "x"]), expected)
+    np.testing.assert_array_equal(result.select(["y", "x"]), expected)

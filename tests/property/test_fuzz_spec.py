@@ -1,4 +1,4 @@
-"""Whatever is written as an experiment is a Spec or one SpecError; a Spec written down again is the same experiment."""
+"""Any input is a Spec or one SpecError; a Spec that is written and read again is the same experiment."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ VERSIONS = Versions(1, dict.fromkeys(DEFAULT_MODELS, 1))
 
 def leaves(table: Table | type[Table], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """The path of every value of a Spec with all default models."""
-    found = []
+    paths = []
     for name in (table if isinstance(table, type) else type(table)).model_fields:
         value = getattr(table, name)
-        found += leaves(value, (*path, name)) if isinstance(value, Table) else [(*path, name)]
-    return found
+        paths += leaves(value, (*path, name)) if isinstance(value, Table) else [(*path, name)]
+    return paths
 
 
 LEAVES = leaves(Spec())
@@ -72,7 +72,7 @@ EXPERIMENTS = st.dictionaries(st.sampled_from(sorted(Spec.model_fields)) | st.te
 
 
 def fitting(path: tuple[str, ...]) -> st.SearchStrategy[tuple[tuple[str, ...], Any]]:
-    """A place and a value of the kind it takes."""
+    """The path of a value and a value of its type."""
     table: Any = Spec()
     for name in path[:-1]:
         table = getattr(table, name)
@@ -103,7 +103,7 @@ def hashes(spec: Spec) -> tuple[Any, ...]:
 
 
 def refusal_of(load: Callable[[], LoadedSpec], accepted: str) -> str:
-    """What a refusal says; `accepted` when there is none and the Spec stays itself."""
+    """The message of a refusal; `accepted` when there is none and the Spec survives a round trip."""
     try:
         spec = load().spec
     except UsageError as refusal:
@@ -113,7 +113,7 @@ def refusal_of(load: Callable[[], LoadedSpec], accepted: str) -> str:
 
 
 def spec_or_refusal(values: Mapping[str, Any]) -> Spec | None:
-    """A Spec that stays itself when it is written down, or None for what was refused in words."""
+    """The Spec, which must survive a round trip, or None for a SpecError."""
     try:
         spec = validate(values)
     except SpecError:
@@ -177,7 +177,7 @@ FLAGS = st.builds(
 )
 
 
-@example(["dataset.timezone=\udcff"])  # a byte of the command line that is no UTF-8
+@example(["dataset.timezone=\udcff"])  # a byte of the command line that is not UTF-8
 @example(['dataset.targets=["\udcff"]'])
 @example(["dataset.timezone=localtime"])  # zoneinfo knows it, and every machine another one
 @example(["dataset.timezone=right/UTC"])

@@ -1,4 +1,4 @@
-"""Whatever is sent to the gateway, its answer is one that it documents, and no key leaves its bucket."""
+"""The gateway gives only documented answers, whatever the request, and no key leaves its bucket."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ PATHS = st.lists(PARTS, min_size=1, max_size=6).map("/".join)
 
 @SCHEMA.parametrize()
 @settings(max_examples=30, deadline=None)
-def test_every_answer_is_one_that_the_description_names(case: schemathesis.Case[Any]) -> None:
+def test_every_answer_is_documented(case: schemathesis.Case[Any]) -> None:
     # whether a request is wrong is judged before it is written as a URL, where an empty list of values is gone, and
     # before the token is added: what must be refused is tested by name
     case.call_and_validate(headers={"Authorization": f"Bearer {TOKEN}"}, excluded_checks=[negative_data_rejection])
@@ -60,7 +60,7 @@ def test_every_answer_is_one_that_the_description_names(case: schemathesis.Case[
 @example(name="=", value="")
 @example(name="prefx", value="raw")
 @settings(deadline=None)
-def test_a_list_takes_no_word_that_it_does_not_know(name: str, value: str) -> None:
+def test_a_list_refuses_unknown_query_parameters(name: str, value: str) -> None:
     query = f"{quote(name, safe='', errors='surrogatepass')}={quote(value, safe='', errors='surrogatepass')}"
     app = create_app(memory_store(), auth=Auth("127.0.0.1", None), max_object_bytes=LIMIT)
     assert ask(app, "GET", f"/objects/dataset?{query}").status == 400
@@ -98,7 +98,7 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 @given(bucket=st.sampled_from(BUCKETS) | PARTS, key=PATHS)
-def test_a_name_that_is_taken_has_one_form_and_stays_where_it_says(bucket: str, key: str) -> None:
+def test_an_accepted_name_has_one_form_and_stays_in_its_bucket(bucket: str, key: str) -> None:
     try:
         whole = object_name(bucket, key)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Canonical JSON is one byte string per JSON value, and one JSON value per byte string."""
+"""Canonical JSON has exactly one byte string per JSON value, and one JSON value per byte string."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def nested(leaves: st.SearchStrategy[Any], keys: st.SearchStrategy[str]) -> st.S
 
 VALUES = nested(SCALARS, st.text())
 SIMILAR = nested(LOOKALIKES, st.sampled_from(["", "a", "b", "a.b"]))
-"""Values that are easily taken for one another, so that two of them are often the same."""
+"""Values that are easily confused, so that two draws are often equal."""
 
 
 def form(value: Any) -> Hashable:
-    """What makes a JSON value itself: its types and values, whatever the order of keys; -0.0 is 0.0."""
+    """The identity of a JSON value: its types and values, without the order of keys; -0.0 is 0.0."""
     if isinstance(value, dict):
         return "table", frozenset((key, form(item)) for key, item in value.items())
     if isinstance(value, list):
@@ -40,7 +40,7 @@ def form(value: Any) -> Hashable:
 
 
 def reordered(value: Any) -> Any:
-    """The same value with the keys of every table the other way round."""
+    """The same value with the keys of every table in reverse order."""
     if isinstance(value, dict):
         return {key: reordered(item) for key, item in reversed(value.items())}
     return [reordered(item) for item in value] if isinstance(value, list) else value
@@ -48,13 +48,13 @@ def reordered(value: Any) -> Any:
 
 @settings(deadline=None)
 @given(VALUES)
-def test_the_order_of_keys_does_not_count(value: Any) -> None:
+def test_the_order_of_keys_does_not_matter(value: Any) -> None:
     assert canonical_json(reordered(value)) == canonical_json(value)
 
 
 @settings(deadline=None)
 @given(VALUES)
-def test_a_value_comes_back_from_its_bytes_with_its_types(value: Any) -> None:
+def test_parsing_the_bytes_gives_back_the_value_and_its_types(value: Any) -> None:
     data = canonical_json(value)
     back = json.loads(data)
     assert form(back) == form(value)

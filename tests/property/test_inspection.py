@@ -1,4 +1,4 @@
-"""Whatever a small table holds, it is inspected to finite figures, or refused in one sentence."""
+"""Any small table gives an inspection with finite figures, or one refusal."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def test_any_table_is_inspected_or_refused(table: pl.DataFrame, two: bool) -> No
     files = (table[:cut], table[cut:]) if two else (table, None)
     raw = RawInput(RawTable("a.csv", files[0]), None if files[1] is None else RawTable("b.csv", files[1]))
     try:
-        seen = inspect(raw, test_fraction=0.2)
+        inspection = inspect(raw, test_fraction=0.2)
     except DataError:
         return
-    found = verdict(seen, 0.2)
-    json.dumps(document(seen, found), allow_nan=False)
+    findings = verdict(inspection, 0.2)
+    json.dumps(document(inspection, findings), allow_nan=False)
     try:
-        written = suggest(seen, raw, [], 0.2, None).spec()
+        written = suggest(inspection, raw, [], 0.2, None).spec()
     except DataError:
         return
-    assert written.dataset.targets == [seen.target]
+    assert written.dataset.targets == [inspection.target]

@@ -1,4 +1,4 @@
-"""No forecast knows what comes after its origin, and no bundle knows the test: whatever the later rows hold."""
+"""No forecast depends on rows after its origin, and no bundle depends on test, whatever the later rows contain."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TEST, ROWS = 60, 300
 NAMES = ("ridge", "naive", "seasonal_naive")
 cells = st.one_of(st.floats(-1e9, 1e9, allow_nan=False), st.just(float("nan")))
 forever = settings(deadline=None, max_examples=60)
-"""How long one example takes says nothing."""
+"""No deadline: the time of one example does not matter."""
 
 
 @cache
@@ -48,7 +48,7 @@ def model_of(name: str) -> Model:
 
 
 def forecast(name: str, test: Values) -> Forecasts:
-    """Forecasts of all windows when the test rows hold these values."""
+    """Forecasts of all windows when the test rows have these values."""
     experiment, _ = known()
     dataset = replace(experiment.dataset, test=replace(experiment.dataset.test, values=test))
     return model_of(name).forecast_all(experiment.windows.histories(dataset))
@@ -69,15 +69,15 @@ def test_no_row_at_or_after_an_origin_changes_its_forecast(name: str, data: st.D
     test = experiment.dataset.test.values.copy()
     for row in data.draw(st.sets(st.integers(origin, TEST - 1), min_size=1), label="rows"):
         test[row, data.draw(st.integers(0, test.shape[1] - 1))] = data.draw(cells)
-    found, before = forecast(name, test), undisturbed(name)
-    np.testing.assert_array_equal(found.mean[: position + 1], before.mean[: position + 1])
-    np.testing.assert_array_equal(found.spread[: position + 1], before.spread[: position + 1])
+    disturbed, before = forecast(name, test), undisturbed(name)
+    np.testing.assert_array_equal(disturbed.mean[: position + 1], before.mean[: position + 1])
+    np.testing.assert_array_equal(disturbed.spread[: position + 1], before.spread[: position + 1])
 
 
 @pytest.mark.parametrize("name", NAMES)
 @forever
 @given(position=st.integers(0, TEST - 12 - 3), by=st.floats(1.0, 1e3))
-def test_the_row_a_forecast_looks_at_does_change_it(name: str, position: int, by: float) -> None:
+def test_the_last_row_of_the_history_changes_the_forecast(name: str, position: int, by: float) -> None:
     experiment, _ = known()
     origin = int(experiment.windows.indices[position])
     row = origin - (24 if name == "seasonal_naive" else 1)
@@ -89,7 +89,7 @@ def test_the_row_a_forecast_looks_at_does_change_it(name: str, position: int, by
 
 @cache
 def bundle_of(test: bytes) -> tuple[str, str]:
-    """Digests of the bundle and of the validation forecasts of ridge when the test rows hold these values."""
+    """Digests of the bundle and of the validation forecasts of ridge when the test rows have these values."""
     rows = hourly(ROWS)
     rows.values[-TEST:] = np.frombuffer(test).reshape(TEST, -1)
     experiment, store = small_experiment(small_spec(), rows, TEST)
@@ -102,7 +102,7 @@ def bundle_of(test: bytes) -> tuple[str, str]:
 
 @settings(forever, max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1), scale=st.sampled_from([0.0, 1.0, 1e6]), empty=st.floats(0.0, 0.3))
-def test_no_test_row_changes_a_bundle_or_what_it_was_validated_on(seed: int, scale: float, empty: float) -> None:
+def test_no_test_row_changes_a_bundle_or_its_validation_forecasts(seed: int, scale: float, empty: float) -> None:
     rng = np.random.default_rng(seed)
     original: Rows = hourly(ROWS)[-TEST:]
     values = original.values + rng.normal(0.0, scale, original.values.shape)

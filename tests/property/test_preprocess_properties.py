@@ -1,4 +1,4 @@
-"""What must hold of features for any rows: they never look ahead, and nothing is learned from test."""
+"""What holds for the features of any rows: they never look ahead, and nothing is learned from test."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def hours(cells: Values, first: int = 0) -> Rows:
 
 @st.composite
 def learned(draw: st.DrawFn) -> FittedPreprocess:
-    """What is fitted on some train rows by some rules."""
+    """Statistics fitted on some train rows by some rules."""
     cells = draw(values(20))
     cells[0], cells[-1] = (-1.0, 1.0), (2.0, 3.0)
     return fit(hours(cells), draw(RULES), HOUR, draw(ZONES)).fitted.for_targets(("load",))
@@ -73,7 +73,7 @@ def test_a_row_never_changes_the_features_of_rows_before_it(
 
 @settings(deadline=None)
 @given(fitted=learned(), cells=values(24, gaps=False), start=st.integers(0, 20), length=st.integers(1, 24))
-def test_a_window_has_the_features_of_the_longer_history_where_nothing_is_missing_and_no_lag_reaches_out(
+def test_a_window_without_gaps_or_lags_has_the_features_of_the_longer_history(
     fitted: FittedPreprocess, cells: Values, start: int, length: int
 ) -> None:
     rows = hours(cells, 20)
@@ -96,7 +96,7 @@ def test_features_are_finite_whatever_is_missing(fitted: FittedPreprocess, cells
 
 @settings(deadline=None)
 @given(low=NUMBERS, high=NUMBERS, cells=values(8, gaps=False))
-def test_targets_come_back_from_their_scale(low: float, high: float, cells: Values) -> None:
+def test_scaled_targets_are_unscaled_to_their_values(low: float, high: float, cells: Values) -> None:
     low, high = sorted((low, high))
     assume(high - low > 1e-9)
     column = {"median": 0.0, "low": None, "high": None, "center": 0.0, "scale": 1.0, "minimum": low, "maximum": high}
@@ -119,7 +119,7 @@ def test_targets_come_back_from_their_scale(low: float, high: float, cells: Valu
     ),
     one_file=st.booleans(),
 )
-def test_nothing_that_is_fitted_depends_on_test_rows(
+def test_no_fitted_statistic_depends_on_test_rows(
     train: Values, first: Values, second: Values, rules: Preprocess, sample: dict[str, Any], one_file: bool
 ) -> None:
     def prepared(test: Values) -> dict[str, Any]:

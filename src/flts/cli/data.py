@@ -53,7 +53,7 @@ def inspect(
 
         board.print_json(report.document())
     else:
-        _print(report.seen, report.findings)
+        _print(report.inspection, report.findings)
     if not report.usable:
         raise typer.Exit(4)
 

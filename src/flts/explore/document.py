@@ -10,25 +10,25 @@ from typing import Any
 import numpy as np
 
 from flts.explore.findings import Finding
-from flts.explore.mend import Mended
+from flts.explore.repair import Repaired
 from flts.explore.report import Inspection
 from flts.explore.statistics import KPSS_CRITICAL
 from flts.preprocess.fit import DAY, format_step
 
 
-def document(seen: Inspection, found: Sequence[Finding]) -> dict[str, Any]:
-    """Everything `flts data inspect` knows."""
-    time = seen.timeline
+def document(inspection: Inspection, findings: Sequence[Finding]) -> dict[str, Any]:
+    """All figures and findings, as `flts data inspect --json` prints them."""
+    time = inspection.timeline
     values: dict[str, Any] = {
         "v": 1,
-        "runs": not any(finding.severity == "stops" for finding in found),
-        "findings": [asdict(finding) for finding in found],
-        "files": [_file(mended) for mended in (seen.train, seen.test) if mended is not None],
-        "rows": {"train": len(seen.train_rows), "test": len(seen.test_rows)},
+        "runs": not any(finding.severity == "stops" for finding in findings),
+        "findings": [asdict(finding) for finding in findings],
+        "files": [_file(repaired) for repaired in (inspection.train, inspection.test) if repaired is not None],
+        "rows": {"train": len(inspection.train_rows), "test": len(inspection.test_rows)},
         "time": {
-            "column": seen.time_column,
-            "timezone": seen.timezone,
-            "zoned": seen.train.zoned,
+            "column": inspection.time_column,
+            "timezone": inspection.timezone,
+            "zoned": inspection.train.zoned,
             "first": _iso(time.first),
             "last": _iso(time.last),
             "span_days": (time.last - time.first) / DAY,
@@ -40,25 +40,25 @@ def document(seen: Inspection, found: Sequence[Finding]) -> dict[str, Any]:
             "gap_count": time.gap_count,
             "missing_rows": time.missing_rows,
             "off_grid": time.off_grid,
-            "measured_on": seen.grid.resampled,
+            "measured_on": inspection.grid.resampled,
         },
-        "target": seen.target,
-        "why_target": seen.why_target,
-        "seasons": dict(seen.grid.seasons),
-        "memory": asdict(seen.memory) if seen.memory else None,
+        "target": inspection.target,
+        "why_target": inspection.why_target,
+        "seasons": dict(inspection.grid.seasons),
+        "memory": asdict(inspection.memory) if inspection.memory else None,
         "kpss_critical": KPSS_CRITICAL,
-        "columns": [asdict(column) for column in seen.columns],
+        "columns": [asdict(column) for column in inspection.columns],
     }
     plain: dict[str, Any] = _finite(values)
     return plain
 
 
-def _file(mended: Mended) -> dict[str, Any]:
+def _file(repaired: Repaired) -> dict[str, Any]:
     return {
-        "name": mended.name,
-        "rows": len(mended.rows),
-        "text_columns": mended.text,
-        "repeats": asdict(mended.repeats) if mended.repeats else None,
+        "name": repaired.name,
+        "rows": len(repaired.rows),
+        "text_columns": repaired.text,
+        "repeats": asdict(repaired.repeats) if repaired.repeats else None,
     }
 
 

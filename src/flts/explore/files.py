@@ -1,4 +1,4 @@
-"""The rows that are to be looked at: files as a run would open them, or tables."""
+"""The rows to inspect: files as a run would open them, or tables."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from flts.preprocess.source import SUFFIXES, Raw, RawFile, RawInput, RawTable
 from flts.spec.sources import validate
 
 TEST_FRACTION = 0.2
-"""Share of the last rows that are the test where no test file is given, as in the Spec."""
+"""Share of the rows, the last ones, that are the test without a test file; the default of the Spec."""
 
 
 def raw_input(train: Any, test: Any = None) -> RawInput:
-    """Paths or tables, in any mix; NAME_test beside a file NAME is its test. Raises DataError or UsageError."""
+    """Paths or tables, also mixed; NAME_test beside a file NAME is its test. Raises DataError or UsageError."""
     if isinstance(train, str | Path) and (test is None or isinstance(test, str | Path)):
         return raw_files(Path(train), None if test is None else Path(test))
     return RawInput(_raw("train", train), None if test is None else _raw("test", test))
@@ -37,17 +37,17 @@ def check_zone(timezone: str) -> None:
     validate({"dataset": {"timezone": timezone}}, {"dataset.timezone": "flag --timezone"})
 
 
-def _raw(name: str, given: Any) -> Raw:
-    if not isinstance(given, str | Path):
-        return RawTable.of(name, given)
-    _refuse_no_file(Path(given))
-    return RawFile(Path(given).name, Path(given))
+def _raw(name: str, rows: Any) -> Raw:
+    if not isinstance(rows, str | Path):
+        return RawTable.of(name, rows)
+    _refuse_no_file(Path(rows))
+    return RawFile(Path(rows).name, Path(rows))
 
 
 def _refuse_no_file(file: Path) -> None:
     if file.suffix == ".toml":
         raise UsageError(
-            f"{file}: is an experiment; name the file of its rows, a CSV or Parquet file",
+            f"{file}: is an experiment; name the CSV or Parquet file with its rows",
             code="not-rows",
             file=str(file),
         )

@@ -1,4 +1,4 @@
-"""What of an inspection a person should know, worst first: a plain sentence each, and the key that deals with it."""
+"""What a person should know about the rows, worst first: a sentence each, and the key of the Spec that helps."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from flts.spec.fields import Missing
 Severity = Literal["stops", "warning", "note"]
 
 SAME, LIKE = 0.98, 0.9
-"""|r| without trend and seasons: from which two columns are one, and from which one gives the other away."""
+"""|r| without trend and seasons from which two columns are copies, and from which one may leak the other."""
 SHIFTED, UNUSUAL = 0.2, 0.1
-"""A distance between train and test worth a sentence, and how far beyond the usual it must be."""
+"""Distance between train and test that is reported, and by how much it must exceed the usual distance."""
 STRONG = 0.6
-"""A strength of a season worth a sentence."""
+"""Strength from which a season is reported."""
 OUTSIDE, FAR_OUTSIDE = 0.01, 0.1
-"""Share of test beyond the range of train worth a note, and of the target worth a warning."""
+"""Share of the test cells beyond the range of train from which there is a note, and for the target a warning."""
 HEAVY = 0.01
-"""Share of outliers from which they are the nature of a column and no mistakes."""
-SERIES_SHOWN = 4
+"""Share of outliers above which they are typical of a column rather than mistakes."""
+COLUMNS_SHOWN = 4
 MISSING = Missing()
 
 
@@ -41,11 +41,17 @@ class Finding:
     action: str
 
 
-def findings(seen: Inspection, refusals: Sequence[str]) -> list[Finding]:
-    """All of them, in the order to be read. refusals: what `flts run` refuses, in its words."""
+def findings(inspection: Inspection, refusals: Sequence[str]) -> list[Finding]:
+    """All findings, worst first. refusals: the messages with which `flts run` would refuse the rows."""
     stops = [Finding("stops", "refused", (), message, "") for message in refusals]
-    said = [*_of_time(seen), *_of_columns(seen), *_of_relations(seen), *_of_shift(seen), *_of_target(seen)]
-    return [*stops, *(f for f in said if f.severity == "warning"), *(f for f in said if f.severity == "note")]
+    others = [
+        *_of_time(inspection),
+        *_of_columns(inspection),
+        *_of_relations(inspection),
+        *_of_shift(inspection),
+        *_of_target(inspection),
+    ]
+    return [*stops, *(f for f in others if f.severity == "warning"), *(f for f in others if f.severity == "note")]
 
 
 def utc(time: int) -> str:
@@ -53,15 +59,15 @@ def utc(time: int) -> str:
     return str(np.datetime64(time, "ns").astype("datetime64[s]")).replace("T", " ")
 
 
-def _of_time(seen: Inspection) -> Iterator[Finding]:
-    time = seen.timeline
-    yield from _of_repeats(seen)
+def _of_time(inspection: Inspection) -> Iterator[Finding]:
+    time = inspection.timeline
+    yield from _of_repeats(inspection)
     if time.months:
         yield Finding(
             "warning",
             "months",
             (),
-            "the rows are a month apart, and months differ in length: no fixed step describes them",
+            "the rows are a month apart, and months differ in length: no fixed step fits",
             "FLTS needs a fixed step: use weekly or daily rows",
         )
     elif time.regular < WELL_REGULAR:
@@ -75,17 +81,17 @@ def _of_time(seen: Inspection) -> Iterator[Finding]:
         )
     if time.gap_count and not time.suggested and not time.months:
         yield _of_gaps(time)
-    yield from _of_zone(seen)
-    if seen.time_column != "time":
+    yield from _of_zone(inspection)
+    if inspection.time_column != "time":
         yield Finding(
             "note",
             "time column",
-            (seen.time_column,),
-            f"the times are in the column '{seen.time_column}'",
-            f'dataset.time_column = "{seen.time_column}"',
+            (inspection.time_column,),
+            f"the times are in the column '{inspection.time_column}'",
+            f'dataset.time_column = "{inspection.time_column}"',
         )
-    ends = seen.test_rows.times[0] - seen.train_rows.times[-1] if len(seen.test_rows) else 0
-    if seen.test is not None and ends > time.step:
+    ends = inspection.test_rows.times[0] - inspection.train_rows.times[-1] if len(inspection.test_rows) else 0
+    if inspection.test is not None and ends > time.step:
         yield Finding(
             "note",
             "apart",
@@ -93,55 +99,57 @@ def _of_time(seen: Inspection) -> Iterator[Finding]:
             f"test starts {format_step(int(ends))} after train ends, so its first rows serve as history only",
             "",
         )
-    for column in seen.train.nearly:
+    for column in inspection.train.nearly_numeric:
         yield Finding(
             "warning",
             "nearly numbers",
             (column.name,),
-            f"'{column.name}' is left out as text: {column.share:.1%} of its cells are numbers, row {column.row} holds"
-            f" {column.cell!r}",
+            f"'{column.name}' is left out as text: {column.share:.1%} of its cells are numbers, but row"
+            f" {column.row} holds {column.cell!r}",
             "leave cells without a number empty, and write decimals with a point",
         )
-    for warning in (*seen.train.warnings, *(seen.test.warnings if seen.test else ())):
+    for warning in (*inspection.train.warnings, *(inspection.test.warnings if inspection.test else ())):
         yield Finding("note", "reading", (), warning, "")
 
 
-def _of_zone(seen: Inspection) -> Iterator[Finding]:
-    local = local_zone(seen.train_rows.times) if not seen.train.zoned and seen.timezone == "UTC" else None
+def _of_zone(inspection: Inspection) -> Iterator[Finding]:
+    local = (
+        local_zone(inspection.train_rows.times) if not inspection.train.zoned and inspection.timezone == "UTC" else None
+    )
     if local is not None:
         yield Finding(
             "warning",
             "local times",
-            (seen.time_column,),
-            f"times carry no zone and skip the hour after {utc(local[1])}, as clocks do in {local[0]}: they look local",
+            (inspection.time_column,),
+            f"times have no zone and skip the hour after {utc(local[1])}, as clocks do in {local[0]}: they look local",
             f'dataset.timezone = "{local[0]}", or another zone with the same clocks',
         )
-    elif not seen.train.zoned:
+    elif not inspection.train.zoned:
         yield Finding(
             "note",
             "zone",
-            (seen.time_column,),
-            f"times carry no zone and were read as {seen.timezone}",
-            "dataset.timezone, if they are local: days, weeks and clock changes are taken from it",
+            (inspection.time_column,),
+            f"times have no zone and were read as {inspection.timezone}",
+            "dataset.timezone, if they are local: it defines days, weeks and clock changes",
         )
 
 
-def _of_repeats(seen: Inspection) -> Iterator[Finding]:
-    repeats = seen.train.repeats
+def _of_repeats(inspection: Inspection) -> Iterator[Finding]:
+    repeats = inspection.train.repeats
     if repeats is None:
         return
     if repeats.series is not None:
         message = (
-            f"'{repeats.series}' tells rows of one time apart: {repeats.kinds} series, one below the other;"
-            " the figures here are of the first row of each time"
+            f"'{repeats.series}' distinguishes rows of the same time: {repeats.kinds} series in one table;"
+            " the figures here use the first row of each time"
         )
         action = "one file per series, or one column per series (a pivot)"
     elif repeats.conflicting:
         which = "all" if repeats.conflicting == repeats.rows else f"{repeats.conflicting:,} of the"
         message = f"{which} {repeats.rows:,} repeated rows contradict the row they repeat"
-        action = 'preprocess.resample = "mean" (or "last") with dataset.step makes one of them'
+        action = 'preprocess.resample = "mean" (or "last") with dataset.step merges them'
     else:
-        message = f"the {repeats.rows:,} repeated rows say the same as the row they repeat"
+        message = f"the {repeats.rows:,} repeated rows are equal to the row they repeat"
         action = "drop them"
     yield Finding("warning", "repeats", (), message, action)
 
@@ -159,8 +167,8 @@ def _of_gaps(time: Timeline) -> Finding:
     return Finding("warning" if time.regular < WELL_REGULAR else "note", "gaps", (), message, action)
 
 
-def _of_columns(seen: Inspection) -> Iterator[Finding]:
-    columns = seen.columns
+def _of_columns(inspection: Inspection) -> Iterator[Finding]:
+    columns = inspection.columns
     for column in columns:
         if column.sentinel is not None:
             yield Finding(
@@ -168,7 +176,7 @@ def _of_columns(seen: Inspection) -> Iterator[Finding]:
                 "sentinel",
                 (column.name,),
                 f"'{column.name}' is {column.sentinel.value:g} in {column.sentinel.cells:,} rows, far from all other"
-                " values: perhaps it stands for 'nothing measured'",
+                " values: it may stand for a missing value",
                 "leave these cells empty",
             )
     dropped = [c for c in columns if c.missing > MISSING.drop_columns_above * c.cells]
@@ -188,12 +196,14 @@ def _of_columns(seen: Inspection) -> Iterator[Finding]:
             "long gaps",
             long,
             lambda c: f"{c.longest_missing} rows",
-            f"empty for more than {MISSING.max_gap} rows on end, where the median of train takes over",
+            f"empty for more than {MISSING.max_gap} consecutive rows, which the train median fills",
             "preprocess.missing.max_gap, to carry the last value further",
         )
     constant = [c for c in columns if c.constant]
     if constant:
-        yield _grouped("note", "constant", constant, None, "constant over train, with nothing to learn from", "")
+        yield _grouped(
+            "note", "constant", constant, None, "constant over train, so there is nothing to learn from it", ""
+        )
     lone = [c for c in columns if c.far and c.outliers <= HEAVY * c.cells and _besides_sentinel(c)]
     if lone:
         yield _grouped(
@@ -201,42 +211,42 @@ def _of_columns(seen: Inspection) -> Iterator[Finding]:
             "lone outliers",
             lone,
             lambda c: f"{c.far:,}",
-            "single cells more than 10 quartile distances beyond the quartiles, unlike their neighbours",
+            "single cells more than 10 interquartile ranges beyond the quartiles, unlike their neighbours",
             "preprocess.outliers: enabled = true, factor = 10 clips them in train and in histories, never the truth",
         )
 
 
-def _of_relations(seen: Inspection) -> Iterator[Finding]:
-    for column in seen.columns:
-        found = column.relation
-        if found is None or found.at_lag is None or abs(found.at_lag) < LIKE:
+def _of_relations(inspection: Inspection) -> Iterator[Finding]:
+    for column in inspection.columns:
+        relation = column.relation
+        if relation is None or relation.at_lag is None or abs(relation.at_lag) < LIKE:
             continue
-        r = f"r = {found.at_lag:+.3f} without trend and seasons"
-        if found.lag > 0 and 1.0 - found.at_lag**2 < 0.5 * (1.0 - (found.own or 0.0) ** 2):
+        r = f"r = {relation.at_lag:+.3f} without trend and seasons"
+        if relation.lag > 0 and 1.0 - relation.at_lag**2 < 0.5 * (1.0 - (relation.own or 0.0) ** 2):
             yield Finding(
                 "warning",
                 "leakage",
                 (column.name,),
-                f"'{column.name}' knows the target {_count(found.lag, 'row')} ahead ({r}, where the target itself"
-                f" reaches {found.own or 0.0:+.2f}): it looks like the target, shifted",
-                "drop it, unless it is known that early when you forecast",
+                f"'{column.name}' knows the target {_count(relation.lag, 'row')} ahead ({r}; the target itself reaches"
+                f" {relation.own or 0.0:+.2f}): it looks like the shifted target",
+                "drop it, unless you have it that early when you forecast",
             )
-        elif abs(found.at_lag) >= SAME:
-            where = "in the same row" if found.lag == 0 else f"{_count(-found.lag, 'row')} later"
+        elif abs(relation.at_lag) >= SAME:
+            where = "in the same row" if relation.lag == 0 else f"{_count(-relation.lag, 'row')} later"
             yield Finding(
-                "warning" if found.lag == 0 else "note",
+                "warning" if relation.lag == 0 else "note",
                 "copy",
                 (column.name,),
-                f"'{column.name}' repeats the target {where} ({r}): scaled, noised or made of it",
+                f"'{column.name}' repeats the target {where} ({r}): it may be scaled, noisy or derived from it",
                 "harmless to FLTS, which uses no row after the origin, if it is measured as early as the target;"
                 " otherwise drop it",
             )
 
 
-def _of_shift(seen: Inspection) -> Iterator[Finding]:
+def _of_shift(inspection: Inspection) -> Iterator[Finding]:
     moved = [
         c
-        for c in seen.columns
+        for c in inspection.columns
         if c.shift is not None and c.shift.distance >= max(SHIFTED, (c.shift.usual or 0.0) + UNUSUAL)
     ]
     for column in moved:
@@ -248,17 +258,17 @@ def _of_shift(seen: Inspection) -> Iterator[Finding]:
             else f"; blocks of train differ from the rest by {column.shift.usual:.2f} at most"
         )
         mean = "" if column.shift.mean is None else f", mean {column.shift.mean:+.1f} standard deviations"
-        target = column.name == seen.target
+        target = column.name == inspection.target
         yield Finding(
             "warning" if target else "note",
             "shift",
             (column.name,),
-            f"{'the target ' if target else ''}'{column.name}' is distributed otherwise in test than in train"
+            f"{'the target ' if target else ''}'{column.name}' is distributed differently in test than in train"
             f" (distance {column.shift.distance:.2f}{mean}{usual})",
             "more recent or more train rows; intervals will be too narrow" if target else "",
         )
-    beyond = [c for c in seen.columns if c.shift is not None and c.shift.outside > OUTSIDE]
-    far = [c for c in beyond if c.name == seen.target and c.shift is not None and c.shift.outside > FAR_OUTSIDE]
+    beyond = [c for c in inspection.columns if c.shift is not None and c.shift.outside > OUTSIDE]
+    far = [c for c in beyond if c.name == inspection.target and c.shift is not None and c.shift.outside > FAR_OUTSIDE]
     kinds: list[tuple[Severity, list[ColumnReport]]] = [("warning", far), ("note", [c for c in beyond if c not in far])]
     for severity, columns in kinds:
         if columns:
@@ -272,16 +282,16 @@ def _of_shift(seen: Inspection) -> Iterator[Finding]:
             )
 
 
-def _of_target(seen: Inspection) -> Iterator[Finding]:
-    if seen.target is None or seen.memory is None:
+def _of_target(inspection: Inspection) -> Iterator[Finding]:
+    if inspection.target is None or inspection.memory is None:
         return
-    column, memory = seen.column(seen.target), seen.memory
-    if seen.why_target != "named":
+    column, memory = inspection.column(inspection.target), inspection.memory
+    if inspection.why_target != "named":
         yield Finding(
             "note",
             "target",
-            (seen.target,),
-            f"no target was named; '{seen.target}' was taken, {seen.why_target}",
+            (inspection.target,),
+            f"no target was named; '{inspection.target}' was taken, {inspection.why_target}",
             "--target names another, dataset.targets in the Spec",
         )
     if column.kpss is not None and column.kpss > KPSS_CRITICAL["0.05"]:
@@ -289,9 +299,9 @@ def _of_target(seen: Inspection) -> Iterator[Finding]:
         yield Finding(
             "note",
             "level",
-            (seen.target,),
-            f"the level of the target moves (KPSS {column.kpss:.2f} over {column.kpss_rows:,} values, 5 % critical"
-            f" value {KPSS_CRITICAL['0.05']}{trend})",
+            (inspection.target,),
+            f"the level of the target is not constant (KPSS {column.kpss:.2f} over {column.kpss_rows:,} values, 5 %"
+            f" critical value {KPSS_CRITICAL['0.05']}{trend})",
             'sample.strategy = "tail" with sample.train_rows, if the old rows no longer apply',
         )
     for season, strength in column.seasons.items():
@@ -299,18 +309,18 @@ def _of_target(seen: Inspection) -> Iterator[Finding]:
             yield Finding(
                 "note",
                 "season",
-                (seen.target,),
-                f"the target has a strong cycle of one {season} ({seen.grid.seasons[season]:,} rows, strength"
+                (inspection.target,),
+                f"the target has a strong cycle of one {season} ({inspection.grid.seasons[season]:,} rows, strength"
                 f" {strength:.2f})",
                 "task.seasons takes day and week by itself" if season != "year" else "",
             )
-    seasons = list(seen.grid.seasons.values())
+    seasons = list(inspection.grid.seasons.values())
     if memory.cycle is not None and not any(_multiple(memory.cycle, season) for season in seasons):
         yield Finding(
             "note",
             "cycle",
-            (seen.target,),
-            f"the target comes back every {memory.cycle} rows, which is no day or week",
+            (inspection.target,),
+            f"the target repeats every {memory.cycle} rows, which is neither a day nor a week",
             f"task.seasons = [{memory.cycle}]",
         )
     first = memory.autocorrelation.get(1)
@@ -319,12 +329,12 @@ def _of_target(seen: Inspection) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "noise",
-            (seen.target,),
-            f"the target hardly remembers itself (r = {first:+.2f} after one row, {strongest:.2f} at most)",
-            "expect little more than its mean, unless the covariates know better",
+            (inspection.target,),
+            f"the target is hardly autocorrelated (r = {first:+.2f} after one row, {strongest:.2f} at most)",
+            "expect forecasts close to its mean, unless the covariates help",
         )
     if memory.zeros >= 0.3:
-        yield Finding("note", "zeros", (seen.target,), f"the target is 0 in {memory.zeros:.0%} of the rows", "")
+        yield Finding("note", "zeros", (inspection.target,), f"the target is 0 in {memory.zeros:.0%} of the rows", "")
 
 
 def _besides_sentinel(column: ColumnReport) -> bool:
@@ -332,7 +342,7 @@ def _besides_sentinel(column: ColumnReport) -> bool:
 
 
 def _multiple(cycle: int, season: int) -> bool:
-    """Whether a peak found in noise is this season or some of them."""
+    """Whether a noisy peak lies near a whole multiple of this season."""
     whole = max(1, round(cycle / season))
     return abs(cycle - whole * season) <= max(1, season // 20)
 
@@ -346,14 +356,14 @@ def _grouped(
     action: str,
 ) -> Finding:
     names = tuple(column.name for column in columns)
-    said = [f"'{c.name}'" + (f" ({shown(c)})" if shown else "") for c in columns]
-    return Finding(severity, kind, names, f"{message}: {_listed(said)}", action)
+    shown_columns = [f"'{c.name}'" + (f" ({shown(c)})" if shown else "") for c in columns]
+    return Finding(severity, kind, names, f"{message}: {_listed(shown_columns)}", action)
 
 
 def _listed(words: Iterable[str]) -> str:
     words = list(words)
-    more = len(words) - SERIES_SHOWN
-    return ", ".join(words[:SERIES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    more = len(words) - COLUMNS_SHOWN
+    return ", ".join(words[:COLUMNS_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _count(number: int, thing: str) -> str:

@@ -1,4 +1,4 @@
-"""When rows come: step, gaps, how regular; and the equidistant columns that everything over time is measured on."""
+"""The times of the rows: step, gaps, regularity; and the equidistant grid on which figures over time are measured."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from flts.spec.fields import STEP_UNITS, parse_step
 
 HOUR, YEAR = DAY // 24, 365 * DAY
 CLOCKS = ("Europe/Berlin", "America/New_York")
-"""One zone for each date on which most clocks that change go forward, both at 2 in the morning."""
+"""One zone for each of the two usual dates on which clocks go forward, in both at 02:00."""
 CALENDAR = {"day": DAY, "week": WEEK, "year": YEAR}
 GAPS_SHOWN = 5
 FULL = 0.9
-"""A grid is fine enough for rows that reach this share of its cells."""
+"""Share of the cells of a grid that must hold a row for its step to be suggested."""
 STEPS = (
     *(f"{n}ms" for n in (1, 10, 100)),
     *(f"{n}s" for n in (1, 2, 5, 10, 15, 20, 30)),
@@ -29,12 +29,12 @@ STEPS = (
     *(f"{n}h" for n in (1, 2, 3, 4, 6, 8, 12)),
     *(f"{n}d" for n in (1, 7)),
 )
-"""Steps that divide a day, or are days."""
+"""Steps that divide a day, and whole days."""
 
 
 @dataclass(frozen=True)
 class Gap:
-    """Times (UTC ns) of the rows around it, and the rows that would fill it."""
+    """Times (UTC ns) of the rows around the gap, and the number of rows that would fill it."""
 
     after: int
     before: int
@@ -43,7 +43,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Timeline:
-    """The times of train, and how test follows."""
+    """The times of train, and how regular those of test are."""
 
     first: int
     last: int
@@ -57,7 +57,7 @@ class Timeline:
     gap_count: int
     missing_rows: int
     off_grid: int
-    """Rows that follow the one before by no whole number of steps."""
+    """Rows whose distance to the row before is not a whole number of steps."""
     months: bool
     """Whether all rows are a month apart, which no fixed step describes."""
     suggested: str | None
@@ -66,7 +66,7 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Grid:
-    """Train on equidistant times, NaN where no row was.
+    """Train on equidistant times, NaN where there is no row.
 
     resampled: the step of the grid when the rows are too irregular for their own; seasons: name → rows.
     """
@@ -108,7 +108,7 @@ def timeline(train: Rows, test: Rows | None) -> Timeline:
 
 
 def local_zone(times: Times) -> tuple[str, int] | None:
-    """A zone whose clocks skip just the hours that these times lack, though they were read as UTC; and the first one.
+    """A zone whose clocks skip exactly the hours missing from these times, read as UTC; and the first such hour.
 
     None unless rows lie in the hour before and the hour after each skipped hour, and none in it.
     """
@@ -121,7 +121,7 @@ def local_zone(times: Times) -> tuple[str, int] | None:
 
 
 def _skipped_hours(first: int, last: int, zone: str) -> list[int]:
-    """The hours from 2 to 3 in which clocks go forward, as ns of the clock on the wall."""
+    """The hours from 2 to 3 in which clocks go forward, as nanoseconds of local clock time."""
     days = np.arange(first // DAY, last // DAY + 2, dtype=np.int64) * DAY
     ahead = np.diff(wall_time(days, zone) - days)
     return [int(day) + 2 * HOUR for day in days[:-1][ahead == HOUR]]
@@ -144,24 +144,24 @@ def suggest_step(times: Times) -> str:
     return next((text for text in STEPS if parse_step(text) >= 0.99 * median), STEPS[-1])
 
 
-def on_grid(train: Rows, found: Timeline) -> Grid:
-    """Rows on their own step; irregular ones as means on a grid; as they are where a grid would be nearly empty."""
-    if found.suggested is not None:
+def on_grid(train: Rows, times: Timeline) -> Grid:
+    """Regular rows on their own step, irregular ones as means per cell; unchanged where the grid would be sparse."""
+    if times.suggested is not None:
         try:
-            rows, _ = resample(train, "mean", parse_step(found.suggested), "train")
-        except DataError:  # a grid nearly empty: a time far from all others, which the gaps show
-            return Grid(train, found.step, None, {})
-        return Grid(rows, parse_step(found.suggested), found.suggested, _seasons(parse_step(found.suggested), rows))
-    if found.months:
-        return Grid(train, found.step, None, {})
-    place = np.round((train.times - train.times[0]) / found.step).astype(np.int64)
-    cells = int(place[-1]) + 1
+            rows, _ = resample(train, "mean", parse_step(times.suggested), "train")
+        except DataError:  # the grid would be nearly empty: one time is far from all others, as the gaps show
+            return Grid(train, times.step, None, {})
+        return Grid(rows, parse_step(times.suggested), times.suggested, _seasons(parse_step(times.suggested), rows))
+    if times.months:
+        return Grid(train, times.step, None, {})
+    cell = np.round((train.times - train.times[0]) / times.step).astype(np.int64)
+    cells = int(cell[-1]) + 1
     if cells == len(train) or cells > max(MANY_CELLS, CELLS_PER_ROW * len(train)):
-        return Grid(train, found.step, None, _seasons(found.step, train))
+        return Grid(train, times.step, None, _seasons(times.step, train))
     values = np.full((cells, len(train.columns)), np.nan)
-    values[place] = train.values
-    rows = Rows(train.times[0] + found.step * np.arange(cells, dtype=np.int64), values, train.columns)
-    return Grid(rows, found.step, None, _seasons(found.step, rows))
+    values[cell] = train.values
+    rows = Rows(train.times[0] + times.step * np.arange(cells, dtype=np.int64), values, train.columns)
+    return Grid(rows, times.step, None, _seasons(times.step, rows))
 
 
 def _seasons(step: int, rows: Rows) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""A first flts.toml from the rows themselves, each value with the figure that speaks for it."""
+"""A first flts.toml from the rows themselves, with a reason for each value."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from flts.spec.fields import Spec
 
 @dataclass(frozen=True)
 class FirstExperiment:
-    """An experiment that a run takes as it is.
+    """An experiment that is ready to run.
 
-    target: the column to forecast, and why it; warnings: what is odd about the rows; text: the file flts.toml.
+    why_target: why this column; warnings: what is odd about the rows; text: the content of flts.toml.
     """
 
     target: str
@@ -39,7 +39,7 @@ class FirstExperiment:
 
     @property
     def missing(self) -> str:
-        """What is not installed of the suggested models, with the command that installs it; empty if nothing."""
+        """The packages that suggested models lack, with the command that installs them; empty if there are none."""
         try:
             require(s.name.removeprefix("models.") for s in self.suggestion.sections if s.name.startswith("models."))
         except (MissingExtra, MissingPackage) as absent:
@@ -48,7 +48,7 @@ class FirstExperiment:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The models it names; those that are not installed, or have nothing to work with, are comments in the file."""
+        """The models it names; in the file, models that are not installed or do not suit the rows are comments."""
         named = (s.name for s in self.suggestion.sections if not s.left_out)
         return tuple(name.removeprefix("models.") for name in named if name.startswith("models."))
 
@@ -73,17 +73,17 @@ def first_experiment(
         RawTable(files.train.name, files.train.frame()), RawTable(later.name, later.frame()) if later else None
     )
     report = inspect_rows(raw, target=target, time=time, timezone=timezone)
-    suggestion = suggest(report.seen, raw, _where(file, test_file, files, output), TEST_FRACTION, horizon)
+    suggestion = suggest(report.inspection, raw, _where(file, test_file, files, output), TEST_FRACTION, horizon)
     warnings = tuple(finding for finding in report.findings if finding.severity == "warning")
     text = to_toml(_title(file, test_file), warnings, suggestion.sections)
-    assert report.seen.target is not None  # suggest() refuses rows without one
-    return FirstExperiment(report.seen.target, report.seen.why_target, suggestion, warnings, text)
+    assert report.inspection.target is not None  # suggest() refuses rows without one
+    return FirstExperiment(report.inspection.target, report.inspection.why_target, suggestion, warnings, text)
 
 
 def check_output(output: Path, *, force: bool) -> None:
-    """Raise UsageError for a file that is there already, and for one that cannot be."""
+    """Raise UsageError for a file that exists already, or whose folder does not."""
     if output.exists() and not force:
-        raise _there_already(output)
+        raise _exists_already(output)
     if not output.parent.is_dir():
         raise UsageError(
             f"{output}: there is no folder {output.parent} to write to",
@@ -110,7 +110,7 @@ def _where(file: Path, test_file: Path | None, files: RawInput, output: Path) ->
         if test_file is not None:
             later = Path(os.path.relpath(test_file.resolve(), folder)).as_posix()
             entries.append(SuggestedValue("test_file", later, "rows after all of train, for the judge alone"))
-    entries.append(SuggestedValue("source", source, "folder of the files, as seen from this one"))
+    entries.append(SuggestedValue("source", source, "folder of the files, relative to this file"))
     scope = re.sub(r"[^a-z0-9._-]+", "-", file.stem.lower()).strip("-._")[:63]
     if scope:
         entries.append(SuggestedValue("identifier", scope, "the scope: one champion per scope"))
@@ -118,7 +118,7 @@ def _where(file: Path, test_file: Path | None, files: RawInput, output: Path) ->
 
 
 def write_experiment(output: Path, text: str, *, force: bool) -> None:
-    """Whole or not at all: a reader never meets half an experiment, and nothing is replaced unasked."""
+    """Write the file atomically: no reader sees half of it, and an existing file is replaced only with `force`."""
     part = output.with_name(f".{output.name}.{os.getpid()}")
     try:
         part.write_text(text)
@@ -128,7 +128,7 @@ def write_experiment(output: Path, text: str, *, force: bool) -> None:
         else:
             output.hardlink_to(part)
     except FileExistsError:
-        raise _there_already(output) from None
+        raise _exists_already(output) from None
     except OSError as error:
         raise UsageError(
             f"{output}: cannot be written: {error.strerror or error}", code="cannot-write", file=str(output)
@@ -137,9 +137,9 @@ def write_experiment(output: Path, text: str, *, force: bool) -> None:
         part.unlink(missing_ok=True)
 
 
-def _there_already(output: Path) -> Exception:
+def _exists_already(output: Path) -> Exception:
     return UsageError(
-        f"{output}: is there already; --force replaces it, --output writes another",
+        f"{output} already exists; --force replaces it, --output names another file",
         code="file-exists",
         file=str(output),
     )

@@ -1,4 +1,4 @@
-"""What a table holds and what is odd about it, before a run."""
+"""What a table contains and what is odd about it, before a run."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from flts.preprocess.source import RawInput
 
 @dataclass(frozen=True)
 class InspectionReport:
-    """Every figure, and the findings in the order to be read, those that stop a run first."""
+    """Every figure, and the findings, those that stop a run first."""
 
-    seen: Inspection
+    inspection: Inspection
     findings: tuple[Finding, ...]
 
     @property
@@ -27,11 +27,11 @@ class InspectionReport:
 
     def document(self) -> JsonObject:
         """Everything as one JSON document, as `flts data inspect --json` prints it."""
-        return document(self.seen, self.findings)
+        return document(self.inspection, self.findings)
 
 
 def inspect_rows(raw: RawInput, *, target: str | None, time: str | None, timezone: str) -> InspectionReport:
-    """Look at everything. Raises DataError where a run would and no row can be used, SpecError for a wrong zone."""
+    """Inspect the rows. Raises DataError where no row can be used, SpecError for an unknown zone."""
     check_zone(timezone)
-    seen = inspect(raw, target=target, time=time, timezone=timezone, test_fraction=TEST_FRACTION)
-    return InspectionReport(seen, tuple(verdict(seen, TEST_FRACTION)))
+    inspection = inspect(raw, target=target, time=time, timezone=timezone, test_fraction=TEST_FRACTION)
+    return InspectionReport(inspection, tuple(verdict(inspection, TEST_FRACTION)))

@@ -1,4 +1,4 @@
-"""How much history pays, asked of the validation tail of train: the test windows are for the judge alone."""
+"""How much history pays, measured on the validation windows of train: the test windows are for the judge alone."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from flts.train.windows import split_tail
 
 LADDER = (8, 12, 16, 24, 36, 48, 72, 96, 144, 192, 288, 384)
 FEWEST = 6
-"""A network has nothing to remember in fewer rows; less is suggested only where train or test leave no choice."""
+"""Shortest history to suggest, unless train or test allow only less: a network needs some rows to remember."""
 LONGEST = 400
-"""Rows of history beyond which networks take hours; longer cycles are the calendar columns' business."""
+"""Rows of history beyond which networks take hours; the calendar columns cover longer cycles."""
 FLATTENED = 2000
-"""Cells of a window: a linear map of more columns is slow to solve, and rarely better."""
-FIT_WINDOWS, TAIL_WINDOWS = 4000, 1000
+"""Most cells of a window: a linear map of more is slow to solve, and rarely better."""
+FIT_WINDOWS, VALIDATION_WINDOWS = 4000, 1000
 NEAR = 1.01
 """A shorter history is preferred while its error is within one percent of the best."""
 
 
 @dataclass(frozen=True)
 class Tried:
-    """Root mean squared errors on the validation tail, original units, by input_length; and over how many windows."""
+    """Root mean squared errors by input_length, in original units, and the number of validation windows behind them."""
 
     errors: Mapping[int, float]
     windows: int
@@ -56,10 +56,10 @@ def candidates(train_rows: int, test_rows: int, columns: int, horizon: int, seas
 def try_lengths(
     dataset: ProcessedDataset, lengths: Sequence[int], horizon: int, validation_fraction: float
 ) -> Tried | None:
-    """Fit ridge on the target's own past once per length, on the same windows, and forecast the same tail windows.
+    """Fit ridge on the target's own past once per length, each time on the same windows, and validate it on the same.
 
-    At most FIT_WINDOWS and TAIL_WINDOWS evenly spaced windows are used. None when train has too few windows for the
-    longest.
+    At most FIT_WINDOWS and VALIDATION_WINDOWS evenly spaced windows are used. None when train has too few windows for
+    the longest.
     """
     targets = dataset.fitted.targets
     columns = tuple(column for column in dataset.fitted.columns if column.name in targets)
@@ -68,15 +68,17 @@ def try_lengths(
     seasons = tuple(dataset.meta.seasons)
     whole = whole_block(rows, ForecastTask(max(lengths), horizon, seasons, fitted))
     try:
-        fit, tail = split_tail(whole.origins, horizon, validation_fraction)
+        fit, validation = split_tail(whole.origins, horizon, validation_fraction)
     except DataError:
         return None
-    block = before(whole, int(tail[0]), np.array(evenly(fit.tolist(), FIT_WINDOWS)))
-    judged = Block(whole.times, whole.features, whole.targets, np.array(evenly(tail.tolist(), TAIL_WINDOWS)))
+    block = before(whole, int(validation[0]), np.array(evenly(fit.tolist(), FIT_WINDOWS)))
+    judged = Block(
+        whole.times, whole.features, whole.targets, np.array(evenly(validation.tolist(), VALIDATION_WINDOWS))
+    )
     _, width = fitted.target_range
     recipe = Recipe(Parameters(), patience=1, seed=0)
     errors = {}
     for length in lengths:
-        found = Ridge().fit(block, judged, ForecastTask(length, horizon, seasons, fitted), recipe, Silent())
-        errors[length] = math.sqrt(found.chosen["validation_mse"]) * float(width[0])
+        ridge = Ridge().fit(block, judged, ForecastTask(length, horizon, seasons, fitted), recipe, Silent())
+        errors[length] = math.sqrt(ridge.chosen["validation_mse"]) * float(width[0])
     return Tried(errors, len(judged.origins))

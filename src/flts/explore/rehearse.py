@@ -1,4 +1,4 @@
-"""Everything a run does before it fits anything, with nothing stored: what would be refused is known beforehand."""
+"""Do what a run does before it fits a model, without storing anything, to find what it would refuse."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ UNNAMED = Identity("", {}, "", "")
 
 
 def rehearse(spec: Spec, raw: RawInput) -> Experiment:
-    """The experiment a run would go on with. Raises what a run would raise of the Spec and of the rows."""
+    """The experiment that a run would fit. Raises what the run would raise about the Spec and the rows."""
     targets = tuple(spec.dataset.targets)
     if not targets:
         raise SpecError(
-            "dataset.targets names no column; name the column to forecast, or several",
+            "dataset.targets is empty; name one or more columns to forecast",
             code="no-targets",
             key="dataset.targets",
         )
@@ -29,19 +29,21 @@ def rehearse(spec: Spec, raw: RawInput) -> Experiment:
     return plan_experiment(spec, UNNAMED, dataset)
 
 
-def refusals(seen: Inspection, test_fraction: float) -> list[str]:
-    """What `flts run` would refuse: in reading, and then, with that mended, in all that comes before a fit."""
-    said = list(seen.refusals)
-    if seen.target is None:
-        return [*said, f"{seen.train.name}: {seen.why_target}, so there is nothing to forecast"]
-    dataset = Dataset(time_column=TIME, timezone=seen.timezone, targets=[seen.target], test_fraction=test_fraction)
+def refusals(inspection: Inspection, test_fraction: float) -> list[str]:
+    """Messages of what `flts run` would refuse: first in reading, then, after repairs, in everything before a fit."""
+    messages = list(inspection.refusals)
+    if inspection.target is None:
+        return [*messages, f"{inspection.train.name}: {inspection.why_target}, so there is nothing to forecast"]
+    dataset = Dataset(
+        time_column=TIME, timezone=inspection.timezone, targets=[inspection.target], test_fraction=test_fraction
+    )
     try:
-        rehearse(Spec(dataset=dataset), seen.mended())
+        rehearse(Spec(dataset=dataset), inspection.repaired())
     except DataError as error:
-        said.append(str(error))
-    return said
+        messages.append(str(error))
+    return messages
 
 
-def verdict(seen: Inspection, test_fraction: float) -> list[Finding]:
-    """All findings, what `flts run` refuses first."""
-    return findings(seen, refusals(seen, test_fraction))
+def verdict(inspection: Inspection, test_fraction: float) -> list[Finding]:
+    """All findings, first those that `flts run` would refuse."""
+    return findings(inspection, refusals(inspection, test_fraction))

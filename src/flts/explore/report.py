@@ -1,6 +1,6 @@
-"""One inspection: the rows, their times, every column, and how all of it relates to the target.
+"""One inspection: the rows, their times, every column, and its relation to the target.
 
-Figures are of the train rows, so that a choice made after reading them has not seen the test; only the shift compares
+Figures are of the train rows only, so that no choice made after reading them depends on test; only the shift compares
 train with test. Everything is deterministic.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from flts.explore import statistics
 from flts.explore.grid import Grid, Timeline, on_grid, timeline
-from flts.explore.mend import Mended, find_time_column, read_mended
+from flts.explore.repair import Repaired, find_time_column, read_repaired
 from flts.explore.statistics import Parts
 from flts.preprocess import fit as fitting
 from flts.preprocess.read import split
@@ -22,17 +22,17 @@ from flts.preprocess.source import RawInput, RawTable
 from flts.spec.fields import Dataset, Outliers, Preprocess
 
 FAR = 10.0
-"""Quartile distances beyond the quartiles at which a lone cell is taken for a mistake rather than a peak."""
+"""Interquartile ranges beyond the quartiles from which a lone cell counts as a mistake rather than a peak."""
 MOST_LAG = 10_000
 PEAK = 0.3
-"""An autocorrelation from which a peak is a cycle."""
+"""Autocorrelation from which a peak counts as a cycle."""
 PROBED = (1, 2, 3, 6, 12, 24, 48)
-"""Lags at which the target's memory is shown, beside its seasons."""
+"""Lags, besides the seasons, at which the autocorrelation of the target is reported."""
 
 
 @dataclass(frozen=True)
 class Sentinel:
-    """A number that stands for 'nothing measured', by the look of it."""
+    """A number that seems to stand for a missing value, such as -999."""
 
     value: float
     cells: int
@@ -54,19 +54,19 @@ class Shift:
 
 @dataclass(frozen=True)
 class Relation:
-    """How one column goes with the target."""
+    """How one column is correlated with the target."""
 
     same_row: float | None
     """Pearson's r in the same row."""
     lag: int
-    """Rows by which the column is ahead of the target where the two agree best once trend and seasons are taken off;
+    """Rows by which the column is ahead of the target where the two are most correlated, without trend and seasons;
     negative: it is behind."""
     at_lag: float | None
-    """Pearson's r there, without trend and seasons."""
+    """Pearson's r at that lag, without trend and seasons."""
     without_lag: float | None
-    """The same in the same row."""
+    """Pearson's r in the same row, without trend and seasons."""
     own: float | None
-    """What the target's own value knows of itself that many rows later, without trend and seasons."""
+    """Autocorrelation of the target at that lag, without trend and seasons."""
 
 
 @dataclass(frozen=True)
@@ -85,39 +85,39 @@ class ColumnReport:
     deviation: float | None
     constant: bool
     outliers: int
-    """Cells more than 1.5 quartile distances beyond the quartiles."""
+    """Cells more than 1.5 interquartile ranges beyond the quartiles."""
     far: int
-    """Lone cells more than 10 of them beyond."""
+    """Lone cells more than 10 interquartile ranges beyond the quartiles."""
     sentinel: Sentinel | None
     trend: float | None
     seasons: Mapping[str, float | None]
     kpss: float | None
     kpss_rows: int
-    """Values the statistic is of: means of the shortest season, or rows where there is none."""
+    """Number of values in the test: means over the shortest season, or rows where there is none."""
     shift: Shift | None
     relation: Relation | None
 
 
 @dataclass(frozen=True)
 class Memory:
-    """How long the target remembers."""
+    """The autocorrelation of the target."""
 
     autocorrelation: Mapping[int, float]
-    """At some lags, in rows."""
+    """By lag, in rows."""
     half: int | None
     """The first lag at which it is below 0.5."""
     cycle: int | None
-    """The lag of its highest peak after it fell below 0, trend taken off, if that is at least 0.3."""
+    """The lag of its highest peak after it fell below 0, without trend, if that is at least 0.3."""
     zeros: float
     """Share of the train cells that are 0."""
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """All that was found."""
+    """Everything that an inspection measures."""
 
-    train: Mended
-    test: Mended | None
+    train: Repaired
+    test: Repaired | None
     train_rows: Rows
     test_rows: Rows
     time_column: str
@@ -131,11 +131,11 @@ class Inspection:
 
     @property
     def refusals(self) -> tuple[str, ...]:
-        """What the reader refuses, in its words."""
+        """The messages with which the reader refuses rows."""
         return self.train.refusals + (self.test.refusals if self.test else ())
 
-    def mended(self) -> RawInput:
-        """The rows with what the reader refuses left out, to see what would be refused next."""
+    def repaired(self) -> RawInput:
+        """The rows without what the reader refuses, to find what would be refused next."""
         return RawInput(self.train.table(), self.test.table() if self.test else None)
 
     def column(self, name: str) -> ColumnReport:
@@ -146,27 +146,27 @@ class Inspection:
 def inspect(
     raw: RawInput, *, target: str | None = None, time: str | None = None, timezone: str = "UTC", test_fraction: float
 ) -> Inspection:
-    """Look at everything. Raises DataError where `flts run` would and no row can be used."""
+    """Measure everything. Raises DataError where no row can be used."""
     table = RawTable(raw.train.name, raw.train.frame())
     time = time or find_time_column(table.table)
     dataset = Dataset(time_column=time, timezone=timezone, targets=[target] if target else [])
-    train = read_mended(table, dataset)
+    train = read_repaired(table, dataset)
     del table
-    test = read_mended(RawTable(raw.test.name, raw.test.frame()), dataset) if raw.test else None
+    test = read_repaired(RawTable(raw.test.name, raw.test.frame()), dataset) if raw.test else None
     if test is not None:
         rows = (train.rows, _same_columns(test.rows, train.rows.columns))
     else:
         rows = split(train.rows, test_fraction, train.name)
     name, why = (target, "named") if target else guess_target(rows[0])
-    found = timeline(rows[0], test.rows if test else None)
-    grid = on_grid(rows[0], found)
+    times = timeline(rows[0], test.rows if test else None)
+    grid = on_grid(rows[0], times)
     return Inspection(
         train,
         test,
         *rows,
         time,
         timezone,
-        found,
+        times,
         grid,
         name,
         why,
@@ -176,7 +176,7 @@ def inspect(
 
 
 def guess_target(train: Rows) -> tuple[str | None, str]:
-    """The first column that can be forecast, and why it; None when there is none."""
+    """The first column that can be forecast, None when there is none; and the reason."""
     for i, name in enumerate(train.columns):
         column = train.values[:, i]
         values = column[~np.isnan(column)]
@@ -184,13 +184,13 @@ def guess_target(train: Rows) -> tuple[str | None, str]:
             continue
         differences = np.unique(np.diff(values[:1000]))
         if len(values) > 2 and len(differences) == 1:
-            continue  # 0, 1, 2, … numbers the rows
+            continue  # 0, 1, 2, … only counts the rows
         return name, "the first numeric column that varies"
     return None, "no numeric column varies"
 
 
 def _same_columns(rows: Rows, columns: tuple[str, ...]) -> Rows:
-    """The columns of train, empty where this file lacks one."""
+    """The rows with the columns of train, empty where they lack one."""
     values = np.full((len(rows), len(columns)), np.nan)
     for i, name in enumerate(columns):
         if name in rows.columns:
@@ -201,14 +201,14 @@ def _same_columns(rows: Rows, columns: tuple[str, ...]) -> Rows:
 def _columns(train: Rows, test: Rows, grid: Grid, target: str | None) -> tuple[ColumnReport, ...]:
     everything = Preprocess(outliers=Outliers(enabled=True))
     target_parts = _parts(grid, target) if target else None
-    found = []
+    reports = []
     for i, name in enumerate(train.columns):
         parts = target_parts if name == target and target_parts else _parts(grid, name)
         relation = None
         if target and target_parts and name != target:
             relation = _relation(grid, name, parts, target, target_parts)
-        found.append(_column(name, train.values[:, i], test.values[:, i], everything, grid, parts, relation))
-    return tuple(found)
+        reports.append(_column(name, train.values[:, i], test.values[:, i], everything, grid, parts, relation))
+    return tuple(reports)
 
 
 def _column(
@@ -234,7 +234,7 @@ def _column(
         far = _lone(train, low, high)
         sentinel = _sentinel(values, low, high)
     usable = parts if parts is not None and not constant else None
-    steady = _level(grid, name) if usable is not None else None
+    level = _level(grid, name) if usable is not None else None
     return ColumnReport(
         name,
         len(train),
@@ -251,8 +251,8 @@ def _column(
             season: statistics.season_strength(usable, length) if usable else None
             for season, length in grid.seasons.items()
         },
-        kpss=steady[0] if steady else None,
-        kpss_rows=steady[1] if steady else 0,
+        kpss=level[0] if level else None,
+        kpss_rows=level[1] if level else 0,
         shift=_shift(train, test) if len(values) else None,
         relation=relation,
     )
@@ -266,7 +266,7 @@ def _parts(grid: Grid, name: str) -> Parts | None:
 
 
 def _level(grid: Grid, name: str) -> tuple[float, int] | None:
-    """KPSS of the means of the shortest season, which neither the season nor its rows' likeness can fool."""
+    """KPSS of the means over the shortest season, so that neither the season nor similar neighbours distort it."""
     column = grid.column(name)
     season = min(grid.seasons.values(), default=1)
     whole = column[: len(column) // season * season].reshape(-1, season)
@@ -278,25 +278,25 @@ def _level(grid: Grid, name: str) -> tuple[float, int] | None:
 
 
 def _lone(train: Values, low: float, high: float) -> int:
-    """Cells far beyond the limits whose neighbours are not: a peak comes with its slopes, a mistake alone."""
-    reach = (high - low) / 4.0  # the limits lie 1.5 quartile distances beyond the quartiles: 4 in all
-    if reach <= 0.0:
+    """Cells far beyond the limits whose neighbours are not: a peak has slopes, a mistake stands alone."""
+    iqr = (high - low) / 4.0  # the limits lie 1.5 interquartile ranges beyond the quartiles: 4 in all
+    if iqr <= 0.0:
         return 0
-    extra = (FAR - 1.5) * reach
+    extra = (FAR - 1.5) * iqr
     far = (train < low - extra) | (train > high + extra)
     near = np.concatenate([[False], far[:-1]]) | np.concatenate([far[1:], [False]])
     return int((far & ~near).sum())
 
 
 def _sentinel(values: Values, low: float, high: float) -> Sentinel | None:
-    """The smallest or largest value when it repeats, lies beyond the limits, and far from the next one."""
-    reach = (high - low) / 4.0
+    """The smallest or largest value, if it repeats and is far from the next one."""
+    iqr = (high - low) / 4.0
     for end, others in ((values.min(), values[values > values.min()]), (values.max(), values[values < values.max()])):
-        if not len(others) or reach <= 0.0:
+        if not len(others) or iqr <= 0.0:
             continue
         nearest = others.min() if end < others.min() else others.max()
         cells = int((values == end).sum())
-        if cells > 1 and abs(end - nearest) > FAR * reach:
+        if cells > 1 and abs(end - nearest) > FAR * iqr:
             return Sentinel(float(end), cells)
     return None
 
@@ -330,31 +330,31 @@ def _relation(grid: Grid, name: str, parts: Parts | None, target: str, target_pa
     same = statistics.correlation(mine, theirs)
     at_lag = statistics.correlation(mine, theirs, lag)
     if same is not None and at_lag is not None and 1.0 - at_lag**2 > 0.5 * (1.0 - same**2):
-        lag, at_lag = 0, same  # a neighbour of a smooth series is nearly as like; only a clear gain is a shift
+        lag, at_lag = 0, same  # neighbours in a smooth series are nearly as similar; only a clear gain is a lag
     own = statistics.correlation(theirs, theirs, lag) if lag else 1.0
     return Relation(statistics.correlation(column, other), lag, at_lag, same, own)
 
 
 def _memory(column: Values, parts: Parts | None, seasons: Mapping[str, int]) -> Memory:
     most = max(1, min(len(column) // 3, MOST_LAG, max(2 * max(seasons.values(), default=0), 1000)))
-    found = statistics.autocorrelation(column, most)
+    correlations = statistics.autocorrelation(column, most)
     probed = sorted({*PROBED, *seasons.values()})
     measured = column[~np.isnan(column)]
-    half = np.flatnonzero(found < 0.5)
+    half = np.flatnonzero(correlations < 0.5)
     return Memory(
-        {lag: float(found[lag]) for lag in probed if lag <= most and np.isfinite(found[lag])},
+        {lag: float(correlations[lag]) for lag in probed if lag <= most and np.isfinite(correlations[lag])},
         int(half[0]) if len(half) else None,
         _cycle(statistics.autocorrelation(column - parts.trend, most)) if parts else None,
         float((measured == 0.0).mean()) if len(measured) else 0.0,
     )
 
 
-def _cycle(found: Values) -> int | None:
-    """The first peak after it was below 0 that is nearly as high as the highest: the others are multiples of it."""
-    below = np.flatnonzero(found < 0.0)
-    if not len(below) or below[0] + 3 > len(found):
+def _cycle(correlations: Values) -> int | None:
+    """The lag of the first peak after the first negative value that is nearly the highest: later ones are multiples."""
+    below = np.flatnonzero(correlations < 0.0)
+    if not len(below) or below[0] + 3 > len(correlations):
         return None
-    tail = np.nan_to_num(found[below[0] :], nan=-1.0)
+    tail = np.nan_to_num(correlations[below[0] :], nan=-1.0)
     inner = tail[1:-1]
     peaks = (inner >= tail[:-2]) & (inner >= tail[2:]) & (inner >= max(PEAK, 0.9 * float(inner.max())))
     return int(below[0] + 1 + peaks.argmax()) if peaks.any() else None

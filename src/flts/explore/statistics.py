@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from flts.preprocess.rows import Values
 
 KPSS_CRITICAL = {"0.10": 0.347, "0.05": 0.463, "0.01": 0.739}
-"""Upper tail of the statistic for a level that does not move (Kwiatkowski et al. 1992, table 1)."""
+"""Critical values of the statistic for a constant level (Kwiatkowski et al. 1992, table 1)."""
 SEEN = 3
-"""A season seen fewer times than this has no strength: classical decomposition loses one of them at the ends."""
+"""Cycles of a season that its strength needs: classical decomposition loses one of them at the ends."""
 KS_ROWS = 100_000
-"""Rows, evenly spaced, of which distributions are compared; the distance moves by less than 0.01 beyond."""
+"""Evenly spaced rows by which distributions are compared; more would change the distance by less than 0.01."""
 FEWEST = 8
-"""Pairs of cells below which a correlation is not given."""
+"""Pairs of cells below which no correlation is reported."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def autocorrelation(column: Values, most: int) -> Values:
 
 
 def kpss(column: Values) -> tuple[float, int] | None:
-    """Does the level stay? The statistic of Kwiatkowski, Phillips, Schmidt and Shin (1992) and its number of lags.
+    """Is the level constant? The statistic of Kwiatkowski, Phillips, Schmidt and Shin (1992) and its number of lags.
 
     η = n⁻² Σ S_t² ÷ s²(l): S_t sums the deviations from the mean up to t; s²(l) is their long-run variance with
     Bartlett weights and l = ⌊12·(n/100)^¼⌋ lags (Schwert 1989). Large values speak against a constant level.
@@ -84,7 +84,7 @@ def kpss(column: Values) -> tuple[float, int] | None:
 
 
 def seasons_seen(seasons: Mapping[str, int], rows: int) -> dict[str, int]:
-    """Those that are seen often enough to be measured."""
+    """The seasons of which `rows` hold enough cycles to measure them."""
     return {name: length for name, length in seasons.items() if length >= 2 and rows >= SEEN * length}
 
 
@@ -173,12 +173,12 @@ def usual_distance(train: Values, rows: int) -> float | None:
     if count < 2:
         return None
     blocks = [part[~np.isnan(part)] for part in np.array_split(train, count)]
-    found = []
+    distances = []
     for i, block in enumerate(blocks):
         rest = np.concatenate(blocks[:i] + blocks[i + 1 :])
         if len(block) and len(rest):
-            found.append(distance(np.sort(block), np.sort(rest)))
-    return max(found, default=None)
+            distances.append(distance(np.sort(block), np.sort(rest)))
+    return max(distances, default=None)
 
 
 def thinned(column: Values, most: int = KS_ROWS) -> Values:
@@ -202,7 +202,7 @@ def _moving_average(column: Values, window: int) -> Values:
 
 
 def _windowed(values: Values, weights: Values) -> Values:
-    """Weighted sums over every whole window; the weights are ones but for the two ends."""
+    """Weighted sums over every whole window; the weights are 1 except at the two ends."""
     total = np.concatenate([[0.0], np.cumsum(values)])
     width = len(weights)
     inner: Values = total[width:] - total[:-width]

@@ -17,11 +17,11 @@ WIDTH = 118
 
 
 def to_toml(title: str, warnings: Sequence[Finding], sections: Sequence[Section]) -> str:
-    """The file. title: the command that wrote it; a section that is left out is written as a comment."""
+    """The text of the file. title: the command that writes it; a section that is left out becomes a comment."""
     head = tomlkit.document()
-    said = [f"Written by `{title}` from what the rows say; change what you know better."]
-    said += [f"Worth knowing: {f.message}.{f' → {f.action}' if f.action else ''}" for f in warnings]
-    for line in chain.from_iterable(map(_comments, said)):
+    lines = [f"Written by `{title}` from the rows; change what you know better."]
+    lines += [f"Worth knowing: {f.message}.{f' → {f.action}' if f.action else ''}" for f in warnings]
+    for line in chain.from_iterable(map(_comments, lines)):
         head.add(line)
     head.add("v", 1)
     return "\n".join([tomlkit.dumps(head), *map(_section, sections)])

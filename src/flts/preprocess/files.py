@@ -24,9 +24,9 @@ FORMATS = (
     (b"PAR1", "Parquet", "let its name end in .parquet"),
     (b"PK\x03\x04", "an Excel workbook or another ZIP archive", "export its rows as CSV"),
 )
-"""First bytes of what people take for CSV, what it is, and the way on."""
+"""First bytes of files that people mistake for CSV, what such a file is, and how to convert it."""
 COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
-"""First bytes of gzip and zstd, which are read as what is in them."""
+"""First bytes of gzip and zstd: polars decompresses both."""
 HEADER_BYTES = 1 << 20
 WANTED = "CSV with commas and a header, UTF-8"
 
@@ -67,14 +67,14 @@ def read_file(file: File) -> pl.DataFrame:
 
 
 def _parquet(file: File) -> pl.DataFrame:
-    """Damage inside a file is refused too, but polars may panic over it in two threads and so end the process."""
+    """Read Parquet; where a file is damaged in two places, polars may panic in two threads and end the process."""
     import polars as pl
 
     return pl.read_parquet(file.content)
 
 
 def _csv(file: File) -> pl.DataFrame:
-    """Numbers where a column holds nothing else; all as text where a number is beyond every type of integer."""
+    """Read CSV with inferred types, or all as text where a number is beyond every type of integer."""
     import polars as pl
 
     try:
@@ -86,44 +86,44 @@ def _csv(file: File) -> pl.DataFrame:
 
 
 def _without_blank_ends(frame: pl.DataFrame) -> pl.DataFrame:
-    """Blank lines at the end are no rows; one in the middle is a row whose time is missing."""
+    """Drop blank lines at the end; one in the middle stays, as a row whose time is missing."""
     import polars as pl
 
     if frame.width == 0 or frame.height == 0 or any(value is not None for value in frame.row(-1)):
         return frame
-    held = frame.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
-    return frame[: frame.height - int(held.reverse().arg_max() or 0)] if held.any() else frame.clear()
+    filled = frame.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
+    return frame[: frame.height - int(filled.reverse().arg_max() or 0)] if filled.any() else frame.clear()
 
 
 def _refuse_other_formats(file: File) -> None:
-    """What the first bytes give away, before a parser finds columns in it."""
+    """Refuse a file by its first bytes, before a parser finds columns in it."""
     with file.open() as opened:
         start = opened.read(1024)
-    for magic, found, way_on in FORMATS:
+    for magic, kind, fix in FORMATS:
         if start.startswith(magic):
-            raise DataError(f"{file.name}: is {found}; {way_on}", code="wrong-format", file=file.name, found=found)
+            raise DataError(f"{file.name}: is {kind}; {fix}", code="wrong-format", file=file.name, found=kind)
     if b"\0" in start and not start.startswith(COMPRESSED):
         raise DataError(
-            f"{file.name}: holds zero bytes, as UTF-16 does; save it as UTF-8 text",
+            f"{file.name}: contains zero bytes, as UTF-16 text does; save it as UTF-8",
             code="wrong-encoding",
             file=file.name,
         )
 
 
 def _unreadable(file: File, reason: str) -> DataError:
-    """Why a parser gave up: another encoding, another delimiter, a longer line, or what it says itself."""
+    """Why the parser failed: another encoding, another delimiter, a line too long, or the reason it gives itself."""
     if file.name.endswith(".parquet"):
         return DataError(f"{file.name}: cannot be read as Parquet: {reason}", code="not-parquet", file=file.name)
     with file.open() as opened:
         header = opened.readline(HEADER_BYTES)
     if not header.startswith(COMPRESSED):
-        found = (
+        cause = (
             _other_encoding(file)
             or _other_delimiter(header.decode(errors="replace"), file.name)
             or _longer_than_header(file)
         )
-        if found is not None:
-            return found
+        if cause is not None:
+            return cause
     return DataError(f"{file.name}: cannot be read as {WANTED}: {reason}", code="not-csv", file=file.name)
 
 
@@ -135,8 +135,8 @@ def _other_encoding(file: File) -> DataError | None:
             except UnicodeDecodeError as error:
                 byte = line[error.start : error.start + 1]
                 return DataError(
-                    f"{file.name}: is not UTF-8 text: line {number} holds the byte 0x{byte.hex()}, which in Latin-1 is"
-                    f" '{byte.decode('latin-1')}'; save it as UTF-8 (iconv -f LATIN1 -t UTF-8 makes it from Latin-1)",
+                    f"{file.name}: is not UTF-8 text: line {number} contains the byte 0x{byte.hex()}, which is"
+                    f" '{byte.decode('latin-1')}' in Latin-1; save it as UTF-8 (iconv -f LATIN1 -t UTF-8)",
                     code="wrong-encoding",
                     file=file.name,
                     line=number,
@@ -145,19 +145,20 @@ def _other_encoding(file: File) -> DataError | None:
 
 
 def _other_delimiter(header: str, name: str) -> DataError | None:
-    count, found = max((header.count(delimiter), delimiter) for delimiter in DELIMITERS)
+    count, delimiter = max((header.count(mark), mark) for mark in DELIMITERS)
     if count <= header.count(","):
         return None
     return DataError(
-        f"{name}: its columns are separated by {DELIMITERS[found]}; commas are needed, with a point in decimal numbers",
+        f"{name}: its columns are separated by {DELIMITERS[delimiter]}; commas are needed, with a point in decimal"
+        " numbers",
         code="wrong-delimiter",
         file=name,
-        found=found,
+        found=delimiter,
     )
 
 
 def _longer_than_header(file: File) -> DataError | None:
-    """A line with more cells than the header, as a comma in a number makes one."""
+    """The first line with more cells than the header; decimal commas are the usual cause."""
     with file.open() as opened:
         lines = csv.reader(io.TextIOWrapper(opened, encoding="utf-8-sig", newline=""))
         try:
@@ -179,20 +180,20 @@ def _longer_than_header(file: File) -> DataError | None:
 
 
 def _name(written: str) -> str:
-    """A name without the spaces around it; one of spaces alone stays, as there may be several."""
+    """A column name without surrounding spaces; a name of spaces only stays, because several columns may have one."""
     return written.strip() or written
 
 
 def _check_header(frame: pl.DataFrame, file: File) -> None:
-    """What polars mends or passes over in the header of a CSV."""
+    """Refuse mistakes in a header that polars repairs or ignores."""
     columns: Sequence[str] = frame.columns
-    if len(columns) == 1 and (foreign := _other_delimiter(columns[0], file.name)) is not None:
-        raise foreign
-    if any("\ufffd" in column for column in columns) and (foreign := _other_encoding(file)) is not None:
-        raise foreign
+    if len(columns) == 1 and (cause := _other_delimiter(columns[0], file.name)) is not None:
+        raise cause
+    if any("\ufffd" in column for column in columns) and (cause := _other_encoding(file)) is not None:
+        raise cause
     if frame.height == 0 and any("\r" in column for column in columns):
         raise DataError(
-            f"{file.name}: its lines end with CR alone; save it with LF or CRLF at the end of a line",
+            f"{file.name}: its lines end in CR; save it with LF or CRLF line endings",
             code="wrong-line-ends",
             file=file.name,
         )

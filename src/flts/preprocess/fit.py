@@ -1,4 +1,4 @@
-"""Learn from train, and only from train, everything a feature needs; finish the train rows with it."""
+"""Fit everything that features need, on train only, and finish the train rows: clip, then fill."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from flts.preprocess.transform import ColumnStatistics, FittedPreprocess, fill
 from flts.spec.fields import Preprocess, parse_step
 
 MIN_REGULAR, WELL_REGULAR = 0.75, 0.98
+"""Share of the rows one step after the row before: below the first they are refused, below the second warned of."""
 ROUNDING = 1e-12
 """A column that varies by less than this share of its largest value is constant."""
 DAY, WEEK = 86_400 * 10**9, 7 * 86_400 * 10**9
@@ -21,7 +22,7 @@ DAY, WEEK = 86_400 * 10**9, 7 * 86_400 * 10**9
 
 @dataclass(frozen=True)
 class Finished:
-    """Train rows with nothing missing, the statistics, and what was left out and why."""
+    """Train rows without empty cells, the fitted statistics, and the dropped columns with their reasons."""
 
     train: Rows
     fitted: FittedPreprocess
@@ -38,7 +39,7 @@ def fit(train: Rows, preprocess: Preprocess, step: int, timezone: str) -> Finish
     median = np.nanmedian(raw, axis=0) if raw.size else np.empty(0)
     finished = _finished(raw, low, high, median, preprocess.missing.max_gap)
     center, scale = _scaler(finished + preprocess.constant, preprocess.scaler)
-    constant = [name for name, width in zip(columns, np.ptp(finished, axis=0), strict=True) if width == 0.0]
+    constant = [name for name, spread in zip(columns, np.ptp(finished, axis=0), strict=True) if spread == 0.0]
     stats = zip(columns, median, low, high, center, scale, finished.min(axis=0), finished.max(axis=0), strict=True)
     fitted = FittedPreprocess(
         columns=tuple(
@@ -68,22 +69,32 @@ def fit(train: Rows, preprocess: Preprocess, step: int, timezone: str) -> Finish
 
 
 def _finished(raw: Values, low: Values, high: Values, median: Values, max_gap: int) -> Values:
-    """Clipped and filled, one column after the other, so that no more than one is held several times."""
-    finished = np.empty(raw.shape, order="F")  # sums run along columns: in another order they end in other bits
+    """Clip and fill one column at a time, so that only one is in memory several times."""
+    # sums run along columns; another memory order would change their last bits
+    finished = np.empty(raw.shape, order="F")
     for i in range(raw.shape[1]):
         column = slice(i, i + 1)
-        # fmin and fmax would turn an empty cell into a limit; minimum and maximum keep it empty until it is filled
+        # fmin and fmax would turn an empty cell into a limit; minimum and maximum keep it empty
         clipped = np.minimum(np.maximum(raw[:, column], low[i]), high[i])
         finished[:, column] = fill(clipped, median[column], max_gap)
     return finished
 
 
-def infer_step(times: Times, given: str, name: str) -> int:
-    """The step in nanoseconds: what the Spec says, or the most common difference (the smaller one on a tie)."""
-    if given != "infer":
-        return parse_step(given)
+def infer_step(times: Times, step: str, name: str) -> int:
+    """The step in nanoseconds: `step` of the Spec, or for "infer" the most common difference (the smaller on a tie).
+
+    name: what messages call the table. Raises DataError for fewer than two rows.
+    """
+    if step != "infer":
+        return parse_step(step)
     if len(times) < 2:
-        raise DataError(f"{name}: {len(times)} row gives no step; at least two rows are needed")
+        raise DataError(
+            f"{name}: the step cannot be inferred from {len(times)} row; at least two rows are needed",
+            code="too-few-rows",
+            file=name,
+            found=len(times),
+            expected=2,
+        )
     differences, counts = np.unique(np.diff(times), return_counts=True)
     return int(differences[np.argmax(counts)])
 
@@ -97,15 +108,21 @@ def check_regular(times: Times, step: int, name: str) -> tuple[float, list[str]]
     if share >= WELL_REGULAR:
         return share, []
     row = int(np.argmax(differences != step))
-    found = f"{share:.1%} of the rows follow the one before by the step of {format_step(step)}"
-    where = f"first otherwise after row {row + 1}: {format_step(int(differences[row]))}"
+    regularity = f"{share:.1%} of the rows follow the one before by the step of {format_step(step)}"
+    first_break = f"first otherwise after row {row + 1}: {format_step(int(differences[row]))}"
     if share < MIN_REGULAR:
         raise DataError(
-            f"{name}: only {found} ({where}); at least {MIN_REGULAR:.0%} must;"
-            f' set preprocess.resample, such as "mean", and dataset.step'
+            f"{name}: only {regularity} ({first_break}); at least {MIN_REGULAR:.0%} must;"
+            f' set preprocess.resample, such as "mean", and dataset.step',
+            code="irregular-rows",
+            file=name,
+            row=row + 1,
+            found=share,
+            expected=MIN_REGULAR,
         )
     return share, [
-        f"{name}: {found} ({where}); windows across a broken step are dropped, preprocess.resample would mend them"
+        f"{name}: {regularity} ({first_break}); windows across a broken step are dropped,"
+        " preprocess.resample would mend them"
     ]
 
 
@@ -133,7 +150,7 @@ def format_step(step: int) -> str:
 
 
 def _usable(train: Rows, limit: float) -> tuple[NDArray[np.intp], list[tuple[str, str]]]:
-    """Indices of the columns to keep, and the others with their reason."""
+    """Indices of the columns to keep, and the dropped columns with the reason for each."""
     share = np.isnan(train.values).mean(axis=0) if len(train) else np.ones(len(train.columns))
     dropped = [
         (name, f"{missing:.0%} of its cells are empty in train (drop_columns_above = {limit:g})")
@@ -146,14 +163,14 @@ def _usable(train: Rows, limit: float) -> tuple[NDArray[np.intp], list[tuple[str
 def outlier_limits(raw: Values, preprocess: Preprocess) -> tuple[Values, Values]:
     """Clip limits of each column; infinite where outliers are left alone."""
     rules = preprocess.outliers
-    if not rules.enabled or not raw.size:  # numpy has no quantiles of no columns
+    if not rules.enabled or not raw.size:  # numpy cannot take quantiles of zero columns
         return np.full(raw.shape[1], -np.inf), np.full(raw.shape[1], np.inf)
     if rules.method == "quantile":
         share = rules.factor / 100.0
         return _quantiles(raw, [share, 1.0 - share])
     first, third = _quantiles(raw, [0.25, 0.75])
-    reach = rules.factor * (third - first)
-    return first - reach, third + reach
+    margin = rules.factor * (third - first)
+    return first - margin, third + margin
 
 
 def _quantiles(raw: Values, shares: Sequence[float]) -> tuple[Values, Values]:
@@ -162,7 +179,7 @@ def _quantiles(raw: Values, shares: Sequence[float]) -> tuple[Values, Values]:
 
 
 def _scaler(values: Values, kind: str) -> tuple[Values, Values]:
-    """Centre and width of each column; a width of zero, or of rounding alone, becomes one."""
+    """Centre and scale of each column; a scale of zero, or no larger than rounding errors, becomes one."""
     zero = np.zeros(values.shape[1])
     match kind:
         case "minmax":
@@ -176,6 +193,6 @@ def _scaler(values: Values, kind: str) -> tuple[Values, Values]:
             center, scale = zero, np.abs(values).max(axis=0)
         case _:
             center, scale = zero, np.ones(values.shape[1])
-    # the deviation of 0.1, 0.1, 0.1 is 1e-17 and not 0: divided by it, any other value would be astronomic
+    # the deviation of 0.1, 0.1, 0.1 is 1e-17, not 0: divided by it, any other value would be huge
     rounding = ROUNDING * np.abs(values).max(axis=0)
     return center, np.where(scale <= rounding, 1.0, scale)

@@ -1,4 +1,4 @@
-"""Tables of the store as canonical Parquet: the same rows give the same bytes with the same library versions."""
+"""Tables of the store as canonical Parquet: with the same library versions, the same rows give the same bytes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A table → rows, or one message that names the place of what cannot be used.
+"""A table → rows, or one error that names file, column and row.
 
-Times become UTC nanoseconds, numeric columns float64 with NaN for an empty cell; other columns are left out and named
-in a warning.
+Times become UTC nanoseconds, and numeric columns float64 with NaN for an empty cell. Other columns are left out, and a
+warning names them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from flts.preprocess.files import EMPTY
 from flts.preprocess.parquet import TIME
 from flts.preprocess.rows import Rows, Times, Values
 from flts.preprocess.source import Raw
-from flts.preprocess.times import Faults, at, is_zoned, shown, utc_times
+from flts.preprocess.times import Faults, at, is_zoned, quoted, utc_times
 from flts.spec.fields import Dataset
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 SHOWN = 3
 LARGEST = 1e30
-"""A larger number is refused like an infinity: features have 32 bits, and sums of squares must fit 64."""
+"""Larger numbers are refused like infinities: features have 32 bits, and sums of squares must fit 64."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The rows of one table and what is worth saying about them."""
+    """The rows of one table, and warnings about them."""
 
     rows: Rows
     warnings: list[str]
@@ -38,20 +38,20 @@ class Reading:
 
 @dataclass(frozen=True)
 class Columns:
-    """The readable columns of a table, in the order of its rows; what they hold has not been judged."""
+    """The readable columns of a table, in the order of its rows; their values are not checked yet."""
 
     times: pl.Series
-    """UTC nanoseconds; null where a fault was noted."""
+    """UTC nanoseconds; null where the time cannot be used."""
     zoned: bool
     numbers: list[pl.Series]
     text: tuple[str, ...]
-    """Names of the columns that hold no numbers."""
+    """Names of the columns that are not numeric."""
 
 
 def read_rows(raw: Raw, dataset: Dataset, *, repeated: bool = False) -> Reading:
     """All numeric columns of a table, sorted by time. Raises DataError naming file, column and row.
 
-    repeated: several rows may have one time; they keep the order of the table.
+    repeated: several rows may have the same time; they keep the order of the table.
     """
     columns = _usable_columns(raw, dataset)
     warnings = []
@@ -71,13 +71,21 @@ def read_rows(raw: Raw, dataset: Dataset, *, repeated: bool = False) -> Reading:
 
 
 def read_columns(frame: pl.DataFrame, name: str, time_column: str, timezone: str, faults: Faults = None) -> Columns:
-    """Take a table apart. Raises DataError without rows or times, or notes what is wrong with single times."""
+    """Separate times, numbers and text. Raises DataError for a table without rows or without a time column.
+
+    name: what messages call the table; faults: as for `utc_times`.
+    """
     import polars as pl
 
     if frame.width == 0 or frame.height == 0:
-        raise DataError(f"{name}: has no rows; a header and at least one row are needed")
+        raise DataError(f"{name}: has no rows; a header and at least one row are needed", code="no-rows", file=name)
     if time_column not in frame.columns:
-        raise DataError(f"{name}: has no time column '{time_column}'; {nearest(time_column, frame.columns)}")
+        raise DataError(
+            f"{name}: has no time column '{time_column}'; {nearest(time_column, frame.columns)}",
+            code="time-column-missing",
+            file=name,
+            column=time_column,
+        )
     times = frame[time_column]
     numbers, text = [], []
     for column in map(_numbers, frame.drop(time_column).iter_columns()):
@@ -89,7 +97,7 @@ def read_columns(frame: pl.DataFrame, name: str, time_column: str, timezone: str
 
 
 def stack(numbers: list[pl.Series], rows: int) -> Values:
-    """The columns side by side as float64 [rows, columns]; the list is emptied, so that no cell is held twice."""
+    """The columns side by side as float64 [rows, columns]; empties the list, so that no cell is in memory twice."""
     import polars as pl
 
     values = np.empty((rows, len(numbers)))
@@ -99,22 +107,31 @@ def stack(numbers: list[pl.Series], rows: int) -> Values:
 
 
 def split(rows: Rows, test_fraction: float, name: str) -> tuple[Rows, Rows]:
-    """The first rows as train, the last `test_fraction` as test."""
+    """The first rows as train, the last `test_fraction` of them as test. Raises DataError where one would be empty."""
     test = round(len(rows) * test_fraction)
     if not 0 < test < len(rows):
-        raise DataError(f"{name}: {len(rows)} rows cannot be split with test_fraction = {test_fraction}")
+        raise DataError(
+            f"{name}: {len(rows)} rows cannot be split with test_fraction = {test_fraction}",
+            code="split-empty",
+            file=name,
+            rows=len(rows),
+            test_fraction=test_fraction,
+        )
     return rows[: len(rows) - test], rows[len(rows) - test :]
 
 
 def _usable_columns(raw: Raw, dataset: Dataset) -> Columns:
-    """The columns of a table that holds every target as numbers."""
+    """The columns of a table. Raises DataError unless every target is a numeric column."""
     frame = raw.frame()
     columns = read_columns(frame, raw.name, dataset.time_column, dataset.timezone)
     names = [column.name for column in columns.numbers]
     if TIME in names:
         raise DataError(
             f"{raw.name}: has a numeric column '{TIME}' beside the time column '{dataset.time_column}';"
-            f" '{TIME}' is what the times are kept as, so give this column another name"
+            f" '{TIME}' is the name of the times in the store, so rename this column",
+            code="column-named-time",
+            file=raw.name,
+            column=TIME,
         )
     for target in dataset.targets:
         if target not in names:
@@ -123,7 +140,7 @@ def _usable_columns(raw: Raw, dataset: Dataset) -> Columns:
 
 
 def _numbers(column: pl.Series) -> pl.Series:
-    """A column of text as numbers when all of its cells are, such as ' 1', or are empty."""
+    """A column of text as numbers when each of its cells is empty or a number, such as ' 1'."""
     import polars as pl
 
     if column.dtype != pl.String:
@@ -136,17 +153,32 @@ def _numbers(column: pl.Series) -> pl.Series:
 
 def _unusable_target(target: str, frame: pl.DataFrame, columns: Sequence[str], name: str) -> DataError:
     if target not in frame.columns:
-        return DataError(f"{name}: has no column '{target}' to forecast; {nearest(target, columns)}")
+        return DataError(
+            f"{name}: has no column '{target}' to forecast; {nearest(target, columns)}",
+            code="column-missing",
+            file=name,
+            column=target,
+        )
     import polars as pl
 
     column = frame[target]
     if column.dtype != pl.String:
-        return DataError(f"{name}: column '{target}' holds {column.dtype}, no numbers, and it is to be forecast")
+        return DataError(
+            f"{name}: the target '{target}' holds {column.dtype}, not numbers",
+            code="column-not-numeric",
+            file=name,
+            column=target,
+            found=str(column.dtype),
+        )
     text = column.str.strip_chars()
     wrong = text.is_not_null() & ~text.is_in(EMPTY) & text.cast(pl.Float64, strict=False).is_null()
     row = int(wrong.arg_max() or 0)
     return DataError(
-        f"{name}: {at(row)}: {shown(column[row])} in column '{target}' is no number, and it is to be forecast"
+        f"{name}: {at(row)}: {quoted(column[row])} in the target '{target}' is not a number",
+        code="not-a-number",
+        file=name,
+        column=target,
+        row=row + 1,
     )
 
 
@@ -156,23 +188,31 @@ def _refuse_duplicates(times: Times, name: str) -> None:
         shown = ", ".join(str(np.datetime64(int(t), "ns").astype("datetime64[s]")) for t in times[same[:SHOWN]])
         raise DataError(
             f"{name}: {len(same)} rows repeat the time of another row (UTC {shown}); keep one row per time"
-            ' (for training, preprocess.resample = "mean" with dataset.step makes one of them)'
+            ' (for training, preprocess.resample = "mean" with dataset.step merges them)',
+            code="repeated-times",
+            file=name,
+            rows=len(same),
         )
 
 
 def _refuse_infinite(values: Values, columns: Sequence[str], name: str) -> None:
-    """Infinities, and what 32 bits would make one of."""
+    """Refuse infinities, and numbers that would become one in 32 bits."""
     beyond = np.flatnonzero(np.maximum(np.fmax.reduce(values), -np.fmin.reduce(values)) > LARGEST)
     if not len(beyond):
         return
     outside = np.abs(values[:, beyond]) > LARGEST
     infinite = outside & np.isinf(values[:, beyond])
-    found = infinite if infinite.any() else outside
-    row, column = (int(index) for index in np.argwhere(found)[0])
-    where = f"({int(found.sum())} cells in all, the first in the row of UTC time order {row + 1})"
+    refused = infinite if infinite.any() else outside
+    row, column = (int(index) for index in np.argwhere(refused)[0])
+    where = f"(first in row {row + 1} in order of time; cells in all: {int(refused.sum())})"
     value = values[row, beyond[column]]
     what = "an infinite value" if infinite.any() else f"{value:g}, beyond the ±{LARGEST:g} that 32-bit features allow"
     raise DataError(
         f"{name}: column '{columns[beyond[column]]}' holds {what} {where}; leave the cell empty where nothing was"
-        " measured, or use another unit"
+        " measured, or use another unit",
+        code="value-infinite" if infinite.any() else "value-too-large",
+        file=name,
+        column=columns[beyond[column]],
+        row=row + 1,
+        found=f"{value:g}",
     )

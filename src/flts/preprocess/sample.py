@@ -8,7 +8,7 @@ from flts.preprocess.rows import Rows
 from flts.spec.fields import Sample
 
 TRAIN, TEST = 0, 1
-"""Second word of the random seed: train and test draw their starts independently."""
+"""Second word of the random seed: train and test draw their start rows independently."""
 
 
 def take(rows: Rows, count: int, sample: Sample, part: int) -> Rows:

@@ -69,13 +69,13 @@ class RawTable:
         except (TypeError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             reason = str(error).splitlines()[0]
             raise DataError(
-                f"{name}: a {type(table).__name__} is no table of columns: {reason}", code="no-table", file=name
+                f"{name}: a {type(table).__name__} cannot be read as a table: {reason}", code="no-table", file=name
             ) from None
 
     def digest(self) -> str:
-        """SHA-256 over names and values as the reader takes them, however the table is held.
+        """SHA-256 over names and values as the reader takes them, whatever library holds the table.
 
-        A number is a float64, a time a whole microsecond and the nanoseconds beyond, an empty cell NaN or null.
+        A number counts as float64, a time as microseconds and the nanoseconds beyond, an empty cell as NaN or null.
         """
         digest = hashlib.sha256()
         for column in self.table.iter_columns():
@@ -99,7 +99,7 @@ def _with_index(table: Any) -> Any:
 
 
 def _canonical(column: pl.Series) -> tuple[str, bytes]:
-    """The kind of a column and its cells, the same for all types that the reader makes the same rows of."""
+    """The kind of a column and its cells: equal for all types that the reader turns into the same rows."""
     import polars as pl
 
     if column.dtype.is_numeric() or column.dtype in {pl.Boolean, pl.Null}:
@@ -108,9 +108,9 @@ def _canonical(column: pl.Series) -> tuple[str, bytes]:
     if column.dtype == pl.Date:
         column = column.cast(pl.Datetime("ms"))
     if isinstance(column.dtype, pl.Datetime):
-        held = column.fill_null(strategy="zero").to_physical().to_numpy()
-        many, one = {"ms": (1000, 1), "us": (1, 1), "ns": (1, 1000)}[column.dtype.time_unit]
-        parts = (column.is_null().to_numpy(), held // one * many, held % one)
+        ticks = column.fill_null(strategy="zero").to_physical().to_numpy()
+        micros, per_micro = {"ms": (1000, 1), "us": (1, 1), "ns": (1, 1000)}[column.dtype.time_unit]
+        parts = (column.is_null().to_numpy(), ticks // per_micro * micros, ticks % per_micro)
         return ("zoned" if column.dtype.time_zone else "naive"), b"".join(part.tobytes() for part in parts)
     return "text", canonical_json([None if cell is None else str(cell) for cell in column.to_list()])
 
@@ -126,27 +126,30 @@ class RawInput:
     test: Raw | None
 
     def digests(self) -> RawDigests:
-        """What data_hash takes of the bytes."""
+        """The digests that data_hash is made of."""
         return RawDigests(self.train.digest(), self.test.digest() if self.test else None)
 
 
 def locate(dataset: Dataset, open_file: OpenFile, where: str) -> RawInput:
-    """The files a Spec names. Raises SpecError when none is named, DataError when one is not there."""
+    """The files that a Spec names. Raises SpecError when it names none, DataError when one is missing.
+
+    open_file: the content of a file by its name, None where there is no such file; where: the folder, for messages.
+    """
 
     def fetch(name: str) -> RawFile | None:
         content = open_file(name)
         return None if content is None else RawFile(name, content)
 
     def required(name: str) -> RawFile:
-        found = fetch(name)
-        if found is None:
+        file = fetch(name)
+        if file is None:
             raise DataError(
                 f"{where}: there is no file '{name}'; put it there, or name the folder with --source",
                 code="file-missing",
                 file=name,
                 folder=where,
             )
-        return found
+        return file
 
     if dataset.train_file:
         return RawInput(required(dataset.train_file), required(dataset.test_file) if dataset.test_file else None)

@@ -1,4 +1,4 @@
-"""Preprocess: raw rows in, two Parquet files and what was fitted out, under the hash of all that shaped them."""
+"""The preprocess stage: raw rows in; two Parquet files and the fitted statistics out, stored under their data_hash."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from flts.contracts import events, layout
 from flts.contracts.canonical import canonical_json, digest, sha256
-from flts.contracts.errors import DataError
+from flts.contracts.errors import DataError, nearest
 from flts.contracts.ports import Store, read_checked, write_once
 from flts.contracts.records.base import parse_stored, plain_json, require_record
 from flts.contracts.records.data import (
@@ -51,7 +51,7 @@ class ProcessedDataset:
 
 @dataclass(frozen=True)
 class Processed:
-    """Rows as they will be stored, and what was learned on the way; nothing is stored yet."""
+    """Rows and fitted statistics as they will be stored; nothing is stored yet."""
 
     train: Rows
     test: Rows
@@ -61,7 +61,7 @@ class Processed:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Where the processed rows lie; `reused` when they were there before."""
+    """The stored result of the stage; `reused` when it was stored before."""
 
     data_hash: str
     meta: ProcessedMeta
@@ -71,7 +71,7 @@ class Prepared:
 
 
 def preprocess(spec: Spec, raw: RawInput, store: Store, version: int) -> Prepared:
-    """Read, split, sample, fit, finish, store. Does nothing when this data_hash is stored already, and whole.
+    """Read, split, sample, fit, finish, store. Does nothing when all objects of this data_hash exist already.
 
     Raises DataError naming file, column and row.
     """
@@ -116,9 +116,9 @@ def process(spec: Spec, raw: RawInput) -> Processed:
     names = (raw.train.name, raw.test.name if raw.test else f"{raw.train.name} (its last rows)")
     regular = []
     for rows, name in zip((train, test), names, strict=True):
-        share, said = fitting.check_regular(rows.times, step, name)
+        share, irregular = fitting.check_regular(rows.times, step, name)
         regular.append(share)
-        warnings += said
+        warnings += irregular
     _refuse_overlap(train, test, names[1], resampled=spec.preprocess.resample != "off")
     finished = fitting.fit(train, spec.preprocess, step, spec.dataset.timezone)
     summary = RowsSummary(
@@ -144,7 +144,7 @@ def load_dataset(store: Store, data_hash: str, targets: tuple[str, ...]) -> Proc
 def dataset_of(
     data_hash: str, train: Rows, test: Rows, meta: RowsSummary, targets: tuple[str, ...], time_column: str
 ) -> ProcessedDataset:
-    """Processed rows for these targets. Raises DataError for one that cannot be forecast."""
+    """Processed rows for these targets. Raises DataError for a target that cannot be forecast."""
     fitted = FittedPreprocess.of(meta.fitted)
     for target in targets:
         _refuse_unusable(target, meta, fitted)
@@ -152,7 +152,7 @@ def dataset_of(
 
 
 def _prepared(store: Store, data_hash: str, data: bytes, *, reused: bool) -> Prepared:
-    """What stands in meta.json, whoever wrote it."""
+    """The content of meta.json, whichever process wrote it."""
     meta = parse_stored(store, layout.meta(data_hash), ProcessedMeta, data)
     return Prepared(data_hash, meta, sha256(data), len(data), reused)
 
@@ -163,8 +163,8 @@ def _read(raw: Raw, spec: Spec) -> Reading:
     if rule == "off":
         return read_rows(raw, spec.dataset)
     reading = read_rows(raw, spec.dataset, repeated=True)
-    rows, said = resample(reading.rows, rule, parse_step(step), raw.name)
-    return Reading(rows, [*reading.warnings, *said])
+    rows, notes = resample(reading.rows, rule, parse_step(step), raw.name)
+    return Reading(rows, [*reading.warnings, *notes])
 
 
 def _read_and_sample(spec: Spec, raw: RawInput) -> tuple[Rows, Rows, dict[str, int], list[str]]:
@@ -179,7 +179,10 @@ def _read_and_sample(spec: Spec, raw: RawInput) -> tuple[Rows, Rows, dict[str, i
         if absent:
             raise DataError(
                 f"{raw.test.name}: lacks the numeric columns {', '.join(absent)} that {raw.train.name} has;"
-                " both files need the same columns"
+                " both files need the same columns",
+                code="columns-missing",
+                file=raw.test.name,
+                columns=absent,
             )
         train = reading.rows
         test = Rows(later.rows.times, later.rows.select(train.columns), train.columns)
@@ -203,24 +206,36 @@ def _refuse_overlap(train: Rows, test: Rows, name: str, *, resampled: bool) -> N
     if test.times[0] > train.times[-1]:
         return
     shared = resampled and test.times[0] == train.times[-1]
-    hint = "; one cell of the grid holds rows of both: end train where a cell ends" if shared else ""
+    hint = "; one cell of the grid contains rows of both: end train where a cell ends" if shared else ""
     raise DataError(
         f"{name}: test starts at {_utc(test.times[0])}, not after train ends at {_utc(train.times[-1])} (UTC);"
-        f" test rows must be later than all train rows{hint}"
+        f" test rows must be later than all train rows{hint}",
+        code="test-overlaps-train",
+        file=name,
+        found=_utc(test.times[0]),
     )
 
 
 def _refuse_unusable(target: str, meta: RowsSummary, fitted: FittedPreprocess) -> None:
     for dropped in meta.dropped:
         if dropped.column == target:
-            raise DataError(f"column '{target}' is to be forecast, but {dropped.reason}")
+            raise DataError(
+                f"the target '{target}' cannot be forecast: {dropped.reason}", code="target-dropped", column=target
+            )
     column = next((c for c in fitted.columns if c.name == target), None)
     if column is None:
-        raise DataError(f"the processed rows have no column '{target}'; they have {', '.join(fitted.names)}")
+        raise DataError(
+            f"the processed rows have no column '{target}'; {nearest(target, fitted.names)}",
+            code="column-missing",
+            column=target,
+        )
     if column.minimum == column.maximum:
         raise DataError(
-            f"column '{target}' is to be forecast, but it is {column.minimum:g} in every train row:"
-            " there is nothing to learn and no range to scale errors by"
+            f"the target '{target}' cannot be forecast: it is {column.minimum:g} in every train row,"
+            " so there is nothing to learn and no range to scale errors by",
+            code="target-constant",
+            column=target,
+            found=column.minimum,
         )
 
 

@@ -1,4 +1,4 @@
-"""A column of times as people write it → UTC nanoseconds; what would have to be guessed is refused with its row."""
+"""A column of times as people write them → UTC nanoseconds; nothing is guessed, and a refusal names the row."""
 
 from __future__ import annotations
 
@@ -15,38 +15,57 @@ DATE, CLOCK, OFFSET = "[0-9]{4}-[0-9]{2}-[0-9]{2}", "[0-9]{2}:[0-9]{2}", "[+-][0
 ISO_TIME = rf"^\s*{DATE}([T ]{CLOCK}(:[0-9]{{2}}(\.[0-9]{{1,9}})?)?\s*(Z|{OFFSET})?)?\s*$"
 ZONED = rf"[T ]{CLOCK}.*(Z|{OFFSET})\s*$"
 LONG = 60
-"""Characters of a cell that a message shows."""
+"""Characters of a cell that a message quotes."""
 YEARS = (1678, 2261)
-"""First and last whole year that 64 bits of nanoseconds reach."""
+"""First and last whole year that 64 bits of nanoseconds cover."""
 
 Faults = list[str] | None
-"""None: the first fault is raised. A list: each kind of fault is added to it, and its cells become empty."""
+"""None: the first fault is raised. A list: it collects a message per kind of fault, and the cells become empty."""
+Fault = Callable[[int], DataError]
+"""The error about one row."""
 
 
 def utc_times(column: pl.Series, name: str, timezone: str, faults: Faults = None) -> pl.Series:
     """UTC nanoseconds as Int64; naive times are read in `timezone`. `name` is what messages call the table.
 
-    Raises DataError that names the first row whose time cannot be used, unless `faults` collects such messages; a
-    column that holds no times at all is always refused.
+    Raises DataError for the first row whose time cannot be used, unless `faults` collects such messages; a column of
+    another type is always refused.
     """
     import polars as pl
 
-    of = f"column '{column.name}'"
-    column = _without(column, column.is_null(), faults, lambda row: f"{name}: {at(row)} has no time in {of}")
+    title = column.name
+    column = _without(
+        column,
+        column.is_null(),
+        faults,
+        lambda row: DataError(
+            f"{name}: {at(row)} has no time in column '{title}'",
+            code="time-missing",
+            file=name,
+            column=title,
+            row=row + 1,
+        ),
+    )
     if column.dtype == pl.String:
         column = _parse(column, name, faults)
     elif column.dtype == pl.Date:
         column = column.cast(pl.Datetime("ms"))
     elif not isinstance(column.dtype, pl.Datetime):
-        raise DataError(f"{name}: {of} holds {column.dtype}; write times as ISO 8601, such as 2018-02-05 23:40:00")
-    column = _near(column, _years(column), name, faults).dt.cast_time_unit("ns")
+        raise DataError(
+            f"{name}: column '{title}' holds {column.dtype}; write times as ISO 8601, such as 2018-02-05 23:40:00",
+            code="column-not-times",
+            file=name,
+            column=title,
+            found=str(column.dtype),
+        )
+    column = _in_range(column, _years(column), name, faults).dt.cast_time_unit("ns")
     if column.dtype.time_zone is None:  # type: ignore[attr-defined]
         column = _localise(column, name, timezone, faults)
     return column.dt.convert_time_zone("UTC").to_physical()
 
 
 def is_zoned(column: pl.Series) -> bool:
-    """Whether times carry their zone, so that none has to be known."""
+    """Whether the times carry their own zone, so that dataset.timezone does not matter for reading them."""
     import polars as pl
 
     if column.dtype == pl.String:
@@ -64,50 +83,58 @@ def looks_like_times(column: pl.Series) -> bool:
 
 
 def at(index: int) -> str:
-    """Rows are counted as a person does: the first one below the header is row 1."""
+    """The row as messages name it: the first one below the header is row 1."""
     return f"row {index + 1}"
 
 
-def shown(cell: str) -> str:
-    """A cell as messages show it: in quotes, on one line, and not all of a long one."""
+def quoted(cell: str) -> str:
+    """A cell as messages quote it: on one line, and shortened if long."""
     return repr(cell if len(cell) <= LONG else f"{cell[:LONG]}…")
 
 
-def _without(column: pl.Series, bad: pl.Series, faults: Faults, said: Callable[[int], str]) -> pl.Series:
-    """The column with its bad cells empty, the fault noted, or DataError. `said` gets the first bad row."""
+def _without(column: pl.Series, bad: pl.Series, faults: Faults, fault: Fault) -> pl.Series:
+    """The column with its bad cells emptied; the fault of the first one is noted in `faults`, or raised without it."""
     import polars as pl
 
     if not bad.any():
         return column
-    message = said(int(bad.fill_null(False).arg_max() or 0))
+    error = fault(int(bad.fill_null(False).arg_max() or 0))
     if faults is None:
-        raise DataError(message)
-    faults.append(message)
+        raise error
+    faults.append(str(error))
     return pl.select(pl.when(~bad.fill_null(False)).then(column)).to_series().alias(column.name)
 
 
 def _parse(column: pl.Series, name: str, faults: Faults) -> pl.Series:
     """Text in ISO 8601 → datetimes, with the zone UTC where the text names one."""
-    place = f"column '{column.name}'"
+    title = column.name
     column = _without(
         column,
         ~column.str.contains(ISO_TIME),
         faults,
-        lambda row: (
-            f"{name}: {at(row)}, {place}: {shown(column[row])} is no ISO 8601 time"
-            " such as 2018-02-05 23:40:00 or 2018-02-05T23:40:00+01:00"
+        lambda row: DataError(
+            f"{name}: {at(row)}, column '{title}': {quoted(column[row])} is not an ISO 8601 time"
+            " such as 2018-02-05 23:40:00 or 2018-02-05T23:40:00+01:00",
+            code="time-not-iso",
+            file=name,
+            column=title,
+            row=row + 1,
         ),
     )
-    column = _near(column, column.str.strip_chars().str.head(4).cast(int), name, faults)
+    column = _in_range(column, column.str.strip_chars().str.head(4).cast(int), name, faults)
     zoned = column.str.contains(ZONED)
     first = int(zoned.is_not_null().arg_max() or 0)
     column = _without(
         column,
         zoned != zoned[first] if zoned.any() else zoned,
         faults,
-        lambda row: (
-            f"{name}: {place} mixes times with and without a zone: '{column[first]}' at {at(first)},"
-            f" '{column[row]}' at {at(row)}; write all of them one way"
+        lambda row: DataError(
+            f"{name}: column '{title}' mixes times with and without a zone: '{column[first]}' in {at(first)},"
+            f" '{column[row]}' in {at(row)}; write all of them the same way",
+            code="zones-mixed",
+            file=name,
+            column=title,
+            row=row + 1,
         ),
     )
     text = column.str.strip_chars().str.replace(f"^({DATE}) ", "${1}T").str.replace(r"\s+", "")
@@ -121,12 +148,18 @@ def _parse(column: pl.Series, name: str, faults: Faults) -> pl.Series:
         parsed,
         parsed.is_null() & column.is_not_null(),
         faults,
-        lambda row: f"{name}: {at(row)}, {place}: {shown(column[row])} is no time that exists",
+        lambda row: DataError(
+            f"{name}: {at(row)}, column '{title}': the time {quoted(column[row])} does not exist",
+            code="no-such-time",
+            file=name,
+            column=title,
+            row=row + 1,
+        ),
     )
 
 
 def _years(column: pl.Series) -> pl.Series:
-    """The year of each time; 1 or 9999 for what polars itself has no calendar for."""
+    """The year of each time, clipped to 1 … 9999: polars has no calendar beyond."""
     if column.dtype.time_unit == "ns":  # type: ignore[attr-defined]
         return column.dt.year()
     per_second = 1000 if column.dtype.time_unit == "ms" else 1_000_000  # type: ignore[attr-defined]
@@ -134,14 +167,20 @@ def _years(column: pl.Series) -> pl.Series:
     return column.to_physical().clip(first, last).cast(column.dtype).dt.year()
 
 
-def _near(column: pl.Series, years: pl.Series, name: str, faults: Faults) -> pl.Series:
+def _in_range(column: pl.Series, years: pl.Series, name: str, faults: Faults) -> pl.Series:
     first, last = YEARS
     return _without(
         column,
         ~years.is_between(first, last),
         faults,
-        lambda row: (
-            f"{name}: {at(row)}, column '{column.name}': the year {years[row]} is out of reach; {first} to {last} fit"
+        lambda row: DataError(
+            f"{name}: {at(row)}, column '{column.name}': the year {years[row]} is out of range;"
+            f" {first} to {last} are supported",
+            code="year-out-of-range",
+            file=name,
+            column=column.name,
+            row=row + 1,
+            found=int(years[row]),
         ),
     )
 
@@ -156,8 +195,13 @@ def _localise(column: pl.Series, name: str, zone: str, faults: Faults) -> pl.Ser
         local,
         bad,
         faults,
-        lambda row: (
-            f"{name}: {at(row)}: {column[row]} is ambiguous or skipped in {zone} (the clock changes);"
-            f' {bad.sum()} such rows; write the times with their offset, or in UTC with dataset.timezone = "UTC"'
+        lambda row: DataError(
+            f"{name}: {at(row)}: {column[row]} is ambiguous or skipped in {zone}, where the clock changes"
+            f' (such rows: {bad.sum()}); write the times with their offset, or in UTC with dataset.timezone = "UTC"',
+            code="clock-change",
+            file=name,
+            column=column.name,
+            row=row + 1,
+            timezone=zone,
         ),
     )

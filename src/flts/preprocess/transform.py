@@ -33,7 +33,7 @@ _DAYS_PER_YEAR = 365.25
 
 @dataclass(frozen=True)
 class ColumnStatistics:
-    """What train says about one column, in original units unless named otherwise."""
+    """Statistics of one column over train, in original units unless stated otherwise."""
 
     name: str
     median: float
@@ -79,7 +79,7 @@ class FittedPreprocess:
         )
 
     def record(self) -> FittedRecord:
-        """As it is stored."""
+        """The form that is stored."""
         return FittedRecord(
             columns=[FittedColumn(**asdict(column)) for column in self.columns],
             targets=list(self.targets),
@@ -199,12 +199,12 @@ def calendar(times: Times, timezone: str) -> Values:
 
 
 def wall_time(times: Times, timezone: str) -> Times:
-    """What a clock on the wall shows, as ns since 1970-01-01 00:00 of that clock."""
+    """Local clock time, as nanoseconds since 1970-01-01 00:00 on that clock."""
     return times + _offsets(times, timezone)
 
 
 def _offsets(times: Times, timezone: str) -> Times | int:
-    """Nanoseconds that local time is ahead of UTC; the zone is asked once per day, or hour where the day changes."""
+    """Nanoseconds that local time is ahead of UTC; the zone is asked once a day, or once a second when it changes."""
     if timezone == "UTC":
         return 0
     zone = zoneinfo.ZoneInfo(timezone)

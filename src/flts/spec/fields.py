@@ -1,7 +1,7 @@
 """The experiment: every value that can change a number, documented at its field, validated and hashed.
 
-A value that cannot change a number is in `settings.py`. The fields marked as locators only say where bytes lie; they
-are in no hash, the bytes themselves are. Within one Spec version a default never changes, and a field added later
+A value that cannot change a number is in `settings.py`. Fields marked as locators only say where the data is; they
+are in no hash, because the data itself is. Within one Spec version a default never changes, and a field added later
 is marked HASHED_WHEN_CHANGED so that the hashes of older files stay what they were.
 """
 
@@ -38,7 +38,7 @@ NonNegative = Annotated[int, Field(ge=0)]
 ResampleRule = Literal["off", "mean", "sum", "first", "last", "min", "max"]
 
 SYSTEM_ZONES = re.compile(r"localtime|Factory|posixrules|(posix|right)/.*")
-"""Names that the tables of a system know and the IANA database does not; localtime differs from one to the next."""
+"""Zone names that operating systems add to those of the IANA database; localtime differs between machines."""
 STEP_UNITS = {"ms": 10**6, "s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
 LONGEST_STEP = 3650 * STEP_UNITS["d"]
 
@@ -50,7 +50,7 @@ def parse_step(text: str) -> int:
         raise ValueError(f"'{text}' is not a step; write 'infer' or a whole number with a unit, such as '2min' or '1h'")
     step = int(match[1]) * STEP_UNITS[match[2]]
     if step > LONGEST_STEP:
-        raise ValueError(f"'{text}' is too long a step; at most ten years (3650d) fit")
+        raise ValueError(f"the step '{text}' is too long; the longest is ten years (3650d)")
     return step
 
 
@@ -61,21 +61,21 @@ class Table(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _a_switch_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+    def _a_boolean_is_not_a_number(cls, value: Any, info: ValidationInfo) -> Any:
         # Python takes true for 1, so `min_skill = false`, meant as "off", would be the number 0
         annotation = cls.model_fields[str(info.field_name)].annotation
         options = (annotation, *get_args(annotation))
         if isinstance(value, bool) and (int in options or float in options):
-            raise ValueError(f"a number belongs here, not {str(value).lower()}")
+            raise ValueError(f"expected a number, not {str(value).lower()}")
         return value
 
     @field_validator("*", mode="before")
     @classmethod
-    def _text_can_be_written(cls, value: Any) -> Any:
-        # bytes of a flag or variable that are no UTF-8 reach Python as lone surrogates, which no file or hash can hold
+    def _text_is_unicode(cls, value: Any) -> Any:
+        # bytes of a flag or variable that are not UTF-8 become lone surrogates, which no file or hash can hold
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str) and any("\ud800" <= character <= "\udfff" for character in text):
-                raise ValueError(f"{text!r} is no UTF-8 text")
+                raise ValueError(f"{text!r} is not UTF-8 text")
         return value
 
 
@@ -89,7 +89,7 @@ class Dataset(Table):
     test_file: str = Field(default="", json_schema_extra=LOCATOR)
     """The test file by name; empty with `train_file` means that one file is split."""
     test_fraction: Fraction = 0.2
-    """Share of the last rows kept as test when there is only one file."""
+    """Share of the rows, the last ones, that are the test when there is only one file."""
     source: str = Field(default="data/", json_schema_extra=LOCATOR)
     """Folder of the files, relative to flts.toml; or file:// or s3://bucket/prefix."""
     identifier: str = Field(default="", json_schema_extra=LOCATOR)
@@ -113,7 +113,9 @@ class Dataset(Table):
                 raise ValueError
             zoneinfo.ZoneInfo(value)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"'{value}' is no time zone; use an IANA name such as 'UTC' or 'Europe/Madrid'") from None
+            raise ValueError(
+                f"'{value}' is not a time zone; use an IANA name such as 'UTC' or 'Europe/Madrid'"
+            ) from None
         return value
 
     @field_validator("step")
@@ -145,19 +147,19 @@ class Dataset(Table):
 
     @property
     def scope(self) -> str:
-        """The name a promotion is kept under."""
+        """The scope of promotions."""
         return self.identifier or "global"
 
 
 class Sample(Table):
-    """Take one contiguous block of the rows; single rows would leave no two neighbours."""
+    """Use one contiguous block of the rows; picking single rows would break up the windows."""
 
     train_rows: NonNegative = 0
     """Rows kept of train; 0 keeps all."""
     test_rows: NonNegative = 0
     """Rows kept of test; 0 keeps all."""
     strategy: Literal["head", "tail", "random"] = "head"
-    """Where the block lies; 'random' draws its start with numpy's PCG64([seed, 0]) and, for test, ([seed, 1])."""
+    """Position of the block; 'random' draws its start with numpy's PCG64([seed, 0]) and, for test, ([seed, 1])."""
     seed: NonNegative = 42
     """Seed of 'random'."""
 
@@ -166,7 +168,7 @@ class Missing(Table):
     """What to do with empty cells of the features; truth is never filled."""
 
     max_gap: NonNegative = 5
-    """The last value is carried forward over at most this many rows; beyond them the train median stands."""
+    """The last value is carried forward over at most this many rows; beyond them the train median is used."""
     drop_columns_above: Annotated[float, Field(ge=0.0, le=1.0)] = 0.33
     """A covariate with a larger share of empty cells in train is dropped."""
 
@@ -177,14 +179,14 @@ class Outliers(Table):
     enabled: bool = False
     """Off by default: clipping is a decision about the data."""
     method: Literal["iqr", "quantile"] = "iqr"
-    """iqr: quartiles ± factor × their distance; quantile: the factor-th percent from both ends."""
+    """iqr: quartiles ± factor × interquartile range; quantile: the outermost `factor` percent on each side."""
     factor: Annotated[float, Field(gt=0.0)] = 1.5
     """Multiple of the interquartile range, or percent of the rows on each side."""
 
     @model_validator(mode="after")
     def _sides_do_not_meet(self) -> Self:
         if self.method == "quantile" and self.factor >= 50.0:
-            raise ValueError(f"factor = {self.factor} percent from both ends leaves nothing; use less than 50")
+            raise ValueError(f"factor = {self.factor} percent on each side leaves nothing; use less than 50")
         return self
 
 
@@ -198,33 +200,33 @@ class Preprocess(Table):
     time_features: bool = True
     """Sine and cosine of minute of day, day of week and day of year in local time; never scaled."""
     lags: list[Positive] = []
-    """target(t-k) as extra columns."""
+    """Adds, for each k, a column with the target k rows earlier."""
     scaler: Literal["minmax", "standard", "robust", "maxabs", "none"] = "minmax"
     """Scaling of the feature columns; the targets of a fit are always scaled to their range over train."""
     constant: float = 0.0
     """Added to every feature value before scaling."""
     hash_salt: str = ""
-    """Changes the hashes and no number: for doing everything again under another name."""
+    """Changes the hashes but no number: to do everything again under new hashes."""
     resample: ResampleRule = Field(default="off", json_schema_extra=HASHED_WHEN_CHANGED)
-    """Turn the rows of each file into one row per cell of a grid, before anything else is done. Cells start at the
-    multiples of dataset.step since 1970-01-01 00:00 UTC; a row has the time its cell starts, and of each column the
-    mean (sum, ...) of the values found there. Without any, a cell is empty."""
+    """Aggregate the rows of each file to one row per cell of a grid, before anything else. Cells start at multiples of
+    dataset.step since 1970-01-01 00:00 UTC. A row gets the time at which its cell starts, and for each column the mean
+    (sum, ...) of the values in the cell, or an empty cell without any."""
 
     @field_validator("lags")
     @classmethod
     def _distinct(cls, value: list[int]) -> list[int]:
         if len(set(value)) != len(value):
-            raise ValueError(f"lags names a row twice: {value}")
+            raise ValueError(f"lags contains a number twice: {value}")
         return sorted(value)
 
 
 class Task(Table):
-    """What is asked of every model."""
+    """The forecast that every model is asked for."""
 
     input_length: Positive = 10
     """Rows of history in a window."""
     horizon: Positive = 1
-    """Rows ahead, answered all at once."""
+    """Rows to forecast, all at once."""
     seasons: Literal["infer"] | list[Annotated[int, Field(ge=2)]] = "infer"
     """Season lengths in rows, shortest first; 'infer' takes day and week where train holds two of them."""
 
@@ -235,7 +237,7 @@ class Task(Table):
 
 
 class Train(Table):
-    """What every fit shares."""
+    """Rules that all fits share."""
 
     validation_fraction: Annotated[float, Field(gt=0.0, le=0.5)] = 0.1
     """Share of the train windows, the last ones, on which every choice inside a model is made."""
@@ -247,11 +249,11 @@ class RecurrentParameters(Table):
     """A recurrent network: window → last state → linear map, added to the better baseline."""
 
     hidden_size: Positive = 128
-    """Width of the state."""
+    """Size of the hidden state."""
     num_layers: Positive = 2
-    """Layers on top of each other."""
+    """Stacked layers."""
     epochs: Positive = 10
-    """Passes over the training windows at most."""
+    """Maximum passes over the train windows."""
     batch_size: Positive = 64
     """Windows per step of the optimizer."""
     learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
@@ -305,7 +307,7 @@ class RidgeParameters(Table):
 
 
 class Models(Table):
-    """The candidates. A table's presence makes its model expected; with none, all of them are."""
+    """The candidates. Each table, even an empty one, makes its model a candidate; without tables, all of these are."""
 
     gru: GruParameters | None = None
     """Recurrent network, extra 'torch'."""
@@ -333,7 +335,7 @@ def models_with(names: Iterable[str]) -> type[Models]:
 
 
 def parameters_of(family: InstalledFamily) -> type[Table]:
-    """What the table of this family holds. Raises UsageError for a family that cannot be loaded."""
+    """The type of this family's table. Raises UsageError for a family that cannot be loaded."""
     parameters = getattr(family.loaded, "parameters", None)
     if isinstance(parameters, type) and issubclass(parameters, Table):
         return parameters
@@ -362,7 +364,7 @@ class Weights(Table):
     @model_validator(mode="after")
     def _some_weight(self) -> Self:
         if self.rmse + self.mae + self.mse <= 0.0:
-            raise ValueError("the weights sum to zero, so every model would score the same; give one of them weight")
+            raise ValueError("the weights sum to zero, so every model would score the same; set one of them above zero")
         return self
 
 
@@ -378,11 +380,11 @@ class Evaluate(Table):
     gate: Literal["beats-champion", "always"] = "beats-champion"
     """beats-champion: a one-sided Diebold-Mariano test at 5 %; always: the best candidate is promoted."""
     min_skill: float | Literal["warn", "off"] = "warn"
-    """Skill against the best baseline below which nothing is promoted; 'warn' promotes and says so."""
+    """Skill against the best baseline below which nothing is promoted; 'warn' promotes anyway, with a warning."""
     min_coverage: Annotated[float, Field(gt=0.0, lt=1.0)] | Literal["off"] = Field(
         default="off", json_schema_extra=HASHED_WHEN_CHANGED
     )
-    """Share of the test cells that the 80 % interval of a model must hold for it to be promoted."""
+    """Coverage that the 80 % interval of a model must have for it to be promoted."""
     max_bundle_mb: Annotated[float, Field(gt=0.0)] | Literal["off"] = Field(
         default="off", json_schema_extra=HASHED_WHEN_CHANGED
     )
@@ -394,7 +396,7 @@ class Evaluate(Table):
 
 
 class Run(Table):
-    """What else decides a number."""
+    """Other values that change the results."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     """Seed of every random choice inside a fit."""
@@ -403,26 +405,26 @@ class Run(Table):
 
 
 class Spec(Table):
-    """One experiment, whole."""
+    """One experiment."""
 
     v: Literal[1] = 1
     """Version of this format."""
     dataset: Dataset = Dataset()
-    """Which rows."""
+    """The rows."""
     sample: Sample = Sample()
-    """How many of them."""
+    """How many of the rows."""
     preprocess: Preprocess = Preprocess()
     """How rows become features."""
     task: Task = Task()
-    """What is asked."""
+    """The task, the same for every model."""
     train: Train = Train()
-    """What the fits of all models share."""
+    """Rules of every fit."""
     models: SerializeAsAny[Models] = Field(
         default_factory=lambda: Models.model_validate({name: {} for name in DEFAULT_MODELS})
     )
-    """Who is asked."""
+    """The candidates."""
     evaluate: Evaluate = Evaluate()
-    """How the answers are judged."""
+    """How forecasts are judged."""
     run: Run = Run()
     """Seed and threads."""
 
@@ -432,12 +434,12 @@ class Spec(Table):
         if not isinstance(value, Mapping):
             return value
         others = [name for name in value if name not in Models.model_fields]
-        known = [name for name in others if name in installed_families()]
-        return models_with(known).model_validate(value) if known else value
+        installed = [name for name in others if name in installed_families()]
+        return models_with(installed).model_validate(value) if installed else value
 
     @field_validator("models")
     @classmethod
-    def _all_when_none_is_named(cls, value: Models) -> Models:
+    def _all_by_default(cls, value: Models) -> Models:
         return Models.model_validate({name: {} for name in DEFAULT_MODELS}) if not any(dict(value).values()) else value
 
     @model_validator(mode="after")
@@ -463,7 +465,7 @@ class Spec(Table):
         return _identity(self, everything=False)
 
     def hashable(self) -> dict[str, Any]:
-        """The same with every field that could be hashed: what `lineage.moves` asks for."""
+        """The same with every field that could be hashed, for `lineage.moves`."""
         return _identity(self, everything=True)
 
 

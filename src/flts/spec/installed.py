@@ -1,4 +1,4 @@
-"""Model families that other distributions bring, by the entry points of the group `flts.models`.
+"""Model families of other distributions, found by the entry points of the group `flts.models`.
 
     [project.entry-points."flts.models"]
     drift = "flts_drift:Drift"
@@ -18,7 +18,7 @@ from flts.contracts.errors import UsageError
 
 GROUP = "flts.models"
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-"""A name that can stand in a table of TOML, a variable of the environment, a topic's group and a path."""
+"""A name that is valid in a TOML table, an environment variable, a group of the bus and a path."""
 LONGEST = 40
 BUILT_IN = ("automfles", "gru", "lstm", "naive", "prophet", "ridge", "seasonal_naive")
 """Names that no other distribution can take."""
@@ -37,10 +37,10 @@ class InstalledFamily:
 
     @cached_property
     def loaded(self) -> object:
-        """What the entry point names; of a class, an instance. Raises UsageError that names the distribution."""
+        """The object of the entry point, or an instance of a class. Raises UsageError that names the distribution."""
         try:
-            found: object = self.entry.load()
-            return found() if isinstance(found, type) else found
+            family: object = self.entry.load()
+            return family() if isinstance(family, type) else family
         except Exception as error:
             raise self.broken(f"{type(error).__name__}: {error}") from error
 
@@ -48,13 +48,17 @@ class InstalledFamily:
         """The error to raise for a family that cannot be used."""
         return UsageError(
             f"the model '{self.name}' of {self.package} {self.version} cannot be loaded: {reason};"
-            f" upgrade or uninstall {self.package}"
+            f" upgrade or uninstall {self.package}",
+            code="family-broken",
+            model=self.name,
+            package=self.package,
+            version=self.version,
         )
 
 
 @dataclass(frozen=True)
 class Discovered:
-    """What the installed distributions declare. refused: one sentence per declaration that is not accepted."""
+    """The families that installed distributions declare. refused: one sentence per declaration that is not accepted."""
 
     families: Mapping[str, InstalledFamily]
     refused: tuple[str, ...]
@@ -74,14 +78,14 @@ def discover() -> Discovered:
         declared.setdefault(entry.name, []).append(InstalledFamily(entry.name, package, version, entry))
     families: dict[str, InstalledFamily] = {}
     refused = []
-    for name, found in sorted(declared.items()):
-        packages = " and ".join(sorted(f"{family.package} {family.version}" for family in found))
+    for name, claims in sorted(declared.items()):
+        packages = " and ".join(sorted(f"{family.package} {family.version}" for family in claims))
         if name in BUILT_IN:
-            refused.append(f"{packages}: '{name}' is a model of FLTS itself, which is used")
-        elif len(found) > 1:
+            refused.append(f"{packages}: '{name}' is the name of a built-in model, which is used instead")
+        elif len(claims) > 1:
             refused.append(f"{packages} both bring a model '{name}', so neither is used; uninstall one of them")
         elif not NAME.fullmatch(name) or len(name) > LONGEST:
             refused.append(f"{packages}: invalid model name '{name}'; use lower-case words joined by '_'")
         else:
-            families[name] = found[0]
+            families[name] = claims[0]
     return Discovered(families, tuple(refused))

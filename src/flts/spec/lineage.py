@@ -1,12 +1,12 @@
-"""What makes two results the same result: canonical JSON, the four hashes, and why two differ.
+"""The identity of a result: what goes into the four hashes, and why two of them differ.
 
     data_hash     the rows, and everything that shapes them
     model_hash    data_hash, the task, the model's own table, the seed, the code of the family and of train
     windows_hash  data_hash, the task, how many test origins, the code of train
     config_hash   windows_hash, every model_hash, how the judge decides, the code of evaluate
 
-Each hash is the SHA-256 of a plain dictionary; the functions that build the dictionaries are public, because a
-hash that cannot be taken apart cannot be explained.
+Each hash is the SHA-256 of a plain dictionary as canonical JSON. The functions that build the dictionaries are public,
+because a hash that cannot be taken apart cannot be explained.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class Identified(Protocol):
-    """Whatever can say which of its values decide a number; a Spec."""
+    """Anything that lists its values that can change a number, such as a Spec."""
 
     def identity(self) -> dict[str, Any]:
-        """Nested plain values."""
+        """Those values, as nested plain values."""
 
 
 WINDOWS = ("windows", "step")
@@ -42,14 +42,14 @@ class RawDigests:
 
 
 CodeVersion = int | Mapping[str, int | str]
-"""Of a stage or model an integer; of a model of another distribution, its integer and that distribution's version."""
+"""An integer; for a model of another distribution, its integer with the name and version of that distribution."""
 
 
 @dataclass(frozen=True)
 class Versions:
     """Code versions: an integer per stage and model, raised when the same input gives another output.
 
-    Those of train and evaluate came later than the hashes: they enter them from 2 on, so that 1 moves none.
+    Those of train and evaluate were added after the hashes: they are part of them from 2 on, so that 1 changes none.
     """
 
     preprocess: int
@@ -106,7 +106,7 @@ def model_fields(spec: Identified, name: str, data_hash: str, version: CodeVersi
 
 
 def windows_fields(spec: Identified, data_hash: str, train: int = 1) -> dict[str, Any]:
-    """What windows_hash is made of: which test origins are judged, never who is judged."""
+    """What windows_hash is made of: the test origins, never the models."""
     fields = spec.identity()
     chosen = {name: value for name, value in fields["evaluate"].items() if name in WINDOWS}
     return {
@@ -133,7 +133,7 @@ def config_fields(
 
 
 def _later(name: str, version: int) -> dict[str, int]:
-    """A code version that is in a hash from 2 on."""
+    """A code version that is part of a hash from 2 on."""
     return {} if version == 1 else {name: version}
 
 
@@ -151,25 +151,25 @@ def identify(spec: Spec, data_hash: str, versions: Versions) -> Identity:
 def moves(spec: Spec) -> dict[str, tuple[str, ...]]:
     """For every hashed leaf of a Spec, the hashes that change with it.
 
-    Found by asking the functions above what they take from a Spec whose every value is its own path, so that this can
-    never differ from what is hashed. test_fraction counts as hashed: with one file it is.
+    The functions above are given a Spec whose every value is its own path, so that this can never differ from what is
+    hashed. test_fraction counts as hashed, because with one file it is.
     """
     names = [f"model_hash({name})" for name in sorted(spec.expected)]
     everything = ("data_hash", *names, "windows_hash", "config_hash")
     paths = _Paths(spec)
-    found: dict[str, tuple[str, ...]] = {}
+    moved_by: dict[str, tuple[str, ...]] = {}
     parts: list[tuple[Any, tuple[str, ...]]] = [
         (config_fields(paths, "", {}), ("config_hash",)),
         (windows_fields(paths, ""), ("windows_hash", "config_hash")),
         *((model_fields(paths, n, "", 0), (f"model_hash({n})", "config_hash")) for n in sorted(spec.expected)),
         (data_fields(paths, RawDigests("", None), 0), everything),
     ]
-    for fields, moved in parts:
+    for fields, hashes in parts:
         for path in _leaves(fields):
             if path in paths.all:
-                together = {*found.get(path, ()), *moved}
-                found[path] = tuple(name for name in everything if name in together)
-    return found
+                together = {*moved_by.get(path, ()), *hashes}
+                moved_by[path] = tuple(name for name in everything if name in together)
+    return moved_by
 
 
 class _Paths:

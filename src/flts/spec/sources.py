@@ -42,7 +42,7 @@ class _Layers:
         if isinstance(value, Mapping):
             self._table(path, origin)
             if path and not value:
-                self.origins[".".join(path)] = origin  # [models.gru] says something without a key below it
+                self.origins[".".join(path)] = origin  # an empty table counts: [models.gru] names a candidate
             for key, item in value.items():
                 self.put([*path, str(key)], item, origin)
             return
@@ -55,7 +55,12 @@ class _Layers:
             below = table.setdefault(key, {})
             if not isinstance(below, dict):
                 name = ".".join(path[:depth])
-                raise SpecError(f"{origin}: '{name}' is a value in {self.origins[name]}, but a table here")
+                raise SpecError(
+                    f"{origin}: '{name}' is a value in {self.origins[name]}, but a table here",
+                    code="value-or-table",
+                    key=name,
+                    source=[self.origins[name], origin],
+                )
             table = below
         return table
 
@@ -71,8 +76,8 @@ def load_spec(
     """The Spec of a file, the environment and flags, validated.
 
     `overrides` are `key.path=value` with TOML values; `source` replaces dataset.source and is relative to the working
-    directory; `models` keeps only these candidates. Raises SpecError that names the key, the source, what was found
-    and what would fit.
+    directory; `models` keeps only these candidates. Raises SpecError that names the key, its source, the value found
+    and the values that fit.
 
     >>> loaded = flts.load_spec("flts.toml", overrides=["task.horizon=6"])
     >>> loaded.spec.task.horizon, loaded.origins["task.horizon"]
@@ -90,7 +95,11 @@ def load_spec(
     for item in overrides:
         key, equals, text = item.partition("=")
         if not equals or not key.strip():
-            raise UsageError(f"--set {item}: write key=value, for instance --set sample.train_rows=50")
+            raise UsageError(
+                f"--set {item}: write key=value, for instance --set sample.train_rows=50",
+                code="set-invalid",
+                found=item,
+            )
         key_path = key.strip().split(".")
         layers.put(key_path, _value(key_path, text), f"flag --set {key.strip()}")
     if source is not None:
@@ -105,15 +114,25 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_bytes().decode())
     except FileNotFoundError:
-        raise SpecError(f"{path}: no such file; `flts run FILE` reads an experiment from a TOML file") from None
+        raise SpecError(
+            f"{path}: no such file; `flts run FILE` reads an experiment from a TOML file",
+            code="file-missing",
+            file=str(path),
+        ) from None
     except IsADirectoryError:
-        raise SpecError(f"{path}: is a folder; name the TOML file in it, such as {path / 'flts.toml'}") from None
+        raise SpecError(
+            f"{path}: is a folder; name the TOML file in it, such as {path / 'flts.toml'}",
+            code="not-a-file",
+            file=str(path),
+        ) from None
     except UnicodeDecodeError as error:
-        raise SpecError(f"{path}: is not UTF-8 text (byte {error.start})") from None
+        raise SpecError(
+            f"{path}: is not UTF-8 text (byte {error.start})", code="wrong-encoding", file=str(path), byte=error.start
+        ) from None
     except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"{path}: is not valid TOML: {error}") from None
+        raise SpecError(f"{path}: is not valid TOML: {error}", code="not-toml", file=str(path)) from None
     except OSError as error:
-        raise SpecError(f"{path}: cannot be read: {error.strerror}") from None
+        raise SpecError(f"{path}: cannot be read: {error.strerror}", code="file-unreadable", file=str(path)) from None
 
 
 def _value(path: Sequence[str], text: str) -> Any:
@@ -131,21 +150,28 @@ def _value(path: Sequence[str], text: str) -> Any:
 def _keep_models(layers: _Layers, names: Sequence[str]) -> None:
     for name in names:
         if name not in Models.model_fields and name not in installed_families():
-            raise SpecError(f"--models: unknown model '{name}'; {nearest(name, _names_in(Models))}")
+            raise SpecError(
+                f"--models: unknown model '{name}'; {nearest(name, _names_in(Models))}",
+                code="model-unknown",
+                found=name,
+            )
     if not names:
-        raise SpecError("--models: name at least one model, for instance --models ridge,gru")
+        raise SpecError("--models: name at least one model, for instance --models ridge,gru", code="no-models")
     tables = layers.values.get("models", {})
-    if isinstance(tables, Mapping):  # anything else is refused with its source
+    if isinstance(tables, Mapping):  # validate() refuses anything else and names its source
         layers.values["models"] = {name: tables.get(name, {}) for name in names}
         layers.origins["models"] = "flag --models"
 
 
 def validate(values: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> Spec:
-    """A Spec from nested plain values. Raises SpecError with one line per fault."""
+    """A Spec from nested plain values. Raises SpecError with one line and one `key` of its data per fault."""
     try:
         return Spec.model_validate(values)
     except ValidationError as error:
-        raise SpecError("\n".join(_fault(item, origins or {}) for item in error.errors())) from None
+        faults = [_Fault(item) for item in error.errors()]
+        code = "key-unknown" if all(fault.unknown for fault in faults) else "value-invalid"
+        text = "\n".join(fault.line(origins or {}) for fault in faults)
+        raise SpecError(text, code=code, key=[fault.key for fault in faults]) from None
 
 
 def json_schema() -> dict[str, Any]:
@@ -157,7 +183,7 @@ def json_schema() -> dict[str, Any]:
             usable.append(name)
         except UsageError as error:
             broken[name] = str(error)
-    # a broken family is an error where an experiment names it, and for nobody else
+    # a broken family is an error only where an experiment names it
     fields: dict[str, Any] = {
         name: (dict[str, Any] | None, Field(default=None, description=reason)) for name, reason in broken.items()
     }
@@ -166,23 +192,34 @@ def json_schema() -> dict[str, Any]:
     return whole.model_json_schema()
 
 
-def _fault(item: Any, origins: Mapping[str, str]) -> str:
-    """One line: where it was written, the key, what was found, what would fit."""
-    unknown = item["type"] == "extra_forbidden"
-    path = [*_keys(item["loc"][:-1]), str(item["loc"][-1])] if unknown else _keys(item["loc"])
-    name = ".".join(path)
-    above = (origins[p] for p in (".".join(path[:n]) for n in range(len(path), 0, -1)) if p in origins)
-    # a fault between two tables has no place of its own, its message names the keys
-    about = "" if item["loc"] else str(item["msg"])
-    below = dict.fromkeys(o for p, o in origins.items() if p.startswith(f"{name}.") or p in about)
-    where = next(above, ", ".join(below))
-    prefix = f"{where}: " if where else ""
-    if unknown:
-        return f"{prefix}unknown key '{name}'; {nearest(path[-1], _keys_of(path[:-1]))}"
-    message = str(item["msg"]).removeprefix("Value error, ")
-    found = item["input"]
-    shown = "" if item["type"] == "value_error" or isinstance(found, Mapping) else f" (found {found!r})"
-    return f"{prefix}{name}: {message}{shown}" if name else f"{prefix}{message}{shown}"
+class _Fault:
+    """One fault of a Spec, as pydantic reports it."""
+
+    def __init__(self, item: Any) -> None:
+        self._item = item
+        self.unknown = item["type"] == "extra_forbidden"
+        self._path = [*_keys(item["loc"][:-1]), str(item["loc"][-1])] if self.unknown else _keys(item["loc"])
+        self.key = ".".join(self._path)
+        """Empty for a fault between two tables: its message names the keys."""
+
+    def line(self, origins: Mapping[str, str]) -> str:
+        """Where the value was written, its key, what was found and what fits."""
+        source = self._source(origins)
+        prefix = f"{source}: " if source else ""
+        if self.unknown:
+            return f"{prefix}unknown key '{self.key}'; {nearest(self._path[-1], _keys_of(self._path[:-1]))}"
+        message = str(self._item["msg"]).removeprefix("Value error, ")
+        value = self._item["input"]
+        named = self._item["type"] == "value_error" or isinstance(value, Mapping)
+        found = "" if named else f" (found {value!r})"
+        return f"{prefix}{self.key}: {message}{found}" if self.key else f"{prefix}{message}{found}"
+
+    def _source(self, origins: Mapping[str, str]) -> str:
+        """The source of the key or of the table around it, or else of the keys that the fault is about."""
+        tables = (".".join(self._path[:n]) for n in range(len(self._path), 0, -1))
+        about = "" if self._item["loc"] else str(self._item["msg"])
+        below = dict.fromkeys(o for p, o in origins.items() if p.startswith(f"{self.key}.") or p in about)
+        return next((origins[p] for p in tables if p in origins), ", ".join(below))
 
 
 def _keys(location: Sequence[str | int]) -> list[str]:
@@ -205,7 +242,7 @@ def _names_in(table: type[BaseModel]) -> list[str]:
 
 
 def _field(path: Sequence[str]) -> FieldInfo | None:
-    """The field of the Spec under these keys; None for the Spec itself and for what is no field."""
+    """The field of the Spec under these keys; None for the Spec itself and for keys that it does not have."""
     table: type[BaseModel] | None = Spec
     info = None
     for key in path:

@@ -109,7 +109,7 @@ REFUSED: dict[str, tuple[Change, list[str], list[str]]] = {
     "a date that does not exist": (
         cell(4, "time", "2018-02-30"),
         NOTHING,
-        ["row 4", "'2018-02-30' is no time that exists"],
+        ["row 4", "the time '2018-02-30' does not exist"],
     ),
     "no time in a row": (cell(4, "time", ""), NOTHING, ["load.csv: row 4 has no time in column 'time'"]),
     "mixed time zones": (
@@ -136,17 +136,17 @@ REFUSED: dict[str, tuple[Change, list[str], list[str]]] = {
     "a target that is no number": (
         cell(7, "load", "broken"),
         NOTHING,
-        ["row 7: 'broken' in column 'load' is no number"],
+        ["row 7: 'broken' in the target 'load' is not a number"],
     ),
     "a constant target": (
         constant("load", 5.0),
         NOTHING,
-        ["column 'load' is to be forecast, but it is 5 in every train row"],
+        ["'load' cannot be forecast: it is 5 in every train row"],
     ),
     "an empty target": (
         constant("load", None),
         NOTHING,
-        ["column 'load' is to be forecast, but 100% of its cells are empty"],
+        ["'load' cannot be forecast: 100% of its cells are empty"],
     ),
     "infinities": (cell(9, "wind", "-inf"), NOTHING, ["column 'wind' holds an infinite value", "UTC time order 9"]),
     "numbers beyond 32 bits": (cell(9, "load", "1e31"), NOTHING, ["column 'load' holds 1e+31, beyond the ±1e+30"]),

@@ -128,7 +128,7 @@ MISTAKES = {
     "an experiment": (["flts.toml"], 2, ["is an experiment"]),
     "no such target": (["load.csv", "--target", "laod"], 4, ["laod", "did you mean 'load'"]),
     "no such time column": (["load.csv", "--time", "tme"], 4, ["tme", "did you mean 'time'"]),
-    "no such zone": (["load.csv", "--timezone", "Mars"], 2, ["--timezone", "no time zone"]),
+    "no such zone": (["load.csv", "--timezone", "Mars"], 2, ["--timezone", "not a time zone"]),
     "no such test file": (["load.csv", "later.csv"], 4, ["later.csv: no such file"]),
 }
 

@@ -142,7 +142,7 @@ def test_the_length_of_history_is_measured_on_train_alone(flts: Flts, folder: Pa
     flts("init", "load.csv", "--output", "two.toml")
     one, two = (tomllib.loads((folder / name).read_text())["task"] for name in ("one.toml", "two.toml"))
     assert one == two
-    assert "validation tail of train (not test)" in " ".join((folder / "one.toml").read_text().split("\n# "))
+    assert "validation windows of train (not test)" in " ".join((folder / "one.toml").read_text().split("\n# "))
 
 
 def test_a_horizon_and_a_target_can_be_asked_for(flts: Flts) -> None:
@@ -192,7 +192,7 @@ MISTAKES = {
     "no such file": (["laod.csv"], 4, ["did you mean 'load.csv'"]),
     "no such target": (["load.csv", "--target", "laod"], 4, ["did you mean 'load'"]),
     "a constant target": (["flat.csv", "--target", "flat"], 4, ["flat", "is 1 in every train row"]),
-    "several series": (["panel.csv"], 4, ["'shop' tells rows of one time apart"]),
+    "several series": (["panel.csv"], 4, ["'shop' distinguishes rows of the same time"]),
     "months": (["months.csv"], 4, ["a month apart"]),
     "text": (["text.csv"], 4, ["nothing to forecast", "'n/a' in row 1"]),
     "no such folder": (["load.csv", "--output", "nowhere/flts.toml"], 2, ["nowhere"]),

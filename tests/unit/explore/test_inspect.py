@@ -1,4 +1,4 @@
-"""What an inspection measures is what the books say, and what it finds is what was put there."""
+"""An inspection measures by the published formulas and finds what each test puts into the rows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from tests.support.raising import raises
 from tests.support.series import HOUR, hourly, table
 
 from flts.contracts.errors import DataError
@@ -21,14 +22,14 @@ from flts.preprocess.source import RawInput, RawTable
 RNG = np.random.default_rng
 
 
-def look(train: pl.DataFrame, test: pl.DataFrame | None = None, **given: Any) -> Inspection:
+def look(train: pl.DataFrame, test: pl.DataFrame | None = None, **options: Any) -> Inspection:
     raw = RawInput(RawTable("load.csv", train), None if test is None else RawTable("load_test.csv", test))
-    return inspect(raw, test_fraction=0.2, **given)
+    return inspect(raw, test_fraction=0.2, **options)
 
 
-def found(train: pl.DataFrame, test: pl.DataFrame | None = None, **given: Any) -> dict[str, Finding]:
+def kinds_of(train: pl.DataFrame, test: pl.DataFrame | None = None, **options: Any) -> dict[str, Finding]:
     """Findings by kind."""
-    return {finding.kind: finding for finding in verdict(look(train, test, **given), 0.2)}
+    return {finding.kind: finding for finding in verdict(look(train, test, **options), 0.2)}
 
 
 def wave(rows: int, period: int = 24, noise: float = 0.0, seed: int = 0) -> Values:
@@ -66,7 +67,7 @@ def test_kpss_is_what_statsmodels_gives(rows: int) -> None:
         assert value == pytest.approx(kpss(column, regression="c", nlags=lags, result_object=False)[0], rel=1e-9)
 
 
-def test_kpss_tells_a_level_that_stays_from_one_that_moves() -> None:
+def test_kpss_distinguishes_a_constant_level_from_a_moving_one() -> None:
     steady = statistics.kpss(RNG(0).normal(size=400))
     moving = statistics.kpss(RNG(0).normal(size=400) + 0.02 * np.arange(400))
     assert steady is not None
@@ -94,7 +95,7 @@ def test_the_parts_of_a_decomposition_sum_to_the_column() -> None:
     np.testing.assert_allclose(whole[inner], column[inner], atol=1e-9)
 
 
-def test_strength_is_near_one_for_a_clean_season_and_near_none_for_noise() -> None:
+def test_strength_is_near_one_for_a_clean_season_and_near_zero_for_noise() -> None:
     clean = statistics.season_strength(statistics.decompose(wave(480, noise=0.05), (24,)), 24)
     assert clean is not None
     assert clean > 0.98
@@ -102,7 +103,7 @@ def test_strength_is_near_one_for_a_clean_season_and_near_none_for_noise() -> No
         statistics.season_strength(statistics.decompose(RNG(seed).normal(size=168 * 4), (24, 168)), 168)
         for seed in range(20)
     ]
-    # the plain formula would give about 1/3: a week seen three times is fitted to its noise
+    # the plain formula would give about 1/3: a week inspection three times is fitted to its noise
     assert np.mean([strength for strength in noise if strength is not None]) < 0.05
 
 
@@ -146,92 +147,92 @@ def test_a_covariate_that_is_the_target_shifted_scaled_and_noised_is_a_leak(
 ) -> None:
     load = wave(600, noise=0.5)
     knows = scale * (np.roll(load, -ahead) + noise * RNG(9).normal(size=600))
-    leak = found(frame(load=load, knows=knows))["leakage"]
+    leak = kinds_of(frame(load=load, knows=knows))["leakage"]
     assert leak.severity == "warning"
     assert leak.columns == ("knows",)
     assert f"knows the target {ahead} row" in leak.message
 
 
-def test_a_copy_of_the_target_is_told_from_a_leak_and_from_its_past() -> None:
+def test_a_copy_of_the_target_is_distinguished_from_a_leak_and_from_its_past() -> None:
     load = wave(600, noise=0.5)
-    assert found(frame(load=load, copy=3 * load + 1))["copy"].severity == "warning"
-    past = found(frame(load=load, past=np.roll(load, 5)))
+    assert kinds_of(frame(load=load, copy=3 * load + 1))["copy"].severity == "warning"
+    past = kinds_of(frame(load=load, past=np.roll(load, 5)))
     assert past["copy"].severity == "note"
     assert "leakage" not in past
 
 
-def test_a_season_in_common_is_no_leak() -> None:
+def test_a_common_season_is_not_a_leak() -> None:
     early = wave(603, noise=0.2)[3:] + 0.3 * RNG(5).normal(size=600)
-    kinds = found(frame(load=wave(600, noise=0.2, seed=8), sun=early))
+    kinds = kinds_of(frame(load=wave(600, noise=0.2, seed=8), sun=early))
     assert "leakage" not in kinds
     assert "copy" not in kinds
 
 
-def test_a_random_walk_is_no_leak_of_another() -> None:
+def test_a_random_walk_is_not_a_leak_of_another() -> None:
     load, other = (np.cumsum(RNG(seed).normal(size=2000)) for seed in (1, 2))
-    kinds = found(frame(load=load, other=other))
+    kinds = kinds_of(frame(load=load, other=other))
     assert "leakage" not in kinds
 
 
-def test_numbers_that_stand_for_nothing_are_found() -> None:
+def test_numbers_that_stand_for_missing_values_are_found() -> None:
     load = wave(600, noise=0.2)
     load[[10, 50, 300]] = -999.0
-    assert "'load' is -999 in 3 rows" in found(frame(load=load))["sentinel"].message
+    assert "'load' is -999 in 3 rows" in kinds_of(frame(load=load))["sentinel"].message
 
 
 def test_a_lone_cell_far_out_is_found_and_a_peak_with_slopes_is_not() -> None:
     lone, peak = wave(600, noise=0.2), wave(600, noise=0.2)
     lone[100] = 50.0
     peak[100:110] = 50.0
-    assert found(frame(load=lone))["lone outliers"].columns == ("load",)
-    assert "lone outliers" not in found(frame(load=peak))
+    assert kinds_of(frame(load=lone))["lone outliers"].columns == ("load",)
+    assert "lone outliers" not in kinds_of(frame(load=peak))
 
 
 def test_gaps_are_counted_and_the_longest_is_named() -> None:
     rows = frame(load=wave(600, noise=0.2))
-    kinds = found(pl.concat([rows[:100], rows[103:300], rows[340:]]))
+    kinds = kinds_of(pl.concat([rows[:100], rows[103:300], rows[340:]]))
     assert "43 rows are missing in 2 gaps" in kinds["gaps"].message
     assert "2018-02-19 21:00:00" in kinds["gaps"].message
 
 
-def test_rows_of_one_time_are_told_apart_by_the_column_that_does() -> None:
+def test_a_column_that_distinguishes_rows_of_the_same_time_is_named() -> None:
     one = frame(load=wave(300, noise=0.2))
     panel = pl.concat([one.with_columns(shop=pl.lit(name)) for name in ("east", "west")])
-    seen = found(panel)
-    assert "'shop' tells rows of one time apart: 2 series" in seen["repeats"].message
-    assert seen["refused"].severity == "stops"
-    assert "contradict" in found(pl.concat([one, one[:5].with_columns(pl.col("load") + 1)]))["repeats"].message
-    assert "say the same" in found(pl.concat([one, one[:5]]))["repeats"].message
+    kinds = kinds_of(panel)
+    assert "'shop' distinguishes rows of the same time: 2 series" in kinds["repeats"].message
+    assert kinds["refused"].severity == "stops"
+    assert "contradict" in kinds_of(pl.concat([one, one[:5].with_columns(pl.col("load") + 1)]))["repeats"].message
+    assert "are equal" in kinds_of(pl.concat([one, one[:5]]))["repeats"].message
 
 
 def test_every_refusal_is_collected_and_what_is_left_is_measured() -> None:
     rows = table(hourly(300)).with_columns(pl.col("time").dt.to_string("iso"))
     rows[7, "time"] = "soon"
     rows[9, "wind"] = float("inf")
-    seen = look(pl.concat([rows, rows[20:22]]))
-    assert [message.split("load.csv: ")[1][:12] for message in seen.refusals] == [
+    inspection = look(pl.concat([rows, rows[20:22]]))
+    assert [message.split("load.csv: ")[1][:12] for message in inspection.refusals] == [
         "row 8, colum",
         "2 rows repea",
         "column 'wind",
     ]
-    assert len(seen.train_rows) + len(seen.test_rows) == 299
-    assert seen.column("wind").missing == 1
+    assert len(inspection.train_rows) + len(inspection.test_rows) == 299
+    assert inspection.column("wind").missing == 1
 
 
-def test_text_that_is_nearly_numbers_is_shown_with_its_place() -> None:
+def test_text_that_is_nearly_numbers_is_reported_with_its_row() -> None:
     cells = [str(value) for value in range(300)]
     cells[4] = "n/a"
-    message = found(frame(load=wave(300, noise=0.2), wind=cells))["nearly numbers"].message
-    assert "99.7% of its cells are numbers, row 5 holds 'n/a'" in message
+    message = kinds_of(frame(load=wave(300, noise=0.2), wind=cells))["nearly numbers"].message
+    assert "99.7% of its cells are numbers, but row 5 holds 'n/a'" in message
 
 
 def test_irregular_rows_are_measured_on_a_grid_that_suits_them() -> None:
     rows = hourly(600)
     times = rows.times + RNG(0).integers(0, HOUR * 3 // 4, 600)
-    seen = look(table(Rows(times, rows.values, rows.columns)))
-    assert seen.timeline.suggested == "1h"
-    assert seen.grid.resampled == "1h"
-    strength = seen.column("load").seasons["day"]
+    inspection = look(table(Rows(times, rows.values, rows.columns)))
+    assert inspection.timeline.suggested == "1h"
+    assert inspection.grid.resampled == "1h"
+    strength = inspection.column("load").seasons["day"]
     assert strength is not None
     assert strength > 0.8
 
@@ -241,26 +242,26 @@ def test_times_that_skip_the_hours_that_clocks_skip_look_local(zone: str) -> Non
     utc = pl.datetime_range(pl.datetime(2023, 3, 1), pl.datetime(2023, 5, 1), "30m", time_zone="UTC", eager=True)
     local = utc.dt.convert_time_zone(zone).dt.replace_time_zone(None)
     load = wave(len(utc), 48, noise=0.2)
-    said = found(pl.DataFrame({"time": local, "load": load}))["local times"]
-    assert zone in said.action
-    assert "02:00:00" in said.message
-    assert "local times" not in found(pl.DataFrame({"time": utc.dt.replace_time_zone(None), "load": load}))
-    assert "local times" not in found(pl.DataFrame({"time": local, "load": load}), timezone=zone)
+    local_times = kinds_of(pl.DataFrame({"time": local, "load": load}))["local times"]
+    assert zone in local_times.action
+    assert "02:00:00" in local_times.message
+    assert "local times" not in kinds_of(pl.DataFrame({"time": utc.dt.replace_time_zone(None), "load": load}))
+    assert "local times" not in kinds_of(pl.DataFrame({"time": local, "load": load}), timezone=zone)
 
 
-def test_months_are_said_to_have_no_step() -> None:
+def test_monthly_rows_are_reported_to_have_no_fixed_step() -> None:
     times = pl.date_range(pl.date(2001, 1, 1), pl.date(2020, 12, 1), "1mo", eager=True)
     cycle = wave(240, 12, noise=0.1)
-    seen = found(pl.DataFrame({"month": times, "load": cycle}))
-    assert "months" in seen
-    assert "every 12 rows" in seen["cycle"].message
-    assert "dataset.time_column" in seen["time column"].action
+    kinds = kinds_of(pl.DataFrame({"month": times, "load": cycle}))
+    assert "months" in kinds
+    assert "every 12 rows" in kinds["cycle"].message
+    assert "dataset.time_column" in kinds["time column"].action
 
 
 def test_a_shift_is_judged_by_how_much_blocks_of_train_differ() -> None:
     load = wave(1000, noise=0.2)
     load[800:] += 3.0
-    assert found(frame(load=load))["shift"].severity == "warning"
+    assert kinds_of(frame(load=load))["shift"].severity == "warning"
     wandering = np.cumsum(RNG(4).normal(size=1000))
     usual = look(frame(load=wandering)).column("load").shift
     assert usual is not None
@@ -270,9 +271,9 @@ def test_a_shift_is_judged_by_how_much_blocks_of_train_differ() -> None:
 
 def test_a_target_that_outgrows_train_is_a_warning_and_a_covariate_a_note() -> None:
     rising = np.arange(600.0) + RNG(0).normal(size=600)
-    kinds = found(frame(load=rising, wind=wave(600, noise=0.2)))
+    kinds = kinds_of(frame(load=rising, wind=wave(600, noise=0.2)))
     assert kinds["beyond train"].severity == "warning"
-    kinds = found(frame(load=wave(600, noise=0.2), wind=rising))
+    kinds = kinds_of(frame(load=wave(600, noise=0.2), wind=rising))
     assert kinds["beyond train"].severity == "note"
 
 
@@ -293,24 +294,24 @@ def test_figures_are_of_train_alone() -> None:
 
 def test_constant_and_empty_columns_have_no_figures_that_divide_by_their_width() -> None:
     rows = frame(load=wave(300, noise=0.2), flat=np.full(300, 0.1), none=pl.Series([None] * 300, dtype=pl.Float64))
-    seen = look(rows)
-    assert seen.column("flat").constant
-    assert seen.column("flat").kpss is None
-    assert seen.column("none").minimum is None
-    kinds = {finding.kind: finding for finding in verdict(seen, 0.2)}
+    inspection = look(rows)
+    assert inspection.column("flat").constant
+    assert inspection.column("flat").kpss is None
+    assert inspection.column("none").minimum is None
+    kinds = {finding.kind: finding for finding in verdict(inspection, 0.2)}
     assert kinds["constant"].columns == ("flat",)
     assert kinds["mostly empty"].columns == ("none",)
 
 
-def test_numbers_of_rows_are_no_target() -> None:
-    seen = look(frame(index=np.arange(300.0), load=wave(300, noise=0.2)))
-    assert seen.target == "load"
+def test_row_numbers_are_not_the_target() -> None:
+    inspection = look(frame(index=np.arange(300.0), load=wave(300, noise=0.2)))
+    assert inspection.target == "load"
 
 
 def test_nothing_to_forecast_is_a_reason_to_stop() -> None:
-    assert "no numeric column varies" in found(frame(flat=np.ones(300)))["refused"].message
+    assert "no numeric column varies" in kinds_of(frame(flat=np.ones(300)))["refused"].message
 
 
 def test_a_table_without_times_cannot_be_inspected() -> None:
-    with pytest.raises(DataError, match="no time column"):
+    with raises(DataError, code="time-column-missing", file="load.csv", column="time"):
         look(pl.DataFrame({"when": ["a", "b"], "load": [1.0, 2.0]}))

@@ -1,4 +1,4 @@
-"""How much history pays is asked of train alone, on the same windows for every length."""
+"""How much history pays is measured on train alone, on the same windows for every length."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def dataset(rows: Rows) -> ProcessedDataset:
 
 
 def echo(lag: int, rows: int = 900) -> Rows:
-    """A series that says again what it said `lag` rows ago."""
+    """A series that repeats its value of `lag` rows ago."""
     values = np.random.default_rng(0).normal(size=(rows, 2))
     for row in range(lag, rows):
         values[row, 0] = 0.95 * values[row - lag, 0] + 0.1 * values[row, 0]
@@ -58,7 +58,7 @@ def test_the_error_is_in_the_units_of_the_target() -> None:
     assert large.errors[24] == pytest.approx(1000.0 * small.errors[24], rel=1e-3)
 
 
-def test_too_few_windows_for_the_longest_is_said_by_nothing() -> None:
+def test_too_few_windows_for_the_longest_give_no_result() -> None:
     assert try_lengths(dataset(hourly(100)), [79], 1, 0.1) is None
 
 
@@ -79,5 +79,5 @@ def test_a_rehearsal_refuses_what_a_run_refuses() -> None:
         rehearse(small_spec(dataset={"targets": ["load"], "test_fraction": 0.1}), raw)
     flat = hourly(300)
     flat.values[:, 0] = 1.0
-    with pytest.raises(DataError, match="it is 1 in every train row"):
+    with raises(DataError, code="target-constant", column="load", found=1.0):
         rehearse(small_spec(), RawInput(RawTable("load.csv", table(flat)), None))

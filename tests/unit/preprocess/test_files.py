@@ -1,4 +1,4 @@
-"""A file that is no table says what it is instead, with a code and the place."""
+"""A file that is not a table is refused with a code for what it is instead, and with the line."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ OTHERS: dict[str, tuple[str, bytes, dict[str, Plain]]] = {
 
 
 @pytest.mark.parametrize("code", OTHERS)
-def test_what_is_no_table_is_refused_by_what_it_is(code: str) -> None:
+def test_a_file_that_is_not_a_table_is_refused_for_what_it_is(code: str) -> None:
     name, content, data = OTHERS[code]
     with raises(DataError, code=code, file=name, **data):
         read_file(File(name, content))
 
 
-def test_zero_bytes_are_another_encoding() -> None:
+def test_zero_bytes_mean_another_encoding() -> None:
     with raises(DataError, code="wrong-encoding", file="a.csv"):
         read_file(File("a.csv", HEAD.decode().encode("utf-16-le")))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.support.raising import raises
 from tests.support.series import HOUR, START, hourly
 
 from flts.contracts.errors import DataError
@@ -47,11 +48,11 @@ def column(train: Rows, **preprocess: Any) -> ColumnStatistics:
 
 def quantile(values: Sequence[float], share: float) -> float:
     """Linear interpolation between the sorted values (Hyndman and Fan 1996, type 7)."""
-    known = sorted(v for v in values if not math.isnan(v))
-    place = share * (len(known) - 1)
-    low = math.floor(place)
-    high = min(low + 1, len(known) - 1)
-    return known[low] + (place - low) * (known[high] - known[low])
+    ordered = sorted(v for v in values if not math.isnan(v))
+    position = share * (len(ordered) - 1)
+    low = math.floor(position)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (position - low) * (ordered[high] - ordered[low])
 
 
 @pytest.fixture
@@ -71,24 +72,24 @@ def test_the_median_is_that_of_the_raw_values_that_are_there(odd: list[float]) -
 
 
 def test_without_outliers_there_are_no_limits(odd: list[float]) -> None:
-    found = column(rows(y=odd))
-    assert (found.low, found.high) == (None, None)
-    assert found.maximum == 900.0
+    fitted_column = column(rows(y=odd))
+    assert (fitted_column.low, fitted_column.high) == (None, None)
+    assert fitted_column.maximum == 900.0
 
 
 @pytest.mark.parametrize("factor", [1.5, 3.0])
 def test_iqr_limits_are_the_quartiles_and_a_multiple_of_their_distance(odd: list[float], factor: float) -> None:
-    found = column(rows(y=odd), outliers={"enabled": True, "factor": factor})
+    fitted_column = column(rows(y=odd), outliers={"enabled": True, "factor": factor})
     first, third = quantile(odd, 0.25), quantile(odd, 0.75)
-    assert found.low == pytest.approx(first - factor * (third - first), rel=1e-12)
-    assert found.high == pytest.approx(third + factor * (third - first), rel=1e-12)
+    assert fitted_column.low == pytest.approx(first - factor * (third - first), rel=1e-12)
+    assert fitted_column.high == pytest.approx(third + factor * (third - first), rel=1e-12)
 
 
 @pytest.mark.parametrize("factor", [1.0, 10.0, 49.0])
 def test_quantile_limits_leave_a_percentage_outside_at_both_ends(odd: list[float], factor: float) -> None:
-    found = column(rows(y=odd), outliers={"enabled": True, "method": "quantile", "factor": factor})
-    assert found.low == pytest.approx(quantile(odd, factor / 100), rel=1e-12)
-    assert found.high == pytest.approx(quantile(odd, 1 - factor / 100), rel=1e-12)
+    fitted_column = column(rows(y=odd), outliers={"enabled": True, "method": "quantile", "factor": factor})
+    assert fitted_column.low == pytest.approx(quantile(odd, factor / 100), rel=1e-12)
+    assert fitted_column.high == pytest.approx(quantile(odd, 1 - factor / 100), rel=1e-12)
 
 
 def test_an_outlier_is_clipped_before_it_is_carried_into_an_empty_cell() -> None:
@@ -104,9 +105,9 @@ def test_an_outlier_is_clipped_before_it_is_carried_into_an_empty_cell() -> None
 
 def test_range_and_scaler_come_from_the_finished_rows() -> None:
     values = [NAN, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 1000.0]
-    found = column(rows(y=values), outliers={"enabled": True})
-    assert (found.minimum, found.maximum) == (1.0, found.high)
-    assert found.center + found.scale == found.high
+    fitted_column = column(rows(y=values), outliers={"enabled": True})
+    assert (fitted_column.minimum, fitted_column.maximum) == (1.0, fitted_column.high)
+    assert fitted_column.center + fitted_column.scale == fitted_column.high
 
 
 @pytest.mark.parametrize("constant", [0.0, 10.0])
@@ -121,10 +122,10 @@ def test_each_scaler_is_its_formula_over_the_finished_rows(odd: list[float], con
         "none": (0.0, 1.0),
     }
     for kind, (center, scale) in expected.items():
-        found = column(rows(y=odd), scaler=kind, constant=constant)
-        assert found.center == pytest.approx(center, rel=1e-12), kind
-        assert found.scale == pytest.approx(scale, rel=1e-12), kind
-        assert (found.minimum, found.maximum) == (min(finished), max(finished)), kind
+        fitted_column = column(rows(y=odd), scaler=kind, constant=constant)
+        assert fitted_column.center == pytest.approx(center, rel=1e-12), kind
+        assert fitted_column.scale == pytest.approx(scale, rel=1e-12), kind
+        assert (fitted_column.minimum, fitted_column.maximum) == (min(finished), max(finished)), kind
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -135,9 +136,9 @@ def test_sums_run_along_columns_however_the_rows_are_held_so_that_their_last_bit
     rng = np.random.default_rng(0)
     values = np.array(rng.normal(size=(1000, 5)) * 10, order=order)
     values[rng.random(values.shape) < share] = np.nan
-    found = fitted(Rows(np.arange(1000, dtype=np.int64), values, tuple("abcde")), scaler="standard")
-    for i, column in enumerate(found.fitted.columns):
-        finished = found.train.values[:, i].copy()
+    result = fitted(Rows(np.arange(1000, dtype=np.int64), values, tuple("abcde")), scaler="standard")
+    for i, column in enumerate(result.fitted.columns):
+        finished = result.train.values[:, i].copy()
         assert (column.center, column.scale) == (finished.mean(), finished.std())
 
 
@@ -147,7 +148,7 @@ def test_maxabs_counts_the_negative_side() -> None:
 
 @pytest.mark.parametrize("kind", ["minmax", "standard", "robust", "maxabs", "none"])
 @pytest.mark.parametrize("value", [0.0, 0.1, 123.456, -1e9])
-def test_a_constant_column_is_kept_with_a_width_that_is_not_rounding_and_a_warning(kind: str, value: float) -> None:
+def test_a_constant_column_is_kept_with_a_usable_scale_and_a_warning(kind: str, value: float) -> None:
     train = rows(y=[float(v) for v in range(300)], x=[value] * 300)
     finished = fitted(train, scaler=kind)
     expected = abs(value) if kind == "maxabs" and value else 1.0
@@ -155,7 +156,7 @@ def test_a_constant_column_is_kept_with_a_width_that_is_not_rounding_and_a_warni
     assert finished.warnings == ("column 'x' is constant over train",)
 
 
-def test_a_width_of_rounding_beside_large_values_is_no_width() -> None:
+def test_a_scale_no_larger_than_rounding_errors_becomes_one() -> None:
     train = rows(y=[0.0] * 8 + [1e-200, 1e-200, 1e-200, 3.0])
     assert column(train, scaler="robust").scale == 1.0
     assert column(rows(y=[0.0, 1e-200, 2e-200]), scaler="robust").scale == 1e-200
@@ -205,16 +206,16 @@ def test_a_history_is_cleaned_as_train_was_finished(odd: list[float], outliers: 
     np.testing.assert_array_equal(finished.fitted.clean(train.values), finished.train.values)
 
 
-def test_fitting_does_not_touch_the_rows_it_is_given(odd: list[float]) -> None:
+def test_fitting_does_not_change_its_rows(odd: list[float]) -> None:
     train = rows(y=odd)
     before = train.values.copy()
     fitted(train, outliers={"enabled": True}, constant=3.0)
     np.testing.assert_array_equal(train.values, before)
 
 
-def test_what_is_fitted_survives_json(odd: list[float]) -> None:
-    found = fitted(rows(y=odd, x=odd[::-1]), outliers={"enabled": True}, lags=[1, 2], constant=0.1).fitted
-    for value in (found, found.for_targets(("x",))):
+def test_fitted_statistics_survive_json(odd: list[float]) -> None:
+    statistics_of_both = fitted(rows(y=odd, x=odd[::-1]), outliers={"enabled": True}, lags=[1, 2], constant=0.1).fitted
+    for value in (statistics_of_both, statistics_of_both.for_targets(("x",))):
         assert FittedPreprocess.of(FittedRecord.model_validate_json(value.record().model_dump_json())) == value
 
 
@@ -237,13 +238,13 @@ def test_the_step_is_the_most_common_difference_and_the_smaller_one_on_a_tie(
     assert infer_step(times(*differences), "infer", "rows.csv") == expected
 
 
-def test_a_given_step_is_taken_without_a_look_at_the_rows() -> None:
+def test_a_step_of_the_spec_is_used_whatever_the_rows() -> None:
     assert infer_step(times(HOUR, HOUR), "2min", "rows.csv") == 2 * MINUTE
     assert infer_step(times(), "1d", "rows.csv") == DAY
 
 
-def test_one_row_gives_no_step() -> None:
-    with pytest.raises(DataError, match=r"rows\.csv: 1 row gives no step; at least two rows are needed"):
+def test_no_step_can_be_inferred_from_one_row() -> None:
+    with raises(DataError, code="too-few-rows", file="rows.csv", found=1, expected=2):
         infer_step(times(), "infer", "rows.csv")
 
 
@@ -253,7 +254,7 @@ def broken(of: int, wrong: int) -> Times:
 
 
 @pytest.mark.parametrize(("wrong", "warned"), [(0, False), (2, False), (3, True), (25, True)])
-def test_under_98_percent_regular_is_warned_of(wrong: int, warned: bool) -> None:
+def test_rows_less_than_98_percent_regular_are_warned_of(wrong: int, warned: bool) -> None:
     share, warnings = check_regular(broken(100, wrong), HOUR, "rows.csv")
     assert share == (100 - wrong) / 100
     assert len(warnings) == warned
@@ -265,13 +266,9 @@ def test_under_98_percent_regular_is_warned_of(wrong: int, warned: bool) -> None
         )
 
 
-def test_under_75_percent_regular_is_refused_with_the_first_break() -> None:
-    with pytest.raises(DataError) as raised:
+def test_rows_less_than_75_percent_regular_are_refused_with_the_first_break() -> None:
+    with raises(DataError, code="irregular-rows", file="rows.csv", row=75, found=0.74, expected=0.75):
         check_regular(broken(100, 26), HOUR, "rows.csv")
-    message = str(raised.value)
-    assert message.startswith("rows.csv: only 74.0% of the rows follow the one before by the step of 1h")
-    assert "(first otherwise after row 75: 2h); at least 75% must;" in message
-    assert message.endswith('set preprocess.resample, such as "mean", and dataset.step')
 
 
 def test_a_single_row_is_regular() -> None:
@@ -307,7 +304,7 @@ def test_the_seasonal_error_is_the_mean_distance_to_one_season_earlier(count: in
     assert seasonal_error(train, season) == pytest.approx(expected, rel=1e-12)
 
 
-def test_the_seasonal_error_is_unknown_under_two_seasons() -> None:
+def test_the_seasonal_error_needs_two_seasons() -> None:
     assert seasonal_error(hourly(47).values[:, 0], 24) is None
 
 

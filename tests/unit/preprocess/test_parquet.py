@@ -1,4 +1,4 @@
-"""The same rows are the same bytes, in any process, and come back as they were."""
+"""The same rows give the same bytes in any process, and reading them gives the rows back."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def equal(a: Rows, b: Rows) -> bool:
 
 
 @pytest.mark.parametrize("count", [1, 50, 1000])
-def test_rows_come_back_as_they_were_with_their_empty_cells(count: int) -> None:
+def test_rows_are_read_back_unchanged_with_their_empty_cells(count: int) -> None:
     rows = with_gaps(count + 2)
     back = rows_from_parquet(rows_to_parquet(rows, METADATA))
     assert equal(back, rows)
@@ -57,7 +57,7 @@ def test_rows_come_back_as_they_were_with_their_empty_cells(count: int) -> None:
     assert back.values.dtype == np.float64
 
 
-def test_rows_without_columns_come_back_too() -> None:
+def test_rows_without_columns_are_read_back_too() -> None:
     rows = Rows(hourly(3).times, np.empty((3, 0)), ())
     assert equal(rows_from_parquet(rows_to_parquet(rows, {})), rows)
 
@@ -66,19 +66,19 @@ def test_the_same_rows_are_the_same_bytes() -> None:
     assert rows_to_parquet(with_gaps(), METADATA) == rows_to_parquet(with_gaps(), METADATA)
 
 
-def test_rows_that_came_back_are_written_as_the_same_bytes() -> None:
+def test_rows_read_back_are_written_as_the_same_bytes() -> None:
     data = rows_to_parquet(with_gaps(), METADATA)
     assert rows_to_parquet(rows_from_parquet(data), METADATA) == data
 
 
-def test_how_the_memory_of_the_rows_lies_does_not_count() -> None:
+def test_the_memory_layout_of_rows_does_not_change_the_bytes() -> None:
     rows = with_gaps()
     other = Rows(rows.times.copy(), np.asfortranarray(rows.values), rows.columns)
     part = Rows(np.repeat(rows.times, 2)[::2], np.repeat(rows.values, 2, axis=0)[::2], rows.columns)
     assert rows_to_parquet(other, METADATA) == rows_to_parquet(part, METADATA) == rows_to_parquet(rows, METADATA)
 
 
-def test_chunks_of_a_table_do_not_count() -> None:
+def test_chunks_of_a_table_do_not_change_the_bytes() -> None:
     frame = pl.DataFrame({"a": [1, 2, 3], "b": ["x", None, "z"]})
     chunked = pl.concat([frame[:1], frame[1:]], rechunk=False)
     assert chunked.n_chunks() == 2
@@ -102,7 +102,7 @@ def test_bytes_do_not_depend_on_threads_or_on_the_hash_seed_of_the_process() -> 
 
 
 @pytest.mark.parametrize("row", range(3))
-def test_a_changed_cell_time_name_or_note_is_other_bytes(row: int) -> None:
+def test_a_changed_cell_time_name_or_note_changes_the_bytes(row: int) -> None:
     rows = with_gaps()
     data = rows_to_parquet(rows, METADATA)
     values, times = rows.values.copy(), rows.times.copy()

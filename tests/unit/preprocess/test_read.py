@@ -1,4 +1,4 @@
-"""The reader takes what people have and refuses, with the place, whatever it would have to guess."""
+"""The reader accepts what people have; it refuses, with file, column and row, whatever it would have to guess."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from tests.support.raising import raises
 from tests.support.series import HOUR, hourly
 
-from flts.contracts.errors import DataError
+from flts.contracts.errors import DataError, Plain
 from flts.preprocess.read import Reading, read_rows, split
 from flts.preprocess.source import RawFile, RawTable
 from flts.spec.fields import Dataset
@@ -31,22 +32,23 @@ def utc(*moment: int) -> int:
 
 
 def read(content: str | bytes, name: str = "rows.csv", **dataset: Any) -> Reading:
-    """The rows of a file with this content, `y` to be forecast."""
+    """The rows of a file with this content; `y` is the target."""
     data = content if isinstance(content, bytes) else content.encode()
     return read_rows(RawFile(name, data), Dataset(**{"targets": ["y"], **dataset}))
 
 
 def read_table(table: Any, **dataset: Any) -> Reading:
-    """The rows of a table in memory, `y` to be forecast."""
+    """The rows of a table in memory; `y` is the target."""
     return read_rows(RawTable.of("rows", table), Dataset(**{"targets": ["y"], **dataset}))
 
 
-def refusal(content: str | bytes, name: str = "rows.csv", **dataset: Any) -> str:
-    """The one line with which a file is refused."""
-    with pytest.raises(DataError) as raised:
-        read(content, name, **dataset)
+def refuse(content: str | bytes, code: str, data: dict[str, Plain] | None = None, **dataset: Any) -> str:
+    """The one line with which rows.csv is refused for this reason."""
+    with raises(DataError, code=code, file="rows.csv", **(data or {})) as raised:
+        read(content, **dataset)
     assert raised.value.exit_code == 4
     assert "\n" not in str(raised.value)
+    assert str(raised.value).startswith("rows.csv: ")
     return str(raised.value)
 
 
@@ -197,89 +199,101 @@ def test_rows_out_of_order_are_sorted_with_a_warning_that_names_the_first() -> N
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "code", "data"),
     [
-        ("", "rows.csv: is empty; a header and at least one row are needed"),
-        ("\n\n", "rows.csv: is empty; a header and at least one row are needed"),
-        ("time,y", "rows.csv: has no rows; a header and at least one row are needed"),
-        ("time,y\n", "rows.csv: has no rows; a header and at least one row are needed"),
-        ("Time,y\n2020-01-01,1\n", "has no time column 'time'; did you mean 'Time'? (valid: Time, y)"),
-        ("time;y\n2020-01-01;1\n", "its columns are separated by ';'; commas are needed, with a point in decimal numb"),
-        ("time;y\n2020-01-01;1,5\n", "its columns are separated by ';'; commas are needed"),
-        ("time\ty\n2020-01-01\t1\n", "its columns are separated by tabs; commas are needed"),
-        ("time|y\n2020-01-01|1,5,3\n", "its columns are separated by '|'; commas are needed"),
-        ("time,yy\n2020-01-01,1\n", "has no column 'y' to forecast; did you mean 'yy'? (valid: yy)"),
-        ("time,a,b\n2020-01-01,1,x\n", "has no column 'y' to forecast; valid: a"),
-        ("time,y\n2020-01-01,1\n2020-01-02,oops\n", "row 2: 'oops' in column 'y' is no number"),
-        ("time,y\n2020-01-01,1\n2020-01-02, \n2020-01-03,NULL\n", "row 3: 'NULL' in column 'y' is no number"),
-        ('time,y\n2020-01-01,"1,5"\n', "row 1: '1,5' in column 'y' is no number"),
-        ("time,y\n2020-01-01,1\n,2\n", "row 2 has no time in column 'time'"),
-        ("time,y\nNA,1\n", "row 1 has no time in column 'time'"),
-        ("time,y\n2020-01-01,1\n01.02.2020,2\n", "row 2, column 'time': '01.02.2020' is no ISO 8601 time such as 2018"),
-        ("time,y\n2020-01-01T10,1\n", "row 1, column 'time': '2020-01-01T10' is no ISO 8601 time"),
-        ("time,y\n2020-02-30,1\n", "row 1, column 'time': '2020-02-30' is no time that exists"),
-        ("time,y\n2020-01-01 24:00,1\n", "'2020-01-01 24:00' is no time that exists"),
-        ("time,y\n2020-01-01T10:00+25:00,1\n", "'2020-01-01T10:00+25:00' is no time that exists"),
-        ("time,y\n1577836800,1\n", "column 'time' holds Int64; write times as ISO 8601"),
-        ("time,y\n1500-01-01,1\n", "row 1, column 'time': the year 1500 is out of reach; 1678 to 2261 fit"),
-        ("time,y\n2020-01-01,1\n2262-01-01T00:00Z,1\n", "the year 2262 is out of reach"),
-        ("time,y\n2020-01-01,1\n2020-01-02,inf\n", "column 'y' holds an infinite value (1 cells in all, the first"),
-        ("time,y,x\n2020-01-02,1,-Infinity\n2020-01-01,1,1e999\n", "column 'x' holds an infinite value (2 cells"),
-        ("time,y\n2020-01-01,1,2\n", "line 2 has 3 cells, the header 2; write decimal numbers with a point, text with"),
-        ("# of 2020\ntime,y\n2020-01-01,1\n", "line 2 has 2 cells, the header 1; write decimal numbers"),
-        ('time,y\n2020-01-01,"1\n', "cannot be read as CSV with commas and a header, UTF-8: "),
-        ("time,y\r2020-01-01,1\r", "its lines end with CR alone; save it with LF or CRLF at the end of a line"),
-        ("time,y, y \n2020-01-01,1,2\n", "the header names the column 'y' twice"),
-        ("time,y\n2020-01-01,1\n\n2020-01-02,2\n", "row 2 has no time in column 'time'"),
-        ("time,y\n,\n\n", "rows.csv: has no rows; a header and at least one row are needed"),
-        (f"time,y\n{ARABIC_2020}-01-01,1\n", f"row 1, column 'time': '{ARABIC_2020}-01-01' is no ISO 8601 time such"),
-        ("time,y\n2020-01-01 +01:00,1\n", "row 1, column 'time': '2020-01-01 +01:00' is no ISO 8601 time such as"),
-        (f"time,y\n2020-01-01,{ARABIC_2020}\n", f"row 1: '{ARABIC_2020}' in column 'y' is no number"),
-        ('time,y\n"2020\n01",1\n', r"row 1, column 'time': '2020\n01' is no ISO 8601 time"),
-        (f"time,y\n{'x' * 99},1\n", f"row 1, column 'time': '{'x' * 60}…' is no ISO 8601 time"),
-        (f"time,y\n2020-01-01,1{'0' * 45}\n", "column 'y' holds 1e+45, beyond the ±1e+30"),
-        ("time,y\n2020-01-01,1\n2020-01-02,2e30\n", "column 'y' holds 2e+30, beyond the ±1e+30 that 32-bit features"),
-        ("time,y,x\n2020-01-01,1,-1e31\n2020-01-02,2,inf\n", "column 'x' holds an infinite value (1 cells in all"),
-        (
-            b"time,y,s\n2020-01-01,1,\xe9\n",
-            "is not UTF-8 text: line 2 holds the byte 0xe9, which in Latin-1 is 'é'; save it as UTF-8",
-        ),
-        (b"time,y,\xfc\n2020-01-01,1,2\n", "is not UTF-8 text: line 1 holds the byte 0xfc, which in Latin-1 is 'ü'"),
-        (PLAIN.encode("utf-16"), "is UTF-16 text; save it as UTF-8 (iconv -f UTF-16 -t UTF-8 makes it from UTF-16)"),
-        (b"\xfe\xff" + PLAIN.encode("utf-16-be"), "is UTF-16 text; save it as UTF-8"),
-        (PLAIN.encode("utf-16-le"), "holds zero bytes, as UTF-16 does; save it as UTF-8 text"),
-        (b"PAR1 and more", "is Parquet; let its name end in .parquet"),
-        (b"PK\x03\x04 and more", "is an Excel workbook or another ZIP archive; export its rows as CSV"),
-        ("time,y,y\n2020-01-01,1,2\n", "the header names the column 'y' twice"),
-        ("time,y,time\n2020-01-01,1,2\n", "the header names the column 'time' twice"),
+        ("", "file-empty", {}),
+        ("\n\n", "file-empty", {}),
+        ("time,y", "no-rows", {}),
+        ("time,y\n", "no-rows", {}),
+        ("time,y\n,\n\n", "no-rows", {}),
+        ("Time,y\n2020-01-01,1\n", "time-column-missing", {"column": "time"}),
+        ("time;y\n2020-01-01;1\n", "wrong-delimiter", {"found": ";"}),
+        ("time;y\n2020-01-01;1,5\n", "wrong-delimiter", {"found": ";"}),
+        ("time\ty\n2020-01-01\t1\n", "wrong-delimiter", {"found": "\t"}),
+        ("time|y\n2020-01-01|1,5,3\n", "wrong-delimiter", {"found": "|"}),
+        ("time,yy\n2020-01-01,1\n", "column-missing", {"column": "y"}),
+        ("time,a,b\n2020-01-01,1,x\n", "column-missing", {"column": "y"}),
+        ("time,y\n2020-01-01,1\n2020-01-02,oops\n", "not-a-number", {"column": "y", "row": 2}),
+        ("time,y\n2020-01-01,1\n2020-01-02, \n2020-01-03,NULL\n", "not-a-number", {"column": "y", "row": 3}),
+        ('time,y\n2020-01-01,"1,5"\n', "not-a-number", {"column": "y", "row": 1}),
+        (f"time,y\n2020-01-01,{ARABIC_2020}\n", "not-a-number", {"column": "y", "row": 1}),
+        ("time,y\n2020-01-01,1\n,2\n", "time-missing", {"column": "time", "row": 2}),
+        ("time,y\nNA,1\n", "time-missing", {"column": "time", "row": 1}),
+        ("time,y\n2020-01-01,1\n\n2020-01-02,2\n", "time-missing", {"column": "time", "row": 2}),
+        ("time,y\n2020-01-01,1\n01.02.2020,2\n", "time-not-iso", {"column": "time", "row": 2}),
+        ("time,y\n2020-01-01T10,1\n", "time-not-iso", {"column": "time", "row": 1}),
+        ("time,y\n2020-01-01 +01:00,1\n", "time-not-iso", {"column": "time", "row": 1}),
+        (f"time,y\n{ARABIC_2020}-01-01,1\n", "time-not-iso", {"column": "time", "row": 1}),
+        ('time,y\n"2020\n01",1\n', "time-not-iso", {"column": "time", "row": 1}),
+        ("time,y\n2020-02-30,1\n", "no-such-time", {"column": "time", "row": 1}),
+        ("time,y\n2020-01-01 24:00,1\n", "no-such-time", {"column": "time", "row": 1}),
+        ("time,y\n2020-01-01T10:00+25:00,1\n", "no-such-time", {"column": "time", "row": 1}),
+        ("time,y\n1577836800,1\n", "column-not-times", {"column": "time", "found": "Int64"}),
+        ("time,y\n1500-01-01,1\n", "year-out-of-range", {"column": "time", "row": 1, "found": 1500}),
+        ("time,y\n2020-01-01,1\n2262-01-01T00:00Z,1\n", "year-out-of-range", {"row": 2, "found": 2262}),
+        ("time,y\n2020-01-01,1\n2020-01-02,inf\n", "value-infinite", {"column": "y", "row": 2}),
+        ("time,y,x\n2020-01-02,1,-Infinity\n2020-01-01,1,1e999\n", "value-infinite", {"column": "x", "row": 1}),
+        ("time,y,x\n2020-01-01,1,-1e31\n2020-01-02,2,inf\n", "value-infinite", {"column": "x", "row": 2}),
+        (f"time,y\n2020-01-01,1{'0' * 45}\n", "value-too-large", {"column": "y", "row": 1, "found": "1e+45"}),
+        ("time,y\n2020-01-01,1\n2020-01-02,2e30\n", "value-too-large", {"column": "y", "row": 2, "found": "2e+30"}),
+        ("time,y\n2020-01-01,1,2\n", "line-too-long", {"line": 2, "found": 3, "expected": 2}),
+        ("# of 2020\ntime,y\n2020-01-01,1\n", "line-too-long", {"line": 2, "found": 2, "expected": 1}),
+        ('time,y\n2020-01-01,"1\n', "not-csv", {}),
+        ("time,y\r2020-01-01,1\r", "wrong-line-ends", {}),
+        ("time,y, y \n2020-01-01,1,2\n", "column-twice", {"column": "y"}),
+        ("time,y,y\n2020-01-01,1,2\n", "column-twice", {"column": "y"}),
+        ("time,y,time\n2020-01-01,1,2\n", "column-twice", {"column": "time"}),
+        (b"time,y,s\n2020-01-01,1,\xe9\n", "wrong-encoding", {"line": 2}),
+        (b"time,y,\xfc\n2020-01-01,1,2\n", "wrong-encoding", {"line": 1}),
+        (PLAIN.encode("utf-16"), "wrong-format", {"found": "UTF-16 text"}),
+        (b"\xfe\xff" + PLAIN.encode("utf-16-be"), "wrong-format", {"found": "UTF-16 text"}),
+        (PLAIN.encode("utf-16-le"), "wrong-encoding", {}),
+        (b"PAR1 and more", "wrong-format", {"found": "Parquet"}),
+        (b"PK\x03\x04 and more", "wrong-format", {"found": "an Excel workbook or another ZIP archive"}),
     ],
 )
-def test_a_mistake_in_a_csv_is_refused_with_its_place(content: str | bytes, said: str) -> None:
-    message = refusal(content)
-    assert message.startswith("rows.csv: ")
-    assert said in message
+def test_a_mistake_in_a_csv_is_refused_with_column_and_row(
+    content: str | bytes, code: str, data: dict[str, Plain]
+) -> None:
+    refuse(content, code, data)
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "message"),
+    [
+        ("Time,y\n2020-01-01,1\n", "time-column-missing", "has no time column 'time'; did you mean 'Time'?"),
+        ("time,yy\n2020-01-01,1\n", "column-missing", "has no column 'y' to forecast; did you mean 'yy'?"),
+        ("time,y\n2020-01-01,oops\n", "not-a-number", "row 1: 'oops' in the target 'y' is not a number"),
+        ('time,y\n"2020\n01",1\n', "time-not-iso", r"row 1, column 'time': '2020\n01' is not an ISO 8601 time"),
+        (f"time,y\n{'x' * 99},1\n", "time-not-iso", f"row 1, column 'time': '{'x' * 60}…' is not an ISO 8601 time"),
+        (b"time,y,s\n2020-01-01,1,\xe9\n", "wrong-encoding", "line 2 contains the byte 0xe9, which is 'é' in Latin-1"),
+    ],
+)
+def test_a_message_shows_the_cell_and_what_would_fit(content: str | bytes, code: str, message: str) -> None:
+    assert message in refuse(content, code)
 
 
 def test_a_number_at_the_edge_of_what_fits_is_read() -> None:
     assert read("time,y\n2020-01-01,1e30\n2020-01-02,-1e30\n").rows.values.tolist() == [[1e30], [-1e30]]
 
 
-def test_a_header_may_hold_the_character_that_stands_for_what_is_no_text() -> None:
+def test_a_header_may_contain_the_replacement_character() -> None:
     assert read("time,y,\ufffd\n2020-01-01,1,2\n").rows.columns == ("y", "\ufffd")
 
 
 def test_times_with_and_without_a_zone_are_refused_with_a_row_of_each() -> None:
-    message = refusal("time,y\n2020-01-01 00:00Z,1\n2020-01-01 01:00Z,1\n2020-01-01 02:00,1\n")
-    assert "mixes times with and without a zone: '2020-01-01 00:00Z' at row 1, '2020-01-01 02:00' at row 3" in message
+    content = "time,y\n2020-01-01 00:00Z,1\n2020-01-01 01:00Z,1\n2020-01-01 02:00,1\n"
+    message = refuse(content, "zones-mixed", {"column": "time", "row": 3})
+    assert "'2020-01-01 00:00Z' in row 1, '2020-01-01 02:00' in row 3" in message
 
 
 def test_repeated_times_are_refused_with_the_first_few_in_utc() -> None:
     days = "".join(f"2020-01-0{day} 02:00,1\n" * 2 for day in range(1, 5))
-    message = refusal("time,y\n" + days, timezone="Europe/Madrid")
-    assert "4 rows repeat the time of another row (UTC 2020-01-01T01:00:00, 2020-01-02T01:00:00," in message
+    message = refuse("time,y\n" + days, "repeated-times", {"rows": 4}, timezone="Europe/Madrid")
+    assert "UTC 2020-01-01T01:00:00, 2020-01-02T01:00:00," in message
     assert "2020-01-04" not in message
     offsets = "time,y\n2020-01-01T10:00Z,1\n2020-01-01T11:00+01:00,1\n"
-    assert "1 rows repeat the time of another row (UTC 2020-01-01T10:00:00)" in refusal(offsets)
+    assert "UTC 2020-01-01T10:00:00" in refuse(offsets, "repeated-times", {"rows": 1})
 
 
 def test_naive_times_are_read_in_the_zone_of_the_spec() -> None:
@@ -299,8 +313,8 @@ def test_naive_times_are_read_in_the_zone_of_the_spec() -> None:
 )
 def test_a_local_time_that_is_skipped_or_shown_twice_is_refused_with_its_row(zone: str, local: str) -> None:
     content = f"time,y\n2021-01-01 00:00,1\n{local},2\n"
-    message = refusal(content, timezone=zone)
-    assert f"row 2: {local}:00 is ambiguous or skipped in {zone} (the clock changes); 1 such rows" in message
+    message = refuse(content, "clock-change", {"row": 2, "timezone": zone}, timezone=zone)
+    assert f"{local}:00" in message
     assert read(content).rows.values.tolist() == [[1], [2]]
 
 
@@ -313,45 +327,44 @@ def test_the_time_column_may_have_another_name() -> None:
     assert same(read(PLAIN.replace("time", "when"), time_column="when"), read(PLAIN))
 
 
-def test_a_numeric_column_that_would_lie_under_the_name_of_the_times_is_refused() -> None:
-    message = refusal("when,y,time\n2020-01-01,1,1577836800\n", time_column="when")
-    assert "has a numeric column 'time' beside the time column 'when'" in message
+def test_a_numeric_column_with_the_stored_name_of_the_times_is_refused() -> None:
+    refuse("when,y,time\n2020-01-01,1,1577836800\n", "column-named-time", {"column": "time"}, time_column="when")
     text = read("when,y,time\n2020-01-01,1,noon\n", time_column="when")
     assert text.rows.columns == ("y",)
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1junk", PLAIN.encode()])
-def test_what_is_no_parquet_is_refused_by_its_name(content: bytes) -> None:
-    assert refusal(content, "rows.parquet").startswith("rows.parquet: cannot be read as Parquet: ")
+def test_bytes_that_are_not_parquet_are_refused_with_the_file_name(content: bytes) -> None:
+    with raises(DataError, code="not-parquet", file="rows.parquet"):
+        read(content, "rows.parquet")
 
 
-def test_a_file_that_went_away_is_refused_by_its_name(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"^gone\.csv: cannot be read: "):
+def test_a_file_that_was_deleted_is_refused_with_its_name(tmp_path: Path) -> None:
+    with raises(DataError, code="file-unreadable", file="gone.csv"):
         RawFile("gone.csv", tmp_path / "gone.csv").frame()
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "code", "data"),
     [
-        (5, "a int is no table of columns"),
-        ({"time": ["2020-01-01", "2020-01-02"], "y": [1]}, "a dict is no table of columns"),
-        ({"time": ["2020-01-01", "2020-01-02"], "y": [1, "a"]}, "a dict is no table of columns"),
-        ([1, 2], "has no time column 'time'"),
-        (pl.DataFrame(), "has no rows"),
-        ({"time": [], "y": []}, "has no rows"),
-        ({"time": [time(1)], "y": [1]}, "column 'time' holds Time"),
-        ({"time": [datetime(1500, 1, 1)], "y": [1]}, "row 1, column 'time': the year 1500 is out of reach"),
-        ({"time": [datetime(2020, 1, 1), None], "y": [1, 2]}, "row 2 has no time in column 'time'"),
-        ({"time": ["2020-01-01"], "y": [[1]]}, "column 'y' holds List(Int64), no numbers, and it is to be forecast"),
-        (pd.DataFrame({"time": [pd.Timestamp("2020-01-01"), pd.NaT], "y": [1, 2]}), "row 2 has no time"),
+        (5, "no-table", {}),
+        ({"time": ["2020-01-01", "2020-01-02"], "y": [1]}, "no-table", {}),
+        ({"time": ["2020-01-01", "2020-01-02"], "y": [1, "a"]}, "no-table", {}),
+        ([1, 2], "time-column-missing", {"column": "time"}),
+        (pl.DataFrame(), "no-rows", {}),
+        ({"time": [], "y": []}, "no-rows", {}),
+        ({"time": [time(1)], "y": [1]}, "column-not-times", {"column": "time", "found": "Time"}),
+        ({"time": [datetime(1500, 1, 1)], "y": [1]}, "year-out-of-range", {"row": 1, "found": 1500}),
+        ({"time": [datetime(2020, 1, 1), None], "y": [1, 2]}, "time-missing", {"column": "time", "row": 2}),
+        ({"time": ["2020-01-01"], "y": [[1]]}, "column-not-numeric", {"column": "y", "found": "List(Int64)"}),
+        (pd.DataFrame({"time": [pd.Timestamp("2020-01-01"), pd.NaT], "y": [1, 2]}), "time-missing", {"row": 2}),
     ],
     ids=str,
 )
-def test_a_table_that_cannot_be_used_is_refused_in_one_line(table: Any, said: str) -> None:
-    with pytest.raises(DataError) as raised:
+def test_a_table_that_cannot_be_used_is_refused_in_one_line(table: Any, code: str, data: dict[str, Plain]) -> None:
+    with raises(DataError, code=code, file="rows", **data) as raised:
         read_table(table)
     assert str(raised.value).startswith("rows: ")
-    assert said in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
@@ -365,6 +378,5 @@ def test_one_file_is_split_into_its_first_and_its_last_rows() -> None:
 
 @pytest.mark.parametrize(("count", "fraction"), [(1, 0.5), (2, 0.1), (3, 0.9)])
 def test_a_split_that_leaves_a_side_empty_is_refused(count: int, fraction: float) -> None:
-    message = f"rows.csv: {count} rows cannot be split with test_fraction = {fraction}"
-    with pytest.raises(DataError, match=message):
+    with raises(DataError, code="split-empty", file="rows.csv", rows=count, test_fraction=fraction):
         split(hourly(count), fraction, "rows.csv")

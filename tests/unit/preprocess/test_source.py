@@ -1,4 +1,4 @@
-"""Rows in memory are known by what the reader makes of them, however they are held; files are found by their names."""
+"""Equal rows in memory have one digest, whatever library holds them; files are found by their names."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def in_pandas(index: str | None = None, zone: str | None = None, **types: str) -
 
 
 def in_arrow(**columns: pa.Array | pa.ChunkedArray) -> pa.Table:
-    """The rows in Arrow, some columns held in another way."""
+    """The rows in Arrow, some columns of another Arrow type."""
     table = PLAIN.to_arrow()
     for name, column in columns.items():
         table = table.set_column(table.column_names.index(name), name, column)
@@ -40,7 +40,7 @@ def in_arrow(**columns: pa.Array | pa.ChunkedArray) -> pa.Table:
 
 
 class Capsule:
-    """A table of a library that FLTS does not know, as DuckDB's and others' are: only a stream of Arrow."""
+    """A table of a library that FLTS does not know, such as DuckDB: it offers only a stream of Arrow."""
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table
@@ -105,9 +105,9 @@ def test_times_with_a_zone_are_the_same_instants_in_every_zone(zone: str) -> Non
 
 def test_text_in_a_dictionary_or_category_is_text() -> None:
     text = PLAIN.with_columns(pl.col("time").cast(pl.String))
-    held = [text, text.cast({"time": pl.Categorical}), text.to_pandas().astype({"time": "category"})]
-    assert len({RawTable.of("rows", table).digest() for table in held}) == 1
-    for table in held:
+    tables = [text, text.cast({"time": pl.Categorical}), text.to_pandas().astype({"time": "category"})]
+    assert len({RawTable.of("rows", table).digest() for table in tables}) == 1
+    for table in tables:
         assert len(read_rows(RawTable.of("rows", table), Dataset(targets=["y"])).rows) == 4
 
 
@@ -116,10 +116,10 @@ def test_several_named_levels_of_an_index_become_columns() -> None:
     assert RawTable.of("rows", indexed).table.columns == ["time", "n", "y"]
 
 
-def test_times_beyond_reach_still_have_a_digest_and_are_refused_by_the_reader() -> None:
+def test_years_out_of_range_have_a_digest_but_are_refused_by_the_reader() -> None:
     far = RawTable.of("rows", {"time": [datetime(9999, 1, 1)], "y": [1.0]})
     assert far.digest() != RawTable.of("rows", {"time": [datetime(9998, 1, 1)], "y": [1.0]}).digest()
-    with pytest.raises(DataError, match="the year 9999 is out of reach"):
+    with raises(DataError, code="year-out-of-range", file="rows", found=9999):
         read_rows(far, Dataset(targets=["y"]))
 
 
@@ -146,7 +146,7 @@ BASE: dict[str, Any] = {
 }
 
 
-def test_the_digest_of_a_table_does_not_depend_on_how_it_is_held() -> None:
+def test_the_digest_of_a_table_does_not_depend_on_its_memory_layout() -> None:
     frame = pl.DataFrame(BASE)
     chunked = pl.concat([frame[:1], frame[1:2], frame[2:]], rechunk=False)
     assert chunked.n_chunks() == 3
@@ -164,7 +164,7 @@ def test_the_digest_of_a_table_changes_with_every_cell(column: str, row: int) ->
     assert digest(other) != digest(frame)
 
 
-def test_the_digest_of_a_table_tells_an_empty_cell_from_zero_and_empty_text() -> None:
+def test_the_digest_of_a_table_distinguishes_an_empty_cell_from_zero_and_empty_text() -> None:
     for empty, instead in ((pl.Series("n", [None], pl.Int64), 0), (pl.Series("s", [None], pl.String), "")):
         assert digest(pl.DataFrame([empty])) != digest(pl.DataFrame([empty.fill_null(instead)]))
 

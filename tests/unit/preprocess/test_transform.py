@@ -1,4 +1,4 @@
-"""The one function from rows to features does what a loop over plain Python does."""
+"""The one function from rows to features agrees with a loop in plain Python."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def gappy(count: int, seed: int, columns: int = 3, share: float = 0.4) -> Rows:
 
 
 def learned(train: Rows | None = None, targets: tuple[str, ...] = ("a",), **preprocess: Any) -> FittedPreprocess:
-    """What is fitted on rows with gaps."""
+    """Statistics fitted on rows with gaps."""
     zone = preprocess.pop("timezone", "UTC")
     missing = {"drop_columns_above": 1.0, **preprocess.pop("missing", {})}
     rules = Preprocess.model_validate({"missing": missing, **preprocess})
@@ -89,7 +89,7 @@ def test_fill_is_the_last_value_up_to_the_longest_gap_and_then_the_median(max_ga
     np.testing.assert_array_equal(fill(values, median, max_gap), naive_fill(values, median, max_gap))
 
 
-def test_fill_leaves_what_is_there_and_the_array_it_is_given() -> None:
+def test_fill_keeps_measured_values_and_does_not_change_its_input() -> None:
     values = gappy(40, 1).values
     before = values.copy()
     there = ~np.isnan(values)
@@ -97,7 +97,7 @@ def test_fill_leaves_what_is_there_and_the_array_it_is_given() -> None:
     np.testing.assert_array_equal(values, before)
 
 
-def test_fill_of_many_windows_never_looks_from_one_into_another() -> None:
+def test_fill_never_carries_values_from_one_window_into_another() -> None:
     windows = np.stack([gappy(12, seed).values for seed in range(6)])
     median = np.array([1.0, 2.0, 3.0])
     expected = [naive_fill(window, median, 3) for window in windows]
@@ -120,28 +120,28 @@ def test_features_are_filled_clipped_shifted_and_scaled_cell_by_cell(
             if column.low is not None and column.high is not None:
                 value = min(max(value, column.low), column.high)
             expected[row, index] = (value + constant - column.center) / column.scale
-    found = transform(rows.times, rows.values, fitted)
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, expected.astype(np.float32))
+    features = transform(rows.times, rows.values, fitted)
+    assert features.dtype == np.float32
+    np.testing.assert_array_equal(features, expected.astype(np.float32))
 
 
 def test_train_rows_are_scaled_to_the_unit_interval() -> None:
     train = gappy(60, 3)
-    found = transform(train.times, train.values, learned(train, time_features=False))
-    np.testing.assert_array_equal(found.min(axis=0), 0.0)
-    np.testing.assert_array_equal(found.max(axis=0), 1.0)
+    features = transform(train.times, train.values, learned(train, time_features=False))
+    np.testing.assert_array_equal(features.min(axis=0), 0.0)
+    np.testing.assert_array_equal(features.max(axis=0), 1.0)
 
 
 def test_a_lag_is_the_scaled_target_that_many_rows_earlier_and_the_median_before_the_first() -> None:
     fitted = learned(targets=("c", "a"), lags=[3, 1, 50], scaler="standard", constant=2.0)
     rows = gappy(30, 9)
-    found = transform(rows.times, rows.values, fitted)
+    features = transform(rows.times, rows.values, fitted)
     for target in ("c", "a"):
         column = fitted.columns[fitted.names.index(target)]
         empty = np.float32((column.median + 2.0 - column.center) / column.scale)
-        base = found[:, fitted.names.index(target)]
+        base = features[:, fitted.names.index(target)]
         for k in (1, 3, 50):
-            lagged = found[:, fitted.features.index(f"{target}_lag{k}")]
+            lagged = features[:, fitted.features.index(f"{target}_lag{k}")]
             expected = [base[row - k] if row >= k else empty for row in range(len(rows))]
             np.testing.assert_array_equal(lagged, expected)
 
@@ -154,11 +154,11 @@ def test_features_are_the_columns_then_the_lags_by_row_then_the_calendar() -> No
     assert learned(time_features=False).features == ("a", "b", "c")
 
 
-def test_the_calendar_stands_at_the_end_unscaled() -> None:
+def test_the_calendar_comes_last_and_is_not_scaled() -> None:
     fitted = learned(scaler="standard", constant=9.0, lags=[1], timezone="Europe/Madrid")
     rows = gappy(30, 2)
-    found = transform(rows.times, rows.values, fitted)[:, -len(CALENDAR) :]
-    np.testing.assert_array_equal(found, calendar(rows.times, "Europe/Madrid").astype(np.float32))
+    features = transform(rows.times, rows.values, fitted)[:, -len(CALENDAR) :]
+    np.testing.assert_array_equal(features, calendar(rows.times, "Europe/Madrid").astype(np.float32))
 
 
 def test_transform_is_cleaning_and_then_engineering() -> None:
@@ -182,7 +182,7 @@ def test_a_batch_of_windows_is_exactly_the_loop_over_single_windows(zone: str) -
     np.testing.assert_array_equal(grid.reshape(batch.shape), batch)
 
 
-def test_transform_leaves_the_rows_it_is_given() -> None:
+def test_transform_does_not_change_its_rows() -> None:
     rows, fitted = gappy(30, 2), learned(lags=[1], outliers={"enabled": True}, constant=1.0)
     times, values = rows.times.copy(), rows.values.copy()
     transform(rows.times, rows.values, fitted)
@@ -191,7 +191,7 @@ def test_transform_leaves_the_rows_it_is_given() -> None:
 
 
 def local(time: int, zone: str) -> datetime:
-    """What the standard library says a clock there shows."""
+    """Local time in this zone by the standard library."""
     return datetime.fromtimestamp(time // SECOND, UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
 
 
@@ -235,9 +235,9 @@ def test_nanoseconds_count_for_the_minute_of_day_also_where_the_clock_changes() 
 
 def test_the_calendar_of_windows_has_their_shape() -> None:
     times = (START + HOUR * np.arange(24, dtype=np.int64)).reshape(2, 3, 4)
-    found = calendar(times, "Australia/Lord_Howe")
-    assert found.shape == (2, 3, 4, len(CALENDAR))
-    np.testing.assert_array_equal(found.reshape(24, -1), calendar(times.reshape(24), "Australia/Lord_Howe"))
+    features = calendar(times, "Australia/Lord_Howe")
+    assert features.shape == (2, 3, 4, len(CALENDAR))
+    np.testing.assert_array_equal(features.reshape(24, -1), calendar(times.reshape(24), "Australia/Lord_Howe"))
 
 
 def test_targets_are_scaled_by_their_range_over_train_whatever_the_scaler() -> None:
@@ -250,7 +250,7 @@ def test_targets_are_scaled_by_their_range_over_train_whatever_the_scaler() -> N
     np.testing.assert_allclose(fitted.unscale_targets(scaled), finished, rtol=1e-12)
 
 
-def test_the_targets_of_what_is_fitted_are_chosen_later() -> None:
+def test_targets_are_chosen_after_fitting() -> None:
     fitted = learned(targets=())
     assert fitted.features == ("a", "b", "c", *CALENDAR)
     assert fitted.for_targets(("c",)).target_index.tolist() == [2]

@@ -109,8 +109,8 @@ def test_the_form_of_a_history_does_not_change_the_answer(bundle: Bundle, given:
         (lambda t: t.clear(), "history: has no rows"),
         (lambda t: t.vstack(t.tail(1)), "history: 1 rows repeat the time of another row"),
         (lambda t: t.with_columns(load=pl.lit(float("inf"))), "column 'load' holds an infinite value"),
-        (lambda t: 42, "history: a int is no table of columns"),
-        (lambda t: {"time": [1, 2], "load": [1.0]}, "history: a dict is no table of columns"),
+        (lambda t: 42, "history: a int cannot be read as a table"),
+        (lambda t: {"time": [1, 2], "load": [1.0]}, "history: a dict cannot be read as a table"),
         (lambda t: t.with_columns(time=pl.int_range(t.height)), "column 'time' holds Int64; write times as ISO 8601"),
     ],
 )

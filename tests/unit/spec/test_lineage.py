@@ -1,4 +1,4 @@
-"""Two results are the same result exactly when their hashes say so, and a difference can be explained."""
+"""Hashes change exactly with the values they depend on, and a difference can be explained."""
 
 from __future__ import annotations
 
@@ -80,11 +80,11 @@ LOCATORS = {
     "dataset.identifier": "north",
 }
 UNCHANGEABLE = {"v", "dataset.known_future"}
-"""The version of the format is what it is; known_future is reserved."""
+"""Leaves with only one valid value: the version of the format and the reserved known_future."""
 
 
 def spec_with(path: str = "", value: Any = None) -> Spec:
-    """All default models on one target, with one value changed; the step is given, a grid needs one."""
+    """All default models on one target, with one value changed; the step is set, because a grid needs one."""
     values: dict[str, Any] = {
         "dataset": {"targets": ["down"], "step": "1h"},
         "models": {name: {} for name in DEFAULT_MODELS},
@@ -116,7 +116,7 @@ def changed(a: dict[str, str], b: dict[str, str]) -> set[str]:
 
 
 def leaves(value: Any, path: str = "") -> Iterator[str]:
-    """Paths of everything that is no table."""
+    """Paths of everything that is not a table."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from leaves(item, f"{path}.{key}" if path else key)
@@ -155,7 +155,7 @@ def test_moves_of_a_spec_with_fewer_models_names_only_these() -> None:
     assert not any(path.startswith("models.gru") for path in moved)
 
 
-def test_one_candidate_less_changes_the_configuration_and_no_other_model() -> None:
+def test_a_removed_candidate_changes_the_configuration_and_no_other_model() -> None:
     some: dict[str, Any] = {name: {} for name in DEFAULT_MODELS if name != "gru"}
     fewer = validate({"dataset": {"targets": ["down"], "step": "1h"}, "models": some})
     assert changed(hashes(spec_with()), hashes(fewer)) == {"model_hash(gru)", "config_hash"}
@@ -192,8 +192,8 @@ def test_code_versions_of_train_and_evaluate_move_their_hashes_from_2_on() -> No
 
 
 def test_two_models_with_the_same_table_have_different_hashes() -> None:
-    found = hashes(spec_with())
-    assert found["model_hash(gru)"] != found["model_hash(lstm)"]
+    by_name = hashes(spec_with())
+    assert by_name["model_hash(gru)"] != by_name["model_hash(lstm)"]
 
 
 def test_canonical_json_is_sorted_compact_utf8_without_a_negative_zero() -> None:
@@ -202,7 +202,7 @@ def test_canonical_json_is_sorted_compact_utf8_without_a_negative_zero() -> None
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), [-float("inf")], {"a": {"b": float("nan")}}])
-def test_canonical_json_refuses_what_json_has_no_number_for(value: Any) -> None:
+def test_canonical_json_refuses_numbers_that_json_does_not_have(value: Any) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         canonical_json(value)
 
@@ -230,5 +230,5 @@ def test_explain_names_each_leaf_in_which_two_structures_differ() -> None:
     assert explain(a, b)[0].b is ABSENT
 
 
-def test_explain_of_the_same_structure_says_nothing() -> None:
+def test_explain_of_the_same_structure_is_empty() -> None:
     assert explain({"a": [0.0, (1, 2)]}, {"a": [-0.0, [1, 2]]}) == []

@@ -1,6 +1,6 @@
-"""Read what can be read of a table that `flts run` would refuse, and keep each refusal in its words.
+"""Read as much as possible of a table that `flts run` would refuse, and keep the message of each refusal.
 
-The verdict is the reader's own: it is asked again after each mend, so an inspection never differs from a run.
+The reader itself decides: it runs again after each repair, so an inspection never differs from a run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 MOSTLY = 0.5
-"""Share of numbers from which a column of text was meant to hold nothing else."""
+"""Share of numbers from which a column of text was probably meant to be numeric."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class Repeats:
     conflicting: int
     """How many of them differ from the earlier row in some cell."""
     series: str | None
-    """A column that tells rows of one time apart: several series, one below the other."""
+    """A column that distinguishes rows of the same time: several series in one table."""
     kinds: int
     """How many values that column has."""
 
 
 @dataclass(frozen=True)
-class Nearly:
-    """A column of text that is mostly numbers, and its first cell that is none. Rows count from 1."""
+class NearlyNumeric:
+    """A column of text that is mostly numbers, and its first cell that is not a number. Rows count from 1."""
 
     name: str
     share: float
@@ -48,18 +48,18 @@ class Nearly:
 
 
 @dataclass(frozen=True)
-class Mended:
-    """Rows sorted, one per time, finite; and what was in the way."""
+class Repaired:
+    """Usable rows, sorted, one per time, finite; and what had to be left out."""
 
     name: str
     rows: Rows
     text: tuple[str, ...]
-    """Columns without numbers."""
-    nearly: tuple[Nearly, ...]
+    """Columns that are not numeric."""
+    nearly_numeric: tuple[NearlyNumeric, ...]
     zoned: bool
     repeats: Repeats | None
     refusals: tuple[str, ...]
-    """What `flts run` would refuse, in its words; empty when it takes the table as it is."""
+    """Messages with which `flts run` would refuse the table; empty when it accepts it."""
     warnings: tuple[str, ...]
 
     def table(self) -> RawTable:
@@ -72,13 +72,13 @@ class Mended:
 
 
 def find_time_column(frame: pl.DataFrame) -> str:
-    """The column called 'time', or else the first that holds times; 'time' when none does."""
+    """The column called 'time', or else the first that contains times; 'time' when none does."""
     if TIME in frame.columns:
         return TIME
     return next((column.name for column in frame.iter_columns() if looks_like_times(column)), TIME)
 
 
-def read_mended(raw: RawTable, dataset: Dataset) -> Mended:
+def read_repaired(raw: RawTable, dataset: Dataset) -> Repaired:
     """All rows that can be used. Raises DataError where nothing can: no rows, no times, no such column."""
     time = dataset.time_column
     refusals: list[str] = []
@@ -96,11 +96,9 @@ def read_mended(raw: RawTable, dataset: Dataset) -> Mended:
         refusals += _refusal(RawTable(raw.name, table), dataset)
         reading = read_rows(RawTable(raw.name, _finite(table)), dataset)
     text = tuple(name for name in raw.table.columns if name not in {*reading.rows.columns, time})
-    said = tuple(dict.fromkeys(refusals))
-    nearly = tuple(found for name in text if (found := _nearly(raw.table[name])) is not None)
-    return Mended(
-        raw.name, reading.rows, text, nearly, is_zoned(raw.table[time]), repeats, said, tuple(reading.warnings)
-    )
+    nearly = tuple(column for name in text if (column := _nearly_numeric(raw.table[name])) is not None)
+    zoned, distinct = is_zoned(raw.table[time]), tuple(dict.fromkeys(refusals))
+    return Repaired(raw.name, reading.rows, text, nearly, zoned, repeats, distinct, tuple(reading.warnings))
 
 
 def _refusal(raw: RawTable, dataset: Dataset) -> list[str]:
@@ -112,7 +110,7 @@ def _refusal(raw: RawTable, dataset: Dataset) -> list[str]:
 
 
 def _as_numbers(table: pl.DataFrame, targets: Sequence[str]) -> pl.DataFrame:
-    """Targets of text with only their numbers left."""
+    """The table with only the numbers left in targets of text."""
     import polars as pl
 
     text = [name for name in targets if name in table.columns and table[name].dtype == pl.String]
@@ -139,13 +137,13 @@ def _repeats(table: pl.DataFrame, time: str) -> Repeats | None:
     conflicting = table.n_unique() - table[time].n_unique()
     for column in table.drop(time).iter_columns():
         kinds = column.n_unique()
-        told_apart = 1 < kinds <= table.height // 2 and table.n_unique(subset=[time, column.name]) == table.height
-        if told_apart and not column.dtype.is_float():
+        distinguished = 1 < kinds <= table.height // 2 and table.n_unique(subset=[time, column.name]) == table.height
+        if distinguished and not column.dtype.is_float():
             return Repeats(repeated, conflicting, column.name, kinds)
     return Repeats(repeated, conflicting, None, 0)
 
 
-def _nearly(column: pl.Series) -> Nearly | None:
+def _nearly_numeric(column: pl.Series) -> NearlyNumeric | None:
     import polars as pl
 
     if column.dtype != pl.String:
@@ -156,11 +154,11 @@ def _nearly(column: pl.Series) -> Nearly | None:
     if share < MOSTLY or not wrong.any():
         return None
     row = int(wrong.arg_max() or 0)
-    return Nearly(column.name, share, row + 1, column[row])
+    return NearlyNumeric(column.name, share, row + 1, column[row])
 
 
 def _finite(table: pl.DataFrame) -> pl.DataFrame:
-    """Cells that are no usable number left empty."""
+    """The table with cells emptied that are infinite or too large."""
     import polars as pl
     import polars.selectors as cs
 
