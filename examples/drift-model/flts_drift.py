@@ -1,4 +1,4 @@
-"""The drift forecast: the last value, carried on by the mean change per row (Hyndman and Athanasopoulos, 5.2)."""
+"""The drift forecast: the last value plus the mean change per row (Hyndman and Athanasopoulos, 5.2)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from flts.spec.fields import Table
 
 
 class DriftParameters(Table):
-    """The last value, carried on by the mean change per row."""
+    """The last value plus the mean change per row."""
 
     rows: Annotated[int, Field(ge=0)] = 0
-    """The change is that of the last so many train rows; 0 takes all of them."""
+    """Number of train rows, the last ones, that the change is taken from; 0 takes all."""
 
 
 class _Drift:
@@ -44,7 +44,7 @@ class Drift:
         return History(wanted=1, minimum=1)
 
     def fit(
-        self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe[DriftParameters], progress: Progress
+        self, block: Block, validation: Block, task: ForecastTask, recipe: Recipe[DriftParameters], progress: Progress
     ) -> Fit:
         recent = block.targets[-recipe.parameters.rows :]
         slope = (recent[-1] - recent[0]) / max(1, len(recent) - 1)

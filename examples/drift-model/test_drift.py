@@ -1,4 +1,4 @@
-"""The promises of every family, and the one figure that is Drift's own."""
+"""Drift keeps the promises of every family and forecasts the mean change."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class TestDrift(ModelConformance):
 
 
 @pytest.mark.parametrize("rows", [0, 5])
-def test_it_goes_on_by_the_mean_change_of_the_last_rows(rows: int) -> None:
+def test_it_continues_with_the_mean_change_of_the_last_rows(rows: int) -> None:
     train = hourly(200)
     task = task_on(train)
-    block, tail = blocks(train, task)
-    fit = Drift().fit(block, tail, task, Recipe(DriftParameters(rows=rows), patience=1, seed=0), Silent())
+    block, validation = blocks(train, task)
+    fit = Drift().fit(block, validation, task, Recipe(DriftParameters(rows=rows), patience=1, seed=0), Silent())
     past = block.targets[-rows:, 0]
     expected = window(train, task).targets[0, -1, 0] + np.diff(past).mean() * np.arange(1, task.horizon + 1)
     forecast = Drift().load(fit.files, task).predict(window(train, task))

@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 def inspect(
     train: Any, test: Any = None, *, target: str | None = None, time: str | None = None, timezone: str = "UTC"
 ) -> InspectionReport:
-    """What the rows hold, what is odd about them, and whether a run would take them.
+    """Describe the rows, report what is unusual about them, and say whether a run would accept them.
 
-    train and test: paths of CSV or Parquet files, or tables. With a path alone, NAME_test beside it is the test; with
-    a table alone its last rows are. Raises DataError where no row can be used.
+    train and test: paths of CSV or Parquet files, or tables. Without test, a path takes the file NAME_test beside it,
+    and a table takes its own last rows. Raises DataError when no row can be used.
 
     >>> report = flts.inspect("load.csv")
     >>> report.usable, report.inspection.target, report.inspection.timeline.gap_count
@@ -59,9 +59,9 @@ def init(
     timezone: str = "UTC",
     force: bool = False,
 ) -> FirstExperiment:
-    """Write an experiment that `run` takes as it is, with the figure that speaks for each value.
+    """Write an experiment that `run` accepts unchanged; beside each value is the figure it was chosen by.
 
-    output: the file to write, None for none; force: replace it if it is there. Raises UsageError when it is there,
+    output: the file to write, None for none; force: replace an existing file. Raises UsageError when the file exists,
     DataError when no experiment makes the rows usable.
 
     >>> first = flts.init("load.csv", output="first.toml", horizon=6)
@@ -70,20 +70,20 @@ def init(
     >>> flts.load_spec("first.toml").spec == first.spec
     True
     """
-    written = Path(output) if output is not None else None
-    if written is not None:
-        initial.check_output(written, force=force)
+    target_file = Path(output) if output is not None else None
+    if target_file is not None:
+        initial.check_output(target_file, force=force)
     first = initial.first_experiment(
         Path(file),
         None if test_file is None else Path(test_file),
-        written or Path("flts.toml"),
+        target_file or Path("flts.toml"),
         target=target,
         horizon=horizon,
         time=time,
         timezone=timezone,
     )
-    if written is not None:
-        initial.write_experiment(written, first.text, force=force)
+    if target_file is not None:
+        initial.write_experiment(target_file, first.text, force=force)
     return first
 
 
@@ -102,10 +102,11 @@ def run(
 
     spec: a Spec, its values as nested dictionaries, or the path of a flts.toml. train and test: tables (polars,
     pandas, Arrow, or a mapping of columns) instead of the files the Spec names; with train alone its last rows are
-    the test. folder: what relative paths of the Spec start at, when it is no file itself. recompute: fit again what
-    is stored and compare. wait: for another run in the same .flts to end.
+    the test. folder: base of the relative paths in a Spec that is not a file. recompute: fit stored models again and
+    compare the results. wait: let another run in the same .flts end first, instead of raising Locked.
 
-    Raises SpecError, DataError, MissingExtra, Locked and BackendUnavailable; a model that fails is on the board.
+    Raises SpecError, DataError, MissingExtra, Locked and BackendUnavailable. A model that fails does not raise: it is
+    listed in the result with its reason.
 
     >>> result = flts.run("flts.toml")
     >>> result.winner, result.promoted, result.reused
@@ -117,7 +118,9 @@ def run(
     elif not isinstance(spec, Spec):
         spec = validate(spec)
     if train is None and test is not None:
-        raise UsageError("test is given and train is not; give both, or train alone to have its last rows as test")
+        raise UsageError(
+            "test is given without train; give both, or train alone to use its last rows as test", code="train-missing"
+        )
     tables = None
     if train is not None:
         tables = RawInput(RawTable.of("train", train), None if test is None else RawTable.of("test", test))
@@ -135,8 +138,8 @@ def run(
 def load_champion(scope: str = "global", *, settings: Settings | None = None) -> Champion:
     """The promoted model of a scope, after its self-test.
 
-    Raises UsageError when nothing was promoted or another version made the folder, DamagedObject when the bundle is
-    not what was judged, MissingExtra.
+    Raises UsageError when the scope has no champion or another version of FLTS made the folder, DamagedObject when the
+    bundle is not the one that was judged, MissingExtra.
 
     >>> champion = flts.load_champion()
     >>> champion.entry.champion.model
@@ -152,9 +155,9 @@ def forecast(
 ) -> pl.DataFrame:
     """Forecast from the end of a history with the champion of a scope, in original units.
 
-    history: a table, or the path of a CSV or Parquet file, newest row last; level: of the interval, 0.5, 0.8, 0.9 or
+    history: a table, or the path of a CSV or Parquet file, newest row last; level of the interval: 0.5, 0.8, 0.9 or
     0.95. Returns columns time (UTC), target, mean, lower and upper; bounds are null where the model has none. To
-    forecast many times, keep what `load_champion` returns. Raises what it raises, and DataError.
+    forecast many times, keep the result of `load_champion`. Raises the errors of `load_champion`, and DataError.
 
     >>> flts.forecast("load_test.csv", level=0.9).columns
     ['time', 'target', 'mean', 'lower', 'upper']
@@ -163,13 +166,13 @@ def forecast(
     if isinstance(history, str | Path):
         file = Path(history)
         if not file.is_file():
-            raise DataError(f"{file}: no such file")
+            raise DataError(f"{file}: no such file", code="file-missing", file=str(file))
         history = RawFile(str(file), file).frame()
     return champion.forecast(history, level)
 
 
 def runs(*, settings: Settings | None = None) -> Sequence[RunSummary]:
-    """Every run, newest first. Raises UsageError where nothing was run yet.
+    """Every run, newest first. Raises UsageError when there is no run yet.
 
     >>> [(run.run, run.claim.scope, run.judge.outcome) for run in flts.runs()]
     [(1, 'global', 'promote'), (1, 'global', 'promote')]
@@ -180,10 +183,11 @@ def runs(*, settings: Settings | None = None) -> Sequence[RunSummary]:
 def promote(
     config: str, model: str, scope: str = "global", *, settings: Settings | None = None, actor: str | None = None
 ) -> LogEntry | None:
-    """Make a judged model the champion by hand, whatever the gate said. None when it is the champion already.
+    """Make a judged model the champion by hand, even if a gate refused it. None when it is the champion already.
 
-    config: the start of the config_hash that judged it; actor: who does it, the user of this process unless given.
-    Raises UsageError for a configuration that was not judged in this scope, or a model without a forecast there.
+    config: the first characters of the config_hash whose run judged it; actor: the person to record in the log, by
+    default the user of this process. Raises UsageError for a configuration that was not judged in this scope, and for a
+    model without forecasts there.
 
     >>> first = flts.runs()[-1]
     >>> flts.promote(first.config_hash[:12], "ridge").kind
@@ -193,9 +197,9 @@ def promote(
 
 
 def rollback(scope: str = "global", *, settings: Settings | None = None, actor: str | None = None) -> LogEntry:
-    """Bring the champion before this one back; doing it again goes one further back.
+    """Restore the champion before the current one; each further call goes one champion further back.
 
-    Raises UsageError when there is none.
+    Raises UsageError when there is no earlier champion.
 
     >>> entry = flts.rollback()
     >>> entry.kind, entry.number, entry.restores

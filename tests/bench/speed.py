@@ -13,7 +13,7 @@ from flts.models.recurrent import GRU
 from flts.preprocess.transform import transform
 from flts.spec.fields import GruParameters
 from flts.spec.sources import validate
-from flts.train.windows import split_tail, train_origins
+from flts.train.windows import split_validation, train_origins
 from tests.bench.measure import FLTS, LTE, Figure, best_of, cold, seconds, warm
 from tests.bench.plain import recurrent
 from tests.support import ROOT
@@ -119,5 +119,5 @@ def _poblesec() -> tuple[Block, Block, ForecastTask]:
     features = transform(train.times, train.values, task.fitted)
     targets = task.fitted.scale_targets(train.select(task.fitted.targets))
     origins = train_origins(train, task.lookback, task.horizon, task.fitted.step)
-    fit, tail = split_tail(origins, task.horizon, 0.1)
+    fit, tail = split_validation(origins, task.horizon, 0.1)
     return Block(train.times, features, targets, fit), Block(train.times, features, targets, tail), task

@@ -1,9 +1,10 @@
-"""Every family of FLTS keeps the promises of flts.testing; and the Spec, the registry and the families agree."""
+"""Every family of FLTS keeps the promises of flts.testing, and Spec, registry and families name the same models."""
 
 from __future__ import annotations
 
 import pytest
 from tests.support.families import FAMILIES, SMALL
+from tests.support.raising import raises
 
 from flts.contracts.errors import MissingExtra, UsageError
 from flts.models.naive import Naive, SeasonalNaive
@@ -49,7 +50,7 @@ class TestNaive(FamilyConformance):
 
 class TestSeasonalNaive(FamilyConformance):
     family = SeasonalNaive()
-    watched_row = 24  # it repeats the row one season before the first step
+    watched_row = 24  # the row one season before the first step
 
 
 def test_every_family_is_tested_above() -> None:
@@ -65,7 +66,7 @@ def test_every_model_of_the_spec_has_a_family_of_that_name_with_its_parameters()
         assert field.annotation == BUILT_IN[name].parameters | None
 
 
-def test_a_baseline_is_not_a_candidate_and_no_other_distribution_can_take_a_name_of_either() -> None:
+def test_a_baseline_is_not_a_candidate_and_the_names_of_both_are_reserved() -> None:
     assert not {*CANDIDATES} & {*BASELINES}
     assert {*installed.BUILT_IN} == {*BUILT_IN, *BASELINES}
 
@@ -78,6 +79,7 @@ def test_requiring_a_model_without_its_library_names_the_extra(monkeypatch: pyte
     assert caught.value.extra == "prophet"
 
 
-def test_requiring_an_unknown_model_names_the_nearest_one() -> None:
-    with pytest.raises(UsageError, match="did you mean 'ridge'"):
+def test_an_unknown_model_is_refused_with_the_nearest_name() -> None:
+    with raises(UsageError, code="unknown-model", model="rigde") as caught:
         require(["rigde"])
+    assert "did you mean 'ridge'" in str(caught.value)

@@ -1,7 +1,7 @@
 """Write the store that the next versions must read: `python -m tests.golden.make_store ARCHIVE`, once per release.
 
-Runs of several models, a failed candidate, a limit that measures latency, a promotion, a rollback, one by hand, and a
-batch of forecasts, each under a name of its own; beside the store the rows and what the champion says of them.
+It holds runs of several models, a failed candidate, a measured latency, a promotion, a rollback, a promotion by hand
+and a batch of forecasts. Beside the store lie the rows and the champion's forecast from them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ epochs = 2
 
 
 def flts(folder: Path, *words: str, ends_with: int = 0, **settings: str) -> str:
-    """The command line in this folder, without MLflow."""
+    """Run a command in this folder, without MLflow; returns what it prints."""
     done = subprocess.run(
         [sys.executable, "-m", "flts", *words],
         cwd=folder,
@@ -54,8 +54,8 @@ def flts(folder: Path, *words: str, ends_with: int = 0, **settings: str) -> str:
     return done.stdout
 
 
-def answer_a_batch(folder: Path) -> None:
-    """The batch service on this store: the test rows of the first run, forecast by the champion."""
+def forecast_a_batch(folder: Path) -> None:
+    """Let the batch service forecast the test rows of the first run with the champion."""
     from flts.backends.bus_memory import MemoryBus
     from flts.contracts.messages import InferenceData
     from flts.runner.services.forecast import Forecaster
@@ -84,7 +84,7 @@ def answer_a_batch(folder: Path) -> None:
 
 
 def packed(folder: Path) -> bytes:
-    """Every file in one archive with fixed times, so that the same files are the same bytes."""
+    """All files as one archive with fixed times, so that equal files give equal bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(folder.rglob("*")):
@@ -95,9 +95,9 @@ def packed(folder: Path) -> bytes:
 
 
 def main(archive: Path) -> None:
-    """Everything in its order."""
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
+    """Make the store and write the archive."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         for part, rows in zip(("", "_test"), split(hourly(300), 60), strict=True):
             rows.write_csv(folder / f"load{part}.csv")
         (folder / "flts.toml").write_text(EXPERIMENT + MODELS)
@@ -111,7 +111,7 @@ def main(archive: Path) -> None:
         flts(folder, "promotions", "rollback")
         flts(folder, "run", "failing.toml", ends_with=1, FLTS_TRAIN_TIMEOUT="0.01")
         flts(folder, "promotions", "promote", first, "ridge")
-        answer_a_batch(folder)
+        forecast_a_batch(folder)
         answer = flts(folder, "forecast", "--input", "load_test.csv", "--json")
         (folder / "forecast.json").write_text(answer)
         archive.write_bytes(packed(folder))

@@ -1,8 +1,8 @@
-"""What the code decides on fixed rows, pinned to a code version: `python -m tests.golden.outputs` writes the files.
+"""Outputs of each stage on fixed rows, pinned to code versions: `python -m tests.golden.outputs` writes the files.
 
 A result that is stored under a hash is never computed again, so code that gives another result must give another hash.
-Each file holds the outputs of one stage and the versions they belong to. Whoever changes an output raises the version
-and writes the files again; the command refuses to write another output under the same version.
+Each file holds the outputs of one stage and the versions they belong to. If you change an output, raise the version and
+write the files again. The command refuses to write another output under the same version.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from flts.preprocess.source import RawInput, RawTable
 from flts.preprocess.stage import process
 from flts.spec.sources import validate
 from flts.train.fitting import fit_model
-from flts.train.windows import split_tail, train_origins
+from flts.train.windows import split_validation, train_origins
 
 FOLDER = Path(__file__).parent / "outputs"
 COMMAND = "python -m tests.golden.outputs"
 RELATIVE, ABSOLUTE = 1e-9, 1e-12
-"""Floats are equal bit for bit on one kind of processor only: numeric libraries choose other kernels on another, and
-sums in another order end in other last bits. A change of what is computed is far above this."""
+"""Floats are equal bit for bit on one kind of processor only: on another, numeric libraries choose other kernels, which
+add in another order. A change of what is computed is far larger than this."""
 MOST_SHOWN = 5
 
 ERRORS = (("good", 2.0, 3), ("fair", 3.0, 4), ("poor", 6.0, 7))
-"""Of the candidates that are judged: name, standard deviation of the error, seed."""
+"""The candidates to judge: name, standard deviation of the error, seed."""
 Versions = Mapping[str, int]
 Outputs = Mapping[str, Any]
 
@@ -86,22 +86,22 @@ def trained() -> Outputs:
     experiment, _ = small_experiment(spec, rows)
     task, train_rows, fraction = experiment.task, experiment.dataset.train, spec.train.validation_fraction
     origins = train_origins(train_rows, task.lookback, task.horizon, task.fitted.step)
-    fit, validation = split_tail(origins, task.horizon, fraction)
+    fit, validation = split_validation(origins, task.horizon, fraction)
     made = fit_model(CANDIDATES["ridge"], train_rows, task, recipe("ridge"), fraction, Silent())
     manifest = made.manifest.model_dump(mode="json")
-    # coefficients differ in their last bits between processors, so the digest of their file does, too
+    # the digest of the coefficients depends on the processor, because their last bits do
     manifest["files"] = {name: file["size"] for name, file in manifest["files"].items()}
     return {
         "windows": {"indices": experiment.windows.indices.tolist(), "dropped": experiment.windows.dropped},
         "fit": [int(fit[0]), int(fit[-1]), len(fit)],
         "validation": validation.tolist(),
-        "validation_forecasts": made.tail_forecasts.tolist(),
+        "validation_forecasts": made.validation_forecasts.tolist(),
         "manifest": manifest,
     }
 
 
 def decided() -> Outputs:
-    """A decision in which the winner is better than the champion, though not at 5 %."""
+    """A decision in which the winner is better than the champion, but not significantly at 5 %."""
     truth = _rounded(truth_of(origins=80, horizon=3, targets=2))
 
     def forecast(error: float, seed: int) -> Values:
@@ -122,7 +122,7 @@ def decided() -> Outputs:
 
 
 def _rounded(values: Values) -> Values:
-    """The same on every processor; drawn numbers differ in their last bits."""
+    """Round random numbers, whose last bits depend on the processor."""
     rounded: Values = np.round(values, 6)
     return rounded
 
@@ -132,22 +132,22 @@ STAGES: Mapping[str, tuple[Callable[[], Outputs], str]] = {
     "train": (trained, "src/flts/train/__init__.py, or the version of ridge where only the family changed"),
     "evaluate": (decided, "src/flts/evaluate/__init__.py"),
 }
-"""What makes the outputs of a stage, and where its version is raised."""
+"""For each stage, the function that makes its outputs and where to raise its version."""
 
 
 def versions(stage: str) -> Versions:
     """The versions that decide the outputs of a stage."""
     preprocess, train = flts.preprocess.CODE_VERSION, flts.train.CODE_VERSION
-    known: Mapping[str, Versions] = {
+    by_stage: Mapping[str, Versions] = {
         "preprocess": {"preprocess": preprocess},
         "train": {"preprocess": preprocess, "train": train, "ridge": CANDIDATES["ridge"].version},
         "evaluate": {"evaluate": flts.evaluate.CODE_VERSION},
     }
-    return known[stage]
+    return by_stage[stage]
 
 
 def fault(stage: str) -> str | None:
-    """Why a stage is not what its golden file says, and what to do about it; None where it is."""
+    """How a stage differs from its golden file and what to do about it; None if it does not."""
     make, raised_in = STAGES[stage]
     golden = json.loads((FOLDER / f"{stage}.json").read_bytes())
     if golden["versions"] != versions(stage):
@@ -190,9 +190,9 @@ def main() -> None:
     for stage, (make, _) in STAGES.items():
         file = FOLDER / f"{stage}.json"
         if file.exists() and json.loads(file.read_bytes())["versions"] == versions(stage):
-            said = fault(stage)
-            if said is not None:
-                raise SystemExit(said)
+            message = fault(stage)
+            if message is not None:
+                raise SystemExit(message)
             continue
         outputs = {"versions": versions(stage), "outputs": make()}
         file.write_text(json.dumps(outputs, indent=1, sort_keys=True, allow_nan=False) + "\n")

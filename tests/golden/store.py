@@ -1,4 +1,4 @@
-"""The store of the version before, as `make_store` left it, and what each of its objects is."""
+"""The store that `make_store` wrote with the version before, and the kind of each of its objects."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ KINDS: Mapping[str, type[StoredRecord]] = {
     "model-promotion/[^/]+/decisions/[^/.]+.json": DecisionRecord,
     "model-promotion/[^/]+/decisions/[^/.]+.preview.json": Preview,
 }
-"""StoredRecord by key. Beside them are pointers (a message), Specs, forecasts line by line, and tables."""
+"""Record class by key. The other objects are pointers (a message), Specs, lines of forecasts, and tables."""
 LINES = {"inference-logs/.+.jsonl": ForecastLine}
 OTHERS = ("model-promotion/(.+/)?current.json", "specs/.+.json", "bundles/[^/]+/(?!manifest).+", ".+.parquet")
 
@@ -45,12 +45,12 @@ def objects() -> dict[str, bytes]:
 
 
 def records() -> list[tuple[str, type[StoredRecord], bytes]]:
-    """Key, kind and bytes of every record."""
+    """Key, class and bytes of every record."""
     return [(key, kind, data) for key, data in objects().items() if (kind := kind_of(key)) is not None]
 
 
 def kind_of(key: str) -> type[StoredRecord] | None:
-    """What the object under a key is; None for one that is no record."""
+    """The record class of a key; None if the object is not a record."""
     return next((kind for pattern, kind in KINDS.items() if re.fullmatch(pattern, key)), None)
 
 

@@ -1,4 +1,4 @@
-"""A store of the version before is read, shown, served from and gone on with."""
+"""A store of the version before: it can be read, shown, served from and continued."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def flts(folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Flts]:
-    """Call the command line in this process; returns what it prints."""
+    """Call the command line in this process and return what it prints."""
     from flts.cli.main import main
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -49,9 +49,9 @@ def flts(folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
         monkeypatch.setattr(sys, "argv", ["flts", *words])
         with pytest.raises(SystemExit) as ended:
             main()
-        shown = capfd.readouterr()
-        assert (ended.value.code or 0) == ends_with, shown.err
-        return shown.out
+        printed = capfd.readouterr()
+        assert (ended.value.code or 0) == ends_with, printed.err
+        return printed.out
 
     yield call
     for number, handler in before.items():
@@ -67,7 +67,7 @@ def stored(folder: Path, under: str = "") -> dict[str, bytes]:
 
 
 def made_here() -> bool:
-    """Whether the libraries and the processor are those that the golden models were made with."""
+    """Whether libraries and processor here are those that made the golden models."""
     results = [parse_record(ModelResult, data, key) for key, kind, data in RECORDS if kind is ModelResult]
     return all(
         has_libraries(result.model) and made_on(CANDIDATES[result.model].libraries) == result.made_on
@@ -75,14 +75,14 @@ def made_here() -> bool:
     )
 
 
-def test_every_object_is_of_a_kind_and_every_kind_is_there() -> None:
-    known = [*golden.KINDS, *golden.LINES, *golden.OTHERS]
+def test_every_object_is_of_a_known_kind_and_no_kind_is_missing() -> None:
+    patterns = [*golden.KINDS, *golden.LINES, *golden.OTHERS]
     for key in OBJECTS:
-        assert any(re.fullmatch(pattern, key) for pattern in known), key
+        assert any(re.fullmatch(pattern, key) for pattern in patterns), key
     assert {kind for _, kind, _ in RECORDS} == set(golden.KINDS.values())
 
 
-def test_pointers_specs_and_forecast_lines_are_read() -> None:
+def test_pointers_specs_and_forecast_lines_can_be_read() -> None:
     lines = 0
     for key, data in OBJECTS.items():
         if key.endswith("current.json"):
@@ -96,7 +96,7 @@ def test_pointers_specs_and_forecast_lines_are_read() -> None:
     assert lines > 100
 
 
-def test_its_runs_and_promotions_are_listed_and_shown(flts: Flts) -> None:
+def test_runs_and_promotions_are_listed_and_shown(flts: Flts) -> None:
     runs = json.loads(flts("runs", "list", "--json"))
     assert len(runs) == 3
     assert "promote" in flts("runs", "list")
@@ -112,25 +112,27 @@ def test_its_runs_and_promotions_are_listed_and_shown(flts: Flts) -> None:
         assert "seasonal_naive" in flts("promotions", "show", number)
 
 
-def test_its_experiments_are_compared_with_each_other_and_with_their_files(flts: Flts) -> None:
+def test_configurations_are_compared_with_each_other_and_with_files(flts: Flts) -> None:
     runs = json.loads(flts("runs", "list", "--json"))
     _, second, first = (run["config_hash"][:12] for run in runs)
     assert "task.input_length" in flts("config", "diff", first, second, ends_with=1)
     same = flts("config", "diff", first, "flts.toml", ends_with=1)
-    assert {line.split()[0] for line in same.splitlines()[1:]} <= {"dataset.name", "dataset.source"}, "locators only"
+    assert {line.split()[0] for line in same.splitlines()[1:]} <= {"dataset.name", "dataset.source"}, (
+        "only where the data lies"
+    )
 
 
-def test_its_champion_forecasts_the_same_bytes(flts: Flts, folder: Path) -> None:
+def test_the_champion_forecasts_the_same_bytes(flts: Flts, folder: Path) -> None:
     expected = (folder / "forecast.json").read_text()
     found = flts("forecast", "--input", "load_test.csv", "--json")
     if made_here():
         assert found == expected
-    else:  # other kernels add in another order, and the last bits are others
+    else:  # other kernels add in another order, so the last bits differ
         assert list(differences(json.loads(expected), json.loads(found))) == []
 
 
 @pytest.mark.parametrize("file", ["flts.toml", "second.toml"])
-def test_a_repeated_run_fits_nothing_and_leaves_what_is_stored(flts: Flts, folder: Path, file: str) -> None:
+def test_a_repeated_run_fits_nothing_and_changes_no_stored_object(flts: Flts, folder: Path, file: str) -> None:
     for name in MODELS:
         if not has_libraries(name):
             pytest.skip(f"needs the extra '{CANDIDATES[name].extra}'")
@@ -143,14 +145,14 @@ def test_a_repeated_run_fits_nothing_and_leaves_what_is_stored(flts: Flts, folde
     assert {key for key in before if after[key] != before[key]} <= pointers
     fresh = {key.partition("/")[0] for key in set(after) - set(before)}
     assert fresh <= {"runs", "model-promotion"}
-    if file == "flts.toml":  # a person promoted its ridge; the other one has gate = always
+    if file == "flts.toml":  # its ridge was promoted by hand; second.toml has gate = always
         assert {key for key in before if after[key] != before[key]} == set()
         assert not any("/log/" in key for key in set(after) - set(before))
 
 
 @pytest.mark.long
 @pytest.mark.skipif(not made_here(), reason="the golden models were made with other libraries or another processor")
-def test_a_run_of_the_same_experiments_from_nothing_makes_the_same_models(flts: Flts, folder: Path) -> None:
+def test_a_run_of_the_same_experiments_in_an_empty_store_makes_the_same_models(flts: Flts, folder: Path) -> None:
     (folder / ".flts").rename(folder / "before")
     flts("run")
     flts("run", "second.toml")
@@ -158,10 +160,10 @@ def test_a_run_of_the_same_experiments_from_nothing_makes_the_same_models(flts: 
     for prefix in ("processed-data/", "bundles/", "models/", "specs/"):
         expected = {key: data for key, data in OBJECTS.items() if key.startswith(prefix)}
         found = {key: data for key, data in made.items() if key.startswith(prefix)}
-        if prefix == "specs/":  # of the experiment whose fit was cut off
+        if prefix == "specs/":  # one more Spec belongs to the experiment that failed
             expected = {key: data for key, data in expected.items() if key in found}
             assert len(expected) == 2
-        if prefix == "models/":  # measured
+        if prefix == "models/":  # latency is measured
             expected, found = (
                 {key: data for key, data in side.items() if not key.endswith("latency.json")}
                 for side in (expected, found)

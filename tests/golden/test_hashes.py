@@ -46,7 +46,7 @@ def test_canonical_json_reproduces_the_hashes_of_the_first_system(salt: str, tes
     assert sha256(canonical_json(first_system(salt, test_rows))) == expected
 
 
-def test_explain_names_exactly_what_told_the_docker_run_from_the_kubernetes_run() -> None:
+def test_explain_names_the_differences_of_the_docker_run_and_the_kubernetes_run() -> None:
     docker, kubernetes = first_system("forceInfer1", 50), first_system("v2_prophet_fix", 30)
     assert [str(d) for d in explain(docker, kubernetes)] == [
         "_data.sample_test_rows 50 → 30",

@@ -1,4 +1,4 @@
-"""What a stage gives for fixed rows belongs to its code version: another output needs another version."""
+"""The outputs of a stage belong to its code version: another output needs another version."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flts.train import fitting
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The golden files, to be written to."""
+    """A copy of the golden files that a test may change."""
     shutil.copytree(outputs.FOLDER, tmp_path / "outputs")
     monkeypatch.setattr(outputs, "FOLDER", tmp_path / "outputs")
     return tmp_path / "outputs"
@@ -26,11 +26,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("stage", sorted(outputs.STAGES))
 def test_the_outputs_are_those_of_the_version(stage: str) -> None:
-    said = outputs.fault(stage)
-    assert said is None, said
+    message = outputs.fault(stage)
+    assert message is None, message
 
 
-def test_the_golden_decision_hangs_on_the_level_of_the_test() -> None:
+def test_the_golden_decision_depends_on_the_significance_level() -> None:
     decision = outputs.decided()
     assert decision["outcome"] == "keep"
     assert 0.05 < decision["gates"]["champion"]["numbers"]["p"] < 0.5
@@ -40,23 +40,23 @@ def test_the_golden_decision_hangs_on_the_level_of_the_test() -> None:
     ("stage", "changes", "named"),
     [
         ("preprocess", [(fit, "DAY", 43_200 * 10**9)], "summary.seasons"),
-        ("train", [(fitting, "MOST_TAIL_ORIGINS", 5)], "validation_forecasts"),
+        ("train", [(fitting, "MOST_VALIDATION_ORIGINS", 5)], "validation_forecasts"),
         ("evaluate", [(significance, "ALPHA", 0.5), (gate, "ALPHA", 0.5)], "outcome: 'keep' → 'promote'"),
         ("evaluate", [(outputs, "ERRORS", (("good", 2.0 + 1e-6, 3), *outputs.ERRORS[1:]))], "mae"),
     ],
     ids=["another season", "fewer validation windows", "ALPHA 0.05 to 0.5", "the sixth digit"],
 )
-def test_another_output_under_the_same_version_is_named_with_the_version_to_raise(
+def test_another_output_under_the_same_version_is_reported_with_the_version_to_raise(
     stage: str, changes: list[tuple[Any, str, Any]], named: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module, name, value in changes:
         monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(outputs, "MOST_SHOWN", 10_000)
-    said = outputs.fault(stage)
-    assert said is not None
-    assert named in said
-    assert f"raise CODE_VERSION in src/flts/{stage}/__init__.py" in said
-    assert outputs.COMMAND in said
+    message = outputs.fault(stage)
+    assert message is not None
+    assert named in message
+    assert f"raise CODE_VERSION in src/flts/{stage}/__init__.py" in message
+    assert outputs.COMMAND in message
 
 
 def test_a_raised_version_asks_for_new_files_and_the_command_writes_them(
@@ -64,9 +64,9 @@ def test_a_raised_version_asks_for_new_files_and_the_command_writes_them(
 ) -> None:
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     monkeypatch.setattr(flts.evaluate, "CODE_VERSION", 2)
-    said = outputs.fault("evaluate")
-    assert said is not None
-    assert "write them again: python -m tests.golden.outputs" in said
+    message = outputs.fault("evaluate")
+    assert message is not None
+    assert "write them again: python -m tests.golden.outputs" in message
     outputs.main()
     assert outputs.fault("evaluate") is None
     assert json.loads((folder / "evaluate.json").read_bytes())["versions"] == {"evaluate": 2}
@@ -85,7 +85,7 @@ def test_the_command_refuses_another_output_under_the_same_version(
 
 
 @pytest.mark.parametrize(
-    ("golden", "found", "said"),
+    ("golden", "found", "expected"),
     [
         ({"a": [1.0, 2.0]}, {"a": [1.0, 2.0 + 1e-10]}, []),
         ({"a": [1.0, 2.0]}, {"a": [1.0, 2.0 + 1e-8]}, ["a[1]: 2.0 → 2.00000001"]),
@@ -96,5 +96,5 @@ def test_the_command_refuses_another_output_under_the_same_version(
         ({"a": None}, {"a": "x"}, ["a: None → 'x'"]),
     ],
 )
-def test_values_differ_by_more_than_the_last_bits(golden: Any, found: Any, said: list[str]) -> None:
-    assert list(outputs.differences(golden, found)) == said
+def test_values_differ_by_more_than_the_last_bits(golden: Any, found: Any, expected: list[str]) -> None:
+    assert list(outputs.differences(golden, found)) == expected

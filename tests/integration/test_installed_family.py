@@ -139,7 +139,7 @@ def test_commands_know_its_family(machine: Machine) -> None:
     assert "# installed with flts-drift 0.1.0\n[models.drift]" in (machine.folder / "first.toml").read_text()
     assert "'drift' comes from flts-drift 0.1.0" in machine.flts("doctor")
     assert "FLTS_STORE" in machine.flts("worker", "train", "--model", "drift", code=2)
-    assert "'drfit' is no model; did you mean 'drift'?" in machine.flts("worker", "train", "--model", "drfit", code=2)
+    assert "unknown model 'drfit'; did you mean 'drift'?" in machine.flts("worker", "train", "--model", "drfit", code=2)
 
 
 def test_a_broken_distribution_does_not_stop_a_run_that_does_not_name_it(machine: Machine) -> None:

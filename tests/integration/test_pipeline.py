@@ -301,9 +301,9 @@ def test_a_model_whose_library_is_missing_ends_the_run_before_it_is_claimed(
     ("table", "armed", "timeout", "reason"),
     [
         ({**LSTM, "learning_rate": 1e30}, "", 60.0, "TrainingFailed: the loss is not finite after epoch 1"),
-        (LSTM, "train.validation.before=kill", 60.0, "TrainingFailed: its process was killed by SIGKILL"),
+        (LSTM, "train.validation.before=kill", 60.0, "TrainingFailed: the training process was killed by SIGKILL"),
         (LSTM, "train.bundle.after=error", 60.0, "TrainingFailed: OSError: failpoint train.bundle.after"),
-        (ENDLESS, "", 0.7, "DeadlineExceeded: ran past the limit of 0.7 s and was ended"),
+        (ENDLESS, "", 0.7, "DeadlineExceeded: stopped at the time limit of 0.7 s"),
     ],
     ids=["not finite", "killed", "raises", "hangs"],
 )

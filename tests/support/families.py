@@ -13,7 +13,7 @@ from _pytest.mark import ParameterSet
 from flts.models.base import Family, Recipe
 from flts.models.registry import BASELINES, BUILT_IN
 from flts.testing.conformance import COLUMNS, TARGETS
-from flts.testing.fitted import Subject, blocks, fit_subject, task_on, use_one_thread, window
+from flts.testing.fitted import FittedFamily, blocks, fit_family, task_on, use_one_thread, window
 from flts.testing.series import hourly
 
 __all__ = ["blocks", "task_on", "use_one_thread", "window"]
@@ -48,6 +48,6 @@ def recipe(name: str, seed: int = 42, patience: int = 3, **parameters: Any) -> R
 
 
 @cache
-def experiment(name: str, targets: tuple[str, ...] = TARGETS) -> Subject:
-    """A fitted family; the same object for every test of a process."""
-    return fit_subject(FAMILIES[name], recipe(name).parameters, hourly(312, columns=COLUMNS), targets)
+def fitted_family(name: str, targets: tuple[str, ...] = TARGETS) -> FittedFamily:
+    """Fit a family once; every test of a process gets the same object."""
+    return fit_family(FAMILIES[name], recipe(name).parameters, hourly(312, columns=COLUMNS), targets)

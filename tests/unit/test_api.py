@@ -1,4 +1,4 @@
-"""The Python interface: tables of any kind in, a champion out, wrong inputs refused by name."""
+"""The Python interface: tables of any kind, the champion, and errors for invalid input."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 from tests.support.experiments import write_experiment
+from tests.support.raising import raises
 from tests.support.series import hourly, split, table
 from typer.testing import CliRunner
 
@@ -20,7 +21,7 @@ from flts.cli.main import app
 from flts.contracts.errors import DataError, SpecError, UsageError
 from flts.home import VERSION
 from flts.preprocess.read import read_rows
-from flts.runner import local as pipeline
+from flts.runner import local
 from flts.runner.reporter import Reporter
 from flts.settings import Settings, load_settings
 from flts.spec.fields import Spec
@@ -38,29 +39,29 @@ def settings(tmp_path: Path) -> Settings:
     return load_settings(home=tmp_path / ".flts", tracking="off")
 
 
-class Asked:
-    """What `pipeline.run` was asked to do."""
+class Recorder:
+    """Records the arguments of `local.run`."""
 
     def __init__(self) -> None:
         self.spec: Any = None
         self.settings: Any = None
-        self.given: dict[str, Any] = {}
+        self.options: dict[str, Any] = {}
 
-    def __call__(self, spec: Spec, settings: Settings, reporter: Reporter, **given: Any) -> None:
-        self.spec, self.settings, self.given = spec, settings, {"reporter": reporter, **given}
+    def __call__(self, spec: Spec, settings: Settings, reporter: Reporter, **options: Any) -> None:
+        self.spec, self.settings, self.options = spec, settings, {"reporter": reporter, **options}
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
-    """Nothing is run; what would be is kept."""
-    recorder = Asked()
-    monkeypatch.setattr(pipeline, "run", recorder)
-    return recorder
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    """Stands in for `local.run`, so that nothing is run."""
+    fake = Recorder()
+    monkeypatch.setattr(local, "run", fake)
+    return fake
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[flts.RunResult, Settings]:
-    """One run on tables; runs of the same rows afterwards only add to its record."""
+    """One run on tables; later runs of the same rows reuse it."""
     settings = load_settings(home=tmp_path_factory.mktemp("api") / ".flts", tracking="off")
     return flts.run(VALUES, train=TRAIN, test=TEST, settings=settings), settings
 
@@ -73,8 +74,8 @@ def test_a_run_on_tables_promotes_a_champion_that_forecasts(trained: tuple[flts.
     assert champion.forecast(table(hourly(280))).height == 3
 
 
-def test_a_scope_without_a_champion_is_named(trained: tuple[flts.RunResult, Settings]) -> None:
-    with pytest.raises(UsageError, match="nothing was promoted in scope 'north'"):
+def test_a_scope_without_a_champion_raises(trained: tuple[flts.RunResult, Settings]) -> None:
+    with raises(UsageError, code="no-champion", scope="north"):
         flts.load_champion("north", settings=trained[1])
 
 
@@ -89,18 +90,21 @@ FORMS: dict[str, Callable[[pl.DataFrame], Any]] = {
 
 
 @pytest.mark.parametrize("form", list(FORMS))
-def test_the_same_rows_are_read_in_whatever_form_they_come(asked: Asked, settings: Settings, form: str) -> None:
+def test_rows_are_read_alike_from_every_kind_of_table(recorder: Recorder, settings: Settings, form: str) -> None:
     flts.run(VALUES, train=FORMS[form](TRAIN), test=FORMS[form](TEST), settings=settings)
-    tables = asked.given["tables"]
-    for given, name, expected in ((tables.train, "train", hourly(300)[:240]), (tables.test, "test", hourly(300)[240:])):
-        rows = read_rows(given, asked.spec.dataset).rows
-        assert (given.name, rows.columns) == (name, expected.columns)
+    tables = recorder.options["tables"]
+    for source, name, expected in (
+        (tables.train, "train", hourly(300)[:240]),
+        (tables.test, "test", hourly(300)[240:]),
+    ):
+        rows = read_rows(source, recorder.spec.dataset).rows
+        assert (source.name, rows.columns) == (name, expected.columns)
         assert rows.times.tolist() == expected.times.tolist()
         assert rows.values.tolist() == expected.values.tolist()
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_run_knows_the_same_rows_again_in_whatever_form_they_come_and_forecasts_the_same(
+def test_equal_rows_in_another_kind_of_table_reuse_the_run_and_forecast_the_same(
     trained: tuple[flts.RunResult, Settings], form: str
 ) -> None:
     first, settings = trained
@@ -120,97 +124,104 @@ def test_train_alone_is_split_and_its_last_rows_are_the_test(settings: Settings)
     assert (windows.first, windows.last) == (int(times[225 + 11]), int(times[300 - 4]))
 
 
-def test_the_spec_may_be_values_a_spec_or_a_file(asked: Asked, settings: Settings, tmp_path: Path) -> None:
+def test_the_spec_may_be_values_a_spec_or_a_file(recorder: Recorder, settings: Settings, tmp_path: Path) -> None:
     file = tmp_path / "flts.toml"
     file.write_text('[dataset]\ntargets = ["load"]\n[task]\ninput_length = 12\nhorizon = 3\n[models.ridge]\n')
     specs = []
-    for given in (VALUES, Spec.model_validate(VALUES), file, str(file)):
-        flts.run(given, settings=settings)
-        specs.append(asked.spec)
-    assert all(spec == specs[0] for spec in specs)
-    assert asked.given["folder"] == tmp_path
+    for spec in (VALUES, Spec.model_validate(VALUES), file, str(file)):
+        flts.run(spec, settings=settings)
+        specs.append(recorder.spec)
+    assert all(other == specs[0] for other in specs)
+    assert recorder.options["folder"] == tmp_path
 
 
-def test_paths_of_a_spec_in_memory_start_at_the_given_folder_or_the_working_directory(
-    asked: Asked, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_relative_paths_of_a_spec_in_memory_start_at_the_folder_or_the_working_directory(
+    recorder: Recorder, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flts.run(VALUES, settings=settings, folder=tmp_path / "x")
-    assert asked.given["folder"] == tmp_path / "x"
+    assert recorder.options["folder"] == tmp_path / "x"
     monkeypatch.chdir(tmp_path)
     flts.run(VALUES, settings=settings)
-    assert asked.given["folder"] == tmp_path
+    assert recorder.options["folder"] == tmp_path
 
 
-def test_a_file_takes_values_from_the_environment_and_values_in_memory_do_not(
-    asked: Asked, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_environment_overrides_values_of_a_file_and_not_values_in_memory(
+    recorder: Recorder, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FLTS_SPEC__RUN__SEED", "7")
     file = tmp_path / "flts.toml"
     file.write_text('[dataset]\ntargets = ["load"]\n')
     flts.run(file, settings=settings)
-    assert asked.spec.run.seed == 7
+    assert recorder.spec.run.seed == 7
     flts.run(VALUES, settings=settings)
-    assert asked.spec.run.seed == 42
+    assert recorder.spec.run.seed == 42
 
 
 def test_without_settings_they_are_read_from_the_environment(
-    asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FLTS_HOME", str(tmp_path / "elsewhere"))
     flts.run(VALUES)
-    assert asked.settings.home == tmp_path / "elsewhere"
+    assert recorder.settings.home == tmp_path / "elsewhere"
 
 
-def test_switches_reach_the_pipeline_and_are_off_unless_they_are_set(asked: Asked, settings: Settings) -> None:
+def test_options_are_passed_on_and_are_off_by_default(recorder: Recorder, settings: Settings) -> None:
     flts.run(VALUES, settings=settings)
-    assert (asked.given["recompute"], asked.given["wait"], asked.given["tables"]) == (False, False, None)
-    reporter = asked.given["reporter"]
+    assert (recorder.options["recompute"], recorder.options["wait"], recorder.options["tables"]) == (False, False, None)
+    reporter = recorder.options["reporter"]
     reporter.stage("train", "running")
     reporter.model("ridge").phase("fit")
     flts.run(VALUES, settings=settings, recompute=True, wait=True, reporter=reporter)
-    assert (asked.given["recompute"], asked.given["wait"], asked.given["reporter"]) == (True, True, reporter)
+    assert (recorder.options["recompute"], recorder.options["wait"], recorder.options["reporter"]) == (
+        True,
+        True,
+        reporter,
+    )
 
 
 @pytest.mark.parametrize(
-    ("spec", "given", "error", "said"),
+    ("spec", "tables", "error", "named"),
     [
-        (VALUES, {"test": TEST}, UsageError, "test is given and train is not; give both, or train alone"),
-        (VALUES, {"train": 42}, DataError, "train: a int cannot be read as a table"),
-        (VALUES, {"train": TRAIN, "test": 42}, DataError, "test: a int cannot be read as a table"),
-        (VALUES, {"train": TRAIN.drop("time")}, DataError, "train: has no time column 'time'"),
-        (VALUES, {"train": TRAIN.drop("load")}, DataError, "train: has no column 'load' to forecast"),
-        (VALUES, {"train": TRAIN, "test": TEST.drop("wind")}, DataError, "test: lacks the numeric columns wind"),
-        (VALUES, {"train": TEST, "test": TRAIN}, DataError, "test rows must be later than all train rows"),
-        (VALUES, {"train": TRAIN.head(1)}, DataError, "train: 1 rows cannot be split"),
-        (VALUES, {"train": TRAIN.clear()}, DataError, "train: has no rows"),
-        (VALUES, {"train": {"time": [1, 2], "load": [1.0]}}, DataError, "train: a dict cannot be read as a table"),
-        (VALUES, {}, SpecError, "the Spec names no data"),
-        ({**VALUES, "modles": {}}, {"train": TRAIN}, SpecError, "unknown key 'modles'; did you mean 'models'?"),
-        ({"task": {"horizon": 0}}, {"train": TRAIN}, SpecError, "task.horizon"),
-        (42, {"train": TRAIN}, SpecError, "valid dictionary"),
-        ("no/such/flts.toml", {"train": TRAIN}, SpecError, "no/such/flts.toml: no such file"),
+        (VALUES, {"train": 42}, DataError, "train: .*int"),
+        (VALUES, {"train": TRAIN, "test": 42}, DataError, "test: .*int"),
+        (VALUES, {"train": TRAIN.drop("time")}, DataError, "train: .*'time'"),
+        (VALUES, {"train": TRAIN.drop("load")}, DataError, "train: .*'load'"),
+        (VALUES, {"train": TRAIN, "test": TEST.drop("wind")}, DataError, "test: .*wind"),
+        (VALUES, {"train": TEST, "test": TRAIN}, DataError, "later"),
+        (VALUES, {"train": TRAIN.head(1)}, DataError, "train: 1 "),
+        (VALUES, {"train": TRAIN.clear()}, DataError, "train: .*rows"),
+        (VALUES, {"train": {"time": [1, 2], "load": [1.0]}}, DataError, "train: .*dict"),
+        (VALUES, {}, SpecError, r"dataset\.name"),
+        ({**VALUES, "modles": {}}, {"train": TRAIN}, SpecError, "'modles'; did you mean 'models'"),
+        ({"task": {"horizon": 0}}, {"train": TRAIN}, SpecError, r"task\.horizon"),
+        (42, {"train": TRAIN}, SpecError, "dictionary"),
+        ("no/such/flts.toml", {"train": TRAIN}, SpecError, r"no/such/flts\.toml"),
     ],
 )
-def test_a_wrong_input_is_refused_by_what_is_wrong_with_it(
-    settings: Settings, spec: Any, given: dict[str, Any], error: type[Exception], said: str
+def test_an_invalid_spec_or_table_is_refused_and_named(
+    settings: Settings, spec: Any, tables: dict[str, Any], error: type[Exception], named: str
 ) -> None:
-    with pytest.raises(error) as caught:
-        flts.run(spec, settings=settings, **given)
-    assert said in str(caught.value)
+    with pytest.raises(error, match=named):
+        flts.run(spec, settings=settings, **tables)
 
 
-def test_a_folder_of_a_newer_flts_is_left_alone(settings: Settings) -> None:
+def test_a_test_table_without_a_train_table_is_refused(settings: Settings) -> None:
+    with raises(UsageError, code="train-missing"):
+        flts.run(VALUES, test=TEST, settings=settings)
+
+
+def test_the_folder_of_a_newer_flts_is_not_changed(settings: Settings) -> None:
     settings.home.mkdir()
     (settings.home / "VERSION").write_text(f"{int(VERSION) + 1}\n")
-    with pytest.raises(UsageError, match="has the newer format"):
+    with pytest.raises(UsageError, match=str(int(VERSION) + 1)):
         flts.run(VALUES, train=TRAIN, test=TEST, settings=settings)
     assert sorted(path.name for path in settings.home.iterdir()) == ["VERSION"]
 
 
 FUNCTIONS = ("forecast", "init", "inspect", "load_champion", "load_spec", "promote", "rollback", "run", "runs")
-NEW = {"run"}
-"""Examples that start with nothing run."""
+ON_A_NEW_FOLDER = {"run"}
+"""Functions whose examples expect that there is no run yet."""
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +238,7 @@ def twice(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def here(twice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of that folder, to work in with settings from the environment."""
+    """A copy of that folder as the working directory."""
     folder = tmp_path / "here"
     shutil.copytree(twice, folder)
     monkeypatch.chdir(folder)
@@ -236,16 +247,16 @@ def here(twice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_the_example_of_every_public_function_is_true(here: Path, name: str) -> None:
-    if name in NEW:
+def test_the_example_of_every_public_function_runs(here: Path, name: str) -> None:
+    if name in ON_A_NEW_FOLDER:
         shutil.rmtree(here / ".flts")
     (example,) = doctest.DocTestFinder(recurse=False).find(
         getattr(flts, name), name, globs={"flts": flts, "table": table(hourly(280))}
     )
     assert example.examples
-    said: list[str] = []
-    result = doctest.DocTestRunner().run(example, out=said.append)
-    assert result.failed == 0, "".join(said)
+    output: list[str] = []
+    result = doctest.DocTestRunner().run(example, out=output.append)
+    assert result.failed == 0, "".join(output)
 
 
 def test_every_public_function_has_an_example_above() -> None:
@@ -254,7 +265,7 @@ def test_every_public_function_has_an_example_above() -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_what_a_public_function_returns_has_a_type(name: str) -> None:
+def test_the_result_of_every_public_function_has_a_type(name: str) -> None:
     assert "Any" not in getattr(flts, name).__annotations__["return"]
 
 
@@ -265,7 +276,7 @@ def printed(*arguments: str) -> Any:
 
 
 @pytest.mark.usefixtures("here")
-def test_an_inspection_is_what_the_command_prints_for_a_path_and_for_tables() -> None:
+def test_an_inspection_of_a_path_or_of_tables_equals_the_output_of_the_command() -> None:
     report = flts.inspect("load.csv", target="wind")
     assert report.document() == printed("data", "inspect", "load.csv", "--target", "wind")
     train, test = pl.read_csv("load.csv", try_parse_dates=True), pl.read_csv("load_test.csv", try_parse_dates=True)
@@ -275,43 +286,43 @@ def test_an_inspection_is_what_the_command_prints_for_a_path_and_for_tables() ->
     assert (len(alone.inspection.train_rows), len(alone.inspection.test_rows)) == (192, 48)
 
 
-def test_rows_that_no_run_would_take_are_reported_and_those_that_cannot_be_read_raised(here: Path) -> None:
+def test_unusable_rows_are_reported_and_unreadable_ones_raise(here: Path) -> None:
     report = flts.inspect(TRAIN.with_columns(load=pl.lit(1.0), wind=pl.lit(1.0)))
     assert not report.usable
     assert report.findings[0].severity == "stops"
-    for given, error in (("absent.csv", DataError), ("flts.toml", UsageError), (here, UsageError), (42, DataError)):
+    for source, error in (("absent.csv", DataError), ("flts.toml", UsageError), (here, UsageError), (42, DataError)):
         with pytest.raises(error):
-            flts.inspect(given)
-    with pytest.raises(SpecError, match="not a time zone"):
+            flts.inspect(source)
+    with pytest.raises(SpecError, match="Mars"):
         flts.inspect(TRAIN, timezone="Mars")
 
 
-def test_a_first_experiment_is_the_file_that_the_command_writes(here: Path) -> None:
+def test_init_writes_the_same_file_as_the_command(here: Path) -> None:
     first = flts.init("load.csv", output="api.toml")
     assert CliRunner().invoke(app, ["init", "load.csv", "--output", "cli.toml"]).exit_code == 0
     assert (here / "api.toml").read_text() == first.text == (here / "cli.toml").read_text()
     before = sorted(path.name for path in here.iterdir())
     assert flts.init("load.csv", "load_test.csv", output=None, target="wind").target == "wind"
     assert sorted(path.name for path in here.iterdir()) == before
-    with pytest.raises(UsageError, match="already exists"):
+    with pytest.raises(UsageError, match=r"api\.toml"):
         flts.init("load.csv", output="api.toml")
     assert flts.init("load.csv", output="api.toml", horizon=2, force=True).spec.task.horizon == 2
     assert flts.load_spec("api.toml").spec.task.horizon == 2
 
 
-def test_a_forecast_of_a_file_is_that_of_its_table_and_what_the_command_prints(here: Path) -> None:
+def test_a_forecast_of_a_file_equals_that_of_its_table_and_of_the_command(here: Path) -> None:
     by_path = flts.forecast(here / "load_test.csv", level=0.5)
     assert by_path.equals(flts.forecast(pl.read_csv("load_test.csv", try_parse_dates=True), level=0.5))
     rows = printed("forecast", "--input", "load_test.csv", "--level", "0.5")["forecasts"]
     assert [row["mean"] for row in rows] == by_path["mean"].to_list()
-    with pytest.raises(DataError, match=r"absent\.csv: no such file"):
+    with raises(DataError, code="file-missing", file="absent.csv"):
         flts.forecast("absent.csv")
-    with pytest.raises(UsageError, match="scope 'north'"):
+    with raises(UsageError, code="no-champion", scope="north"):
         flts.forecast(TEST, scope="north")
 
 
 @pytest.mark.usefixtures("here")
-def test_runs_and_promotions_are_those_of_the_command_line() -> None:
+def test_runs_and_promotions_equal_those_of_the_command_line() -> None:
     second, first = flts.runs()
     assert [run.model_dump(mode="json", by_alias=True) for run in (second, first)] == printed("runs", "list")
     assert (second.judge and second.judge.promotion, first.judge and first.judge.promotion) == (2, 1)
@@ -327,20 +338,22 @@ def test_runs_and_promotions_are_those_of_the_command_line() -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_a_promotion_by_hand_names_what_is_wrong_with_it() -> None:
-    known = flts.runs()[0].config_hash
-    for config, model, scope in (("zz", "ridge", "global"), (known, "gru", "global"), (known, "ridge", "north")):
+def test_an_invalid_promotion_by_hand_is_refused() -> None:
+    config_hash = flts.runs()[0].config_hash
+    for config, model, scope in (
+        ("zz", "ridge", "global"),
+        (config_hash, "gru", "global"),
+        (config_hash, "ridge", "north"),
+    ):
         with pytest.raises(UsageError):
             flts.promote(config, model, scope)
-    with pytest.raises(UsageError, match="no earlier champion"):
+    with pytest.raises(UsageError, match="champion"):
         flts.rollback("north")
 
 
-def test_where_nothing_was_run_there_is_nothing_to_list_or_change(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_any_run_there_is_nothing_to_list_or_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for ask in (flts.runs, flts.rollback, lambda: flts.promote("a", "ridge")):
-        with pytest.raises(UsageError, match=r"\.flts not found"):
-            ask()
+    for call in (flts.runs, flts.rollback, lambda: flts.promote("a", "ridge")):
+        with pytest.raises(UsageError, match=r"\.flts"):
+            call()
     assert list(tmp_path.iterdir()) == []

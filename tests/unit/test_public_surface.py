@@ -1,4 +1,4 @@
-"""What a program may import from flts is small, documented, and costs nothing before it is used."""
+"""The public names of flts are few, documented, typed, and import nothing heavy before they are used."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ except SystemExit as ended:
 
 
 def imported_by(code: str) -> set[str]:
-    """Top-level names of all modules that a fresh interpreter holds after this code."""
+    """Top-level names of all modules that are imported after this code in a fresh interpreter."""
     show = "import json, sys; print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))"
     ended = subprocess.run([sys.executable, "-c", f"{code}\n{show}"], capture_output=True, text=True, check=True)
     modules: list[str] = json.loads(ended.stdout.splitlines()[-1])
@@ -44,7 +44,7 @@ def test_every_public_name_can_be_imported_and_is_documented(name: str) -> None:
     assert (getattr(flts, name).__doc__ or "").strip()
 
 
-def test_a_name_that_is_not_public_is_refused_as_python_does() -> None:
+def test_an_unknown_name_raises_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'flts' has no attribute 'champions'"):
         flts.champions  # type: ignore[attr-defined]  # noqa: B018 - the look-up is what is tested
 
@@ -77,12 +77,12 @@ def test_a_type_checker_knows_every_public_name_and_reports_any_other(tmp_path: 
     for name, code in (("good", GOOD), ("wrong", WRONG)):
         programs.append(tmp_path / f"{name}.py")
         programs[-1].write_text(code)
-    # with the options and the cache of `make type`, so that it is quick where that was run
+    # with the options and the cache of `make type`, so that it is quick once that has run
     ended = subprocess.run(
         [sys.executable, "-m", "mypy", *map(str, programs)], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    said = [line.partition("wrong.py:")[2] for line in ended.stdout.splitlines() if ": error:" in line]
-    assert said == [
+    errors = [line.partition("wrong.py:")[2] for line in ended.stdout.splitlines() if ": error:" in line]
+    assert errors == [
         '3: error: Module has no attribute "nothing"  [attr-defined]',
         '4: error: "RunResult" has no attribute "nothing"  [attr-defined]',
         '5: error: Unexpected keyword argument "setings" for "runs"; did you mean "settings"?  [call-arg]',
@@ -91,10 +91,10 @@ def test_a_type_checker_knows_every_public_name_and_reports_any_other(tmp_path: 
 
 @pytest.mark.parametrize("code", ["import flts; assert flts.__version__", SHOW_HELP], ids=["import", "help"])
 def test_nothing_heavy_is_imported_before_it_is_used(code: str) -> None:
-    found = imported_by(code)
-    assert "flts" in found
-    assert not found & HEAVY
+    modules = imported_by(code)
+    assert "flts" in modules
+    assert not modules & HEAVY
 
 
-def test_the_check_above_sees_a_heavy_module() -> None:
+def test_imported_by_finds_a_heavy_module() -> None:
     assert "polars" in imported_by("import flts, polars")

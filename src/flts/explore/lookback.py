@@ -17,7 +17,7 @@ from flts.preprocess.rows import Rows
 from flts.preprocess.stage import ProcessedDataset
 from flts.spec.fields import RidgeParameters as Parameters
 from flts.train.fitting import before, whole_block
-from flts.train.windows import split_tail
+from flts.train.windows import split_validation
 
 LADDER = (8, 12, 16, 24, 36, 48, 72, 96, 144, 192, 288, 384)
 FEWEST = 6
@@ -68,7 +68,7 @@ def try_lengths(
     seasons = tuple(dataset.meta.seasons)
     whole = whole_block(rows, ForecastTask(max(lengths), horizon, seasons, fitted))
     try:
-        fit, validation = split_tail(whole.origins, horizon, validation_fraction)
+        fit, validation = split_validation(whole.origins, horizon, validation_fraction)
     except DataError:
         return None
     block = before(whole, int(validation[0]), np.array(evenly(fit.tolist(), FIT_WINDOWS)))

@@ -1,1 +1,1 @@
-"""The serving path, which trainer, judge and servers share: bundle, model, intervals."""
+"""What trainer, judge and servers share: bundles, the serving path and intervals."""

@@ -1,6 +1,7 @@
-"""A bundle: what is judged is what is served, byte for byte. manifest.json names and digests everything else.
+"""Bundles: the files of a fitted model. The bytes that were judged are the bytes that are served.
 
-bundle_sha256 is the SHA-256 of the manifest, so a bundle that differs in one byte has another name.
+manifest.json holds the digest of every other file, and bundle_sha256 is the digest of the manifest, so a bundle that
+differs in one byte has another name.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from flts.preprocess.transform import FittedPreprocess
 
 MANIFEST = "manifest.json"
 TOLERANCE = 1e-6
-"""Two ways to the same forecast may differ by this share of the target's range over train."""
+"""Two computations of one forecast may differ by this share of the target's range over train."""
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle, ready to be asked."""
+    """A loaded bundle whose digests were checked."""
 
     sha256: str
     manifest: Manifest
@@ -47,11 +48,16 @@ class Bundle:
         vector = self.manifest.self_test
         answer = self.model.forecast(np.array(vector.times)[None], np.array(vector.values, dtype=float)[None])
         _, width = self.model.task.fitted.target_range
-        off = np.abs(answer.mean[0] - np.array(vector.mean)) / width
-        if not (off <= TOLERANCE).all():
+        errors = np.abs(answer.mean[0] - np.array(vector.mean)) / width
+        if not (errors <= TOLERANCE).all():
             raise DamagedObject(
-                f"bundle {self.sha256[:12]}… fails its self-test: a forecast is off by {off.max():.2e} of the target's"
-                f" range, {TOLERANCE:g} is allowed; the libraries here may not fit the ones it was made with"
+                f"bundle {self.sha256[:12]}… fails its self-test: a forecast is off by {errors.max():.2e} of the"
+                f" target's range, and at most {TOLERANCE:g} is allowed;"
+                " its model may need other versions of the libraries",
+                code="self-test-failed",
+                key=layout.bundle(self.sha256, MANIFEST),
+                found=float(errors.max()),
+                allowed=TOLERANCE,
             )
 
 
@@ -64,7 +70,7 @@ def build_manifest(
     chosen: Mapping[str, Any],
     time_column: str,
 ) -> Manifest:
-    """The manifest of a fitted model; its self-test vector is the end of train, forecast by the model itself."""
+    """Describe a fitted model. Its self-test stores the end of train and the forecast that the model makes from it."""
     fitted, task = model.task.fitted, model.task
     rows = train[-min(model.history_rows, len(train)) :]
     answer = model.forecast(rows.times[None], rows.values[None])
@@ -118,29 +124,36 @@ def read_bundle(store: Store, bundle_sha256: str) -> tuple[Manifest, Files]:
 
 
 def parse_manifest(data: bytes, where: str) -> Manifest:
-    """A manifest whose digest was checked: it is as it was written, so another flts may read what this one does not.
+    """Parse a manifest whose digest was checked; `where` names it in errors.
 
-    Raises DamagedObject for another format, for an unknown family and for a file name that leaves the bundle, and
-    MissingPackage for a family of a package that is absent.
+    Its bytes are intact, so if this version cannot read it, the version that wrote it can. Raises DamagedObject for an
+    unreadable format, an unknown family and a file name that leaves the bundle, MissingPackage for the family of a
+    package that is not installed.
     """
     manifest = parse_record(Manifest, data, where, "load it with the flts that wrote it")
     if manifest.package is not None and manifest.model not in CANDIDATES:
-        raise MissingPackage(f"{where}, a '{manifest.model}',", manifest.package.package, manifest.package.release)
+        raise MissingPackage(
+            f"the model '{manifest.model}' of {where}", manifest.package.package, manifest.package.release
+        )
     if manifest.model not in CANDIDATES:
         raise DamagedObject(
             f"{where} is a model of the family '{manifest.model}', which is not installed; available:"
-            f" {', '.join(sorted(CANDIDATES))}"
+            f" {', '.join(sorted(CANDIDATES))}",
+            code="family-unknown",
+            key=layout.bundle(sha256(data), MANIFEST),
+            model=manifest.model,
+            available=sorted(CANDIDATES),
         )
     return manifest
 
 
 def load_bundle(store: Store, bundle_sha256: str) -> Bundle:
-    """Read, check and load a bundle. Raises DamagedObject, and whatever a missing library raises."""
+    """Read, check and load a bundle. Raises DamagedObject, MissingExtra or MissingPackage."""
     return assemble(bundle_sha256, *read_bundle(store, bundle_sha256))
 
 
 def assemble(bundle_sha256: str, manifest: Manifest, files: Files) -> Bundle:
-    """A bundle from its parts, which were checked. Raises MissingExtra or MissingPackage."""
+    """Load the model of checked files. Raises MissingExtra or MissingPackage when its library is not installed."""
     family = CANDIDATES[manifest.model]
     task = ForecastTask(
         manifest.input_length, manifest.horizon, tuple(manifest.seasons), FittedPreprocess.of(manifest.fitted)

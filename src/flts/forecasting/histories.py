@@ -1,4 +1,4 @@
-"""The rows before an origin, and nothing else: what a model may see when it forecasts."""
+"""Histories: the rows before each origin, which are all that a model may see when it forecasts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from flts.models.base import Indices
 from flts.preprocess.rows import Rows, Times, Values
 
 CHUNK = 256
-"""Windows handed to a model at once; bounds memory where a history is long."""
+"""Windows that a model forecasts at once; limits memory when histories are long."""
 
 
 @dataclass(frozen=True)
 class Histories:
-    """The rows before some origins; nothing at or after an origin can be reached through it.
+    """The rows before some origins. Nothing after an origin can be read through it.
 
     context: rows in order; ends [origins]: index in context of the first row to forecast.
     """
@@ -29,7 +29,10 @@ class Histories:
         return len(self.ends)
 
     def batches(self, wanted: int) -> Iterator[tuple[Indices, Times, Values]]:
-        """Positions, times [windows, rows] and values [windows, rows, columns], rows = min(available, wanted)."""
+        """Group histories of equal length, at most `wanted` rows each.
+
+        Yields positions of the origins, times [windows, rows] and values [windows, rows, columns].
+        """
         lengths = np.minimum(self.ends, wanted)
         for length in np.unique(lengths):
             positions = np.flatnonzero(lengths == length)

@@ -1,7 +1,7 @@
-"""Split-conformal intervals: how far the fit without the tail was off on the tail (Vovk et al. 2005; Lei et al. 2018).
+"""Split-conformal intervals from the residuals of the validation windows (Vovk et al. 2005; Lei et al. 2018).
 
-A residual is divided by the level of the history it was made from, and an offset is multiplied by the level of the
-request, so the interval breathes with the series.
+A residual is divided by the spread of the history that it was forecast from, and an offset is multiplied by the spread
+of the request (`Forecasts.spread`), so intervals widen and narrow with the series.
 """
 
 from __future__ import annotations
@@ -31,26 +31,28 @@ def conformal_offsets(truth: Values, forecast: Values, spread: Values) -> dict[s
 
 
 def half_widths(stored: Values, offsets: dict[str, list[list[float]]]) -> dict[str, Values]:
-    """Half the width of every level's interval [windows, horizon, targets] from that of the stored level.
+    """Half widths of every level [windows, horizon, targets], from the stored one of STORED_LEVEL.
 
-    An interval is a multiple of the request's own level, so one level gives all others.
+    All half widths of a request are multiples of its spread, so the one that is stored gives the others.
     """
-    known = np.array(offsets[f"{STORED_LEVEL:g}"])
-    found = {}
+    of_stored = np.array(offsets[f"{STORED_LEVEL:g}"])
+    by_level = {}
     for level, values in offsets.items():
         offset = np.array(values)
-        ratio = np.where(known > 0.0, offset / np.where(known > 0.0, known, 1.0), np.where(offset > 0.0, np.nan, 1.0))
-        found[level] = stored * ratio
-    return found
+        ratio = np.where(
+            of_stored > 0.0, offset / np.where(of_stored > 0.0, of_stored, 1.0), np.where(offset > 0.0, np.nan, 1.0)
+        )
+        by_level[level] = stored * ratio
+    return by_level
 
 
 def bounds(
     mean: Values, spread: Values, offsets: dict[str, list[list[float]]] | None, level: float
 ) -> tuple[Values, Values]:
-    """Lower and upper bound [windows, horizon, targets]; NaN where there are no offsets, or none for a later step."""
+    """Lower and upper bounds [windows, horizon, targets], NaN for steps without offsets."""
     half_width = np.full(mean.shape[1:], np.nan)
     if offsets is not None:
-        known = np.array(offsets[f"{level:g}"])[: mean.shape[1]]
-        half_width[: len(known)] = known
+        of_level = np.array(offsets[f"{level:g}"])[: mean.shape[1]]
+        half_width[: len(of_level)] = of_level
     width = half_width * spread[:, None, :]
     return mean - width, mean + width

@@ -19,10 +19,10 @@ from flts.preprocess.transform import FittedPreprocess
 
 @dataclass(frozen=True)
 class Forecasts:
-    """Original units: mean [origins, horizon, targets], spread [origins, targets].
+    """Forecasts in original units: mean [origins, horizon, targets], spread [origins, targets].
 
-    spread is the level of the history that the errors grow with: mean of the scaled target over the last input_length
-    rows, floored at 0, plus 0.01, back in original units. Interval offsets are multiples of it.
+    spread is the scale of the errors, taken from the history: the mean of the scaled target over the last input_length
+    rows, at least 0, plus 0.01, back in original units. Interval offsets are multiples of it.
     """
 
     mean: Values
@@ -31,7 +31,7 @@ class Forecasts:
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded predictor with all it needs to answer in original units."""
+    """A loaded predictor with what it takes to forecast in original units."""
 
     predictor: Predictor
     task: ForecastTask
@@ -39,13 +39,13 @@ class Model:
 
     @property
     def history_rows(self) -> int:
-        """Rows a request is cut to: what the model wants, and what the interval looks at."""
+        """Rows of a history that are used, by the predictor or for the spread."""
         return max(self.history.wanted, self.task.input_length)
 
     def forecast(self, times: Times, values: Values) -> Forecasts:
-        """Times [windows, rows] and values [windows, rows, columns], newest row last, columns as in the manifest.
+        """Forecast histories of equal length, newest row last, columns as in the manifest.
 
-        More rows than `history_rows` are cut off before anything looks at them.
+        times [windows, rows], values [windows, rows, columns]; rows before the last `history_rows` are cut off first.
         """
         task = self.task
         times, values = times[:, -self.history_rows :], values[:, -self.history_rows :]
@@ -62,20 +62,30 @@ class Model:
         """
         shortest = int(histories.ends.min())
         if shortest < self.history.minimum:
-            raise NotApplicable(f"needs {self.history.minimum} rows, has {shortest}")
+            raise NotApplicable(
+                f"needs {self.history.minimum} rows, has {shortest}",
+                code="history-too-short",
+                expected=self.history.minimum,
+                found=shortest,
+            )
         shape = (len(histories), self.task.horizon, self.task.targets)
         mean, spread = np.empty(shape), np.empty((shape[0], shape[2]))
         for positions, times, values in histories.batches(self.history_rows):
             answer = self.forecast(times, values)
             mean[positions], spread[positions] = answer.mean, answer.spread
-        wrong = unmeasurable(mean, self.task.fitted)
-        if wrong:
-            raise TrainingFailed(f"{wrong} of {mean.size} forecasts are not finite")
+        invalid = unmeasurable(mean, self.task.fitted)
+        if invalid:
+            raise TrainingFailed(
+                f"{invalid} of {mean.size} forecasts are not finite",
+                code="forecasts-not-finite",
+                found=invalid,
+                cells=mean.size,
+            )
         return Forecasts(mean, spread)
 
 
 def unmeasurable(mean: Values, fitted: FittedPreprocess) -> int:
-    """How many forecasts [origins, horizon, targets] are not finite, or so far out that their squared error is not."""
+    """Count forecasts [origins, horizon, targets] that are not finite, or so large that their squared error is not."""
     with np.errstate(over="ignore", invalid="ignore"):
         return int((~np.isfinite(fitted.scale_targets(mean) ** 2)).sum())
 

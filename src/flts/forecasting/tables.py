@@ -1,7 +1,8 @@
-"""Forecasts as a table: one line per origin, step and target."""
+"""Forecasts as a Parquet table: one row per origin, step and target."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def forecasts_to_parquet(
     origins: Times, targets: Sequence[str], mean: Values, lower: Values | None = None, upper: Values | None = None
 ) -> bytes:
-    """Columns origin, step (from 1), target, y_hat and, where given, lower and upper; all in original units."""
+    """Write columns origin, step (from 1), target, y_hat and, if given, lower and upper, in original units."""
     import polars as pl
 
     count, horizon, width = mean.shape
@@ -34,10 +35,12 @@ def forecasts_to_parquet(
     return to_parquet(pl.DataFrame(columns))
 
 
-def forecasts_from_parquet(data: bytes, origins: Times, targets: Sequence[str], horizon: int) -> dict[str, Values]:
-    """The value columns as [origins, horizon, targets]; NaN where null.
+def forecasts_from_parquet(
+    data: bytes, origins: Times, targets: Sequence[str], horizon: int, *, key: str
+) -> dict[str, Values]:
+    """Read the value columns as [origins, horizon, targets], NaN for null; `key` names the object in errors.
 
-    Raises DamagedObject when the table holds other origins, steps or targets than those asked for.
+    Raises DamagedObject when the table holds other origins, steps or targets.
     """
     frame = from_parquet(data)
     shape = (len(origins), horizon, len(targets))
@@ -45,8 +48,12 @@ def forecasts_from_parquet(data: bytes, origins: Times, targets: Sequence[str], 
     keys = ["origin", "step", "target"]
     if not frame.select(keys).equals(from_parquet(expected).select(keys)):
         raise DamagedObject(
-            f"forecasts of {frame.height} lines do not fit the windows: {shape[0]} origins × {horizon} steps × "
-            f"{len(targets)} targets were expected, in this order"
+            f"{key}: forecasts with {frame.height} rows do not fit the windows: expected {shape[0]} origins ×"
+            f" {horizon} steps × {len(targets)} targets, in this order",
+            code="forecasts-of-other-windows",
+            key=key,
+            found=frame.height,
+            expected=math.prod(shape),
         )
     values = {}
     for name in frame.columns:

@@ -1,4 +1,4 @@
-"""The zoo: one family per file, all of one shape (base.py), all known to registry.py.
+"""Model families, one per file. base.py says what a family is, registry.py finds it by name.
 
-Other distributions add to it by an entry point; examples/drift-model is such a distribution.
+Other distributions can bring families through an entry point; examples/drift-model is one.
 """

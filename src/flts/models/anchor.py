@@ -1,4 +1,4 @@
-"""The forecast a network starts from: what a window says plainly, on the scale of the answers."""
+"""The naive forecast that a network adds to, computed from the features of a window."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from flts.preprocess.rows import Values
 
 @dataclass(frozen=True)
 class Anchor:
-    """The baseline's forecast that a network adds to: the target one season before, or its last value.
+    """The target one season earlier, or its last value: what a baseline would forecast.
 
-    rows [horizon] and columns [targets] say where in a window [input_length, features]; factor and shift [targets]
-    take a feature to the scale of the answers.
+    rows [horizon] and columns [targets] point into a window [input_length, features]; factor and shift [targets] turn
+    a feature into a scaled target.
     """
 
     season: int
@@ -28,7 +28,7 @@ class Anchor:
 
     @classmethod
     def of(cls, season: int, task: ForecastTask) -> Anchor:
-        """What the baseline of this season answers."""
+        """Build the anchor that repeats this season."""
         fitted = task.fitted
         minimum, width = fitted.target_range
         columns = [fitted.columns[i] for i in fitted.target_index]
@@ -42,14 +42,19 @@ class Anchor:
         )
 
     def forecast(self, block: Block, task: ForecastTask) -> Values:
-        """[windows, horizon, targets]."""
+        """Scaled forecasts [windows, horizon, targets]."""
         rows = block.origins[:, None] - task.input_length + self.rows
         past: Values = block.features[rows[..., None], self.columns] * self.factor + self.shift
         return past
 
 
-def best_anchor(tail: Block, task: ForecastTask) -> Anchor:
-    """The better of the two baselines on the tail, if a window holds the season; the last value on a tie."""
+def best_anchor(validation: Block, task: ForecastTask) -> Anchor:
+    """Choose the better of the two baselines on the validation windows; on a tie the last value.
+
+    The seasonal one is tried only if a window is as long as the season.
+    """
     seasons = (1, *(season for season in task.seasons[:1] if season <= task.input_length))
     anchors = [Anchor.of(season, task) for season in seasons]
-    return min(anchors, key=lambda anchor: float(((anchor.forecast(tail, task) - tail.answers(task)) ** 2).mean()))
+    return min(
+        anchors, key=lambda anchor: float(((anchor.forecast(validation, task) - validation.answers(task)) ** 2).mean())
+    )

@@ -1,8 +1,8 @@
-"""What a model is: a family that fits, files that hold what was learned, a predictor that answers from a history.
+"""What a model is: a family that fits, files that hold what was learned, a predictor that forecasts from a history.
 
-The shape of these types keeps a model from cheating: `fit` receives a Block of train rows that ends before whatever
-the fit is judged on, `predict` receives a Window that ends at the origin. Targets are scaled to their range over train
-in both; original units exist only outside the zoo.
+The types keep a model from seeing what it is judged on: `fit` learns from a Block of train rows that ends before the
+validation windows, `predict` receives a Window that ends at the origin. Targets are scaled to their range over train
+in both; models never see original units.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ForecastTask:
-    """What is asked, and what the answer may depend on."""
+    """What a model has to forecast, and how its input was preprocessed."""
 
     input_length: int
     """Rows of a window."""
@@ -42,7 +42,7 @@ class ForecastTask:
 
     @property
     def lookback(self) -> int:
-        """Rows before an origin that a window and its lags reach."""
+        """Rows before an origin that a window and its lags need."""
         return self.input_length + max(self.fitted.lags, default=0)
 
     @property
@@ -53,20 +53,20 @@ class ForecastTask:
 
 @dataclass(frozen=True)
 class Recipe(Generic[P]):
-    """How to fit; nothing of it is needed to answer a request."""
+    """How to fit a family. A request needs none of it."""
 
     parameters: P
-    """The model's own table of the Spec."""
+    """The values of the family's table in the Spec."""
     patience: int
     seed: int
 
 
 @dataclass(frozen=True)
 class Block:
-    """Train rows a fit may see, and the windows in them.
+    """Train rows that a fit may see, and the windows in them.
 
-    times [rows]; features [rows, features]; targets [rows, targets], scaled; origins [windows]: the row each window
-    forecasts first.
+    times [rows]; features [rows, features]; targets [rows, targets], scaled; origins [windows]: the first row
+    that each window forecasts.
     """
 
     times: Times
@@ -75,19 +75,19 @@ class Block:
     origins: Indices
 
     def windows(self, task: ForecastTask) -> tuple[Floats, Values]:
-        """Features [windows, input_length, features] and targets [windows, horizon, targets] of all windows."""
+        """Features [windows, input_length, features] and targets [windows, horizon, targets] of every window."""
         rows = self.origins[:, None] + np.arange(-task.input_length, 0)
         return self.features[rows], self.answers(task)
 
     def answers(self, task: ForecastTask) -> Values:
-        """Targets [windows, horizon, targets] of all windows."""
+        """Targets [windows, horizon, targets] of every window."""
         answers: Values = self.targets[self.origins[:, None] + np.arange(task.horizon)]
         return answers
 
 
 @dataclass(frozen=True)
 class Window:
-    """Histories of equal length that end at their origin.
+    """Histories of equal length, each ending at its origin.
 
     times [windows, rows]; cleaned [windows, rows, columns]: original units, filled and clipped.
     """
@@ -103,7 +103,7 @@ class Window:
 
     @cached_property
     def targets(self) -> Values:
-        """The targets' own past, scaled: [windows, rows, targets]."""
+        """Past values of the targets, scaled: [windows, rows, targets]."""
         return self.fitted.scale_targets(self.cleaned[..., self.fitted.target_index])
 
     def future(self, horizon: int) -> Times:
@@ -113,7 +113,7 @@ class Window:
 
 @dataclass(frozen=True)
 class History:
-    """How many rows before the origin a model wants, needs, and whether it looks at their values."""
+    """How many rows before the origin a model uses, needs at least, and whether it looks at their values."""
 
     wanted: int
     minimum: int
@@ -122,7 +122,7 @@ class History:
 
 @dataclass(frozen=True)
 class Fit:
-    """What a fit leaves: files for the bundle, what it chose, and its loss curve.
+    """The result of a fit: files for the bundle, what it chose, and its loss curve.
 
     curve: one [train loss, validation loss] per epoch, empty for models without epochs.
     """
@@ -136,20 +136,20 @@ class Predictor(Protocol):
     """A loaded model."""
 
     def predict(self, window: Window) -> Values:
-        """Scaled forecasts [windows, horizon, targets] from one step after the end of each history."""
+        """Scaled forecasts [windows, horizon, targets], from one step after the end of each history."""
 
 
 @runtime_checkable
 class Family(Protocol[P]):
-    """One kind of model. Heavy libraries are imported inside the methods."""
+    """One kind of model. Its methods import heavy libraries; its module does not."""
 
     @property
     def name(self) -> str:
-        """Name of its table in the Spec."""
+        """The name of its table in the Spec."""
 
     @property
     def parameters(self) -> type[P]:
-        """What its table in the Spec holds."""
+        """The class of its table in the Spec."""
 
     @property
     def version(self) -> int:
@@ -157,29 +157,29 @@ class Family(Protocol[P]):
 
     @property
     def extra(self) -> str | None:
-        """The extra its libraries come with."""
+        """The extra of FLTS that installs its libraries."""
 
     @property
     def libraries(self) -> Sequence[str]:
-        """Importable names that `fit` needs."""
+        """Import names of the libraries that it needs."""
 
     @property
     def cost(self) -> int:
-        """Rough order of fitting times; the longest starts first."""
+        """Rank by fitting time; the most expensive families start first."""
 
     def history(self, task: ForecastTask) -> History:
-        """What a request must bring."""
+        """The history that a request must bring."""
 
-    def fit(self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe[P], progress: Progress) -> Fit:
-        """Learn from `block`; make every choice on `tail`, the train windows that come after it."""
+    def fit(self, block: Block, validation: Block, task: ForecastTask, recipe: Recipe[P], progress: Progress) -> Fit:
+        """Learn from `block`; make every choice on `validation`, the windows of train that come after it."""
 
     def load(self, files: Files, task: ForecastTask) -> Predictor:
-        """The model in these files."""
+        """Load the model in these files."""
 
 
 @runtime_checkable
 class Refits(Protocol[P]):
-    """A family whose kept model is fitted again on all of train, after the tail was forecast."""
+    """A family that is fitted again on all of train, once the validation windows are forecast."""
 
     def refit(self, block: Block, task: ForecastTask, recipe: Recipe[P], chosen: Mapping[str, Any]) -> Files:
-        """Learn from all of train with what was chosen."""
+        """Learn from all of train, with the choices of the first fit."""

@@ -1,4 +1,4 @@
-"""Baselines: forecasts anyone can make, which a candidate has to beat to be worth its cost."""
+"""Baselines: forecasts that anyone can make. A candidate has to beat them to be worth its cost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flts.spec.fields import Table
 
 
 def last_season(season: int, horizon: int) -> Indices:
-    """Rows one season earlier, repeated over a horizon longer than the season, counted from the origin: [horizon]."""
+    """Rows [horizon] one season earlier, counted from the origin; a short season repeats over the horizon."""
     return -season + np.arange(horizon) % season
 
 
@@ -27,7 +27,7 @@ class _LastSeason:
 
 
 class Naive:
-    """The last value, repeated."""
+    """Repeats the last value."""
 
     name = "naive"
     parameters = Table
@@ -39,7 +39,9 @@ class Naive:
     def history(self, task: ForecastTask) -> History:
         return History(wanted=1, minimum=1)
 
-    def fit(self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe[Table], progress: Progress) -> Fit:
+    def fit(
+        self, block: Block, validation: Block, task: ForecastTask, recipe: Recipe[Table], progress: Progress
+    ) -> Fit:
         return Fit(files={}, chosen={"season": 1})
 
     def load(self, files: Files, task: ForecastTask) -> Predictor:
@@ -47,7 +49,7 @@ class Naive:
 
 
 class SeasonalNaive(Naive):
-    """The value one season earlier, for the shortest season."""
+    """Repeats the value one season earlier, for the shortest season."""
 
     name = "seasonal_naive"
 
@@ -55,7 +57,9 @@ class SeasonalNaive(Naive):
         season = _season(task)
         return History(wanted=season, minimum=season)
 
-    def fit(self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe[Table], progress: Progress) -> Fit:
+    def fit(
+        self, block: Block, validation: Block, task: ForecastTask, recipe: Recipe[Table], progress: Progress
+    ) -> Fit:
         return Fit(files={}, chosen={"season": _season(task)})
 
     def load(self, files: Files, task: ForecastTask) -> Predictor:
@@ -64,5 +68,5 @@ class SeasonalNaive(Naive):
 
 def _season(task: ForecastTask) -> int:
     if not task.seasons:
-        raise NotApplicable("needs a season, and train shows none (task.seasons)")
+        raise NotApplicable("needs a season, and none was found in train; task.seasons can name one", code="no-season")
     return task.seasons[0]

@@ -1,6 +1,6 @@
 """Prophet: one univariate model of trend and seasonality per target (Taylor and Letham 2018).
 
-Its forecast depends on dates alone: a history only says where the forecast starts.
+Its forecast depends on dates alone: of a history it uses only the last time.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class _ByDate:
         future = _wall(window.future(self._task.horizon), self._task)
         dates, where = np.unique(future, return_inverse=True)
         frame = pd.DataFrame({"ds": pd.DatetimeIndex(dates)})
-        # predict() sorts by date; these are sorted and distinct even where clocks go back, so the rows stay in place
+        # predict() sorts by date; np.unique sorted them already, so its rows keep their places
         forecasts = [model.predict(frame)["yhat"].to_numpy()[where.reshape(future.shape)] for model in self._models]
         return np.stack(forecasts, axis=-1)
 
 
 class Prophet:
-    """Trend and seasonality by date."""
+    """Forecasts trend and seasonality by date."""
 
     name = "prophet"
     parameters = ProphetParameters
@@ -51,7 +51,7 @@ class Prophet:
         return History(wanted=1, minimum=1, used=False)
 
     def fit(
-        self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe[ProphetParameters], progress: Progress
+        self, block: Block, validation: Block, task: ForecastTask, recipe: Recipe[ProphetParameters], progress: Progress
     ) -> Fit:
         return Fit(_fit(block, task, recipe), {})
 
@@ -73,14 +73,14 @@ def _fit(block: Block, task: ForecastTask, recipe: Recipe[ProphetParameters]) ->
     import prophet
     from prophet.serialize import model_to_json
 
-    given = recipe.parameters
+    parameters = recipe.parameters
     models = []
     for target in range(task.targets):
         model = prophet.Prophet(
-            changepoint_prior_scale=given.changepoint_prior_scale,
-            seasonality_prior_scale=given.seasonality_prior_scale,
-            seasonality_mode=given.seasonality_mode,
-            uncertainty_samples=0,  # intervals are conformal, the same way for every model
+            changepoint_prior_scale=parameters.changepoint_prior_scale,
+            seasonality_prior_scale=parameters.seasonality_prior_scale,
+            seasonality_mode=parameters.seasonality_mode,
+            uncertainty_samples=0,  # intervals are conformal, as for every model
         )
         rows = pd.DataFrame({"ds": pd.DatetimeIndex(_wall(block.times, task)), "y": block.targets[:, target]})
         model.fit(rows, seed=recipe.seed)
@@ -89,12 +89,12 @@ def _fit(block: Block, task: ForecastTask, recipe: Recipe[ProphetParameters]) ->
 
 
 def _wall(times: Times, task: ForecastTask) -> Times:
-    """Local wall time, which is what a daily or weekly habit follows; Prophet knows no zones."""
+    """Local time: daily and weekly patterns follow the local clock, and Prophet has no time zones."""
     return wall_time(times, task.fitted.timezone)
 
 
 def _quiet() -> None:
-    """Prophet says at its import that plotly is absent; cmdstanpy reports the start and end of every chain."""
+    """Silence Prophet, which reports a missing plotly, and cmdstanpy, which reports each chain."""
     logging.getLogger("prophet").setLevel(logging.WARNING)
     logging.getLogger("prophet.plot").setLevel(logging.CRITICAL)
     from cmdstanpy.utils import get_logger

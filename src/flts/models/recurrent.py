@@ -1,8 +1,8 @@
 """GRU and LSTM: window [input_length, features] → last state → linear map, added to a baseline's forecast.
 
-The map starts at zero, so before its first step a network is the better baseline, and a short fit is never worse by
-the chance of its seed (docs/decisions/0005). Torch trains; what is kept, judged and served is the same network as one
-ONNX file, written directly from the weights. The epoch that is best on the validation tail is the one that is kept.
+The linear map starts at zero. An untrained network therefore forecasts as the better baseline does, and an unlucky seed
+cannot make a short fit worse than it (docs/decisions/0005). Torch trains the network; the bundle holds it as an ONNX
+file, written directly from the weights of the best epoch on the validation windows.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ GATES: Mapping[str, Sequence[int]] = {"GRU": (1, 0, 2), "LSTM": (0, 3, 1, 2)}
 
 @dataclass(frozen=True)
 class Recurrent:
-    """A recurrent cell as a family; GRU and LSTM differ by the cell only."""
+    """A recurrent network as a family; GRU and LSTM differ only in the cell."""
 
     cell: str
     name: str
@@ -49,17 +49,22 @@ class Recurrent:
         return History(wanted=task.lookback, minimum=task.input_length)
 
     def fit(
-        self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe[RecurrentParameters], progress: Progress
+        self,
+        block: Block,
+        validation: Block,
+        task: ForecastTask,
+        recipe: Recipe[RecurrentParameters],
+        progress: Progress,
     ) -> Fit:
         import torch
         from safetensors.numpy import save
 
         torch.manual_seed(recipe.seed)
-        torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms would import the compiler
+        torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms() would import torch's compiler
         network = _Network(self.cell, block.features.shape[1], task, recipe.parameters)
-        anchor = best_anchor(tail, task)
-        windows, judged = (_Windows(part, task, anchor) for part in (block, tail))
-        curve, best, weights = _train(network, windows, judged, recipe, progress)
+        anchor = best_anchor(validation, task)
+        fit_windows, val_windows = (_Windows(part, task, anchor) for part in (block, validation))
+        curve, best, weights = _train(network, fit_windows, val_windows, recipe, progress)
         arrays = {name: weights[name].numpy() for name in sorted(weights)}
         graph = to_onnx(self.cell, arrays, task.input_length, anchor)
         files = {"model.onnx": graph, "weights.safetensors": save(arrays)}
@@ -97,17 +102,17 @@ class _Onnx:
 
 
 class _Network:
-    """The layers, without the class of torch.nn.Module that would need torch at import."""
+    """The layers. Not a torch.nn.Module, because that class would import torch with this file."""
 
-    def __init__(self, cell: str, features: int, task: ForecastTask, given: RecurrentParameters) -> None:
+    def __init__(self, cell: str, features: int, task: ForecastTask, parameters: RecurrentParameters) -> None:
         import torch
 
         layer = {"GRU": torch.nn.GRU, "LSTM": torch.nn.LSTM}[cell]
-        self.given = given
-        self.rnn = layer(features, given.hidden_size, given.num_layers, batch_first=True)
-        self.head = torch.nn.Linear(given.hidden_size, task.horizon * task.targets)
-        for start in self.head.parameters():
-            torch.nn.init.zeros_(start)
+        self.parameters = parameters
+        self.rnn = layer(features, parameters.hidden_size, parameters.num_layers, batch_first=True)
+        self.head = torch.nn.Linear(parameters.hidden_size, task.horizon * task.targets)
+        for tensor in self.head.parameters():
+            torch.nn.init.zeros_(tensor)
         self.layers = torch.nn.ModuleDict({"rnn": self.rnn, "head": self.head})
 
     def __call__(self, windows: torch.Tensor) -> torch.Tensor:
@@ -120,9 +125,9 @@ class _Network:
 
 
 class _Windows:
-    """Windows as views of the rows: a batch is gathered when it is needed, so memory stays that of the rows.
+    """Windows as views of the rows: a batch is gathered when it is needed, so the windows take no memory of their own.
 
-    An answer is what the anchor leaves to be learned.
+    The answer that a network learns is the target minus the anchor's forecast.
     """
 
     def __init__(self, block: Block, task: ForecastTask, anchor: Anchor) -> None:
@@ -142,10 +147,10 @@ class _Windows:
 
 
 class _Adam:
-    """Adam (Kingma and Ba 2015, algorithm 1) with clipping, on all parameters as one vector.
+    """Adam (Kingma and Ba 2015, algorithm 1) with gradient clipping, on all parameters as one vector.
 
-    torch.optim gives the same steps, but its first one imports torch's compiler, which takes longer than the whole
-    fit of a small series; and one vector needs a tenth of the calls.
+    torch.optim takes the same steps, but its first one imports torch's compiler, which takes longer than the whole fit
+    of a small series. One vector also needs only a tenth of the calls.
     """
 
     def __init__(self, layers: torch.nn.Module, learning_rate: float) -> None:
@@ -163,7 +168,7 @@ class _Adam:
             start = part.stop
 
     def step(self) -> None:
-        """Clip the gradient's norm, take one step, and set the gradient to zero for the next."""
+        """Clip the norm of the gradient, take one step, and reset the gradient to zero."""
         self._steps += 1
         norm = float(self._gradient.norm())
         if norm > CLIP:
@@ -176,28 +181,32 @@ class _Adam:
 
 
 def _train(
-    network: _Network, windows: _Windows, tail: _Windows, recipe: Recipe[RecurrentParameters], progress: Progress
+    network: _Network, windows: _Windows, validation: _Windows, recipe: Recipe[RecurrentParameters], progress: Progress
 ) -> tuple[list[tuple[float, float]], int, dict[str, torch.Tensor]]:
-    """Loss per epoch, index of the best epoch, and its weights. The loss is the mean squared scaled error."""
+    """Train; return the losses of each epoch, the index of the best epoch and its weights."""
     import torch
 
-    given = network.given
-    optimizer = _Adam(network.layers, given.learning_rate)
+    parameters = network.parameters
+    optimizer = _Adam(network.layers, parameters.learning_rate)
     shuffle = torch.Generator().manual_seed(recipe.seed)
     curve: list[tuple[float, float]] = []
     best, kept = 0, network.weights()
-    for epoch in range(given.epochs):
+    for epoch in range(parameters.epochs):
         total = 0.0
-        for which in torch.randperm(len(windows), generator=shuffle).split(given.batch_size):
+        for which in torch.randperm(len(windows), generator=shuffle).split(parameters.batch_size):
             histories, answers = windows.batch(which)
             loss = torch.nn.functional.mse_loss(network(histories), answers)
             loss.backward()
             optimizer.step()
             total += loss.item() * len(which)
-        curve.append((total / len(windows), _loss(network, tail)))
+        curve.append((total / len(windows), _loss(network, validation)))
         if not all(map(math.isfinite, curve[-1])):
-            raise TrainingFailed(f"the loss is not finite after epoch {epoch + 1}: {curve[-1]}; lower learning_rate")
-        progress.epoch(epoch + 1, given.epochs, *curve[-1])
+            raise TrainingFailed(
+                f"the loss is not finite after epoch {epoch + 1}: {curve[-1]}; lower learning_rate",
+                code="loss-not-finite",
+                epoch=epoch + 1,
+            )
+        progress.epoch(epoch + 1, parameters.epochs, *curve[-1])
         if epoch == 0 or curve[-1][1] < curve[best][1]:
             best, kept = epoch, network.weights()
         elif epoch - best >= recipe.patience:
@@ -218,7 +227,7 @@ def _loss(network: _Network, windows: _Windows, batch_size: int = 512) -> float:
 
 
 def to_onnx(cell: str, weights: Mapping[str, Floats], input_length: int, anchor: Anchor) -> bytes:
-    """The network as ONNX: `history` [batch, input_length, features] → `forecast` [batch, horizon × targets]."""
+    """Write the network as ONNX: `history` [batch, input_length, features] → `forecast` [batch, horizon × targets]."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -235,7 +244,7 @@ def to_onnx(cell: str, weights: Mapping[str, Floats], input_length: int, anchor:
         numpy_helper.from_array(anchor.shift.astype(np.float32), "anchor_shift"),
     ]
     layers = sum(name.startswith("rnn.weight_ih_l") for name in weights)
-    if layers > 1:  # a tensor that no node uses makes the runtime warn at every load
+    if layers > 1:  # the runtime would warn of an unused tensor at every load
         tensors.append(numpy_helper.from_array(np.array([1], np.int64), "direction"))
     for layer in range(layers):
         w, r, b = _gates(cell, weights, layer)
@@ -272,7 +281,7 @@ def to_onnx(cell: str, weights: Mapping[str, Floats], input_length: int, anchor:
 
 
 def _gates(cell: str, weights: Mapping[str, Floats], layer: int) -> tuple[Floats, Floats, Floats]:
-    """Input weights, recurrent weights and biases of one layer in ONNX's order, with its leading direction axis."""
+    """Input weights, recurrent weights and biases of one layer in the order and shape of ONNX: [directions = 1, …]."""
     count = len(GATES[cell])
 
     def ordered(name: str) -> Floats:

@@ -1,6 +1,6 @@
-"""Every family by name: the candidates of a Spec, and the baselines that are always scored and never promoted.
+"""Every model family by name: candidates, and the baselines that are always scored and never promoted.
 
-Other distributions bring candidates, too (spec/installed.py); one of them is imported when it is asked for by name.
+Families of other distributions (spec/installed.py) are candidates too. Each is imported when it is first looked up.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BASELINES: Mapping[str, Family[Any]] = {family.name: family for family in _BASEL
 
 
 class _Candidates(Mapping[str, Family[Any]]):
-    """Built-in families first, then those of other distributions; a look-up may raise UsageError for a broken one."""
+    """Built-in families, then those of other distributions. Looking up one that cannot be loaded raises UsageError."""
 
     def __getitem__(self, name: str) -> Family[Any]:
         return BUILT_IN[name] if name in BUILT_IN else _usable(installed_families()[name])
@@ -47,7 +47,7 @@ CANDIDATES: Mapping[str, Family[Any]] = _Candidates()
 
 
 class _CodeVersions(Mapping[str, CodeVersion]):
-    """What enters the model_hash; of a family of another distribution also which one, and its version."""
+    """The version that enters the model_hash; for another distribution, also its name and release."""
 
     def __getitem__(self, name: str) -> CodeVersion:
         version, package = CANDIDATES[name].version, package_of(name)
@@ -66,20 +66,21 @@ def versions(preprocess: int, train: int, evaluate: int) -> Versions:
 
 
 def package_of(name: str) -> dict[str, str] | None:
-    """The distribution that brings a family, as `package` and `release`; None for one of FLTS itself."""
-    found = None if name in BUILT_IN or name in BASELINES else installed_families().get(name)
-    return None if found is None else {"package": found.package, "release": found.version}
+    """The `package` and `release` of the distribution that brings a family; None for a family of FLTS."""
+    family = None if name in BUILT_IN or name in BASELINES else installed_families().get(name)
+    return None if family is None else {"package": family.package, "release": family.version}
 
 
 def require(names: Iterable[str]) -> None:
-    """Raise one MissingExtra for all models whose libraries are not installed, UsageError for an unknown name.
+    """Check that all these models can be used here.
 
-    Raises MissingPackage where a model without an extra lacks a library, and UsageError for one that cannot be loaded.
+    Raises one MissingExtra for all models whose libraries are not installed, MissingPackage for a library that no extra
+    installs, UsageError for an unknown name and for a family that cannot be loaded.
     """
     lacking: dict[str, str] = {}
     for name in names:
         if name not in CANDIDATES:
-            raise UsageError(f"'{name}' is no model; {nearest(name, CANDIDATES)}")
+            raise UsageError(f"unknown model '{name}'; {nearest(name, CANDIDATES)}", code="unknown-model", model=name)
         family = CANDIDATES[name]
         absent = next((library for library in family.libraries if importlib.util.find_spec(library) is None), None)
         if absent is None:
@@ -100,11 +101,11 @@ def missing(family: Family[Any], library: str) -> UsageError:
 
 
 def _usable(installed: InstalledFamily) -> Family[Any]:
-    """Raises UsageError, which names the distribution, for what is no family of that name."""
+    """Check what an entry point loaded. Raises UsageError if it is not a family of that name."""
     family = installed.loaded
     if not isinstance(family, Family):
         absent = [name for name in _MEMBERS if not hasattr(family, name)]
-        raise installed.broken(f"{type(family).__name__} is no model family: it lacks {', '.join(absent)}")
+        raise installed.broken(f"{type(family).__name__} is not a model family: it lacks {', '.join(absent)}")
     if family.name != installed.name:
         raise installed.broken(f"its name is '{family.name}'")
     return family

@@ -1,10 +1,10 @@
-"""Ridge regression on the flattened window: cheap, strong, and as good as many a network.
+"""Ridge regression on the flattened window: cheap, and often as good as a network.
 
     minimise ‖Y − XW − 1b‖² + α‖W‖²   (Hoerl and Kennard 1970), columns centred, the intercept b unpenalised
 
-X: value and lag columns of every row of the window, then the calendar of the first forecast row; Y: all horizon steps
-of all targets, scaled to their range over train. Chosen on the validation tail: α, whether the covariates are worth
-their noise, and whether the calendar is refined by Fourier terms of the seasons (docs/decisions/0001).
+X: value and lag columns of every row of the window, then the calendar features of the first forecast row. Y: all steps
+and targets, scaled to their range over train. The validation windows choose α, whether covariates are used, and whether
+Fourier terms of the seasons are added to the calendar (docs/decisions/0001).
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from flts.preprocess.transform import CALENDAR, calendar, wall_time
 from flts.spec.fields import RidgeParameters
 
 CHUNK = 4096
-"""Windows that are flattened at once, so that memory stays flat over millions of rows."""
+"""Windows that are flattened at once; limits memory when train has millions of rows."""
 ORDER = 6
-"""Fourier terms per season at most."""
+"""Most Fourier terms per season."""
 
 Solve = Callable[[float], tuple[Values, Values]]
 
 
 @dataclass(frozen=True)
 class Design:
-    """Which columns the linear map sees."""
+    """Which columns the linear map uses."""
 
     covariates: bool
     fourier: bool
 
     def columns(self, features: Floats, first: Times, task: ForecastTask) -> Values:
-        """[windows, columns] from features [windows, input_length, features] and the first forecast times."""
+        """The columns [windows, columns] of features [windows, input_length, features] and the first forecast times."""
         fitted = task.fitted
         values = features[..., : len(fitted.features) - (len(CALENDAR) if fitted.time_features else 0)]
         if not self.covariates:
@@ -64,7 +64,7 @@ class _Linear:
 
 
 class Ridge:
-    """Linear map of the window."""
+    """Forecasts by a linear map of the window."""
 
     name = "ridge"
     parameters = RidgeParameters
@@ -77,7 +77,7 @@ class Ridge:
         return History(wanted=task.lookback, minimum=task.input_length)
 
     def fit(
-        self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe[RidgeParameters], progress: Progress
+        self, block: Block, validation: Block, task: ForecastTask, recipe: Recipe[RidgeParameters], progress: Progress
     ) -> Fit:
         best: tuple[float, float, Design] | None = None
         kept: Files = {}
@@ -85,8 +85,8 @@ class Ridge:
             solve = _solver(block, design, task)
             for alpha in sorted(recipe.parameters.alphas, reverse=True):
                 weights, intercept = solve(alpha)
-                loss = _loss(tail, design, weights, intercept, task)
-                # strictly better: on a tie the smaller design and the larger penalty, which come first, stay
+                loss = _loss(validation, design, weights, intercept, task)
+                # on a tie the first one stays, with the smaller design and the larger penalty
                 if best is None or loss < best[0]:
                     best, kept = (loss, alpha, design), _files(design, weights, intercept)
         assert best is not None
@@ -108,7 +108,7 @@ class Ridge:
 
 
 def _designs(task: ForecastTask) -> Iterator[Design]:
-    """Smallest first; only those that differ for this task."""
+    """The designs that differ for this task, smallest first."""
     has_covariates = len(task.fitted.names) > task.targets
     for covariates, fourier in itertools.product((False, True), (False, True)):
         if (has_covariates or not covariates) and (task.seasons or not fourier):
@@ -116,7 +116,7 @@ def _designs(task: ForecastTask) -> Iterator[Design]:
 
 
 def _fourier(times: Times, task: ForecastTask) -> Values:
-    """Sine and cosine of the first multiples of each season's phase in local wall time: [windows, terms]."""
+    """Fourier terms of each season in local time: [windows, terms]."""
     local = wall_time(times, task.fitted.timezone)
     terms = []
     for season in task.seasons:
@@ -128,7 +128,7 @@ def _fourier(times: Times, task: ForecastTask) -> Values:
 
 
 def _chunks(block: Block, design: Design, task: ForecastTask) -> Iterator[tuple[Values, Values]]:
-    """Columns [windows, columns] and answers [windows, outputs], a fixed number of windows at a time."""
+    """Columns [windows, columns] and answers [windows, outputs], CHUNK windows at a time."""
     for start in range(0, len(block.origins), CHUNK):
         origins: Indices = block.origins[start : start + CHUNK]
         features, answers = replace(block, origins=origins).windows(task)
@@ -136,9 +136,9 @@ def _chunks(block: Block, design: Design, task: ForecastTask) -> Iterator[tuple[
 
 
 def _solver(block: Block, design: Design, task: ForecastTask) -> Solve:
-    """A function α ↦ (weights [columns, outputs], intercept [outputs]); one eigendecomposition serves every α.
+    """Prepare the solution for every α: the result maps α to weights [columns, outputs] and intercept [outputs].
 
-    Means first, then centred products: two passes lose no digits to cancellation.
+    All α share one eigendecomposition. Means are taken in a pass of their own, so that no digits cancel.
     """
     count = len(block.origins)
     sums = [(x.sum(axis=0), y.sum(axis=0)) for x, y in _chunks(block, design, task)]
@@ -158,10 +158,10 @@ def _solver(block: Block, design: Design, task: ForecastTask) -> Solve:
     return solve
 
 
-def _loss(tail: Block, design: Design, weights: Values, intercept: Values, task: ForecastTask) -> float:
-    """Mean squared scaled error over the tail."""
-    squares = [float(((x @ weights + intercept - y) ** 2).sum()) for x, y in _chunks(tail, design, task)]
-    return sum(squares) / (len(tail.origins) * task.horizon * task.targets)
+def _loss(validation: Block, design: Design, weights: Values, intercept: Values, task: ForecastTask) -> float:
+    """Mean squared scaled error over the validation windows."""
+    squares = [float(((x @ weights + intercept - y) ** 2).sum()) for x, y in _chunks(validation, design, task)]
+    return sum(squares) / (len(validation.origins) * task.horizon * task.targets)
 
 
 def _files(design: Design, weights: Values, intercept: Values) -> Files:

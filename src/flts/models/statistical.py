@@ -1,7 +1,7 @@
-"""AutoMFLES: gradient-boosted trend and seasonality (statsforecast), refitted on the history of every request.
+"""AutoMFLES: gradient-boosted trend and seasonality (statsforecast), fitted anew to the history of every request.
 
-The configuration is chosen once, on the last two seasons of train; what is kept is that configuration. A refit on two
-seasons of history takes some fifty milliseconds.
+A fit only chooses the configuration, on the last two seasons of train, and the bundle stores it. Fitting two seasons of
+history takes about 50 ms.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from flts.preprocess.rows import Values
 from flts.spec.fields import AutoMflesParameters
 
 MIN_ROWS = 5
-"""With fewer rows MFLES repeats the last value."""
+"""MFLES repeats the last value if it has fewer rows."""
 PLAIN_ROWS = 100
-"""History it looks at when there is no season to span."""
+"""Rows of history that are used when there is no season."""
 
 
 class _Refit:
@@ -40,7 +40,7 @@ class _Refit:
         return forecasts
 
     def _continue(self, history: Values, configuration: Mapping[str, Any]) -> Values:
-        if (history == history[0]).all():  # MFLES would forget its level and answer 0 or 1
+        if (history == history[0]).all():  # MFLES would forecast 0 or 1 here
             return np.full(self._task.horizon, history[0])
         model = self._kind(verbose=0)
         model.fit(history, **configuration)
@@ -48,7 +48,7 @@ class _Refit:
 
 
 class AutoMfles:
-    """Boosted trend and seasonality."""
+    """Forecasts trend and seasonality by boosting."""
 
     name = "automfles"
     parameters = AutoMflesParameters
@@ -63,24 +63,34 @@ class AutoMfles:
         return History(wanted=2 * task.seasons[0], minimum=2 * task.seasons[0])
 
     def fit(
-        self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe[AutoMflesParameters], progress: Progress
+        self,
+        block: Block,
+        validation: Block,
+        task: ForecastTask,
+        recipe: Recipe[AutoMflesParameters],
+        progress: Progress,
     ) -> Fit:
         history = self.history(task)
         if len(block.targets) < history.minimum:
-            raise NotApplicable(f"needs {history.minimum} rows, has {len(block.targets)} before the validation tail")
+            raise NotApplicable(
+                f"needs {history.minimum} rows, has {len(block.targets)} before the validation windows",
+                code="history-too-short",
+                expected=history.minimum,
+                found=len(block.targets),
+            )
         windows = recipe.parameters.validation_windows
         recent = block.targets[-history.wanted :]
         chosen = [_choose(np.array(recent[:, target]), task, windows) for target in range(task.targets)]
         return Fit({"model.json": json.dumps(chosen, sort_keys=True).encode()}, {"mfles": chosen})
 
     def load(self, files: Files, task: ForecastTask) -> Predictor:
-        from statsforecast.mfles import MFLES  # here, so that a missing library shows before the first request
+        from statsforecast.mfles import MFLES  # here, so that loading fails when it is missing
 
         return _Refit(MFLES, json.loads(files["model.json"]), task)
 
 
 def _choose(recent: Values, task: ForecastTask, windows: int) -> dict[str, Any]:
-    """The configuration that cross-validation on one target's recent rows [rows] likes best."""
+    """The best configuration by cross-validation on the recent rows [rows] of one target."""
     from statsforecast.mfles import MFLES
 
     best: dict[str, Any] = MFLES(verbose=0).optimize(
@@ -90,7 +100,7 @@ def _choose(recent: Values, task: ForecastTask, windows: int) -> dict[str, Any]:
 
 
 def _grid(task: ForecastTask) -> dict[str, list[Any]]:
-    """The library's own grid, on an additive scale: a scaled target can be zero, where its log scale has no answer."""
+    """The library's own grid without multiplicative models: they take logarithms, and a scaled target can be zero."""
     if not task.seasons:
         return {"smoother": [True, False], "cov_threshold": [0.5, -1], "max_rounds": [5, 20], "multiplicative": [False]}
     season = task.seasons[0]

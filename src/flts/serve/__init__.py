@@ -1,1 +1,1 @@
-"""Stage 5: the champion in, forecasts out."""
+"""Stage 5: forecasts of the champion, for one request or a whole table."""

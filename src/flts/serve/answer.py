@@ -1,4 +1,4 @@
-"""One request: a history as a person has it, checked against the manifest, answered by the bundle."""
+"""One request: a history as a person has it is checked against the manifest and forecast by the bundle."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Answer:
-    """Forecasts in original units.
+    """Forecasts from the end of one history, in original units.
 
-    times [horizon], UTC ns, from one step after the end of the history; mean, lower, upper [horizon, targets], bounds
-    NaN where the model has none.
+    times [horizon]: UTC ns, the first one step after the end of the history; mean, lower, upper [horizon, targets],
+    bounds NaN where the model has none.
     """
 
     times: Times
@@ -36,7 +36,7 @@ class Answer:
     upper: Values
 
     def frame(self) -> pl.DataFrame:
-        """Columns time, target, mean, lower, upper; one row per step and target."""
+        """A table with columns time, target, mean, lower, upper; one row per step and target."""
         import polars as pl
 
         width = len(self.targets)
@@ -54,12 +54,18 @@ class Answer:
 
 
 def answer(bundle: Bundle, history: Any, level: float = 0.8) -> Answer:
-    """Forecast from the end of a table: time and the manifest's columns in any order, newest row last.
+    """Forecast from the end of a table that has a time column and those of the manifest, in any order.
 
-    Raises UsageError for a level without offsets, DataError that names the column, gap or length that does not fit.
+    Raises UsageError for a level that has no intervals, DataError for missing columns, too few rows, or a gap.
     """
     if level not in LEVELS:
-        raise UsageError(f"level {level:g} is not offered; valid: {', '.join(f'{known:g}' for known in LEVELS)}")
+        valid = [f"{offered:g}" for offered in LEVELS]
+        raise UsageError(
+            f"level {level:g} is not available; valid: {', '.join(valid)}",
+            code="unknown-level",
+            found=level,
+            valid=valid,
+        )
     rows = read_history(bundle, history)
     forecasts, lower, upper = bundle.forecast(rows.times[None], rows.values[None], level)
     task = bundle.model.task
@@ -68,34 +74,49 @@ def answer(bundle: Bundle, history: Any, level: float = 0.8) -> Answer:
 
 
 def read_history(bundle: Bundle, history: Any) -> Rows:
-    """The last rows the model wants, with its columns in its order; empty cells stay empty."""
+    """Read the last rows that the model uses, with the columns of the manifest in its order; empty cells stay empty."""
     manifest, fitted = bundle.manifest, bundle.model.task.fitted
     rows = rows_for(bundle, RawTable.of("history", history))
     if len(rows) < manifest.min_history_rows:
-        raise DataError(f"history: has {len(rows)} rows, the model needs at least {manifest.min_history_rows}")
-    rows = rows[-manifest.history_rows :]
-    window = rows.times[-bundle.model.task.lookback :]  # as for the test windows, older rows may have gaps
-    broken = np.flatnonzero(np.diff(window) != fitted.step)
-    if len(broken):
-        gap = int(broken[0])
-        at = np.datetime64(int(window[gap]), "ns").astype("datetime64[s]")
         raise DataError(
-            f"history: the row after {at} (UTC) follows by {format_step(int(np.diff(window)[gap]))}, the model's"
-            f" rows are {format_step(fitted.step)} apart; leave cells empty instead of leaving rows out"
+            f"history: has {len(rows)} rows, the model needs at least {manifest.min_history_rows}",
+            code="history-too-short",
+            found=len(rows),
+            expected=manifest.min_history_rows,
+        )
+    rows = rows[-manifest.history_rows :]
+    window = rows.times[-bundle.model.task.lookback :]  # older rows may have gaps, as in the test windows
+    distances = np.diff(window)
+    gaps = np.flatnonzero(distances != fitted.step)
+    if len(gaps):
+        first = int(gaps[0])
+        before = np.datetime64(int(window[first]), "ns").astype("datetime64[s]")
+        found, expected = format_step(int(distances[first])), format_step(fitted.step)
+        raise DataError(
+            f"history: {before} (UTC) and the next row are {found} apart, and the model needs rows {expected} apart;"
+            " keep every row and leave missing cells empty",
+            code="history-gap",
+            row=str(before),
+            found=found,
+            expected=expected,
         )
     return rows
 
 
 def rows_for(bundle: Bundle, raw: Raw) -> Rows:
-    """All rows of a table, with the columns of the manifest in its order. Raises DataError naming what is absent."""
+    """Read all rows of a table, with the columns of the manifest in its order. Raises DataError for missing columns."""
     fitted = bundle.model.task.fitted
     table = RawTable(raw.name, raw.frame())
-    name = bundle.manifest.time_column
-    given = Dataset(time_column=name if name in table.table.columns else "time", timezone=fitted.timezone)
-    rows = read_rows(table, given).rows
+    trained_on = bundle.manifest.time_column
+    time = trained_on if trained_on in table.table.columns else "time"
+    rows = read_rows(table, Dataset(time_column=time, timezone=fitted.timezone)).rows
     absent = [column for column in fitted.names if column not in rows.columns]
     if absent:
         raise DataError(
-            f"{raw.name}: lacks the numeric columns {', '.join(absent)}; the model needs {', '.join(fitted.names)}"
+            f"{raw.name}: lacks the numeric columns {', '.join(absent)}; the model needs {', '.join(fitted.names)}",
+            code="columns-missing",
+            file=raw.name,
+            columns=absent,
+            expected=fitted.names,
         )
     return Rows(rows.times, rows.select(fitted.names), fitted.names)

@@ -1,4 +1,4 @@
-"""A whole table at once: a forecast from every row that has enough history, with errors where the truth is known."""
+"""Forecasts from every row of a table that has enough history before it, and their errors where truth is known."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Batch:
-    """Forecasts from every origin of some rows, in original units.
+    """Forecasts from many origins of one table, in original units.
 
-    origins [origins]: UTC ns of the last history row, the last of them the last row of all; times [origins, horizon];
-    mean, lower, upper and truth [origins, horizon, targets], truth NaN where the rows do not reach or hold nothing.
+    origins [origins]: UTC ns of the last history row; times [origins, horizon]; mean, lower, upper and truth
+    [origins, horizon, targets]. Truth is NaN where the table has no row or an empty cell.
     """
 
     origins: Times
@@ -35,7 +35,7 @@ class Batch:
     truth: Values
 
     def frame(self) -> pl.DataFrame:
-        """Columns origin, step, time, target, mean, lower, upper; one row per origin, step and target."""
+        """A table with columns origin, step, time, target, mean, lower, upper; one row per origin, step and target."""
         import polars as pl
 
         count, horizon, width = self.mean.shape
@@ -56,19 +56,22 @@ class Batch:
 
 
 def forecast_batch(bundle: Bundle, rows: Rows, level: float = STORED_LEVEL) -> Batch:
-    """Forecast from every row but those with too little history before them, or with a broken step in it.
+    """Forecast from every row that ends a history of enough rows without a gap.
 
-    rows: the manifest's columns in its order. Raises DataError when no row can be forecast from.
+    rows: the columns of the manifest in its order. Raises DataError when no row can be an origin.
     """
     model, fitted = bundle.model, bundle.model.task.fitted
     needed = max(bundle.manifest.min_history_rows, model.task.lookback)
     ends = np.arange(needed, len(rows) + 1, dtype=np.int64)
-    whole = unbroken(rows.times, ends, model.task.lookback, 0, fitted.step) if len(ends) else np.zeros(0, bool)
-    if not whole.any():
+    usable = unbroken(rows.times, ends, model.task.lookback, 0, fitted.step) if len(ends) else np.zeros(0, bool)
+    if not usable.any():
         raise DataError(
-            f"{len(rows)} rows hold no unbroken history of {needed} rows; the model needs that many, one step apart"
+            f"no row ends a history of {needed} rows without a gap, as the model needs; the table has {len(rows)} rows",
+            code="no-origin",
+            rows=len(rows),
+            expected=needed,
         )
-    histories = Histories(rows, ends[whole])
+    histories = Histories(rows, ends[usable])
     answer = model.forecast_all(histories)
     lower, upper = bounds(answer.mean, answer.spread, bundle.manifest.intervals.offsets, level)
     origins = rows.times[histories.ends - 1]
@@ -77,7 +80,7 @@ def forecast_batch(bundle: Bundle, rows: Rows, level: float = STORED_LEVEL) -> B
 
 
 def errors(bundle: Bundle, batch: Batch) -> Errors | None:
-    """Errors scaled by the target's range over the champion's train rows; None where no truth is known."""
+    """Errors scaled by the target's range over the champion's train rows; None when no truth is known."""
     if np.isnan(batch.truth).all():
         return None
     fitted = bundle.model.task.fitted
@@ -86,9 +89,9 @@ def errors(bundle: Bundle, batch: Batch) -> Errors | None:
 
 
 def _truth(rows: Rows, times: Times, targets: tuple[str, ...]) -> Values:
-    """What the rows themselves say at the forecast times."""
+    """The targets of the rows at the forecast times."""
     values = rows.select(targets)
-    found = np.searchsorted(rows.times, times)
-    known = found < len(rows)
-    known[known] = rows.times[found[known]] == times[known]
-    return np.where(known[..., None], values[np.where(known, found, 0)], np.nan)
+    positions = np.searchsorted(rows.times, times)
+    exists = positions < len(rows)
+    exists[exists] = rows.times[positions[exists]] == times[exists]
+    return np.where(exists[..., None], values[np.where(exists, positions, 0)], np.nan)

@@ -1,4 +1,4 @@
-"""The champion of a scope: read the log, load what it names, and believe it only after its self-test."""
+"""The champion of a scope: the bundle that the promotion log names, served only after its self-test."""
 
 from __future__ import annotations
 
@@ -40,15 +40,20 @@ class Champion:
 
 
 def champion_of(store: Store, scope: str) -> Champion:
-    """Load the champion. Raises UsageError when nothing was promoted, DamagedObject when it is not what was judged."""
+    """Load the champion. Raises UsageError when the scope has none, DamagedObject when its bundle was changed."""
     entries = read_log(store, scope)
     if not entries:
-        raise UsageError(f"nothing was promoted in scope '{scope}' of {store.url}; `flts run` promotes a model")
+        raise UsageError(
+            f"scope '{scope}' of {store.url} has no champion yet; `flts run` can promote one",
+            code="no-champion",
+            scope=scope,
+            store=store.url,
+        )
     return _load(store, entries[-1])
 
 
 class Follower:
-    """The champion of each scope that is asked for, loaded once and again when the log has grown."""
+    """Keeps the champion of each requested scope loaded, and loads the next one when the log has grown."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -56,23 +61,25 @@ class Follower:
         self._lock = threading.Lock()
 
     def champion(self, scope: str) -> Champion:
-        """Who is champion now. Raises NoChampion, and DamagedObject when it is not what was judged."""
+        """The current champion. Raises NoChampion, and DamagedObject when its bundle was changed."""
         serving = self._serving.get(scope)
         number = serving.entry.number if serving else 0
         if serving is not None and not self._store.exists(layout.log_entry(scope, number + 1)):
             return serving
         entries = read_log(self._store, scope)
         if not entries:
-            raise NoChampion(f"nothing was promoted in scope '{scope}' of {self._store.url} yet")
+            raise NoChampion(
+                f"scope '{scope}' of {self._store.url} has no champion yet", scope=scope, store=self._store.url
+            )
         newest = entries[-1]
         if serving is not None and serving.bundle.sha256 == newest.champion.bundle_sha256:
             champion = Champion(newest, serving.bundle)
         else:
             champion = _load(self._store, newest)
         with self._lock:
-            held = self._serving.get(scope)
-            if held is not None and held.entry.number >= newest.number:
-                return held  # another thread saw as much of the log, or more: nobody is answered by an older champion
+            current = self._serving.get(scope)
+            if current is not None and current.entry.number >= newest.number:
+                return current  # another thread has read as much of the log, or more: never go back to an older one
             self._serving[scope] = champion
         if serving is not None:
             events.emit(

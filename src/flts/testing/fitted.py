@@ -1,4 +1,4 @@
-"""A family fitted on a small series, and the pieces of a fit that tests take apart."""
+"""Fit a family on a small series, and build the parts of a fit that tests need one by one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flts.preprocess.rows import Rows
 from flts.preprocess.transform import transform
 from flts.spec.fields import Preprocess
 from flts.train.fitting import FittedModel, fit_model
-from flts.train.windows import split_tail, train_origins
+from flts.train.windows import split_validation, train_origins
 
 
 def task_on(
@@ -30,32 +30,32 @@ def task_on(
     timezone: str = "UTC",
     **preprocess: Any,
 ) -> ForecastTask:
-    """A task on finished train rows; `preprocess` overrides its table of the Spec."""
+    """A task on processed train rows; preprocess: values of that table of the Spec."""
     step = int(np.diff(train.times).min())
     fitted = fit(train, Preprocess.model_validate(preprocess), step, timezone).fitted
     return ForecastTask(input_length, horizon, seasons, fitted.for_targets(targets))
 
 
 def blocks(train: Rows, task: ForecastTask, fraction: float = 0.1) -> tuple[Block, Block]:
-    """What a fit gets: the rows before the validation tail, and the tail."""
+    """The two blocks that a fit receives: rows before the validation windows, and the validation windows."""
     features = transform(train.times, train.values, task.fitted)
     targets = task.fitted.scale_targets(train.select(task.fitted.targets))
     origins = train_origins(train, task.lookback, task.horizon, task.fitted.step)
-    before, tail = split_tail(origins, task.horizon, fraction)
-    end = int(tail[0])
+    before, validation = split_validation(origins, task.horizon, fraction)
+    end = int(validation[0])
     return (
         Block(train.times[:end], features[:end], targets[:end], before),
-        Block(train.times, features, targets, tail),
+        Block(train.times, features, targets, validation),
     )
 
 
 def window(rows: Rows, task: ForecastTask) -> Window:
-    """The rows as one history."""
+    """A window with one history, made of all these rows."""
     return Window(rows.times[None], task.fitted.clean(rows.values[None]), task.fitted)
 
 
 def use_one_thread(family: Family[Any]) -> None:
-    """As every trainer has by default; with more, tiny networks are far slower."""
+    """Use one thread, as trainers do by default; tiny networks are far slower with more."""
     if "torch" in family.libraries:
         import torch
 
@@ -63,36 +63,36 @@ def use_one_thread(family: Family[Any]) -> None:
 
 
 @dataclass(frozen=True)
-class Subject:
+class FittedFamily:
     """A family fitted on the first rows of a series, and the later rows that it has not seen."""
 
     family: Family[Any]
     train: Rows
     later: Rows
     task: ForecastTask
-    fitted: FittedModel
+    result: FittedModel
 
     @cached_property
     def model(self) -> Model:
-        """The kept model, loaded from its files."""
+        """The model, loaded once from its files."""
         return self.load()
 
     def load(self) -> Model:
-        """A freshly loaded model."""
-        predictor = self.family.load(self.fitted.files, self.task)
+        """Load the model again."""
+        predictor = self.family.load(self.result.files, self.task)
         return Model(predictor, self.task, self.family.history(self.task))
 
     def histories(self, origins: int = 5) -> Histories:
-        """Histories that end among the rows the fit has not seen."""
+        """Histories that end in the rows that the fit has not seen."""
         return Histories(self.train.then(self.later), len(self.train) + np.arange(origins, dtype=np.int64))
 
 
-def fit_subject(
+def fit_family(
     family: Family[P], parameters: P, rows: Rows, targets: tuple[str, ...], later: int = 12, patience: int = 3
-) -> Subject:
-    """A family fitted on all but the last rows of a series, in this process and with one thread."""
+) -> FittedFamily:
+    """Fit a family on all but the last rows of a series, in this process and with one thread."""
     use_one_thread(family)
     train = rows[:-later]
     task = task_on(train, targets)
     fitted = fit_model(family, train, task, Recipe(parameters, patience, seed=42), 0.1, Silent())
-    return Subject(family, train, rows[-later:], task, fitted)
+    return FittedFamily(family, train, rows[-later:], task, fitted)

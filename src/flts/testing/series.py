@@ -15,7 +15,7 @@ START = 1_518_000_000 * 10**9 // HOUR * HOUR
 
 
 def hourly(rows: int, seed: int = 0, start: int = START, columns: tuple[str, ...] = ("load", "wind")) -> Rows:
-    """Rows one hour apart: a daily wave, a slow drift and noise; the first column is what tests forecast."""
+    """Rows one hour apart: a daily wave, a slow drift and noise. Tests forecast the first column."""
     rng = np.random.default_rng(seed)
     times = start + HOUR * np.arange(rows, dtype=np.int64)
     hour = times / HOUR
@@ -27,7 +27,7 @@ def hourly(rows: int, seed: int = 0, start: int = START, columns: tuple[str, ...
 
 
 def table(rows: Rows, time: str = "time") -> pl.DataFrame:
-    """Rows as a person has them: a naive UTC time column and the values, NaN as an empty cell."""
+    """Rows as a table: times in UTC without a zone, and the values, with NaN as an empty cell."""
     columns: dict[str, Any] = {time: pl.Series(rows.times).cast(pl.Datetime("ns"))}
     for i, name in enumerate(rows.columns):
         columns[name] = pl.Series(rows.values[:, i], nan_to_null=True)
@@ -35,5 +35,5 @@ def table(rows: Rows, time: str = "time") -> pl.DataFrame:
 
 
 def split(rows: Rows, test: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Train and test tables; test are the last rows."""
+    """Train and test tables; the last `test` rows are the test."""
     return table(rows[:-test]), table(rows[-test:])

@@ -1,4 +1,4 @@
-"""What a fit in a process of its own says to the process that started it: a JSON line each."""
+"""Messages of a training process to its parent, one JSON line each."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from flts.train.stage import Trained
 
 
 class _Line(BaseModel):
-    """Strict but for NaN: a loss that is not finite is shown before it fails the fit."""
+    """Strict, but accepts NaN: a loss that is not finite is shown before it fails the fit."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
 
 class EpochLine(_Line):
-    """One pass over the training windows is done."""
+    """An epoch is done."""
 
     said: Literal["epoch"]
     done: int
@@ -28,28 +28,28 @@ class EpochLine(_Line):
 
 
 class PhaseLine(_Line):
-    """What is being done now."""
+    """A phase of the fit begins."""
 
     said: Literal["phase"]
     name: str
 
 
 class EventLine(_Line):
-    """An event to log."""
+    """An event for the parent to log."""
 
     said: Literal["event"]
     fields: JsonObject
 
 
 class TrainedLine(_Line):
-    """The last word: it is stored."""
+    """The last message: the result is stored."""
 
     said: Literal["trained"]
     trained: Trained
 
 
 class FailedLine(_Line):
-    """The last word: class, message, code and data of the error."""
+    """The last message: class, message, code and data of the error."""
 
     said: Literal["failed"]
     error: str = Field(alias="class")
@@ -65,5 +65,5 @@ _LINE: TypeAdapter[EpochLine | PhaseLine | EventLine | LastLine] = TypeAdapter(
 
 
 def parse_line(line: str) -> EpochLine | PhaseLine | EventLine | LastLine:
-    """Raises ValueError for a line that is none of these."""
+    """Parse one line. Raises ValueError for anything that is not one of these messages."""
     return _LINE.validate_json(line)

@@ -1,4 +1,4 @@
-"""What a number may depend on besides the Spec: library versions and the processor. Recorded and compared."""
+"""What a result can depend on besides the Spec: library versions and the processor. Both are stored with it."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ _THREADS = (
 
 
 def thread_variables(threads: int) -> dict[str, str]:
-    """Environment of a trainer: numeric libraries read these once, when they are imported."""
+    """Environment variables that limit threads; numeric libraries read them once, when they are imported."""
     return dict.fromkeys(_THREADS, str(threads))
 
 
 def made_on(libraries: Sequence[str]) -> MadeOn:
-    """Versions of the libraries and the capability of the processor that made a result."""
+    """Versions of these libraries, and the processor of this machine."""
     names = {*_ALWAYS, *(name for library in libraries for name in _OF_LIBRARY.get(library, (library,)))}
     return MadeOn(libraries={name: _version(name) for name in sorted(names)}, processor=processor())
 
 
 @functools.cache
 def _version(name: str) -> str:
-    """Installed version; kept, because a service asks for it with every model and each time a file is parsed."""
+    """Installed version. Cached, because a service asks for it with every model and each look-up parses a file."""
     try:
         return metadata.version(name)
-    except metadata.PackageNotFoundError:  # a library of another distribution, whose import name is not its own
+    except metadata.PackageNotFoundError:  # its distribution has another name
         return metadata.version(metadata.packages_distributions()[name][0])
 
 
 def processor() -> str:
-    """Machine, maker and widest vector unit: what decides which kernels a numeric library picks."""
+    """Machine, vendor and widest vector unit: they decide which kernels a numeric library chooses."""
     vendor, flags = "", set()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -65,7 +65,7 @@ def processor() -> str:
 
 
 def cores() -> int:
-    """Processors this process may use."""
+    """Number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""A Spec on its processed rows: what all candidates share, and how their stored forecasts are read back."""
+"""An experiment: what all its candidates share, and how their stored forecasts are read back."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from flts.preprocess.stage import ProcessedDataset
 from flts.spec.fields import Spec
 from flts.spec.lineage import Identity
 from flts.train.stage import task_of
-from flts.train.windows import Windows, plan_windows, split_tail, train_origins
+from flts.train.windows import Windows, plan_windows, split_validation, train_origins
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything about an experiment but its results."""
+    """A Spec and its processed rows, with the windows, task and hashes that follow from them; no results."""
 
     spec: Spec
     identity: Identity
@@ -28,31 +28,31 @@ class Experiment:
 
     @property
     def origins(self) -> Times:
-        """UTC ns of the last history row of every test window."""
+        """Times (UTC ns) of the last history row of each test window."""
         origins: Times = self.dataset.test.times[self.windows.indices - 1]
         return origins
 
     def forecasts(self, store: Store, model_hash: str, forecasts_sha256: str) -> dict[str, Values]:
-        """Stored y_hat, lower and upper [origins, horizon, targets] of a model on these windows, digest checked.
+        """Read y_hat, lower and upper [origins, horizon, targets] of a model on these windows; the digest is checked.
 
-        Raises DamagedObject when they are absent, changed, or of other windows.
+        Raises DamagedObject when the object is absent, was changed, or belongs to other windows.
         """
         key = layout.forecasts(model_hash, self.identity.windows_hash)
         table = read_checked(store, key, forecasts_sha256)
-        return forecasts_from_parquet(table, self.origins, self.task.fitted.targets, self.task.horizon)
+        return forecasts_from_parquet(table, self.origins, self.task.fitted.targets, self.task.horizon, key=key)
 
 
 def plan_experiment(spec: Spec, identity: Identity, dataset: ProcessedDataset) -> Experiment:
-    """Windows and task of a Spec. Raises DataError when train or test hold too few rows for one window."""
-    given = spec.task
-    seasons = None if given.seasons == "infer" else tuple(given.seasons)
-    task = task_of(dataset, given.input_length, given.horizon, seasons)
-    split_tail(
-        train_origins(dataset.train, task.lookback, given.horizon, task.fitted.step),
-        given.horizon,
+    """Plan the windows and the task of a Spec. Raises DataError when train or test has too few rows for a window."""
+    values = spec.task
+    seasons = None if values.seasons == "infer" else tuple(values.seasons)
+    task = task_of(dataset, values.input_length, values.horizon, seasons)
+    split_validation(
+        train_origins(dataset.train, task.lookback, values.horizon, task.fitted.step),
+        values.horizon,
         spec.train.validation_fraction,
     )
     windows = plan_windows(
-        dataset, identity.windows_hash, given.input_length, given.horizon, spec.evaluate.windows, spec.evaluate.step
+        dataset, identity.windows_hash, values.input_length, values.horizon, spec.evaluate.windows, spec.evaluate.step
     )
     return Experiment(spec, identity, dataset, windows, task)

@@ -1,4 +1,7 @@
-"""Fit one model: on the rest, judged on the tail; the tail's residuals make the intervals; then, perhaps, on all."""
+"""Fit one model: on the rows before the validation windows, then, for families that refit, on all of train.
+
+The residuals of the validation windows give the intervals.
+"""
 
 from __future__ import annotations
 
@@ -15,23 +18,24 @@ from flts.forecasting.model import Model, evenly
 from flts.models.base import Block, Family, Files, Fit, ForecastTask, Indices, P, Recipe, Refits
 from flts.preprocess.rows import Rows, Times, Values
 from flts.preprocess.transform import transform
-from flts.train.windows import split_tail, train_origins
+from flts.train.windows import split_validation, train_origins
 
-MOST_TAIL_ORIGINS = 200
+MOST_VALIDATION_ORIGINS = 200
 
 
 @dataclass(frozen=True)
 class FittedModel:
     """A fitted model before it is stored.
 
-    tail: origins (UTC ns) and forecasts [origins, horizon, targets] of the validation tail, in original units.
+    validation_origins (UTC ns) and validation_forecasts [origins, horizon, targets]: the validation windows, in
+    original units.
     """
 
     files: Files
     manifest: Manifest
     fit: Fit
-    tail_origins: Times
-    tail_forecasts: Values
+    validation_origins: Times
+    validation_forecasts: Values
 
 
 def fit_model(
@@ -44,18 +48,18 @@ def fit_model(
     *,
     time_column: str = "time",
 ) -> FittedModel:
-    """Everything that happens to one model before its bundle is written. Sees train rows only.
+    """Fit, validate and perhaps refit one model, and describe it in a manifest. Uses train rows only.
 
-    time_column: its name in the raw rows, by which a bundle finds it in a history.
+    time_column: its name in the raw rows, by which a bundle finds the times of a history.
     """
     progress.phase("fit")
     whole = whole_block(train, task)
-    fit_origins, tail_origins = split_tail(whole.origins, task.horizon, validation_fraction)
-    tail = Block(whole.times, whole.features, whole.targets, tail_origins)
-    fit = family.fit(before(whole, int(tail_origins[0]), fit_origins), tail, task, recipe, progress)
+    fit_origins, validation_origins = split_validation(whole.origins, task.horizon, validation_fraction)
+    validation = Block(whole.times, whole.features, whole.targets, validation_origins)
+    fit = family.fit(before(whole, int(validation_origins[0]), fit_origins), validation, task, recipe, progress)
 
     progress.phase("validate")
-    sampled = np.array(evenly(tail_origins.tolist(), MOST_TAIL_ORIGINS))
+    sampled = np.array(evenly(validation_origins.tolist(), MOST_VALIDATION_ORIGINS))
     model = Model(family.load(fit.files, task), task, family.history(task))
     answers = model.forecast_all(Histories(train, sampled))
     truth = train.select(task.fitted.targets)[sampled[:, None] + np.arange(task.horizon)]
@@ -71,7 +75,7 @@ def fit_model(
 
 
 def whole_block(train: Rows, task: ForecastTask) -> Block:
-    """All rows of train, and every window in them."""
+    """All rows of train and every window in them."""
     features = transform(train.times, train.values, task.fitted)
     targets = task.fitted.scale_targets(train.select(task.fitted.targets))
     origins = train_origins(train, task.lookback, task.horizon, task.fitted.step)
@@ -79,5 +83,5 @@ def whole_block(train: Rows, task: ForecastTask) -> Block:
 
 
 def before(whole: Block, row: int, origins: Indices) -> Block:
-    """The block cut off before a row: what comes later is not there to be looked at."""
+    """The rows before `row`, so that no later row can be seen; `origins`: its windows."""
     return Block(whole.times[:row], whole.features[:row], whole.targets[:row], origins)

@@ -1,7 +1,7 @@
-"""One fit in a process of its own: a crash of a numeric library is a failed candidate, never the end of a run.
+"""One fit in its own process: if a numeric library crashes, a candidate fails, and the run goes on.
 
-The child gets its keys on stdin and answers with JSON lines on stdout. It leads a process group of its own, which is
-killed at the time limit and when the parent stops; when the parent dies, stdin closes and the child ends itself.
+The child reads a Claim from stdin and writes JSON lines (channel.py) to stdout. It leads its own process group, which
+is killed at the time limit and when the parent stops. If the parent dies, stdin closes and the child ends itself.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ _ERRORS: Mapping[str, type[FltsError]] = {
 }
 _LAST_LINES = 3
 SCRATCH = "flts-fit-"
-"""How the folder for a child's temporary files begins."""
+"""Prefix of the folder for a child's temporary files."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What a child has to know: everything else is in the store."""
+    """What a child is told; it reads the rest from the store."""
 
     store: str
     config_hash: str
@@ -62,7 +62,7 @@ class Claim:
 
 
 class Children:
-    """The running fits of one process: who fits holds one of the places, and all are ended together."""
+    """The running children of one process. A fit holds one of `slots`; `cancel` ends all of them."""
 
     def __init__(self, at_once: int) -> None:
         self._running: dict[subprocess.Popen[str], Path] = {}
@@ -71,27 +71,27 @@ class Children:
         self.cancelled = False
 
     def add(self, child: subprocess.Popen[str], scratch: Path) -> None:
-        """Count a child in; ended at once when everything was cancelled already. scratch: its folder."""
+        """Register a child and its folder; after `cancel` the child is killed at once."""
         with self._lock:
             self._running[child] = scratch
         if self.cancelled:
             _kill(child)
 
     def discard(self, child: subprocess.Popen[str]) -> None:
-        """Count a child out."""
+        """Forget a child that has ended."""
         with self._lock:
             self._running.pop(child, None)
 
     @property
     def running(self) -> int:
-        """How many fits run now."""
+        """Number of children that run now."""
         with self._lock:
             return len(self._running)
 
     def cancel(self) -> None:
-        """End all children; those that wait for one get Interrupted.
+        """Kill all children; `train_isolated` raises Interrupted in each thread that waits for one.
 
-        Their folders go, too: a thread that waits for a child may end with this process before it comes to that.
+        Remove their folders too, because those threads may end with this process before they do it.
         """
         self.cancelled = True
         with self._lock:
@@ -104,10 +104,10 @@ class Children:
 
 
 def train_isolated(claim: Claim, threads: int, time_limit: float, progress: Progress, children: Children) -> Trained:
-    """Run `train` in a child. Raises what it raised, DeadlineExceeded, TrainingFailed for a crash, or Interrupted.
+    """Run `train` in a child. Raises the child's error, DeadlineExceeded, TrainingFailed for a crash, or Interrupted.
 
-    The child has a folder of its own for temporary files, because one that is killed cannot tidy up. It makes the
-    folder itself, so that nothing is left when this process ends before there is a child.
+    The child has its own folder for temporary files, because a killed child cannot remove them. The child creates that
+    folder, so nothing is left if this process ends before the child starts.
     """
     if children.cancelled:
         raise Interrupted("the run was interrupted")
@@ -140,17 +140,17 @@ def train_isolated(claim: Claim, threads: int, time_limit: float, progress: Prog
             shutil.rmtree(scratch, ignore_errors=True)
             for pipe in (child.stdin, child.stdout):
                 if pipe:
-                    with contextlib.suppress(BrokenPipeError):  # keys that a dead child never read
+                    with contextlib.suppress(BrokenPipeError):  # a claim that a dead child never read
                         pipe.close()
         if children.cancelled:
             raise Interrupted("the run was interrupted")
         if late.is_set():
-            raise DeadlineExceeded(f"ran past the limit of {time_limit:g} s and was ended")
+            raise DeadlineExceeded(f"stopped at the time limit of {time_limit:g} s", limit=time_limit)
         return _result(answer, child.returncode, noise)
 
 
 def _converse(child: subprocess.Popen[str], claim: Claim, progress: Progress) -> LastLine | None:
-    """Send the keys, follow the progress, return the last word; None when the child died without one."""
+    """Send the claim, report progress, return the last message; None when the child died without one."""
     assert child.stdin is not None
     assert child.stdout is not None
     try:
@@ -161,19 +161,24 @@ def _converse(child: subprocess.Popen[str], claim: Claim, progress: Progress) ->
         return None
     for line in child.stdout:
         try:
-            said = parse_line(line)
+            message = parse_line(line)
         except ValueError:
-            raise TrainingFailed(f"its process printed {line.strip()[:80]!r} where only its progress belongs") from None
-        match said:
+            printed = line.strip()[:80]
+            raise TrainingFailed(
+                f"unexpected output on the control channel of the training process: {printed!r}",
+                code="unexpected-output",
+                found=printed,
+            ) from None
+        match message:
             case EpochLine():
-                progress.epoch(said.done, said.of, said.train_loss, said.val_loss)
+                progress.epoch(message.done, message.of, message.train_loss, message.val_loss)
             case EventLine():
-                events.replay(dict(said.fields))
+                events.replay(dict(message.fields))
             case PhaseLine():
-                progress.phase(said.name)
+                progress.phase(message.name)
             case _:
-                return said
-    child.wait()  # how it ends by itself is the reason; the time limit still holds
+                return message
+    child.wait()  # its exit code is part of the reason; the time limit still applies
     return None
 
 
@@ -181,8 +186,15 @@ def _result(answer: LastLine | None, code: int, noise: IO[str]) -> Trained:
     if answer is None:
         noise.seek(0)
         last = " | ".join(noise.read().strip().splitlines()[-_LAST_LINES:])
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-        raise TrainingFailed(f"its process was {how}" + (f": {last}" if last else ""))
+        ended_by = signal.Signals(-code).name if code < 0 else None
+        how = f"was killed by {ended_by}" if ended_by else f"ended with exit code {code}"
+        raise TrainingFailed(
+            f"the training process {how}" + (f": {last}" if last else ""),
+            code="process-died",
+            signal=ended_by,
+            exit_code=None if ended_by else code,
+            output=last,
+        )
     if isinstance(answer, FailedLine):
         error = _ERRORS.get(answer.error, TrainingFailed)
         raise error(answer.reason, code=answer.code, **answer.data)
@@ -199,6 +211,6 @@ def _kill(child: subprocess.Popen[str]) -> None:
     try:
         os.killpg(child.pid, signal.SIGKILL)
     except ProcessLookupError:
-        return  # it has ended already, which is what was wanted
+        return  # it has ended already
     except PermissionError:
-        time.sleep(0)  # macOS answers so for a group whose leader is a zombie; wait() collects it
+        time.sleep(0)  # macOS raises it for a group whose leader is a zombie, which wait() collects

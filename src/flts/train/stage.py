@@ -1,4 +1,4 @@
-"""Train: processed rows in, a bundle and its test forecasts out, each committed once."""
+"""Train one candidate: fit, store the bundle, forecast the test windows. Each result is committed once."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ from flts.train.windows import Windows
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One candidate of a Spec."""
+    """What training one candidate needs from the Spec."""
 
     name: str
     model_hash: str
     input_length: int
     horizon: int
     seasons: tuple[int, ...] | None
-    """None: those that preprocessing inferred."""
+    """None takes the seasons that preprocessing inferred."""
     validation_fraction: float
     recipe: Recipe[Any]
 
     def task(self, dataset: ProcessedDataset) -> ForecastTask:
-        """What is asked of this candidate on these rows."""
+        """The task of this candidate on these rows."""
         return task_of(dataset, self.input_length, self.horizon, self.seasons)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a candidate left in the store. `fitted` is False when its result was there before."""
+    """A candidate's results in the store. `fitted` is False when nothing was fitted, because they existed."""
 
     model: str
     model_hash: str
@@ -63,8 +63,8 @@ def task_of(
     dataset: ProcessedDataset, input_length: int, horizon: int, seasons: tuple[int, ...] | None
 ) -> ForecastTask:
     """The task on these rows, with the seasons that preprocessing inferred unless others are given."""
-    found = tuple(dataset.meta.seasons) if seasons is None else seasons
-    return ForecastTask(input_length, horizon, found, dataset.fitted)
+    seasons = tuple(dataset.meta.seasons) if seasons is None else seasons
+    return ForecastTask(input_length, horizon, seasons, dataset.fitted)
 
 
 def model_spec(spec: Spec, identity: Identity, name: str) -> ModelSpec:
@@ -81,7 +81,7 @@ def model_spec(spec: Spec, identity: Identity, name: str) -> ModelSpec:
 
 
 def stored_result(store: Store, name: str, model_hash: str, windows_hash: str) -> Trained | None:
-    """What was committed before for this model and these windows, or None while either is missing."""
+    """The committed results of this model on these windows, or None while one of them is missing."""
     result = read_record(store, layout.model_result(model_hash), ModelResult)
     committed = read_record(store, layout.windows_result(model_hash, windows_hash), WindowsResult)
     if result is None or committed is None:
@@ -113,9 +113,9 @@ def train(
     *,
     recompute: bool = False,
 ) -> Trained:
-    """Fit unless a result exists, then forecast the test windows from the stored bundle unless that exists too.
+    """Fit unless a result exists, then forecast the test windows from the stored bundle unless forecasts exist.
 
-    `recompute` fits and forecasts again and compares with what is stored; the first result always stays.
+    recompute: fit and forecast again and compare with the stored results, which always stay.
     Raises NotApplicable, TrainingFailed, DataError.
     """
     progress = progress or Silent()
@@ -139,11 +139,16 @@ def train(
 def _refuse_short_histories(
     family: Family[Any], task: ForecastTask, windows: Windows, dataset: ProcessedDataset
 ) -> None:
-    """Before anything is fitted: a model below its minimum at any origin is not applicable."""
+    """Raise NotApplicable, before anything is fitted, when the history of any test origin is too short."""
     shortest = int(windows.histories(dataset).ends.min())
     needed = family.history(task).minimum
     if shortest < needed:
-        raise NotApplicable(f"needs {needed} rows of history, has {shortest} at the first test origin")
+        raise NotApplicable(
+            f"needs {needed} rows of history, has {shortest} at the first test origin",
+            code="history-too-short",
+            expected=needed,
+            found=shortest,
+        )
 
 
 def _fit_and_commit(
@@ -156,9 +161,9 @@ def _fit_and_commit(
     *,
     again: bool,
 ) -> tuple[ModelResult, Recomputed]:
-    """Write bundle, validation forecasts and, last, result.json. Returns the result that stands.
+    """Write the bundle, the validation forecasts and, last, result.json. Returns the stored result and the comparison.
 
-    `again`: one stands already, with validation forecasts of its own.
+    again: a result with its validation forecasts is stored already and stays.
     """
     fitted = fit_model(
         family,
@@ -171,7 +176,7 @@ def _fit_and_commit(
     )
     progress.phase("save")
     bundle_sha256 = write_bundle(store, fitted.manifest, fitted.files)
-    fresh = forecasts_to_parquet(fitted.tail_origins, task.fitted.targets, fitted.tail_forecasts)
+    fresh = forecasts_to_parquet(fitted.validation_origins, task.fitted.targets, fitted.validation_forecasts)
     table = fresh if again else write_once(store, layout.validation(model.model_hash), fresh, at="train.validation")
     result = ModelResult(
         model=model.name,
@@ -186,7 +191,7 @@ def _fit_and_commit(
     stood = write_record(store, layout.model_result(model.model_hash), result, at="train.result")
     fields = zip(dict(stood).items(), dict(result).values(), strict=True)
     differing = [name for (name, first), second in fields if name != "made_on" and first != second]
-    if table != fresh:  # left by a fit that was cut off here, in another environment
+    if table != fresh:  # stored by a fit that was interrupted before its result
         differing.append("validation_sha256")
     return stood, _differs(model, stood.made_on, family, differing) if differing else "equal"
 
@@ -194,13 +199,13 @@ def _fit_and_commit(
 def _forecast_and_commit(
     task: ForecastTask, model: ModelSpec, dataset: ProcessedDataset, windows: Windows, store: Store, bundle_sha256: str
 ) -> tuple[WindowsResult, bool]:
-    """Forecast from the saved and re-loaded bundle. Returns the result that stands, and whether it is this one."""
+    """Forecast with the stored bundle. Returns the stored result, and whether its forecasts equal these."""
     bundle = load_bundle(store, bundle_sha256)
     return commit_forecasts(bundle_forecasts(bundle, dataset, windows), task, model.model_hash, windows, store, dataset)
 
 
 def bundle_forecasts(bundle: Bundle, dataset: ProcessedDataset, windows: Windows) -> tuple[Values, Values, Values]:
-    """Mean, lower and upper [origins, horizon, targets] of the test windows through the bundle's own manifest."""
+    """Mean, lower and upper [origins, horizon, targets] of the test windows, with the bundle's own intervals."""
     answers = bundle.model.forecast_all(windows.histories(dataset))
     return answers.mean, *bounds(answers.mean, answers.spread, bundle.manifest.intervals.offsets, STORED_LEVEL)
 
@@ -213,7 +218,7 @@ def commit_forecasts(
     store: Store,
     dataset: ProcessedDataset,
 ) -> tuple[WindowsResult, bool]:
-    """Write mean, lower and upper, then their commit point. Returns what stands, and whether it is these bytes."""
+    """Write mean, lower and upper, then their commit point. Returns the stored result, and whether it is equal."""
     origins = dataset.test.times[windows.indices - 1]
     fresh = forecasts_to_parquet(origins, task.fitted.targets, *values)
     key = layout.forecasts(model_hash, windows.windows_hash)
@@ -231,7 +236,7 @@ def commit_forecasts(
 
 
 def _differs(model: ModelSpec, first: MadeOn, family: Family[Any], fields: Sequence[str]) -> Recomputed:
-    """Say why a second result is another: other libraries or processor, or a fit that is not deterministic."""
+    """Log why a second result differs: other libraries or another processor, or a fit that is not deterministic."""
     now = made_on(family.libraries)
     if first != now:
         events.emit(

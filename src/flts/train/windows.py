@@ -1,7 +1,7 @@
-"""Which moments are forecast: the windows inside train, and the test origins that every candidate is judged on.
+"""Windows: those inside train, and the test origins that every candidate is judged on.
 
-The set of origins depends on the Spec and the rows, never on a model. What a model sees (histories) and what it is
-judged on (truth) are different objects.
+The origins depend on the Spec and the rows, never on a model. What a model sees (histories) and what it is judged on
+(truth) are separate objects.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from flts.preprocess.stage import ProcessedDataset
 
 @dataclass(frozen=True)
 class Truth:
-    """What the test rows say at the forecast steps, in original units, NaN where nothing was measured.
+    """The test targets at the forecast steps, in original units, NaN where nothing was measured.
 
     origins: UTC ns of the last history row [origins]; values [origins, horizon, targets].
     """
@@ -32,7 +32,7 @@ class Truth:
 
     @property
     def empty(self) -> int:
-        """Cells that cannot be scored."""
+        """Number of cells that cannot be scored."""
         return int(np.isnan(self.values).sum())
 
 
@@ -40,7 +40,7 @@ class Truth:
 class Windows:
     """The test origins of one windows_hash.
 
-    indices: test rows that are forecast first; dropped: origins left out because a step is broken.
+    indices: the first test row that each window forecasts; dropped: number of origins left out because of a gap.
     """
 
     windows_hash: str
@@ -48,7 +48,7 @@ class Windows:
     dropped: int
 
     def histories(self, dataset: ProcessedDataset) -> Histories:
-        """Test rows before each origin, and train rows before them where test starts one step after train."""
+        """The test rows before each origin, and the train rows before them if test starts one step after train."""
         if dataset.contiguous:
             return Histories(dataset.train.then(dataset.test), self.indices + len(dataset.train))
         return Histories(dataset.test, self.indices)
@@ -63,7 +63,7 @@ class Windows:
 def plan_windows(
     dataset: ProcessedDataset, windows_hash: str, input_length: int, horizon: int, count: int, step: int = 0
 ) -> Windows:
-    """At most `count` test origins (0 takes all), evenly spaced, or `step` rows apart counted back from the last.
+    """Choose at most `count` test origins (0 takes all), evenly spaced, or every `step` rows back from the last one.
 
     Raises DataError when there is none.
     """
@@ -72,7 +72,10 @@ def plan_windows(
     if last < first:
         raise DataError(
             f"test has {rows} rows; input_length {input_length} + horizon {horizon} need at least"
-            f" {input_length + horizon}; use more test rows, or a shorter window"
+            f" {input_length + horizon}; use more test rows, or a shorter window",
+            code="test-too-short",
+            found=rows,
+            expected=input_length + horizon,
         )
     wanted = np.arange(first, last + 1)
     if step:
@@ -85,29 +88,35 @@ def plan_windows(
         histories.context.times, histories.ends, np.minimum(lookback, histories.ends), horizon, dataset.fitted.step
     )
     if not whole.any():
-        raise DataError(f"every one of the {len(wanted)} test windows crosses a broken step; set preprocess.resample")
+        raise DataError(
+            f"each of the {len(wanted)} test windows contains a gap in time; set preprocess.resample",
+            code="test-windows-broken",
+            windows=len(wanted),
+        )
     return Windows(windows_hash, wanted[whole], int((~whole).sum()))
 
 
 def train_origins(rows: Rows, lookback: int, horizon: int, step: int) -> Indices:
-    """Rows of train that a window may forecast first."""
+    """Rows of train at which the horizon of a window can start: enough rows around them, and no gap."""
     origins = np.arange(lookback, len(rows) - horizon + 1, dtype=np.int64)
     return origins[unbroken(rows.times, origins, lookback, horizon, step)] if len(origins) else origins
 
 
-def split_tail(origins: Indices, horizon: int, fraction: float) -> tuple[Indices, Indices]:
-    """Origins to fit on and origins of the validation tail, which no fitting window may reach into.
+def split_validation(origins: Indices, horizon: int, fraction: float) -> tuple[Indices, Indices]:
+    """Origins to fit on and origins of the validation windows; no target row is in both.
 
-    The tail is the last max(⌈fraction · w⌉, min(20, w // 4)) of w windows.
+    The last max(⌈fraction · w⌉, min(20, w // 4)) of w windows are for validation.
     """
     count = len(origins)
-    # 0.07 × 100 is a rounding above 7, and must not make eight of seven
+    # in floats 0.07 × 100 is just above 7, and ⌈7⌉ must not become 8
     size = max(math.ceil(fraction * count - 1e-9), min(20, count // 4))
-    tail = origins[count - size :]
-    fit = origins[origins + horizon <= tail[0]] if size else origins
+    validation = origins[count - size :]
+    fit = origins[origins + horizon <= validation[0]] if size else origins
     if not size or not len(fit):
         raise DataError(
             f"train has {count} windows of history and horizon, too few to fit and to validate;"
-            " use more train rows, or a shorter input_length or horizon"
+            " use more train rows, or a shorter input_length or horizon",
+            code="train-too-short",
+            windows=count,
         )
-    return fit, tail
+    return fit, validation

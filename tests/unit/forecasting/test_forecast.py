@@ -1,4 +1,4 @@
-"""The one serving path: what it cuts, scales, refuses, and where each answer lands."""
+"""The serving path: what it cuts, scales and refuses, and that forecasts keep the order of their origins."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from tests.support.families import task_on
+from tests.support.raising import raises
 from tests.support.series import hourly
 
 from flts.contracts.errors import NotApplicable, TrainingFailed
@@ -21,7 +22,7 @@ TARGETS = ("wind", "load")
 
 
 class Last:
-    """Answers the last value of each target, step by step one tenth higher; remembers what it was shown."""
+    """Forecasts the last value of each target, a tenth higher with each step, and remembers its windows."""
 
     def __init__(self, horizon: int, answer: float | None = None) -> None:
         self.horizon, self.answer = horizon, answer
@@ -43,27 +44,27 @@ def model_on(rows: Rows, history: History, answer: float | None = None) -> tuple
 def test_a_forecast_is_in_original_units() -> None:
     rows = hourly(60)
     model, _, task = model_on(rows, History(4, 4))
-    found = model.forecast(rows.times[None], rows.values[None]).mean[0]
+    forecast = model.forecast(rows.times[None], rows.values[None]).mean[0]
     minimum, width = task.fitted.target_range
     for step in range(task.horizon):
         last = rows.select(TARGETS)[-1]
-        np.testing.assert_allclose(found[step], ((last - minimum) / width + (step + 1) / 10.0) * width + minimum)
+        np.testing.assert_allclose(forecast[step], ((last - minimum) / width + (step + 1) / 10.0) * width + minimum)
 
 
 @pytest.mark.parametrize("rows_given", [2, 4, 9])
 def test_the_spread_is_the_mean_scaled_target_of_the_last_window_plus_a_hundredth(rows_given: int) -> None:
     rows = hourly(60)
     model, _, task = model_on(rows, History(9, 1))
-    given = rows[-rows_given:]
-    (found,) = model.forecast(given.times[None], given.values[None]).spread
+    history = rows[-rows_given:]
+    (spread,) = model.forecast(history.times[None], history.values[None]).spread
     for i, name in enumerate(TARGETS):
         whole = rows.select([name])[:, 0]
         low, high = float(whole.min()), float(whole.max())
-        recent = [(value - low) / (high - low) for value in given.select([name])[-task.input_length :, 0]]
-        assert found[i] == pytest.approx((max(sum(recent) / len(recent), 0.0) + 0.01) * (high - low))
+        recent = [(value - low) / (high - low) for value in history.select([name])[-task.input_length :, 0]]
+        assert spread[i] == pytest.approx((max(sum(recent) / len(recent), 0.0) + 0.01) * (high - low))
 
 
-def test_the_spread_of_a_level_below_the_range_of_train_is_its_floor() -> None:
+def test_the_spread_has_a_floor_for_histories_below_the_range_of_train() -> None:
     rows = hourly(60)
     model, _, task = model_on(rows, History(4, 4))
     deep = np.full((1, 4, 2), -1000.0)
@@ -72,7 +73,7 @@ def test_the_spread_of_a_level_below_the_range_of_train_is_its_floor() -> None:
 
 
 @pytest.mark.parametrize(("wanted", "rows_kept"), [(1, 4), (4, 4), (9, 9)])
-def test_a_history_is_cut_to_what_model_and_interval_look_at(wanted: int, rows_kept: int) -> None:
+def test_a_history_is_cut_to_the_rows_that_model_and_interval_use(wanted: int, rows_kept: int) -> None:
     rows = hourly(60)
     model, predictor, _ = model_on(rows, History(wanted, 1))
     model.forecast(rows.times[None], rows.values[None])
@@ -81,7 +82,7 @@ def test_a_history_is_cut_to_what_model_and_interval_look_at(wanted: int, rows_k
     np.testing.assert_array_equal(window.times[0], rows.times[-rows_kept:])
 
 
-def test_a_model_is_shown_filled_values_and_the_times_of_the_rows_it_forecasts() -> None:
+def test_a_model_receives_filled_values_and_the_times_of_the_rows_it_forecasts() -> None:
     rows = hourly(60)
     model, predictor, task = model_on(rows, History(4, 4))
     rows.values[-2, 0] = np.nan
@@ -91,17 +92,19 @@ def test_a_model_is_shown_filled_values_and_the_times_of_the_rows_it_forecasts()
     assert (window.future(3)[0] - rows.times[-1]).tolist() == [task.fitted.step * n for n in (1, 2, 3)]
 
 
-def test_every_answer_lands_at_its_origin_whatever_the_length_of_its_history(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forecasts_keep_the_order_of_their_origins_whatever_the_length_of_their_histories(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(histories, "CHUNK", 3)
     rows = hourly(60)
     model, predictor, task = model_on(rows, History(20, 2))
     ends = [40, 2, 33, 7, 41, 42, 43, 44, 7, 19]
-    found = model.forecast_all(Histories(rows, np.array(ends, dtype=np.int64)))
+    forecast = model.forecast_all(Histories(rows, np.array(ends, dtype=np.int64)))
     _, width = task.fitted.target_range
     for i, end in enumerate(ends):
-        np.testing.assert_allclose(found.mean[i, 0], rows.select(TARGETS)[end - 1] + 0.1 * width)
+        np.testing.assert_allclose(forecast.mean[i, 0], rows.select(TARGETS)[end - 1] + 0.1 * width)
         alone = model.forecast(rows.times[None, :end], rows.values[None, :end])
-        np.testing.assert_allclose(found.spread[i], alone.spread[0])
+        np.testing.assert_allclose(forecast.spread[i], alone.spread[0])
     assert {window.times.shape[1] for window in predictor.seen} == {20, 19, 7, 2}
 
 
@@ -109,21 +112,21 @@ def test_every_answer_lands_at_its_origin_whatever_the_length_of_its_history(mon
 def test_one_origin_with_too_little_history_makes_the_model_not_applicable(ends: list[int]) -> None:
     rows = hourly(60)
     model, predictor, _ = model_on(rows, History(20, 10))
-    with pytest.raises(NotApplicable, match="needs 10 rows, has 9"):
+    with raises(NotApplicable, code="history-too-short", expected=10, found=9):
         model.forecast_all(Histories(rows, np.array(ends, dtype=np.int64)))
     assert predictor.seen == []
 
 
 @pytest.mark.parametrize("answer", [float("nan"), float("inf"), float("-inf")])
-def test_a_forecast_that_is_not_finite_fails_with_the_number_of_such_cells(answer: float) -> None:
+def test_forecasts_that_are_not_finite_fail_with_their_number(answer: float) -> None:
     rows = hourly(60)
     model, _, task = model_on(rows, History(4, 4), answer)
     cells = 2 * task.horizon * task.targets
-    with pytest.raises(TrainingFailed, match=f"{cells} of {cells} forecasts are not finite"):
+    with raises(TrainingFailed, code="forecasts-not-finite", found=cells, cells=cells):
         model.forecast_all(Histories(rows, np.array([30, 40], dtype=np.int64)))
 
 
-def test_the_history_a_caller_holds_is_left_as_it_is() -> None:
+def test_the_history_of_the_caller_is_not_changed() -> None:
     rows = hourly(60)
     model, _, _ = model_on(rows, History(4, 4))
     rows.values[-2, 0] = np.nan
@@ -133,10 +136,10 @@ def test_the_history_a_caller_holds_is_left_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 199, 200, 201, 399, 400, 1234])
-def test_evenly_keeps_the_ends_the_order_and_at_most_so_many(count: int) -> None:
-    found = evenly(range(1000, 1000 + count), 200)
-    assert len(found) == min(count, 200)
-    assert (found[0], found[-1]) == (1000, 999 + count)
-    gaps = {b - a for a, b in pairwise(found)}
+def test_evenly_keeps_the_ends_and_the_order_and_returns_at_most_so_many(count: int) -> None:
+    kept = evenly(range(1000, 1000 + count), 200)
+    assert len(kept) == min(count, 200)
+    assert (kept[0], kept[-1]) == (1000, 999 + count)
+    gaps = {b - a for a, b in pairwise(kept)}
     assert all(gap > 0 for gap in gaps)
     assert max(gaps, default=1) - min(gaps, default=1) <= 1

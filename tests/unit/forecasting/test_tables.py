@@ -1,4 +1,4 @@
-"""Forecasts as a table and back: nothing lost, nothing out of place, the same bytes for the same numbers."""
+"""Forecasts written as a table and read back: every value in its place, equal numbers as equal bytes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from tests.support.raising import raises
 from tests.support.series import HOUR, START
 
 from flts.contracts.errors import DamagedObject
@@ -17,14 +18,14 @@ from flts.preprocess.rows import Times, Values
 TARGETS = ("wind", "load")
 
 
-def made(count: int = 4, horizon: int = 3) -> tuple[Times, Values, Values, Values]:
+def sample(count: int = 4, horizon: int = 3) -> tuple[Times, Values, Values, Values]:
     origins = START + 5 * HOUR * np.arange(count, dtype=np.int64)
     mean = np.random.default_rng(0).normal(size=(count, horizon, len(TARGETS)))
     return origins, mean, mean - 1.0, mean + 1.0
 
 
 def test_a_table_has_one_line_per_origin_step_and_target() -> None:
-    origins, mean, lower, upper = made()
+    origins, mean, lower, upper = sample()
     frame = from_parquet(forecasts_to_parquet(origins, TARGETS, mean, lower, upper))
     assert frame.schema == {
         "origin": pl.Datetime("ns", "UTC"),
@@ -47,33 +48,34 @@ def test_a_table_has_one_line_per_origin_step_and_target() -> None:
     assert lines == expected
 
 
-def test_what_is_read_back_is_what_was_written_to_the_last_bit() -> None:
-    origins, mean, lower, upper = made()
-    values = forecasts_from_parquet(forecasts_to_parquet(origins, TARGETS, mean, lower, upper), origins, TARGETS, 3)
+def test_values_are_read_back_bit_for_bit() -> None:
+    origins, mean, lower, upper = sample()
+    data = forecasts_to_parquet(origins, TARGETS, mean, lower, upper)
+    values = forecasts_from_parquet(data, origins, TARGETS, 3, key="k")
     assert list(values) == ["y_hat", "lower", "upper"]
-    for found, expected in zip(values.values(), (mean, lower, upper), strict=True):
-        np.testing.assert_array_equal(found, expected, strict=True)
+    for read_back, expected in zip(values.values(), (mean, lower, upper), strict=True):
+        np.testing.assert_array_equal(read_back, expected, strict=True)
 
 
 def test_an_empty_bound_is_null_in_the_table_and_nan_in_memory() -> None:
-    origins, mean, lower, upper = made()
+    origins, mean, lower, upper = sample()
     lower[1, 2, 0] = upper[1, 2, 0] = np.nan
     data = forecasts_to_parquet(origins, TARGETS, mean, lower, upper)
     assert from_parquet(data)["lower"].null_count() == 1
-    values = forecasts_from_parquet(data, origins, TARGETS, 3)
+    values = forecasts_from_parquet(data, origins, TARGETS, 3, key="k")
     np.testing.assert_array_equal(values["lower"], lower)
     np.testing.assert_array_equal(values["upper"], upper)
 
 
 def test_without_bounds_the_table_has_no_such_columns() -> None:
-    origins, mean, *_ = made()
+    origins, mean, *_ = sample()
     data = forecasts_to_parquet(origins, TARGETS, mean)
     assert from_parquet(data).columns == ["origin", "step", "target", "y_hat"]
-    assert list(forecasts_from_parquet(data, origins, TARGETS, 3)) == ["y_hat"]
+    assert list(forecasts_from_parquet(data, origins, TARGETS, 3, key="k")) == ["y_hat"]
 
 
-def test_the_same_numbers_give_the_same_bytes_however_they_lie_in_memory() -> None:
-    origins, mean, lower, upper = made()
+def test_equal_numbers_give_equal_bytes_in_any_memory_layout() -> None:
+    origins, mean, lower, upper = sample()
     scattered = [np.asfortranarray(values) for values in (mean, lower, upper)]
     assert forecasts_to_parquet(origins, TARGETS, mean, lower, upper) == forecasts_to_parquet(
         origins, TARGETS, *scattered
@@ -81,11 +83,11 @@ def test_the_same_numbers_give_the_same_bytes_however_they_lie_in_memory() -> No
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "other",
     [
-        {"origins": made()[0][:-1]},
-        {"origins": made()[0] + 1},
-        {"origins": made()[0][::-1]},
+        {"origins": sample()[0][:-1]},
+        {"origins": sample()[0] + 1},
+        {"origins": sample()[0][::-1]},
         {"targets": ("load", "wind")},
         {"targets": ("wind",)},
         {"horizon": 2},
@@ -93,8 +95,8 @@ def test_the_same_numbers_give_the_same_bytes_however_they_lie_in_memory() -> No
     ],
     ids=["fewer origins", "other origins", "another order", "other targets", "one target", "fewer steps", "more steps"],
 )
-def test_a_table_of_other_windows_is_refused(asked: dict[str, Any]) -> None:
-    origins, mean, *_ = made()
+def test_a_table_of_other_windows_is_refused(other: dict[str, Any]) -> None:
+    origins, mean, *_ = sample()
     data = forecasts_to_parquet(origins, TARGETS, mean)
-    with pytest.raises(DamagedObject, match=r"forecasts of 24 lines do not fit the windows"):
-        forecasts_from_parquet(data, **{"origins": origins, "targets": TARGETS, "horizon": 3, **asked})
+    with raises(DamagedObject, code="forecasts-of-other-windows", key="k", found=24):
+        forecasts_from_parquet(data, **{"origins": origins, "targets": TARGETS, "horizon": 3, **other}, key="k")

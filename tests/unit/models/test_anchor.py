@@ -1,4 +1,4 @@
-"""The naive forecast that a network adds to: that of the baselines, chosen on the tail, there before any step."""
+"""The naive forecast that a network adds to: equal to a baseline, chosen on the validation windows."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from flts.preprocess.rows import Rows, Values
 
 
 def histories(rows: Rows, block: Block, task: ForecastTask) -> Window:
-    """The windows of a block as a request brings them."""
+    """The windows of a block, as a request would send them."""
     at = block.origins[:, None] + np.arange(-task.input_length, 0)
     return Window(rows.times[at], rows.values[at], task.fitted)
 
 
 @pytest.mark.parametrize(("season", "baseline"), [(1, Naive()), (4, SeasonalNaive())])
 @pytest.mark.parametrize("targets", [("load",), ("wind", "load")])
-def test_the_anchor_of_a_season_is_what_the_baseline_of_that_season_forecasts(
+def test_the_anchor_of_a_season_equals_the_forecast_of_the_baseline(
     season: int, baseline: Naive, targets: tuple[str, ...]
 ) -> None:
     rows = hourly(120)
@@ -43,7 +43,7 @@ def daily(noise: float) -> Rows:
 
 
 def wandering() -> Rows:
-    """A random walk: nothing is better than its last value."""
+    """A random walk: no forecast is better than its last value."""
     walk = np.cumsum(np.random.default_rng(0).normal(size=400))
     return Rows(HOUR * np.arange(400, dtype=np.int64), walk[:, None], ("load",))
 
@@ -51,39 +51,37 @@ def wandering() -> Rows:
 @pytest.mark.parametrize(
     ("rows", "input_length", "expected"),
     [(daily(0.1), 200, 24), (daily(0.1), 24, 24), (daily(0.1), 23, 1), (wandering(), 48, 1)],
-    ids=["a wave", "a window of just one wave", "a window that is too short for it", "a walk"],
+    ids=["a long window", "a window of one season", "a window shorter than the season", "a random walk"],
 )
-def test_the_season_that_errs_least_on_the_tail_is_the_anchor_if_a_window_holds_it(
+def test_the_anchor_is_best_on_the_validation_windows_and_fits_in_a_window(
     rows: Rows, input_length: int, expected: int
 ) -> None:
     task = task_on(rows, input_length=input_length, horizon=6, seasons=(24, 168))
-    _, tail = blocks(rows, task)
-    assert best_anchor(tail, task).season == expected
+    _, validation = blocks(rows, task)
+    assert best_anchor(validation, task).season == expected
 
 
-def test_rows_before_the_tail_do_not_choose_the_anchor() -> None:
+def test_rows_before_the_validation_windows_do_not_influence_the_anchor() -> None:
     rows = daily(0.1)
     task = task_on(rows, input_length=48, horizon=6, seasons=(24,))
-    _, tail = blocks(rows, task)
-    first = int(tail.origins[0]) - task.input_length
-    features = tail.features.copy()
+    _, validation = blocks(rows, task)
+    first = int(validation.origins[0]) - task.input_length
+    features = validation.features.copy()
     features[:first] = np.nan
-    assert best_anchor(replace(tail, features=features), task).season == 24
+    assert best_anchor(replace(validation, features=features), task).season == 24
 
 
 @pytest.mark.skipif(not has_libraries("gru"), reason="needs the extra 'torch'")
 @pytest.mark.parametrize("constant", [0.0, 3.0])
 @pytest.mark.parametrize("family", [GRU, LSTM], ids=lambda family: family.name)
-def test_a_network_that_has_learned_nothing_is_the_naive_forecast_whatever_its_seed(
-    family: Recurrent, constant: float
-) -> None:
+def test_an_untrained_network_forecasts_as_the_baseline_whatever_its_seed(family: Recurrent, constant: float) -> None:
     use_one_thread(family)
     rows = daily(0.1)
     task = task_on(rows, input_length=30, horizon=6, seasons=(24,), constant=constant)
-    block, tail = blocks(rows, task)
-    window = histories(rows, tail, task)
+    block, validation = blocks(rows, task)
+    window = histories(rows, validation, task)
     expected: Values = SeasonalNaive().load({}, task).predict(window)
     for seed in (1, 2):
-        given = recipe(family.name, epochs=1, learning_rate=1e-12, seed=seed)
-        fit = family.fit(block, tail, task, given, Silent())
+        one_tiny_step = recipe(family.name, epochs=1, learning_rate=1e-12, seed=seed)
+        fit = family.fit(block, validation, task, one_tiny_step, Silent())
         np.testing.assert_allclose(family.load(fit.files, task).predict(window), expected, atol=1e-6)

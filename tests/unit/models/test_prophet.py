@@ -1,4 +1,4 @@
-"""Prophet: dates in local wall time, the model's JSON, and what of the Spec reaches it."""
+"""Prophet: dates in local time, the stored model, and the parameters of the Spec."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from flts.preprocess.rows import Rows, Times, Values
 pytestmark = pytest.mark.skipif(not has_libraries("prophet"), reason="needs the extra 'prophet'")
 
 BACK = int(np.datetime64("2018-10-28T01:00", "ns").astype(np.int64))
-"""The UTC moment at which clocks in Madrid go from 03:00 back to 02:00."""
+"""When clocks in Madrid go back from 03:00 to 02:00, in UTC."""
 HALF = HOUR // 2
 
 
 def half_hourly(rows: int, end: int) -> Rows:
-    """A series of local half hours that ends one step before `end`."""
+    """A half-hourly series that ends one step before `end`."""
     times = end - HALF * np.arange(rows, 0, -1, dtype=np.int64)
     rng = np.random.default_rng(3)
     values = 50 + 20 * np.sin(2 * np.pi * (times / HOUR) / 24) + rng.normal(0, 1, rows)
@@ -36,22 +36,22 @@ def half_hourly(rows: int, end: int) -> Rows:
 def fitted(
     timezone: str = "Europe/Madrid", horizon: int = 4, **parameters: Any
 ) -> tuple[Model, ForecastTask, Rows, bytes]:
-    """A model of ten days that end five hours before clocks go back."""
+    """A model fitted on ten days that end five hours before clocks go back."""
     train = half_hourly(480, BACK - 10 * HALF)
     task = task_on(train, horizon=horizon, seasons=(48,), timezone=timezone)
-    block, tail = blocks(train, task)
+    block, validation = blocks(train, task)
     family = Prophet()
-    files = family.fit(block, tail, task, recipe("prophet", **parameters), Silent()).files
+    files = family.fit(block, validation, task, recipe("prophet", **parameters), Silent()).files
     return Model(family.load(files, task), task, family.history(task)), task, train, files["model.json"]
 
 
 def at(model: Model, *origins: int) -> Values:
-    """Forecasts [origins, horizon] from histories that end at these moments."""
+    """Forecasts [origins, horizon] from histories that end at these times."""
     times: Times = np.array(origins, dtype=np.int64)[:, None]
     return model.forecast(times, np.full((len(origins), 1, 1), 50.0)).mean[..., 0]
 
 
-def test_a_forecast_stays_at_its_step_where_clocks_go_back() -> None:
+def test_forecasts_keep_their_steps_when_clocks_go_back() -> None:
     model, *_ = fitted()
     # 02:00 and 02:30 before the change, then 02:00 and 02:30 again
     summer_two, summer_half, winter_two, winter_half = at(model, BACK - 3 * HALF)[0]
@@ -67,18 +67,18 @@ def test_a_batch_across_the_change_of_clocks_is_forecast_as_its_windows_one_by_o
     np.testing.assert_allclose(together, np.concatenate([at(model, origin) for origin in origins]), rtol=1e-12)
 
 
-def test_a_date_has_one_forecast_whatever_origin_it_is_asked_from() -> None:
+def test_a_date_has_the_same_forecast_from_every_origin() -> None:
     model, *_ = fitted(timezone="UTC")
     first, second = at(model, BACK, BACK + HALF)
     np.testing.assert_allclose(first[1:], second[:-1], rtol=1e-12)
 
 
-def test_the_daily_habit_follows_the_clock_on_the_wall() -> None:
+def test_the_model_is_fitted_on_local_time() -> None:
     starts = [json.loads(fitted(timezone=zone)[-1])[0]["start"] for zone in ("UTC", "Europe/Madrid")]
     assert starts[1] - starts[0] == 2 * 3600
 
 
-def test_the_model_survives_its_json_exactly() -> None:
+def test_the_stored_model_is_read_back_exactly() -> None:
     from prophet.serialize import model_from_json, model_to_json
 
     *_, data = fitted()
@@ -89,29 +89,29 @@ def test_the_model_survives_its_json_exactly() -> None:
 @pytest.mark.parametrize(
     "parameters",
     [{"changepoint_prior_scale": 0.5}, {"seasonality_prior_scale": 0.1}, {"seasonality_mode": "multiplicative"}],
-    ids=lambda given: next(iter(given)),
+    ids=lambda parameters: next(iter(parameters)),
 )
-def test_the_table_of_the_spec_reaches_the_model(parameters: dict[str, Any]) -> None:
+def test_the_parameters_of_the_spec_reach_the_model(parameters: dict[str, Any]) -> None:
     *_, data = fitted(**parameters)
     (stored,) = json.loads(data)
     assert {name: stored[name] for name in parameters} == parameters
 
 
-def test_a_refit_learns_from_the_rows_of_the_tail_too() -> None:
+def test_a_refit_learns_from_the_validation_windows_too() -> None:
     _, task, train, before = fitted(timezone="UTC")
     family = Prophet()
-    block, tail = blocks(train, task)
-    files = family.refit(replace(tail, origins=block.origins), task, recipe("prophet"), {})
+    block, validation = blocks(train, task)
+    files = family.refit(replace(validation, origins=block.origins), task, recipe("prophet"), {})
     lengths = [len(json.loads(json.loads(data)[0]["history"])["data"]) for data in (before, files["model.json"])]
     assert lengths == [len(block.times), len(train)]
 
 
-def test_intervals_are_left_to_the_residuals_so_no_sample_is_drawn() -> None:
+def test_prophet_draws_no_samples_for_intervals_of_its_own() -> None:
     *_, data = fitted()
     assert json.loads(data)[0]["uncertainty_samples"] == 0
 
 
-def test_a_history_only_says_where_the_forecast_starts() -> None:
+def test_only_the_end_of_a_history_matters() -> None:
     model, _, train, _ = fitted()
     histories = Histories(train, np.array([100, 200], dtype=np.int64))
     noise = np.random.default_rng(0).normal(50.0, 20.0, train.values.shape)

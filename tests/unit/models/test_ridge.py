@@ -1,4 +1,4 @@
-"""Ridge against an augmented system solved by plain least squares, and its choices against brute force."""
+"""Ridge: its solution against plain least squares, its choices against brute force."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def plain_solution(x: Values, y: Values, alpha: float) -> tuple[Values, Values]:
     """Least squares of [X 1; √α·I 0] on [Y; 0]: every weight is penalised, the intercept is not."""
     penalty = np.hstack([np.sqrt(alpha) * np.eye(x.shape[1]), np.zeros((x.shape[1], 1))])
     system = np.vstack([np.hstack([x, np.ones((len(x), 1))]), penalty])
-    found, *_ = np.linalg.lstsq(system, np.vstack([y, np.zeros((x.shape[1], y.shape[1]))]), rcond=None)
-    return found[:-1], found[-1]
+    solution, *_ = np.linalg.lstsq(system, np.vstack([y, np.zeros((x.shape[1], y.shape[1]))]), rcond=None)
+    return solution[:-1], solution[-1]
 
 
 def solved(files: Files) -> tuple[Values, Values]:
@@ -72,7 +72,7 @@ def series(covariates: bool = True) -> Rows:
 @pytest.mark.parametrize("alpha", [1e-3, 1.0, 1e3])
 @pytest.mark.parametrize("fourier", [False, True])
 @pytest.mark.parametrize("covariates", [False, True])
-def test_the_solution_is_that_of_the_augmented_least_squares_system(
+def test_the_solution_equals_that_of_plain_least_squares(
     covariates: bool, fourier: bool, alpha: float, preprocess: dict[str, Any]
 ) -> None:
     rows = series()
@@ -87,58 +87,58 @@ def test_the_solution_is_that_of_the_augmented_least_squares_system(
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_what_is_chosen_has_the_smallest_error_on_the_tail_by_brute_force(seed: int) -> None:
+def test_the_choice_has_the_smallest_validation_error_by_brute_force(seed: int) -> None:
     rows = hourly(200, seed=seed, columns=("load", "wind"))
     task = task_on(rows, input_length=6, horizon=2)
-    block, tail = blocks(rows, task)
-    found = Ridge().fit(block, tail, task, recipe("ridge"), Silent()).chosen
+    block, validation = blocks(rows, task)
+    chosen = Ridge().fit(block, validation, task, recipe("ridge"), Silent()).chosen
     losses = {}
     for covariates in (False, True):
         for fourier in (False, True):
             design = Design(covariates, fourier)
             x, y = plain_columns(block, task, design), plain_answers(block, task)
-            x_tail, y_tail = plain_columns(tail, task, design), plain_answers(tail, task)
+            x_val, y_val = plain_columns(validation, task, design), plain_answers(validation, task)
             for alpha in ALPHAS:
                 weights, intercept = plain_solution(x, y, alpha)
-                losses[covariates, fourier, alpha] = float(np.mean((x_tail @ weights + intercept - y_tail) ** 2))
+                losses[covariates, fourier, alpha] = float(np.mean((x_val @ weights + intercept - y_val) ** 2))
     best = min(losses, key=lambda key: losses[key])
-    assert (found["covariates"], found["fourier"], found["alpha"]) == best
-    assert found["validation_mse"] == pytest.approx(losses[best], rel=1e-9)
+    assert (chosen["covariates"], chosen["fourier"], chosen["alpha"]) == best
+    assert chosen["validation_mse"] == pytest.approx(losses[best], rel=1e-9)
 
 
 def test_on_a_tie_the_larger_penalty_and_the_smaller_design_are_kept() -> None:
     rows = series()
     task = task_on(rows, input_length=4)
-    block, tail = blocks(rows, task)
+    block, validation = blocks(rows, task)
     level = replace(block, targets=np.full_like(block.targets, 0.5))  # nothing to learn: every weight is zero
-    chosen = Ridge().fit(level, tail, task, recipe("ridge", alphas=[0.1, 10.0, 1.0]), Silent()).chosen
+    chosen = Ridge().fit(level, validation, task, recipe("ridge", alphas=[0.1, 10.0, 1.0]), Silent()).chosen
     assert (chosen["alpha"], chosen["covariates"], chosen["fourier"]) == (10.0, False, False)
 
 
-def test_what_the_fit_keeps_before_the_refit_is_the_chosen_solution() -> None:
+def test_a_fit_returns_the_solution_of_its_choice() -> None:
     rows = series()
     task = task_on(rows, input_length=4)
-    block, tail = blocks(rows, task)
-    fit = Ridge().fit(block, tail, task, recipe("ridge"), Silent())
+    block, validation = blocks(rows, task)
+    fit = Ridge().fit(block, validation, task, recipe("ridge"), Silent())
     assert fit.files == Ridge().refit(block, task, recipe("ridge"), fit.chosen)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 100])
-def test_flattening_few_windows_at_a_time_gives_the_same_solution(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_chunk_size_does_not_change_the_solution(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = series()
     task = task_on(rows, ("load", "wind"))
-    block, tail = blocks(rows, task)
-    whole = Ridge().fit(block, tail, task, recipe("ridge"), Silent())
+    block, validation = blocks(rows, task)
+    whole = Ridge().fit(block, validation, task, recipe("ridge"), Silent())
     monkeypatch.setattr(ridge, "CHUNK", chunk)
-    parts = Ridge().fit(block, tail, task, recipe("ridge"), Silent())
+    parts = Ridge().fit(block, validation, task, recipe("ridge"), Silent())
     assert {**parts.chosen, "validation_mse": 0.0} == {**whole.chosen, "validation_mse": 0.0}
     assert parts.chosen["validation_mse"] == pytest.approx(whole.chosen["validation_mse"], rel=1e-9)
     for some, all_at_once in zip(solved(parts.files), solved(whole.files), strict=True):
         np.testing.assert_allclose(some, all_at_once, atol=1e-10)
 
 
-def tried(task: ForecastTask, block: Block, tail: Block, monkeypatch: pytest.MonkeyPatch) -> set[Design]:
-    """The designs that a fit looks at."""
+def tried(task: ForecastTask, block: Block, validation: Block, monkeypatch: pytest.MonkeyPatch) -> set[Design]:
+    """The designs that a fit tries."""
     seen = set()
     columns = Design.columns
 
@@ -147,7 +147,7 @@ def tried(task: ForecastTask, block: Block, tail: Block, monkeypatch: pytest.Mon
         return columns(self, *arguments)
 
     monkeypatch.setattr(Design, "columns", remembered)
-    Ridge().fit(block, tail, task, recipe("ridge"), Silent())
+    Ridge().fit(block, validation, task, recipe("ridge"), Silent())
     return seen
 
 
@@ -158,10 +158,10 @@ def test_only_designs_that_differ_are_tried(
 ) -> None:
     rows = series(covariates)
     task = task_on(rows, input_length=4, seasons=seasons)
-    block, tail = blocks(rows, task)
+    block, validation = blocks(rows, task)
     expected = {Design(c, f) for c in {False, covariates} for f in {False, bool(seasons)}}
-    assert tried(task, block, tail, monkeypatch) == expected
-    assert len({plain_columns(tail, task, design).tobytes() for design in expected}) == len(expected)
+    assert tried(task, block, validation, monkeypatch) == expected
+    assert len({plain_columns(validation, task, design).tobytes() for design in expected}) == len(expected)
 
 
 def test_a_duplicate_and_a_constant_column_leave_the_solution_finite() -> None:
@@ -169,23 +169,23 @@ def test_a_duplicate_and_a_constant_column_leave_the_solution_finite() -> None:
     rows.values[:, 1] = rows.values[:, 0]
     rows.values[:, 2] = 7.0
     task = task_on(rows, seasons=(2,))  # the sine of half a turn is zero in every row
-    block, tail = blocks(rows, task)
-    fit = Ridge().fit(block, tail, task, recipe("ridge", alphas=[1e-3]), Silent())
+    block, validation = blocks(rows, task)
+    fit = Ridge().fit(block, validation, task, recipe("ridge", alphas=[1e-3]), Silent())
     for part in solved(fit.files):
         assert np.isfinite(part).all()
 
 
-def test_lags_reach_before_the_window_at_a_request_as_they_did_in_the_fit() -> None:
+def test_a_request_uses_lags_before_its_window_as_the_fit_did() -> None:
     rows = series()
     task = task_on(rows, input_length=4, lags=[2, 24])
-    block, tail = blocks(rows, task)
+    block, validation = blocks(rows, task)
     family = Ridge()
     assert family.history(task).wanted == 4 + 24
-    fit = family.fit(block, tail, task, recipe("ridge"), Silent())
+    fit = family.fit(block, validation, task, recipe("ridge"), Silent())
     design = Design(fit.chosen["covariates"], fit.chosen["fourier"])
     weights, intercept = solved(fit.files)
-    expected = plain_columns(tail, task, design) @ weights + intercept
-    histories = np.array([np.arange(origin - 28, origin) for origin in tail.origins])
+    expected = plain_columns(validation, task, design) @ weights + intercept
+    histories = np.array([np.arange(origin - 28, origin) for origin in validation.origins])
     window = Window(rows.times[histories], rows.values[histories], task.fitted)
     answers = family.load(fit.files, task).predict(window)
     np.testing.assert_allclose(answers.reshape(len(expected), -1), expected, atol=1e-12)

@@ -1,4 +1,4 @@
-"""A table of rows is forecast from every row as a request from that row would be."""
+"""Forecasts of a whole table equal those of single requests from each of its rows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tests.support.experiments import small_experiment
+from tests.support.raising import raises
 from tests.support.stored import fit
 
 from flts.contracts.errors import DataError
@@ -22,7 +23,7 @@ def fitted() -> tuple[Bundle, Rows]:
     return load_bundle(store, fit(store, experiment).bundle_sha256), experiment.dataset.test
 
 
-def test_every_row_with_enough_history_is_an_origin_and_the_last_one_too(fitted: tuple[Bundle, Rows]) -> None:
+def test_every_row_with_enough_history_is_an_origin_including_the_last_one(fitted: tuple[Bundle, Rows]) -> None:
     bundle, rows = fitted
     batch = forecast_batch(bundle, rows)
     assert batch.mean.shape == (len(rows) - 12 + 1, 3, 1)
@@ -30,7 +31,7 @@ def test_every_row_with_enough_history_is_an_origin_and_the_last_one_too(fitted:
     assert (batch.times[:, 0] - batch.origins == bundle.model.task.fitted.step).all()
 
 
-def test_a_batch_says_what_single_requests_say(fitted: tuple[Bundle, Rows]) -> None:
+def test_a_batch_equals_single_requests(fitted: tuple[Bundle, Rows]) -> None:
     bundle, rows = fitted
     batch = forecast_batch(bundle, rows)
     for origin in (0, 7, len(batch.origins) - 1):
@@ -59,13 +60,13 @@ def test_truth_is_what_the_rows_hold_at_the_forecast_times(fitted: tuple[Bundle,
 def test_errors_are_scaled_by_the_range_of_the_champions_train_rows(fitted: tuple[Bundle, Rows]) -> None:
     bundle, rows = fitted
     batch = forecast_batch(bundle, rows)
-    found = errors(bundle, batch)
+    scaled = errors(bundle, batch)
     low, width = bundle.model.task.fitted.target_range
     off = ((batch.mean - batch.truth) / width)[~np.isnan(batch.truth)]
-    assert found is not None
-    assert found.rmse == pytest.approx(np.sqrt((off**2).mean()))
-    assert found.mae == pytest.approx(np.abs(off).mean())
-    assert found.cells == off.size
+    assert scaled is not None
+    assert scaled.rmse == pytest.approx(np.sqrt((off**2).mean()))
+    assert scaled.mae == pytest.approx(np.abs(off).mean())
+    assert scaled.cells == off.size
     assert low.shape == (1,)
 
 
@@ -75,7 +76,7 @@ def test_without_truth_there_are_no_errors(fitted: tuple[Bundle, Rows]) -> None:
     assert (len(batch.origins), errors(bundle, batch)) == (1, None)
 
 
-def test_a_history_with_a_gap_is_no_origin(fitted: tuple[Bundle, Rows]) -> None:
+def test_a_row_whose_history_has_a_gap_is_not_an_origin(fitted: tuple[Bundle, Rows]) -> None:
     bundle, rows = fitted
     kept = np.delete(np.arange(len(rows)), 30)
     broken = replace(rows, times=rows.times[kept], values=rows.values[kept])
@@ -90,7 +91,7 @@ def test_a_history_with_a_gap_is_no_origin(fitted: tuple[Bundle, Rows]) -> None:
 @pytest.mark.parametrize("count", [0, 1, 11])
 def test_too_few_rows_for_any_forecast_are_refused(fitted: tuple[Bundle, Rows], count: int) -> None:
     bundle, rows = fitted
-    with pytest.raises(DataError, match=f"{count} rows hold no unbroken history of 12 rows"):
+    with raises(DataError, code="no-origin", rows=count, expected=12):
         forecast_batch(bundle, rows[:count])
 
 

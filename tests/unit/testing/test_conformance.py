@@ -1,4 +1,4 @@
-"""The conformance class finds what is wrong with a family: each broken promise fails the test that is named for it."""
+"""Each promise that a family breaks fails the conformance test with its name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Last:
 
 
 class Last:
-    """The last value, with whatever is wrong in one place."""
+    """Forecasts the last value; each argument can break one promise."""
 
     name = "last"
     parameters = Table
@@ -49,7 +49,9 @@ class Last:
     def history(self, task: ForecastTask) -> History:
         return self._wanted
 
-    def fit(self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe[Table], progress: Progress) -> Fit:
+    def fit(
+        self, block: Block, validation: Block, task: ForecastTask, recipe: Recipe[Table], progress: Progress
+    ) -> Fit:
         return Fit(self._files, self._chosen or {})
 
     def load(self, files: Files, task: ForecastTask) -> Predictor:
@@ -57,22 +59,22 @@ class Last:
 
 
 def conformance(family: Last) -> ModelConformance:
-    """The tests of this family, as pytest would make them."""
-    made: ModelConformance = type("TestLast", (ModelConformance,), {"family": family})()
-    return made
+    """The conformance tests of this family."""
+    tests: ModelConformance = type("TestLast", (ModelConformance,), {"family": family})()
+    return tests
 
 
 def noise(forecast: Values) -> Values:
-    """Another answer each time."""
+    """The forecast with noise that differs each time."""
     return forecast + np.random.default_rng().normal(0.0, 0.01, forecast.shape)
 
 
 BROKEN: Mapping[str, Last] = {
-    "each_target_is_forecast_in_its_own_place": Last(answer=lambda forecast: forecast[..., ::-1]),
+    "each_target_is_forecast_in_its_own_column": Last(answer=lambda forecast: forecast[..., ::-1]),
     "a_batch_is_forecast_as_its_windows_one_by_one": Last(answer=lambda forecast: forecast - forecast.mean(axis=0)),
     "the_last_row_matters_exactly_when_the_history_is_used": Last(wanted=History(1, 1, used=False)),
     "loading_the_files_again_gives_the_same_predictor": Last(answer=noise),
-    "history_asks_for_at_least_one_row_and_wants_no_less_than_it_needs": Last(wanted=History(1, 2)),
+    "history_needs_at_least_one_row_and_uses_at_least_what_it_needs": Last(wanted=History(1, 2)),
     "no_file_is_a_pickle_or_an_archive_of_pickles": Last(files={"last.bin": pickle.dumps({"a": 1})}),
     "what_it_chose_is_plain_json": Last(chosen={"season": (1, 2)}),
     "it_is_registered_under_its_name": Last(),

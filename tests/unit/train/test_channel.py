@@ -1,4 +1,4 @@
-"""What a child may say to its parent, and that nothing else is taken for it."""
+"""The messages of a child process, and that no other line is accepted as one."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def test_every_line_that_a_child_writes_is_read() -> None:
     assert (failed.error, failed.reason) == ("DataError", "no rows")
 
 
-def test_a_loss_that_is_not_finite_is_a_loss() -> None:
+def test_a_loss_that_is_not_finite_is_read() -> None:
     line = {"said": "epoch", "done": 1, "of": 2, "train_loss": float("nan"), "val_loss": float("inf")}
-    found = parse_line(json.dumps(line) + "\n")
-    assert isinstance(found, EpochLine)
-    assert math.isnan(found.train_loss)
-    assert found.val_loss == math.inf
+    message = parse_line(json.dumps(line) + "\n")
+    assert isinstance(message, EpochLine)
+    assert math.isnan(message.train_loss)
+    assert message.val_loss == math.inf
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a number may depend on besides the Spec: recorded as it is, and the same wherever it is the same."""
+"""What a result can depend on besides the Spec: versions of libraries, the processor and threads."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ OLD = "vendor_id : GenuineIntel\nflags : fpu\n"
     [
         (INTEL, "x86_64 GenuineIntel avx512f"),
         (AMD, "x86_64 AuthenticAMD avx2"),
-        (ARM, "x86_64 known maker asimd"),
+        (ARM, "x86_64 a vendor asimd"),
         (OLD, "x86_64 GenuineIntel"),
-        (None, "x86_64 known maker"),
+        (None, "x86_64 a vendor"),
     ],
     ids=["intel", "amd", "arm", "no vector unit", "no cpuinfo"],
 )
-def test_a_processor_is_its_machine_its_maker_and_its_widest_vector_unit(
+def test_a_processor_is_described_by_machine_vendor_and_widest_vector_unit(
     cpuinfo: str | None, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = tmp_path / "cpuinfo"
+    file = tmp_path / "cpuinfo"
     if cpuinfo is not None:
-        place.write_text(cpuinfo)
-    monkeypatch.setattr(determinism, "Path", lambda name: place)
+        file.write_text(cpuinfo)
+    monkeypatch.setattr(determinism, "Path", lambda name: file)
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(platform, "processor", lambda: "known maker")
+    monkeypatch.setattr(platform, "processor", lambda: "a vendor")
     assert processor() == expected
 
 
-def test_this_processor_is_named_and_stays_the_same() -> None:
+def test_the_name_of_this_processor_does_not_change() -> None:
     assert processor().startswith(platform.machine())
     assert processor() == processor()
 
@@ -62,9 +62,7 @@ def test_this_processor_is_named_and_stays_the_same() -> None:
         ("automfles", ["coreforecast", "numpy", "polars", "scikit-learn", "scipy", "statsforecast"]),
     ],
 )
-def test_the_versions_of_a_family_are_those_of_the_libraries_that_make_its_numbers(
-    name: str, expected: Sequence[str]
-) -> None:
+def test_the_versions_of_all_libraries_behind_a_family_are_recorded(name: str, expected: Sequence[str]) -> None:
     if not has_libraries(name):
         pytest.skip(f"needs the extra '{CANDIDATES[name].extra}'")
     libraries = made_on(CANDIDATES[name].libraries).libraries
@@ -73,19 +71,19 @@ def test_the_versions_of_a_family_are_those_of_the_libraries_that_make_its_numbe
 
 
 @pytest.mark.parametrize("name", installed(CANDIDATES))
-def test_where_a_result_was_made_compares_equal_after_it_was_stored(name: str) -> None:
+def test_versions_and_processor_compare_equal_after_they_were_stored(name: str) -> None:
     now = made_on(CANDIDATES[name].libraries)
     assert MadeOn.model_validate_json(now.model_dump_json()) == now
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_the_thread_variables_decide_the_threads_of_a_numeric_library(threads: int) -> None:
-    given = {**os.environ, **thread_variables(threads)}
-    asked = [sys.executable, "-c", "import polars; print(polars.thread_pool_size())"]
-    printed = subprocess.run(asked, env=given, capture_output=True, text=True, check=True).stdout
+def test_the_thread_variables_limit_the_threads_of_a_numeric_library(threads: int) -> None:
+    environment = {**os.environ, **thread_variables(threads)}
+    command = [sys.executable, "-c", "import polars; print(polars.thread_pool_size())"]
+    printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     assert int(printed) == threads
     assert {*thread_variables(threads).values()} == {str(threads)}
 
 
-def test_cores_are_those_this_process_may_use() -> None:
+def test_cores_are_at_most_those_of_the_machine() -> None:
     assert 1 <= cores() <= (os.cpu_count() or 1)

@@ -1,4 +1,4 @@
-"""What a family is given while it is fitted: never a row of the tail before it chose, never a row of the test."""
+"""What a family sees while it is fitted: no validation window before it has chosen, and no test row."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.support.families import recipe, task_on
+from tests.support.raising import raises
 from tests.support.series import hourly
 
 from flts.contracts.errors import DataError, NotApplicable, TrainingFailed
@@ -18,36 +19,36 @@ from flts.forecasting.intervals import conformal_offsets
 from flts.models.base import Block, Files, Fit, ForecastTask, History, Predictor, Recipe, Refits, Window
 from flts.preprocess.rows import Rows, Values
 from flts.spec.fields import Table
-from flts.train.fitting import MOST_TAIL_ORIGINS, fit_model
-from flts.train.windows import split_tail, train_origins
+from flts.train.fitting import MOST_VALIDATION_ORIGINS, fit_model
+from flts.train.windows import split_validation, train_origins
 
 TARGETS = ("wind", "load")
 
 
 @dataclass
 class Constant:
-    """Answers one scaled value everywhere, and notes who was asked what."""
+    """Forecasts one scaled value everywhere, and records its windows."""
 
     value: float
     task: ForecastTask
-    made_by: bytes
-    asked: list[tuple[bytes, Window]]
+    written_by: bytes
+    windows_seen: list[tuple[bytes, Window]]
 
     def predict(self, window: Window) -> Values:
-        self.asked.append((self.made_by, window))
+        self.windows_seen.append((self.written_by, window))
         return np.full((len(window.times), self.task.horizon, self.task.targets), self.value)
 
 
 @dataclass
 class Recording:
-    """A family that learns nothing and remembers what it was given; its files say which fit made them."""
+    """A family that learns nothing and records its arguments; its file names the fit that wrote it."""
 
     answer: float = 0.25
     wanted: int = 12
-    given: list[Block] = field(default_factory=list)
-    tails: list[Block] = field(default_factory=list)
-    whole: list[Block] = field(default_factory=list)
-    asked: list[tuple[bytes, Window]] = field(default_factory=list)
+    fit_blocks: list[Block] = field(default_factory=list)
+    validations: list[Block] = field(default_factory=list)
+    refit_blocks: list[Block] = field(default_factory=list)
+    windows_seen: list[tuple[bytes, Window]] = field(default_factory=list)
     chosen_at_refit: list[Mapping[str, Any]] = field(default_factory=list)
     name: str = "recording"
     parameters: type[Table] = Table
@@ -59,21 +60,23 @@ class Recording:
     def history(self, task: ForecastTask) -> History:
         return History(self.wanted, self.wanted)
 
-    def fit(self, block: Block, tail: Block, task: ForecastTask, recipe: Recipe[Table], progress: Progress) -> Fit:
-        self.given.append(block)
-        self.tails.append(tail)
-        return Fit({"m": b"before the tail"}, {"chosen": "on the tail"}, ((2.0, 1.0),))
+    def fit(
+        self, block: Block, validation: Block, task: ForecastTask, recipe: Recipe[Table], progress: Progress
+    ) -> Fit:
+        self.fit_blocks.append(block)
+        self.validations.append(validation)
+        return Fit({"m": b"before the validation windows"}, {"chosen": "on the validation windows"}, ((2.0, 1.0),))
 
     def load(self, files: Files, task: ForecastTask) -> Predictor:
-        value = self.answer if files["m"] == b"before the tail" else self.answer + 0.5
-        return Constant(value, task, files["m"], self.asked)
+        value = self.answer if files["m"] == b"before the validation windows" else self.answer + 0.5
+        return Constant(value, task, files["m"], self.windows_seen)
 
 
 class Refitting(Recording):
-    """The same, fitted again on all of train."""
+    """The same, with a refit on all of train."""
 
     def refit(self, block: Block, task: ForecastTask, recipe: Recipe[Table], chosen: Mapping[str, Any]) -> Files:
-        self.whole.append(block)
+        self.refit_blocks.append(block)
         self.chosen_at_refit.append(chosen)
         return {"m": b"on all of train"}
 
@@ -87,128 +90,128 @@ class Phases(Silent):
 
 
 def fitted(family: Recording, rows: Rows, fraction: float = 0.1, **task: Any) -> Any:
-    made = task_on(rows, TARGETS, **task)
-    return made, fit_model(family, rows, made, recipe("ridge"), fraction, Silent())
+    task_of_fit = task_on(rows, TARGETS, **task)
+    return task_of_fit, fit_model(family, rows, task_of_fit, recipe("ridge"), fraction, Silent())
 
 
 def split_of(rows: Rows, task: ForecastTask, fraction: float = 0.1) -> tuple[list[int], list[int]]:
     origins = train_origins(rows, task.lookback, task.horizon, task.fitted.step)
-    fit, tail = split_tail(origins, task.horizon, fraction)
-    return fit.tolist(), tail.tolist()
+    fit, validation = split_validation(origins, task.horizon, fraction)
+    return fit.tolist(), validation.tolist()
 
 
 @pytest.mark.parametrize("task", [{}, {"horizon": 6}, {"lags": [5]}], ids=["plain", "long horizon", "lags"])
 @pytest.mark.parametrize("fraction", [0.1, 0.4])
-def test_no_row_of_the_tail_is_in_the_block_a_model_learns_from(fraction: float, task: dict[str, Any]) -> None:
+def test_a_model_learns_only_from_rows_before_the_validation_windows(fraction: float, task: dict[str, Any]) -> None:
     rows, family = hourly(200), Refitting(wanted=20)
-    made, _ = fitted(family, rows, fraction, **task)
-    (block,) = family.given
-    expected, tail = split_of(rows, made, fraction)
+    task_of_fit, _ = fitted(family, rows, fraction, **task)
+    (block,) = family.fit_blocks
+    expected, validation = split_of(rows, task_of_fit, fraction)
     assert block.origins.tolist() == expected
-    assert block.times.tolist() == rows.times[: tail[0]].tolist()
-    assert len(block.features) == len(block.targets) == tail[0]
-    assert int(block.origins.max()) + made.horizon <= len(block.targets)
+    assert block.times.tolist() == rows.times[: validation[0]].tolist()
+    assert len(block.features) == len(block.targets) == validation[0]
+    assert int(block.origins.max()) + task_of_fit.horizon <= len(block.targets)
 
 
-def test_the_tail_is_the_last_windows_and_ends_with_train() -> None:
+def test_the_validation_windows_are_the_last_windows_of_train() -> None:
     rows, family = hourly(200), Refitting()
-    made, _ = fitted(family, rows)
-    (tail,) = family.tails
-    assert tail.origins.tolist() == split_of(rows, made)[1]
-    assert tail.times[-1] == rows.times[-1]
-    assert len(tail.targets) == len(rows)
+    task_of_fit, _ = fitted(family, rows)
+    (validation,) = family.validations
+    assert validation.origins.tolist() == split_of(rows, task_of_fit)[1]
+    assert validation.times[-1] == rows.times[-1]
+    assert len(validation.targets) == len(rows)
 
 
 def test_blocks_hold_features_as_transformed_and_targets_scaled_to_their_range() -> None:
     rows, family = hourly(200), Refitting()
-    made, _ = fitted(family, rows)
-    (tail,) = family.tails
+    task_of_fit, _ = fitted(family, rows)
+    (validation,) = family.validations
     raw = rows.select(TARGETS)
-    np.testing.assert_allclose(tail.targets, (raw - raw.min(axis=0)) / np.ptp(raw, axis=0))
-    assert tail.features.shape == (200, len(made.fitted.features))
-    windows, answers = tail.windows(made)
-    assert windows.shape == (len(tail.origins), made.input_length, len(made.fitted.features))
-    for i, origin in enumerate(tail.origins):
-        np.testing.assert_array_equal(windows[i], tail.features[origin - made.input_length : origin])
-        np.testing.assert_array_equal(answers[i], tail.targets[origin : origin + made.horizon])
+    np.testing.assert_allclose(validation.targets, (raw - raw.min(axis=0)) / np.ptp(raw, axis=0))
+    assert validation.features.shape == (200, len(task_of_fit.fitted.features))
+    windows, answers = validation.windows(task_of_fit)
+    assert windows.shape == (len(validation.origins), task_of_fit.input_length, len(task_of_fit.fitted.features))
+    for i, origin in enumerate(validation.origins):
+        np.testing.assert_array_equal(windows[i], validation.features[origin - task_of_fit.input_length : origin])
+        np.testing.assert_array_equal(answers[i], validation.targets[origin : origin + task_of_fit.horizon])
 
 
 def test_a_refit_learns_from_every_train_window_with_what_was_chosen() -> None:
     rows, family = hourly(200), Refitting()
-    made, _ = fitted(family, rows)
-    (block,) = family.whole
+    task_of_fit, _ = fitted(family, rows)
+    (block,) = family.refit_blocks
     assert len(block.targets) == len(rows)
-    assert block.origins.tolist() == list(range(made.lookback, 200 - made.horizon + 1))
-    assert family.chosen_at_refit == [{"chosen": "on the tail"}]
+    assert block.origins.tolist() == list(range(task_of_fit.lookback, 200 - task_of_fit.horizon + 1))
+    assert family.chosen_at_refit == [{"chosen": "on the validation windows"}]
 
 
 @pytest.mark.parametrize(
     ("family", "kept", "phases"),
     [
         (Refitting(), b"on all of train", ["fit", "validate", "refit"]),
-        (Recording(), b"before the tail", ["fit", "validate"]),
+        (Recording(), b"before the validation windows", ["fit", "validate"]),
     ],
 )
-def test_what_is_kept_is_the_refit_where_there_is_one(family: Recording, kept: bytes, phases: list[str]) -> None:
+def test_the_bundle_holds_the_refit_if_there_is_one(family: Recording, kept: bytes, phases: list[str]) -> None:
     rows, told = hourly(200), Phases()
-    found = fit_model(family, rows, task_on(rows, TARGETS), recipe("ridge"), 0.1, told)
-    assert found.files == {"m": kept}
-    assert len(family.whole) == int(isinstance(family, Refits))
+    model = fit_model(family, rows, task_on(rows, TARGETS), recipe("ridge"), 0.1, told)
+    assert model.files == {"m": kept}
+    assert len(family.refit_blocks) == int(isinstance(family, Refits))
     assert told.names == phases
-    made_by = found.manifest.self_test.mean[0]
+    written_by = model.manifest.self_test.mean[0]
     low, width = task_on(rows, TARGETS).fitted.target_range
-    np.testing.assert_allclose(made_by, (0.75 if isinstance(family, Refits) else 0.25) * width + low)
+    np.testing.assert_allclose(written_by, (0.75 if isinstance(family, Refits) else 0.25) * width + low)
 
 
-def test_the_tail_is_forecast_by_the_fit_that_has_not_seen_it_from_histories_before_each_origin() -> None:
+def test_the_validation_windows_are_forecast_by_the_fit_that_has_not_seen_them() -> None:
     rows, family = hourly(200), Refitting()
-    made, found = fitted(family, rows)
-    _, tail = split_of(rows, made)
-    low, width = made.fitted.target_range
-    np.testing.assert_allclose(found.tail_forecasts, np.broadcast_to(0.25 * width + low, (len(tail), 3, 2)))
-    assert found.tail_origins.tolist() == rows.times[np.array(tail) - 1].tolist()
-    asked = [window for made_by, window in family.asked if made_by == b"before the tail"]
-    ends = [int(time) for window in asked for time in window.times[:, -1]]
-    assert ends == found.tail_origins.tolist()
+    task_of_fit, model = fitted(family, rows)
+    _, validation = split_of(rows, task_of_fit)
+    low, width = task_of_fit.fitted.target_range
+    np.testing.assert_allclose(model.validation_forecasts, np.broadcast_to(0.25 * width + low, (len(validation), 3, 2)))
+    assert model.validation_origins.tolist() == rows.times[np.array(validation) - 1].tolist()
+    windows = [window for written_by, window in family.windows_seen if written_by == b"before the validation windows"]
+    ends = [int(time) for window in windows for time in window.times[:, -1]]
+    assert ends == model.validation_origins.tolist()
 
 
-def test_the_offsets_are_those_of_the_tail_residuals_of_the_fit_without_the_tail() -> None:
+def test_the_offsets_come_from_the_residuals_of_the_validation_windows() -> None:
     rows, family = hourly(300), Refitting()
-    made, found = fitted(family, rows)
-    _, tail = split_of(rows, made)
+    task_of_fit, model = fitted(family, rows)
+    _, validation = split_of(rows, task_of_fit)
     raw = rows.select(TARGETS)
-    truth = np.array([raw[o : o + made.horizon] for o in tail])
-    scaled = made.fitted.scale_targets(raw)
-    level = np.array([scaled[o - made.input_length : o].mean(axis=0) for o in tail])
-    spread = (np.maximum(level, 0.0) + 0.01) * made.fitted.target_range[1]
-    expected = conformal_offsets(truth, found.tail_forecasts, spread)
+    truth = np.array([raw[o : o + task_of_fit.horizon] for o in validation])
+    scaled = task_of_fit.fitted.scale_targets(raw)
+    level = np.array([scaled[o - task_of_fit.input_length : o].mean(axis=0) for o in validation])
+    spread = (np.maximum(level, 0.0) + 0.01) * task_of_fit.fitted.target_range[1]
+    expected = conformal_offsets(truth, model.validation_forecasts, spread)
     assert expected is not None
-    assert found.manifest.intervals.offsets is not None
-    for name, offsets in found.manifest.intervals.offsets.items():
+    assert model.manifest.intervals.offsets is not None
+    for name, offsets in model.manifest.intervals.offsets.items():
         np.testing.assert_allclose(offsets, expected[name], rtol=1e-12)
 
 
-def test_few_tail_windows_leave_the_bounds_empty_and_say_why() -> None:
-    _, found = fitted(Refitting(), hourly(60))
-    assert len(found.tail_origins) < 20
-    intervals = found.manifest.intervals
+def test_too_few_validation_windows_give_no_offsets_and_a_reason() -> None:
+    _, model = fitted(Refitting(), hourly(60))
+    assert len(model.validation_origins) < 20
+    intervals = model.manifest.intervals
     assert (intervals.offsets, intervals.reason) == (None, "fewer than 20 validation windows")
 
 
-def test_at_most_two_hundred_evenly_spaced_tail_origins_are_forecast() -> None:
+def test_at_most_two_hundred_evenly_spaced_validation_windows_are_forecast() -> None:
     rows, family = hourly(900), Refitting()
-    made, found = fitted(family, rows, 0.5)
-    _, tail = split_of(rows, made, 0.5)
-    assert len(tail) > MOST_TAIL_ORIGINS == len(found.tail_origins) == len(found.tail_forecasts)
-    assert family.tails[0].origins.tolist() == tail, "what is chosen on the tail is chosen on all of it"
-    asked = np.searchsorted(rows.times, found.tail_origins) + 1
-    assert (asked[0], asked[-1]) == (tail[0], tail[-1])
-    assert {*asked.tolist()} <= {*tail}
+    task_of_fit, model = fitted(family, rows, 0.5)
+    _, validation = split_of(rows, task_of_fit, 0.5)
+    assert len(validation) > MOST_VALIDATION_ORIGINS == len(model.validation_origins) == len(model.validation_forecasts)
+    assert family.validations[0].origins.tolist() == validation, "choices are task_of_fit on all validation windows"
+    rows_forecast = np.searchsorted(rows.times, model.validation_origins) + 1
+    assert (rows_forecast[0], rows_forecast[-1]) == (validation[0], validation[-1])
+    assert {*rows_forecast.tolist()} <= {*validation}
 
 
-def test_the_manifest_says_what_was_fitted() -> None:
+def test_the_manifest_describes_the_fit() -> None:
     rows = hourly(200)
-    made, found = fitted(Refitting(wanted=15), rows)
+    task_of_fit, model = fitted(Refitting(wanted=15), rows)
     expected = {
         "v": 1,
         "model": "recording",
@@ -216,7 +219,7 @@ def test_the_manifest_says_what_was_fitted() -> None:
         "code_version": 3,
         "columns": ["load", "wind"],
         "targets": ["wind", "load"],
-        "features": list(made.fitted.features),
+        "features": list(task_of_fit.fitted.features),
         "input_length": 12,
         "horizon": 3,
         "seasons": [24],
@@ -224,27 +227,27 @@ def test_the_manifest_says_what_was_fitted() -> None:
         "min_history_rows": 15,
         "uses_history": True,
         "trained_until": int(rows.times[-1]),
-        "chosen": {"chosen": "on the tail"},
-        "fitted": made.fitted.record().model_dump(mode="json"),
+        "chosen": {"chosen": "on the validation windows"},
+        "fitted": task_of_fit.fitted.record().model_dump(mode="json"),
         "time_column": "time",
     }
-    stored = json.loads(found.manifest.to_bytes())
+    stored = json.loads(model.manifest.to_bytes())
     assert {name: stored[name] for name in expected} == expected
-    assert found.fit.curve == ((2.0, 1.0),)
+    assert model.fit.curve == ((2.0, 1.0),)
 
 
-def test_a_model_whose_tail_forecast_is_not_finite_has_failed() -> None:
-    with pytest.raises(TrainingFailed, match="are not finite"):
+def test_validation_forecasts_that_are_not_finite_fail_the_model() -> None:
+    with raises(TrainingFailed, code="forecasts-not-finite"):
         fitted(Refitting(answer=float("nan")), hourly(200))
 
 
-def test_a_model_that_needs_more_rows_than_come_before_the_tail_is_not_applicable() -> None:
-    with pytest.raises(NotApplicable, match="needs 190 rows"):
+def test_a_model_that_needs_more_rows_than_come_before_validation_is_not_applicable() -> None:
+    with raises(NotApplicable, code="history-too-short", expected=190):
         fitted(Refitting(wanted=190), hourly(200))
 
 
-def test_train_rows_too_few_to_validate_are_refused_before_a_model_is_asked() -> None:
+def test_too_few_train_rows_to_validate_are_refused_before_a_fit() -> None:
     family = Refitting()
-    with pytest.raises(DataError, match="too few to fit and to validate"):
+    with raises(DataError, code="train-too-short"):
         fitted(family, hourly(16))
-    assert family.given == []
+    assert family.fit_blocks == []
