@@ -1,4 +1,4 @@
-# One line each: `make help` lists them. Each sets up what it needs itself.
+# `make help` lists the commands. Each sets up what it needs itself.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,32 +17,32 @@ $(VENV)/made-dev: $(VENV)/made
 	$(INSTALL) -e '.[dev]'
 	@touch $@
 
-setup: $(VENV)/made-dev ## the virtual environment with everything for development
-demo: $(VENV)/made ## the main job on real data: departures per hour from New York JFK
+setup: $(VENV)/made-dev ## create the virtual environment for development
+demo: $(VENV)/made ## run the example: departures per hour from New York JFK
 	$(BIN)/flts run examples/jfk-departures/flts.toml
 	$(BIN)/flts runs plot --output .flts/plots
-test-fast: setup ## the tests to run at every change: under two minutes
+test-fast: setup ## run the tests for every change, in under two minutes
 	$(BIN)/python -m pytest -n $(WORKERS) -m 'not slow and not long' tests/unit tests/golden tests/contract
-test: setup ## the tests
+test: setup ## run all tests but the long ones
 	$(BIN)/python -m pytest -n $(WORKERS)
-test-all: setup ## the tests with the long ones
+test-all: setup ## run all tests
 	$(BIN)/python -m pytest -n $(WORKERS) -m ''
-lint: setup ## style and layers
+lint: setup ## check style and layers
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
-type: setup ## types
+type: setup ## check types
 	$(BIN)/mypy
-bench: setup ## the figures of docs/performance.md
+bench: setup ## measure the figures of docs/performance.md
 	$(BIN)/python -m tests.bench
-bench-peers: setup ## the same rows, windows and updates through the libraries people would use instead
+bench-peers: setup ## compare with other libraries on the same rows, windows and updates
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[peers]'
 	.venv-peers/bin/python -m tests.bench.peers
-mutation: setup ## small changes to the judge and the hashes that the tests must notice, or docs/mutation.md explains
+mutation: setup ## mutate the judge and the hashes; every mutant that survives needs a reason
 	$(INSTALL) -e '.[mutation]'
 	nice -n 5 $(BIN)/python -m tests.mutation --workers $(WORKERS)
-docs: setup ## the generated reference pages
+docs: setup ## write the generated reference pages
 	$(BIN)/python docs/generate.py
-clean: ## what make made
+clean: ## remove everything that make created
 	rm -rf $(VENV) .venv-peers .flts mutants
 
 .PHONY: help setup demo test-fast test test-all lint type bench bench-peers mutation docs clean

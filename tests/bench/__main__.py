@@ -30,28 +30,28 @@ NEEDS_LTE = {"seed_run", "full_run", "gru_epoch", "lte", "services", "batch"}
 
 
 def main() -> None:
-    """Measure, print, and with --write replace the table in docs/performance.md."""
+    """Measure and print; with --write also replace the table in docs/performance.md."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
-    parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], help="which; all without any")
+    parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], help="benchmarks to run; by default all")
     parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.relative_to(ROOT)}")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     figures = []
-    for name in given.names or BENCHMARKS:
+    for name in arguments.names or BENCHMARKS:
         if name in NEEDS_LTE and not LTE.is_dir():
             print(f"{name}: skipped, the LTE measurements are not in {LTE}")
             continue
         for figure in BENCHMARKS[name]():
             figures.append(figure)
             print(f"{figure.name}: {figure.measured} (goal {figure.goal}); {figure.reference}", flush=True)
-    if given.write:
+    if arguments.write:
         page = PAGE.read_text()
         before, _, rest = page.partition(START)
-        known, _, after = rest.partition(END)
-        PAGE.write_text(f"{before}{START}\n{_table(figures, known)}{END}{after}")
+        previous, _, after = rest.partition(END)
+        PAGE.write_text(f"{before}{START}\n{_table(figures, previous)}{END}{after}")
 
 
-def _table(figures: list[Figure], known: str) -> str:
-    """The table with these figures in the place of those of the same benchmarks; all others stay."""
+def _table(figures: list[Figure], previous: str) -> str:
+    """The table with the figures of these benchmarks replaced; all others stay."""
     libraries = made_on(("torch", "prophet", "statsforecast")).libraries
     versions = ", ".join(f"{name} {version}" for name, version in libraries.items())
     lines = [
@@ -60,7 +60,9 @@ def _table(figures: list[Figure], known: str) -> str:
         "| what | measured | to reach | beside it | command |",
         "|---|---|---|---|---|",
     ]
-    rows = {command: [line for line in known.splitlines() if line.endswith(_ending(command))] for command in BENCHMARKS}
+    rows = {
+        command: [line for line in previous.splitlines() if line.endswith(_ending(command))] for command in BENCHMARKS
+    }
     for command in {figure.command for figure in figures}:
         mine = [f for f in figures if f.command == command]
         rows[command] = [f"| {f.name} | {f.measured} | {f.goal} | {f.reference}{_ending(command)}" for f in mine]

@@ -1,4 +1,4 @@
-"""How good the winner is, held out, on every window, with the defaults."""
+"""Accuracy of the winner on the test rows: every window, default settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ JFK = ROOT / "examples/jfk-departures"
 
 
 def lte() -> Iterator[Figure]:
-    """One step ahead at two base stations, every window; and twelve steps ahead at one."""
+    """One step ahead at two base stations, and twelve steps ahead at one; every window."""
     for name, goal in (("PobleSec", 80.5), ("ElBorn", 86.0)):
         decision = decide(*_lte(name), *EVERY)
         yield _figure(f"{name}, winner", decision, "down", 1e6, "Mbit", f"{goal} Mbit RMSE", "lte")
@@ -55,22 +55,22 @@ def jfk() -> Iterator[Figure]:
 
 
 def coverage() -> Iterator[Figure]:
-    """What the winner's 80 % interval holds on test, pooled and per step, with the defaults and on every window."""
+    """Coverage of the winner's 80 % interval on test, pooled and per step, on 500 windows and on every window."""
     for name, arguments in (("PobleSec", _lte("PobleSec")), ("ElBorn", _lte("ElBorn")), ("jfk-departures", _jfk())):
         if name != "jfk-departures" and not LTE.is_dir():
             continue
         for which, more in (("500 windows", ()), ("every window", EVERY)):
             decision = decide(*arguments, *more)
             winner = next(row for row in decision["candidates"] if row["model"] == decision["winner"])
-            held = winner["coverage"]["0.8"]
-            steps = [step["coverage"] for step in held["step"]]
+            measured = winner["coverage"]["0.8"]
+            steps = [step["coverage"] for step in measured["step"]]
             per_step = f"; per step {min(steps):.1%} to {max(steps):.1%}" if len(steps) > 1 else ""
-            between = f"{held['interval']['low']:.1%} to {held['interval']['high']:.1%}"
+            between = f"{measured['interval']['low']:.1%} to {measured['interval']['high']:.1%}"
             yield Figure(
                 f"80 % interval, {name}, {which} ({winner['model']})",
-                f"held {held['coverage']:.1%} of the cells, mean width {held['width']:.4f}{per_step}",
-                "80 % ± 3 points" if name == "PobleSec" else "said on the board",
-                f"95 % interval of the share {between}",
+                f"coverage {measured['coverage']:.1%} of the cells, mean width {measured['width']:.4f}{per_step}",
+                "80 % ± 3 points" if name == "PobleSec" else "shown on the scoreboard",
+                f"95 % interval of the coverage {between}",
                 "coverage",
             )
 
@@ -108,7 +108,7 @@ def _figure(
 
 
 def _naive(folder: Path, season: int) -> float:
-    """RMSE of the value one season earlier over the same windows, read from the files alone."""
+    """RMSE of the value one season earlier over the same windows, computed from the files alone."""
     train, test = (pl.read_csv(folder / f"jfk-departures{part}.csv")["departures"].to_numpy() for part in ("", "_test"))
     series = np.concatenate([train, test]).astype(float)
     origins = len(train) + np.arange(168, len(test) - 24 + 1)

@@ -1,6 +1,6 @@
-"""How long preprocessing takes on many rows and how much memory it holds, beside the same file read and scaled plainly.
+"""Time and memory of preprocessing many rows, beside plain code that reads and scales the same file.
 
-`python -m tests.bench.data preprocess|plain FILE` is one measurement in a process of its own.
+`python -m tests.bench.data preprocess|plain FILE` makes one measurement in its own process.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def ten_million() -> Iterator[Figure]:
 
 
 def write(file: Path) -> None:
-    """A row a minute for 19 years, one empty cell in a thousand; written in parts, so that little memory is held."""
+    """One row a minute for 19 years, one empty cell in a thousand; written in parts to save memory."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -60,7 +60,7 @@ def write(file: Path) -> None:
 
 
 def measured(what: str, file: Path) -> tuple[float, float]:
-    """Seconds, and gigabytes of memory at most, of one measurement; the start of Python is in neither."""
+    """Seconds and peak gigabytes of memory of one measurement; the time does not include the start of Python."""
     command = [sys.executable, "-m", "tests.bench.data", what, str(file)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     seconds, memory = map(float, done.stdout.split())

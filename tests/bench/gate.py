@@ -1,8 +1,8 @@
 """How often the gate calls one of two equal models better: its size under the null, by simulation.
 
 Per row the difference of the losses is AR(1) noise around zero; the difference of an origin is its mean over the rows
-of the horizon, so neighbouring origins overlap as real ones do. Beside today's test stands the one that is to replace
-it: equal-weighted cosines with fixed-b critical values (Lazarus, Lewis, Stock and Watson 2018).
+of the horizon, so neighbouring origins overlap as real ones do. Beside the test in use stands a possible
+replacement: equal-weighted cosines with fixed-b critical values (Lazarus, Lewis, Stock and Watson 2018).
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ Series = NDArray[np.float64]
 def gate_size() -> Iterator[Figure]:
     """Share of one-sided rejections at 5 %, for the test in use and for equal-weighted cosines."""
     for n, spacing, horizon in CASES:
-        sizes: dict[str, list[str]] = {"today": [], "cosines": []}
+        sizes: dict[str, list[str]] = {"in use": [], "cosines": []}
         for persistence in PERSISTENCE:
             d = origin_differences(n, spacing, horizon, persistence, REPEATS, seed=11)
-            sizes["today"].append(f"{np.mean([_today(row, horizon, spacing) for row in d]):.1%}")
+            sizes["in use"].append(f"{np.mean([_in_use(row, horizon, spacing) for row in d]):.1%}")
             sizes["cosines"].append(f"{np.mean(cosine_p_values(d, horizon, spacing) < ALPHA):.1%}")
         yield Figure(
             f"size of the gate, {n} origins {spacing} apart, horizon {horizon}, AR {PERSISTENCE}",
-            ", ".join(sizes["today"]),
+            ", ".join(sizes["in use"]),
             "5 %",
             f"equal-weighted cosines {', '.join(sizes['cosines'])}",
             "gate_size",
@@ -70,5 +70,5 @@ def cosine_p_values(d: Series, horizon: int, spacing: int) -> Series:
     return np.array([student_t_cdf(float(t), count) for t in statistics])
 
 
-def _today(d: Series, horizon: int, spacing: int) -> bool:
+def _in_use(d: Series, horizon: int, spacing: int) -> bool:
     return better(diebold_mariano(d, np.zeros_like(d), horizon, float(spacing)))

@@ -1,4 +1,4 @@
-"""Run a whole command, or a function, several times and keep the best; a figure without a reference is no figure."""
+"""Time a command or a function several times and keep the best; every figure has a reference beside it."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def cold(arguments: Sequence[str], runs: int = 3) -> float:
 
 
 def warm(arguments: Sequence[str], runs: int = 3) -> float:
-    """Best wall seconds of `flts` in a folder where the same was done before."""
+    """Best wall seconds of `flts` in a folder where the same command ran before."""
     with fresh_folder() as folder:
         seconds([*FLTS, *arguments], folder)
         return best_of(runs, lambda: seconds([*FLTS, *arguments], folder))
 
 
-class fresh_folder:  # noqa: N801 - reads as the verb it is in a with statement
+class fresh_folder:  # noqa: N801 - used like a function in a with statement
     """A new folder, removed afterwards."""
 
     def __enter__(self) -> Path:

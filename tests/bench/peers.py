@@ -1,4 +1,4 @@
-"""Side by side with the libraries people would use instead: the same rows, windows and number of updates.
+"""A comparison with other libraries on the same rows, windows and number of updates.
 
 `make bench-peers`. neuralforecast's GRU and LSTM get the same scaled features as history covariates, the same loss and
 as many gradient steps of as many windows as FLTS took; statsforecast and Prophet are used plainly.
@@ -40,18 +40,18 @@ class Result:
 
 
 def peers() -> Iterator[Figure]:
-    """Both on the first system's 50 rows and on all of PobleSec.
+    """On the first system's 50 rows, and on all of PobleSec.
 
-    Times are the best, errors the mean over several seeds: on 50 rows a network's error is mostly its seed.
+    Times are the best and errors the mean over several seeds, because on 50 rows it decides most of a network's error.
     """
     for setting, sample, epochs, seeds in (("50 rows", 50, 10, 7), ("PobleSec", 0, 3, 2)):
-        for name, theirs in (
+        for name, peer in (
             ("gru", _neuralforecast("GRU")),
             ("lstm", _neuralforecast("LSTM")),
             ("prophet", _prophet),
             ("automfles", _statsforecast),
         ):
-            yield _compare(setting, name, theirs, [_experiment(name, sample, epochs, seed) for seed in range(seeds)])
+            yield _compare(setting, name, peer, [_experiment(name, sample, epochs, seed) for seed in range(seeds)])
 
 
 def _experiment(name: str, sample: int, epochs: int, seed: int) -> Experiment:
@@ -62,7 +62,7 @@ def _experiment(name: str, sample: int, epochs: int, seed: int) -> Experiment:
             "sample": {"train_rows": sample, "test_rows": sample},
             "models": {name: table},
             "train": {"patience": epochs},
-            # used plainly, AutoMFLES chooses its configuration again for every window, which takes seconds each
+            # on its own, AutoMFLES chooses its configuration again for every window, which takes seconds each
             "evaluate": {"windows": 10 if name == "automfles" else 500},
             "run": {"seed": seed},
         }
@@ -71,26 +71,27 @@ def _experiment(name: str, sample: int, epochs: int, seed: int) -> Experiment:
 
 
 def _compare(
-    setting: str, name: str, theirs: Callable[[Experiment, int], Result], subjects: Sequence[Experiment]
+    setting: str, name: str, peer: Callable[[Experiment, int], Result], experiments: Sequence[Experiment]
 ) -> Figure:
-    ours, others = [], []
-    for experiment in subjects if name in {"gru", "lstm"} else subjects[:2]:
+    ours, theirs = [], []
+    for experiment in experiments if name in {"gru", "lstm"} else experiments[:2]:
         result, updates = _flts(name, experiment)
         ours.append(result)
-        others.append(theirs(experiment, updates))
-    mine, other = (min(r.seconds for r in results) for results in (ours, others))
-    error, peer = (float(np.mean([r.rmse for r in results])) for results in (ours, others))
+        theirs.append(peer(experiment, updates))
+    our_time, their_time = (min(r.seconds for r in results) for results in (ours, theirs))
+    our_error, their_error = (float(np.mean([r.rmse for r in results])) for results in (ours, theirs))
     return Figure(
         f"{name}, {setting}",
-        f"{mine:.2f} s, RMSE {error:.4f}",
+        f"{our_time:.2f} s, RMSE {our_error:.4f}",
         "equal or better error, 1.5 × as fast",
-        f"peer {other:.2f} s, RMSE {peer:.4f}: {other / mine:.1f} × as fast, error ratio {error / peer:.2f}",
+        f"peer {their_time:.2f} s, RMSE {their_error:.4f}: {their_time / our_time:.1f} × as fast,"
+        f" error ratio {our_error / their_error:.2f}",
         "peers",
     )
 
 
 def _flts(name: str, experiment: Experiment) -> tuple[Result, int]:
-    """The whole stage in this process: fit, intervals, bundle, re-loaded forecasts of all windows."""
+    """The whole stage in this process: fit, intervals, bundle, and forecasts of all windows from the loaded bundle."""
     store = memory_store()
     model = model_spec(experiment.spec, experiment.identity, name)
     start = time.perf_counter()
@@ -133,9 +134,9 @@ def _neuralforecast(cell: str) -> Callable[[Experiment, int], Result]:
         )
         forecaster = NeuralForecast([model], freq="2min")
         test = len(experiment.dataset.test) - experiment.task.input_length
-        found = forecaster.cross_validation(frame, n_windows=None, test_size=test, step_size=1, refit=False)
+        forecasts = forecaster.cross_validation(frame, n_windows=None, test_size=test, step_size=1, refit=False)
         seconds = time.perf_counter() - start
-        scaled = found[cell].to_numpy()[experiment.windows.indices - experiment.task.input_length]
+        scaled = forecasts[cell].to_numpy()[experiment.windows.indices - experiment.task.input_length]
         return Result(seconds, _rmse(experiment, experiment.task.fitted.unscale_targets(scaled[:, None])))
 
     return run
@@ -149,7 +150,7 @@ def _frame(experiment: Experiment) -> tuple[pd.DataFrame, list[str]]:
     names = [f"x{i}" for i in range(features.shape[1])]
     frame = pd.DataFrame(features, columns=names)
     frame["y"] = fitted.scale_targets(fitted.clean(rows.values)[:, fitted.target_index])[:, 0]
-    # with 50 sampled rows test does not follow train; a library without that notion sees one regular series
+    # with 50 sampled rows, test does not follow train directly; the peer sees one regular series
     frame["ds"] = pd.date_range("2018-01-01", periods=len(frame), freq="2min")
     frame["unique_id"] = "down"
     return frame, [name for name in names if name != f"x{fitted.target_index[0]}"]
@@ -169,7 +170,7 @@ def _prophet(experiment: Experiment, updates: int) -> Result:
 
 
 def _statsforecast(experiment: Experiment, updates: int) -> Result:
-    """AutoMFLES on the history of every window: the choice of a configuration is part of each call."""
+    """AutoMFLES on the history of every window; each call chooses a configuration."""
     from statsforecast.models import AutoMFLES
 
     fitted = experiment.task.fitted

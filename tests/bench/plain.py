@@ -1,4 +1,4 @@
-"""References: the same work the way it is usually written, without FLTS. `python -m tests.bench.plain run FOLDER`."""
+"""References: the same work as plain scripts without FLTS. `python -m tests.bench.plain FOLDER` runs one of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def recurrent(cell: str, x: Any, y: Any, epochs: int, evaluations: int) -> list[float]:
-    """Seconds of each epoch: a DataLoader, one training pass and some evaluation passes over the same windows."""
+    """Seconds of each epoch with a DataLoader: one training pass, then `evaluations` passes over the same windows."""
     import torch
     from torch.utils.data import DataLoader, TensorDataset
 
@@ -39,7 +39,7 @@ def recurrent(cell: str, x: Any, y: Any, epochs: int, evaluations: int) -> list[
 
 
 def seed_run(folder: Path) -> None:
-    """GRU, LSTM and Prophet on the first 50 rows, one after the other in one script, nothing stored or tracked."""
+    """GRU, LSTM and Prophet on the first 50 rows, one after the other; nothing is stored or tracked."""
     import pandas as pd
     from prophet import Prophet
 

@@ -1,4 +1,4 @@
-"""What services cost over one process, and how fast a batch is answered; on a broker, S3, PostgreSQL and MLflow."""
+"""The overhead of services over one process, and the speed of batches; with a broker, S3, PostgreSQL and MLflow."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Stack:
         self.processes.clear()
 
     def run(self, *command: str) -> dict[str, Any]:
-        """`flts … --json` to its end; what it printed."""
+        """Run `flts … --json`; returns what it printed."""
         done = subprocess.run(
             [*FLTS, *command, "--json"], env=self._all(), cwd=self.folder, capture_output=True, text=True, check=True
         )
@@ -86,7 +86,7 @@ class Stack:
 
 @contextmanager
 def stack(*, tracking: bool) -> Iterator[Stack]:
-    """Servers in a fresh folder, all ended afterwards."""
+    """Servers in a new folder; all are stopped afterwards."""
     with ExitStack() as opened:
         folder = opened.enter_context(fresh_folder())
         storage = opened.enter_context(s3(folder / "s3"))
@@ -115,13 +115,13 @@ def stack(*, tracking: bool) -> Iterator[Stack]:
 
 
 def services() -> Iterator[Figure]:
-    """The seed's run from the command that claims it to its judgement, every service waiting; beside `flts run`."""
+    """The seed's run through waiting services, from the command to the judgement; beside `flts run`."""
     alone = best_of(3, _alone)
     with stack(tracking=True) as running:
         for model in ("gru", "lstm", "prophet"):
             running.worker("train", "--model", model)
         running.worker("evaluate")
-        _through(running, 100)  # the first one makes what there is once: topics, groups, the experiment
+        _through(running, 100)  # the first run creates topics, groups and the tracked experiment
         through = min(_through(running, seed) for seed in range(3))
     yield Figure(
         "the seed's run through services",
@@ -138,7 +138,7 @@ def _alone() -> float:
 
 
 def _through(running: Stack, seed: int) -> float:
-    """Another seed is another experiment, of which nothing is stored."""
+    """Seconds of one run. A new seed is a new experiment, so nothing of it is stored yet."""
     start = time.perf_counter()
     claim = running.run("preprocess", *SEED_RUN, "--set", f"run.seed={seed}")
     part = layout.run_part(claim["config_hash"], claim["run"], "judge")
@@ -148,7 +148,7 @@ def _through(running: Stack, seed: int) -> float:
 
 
 def batch() -> Iterator[Figure]:
-    """Claims of rows, one forecaster; beside the champion's model called in a loop on rows that lie in memory."""
+    """Claims of rows answered by one forecaster; beside the champion's model in a loop over rows in memory."""
     for model in ("gru", "ridge"):
         with stack(tracking=False) as running:
             running.worker("train", "--model", model)
@@ -156,7 +156,7 @@ def batch() -> Iterator[Figure]:
             claim = running.run("preprocess", *SEED_RUN, "--models", model)
             part = layout.run_part(claim["config_hash"], claim["run"], "judge")
             store, bus = running.store, running.bus
-            wait_for(lambda: store.exists(part), part)  # noqa: B023 - waited for before the loop goes on
+            wait_for(lambda: store.exists(part), part)  # noqa: B023 - the loop waits here
             running.end()
             tables = _tables()
             took = _answered(running, store, bus, tables)
@@ -178,7 +178,7 @@ def _tables() -> list[pl.DataFrame]:
 
 
 def _answered(running: Stack, store: Store, bus: Bus, tables: list[pl.DataFrame]) -> float:
-    """Seconds from the first answer to the last, by one forecaster for which all claims lie ready."""
+    """Seconds from the first to the last answer of one forecaster; all claims are sent before it starts."""
     claims = []
     for number, table in enumerate(tables):
         data = table.write_csv().encode()
@@ -216,10 +216,10 @@ def _in_a_loop(store: Store, tables: list[pl.DataFrame]) -> float:
     return best_of(3, once)
 
 
-def wait_for(true: Callable[[], bool], what: str, pause: float = 0.02) -> None:
-    """Ends the benchmark when it does not become true."""
+def wait_for(condition: Callable[[], bool], what: str, pause: float = 0.02) -> None:
+    """Wait for a condition; end the benchmark when it does not become true in time."""
     end = time.monotonic() + PATIENCE
-    while not true():
+    while not condition():
         if time.monotonic() > end:
-            sys.exit(f"waited in vain for {what}")
+            sys.exit(f"timed out waiting for {what}")
         time.sleep(pause)

@@ -1,4 +1,4 @@
-"""How long the main job takes, from a cold start to a promoted model with its tracked runs."""
+"""Time of the main job, from a cold start to a promoted model with its tracked runs."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ FULL = ["run", "--source", str(LTE), "--set", "dataset.name=PobleSec", "--set", 
 
 
 def start() -> Iterator[Figure]:
-    """What a person waits for before anything is done."""
+    """Start-up time."""
     plain = best_of(5, lambda: seconds([sys.executable, "-c", "pass"], ROOT))
     for name, command, goal in (
         ("import flts", [sys.executable, "-c", "import flts"], 150),
         ("flts --help", [*FLTS, "--help"], 300),
     ):
-        took = best_of(5, lambda command=command: seconds(command, ROOT))  # type: ignore[misc]  # bound at once
+        took = best_of(5, lambda command=command: seconds(command, ROOT))  # type: ignore[misc]  # called in this iteration
         reference = f"{took / plain:.1f} × {plain * 1000:.0f} ms: Python itself"
         yield Figure(name, f"{took * 1000:.0f} ms", f"{goal} ms", reference, "start")
 
@@ -44,7 +44,7 @@ def seed_run() -> Iterator[Figure]:
     for name, took, goal in (
         ("seed's run, cold, GRU + LSTM + Prophet", cold(SEED), "8 s"),
         ("seed's run, cold, with AutoMFLES and ridge", cold([*SEED, *five]), "15 s"),
-        ("seed's run again, everything done", warm(SEED), "1.5 s"),
+        ("seed's run again, all results stored", warm(SEED), "1.5 s"),
     ):
         yield Figure(name, f"{took:.1f} s", goal, f"{took / plain:.2f} × {reference}", "seed_run")
 
@@ -66,13 +66,13 @@ def gru_epoch() -> Iterator[Figure]:
     """One epoch of the GRU on all of PobleSec, one thread, against the first system's loop and a training pass."""
     x, y = windows()
     rounds = [(ours(), *(min(in_one_thread("GRU", x, y, 2, n)) for n in (2, 0))) for _ in range(3)]
-    mine, loop, training = (min(column) for column in zip(*rounds, strict=True))
+    ours_best, loop, training = (min(column) for column in zip(*rounds, strict=True))
     yield Figure(
         "GRU epoch, PobleSec, one thread",
-        f"{mine:.2f} s",
+        f"{ours_best:.2f} s",
         "0.75 × the first system's loop",
-        f"{mine / loop:.2f} × {loop:.2f} s: DataLoader, a training and two evaluation passes;"
-        f" {mine / training:.2f} × {training:.2f} s: a training pass alone",
+        f"{ours_best / loop:.2f} × {loop:.2f} s: DataLoader, a training and two evaluation passes;"
+        f" {ours_best / training:.2f} × {training:.2f} s: a training pass alone",
         "gru_epoch",
     )
 
@@ -80,7 +80,7 @@ def gru_epoch() -> Iterator[Figure]:
 def windows() -> tuple[
     np.ndarray[tuple[int, ...], np.dtype[np.float32]], np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 ]:
-    """The training windows of PobleSec as FLTS makes them: features [windows, 10, 17], answers [windows, 1]."""
+    """The training windows of PobleSec: features [windows, 10, 17], answers [windows, 1]."""
     block, _, task = _poblesec()
     x, y = block.windows(task)
     return x, y.reshape(len(y), -1).astype(np.float32)
@@ -95,7 +95,7 @@ def in_one_thread(cell: str, x: object, y: object, epochs: int, evaluations: int
 
 
 def ours() -> float:
-    """Seconds of the best of three epochs of FLTS's own fit, with its pass over the validation tail."""
+    """Seconds of the best of three epochs of FLTS's fit, with its pass over the validation windows."""
     import torch
 
     torch.set_num_threads(1)

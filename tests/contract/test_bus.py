@@ -1,7 +1,7 @@
-"""What every bus owes its callers, stated once and run on each of them.
+"""The contract of a Bus, stated once and run on every backend.
 
-A bus delivers at least once: a broker may give a record again that was not committed, for instance after a member that
-was too slow lost its place. So these tests look at the records that come for the first time, and at their order.
+A bus delivers at least once: a broker may deliver an uncommitted record again, for instance when a slow member lost its
+partitions. So these tests look at the first delivery of each record, and at the order of these.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ Position = tuple[str, int, int]
 
 
 def position(record: Record) -> Position:
-    """What tells a record from every other; one that is delivered again has it again."""
+    """The identity of a record, the same when it is delivered again."""
     return record.topic, record.partition, record.offset
 
 
 @dataclass
-class Place:
-    """A bus, and the names of this test on it: a broker is shared by many tests."""
+class Context:
+    """A bus and the names of one test on it, because many tests share a broker."""
 
     bus: Bus
     quiet: float
-    """Seconds after which a message that has not come is not coming."""
+    """After this many seconds without a message, none will come."""
     kind: str
     mark: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
     _open: list[Subscription] = field(default_factory=list)
 
     def topic(self, name: str = "topic") -> str:
-        """A topic of this test's own, which is there."""
+        """Create a topic of this test."""
         topic = f"{name}-{self.mark}"
         self.bus.ensure([topic])
         return topic
 
     def join(self, *topics: str, group: str = "group") -> Subscription:
-        """A member of a group of this test's own."""
+        """A member of a group of this test."""
         subscription = self.bus.subscribe(topics, self.group(group))
         self._open.append(subscription)
         return subscription
@@ -62,7 +62,7 @@ class Place:
             self.bus.publish(topic, key, value.encode())
 
     def take(self, subscription: Subscription, count: int) -> list[Record]:
-        """The next different records, in the order in which they come first; each as it came last."""
+        """The next `count` different records in order of their first delivery; of each, its last delivery."""
         records: dict[Position, Record] = {}
         deadline = time.monotonic() + LONG
         while len(records) < count and time.monotonic() < deadline:
@@ -73,7 +73,7 @@ class Place:
         return [*records.values()]
 
     def nothing_new(self, subscription: Subscription, taken: Sequence[Record] = ()) -> bool:
-        """Whether no record comes but those that were taken."""
+        """Whether no record comes except those in `taken`."""
         record = subscription.poll(timeout=self.quiet)
         return record is None or position(record) in map(position, taken)
 
@@ -91,15 +91,15 @@ class Place:
         pytest.param("quick_broker", marks=pytest.mark.slow),
     ]
 )
-def context(request: pytest.FixtureRequest) -> Iterator[Place]:
+def context(request: pytest.FixtureRequest) -> Iterator[Context]:
     """A bus of each kind."""
     if request.param.startswith("memory"):
-        context = Place(MemoryBus(3 if "three" in request.param else 1), 0.01, request.param)
+        context = Context(MemoryBus(3 if "three" in request.param else 1), 0.01, request.param)
     else:
-        # a group of the durable broker forms in half a session timeout; the quick one takes none under 6 s
+        # the durable broker forms a group in half a session timeout; the quick one accepts no timeout under 6 s
         session = 2.0 if request.param == "durable_broker" else 6.0
         bus = kafka_bus(request.getfixturevalue(request.param), session_timeout=session)
-        context = Place(bus, 2.0, request.param)
+        context = Context(bus, 2.0, request.param)
     yield context
     context.close()
 
@@ -111,23 +111,23 @@ def values(records: Sequence[Record]) -> list[str]:
 class TestBus:
     """Every test runs on every bus."""
 
-    def test_a_message_arrives_with_its_topic_key_bytes_headers_and_time(self, context: Place) -> None:
+    def test_a_message_arrives_with_its_topic_key_bytes_headers_and_time(self, context: Context) -> None:
         topic = context.topic()
         before = time.time_ns() // 1_000_000
-        context.bus.publish(topic, "key", b"\x00value\xff", {"traceparent": "00-ab", "who": "ü"})
+        context.bus.publish(topic, "key", b"\x00value\xff", {"traceparent": "00-ab", "name": "ü"})
         (record,) = context.take(context.join(topic), 1)
         assert (record.topic, record.key, record.value) == (topic, "key", b"\x00value\xff")
-        assert record.headers == {"traceparent": "00-ab", "who": "ü"}
+        assert record.headers == {"traceparent": "00-ab", "name": "ü"}
         assert record.offset == 0
         assert before <= record.timestamp_ms <= time.time_ns() // 1_000_000
 
-    def test_a_message_without_headers_and_bytes_has_none(self, context: Place) -> None:
+    def test_a_message_without_headers_and_bytes_has_none(self, context: Context) -> None:
         topic = context.topic()
         context.bus.publish(topic, "", b"")
         (record,) = context.take(context.join(topic), 1)
         assert (record.key, dict(record.headers), record.value) == ("", {}, b"")
 
-    def test_bytes_of_a_header_that_are_no_text_come_through_a_second_topic_as_they_were(self, context: Place) -> None:
+    def test_header_bytes_that_are_not_text_survive_a_second_topic(self, context: Context) -> None:
         first, second = context.topic("first"), context.topic("second")
         odd = b"\xff\xfe".decode(errors="surrogateescape")
         context.bus.publish(first, odd, b"x", {"odd": odd})
@@ -136,17 +136,17 @@ class TestBus:
         (again,) = context.bus.records(second)
         assert (again.key, again.headers) == (odd, {"odd": odd})
 
-    def test_a_message_of_a_mebibyte_arrives_whole(self, context: Place) -> None:
+    def test_a_message_of_a_mebibyte_arrives_whole(self, context: Context) -> None:
         topic, data = context.topic(), bytes(range(256)) * 4096
         context.bus.publish(topic, "key", data)
         assert context.take(context.join(topic), 1)[0].value == data
 
-    def test_a_new_group_starts_at_the_oldest_message(self, context: Place) -> None:
+    def test_a_new_group_starts_at_the_oldest_message(self, context: Context) -> None:
         topic = context.topic()
         context.publish(topic, "0", "1", "2")
         assert values(context.take(context.join(topic), 3)) == ["0", "1", "2"]
 
-    def test_every_group_gets_every_message(self, context: Place) -> None:
+    def test_every_group_gets_every_message(self, context: Context) -> None:
         topic = context.topic()
         first, second = context.join(topic, group="first"), context.join(topic, group="second")
         context.publish(topic, "a")
@@ -155,13 +155,13 @@ class TestBus:
             assert record.value == b"a"
             subscription.commit(record)
 
-    def test_a_topic_without_messages_gives_nothing_and_another_topic_is_no_concern(self, context: Place) -> None:
+    def test_an_empty_topic_gives_nothing_while_another_has_messages(self, context: Context) -> None:
         topic, other = context.topic(), context.topic("other")
         subscription = context.join(topic)
         context.publish(other, "a")
         assert context.nothing_new(subscription)
 
-    def test_messages_of_one_key_keep_their_order_and_lie_in_one_partition(self, context: Place) -> None:
+    def test_messages_of_one_key_keep_their_order_and_lie_in_one_partition(self, context: Context) -> None:
         topic = context.topic()
         context.publish(topic, *map(str, range(MESSAGES)))
         records = context.take(context.join(topic), MESSAGES)
@@ -169,7 +169,7 @@ class TestBus:
         assert [record.offset for record in records] == list(range(MESSAGES))
         assert len({record.partition for record in records}) == 1
 
-    def test_a_subscription_gets_all_its_topics_and_no_other(self, context: Place) -> None:
+    def test_a_subscription_gets_all_its_topics_and_no_other(self, context: Context) -> None:
         a, b, c = context.topic("a"), context.topic("b"), context.topic("c")
         for topic, name in ((a, "a"), (b, "b"), (c, "c"), (a, "a")):
             context.publish(topic, name)
@@ -178,7 +178,7 @@ class TestBus:
         assert sorted(values(taken)) == ["a", "a", "b"]
         assert context.nothing_new(subscription, taken)
 
-    def test_what_was_not_committed_comes_again_to_the_next_member(self, context: Place) -> None:
+    def test_uncommitted_records_come_again_to_the_next_member(self, context: Context) -> None:
         topic = context.topic()
         context.publish(topic, "0", "1", "2", "3")
         first = context.join(topic)
@@ -187,7 +187,7 @@ class TestBus:
         first.close()
         assert values(context.take(context.join(topic), 3)) == ["1", "2", "3"]
 
-    def test_what_was_committed_does_not_come_again(self, context: Place) -> None:
+    def test_committed_records_do_not_come_again(self, context: Context) -> None:
         topic = context.topic()
         context.publish(topic, "0")
         first = context.join(topic)
@@ -196,7 +196,7 @@ class TestBus:
         context.publish(topic, "1")
         assert values(context.take(context.join(topic), 1)) == ["1"]
 
-    def test_committing_an_older_record_does_not_bring_newer_ones_back(self, context: Place) -> None:
+    def test_committing_an_older_record_does_not_bring_newer_ones_back(self, context: Context) -> None:
         topic = context.topic()
         context.publish(topic, "0", "1", "2")
         first = context.join(topic)
@@ -207,7 +207,7 @@ class TestBus:
         context.publish(topic, "3")
         assert values(context.take(context.join(topic), 1)) == ["3"]
 
-    def test_topics_are_committed_each_for_itself(self, context: Place) -> None:
+    def test_each_topic_is_committed_separately(self, context: Context) -> None:
         a, b = context.topic("a"), context.topic("b")
         context.publish(a, "a")
         context.publish(b, "b")
@@ -218,7 +218,7 @@ class TestBus:
         first.close()
         assert values(context.take(context.join(a, b), 1)) == ["b"]
 
-    def test_while_a_record_is_worked_on_nothing_else_is_taken_and_nothing_is_lost(self, context: Place) -> None:
+    def test_during_the_work_on_a_record_no_other_is_delivered_and_none_is_lost(self, context: Context) -> None:
         topic = context.topic()
         context.publish(topic, "0", "1", "2")
         subscription = context.join(topic)
@@ -230,22 +230,22 @@ class TestBus:
         subscription.commit(record)
         assert values(context.take(subscription, 3)) == ["1", "2", "3"]
 
-    def test_members_of_a_group_share_the_partitions_and_each_message_goes_to_one_of_them(self, context: Place) -> None:
+    def test_members_of_a_group_share_the_partitions_and_together_get_every_message(self, context: Context) -> None:
         topic = context.topic()
         members = [context.join(topic), context.join(topic)]
         expected = [str(number) for number in range(40)]
         for value in expected:
             context.publish(topic, value, key=value)
-        found: dict[str, int] = {}
+        taken: dict[str, int] = {}
         deadline = time.monotonic() + LONG
-        while len(found) < len(expected) and time.monotonic() < deadline:
+        while len(taken) < len(expected) and time.monotonic() < deadline:
             for number, member in enumerate(members):
                 if (record := member.poll(timeout=0.05)) is not None:
-                    found[record.value.decode()] = number
+                    taken[record.value.decode()] = number
                     member.commit(record)
-        assert sorted(found) == sorted(expected)
+        assert sorted(taken) == sorted(expected)
 
-    def test_a_member_that_leaves_gives_its_partitions_to_who_stays(self, context: Place) -> None:
+    def test_a_member_that_leaves_gives_its_partitions_to_the_others(self, context: Context) -> None:
         topic = context.topic()
         first = context.join(topic)
         context.publish(topic, "0")
@@ -254,7 +254,7 @@ class TestBus:
         first.close()
         assert values(context.take(second, 1)) == ["0"]
 
-    def test_a_closed_subscription_gets_nothing_more_and_closing_twice_is_closing(self, context: Place) -> None:
+    def test_a_closed_subscription_gets_nothing_more_and_can_be_closed_twice(self, context: Context) -> None:
         topic = context.topic()
         subscription = context.join(topic)
         subscription.close()
@@ -262,7 +262,7 @@ class TestBus:
         context.publish(topic, "a")
         assert subscription.poll(timeout=0.0) is None
 
-    def test_a_waiting_poll_wakes_when_a_message_arrives(self, context: Place) -> None:
+    def test_a_waiting_poll_wakes_when_a_message_arrives(self, context: Context) -> None:
         topic = context.topic()
         subscription = context.join(topic)
         got: list[Record | None] = []
@@ -274,7 +274,7 @@ class TestBus:
         assert got[0] is not None
         assert got[0].value == b"a"
 
-    def test_all_records_of_a_topic_can_be_read_without_a_group(self, context: Place) -> None:
+    def test_all_records_of_a_topic_can_be_read_without_a_group(self, context: Context) -> None:
         topic = context.topic()
         assert list(context.bus.records(topic)) == []
         for number in range(30):
@@ -284,16 +284,16 @@ class TestBus:
         assert [(r.partition, r.offset) for r in records] == sorted((r.partition, r.offset) for r in records)
         assert values(context.bus.records(topic)) == values(records)
 
-    def test_a_topic_is_made_once_and_keeps_its_messages(self, context: Place) -> None:
+    def test_creating_an_existing_topic_keeps_its_messages(self, context: Context) -> None:
         topic = context.topic()
         context.publish(topic, "a")
         assert context.topic() == topic
         assert values(context.bus.records(topic)) == ["a"]
         assert context.bus.describe().topics[topic] >= 1
 
-    def test_lag_counts_what_the_group_has_not_committed(self, context: Place) -> None:
+    def test_lag_counts_what_the_group_has_not_committed(self, context: Context) -> None:
         if context.kind == "durable_broker":
-            pytest.skip("its end offsets are wrong")
+            pytest.skip("this broker reports wrong end offsets")
         topic = context.topic()
         assert context.bus.lag(topic, context.group()) == 0
         context.publish(topic, "0", "1", "2")
@@ -302,44 +302,44 @@ class TestBus:
         subscription.commit(context.take(subscription, 2)[1])
         assert context.bus.lag(topic, context.group()) == 1
 
-    def test_the_live_members_of_a_group_are_told(self, context: Place) -> None:
+    def test_the_live_members_of_a_group_are_described(self, context: Context) -> None:
         topic, group = context.topic(), context.group()
         assert context.bus.describe([group]).members == {group: []}
         subscription = context.join(topic)
         context.publish(topic, "a")
         context.take(subscription, 1)
-        wait_until(lambda: len(context.bus.describe([group]).members[group]) == 1, "the member to be told")
+        wait_until(lambda: len(context.bus.describe([group]).members[group]) == 1, "the member to be listed")
         subscription.close()
         wait_until(lambda: context.bus.describe([group]).members == {group: []}, "the member to be gone")
 
     def test_many_publishers_and_many_consumers_lose_nothing_and_keep_each_publishers_order(
-        self, context: Place
+        self, context: Context
     ) -> None:
         publishers, groups, topic = 4, 4, context.topic()
 
-        def publish(who: int) -> None:
+        def publish(publisher: int) -> None:
             for number in range(MESSAGES):
-                context.bus.publish(topic, str(who), f"{who}:{number}".encode())
+                context.bus.publish(topic, str(publisher), f"{publisher}:{number}".encode())
 
         def consume(group: int) -> list[str]:
-            """The values in the order in which their records come first; a record may come again."""
+            """The values in order of first delivery."""
             subscription = context.join(topic, group=f"group-{group}")
-            found: dict[Position, str] = {}
-            while len(found) < publishers * MESSAGES:
+            consumed: dict[Position, str] = {}
+            while len(consumed) < publishers * MESSAGES:
                 record = subscription.poll(timeout=LONG)
                 assert record is not None
-                found.setdefault(position(record), record.value.decode())
-                if len(found) % MESSAGES == 0:
+                consumed.setdefault(position(record), record.value.decode())
+                if len(consumed) % MESSAGES == 0:
                     subscription.commit(record)
-            return [*found.values()]
+            return [*consumed.values()]
 
         with ThreadPoolExecutor(publishers + groups) as pool:
             consumers = [pool.submit(consume, group) for group in range(groups)]
-            for done in [pool.submit(publish, who) for who in range(publishers)]:
-                done.result()
+            for published in [pool.submit(publish, publisher) for publisher in range(publishers)]:
+                published.result()
             for consumer in consumers:
-                found = consumer.result()
-                assert sorted(found) == sorted(f"{w}:{n}" for w in range(publishers) for n in range(MESSAGES))
-                for who in range(publishers):
-                    mine = [int(value.split(":")[1]) for value in found if value.startswith(f"{who}:")]
-                    assert mine == list(range(MESSAGES))
+                consumed = consumer.result()
+                assert sorted(consumed) == sorted(f"{p}:{n}" for p in range(publishers) for n in range(MESSAGES))
+                for publisher in range(publishers):
+                    own = [int(value.split(":")[1]) for value in consumed if value.startswith(f"{publisher}:")]
+                    assert own == list(range(MESSAGES))

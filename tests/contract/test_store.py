@@ -1,4 +1,4 @@
-"""What every object store owes its callers, stated once and run on each of them."""
+"""The contract of a Store, stated once and run on every backend."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def together(work: Callable[[int], bool]) -> list[bool]:
-    """What `work(number)` returns in threads that start at the same moment."""
+    """The results of `work(number)` in threads that start at the same moment."""
     barrier = threading.Barrier(THREADS)
 
     def start(number: int) -> bool:
@@ -66,19 +66,19 @@ def together(work: Callable[[int], bool]) -> list[bool]:
 
 
 def staged(store: Any) -> list[str]:
-    """What lies where large objects are put together, which no list of a store shows."""
+    """The keys below the staging prefix, which lists of a store leave out."""
     return [str(item["path"]) for item in obstore.list(store._store, prefix=STAGING).collect()]
 
 
 class TestStore:
     """Every test runs on every store."""
 
-    def test_what_is_absent_reads_as_none_and_does_not_exist(self, store: Store) -> None:
+    def test_an_absent_object_reads_as_none_and_does_not_exist(self, store: Store) -> None:
         assert store.get("no/such") is None
         assert store.exists("no/such") is False
         assert list(store.list("no/")) == []
 
-    def test_what_was_created_reads_back_byte_for_byte(self, store: Store) -> None:
+    def test_a_created_object_reads_back_byte_for_byte(self, store: Store) -> None:
         data = bytes(range(256)) * 5000
         assert store.create("a/b", data) is True
         assert store.get("a/b") == data
@@ -90,14 +90,14 @@ class TestStore:
         assert store.exists("a/empty")
         assert not store.create("a/empty", b"x")
 
-    def test_creating_what_exists_is_refused_and_leaves_it_as_it_is(self, store: Store) -> None:
+    def test_creating_an_existing_object_is_refused_and_changes_nothing(self, store: Store) -> None:
         assert store.create("a/b", b"first")
         assert store.create("a/b", b"second") is False
         assert store.create("a/b", b"first") is False
         assert store.get("a/b") == b"first"
 
-    def test_of_eight_threads_that_create_one_object_exactly_one_wins_and_its_bytes_stand(self, store: Store) -> None:
-        for attempt in range(5 if store.url.startswith("s3:") else 15):  # the losers wait before they look again
+    def test_of_eight_threads_that_create_the_same_object_exactly_one_wins(self, store: Store) -> None:
+        for attempt in range(5 if store.url.startswith("s3:") else 15):  # on S3, the losers wait before they look again
             key = f"race/{attempt}"
             payloads = [bytes([number]) * 20_000 for number in range(THREADS)]
 
@@ -109,7 +109,7 @@ class TestStore:
             assert store.get(key) == payloads[won.index(True)]
 
     @pytest.mark.parametrize("extra", [0, 1, 3 * PART])
-    def test_what_is_too_large_for_one_request_is_created_once_and_reads_back_the_same(
+    def test_an_object_too_large_for_one_request_is_created_once_and_reads_back_the_same(
         self, store: Store, monkeypatch: pytest.MonkeyPatch, extra: int
     ) -> None:
         monkeypatch.setattr("flts.backends.large.ONE_REQUEST", 2 * PART)
@@ -121,7 +121,7 @@ class TestStore:
         assert list(store.list("")) == ["a/b"]
 
     @pytest.mark.parametrize("same", [True, False])
-    def test_of_eight_threads_that_create_one_large_object_one_stands_and_nothing_else_is_left(
+    def test_of_eight_threads_that_create_the_same_large_object_one_wins_and_nothing_else_is_left(
         self, store: Store, monkeypatch: pytest.MonkeyPatch, same: bool
     ) -> None:
         monkeypatch.setattr("flts.backends.large.ONE_REQUEST", PART)
@@ -138,7 +138,7 @@ class TestStore:
         assert list(store.list("")) == [f"race/{attempt}" for attempt in range(3)]
         assert staged(store) == []
 
-    def test_replacing_writes_what_is_absent_and_what_is_there(self, store: Store) -> None:
+    def test_replace_writes_absent_and_existing_objects(self, store: Store) -> None:
         store.replace("a/pointer", b"one")
         assert store.get("a/pointer") == b"one"
         store.replace("a/pointer", b"two, and longer")
@@ -146,7 +146,7 @@ class TestStore:
         assert store.get("a/pointer") == b"3"
         assert not store.create("a/pointer", b"four")
 
-    def test_a_reader_sees_a_replaced_object_old_or_new_and_never_between(self, store: Store) -> None:
+    def test_a_reader_sees_the_old_or_the_new_object_and_never_a_mixture(self, store: Store) -> None:
         versions = [bytes([number]) * 300_000 for number in range(4)]
         store.replace("a/pointer", versions[0])
         done = threading.Event()
@@ -214,7 +214,7 @@ class TestStore:
     @pytest.mark.parametrize("key", ODD_KEYS)
     def test_odd_keys_are_written_read_and_listed_under_their_own_name(self, store: Store, key: str) -> None:
         if "\\" in key and store.url.startswith("s3:"):
-            pytest.skip("SeaweedFS writes a slash for it; no name of this pipeline has one")
+            pytest.skip("SeaweedFS turns it into a slash; no key of the pipeline has one")
         assert store.create(key, key.encode())
         assert store.get(key) == key.encode()
         assert store.exists(key)
@@ -224,12 +224,12 @@ class TestStore:
         assert store.get(key) == b"other"
 
     @pytest.mark.parametrize("key", ["../outside", "a/../../outside", "a//b", "a/./b"])
-    def test_a_key_that_could_leave_the_root_or_has_two_names_is_refused(self, store: Store, key: str) -> None:
+    def test_a_key_that_could_leave_the_root_or_has_two_forms_is_refused(self, store: Store, key: str) -> None:
         with pytest.raises((ValueError, FltsError)):
             store.create(key, b"x")
         assert list(store.list("")) == []
 
-    def test_the_start_of_a_key_is_not_an_object(self, store: Store) -> None:
+    def test_a_folder_of_objects_is_not_an_object(self, store: Store) -> None:
         store.create("folder/object", b"x")
         assert store.get("folder") is None
         assert store.exists("folder") is False
@@ -237,8 +237,12 @@ class TestStore:
         assert list(store.list("folder")) == ["folder/object", "folder2"]
 
 
+class ClientGone(Exception):
+    """The end of an upload whose client has left."""
+
+
 async def in_chunks(*sizes: int, end: BaseException | None = None) -> AsyncIterator[bytes]:
-    """Chunks of these sizes, each of another letter, then perhaps an error instead of the end."""
+    """Chunks of these sizes, each of another letter; then the end, or an error."""
     for number, size in enumerate(sizes):
         yield bytes([97 + number % 26]) * size
     if end is not None:
@@ -251,16 +255,16 @@ def joined(*sizes: int) -> bytes:
 
 
 async def read(store: StreamedStore, stored: Stored, start: int, end: int) -> list[bytes] | None:
-    """The chunks of a range, or None when the object is another by now."""
+    """The chunks of a range, or None when the object has changed."""
     chunks = await store.stream(stored, start, end)
     return None if chunks is None else [chunk async for chunk in chunks]
 
 
 async def seen(store: StreamedStore, key: str) -> Stored:
-    """An object that must be there."""
-    found = await store.look(key)
-    assert found is not None
-    return found
+    """An object that must exist."""
+    stored = await store.look(key)
+    assert stored is not None
+    return stored
 
 
 LARGE = (PART // 2, PART, 3, PART // 4)
@@ -271,7 +275,7 @@ class TestStreams:
     """What a store owes who cannot hold an object in memory; every test runs on every store."""
 
     @pytest.mark.parametrize("sizes", [(), (0,), (1, 2, 3), (PART,), (PART, 1), LARGE], ids=lambda s: str(sum(s)))
-    def test_what_was_uploaded_in_chunks_reads_back_whole_and_in_parts(
+    def test_an_upload_in_chunks_reads_back_whole_and_in_parts(
         self, store: StreamedStore, sizes: tuple[int, ...]
     ) -> None:
         async def check() -> None:
@@ -290,7 +294,7 @@ class TestStreams:
         asyncio.run(check())
 
     @pytest.mark.parametrize(("start", "end"), [(0, 1), (5, 5), (3, PART + 7), (PART - 1, PART + 1), (PART, 2 * PART)])
-    def test_any_range_is_exactly_these_bytes(self, store: StreamedStore, start: int, end: int) -> None:
+    def test_a_range_is_exactly_its_bytes(self, store: StreamedStore, start: int, end: int) -> None:
         async def check() -> None:
             await store.upload("a/b", in_chunks(*LARGE, PART))
             chunks = await read(store, await seen(store, "a/b"), start, end)
@@ -300,15 +304,15 @@ class TestStreams:
         asyncio.run(check())
 
     @pytest.mark.parametrize("sizes", [(3,), LARGE], ids=["small", "large"])
-    def test_chunks_that_end_in_an_error_leave_what_was_there_before(
+    def test_an_upload_that_fails_leaves_the_object_before_it(
         self, store: StreamedStore, sizes: tuple[int, ...]
     ) -> None:
         async def check() -> None:
             for before in (None, b"before"):
                 if before is not None:
                     store.replace("a/b", before)
-                chunks = in_chunks(*sizes, end=KeyError("the client has gone"))
-                with pytest.raises(KeyError, match="the client has gone"):
+                chunks = in_chunks(*sizes, end=ClientGone())
+                with pytest.raises(ClientGone):
                     await store.upload("a/b", chunks, only_new=before is None)
                 assert store.get("a/b") == before
                 assert staged(store) == []
@@ -317,7 +321,7 @@ class TestStreams:
         asyncio.run(check())
 
     @pytest.mark.parametrize("sizes", [(3,), LARGE], ids=["small", "large"])
-    def test_an_upload_replaces_what_is_there_unless_only_a_new_object_is_wanted(
+    def test_an_upload_replaces_an_object_unless_only_new_is_asked_for(
         self, store: StreamedStore, sizes: tuple[int, ...]
     ) -> None:
         async def check() -> None:
@@ -330,7 +334,7 @@ class TestStreams:
         asyncio.run(check())
 
     @pytest.mark.parametrize("size", [1, PART + 1], ids=["small", "large"])
-    def test_of_eight_uploads_of_one_new_object_exactly_one_wins(self, store: StreamedStore, size: int) -> None:
+    def test_of_eight_uploads_of_the_same_new_object_exactly_one_wins(self, store: StreamedStore, size: int) -> None:
         async def check() -> None:
             uploads = [store.upload("a/b", in_chunks(size + number), only_new=True) for number in range(8)]
             etags = await asyncio.gather(*uploads)
@@ -341,7 +345,7 @@ class TestStreams:
 
         asyncio.run(check())
 
-    def test_a_large_upload_that_another_writer_overtook_is_none(self, store: StreamedStore) -> None:
+    def test_a_large_upload_that_another_writer_overtook_returns_none(self, store: StreamedStore) -> None:
         async def overtaken() -> AsyncIterator[bytes]:
             yield bytes(PART + 1)
             yield bytes(PART)
@@ -350,7 +354,7 @@ class TestStreams:
         assert asyncio.run(store.upload("a/b", overtaken(), only_new=True)) is None
         assert store.get("a/b") == b"first"
 
-    def test_what_was_replaced_or_deleted_since_it_was_looked_at_is_not_read(self, store: StreamedStore) -> None:
+    def test_an_object_replaced_or_deleted_since_the_look_is_not_read(self, store: StreamedStore) -> None:
         async def check() -> None:
             store.replace("a/b", b"one")
             stored = await seen(store, "a/b")
@@ -362,7 +366,7 @@ class TestStreams:
 
         asyncio.run(check())
 
-    def test_a_reader_of_an_object_that_is_replaced_half_way_gets_an_error_and_no_mixture(
+    def test_a_reader_whose_object_is_replaced_half_way_gets_an_error_and_no_mixture(
         self, store: StreamedStore
     ) -> None:
         async def check() -> None:
@@ -384,7 +388,7 @@ class TestStreams:
 
         asyncio.run(check())
 
-    def test_what_is_absent_is_none_and_deleting_it_does_nothing(self, store: StreamedStore) -> None:
+    def test_looking_at_an_absent_object_gives_none_and_deleting_it_does_nothing(self, store: StreamedStore) -> None:
         async def check() -> None:
             store.create("a/b", b"x")
             for key in ("a/c", "a", "c/d", "a/b/c"):
@@ -397,9 +401,9 @@ class TestStreams:
 
         asyncio.run(check())
 
-    def test_a_folder_that_became_empty_is_in_no_ones_way(self, store: StreamedStore) -> None:
+    def test_a_key_may_have_the_name_of_a_folder_that_became_empty(self, store: StreamedStore) -> None:
         if store.url.startswith("s3:"):
-            pytest.skip("SeaweedFS keeps the folder for a while; no name of this pipeline is ever both")
+            pytest.skip("SeaweedFS keeps the folder for a while; no key of the pipeline is also a folder")
 
         async def check() -> None:
             store.create("a/b/c", b"x")
@@ -417,23 +421,23 @@ class TestStreams:
                 store.create(key, bytes(number))
             for prefix in ("", "b", "b/", "b/1", "c"):
                 expected = sorted(key for key in keys if key.startswith(prefix))
-                found: list[Stored] = []
-                while page := await store.page(prefix, found[-1].key if found else "", 2):
+                listed: list[Stored] = []
+                while page := await store.page(prefix, listed[-1].key if listed else "", 2):
                     assert len(page) <= 2
-                    found.extend(page)
-                assert [stored.key for stored in found] == expected
-                for stored in found:
+                    listed.extend(page)
+                assert [stored.key for stored in listed] == expected
+                for stored in listed:
                     assert stored == await seen(store, stored.key)
 
         asyncio.run(check())
 
-    def test_a_store_that_answers_says_so_with_and_without_objects(self, store: StreamedStore) -> None:
+    def test_the_probe_of_a_working_store_succeeds_with_and_without_objects(self, store: StreamedStore) -> None:
         asyncio.run(store.probe())
         store.create("a/b", b"x")
         asyncio.run(store.probe())
 
 
-def test_a_folder_that_is_gone_does_not_answer(tmp_path: Path) -> None:
+def test_the_probe_of_a_deleted_folder_fails(tmp_path: Path) -> None:
     store = open_store((tmp_path / "objects").as_uri())
     (tmp_path / "objects").rmdir()
     with raises(StageFailed, code="folder-gone", folder=str(tmp_path / "objects")):
@@ -442,7 +446,7 @@ def test_a_folder_that_is_gone_does_not_answer(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", ["a", "a/b/c", "a/b/c/d"])
 @pytest.mark.parametrize("sizes", [(3,), LARGE], ids=["small", "large"])
-def test_on_a_disk_an_upload_where_a_folder_or_below_an_object_is_refused_and_leaves_no_file(
+def test_on_a_disk_an_upload_to_the_key_of_a_folder_or_below_an_object_is_refused_and_leaves_no_file(
     tmp_path: Path, key: str, sizes: tuple[int, ...]
 ) -> None:
     store = open_store(tmp_path.as_uri())
@@ -454,8 +458,8 @@ def test_on_a_disk_an_upload_where_a_folder_or_below_an_object_is_refused_and_le
 
 def test_on_a_disk_an_upload_that_was_cut_off_leaves_no_file(tmp_path: Path) -> None:
     store = open_store(tmp_path.as_uri())
-    with pytest.raises(KeyError):
-        asyncio.run(store.upload("a/b", in_chunks(*LARGE, end=KeyError("gone"))))
+    with pytest.raises(ClientGone):
+        asyncio.run(store.upload("a/b", in_chunks(*LARGE, end=ClientGone())))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
@@ -480,7 +484,7 @@ def test_another_process_finds_a_local_store_by_its_url_and_both_see_what_the_ot
     assert (tmp_path / "objects ü #1" / "from" / "child").read_bytes() == b"child"
 
 
-def test_what_a_killed_writer_left_half_written_is_no_object_and_in_no_ones_way(tmp_path: Path) -> None:
+def test_a_file_that_a_killed_writer_left_half_written_is_not_an_object_and_blocks_no_key(tmp_path: Path) -> None:
     store = open_store(tmp_path.as_uri())
     store.create("a/b", b"x")
     (tmp_path / "a" / "c#1").write_bytes(b"hal")
@@ -490,7 +494,7 @@ def test_what_a_killed_writer_left_half_written_is_no_object_and_in_no_ones_way(
     assert store.get("a/c") == b"half and half"
 
 
-def test_a_file_in_the_way_of_the_folder_is_named(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "objects").write_text("I am a file")
     with raises(StageFailed, code="folder-unwritable", folder=str(tmp_path / "objects")):
         open_store((tmp_path / "objects").as_uri())
@@ -499,7 +503,7 @@ def test_a_file_in_the_way_of_the_folder_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_without_rights_is_named(tmp_path: Path) -> None:
+def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0o500)
     with raises(StageFailed, code="folder-unwritable", folder=str(tmp_path / "closed" / "objects")):
         open_store((tmp_path / "closed" / "objects").as_uri())
@@ -508,7 +512,7 @@ def test_a_folder_without_rights_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "said"),
+    ("use", "message"),
     [
         (lambda s: s.create("file/below", b"x"), "cannot write file/below in file://"),
         (lambda s: s.replace("file/below", b"x"), "cannot write file/below in file://"),
@@ -517,26 +521,25 @@ def test_a_folder_without_rights_is_named(tmp_path: Path) -> None:
         (lambda s: s.exists("file/below"), "cannot look for file/below in file://"),
     ],
 )
-def test_a_key_that_the_file_system_refuses_fails_with_what_where_and_why(
-    tmp_path: Path, what: Callable[[Store], object], said: str
+def test_the_error_for_a_key_that_the_file_system_refuses_says_what_where_and_why(
+    tmp_path: Path, use: Callable[[Store], object], message: str
 ) -> None:
     store = open_store(tmp_path.as_uri())
     store.create("file", b"x")
     store.create("folder/file", b"x")
-    with pytest.raises(StageFailed, match=said) as caught:
-        what(store)
+    with raises(StageFailed, code="store-failed") as caught:
+        use(store)
+    assert str(caught.value).startswith(message)
     assert "directory" in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["ftp://host/x", "objects", "/folder/objects", "", "file://host/objects"])
-def test_a_url_that_is_no_store_is_refused_with_the_forms_that_are(url: str) -> None:
+def test_an_invalid_store_url_is_refused(url: str) -> None:
     with raises(UsageError, code="store-url-invalid", url=url):
         open_store(url)
 
 
-def test_every_object_is_listed_when_there_are_more_than_an_answer_of_s3_holds(
-    s3_server: S3, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_object_is_listed_when_s3_needs_several_pages(s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_store(s3_prefix(s3_server, monkeypatch))
     keys = [f"many/{number:05}" for number in range(1100)]
     with ThreadPoolExecutor(THREADS) as pool:
@@ -545,7 +548,7 @@ def test_every_object_is_listed_when_there_are_more_than_an_answer_of_s3_holds(
     assert list(store.list("many/0109")) == [f"many/{number:05}" for number in range(1090, 1100)]
 
 
-def test_objects_of_twenty_megabytes_are_written_once_replaced_and_read_in_s3(
+def test_objects_of_twenty_megabytes_are_created_replaced_and_read_in_s3(
     s3_server: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = open_store(s3_prefix(s3_server, monkeypatch))
@@ -554,12 +557,12 @@ def test_objects_of_twenty_megabytes_are_written_once_replaced_and_read_in_s3(
     assert not store.create("big/object", b"other")
     assert read_checked(store, "big/object", sha256(data)) == data
     store.replace("big/object", data[::-1])
-    with pytest.raises(DamagedObject, match="is damaged"):
+    with pytest.raises(DamagedObject):
         read_checked(store, "big/object", sha256(data))
     assert store.get("big/object") == data[::-1]
 
 
-def test_with_a_bucket_per_name_the_first_part_of_a_key_is_the_bucket(
+def test_in_a_url_without_a_bucket_the_first_part_of_a_key_names_it(
     s3_server: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in s3_server.credentials.items():
@@ -581,10 +584,9 @@ def test_with_a_bucket_per_name_the_first_part_of_a_key_is_the_bucket(
             yield b"abc"
 
         assert await store.upload("models/up", chunks(), only_new=True)
-        found = await store.look("models/up")
-        assert found is not None
-        assert (found.key, found.size) == ("models/up", 3)
-        assert await read(store, found, 0, 3) == [b"abc"]
+        stored = await seen(store, "models/up")
+        assert (stored.key, stored.size) == ("models/up", 3)
+        assert await read(store, stored, 0, 3) == [b"abc"]
         page = await store.page("models/", "models/up", 10)
         assert [stored.key for stored in page] == ["models/x/y.json"]
         await store.delete("models/up")

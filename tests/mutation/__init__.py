@@ -1,1 +1,1 @@
-"""How much of a change to the judge's arithmetic and to the hashes the tests notice."""
+"""Mutation tests of the judge's arithmetic and the hashes: which small changes the tests notice."""

@@ -1,6 +1,6 @@
-"""`python -m tests.mutation [--keep] [--write]`: mutate, test every mutant, and ask a reason of each that survives.
+"""`python -m tests.mutation [--keep] [--write]`: test every mutant, and demand a reason for each that survives.
 
-Ends with 1 when a survivor has no reason in survivors.toml, when a reason has no survivor, or when less than 90 % of
+Exits with 1 when a survivor has no reason in survivors.toml, when a reason has no survivor, or when less than 90 % of
 `evaluate/` or of `lineage.py` is killed.
 """
 
@@ -29,35 +29,35 @@ GOAL = 0.9
 
 @dataclass(frozen=True, order=True)
 class Survivor:
-    """A mutant that no test tells from the original: its function and the lines it has instead."""
+    """A mutant that passes all tests: its function, and the changed lines."""
 
     function: str
     becomes: str
 
 
 def main() -> int:
-    """Run, print, and with --write replace the tables in docs/mutation.md."""
+    """Run and print; with --write also replace the tables in docs/mutation.md."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation")
-    parser.add_argument("--workers", default="2", help="mutants tested side by side")
-    parser.add_argument("--keep", action="store_true", help="go on from the results that lie in mutants/")
+    parser.add_argument("--workers", default="2", help="number of mutants tested in parallel")
+    parser.add_argument("--keep", action="store_true", help="continue from the results in mutants/")
     parser.add_argument("--write", action="store_true", help=f"put the tables into {PAGE.relative_to(ROOT)}")
-    given = parser.parse_args()
-    if not given.keep:
+    arguments = parser.parse_args()
+    if not arguments.keep:
         shutil.rmtree(ROOT / "mutants", ignore_errors=True)
-    subprocess.run([_mutmut(), "run", "--max-children", given.workers], cwd=ROOT, check=True)
-    statuses = dict(_statuses(_asked("results", "--all", "true")))
+    subprocess.run([_mutmut(), "run", "--max-children", arguments.workers], cwd=ROOT, check=True)
+    statuses = dict(_statuses(_ask("results", "--all", "true")))
     reasons = _reasons()
-    survivors = [_survivor(name, _asked("show", name)) for name in sorted(statuses) if statuses[name] not in KILLED]
+    survivors = [_survivor(name, _ask("show", name)) for name in sorted(statuses) if statuses[name] not in KILLED]
     figures = "\n".join(_table(statuses))
     print(figures)
-    if given.write:
+    if arguments.write:
         page = PAGE.read_text()
         before, _, rest = page.partition(START)
         _, _, after = rest.partition(END)
         listed = "\n".join(_listed(survivors, reasons))
         PAGE.write_text(f"{before}{START}\n{figures}\n\n{listed}\n{END}{after}")
-    faults = [f"survives without a reason: {found}" for found in survivors if found not in reasons]
-    faults += [f"has a reason and does not survive: {found}" for found in sorted(set(reasons) - set(survivors))]
+    faults = [f"survives without a reason: {survivor}" for survivor in survivors if survivor not in reasons]
+    faults += [f"has a reason but does not survive: {survivor}" for survivor in sorted(set(reasons) - set(survivors))]
     faults += [f"{part}: less than {GOAL:.0%} killed" for part in PARTS if _share(statuses, part) < GOAL]
     print(*faults, sep="\n")
     return 1 if faults else 0
@@ -67,7 +67,7 @@ def _mutmut() -> str:
     return str(Path(sys.executable).with_name("mutmut"))
 
 
-def _asked(*question: str) -> str:
+def _ask(*question: str) -> str:
     return subprocess.run([_mutmut(), *question], cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
 
@@ -89,12 +89,12 @@ def _reasons() -> dict[Survivor, str]:
 
 
 def _share(statuses: dict[str, str], part: str) -> float:
-    found = [status in KILLED for name, status in statuses.items() if name.startswith(PARTS[part])]
-    return sum(found) / len(found)
+    killed = [status in KILLED for name, status in statuses.items() if name.startswith(PARTS[part])]
+    return sum(killed) / len(killed)
 
 
 def _table(statuses: dict[str, str]) -> Iterator[str]:
-    """One row per module, then one per part; a mutant without a test counts as one that survives."""
+    """One row per module, then one per part; a mutant without a test counts as a survivor."""
     modules = {name: re.sub(r"\.x[_ǁ].*", "", name) for name in statuses}
     yield from (
         "| module | mutants | killed | of them by the time limit | survive | killed |",
@@ -103,8 +103,8 @@ def _table(statuses: dict[str, str]) -> Iterator[str]:
     for module in sorted(set(modules.values())):
         yield _row(f"`{module}`", [status for name, status in statuses.items() if modules[name] == module])
     for part, prefix in PARTS.items():
-        found = [status for name, status in statuses.items() if name.startswith(prefix)]
-        yield _row(f"**`{part}`**", found)
+        of_part = [status for name, status in statuses.items() if name.startswith(prefix)]
+        yield _row(f"**`{part}`**", of_part)
 
 
 def _row(title: str, statuses: Sequence[str]) -> str:
@@ -117,8 +117,8 @@ def _row(title: str, statuses: Sequence[str]) -> str:
 def _listed(survivors: Sequence[Survivor], reasons: dict[Survivor, str]) -> Iterator[str]:
     """The survivors by function and reason, in the order of the reasons."""
     groups: dict[tuple[str, str], list[str]] = {}
-    for found in (*(s for s in reasons if s in survivors), *(s for s in survivors if s not in reasons)):
-        groups.setdefault((found.function, reasons.get(found, "no reason yet")), []).append(found.becomes)
+    for survivor in (*(s for s in reasons if s in survivors), *(s for s in survivors if s not in reasons)):
+        groups.setdefault((survivor.function, reasons.get(survivor, "no reason yet")), []).append(survivor.becomes)
     for (function, why), lines in groups.items():
         yield f"`{function}`: {why}"
         yield from ("", "```python", *lines, "```", "")

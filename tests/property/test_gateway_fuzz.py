@@ -1,4 +1,4 @@
-"""The gateway gives only documented answers, whatever the request, and no key leaves its bucket."""
+"""Random requests to the gateway: every answer is a documented one, and no key leaves its bucket."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from flts.gateway.conditions import byte_range
 from flts.gateway.problem import Problem
 from flts.gateway.security import Auth
 
-TOKEN = "only-for-this-test"  # noqa: S105 - opens nothing but this test
+TOKEN = "only-for-this-test"  # noqa: S105 - used by this test only
 LIMIT = 10_000
 SCHEMA = schemathesis.openapi.from_asgi(
     "/openapi.json",
@@ -50,9 +50,9 @@ PATHS = st.lists(PARTS, min_size=1, max_size=6).map("/".join)
 
 @SCHEMA.parametrize()
 @settings(max_examples=30, deadline=None)
-def test_every_answer_is_documented(case: schemathesis.Case[Any]) -> None:
-    # whether a request is wrong is judged before it is written as a URL, where an empty list of values is gone, and
-    # before the token is added: what must be refused is tested by name
+def test_every_answer_fits_the_openapi_document(case: schemathesis.Case[Any]) -> None:
+    # schemathesis judges a request before it becomes a URL, which drops an empty list of values, and before the token
+    # is added; so its check of refusals is left out, and unit tests name what must be refused
     case.call_and_validate(headers={"Authorization": f"Bearer {TOKEN}"}, excluded_checks=[negative_data_rejection])
 
 
@@ -60,7 +60,7 @@ def test_every_answer_is_documented(case: schemathesis.Case[Any]) -> None:
 @example(name="=", value="")
 @example(name="prefx", value="raw")
 @settings(deadline=None)
-def test_a_list_refuses_unknown_query_parameters(name: str, value: str) -> None:
+def test_a_list_refuses_unknown_parameters(name: str, value: str) -> None:
     query = f"{quote(name, safe='', errors='surrogatepass')}={quote(value, safe='', errors='surrogatepass')}"
     app = create_app(memory_store(), auth=Auth("127.0.0.1", None), max_object_bytes=LIMIT)
     assert ask(app, "GET", f"/objects/dataset?{query}").status == 400
@@ -98,7 +98,7 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 @given(bucket=st.sampled_from(BUCKETS) | PARTS, key=PATHS)
-def test_an_accepted_name_has_one_form_and_stays_in_its_bucket(bucket: str, key: str) -> None:
+def test_a_valid_name_has_one_form_and_stays_in_its_bucket(bucket: str, key: str) -> None:
     try:
         whole = object_name(bucket, key)
     except ValueError:
@@ -115,7 +115,7 @@ def test_an_accepted_name_has_one_form_and_stays_in_its_bucket(bucket: str, key:
     header=st.from_regex(r"(bytes|x)?\s?=?\s?\d{0,5}-?\d{0,5}(,\d-\d)?", fullmatch=True) | st.text(),
     size=st.integers(0, 9),
 )
-def test_a_range_is_within_the_object_or_not_satisfiable_or_none(header: str, size: int) -> None:
+def test_a_range_lies_within_the_object_or_is_refused_or_ignored(header: str, size: int) -> None:
     try:
         start, end = byte_range(header, size) or (0, max(size, 1))
     except Problem:
@@ -125,7 +125,7 @@ def test_a_range_is_within_the_object_or_not_satisfiable_or_none(header: str, si
 
 @given(data=st.binary(max_size=300), first=st.integers(0, 300), last=st.integers(0, 300))
 @settings(deadline=None, max_examples=50)
-def test_a_range_is_what_slicing_gives(data: bytes, first: int, last: int) -> None:
+def test_a_range_equals_a_slice(data: bytes, first: int, last: int) -> None:
     app = create_app(memory_store(), auth=Auth("127.0.0.1", None), max_object_bytes=LIMIT)
     ask(app, "PUT", "/objects/dataset/x", body=data)
     answer = ask(app, "GET", "/objects/dataset/x", {"Range": f"bytes={first}-{last}"})

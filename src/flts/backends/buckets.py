@@ -1,4 +1,4 @@
-"""A store in which each first part of a key is a bucket of its own, so that rights can be given by bucket."""
+"""A store that maps the first part of each key to a bucket of its own, so that access can be granted per bucket."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flts.contracts.ports import Stored, StreamedStore
 
 
 class Buckets:
-    """A StreamedStore over one store per bucket; each is opened when it is first named."""
+    """A StreamedStore over one store per bucket; each is opened on first use."""
 
     def __init__(self, url: str, open_bucket: Callable[[str], StreamedStore]) -> None:
         self.url, self._open_bucket = url, open_bucket
@@ -40,8 +40,8 @@ class Buckets:
 
     async def look(self, key: str) -> Stored | None:
         bucket, rest = self._at(key)
-        found = await bucket.look(rest)
-        return None if found is None else replace(found, key=key)
+        stored = await bucket.look(rest)
+        return None if stored is None else replace(stored, key=key)
 
     async def stream(self, stored: Stored, start: int, end: int) -> AsyncIterator[bytes] | None:
         bucket, rest = self._at(stored.key)
@@ -58,19 +58,19 @@ class Buckets:
     async def page(self, prefix: str, after: str, limit: int) -> Sequence[Stored]:
         name = prefix.partition("/")[0]
         bucket, rest = self._at(prefix)
-        behind = after.removeprefix(f"{name}/")
-        return [replace(found, key=f"{name}/{found.key}") for found in await bucket.page(rest, behind, limit)]
+        stored = await bucket.page(rest, after.removeprefix(f"{name}/"), limit)
+        return [replace(one, key=f"{name}/{one.key}") for one in stored]
 
     async def probe(self) -> None:
         for bucket in list(self._opened.values()) or [self._at(f"{BUCKETS[0]}/")[0]]:
             await bucket.probe()
 
     def _at(self, key: str) -> tuple[StreamedStore, str]:
-        """The store of a key's bucket and the rest of the key. Raises UsageError for a key that is only a bucket."""
+        """The store of a key's bucket, and the rest of the key. Raises UsageError for one without both."""
         name, slash, rest = key.partition("/")
         if not (name and slash):
             raise UsageError(
-                f"'{key}' names no bucket in {self.url}; a key begins with one, as in bucket/object",
+                f"invalid key '{key}' for {self.url}; write bucket/object",
                 code="no-bucket-in-key",
                 key=key,
                 url=self.url,

@@ -1,4 +1,4 @@
-"""Topics on Kafka through confluent-kafka: published means acknowledged, committed means somebody said so."""
+"""A Bus on Kafka through confluent-kafka: `publish` waits for the acknowledgement, and only `commit` commits."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from flts.backends.kafka_client import (
     ENVELOPE_BYTES,
     MAX_MESSAGE_BYTES,
     KafkaOptions,
-    Place,
+    Partition,
     T,
-    known,
     open_admin,
     open_consumer,
     open_producer,
-    place_of,
+    partition_of,
+    present,
     record_of,
 )
 from flts.backends.kafka_errors import Trouble, failed, kafka_errors
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.1
 UNNAMED = "unnamed"
-"""A member of a group that is at work, where the broker does not say who it is."""
+"""Shown as the member of an active group when the broker does not name its members."""
 PATIENCE_SECONDS = 1.0
-"""After this long a poll looks whether the brokers are still there."""
+"""The longest wait for records before the connection to the brokers is checked."""
 
 
 class KafkaBus:
-    """A Bus on the brokers of one cluster. It connects when it is first used."""
+    """A Bus on the brokers of one cluster. It connects on first use."""
 
     def __init__(self, options: KafkaOptions) -> None:
-        """Raises MissingExtra, and UsageError for an option that is not to be given."""
+        """Raises MissingExtra, and UsageError for an option that may not be set."""
         try:
             import confluent_kafka  # noqa: F401
         except ImportError:
@@ -49,7 +49,7 @@ class KafkaBus:
         options.check()
         self.url = f"kafka://{options.brokers}"
         self._options = options
-        self._within = {"request_timeout": options.timeout}
+        self._request = {"request_timeout": options.timeout}
         self._trouble = Trouble(self.url)
         self._lock = threading.Lock()
         self._producer: _Producer | None = None
@@ -66,17 +66,19 @@ class KafkaBus:
             NewTopic(name, self._options.partitions, self._options.replication, config=limit)
             for name in sorted(missing)
         ]
-        with kafka_errors(f"make topics at {self.url}"):
-            made = self._admin().create_topics(new, **self._within)
-        for topic, future in made.items():
-            with kafka_errors(f"make the topic {topic} at {self.url}", passing=["TOPIC_ALREADY_EXISTS"]):
+        with kafka_errors(f"create topics at {self.url}"):
+            created = self._admin().create_topics(new, **self._request)
+        for topic, future in created.items():
+            with kafka_errors(f"create the topic {topic} at {self.url}", passing=["TOPIC_ALREADY_EXISTS"]):
                 future.result()
         deadline = time.monotonic() + self._options.timeout
         while absent := missing - set(self.describe().topics):
             if time.monotonic() > deadline:
                 topics = sorted(absent)
                 raise BackendUnavailable(
-                    f"{', '.join(topics)} was made at {self.url} and is not there", code="no-topic", topics=topics
+                    f"created {', '.join(topics)} at {self.url}, but the brokers do not list it yet",
+                    code="no-topic",
+                    topics=topics,
                 )
             time.sleep(POLL_SECONDS)
 
@@ -95,18 +97,18 @@ class KafkaBus:
         trouble = Trouble(self.url)
         options = {"group.id": f"flts-reader-{uuid.uuid4().hex}", "enable.partition.eof": "true"}
         consumer = open_consumer(self._options, trouble, options)
-        found: list[Record] = []
+        records: list[Record] = []
         try:
-            number = self.describe().topics.get(topic, 0)
-            consumer.assign([TopicPartition(topic, n, OFFSET_BEGINNING) for n in range(number)])
-            unread = set(range(number))
+            partitions = range(self.describe().topics.get(topic, 0))
+            consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
+            unread = set(partitions)
             deadline = time.monotonic() + self._options.timeout
             while unread:
                 message = consumer.poll(POLL_SECONDS)
                 trouble.check()
                 if time.monotonic() > deadline:
                     raise BackendUnavailable(
-                        f"cannot read {topic} at {self.url}: no answer in time",
+                        f"cannot read {topic} at {self.url}: no answer within {self._options.timeout:g} s",
                         code="no-answer",
                         url=self.url,
                         topic=topic,
@@ -115,15 +117,15 @@ class KafkaBus:
                     continue
                 error = message.error()
                 if error is None:
-                    found.append(record_of(message))
+                    records.append(record_of(message))
                     deadline = time.monotonic() + self._options.timeout
                 elif error.code() == KafkaError._PARTITION_EOF:
-                    unread.discard(known(message.partition()))
+                    unread.discard(present(message.partition()))
                 elif not error.retriable():
                     raise failed(f"read {topic} at {self.url}", error)
         finally:
             consumer.close()
-        return sorted(found, key=lambda record: (record.partition, record.offset))
+        return sorted(records, key=lambda record: (record.partition, record.offset))
 
     def lag(self, topic: str, group: str) -> int:
         from confluent_kafka import TopicPartition
@@ -131,11 +133,11 @@ class KafkaBus:
         consumer = open_consumer(self._options, Trouble(self.url), {"group.id": group})
         try:
             with kafka_errors(f"ask {self.url} for the lag of {group} in {topic}"):
-                places = [TopicPartition(topic, number) for number in range(self.describe().topics.get(topic, 0))]
+                partitions = [TopicPartition(topic, number) for number in range(self.describe().topics.get(topic, 0))]
                 total = 0
-                for place in consumer.committed(places, timeout=self._options.timeout) if places else []:
-                    low, high = consumer.get_watermark_offsets(place, timeout=self._options.timeout)
-                    total += high - max(place.offset, low)
+                for committed in consumer.committed(partitions, timeout=self._options.timeout) if partitions else []:
+                    low, high = consumer.get_watermark_offsets(committed, timeout=self._options.timeout)
+                    total += high - max(committed.offset, low)
                 return total
         finally:
             consumer.close()
@@ -143,15 +145,15 @@ class KafkaBus:
     def describe(self, groups: Sequence[str] = ()) -> BusState:
         from confluent_kafka import ConsumerGroupState
 
-        metadata = self._asked(lambda seconds: self._admin().list_topics(timeout=seconds))
+        metadata = self._ask(lambda seconds: self._admin().list_topics(timeout=seconds))
         members: dict[str, Sequence[str]] = {}
-        asked = self._admin().describe_consumer_groups(list(groups), **self._within) if groups else {}
-        for group, future in asked.items():
+        answers = self._admin().describe_consumer_groups(list(groups), **self._request) if groups else {}
+        for group, future in answers.items():
             with kafka_errors(f"ask {self.url} for the group {group}", passing=["GROUP_ID_NOT_FOUND"]):
                 members[group] = []
-                found = future.result()
-                members[group] = [m.group_instance_id or m.client_id for m in found.members]
-                if not members[group] and found.state == ConsumerGroupState.STABLE:
+                description = future.result()
+                members[group] = [m.group_instance_id or m.client_id for m in description.members]
+                if not members[group] and description.state == ConsumerGroupState.STABLE:
                     members[group] = [UNNAMED]
         return BusState(
             sorted(f"{broker.host}:{broker.port}" for broker in metadata.brokers.values()),
@@ -159,15 +161,15 @@ class KafkaBus:
             members,
         )
 
-    def _asked(self, what: Callable[[float], T]) -> T:
-        """An answer. Asked with growing patience, because a client tells only between calls that it is refused."""
+    def _ask(self, request: Callable[[float], T]) -> T:
+        """The answer to a request, tried with growing timeouts: a client reports a refused login only between calls."""
         patience, deadline = PATIENCE_SECONDS, time.monotonic() + self._options.timeout
         while True:
             left = deadline - time.monotonic()
             try:
-                with kafka_errors(f"ask {self.url} what it has", trouble=self._trouble):
+                with kafka_errors(f"list the topics of {self.url}", trouble=self._trouble):
                     try:
-                        return what(min(patience, left))
+                        return request(min(patience, left))
                     finally:
                         self._admin().poll(0)
             except BackendUnavailable:
@@ -189,7 +191,7 @@ class KafkaBus:
 
 
 class _Producer:
-    """Sends messages for any thread; one thread of its own hears what became of them."""
+    """Publishes for any thread; a thread of its own receives the delivery reports."""
 
     def __init__(self, options: KafkaOptions, url: str) -> None:
         self._url, self._trouble = url, Trouble(url)
@@ -216,13 +218,13 @@ class _Producer:
                 topic, value, key.encode(errors="surrogateescape"), headers=packed, on_delivery=on_delivery
             )
         while not ended.wait(POLL_SECONDS):
-            self._trouble.check(transient=False)  # brokers that come back in time are no trouble
+            self._trouble.check(transient=False)  # an outage that ends in time is not an error
         for error in errors:
             self.broken = self.broken or error.fatal()
             raise self._trouble.failed(what, error)
 
     def close(self) -> None:
-        self._producer.purge()  # what nobody has waited for to its end was never promised
+        self._producer.purge()  # a message that no caller waited for was never acknowledged
         self._closed.set()
         self._thread.join()
 
@@ -232,13 +234,13 @@ class _Producer:
 
 
 class KafkaSubscription:
-    """One member of a group, cooperative: partitions that stay with it go on while others move."""
+    """A member of a group with cooperative rebalancing: the partitions it keeps are read on while others move."""
 
     def __init__(self, options: KafkaOptions, url: str, topics: Sequence[str], group: str) -> None:
         self._url, self._group, self._trouble = url, group, Trouble(url)
-        self._given: dict[Place, int] = {}
-        """Behind the last record given out of each partition, since it is ours."""
-        self._committed: dict[Place, int] = {}
+        self._delivered: dict[Partition, int] = {}
+        """The offset after the last delivered record, by partition that this member owns."""
+        self._committed: dict[Partition, int] = {}
         self._paused = self._closed = False
         self._timeout = options.timeout
         own = {"group.id": group, **({"group.instance.id": options.member} if options.member else {})}
@@ -261,7 +263,7 @@ class KafkaSubscription:
         if message is None:
             return None
         record = record_of(message)
-        self._given[record.topic, record.partition] = record.offset + 1
+        self._delivered[record.topic, record.partition] = record.offset + 1
         return record
 
     def stay(self, record: Record, timeout: float) -> bool:
@@ -272,71 +274,71 @@ class KafkaSubscription:
             self._paused = True
         deadline = time.monotonic() + timeout
         while True:
-            # what is paused gives nothing; what was on its way is put back
+            # paused partitions deliver nothing; a record that was already on its way is read again later
             message = None
-            with suppress(BackendUnavailable):  # brokers may be away while work goes on; a commit will find out
+            with suppress(BackendUnavailable):  # work goes on while brokers are away; the commit reports it
                 message = self._next(max(0.0, deadline - time.monotonic()))
             if message is not None:
-                self._seek(place_of(message), known(message.offset()))
+                self._seek(partition_of(message), present(message.offset()))
             if time.monotonic() >= deadline or not self._holds(record):
                 return self._holds(record)
 
     def commit(self, record: Record) -> None:
         from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-        place, behind = (record.topic, record.partition), record.offset + 1
+        partition, offset = (record.topic, record.partition), record.offset + 1
         deadline = time.monotonic() + self._timeout
-        while self._holds(record) and self._committed.get(place, 0) < behind:
+        while self._holds(record) and self._committed.get(partition, 0) < offset:
             try:
-                self._consumer.commit(offsets=[TopicPartition(*place, behind)], asynchronous=False)
-                self._committed[place] = behind
+                self._consumer.commit(offsets=[TopicPartition(*partition, offset)], asynchronous=False)
+                self._committed[partition] = offset
             except KafkaException as raised:
                 error: KafkaError = raised.args[0]
                 moving = {KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID}
                 if error.code() not in moving or time.monotonic() > deadline:
                     raise failed(f"commit {record.topic} for {self._group} at {self._url}", error) from None
-                self.stay(record, POLL_SECONDS)  # who has the partition is being settled, and only polling settles it
+                self.stay(record, POLL_SECONDS)  # a rebalance goes on only while its members poll
 
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            self._given.clear()
+            self._delivered.clear()
             self._consumer.close()
 
     def _next(self, timeout: float) -> Message | None:
-        """A record, or None; raises what keeps records from coming."""
+        """The next record, or None. Raises the error that keeps records from coming."""
         from confluent_kafka import KafkaError
 
         message = self._consumer.poll(timeout)
-        if message is None:  # a record is not dropped for bad news that came with it: it would not come again
+        if message is None:  # checked only without a record: one that is dropped would not come again
             self._trouble.check()
             return None
         error = message.error()
         if error is None:
             return message
         if error.code() == KafkaError._MAX_POLL_EXCEEDED:
-            self._given.clear()  # it was away too long and has lost everything; it joins again by itself
+            self._delivered.clear()  # polled too late: the group took its partitions away; it joins again by itself
             self._committed.clear()
             return None
         self._trouble.check()
         raise failed(f"read as {self._group} at {self._url}", error)
 
     def _holds(self, record: Record) -> bool:
-        """Whether this record was given out here, and its partition to no other member since."""
-        return self._given.get((record.topic, record.partition), 0) > record.offset
+        """Whether this member delivered the record and still owns its partition."""
+        return self._delivered.get((record.topic, record.partition), 0) > record.offset
 
-    def _seek(self, place: Place, offset: int) -> None:
+    def _seek(self, partition: Partition, offset: int) -> None:
         from confluent_kafka import TopicPartition
 
-        with kafka_errors(f"go back in {place[0]} at {self._url}"):
-            self._consumer.seek(TopicPartition(*place, offset))
+        with kafka_errors(f"seek in {partition[0]} at {self._url}"):
+            self._consumer.seek(TopicPartition(*partition, offset))
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_assign(partitions)
-        # librdkafka remembers a pause over a loss: one that went while paused and comes back would never give anything
+        # librdkafka remembers that a lost partition was paused: when it comes back it would stay silent
         (consumer.pause if self._paused else consumer.resume)(partitions)
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         for partition in partitions:
-            self._given.pop((partition.topic, partition.partition), None)
+            self._delivered.pop((partition.topic, partition.partition), None)
             self._committed.pop((partition.topic, partition.partition), None)

@@ -1,4 +1,4 @@
-"""Topics in memory: what one process needs to run all stages, and the double that tests use."""
+"""A Bus in memory: for runs in one process, and as the test double of every Bus."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from flts.contracts.ports import BusState, Record
 
-Place = tuple[str, int]
-"""Topic and partition."""
+Partition = tuple[str, int]
+"""Topic and number of the partition."""
 
 
 class MemoryBus:
@@ -22,7 +22,7 @@ class MemoryBus:
     def __init__(self, partitions: int = 1) -> None:
         self._partitions = partitions
         self._topics: dict[str, list[list[Record]]] = {}
-        self._committed: dict[tuple[str, Place], int] = defaultdict(int)
+        self._committed: dict[tuple[str, Partition], int] = defaultdict(int)
         self._members: dict[str, list[MemorySubscription]] = defaultdict(list)
         self._changed = threading.Condition()
 
@@ -58,7 +58,7 @@ class MemoryBus:
             return BusState((), {topic: len(partitions) for topic, partitions in self._topics.items()}, members)
 
     def close(self) -> None:
-        """Nothing talks to anyone."""
+        """There is no connection to close."""
 
 
 class MemorySubscription:
@@ -66,7 +66,7 @@ class MemorySubscription:
 
     def __init__(self, bus: MemoryBus, topics: Sequence[str], group: str) -> None:
         self.topics, self._bus, self._group = tuple(topics), bus, group
-        self._next: dict[Place, int] = {}
+        self._next: dict[Partition, int] = {}
         with bus._changed:
             bus._members[group].append(self)
             self.name = f"{group}-{len(bus._members[group])}"
@@ -75,12 +75,12 @@ class MemorySubscription:
     def poll(self, timeout: float) -> Record | None:
         with self._bus._changed:
             self._bus._changed.wait_for(self._waiting, timeout)
-            place = self._waiting()
-            if place is None:
+            partition = self._waiting()
+            if partition is None:
                 return None
-            topic, partition = place
-            self._next[place] += 1
-            return self._bus._topics[topic][partition][self._next[place] - 1]
+            topic, number = partition
+            self._next[partition] += 1
+            return self._bus._topics[topic][number][self._next[partition] - 1]
 
     def stay(self, record: Record, timeout: float) -> bool:
         with self._bus._changed:
@@ -90,8 +90,8 @@ class MemorySubscription:
     def commit(self, record: Record) -> None:
         with self._bus._changed:
             if self._holds(record):
-                place = self._group, (record.topic, record.partition)
-                self._bus._committed[place] = max(self._bus._committed[place], record.offset + 1)
+                partition = self._group, (record.topic, record.partition)
+                self._bus._committed[partition] = max(self._bus._committed[partition], record.offset + 1)
 
     def close(self) -> None:
         with self._bus._changed:
@@ -100,23 +100,23 @@ class MemorySubscription:
                 members.remove(self)
             self._bus._changed.notify_all()
 
-    def _waiting(self) -> Place | None:
-        """A partition of this member that has a record for it."""
+    def _waiting(self) -> Partition | None:
+        """A partition of this member with a record that it has not delivered yet."""
         self._settle()
         return next((p for p in self._next if self._next[p] < len(self._bus._topics[p[0]][p[1]])), None)
 
     def _holds(self, record: Record) -> bool:
-        """Whether this record was given to this member, and its partition to no other since."""
+        """Whether this member delivered the record and still owns its partition."""
         self._settle()
         return self._next.get((record.topic, record.partition), 0) > record.offset
 
     def _settle(self) -> None:
-        """Let go of partitions that are another's now; start new ones behind the last commit of the group."""
-        mine: dict[Place, int] = {}
+        """Drop the partitions that other members own now; read new ones from the last commit of the group on."""
+        mine: dict[Partition, int] = {}
         for topic in self.topics:
             members = [member for member in self._bus._members[self._group] if topic in member.topics]
             for number in range(len(self._bus._topics[topic])):
                 if members and members[number % len(members)] is self:
-                    place = topic, number
-                    mine[place] = self._next.get(place, self._bus._committed[self._group, place])
+                    partition = topic, number
+                    mine[partition] = self._next.get(partition, self._bus._committed[self._group, partition])
         self._next = mine

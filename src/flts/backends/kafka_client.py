@@ -1,4 +1,4 @@
-"""Clients of Kafka, opened so that a bus keeps its promises; and its messages as records."""
+"""Clients of Kafka with the settings that the guarantees of a Bus need; and Kafka's messages as Records."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from confluent_kafka import Consumer, Message, Producer
     from confluent_kafka.admin import AdminClient
 
-Place = tuple[str, int]
-"""Topic and partition."""
+Partition = tuple[str, int]
+"""Topic and number of the partition."""
 T = TypeVar("T")
 
 MAX_MESSAGE_BYTES = 1 << 20
@@ -28,19 +28,19 @@ OURS = (
     *("session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy", "enable.partition.eof"),
     *("allow.auto.create.topics", "group.protocol", "transactional.id"),
 )
-"""What the promises of a Bus rest on, and other settings give."""
+"""Options that FLTS sets itself, for its delivery guarantees or from other settings."""
 SECRETS = {
     "sasl.password": "kafka_password",
     "sasl.oauthbearer.client.secret": "kafka_password",
     "ssl.key.password": "kafka_key_password",
     "ssl.keystore.password": "kafka_key_password",
 }
-"""Options that no list of settings may show, and the setting that gives each."""
+"""Options that are secrets, and the setting to use for each instead."""
 
 
 @dataclass(frozen=True)
 class KafkaOptions:
-    """What is known of a cluster."""
+    """How to connect to a cluster."""
 
     brokers: str
     """host:port, several with commas."""
@@ -48,7 +48,7 @@ class KafkaOptions:
     replication: int = -1
     """Copies of a new topic; -1 leaves it to the brokers."""
     member: str = ""
-    """Name of this process in its groups; under it, it takes up its partitions again after a restart."""
+    """Static name of this process in its groups: after a restart it gets the same partitions again."""
     session_timeout: float = 6.0
     """Seconds after which the partitions of a dead member go to others."""
     timeout: float = 30.0
@@ -57,14 +57,14 @@ class KafkaOptions:
     """Any further option of librdkafka, for instance for TLS and SASL."""
     password: str = field(default="", repr=False)
     key_password: str = field(default="", repr=False)
-    """Of the client's own key."""
+    """Password of the client's private key."""
 
     def check(self) -> None:
-        """Raise UsageError for an option that is not to be given."""
+        """Raise UsageError for an option that may not be set here, or a file that does not exist."""
         for name, value in self.options.items():
             if name.endswith(".location") and value != "probe" and not Path(value).exists():
                 raise UsageError(
-                    f"kafka_options: '{name}' names {value}: file not found",
+                    f"kafka_options: file not found: {value}, given as '{name}'",
                     code="option-file-missing",
                     option=name,
                     file=value,
@@ -76,28 +76,28 @@ class KafkaOptions:
                     option=name,
                 )
             if name in SECRETS:
-                way = SECRETS[name]
+                setting = SECRETS[name]
                 raise UsageError(
-                    f"kafka_options: '{name}' is a secret; give it as {way} or {way}_file",
+                    f"kafka_options: '{name}' is a secret; set {setting} or {setting}_file instead",
                     code="option-secret",
                     option=name,
-                    expected=way,
+                    expected=setting,
                 )
 
 
 def _connection(options: KafkaOptions, trouble: Trouble) -> dict[str, Any]:
-    """What producers, consumers and the admin client have in common."""
+    """The options that producers, consumers and the admin client share."""
     trouble.options = options.options
     login = options.options.get("sasl.mechanism", options.options.get("sasl.mechanisms", ""))
     password = "sasl.oauthbearer.client.secret" if login == "OAUTHBEARER" else "sasl.password"
     key = "ssl.keystore.password" if "ssl.keystore.location" in options.options else "ssl.key.password"
-    secrets = {name: said for name, said in ((password, options.password), (key, options.key_password)) if said}
+    secrets = {name: secret for name, secret in ((password, options.password), (key, options.key_password)) if secret}
     ours = {"bootstrap.servers": options.brokers, "client.id": "flts", "logger": trouble, "error_cb": trouble.hear}
     return {**ours, **options.options, **secrets}
 
 
 def open_consumer(options: KafkaOptions, trouble: Trouble, own: Mapping[str, str]) -> Consumer:
-    """Who reads, and commits only what it is told to. own: its group, and what else is its own. Raises UsageError."""
+    """A consumer that commits only when it is told to. own: its group and further options. Raises UsageError."""
     from confluent_kafka import Consumer
 
     session = round(options.session_timeout * 1000)
@@ -114,20 +114,20 @@ def open_consumer(options: KafkaOptions, trouble: Trouble, own: Mapping[str, str
 
 
 def open_admin(options: KafkaOptions, trouble: Trouble) -> AdminClient:
-    """Who makes topics and tells of groups. Raises UsageError."""
+    """A client that creates topics and describes groups. Raises UsageError."""
     from confluent_kafka.admin import AdminClient
 
     return _open(AdminClient, _connection(options, trouble))
 
 
 def open_producer(options: KafkaOptions, trouble: Trouble) -> Producer:
-    """Who sends: nothing twice, nothing out of order, nothing that not all copies have. Raises UsageError."""
+    """An idempotent producer: no duplicates, in order, acknowledged by all in-sync replicas. Raises UsageError."""
     from confluent_kafka import Producer
 
     own = {
         "acks": "all",
         "enable.idempotence": True,
-        "linger.ms": 0,  # each message is waited for
+        "linger.ms": 0,  # every publish waits for its message
         "message.timeout.ms": round(options.timeout * 1000),
         "message.max.bytes": MAX_MESSAGE_BYTES + ENVELOPE_BYTES,
     }
@@ -136,30 +136,30 @@ def open_producer(options: KafkaOptions, trouble: Trouble) -> Producer:
 
 
 def _open(client: Callable[[dict[str, Any]], T], options: dict[str, Any]) -> T:
-    """A client. Raises UsageError naming an option that librdkafka refuses."""
+    """Open a client. Raises UsageError, which names the option that librdkafka refused."""
     from confluent_kafka import KafkaException
 
     try:
         return client(options)
     except KafkaException as raised:
         reason = raised.args[0].str()
-        fits = "librdkafka's CONFIGURATION.md lists what fits"
+        hint = "see CONFIGURATION.md of librdkafka for valid values"
         if any(f"{name} failed" in reason for name in ("ssl.key.location", "ssl.keystore.location")):
-            fits = "the file must hold a key, and kafka_key_password must open it"
+            hint = "the file must hold a key, and kafka_key_password must open it"
         elif ".location failed" in reason:
-            fits = "the file must hold certificates as PEM"
+            hint = "the file must hold certificates as PEM"
         raise UsageError(
-            f"kafka_options: {INNER.sub('', reason)}; {fits}", code="option-refused", reason=reason
+            f"kafka_options: {INNER.sub('', reason)}; {hint}", code="option-refused", reason=reason
         ) from None
 
 
 def record_of(message: Message) -> Record:
-    """A message of a topic."""
-    topic, partition = place_of(message)
+    """A message as a Record."""
+    topic, partition = partition_of(message)
     return Record(
         topic,
         partition,
-        known(message.offset()),
+        present(message.offset()),
         _text(message.key()),
         _bytes(message.value()),
         {name: _text(value) for name, value in dict(message.headers() or []).items()},
@@ -167,13 +167,13 @@ def record_of(message: Message) -> Record:
     )
 
 
-def place_of(message: Message) -> Place:
-    """Where a message lies."""
-    return known(message.topic()), known(message.partition())
+def partition_of(message: Message) -> Partition:
+    """The partition that holds a message."""
+    return present(message.topic()), present(message.partition())
 
 
-def known(value: T | None) -> T:
-    """What every message of a topic has."""
+def present(value: T | None) -> T:
+    """A value that every message read from a topic has, though its type allows None."""
     assert value is not None
     return value
 

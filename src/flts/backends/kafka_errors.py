@@ -1,4 +1,4 @@
-"""What an error of Kafka means to who called: try again later, or change what is written somewhere."""
+"""Kafka's errors as errors of FLTS: what to try again later, and what a person has to change."""
 
 from __future__ import annotations
 
@@ -16,80 +16,80 @@ REFUSED = ("_AUTHENTICATION", "_SSL", "SASL_AUTHENTICATION_FAILED", "_INVALID_AR
 FORBIDDEN = ("TOPIC_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED", "CLUSTER_AUTHORIZATION_FAILED")
 UNKNOWN = ("UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION")
 TOO_LARGE = ("MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE")
-SIZE = "a message may have 1 MiB, and a topic must take it (max.message.bytes)"
+SIZE = "the limit is 1 MiB, and max.message.bytes of the topic must allow it"
 MEANINGS: Sequence[tuple[Sequence[str], type[FltsError], str, str]] = (
     (REFUSED, UsageError, "login-refused", "look at kafka_options and kafka_password"),
-    (FORBIDDEN, UsageError, "not-allowed", "give this user the right"),
+    (FORBIDDEN, UsageError, "not-allowed", "grant this user the permission"),
     (("FENCED_INSTANCE_ID",), UsageError, "member-taken", "another process uses the same kafka_member"),
     (("INVALID_SESSION_TIMEOUT",), UsageError, "session-timeout-invalid", "look at kafka_session_timeout"),
     (TOO_LARGE, StageFailed, "message-too-large", SIZE),
-    (UNKNOWN, BackendUnavailable, "no-topic", "the topic is not there (yet)"),
+    (UNKNOWN, BackendUnavailable, "no-topic", "the topic does not exist (yet)"),
 )
-"""Names of Kafka's errors, what each is here, and what a person can do."""
+"""Names of Kafka's errors; the class and code of each in FLTS; and what a person can do."""
 LOST = ("_ALL_BROKERS_DOWN",)
 SILENT = ("_MSG_TIMED_OUT", "_TRANSPORT", "_TIMED_OUT")
 TLS = ("security.protocol", "ssl.ca.location")
 LOGIN = ("security.protocol", "sasl.mechanism", "sasl.username")
 AUTH = ("security.protocol", "ssl.certificate.location", "sasl.mechanism")
-"""What a person looks at first in kafka_options; none of it is a secret."""
+"""The options a person should check first, by kind of error; none of them is a secret."""
 INNER = re.compile(r"error:[0-9A-F]+:[^:]*::|/bootstrap\b| \(after \d+ms in state \w+\)")
-"""What libraries add to a reason for those who made them."""
+"""Details that libraries add to a reason for their own developers."""
 
 
 class Trouble:
-    """What a client is told beside its calls: that it is refused, or that nobody answers."""
+    """Collects the errors that a client reports outside its calls: a refused login, or brokers that do not answer."""
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._heard: KafkaError | None = None
+        self._pending: KafkaError | None = None
         self._last = ""
         self.options: Mapping[str, str] = {}
-        """What kafka_options say, once a client is opened with them."""
+        """kafka_options, set when a client is opened."""
 
     def hear(self, error: KafkaError) -> None:
-        """For `error_cb`. Of what comes by itself only refusals and the loss of all brokers are raised."""
-        refused = self._heard is not None and self._heard.name() in REFUSED
-        if error.name() in REFUSED or (error.name() in LOST and not refused):  # who is refused loses all brokers, too
-            self._heard = error
+        """The `error_cb` of a client. Only refusals and the loss of all brokers are raised later."""
+        refused = self._pending is not None and self._pending.name() in REFUSED
+        if error.name() in REFUSED or (error.name() in LOST and not refused):  # a refused client loses all brokers, too
+            self._pending = error
         if error.name() not in LOST:
             self._last = error.str()
 
     def log(self, _level: int, _text: str, kind: str, _client: str, line: str) -> None:
-        """For `logger`: that a broker ended a connection is said nowhere else."""
+        """The `logger` of a client: a connection that a broker closed is reported nowhere else."""
         if kind == "FAIL":
-            self._last = line.partition("]: ")[2]  # behind the name of a thread
+            self._last = line.partition("]: ")[2]  # after the name of the thread
 
     def check(self, *, transient: bool = True) -> None:
-        """Raise what was heard since the last time. transient: also what a broker that comes back mends."""
-        error = self._heard
+        """Raise the error reported since the last check. transient: also one that ends when a broker comes back."""
+        error = self._pending
         if error is not None and (transient or error.name() in REFUSED):
-            self._heard = None
+            self._pending = None
             raise self.failed(f"reach {self._url}", error)
 
     def failed(self, what: str, error: KafkaError) -> FltsError:
-        """The error, with what was found, and with what was heard before it when it says only that nothing came."""
+        """The error with the options to check; one that only says "no answer" also with the error before it."""
         detail = ""
         if error.name() in (*LOST, *SILENT) and self._last:
             detail = f"; last heard: {self._last}"
             if "Disconnected" in self._last:
-                detail += f"; a broker that wants TLS, a certificate or a login does that, too: {self._found(AUTH)}"
+                detail += f"; a broker that wants TLS, a certificate or a login does that, too: {self._values(AUTH)}"
         elif error.name() == "_SSL":
-            must = "its certificate must be signed by this CA, and for this host: "
-            detail = f"; {must if 'certificate' in error.str() else ''}{self._found(TLS)}"
+            must = "the certificate of the broker must be signed by this CA, and for this host: "
+            detail = f"; {must if 'certificate' in error.str() else ''}{self._values(TLS)}"
         elif error.name() in REFUSED:
-            detail = f"; {self._found(LOGIN)}"
+            detail = f"; {self._values(LOGIN)}"
         return failed(what, error, detail)
 
-    def _found(self, names: Sequence[str]) -> str:
-        """What these options say."""
-        given = {"sasl.mechanism": self.options.get("sasl.mechanisms"), **self.options}
-        said = ", ".join(f"{name} is {given.get(name) or 'not set'}" for name in names)
-        return f"in kafka_options {said}"
+    def _values(self, names: Sequence[str]) -> str:
+        """The values of these options, for a message."""
+        options = {"sasl.mechanism": self.options.get("sasl.mechanisms"), **self.options}
+        values = ", ".join(f"{name} is {options.get(name) or 'not set'}" for name in names)
+        return f"in kafka_options {values}"
 
 
 @contextmanager
 def kafka_errors(what: str, passing: Sequence[str] = (), trouble: Trouble | None = None) -> Iterator[None]:
-    """Kafka's exceptions as errors of FLTS; passing: names of errors that are none here."""
+    """Raise Kafka's exceptions as errors of FLTS. passing: names of Kafka's errors to ignore."""
     from confluent_kafka import KafkaException
 
     try:
@@ -99,13 +99,13 @@ def kafka_errors(what: str, passing: Sequence[str] = (), trouble: Trouble | None
         if error.name() in passing:
             return
         if trouble is not None:
-            trouble.check(transient=False)  # who is refused is answered with silence
+            trouble.check(transient=False)  # a broker answers a refused client with silence
             raise trouble.failed(what, error) from None
         raise failed(what, error) from None
 
 
 def failed(what: str, error: KafkaError, detail: str = "") -> FltsError:
-    """The error that says what could not be done, why, and whether it may be tried again."""
+    """The error for what could not be done; its class says whether a later attempt may succeed."""
     name, reason = error.name(), f"cannot {what}: {INNER.sub('', error.str() + detail)}"
     for names, kind, code, hint in MEANINGS:
         if name in names:

@@ -1,7 +1,7 @@
-"""Objects of more than one request: read piece by piece, put together aside and named in one step that replaces none.
+"""Objects too large for one request: read in pieces; written to a staging key, then copied to their own key.
 
-Not every client and not every S3 can complete an upload in parts only where there is no object yet; a copy within the
-store can be asked for that.
+Not every client and not every S3 supports an upload in parts that refuses to replace an object. A copy within the
+store can refuse it.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 ONE_REQUEST = 64 * 2**20
-"""Most bytes that travel in one request where each has its own time and attempts."""
+"""Most bytes of one request; each request has its own time limit and retries."""
 AT_ONCE = 2
-"""Parts of one object that are on their way to a store at the same time."""
+"""Parts of one object that are sent at the same time."""
 STAGING = ".staging/"
-"""Where parts are put together. No list of a store shows it."""
+"""Where large objects are staged. Lists of a store leave it out."""
 
 
-def read(store: ObjectStore, found: ObjectMeta) -> bytes:
-    """An object as it was found. Raises what obstore raises, PreconditionError when it was replaced since."""
+def read(store: ObjectStore, meta: ObjectMeta) -> bytes:
+    """The object that `meta` describes. Raises what obstore raises; PreconditionError when it was replaced since."""
     import obstore
 
     def piece(start: int) -> memoryview:
-        end = min(found["size"], start + ONE_REQUEST)
-        options: GetOptions = {"range": (start, end), "if_match": found["e_tag"]}
-        return memoryview(obstore.get(store, found["path"], options=options).bytes())
+        end = min(meta["size"], start + ONE_REQUEST)
+        options: GetOptions = {"range": (start, end), "if_match": meta["e_tag"]}
+        return memoryview(obstore.get(store, meta["path"], options=options).bytes())
 
-    return b"".join(piece(start) for start in range(0, found["size"], ONE_REQUEST))
+    return b"".join(piece(start) for start in range(0, meta["size"], ONE_REQUEST))
 
 
-def create(store: ObjectStore, key: str, data: bytes, *, there: bool) -> bool:
+def create(store: ObjectStore, key: str, data: bytes, *, exists: bool) -> bool:
     """Write an object that must not exist yet; False when it does. Raises what obstore raises.
 
-    there: it was seen, so there is nothing to send.
+    exists: whether the object was seen already; then nothing is sent.
     """
     import obstore
 
-    # the same name at every attempt, so that the next one takes away what a killed one left
+    # the same staging key at every attempt, so that the next attempt removes what a killed one left
     staged = f"{STAGING}{sha256(data)}-{sha256(key.encode())}"
-    if there:
+    if exists:
         _drop(store, staged)
         return False
     obstore.put(store, staged, data, chunk_size=PART, max_concurrency=AT_ONCE)
@@ -56,7 +56,7 @@ def create(store: ObjectStore, key: str, data: bytes, *, there: bool) -> bool:
 
 
 async def upload(store: ObjectStore, key: str, chunks: AsyncIterator[bytes]) -> bool:
-    """`create` of bytes that are still on their way."""
+    """`create` from a stream of chunks."""
     import obstore
 
     staged = f"{STAGING}{uuid.uuid4().hex}"
@@ -65,7 +65,7 @@ async def upload(store: ObjectStore, key: str, chunks: AsyncIterator[bytes]) -> 
 
 
 def _name(store: ObjectStore, staged: str, key: str) -> bool:
-    """Move staged bytes to their key; False when it has others by now."""
+    """Move a staged object to its key; False when another writer was first."""
     import obstore
 
     try:
@@ -73,7 +73,7 @@ def _name(store: ObjectStore, staged: str, key: str) -> bool:
     except (FileExistsError, obstore.exceptions.AlreadyExistsError):
         return False
     except (FileNotFoundError, obstore.exceptions.NotFoundError):
-        return False  # a writer of the same bytes moved them
+        return False  # another writer of the same bytes moved them
     finally:
         _drop(store, staged)
     return True
@@ -82,5 +82,5 @@ def _name(store: ObjectStore, staged: str, key: str) -> bool:
 def _drop(store: ObjectStore, staged: str) -> None:
     import obstore
 
-    with contextlib.suppress(FileNotFoundError, obstore.exceptions.BaseError):  # what counts is the object
+    with contextlib.suppress(FileNotFoundError, obstore.exceptions.BaseError):  # what is left over does no harm
         obstore.delete(store, staged)

@@ -1,4 +1,4 @@
-"""A tracker that many threads may use: its client library keeps to one, and the trainers go on beside it."""
+"""Makes a tracker usable from many threads, because MLflow's client is not; trainers do not wait for it to import."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flts.contracts.ports import TrackedRun, Tracker
 
 
 class InOneThread:
-    """A Tracker used from many threads through one of its own, beside which the trainers go on."""
+    """A Tracker for many threads: every call runs in one thread of its own, and `prepare` returns at once."""
 
     def __init__(self, tracker: Tracker) -> None:
         self._tracker, self.uri = tracker, tracker.uri
@@ -31,7 +31,7 @@ class InOneThread:
         self._thread.submit(self._tracker.promote, scope, run_id, model_type, bundle_sha256).result()
 
     def check(self) -> None:
-        self._tracker.check()  # asks the server, not the client that the thread owns
+        self._tracker.check()  # it does not use the client that the thread owns
 
     def close(self) -> None:
         self._thread.submit(self._tracker.close)

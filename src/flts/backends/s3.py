@@ -1,4 +1,4 @@
-"""S3 of any vendor: which endpoint, whose credentials, how long to try, and what its errors mean."""
+"""S3 of any vendor: endpoint, credentials, retries, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 
 RETRIES = 6
 RETRY_WITHIN = timedelta(seconds=30)
-"""No further attempt is begun after this."""
+"""No attempt starts later than this after the first."""
 ANSWER_WITHIN = timedelta(seconds=60)
 CONNECT_WITHIN = timedelta(seconds=5)
 NO_BUCKET = "NoSuchBucket"
 CONFIG = "Generic Config error: "
-"""How obstore begins to say what is wrong with its options."""
+"""The prefix of obstore's messages about its options."""
 COPY_IF_NOT_EXISTS = "header:if-none-match:*"
-"""How a copy is asked not to replace an object, unless the environment says how this endpoint wants it."""
+"""The header that keeps a copy from replacing an object, unless the environment names another for this endpoint."""
 KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where an S3 URL points. Without a bucket, each first part of a key is one, and prefix begins its name."""
+class Location:
+    """What an S3 URL names. Without a bucket, the first part of each key names one, and `prefix` is put before it."""
 
     bucket: str
     prefix: str
     endpoint: str
 
 
-def parse(url: str) -> Place:
+def parse(url: str) -> Location:
     """The parts of s3://bucket/prefix?endpoint=http://host:port or s3:///prefix-. Raises UsageError."""
     parts = urlsplit(url)
     options = dict(parse_qsl(parts.query))
@@ -52,16 +52,16 @@ def parse(url: str) -> Place:
                 option=name,
             )
     endpoint = options.get("endpoint") or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    return Place(parts.netloc, unquote(parts.path).strip("/"), endpoint or "")
+    return Location(parts.netloc, unquote(parts.path).strip("/"), endpoint or "")
 
 
-def connect(place: Place, bucket: str, prefix: str = "") -> S3Store:
-    """A client of one bucket; it connects when it is used. Raises UsageError."""
+def connect(location: Location, bucket: str, prefix: str = "") -> S3Store:
+    """A client of one bucket; it connects on first use. Raises UsageError."""
     from obstore.exceptions import BaseError
     from obstore.store import S3Store
 
     options: dict[str, Any] = dict(credentials(os.environ))
-    options |= {name: value for name, value in (("prefix", prefix), ("endpoint", place.endpoint)) if value}
+    options |= {name: value for name, value in (("prefix", prefix), ("endpoint", location.endpoint)) if value}
     if not os.environ.get("AWS_COPY_IF_NOT_EXISTS"):
         options["copy_if_not_exists"] = COPY_IF_NOT_EXISTS
     try:
@@ -69,7 +69,7 @@ def connect(place: Place, bucket: str, prefix: str = "") -> S3Store:
             bucket,
             **options,
             client_options={
-                "allow_http": place.endpoint.startswith("http://"),
+                "allow_http": location.endpoint.startswith("http://"),
                 "timeout": ANSWER_WITHIN,
                 "connect_timeout": CONNECT_WITHIN,
             },
@@ -78,43 +78,45 @@ def connect(place: Place, bucket: str, prefix: str = "") -> S3Store:
     except BaseError as error:
         reason = str(error).splitlines()[0].removeprefix(CONFIG)
         raise UsageError(
-            f"the settings for S3 cannot be used: {reason}; look at the variables AWS_*",
+            f"invalid settings for S3: {reason}; look at the environment variables AWS_*",
             code="s3-settings",
             reason=reason,
         ) from None
 
 
 def credentials(environment: Mapping[str, str]) -> Mapping[str, str]:
-    """Keys from a credentials file, as every other client of S3 reads it; empty where the environment has the keys.
+    """Keys from the shared credentials file of AWS; empty when the environment has the keys.
 
     Without either, the client asks the machine it runs on for the keys of its role. Raises UsageError.
     """
-    # By hand: obstore reads no such file itself, and its provider of boto3 would bring 36 MB of libraries and 0.13 s of
+    # By hand: obstore does not read this file. Its provider through boto3 would add 36 MB of libraries and 0.13 s of
     # import for one section of an INI file. `aws configure export-credentials` gives the keys of SSO as variables.
     if environment.get("AWS_ACCESS_KEY_ID"):
         return {}
-    named = environment.get("AWS_SHARED_CREDENTIALS_FILE")
-    file = Path(named) if named else Path.home() / ".aws" / "credentials"
+    configured = environment.get("AWS_SHARED_CREDENTIALS_FILE")
+    file = Path(configured) if configured else Path.home() / ".aws" / "credentials"
     if not file.is_file():
-        if named:
+        if configured:
             raise UsageError(
-                f"{named}: no such file; AWS_SHARED_CREDENTIALS_FILE names it", code="credentials-missing", file=named
+                f"AWS_SHARED_CREDENTIALS_FILE: file not found: {configured}",
+                code="credentials-missing",
+                file=configured,
             )
         return {}
     sections = configparser.ConfigParser(interpolation=None)
     try:
         sections.read_string(file.read_text())
     except (OSError, UnicodeDecodeError, configparser.Error) as error:
-        # an error of the parser quotes the line, and with it a secret
+        # the message of the parser quotes the line, and so a secret
         raise UsageError(
-            f"{file}: cannot be read as credentials: {type(error).__name__}",
+            f"{file}: not a readable credentials file ({type(error).__name__})",
             code="credentials-unreadable",
             file=str(file),
         ) from None
     profile = environment.get("AWS_PROFILE", "default")
     if not sections.has_section(profile):
         raise UsageError(
-            f"{file}: there is no profile '{profile}'; {nearest(profile, sections.sections())}",
+            f"{file}: unknown profile '{profile}'; {nearest(profile, sections.sections())}",
             code="profile-missing",
             file=str(file),
             profile=profile,
@@ -123,7 +125,7 @@ def credentials(environment: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def failed(what: str, error: Exception) -> FltsError:
-    """The error that says what could not be done, why, and whether it may be tried again."""
+    """The error for what could not be done; its class says whether a later attempt may succeed."""
     text = str(error)
     code = re.search(r"<Code>(\w+)</Code>", text)
     first = (text.splitlines() or [type(error).__name__])[0].partition(" <?xml")[0]
@@ -131,17 +133,17 @@ def failed(what: str, error: Exception) -> FltsError:
     if code and code[1] == NO_BUCKET:
         return UsageError(f"{reason}; make the bucket first", code="no-bucket")
     if code and code[1] in {"AuthorizationHeaderMalformed", "PermanentRedirect"}:
-        return UsageError(f"{reason}; AWS_REGION names the region of the bucket", code="wrong-region")
+        return UsageError(f"{reason}; set AWS_REGION to the region of the bucket", code="wrong-region")
     if re.search(r"/latest/(api/token|meta-data)", first):
         return UsageError(
-            f"{what}: there are no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a file with"
+            f"{what}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a file with"
             " AWS_SHARED_CREDENTIALS_FILE",
             code="no-credentials",
         )
     if re.search(r"status code: (401|403)\b", first):
         return UsageError(
             f"{reason}; look at AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or the file that"
-            " AWS_SHARED_CREDENTIALS_FILE names), and at what their owner may do",
+            " AWS_SHARED_CREDENTIALS_FILE names), and at the permissions of their owner",
             code="access-denied",
         )
     return BackendUnavailable(reason)

@@ -1,4 +1,4 @@
-"""Objects behind one URL through obstore: memory:///, file:///folder, s3://bucket/prefix or s3:/// (buckets)."""
+"""A Store through obstore, by URL: memory:///, file:///folder, s3://bucket/prefix, or s3:/// with many buckets."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 CHUNK = 2**18
-"""Most bytes that a reader gets at once, so that a slow one does not have a whole part waiting for it."""
+"""Most bytes that a reader gets at once, so that a slow one does not keep a whole part waiting."""
 LOCAL = "Generic LocalFileSystem error: "
 NO_SPACE = "No space left on device"
-"""How obstore begins and the system words what goes wrong on a disk."""
+"""The prefix of obstore's messages about a disk, and the system's words for a full one."""
 
 
 class ObjectStoreAdapter:
@@ -37,10 +37,10 @@ class ObjectStoreAdapter:
         import obstore
 
         try:
-            found = obstore.get(self._store, key)
-            if self._of_s3 and found.meta["size"] > large.ONE_REQUEST:
-                return large.read(self._store, found.meta)
-            return bytes(found.bytes())
+            result = obstore.get(self._store, key)
+            if self._of_s3 and result.meta["size"] > large.ONE_REQUEST:
+                return large.read(self._store, result.meta)
+            return bytes(result.bytes())
         except (FileNotFoundError, obstore.exceptions.NotFoundError) as error:
             if s3.NO_BUCKET in str(error):
                 raise self._failed("read", key, error) from None
@@ -53,7 +53,7 @@ class ObjectStoreAdapter:
 
         try:
             if self._of_s3 and len(data) > large.ONE_REQUEST:
-                return large.create(self._store, key, data, there=self.exists(key))
+                return large.create(self._store, key, data, exists=self.exists(key))
             obstore.put(self._store, key, data, mode="create")
         except (FileExistsError, obstore.exceptions.AlreadyExistsError):
             return False
@@ -85,10 +85,10 @@ class ObjectStoreAdapter:
 
         folder, _, _ = prefix.rpartition("/")
         try:
-            pages = obstore.list(self._store, prefix=f"{folder}/" if folder else None).collect()
+            listed = obstore.list(self._store, prefix=f"{folder}/" if folder else None).collect()
         except obstore.exceptions.BaseError as error:
             raise self._failed("list", prefix, error) from None
-        return sorted(path for item in pages if _under(prefix, path := str(item["path"])))
+        return sorted(path for item in listed if _under(prefix, path := str(item["path"])))
 
     async def look(self, key: str) -> Stored | None:
         import obstore
@@ -132,8 +132,8 @@ class ObjectStoreAdapter:
             return memoryview(b"")
         options: GetOptions = {"range": (start, min(end, start + PART)), "if_match": stored.etag or None}
         try:
-            found = await obstore.get_async(self._store, stored.key, options=options)
-            return memoryview(await found.bytes_async())
+            result = await obstore.get_async(self._store, stored.key, options=options)
+            return memoryview(await result.bytes_async())
         except (FileNotFoundError, obstore.exceptions.NotFoundError, obstore.exceptions.PreconditionError):
             return None
         except obstore.exceptions.BaseError as error:
@@ -144,7 +144,7 @@ class ObjectStoreAdapter:
 
         if self._taken(key):
             raise NameTaken(
-                f"{key} is a folder in {self.url}, or lies below an object; take another name", key=key, url=self.url
+                f"{key} is a folder in {self.url}, or lies below an object; choose another key", key=key, url=self.url
             )
         beginning, rest = bytearray(), aiter(chunks)
         async for chunk in rest:
@@ -164,8 +164,8 @@ class ObjectStoreAdapter:
                 written = await obstore.put_async(self._store, key, bytes(beginning), mode=mode, use_multipart=False)
             elif only_new:
                 new = await self.look(key) is None and await large.upload(self._store, key, whole())
-                found = await self.look(key) if new else None
-                return found.etag if found else None
+                stored = await self.look(key) if new else None
+                return stored.etag if stored else None
             else:
                 written = await obstore.put_async(self._store, key, whole(), chunk_size=PART, max_concurrency=AT_ONCE)
         except (FileExistsError, obstore.exceptions.AlreadyExistsError):
@@ -194,14 +194,14 @@ class ObjectStoreAdapter:
 
         folder, _, _ = prefix.rpartition("/")
         try:
-            found = (
+            objects = (
                 _stored(item)
                 for batch in obstore.list(self._store, prefix=f"{folder}/" if folder else None)
                 for item in batch
                 if _under(prefix, path := str(item["path"])) and path > after
             )
-            # not every store lists in order of the bytes of its keys, so all are looked at and `limit` are kept
-            return heapq.nsmallest(limit, found, key=attrgetter("key"))
+            # not every store lists its keys in order of their bytes, so all are read and the first `limit` kept
+            return heapq.nsmallest(limit, objects, key=attrgetter("key"))
         except obstore.exceptions.BaseError as error:
             raise self._failed("list", prefix, error) from None
 
@@ -209,7 +209,7 @@ class ObjectStoreAdapter:
         import obstore
 
         if self._folder is not None and not self._folder.is_dir():
-            raise StageFailed(f"the folder {self._folder} is gone", code="folder-gone", folder=str(self._folder))
+            raise StageFailed(f"folder not found: {self._folder}", code="folder-gone", folder=str(self._folder))
         try:
             async for _ in obstore.list(self._store, chunk_size=1):
                 return
@@ -226,12 +226,12 @@ class ObjectStoreAdapter:
         return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
     def _taken(self, key: str) -> bool:
-        """Whether a file system can have no object of this name; a store of another kind always can."""
+        """Whether the folder of a local store cannot hold this key: it names a folder, or lies below an object."""
         if self._folder is None:
             return False
-        place = self._folder / key
+        path = self._folder / key
         above = [self._folder.joinpath(*parent.parts) for parent in Path(key).parents if parent.parts]
-        return place.is_dir() or any(folder.is_file() for folder in above)
+        return path.is_dir() or any(folder.is_file() for folder in above)
 
     def _failed(self, verb: str, key: str, error: Exception) -> Exception:
         if self._of_s3:
@@ -240,7 +240,7 @@ class ObjectStoreAdapter:
         if NO_SPACE in reason:
             return StageFailed(
                 f"cannot {verb} {key}: no space left on the disk of {self.url};"
-                " free some and run again, what is finished is kept",
+                " free some space and run again; finished work is kept",
                 code="disk-full",
                 key=key,
                 url=self.url,
@@ -269,7 +269,7 @@ def memory_store() -> ObjectStoreAdapter:
 
 
 def open_store(url: str) -> StreamedStore:
-    """The store behind a URL. Raises UsageError for another scheme, StageFailed for a folder without rights."""
+    """The store behind a URL. Raises UsageError for another scheme, StageFailed for a folder that cannot be created."""
     from obstore.store import LocalStore
 
     parts = urlsplit(url)
@@ -282,14 +282,14 @@ def open_store(url: str) -> StreamedStore:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise StageFailed(
-                    f"cannot make the folder {folder}: {error.strerror}", code="folder-unwritable", folder=str(folder)
+                    f"cannot create the folder {folder}: {error.strerror}", code="folder-unwritable", folder=str(folder)
                 ) from None
             return ObjectStoreAdapter(url, LocalStore(folder, automatic_cleanup=True))
         case "s3":
-            place = s3.parse(url)
-            if place.bucket:
-                return ObjectStoreAdapter(url, s3.connect(place, place.bucket, place.prefix))
-            return Buckets(url, lambda name: ObjectStoreAdapter(url, s3.connect(place, f"{place.prefix}{name}")))
+            location = s3.parse(url)
+            if location.bucket:
+                return ObjectStoreAdapter(url, s3.connect(location, location.bucket, location.prefix))
+            return Buckets(url, lambda name: ObjectStoreAdapter(url, s3.connect(location, f"{location.prefix}{name}")))
         case _:
             raise UsageError(
                 f"invalid store URL '{url}'; write file:///folder, s3://bucket/prefix or memory:///",

@@ -1,4 +1,4 @@
-"""MLflow: one run per candidate, the bundle as a model of plain data, the champion as a registered version.
+"""A Tracker on MLflow: a run per candidate, its bundle as a model of plain data, the champion as a registered version.
 
 Works embedded (sqlite:///…, artifacts in a folder beside it) and against a server. mlflow is imported at the first
 call; every call of one tracker must come from one thread.
@@ -32,7 +32,7 @@ BUNDLE_TAG = "flts.bundle_sha256"
 IDENTITY_TAGS = ("flts.config_hash", "flts.model_hash")
 AWAY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
 REFUSED = ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED")
-"""Codes of MLflow: for a server that did not answer or failed, and for one that knows us not."""
+"""Error codes of MLflow: for a server that failed or did not answer, and for one that refused our credentials."""
 
 
 class MlflowTracker:
@@ -45,19 +45,19 @@ class MlflowTracker:
         self._opened: MlflowClient | None = None
         self._experiments: dict[str, str] = {}
         self._new: set[str] = set()
-        """Ids of experiments that this tracker made: nobody else logged to them before."""
-        # they are read when mlflow is imported, which any method may be the first to do
+        """Ids of experiments that this tracker created: no other process logged to them before."""
+        # mlflow reads these when it is imported, which any method may be the first to do
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-        # its own default tries for four minutes
+        # mlflow's defaults retry for four minutes
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
 
     def prepare(self, scope: str) -> None:
         with self._failing("prepare"):
             self._experiment(scope)
-            import mlflow.pyfunc  # noqa: F401 - half a second that passes while the models are fitted
+            import mlflow.pyfunc  # noqa: F401 - half a second, spent while the models are fitted
 
     def log(self, run: TrackedRun) -> str:
         from mlflow.entities import Dataset as MlflowDataset
@@ -92,20 +92,20 @@ class MlflowTracker:
             return run_id
 
     def first_run(self, tags: Mapping[str, str], other_than: Mapping[str, str]) -> str | None:
-        asked = [f"tags.`{name}` = '{value}'" for name, value in tags.items()]
-        asked += [f"tags.`{name}` != '{value}'" for name, value in other_than.items()]
+        conditions = [f"tags.`{name}` = '{value}'" for name, value in tags.items()]
+        conditions += [f"tags.`{name}` != '{value}'" for name, value in other_than.items()]
         with self._failing("look for a run"):
             client = self._client()
-            scopes = [found.experiment_id for found in client.search_experiments(filter_string="name LIKE 'flts/%'")]
+            scopes = [scope.experiment_id for scope in client.search_experiments(filter_string="name LIKE 'flts/%'")]
             if not scopes:
                 return None
-            found = client.search_runs(
+            runs = client.search_runs(
                 scopes,
-                " and ".join([*asked, "attributes.status = 'FINISHED'"]),
+                " and ".join([*conditions, "attributes.status = 'FINISHED'"]),
                 max_results=1,
                 order_by=["attributes.start_time ASC"],
             )
-            return str(found[0].info.run_id) if found else None
+            return str(runs[0].info.run_id) if runs else None
 
     def annotate(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
         from mlflow.entities import Metric, RunTag
@@ -148,7 +148,9 @@ class MlflowTracker:
             with urlopen(f"{self.uri.rstrip('/')}/health", timeout=2.0):  # noqa: S310 - the address is the one runs are logged to
                 return
         except OSError as error:
-            raise BackendUnavailable(f"MLflow at {self.uri} does not answer: {error}") from None
+            raise BackendUnavailable(
+                f"MLflow at {self.uri} does not answer: {error}", code="tracker-unavailable"
+            ) from None
 
     def close(self) -> None:
         self._opened = None
@@ -157,14 +159,14 @@ class MlflowTracker:
         if self._opened is None:
             from mlflow import MlflowClient
 
-            # its notes about tables and requirements are for people who call it by hand
+            # its notes about tables and requirements are for its direct users
             for name in ("mlflow", "alembic"):
                 logging.getLogger(name).setLevel(logging.ERROR)
             self._opened = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
         return self._opened
 
     def _run(self, run_id: str) -> Run | None:
-        """A run, or None when it was logged to another database than this one, or to one deleted since."""
+        """A run; None when it is in another database, or in one that was deleted."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -175,40 +177,40 @@ class MlflowTracker:
             raise
 
     def _experiment(self, scope: str) -> str:
-        """Id of the scope's experiment; in an embedded database, runs that a killed process left open are closed."""
+        """The id of the scope's experiment. In an embedded database, closes runs that a killed process left open."""
         if scope not in self._experiments:
             client, name = self._client(), f"flts/{scope}"
-            found = client.get_experiment_by_name(name)
-            if found is None:
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
                 location = (self._artifacts / scope).as_uri() if self._embedded else None
                 self._experiments[scope] = client.create_experiment(name, artifact_location=location)
-                if self._embedded:  # many may log to a server from now on
+                if self._embedded:  # on a server, other processes may log to it from now on
                     self._new.add(self._experiments[scope])
             else:
-                self._experiments[scope] = found.experiment_id
+                self._experiments[scope] = experiment.experiment_id
                 if self._embedded:
-                    for run in client.search_runs([found.experiment_id], "attributes.status = 'RUNNING'"):
+                    for run in client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'"):
                         client.set_terminated(run.info.run_id, "KILLED")
         return self._experiments[scope]
 
     def _logged_before(self, experiment: str, run: TrackedRun) -> str | None:
-        """The id of this very run, where a process logged it and died before anyone was told.
+        """The id of this same run, where a process logged it and died before it could report the id.
 
-        What it left half written is closed: nobody writes to it any more.
+        Runs that it left half written are closed: no process writes to them any more.
         """
         if experiment in self._new or not set(IDENTITY_TAGS) <= run.tags.keys():
             return None
         same = " and ".join(f"tags.`{name}` = '{run.tags[name]}'" for name in IDENTITY_TAGS)
-        whole = None
-        for found in self._client().search_runs([experiment], same):
-            if found.info.status == "RUNNING":
-                self._client().set_terminated(found.info.run_id, "KILLED")
-            elif found.info.status == run.status and run.tags.items() <= found.data.tags.items():
-                whole = whole or str(found.info.run_id)
-        return whole
+        complete = None
+        for candidate in self._client().search_runs([experiment], same):
+            if candidate.info.status == "RUNNING":
+                self._client().set_terminated(candidate.info.run_id, "KILLED")
+            elif candidate.info.status == run.status and run.tags.items() <= candidate.data.tags.items():
+                complete = complete or str(candidate.info.run_id)
+        return complete
 
     def _lay_out(self, run: TrackedRun, folder: Path) -> None:
-        """The artifacts as files; the bundle as a valid MLflow model whose code is flts itself."""
+        """Write the artifacts as files, and the bundle as an MLflow model whose code is flts itself."""
         for path, data in run.artifacts.items():
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -218,7 +220,7 @@ class MlflowTracker:
         import mlflow.pyfunc
 
         with tempfile.TemporaryDirectory(prefix="flts-") as scratch, warnings.catch_warnings():
-            # it asks for an input example; the signature is written from the manifest instead
+            # mlflow asks for an input example; the signature comes from the manifest instead
             warnings.simplefilter("ignore", UserWarning)
             bundle = Path(scratch) / "bundle"
             bundle.mkdir()
@@ -237,7 +239,7 @@ class MlflowTracker:
 
     @contextmanager
     def _failing(self, verb: str) -> Iterator[None]:
-        """A server that does not answer is Transient; what it refuses, and anything an embedded one says, is not."""
+        """Raise MLflow's errors as errors of FLTS: Transient for a server that is away, Terminal for all others."""
         from mlflow.exceptions import MlflowException
         from requests import RequestException
 
@@ -246,25 +248,31 @@ class MlflowTracker:
         except MlflowException as error:
             if self._embedded:
                 raise StageFailed(
-                    f"the MLflow database {self.uri} could not {verb}: {error}; --tracking off does without it"
+                    f"the MLflow database {self.uri} could not {verb}: {error}; --tracking off runs without it",
+                    code="tracker-failed",
                 ) from error
             reason = f"MLflow at {self.uri} could not {verb}: {error}"
             if error.error_code in REFUSED:
                 raise UsageError(
-                    f"{reason}; look at MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and _PASSWORD"
+                    f"{reason}; look at MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and _PASSWORD",
+                    code="login-refused",
                 ) from error
-            raise (BackendUnavailable if error.error_code in AWAY else StageFailed)(reason) from error
-        except RequestException as error:  # artifacts go to a server without MLflow's own errors
-            raise BackendUnavailable(f"MLflow at {self.uri} could not {verb}: {error}") from error
+            if error.error_code in AWAY:
+                raise BackendUnavailable(reason, code="tracker-unavailable") from error
+            raise StageFailed(reason, code="tracker-failed") from error
+        except RequestException as error:  # uploads of artifacts raise the errors of requests
+            raise BackendUnavailable(
+                f"MLflow at {self.uri} could not {verb}: {error}", code="tracker-unavailable"
+            ) from error
 
 
 def _allowed(name: str) -> str:
-    """A metric's name, which may end with a target's, without what MLflow refuses in it."""
+    """The name of a metric, which may contain that of a target, without the characters that MLflow refuses."""
     return re.sub(r"[^\w\-. :]", "_", name)
 
 
 def _signature(columns: Sequence[str]) -> ModelSignature:
-    """History in, forecast rows out; the same names as the HTTP interface."""
+    """The signature of a served model: history rows in, forecast rows out."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 

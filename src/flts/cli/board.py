@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from flts.contracts.records.decision import AbsentBaseline, CandidateRow, UnrankedRow
+from flts.contracts.records.decision import METRICS, AbsentBaseline, CandidateRow, Metric, UnrankedRow
 from flts.evaluate.profile import WEEKDAYS
 
 if TYPE_CHECKING:
@@ -153,7 +153,17 @@ def _print_unranked(decision: DecisionRecord, console: Any) -> None:
 def _board(decision: DecisionRecord, durations_ms: Mapping[str, int | None]) -> Table:
     targets = decision.yardstick.targets
     single = [f"RMSE of {targets[0]}"] if len(targets) == 1 else []
-    headings = ["rank", "model", "score", "95 %", "RMSE", "MAE", "MSE", "MASE", *single, "skill", COVERAGE, "time"]
+    headings = [
+        "rank",
+        "model",
+        "score",
+        "95 %",
+        *(m.heading for m in METRICS.values()),
+        *single,
+        "skill",
+        COVERAGE,
+        "time",
+    ]
     rows = [_board_line(row, targets, durations_ms) for row in decision.ranked]
     rows += [_board_line(row, targets, durations_ms) for row in decision.ranked_baselines]
     styles = ["bold" if row.model == decision.winner else None for row in decision.ranked]
@@ -172,13 +182,16 @@ def _board_line(
         row.model if candidate else f"{row.model} (baseline)",
         f"{row.score:.4f}",
         _between(row.score_interval),
-        *(f"{error:.4f}" for error in (row.rmse, row.mae, row.mse)),
-        "" if row.mase is None else f"{row.mase:.3f}",
+        *(_error(getattr(row, name), metric) for name, metric in METRICS.items()),
         *([_number(row.units[targets[0]].rmse)] if len(targets) == 1 else []),
         "" if skill is None else f"{skill:+.1%}",
         f"{covered.coverage:.1%}" if covered else "",
         "" if duration is None else f"{duration / 1000:.1f}s",
     ]
+
+
+def _error(value: float | None, metric: Metric) -> str:
+    return "" if value is None else f"{value:.{metric.decimals}f}"
 
 
 def _levels(coverage: Mapping[str, Coverage]) -> Table:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from flts.contracts.errors import DataError
+from flts.contracts.records.decision import METRICS
 from flts.preprocess.rows import Values
 
 
@@ -39,6 +41,10 @@ class Errors:
     mase: float | None
     units: Mapping[str, Mapping[str, float]]
     cells: int
+
+    def pooled(self) -> dict[str, Any]:
+        """The errors over all targets by name, as a row of the scoreboard has them; None for one without a value."""
+        return {name: getattr(self, name) for name in METRICS}
 
 
 def scaled_errors(truth: Values, forecast: Values, yardstick: Yardstick) -> Values:

@@ -1,4 +1,4 @@
-"""The object store over HTTP: raw inputs come in, whatever the pipeline made goes out, and nobody rewrites history."""
+"""The object store over HTTP: raw inputs can be uploaded, results can only be read."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from flts.version import __version__
 IDLE_SECONDS = 60.0
 """Longest pause in an upload."""
 PROBE_SECONDS = 3.0
-"""How long the store has to say that it is ready."""
+"""How long a readiness probe waits for the store."""
 SERVICE = "gateway"
 
 
 class Health(BaseModel):
-    """Whether something is as it should be."""
+    """The answer of a probe."""
 
     status: str
 
@@ -37,12 +37,12 @@ _health = APIRouter(tags=["health"])
 def create_app(
     store: StreamedStore, *, auth: Auth, max_object_bytes: int, idle_seconds: float = IDLE_SECONDS
 ) -> FastAPI:
-    """The gateway to a store, for whoever is let in."""
+    """The gateway to a store, for the requests that `auth` accepts."""
     app = _Described(
         title="FLTS gateway",
         version=__version__,
         description=(__doc__ or "").strip(),
-        docs_url=None,  # these pages load scripts from elsewhere
+        docs_url=None,  # these pages load scripts from other servers
         redoc_url=None,
         redirect_slashes=False,
     )
@@ -56,7 +56,7 @@ def create_app(
 
 
 class _Described(FastAPI):
-    """Its description knows what its errors look like."""
+    """An app whose OpenAPI document describes its errors as problem documents."""
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
@@ -68,13 +68,13 @@ class _Described(FastAPI):
 
 @_health.get("/healthz")
 async def healthz() -> Health:
-    """The process lives and answers."""
+    """The process runs and answers."""
     return Health(status="ok")
 
 
 @_health.get("/readyz", responses=problem.responses(HTTPStatus.SERVICE_UNAVAILABLE))
 async def readyz(gateway: Served) -> Health:
-    """The object store answers, asked at this moment."""
+    """The object store answers; it is asked at every request."""
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             await gateway.store.probe()
@@ -87,5 +87,5 @@ async def readyz(gateway: Served) -> Health:
 
 @_health.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(gateway: Served) -> Response:
-    """Requests, bytes and seconds as Prometheus reads them."""
+    """Counts of requests and bytes, and durations, in the format of Prometheus."""
     return Response(generate_latest(gateway.metrics.registry), media_type=CONTENT_TYPE_LATEST)

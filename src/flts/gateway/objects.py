@@ -1,4 +1,4 @@
-"""The routes of the gateway: list, get, look, put, delete; only raw inputs can be written."""
+"""The routes of the gateway: list, get, head, put and delete; only raw inputs can be written."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from flts.gateway.security import AUTH
 from flts.gateway.upload import Body, check_upload
 
 WRITABLE = "dataset"
-"""The one bucket that takes uploads; all others are written by the stages."""
+"""The one bucket that accepts uploads; the stages write all others."""
 PAGE = 1000
 """Most objects in one page of a list."""
 ATTEMPTS = 3
-"""How often a reader looks at an object that is replaced between the look and the first byte."""
+"""How often a read starts again when the object is replaced before its first byte."""
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 OBJECT_HEADERS: dict[str, dict[str, Any]] = {
     "ETag": {"schema": {"type": "string"}},
     "Last-Modified": {"schema": {"type": "string"}},
     "Accept-Ranges": {"schema": {"type": "string", "const": "bytes"}},
-    "Repr-Digest": {"schema": {"type": "string"}, "description": "SHA-256 of the whole object, where it is asked for"},
+    "Repr-Digest": {"schema": {"type": "string"}, "description": "SHA-256 of the whole object, on request"},
 }
 
 
 class Anything(Convertor[str]):
-    """A key as it comes, line breaks and all: what does not fit in it is named, not taken for another route."""
+    """Matches every key, also one with line breaks, so that an invalid key gets a message instead of a 404."""
 
     regex = r"[\s\S]*"
 
@@ -54,16 +54,16 @@ class Anything(Convertor[str]):
 
 register_url_convertor("anything", Anything())
 
-Beginning = Annotated[str, StringConstraints(pattern=f"^({KEY_PART}/)*({KEY_PART})?$", max_length=KEY_LENGTH)]
+KeyPrefix = Annotated[str, StringConstraints(pattern=f"^({KEY_PART}/)*({KEY_PART})?$", max_length=KEY_LENGTH)]
 
 
 class Page(BaseModel):
-    """Which objects of a bucket to list; a mistyped name is refused rather than lists everything."""
+    """Which objects of a bucket to list. An unknown parameter is an error: ignored, it would list everything."""
 
     model_config = ConfigDict(extra="forbid")
 
-    prefix: Beginning = Field(default="", description="Only keys that start like this.")
-    after: Beginning = Field(default="", description="Only keys that come after this one.")
+    prefix: KeyPrefix = Field(default="", description="Only keys that start like this.")
+    after: KeyPrefix = Field(default="", description="Only keys that come after this one.")
     limit: int = Field(default=PAGE, ge=1, le=PAGE, description="Most objects in the answer.")
 
 
@@ -86,7 +86,7 @@ class Listing(BaseModel):
 
 
 class Uploaded(BaseModel):
-    """What an upload came to."""
+    """The result of an upload."""
 
     bucket: str
     key: str
@@ -97,7 +97,7 @@ class Uploaded(BaseModel):
 
 @dataclass(frozen=True)
 class Gateway:
-    """What every request works with."""
+    """What every request needs."""
 
     store: StreamedStore
     max_object_bytes: int
@@ -107,7 +107,7 @@ class Gateway:
 
 @dataclass(frozen=True)
 class Name:
-    """An object that a request names, checked."""
+    """The valid name of an object."""
 
     bucket: str
     key: str
@@ -136,10 +136,10 @@ def _named(
     except ValueError as error:
         raise Problem(HTTPStatus.BAD_REQUEST, str(error), code="name-invalid") from None
     if request.url.query:
-        # one part of an S3 multipart upload, for instance, must not become the whole object
+        # otherwise one part of an S3 multipart upload could become the whole object
         raise Problem(
             HTTPStatus.BAD_REQUEST,
-            "an object is asked for without '?' and what would follow it",
+            "query parameters are not allowed in the URL of an object",
             code="query-not-allowed",
         )
     return Name(bucket, key)
@@ -174,25 +174,25 @@ OBJECTS = APIRouter(
 async def list_objects(
     gateway: Served,
     bucket: Annotated[str, Path(json_schema_extra={"enum": list(BUCKETS)})],
-    asked: Annotated[Page, Query()],
+    page: Annotated[Page, Query()],
 ) -> Listing:
     """The objects of a bucket, page by page."""
     if bucket not in BUCKETS:
         raise Problem(
-            HTTPStatus.BAD_REQUEST, f"'{bucket[:100]}' is no bucket; valid: {', '.join(BUCKETS)}", code="no-bucket"
+            HTTPStatus.BAD_REQUEST, f"unknown bucket '{bucket[:100]}'; valid: {', '.join(BUCKETS)}", code="no-bucket"
         )
-    prefix, limit = asked.prefix, asked.limit
-    found = await gateway.store.page(f"{bucket}/{prefix}", f"{bucket}/{asked.after}", limit + 1)
+    stored = await gateway.store.page(f"{bucket}/{page.prefix}", f"{bucket}/{page.after}", page.limit + 1)
     objects = [
         StoredObject(
-            key=stored.key.removeprefix(f"{bucket}/"),
-            size=stored.size,
-            etag=stored.etag,
-            modified=stored.modified.isoformat(),
+            key=one.key.removeprefix(f"{bucket}/"),
+            size=one.size,
+            etag=one.etag,
+            modified=one.modified.isoformat(),
         )
-        for stored in found[:limit]
+        for one in stored[: page.limit]
     ]
-    return Listing(bucket=bucket, prefix=prefix, objects=objects, next=objects[-1].key if len(found) > limit else None)
+    more = len(stored) > page.limit
+    return Listing(bucket=bucket, prefix=page.prefix, objects=objects, next=objects[-1].key if more else None)
 
 
 @OBJECTS.get(
@@ -201,36 +201,38 @@ async def list_objects(
     responses={
         200: {"content": {"application/octet-stream": BINARY}, "headers": OBJECT_HEADERS},
         206: {
-            "description": "The bytes of `Range`.",
+            "description": "The bytes that `Range` asks for.",
             "content": {"application/octet-stream": BINARY},
             "headers": OBJECT_HEADERS,
         },
-        304: {"description": "The object is the one that If-None-Match names."},
+        304: {"description": "The reader has this version already, by If-None-Match."},
         **problem.responses(
             HTTPStatus.NOT_FOUND, HTTPStatus.PRECONDITION_FAILED, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
         ),
     },
 )
 async def get_object(request: Request, gateway: Served, name: Named) -> Response:
-    """An object, or one range of its bytes, in parts of one version."""
+    """An object, or one range of its bytes; always of one version."""
     for _ in range(ATTEMPTS):
         stored = await _existing(gateway, name)
         if check_conditions(request.headers, stored.etag, reading=True):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=_headers(stored))
         applies = range_applies(request.headers.get("if-range"), stored.etag)
-        asked = byte_range(request.headers.get("range") if applies else None, stored.size)
-        start, end = asked or (0, stored.size)
+        part = byte_range(request.headers.get("range") if applies else None, stored.size)
+        start, end = part or (0, stored.size)
         headers = await _with_digest(gateway, stored, request.headers)
         chunks = None if headers is None else await gateway.store.stream(stored, start, end)
         if headers is None or chunks is None:
             continue
         headers["Content-Length"] = str(end - start)
-        if asked is not None:
+        if part is not None:
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{stored.size}"
-        status = HTTPStatus.OK if asked is None else HTTPStatus.PARTIAL_CONTENT
+        status = HTTPStatus.OK if part is None else HTTPStatus.PARTIAL_CONTENT
         return StreamingResponse(chunks, status, headers, media_type="application/octet-stream")
     raise BackendUnavailable(
-        f"{name.whole} was replaced each of {ATTEMPTS} times it was read", code="replaced-while-read", key=name.whole
+        f"{name.whole} was replaced during each of {ATTEMPTS} attempts to read it",
+        code="replaced-while-read",
+        key=name.whole,
     )
 
 
@@ -239,12 +241,12 @@ async def get_object(request: Request, gateway: Served, name: Named) -> Response
     response_class=Response,
     responses={
         200: {"headers": OBJECT_HEADERS},
-        304: {"description": "The object is the one that If-None-Match names."},
+        304: {"description": "The reader has this version already, by If-None-Match."},
         **problem.responses(HTTPStatus.NOT_FOUND, HTTPStatus.PRECONDITION_FAILED),
     },
 )
 async def head_object(request: Request, gateway: Served, name: Named) -> Response:
-    """What is known of an object."""
+    """The headers of an object."""
     for _ in range(ATTEMPTS):
         stored = await _existing(gateway, name)
         if check_conditions(request.headers, stored.etag, reading=True):
@@ -254,7 +256,9 @@ async def head_object(request: Request, gateway: Served, name: Named) -> Respons
             headers["Content-Length"] = str(stored.size)
             return Response(headers=headers, media_type="application/octet-stream")
     raise BackendUnavailable(
-        f"{name.whole} was replaced each of {ATTEMPTS} times it was read", code="replaced-while-read", key=name.whole
+        f"{name.whole} was replaced during each of {ATTEMPTS} attempts to read it",
+        code="replaced-while-read",
+        key=name.whole,
     )
 
 
@@ -262,8 +266,8 @@ async def head_object(request: Request, gateway: Served, name: Named) -> Respons
     "/objects/{bucket}/{key:anything}",
     openapi_extra={"requestBody": {"content": {"application/octet-stream": BINARY}}},
     responses={
-        200: {"description": "An object was replaced.", "model": Uploaded},
-        201: {"description": "There is a new object.", "model": Uploaded},
+        200: {"description": "The object was replaced.", "model": Uploaded},
+        201: {"description": "The object was created.", "model": Uploaded},
         **problem.responses(
             HTTPStatus.FORBIDDEN,
             HTTPStatus.REQUEST_TIMEOUT,
@@ -276,7 +280,7 @@ async def head_object(request: Request, gateway: Served, name: Named) -> Respons
     },
 )
 async def put_object(request: Request, response: Response, gateway: Served, name: Writable) -> Uploaded:
-    """Write an object of `dataset`; what is there is replaced, unless a condition says otherwise."""
+    """Write an object of `dataset`. An existing one is replaced, unless a condition forbids it."""
     digests = check_upload(request.headers, gateway.max_object_bytes)
     before = await gateway.store.look(name.whole)
     check_conditions(request.headers, before.etag if before else None, reading=False)
@@ -286,7 +290,7 @@ async def put_object(request: Request, response: Response, gateway: Served, name
         check_conditions(request.headers, now.etag if now else None, reading=False)
 
     body = Body(request.stream(), gateway.max_object_bytes, gateway.idle_seconds, digests)
-    # with If-Match the object may have moved on while its successor was on the way
+    # with If-Match, the object may have been replaced during the upload
     chunks = body.chunks(check_again if "if-match" in request.headers else None)
     only_new = request.headers.get("if-none-match", "").strip() == "*"
     failpoint("gateway.upload.before")
@@ -295,7 +299,7 @@ async def put_object(request: Request, response: Response, gateway: Served, name
     if etag is None:
         raise Problem(
             HTTPStatus.PRECONDITION_FAILED,
-            "somebody else made the object first, and If-None-Match is *",
+            "If-None-Match does not allow this: another client created the object during the upload",
             code="object-exists",
         )
     response.status_code = HTTPStatus.CREATED if before is None else HTTPStatus.OK
@@ -311,7 +315,7 @@ async def put_object(request: Request, response: Response, gateway: Served, name
     responses=problem.responses(HTTPStatus.FORBIDDEN, HTTPStatus.PRECONDITION_FAILED),
 )
 async def delete_object(request: Request, gateway: Served, name: Writable) -> None:
-    """Remove an object of `dataset`; well done also when there is none, as in S3."""
+    """Remove an object of `dataset`. Succeeds also when there is none, as in S3."""
     stored = await gateway.store.look(name.whole)
     check_conditions(request.headers, stored.etag if stored else None, reading=False)
     failpoint("gateway.delete.before")
@@ -322,7 +326,7 @@ async def delete_object(request: Request, gateway: Served, name: Writable) -> No
 async def _existing(gateway: Gateway, name: Name) -> Stored:
     stored = await gateway.store.look(name.whole)
     if stored is None:
-        raise Problem(HTTPStatus.NOT_FOUND, f"there is no {name.key} in {name.bucket}", code="no-object")
+        raise Problem(HTTPStatus.NOT_FOUND, f"object not found: {name.key} in {name.bucket}", code="no-object")
     return stored
 
 
@@ -334,10 +338,10 @@ def _headers(stored: Stored) -> dict[str, str]:
     }
 
 
-async def _with_digest(gateway: Gateway, stored: Stored, asked: Mapping[str, str]) -> dict[str, str] | None:
+async def _with_digest(gateway: Gateway, stored: Stored, requested: Mapping[str, str]) -> dict[str, str] | None:
     """The headers of an object; None when it was replaced while its digest was computed."""
     headers = _headers(stored)
-    if not wants_digest(asked):
+    if not wants_digest(requested):
         return headers
     chunks = await gateway.store.stream(stored, 0, stored.size)
     if chunks is None:

@@ -1,4 +1,4 @@
-"""What became of each request: one log line, a few figures, and words for what broke that say nothing of the inside."""
+"""The outermost layer: one log line and a few metrics per request, and an answer to internal errors without details."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CLIENT_GONE = 499
 
 
 class GatewayMetrics:
-    """Figures of one server, in a registry of its own. A label has few values, whatever clients send."""
+    """The metrics of one server, in its own registry. Every label has few values, whatever clients send."""
 
     def __init__(self, service: str) -> None:
         self.registry = CollectorRegistry()
@@ -47,7 +47,7 @@ class GatewayMetrics:
         )
 
     def count(self, method: str, route: str, status: int, seconds: float, received: int, sent: int) -> None:
-        """A request has ended."""
+        """Count a request that has ended."""
         method = method if method in METHODS else "other"
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(method, route).observe(seconds)
@@ -56,7 +56,7 @@ class GatewayMetrics:
 
 
 class Observed:
-    """The outermost layer of a server."""
+    """Counts and logs every request, and answers errors that nothing inside has handled."""
 
     def __init__(self, app: ASGIApp, *, service: str, metrics: GatewayMetrics) -> None:
         self._app, self._service, self._metrics = app, service, metrics
@@ -92,8 +92,8 @@ class Observed:
             await self._app(scope, counted_receive, counted_send)
         except ClientDisconnect:
             status = CLIENT_GONE
-        except Exception as error:  # noqa: BLE001 - the last layer: whatever it is, it is logged and answered
-            # the framework wraps what it could have answered, had the answer not begun
+        except Exception as error:  # noqa: BLE001 - the last layer: every error is logged and answered
+            # once an answer has begun, the framework wraps the error
             first = error.__cause__ if isinstance(error.__cause__, FltsError) else error
             where = "".join(traceback.format_tb(first.__traceback__))
             events.emit(
@@ -104,10 +104,10 @@ class Observed:
             if isinstance(first, FltsError):
                 state["reason"] = str(first)
             if status == 0:
-                words = f"internal error; the log has more about request {request_id}"
-                broken = document(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, words), request_id)
-                await broken(scope, receive, counted_send)
-            # an answer that has begun is left unfinished, and the client sees that it is
+                detail = f"internal error; see the log for request {request_id}"
+                answer = document(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail), request_id)
+                await answer(scope, receive, counted_send)
+            # an answer that has begun stays incomplete, which the client can see
         finally:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path_format", "none")

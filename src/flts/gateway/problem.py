@@ -1,4 +1,4 @@
-"""Every error over HTTP is a problem document (RFC 9457): one shape, for people and for programs."""
+"""Every error over HTTP is a problem document (RFC 9457): one form, for people and for programs."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from flts.contracts.errors import FltsError, NameTaken, Transient
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
-"""What a client is told to wait when a backend did not answer."""
+"""How long a client should wait when a backend did not answer."""
 SCHEMA = {
     "type": "object",
-    "description": "RFC 9457. `detail` says what was found and what would fit.",
+    "description": "RFC 9457. `detail` says what is wrong and what is valid.",
     "required": ["type", "title", "status", "code", "detail", "instance"],
     "properties": {
         "type": {"type": "string", "const": "about:blank"},
         "title": {"type": "string", "description": "The name of the status."},
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
-        "code": {"type": "string", "description": "For programs: it stays when the words of detail change."},
+        "code": {"type": "string", "description": "For programs: stable, while the wording of detail may change."},
         "detail": {"type": "string"},
         "instance": {"type": "string", "description": "The id of the request, also in X-Request-Id and in the log."},
     },
@@ -33,7 +33,7 @@ SCHEMA = {
 
 
 class Problem(Exception):
-    """A request that ends with this status and these words; code: for programs, without one that of the status."""
+    """Ends a request with this status and detail. code: for programs; the name of the status by default."""
 
     def __init__(
         self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None, *, code: str | None = None
@@ -44,7 +44,7 @@ class Problem(Exception):
 
 
 def document(problem: Problem, request_id: str) -> JSONResponse:
-    """The answer that a problem is."""
+    """The response for a problem."""
     body = {
         "type": "about:blank",
         "title": problem.status.phrase,
@@ -57,13 +57,13 @@ def document(problem: Problem, request_id: str) -> JSONResponse:
 
 
 def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI says of the problems of a route."""
+    """The OpenAPI description of the problems of a route."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {int(status): {"description": status.phrase, "content": content} for status in statuses}
 
 
 def describe(openapi: dict[str, Any]) -> None:
-    """Replace what the framework says of invalid requests by what is answered here."""
+    """Replace the framework's description of invalid requests by that of problem documents."""
     schemas = openapi["components"]["schemas"]
     schemas["Problem"] = SCHEMA
     for unused in ("HTTPValidationError", "ValidationError"):
@@ -75,24 +75,24 @@ def describe(openapi: dict[str, Any]) -> None:
 
 
 def answer_with_problems(app: FastAPI) -> None:
-    """Let every error of an app that a person can do something about be a problem document.
+    """Answer every expected error of an app with a problem document.
 
-    What is left over is for the outermost layer: it knows how to say that something broke without saying what.
+    The outermost layer answers all others, without details of the inside.
     """
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(FltsError, _no_store)
+    app.add_exception_handler(FltsError, _failed)
     app.add_exception_handler(NameTaken, _taken)
 
 
-def _said(request: Request, problem: Problem) -> JSONResponse:
+def _answer(request: Request, problem: Problem) -> JSONResponse:
     return document(problem, request.state.request_id)
 
 
 def _problem(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)
-    return _said(request, error)
+    return _answer(request, error)
 
 
 def _http(request: Request, error: Exception) -> JSONResponse:
@@ -101,17 +101,17 @@ def _http(request: Request, error: Exception) -> JSONResponse:
     path = request.url.path[:200]
     match status:
         case HTTPStatus.NOT_FOUND:
-            detail = f"there is nothing at {path}; /openapi.json says what there is"
+            detail = f"not found: {path}; see /openapi.json for what there is"
         case HTTPStatus.METHOD_NOT_ALLOWED:
             headers["Allow"] = ", ".join(_methods(request))
-            detail = f"{request.method[:20]} is not for {path}; {headers['Allow']} is"
+            detail = f"{request.method[:20]} is not allowed for {path}; allowed: {headers['Allow']}"
         case _:
             detail = str(error.detail)
-    return _said(request, Problem(status, detail, headers))
+    return _answer(request, Problem(status, detail, headers))
 
 
 def _methods(request: Request) -> Sequence[str]:
-    """Every method of a path; the route that was found knows only its own."""
+    """Every method of a path. The matched route knows only its own."""
     route = request.scope.get("route")
     described = request.app.openapi()["paths"].get(getattr(route, "path_format", ""))
     return sorted(map(str.upper, described or getattr(route, "methods", None) or {"GET"}))
@@ -120,21 +120,21 @@ def _methods(request: Request) -> Sequence[str]:
 def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     faults = [f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in error.errors()]
-    return _said(request, Problem(HTTPStatus.BAD_REQUEST, "; ".join(faults)))
+    return _answer(request, Problem(HTTPStatus.BAD_REQUEST, "; ".join(faults)))
 
 
-def _no_store(request: Request, error: Exception) -> JSONResponse:
-    # the message names addresses inside, and is for the log
+def _failed(request: Request, error: Exception) -> JSONResponse:
+    # the message may name internal addresses, so it goes to the log only
     assert isinstance(error, FltsError)
     request.state.reason = str(error)
     if isinstance(error, Transient):
-        words = f"the object store does not answer; try again in {RETRY_SECONDS} s"
-        later = {"Retry-After": str(RETRY_SECONDS)}
-        return _said(request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, words, later, code=error.code))
-    words = "the object store refused the request; the log of the gateway has the reason"
-    return _said(request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, words, code=error.code))
+        detail = f"the object store does not answer; try again in {RETRY_SECONDS} s"
+        headers = {"Retry-After": str(RETRY_SECONDS)}
+        return _answer(request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers, code=error.code))
+    detail = "the object store refused the request; see the log of the gateway"
+    return _answer(request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, code=error.code))
 
 
 def _taken(request: Request, _error: Exception) -> JSONResponse:
-    words = "this store keeps objects as files, and there is a folder of this name or a file above it; take another key"
-    return _said(request, Problem(HTTPStatus.CONFLICT, words, code="name-taken"))
+    detail = "this store keeps objects as files: the key names a folder, or lies below an object; use another"
+    return _answer(request, Problem(HTTPStatus.CONFLICT, detail, code="name-taken"))

@@ -1,4 +1,4 @@
-"""Who may ask: a bearer token, or nobody but this machine."""
+"""Who may send requests: clients with the bearer token, or without a token only this machine."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from flts.contracts.errors import UsageError
 from flts.gateway.problem import Problem
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
-_BEARER = HTTPBearer(auto_error=False, scheme_name="token", description="Needed where the server has a token.")
+_BEARER = HTTPBearer(auto_error=False, scheme_name="token", description="Required when the server has a token.")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address; a name other than localhost is taken to lead outside."""
+    """Whether only this machine can reach an address. Any name other than localhost counts as reachable."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -27,39 +27,38 @@ def is_loopback(host: str) -> bool:
 
 
 class Auth:
-    """Lets a request in, or says why not.
+    """Accepts a request, or raises a Problem.
 
-    Without a token only requests addressed to this machine by its loopback names are answered: a page in a browser
-    that lets its own name point here (DNS rebinding) is not.
+    Without a token, only requests to a loopback name of this machine are accepted. That keeps out web pages whose own
+    name points to this machine (DNS rebinding).
     """
 
     def __init__(self, host: str, token: str | None) -> None:
-        """Raises UsageError when the address needs a token, or the token could not be sent in a header."""
+        """Raises UsageError when the address needs a token, or the token is not a valid bearer token."""
         if token is None and not is_loopback(host):
             raise UsageError(
-                f"{host} can be reached from other machines, so a token is needed: set FLTS_TOKEN_FILE to a file with"
-                " it, or bind to 127.0.0.1",
+                f"a token is needed, because other machines can reach {host}: set FLTS_TOKEN_FILE to a file with the"
+                " token, or bind to 127.0.0.1",
                 code="token-needed",
                 host=host,
             )
         if token is not None and not _TOKEN.fullmatch(token):
             raise UsageError(
-                "the token has characters that a bearer token cannot have, or none; use A-Z, a-z, 0-9, '.', '_', '~',"
-                " '+', '/' and '-'",
+                "invalid token; a bearer token consists of A-Z, a-z, 0-9, '.', '_', '~', '+', '/' and '-'",
                 code="token-invalid",
             )
         self._expected = None if token is None else f"Bearer {token}".encode()
 
     def check(self, request: Request) -> None:
-        """Raises Problem for whom it stays closed."""
+        """Raises Problem for a request that is not accepted."""
         if self._expected is None:
             self._check_address(request)
             return
-        given = request.headers.get("authorization", "").encode("latin-1")
-        scheme, _, credentials = given.partition(b" ")
-        # the scheme is written in any case, the token in one
-        said = b"Bearer " + credentials.strip() if scheme.lower() == b"bearer" else given
-        if not hmac.compare_digest(said, self._expected):
+        header = request.headers.get("authorization", "").encode("latin-1")
+        scheme, _, credentials = header.partition(b" ")
+        # the scheme may be written in any case, the token may not
+        received = b"Bearer " + credentials.strip() if scheme.lower() == b"bearer" else header
+        if not hmac.compare_digest(received, self._expected):
             raise Problem(
                 HTTPStatus.UNAUTHORIZED,
                 "send the token of this server as 'Authorization: Bearer …'",
@@ -73,15 +72,15 @@ class Auth:
         if not is_loopback(name):
             raise Problem(
                 HTTPStatus.MISDIRECTED_REQUEST,
-                "this server has no token and answers only what is sent to 127.0.0.1, ::1 or localhost",
+                "this server has no token, so it answers only requests to 127.0.0.1, ::1 or localhost",
                 code="other-host",
             )
 
 
-def _enter(request: Request, _shown: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]) -> None:
+def _authorize(request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]) -> None:
     auth: Auth = request.app.state.auth
     auth.check(request)
 
 
-AUTH = Depends(_enter)
-"""What a route depends on that is not for everybody; the app's state holds the `auth`."""
+AUTH = Depends(_authorize)
+"""The dependency of every protected route; `app.state.auth` holds the Auth."""

@@ -1,4 +1,4 @@
-"""The body of an upload as it passes by: never whole in memory, and never stored when it is not what was announced."""
+"""The body of an upload as a stream: never whole in memory, and not stored when it differs from what was announced."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from flts.gateway.problem import Problem
 
 
 def check_upload(headers: Mapping[str, str], most_bytes: int) -> set[str]:
-    """The digests to check, once the headers say that the body can be taken. Raises Problem."""
+    """The announced digests. Raises Problem when the headers already rule the upload out."""
     if "content-range" in headers:
         raise Problem(
-            HTTPStatus.BAD_REQUEST, "an object is written whole; send it without Content-Range", code="part-of-object"
+            HTTPStatus.BAD_REQUEST, "Content-Range is not supported; send the whole object", code="part-of-object"
         )
     coding = headers.get("content-encoding", "identity").strip().lower()
     if coding != "identity":
         raise Problem(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            f"an object is kept as it is sent, without its Content-Encoding '{coding[:20]}'; send it without one",
+            f"unsupported Content-Encoding '{coding[:20]}'; objects are stored as sent, so send it without one",
             {"Accept-Encoding": "identity"},
             code="content-encoding",
         )
@@ -33,30 +33,32 @@ def check_upload(headers: Mapping[str, str], most_bytes: int) -> set[str]:
 
 def _too_large(most_bytes: int) -> Problem:
     return Problem(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"an object has at most {most_bytes} bytes here", code="object-too-large"
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        f"object too large; the limit is {most_bytes} bytes",
+        code="object-too-large",
     )
 
 
 class Body:
-    """Counts and digests chunks, and ends in an error rather than in a wrong object."""
+    """Counts and digests chunks, and raises at the end of a body that must not be stored."""
 
     def __init__(self, stream: AsyncIterator[bytes], most_bytes: int, idle_seconds: float, digests: set[str]) -> None:
         self._stream, self._most_bytes, self._idle_seconds, self._digests = stream, most_bytes, idle_seconds, digests
         self.size, self.sha256 = 0, hashlib.sha256()
 
     async def chunks(self, last_check: Callable[[], Awaitable[None]] | None) -> AsyncIterator[bytes]:
-        """The body; raises Problem at the end of one that is not to be stored. last_check: may raise one too."""
+        """The chunks. Raises Problem at the end of a body that must not be stored. last_check: may raise one, too."""
         while (chunk := await self._next()) is not None:
             self.size += len(chunk)
             if self.size > self._most_bytes:
                 raise _too_large(self._most_bytes)
             self.sha256.update(chunk)
             yield chunk
-        arrived = self.sha256.hexdigest()
-        if self._digests - {arrived}:
+        actual = self.sha256.hexdigest()
+        if self._digests - {actual}:
             raise Problem(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
-                f"{self.size} bytes arrived with the SHA-256 {arrived}, another one was announced; nothing is stored",
+                f"the SHA-256 of the {self.size} received bytes is {actual}, not the announced one; nothing was stored",
                 code="digest-differs",
             )
         if last_check is not None:
@@ -67,5 +69,5 @@ class Body:
             async with asyncio.timeout(self._idle_seconds):
                 return await anext(self._stream, None)
         except TimeoutError:
-            words = f"nothing came for {self._idle_seconds:g} s, and nothing is stored; send it again"
-            raise Problem(HTTPStatus.REQUEST_TIMEOUT, words) from None
+            detail = f"no data for {self._idle_seconds:g} s; nothing was stored; send the object again"
+            raise Problem(HTTPStatus.REQUEST_TIMEOUT, detail) from None

@@ -93,12 +93,10 @@ def candidate_run(
     tags |= {"flts.bundle_sha256": trained.bundle_sha256, "flts.forecasts_sha256": trained.forecasts_sha256}
     if original is not None:
         tags["flts.reused_run_id"] = original
-    metrics = {"test_rmse": errors.rmse, "test_mae": errors.mae, "test_mse": errors.mse}
+    metrics = {f"test_{name}": value for name, value in errors.pooled().items() if value is not None}
     single = len(errors.units) == 1
     for target, of_target in errors.units.items():
         metrics |= {f"test_{name}_units{'' if single else f'_{target}'}": value for name, value in of_target.items()}
-    if errors.mase is not None:
-        metrics["test_mase"] = errors.mase
     scaler = {column.name: {"center": column.center, "scale": column.scale} for column in manifest.fitted.columns}
     meta = require_record(store, layout.meta(work.claim.data_hash), ProcessedMeta)
     artifacts = {

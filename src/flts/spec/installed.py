@@ -20,8 +20,8 @@ GROUP = "flts.models"
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 """A name that is valid in a TOML table, an environment variable, a group of the bus and a path."""
 LONGEST = 40
-BUILT_IN = ("automfles", "gru", "lstm", "naive", "prophet", "ridge", "seasonal_naive")
-"""Names that no other distribution can take."""
+BASELINES = ("naive", "seasonal_naive")
+"""The baselines of FLTS; they have no table in a Spec."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,13 @@ class Discovered:
     refused: tuple[str, ...]
 
 
+def built_in() -> frozenset[str]:
+    """Names of FLTS itself, which no other distribution can take: the tables of the Spec, and the baselines."""
+    from flts.spec.fields import Models  # which is made with this module
+
+    return frozenset({*Models.model_fields, *BASELINES})
+
+
 def installed_families() -> Mapping[str, InstalledFamily]:
     """The families of other distributions by name."""
     return discover().families
@@ -78,9 +85,10 @@ def discover() -> Discovered:
         declared.setdefault(entry.name, []).append(InstalledFamily(entry.name, package, version, entry))
     families: dict[str, InstalledFamily] = {}
     refused = []
+    reserved = built_in()
     for name, claims in sorted(declared.items()):
         packages = " and ".join(sorted(f"{family.package} {family.version}" for family in claims))
-        if name in BUILT_IN:
+        if name in reserved:
             refused.append(f"{packages}: '{name}' is the name of a built-in model, which is used instead")
         elif len(claims) > 1:
             refused.append(f"{packages} both bring a model '{name}', so neither is used; uninstall one of them")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_serializer, field_validator
@@ -22,6 +24,14 @@ class Interval(Part):
     def contains(self, value: float) -> bool:
         """Whether the value is plausible."""
         return self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Marks a field of ScoredRow as an error; the scoreboard and tracked runs show every field that has this mark."""
+
+    heading: str
+    decimals: int = 4
 
 
 class UnitErrors(Part):
@@ -100,14 +110,20 @@ class ScoredRow(Part):
     score: float
     """The composite; lower is better."""
     score_interval: Interval | None
-    rmse: float
-    mae: float
-    mse: float
-    mase: float | None
+    rmse: Annotated[float, Metric("RMSE")]
+    mae: Annotated[float, Metric("MAE")]
+    mse: Annotated[float, Metric("MSE")]
+    mase: Annotated[float | None, Metric("MASE", decimals=3)]
     units: dict[str, UnitErrors]
     """By target."""
     cells: Count
     profile: Profile
+
+
+METRICS: Mapping[str, Metric] = {
+    name: mark for name, info in ScoredRow.model_fields.items() for mark in info.metadata if isinstance(mark, Metric)
+}
+"""Every error of a scored row by the name of its field, in the order of the scoreboard."""
 
 
 class CandidateRow(ScoredRow):

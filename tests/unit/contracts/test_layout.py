@@ -1,4 +1,4 @@
-"""The names of objects, which other programs rely on."""
+"""The keys of objects, which other programs rely on."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ C, D, M, W, B = "c" * 64, "d" * 64, "m" * 64, "w" * 64, "b" * 64
         (layout.failure(C, 7, "gru"), f"runs/{C}/0007/failures/gru.json"),
     ],
 )
-def test_an_object_has_the_name_that_was_promised(key: str, name: str) -> None:
+def test_an_object_has_its_documented_key(key: str, name: str) -> None:
     assert key == name
 
 
-def test_the_folders_that_are_listed_hold_what_is_written_in_them_and_nothing_of_a_neighbour() -> None:
+def test_a_listed_prefix_holds_its_own_objects_and_none_of_a_similar_name() -> None:
     assert layout.log_entry("north", 1).startswith(layout.log("north"))
     assert not layout.log_entry("north-west", 1).startswith(layout.log("north"))
     assert layout.run_part(C, 1, "judge").startswith(layout.runs(C))
