@@ -1,4 +1,4 @@
-"""Opens backends from Settings and hands them to the stages; the only importer of `backends`."""
+"""Opens the backends that Settings name and hands them to the stages; the only importer of `backends`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SystemClock:
 
 @dataclass
 class RunContext:
-    """What the stages of one process work with."""
+    """The backends and limits that the stages of one process share."""
 
     store: Store
     bus: Bus
@@ -43,7 +43,7 @@ class RunContext:
     children: Children
 
     def close(self) -> None:
-        """End what still runs."""
+        """End running fits and close the tracker."""
         self.children.cancel()
         if self.tracker is not None:
             self.tracker.close()
@@ -51,35 +51,45 @@ class RunContext:
 
 @contextmanager
 def locked_context(settings: Settings, *, threads: int = 1, wait: bool = False) -> Iterator[RunContext]:
-    """Everything that `settings` names, opened under the lock of its folder, closed at the end.
+    """The backends that `settings` name, opened under the lock of its folder and closed at the end.
 
-    threads: of one trainer; as many trainers as the cores allow run at once.
-
-    Raises UsageError for a folder or store that cannot be used, Locked when another process has it.
+    threads: of one fit; as many fits run at once as the cores allow. Raises UsageError for a folder or store that
+    cannot be used, Locked when another process uses the folder.
     """
     home = open_home(settings.home)
     with locked(home, wait=wait):
         store = open_store(settings.store_url)
         if store.url.startswith("memory:"):
-            raise UsageError("store = memory:/// lives in one process, and each model is fitted in one of its own")
+            raise UsageError(
+                "store = memory:/// is visible to one process only, and each model is fitted in its own; set store to a"
+                " folder or to s3://bucket/prefix",
+                code="store-not-shared",
+                store=store.url,
+            )
         with _opened(settings, store, open_bus(), threads) as context:
             yield context
 
 
 @contextmanager
 def shared_context(settings: Settings, *, threads: int = 1) -> Iterator[RunContext]:
-    """Everything that `settings` names, for a process that shares it with others; no lock, closed at the end.
+    """The backends that `settings` name, shared with other processes: opened without a lock, closed at the end.
 
     Raises UsageError for a store or a bus that only one process can see.
     """
     if not settings.store or settings.store.startswith("memory:"):
         raise UsageError(
             "a service shares its store with others: set store (FLTS_STORE) to s3://bucket/prefix, or to a folder that"
-            " all of them see, file:///folder"
+            " all of them see, file:///folder",
+            code="store-not-shared",
+            store=settings.store or "",
         )
     bus = open_bus(settings)
     if bus.url.startswith("memory:"):
-        raise UsageError("a service shares its bus with others: set bus (FLTS_BUS) to kafka://host:port")
+        raise UsageError(
+            "a service shares its bus with others: set bus (FLTS_BUS) to kafka://host:port",
+            code="bus-not-shared",
+            bus=bus.url,
+        )
     with closing(bus), _opened(settings, open_store(settings.store_url), bus, threads) as context:
         yield context
 
@@ -109,7 +119,7 @@ def open_store(url: str) -> StreamedStore:
 
 
 def existing_store(settings: Settings) -> StreamedStore:
-    """The store that is there already. Raises UsageError for a folder in which nothing was run yet."""
+    """The store of an earlier run. Raises UsageError for a folder in which nothing was run yet."""
     if not settings.store:
         if not (settings.home / "VERSION").exists():
             raise UsageError(
@@ -122,7 +132,7 @@ def existing_store(settings: Settings) -> StreamedStore:
 
 
 def open_bus(settings: Settings | None = None) -> Bus:
-    """The topics that settings name; without settings, topics in memory. Raises UsageError, MissingExtra."""
+    """The bus that settings name; without settings, one in memory. Raises UsageError, MissingExtra."""
     if settings is None or settings.bus.startswith("memory:"):
         from flts.backends.bus_memory import MemoryBus
 
@@ -146,7 +156,10 @@ def open_bus(settings: Settings | None = None) -> Bus:
 
 
 def open_tracker(settings: Settings) -> Tracker | None:
-    """MLflow where it is wanted, or None. Nothing is imported before the first run is logged."""
+    """MLflow, or None where tracking is off. MLflow itself is imported when the first run is logged.
+
+    Raises MissingExtra when tracking asks for MLflow and it is not installed.
+    """
     installed = importlib.util.find_spec("mlflow") is not None
     if settings.tracking == "off" or (settings.tracking == "auto" and not installed):
         return None
@@ -159,16 +172,16 @@ def open_tracker(settings: Settings) -> Tracker | None:
 
 
 def open_raw(dataset: Dataset, folder: Path, settings: Settings | None = None) -> RawInput:
-    """The raw files of a Spec whose relative paths start at `folder`; settings name the endpoint of S3."""
+    """The raw files of a Spec. folder: base of relative paths; settings: name the S3 endpoint."""
     source = dataset.source
     parts = urlsplit(source)
     if parts.scheme not in {"", "file"}:
         store = open_store(settings.at_endpoint(source) if settings else source)
         return locate(dataset, store.get, source)
-    context = folder / (unquote(parts.path) if parts.scheme else source)
+    data_folder = folder / (unquote(parts.path) if parts.scheme else source)
 
     def on_disk(name: str) -> Path | None:
-        path = context / name
+        path = data_folder / name
         return path if path.is_file() else None
 
-    return locate(dataset, on_disk, str(context))
+    return locate(dataset, on_disk, str(data_folder))

@@ -1,4 +1,4 @@
-"""Services that a monkey kills, asks to end and freezes while they work, and that are started again each time."""
+"""Services that a chaos monkey kills, stops and freezes while they work, and restarts each time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SETTLED = 4.0
 FORMED = 20.0
 """Seconds after which a group has formed, however its members came and went."""
 LOOK = 0.5
-"""Seconds between two looks at a group."""
+"""Seconds between two checks of a group."""
 DEEDS = {"kill": 0.6, "term": 0.2, "freeze": 0.2}
 
 

@@ -1,4 +1,4 @@
-"""Who uses the services while they are disturbed: starts runs, sends rows, and rolls a promotion back now and then."""
+"""Clients of the disturbed services: they start runs, send rows, and roll back promotions now and then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Services are killed, ended and frozen at random while they work; then everything they promise is looked at.
+"""Services are killed, stopped and frozen at random while they work; then every promise is checked.
 
 CHAOS_SECONDS says for how long (60), CHAOS_SEED which throws of the dice; a failure prints the seed. Threads and
 processes run as they will, so a seed brings back what was done to whom, not when.
@@ -21,7 +21,7 @@ from tests.support.children import carrying, eventually
 from tests.support.processes import processes
 from tests.support.rejudged import differing
 from tests.support.servers import kafka_bus, s3_prefix
-from tests.support.services import place_on
+from tests.support.services import context_on
 from tests.support.stored import contents
 
 from flts.contracts.messages import TOPICS
@@ -63,7 +63,7 @@ def bus(broker: Server) -> Iterator[Bus]:
 
 
 @pytest.mark.long
-def test_whatever_is_done_to_services_every_promise_holds(
+def test_every_promise_holds_whatever_happens_to_services(
     seed: int, tmp_path: Path, broker: Server, bus: Bus, store_url: str
 ) -> None:
     print(f"CHAOS_SEED={seed} CHAOS_SECONDS={SECONDS:g}; logs in {tmp_path / 'logs'}")
@@ -75,7 +75,7 @@ def test_whatever_is_done_to_services_every_promise_holds(
         "FLTS_PATIENCE": "20",
         "TMPDIR": str(scratch),
     }
-    customers = Customers(place_on(store, bus), random.Random(seed))  # noqa: S311 - dice, no secrets
+    customers = Customers(context_on(store, bus), random.Random(seed))  # noqa: S311 - dice, no secrets
     with processes(tmp_path / "logs", environment) as running:
         crew = Crew(running, random.Random(seed + 1), bus)  # noqa: S311
         crew.start()

@@ -8,5 +8,5 @@ from tests.crash.scenes import Stage
 
 @pytest.fixture(scope="session")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    """Where scenes are set up and played."""
+    """Where scenes are set up and run."""
     return Stage(tmp_path_factory.mktemp("scenes"))

@@ -1,4 +1,4 @@
-"""Scenes for crash tests: a prepared folder, a command that is ended somewhere in it, and what must come of it."""
+"""Scenes for crash tests: a prepared folder, a command that is ended at some point, and the expected result."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ BY_HAND: Command = ("promotions", "promote", "{first}", "ridge")
 MARK = "CRASH_TEST"
 
 MOMENTS = {"run", "started", "ended", "claimed_by", "duration_ms"}
-"""Of the record of a run: its number, when it was, how long it took, and who took the number."""
+"""Fields of the record of a run: its number, its times, its duration and the owner of the number."""
 PAST = {"fitted", "reused"}
-"""Of the record of a run: what it found done by the run before, which depends on where that one was ended."""
+"""Fields of the record of a run that depend on how far the run before it got."""
 
 
 @dataclass(frozen=True)
 class Scene:
     """`before`: commands that prepare the folder, each with its failpoints; `command`: the one that is ended.
 
-    again: what is run after one that had promoted already before it was ended.
+    again: the command to run next when the ended one had already promoted.
     """
 
     command: Command
@@ -53,7 +53,7 @@ class Scene:
     again: Command | None = None
 
     def next(self, *, promoted: bool) -> Command:
-        """The command that ends what the first one began."""
+        """The command that finishes what the first one began."""
         return self.again if promoted and self.again else self.command
 
 
@@ -76,23 +76,23 @@ class Ended:
 
 
 @dataclass(frozen=True)
-class Place:
+class Workspace:
     """One folder that `flts` is run in."""
 
     folder: Path
 
     @property
     def store(self) -> Store:
-        """What lies in its .flts."""
+        """The store in its .flts."""
         return open_store((self.folder / ".flts" / "objects").as_uri())
 
     @property
     def log(self) -> list[LogEntry]:
-        """Its promotions, their chain checked."""
+        """Its promotion log, with the chain checked."""
         return read_log(self.store, "global")
 
     def flts(self, command: Command, armed: str = "") -> Ended:
-        """Run the command line in a process of its own."""
+        """Run the command line in its own process."""
         words = [self.log[0].champion.config_hash if word == "{first}" else word for word in command]
         (self.folder / "tmp").mkdir(exist_ok=True)
         ended = subprocess.run(
@@ -109,24 +109,25 @@ class Place:
         return Ended(ended.returncode, ended.stdout, ended.stderr)
 
     def objects(self) -> dict[str, Any]:
-        """Everything stored but the records of runs, without what says when it was.
+        """Everything stored except the records of runs, without times.
 
-        Of a log entry, its time and the digest of the entry before, which holds a time; of a pointer, the time.
+        A log entry is without its time and the digest of the entry before, which depends on a time; a pointer is
+        without its time.
         """
-        found: dict[str, Any] = {}
+        objects: dict[str, Any] = {}
         for key, data in contents(self.store).items():
             if key.startswith("runs/"):
                 continue
             if key.startswith(layout.log("global")):
-                found[key] = _without(json.loads(data), {"time", "previous_sha256"})
+                objects[key] = _without(json.loads(data), {"time", "previous_sha256"})
             elif key.endswith("/current.json"):
-                found[key] = _without(json.loads(data), {"ts"})
+                objects[key] = _without(json.loads(data), {"ts"})
             else:
-                found[key] = data
-        return found
+                objects[key] = data
+        return objects
 
     def newest_run(self) -> dict[str, Any]:
-        """The record of the newest run of the experiment of flts.toml, part by part; empty where there is none."""
+        """The parts of the newest run of flts.toml; empty where there is no run."""
         runs = {key.rpartition("/")[0]: key for key in self.store.list("runs/") if key.endswith("/claim.json")}
         if not runs:
             return {}
@@ -137,13 +138,13 @@ class Place:
         }
 
     def failures(self) -> list[str]:
-        """Why models failed, in any run."""
+        """The reasons of all failures in all runs."""
         return [
             json.loads(data)["reason"] for key, data in contents(self.store, "runs/").items() if "/failures/" in key
         ]
 
-    def assert_nothing_lives_or_lies_about(self) -> None:
-        """No process, no lock, no temporary file."""
+    def assert_nothing_is_left(self) -> None:
+        """No process, no lock and no temporary file is left."""
         assert eventually(lambda: carrying(f"{MARK}={self.folder}") == []), carrying(f"{MARK}={self.folder}")
         assert eventually(lambda: not any((self.folder / "tmp").iterdir()))
         home = self.folder / ".flts"
@@ -155,38 +156,38 @@ class Place:
 
 
 class Stage:
-    """Makes each prepared folder, and what undisturbed commands make of it, once."""
+    """Makes each prepared folder, and the result of undisturbed commands in it, once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._made: dict[str, Place] = {}
+        self._made: dict[str, Workspace] = {}
 
-    def set_up(self, name: str, folder: Path) -> Place:
+    def set_up(self, name: str, folder: Path) -> Workspace:
         """A copy of the prepared folder of a scene."""
         shutil.copytree(self._prepared(name).folder, folder / "scene")
-        return Place(folder / "scene")
+        return Workspace(folder / "scene")
 
-    def undisturbed(self, name: str, *, twice: bool) -> Place:
-        """What the command of a scene makes of its folder; `twice`: and what is run after it."""
+    def undisturbed(self, name: str, *, twice: bool) -> Workspace:
+        """The result of the command of a scene in its folder; twice: followed by the next command."""
         key = f"{name} {'twice' if twice else 'once'}"
         if key not in self._made:
             scene = SCENES[name]
-            place = self.set_up(name, self._folder / key)
+            workspace = self.set_up(name, self._folder / key)
             for command in (scene.command, scene.next(promoted=True))[: 1 + twice]:
-                ended = place.flts(command)
+                ended = workspace.flts(command)
                 assert ended.code == 0, ended.err
-            self._made[key] = place
+            self._made[key] = workspace
         return self._made[key]
 
-    def _prepared(self, name: str) -> Place:
+    def _prepared(self, name: str) -> Workspace:
         if name not in self._made:
-            place = Place(self._folder / name)
-            place.folder.mkdir()
-            write_experiment(place.folder)
+            workspace = Workspace(self._folder / name)
+            workspace.folder.mkdir()
+            write_experiment(workspace.folder)
             for command, armed in SCENES[name].before:
-                ended = place.flts(command, armed)
+                ended = workspace.flts(command, armed)
                 assert (ended.code == 0) == (armed == ""), ended.err
-            self._made[name] = place
+            self._made[name] = workspace
         return self._made[name]
 
 

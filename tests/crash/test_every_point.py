@@ -1,8 +1,8 @@
 """A run that is ended anywhere loses nothing: the next one ends exactly as a run that was never disturbed.
 
-Compared is everything stored, byte for byte. What may differ is said where it is left out: times (scenes.Place.objects)
-and, of the record of a run, what it found done already (scenes.PAST). A run that was ended after it had promoted is
-followed by one that finds that champion, so it is compared with an undisturbed run and a second one after it.
+Everything stored is compared byte for byte, except times (scenes.Workspace.objects) and the fields of a run that tell
+what was done before it (scenes.PAST). A run that was ended after it had promoted is followed by one that finds this
+champion, so it is compared with an undisturbed run that was repeated.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.crash.scenes import SCENES, TIMED, Ended, Place, Stage
+from tests.crash.scenes import SCENES, TIMED, Ended, Stage, Workspace
 from tests.support.points import SIDES, points
 
 from flts.contracts.ports import Store
@@ -43,7 +43,7 @@ REACHED = {
     "rollback": PROMOTION,
     "by hand": PROMOTION,
 }
-"""Which scene brings the process that a person started to which writes."""
+"""The writes that the process started by a person reaches in each scene."""
 IN_A_CHILD = [
     "train.bundle",
     "train.manifest",
@@ -52,113 +52,111 @@ IN_A_CHILD = [
     "train.forecasts",
     "train.windows_result",
 ]
-"""Writes of a trainer's process."""
+"""Writes in the process of a trainer."""
 COMMITTED = "train.windows_result.after"
-"""From here on a trainer has done its work, whatever happens to it."""
+"""After this point the result of a trainer counts, whatever happens to its process."""
 OF_A_LATENCY = "promote.latency"
 OF_A_FAILURE = "run.failure"
 OF_SERVICES = ("bus.", "forecast.", "gateway.", "run.buried.")
-"""How the points begin that only a service passes; services are ended in tests of their own."""
+"""Prefixes of the points that only services pass; test_every_service.py ends services."""
 
 STARTED = [(scene, f"{name}.{side}") for scene, names in REACHED.items() for name, side in product(names, SIDES)]
 CHILD = [f"{name}.{side}" for name, side in product(IN_A_CHILD, SIDES)]
 LATENCY = [f"{OF_A_LATENCY}.{side}" for side in SIDES]
 FAILURE = [f"{OF_A_FAILURE}.{side}" for side in SIDES]
 SIGNALS = ["kill", *(pytest.param(name, marks=pytest.mark.long) for name in ("term", "int"))]
-STOPPED = "error: interrupted; what is finished is kept, `flts run` goes on from there\n"
+STOPPED = "error: interrupted; what is finished is kept, `flts run` continues from there\n"
 
 every_signal = pytest.mark.parametrize("how", SIGNALS)
 
 
-def test_every_point_of_the_source_code_is_one_that_a_process_is_ended_at_here() -> None:
-    found = {point for point in points() if not point.startswith(OF_SERVICES)}
-    assert {point for _, point in STARTED} | {*CHILD, *LATENCY, *FAILURE} == found
+def test_these_tests_end_a_process_at_every_point_in_the_source_code() -> None:
+    every = {point for point in points() if not point.startswith(OF_SERVICES)}
+    assert {point for _, point in STARTED} | {*CHILD, *LATENCY, *FAILURE} == every
 
 
 @every_signal
 @pytest.mark.parametrize(("scene", "point"), STARTED)
-def test_a_command_that_is_ended_anywhere_is_made_good_by_the_next_one(
+def test_the_next_command_finishes_one_that_was_ended_anywhere(
     stage: Stage, tmp_path: Path, scene: str, point: str, how: str
 ) -> None:
-    context = stage.set_up(scene, tmp_path)
-    promotions = len(context.log)
-    assert_ended(context.flts(SCENES[scene].command, f"{point}={how}"), how)
-    context.assert_nothing_lives_or_lies_about()
-    promoted = len(context.log) > promotions
-    assert_same_in_the_end(stage, context, scene, promoted=promoted)
+    workspace = stage.set_up(scene, tmp_path)
+    promotions = len(workspace.log)
+    assert_ended(workspace.flts(SCENES[scene].command, f"{point}={how}"), how)
+    workspace.assert_nothing_is_left()
+    promoted = len(workspace.log) > promotions
+    assert_same_in_the_end(stage, workspace, scene, promoted=promoted)
 
 
 @every_signal
 @pytest.mark.parametrize("point", CHILD)
-def test_a_run_that_is_ended_while_a_trainer_works_is_made_good_by_the_next_one(
+def test_the_next_run_finishes_one_that_was_ended_during_training(
     stage: Stage, tmp_path: Path, point: str, how: str
 ) -> None:
-    context = stage.set_up("first run", tmp_path)
-    assert_ended(context.flts(("run",), f"{point}=parent-{how}"), how)
-    context.assert_nothing_lives_or_lies_about()
-    assert context.failures() == []
-    assert_same_in_the_end(stage, context, "first run", promoted=False)
+    workspace = stage.set_up("first run", tmp_path)
+    assert_ended(workspace.flts(("run",), f"{point}=parent-{how}"), how)
+    workspace.assert_nothing_is_left()
+    assert workspace.failures() == []
+    assert_same_in_the_end(stage, workspace, "first run", promoted=False)
 
 
 @every_signal
 @pytest.mark.parametrize("point", [point for point in CHILD if point != COMMITTED])
-def test_a_trainer_that_is_ended_is_a_failed_candidate_and_the_next_run_makes_it_good(
+def test_a_trainer_that_is_ended_is_a_failed_candidate_and_the_next_run_fits_it_again(
     stage: Stage, tmp_path: Path, point: str, how: str
 ) -> None:
-    context = stage.set_up("first run", tmp_path)
-    ended = context.flts(("run",), f"{point}={how}")
+    workspace = stage.set_up("first run", tmp_path)
+    ended = workspace.flts(("run",), f"{point}={how}")
     assert (ended.code, ended.err) == (1, "")
-    assert [f"SIG{how.upper()}" in reason for reason in context.failures()] == [True]
-    context.assert_nothing_lives_or_lies_about()
-    nothing = undecided(context)
-    assert (len(context.log), len(nothing)) == (0, 1)
-    assert_same_in_the_end(stage, context, "first run", promoted=False, also=nothing)
+    assert [f"SIG{how.upper()}" in reason for reason in workspace.failures()] == [True]
+    workspace.assert_nothing_is_left()
+    nothing = undecided(workspace)
+    assert (len(workspace.log), len(nothing)) == (0, 1)
+    assert_same_in_the_end(stage, workspace, "first run", promoted=False, also=nothing)
 
 
 @every_signal
-def test_what_a_trainer_committed_counts_though_it_ended_before_it_said_so(
-    stage: Stage, tmp_path: Path, how: str
-) -> None:
-    context = stage.set_up("first run", tmp_path)
-    assert context.flts(("run",), f"{COMMITTED}={how}").code == 0
-    assert context.failures() == []
-    assert context.objects() == stage.undisturbed("first run", twice=False).objects()
-    assert context.newest_run() == stage.undisturbed("first run", twice=False).newest_run()
-    assert_same_in_the_end(stage, context, "first run", promoted=True)
+def test_the_result_of_a_trainer_that_ended_after_its_commit_counts(stage: Stage, tmp_path: Path, how: str) -> None:
+    workspace = stage.set_up("first run", tmp_path)
+    assert workspace.flts(("run",), f"{COMMITTED}={how}").code == 0
+    assert workspace.failures() == []
+    assert workspace.objects() == stage.undisturbed("first run", twice=False).objects()
+    assert workspace.newest_run() == stage.undisturbed("first run", twice=False).newest_run()
+    assert_same_in_the_end(stage, workspace, "first run", promoted=True)
 
 
 @every_signal
 @pytest.mark.parametrize("point", FAILURE)
-def test_a_run_that_is_ended_while_it_records_a_failure_is_made_good_by_the_next_one(
+def test_the_next_run_finishes_one_that_was_ended_while_it_recorded_a_failure(
     stage: Stage, tmp_path: Path, point: str, how: str
 ) -> None:
-    context = stage.set_up("first run", tmp_path)
-    assert_ended(context.flts(("run",), f"train.bundle.before=kill,{point}={how}"), how)
-    context.assert_nothing_lives_or_lies_about()
-    assert_same_in_the_end(stage, context, "first run", promoted=False)
+    workspace = stage.set_up("first run", tmp_path)
+    assert_ended(workspace.flts(("run",), f"train.bundle.before=kill,{point}={how}"), how)
+    workspace.assert_nothing_is_left()
+    assert_same_in_the_end(stage, workspace, "first run", promoted=False)
 
 
 @every_signal
 @pytest.mark.parametrize("point", LATENCY)
-def test_a_judge_that_is_ended_while_it_measures_is_followed_by_one_that_ends_as_if_it_had_measured_the_same(
+def test_after_a_judge_was_ended_while_measuring_latency_the_next_one_decides_the_same(
     stage: Stage, tmp_path: Path, point: str, how: str
 ) -> None:
-    context = stage.set_up("latency", tmp_path / "disturbed")
-    assert_ended(context.flts(TIMED, f"{point}={how}"), how)
-    context.assert_nothing_lives_or_lies_about()
-    measured = latency(context.store)
+    workspace = stage.set_up("latency", tmp_path / "disturbed")
+    assert_ended(workspace.flts(TIMED, f"{point}={how}"), how)
+    workspace.assert_nothing_is_left()
+    measured = latency(workspace.store)
     assert bool(measured) == point.endswith(".after")
-    assert context.flts(TIMED).code == 0
-    key, stands = next(iter(latency(context.store).items()))
-    assert stands == measured.get(key, stands)
+    assert workspace.flts(TIMED).code == 0
+    key, kept = next(iter(latency(workspace.store).items()))
+    assert kept == measured.get(key, kept)
     undisturbed = stage.set_up("latency", tmp_path / "undisturbed")
-    undisturbed.store.create(key, stands)
+    undisturbed.store.create(key, kept)
     assert undisturbed.flts(TIMED).code == 0
-    assert context.objects() == undisturbed.objects()
+    assert workspace.objects() == undisturbed.objects()
 
 
 def assert_ended(ended: Ended, how: str) -> None:
-    """The process ended at its point: killed without a word, or stopped with one line that says so."""
+    """The process ended at its point: killed without output, or stopped with one line that says so."""
     if how == "kill":
         assert ended.code == -signal.SIGKILL, ended
     else:
@@ -166,24 +164,24 @@ def assert_ended(ended: Ended, how: str) -> None:
 
 
 def assert_same_in_the_end(
-    stage: Stage, context: Place, scene: str, *, promoted: bool, also: dict[str, Any] | None = None
+    stage: Stage, workspace: Workspace, scene: str, *, promoted: bool, also: dict[str, Any] | None = None
 ) -> None:
-    """One more command, and everything is as without a disturbance; `also`: what only a disturbed run leaves."""
-    last = context.flts(SCENES[scene].next(promoted=promoted))
+    """After one more command everything is as in an undisturbed run; also: objects that only a disturbed run has."""
+    last = workspace.flts(SCENES[scene].next(promoted=promoted))
     assert (last.code, last.err) == (0, "")
     undisturbed = stage.undisturbed(scene, twice=promoted)
-    assert context.objects() == undisturbed.objects() | (also or {})
-    assert len(context.log) == len(undisturbed.log)
+    assert workspace.objects() == undisturbed.objects() | (also or {})
+    assert len(workspace.log) == len(undisturbed.log)
     if scene not in {"rollback", "by hand"}:
-        assert context.newest_run() == undisturbed.newest_run()
-    context.assert_nothing_lives_or_lies_about()
+        assert workspace.newest_run() == undisturbed.newest_run()
+    workspace.assert_nothing_is_left()
 
 
-def undecided(context: Place) -> dict[str, Any]:
+def undecided(workspace: Workspace) -> dict[str, Any]:
     """Decisions in which no model had a forecast."""
     return {
         key: data
-        for key, data in context.objects().items()
+        for key, data in workspace.objects().items()
         if "/decisions/" in key and json.loads(data).get("outcome") == "none"
     }
 

@@ -1,4 +1,4 @@
-"""A service is killed at every write and every message; who is started after it ends as if nothing had happened."""
+"""A service is killed at every write and every message; the one started after it ends as if nothing had happened."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ JOB = "preprocess"
 
 @dataclass(frozen=True)
 class Cut:
-    """Where which service is killed; `passage`: at which time of coming there."""
+    """A service and the point at which it is killed; passage: which time it passes the point."""
 
     service: str
     point: str
@@ -58,11 +58,11 @@ PASSED: Mapping[str, Sequence[str]] = {
     ),
     "forecast": ("forecast.log", "bus.publish", "bus.commit"),
 }
-"""Every write and every message that a service makes itself; what its child writes is killed elsewhere."""
+"""Every write and every message of a service itself; test_every_point.py covers the writes of its child processes."""
 TWICE = {("train", "bus.publish"), ("evaluate", "bus.commit"), (JOB, "bus.publish")}
-"""Told once that it runs and once that it is done; two messages to commit; a claim for trainers, one for rows."""
+"""Points that are passed twice: a message at the start and the end of a fit, two commits, two claims."""
 TELLING = {("train", "bus.publish.after", 2), ("evaluate", "promote.log.after", 1)}
-"""Those that `make test` plays: a result that was told and not committed, a promotion that nobody recorded."""
+"""The cuts of `make test`: a result was announced but not committed, and a promotion was not recorded."""
 
 
 def cuts() -> Iterator[object]:
@@ -83,7 +83,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(experiment: Path) -> Mapping[str, bytes]:
-    """What one machine comes to when it is asked twice."""
+    """The results of two runs on one machine."""
     loaded, home = load_spec(experiment, environ={}), experiment.parent / "alone"
     for _ in range(2):
         flts.run(loaded.spec, folder=loaded.folder, settings=load_settings(home=home, tracking="off"))
@@ -92,7 +92,7 @@ def undisturbed(experiment: Path) -> Mapping[str, bytes]:
 
 @pytest.fixture
 def running(tmp_path: Path, s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[Processes]:
-    """Processes on a broker and a place in the store of this test's own."""
+    """Processes on a broker and a prefix in the store that only this test uses."""
     url = s3_prefix(s3_server, monkeypatch)
     (tmp_path / "broker").mkdir()
     with (
@@ -115,7 +115,7 @@ def bus(running: Processes) -> Iterator[Bus]:
 
 
 @pytest.mark.parametrize("cut", list(cuts()))
-def test_a_killed_service_leaves_what_the_next_one_ends(
+def test_the_next_service_finishes_the_work_of_a_killed_one(
     cut: Cut, running: Processes, experiment: Path, store: Store, bus: Bus, undisturbed: Mapping[str, bytes]
 ) -> None:
     for name in ("train", "evaluate", "forecast"):
@@ -131,7 +131,7 @@ def test_a_killed_service_leaves_what_the_next_one_ends(
         victim.died()
         running.worker(cut.service)
     running.until_judged(store, claim)
-    # in a topic of one key everything comes in order: when a second run is through, nothing of the first is left
+    # messages of one key are delivered in order: when a second run is judged, nothing of the first is left
     running.until_judged(store, running.claim(experiment, "--claim-test"))
     wait_until(lambda: len(answers(bus)) >= 2, "both batches to be answered")
     first_to_last(store)
@@ -146,7 +146,7 @@ def answers(bus: Bus) -> list[PerformanceEval]:
 
 
 def first_to_last(store: Store) -> None:
-    """One promotion, and every pointer at it."""
+    """One promotion, and every pointer names it."""
     (entry,) = read_log(store, "global")
     for key in (
         layout.root_pointer(),
@@ -156,7 +156,7 @@ def first_to_last(store: Store) -> None:
         assert json.loads(store.get(key) or b"{}")["promotion"] == entry.number, key
 
 
-def test_every_point_that_a_service_passes_is_played() -> None:
-    """The points of commands on one machine are played in the scenes; a new one must be in one of the two."""
+def test_these_tests_kill_a_service_at_every_point_of_its_own() -> None:
+    """test_every_point.py covers the points of commands on one machine; a new point must be in one of the two."""
     own = {"bus.publish", "bus.commit", "forecast.log"}
     assert own <= {name for names in PASSED.values() for name in names} <= set(points.names())

@@ -1,7 +1,7 @@
-"""Decisions, log, pointers and their relay hold what they promise in whatever order things happen.
+"""Decisions, log, pointers and their relay keep their guarantees in whatever order things happen.
 
-Hypothesis plays results and failures that arrive late, twice or half, judges that are cut off at any write or overtaken
-by another just before one, relays, rollbacks and promotions by hand; after each, everything stored is looked at.
+Hypothesis generates results and failures that arrive late, twice or in part, judges that are stopped at any write or
+overtaken just before one, relays, rollbacks and promotions by hand. After each step everything stored is checked.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tests.support.experiments import small_experiment, small_spec
 from tests.support.points import points
+from tests.support.raising import raises
 from tests.support.stored import (
     StoppedClock,
     Watched,
@@ -63,7 +63,7 @@ ERRORS = {
     ("c", "ridge"): 16.0,
     ("c", "gru"): 0.5,
 }
-"""Standard deviation of the errors of each model of each configuration, so far apart that every test tells them."""
+"""Standard deviation of the errors of each model of each configuration, so far apart that every test is significant."""
 MODELS = ("ridge", "gru")
 LATENCY = "promote.latency"
 
@@ -73,12 +73,12 @@ seeds = st.integers(0, 2)
 cuts = st.none() | st.sampled_from([p for p in points() if p.startswith("promote.") and not p.startswith(LATENCY)])
 half = st.none() | st.sampled_from([p for p in points() if p.startswith(("train.forecasts.", "train.windows_result."))])
 moments = st.sampled_from(["log/", "current.json"])
-"""Just before the next entry of the log is created, or the next pointer moved."""
+"""Just before the next log entry is created, or the next pointer moved."""
 
 
 @dataclass(frozen=True)
-class Interloper:
-    """Somebody else who acts in the middle of what another does, at the next of these moments."""
+class Interference:
+    """Another actor that steps in during an action, at the next of these moments."""
 
     moment: str
     act: str
@@ -87,29 +87,29 @@ class Interloper:
 
 
 others = st.lists(
-    st.builds(Interloper, moments, st.sampled_from(["judge", "rollback", "by hand", "relay"]), configs, models),
+    st.builds(Interference, moments, st.sampled_from(["judge", "rollback", "by hand", "relay"]), configs, models),
     max_size=3,
 )
 
 
 @cache
-def subjects() -> tuple[dict[str, Experiment], dict[tuple[str, str], str], Store]:
+def experiments() -> tuple[dict[str, Experiment], dict[tuple[str, str], str], Store]:
     """Three experiments on the same rows, a bundle for each of their models, and the store with both."""
     base = memory_store()
-    found, bundles = {}, {}
+    by_name, bundles = {}, {}
     for number, name in enumerate("abc"):
         experiment, store = small_experiment(small_spec(MODELS, train={"validation_fraction": 0.1 + 0.1 * number}))
         manifest, files = read_bundle(store, fit(store, experiment).bundle_sha256)
         for model in MODELS:
             bundles[name, model] = write_bundle(store, manifest.model_copy(update={"chosen": {"for": model}}), files)
         copy(without(store, *store.list("models/")), base)
-        found[name] = experiment
-    return found, bundles, base
+        by_name[name] = experiment
+    return by_name, bundles, base
 
 
 @contextmanager
 def cut(point: str | None) -> Iterator[None]:
-    """Whoever passes this point is cut off there."""
+    """An action that passes this point is stopped there."""
     failpoints.arm(f"{point}=error" if point else "")
     try:
         yield
@@ -118,17 +118,17 @@ def cut(point: str | None) -> Iterator[None]:
 
 
 class Promotions(RuleBasedStateMachine):
-    """One scope, three configurations of two models, and everybody who may act on it."""
+    """One scope, three configurations of two models, and all actors that may change it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.subjects, self.bundle_of, base = subjects()
+        self.experiments, self.bundle_of, base = experiments()
         self.store, self.bus = memory_store(), MemoryBus()
         copy(base, self.store)
         self.stored: dict[str, bytes] = {}
         self.committed: set[tuple[str, str]] = set()
         self.failed: dict[tuple[str, str], Status] = {}
-        """How, in the newest run of the configuration."""
+        """Status in the newest run of the configuration."""
         self.runs = dict.fromkeys("abc", 0)
         self.began = dict.fromkeys("abc", 0)
         """Length of the log when the newest run of a configuration began."""
@@ -150,14 +150,14 @@ class Promotions(RuleBasedStateMachine):
         """A new run forgets what failed in the one before, not what was finished."""
         self.runs[config] += 1
         self.began[config] = len(self.log)
-        put_claim(self.store, self.subjects[config], self.runs[config], SCOPE)
+        put_claim(self.store, self.experiments[config], self.runs[config], SCOPE)
         for model in MODELS:
             self.failed.pop((config, model), None)
 
     @rule(config=configs, model=models, seed=seeds, point=half)
     def result_arrives(self, config: str, model: str, seed: int, point: str | None) -> None:
-        """For the first time or again, whole or cut off, the second time with other numbers of the same quality."""
-        experiment = self.subjects[config]
+        """A first or later result, complete or stopped halfway; a later one has other numbers of the same quality."""
+        experiment = self.experiments[config]
         put_model(self.store, experiment, model, self.bundle_of[config, model])
         noise = np.random.default_rng([seed, *map(ord, config + model)]).normal(0.0, 1.0, truth(experiment).shape)
         forecast = np.nan_to_num(truth(experiment), nan=50.0) + ERRORS[config, model] * noise
@@ -168,15 +168,15 @@ class Promotions(RuleBasedStateMachine):
 
     @rule(config=configs, model=models, reason=st.sampled_from(["TrainingFailed", "NotApplicable"]))
     def failure_arrives(self, config: str, model: str, reason: str) -> None:
-        """Of the newest run; a second one changes nothing."""
-        put_failure(self.store, self.subjects[config], model, self.runs[config], reason)
+        """A failure of the newest run; a second one changes nothing."""
+        put_failure(self.store, self.experiments[config], model, self.runs[config], reason)
         self.failed.setdefault((config, model), "N/A" if reason == "NotApplicable" else "FAILED")
 
     @rule(config=configs, own=st.booleans())
     def judge_acts(self, config: str, own: bool) -> None:
-        """Undisturbed: who wins and whether it is promoted follows from the errors alone.
+        """Undisturbed: winner and outcome follow from the errors alone.
 
-        own: the judge knows when its run began, and with it a promotion that is its own.
+        own: the judge knows when its run began, so it recognises a promotion by this run.
         """
         before, since = self.log, self.began[config] if own else None
         expected = self.expect(config, since, before)
@@ -197,44 +197,44 @@ class Promotions(RuleBasedStateMachine):
         known = result.decision.decision_id in {entry.decision_id for entry in before}
         assert self.log[: len(before)] == before
         assert len(self.log) - len(before) == (outcome == "promote" and not known)
-        self.all_is_told()
+        self.everything_is_announced()
 
     @rule(config=configs, own=st.booleans(), point=cuts, meanwhile=others)
-    def judge_is_disturbed(self, config: str, own: bool, point: str | None, meanwhile: Sequence[Interloper]) -> None:
-        """Cut off at any write, or others act in the middle of it."""
+    def judge_is_disturbed(self, config: str, own: bool, point: str | None, meanwhile: Sequence[Interference]) -> None:
+        """The judge is stopped at any write, or others act meanwhile."""
         result = None
         with self.disturbed(point, meanwhile) as store:
             result = self.judge(store, config, self.began[config] if own else None)
         if result is not None:
-            self.all_is_told()
+            self.everything_is_announced()
 
     @rule(point=cuts, meanwhile=others)
-    def relay_acts(self, point: str | None, meanwhile: Sequence[Interloper]) -> None:
+    def relay_acts(self, point: str | None, meanwhile: Sequence[Interference]) -> None:
         with self.disturbed(point, meanwhile) as store:
             relay(store, self.bus, SCOPE)
         if point is None:
-            self.all_is_told()
+            self.everything_is_announced()
 
     @rule(point=cuts, meanwhile=others)
-    def person_rolls_back(self, point: str | None, meanwhile: Sequence[Interloper]) -> None:
+    def person_rolls_back(self, point: str | None, meanwhile: Sequence[Interference]) -> None:
         acted = False
         with self.disturbed(point, meanwhile) as store:
             acted = self.roll_back(store)
         if acted:
-            self.all_is_told()
+            self.everything_is_announced()
 
     @precondition(lambda self: any("/decisions/" in key for key in self.stored))
     @rule(config=configs, model=models, point=cuts, meanwhile=others)
-    def person_promotes(self, config: str, model: str, point: str | None, meanwhile: Sequence[Interloper]) -> None:
+    def person_promotes(self, config: str, model: str, point: str | None, meanwhile: Sequence[Interference]) -> None:
         acted = False
         with self.disturbed(point, meanwhile) as store:
             acted = self.promote_by_hand(store, config, model)
         if acted:
-            self.all_is_told()
+            self.everything_is_announced()
 
     def judge(self, store: Store, config: str, since: int | None) -> Judged | None:
-        """Gather and promote; what is returned is what the log says. None while something is awaited."""
-        experiment = self.subjects[config]
+        """Gather and promote; the result agrees with the log. None while a result is awaited."""
+        experiment = self.experiments[config]
         candidates = gather(store, experiment, SCOPE)
         awaited = [model for model in sorted(MODELS) if self.status(config, model) is None]
         if isinstance(candidates, Waiting):
@@ -252,10 +252,10 @@ class Promotions(RuleBasedStateMachine):
         return result
 
     def roll_back(self, store: Store) -> bool:
-        """False when there is nobody to bring back, which is said."""
+        """False when there is no earlier champion, which is refused."""
         before = self.log
         if len(standing(before)) < 2:
-            with pytest.raises(UsageError, match="no earlier champion"):
+            with raises(UsageError, code="no-earlier-champion"):
                 rollback(store, self.bus, CLOCK, SCOPE, "person")
             assert self.log == before
             return False
@@ -265,21 +265,21 @@ class Promotions(RuleBasedStateMachine):
 
     def promote_by_hand(self, store: Store, config: str, model: str) -> bool:
         """A model that has a forecast in a stored decision of a configuration; False when none has."""
-        config_hash = self.subjects[config].identity.config_hash
+        config_hash = self.experiments[config].identity.config_hash
         for key, data in contents(self.store, f"model-promotion/{SCOPE}/decisions/").items():
             if key.endswith(".preview.json"):
                 continue
             record = parse_record(DecisionRecord, data, key)
             if record.config_hash == config_hash and record.row(model) is not None:
-                champion = promoted_of(record, model, self.subjects[config].identity.data_hash, None)
+                champion = promoted_of(record, model, self.experiments[config].identity.data_hash, None)
                 entry = promote_by_hand(store, self.bus, CLOCK, SCOPE, champion, record.decision_id, "person")
                 assert entry is None or entry in self.log
                 return True
         return False
 
     @contextmanager
-    def disturbed(self, point: str | None, meanwhile: Sequence[Interloper]) -> Iterator[Store]:
-        """A store in whose use others step in, by somebody who is cut off at a point."""
+    def disturbed(self, point: str | None, meanwhile: Sequence[Interference]) -> Iterator[Store]:
+        """A store for an action that is stopped at a point, and during which others step in."""
         waiting = list(meanwhile)
 
         def step_in(key: str) -> None:
@@ -297,19 +297,19 @@ class Promotions(RuleBasedStateMachine):
             yield Watched(self.store, step_in)
 
     def status(self, config: str, model: str) -> Status | None:
-        """What a judge finds of a model; None while it is awaited."""
+        """The status of a model for a judge; None while it is awaited."""
         return "SUCCESS" if (config, model) in self.committed else self.failed.get((config, model))
 
     def expect(
         self, config: str, since: int | None, entries: Sequence[LogEntry]
     ) -> tuple[tuple[Any, ...], str, str | None] | None:
-        """The case of a judgement, its outcome and its winner, from the errors; None while something is awaited."""
+        """Key of the case, outcome and winner that follow from the errors; None while a result is awaited."""
         states = [self.status(config, model) for model in MODELS]
         if None in states:
             return None
         champion = entries[-1].champion if entries else None
         key = (config, tuple(states), champion and champion.model_hash)
-        identity = self.subjects[config].identity
+        identity = self.experiments[config].identity
         winner = min(
             (m for m in MODELS if self.status(config, m) == "SUCCESS"), key=lambda m: ERRORS[config, m], default=None
         )
@@ -324,15 +324,15 @@ class Promotions(RuleBasedStateMachine):
         return key, "keep", winner
 
     def error_of(self, model_hash: str) -> float:
-        """What was planted for a model."""
+        """The standard deviation of the errors of a model."""
         return next(
             error
             for (config, model), error in ERRORS.items()
-            if self.subjects[config].identity.model_hashes[model] == model_hash
+            if self.experiments[config].identity.model_hashes[model] == model_hash
         )
 
-    def all_is_told(self) -> None:
-        """After an undisturbed end every pointer names the newest entry it is about, and its message was sent."""
+    def everything_is_announced(self) -> None:
+        """After an undisturbed action every pointer names its newest entry, and the message about it was sent."""
         entries = self.log
         if not entries:
             return
@@ -351,11 +351,11 @@ class Promotions(RuleBasedStateMachine):
         self.a_pointer_is_the_message_of_an_entry()
 
     def nothing_stored_changes_and_nothing_is_lost(self) -> None:
-        found = contents(self.store)
+        objects = contents(self.store)
         for key, data in self.stored.items():
-            assert key in found
-            assert key.endswith("/current.json") or found[key] == data, f"{key} was changed"
-        self.stored = found
+            assert key in objects
+            assert key.endswith("/current.json") or objects[key] == data, f"{key} was changed"
+        self.stored = objects
 
     def the_log_is_a_chain_in_which_every_decision_is_promoted_once(self) -> None:
         entries, previous = self.log, None
@@ -366,7 +366,7 @@ class Promotions(RuleBasedStateMachine):
         assert len(promoted) == len(set(promoted))
 
     def every_entry_follows_from_the_one_before(self) -> None:
-        """A promotion was decided against the champion it replaced; a rollback brings back who stood before it."""
+        """A promotion was decided against the champion it replaced; a rollback restores the champion before."""
         entries = self.log
         for before, entry in pairwise([None, *entries]):
             assert entry is not None
@@ -377,7 +377,7 @@ class Promotions(RuleBasedStateMachine):
                     assert record["outcome"] == "promote"
                     against = record["champion"]
                     assert (against and against["model_hash"]) == (champion and champion.model_hash)
-                    config = next(c for c in "abc" if self.subjects[c].identity.config_hash == record["config_hash"])
+                    config = next(c for c in "abc" if self.experiments[c].identity.config_hash == record["config_hash"])
                     able = [row["model"] for row in record["candidates"] if row["status"] == "SUCCESS"]
                     assert entry.champion.model == min(able, key=lambda model: ERRORS[config, model])
                 case "rollback":
@@ -386,7 +386,7 @@ class Promotions(RuleBasedStateMachine):
                     assert champion is None or champion.bundle_sha256 != entry.champion.bundle_sha256
 
     def a_pointer_is_the_message_of_an_entry(self) -> None:
-        """One to the champion is moved only after the message was sent, so whoever finds it moved need not send it."""
+        """A pointer to the champion moves only after the message was sent, so a moved pointer proves the message."""
         entries, champion = self.log, {layout.root_pointer(), layout.scope_pointer(SCOPE)}
         sent = {record.value for record in self.bus.records(ModelSelected.topic)}
         for key, data in self.stored.items():
@@ -397,7 +397,7 @@ class Promotions(RuleBasedStateMachine):
 
 @contextmanager
 def ignoring_cuts(point: str | None) -> Iterator[None]:
-    """Go on after somebody was cut off at this point."""
+    """Continue after an action was stopped at this point."""
     try:
         yield
     except OSError as error:
@@ -406,7 +406,7 @@ def ignoring_cuts(point: str | None) -> Iterator[None]:
 
 
 def standing(entries: Sequence[LogEntry]) -> list[LogEntry]:
-    """The entries that a person sees when all that was rolled back is struck out."""
+    """The entries in force: those that were not rolled back."""
     left: list[LogEntry] = []
     for entry in entries:
         if entry.kind == "rollback":

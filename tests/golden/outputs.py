@@ -20,6 +20,7 @@ from tests.support.experiments import small_experiment, small_spec
 from tests.support.families import recipe
 from tests.support.judging import case_of, off_by, success, truth_of
 from tests.support.series import hourly, split
+from tests.support.wording import without_sentences
 
 import flts.evaluate
 import flts.preprocess
@@ -116,9 +117,9 @@ def decided() -> Outputs:
         champion=ChampionForecast("champion", digest("champion"), forecast(2.1, 9)),
     )
     record = to_jsonable_python(decide(case).record, by_alias=True)
-    del record["windows"], record["preview_sha256"]  # said by the case and by the judge
-    found: Outputs = json.loads(canonical_json(record))
-    return found
+    del record["windows"], record["preview_sha256"]  # inputs of the case, and added by the judge
+    decision: Outputs = without_sentences(json.loads(canonical_json(record)))
+    return decision
 
 
 def _rounded(values: Values) -> Values:

@@ -1,4 +1,4 @@
-"""Dead letters on real brokers, through the command line as a person calls it."""
+"""`flts dlq` from the command line, on real brokers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def dead(bus: Bus, topic: str, values: Sequence[bytes]) -> None:
 
 
 @pytest.mark.parametrize("kind", [pytest.param("durable_broker", marks=pytest.mark.long), "quick_broker"])
-def test_a_letter_is_listed_shown_and_sent_again_byte_for_byte(kind: str, request: pytest.FixtureRequest) -> None:
+def test_a_letter_is_listed_shown_and_replayed_byte_for_byte(kind: str, request: pytest.FixtureRequest) -> None:
     broker: Server = request.getfixturevalue(kind)
     bus, topic = kafka_bus(broker), f"rows-{uuid.uuid4().hex[:8]}"
     dead(bus, topic, [b"\x00\xff", b"two"])
@@ -73,7 +73,7 @@ def test_a_letter_is_listed_shown_and_sent_again_byte_for_byte(kind: str, reques
     bus.close()
 
 
-def test_a_broker_that_dies_while_letters_are_sent_again_loses_none_of_them(durable_broker: Server) -> None:
+def test_a_broker_that_dies_during_a_replay_loses_no_letter(durable_broker: Server) -> None:
     bus, topic = kafka_bus(durable_broker), f"rows-{uuid.uuid4().hex[:8]}"
     values = [str(number).encode() for number in range(SENT)]
     dead(bus, topic, values)

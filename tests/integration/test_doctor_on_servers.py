@@ -1,4 +1,4 @@
-"""`flts doctor` through the command line, on real servers: all well, and each of them gone or refusing."""
+"""`flts doctor` from the command line, on real servers: all well, and each server away or refusing."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def well(s3_server: S3, quick_broker: Server) -> dict[str, str]:
     return {"FLTS_STORE": "s3:///", "FLTS_BUS": quick_broker.url, **s3_server.credentials}
 
 
-def test_all_is_well_where_all_answers_and_somebody_works(
+def test_all_is_ok_where_servers_answer_and_services_run(
     tmp_path: Path, well: dict[str, str], quick_broker: Server, mlflow_server: Server
 ) -> None:
     bus = kafka_bus(quick_broker)
@@ -75,7 +75,7 @@ def test_all_is_well_where_all_answers_and_somebody_works(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nobody_at_work_is_wrong_and_names_the_commands(tmp_path: Path, well: dict[str, str]) -> None:
+def test_missing_services_are_wrong_and_the_commands_named(tmp_path: Path, well: dict[str, str]) -> None:
     said = doctor(tmp_path, **well)
     assert said.code == 1
     assert said.wrong().keys() >= set(GROUPS)
@@ -97,7 +97,7 @@ def test_a_backend_that_cannot_be_reached_is_named_and_the_code_is_3(
     assert about in said.wrong()
 
 
-def test_a_reader_and_a_stranger_are_told_what_they_may_not(
+def test_a_reader_and_a_stranger_are_told_which_rights_they_lack(
     tmp_path: Path, well: dict[str, str], s3_server: S3
 ) -> None:
     reader = doctor(tmp_path, **well | dict(s3_server.reader))

@@ -45,7 +45,7 @@ def peak(process: subprocess.Popen[bytes]) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")
-def test_an_object_passes_both_ways_without_being_in_memory(tmp_path: Path) -> None:
+def test_an_object_is_streamed_both_ways_without_being_held_in_memory(tmp_path: Path) -> None:
     with running(tmp_path) as gateway:
         status, _ = gateway.ask("PUT", "/objects/dataset/small", block(0))
         assert status == 201
@@ -88,7 +88,7 @@ def test_a_body_that_ends_too_early_or_is_too_large_leaves_no_file(tmp_path: Pat
 
 
 @pytest.mark.parametrize("target", ["/objects/dataset/../../x", "/objects/../x", "/objects/dataset/%2e%2e/%2e%2e/x"])
-def test_a_path_is_not_tidied_on_the_way_in(tmp_path: Path, target: str) -> None:
+def test_a_path_is_not_normalized(tmp_path: Path, target: str) -> None:
     with running(tmp_path) as gateway:
         status, said = gateway.ask("PUT", target, b"x")
         assert status == 400
@@ -98,9 +98,7 @@ def test_a_path_is_not_tidied_on_the_way_in(tmp_path: Path, target: str) -> None
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-def test_a_gateway_that_is_stopped_finishes_what_it_has_in_hand(
-    tmp_path: Path, number: signal.Signals, code: int
-) -> None:
+def test_a_stopped_gateway_finishes_requests_in_hand(tmp_path: Path, number: signal.Signals, code: int) -> None:
     with running(tmp_path) as gateway:
         connection = gateway.connect()
         connection.putrequest("PUT", "/objects/dataset/a")
@@ -138,9 +136,7 @@ def refused(folder: Path, *options: str) -> str:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "localhost.example"])  # noqa: S104 - refused
-def test_an_address_that_others_reach_without_a_token_is_refused_before_anything_is_made(
-    tmp_path: Path, host: str
-) -> None:
+def test_a_public_address_without_a_token_is_refused_before_anything_is_created(tmp_path: Path, host: str) -> None:
     assert refused(tmp_path, "--host", host) == (
         f"error: {host} can be reached from other machines, so a token is needed: set FLTS_TOKEN_FILE to a file with"
         " it, or bind to 127.0.0.1"
@@ -196,14 +192,14 @@ def test_on_s3_objects_of_any_size_come_and_go_by_the_same_rules(on_s3: Running)
     assert on_s3.ask("GET", "/objects/dataset/a/large")[0] == 404
 
 
-def test_on_s3_what_is_not_as_announced_leaves_nothing(on_s3: Running) -> None:
+def test_on_s3_a_body_with_a_wrong_digest_leaves_nothing(on_s3: Running) -> None:
     wrong = {"X-Content-SHA256": hashlib.sha256(b"another").hexdigest()}
     assert on_s3.ask("PUT", "/objects/dataset/large", (block(number) for number in range(12)), wrong)[0] == 422
     assert on_s3.ask("PUT", "/objects/dataset/small", b"small", wrong)[0] == 422
     assert json.loads(on_s3.ask("GET", "/objects/dataset")[1])["objects"] == []
 
 
-def test_on_s3_of_several_who_want_to_be_first_one_is(on_s3: Running) -> None:
+def test_on_s3_one_of_several_concurrent_creates_wins(on_s3: Running) -> None:
     def first(number: int) -> int:
         return on_s3.ask("PUT", "/objects/dataset/x", str(number).encode(), {"If-None-Match": "*"})[0]
 
@@ -213,7 +209,7 @@ def test_on_s3_of_several_who_want_to_be_first_one_is(on_s3: Running) -> None:
     assert on_s3.ask("GET", "/objects/dataset/x")[1] == str(statuses.index(201)).encode()
 
 
-def test_on_s3_without_rights_nothing_is_said_of_the_inside(tmp_path: Path, s3_server: S3) -> None:
+def test_on_s3_a_refusal_reveals_no_internals(tmp_path: Path, s3_server: S3) -> None:
     bucket = f"gateway-{uuid.uuid4().hex}"
     s3_server.make_buckets([bucket])
     credentials = {**s3_server.credentials, "AWS_SECRET_ACCESS_KEY": "not-its-key"}

@@ -16,7 +16,7 @@ from tests.support import ROOT
 from tests.support.distributions import MEAN, write_distribution
 from tests.support.experiments import small_spec
 from tests.support.series import hourly, split
-from tests.support.services import TEST, all_services, place_on, serving, start_run, wait_for_judgement
+from tests.support.services import TEST, all_services, context_on, serving, start_run, wait_for_judgement
 
 from flts.backends.bus_memory import MemoryBus
 from flts.contracts.records.base import parse_record
@@ -117,7 +117,7 @@ def test_services_fit_judge_and_serve_its_family(machine: Machine, monkeypatch: 
     discover.cache_clear()
     try:
         store = open_store((machine.folder / "objects").as_uri())
-        context = place_on(store, MemoryBus())
+        context = context_on(store, MemoryBus())
         with serving(context, all_services(context, "drift")):
             wait_for_judgement(store, start_run(context, small_spec(("drift",))))
         champion = champion_of(store, "global")

@@ -1,4 +1,4 @@
-"""TLS and logins as settings give them: what fits works, what does not is named, and no password is ever shown."""
+"""TLS and logins from settings: valid ones work, invalid ones are named, and no password is shown."""
 
 from __future__ import annotations
 
@@ -161,12 +161,12 @@ def test_a_ca_that_is_not_set_and_one_that_did_not_sign_are_named(tls_broker: st
     assert f"ssl.ca.location is {papers.stranger}" in other
 
 
-def test_a_certificate_for_another_host_is_refused_and_said(tmp_path: Path, papers: Papers) -> None:
+def test_a_certificate_for_another_host_is_refused(tmp_path: Path, papers: Papers) -> None:
     with guarded(tmp_path, papers.elsewhere) as url:
         assert "must be signed by this CA, and for this host" in refusal(url, papers.trusting)
 
 
-def test_a_file_that_is_not_there_and_one_that_holds_no_certificate_are_named(tmp_path: Path, papers: Papers) -> None:
+def test_a_missing_file_and_one_without_a_certificate_are_named(tmp_path: Path, papers: Papers) -> None:
     with raises(UsageError, code="option-file-missing", option="ssl.ca.location", file=str(tmp_path / "absent.pem")):
         bus_at("kafka://127.0.0.1:9", papers.trusting | {"ssl.ca.location": str(tmp_path / "absent.pem")})
     (tmp_path / "empty.pem").touch()
@@ -177,7 +177,7 @@ def test_a_file_that_is_not_there_and_one_that_holds_no_certificate_are_named(tm
 
 
 @pytest.mark.parametrize("kind", ["tls_broker", "mutual_broker", "login_broker"])
-def test_who_speaks_plaintext_to_a_broker_that_wants_more_is_told_so(kind: str, request: pytest.FixtureRequest) -> None:
+def test_plaintext_to_a_broker_that_requires_more_is_explained(kind: str, request: pytest.FixtureRequest) -> None:
     bus = bus_at(request.getfixturevalue(kind), {}, BRIEF)
     wants = (
         "a broker that wants TLS, a certificate or a login does that, too: in kafka_options security.protocol is not"
@@ -189,16 +189,14 @@ def test_who_speaks_plaintext_to_a_broker_that_wants_more_is_told_so(kind: str, 
     bus.close()
 
 
-def test_a_broker_that_wants_a_certificate_takes_one_whose_key_has_a_password(
-    mutual_broker: str, papers: Papers
-) -> None:
+def test_a_client_certificate_may_have_a_key_with_a_password(mutual_broker: str, papers: Papers) -> None:
     bus = bus_at(mutual_broker, papers.shown, key_password=PASSWORD)
     bus.ensure(["shown"])
     bus.publish("shown", "key", b"x")
     assert [record.value for record in bus.records("shown")] == [b"x"]
     bus.close()
     for wrong in (WRONG, ""):
-        with pytest.raises(UsageError, match=r"ssl\.key\.location failed") as caught:
+        with raises(UsageError, code="option-refused") as caught:
             bus_at(mutual_broker, papers.shown, key_password=wrong).describe()
         assert "kafka_key_password must open it" in str(caught.value)
         assert PASSWORD not in str(caught.value)
@@ -207,7 +205,7 @@ def test_a_broker_that_wants_a_certificate_takes_one_whose_key_has_a_password(
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
-def test_a_name_and_its_password_are_let_in(mechanism: str, login_broker: str, papers: Papers) -> None:
+def test_a_login_with_user_and_password_works(mechanism: str, login_broker: str, papers: Papers) -> None:
     bus = bus_at(login_broker, papers.login(mechanism), password=PASSWORD)
     bus.ensure(["let-in"])
     bus.publish("let-in", "key", mechanism.encode())
@@ -253,9 +251,7 @@ def doctor(folder: Path, settings: dict[str, str]) -> tuple[int, str, list[Any]]
     return done.returncode, done.stdout + done.stderr, found
 
 
-def test_doctor_says_of_a_bus_behind_tls_and_a_login_what_is_well_and_what_is_not(
-    tmp_path: Path, login_broker: str, papers: Papers
-) -> None:
+def test_doctor_checks_a_bus_behind_tls_and_a_login(tmp_path: Path, login_broker: str, papers: Papers) -> None:
     _, said, found = doctor(tmp_path, environment(login_broker, papers.login(), tmp_path, PASSWORD))
     assert f"{login_broker} answers" in found[0]["found"]
     assert PASSWORD not in said
@@ -269,7 +265,7 @@ def test_doctor_says_of_a_bus_behind_tls_and_a_login_what_is_well_and_what_is_no
     assert f"ssl.ca.location is {papers.stranger}" in found[0]["found"]
 
 
-def test_a_service_works_behind_tls_and_a_login_and_ends_with_code_2_where_it_is_refused(
+def test_a_service_works_behind_tls_and_a_login_and_exits_with_2_where_it_is_refused(
     tmp_path: Path, login_broker: str, papers: Papers
 ) -> None:
     settings = environment(login_broker, papers.login("SCRAM-SHA-512"), tmp_path, PASSWORD)

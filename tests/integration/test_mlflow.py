@@ -151,7 +151,7 @@ def test_a_run_that_finds_everything_done_imports_neither_mlflow_nor_torch(story
     assert story.silent == [2, True, dict(story.two.run_ids), []]
 
 
-def test_a_failed_run_says_why_and_a_model_that_does_not_apply_says_what_it_needs(story: Story) -> None:
+def test_a_failed_run_has_its_reason_and_a_model_that_does_not_apply_its_needs(story: Story) -> None:
     gru, automfles = story.run(story.four, "gru").data.tags, story.run(story.four, "automfles").data.tags
     assert gru["flts.error"] == "TrainingFailed"
     assert "the loss is not finite" in gru["flts.reason"]
@@ -257,13 +257,13 @@ def test_the_champion_of_the_registry_predicts_what_the_champion_of_the_log_pred
 
 @pytest.mark.usefixtures("_asked")
 @pytest.mark.parametrize("model", ["ridge", "lstm"])
-def test_every_finished_run_holds_a_model_that_can_be_asked(story: Story, model: str) -> None:
+def test_every_finished_run_holds_a_model_that_forecasts(story: Story, model: str) -> None:
     found = mlflow.pyfunc.load_model(f"runs:/{story.four.run_ids[model]}/{model.upper()}").predict(HISTORY)
     assert found.shape == (3, 5)
     assert found.notna().all().all()
 
 
-def test_a_known_model_in_another_configuration_names_the_run_it_was_fitted_in(story: Story) -> None:
+def test_a_reused_model_in_another_configuration_names_the_run_that_fitted_it(story: Story) -> None:
     for model in ("ridge", "lstm"):
         assert story.run(story.two, model).data.tags["flts.reused_run_id"] == story.four.run_ids[model]
         assert "flts.reused_run_id" not in story.run(story.four, model).data.tags
@@ -325,7 +325,7 @@ def test_a_target_may_have_any_name(tracker: MlflowTracker) -> None:
     assert run.data.metrics["test_rmse_units_日射"] == 4.0
 
 
-def test_a_very_long_reason_is_cut_and_not_the_end_of_the_run(tracker: MlflowTracker) -> None:
+def test_a_very_long_reason_is_cut(tracker: MlflowTracker) -> None:
     run_id = tracker.log(a_run(scope="long", status="FAILED", tags={"flts.reason": "no " * 10_000}))
     run = opened(tracker).get_run(run_id)
     assert run.info.status == "FAILED"
@@ -364,7 +364,7 @@ def test_scopes_have_experiments_of_their_own(tracker: MlflowTracker) -> None:
         assert str(experiment.artifact_location).endswith(f"/artifacts/{scope}")
 
 
-def test_a_server_that_does_not_answer_is_worth_another_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_answer_is_a_transient_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     absent = MlflowTracker("http://127.0.0.1:9", Path())

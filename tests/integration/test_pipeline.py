@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from tests.support.experiments import SMALL
+from tests.support.raising import raises
 from tests.support.series import hourly, split, table
 from tests.support.stored import contents
 
@@ -106,7 +107,7 @@ def thrice(tmp_path_factory: pytest.TempPathFactory) -> Thrice:
     return story
 
 
-def test_a_model_that_beats_the_referees_is_promoted(thrice: Thrice) -> None:
+def test_a_model_that_beats_the_baselines_is_promoted(thrice: Thrice) -> None:
     result = thrice.results[0]
     assert (result.winner, result.promoted, result.repeated, result.reused) == ("ridge", True, False, False)
     assert (result.run, result.scope, result.decision.outcome) == (1, "global", "promote")
@@ -160,7 +161,7 @@ def test_the_run_leaves_these_objects_and_no_others(thrice: Thrice) -> None:
     }
 
 
-def test_the_decision_in_the_result_is_the_one_that_is_stored(thrice: Thrice) -> None:
+def test_the_result_holds_the_stored_decision(thrice: Thrice) -> None:
     result = thrice.results[0]
     assert thrice.objects[0][result.places["decision"]] == result.decision.to_bytes()
     assert result.places["store"] == store_of(thrice.home).url
@@ -229,7 +230,7 @@ def copied(thrice: Thrice, folder: Path, run_number: int = 0) -> Path:
     return home
 
 
-def test_recomputing_fits_again_finds_the_same_and_changes_nothing(thrice: Thrice, tmp_path: Path) -> None:
+def test_a_recompute_gives_the_same_and_changes_nothing(thrice: Thrice, tmp_path: Path) -> None:
     home = copied(thrice, tmp_path, 1)
     before = contents(store_of(home))
     result = run(home, recompute=True)
@@ -239,9 +240,7 @@ def test_recomputing_fits_again_finds_the_same_and_changes_nothing(thrice: Thric
     assert {key.split("/")[0] for key in set(after) - set(before)} == {"runs"}
 
 
-def test_a_scope_of_its_own_has_a_champion_of_its_own_and_leaves_the_root_pointer_alone(
-    thrice: Thrice, tmp_path: Path
-) -> None:
+def test_another_scope_has_its_own_champion_and_leaves_the_root_pointer_alone(thrice: Thrice, tmp_path: Path) -> None:
     home = copied(thrice, tmp_path)
     result = run(home, values(dataset={"identifier": "north"}))
     store = store_of(home)
@@ -251,9 +250,7 @@ def test_a_scope_of_its_own_has_a_champion_of_its_own_and_leaves_the_root_pointe
     assert store.get(layout.root_pointer()) == thrice.objects[0][layout.root_pointer()]
 
 
-def test_a_minimal_skill_that_is_not_reached_promotes_nothing_and_the_run_ends_well(
-    thrice: Thrice, tmp_path: Path
-) -> None:
+def test_too_little_skill_promotes_nothing_and_the_run_still_succeeds(thrice: Thrice, tmp_path: Path) -> None:
     home = copied(thrice, tmp_path)
     result = run(home, values(dataset={"identifier": "strict"}, evaluate={"min_skill": 0.999}))
     assert (result.winner, result.promoted, result.champion) == ("ridge", False, None)
@@ -277,18 +274,16 @@ def test_a_run_after_a_rollback_does_not_undo_it_and_says_that_it_was_promoted_b
     assert [entry.number for entry in read_log(store_of(home), "global")] == [1, 2, 3]
 
 
-def test_rows_that_cannot_be_used_end_the_run_before_it_is_claimed(tmp_path: Path) -> None:
+def test_unusable_rows_end_the_run_before_it_is_claimed(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="need at least 15; use more test rows"):
         flts.run(values(), train=TRAIN, test=TEST.head(14), settings=settings(tmp_path))
     assert store_of(tmp_path).list("runs/") == []
 
 
-def test_a_model_whose_library_is_missing_ends_the_run_before_it_is_claimed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_library_ends_the_run_before_it_is_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else found(name))
-    with pytest.raises(MissingExtra, match="the model 'gru' needs the extra 'torch'"):
+    with raises(MissingExtra, code="missing-extra", extra="torch"):
         run(tmp_path, values({"ridge": {}, "gru": {}}))
     assert store_of(tmp_path).list("runs/") == []
 
@@ -328,9 +323,7 @@ def test_a_model_that_fails_is_on_the_board_with_its_reason_and_the_others_are_n
 
 
 @needs_torch
-def test_a_failure_does_not_stick_to_a_model_that_succeeds_when_it_is_run_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_that_failed_can_succeed_in_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = values({"ridge": {}, "lstm": LSTM})
     monkeypatch.setenv("FLTS_FAILPOINTS", "train.result.before=kill")
     first = run(tmp_path, spec)

@@ -1,4 +1,4 @@
-"""An S3 that is slow, overloaded, gone, or not ours: tried again within bounds, and then said plainly."""
+"""An S3 that is slow, overloaded, away or forbidden: bounded retries, then a plain error."""
 
 from __future__ import annotations
 
@@ -94,15 +94,13 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
     server.server_close()
 
 
-def test_an_overloaded_store_is_asked_again(endpoint: Endpoint) -> None:
+def test_a_request_to_an_overloaded_store_is_retried(endpoint: Endpoint) -> None:
     endpoint.answers = [busy, busy, whole]
     assert open_store("s3://bucket").get("a/b") == BODY
     assert endpoint.asked == 3
 
 
-def test_a_store_that_stays_overloaded_is_given_up_after_a_number_of_attempts(
-    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_retries_on_an_overloaded_store_are_bounded(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s3_backend, "RETRIES", 2)
     endpoint.answers = [busy]
     with pytest.raises(BackendUnavailable, match=r"cannot read a/b in s3://bucket: .*503 Service Unavailable"):
@@ -110,7 +108,7 @@ def test_a_store_that_stays_overloaded_is_given_up_after_a_number_of_attempts(
     assert endpoint.asked == 3
 
 
-def test_a_torn_answer_is_never_taken_for_the_object(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_truncated_answer_is_never_taken_for_the_object(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s3_backend, "RETRIES", 2)
     endpoint.answers = [torn]
     with pytest.raises(BackendUnavailable, match="cannot read a/b in s3://bucket"):
@@ -136,9 +134,7 @@ def test_a_store_that_does_not_answer_in_time_is_unavailable(
         released.set()
 
 
-def test_a_store_that_is_gone_is_unavailable_and_there_again_when_it_is_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_is_away_is_unavailable_until_it_is_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with s3(tmp_path) as server:
         url = s3_prefix(server, monkeypatch)
         patient = open_store(url)
@@ -155,7 +151,7 @@ def test_a_store_that_is_gone_is_unavailable_and_there_again_when_it_is_back(
         assert store.create("a/c", b"y")
 
 
-def test_an_object_that_takes_longer_than_one_request_may_goes_up_and_down_in_parts(
+def test_an_object_too_slow_for_one_request_is_transferred_in_parts(
     s3_server: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, data = s3_prefix(s3_server, monkeypatch), os.urandom(6 * PART)
@@ -173,7 +169,7 @@ def test_an_object_that_takes_longer_than_one_request_may_goes_up_and_down_in_pa
             store.get("a/b")
 
 
-def test_how_this_endpoint_copies_without_replacing_may_be_said_in_the_environment(
+def test_the_environment_says_how_an_endpoint_copies_without_replacing(
     s3_server: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = s3_prefix(s3_server, monkeypatch)
@@ -187,7 +183,7 @@ def test_how_this_endpoint_copies_without_replacing_may_be_said_in_the_environme
         open_store(url)
 
 
-def test_what_a_killed_process_left_of_a_large_object_is_taken_away_by_the_next_one_that_creates_it(
+def test_parts_left_by_a_killed_upload_are_removed_by_the_next_one(
     s3_server: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store: Any = open_store(s3_prefix(s3_server, monkeypatch))
@@ -215,7 +211,7 @@ def killer(store: Any, staged: str, key: str) -> bool:
 
 
 @pytest.mark.parametrize("who", ["nobody", "a reader"])
-def test_who_may_not_is_told_where_the_credentials_come_from(
+def test_a_refused_request_names_the_source_of_the_credentials(
     s3_server: S3, monkeypatch: pytest.MonkeyPatch, who: str
 ) -> None:
     url = s3_prefix(s3_server, monkeypatch)
@@ -235,13 +231,13 @@ def test_who_may_not_is_told_where_the_credentials_come_from(
         assert store.get("a/b") is None
 
 
-def test_a_bucket_that_is_not_there_is_said(s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_bucket_is_named(s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     s3_prefix(s3_server, monkeypatch)
     with raises(UsageError, code="no-bucket"):
         open_store("s3://nosuch").get("a/b")
 
 
-def test_credentials_may_lie_in_a_file_and_the_endpoint_in_the_settings(
+def test_credentials_can_come_from_a_file_and_the_endpoint_from_settings(
     s3_server: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     url = s3_prefix(s3_server, monkeypatch)
@@ -269,7 +265,9 @@ def test_credentials_may_lie_in_a_file_and_the_endpoint_in_the_settings(
         open_store(settings.store_url)
 
 
-def test_who_has_no_credentials_is_told_how_to_give_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_credentials_are_an_error_that_says_how_to_provide_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(s3_backend, "RETRIES", 0)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv(
@@ -279,7 +277,7 @@ def test_who_has_no_credentials_is_told_how_to_give_them(monkeypatch: pytest.Mon
         open_store("s3://bucket?endpoint=http://127.0.0.1:9").get("a/b")
 
 
-def test_an_option_that_a_url_does_not_have_is_named() -> None:
+def test_an_unknown_option_of_a_url_is_named() -> None:
     with raises(UsageError, code="url-option-unknown", option="endpiont"):
         open_store("s3://bucket?endpiont=http://127.0.0.1:9")
 

@@ -105,7 +105,7 @@ def test_hashes_decision_and_winner_are_the_same(twice: Twice) -> None:
     assert (twice.remote.winner, twice.remote.promoted) == (twice.local.winner, twice.local.promoted) == ("ridge", True)
 
 
-def test_every_object_is_the_same_byte_for_byte_but_the_records_of_when_and_where(twice: Twice) -> None:
+def test_every_object_is_the_same_byte_for_byte_except_records_of_time_and_place(twice: Twice) -> None:
     assert twice.remote_objects.keys() == twice.local_objects.keys()
     records = ("runs/", "model-promotion/global/log/")
     same = [key for key in twice.local_objects if not (key.startswith(records) or key.endswith("/current.json"))]
@@ -186,7 +186,7 @@ def test_a_run_that_a_dead_process_left_open_is_closed_when_its_candidate_is_log
     assert [client.get_run(run).info.status for run in (left, other, logged)] == ["KILLED", "RUNNING", "FINISHED"]
 
 
-def test_artifacts_that_the_server_cannot_keep_are_a_backend_that_is_away(
+def test_artifacts_that_the_server_cannot_store_make_the_backend_unavailable(
     twice: Twice, s3_server: S3, tmp_path: Path
 ) -> None:
     tracker = MlflowTracker(twice.settings.mlflow_uri, tmp_path)

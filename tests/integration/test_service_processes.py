@@ -1,4 +1,4 @@
-"""Services on real servers come to the numbers of one machine, byte for byte, and survive what servers do."""
+"""Services on real servers give the results of one machine, byte for byte, and survive failing servers."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_a_batch_on_the_bus_is_answered_from_the_store(
 
 @pytest.mark.long
 @pytest.mark.parametrize("broker", ["durable"], indirect=True)
-def test_what_a_killed_trainer_left_is_done_by_the_next(
+def test_the_next_trainer_finishes_the_work_of_a_killed_one(
     running: Processes, experiment: Path, store_url: str, tmp_path: Path
 ) -> None:
     store = open_store(store_url)
@@ -184,7 +184,7 @@ def test_what_a_killed_trainer_left_is_done_by_the_next(
         ("broker", AWAY),
     ],
 )
-def test_a_server_that_is_away_for_a_while_is_waited_for(
+def test_services_wait_for_a_server_that_is_away(
     gone: str,
     seconds: float,
     tmp_path: Path,
@@ -219,9 +219,7 @@ def trouble(events: list[dict[str, object]]) -> bool:
 
 
 @pytest.mark.parametrize("broker", ["quick"], indirect=True)
-def test_a_fit_that_is_stopped_ends_its_child_and_comes_again(
-    running: Processes, experiment: Path, store_url: str
-) -> None:
+def test_a_stopped_fit_ends_its_child_and_is_done_again(running: Processes, experiment: Path, store_url: str) -> None:
     running.environment = dict(running.environment) | {"FLTS_GRACE": "0.2"}
     trainer = running.worker("train", "gru")
     claim = running.claim(
@@ -245,7 +243,7 @@ def test_a_fit_that_is_stopped_ends_its_child_and_comes_again(
         ({"AWS_SECRET_ACCESS_KEY": "not-the-key"}, 2, "AWS_SECRET_ACCESS_KEY"),
     ],
 )
-def test_a_service_that_cannot_work_says_why_in_one_message(
+def test_a_service_that_cannot_start_says_why_in_one_message(
     running: Processes, experiment: Path, wrong: Mapping[str, str], code: int, said: str
 ) -> None:
     running.environment = dict(running.environment) | dict(wrong)

@@ -13,7 +13,7 @@ from tests.support.experiments import RIDGE, SMALL_GRU, small_spec, write_experi
 from tests.support.faulty import Faults, faulty
 from tests.support.processes import Processes, processes
 from tests.support.servers import AWAY, kafka_bus, s3_prefix
-from tests.support.services import place_on, start_run, wait_for_judgement, wait_until
+from tests.support.services import context_on, start_run, wait_for_judgement, wait_until
 from tests.support.stored import results
 
 import flts
@@ -167,7 +167,7 @@ def test_evaluators_in_two_processes_that_race_for_runs_promote_each_once(
         closing(kafka_bus(broker)) as bus,  # the quick one may keep a second member waiting for ever
         processes(tmp_path / "logs", {"FLTS_BUS": broker.url, "FLTS_STORE": store_url}) as running,
     ):
-        place = place_on(store, bus)
+        place = context_on(store, bus)
         running.worker("train")
         specs = [small_spec(evaluate={"gate": "always"}, task={"input_length": length}) for length in range(8, 16)]
         claims = [start_run(place, spec) for spec in specs]

@@ -1,4 +1,4 @@
-"""`flts up` and `flts down` as a person uses them: a stack that works, mends itself, and leaves nothing behind."""
+"""`flts up` and `flts down` from the command line: the stack works, restarts what died, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from urllib.request import urlopen
 import pytest
 from tests.support.children import carrying, eventually
 from tests.support.experiments import write_experiment
+from tests.support.raising import raises
 
 from flts.contracts.errors import StageFailed, UsageError
 from flts.stack.process import MARK, Process, started
@@ -86,7 +87,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         made.command("down").communicate()
 
 
-def test_a_stack_runs_an_experiment_answers_a_batch_mends_itself_and_ends_whole(bench: Bench) -> None:
+def test_a_stack_runs_an_experiment_answers_a_batch_restarts_what_died_and_ends_completely(bench: Bench) -> None:
     shown = bench.flts("up")
     assert "not for production" in shown
     assert "promoted  ridge is champion of 'global'" in shown
@@ -123,7 +124,7 @@ def test_a_stack_runs_an_experiment_answers_a_batch_mends_itself_and_ends_whole(
 
 
 @pytest.mark.long
-def test_what_a_stack_has_stored_is_there_when_it_is_started_again(bench: Bench) -> None:
+def test_a_restarted_stack_keeps_its_data(bench: Bench) -> None:
     bench.flts("up")
     bench.flts("down")
     again = bench.flts("up")
@@ -132,19 +133,25 @@ def test_what_a_stack_has_stored_is_there_when_it_is_started_again(bench: Bench)
 
 
 @pytest.mark.long
-def test_a_quick_broker_keeps_no_work_back_for_a_service_that_was_killed(bench: Bench) -> None:
+def test_a_quick_broker_reserves_no_work_for_a_killed_service(bench: Bench) -> None:
     bench.flts("up", "--bus", "quick")
     killed, living = bench.process("worker-train"), bench.process("worker-evaluate")
     os.kill(killed.pid, signal.SIGKILL)
     assert eventually(lambda: not killed.alive())
     again = bench.flts("up", "--set", "task.input_length=24")
-    for name in ("worker-evaluate", "worker-forecast", "noida"):  # who joins again by itself may leave a ghost behind
-        assert re.search(rf"^{name}: process \d+ ended, to forget a dead service$", again, re.MULTILINE)
+    for name in (
+        "worker-evaluate",
+        "worker-forecast",
+        "noida",
+    ):  # one that joins again by itself may stay as a dead member
+        assert re.search(
+            rf"^{name}: process \d+ ended, so that the broker forgets a dead service$", again, re.MULTILINE
+        )
     assert not living.alive()
     assert "champion of 'global'" in again
 
 
-def test_a_stack_that_is_interrupted_while_it_starts_leaves_no_process(bench: Bench) -> None:
+def test_an_interrupted_start_leaves_no_process(bench: Bench) -> None:
     process = bench.command("up", "--bus", "quick")
     assert process.stdout is not None
     while not process.stdout.readline().startswith("postgres"):
@@ -153,14 +160,14 @@ def test_a_stack_that_is_interrupted_while_it_starts_leaves_no_process(bench: Be
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
     assert process.returncode == 130, err
-    assert "what was started is ended again" in err
+    assert "what was started has been ended" in err
     assert eventually(lambda: bench.left() == [])
     state = read(bench.stack)
     assert state is not None
     assert state.processes == []
 
 
-def test_two_commands_at_once_do_not_start_two_stacks(bench: Bench) -> None:
+def test_concurrent_commands_do_not_start_two_stacks(bench: Bench) -> None:
     first = bench.command("up", "--bus", "quick")
     assert first.stdout is not None
     assert first.stdout.readline() != ""
@@ -168,13 +175,13 @@ def test_two_commands_at_once_do_not_start_two_stacks(bench: Bench) -> None:
     second = bench.command("down")
     _, err = second.communicate()
     assert second.returncode == 2
-    assert "another `flts up` or `flts down` is at work" in err
+    assert "another `flts up` or `flts down` is running" in err
     first.send_signal(signal.SIGTERM)
     first.communicate()
     assert eventually(lambda: bench.left() == [])
 
 
-def test_a_mistake_in_the_experiment_is_said_before_anything_starts(bench: Bench) -> None:
+def test_a_mistake_in_the_experiment_is_reported_before_anything_starts(bench: Bench) -> None:
     bench.flts("up", "--set", "task.inputlength=3", code=2)
     bench.flts("up", "--models", "nosuchmodel", code=2)
     assert not bench.stack.exists()
@@ -185,12 +192,12 @@ def test_without_a_stack_there_is_nothing_to_end(bench: Bench) -> None:
     assert not bench.stack.exists()
 
 
-# the processes that are written down
+# recorded processes
 
 
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is nobody's."""
+    """A process outside of any stack."""
     with subprocess.Popen(["/bin/sleep", "600"], start_new_session=True) as process:
         yield process
         process.kill()
@@ -203,22 +210,19 @@ def recorded(folder: Path, pid: int, start: float) -> Process:
     return process
 
 
-def test_a_process_that_has_the_id_of_one_that_ended_is_left_alone(
-    tmp_path: Path, sleeper: subprocess.Popen[bytes]
-) -> None:
+def test_a_process_with_a_reused_id_is_left_alone(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
     recorded(tmp_path, sleeper.pid, started(sleeper.pid) - 60)
     said: list[str] = []
     down(tmp_path, said.append)
     assert said == [
-        f"worker: process {sleeper.pid} had ended before; process {sleeper.pid} is another one now and goes on"
+        f"worker: process {sleeper.pid} had ended before;"
+        f" its id {sleeper.pid} now belongs to another process, which goes on"
     ]
     assert sleeper.poll() is None
     assert read(tmp_path) == State(bus="quick")
 
 
-def test_a_process_that_is_written_down_is_ended_with_its_group(
-    tmp_path: Path, sleeper: subprocess.Popen[bytes]
-) -> None:
+def test_a_recorded_process_is_ended_with_its_group(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
     process = recorded(tmp_path, sleeper.pid, started(sleeper.pid))
     assert process.alive()
     said: list[str] = []
@@ -228,7 +232,7 @@ def test_a_process_that_is_written_down_is_ended_with_its_group(
 
 
 @pytest.mark.parametrize(("marked", "goes_on"), [(True, False), (False, True)])
-def test_what_a_dead_leader_left_is_ended_only_where_it_belongs_to_the_stack(
+def test_orphans_of_a_dead_leader_are_ended_only_if_they_belong_to_the_stack(
     tmp_path: Path, marked: bool, goes_on: bool
 ) -> None:
     environment = os.environ | ({MARK: str(tmp_path)} if marked else {})
@@ -248,13 +252,13 @@ def test_what_a_dead_leader_left_is_ended_only_where_it_belongs_to_the_stack(
         assert eventually(lambda: not member.alive())
 
 
-def test_another_broker_than_the_one_that_runs_is_refused(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
+def test_another_broker_than_the_running_one_is_refused(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
     recorded(tmp_path, sleeper.pid, started(sleeper.pid))
-    with pytest.raises(UsageError, match="runs with the quick broker; `flts down` ends it first"):
+    with raises(UsageError, code="other-broker", found="quick", expected="durable"):
         up(tmp_path, "durable", lambda _: None)
 
 
-def test_what_is_written_down_and_cannot_be_read_says_where_to_look(tmp_path: Path) -> None:
+def test_damaged_state_is_an_error_that_names_its_file(tmp_path: Path) -> None:
     (tmp_path / "state.json").write_text("{")
-    with pytest.raises(StageFailed, match=f"state.json cannot be read .*{MARK}={tmp_path}"):
+    with raises(StageFailed, code="state-damaged", file=str(tmp_path / "state.json")):
         read(tmp_path)

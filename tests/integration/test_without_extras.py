@@ -1,4 +1,4 @@
-"""FLTS without extras: what works, and that what is missing is named whole, before any work."""
+"""FLTS without extras: what works, and that all missing extras are named before any work."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def bare(tmp_path: Path, environment: Mapping[str, str]) -> Bare:
     return Bare(tmp_path, environment)
 
 
-def test_what_an_extra_brings_is_hidden_and_what_flts_requires_is_not(bare: Bare) -> None:
+def test_only_the_libraries_of_extras_are_hidden(bare: Bare) -> None:
     absent = "torch onnxruntime prophet statsforecast mlflow confluent_kafka fastapi matplotlib pandas pytest"
     find = "import importlib.util as u, sys; print(*[name for name in sys.argv[1:] if u.find_spec(name)])"
     assert bare.python("-c", find, *absent.split(), "numpy", "polars", "flts").stdout.split() == [
@@ -108,7 +108,7 @@ def test_a_command_without_its_library_names_its_extra(bare: Bare, command: tupl
     assert f"needs the extra '{extra}': pip install 'flts[{extra}]'" in bare.flts(*command, code=2).stderr
 
 
-def test_doctor_says_of_each_model_what_it_needs(bare: Bare) -> None:
+def test_doctor_names_the_extra_of_each_model(bare: Bare) -> None:
     said = bare.flts("doctor", code=1).stdout
     for extra in ("prophet", "stats", "torch"):
         assert f"pip install 'flts[{extra}]'" in said

@@ -1,4 +1,4 @@
-"""A request to an application in this process, byte for byte as a server would hand it over."""
+"""A request to an application in this process, byte for byte as from a server."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from starlette.types import ASGIApp, Message
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back. Names of headers are in lower case."""
+    """The answer to a request. Names of headers are in lower case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     complete: bool
-    """Whether the body was ended: a server closes the connection of one that was not."""
+    """Whether the body ended; otherwise a server closes the connection."""
 
     def json(self) -> Any:
         """The body, parsed."""
@@ -28,17 +28,17 @@ class Answer:
 
     @property
     def problem(self) -> str:
-        """The words of a problem document, once its shape is checked."""
+        """The detail of a problem document, after checking its form."""
         assert self.headers["content-type"] == "application/problem+json", self
-        said = self.json()
-        assert said.keys() == {"type", "title", "status", "code", "detail", "instance"}
-        assert said["status"] == self.status
-        assert said["instance"] == f"urn:uuid:{self.headers['x-request-id']}"
-        return str(said["detail"])
+        document = self.json()
+        assert document.keys() == {"type", "title", "status", "code", "detail", "instance"}
+        assert document["status"] == self.status
+        assert document["instance"] == f"urn:uuid:{self.headers['x-request-id']}"
+        return str(document["detail"])
 
     @property
     def code(self) -> str:
-        """The code of a problem document, once its shape is checked."""
+        """The code of a problem document, after checking its form."""
         assert self.problem
         return str(self.json()["code"])
 
@@ -56,7 +56,7 @@ def ask(
     """Send one request; nothing normalises the target.
 
     body: bytes are sent with their length, an iterable in chunks without one. leaves: the client closes the connection
-    instead of ending the body. stalls: it sends no more, and stays.
+    instead of ending the body. stalls: it sends no more, and stays connected.
     """
     return asyncio.run(_ask(app, method, target, dict(headers or {}), body, leaves, stalls))
 

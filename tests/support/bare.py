@@ -1,4 +1,4 @@
-"""A Python as `pip install flts` without extras leaves it: every library that an extra brings is hidden."""
+"""A Python as after `pip install flts` without extras: every library of an extra is hidden."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What services left behind, held against what they promise; it reads, and knows nothing of how it came about.
+"""Checks whether everything that services stored and sent keeps their guarantees, without knowing how it came about.
 
-It shares no code with the services but the shapes of messages and entries, so that both cannot be wrong together.
+It shares only the types of messages and log entries with the services, so that both cannot have the same defect.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Scope = str
 
 @dataclass(frozen=True)
 class History:
-    """Everything there is when all is quiet.
+    """Everything stored and sent when all services are idle.
 
-    claimed, asked: what was acknowledged to who started runs and to who sent rows.
+    claimed: acknowledged claims of runs; asked: acknowledged requests for a batch.
     """
 
     objects: Mapping[str, bytes]
@@ -61,7 +61,7 @@ class History:
 
 
 def faults(history: History) -> list[str]:
-    """Every broken promise in a sentence; none when all is well."""
+    """Every broken guarantee as a sentence; none when all is well."""
     checks = (_artifacts, _logs, _promotions, _runs, _pointers, _selected, _answered, _served, _lines, _letters)
     return [fault for check in checks for fault in check(history)]
 
@@ -80,7 +80,7 @@ def _logs(history: History) -> Iterator[str]:
 
 
 def _promotions(history: History) -> Iterator[str]:
-    """A decision promotes once and a run promotes once; what is promoted won; a rollback brings back what stood."""
+    """A decision promotes once and a run promotes once; the promoted model won; a rollback restores its entry."""
     runs = Counter((claim.identifier, claim.config_hash) for claim in history.claimed)
     for scope in history.logs:
         entries = history.entries(scope)
@@ -116,8 +116,8 @@ def _runs(history: History) -> Iterator[str]:
     """Of the runs of a configuration and scope the newest is judged, and its decision and promotion are stored."""
     newest: dict[tuple[Scope, str], int] = {}
     for claim in history.claimed:
-        place = claim.identifier, claim.config_hash
-        newest[place] = max(newest.get(place, 0), claim.run)
+        scope_and_config = claim.identifier, claim.config_hash
+        newest[scope_and_config] = max(newest.get(scope_and_config, 0), claim.run)
         if history.json(f"runs/{claim.config_hash}/{claim.run:04d}/claim.json") is None:
             yield f"run {claim.run} of {claim.config_hash[:12]} in {claim.identifier} was begun and is not stored"
     for (scope, config_hash), run in newest.items():
@@ -133,7 +133,7 @@ def _runs(history: History) -> Iterator[str]:
 
 
 def _pointers(history: History) -> Iterator[str]:
-    """Each says what the newest entry says that it is about."""
+    """Every pointer agrees with the newest log entry that it is about."""
     for scope in history.logs:
         entries = history.entries(scope)
         newest = entries[max(entries)]
@@ -149,7 +149,7 @@ def _pointers(history: History) -> Iterator[str]:
 
 
 def _selected(history: History) -> Iterator[str]:
-    """What was told of champions is in the logs, and the newest of each was told."""
+    """Every message about a champion agrees with the log, and the newest entry of each log was sent."""
     told: dict[Scope, set[int]] = defaultdict(set)
     for message in map(ModelSelected.parse, history.told(ModelSelected.topic)):
         told[message.scope].add(message.promotion)
@@ -170,23 +170,23 @@ def _says(message: Mapping[str, Any], entry: LogEntry) -> bool:
 
 
 def _answered(history: History) -> Iterator[str]:
-    """Whoever sent rows has an answer, or a reason in the dead letters."""
+    """Every request has an answer or a dead letter with a reason."""
     answered = {answer.input_event_id for answer in _answers(history)}
-    buried = {
+    dead_letters = {
         json.loads(record.value)["event_id"]
         for record in history.topics.get(f"{DEAD}{InferenceData.topic}", ())
         if record.headers.get("flts-reason")
     }
     asked = {claim.event_id: claim for claim in history.asked}
     for event_id, claim in asked.items():
-        if event_id not in answered | buried:
+        if event_id not in answered | dead_letters:
             yield f"inference-data: {claim.object_key} of {claim.identifier} has neither an answer nor a reason"
     for event_id in answered - asked.keys():
         yield f"performance-eval: {event_id[:12]} was never asked"
 
 
 def _served(history: History) -> Iterator[str]:
-    """Who answered was champion under the number that the answer names, and was so before it answered."""
+    """The model that answered was champion under the promotion in its answer, before it answered."""
     for answer in _answers(history):
         which = f"performance-eval: the answer to {answer.input_event_id[:12]}"
         entry = history.entries(answer.identifier).get(answer.promotion)
@@ -215,7 +215,7 @@ def _lines(history: History) -> Iterator[str]:
 
 
 def _letters(history: History) -> Iterator[str]:
-    """Nothing is given up but rows, and that for a reason that lies with them."""
+    """Only requests for a batch become dead letters, for a reason that lies with the request."""
     for topic, records in history.topics.items():
         for record in records if topic.startswith(DEAD) else ():
             error, reason = record.headers.get("flts-error", ""), record.headers.get("flts-reason", "")
@@ -228,7 +228,7 @@ def _answers(history: History) -> list[PerformanceEval]:
 
 
 def _artifacts(history: History) -> Iterator[str]:
-    """Whatever a record names is there and has the digest that the record says."""
+    """Every object that a record names exists and has the digest in the record."""
     for key in history.objects:
         for name, digest in _named(history, key):
             data = history.objects.get(name)

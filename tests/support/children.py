@@ -38,7 +38,7 @@ def startup_hook(folder: Path, code: str) -> str:
 
 
 def living(group: int) -> list[str]:
-    """The processes of a group that have not ended, as lines of `ps`; one that only waits to be collected has."""
+    """The running processes of a group, as lines of `ps`; a zombie has ended."""
     ps = shutil.which("ps")
     assert ps is not None, "these tests need the command ps"
     listed = subprocess.run([ps, "-A", "-o", "pgid=,pid=,stat=,args="], capture_output=True, text=True, check=True)
@@ -47,17 +47,17 @@ def living(group: int) -> list[str]:
 
 
 def carrying(variable: str) -> list[str]:
-    """The commands of all processes whose environment holds NAME=value; none where there is no /proc to look in."""
-    found = []
+    """The commands of all processes whose environment has NAME=value; none on a system without /proc."""
+    commands = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             environment = (process / "environ").read_bytes().split(b"\0")
             command = (process / "cmdline").read_bytes()
         except OSError:
-            continue  # it ended while we looked, or is somebody else's
+            continue  # it has ended, or belongs to another user
         if variable.encode() in environment:
-            found.append(command.replace(b"\0", b" ").decode())
-    return found
+            commands.append(command.replace(b"\0", b" ").decode())
+    return commands
 
 
 def eventually(condition: Callable[[], bool]) -> bool:

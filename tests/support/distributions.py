@@ -1,4 +1,4 @@
-"""Distributions as an installer leaves them: modules in a folder of sys.path, and their metadata beside them."""
+"""Installed distributions: modules in a folder of sys.path, with their metadata beside them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Mean:
 
 
 def write_distribution(folder: Path, name: str, version: str, families: Mapping[str, str], **modules: str) -> Path:
-    """What `pip install` leaves: metadata with entry points, and modules by name and source."""
+    """Write what `pip install` writes: metadata with entry points, and modules by name and source."""
     metadata = folder / f"{name.replace('-', '_')}-{version}.dist-info"
     metadata.mkdir(parents=True)
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
@@ -56,14 +56,14 @@ class Site:
         self.folder = folder
 
     def install(self, name: str, version: str, families: Mapping[str, str], **modules: str) -> None:
-        """From now on the distribution is there."""
+        """Install a distribution."""
         write_distribution(self.folder, name, version, families, **modules)
         discover.cache_clear()
 
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    """Nothing of it is left after the test: neither what was discovered nor a module."""
+    """A site folder; after the test neither its discovered families nor its modules are left."""
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))

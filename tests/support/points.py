@@ -1,7 +1,7 @@
 """Every named crash point and every write of the source code, found by reading it.
 
 A write to a store goes through `write_once`, `write_record` or `point_at` with `at="name"`, which passes
-`name.before` and `name.after`; what writes beside a store passes the two itself, in the same function.
+`name.before` and `name.after`; a write to anything else passes the two itself, in the same function.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import flts
 
 SOURCE = Path(flts.__file__).parent
 PASSING_ON = {"contracts/ports.py", "contracts/records/base.py"}
-"""Files that pass on a name they were given."""
+"""Files that pass on the name from their caller."""
 SIDES = ("before", "after")
 
 _NAMED = {"write_once", "write_record", "point_at"}
@@ -66,15 +66,15 @@ class Call:
 
 def names(source: Path = SOURCE) -> list[str]:
     """The name of every write, sorted. Raises ValueError for one that is no literal, or that two writes share."""
-    found: dict[str, Call] = {}
+    calls: dict[str, Call] = {}
     for call, node in _calls(source):
         if call.file in PASSING_ON:
             continue
         for name in _names(call, node):
-            if name in found:
-                raise ValueError(f"{_where(call)} and {_where(found[name])} share the name '{name}'")
-            found[name] = call
-    return sorted(found)
+            if name in calls:
+                raise ValueError(f"{_where(call)} and {_where(calls[name])} share the name '{name}'")
+            calls[name] = call
+    return sorted(calls)
 
 
 def points(source: Path = SOURCE) -> list[str]:
@@ -88,7 +88,7 @@ def writes(source: Path = SOURCE) -> list[Call]:
 
 
 def unnamed(source: Path = SOURCE) -> list[Call]:
-    """Every write that does not stand between the two points of a name, in the order of the code."""
+    """Every write that is not between the two points of a name, in the order of the code."""
     before: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
     after: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
     for call, node in _calls(source):

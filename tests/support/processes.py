@@ -1,4 +1,4 @@
-"""Services as people start them: processes of the command line, ended by their id."""
+"""Services as people start them: processes of the command line."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Service:
         return any(line["event"] == event for line in self.events)
 
     def kill(self) -> None:
-        """As a crash does; its child ends by itself."""
+        """Kill it as a crash does; its child process ends by itself."""
         self.process.kill()
         self.process.wait(LONG)
 
@@ -56,14 +56,14 @@ class Service:
 
 @dataclass
 class Processes:
-    """What runs against one store and one bus. `folder` holds the logs."""
+    """Processes on one store and one bus. `folder` holds the logs."""
 
     folder: Path
     environment: Mapping[str, str]
     started: list[Service] = field(default_factory=list)
 
     def start(self, *command: str, failpoints: str = "") -> Service:
-        """`flts COMMAND` in the background, ready when it takes work."""
+        """`flts COMMAND` in the background; returns when it accepts work."""
         log = self.folder / f"{len(self.started)}-{'-'.join(command[:2])}.log"
         with log.open("wb") as err:
             process = subprocess.Popen(
@@ -101,14 +101,14 @@ class Processes:
         )
 
     def claim(self, file: Path, *options: str) -> dict[str, Any]:
-        """A run is begun; returns its claim."""
+        """Start a run; returns its claim."""
         done = self.run("preprocess", str(file), *options, "--json")
         assert done.returncode == 0, done.stderr
         claim: dict[str, Any] = json.loads(done.stdout)
         return claim
 
     def until_judged(self, store: Store, claim: Mapping[str, Any]) -> None:
-        """Until a claimed run is judged; a service that ended by itself fails at once."""
+        """Wait until a claimed run is judged; fails at once when a service ends by itself."""
         key = layout.run_part(claim["config_hash"], claim["run"], "judge")
 
         def judged() -> bool:
@@ -133,7 +133,7 @@ class Processes:
 
 @contextmanager
 def processes(folder: Path, environment: Mapping[str, str]) -> Iterator[Processes]:
-    """Processes against these backends, all ended at the end."""
+    """Processes on these backends, all ended at the end."""
     folder.mkdir(parents=True, exist_ok=True)
     common = {
         "FLTS_TRACKING": "off",

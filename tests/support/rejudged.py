@@ -1,4 +1,4 @@
-"""Every stored decision made once more from what is stored beside it: another answer is a decision by chance."""
+"""Decides every stored decision again from the stored results: a different decision depends on chance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.checker import History
 
 
 def differing(history: History) -> Iterator[str]:
-    """The decisions that come out differently, each in a sentence."""
+    """A sentence for every decision that differs when it is made again."""
     store = memory_store()
     for key, data in history.objects.items():
         store.create(key, data)

@@ -17,7 +17,7 @@ from flts.stack.s3 import S3, s3
 from flts.stack.server import Server
 
 AWAY = 20.0
-"""Seconds for which a server is gone in a test."""
+"""Seconds for which a server is down in a test."""
 
 
 def kafka_bus(broker: Server, **options: Any) -> KafkaBus:
@@ -26,7 +26,7 @@ def kafka_bus(broker: Server, **options: Any) -> KafkaBus:
 
 
 def s3_prefix(server: S3, monkeypatch: pytest.MonkeyPatch) -> str:
-    """URL of an empty place on an S3 server, for this test, which gets the right to it."""
+    """URL of an empty prefix on an S3 server for this test, which gets the credentials."""
     for name, value in server.credentials.items():
         monkeypatch.setenv(name, value)
     server.make_buckets(["tests"])

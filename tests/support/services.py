@@ -32,8 +32,8 @@ RAW = RawInput(RawTable("train", TRAIN), RawTable("test", TEST))
 QUICK = Conditions(patience=2.0, grace=5.0)
 
 
-def place_on(store: Store, bus: Bus, tracker: Tracker | None = None) -> RunContext:
-    """A workplace with the clock of the machine."""
+def context_on(store: Store, bus: Bus, tracker: Tracker | None = None) -> RunContext:
+    """A context on this bus and store, with the machine's clock."""
     return RunContext(store, TracedBus(bus), tracker, SystemClock(), "tests", 120.0, Children(2))
 
 
@@ -46,7 +46,7 @@ def all_services(context: RunContext, *models: str) -> list[Service]:
 def serving(
     context: RunContext, services: Sequence[Service], conditions: Conditions = QUICK
 ) -> Iterator[threading.Event]:
-    """Services at work; what ended one of them is raised at the end."""
+    """Run services in a thread; an error that ended one of them is raised at the end."""
     stop, raised = threading.Event(), list[BaseException]()
 
     def work() -> None:
@@ -69,12 +69,12 @@ def serving(
 
 
 def start_run(context: RunContext, spec: Spec, *, recompute: bool = False) -> TrainingData:
-    """What the preprocess job does."""
+    """Claim a run, as the preprocess job does."""
     return start(context, spec, RAW, Quiet(), recompute=recompute).claim
 
 
 def wait_until(true: Callable[[], bool], what: str) -> None:
-    """Fails with `what` when it does not become true in time."""
+    """Wait for a condition; fails with `what` when it does not hold in time."""
     end = time.monotonic() + LONG
     while not true():
         assert time.monotonic() < end, f"waited {LONG:g} s in vain: {what}"
@@ -82,6 +82,6 @@ def wait_until(true: Callable[[], bool], what: str) -> None:
 
 
 def wait_for_judgement(store: Store, claim: TrainingData) -> None:
-    """Until the run of a claim is judged."""
+    """Wait until the run of a claim is judged."""
     key = layout.run_part(claim.config_hash, claim.run, "judge")
     wait_until(lambda: store.exists(key), f"{key}; there is {runs.numbers(store, claim.config_hash)}")

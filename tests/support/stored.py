@@ -1,4 +1,4 @@
-"""Results and promotions in a store, made without a trainer's process."""
+"""Results and promotions in a store, written without the process of a trainer."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ GOLDEN = Path(__file__).parents[1] / "golden/store-1.zip"
 OBJECTS = ".flts/objects/"
 
 MOMENT = "2026-01-02T03:04:05+00:00"
-"""When everything made up here was."""
+"""The time of everything written here."""
 
 
 def as_json(store: Store, key: str) -> Any:
-    """A stored JSON object as it lies there; None when it is absent."""
+    """A stored JSON object; None when it is absent."""
     data = store.get(key)
     return None if data is None else json.loads(data)
 
@@ -53,7 +53,7 @@ class StoppedClock:
 
 
 class Watched:
-    """A store that calls back before an object is created or replaced, and remembers what it was asked."""
+    """A store that calls back before an object is created or replaced, and records every call."""
 
     def __init__(self, store: Store, before: Callable[[str], None] = lambda key: None) -> None:
         self._store, self._before, self.url = store, before, store.url
@@ -120,10 +120,10 @@ def fit(store: Store, experiment: Experiment, name: str = "ridge") -> Trained:
 
 
 def gathered(store: Store, experiment: Experiment, scope: str = "global") -> list[Candidate]:
-    """The candidates of an experiment for which nothing is awaited any more."""
-    found = gather(store, experiment, scope)
-    assert not isinstance(found, Waiting)
-    return found
+    """The candidates of an experiment, none of which is awaited."""
+    candidates = gather(store, experiment, scope)
+    assert not isinstance(candidates, Waiting)
+    return candidates
 
 
 def without(store: Store, *keys: str) -> Store:
@@ -136,7 +136,7 @@ def without(store: Store, *keys: str) -> Store:
 
 
 def truth(experiment: Experiment) -> Values:
-    """What the test windows are judged on."""
+    """The truth of the test windows."""
     return experiment.windows.truth(experiment.dataset, experiment.task.horizon).values
 
 
@@ -196,7 +196,7 @@ def put_failure(
     error: str = "TrainingFailed",
     reason: str = "a reason",
 ) -> None:
-    """Why a model of a run has no forecast."""
+    """The failure of a model in a run."""
     part = FailurePart(
         run=run,
         scope="global",
@@ -214,7 +214,7 @@ def put_failure(
 def put_train_part(
     store: Store, experiment: Experiment, run: int, name: str, run_id: str | None = None, **changes: Any
 ) -> None:
-    """What a trainer writes down of a model, with the errors of its stored forecasts."""
+    """The record of a trainer about a model, with the errors of its stored forecasts."""
     fields: dict[str, Any] = {
         "run": run,
         "scope": "global",
@@ -244,7 +244,7 @@ def _errors(store: Store, experiment: Experiment, name: str) -> ScaledErrors:
 
 
 def promoted(model: str, config: str = "config", **changes: Any) -> Promoted:
-    """A made-up model as the log names it; its hashes are made from its name."""
+    """A model as the log records it; its hashes are derived from its name."""
     fields: dict[str, Any] = {
         "config_hash": digest(config),
         "data_hash": digest("data"),
@@ -266,7 +266,7 @@ def promoted(model: str, config: str = "config", **changes: Any) -> Promoted:
 def grow(
     entries: list[LogEntry], model: str, kind: Any = "promote", *, scope: str = "global", config: str = "config"
 ) -> LogEntry:
-    """Append an entry to a list; its decision is made from its number."""
+    """Append an entry to a list; its decision_id is derived from its number."""
     champion, time = promoted(model, config), f"2026-01-02T03:04:{len(entries):02}"
     entry = next_entry(entries, scope, kind, champion, digest(len(entries)), "tests", time)
     entries.append(entry)
@@ -274,12 +274,12 @@ def grow(
 
 
 def put_log(store: Store, entries: Sequence[LogEntry]) -> None:
-    """Write entries that are not there yet."""
+    """Write the entries that the store does not have yet."""
     for entry in entries:
         store.create(layout.log_entry(entry.scope, entry.number), entry.to_bytes())
 
 
 def results(store: Store, scope: str = "global") -> Mapping[str, bytes]:
-    """Everything that the Spec and the rows decide; all else in a store says when, where and by whom."""
-    made = ("processed-data/", "specs/", "bundles/", "models/", f"model-promotion/{scope}/decisions/")
-    return {key: data for key, data in contents(store).items() if key.startswith(made)}
+    """Every object that depends only on the Spec and the rows; all others contain times, places or actors."""
+    prefixes = ("processed-data/", "specs/", "bundles/", "models/", f"model-promotion/{scope}/decisions/")
+    return {key: data for key, data in contents(store).items() if key.startswith(prefixes)}

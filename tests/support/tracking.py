@@ -1,4 +1,4 @@
-"""A tracker that remembers what it was told, and a workplace around it."""
+"""A tracker that records its calls, and a context around it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class RecordingTracker:
         self.closed += 1
 
 
-def workplace(store: Store, tracker: Tracker | None = None) -> RunContext:
+def context_of(store: Store, tracker: Tracker | None = None) -> RunContext:
     """What the stages work with, on a bus in memory and under a clock that stands still."""
     return RunContext(store, MemoryBus(), tracker, StoppedClock(), "here", 60.0, Children(2))
 

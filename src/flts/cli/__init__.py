@@ -1,1 +1,1 @@
-"""The command line: one file per command group. A command parses, calls, and shows; nothing else."""
+"""The command line: one file per command group. A command only parses, calls and prints."""

@@ -1,4 +1,4 @@
-"""A decision for people: the scoreboard, the winner and why, how sure, and where everything is."""
+"""A decision for people: the scoreboard, the winner with reasons and certainty, and where everything is stored."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ COVERAGE = "coverage (80 %)"
 
 
 def print_result(result: RunResult) -> None:
-    """What `flts run` ends with."""
+    """The output at the end of `flts run`."""
     print_decision(result.decision, result.durations_ms)
     console = open_console()
     outcome = result.decision.outcome
@@ -63,7 +63,7 @@ def print_result(result: RunResult) -> None:
 
 
 def print_decision(decision: DecisionRecord, durations_ms: Mapping[str, int | None] | None = None) -> None:
-    """Scoreboard, reasons and doubts of a stored decision."""
+    """Scoreboard, reasons and warnings of a stored decision."""
     console = open_console()
     console.print()
     console.print(_board(decision, durations_ms or {}))
@@ -89,7 +89,7 @@ def print_decision(decision: DecisionRecord, durations_ms: Mapping[str, int | No
 
 
 def print_details(decision: DecisionRecord) -> None:
-    """Why not each of the others, and where the winner errs: per step, hour and weekday, with its intervals."""
+    """Why each other model did not win; intervals of the winner, and its errors per step, hour and weekday."""
     console = open_console()
     if decision.why_not:
         console.print("\n[bold]why not the others[/]")
@@ -118,9 +118,9 @@ def print_json(value: Any) -> None:
 
 
 def _stored(value: object) -> Any:
-    """A record in a document, as it is stored."""
+    """A record in a document, in its stored form."""
     if not isinstance(value, BaseModel):
-        raise TypeError(f"{type(value).__name__} is not JSON")
+        raise TypeError(f"{type(value).__name__} has no JSON form")
     return value.model_dump(mode="json", by_alias=True)
 
 
@@ -130,7 +130,7 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _say(console: Any, text: str, *, label: str = "", style: str = "") -> None:
-    """A line of a record as it stands: its square brackets are no markup, and a pipe gets it whole."""
+    """A line of text as it is: its square brackets are not markup, and it is not folded."""
     from rich.markup import escape
 
     console.print(f"{label}{escape(text)}", highlight=False, soft_wrap=True, style=style)
@@ -196,8 +196,8 @@ def _error(value: float | None, metric: Metric) -> str:
 
 def _levels(coverage: Mapping[str, Coverage]) -> Table:
     rows = [
-        [f"{float(level):.0%}", f"{found.coverage:.1%}", _between(found.interval, "{:.1%}"), f"{found.width:.4f}"]
-        for level, found in coverage.items()
+        [f"{float(level):.0%}", f"{result.coverage:.1%}", _between(result.interval, "{:.1%}"), f"{result.width:.4f}"]
+        for level, result in coverage.items()
     ]
     return make_table(["level", "coverage", "95 %", "mean width, scaled"], rows)
 
@@ -205,14 +205,14 @@ def _levels(coverage: Mapping[str, Coverage]) -> Table:
 def _steps(winner: CandidateRow) -> Table:
     """Errors per step, with coverage and width where the winner has intervals."""
     pooled = (winner.coverage or {}).get(LEVEL)
-    covered = {found.step: [f"{found.coverage:.1%}", f"{found.width:.4f}"] for found in pooled.step} if pooled else {}
-    shown = winner.profile.step[:STEPS_SHOWN]
-    rows = [[str(at.step), *_errors(at), *covered.get(at.step, ())] for at in shown]
+    covered = {at.step: [f"{at.coverage:.1%}", f"{at.width:.4f}"] for at in pooled.step} if pooled else {}
+    steps = winner.profile.step[:STEPS_SHOWN]
+    rows = [[str(at.step), *_errors(at), *covered.get(at.step, ())] for at in steps]
     return make_table(["step", *ERRORS, *([COVERAGE, "width"] if covered else [])], rows)
 
 
-def _errors(found: StepErrors | HourErrors | WeekdayErrors) -> list[str]:
-    return [f"{found.rmse:.4f}", f"{found.mae:.4f}", f"{found.cells:,}"]
+def _errors(at: StepErrors | HourErrors | WeekdayErrors) -> list[str]:
+    return [f"{at.rmse:.4f}", f"{at.mae:.4f}", f"{at.cells:,}"]
 
 
 def make_table(
@@ -221,7 +221,7 @@ def make_table(
     styles: Sequence[str | None] = (),
     left: Sequence[str] | None = None,
 ) -> Table:
-    """A table to print. left: headings of the columns that are no numbers; without it all are text that may fold."""
+    """A table to print. left: headings of the text columns; without it all columns are text that may fold."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -252,8 +252,8 @@ def _number(value: float) -> str:
 
 
 def open_console() -> Any:
-    """Where results are printed."""
+    """The console that results are printed on."""
     from rich.console import Console
 
-    # a pipe has no width; a board that is folded there cannot be read or searched
+    # a pipe has no width, and a folded scoreboard cannot be read or searched
     return Console() if sys.stdout.isatty() else Console(width=180, no_color=True)

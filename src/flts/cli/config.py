@@ -1,4 +1,4 @@
-"""`flts config`: what an experiment is, where each value came from, and what tells two apart."""
+"""`flts config`: the values of an experiment, where each came from, and how two experiments differ."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Value(NamedTuple):
     key: str
     value: JsonValue
     origin: str
-    """Where it was written; "default" where it was not."""
+    """Where it was set; "default" where it was not."""
     moves: Sequence[str]
     """The hashes that change with it."""
 
@@ -39,7 +39,7 @@ def show(
     source: Source = None,
     as_json: Json = False,
 ) -> None:
-    """Every value, where it came from, and the hashes it moves."""
+    """Every value, where it came from, and the hashes that change with it."""
     from flts.cli import board
     from flts.spec.lineage import moves
 
@@ -74,7 +74,7 @@ def diff(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Each field in which two experiments differ, and the hashes it moves. Ends with 1 when there is one."""
+    """Each value in which two experiments differ, and the hashes it changes. Exits with 1 when they differ."""
     from flts.cli import board
     from flts.spec.lineage import explain, moves
 

@@ -1,4 +1,4 @@
-"""`flts data`: what a file of rows holds, before anything is fitted on it."""
+"""`flts data`: what a file of rows contains, before anything is fitted on it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look at data before a run.", no_args_is_help=True)
 
-DataFile = Annotated[Path, typer.Argument(help="CSV or Parquet. With NAME_test beside it, that is the test.")]
+DataFile = Annotated[Path, typer.Argument(help="CSV or Parquet. A file NAME_test beside it holds the test rows.")]
 TestFile = Annotated[Path | None, typer.Argument(help="The test rows. [the last rows of FILE]")]
 Target = Annotated[str | None, typer.Option(help="Column to forecast. [the first numeric one that varies]")]
 Time = Annotated[str | None, typer.Option(help="Column of the times. ['time', or the first that holds times]")]
@@ -29,7 +29,7 @@ Timezone = Annotated[str, typer.Option(help="Zone of times written without one."
 
 MARKS = {"stops": ("✗", "bold red"), "warning": ("!", "yellow"), "note": ("·", "cyan")}
 WIDEST = 110
-"""Columns of text beyond which a sentence is hard to follow."""
+"""Columns of text beyond which lines are hard to read."""
 
 
 @app.command()
@@ -41,9 +41,9 @@ def inspect(
     timezone: Timezone = "UTC",
     as_json: Json = False,
 ) -> None:
-    """Rows, gaps, missing cells, seasons, leaks, shifts, and whether `flts run` would take them.
+    """Rows, gaps, missing cells, seasons, leaks, shifts, and whether `flts run` would accept them.
 
-    Ends with code 4 when it would not.
+    Exits with 4 when it would not.
     """
     from flts import api
 
@@ -58,19 +58,19 @@ def inspect(
         raise typer.Exit(4)
 
 
-def _print(seen: Inspection, found: Sequence[Finding]) -> None:
+def _print(seen: Inspection, findings: Sequence[Finding]) -> None:
     from rich.padding import Padding
 
     from flts.cli import board
 
     console = board.open_console()
     _print_head(seen, console)
-    stops = sum(finding.severity == "stops" for finding in found)
+    stops = sum(finding.severity == "stops" for finding in findings)
     if stops:
         console.print(f"\n[bold red]flts run would refuse these rows[/], for {_count(stops, 'reason')}\n")
     else:
         console.print("\n[bold green]flts run would take these rows[/]\n")
-    for finding in found:
+    for finding in findings:
         _print_finding(finding, console)
     for title, table in _tables(seen):
         console.print(f"\n[bold]{title}[/]")
@@ -103,7 +103,7 @@ def _print_head(seen: Inspection, console: Console) -> None:
 
 
 def _print_finding(finding: Finding, console: Console) -> None:
-    """A mark, a sentence, and below it what to do; folded under their own beginning where lines have an end."""
+    """A mark, a sentence, and below it what to do; wrapped with an indent at a terminal."""
     import textwrap
 
     from rich.text import Text
@@ -119,7 +119,7 @@ def _print_finding(finding: Finding, console: Console) -> None:
 
 
 def _tables(seen: Inspection) -> list[tuple[str, Any]]:
-    """Columns, structure, shift and relations, each narrow enough for 80 characters."""
+    """Tables of columns, structure, shift and relations, each at most 80 characters wide."""
     from flts.cli.board import make_table
 
     columns, names = seen.columns, [_name(column.name) for column in seen.columns]
@@ -147,7 +147,7 @@ def _tables(seen: Inspection) -> list[tuple[str, Any]]:
             ),
         ),
         (
-            "Strength of trend and seasons, 0 to 1; KPSS above 0.46: the level moves",
+            "Strength of trend and seasons, 0 to 1; KPSS above 0.46: not stationary",
             table(
                 ["trend", *seasons, "KPSS"],
                 [[_two(c.trend), *(_two(c.seasons.get(s)) for s in seasons), _two(c.kpss)] for c in columns],
@@ -156,12 +156,12 @@ def _tables(seen: Inspection) -> list[tuple[str, Any]]:
         ("Test against train (0: alike, 1: no overlap; usual: blocks of train)", table(*_shift_cells(columns))),
     ]
     if seen.target and len(columns) > 1:
-        title = f"Correlation with '{seen.target}' (bare: trend and seasons taken off)"
+        title = f"Correlation with '{seen.target}' (bare: trend and seasons removed)"
         shown.append((title, make_table(*_relations(columns), left=("column",))))
     if seen.memory:
         lags = seen.memory.autocorrelation
         rows = [["r", *(f"{r:+.2f}" for r in lags.values())]]
-        title = f"How '{seen.target}' remembers itself, that many rows later"
+        title = f"Autocorrelation of '{seen.target}' by lag in rows"
         shown.append((title, make_table(["rows", *(str(lag) for lag in lags)], rows, left=("rows",))))
     return shown
 
@@ -181,12 +181,13 @@ def _shift_cells(columns: Sequence[ColumnReport]) -> tuple[list[str], list[list[
 def _relations(columns: Sequence[ColumnReport]) -> tuple[list[str], list[list[str]]]:
     rows = []
     for column in columns:
-        found = column.relation
-        if found is None:
+        relation = column.relation
+        if relation is None:
             continue
-        where = "same row" if found.lag == 0 else f"{abs(found.lag):,} {'ahead' if found.lag > 0 else 'behind'}"
-        signed = ["" if r is None else f"{r:+.2f}" for r in (found.same_row, found.without_lag, found.at_lag)]
-        rows.append([_name(column.name), *signed, where if found.at_lag is not None else ""])
+        lag = relation.lag
+        where = "same row" if lag == 0 else f"{abs(lag):,} {'ahead' if lag > 0 else 'behind'}"
+        signed = ["" if r is None else f"{r:+.2f}" for r in (relation.same_row, relation.without_lag, relation.at_lag)]
+        rows.append([_name(column.name), *signed, where if relation.at_lag is not None else ""])
     return ["column", "r", "bare", "best", "where"], rows
 
 
@@ -197,7 +198,7 @@ def _name(name: str) -> str:
 
 
 def _number(value: float | None) -> str:
-    """Four digits and the letter of a power of thousand."""
+    """Four significant digits with a suffix for thousands, such as 12.3k."""
     if value is None:
         return ""
     if value != 0.0 and not 1e-3 <= abs(value) < 1e15:
@@ -211,7 +212,7 @@ def _two(value: float | None) -> str:
 
 
 def _share(value: float) -> str:
-    """A share that is neither rounded up to all nor down to nothing."""
+    """A percentage that is never rounded up to 100% nor down to 0%."""
     if 0.0 < value < 0.001:
         return "<0.1%"
     if 0.999 < value < 1.0:

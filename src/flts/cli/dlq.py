@@ -1,4 +1,4 @@
-"""`flts dlq`: messages that could not be handled, and how they get another try."""
+"""`flts dlq`: list, show and replay messages that could not be handled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from flts.contracts.ports import Bus
     from flts.runner.services.letters import Letter
 
-app = typer.Typer(help="List dead letters, show one, have them handled again.", no_args_is_help=True)
+app = typer.Typer(help="List dead letters, show one, replay them.", no_args_is_help=True)
 
 Topic = Annotated[str | None, typer.Option("--topic", help="Only those of this topic: training-data.")]
 REASON_SHOWN = 80
@@ -27,11 +27,11 @@ def list_letters(topic: Topic = None, as_json: Json = False) -> None:
     from flts.cli import board
 
     with _bus() as bus:
-        found = _letters(bus, topic)
+        letters = _letters(bus, topic)
     if as_json:
-        board.print_json([_summary(letter) for letter in found])
+        board.print_json([_summary(letter) for letter in letters])
         return
-    if not found:
+    if not letters:
         typer.echo("no dead letters")
         return
     from rich.markup import escape
@@ -48,7 +48,7 @@ def list_letters(topic: Topic = None, as_json: Json = False) -> None:
                 str(letter.attempts),
                 "yes" if letter.replayed else "no",
             ]
-            for letter in found
+            for letter in letters
         ],
     )
 
@@ -59,7 +59,7 @@ def show(letter_id: Annotated[str, typer.Argument(metavar="ID")], as_json: Json 
     from flts.cli import board
 
     with _bus() as bus:
-        letter = _known(_letters(bus), letter_id)
+        letter = _named(_letters(bus), letter_id)
     value = letter.record.value.decode(errors="backslashreplace")
     if as_json:
         board.print_json(
@@ -67,7 +67,7 @@ def show(letter_id: Annotated[str, typer.Argument(metavar="ID")], as_json: Json 
                 **_summary(letter),
                 "origin": letter.origin or None,
                 "key": _as_text(letter.record.key),
-                "headers": {_as_text(name): _as_text(said) for name, said in letter.headers.items()},
+                "headers": {_as_text(name): _as_text(value) for name, value in letter.headers.items()},
                 "value": value,
             }
         )
@@ -77,37 +77,45 @@ def show(letter_id: Annotated[str, typer.Argument(metavar="ID")], as_json: Json 
     who = f"by {_visible(letter.group)}, " if letter.group else ""
     typer.echo(f"given up  {who}{letter.when:%Y-%m-%d %H:%M:%S} UTC after {letter.attempts} attempts")
     typer.echo(f"reason    {_visible(letter.error)}: {_visible(letter.reason)}")
-    for name, said in sorted(letter.headers.items()):
-        typer.echo(f"header    {_visible(name)}: {_visible(said)}")
+    for name, header in sorted(letter.headers.items()):
+        typer.echo(f"header    {_visible(name)}: {_visible(header)}")
     typer.echo(f"value     {len(letter.record.value):,} bytes")
     typer.echo(_visible(value))
 
 
 @app.command()
 def replay(
-    ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="Which; `flts dlq list` names them.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that were not replayed yet.")] = False,
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="ID...", help="Letters to replay, by the ids of `flts dlq list`.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Replay all that were not replayed yet.")] = False,
     topic: Topic = None,
 ) -> None:
-    """Send messages again as they were; every group of their topic gets them once more. The letters stay."""
+    """Send messages again as they were, to every group of their topic. The letters stay."""
     from flts.contracts.errors import BackendUnavailable, UsageError
     from flts.runner.services.letters import by_message
     from flts.runner.services.letters import replay as send
 
     if bool(ids) == everything:
-        raise UsageError("name the dead letters to replay, or give --all for those that were not replayed yet")
+        raise UsageError(
+            "name the dead letters to replay, or give --all for those that were not replayed yet",
+            code="no-letters-named",
+        )
     with _bus() as bus:
-        found = _letters(bus, topic)
-        named = [_known(found, one) for one in ids or ()]
-        wanted = {letter.id for letter in named} or {letter.id for letter in found if not letter.replayed}
-        messages = [same for same in by_message(found) if any(letter.id in wanted for letter in same)]
+        letters = _letters(bus, topic)
+        named = [_named(letters, letter_id) for letter_id in ids or ()]
+        wanted = {letter.id for letter in named} or {letter.id for letter in letters if not letter.replayed}
+        messages = [same for same in by_message(letters) if any(letter.id in wanted for letter in same)]
         for done, same in enumerate(messages):
             try:
                 send(bus, *same)
             except BackendUnavailable as error:
                 raise BackendUnavailable(
                     f"{error}\n{done} of {len(messages)} messages were sent again; nothing is lost:"
-                    " `flts dlq replay --all` sends those that were not"
+                    " `flts dlq replay --all` sends the others",
+                    code="replay-interrupted",
+                    sent=done,
+                    messages=len(messages),
                 ) from None
             typer.echo(f"sent again to {same[0].topic}: {', '.join(letter.id for letter in same)}")
     if not messages:
@@ -116,14 +124,18 @@ def replay(
 
 @contextmanager
 def _bus() -> Iterator[Bus]:
-    """The bus of the settings. Raises UsageError for one that ends with this process."""
+    """The bus of the settings. Raises UsageError for one in memory, which other processes cannot see."""
     from flts.contracts.errors import UsageError
     from flts.runner.services.trace import TracedBus
     from flts.wiring import open_bus
 
     bus = TracedBus(open_bus(settings()))
     if bus.url.startswith("memory:"):
-        raise UsageError("dead letters lie on a bus that services share: set bus (FLTS_BUS) to kafka://host:port")
+        raise UsageError(
+            "dead letters lie on a bus that services share: set bus (FLTS_BUS) to kafka://host:port",
+            code="bus-not-shared",
+            bus=bus.url,
+        )
     try:
         yield bus
     finally:
@@ -131,28 +143,34 @@ def _bus() -> Iterator[Bus]:
 
 
 def _letters(bus: Bus, topic: str | None = None) -> list[Letter]:
-    """Those of one topic or of all, oldest first. Raises UsageError for a topic that keeps none."""
+    """Dead letters of one topic or of all, oldest first. Raises UsageError for a topic without a dead-letter topic."""
     from flts.contracts.errors import UsageError, nearest
     from flts.runner.services.letters import letters, topics_with_letters
 
     topics = topics_with_letters(bus)
     if topic is not None and topic not in topics:
-        raise UsageError(f"no dead letters are kept of a topic '{topic}'; {nearest(topic, topics)}")
-    found = [letter for name in topics if topic in {None, name} for letter in letters(bus, name)]
-    # each topic's letters are in order already, and those of one moment stay as they are
-    return sorted(found, key=lambda letter: letter.when)
+        raise UsageError(
+            f"no dead-letter topic for '{topic}'; {nearest(topic, topics)}", code="topic-unknown", topic=topic
+        )
+    merged = [letter for name in topics if topic in {None, name} for letter in letters(bus, name)]
+    # the sort is stable: letters of one topic and moment keep their order
+    return sorted(merged, key=lambda letter: letter.when)
 
 
-def _known(found: Sequence[Letter], letter_id: str) -> Letter:
-    """The letter of this name. Raises UsageError with the names there are."""
+def _named(letters: Sequence[Letter], letter_id: str) -> Letter:
+    """The letter with this id. Raises UsageError, which lists the valid ids."""
     from flts.contracts.errors import UsageError
 
-    for letter in found:
+    for letter in letters:
         if letter.id == letter_id:
             return letter
-    newest = [letter.id for letter in found[-IDS_SHOWN:]]
-    more = f" and {len(found) - len(newest)} older ones" if len(found) > len(newest) else ""
-    raise UsageError(f"there is no dead letter '{letter_id}'; valid: {', '.join(newest) or 'none'}{more}")
+    newest = [letter.id for letter in letters[-IDS_SHOWN:]]
+    more = f" and {len(letters) - len(newest)} older ones" if len(letters) > len(newest) else ""
+    raise UsageError(
+        f"there is no dead letter '{letter_id}'; valid: {', '.join(newest) or 'none'}{more}",
+        code="letter-unknown",
+        letter=letter_id,
+    )
 
 
 def _summary(letter: Letter) -> dict[str, Any]:
@@ -174,10 +192,10 @@ def _short(reason: str) -> str:
 
 
 def _visible(text: str) -> str:
-    """What anyone may have sent, so that nothing in it can move the cursor of a terminal."""
-    return "".join(one if one.isprintable() or one in "\n\t" else ascii(one)[1:-1] for one in text)
+    """Text from outside with control characters escaped, so that it cannot control the terminal."""
+    return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
 
 
 def _as_text(text: str) -> str:
-    """Bytes that are no text, as JSON can hold them."""
+    """Text in which bytes that are not UTF-8 are escaped, as JSON needs it."""
     return text.encode(errors="backslashreplace").decode()

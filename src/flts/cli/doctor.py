@@ -1,4 +1,4 @@
-"""`flts doctor`: what is wrong here, and how to mend it."""
+"""`flts doctor`: what is wrong here, and how to fix it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def doctor(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Look at every backend and at who works: 0 all well, 3 something did not answer, 1 something else is wrong."""
+    """Check backends and services. Exit codes: 0 all well, 3 a backend did not answer, 1 something else is wrong."""
     from flts.cli import board
     from flts.doctor.examine import examine
     from flts.doctor.finding import exit_code

@@ -1,4 +1,4 @@
-"""`flts forecast`: ask the promoted model."""
+"""`flts forecast`: forecast with the champion."""
 
 from __future__ import annotations
 

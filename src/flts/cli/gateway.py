@@ -47,7 +47,7 @@ def gateway(
 
 
 def _server(chosen: Settings) -> uvicorn.Server:
-    """The server, not started. Raises UsageError for an address without the token that it needs."""
+    """The server, not started. Raises UsageError for an address that needs a token and has none."""
     import uvicorn
 
     from flts.gateway.app import create_app
@@ -62,7 +62,7 @@ def _server(chosen: Settings) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
         lifespan="off",
-        access_log=False,  # the app writes its own, with what became of each request
+        access_log=False,  # the app logs each request with its outcome itself
         log_config=None,
         log_level="critical",
         proxy_headers=False,
@@ -73,7 +73,7 @@ def _server(chosen: Settings) -> uvicorn.Server:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A socket that takes connections from now on. Raises UsageError."""
+    """A listening socket. Raises UsageError."""
     from flts.contracts.errors import UsageError
 
     try:
@@ -81,7 +81,7 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server(address, family=family, backlog=2048)
     except OSError as error:
         raise UsageError(
-            f"cannot listen on {host}:{port}: {error.strerror}; name another place with --host and --port",
+            f"cannot listen on {host}:{port}: {error.strerror}; name another address with --host and --port",
             code="cannot-listen",
             host=host,
             port=port,
@@ -94,14 +94,14 @@ def _url(listening: socket.socket) -> str:
 
 
 def _serve(server: uvicorn.Server, listening: socket.socket) -> None:
-    """Serve until SIGTERM, which ends well, or Ctrl-C. Raises Interrupted."""
+    """Serve until SIGTERM, or until Ctrl-C, which raises Interrupted."""
     from flts.contracts import events
     from flts.contracts.errors import Interrupted
 
     stopped_by: list[int] = []
 
     def stop(number: int, _frame: Any) -> None:
-        # comes here before the server listens to signals, and again when it has ended and passes them on
+        # called before the server handles signals, and again after it has ended, when it raises them anew
         stopped_by.append(number)
         server.should_exit = True
 
@@ -110,4 +110,4 @@ def _serve(server: uvicorn.Server, listening: socket.socket) -> None:
     server.run(sockets=[listening])
     events.emit(events.ServiceStopped(service="gateway"))
     if signal.SIGINT in stopped_by:
-        raise Interrupted("the gateway was interrupted; requests in hand got their time to end")
+        raise Interrupted("the gateway was interrupted; requests in hand had time to finish")

@@ -1,4 +1,4 @@
-"""`flts init`: a first flts.toml from the rows themselves."""
+"""`flts init`: a first flts.toml, derived from the rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def init(
     timezone: Timezone = "UTC",
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
 ) -> None:
-    """Write an experiment that `flts run` takes as it is, and that says why each value is what it is."""
+    """Write an experiment that `flts run` accepts as it is, with a reason for each value."""
     from flts import api
 
     first = api.init(

@@ -1,4 +1,4 @@
-"""`flts`: the entry point. Errors raised on purpose are one message and an exit code, never a traceback."""
+"""`flts`: the entry point. An error raised on purpose prints one message and sets the exit code, never a traceback."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ def _version(wanted: bool) -> None:
 def _options(
     version: bool = typer.Option(False, "--version", help="Print the version.", callback=_version, is_eager=True),
 ) -> None:
-    """Nothing but --version is common to all commands."""
+    """Options of `flts` itself."""
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code."""
+    """Run the command line and exit with its code."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:
@@ -74,9 +74,9 @@ def main() -> None:
             typer.echo(f"error: {line}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        sys.exit(1)  # whoever read our output has gone
+        sys.exit(1)  # the reader of our output has gone
 
 
 def _stop(_number: int, _frame: Any) -> None:
     # an error of our own: the library would turn KeyboardInterrupt into a bare "Aborted!"
-    raise Interrupted("interrupted; what is finished is kept, `flts run` goes on from there")
+    raise Interrupted("interrupted; what is finished is kept, `flts run` continues from there")

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how they become Settings."""
+"""Options that several commands share, and how they become settings and a Spec."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Source = Annotated[str | None, typer.Option("--source", help="Folder of the data
 
 
 def settings(**flags: object) -> Settings:
-    """Settings with these flags on top."""
+    """Settings, overridden by these flags."""
     from flts.settings import load_settings
 
     return load_settings(**flags)
 
 
 def logged(*, terminal: Literal["text", "off"] = "off", **flags: object) -> Settings:
-    """Settings of a command that logs events from here on; `terminal`: what auto means where a person looks on."""
+    """Settings, overridden by flags; also starts logging. terminal: the format that `auto` means at a terminal."""
     from flts.contracts import events
 
     chosen = settings(**flags)
@@ -41,27 +41,27 @@ def logged(*, terminal: Literal["text", "off"] = "off", **flags: object) -> Sett
 
 
 def spec_file(file: Path | None) -> Path | None:
-    """The file of the experiment: the one that is named, or flts.toml where there is one."""
+    """The file of the experiment: the named one, else flts.toml if it exists."""
     return Path("flts.toml") if file is None and Path("flts.toml").exists() else file
 
 
 def loaded_spec(
     file: Path | None, sets: list[str] | None, source: str | None = None, models: str | None = None
 ) -> LoadedSpec:
-    """The experiment of a file with the environment and the options of a command on top. Raises SpecError."""
+    """The experiment of a file, overridden by the environment and by options. Raises SpecError."""
     from flts.spec.sources import load_spec
 
     only = split_names(models) if models is not None else None
     return load_spec(spec_file(file), environ=os.environ, overrides=sets or (), source=source, models=only)
 
 
-def split_names(written: str) -> list[str]:
-    """The names in a list with commas."""
-    return [name.strip() for name in written.split(",") if name.strip()]
+def split_names(text: str) -> list[str]:
+    """The names in a comma-separated list."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def existing_store(home: Path | None) -> Store:
-    """The store of a .flts that must be there already."""
+    """The store of an existing `.flts` folder. Raises UsageError when there is none."""
     from flts import wiring
 
     return wiring.existing_store(settings(home=home))

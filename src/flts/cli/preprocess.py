@@ -18,7 +18,7 @@ def preprocess(
     claim_test: Annotated[bool, typer.Option("--claim-test", help="Have the test rows forecast, too.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Process the rows, store them, and tell the trainers; then end. What runs elsewhere does the rest."""
+    """Process and store the rows, tell the trainers, then end. The services do the rest."""
     from flts.cli.board import print_json
     from flts.contracts.messages import TOPICS
     from flts.runner.claim import claim_rows, start

@@ -1,4 +1,4 @@
-"""How a run goes while it goes: a live table at a terminal, plain lines anywhere else."""
+"""Shows the progress of a run: a live table at a terminal, plain lines anywhere else."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from flts.runner.reporter import Reporter
 
 LONGEST_EPOCH = 3600.0
-"""Seconds over which the time to go is estimated: epochs may be minutes apart."""
+"""Seconds over which the remaining time is estimated: epochs may be minutes apart."""
 
 
 @contextmanager
 def reporter(models: Sequence[str], *, quiet: bool) -> Iterator[Reporter]:
-    """The right reporter for where stdout goes."""
+    """The reporter that fits where stdout goes."""
     if quiet:
         yield Quiet()
     elif sys.stdout.isatty():
@@ -52,7 +52,7 @@ class _ModelRow:
 
 
 class LiveTable:
-    """Stages and models with their state, elapsed time and time to go."""
+    """Stages and models with their state, elapsed and remaining time."""
 
     def __init__(self, models: Sequence[str], get_time: Callable[[], float] = time.monotonic) -> None:
         from rich.progress import Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -63,7 +63,7 @@ class LiveTable:
             TextColumn("[{task.fields[style]}]{task.fields[state]}[/]"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            # a sentence of any kind: what has no room is cut off, and its brackets are no markup
+            # any text: cut off where it does not fit, and without markup because it may contain brackets
             TextColumn(
                 "{task.fields[detail]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
             ),
@@ -99,7 +99,7 @@ class LiveTable:
 
 
 def _show(shown: rich.progress.Progress, task: TaskID, state: str, detail: str = "") -> None:
-    """A row's state in its colour; its detail stays where there is no newer one."""
+    """Show a row's state in its colour; keep the detail unless there is a new one."""
     style = {"done": "green", "reused": "green", "no result": "red"}.get(state, "cyan")
     shown.update(task, state=state, style=style)
     if detail:
@@ -121,13 +121,13 @@ class _ModelLines:
 
 
 class PlainLines:
-    """One line per happening, for logs and pipes."""
+    """One line per step, for logs and pipes."""
 
     def __init__(self) -> None:
         self._start, self._lock = time.monotonic(), threading.Lock()
 
     def line(self, text: str) -> None:
-        """Seconds since the start, and what happened."""
+        """Print the seconds since the start and a text."""
         with self._lock:
             print(f"{time.monotonic() - self._start:7.1f}s  {text}", flush=True)
 

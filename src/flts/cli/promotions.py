@@ -1,4 +1,4 @@
-"""`flts promotions`: who is and was champion, and the two ways a person may change it."""
+"""`flts promotions`: the champions of a scope, and the two ways to change the champion by hand."""
 
 from __future__ import annotations
 
@@ -58,17 +58,22 @@ def show(
 
     store = existing_store(home)
     entries = read_log(store, scope)
-    found = next((e for e in entries if e.number == (number or len(entries))), None)
-    if found is None:
-        raise UsageError(f"scope '{scope}' has {len(entries)} promotions, and no number {number or 1}")
-    decision = require_record(store, layout.decision(scope, found.decision_id), DecisionRecord)
+    entry = next((e for e in entries if e.number == (number or len(entries))), None)
+    if entry is None:
+        raise UsageError(
+            f"scope '{scope}' has no promotion {number or 1}; it has {len(entries)}",
+            code="promotion-unknown",
+            scope=scope,
+            promotion=number or 1,
+        )
+    decision = require_record(store, layout.decision(scope, entry.decision_id), DecisionRecord)
     if as_json:
-        board.print_json({"entry": found, "decision": decision})
+        board.print_json({"entry": entry, "decision": decision})
         return
     typer.echo(
-        f"promotion {found.number} of '{scope}': {found.champion.model}, {found.kind}, {found.time}, by {found.actor}"
+        f"promotion {entry.number} of '{scope}': {entry.champion.model}, {entry.kind}, {entry.time}, by {entry.actor}"
     )
-    typer.echo(f"bundle {found.champion.bundle_sha256}\nuri {found.champion.model_uri}")
+    typer.echo(f"bundle {entry.champion.bundle_sha256}\nuri {entry.champion.model_uri}")
     board.print_decision(decision)
 
 
@@ -79,16 +84,16 @@ def promote(
     scope: Scope = "global",
     home: Home = None,
 ) -> None:
-    """Make a judged model the champion by hand, whatever the gate said."""
+    """Promote a judged model by hand, whatever the gates decided."""
     from flts import api
 
     entry = api.promote(config, model, scope, settings=settings(home=home))
-    _say(entry, f"{model} is champion of '{scope}' already")
+    _say(entry, f"{model} is already the champion of '{scope}'")
 
 
 @app.command()
 def rollback(scope: Scope = "global", home: Home = None) -> None:
-    """Bring the champion before this one back; doing it again goes one further back."""
+    """Restore the champion before the current one; each further rollback goes one back."""
     from flts import api
 
     _say(api.rollback(scope, settings=settings(home=home)), "")

@@ -1,4 +1,4 @@
-"""`flts run`: the main job on one machine."""
+"""`flts run`: a whole run on one machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def run(
     models: Models = None,
     recompute: Annotated[bool, typer.Option("--recompute", help="Fit again what is stored, and compare.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait while another run uses the folder.")] = False,
-    jobs: Annotated[int | None, typer.Option(help="Trainers side by side. [cores ÷ threads]")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Fits that run at once. [cores ÷ threads]")] = None,
     tracking: Annotated[str | None, typer.Option(help="MLflow runs: auto, mlflow or off. [auto]")] = None,
     home: Home = None,
     as_json: Json = False,

@@ -55,7 +55,7 @@ def plot(
     store = existing_store(home)
     rows = newest_first(store)
     if not rows:
-        raise UsageError(f"nothing was run in {store.url} yet")
+        raise UsageError(f"{store.url} has no runs yet", code="no-runs", store=store.url)
     config_hash = resolve(store, config) if config else rows[0].config_hash
     data_hash = next(row.claim.data_hash for row in rows if row.config_hash == config_hash)
     experiment = load_experiment(store, config_hash, data_hash)

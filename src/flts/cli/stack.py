@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NOT_FOR_PRODUCTION = "for trying, for tests and for docs; not for production: one machine, one copy of everything"
 SETTLE = 90.0
-"""Seconds in which every service has its place in its group, on any broker."""
+"""Seconds in which every service joins its group, on any broker."""
 
 
 def up(
@@ -27,7 +27,7 @@ def up(
     models: Models = None,
     bus: Annotated[
         Literal["durable", "quick"] | None,
-        typer.Option(help="Broker: durable loses nothing, quick counts right. [durable]"),
+        typer.Option(help="Broker: durable loses nothing, quick reports correct lag. [durable]"),
     ] = None,
     home: Home = None,
 ) -> None:
@@ -46,38 +46,38 @@ def up(
     try:
         stack = start(folder, bus, typer.echo)
     except Interrupted:
-        raise Interrupted("interrupted; what was started is ended again, `flts up` begins anew") from None
+        raise Interrupted("interrupted; what was started has been ended, `flts up` starts again") from None
     try:
-        _talk_to(stack)
+        _use(stack)
         _wait_for_members(stack)
         if loaded is not None:
             _run_through(stack, loaded)
     except Interrupted:
-        raise Interrupted("interrupted; the stack goes on, `flts down` ends it") from None
+        raise Interrupted("interrupted; the stack keeps running, `flts down` ends it") from None
     _print_addresses(stack)
 
 
 def down(
-    delete: Annotated[bool, typer.Option("--delete", help="Also delete all that the stack has stored.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Also delete all data of the stack.")] = False,
     home: Home = None,
 ) -> None:
-    """End the stack that `flts up` started; what it has stored stays."""
+    """End the stack that `flts up` started; its data stays."""
     from flts.stack.up import down as end
 
     end(settings(home=home).home.resolve() / "stack", typer.echo, delete=delete)
 
 
-def _talk_to(stack: Stack) -> None:
-    """Have this process use the stack, as a shell does that has read its `env`."""
-    from flts.stack.up import NOT_OURS
+def _use(stack: Stack) -> None:
+    """Make this process a client of the stack, as sourcing its `env` does in a shell."""
+    from flts.stack.up import USER_VARIABLES
 
-    for name in NOT_OURS:
+    for name in USER_VARIABLES:
         os.environ.pop(name, None)
     os.environ.update(stack.environment)
 
 
 def _wait_for_members(stack: Stack) -> None:
-    """Until every service is a member of its group, so that what is asked of them next is taken up."""
+    """Wait until every service has joined its group and takes messages."""
     from flts.contracts.errors import StageFailed
     from flts.runner.services.registry import groups
     from flts.wiring import open_bus
@@ -89,7 +89,9 @@ def _wait_for_members(stack: Stack) -> None:
             _all_alive(stack)
             if time.monotonic() > end:
                 raise StageFailed(
-                    f"no consumer has joined {', '.join(absent)} after {SETTLE:g} s; `flts doctor` says more"
+                    f"no consumer has joined {', '.join(absent)} after {SETTLE:g} s; `flts doctor` says more",
+                    code="no-members",
+                    groups=absent,
                 )
             time.sleep(0.2)
     finally:
@@ -97,7 +99,7 @@ def _wait_for_members(stack: Stack) -> None:
 
 
 def _run_through(stack: Stack, loaded: LoadedSpec) -> None:
-    """Start a run as `flts preprocess` does, then show the board when the services are done."""
+    """Start a run as `flts preprocess` does, and show the scoreboard when the services are done."""
     from flts.cli import board
     from flts.cli.progress import reporter
     from flts.runner.claim import start
@@ -113,18 +115,23 @@ def _run_through(stack: Stack, loaded: LoadedSpec) -> None:
 
 
 def _all_alive(stack: Stack) -> None:
-    """Raises StageFailed naming a process that has ended, with its log."""
+    """Raise StageFailed when a process has ended; the message names it and its log."""
     from flts.contracts.errors import StageFailed
 
     dead = stack.dead()
     if dead is not None:
-        raise StageFailed(f"{dead.name} has ended; {dead.log} says why, `flts up` starts it again")
+        raise StageFailed(
+            f"{dead.name} has ended; {dead.log} says why, `flts up` starts it again",
+            code="process-ended",
+            process=dead.name,
+            log=dead.log,
+        )
 
 
 def _print_addresses(stack: Stack) -> None:
     typer.echo("")
     for process in stack.state.processes:
-        at = f"{process.url}/readyz" if process.name.startswith("worker-") else process.url
-        typer.echo(f"  {process.name:<16} {at}")
-    typer.echo(f"\n`. {stack.folder / 'env'}` lets `flts doctor`, `flts preprocess` and `flts dlq` talk to it;")
+        address = f"{process.url}/readyz" if process.name.startswith("worker-") else process.url
+        typer.echo(f"  {process.name:<16} {address}")
+    typer.echo(f"\n`. {stack.folder / 'env'}` lets `flts doctor`, `flts preprocess` and `flts dlq` use it;")
     typer.echo("`flts down` ends it")

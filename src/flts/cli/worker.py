@@ -1,4 +1,4 @@
-"""`flts worker`: one stage as a service on the bus; the commands are those of the registry of services."""
+"""`flts worker`: one stage as a service on the bus, with a command for each service of the registry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from flts.runner.services.registry import Declared
 
 Models = Annotated[str, typer.Option("--model", help="Fit these models, separated by commas.")]
-Jobs = Annotated[int | None, typer.Option(help="Fits side by side. [cores]")]
+Jobs = Annotated[int | None, typer.Option(help="Fits that run at once. [cores]")]
 ProbePort = Annotated[int | None, typer.Option(help="Port of /healthz, /readyz and /metrics; 0: a free one. [9090]")]
 
 
@@ -27,7 +27,7 @@ def make_app() -> typer.Typer:
 
 
 def _command(service: Declared) -> Callable[..., None]:
-    """What `flts worker NAME` calls for a service."""
+    """The function behind `flts worker NAME`."""
 
     def of_models(model: Models, jobs: Jobs = None, probe_port: ProbePort = None) -> None:
         from flts.models.registry import require
@@ -43,7 +43,7 @@ def _command(service: Declared) -> Callable[..., None]:
 
 
 def _serve(service: Declared, models: list[str], **flags: object) -> None:
-    """Until SIGTERM or SIGINT, which end it well."""
+    """Run a service until SIGTERM or SIGINT, which end it cleanly."""
     from flts.runner.services.host import Conditions, serve, stop_on_signals
     from flts.runner.services.trace import TracedBus
     from flts.wiring import shared_context

@@ -1,4 +1,4 @@
-"""The one byte string of a JSON value, and its digest: what every hash and every stored object is made with."""
+"""Canonical JSON and its digest, from which every hash and every stored object is made."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def canonical_json(value: Any) -> bytes:
-    """The one byte string of a JSON value: keys sorted, no spaces, UTF-8, -0.0 as 0.0.
+    """The canonical bytes of a JSON value: keys sorted, no spaces, UTF-8, -0.0 as 0.0.
 
     Raises ValueError for NaN and infinity, TypeError for a key that is not a string.
     """
@@ -19,7 +19,7 @@ def canonical_json(value: Any) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """JSON types only; json.dumps alone would turn the key 1 into "1" and keep -0.0 apart from 0.0."""
+    """JSON types only; json.dumps alone would turn the key 1 into "1" and write -0.0 unlike 0.0."""
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):

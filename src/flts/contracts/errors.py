@@ -2,18 +2,18 @@
 
     FltsError
     ├── Terminal                     trying again gives the same answer
-    │   ├── UsageError          2    a wrong word, key or value from the person who runs it
+    │   ├── UsageError          2    an invalid command, key or value
     │   │   ├── SpecError       2    flts.toml (or a flag, or the environment) does not describe an experiment
     │   │   ├── MissingExtra    2    an optional library is not installed
-    │   │   ├── MissingPackage  2    a package that is no part of FLTS is not installed
+    │   │   ├── MissingPackage  2    a package outside FLTS is not installed
     │   │   └── Locked          2    another process is writing to the same .flts
     │   ├── DataError           4    the rows cannot be used: the file, column or row is named
-    │   ├── NotApplicable       1    a model cannot answer this task (too little history); not a failure
-    │   ├── TrainingFailed      1    a model raised, crashed or gave numbers that are not finite
+    │   ├── NotApplicable       1    a model does not apply to this task (too little history); not a failure
+    │   ├── TrainingFailed      1    a model raised, crashed or returned numbers that are not finite
     │   │   └── DeadlineExceeded 1   … or ran past the time limit
-    │   ├── DamagedObject       1    a stored object is not what its digest says
+    │   ├── DamagedObject       1    a stored object is absent, or differs from its digest or format
     │   ├── NameTaken           1    an object cannot have the name of a folder, nor lie below another object
-    │   └── StageFailed         1    a stage ended without what it owed
+    │   └── StageFailed         1    a stage ended without its result
     ├── Transient
     │   ├── BackendUnavailable  3    a server did not answer; a later attempt may succeed
     │   └── NoChampion          3    nothing was promoted in this scope yet
@@ -72,7 +72,7 @@ class Transient(FltsError):
 
 
 class UsageError(Terminal):
-    """Something the caller wrote does not fit."""
+    """The caller gave an invalid command, key or value."""
 
     exit_code = 2
 
@@ -84,7 +84,7 @@ class SpecError(UsageError):
 class MissingExtra(UsageError):
     """Optional libraries are needed and absent; the message ends with the command that installs them.
 
-    extra: what stands in the brackets of that command, the extras separated by commas.
+    extra: the extras of that command, separated by commas.
     """
 
     def __init__(self, what: str, *extras: str) -> None:
@@ -99,11 +99,12 @@ class MissingExtra(UsageError):
 
 
 class MissingPackage(UsageError):
-    """A package that FLTS knows only by its name is needed and absent; the message is the command that installs it."""
+    """A package outside FLTS is needed and absent; the message ends with the command that installs it."""
 
     def __init__(self, what: str, package: str, version: str | None = None) -> None:
-        wanted = f"{package}=={version}" if version else package
-        super().__init__(f"{what} needs the package '{package}': pip install '{wanted}'")
+        requirement = f"{package}=={version}" if version else package
+        message = f"{what} needs the package '{package}': pip install '{requirement}'"
+        super().__init__(message, what=what, package=package, version=version)
         self.what, self.package, self.version = what, package, version
 
     def __reduce__(self) -> tuple[type[MissingPackage], tuple[str, str, str | None]]:
@@ -121,7 +122,7 @@ class DataError(Terminal):
 
 
 class NotApplicable(Terminal):
-    """A model has no answer for this task by its own definition, for instance too little history."""
+    """A model does not apply to this task by its definition, for instance with too little history."""
 
 
 class TrainingFailed(Terminal):
@@ -133,15 +134,15 @@ class DeadlineExceeded(TrainingFailed):
 
 
 class DamagedObject(Terminal):
-    """A stored object differs from its digest, or is absent where a record names it."""
+    """A stored object differs from its digest or format, or is absent where a record names it."""
 
 
 class NameTaken(Terminal):
-    """On a disk an object cannot have the name of a folder, nor lie below another object."""
+    """An object on a disk cannot have the name of a folder, nor lie below another object."""
 
 
 class StageFailed(Terminal):
-    """A stage ended without the result it owed."""
+    """A stage ended without its result."""
 
 
 class BackendUnavailable(Transient):
@@ -149,7 +150,7 @@ class BackendUnavailable(Transient):
 
 
 class NoChampion(Transient):
-    """A forecast is asked of a scope in which nothing was promoted yet."""
+    """A forecast is requested in a scope in which nothing was promoted yet."""
 
 
 class Interrupted(FltsError):
@@ -159,7 +160,7 @@ class Interrupted(FltsError):
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:
-    """A hint for a wrong name: the closest valid one, and the list of all of them."""
+    """A hint for an unknown name: the closest valid one, and all valid ones."""
     names = sorted(valid)
     close = difflib.get_close_matches(word.lower(), [n.lower() for n in names], n=1)
     hint = next((n for n in names if close and n.lower() == close[0]), "")

@@ -1,12 +1,12 @@
-"""Structured log events: a class per event, so that a name or a field is written in one place only.
+"""Structured log events: one class per event, so that its name and its fields are defined once.
 
 One JSON object a line on stderr, or plain text at a terminal. No secret and no row of data is ever logged.
 
-Fields that several events share: service is the part that speaks; config_hash, data_hash, model_hash and
+Fields that several events share: service is the part of FLTS that logs; config_hash, data_hash, model_hash and
 bundle_sha256 are the identities of the experiment, its rows, a model and its bundle; model_type is the model's name in
 upper case; run_id is MLflow's, None where tracking is off; scope and promotion name an entry of the promotion log;
 object_key, size in bytes and sha256 describe an object of the store; topic and event_id name a message; *_ms are
-milliseconds and *_s seconds; error is a class of error and reason its sentence. A field that is None is left out of
+milliseconds and *_s seconds; error is the class of an error and reason its message. A field that is None is left out of
 the line.
 """
 
@@ -28,7 +28,7 @@ _sink: Callable[[dict[str, Any]], None] | None = None
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One happening; its fields are those of the line."""
+    """One event; its fields are those of the log line."""
 
     event: ClassVar[str]
     """The name in the log, which never changes."""
@@ -43,8 +43,8 @@ def emit(event: Event) -> None:
 
 
 def divert(sink: Callable[[dict[str, Any]], None]) -> None:
-    """Hand every event of this process to `sink` instead: a child tells its parent, which replays them."""
-    global _sink  # noqa: PLW0603 - one process has one listener
+    """Send every event of this process to `sink` instead: a child hands them to its parent, which replays them."""
+    global _sink  # noqa: PLW0603 - one process has one sink
     _sink = sink
 
 
@@ -54,7 +54,7 @@ def replay(logged: Mapping[str, Any]) -> None:
 
 
 def configure(format: Format, stream: TextIO | None = None) -> None:
-    """Where events go, once per process: JSON lines, text for people, or nowhere."""
+    """Choose how events of this process are logged: as JSON lines, as text for people, or not at all."""
     import structlog
 
     global _configured  # noqa: PLW0603 - structlog's configuration is per process too
@@ -88,7 +88,7 @@ def _log(line: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingApplied(Event):
-    """How many rows were kept."""
+    """Rows were sampled."""
 
     event = "sampling_applied"
     service: str = "preprocess"
@@ -103,7 +103,7 @@ class SamplingApplied(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class UploadDone(Event):
-    """An object of the processed rows is stored."""
+    """An object with processed rows was stored."""
 
     event = "upload_done"
     service: str = "preprocess"
@@ -123,7 +123,7 @@ class SkipIdempotent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimPublished(Event):
-    """The trainers have been told."""
+    """The message that asks the trainers for a fit was sent."""
 
     event = "claim_published"
     service: str = "preprocess"
@@ -137,7 +137,7 @@ class ClaimPublished(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainStart(Event):
-    """A model is being fitted, or its stored bundle asked for new windows."""
+    """A model is fitted, or its stored bundle forecasts new windows."""
 
     event = "train_start"
     service: str = "train"
@@ -148,7 +148,7 @@ class TrainStart(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainComplete(Event):
-    """A model has a bundle and forecasts; errors are scaled by the target's range over train."""
+    """A model has its bundle and forecasts; errors are scaled by the target's range over train."""
 
     event = "train_complete"
     service: str = "train"
@@ -175,7 +175,7 @@ class TrainFailed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSkipDuplicate(Event):
-    """The result of this model_hash exists already."""
+    """The result of this model_hash already exists."""
 
     event = "train_skip_duplicate"
     service: str = "train"
@@ -186,19 +186,19 @@ class TrainSkipDuplicate(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class PromotionWaitingForModels(Event):
-    """The judge waits."""
+    """The judge waits for models without a result."""
 
     event = "promotion_waiting_for_models"
     service: str = "evaluate"
     config_hash: str
     have: Sequence[str]
     missing: Sequence[str]
-    """Models that have neither a result nor a reason yet."""
+    """Models that have neither a result nor a failure yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeadlinePassedOver(Event):
-    """Whether the runs of a configuration are late could not be found out."""
+    """The deadline check skipped a configuration that it could not read."""
 
     event = "deadline_passed_over"
     service: str = "evaluate"
@@ -208,7 +208,7 @@ class DeadlinePassedOver(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class PromotionAllModelsPresent(Event):
-    """Every expected model has a result or a reason."""
+    """Every expected model has a result or a failure."""
 
     event = "promotion_all_models_present"
     service: str = "evaluate"
@@ -229,14 +229,14 @@ class PromotionScoreboard(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class PromotionDecision(Event):
-    """What was decided, and why."""
+    """A decision was made."""
 
     event = "promotion_decision"
     service: str = "evaluate"
     config_hash: str
     decision_id: str
     outcome: str
-    """What the gate said."""
+    """promote, keep or none."""
     run_id: str | None
     model_type: str | None
     experiment: str
@@ -248,7 +248,7 @@ class PromotionDecision(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class PromotionRootPointerWrite(Event):
-    """The pointers say who the champion is."""
+    """The pointers to the champion were written."""
 
     event = "promotion_root_pointer_write"
     service: str = "evaluate"
@@ -260,7 +260,7 @@ class PromotionRootPointerWrite(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class PromotionPublish(Event):
-    """The servers have been told."""
+    """The message about a new champion was sent."""
 
     event = "promotion_publish"
     service: str = "evaluate"
@@ -272,7 +272,7 @@ class PromotionPublish(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class PromotionLogDamaged(Event):
-    """The log of a scope cannot be read, so its pointers stay as they are."""
+    """The promotion log of a scope cannot be read, so its pointers stay unchanged."""
 
     event = "promotion_log_damaged"
     service: str = "evaluate"
@@ -282,7 +282,7 @@ class PromotionLogDamaged(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelLoaded(Event):
-    """A promoted bundle passed its self-test and can be asked."""
+    """A promoted bundle passed its self-test and is ready to forecast."""
 
     event = "model_loaded"
     service: str = "serve"
@@ -301,26 +301,26 @@ class EnvironmentDiffers(Event):
     model_type: str
     model_hash: str
     first: dict[str, Any]
-    """Library versions and processor of the fit that counts."""
+    """Library versions and processor of the first fit, which stays."""
     now: dict[str, Any]
     """Those of the second fit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NondeterminismDetected(Event):
-    """A second fit in the same environment gave another result; the first one stands."""
+    """A second fit in the same environment gave another result; the first one stays."""
 
     event = "nondeterminism_detected"
     service: str = "train"
     model_type: str
     model_hash: str
     fields: Sequence[str]
-    """What differs between the two results."""
+    """Fields that differ between the two results."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLetter(Event):
-    """A message could not be handled and lies in the dead-letter topic."""
+    """A message could not be handled and was moved to the dead-letter topic."""
 
     event = "dead_letter"
     topic: str
@@ -329,14 +329,14 @@ class DeadLetter(Event):
     error: str
     reason: str
     attempts: int
-    """How often it was tried."""
+    """How often handling it was tried."""
     traceback: str | None
-    """Where a defect is; None for an error that was raised on purpose."""
+    """Of an unexpected error; None for one that FLTS raised on purpose."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetryScheduled(Event):
-    """A backend did not answer; the same is tried again."""
+    """A backend did not answer; the same work will be tried again."""
 
     event = "retry_scheduled"
     attempt: int
@@ -347,7 +347,7 @@ class RetryScheduled(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class BackendLost(Event):
-    """The broker is away; the service waits for it."""
+    """The broker does not answer; the service waits for it."""
 
     event = "backend_lost"
     reason: str
@@ -355,7 +355,7 @@ class BackendLost(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceStarted(Event):
-    """A service takes work from now on."""
+    """A service accepts work from now on."""
 
     event = "service_started"
     version: str
@@ -367,14 +367,14 @@ class ServiceStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceStopped(Event):
-    """A service took no more work, and ended what it had."""
+    """A service finished its work and stopped."""
 
     event = "service_stopped"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastServed(Event):
-    """Forecasts were given."""
+    """Forecasts were made."""
 
     event = "forecast_served"
     service: str = "forecast"
@@ -382,13 +382,13 @@ class ForecastServed(Event):
     model_type: str
     promotion: int
     forecasts: int
-    """How many values."""
+    """Number of values."""
     object_key: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSwap(Event):
-    """Another champion answers from now on."""
+    """A new champion makes the forecasts from now on."""
 
     event = "model_swap"
     service: str = "forecast"
@@ -400,7 +400,7 @@ class ModelSwap(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastExpired(Event):
-    """A claim was taken up after its deadline, when nobody needs the answer any more."""
+    """A claim was received after its deadline and was not answered."""
 
     event = "forecast_expired"
     service: str = "forecast"
@@ -424,23 +424,23 @@ class RequestServed(Event):
     sent: int
     """Bytes of the body of the answer."""
     reason: str | None
-    """What the answer does not tell."""
+    """The cause of an error that the answer does not reveal."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RequestFailed(Event):
-    """A request met a defect."""
+    """A request ended in an unexpected error."""
 
     event = "request_failed"
     request_id: str
     error: str
     traceback: str
-    """Where, but not with what, which could be data."""
+    """Source lines only: values could be data."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServerStarted(Event):
-    """A server takes requests from now on."""
+    """A server accepts requests from now on."""
 
     event = "server_started"
     version: str

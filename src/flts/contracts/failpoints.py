@@ -1,10 +1,10 @@
-"""Named crash points: a test arms one through FLTS_FAILPOINTS and the process dies, or raises, exactly there.
+"""Named crash points: a test arms one through FLTS_FAILPOINTS, and the process dies or raises exactly there.
 
-`FLTS_FAILPOINTS="train.result.before=kill"` names points and what happens at them: kill (SIGKILL), term (SIGTERM),
-int (SIGINT) or error (OSError). `…=kill@3` acts at the third passage. Off unless the variable is set.
+`FLTS_FAILPOINTS="train.result.before=kill"` names points and their actions: kill (SIGKILL), term (SIGTERM), int
+(SIGINT) or error (OSError). `…=kill@3` acts at the third passage. Nothing is armed unless the variable is set.
 
-A trainer's process inherits the variable. There parent-kill, parent-term and parent-int send the signal to the process
-that started it and wait: so a run is ended while one of its trainers stands exactly here.
+The process of a trainer inherits the variable. There parent-kill, parent-term and parent-int signal the parent process
+and wait, so that a run is ended while one of its trainers is exactly at this point.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _parse(text: str) -> dict[str, tuple[str, int]]:
         name, _, action = item.partition("=")
         what, _, passage = action.partition("@")
         if what != "error" and what.removeprefix(_PARENT) not in _SIGNALS:
-            raise ValueError(f"{ENV}: '{item}' names no action; use name=kill, term, int or error")
+            raise ValueError(f"{ENV}: invalid action in '{item}'; use NAME=kill, term, int or error")
         armed[name] = (what, int(passage or 1))
     return armed
 
@@ -34,7 +34,7 @@ _armed = _parse(os.environ.get(ENV, ""))
 
 
 def failpoint(name: str) -> None:
-    """Do what is armed for this name; otherwise one look into an empty dictionary."""
+    """Do what is armed for this name; unarmed, it costs one look-up in an empty dictionary."""
     if name not in _armed:
         return
     action, passages_left = _armed[name]
@@ -47,7 +47,7 @@ def failpoint(name: str) -> None:
     number = _SIGNALS[action.removeprefix(_PARENT)]
     if action.startswith(_PARENT):
         os.kill(os.getppid(), number)
-        threading.Event().wait()  # until whoever ends this process does so
+        threading.Event().wait()  # until this process is ended
     os.kill(os.getpid(), number)
 
 

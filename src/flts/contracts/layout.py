@@ -1,4 +1,4 @@
-"""The name of every object in the store, in one place. The first part is the bucket, the rest the key in it."""
+"""The names of all objects in the store. The first part of a name is the bucket, the rest the key in it."""
 
 from __future__ import annotations
 
@@ -17,52 +17,55 @@ BUCKETS = (
 )
 """The first part of every key, each of which may be a bucket of its own."""
 KEY_PART = "[A-Za-z0-9_][A-Za-z0-9._=+@ -]{0,199}"
-"""What stands between two '/' of a key: a file name, with room for what a store appends while it writes."""
+"""A part of a key between two '/': a file name, with room for the suffix of a temporary file."""
 KEY_LENGTH = 512
 
 
 def scope_name(value: str) -> str:
-    """A scope that may stand in a key. Raises ValueError."""
+    """The scope, valid as a part of a key. Raises ValueError."""
     if not SCOPE.fullmatch(value) or value == "current.json":
-        raise ValueError(f"'{value}' is no scope name; use a-z, 0-9, '.', '_' and '-', at most 63 characters")
+        raise ValueError(
+            f"invalid scope '{value[:100]}': use a-z, 0-9, '.', '_' and '-', at most 63 characters, a letter or digit"
+            " first"
+        )
     return value
 
 
 def object_name(bucket: str, key: str) -> str:
-    """The key of an object that someone else names. Raises ValueError for one that could leave its bucket."""
+    """The key of an object named from outside. Raises ValueError for a name that could leave its bucket."""
     if bucket not in BUCKETS:
-        raise ValueError(f"'{bucket[:100]}' is no bucket; valid: {', '.join(BUCKETS)}")
+        raise ValueError(f"invalid bucket '{bucket[:100]}'; valid: {', '.join(BUCKETS)}")
     if len(key) > KEY_LENGTH:
-        raise ValueError(f"a key of {bucket} has at most {KEY_LENGTH} characters, this one {len(key)}")
+        raise ValueError(f"invalid key in {bucket}: it has {len(key)} characters, at most {KEY_LENGTH} are allowed")
     wrong = next((part for part in key.split("/") if not re.fullmatch(KEY_PART, part)), None)
     if wrong is not None:
         raise ValueError(
-            f"'{wrong[:100]}' cannot be a part of a key of {bucket}: each part between '/' starts with a letter, a"
-            " digit or '_', then also '.', '-', '=', '+', '@' and spaces, at most 200 characters"
+            f"invalid key in {bucket}: '{wrong[:100]}' is not a valid part; each part between '/' starts with a"
+            " letter, a digit or '_', may go on with '.', '-', '=', '+', '@' and spaces, and has at most 200 characters"
         )
     return f"{bucket}/{key}"
 
 
 MADE_AGAIN = ("processed-data/", "models/", "runs/", "inference-logs/")
-"""Objects that the log does not name and that a run makes again."""
+"""Objects that the promotion log does not name and that a run can make again."""
 
 
 def mend(key: str) -> str:
-    """What a person does about a damaged object: what the promotion log refers to is restored, never deleted."""
+    """What to do about a damaged object: one that the promotion log may refer to is restored, never deleted."""
     if key.startswith(MADE_AGAIN):
-        return "delete it, and `flts run --recompute` makes again what a run needs"
+        return "delete it, and `flts run --recompute` makes it again where a run needs it"
     return "restore it from a backup; do not delete it, the promotion log may refer to it"
 
 
 def restore(key: str) -> str:
-    """What a person does about an object that another one names and that is absent."""
+    """What to do about an absent object that another one names."""
     if key.startswith((*MADE_AGAIN, "bundles/")):
         return "restore it from a backup, or `flts run --recompute` makes it again"
     return "restore it from a backup; the promotion log may refer to it"
 
 
 def spec(config_hash: str) -> str:
-    """The Spec without locators, canonical."""
+    """The Spec without its locators, as canonical JSON."""
     return f"specs/{config_hash}.json"
 
 
@@ -77,7 +80,7 @@ def test_rows(data_hash: str) -> str:
 
 
 def meta(data_hash: str) -> str:
-    """Everything fitted on train; written last, so it commits the two files before it."""
+    """Everything fitted on train; written last, so it commits the two Parquet files."""
     return f"processed-data/{data_hash}/meta.json"
 
 
@@ -92,12 +95,12 @@ def model_result(model_hash: str) -> str:
 
 
 def validation(model_hash: str) -> str:
-    """Forecasts of the validation tail by the fit that did not see it."""
+    """Forecasts of the validation windows by a fit that did not see them."""
     return f"models/{model_hash}/validation.parquet"
 
 
 def latency(model_hash: str) -> str:
-    """How long one forecast takes, measured once where a gate asks for it."""
+    """The duration of one forecast, measured once where a limit needs it."""
     return f"models/{model_hash}/latency.json"
 
 
@@ -112,7 +115,7 @@ def windows_result(model_hash: str, windows_hash: str) -> str:
 
 
 def decision(scope: str, decision_id: str) -> str:
-    """One decision, whole."""
+    """One decision."""
     return f"model-promotion/{scope}/decisions/{decision_id}.json"
 
 
@@ -132,7 +135,7 @@ def log_entry(scope: str, number: int) -> str:
 
 
 def root_pointer() -> str:
-    """The champion of scope 'global', under the name the first system used."""
+    """The champion of scope 'global', under the name that the first system used."""
     return "model-promotion/current.json"
 
 
@@ -142,7 +145,7 @@ def scope_pointer(scope: str) -> str:
 
 
 def config_pointer(scope: str, config_hash: str) -> str:
-    """The newest promotion of one configuration; absent if it was never promoted."""
+    """The newest promotion of one configuration; absent when it was never promoted."""
     return f"model-promotion/{scope}/{config_hash}/current.json"
 
 

@@ -1,7 +1,7 @@
-"""The messages of the topics: typed, versioned, with an id that a re-sent message keeps.
+"""The messages on the topics: typed, versioned, with an id that a message keeps when it is sent again.
 
-`event_id` is the SHA-256 over topic, version and the identity fields of the class; time, durations and run ids are
-outside it, so the same fact told twice is recognised.
+`event_id` is the SHA-256 of topic, version and the identity fields of the class. Time, durations and run ids are not
+part of it, so a receiver recognises a repeated message.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from flts.contracts.errors import DataError
 from flts.contracts.layout import object_name, scope_name
 
 LARGEST = 1 << 20
-"""Bytes of the largest message; a longer one is refused unread."""
+"""Bytes of the largest message; a longer one is refused without parsing it."""
 HEX = r"^[0-9a-f]{64}$"
 Sha256 = Field(pattern=HEX)
 RunNumber = Field(ge=1, lt=10_000)
@@ -28,7 +28,7 @@ Scope = Annotated[str, AfterValidator(lambda value: scope_name(value or "global"
 
 
 class Message(BaseModel):
-    """What every message carries."""
+    """The fields of every message."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, use_attribute_docstrings=True)
 
@@ -46,13 +46,13 @@ class Message(BaseModel):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def event_id(self) -> str:
-        """Stable over re-sending."""
+        """The same when the message is sent again."""
         fields = self.model_dump(mode="json", include=set(self.identity_fields))
         return digest({"topic": self.topic, "v": self.v, **fields})
 
     @property
     def key(self) -> str:
-        """The field that decides the partition."""
+        """Decides the partition."""
         return str(getattr(self, self.key_field))
 
     @model_validator(mode="wrap")
@@ -61,7 +61,7 @@ class Message(BaseModel):
         message: Self = build(values)
         claimed = values.get("event_id") if isinstance(values, dict) else None
         if claimed is not None and claimed != message.event_id:
-            raise ValueError(f"event_id {claimed} does not belong to these identity fields")
+            raise ValueError(f"event_id {claimed} does not match the identity fields")
         return message
 
     def to_bytes(self) -> bytes:
@@ -72,12 +72,22 @@ class Message(BaseModel):
     def parse(cls, data: bytes) -> Self:
         """The message in these bytes. Raises DataError that names the fields that do not fit."""
         if len(data) > LARGEST:
-            raise DataError(f"{cls.topic}: a message of {len(data):,} bytes; at most {LARGEST:,} fit")
+            raise DataError(
+                f"{cls.topic}: the message has {len(data):,} bytes, at most {LARGEST:,} are allowed",
+                code="message-too-large",
+                topic=cls.topic,
+                size=len(data),
+            )
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'message'}: {e['msg']}" for e in error.errors())
-            raise DataError(f"{cls.topic}: {faults}") from None
+            faults = [(".".join(map(str, e["loc"])) or "message", e["msg"]) for e in error.errors()]
+            raise DataError(
+                f"{cls.topic}: {'; '.join(f'{field}: {why}' for field, why in faults)}",
+                code="message-invalid",
+                topic=cls.topic,
+                fields=[field for field, _ in faults],
+            ) from None
 
 
 class TrainingData(Message):
@@ -102,7 +112,7 @@ class TrainingData(Message):
 
 
 class ModelTraining(Message):
-    """A model started, has a result, or has a reason why not."""
+    """A model started, has a result, or failed."""
 
     topic = "model-training"
     key_field = "config_hash"
@@ -139,13 +149,13 @@ class InferenceData(Message):
     sha256: str = Sha256
     row_count: int = Size
     deadline_ms: int | None = Field(default=None, ge=1)
-    """Milliseconds after `ts` from which nobody needs the answer any more."""
+    """Milliseconds after `ts` from which the answer is no longer needed."""
     config_hash: str | None = Field(default=None, pattern=HEX)
     data_hash: str | None = Field(default=None, pattern=HEX)
 
     @property
     def key_in_store(self) -> str:
-        """Where the rows lie. Raises ValueError for a name that could leave its bucket."""
+        """The key of the rows in the store. Raises ValueError for a name that could leave its bucket."""
         return object_name(self.bucket, self.object_key)
 
     @model_validator(mode="after")
@@ -155,7 +165,7 @@ class InferenceData(Message):
 
 
 class PerformanceEval(Message):
-    """A batch was forecast; its errors where the rows hold the truth of a forecast."""
+    """A batch was forecast; with its errors where the rows hold the truth."""
 
     topic = "performance-eval"
     key_field = "identifier"
@@ -166,7 +176,7 @@ class PerformanceEval(Message):
     promotion: int = PromotionNumber
     config_hash: str = Sha256
     data_hash: str = Sha256
-    """Of the champion that answered."""
+    """Of the champion that made the forecast."""
     run_id: str | None = None
     model_type: str
     log_object_key: str
@@ -176,7 +186,7 @@ class PerformanceEval(Message):
     forecasts: int = Size
     """Lines of the log."""
     metrics: dict[str, float] | None = None
-    """rmse, mae and mse, scaled by the target's range over train; None where no forecast step is known yet."""
+    """rmse, mae and mse, scaled by the target's range over train; None where no truth is known yet."""
 
 
 class ModelSelected(Message):
@@ -207,4 +217,4 @@ class ModelSelected(Message):
 
 
 TOPICS: Mapping[str, type[Message]] = {message.topic: message for message in Message.__subclasses__()}
-"""Every topic and the message on it: whatever makes, checks or lists topics reads them here."""
+"""Every topic and its message: the one list for whatever creates, checks or lists topics."""

@@ -1,7 +1,7 @@
 """What the stages need from the outside world, as Protocols; `backends/` holds the adapters.
 
-Beside them the three ways a stage touches a store, so that every write has a name a crash test can stop at and every
-read of an immutable object checks its digest.
+Beside them are the three ways in which a stage uses a store: every write has a name at which a crash test can stop it,
+and every read of an immutable object checks its digest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from flts.contracts.failpoints import failpoint
 from flts.contracts.layout import mend, restore
 
 PART = 5 * 2**20
-"""Bytes of a part of a large upload: the smallest that S3 takes."""
+"""Bytes of one part of a large upload: the smallest that S3 accepts."""
 
 
 class Store(Protocol):
@@ -29,10 +29,10 @@ class Store(Protocol):
         """The object, or None when it is absent. Raises BackendUnavailable."""
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write an object that must not exist yet; False when it does (it is left as it is)."""
+        """Write a new object; False when one exists, which is left unchanged."""
 
     def replace(self, key: str, data: bytes) -> None:
-        """Write an object that may exist: only pointers move."""
+        """Write an object whether or not it exists; only for pointers."""
 
     def exists(self, key: str) -> bool:
         """Whether the object is there."""
@@ -43,24 +43,24 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class Stored:
-    """What a store knows of an object without reading it."""
+    """The metadata of a stored object."""
 
     key: str
     size: int
     """Bytes."""
     etag: str
-    """Another one whenever the bytes are others; quoted as in HTTP."""
+    """Changes whenever the bytes change; quoted as in HTTP."""
     modified: datetime
 
 
 class StreamedStore(Store, Protocol):
-    """A Store whose objects may be larger than memory: what a gateway needs beside what the stages need."""
+    """A Store whose objects may be larger than memory, for the gateway."""
 
     async def look(self, key: str) -> Stored | None:
-        """What is known of an object, or None when it is absent. Raises BackendUnavailable."""
+        """The metadata of an object, or None when it is absent. Raises BackendUnavailable."""
 
     async def stream(self, stored: Stored, start: int, end: int) -> AsyncIterator[bytes] | None:
-        """Bytes `start` to `end` (exclusive) of an object as `look` found it, or None when it is not that any more.
+        """Bytes `start` to `end` (exclusive) of the object that `look` returned, or None when it has changed since.
 
         Raises StageFailed when the object is replaced after the first bytes were read.
         """
@@ -68,23 +68,23 @@ class StreamedStore(Store, Protocol):
     async def upload(self, key: str, chunks: AsyncIterable[bytes], *, only_new: bool = False) -> str | None:
         """Write an object when the chunks end, nothing when they raise; returns its etag.
 
-        only_new: None when there is one already; of several writers at once one wins, as with `create`.
+        only_new: return None when the object exists; of several concurrent writers one wins, as with `create`.
         Raises NameTaken, BackendUnavailable.
         """
 
     async def delete(self, key: str) -> None:
-        """Remove an object; nothing happens when it is absent."""
+        """Delete an object; does nothing when it is absent."""
 
     async def page(self, prefix: str, after: str, limit: int) -> Sequence[Stored]:
         """The first `limit` objects under the prefix whose keys come after `after`, sorted by key."""
 
     async def probe(self) -> None:
-        """Return when the store answers. Raises BackendUnavailable, or StageFailed for a folder that is gone."""
+        """Return when the store answers. Raises BackendUnavailable, or StageFailed for an absent folder."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One message as it lies in a topic. Bytes of a key or header that are no UTF-8 survive as surrogates."""
+    """One message in a topic. Bytes of a key or header that are not UTF-8 are kept as surrogates."""
 
     topic: str
     partition: int
@@ -98,41 +98,41 @@ class Record:
 
 @dataclass(frozen=True)
 class BusState:
-    """What a bus says of itself, for a person who looks for what is wrong."""
+    """The state of a bus, for diagnosis."""
 
     brokers: Sequence[str]
     topics: Mapping[str, int]
     """Partitions by topic."""
     members: Mapping[str, Sequence[str]]
-    """Names of the live members by group; empty for a group nobody is in."""
+    """Names of the live members by group; empty for a group without members."""
 
 
 class Subscription(Protocol):
     """A member of a group, for one thread. Each partition of a topic belongs to one member at a time.
 
-    A record that is not committed comes again: after `close`, death, or when its partition went to another member.
-    Handlers must be idempotent.
+    A record that is not committed is delivered again: after `close`, after a crash, or when its partition moves to
+    another member. Handlers must be idempotent.
 
-    A bus that is away does not end it: after BackendUnavailable it goes on by itself when the bus is back.
+    A subscription outlives an outage of the bus: after BackendUnavailable it goes on by itself when the bus is back.
     """
 
     def poll(self, timeout: float) -> Record | None:
         """The next record, or None when none came in `timeout` seconds. Raises BackendUnavailable."""
 
     def stay(self, record: Record, timeout: float) -> bool:
-        """Remain in the group for `timeout` seconds without taking more, while the work of a record goes on.
+        """Remain in the group for `timeout` seconds without taking more records, while one is being handled.
 
-        False when its partition went to another member, which will get the record too.
+        False when its partition moved to another member, which will get the record too.
         """
 
     def commit(self, record: Record) -> None:
-        """The effect of this record and of all before it in its partition is stored; they need not come again.
+        """Mark this record and all before it in its partition as handled; they are not delivered again.
 
-        Nothing happens when the partition went to another member. Raises BackendUnavailable.
+        Does nothing when the partition moved to another member. Raises BackendUnavailable.
         """
 
     def close(self) -> None:
-        """Leave the group; what is uncommitted goes to the next member."""
+        """Leave the group; uncommitted records go to the next member."""
 
 
 class Bus(Protocol):
@@ -141,25 +141,25 @@ class Bus(Protocol):
     url: str
 
     def ensure(self, topics: Sequence[str]) -> None:
-        """Make the topics that are not there; nothing relies on a broker that makes them by itself."""
+        """Create the topics that do not exist; a broker need not create topics by itself."""
 
     def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str] | None = None) -> None:
-        """Return when the message is acknowledged. Raises BackendUnavailable when it is not known to be."""
+        """Return when the message is acknowledged. Raises BackendUnavailable when that is not certain."""
 
     def subscribe(self, topics: Sequence[str], group: str) -> Subscription:
         """Join a group; a new group starts at the oldest message."""
 
     def records(self, topic: str) -> Sequence[Record]:
-        """Everything that lies in a topic now, partition by partition, without being a member of anything."""
+        """All records that a topic has now, partition by partition, without joining a group."""
 
     def lag(self, topic: str, group: str) -> int:
         """How many records of a topic the group has not committed."""
 
     def describe(self, groups: Sequence[str] = ()) -> BusState:
-        """What there is, asked of the brokers at this moment. Raises BackendUnavailable."""
+        """Brokers, topics and members at this moment. Raises BackendUnavailable."""
 
     def close(self) -> None:
-        """Give back what talks to the brokers."""
+        """Close the connections to the brokers."""
 
 
 @dataclass(frozen=True)
@@ -181,18 +181,18 @@ class TrackedRun:
     """name, digest and source of the rows."""
     bundle: Mapping[str, bytes] | None
     extra: str | None
-    """The extra that a place needs to load the bundle."""
+    """The extra that is needed to load the bundle."""
     columns: Sequence[str]
     """Columns of a history."""
     artifacts: Mapping[str, bytes]
     started_ms: int
     ended_ms: int
     packages: Sequence[str] = ()
-    """Further requirements of a place that is to load the bundle, as pip takes them."""
+    """Further requirements for loading the bundle, in the syntax of pip."""
 
 
 class Tracker(Protocol):
-    """Where people look at runs; nothing is ever decided by what it holds."""
+    """Where people look at runs; no decision depends on it."""
 
     uri: str
 
@@ -200,56 +200,56 @@ class Tracker(Protocol):
         """Get ready to log; returns at once."""
 
     def log(self, run: TrackedRun) -> str:
-        """Write one ended run; returns its id, that of the first where the same was logged and nobody was told."""
+        """Write one ended run; returns its id, or that of the same run when it was logged before."""
 
     def first_run(self, tags: Mapping[str, str], other_than: Mapping[str, str]) -> str | None:
-        """Id of the oldest finished run with these tags, in whatever scope; None when there is none here.
+        """Id of the oldest finished run with these tags, in any scope; None when this tracker has none.
 
-        other_than: tags that it has with another value.
+        other_than: tags for which the run must have a different value.
         """
 
     def annotate(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
-        """Add what only the judge knows."""
+        """Add metrics and tags to a run after it was judged."""
 
     def promote(self, scope: str, run_id: str, model_type: str, bundle_sha256: str) -> None:
         """Register the promoted model as a version and move the alias `champion` to it."""
 
     def check(self) -> None:
-        """Raises BackendUnavailable when it does not answer."""
+        """Return when the tracker answers. Raises BackendUnavailable."""
 
     def close(self) -> None:
-        """Nothing more will be logged."""
+        """Release what the tracker holds; nothing is logged afterwards."""
 
 
 class Clock(Protocol):
-    """Wall time, for records that say when; no result depends on it."""
+    """Wall time, for time stamps; no result depends on it."""
 
     def now(self) -> datetime:
         """Aware UTC time."""
 
 
 class Progress(Protocol):
-    """How far a fit is."""
+    """Receives the progress of a fit."""
 
     def epoch(self, done: int, of: int, train_loss: float, val_loss: float) -> None:
         """One pass over the training windows is done."""
 
     def phase(self, name: str) -> None:
-        """What is being done now: fit, validate, refit, save, forecast."""
+        """The step that starts now: fit, validate, refit, save or forecast."""
 
 
 class Silent:
-    """A Progress that says nothing."""
+    """A Progress that reports nothing."""
 
     def epoch(self, done: int, of: int, train_loss: float, val_loss: float) -> None:
-        """Say nothing of an epoch."""
+        """Ignore an epoch."""
 
     def phase(self, name: str) -> None:
-        """Say nothing of a phase."""
+        """Ignore a phase."""
 
 
 def write_once(store: Store, key: str, data: bytes, *, at: str) -> bytes:
-    """Create an object and return the bytes that stand: these, or those of whoever was first."""
+    """Create an object and return the stored bytes: these, or those of an earlier writer."""
     failpoint(f"{at}.before")
     created = store.create(key, data)
     failpoint(f"{at}.after")
@@ -257,7 +257,11 @@ def write_once(store: Store, key: str, data: bytes, *, at: str) -> bytes:
         return data
     first = store.get(key)
     if first is None:
-        raise DamagedObject(f"{key} was refused as existing, and is absent")
+        raise DamagedObject(
+            f"{key} in {store.url} could not be created because it exists, and could not be read because it is absent",
+            code="object-missing",
+            key=key,
+        )
     return first
 
 
@@ -269,17 +273,24 @@ def point_at(store: Store, key: str, data: bytes, *, at: str) -> None:
 
 
 def read_checked(store: Store, key: str, expected_sha256: str) -> bytes:
-    """An immutable object, believed only by its digest. Raises DamagedObject when it is absent or another."""
+    """An immutable object, its digest checked. Raises DamagedObject when it is absent or its digest differs."""
     data = store.get(key)
     if data is None:
         raise DamagedObject(
             f"{key} is absent from {store.url}, and a record names it with digest {expected_sha256[:12]}…;"
-            f" {restore(key)}"
+            f" {restore(key)}",
+            code="object-missing",
+            key=key,
+            expected=expected_sha256,
         )
-    found = sha256(data)
-    if found != expected_sha256:
+    found_sha256 = sha256(data)
+    if found_sha256 != expected_sha256:
         raise DamagedObject(
-            f"{key} in {store.url} is damaged: its digest is {found[:12]}…, the record says {expected_sha256[:12]}…;"
-            f" {mend(key)}"
+            f"{key} in {store.url} is damaged: its digest is {found_sha256[:12]}…, the record says"
+            f" {expected_sha256[:12]}…; {mend(key)}",
+            code="digest-differs",
+            key=key,
+            expected=expected_sha256,
+            found=found_sha256,
         )
     return data

@@ -1,4 +1,4 @@
-"""The numbered runs of a configuration and the parts of their record, each written once by the process that did it."""
+"""The numbered runs of a configuration and the parts of their records, each written once by the process that did it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def numbers(store: Store, config_hash: str) -> list[int]:
 
 
 def claim(store: Store, config_hash: str, record: RunClaim) -> int:
-    """Take the next free number and store the claim under it, whatever number the record has.
+    """Take the next free number and store the claim under it; the number in the record is replaced.
 
-    `claimed_by` must differ between two claimers, or both believe that the number is theirs.
+    `claimed_by` must differ between two processes, or both take the number for theirs.
     """
     number = max(numbers(store, config_hash), default=0) + 1
     while True:
@@ -32,7 +32,7 @@ def claim(store: Store, config_hash: str, record: RunClaim) -> int:
 def newest(store: Store, config_hash: str, scope: str) -> int | None:
     """Number of the newest run of this configuration and scope."""
     claims = parts(store, config_hash, "claim", RunClaim)
-    return next((found.run for found in claims if found.scope == scope), None)
+    return next((record.run for record in claims if record.scope == scope), None)
 
 
 def parts(store: Store, config_hash: str, part: str, kind: type[R]) -> Iterator[R]:

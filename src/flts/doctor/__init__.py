@@ -1,1 +1,1 @@
-"""What is wrong here and how to mend it: one file per thing that is looked at, each a function that yields findings."""
+"""`flts doctor`: one file per thing that is checked, each with functions that yield findings."""

@@ -1,4 +1,4 @@
-"""The bus and who works on it: brokers, topics, dead letters, and a live member for everything that is expected."""
+"""Checks the bus: brokers, topics, dead letters, and a live member for every expected group."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ ABOUT = "bus"
 
 
 def examine(bus: Bus, models: Sequence[str]) -> Iterator[Diagnosis]:
-    """Ask the brokers. models: those that an experiment expects."""
+    """Check the bus. models: those that an experiment expects."""
     expected = list(groups(models))
     try:
         state = bus.describe([group.name for group in expected])
     except FltsError as error:
-        yield refused(ABOUT, error, f"start what serves {bus.url}, or set bus (FLTS_BUS) and kafka_options")
+        yield refused(ABOUT, error, f"start the brokers at {bus.url}, or set bus (FLTS_BUS) and kafka_options")
         return
     yield ok(ABOUT, f"{bus.url} answers; brokers: {', '.join(state.brokers) or 'none named'}")
     try:
@@ -28,7 +28,7 @@ def examine(bus: Bus, models: Sequence[str]) -> Iterator[Diagnosis]:
         yield from _dead_letters(bus)
         yield from _services(bus, state, expected)
     except FltsError as error:
-        yield refused(ABOUT, error, "look at the brokers' logs, and at what this user may do")
+        yield refused(ABOUT, error, "check the brokers' logs and the rights of this user")
 
 
 def _topics(state: BusState) -> Iterator[Diagnosis]:
@@ -36,21 +36,22 @@ def _topics(state: BusState) -> Iterator[Diagnosis]:
     if absent:
         yield wrong(
             ABOUT,
-            f"not there: {', '.join(absent)}",
-            "any service makes the topics when it starts: `flts worker evaluate`",
+            f"missing topics: {', '.join(absent)}",
+            "any service creates them when it starts: `flts worker evaluate`",
         )
-    there = [f"{topic} ({state.topics[topic]})" for topic in TOPICS if topic in state.topics]
-    if there:
-        yield ok(ABOUT, f"topics and their partitions: {', '.join(there)}")
+    present = [f"{topic} ({state.topics[topic]})" for topic in TOPICS if topic in state.topics]
+    if present:
+        yield ok(ABOUT, f"topics (partitions): {', '.join(present)}")
 
 
 def _dead_letters(bus: Bus) -> Iterator[Diagnosis]:
     for topic in topics_with_letters(bus):
         waiting = sum(not letter.replayed for letter in letters(bus, topic))
         if waiting:
-            found = f"{waiting} of {topic} could not be handled and wait in {topic_of_letters(topic)}"
             yield warning(
-                "dead letters", found, f"`flts dlq list --topic {topic}` says why, `flts dlq replay` tries again"
+                "dead letters",
+                f"{topic}: {waiting} could not be handled, kept in {topic_of_letters(topic)}",
+                f"`flts dlq list --topic {topic}` shows the reasons, `flts dlq replay` sends them again",
             )
 
 
@@ -58,9 +59,9 @@ def _services(bus: Bus, state: BusState, expected: Sequence[Group]) -> Iterator[
     for group in expected:
         topic = group.service.load().topic
         members, waiting = state.members.get(group.name, ()), bus.lag(topic, group.name) if topic in state.topics else 0
-        left = f"{waiting} of {topic} not handled yet" if waiting > 0 else f"all of {topic} handled"
+        left = f"{topic}: {waiting} not handled yet" if waiting > 0 else f"{topic}: all handled"
         if members:
-            yield ok(group.name, f"at work: {', '.join(members)}; {left}")
+            yield ok(group.name, f"running: {', '.join(members)}; {left}")
             continue
         who = f"no trainer for '{group.model}' is running" if group.model else f"no service '{group.name}' is running"
         yield wrong(group.name, f"{who}; {left}", f"start `{group.start}`")

@@ -1,4 +1,4 @@
-"""Everything that is looked at, in the order in which a run would need it."""
+"""All checks, in the order in which a run needs what they check."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def examine(settings: Settings, models: Sequence[str]) -> Iterator[Diagnosis]:
-    """Findings as they are made. models: those that an experiment expects."""
+    """Yield each finding as soon as it is made. models: those that an experiment expects."""
     services = not settings.bus.startswith("memory:")
     yield from here.secrets(settings)
     if not settings.store or not settings.mlflow_uri:
@@ -26,7 +26,7 @@ def examine(settings: Settings, models: Sequence[str]) -> Iterator[Diagnosis]:
         yield from here.stack(settings)
         yield from _bus(settings, models)
     else:
-        yield ok("bus", "none is set, and none is needed: `flts run` does all stages in one process")
+        yield ok("bus", "not set, and not needed: `flts run` does all stages in one process")
     yield from here.extras(models, elsewhere=services)
     yield from here.packages()
     yield from here.tracking(settings, shared=services)
@@ -35,9 +35,9 @@ def examine(settings: Settings, models: Sequence[str]) -> Iterator[Diagnosis]:
 def _store(settings: Settings, *, services: bool) -> Iterator[Diagnosis]:
     if not settings.store:
         if services:
-            yield wrong("store", "a bus is set and no store: services share both", "set store (FLTS_STORE)")
+            yield wrong("store", "a bus is set but no store, and services share both", "set store (FLTS_STORE)")
         if not (settings.home / "objects").is_dir():
-            return  # opening it would make it, and a look changes nothing
+            return  # opening it would create it, and a check changes nothing
     try:
         opened = open_store(settings.store_url)
     except FltsError as error:
@@ -50,7 +50,7 @@ def _bus(settings: Settings, models: Sequence[str]) -> Iterator[Diagnosis]:
     try:
         opened = open_bus(settings)
     except FltsError as error:
-        yield refused("bus", error, "set bus (FLTS_BUS) and what it needs")
+        yield refused("bus", error, "check bus (FLTS_BUS) and its options")
         return
     with closing(opened):
         yield from bus.examine(opened, models)

@@ -1,4 +1,4 @@
-"""One thing that was looked at, in words: what was found, whether it is well, and what would mend it."""
+"""One finding of the doctor in words: what was checked, its state, what was found and how to fix it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ State = Literal["ok", "warning", "wrong"]
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """about: what was looked at; found and mend: a line each; unreachable: it is wrong for lack of an answer."""
+    """A finding. about: what was checked; found, mend: a line each; unreachable: wrong because nothing answered."""
 
     about: str
     state: State
@@ -28,7 +28,7 @@ def ok(about: str, found: str) -> Diagnosis:
 
 
 def warning(about: str, found: str, mend: str) -> Diagnosis:
-    """It works, and may not be what was meant."""
+    """It works, but may not be intended."""
     return Diagnosis(about, "warning", _line(found), mend)
 
 
@@ -43,7 +43,7 @@ def unanswered(about: str, found: str, mend: str) -> Diagnosis:
 
 
 def refused(about: str, error: FltsError, mend: str) -> Diagnosis:
-    """Something does not work, by the error it ended in."""
+    """Something does not work; the error says why."""
     return Diagnosis(about, "wrong", _line(str(error)), mend, unreachable=isinstance(error, Transient))
 
 
@@ -54,5 +54,5 @@ def exit_code(findings: Iterable[Diagnosis]) -> int:
 
 
 def _line(text: str) -> str:
-    """On one line."""
+    """The text on one line, without credentials."""
     return without_credentials(" ".join(text.split()))

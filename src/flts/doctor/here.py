@@ -1,4 +1,4 @@
-"""What this machine and its settings bring: the folder, secrets, installed libraries, MLflow."""
+"""Checks this machine and its settings: the folder, secrets, installed libraries, MLflow."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from flts.spec.installed import discover
 if TYPE_CHECKING:
     from flts.settings import Settings
 
-SECONDS = 3.0
-"""An MLflow server has to answer."""
+MLFLOW_TIMEOUT = 3.0
+"""Seconds an MLflow server has to answer."""
 
 
 def folder(settings: Settings) -> Iterator[Diagnosis]:
-    """The folder of a machine that keeps things itself."""
+    """Check the folder that holds the store and tracked runs of this machine."""
     home = settings.home
     if (home / "VERSION").exists():
         try:
@@ -36,30 +36,30 @@ def folder(settings: Settings) -> Iterator[Diagnosis]:
         return
     existing = next(parent for parent in (home.absolute(), *home.absolute().parents) if parent.exists())
     if os.access(existing, os.W_OK | os.X_OK) and existing.is_dir():
-        yield ok("folder", f"there is no {home} yet; the first `flts run` makes it")
+        yield ok("folder", f"{home} does not exist yet; the first `flts run` creates it")
     else:
-        yield wrong("folder", f"{home} cannot be made in {existing}", "name another folder with FLTS_HOME")
+        yield wrong("folder", f"{home} cannot be created in {existing}", "name another folder with FLTS_HOME")
 
 
 def secrets(settings: Settings) -> Iterator[Diagnosis]:
-    """Secrets in files can be read; what they are is nobody's business."""
-    given_by = {
+    """Check that secrets in files can be read; their values are never shown."""
+    readers = {
         "token": settings.bearer_token,
         "kafka_password": settings.sasl_password,
         "kafka_key_password": settings.key_password,
     }
-    for name, read in given_by.items():
+    for name, read in readers.items():
         try:
-            given = read()
+            value = read()
         except FltsError as error:
-            yield refused("secrets", error, f"let {name}_file name a file that this user may read")
+            yield refused("secrets", error, f"set {name}_file to a file that this user may read")
             continue
-        if given == "":
-            yield wrong("secrets", f"{name}_file is empty", f"put the {name} into it, on one line")
+        if value == "":
+            yield wrong("secrets", f"{name}_file is empty", f"write the {name} into it, on one line")
 
 
 def extras(models: Sequence[str], *, elsewhere: bool) -> Iterator[Diagnosis]:
-    """What the expected models need. elsewhere: trainers may run on other machines, which have what they need."""
+    """Check the extras of the expected models. elsewhere: trainers may run on other machines."""
     lacking: list[Diagnosis] = []
     for name in models:
         try:
@@ -68,38 +68,38 @@ def extras(models: Sequence[str], *, elsewhere: bool) -> Iterator[Diagnosis]:
             mend = f"pip install 'flts[{error.extra}]'"
             found = f"the model '{name}' needs the extra '{error.extra}', which is not installed here"
             if elsewhere:
-                lacking.append(warning("models", found, f"{mend}, if this machine is to train it"))
+                lacking.append(warning("models", found, f"{mend}, if this machine trains it"))
             else:
                 lacking.append(wrong("models", found, f"{mend}, or leave it out with --models"))
         except UsageError as error:
-            lacking.append(refused("models", error, "mend it, or leave the model out with --models"))
+            lacking.append(refused("models", error, "repair the package, or leave the model out with --models"))
     yield from lacking
     if not lacking:
         yield ok("models", f"all libraries are installed for: {', '.join(models)}")
 
 
 def packages() -> Iterator[Diagnosis]:
-    """Model families that other distributions bring."""
-    found = discover()
-    for said in found.refused:
-        yield warning("models", said, "uninstall it, or have its family renamed")
-    for name, family in found.families.items():
+    """Check the model families that other packages provide."""
+    installed = discover()
+    for reason in installed.refused:
+        yield warning("models", reason, "uninstall it, or have its family renamed")
+    for name, family in installed.families.items():
         try:
             require([name])
         except UsageError as error:
-            yield warning("models", str(error), f"mend or uninstall {family.package}; other models do not need it")
+            yield warning("models", str(error), f"repair or uninstall {family.package}; other models do not need it")
         else:
             yield ok("models", f"'{name}' comes from {family.package} {family.version}")
 
 
 def stack(settings: Settings) -> Iterator[Diagnosis]:
-    """What `flts up` started in this folder, where the settings are those of that stack."""
+    """Check the processes that `flts up` started in this folder, if the settings point at that stack."""
     from flts.stack.up import read
 
     try:
         state = read(settings.home.resolve() / "stack")
     except FltsError as error:
-        yield refused("flts up", error, "look at the file, or delete it")
+        yield refused("flts up", error, "repair the file, or delete it")
         return
     if state is None or settings.bus not in {process.url for process in state.processes}:
         return
@@ -111,11 +111,11 @@ def stack(settings: Settings) -> Iterator[Diagnosis]:
 
 
 def tracking(settings: Settings, *, shared: bool) -> Iterator[Diagnosis]:
-    """Where runs are logged to. shared: several processes log at the same time."""
+    """Check where runs are logged. shared: several processes log at the same time."""
     installed = find_spec("mlflow") is not None
     if settings.tracking == "off" or (settings.tracking == "auto" and not installed):
         why = "tracking is off" if settings.tracking == "off" else "MLflow is not installed"
-        yield ok("mlflow", f"{why}: runs are kept in the store alone")
+        yield ok("mlflow", f"{why}: runs are recorded in the store only")
         return
     if not installed:
         yield wrong("mlflow", "tracking is mlflow, which is not installed", "pip install 'flts[mlflow]'")
@@ -131,18 +131,18 @@ def tracking(settings: Settings, *, shared: bool) -> Iterator[Diagnosis]:
 def _server(uri: str) -> Iterator[Diagnosis]:
     try:
         for path in ("health", "version"):
-            with urlopen(f"{uri.rstrip('/')}/{path}", timeout=SECONDS) as response:  # noqa: S310 - where runs are logged to
-                said = response.read(100).decode(errors="replace").strip()
+            with urlopen(f"{uri.rstrip('/')}/{path}", timeout=MLFLOW_TIMEOUT) as response:  # noqa: S310 - where runs are logged to
+                version_there = response.read(100).decode(errors="replace").strip()
     except (URLError, OSError, ValueError) as error:
         mend = "start the MLflow server, or set mlflow_uri (FLTS_MLFLOW_URI)"
         yield unanswered("mlflow", f"{uri} does not answer: {error}", mend)
         return
-    ours = _installed()
-    if said.split(".")[0] == ours.split(".")[0]:
-        yield ok("mlflow", f"{uri} answers, version {said}; installed here: {ours}")
+    version_here = _installed()
+    if version_there.split(".")[0] == version_here.split(".")[0]:
+        yield ok("mlflow", f"{uri} answers, version {version_there}; installed here: {version_here}")
     else:
-        found = f"{uri} has version {said}, installed here is {ours}"
-        yield warning("mlflow", found, f"install the server's: pip install 'mlflow=={said}'")
+        found = f"{uri} has version {version_there}, installed here is {version_here}"
+        yield warning("mlflow", found, f"install the server's: pip install 'mlflow=={version_there}'")
 
 
 def _installed() -> str:

@@ -29,15 +29,15 @@ def coverages(case: Case, candidate: Candidate) -> dict[str, Coverage] | None:
     if candidate.forecast is None:
         return None
     shared = overlap(case.truth.shape[1], case.spacing)
-    found = {
+    results = {
         level: measured(case.truth, candidate.forecast, half_width, case.yardstick, shared, case.seed)
         for level, half_width in sorted(candidate.half_width.items())
     }
-    return {level: value for level, value in found.items() if value is not None} or None
+    return {level: value for level, value in results.items() if value is not None} or None
 
 
 def qualities(candidate: Candidate, covered: Mapping[str, Coverage] | None) -> Qualities:
-    """What the limits of the rules look at."""
+    """The properties of a candidate that the rules limit."""
     gated = (covered or {}).get(GATED_LEVEL)
     return Qualities(gated.coverage if gated else None, candidate.bundle_bytes, candidate.latency_ms)
 
@@ -55,7 +55,7 @@ def candidate_rows(
     naive = next((b.score for b in baselines if b.name == "naive"), None)
     by_name = {c.name: c for c in candidates}
     rows: list[AnyCandidate] = []
-    for place, scored in enumerate(ranked, 1):
+    for position, scored in enumerate(ranked, 1):
         candidate = by_name[scored.name]
         assert candidate.bundle_sha256 is not None
         assert candidate.forecasts_sha256 is not None
@@ -63,7 +63,7 @@ def candidate_rows(
             CandidateRow(
                 **dict(_scored_row(case, scored, resampled)),
                 status="SUCCESS",
-                rank=place,
+                rank=position,
                 model_hash=scored.model_hash,
                 bundle_sha256=candidate.bundle_sha256,
                 forecasts_sha256=candidate.forecasts_sha256,

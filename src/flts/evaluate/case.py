@@ -1,4 +1,4 @@
-"""What a decision is made from: plain values, gathered by the judge, looked at by pure functions."""
+"""What a decision is made from: plain values, which the judge gathers and pure functions compare."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A forecast anyone can make; never promoted. `forecast` is None where it does not apply, with the reason."""
+    """A forecast that anyone can make; never promoted. `forecast` is None where it does not apply, with the reason."""
 
     name: str
     forecast: Values | None

@@ -1,4 +1,4 @@
-"""How sure a ranking is: leads with interval and test, why each other model is not the one, and every doubt."""
+"""How certain a ranking is: leads with interval and test, why each other model lost, and what to be wary of."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from flts.contracts.records.decision import Certainty, Coverage, Lead, WhyNot
 from flts.evaluate.case import Candidate, Case
-from flts.evaluate.coverage import doubt as coverage_doubt
+from flts.evaluate.coverage import miscalibration
 from flts.evaluate.gate import GATED_LEVEL
 from flts.evaluate.metrics import losses
 from flts.evaluate.score import Resampled, Scored, skill
 from flts.evaluate.significance import MIN_ORIGINS, RESAMPLES, block_length, diebold_mariano, overlap
 
 CHAMPION = "the champion"
-"""Its name among the resampled models; a candidate of the same family may have another forecast."""
+"""Key of the champion among the resampled models: a candidate of the same family may have another forecast."""
 
 
 def certainty(
@@ -38,11 +38,11 @@ def certainty(
     over_champion = _lead(case, winner, another, resampled) if another else None
     warnings = []
     if windows < needed:
-        warnings.append(f"{windows} windows are too few for the ranking to mean anything: at least {needed} are needed")
-    warnings += _doubt("the runner-up", runner_up)
-    warnings += _baseline_doubt(best_baseline)
-    warnings += _doubt("the champion", over_champion)
-    warnings += _coverage_doubt(covered)
+        warnings.append(f"{windows} test windows are too few for a reliable ranking: at least {needed} are needed")
+    warnings += _lead_warnings("the runner-up", runner_up)
+    warnings += _baseline_warnings(best_baseline)
+    warnings += _lead_warnings("the champion", over_champion)
+    warnings += _coverage_warnings(covered)
     return Certainty(
         windows=windows,
         windows_needed=needed,
@@ -57,15 +57,15 @@ def certainty(
     )
 
 
-def sure(winner: str, found: Certainty) -> str:
-    """One sentence about how sure the choice is."""
-    if found.best_share is None:
-        return f"how sure: unknown, {found.windows} windows do not make three independent blocks"
-    if found.chosen_among == 1:
+def sure(winner: str, choice: Certainty) -> str:
+    """One sentence about how certain the choice is."""
+    if choice.best_share is None:
+        return f"how sure: unknown, {choice.windows} test windows are too few for a block bootstrap"
+    if choice.chosen_among == 1:
         return f"how sure: {winner} is the only model with a forecast"
     return (
-        f"how sure: {winner} is the best of {found.chosen_among} in {found.best_share:.0%} of"
-        f" {found.resamples} resamplings of the windows (blocks of {found.block})"
+        f"how sure: {winner} is the best of {choice.chosen_among} models in {choice.best_share:.0%} of"
+        f" {choice.resamples} bootstrap resamples (blocks of {choice.block} windows)"
     )
 
 
@@ -77,10 +77,10 @@ def why_not(
     resampled: Resampled | None,
 ) -> list[WhyNot]:
     """For every candidate but the winner, one sentence."""
-    said = {s.name: _behind(winner, s, resampled) for s in ranked if s.name != winner.name}
-    said |= {name: f"not eligible: {reason}" for name, reason in ineligible.items()}
-    said |= {c.name: f"{_kind(c)}: {c.reason}" for c in candidates if c.forecast is None}
-    return [WhyNot(model=name, why_not=said[name]) for name in sorted(said)]
+    sentences = {s.name: _behind(winner, s, resampled) for s in ranked if s.name != winner.name}
+    sentences |= {name: f"not eligible: {reason}" for name, reason in ineligible.items()}
+    sentences |= {c.name: f"{_kind(c)}: {c.reason}" for c in candidates if c.forecast is None}
+    return [WhyNot(model=name, why_not=sentences[name]) for name in sorted(sentences)]
 
 
 def _kind(candidate: Candidate) -> str:
@@ -88,15 +88,14 @@ def _kind(candidate: Candidate) -> str:
 
 
 def _behind(winner: Scored, other: Scored, resampled: Resampled | None) -> str:
-    behind = other.score - winner.score
     share = skill(winner.score, other.score)
     relative = "" if share is None else f" ({share:+.1%})"
-    said = f"its score {other.score:.4f} is behind by {behind:.4f}{relative}"
+    sentence = f"its score {other.score:.4f} is {other.score - winner.score:.4f} worse{relative}"
     if resampled is None:
-        return said
+        return sentence
     interval = resampled.lead(winner.name, other.name)
-    noise = "within the noise" if interval.contains(0.0) else "beyond the noise"
-    return f"{said}, {noise} (95 % interval {interval.low:+.4f} to {interval.high:+.4f})"
+    zero = "contains zero" if interval.contains(0.0) else "excludes zero"
+    return f"{sentence}; the 95 % interval of the difference, {interval.low:+.4f} to {interval.high:+.4f}, {zero}"
 
 
 def _lead(case: Case, winner: Scored, rival: Scored, resampled: Resampled | None) -> Lead:
@@ -115,19 +114,18 @@ def _lead(case: Case, winner: Scored, rival: Scored, resampled: Resampled | None
     )
 
 
-def _doubt(against: str, lead: Lead | None) -> list[str]:
+def _lead_warnings(against: str, lead: Lead | None) -> list[str]:
     if lead is None or lead.interval is None or not lead.interval.contains(0.0):
         return []
     return [f"the lead over {against} {lead.model} is smaller than the noise: its 95 % interval contains zero"]
 
 
-def _baseline_doubt(lead: Lead | None) -> list[str]:
-    # decisions store these sentences: they call a baseline a referee so that a decision keeps its bytes
+def _baseline_warnings(lead: Lead | None) -> list[str]:
     if lead is not None and lead.lead <= 0.0:
-        return [f"no model beats the referee {lead.model}: a forecast anyone can make does at least as well"]
-    return _doubt("the referee", lead)
+        return [f"no model beats the baseline {lead.model}: a forecast that anyone can make is at least as good"]
+    return _lead_warnings("the baseline", lead)
 
 
-def _coverage_doubt(covered: Mapping[str, Coverage] | None) -> list[str]:
-    said = coverage_doubt(GATED_LEVEL, (covered or {}).get(GATED_LEVEL))
-    return [said] if said else []
+def _coverage_warnings(covered: Mapping[str, Coverage] | None) -> list[str]:
+    warning = miscalibration(GATED_LEVEL, (covered or {}).get(GATED_LEVEL))
+    return [warning] if warning else []

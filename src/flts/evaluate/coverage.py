@@ -10,7 +10,7 @@ from flts.evaluate.significance import percentile_interval, resampled_sums
 from flts.preprocess.rows import Values
 
 NOTED = 0.03
-"""A measured coverage this far from the nominal level is worth a sentence."""
+"""A measured coverage further than this from the nominal level is worth a warning."""
 
 
 def measured(
@@ -45,16 +45,16 @@ def measured(
     )
 
 
-def doubt(level: str, found: Coverage | None) -> str | None:
-    """A sentence when the measured coverage is off beyond noise."""
-    if found is None or found.interval is None:
+def miscalibration(level: str, result: Coverage | None) -> str | None:
+    """A warning when the measured coverage differs from the nominal level by more than noise."""
+    if result is None or result.interval is None:
         return None
-    nominal, coverage = float(level), found.coverage
-    if found.interval.contains(nominal) or abs(coverage - nominal) <= NOTED:
+    nominal, coverage = float(level), result.coverage
+    if result.interval.contains(nominal) or abs(coverage - nominal) <= NOTED:
         return None
     narrow = coverage < nominal
     return (
-        f"the {nominal:.0%} intervals held {coverage:.1%} of the test cells: errors on test are"
-        f" {'larger' if narrow else 'smaller'} than on the validation tail, so the intervals are too"
-        f" {'narrow' if narrow else 'wide'} here"
+        f"the {nominal:.0%} intervals cover {coverage:.1%} of the test cells: errors are"
+        f" {'larger' if narrow else 'smaller'} on the test windows than on the validation windows, so the intervals"
+        f" are too {'narrow' if narrow else 'wide'} here"
     )

@@ -1,4 +1,4 @@
-"""One decision from one case: who wins, by how much, how sure, and whether that is worth a promotion."""
+"""One decision from one case: the winner, its lead, how certain both are, and whether the winner is promoted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from flts.preprocess.rows import Values
 
 @dataclass(frozen=True)
 class Decision:
-    """The record that is stored, and the candidate that it says has won."""
+    """The stored record and the winner that it names."""
 
     winner: Candidate | None
     record: DecisionRecord
@@ -44,7 +44,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class _Field:
-    """Everyone who has a forecast, scored; candidates and baselines best first."""
+    """Every model with a forecast, scored; candidates and baselines best first."""
 
     ranked: Sequence[Scored]
     baselines: Sequence[Scored]
@@ -65,7 +65,7 @@ def decide(case: Case) -> Decision:
     best = next((scored for scored in field.ranked if scored.name not in ineligible), None)
     winner = next((c for c in candidates if best and c.name == best.name), None)
     outcome, reasons, gates = _outcome(case, best, field)
-    doubts = (
+    choice = (
         certainty(case, best, field.ranked, field.baselines, field.champion, resampled, covered[best.name])
         if best
         else None
@@ -77,11 +77,11 @@ def decide(case: Case) -> Decision:
         outcome=outcome,
         winner=best.name if best else None,
         reasons=reasons,
-        sure=sure(best.name, doubts) if best and doubts else None,
+        sure=sure(best.name, choice) if best and choice else None,
         why_not=why_not(best, field.ranked, candidates, ineligible, resampled) if best else [],
         champion=_champion_name(case),
         gates=gates,
-        certainty=doubts,
+        certainty=choice,
         candidates=candidate_rows(case, candidates, field.ranked, field.baselines, covered, limits, resampled),
         baselines=baseline_rows(case, field.baselines, resampled),
         windows=case.windows,
@@ -113,11 +113,11 @@ def _champion_name(case: Case) -> ChampionName | None:
 
 
 def _yardstick_record(yardstick: Yardstick) -> YardstickRecord:
-    known = yardstick.season_error
+    error = yardstick.season_error
     return YardstickRecord(
         targets=list(yardstick.targets),
         width=yardstick.width.tolist(),
-        season_error=None if known is None else known.tolist(),
+        season_error=None if error is None else error.tolist(),
         no_mase=yardstick.no_mase,
     )
 
@@ -152,12 +152,15 @@ def _outcome(case: Case, best: Scored | None, field: _Field) -> tuple[Outcome, l
         ),
         "champion": champion_gate(best, case.champion, case.truth, case.yardstick, case.rules, case.spacing),
     }
-    among = f"of {len(field.ranked)} models on the same windows"
-    if len(field.ranked) == 1:
-        among = "as the only model with a forecast"
-    elif best is not field.ranked[0]:
-        among += " among those within the limits"
-    reasons = [f"{best.name} has the lowest score, {best.score:.4f}, {among}"]
-    reasons += [verdict.reason for verdict in gates.values()]
+    reasons = [_lowest_score(best, field.ranked), *(verdict.reason for verdict in gates.values())]
     passed = all(verdict.passed for verdict in gates.values())
     return "promote" if passed else "keep", reasons, gates
+
+
+def _lowest_score(best: Scored, ranked: Sequence[Scored]) -> str:
+    if len(ranked) == 1:
+        return f"{best.name} is the only model with a forecast, score {best.score:.4f}"
+    among = f"of {len(ranked)} models on the same windows"
+    if best is not ranked[0]:
+        among = f"of the models within the limits ({len(ranked)} were scored on the same windows)"
+    return f"{best.name} has the lowest score, {best.score:.4f}, {among}"

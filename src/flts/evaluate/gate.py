@@ -1,4 +1,4 @@
-"""Whether a candidate may be promoted. Policy is data; every number is in the verdict."""
+"""Whether a candidate may be promoted. The policy is data, and a verdict holds every number it rests on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flts.preprocess.rows import Values
 from flts.spec.fields import Evaluate
 
 GATED_LEVEL = "0.8"
-"""The level of the stored intervals, which min_coverage is about."""
+"""The level of the stored intervals, which min_coverage limits."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ChampionForecast:
 
 @dataclass(frozen=True)
 class Qualities:
-    """What a candidate is besides its errors; None where it is not known."""
+    """Properties of a candidate besides its errors; None where unknown."""
 
     coverage: float | None = None
     bundle_bytes: int | None = None
@@ -39,7 +39,13 @@ def eligibility(qualities: Qualities, rules: Evaluate) -> dict[str, Verdict]:
     """One verdict for each quality that the rules put a limit on."""
     megabytes = None if qualities.bundle_bytes is None else qualities.bundle_bytes / 1e6
     limits: list[tuple[str, float | Literal["off"], float | None, bool, str]] = [
-        ("min_coverage", rules.min_coverage, qualities.coverage, True, "the 80 % interval holds {:.1%} of the cells"),
+        (
+            "min_coverage",
+            rules.min_coverage,
+            qualities.coverage,
+            True,
+            "the 80 % interval covers {:.1%} of the test cells",
+        ),
         ("max_bundle_mb", rules.max_bundle_mb, megabytes, False, "the bundle has {:.3g} MB"),
         ("max_latency_ms", rules.max_latency_ms, qualities.latency_ms, False, "a forecast takes {:.3g} ms"),
     ]
@@ -53,29 +59,29 @@ def eligibility(qualities: Qualities, rules: Evaluate) -> dict[str, Verdict]:
 def _limit(name: str, limit: float, value: float | None, at_least: bool, words: str) -> Verdict:
     numbers = {name: limit, "value": value}
     if value is None:
-        return _verdict(False, f"{name} = {limit:g} is asked for, and there is nothing to measure", **numbers)
+        return _verdict(False, f"{name} = {limit:g} is required, but no value was measured", **numbers)
     passed = value >= limit if at_least else value <= limit
     return _verdict(passed, f"{words.format(value)}, {name} = {limit:g}", **numbers)
 
 
 def skill_gate(skill: float | None, baseline: str | None, policy: float | Literal["warn", "off"]) -> Verdict:
-    """Whether the winner is worth more than the best baseline."""
+    """Whether the winner improves enough on the best baseline."""
     if policy == "off":
         return _verdict(True, "min_skill is off")
     if skill is None:
-        said = "no referee applies"
+        reason = "no baseline has a forecast"
         if baseline is not None:
-            said = f"the referee {baseline} makes no error, so skill is undefined"
-        # a number that is undefined does not reach another one; "warn" only says so
-        return _verdict(policy == "warn", said, min_skill=policy, skill=None)
-    said, passed = f"skill {skill:+.1%} against {baseline}", True
+            reason = f"the baseline {baseline} makes no error, so skill is undefined"
+        # an undefined skill cannot reach a minimum; "warn" sets none
+        return _verdict(policy == "warn", reason, min_skill=policy, skill=None)
+    reason, passed = f"skill {skill:+.1%} against {baseline}", True
     if policy == "warn":
-        said += ": no better than a forecast anyone can make" if skill <= 0.0 else ""
+        reason += ": no better than a forecast that anyone can make" if skill <= 0.0 else ""
     elif skill < policy:
-        said, passed = f"{said} is under min_skill {policy:+.1%}", False
+        reason, passed = f"{reason} is below min_skill {policy:+.1%}", False
     else:
-        said += f" reaches min_skill {policy:+.1%}"
-    return _verdict(passed, said, min_skill=policy, skill=skill, referee=baseline)
+        reason += f" reaches min_skill {policy:+.1%}"
+    return _verdict(passed, reason, min_skill=policy, skill=skill, referee=baseline)
 
 
 def champion_gate(
@@ -88,15 +94,15 @@ def champion_gate(
 ) -> Verdict:
     """Whether the challenger may replace the champion; truth [origins, horizon, targets] in original units."""
     if champion is None:
-        return _verdict(True, "first promotion of this scope, there is no champion to beat")
+        return _verdict(True, "first promotion in this scope: there is no champion to beat")
     if champion.model_hash == challenger.model_hash:
         return _verdict(False, f"{challenger.name} is the champion already")
     if rules.gate == "always":
-        return _verdict(True, "gate = always: the best candidate is promoted without a test")
+        return _verdict(True, "gate = always: the best candidate is promoted without a significance test")
     if champion.forecast is None:
         return _verdict(
             False,
-            f"the champion ({champion.model}) cannot be compared on these windows: {champion.not_comparable}; ways on:"
+            f"the champion ({champion.model}) cannot be compared on these windows: {champion.not_comparable}; use"
             ' another dataset.identifier, gate = "always", or `flts promotions promote`',
             not_comparable=champion.not_comparable,
         )
@@ -113,8 +119,8 @@ def champion_gate(
         reason = f"the champion ({champion.model}) is not beaten: {test.reason}"
     else:
         smaller = test.mean_difference is not None and test.mean_difference < 0.0
-        said = f"p = {test.p:.3g}, {ALPHA} is needed" if smaller else "its loss is not smaller"
-        reason = f"the champion ({champion.model}) is not beaten: {said} over {test.n} windows"
+        why = f"p = {test.p:.3g} is not below {ALPHA}" if smaller else "the challenger's loss is not smaller"
+        reason = f"the champion ({champion.model}) is not beaten: {why} over {test.n} windows"
     numbers = {"test": "diebold-mariano", "alpha": ALPHA, **test.model_dump()}
     return Verdict(passed=passed, reason=reason, numbers=numbers)
 

@@ -19,7 +19,7 @@ from flts.preprocess.rows import Values
 
 @dataclass(frozen=True)
 class Yardstick:
-    """What errors are measured by; all from the finished train rows.
+    """What errors are scaled by; all from the finished train rows.
 
     width [targets]: range of each target; season_error [targets]: in-sample error of the seasonal naive forecast, or
     None with the reason in `no_mase`.
@@ -61,7 +61,7 @@ def measure(truth: Values, forecast: Values, yardstick: Yardstick) -> Errors:
     scored = ~np.isnan(truth)
     cells = int(scored.sum())
     if cells == 0:
-        raise DataError("no test cell of the targets has a value, so nothing can be scored")
+        raise DataError("no test cell of the targets has a value: nothing can be scored", code="no-truth")
     mse, mae = _mean(error[scored] ** 2), _mean(np.abs(error[scored]))
     units = {}
     for index, target in enumerate(yardstick.targets):
@@ -85,5 +85,5 @@ def losses(truth: Values, forecast: Values, yardstick: Yardstick) -> Values:
 
 
 def _mean(values: Values) -> float:
-    """math.fsum is exact before its one rounding: any order of the same numbers gives the same mean."""
+    """The mean; math.fsum rounds once, so the order of the numbers does not matter."""
     return math.fsum(values.ravel().tolist()) / values.size

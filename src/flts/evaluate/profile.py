@@ -1,4 +1,4 @@
-"""Where a forecast errs: per step of the horizon, per hour of the day, per weekday."""
+"""Where a forecast errs: errors per step of the horizon, per hour of the day and per weekday."""
 
 from __future__ import annotations
 

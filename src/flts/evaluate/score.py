@@ -32,11 +32,11 @@ class Resampled:
     scores: Mapping[str, Values]
 
     def interval(self, name: str) -> Interval:
-        """Where the score of a model may be."""
+        """Confidence interval of the score of a model."""
         return percentile_interval(self.scores[name])
 
     def lead(self, name: str, over: str) -> Interval:
-        """Where the lead of one model over another may be: the other's score minus its own."""
+        """Confidence interval of the lead of one model over another: the other's score minus its own."""
         return percentile_interval(self.scores[over] - self.scores[name])
 
     def best_share(self, name: str, among: Sequence[str]) -> float:
@@ -59,12 +59,12 @@ def score(
 
 
 def rank(candidates: Sequence[Scored]) -> list[Scored]:
-    """Best first: by score, then MAE, then model_hash, so that no tie is left to chance."""
+    """Best first: by score, then MAE, then model_hash, so that ties have a fixed order."""
     return sorted(candidates, key=lambda c: (c.score, c.errors.mae, c.model_hash))
 
 
 def skill(score: float, reference: float) -> float | None:
-    """1 - score ÷ reference: the share of the reference that is gone. None when the reference makes no error."""
+    """1 - score ÷ reference: the share of the reference's score that is removed. None when the reference is perfect."""
     return None if reference == 0.0 else 1.0 - score / reference
 
 

@@ -36,17 +36,17 @@ def diebold_mariano(first: Values, second: Values, horizon: int, spacing: float)
     n, h = len(d), overlap(horizon, spacing)
     mean = math.fsum(d.tolist()) / n if n else None
 
-    def without_answer(reason: str, lag: int | None = None) -> DieboldMariano:
+    def no_answer(reason: str, lag: int | None = None) -> DieboldMariano:
         return DieboldMariano(n=n, mean_difference=mean, overlap=h, lag=lag, statistic=None, p=None, reason=reason)
 
     if mean is None or n < max(MIN_ORIGINS, 3 * h):
-        return without_answer(f"{n} origins are too few, the test needs {max(MIN_ORIGINS, 3 * h)}")
+        return no_answer(f"{n} windows are too few, the test needs at least {max(MIN_ORIGINS, 3 * h)}")
     lag = max(h - 1, int(np.floor(np.cbrt(n) + 1e-9)))
     variance = _long_run_variance(d - mean, lag) / n
-    # equal differences leave a mean that is off by a rounding, which must not pass for a very small variance
+    # equal differences leave a rounding error in the mean, which must not count as a very small variance
     rounding = ROUNDINGS * np.finfo(float).eps * max(np.abs(first[scored]).max(), np.abs(second[scored]).max())
     if variance <= rounding**2 / n:
-        return without_answer("the difference of the losses has no variance", lag)
+        return no_answer("the differences of the losses have no variance", lag)
     factor = math.sqrt((n + 1 - 2 * h + h * (h - 1) / n) / n)
     statistic = factor * mean / math.sqrt(variance)
     p = student_t_cdf(statistic, n - 1)

@@ -1,1 +1,1 @@
-"""Stage 4: a decision made and recorded once."""
+"""Stage 4: make a decision and record it once."""

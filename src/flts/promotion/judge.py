@@ -1,6 +1,6 @@
-"""The judge: gather the stored results, forecast what is missing for a comparison, and pass them to the pure decision.
+"""The judge: gather the stored results, forecast what a comparison still needs, and hand all of it to `decide`.
 
-It remembers nothing: the set of results is derived from the store each time, so any number of judges may run and a
+A judge keeps no state: it reads the results from the store each time, so any number of judges may run at once and a
 restart loses nothing.
 """
 
@@ -47,23 +47,23 @@ HOUR = DAY // 24
 
 @dataclass(frozen=True)
 class Waiting:
-    """Some expected models have neither a result nor a reason yet."""
+    """Some expected models have neither a result nor a failure yet."""
 
     have: Sequence[str]
     missing: Sequence[str]
 
 
 def gather(store: Store, experiment: Experiment, scope: str) -> list[Candidate] | Waiting:
-    """Every expected model with its forecasts or its reason, or the models that are still awaited."""
-    found, missing = [], []
+    """Every expected model with its forecasts or the reason it has none; Waiting while some have neither."""
+    candidates, missing = [], []
     run = runs.newest(store, experiment.identity.config_hash, scope)
     for name, model_hash in sorted(experiment.identity.model_hashes.items()):
         candidate = _candidate(store, experiment, name, model_hash, run)
         if candidate is None:
             missing.append(name)
         else:
-            found.append(candidate)
-    return Waiting([c.name for c in found], missing) if missing else found
+            candidates.append(candidate)
+    return Waiting([c.name for c in candidates], missing) if missing else candidates
 
 
 def judge(
@@ -99,19 +99,19 @@ def judge(
         )
     )
     preview = _write_preview(store, experiment, decision, scope, truth.values) if decision.winner else None
-    made = decision.record.model_copy(update={"preview_sha256": preview})
-    record = write_record(store, layout.decision(scope, decision.decision_id), made, at="promote.decision")
+    complete = decision.record.model_copy(update={"preview_sha256": preview})
+    record = write_record(store, layout.decision(scope, decision.decision_id), complete, at="promote.decision")
     return replace(decision, record=record)
 
 
 def stored_decision(store: Store, scope: str, decision_id: str, candidates: Sequence[Candidate]) -> Decision:
-    """A decision that the log names, as it was stored. Raises DamagedObject when it is absent or damaged."""
+    """A decision that the log names, as stored. Raises DamagedObject when it is absent or damaged."""
     record = require_record(store, layout.decision(scope, decision_id), DecisionRecord)
     return Decision(next((c for c in candidates if c.name == record.winner), None), record)
 
 
 def baselines(experiment: Experiment) -> list[Baseline]:
-    """The forecasts anyone can make, on the same windows."""
+    """The forecasts of every baseline on the same windows."""
     answers = []
     for name, family in BASELINES.items():
         try:
@@ -124,24 +124,24 @@ def baselines(experiment: Experiment) -> list[Baseline]:
 
 
 def yardstick(dataset: ProcessedDataset, task: ForecastTask) -> Yardstick:
-    """What errors are measured by, from the finished train rows."""
+    """What errors are scaled by, from the finished train rows."""
     _, width = dataset.fitted.target_range
     season = task.seasons[0] if task.seasons else 1
     rows = dataset.train.select(dataset.fitted.targets)
-    found = [seasonal_error(rows[:, i], season) for i in range(rows.shape[1])]
-    known = [error for error in found if error]
-    if len(known) < len(found):
+    errors = [seasonal_error(rows[:, i], season) for i in range(rows.shape[1])]
+    nonzero = [error for error in errors if error]
+    if len(nonzero) < len(errors):
         reason = (
-            f"train has {len(rows)} rows, two seasons of {season} are needed"
-            if None in found
+            f"train has {len(rows)} rows, and MASE needs two seasons of {season} rows"
+            if None in errors
             else f"the seasonal naive forecast (season {season}) makes no error on train"
         )
         return Yardstick(dataset.fitted.targets, width, None, reason)
-    return Yardstick(dataset.fitted.targets, width, np.array(known))
+    return Yardstick(dataset.fitted.targets, width, np.array(nonzero))
 
 
 def _candidate(store: Store, experiment: Experiment, name: str, model_hash: str, run: int | None) -> Candidate | None:
-    """A result counts from whatever run; a failure only from the newest one."""
+    """A result of any run counts; a failure counts only from the newest run."""
     windows_hash = experiment.identity.windows_hash
     result = read_record(store, layout.model_result(model_hash), ModelResult)
     committed = read_record(store, layout.windows_result(model_hash, windows_hash), WindowsResult)
@@ -157,10 +157,10 @@ def _candidate(store: Store, experiment: Experiment, name: str, model_hash: str,
     except DamagedObject as damage:
         return Candidate(name, model_hash, "FAILED", f"DamagedObject: {damage}")
     mean, offsets = values["y_hat"], manifest.intervals.offsets
-    wrong = unmeasurable(mean, experiment.task.fitted)
-    if wrong:
-        return Candidate(name, model_hash, "FAILED", f"{wrong} of {mean.size} stored forecasts are not finite")
-    asked = experiment.spec.evaluate.max_latency_ms != "off"
+    not_finite = unmeasurable(mean, experiment.task.fitted)
+    if not_finite:
+        return Candidate(name, model_hash, "FAILED", f"{not_finite} of {mean.size} stored forecasts are not finite")
+    limited = experiment.spec.evaluate.max_latency_ms != "off"
     return Candidate(
         name,
         model_hash,
@@ -171,7 +171,7 @@ def _candidate(store: Store, experiment: Experiment, name: str, model_hash: str,
         half_width=half_widths(values["upper"] - mean, offsets) if offsets else {},
         no_intervals=manifest.intervals.reason,
         bundle_bytes=len(manifest.to_bytes()) + sum(file.size for file in manifest.files.values()),
-        latency_ms=_latency(store, model_hash, result.bundle_sha256) if asked else None,
+        latency_ms=_latency(store, model_hash, result.bundle_sha256) if limited else None,
     )
 
 
@@ -180,16 +180,16 @@ def _failure(store: Store, experiment: Experiment, name: str, run: int) -> Failu
 
 
 def _latency(store: Store, model_hash: str, bundle_sha256: str) -> float:
-    """Median milliseconds of one forecast from the manifest's own history; the first measurement stands."""
+    """Median milliseconds of one forecast from the manifest's own history; the first measurement is kept."""
     record = read_record(store, layout.latency(model_hash), Latency)
     if record is None:
         bundle = load_bundle(store, bundle_sha256)
-        took = []
+        durations = []
         for _ in range(LATENCY_REPEATS):
             start = time.perf_counter()
             bundle.self_test()
-            took.append(1000.0 * (time.perf_counter() - start))
-        measured = Latency(model_hash=model_hash, latency_ms=statistics.median(took), processor=processor())
+            durations.append(1000.0 * (time.perf_counter() - start))
+        measured = Latency(model_hash=model_hash, latency_ms=statistics.median(durations), processor=processor())
         record = write_record(store, layout.latency(model_hash), measured, at="promote.latency")
     return record.latency_ms
 
@@ -203,12 +203,12 @@ def wall_clock(experiment: Experiment) -> WallClock:
 
 
 def _champion(store: Store, experiment: Experiment, promoted: Promoted) -> ChampionForecast:
-    """The champion's own forecasts of these windows, through its own manifest, or why there are none.
+    """The champion's own forecasts of these windows, made through its own manifest, or why there are none.
 
-    Raises DamagedObject for a damaged champion: it is to be mended or replaced by hand, not judged.
+    Raises DamagedObject for a damaged champion: a person restores or replaces it, the judge does not pass over it.
     """
     if experiment.spec.evaluate.gate == "always":
-        return ChampionForecast(promoted.model, promoted.model_hash, None, "it is not asked, gate = always")
+        return ChampionForecast(promoted.model, promoted.model_hash, None, "not needed with gate = always")
     try:
         manifest, files = read_bundle(store, promoted.bundle_sha256)
         why_not = _not_comparable(manifest, experiment)
@@ -232,14 +232,14 @@ def _not_comparable(manifest: Manifest, experiment: Experiment) -> str | None:
     if absent:
         return f"it needs the columns {', '.join(absent)}, which these rows lack"
     if manifest.trained_until > int(experiment.origins[0]):
-        return "its training rows reach past the first of these windows, so it may have seen their truth"
+        return "it was trained on rows from after the start of these windows, so it may have seen their truth"
     return None
 
 
 def _champion_forecast(
     store: Store, experiment: Experiment, promoted: Promoted, manifest: Manifest, files: Files
 ) -> Values:
-    """Read what is committed, or forecast and commit: under its own model_hash and these windows."""
+    """The committed forecasts of its model_hash on these windows; when there are none, forecast and commit."""
     model_hash, windows_hash = promoted.model_hash, experiment.identity.windows_hash
     committed = read_record(store, layout.windows_result(model_hash, windows_hash), WindowsResult)
     if committed is None:
@@ -250,7 +250,7 @@ def _champion_forecast(
 
 
 def _with_columns(dataset: ProcessedDataset, columns: tuple[str, ...]) -> ProcessedDataset:
-    """The same rows with the columns another manifest asks for, in its order."""
+    """The same rows with the columns that another manifest needs, in its order."""
     train, test = (
         replace(rows, values=rows.select(columns), columns=columns) for rows in (dataset.train, dataset.test)
     )
@@ -274,8 +274,8 @@ def _write_preview(store: Store, experiment: Experiment, decision: Decision, sco
         lower=_cells(values["lower"][scored, 0]),
         upper=_cells(values["upper"][scored, 0]),
     )
-    stands = write_record(store, layout.preview(scope, decision.decision_id), preview, at="promote.preview")
-    return sha256(stands.to_bytes())
+    stored = write_record(store, layout.preview(scope, decision.decision_id), preview, at="promote.preview")
+    return sha256(stored.to_bytes())
 
 
 def _cells(values: Values) -> Cells:

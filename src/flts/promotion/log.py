@@ -1,6 +1,6 @@
-"""The promotion log of a scope: it only grows, every entry names the digest of the one before.
+"""The promotion log of a scope: append-only, and every entry names the digest of the one before.
 
-The log is the truth about who the champion is; pointers, aliases and messages are projections of it.
+The log alone says which model is champion; pointers, aliases and messages are derived from it.
 """
 
 from __future__ import annotations
@@ -18,33 +18,38 @@ MEND = "restore it from a backup, or move it and every later entry out of the lo
 
 
 def read_log(store: Store, scope: str, known: Sequence[LogEntry] = ()) -> list[LogEntry]:
-    """All entries in order, their chain checked. Raises DamagedObject at the first entry that does not fit.
+    """All entries in order, with the chain of digests checked. Raises DamagedObject at the first entry that breaks it.
 
-    known: the entries of an earlier reading. No entry ever changes, so they are not read again.
+    known: entries that were read before. No entry ever changes, so they are not read again.
     """
     entries = list(known)
     previous = sha256(known[-1].to_bytes()) if known else None
     for number, key in enumerate(store.list(layout.log(scope))[len(known) :], len(known) + 1):
         data = store.get(key)
         if data is None or key != layout.log_entry(scope, number):
+            absent = layout.log_entry(scope, number)
             raise DamagedObject(
-                f"the promotion log of '{scope}' has a gap: {layout.log_entry(scope, number)} is absent; {MEND}"
+                f"the promotion log of '{scope}' has a gap: {absent} is absent; {MEND}", code="log-gap", key=absent
             )
         try:
-            entry = parse_record(LogEntry, data, f"{key} in {store.url}")
+            entry = parse_record(LogEntry, data, f"{key} in {store.url}", key=key)
         except DamagedObject as damage:
-            raise DamagedObject(f"{damage}; {MEND}") from None
+            raise DamagedObject(f"{damage}; {MEND}", code=damage.code, **damage.data) from None
         if entry.number != number or entry.previous_sha256 != previous:
-            raise DamagedObject(f"{key} is damaged: it does not follow the entry before it; {MEND}")
+            raise DamagedObject(
+                f"{key} in {store.url} is damaged: it does not follow the entry before it; {MEND}",
+                code="log-chain-broken",
+                key=key,
+            )
         entries.append(entry)
         previous = sha256(data)
     return entries
 
 
 def append(store: Store, scope: str, propose: Callable[[Sequence[LogEntry]], LogEntry | None]) -> LogEntry | None:
-    """Add what `propose` makes of the log as it stands, or nothing when it makes nothing.
+    """Append the entry that `propose` returns for the current log; None when it returns none.
 
-    When another process takes the number first, `propose` is asked again with the longer log.
+    When another process takes the number first, `propose` is called again with the longer log.
     """
     entries: Sequence[LogEntry] = ()
     while True:
@@ -67,7 +72,7 @@ def next_entry(
     time: str,
     restores: int | None = None,
 ) -> LogEntry:
-    """The entry that would follow."""
+    """The entry that would come next."""
     previous = sha256(entries[-1].to_bytes()) if entries else None
     return LogEntry(
         scope=scope,
@@ -83,9 +88,9 @@ def next_entry(
 
 
 def rollback_target(entries: Sequence[LogEntry], scope: str) -> LogEntry:
-    """The entry whose champion a rollback brings back: the one that stood before the current champion was made so.
+    """The entry whose champion a rollback restores: the one in force before the current champion was promoted.
 
-    Rolling back twice goes back two promotions. Raises UsageError when there is nothing before.
+    Rolling back twice goes back two promotions. Raises UsageError when there is no earlier champion.
     """
     stack: list[LogEntry] = []
     for entry in entries:
@@ -94,5 +99,7 @@ def rollback_target(entries: Sequence[LogEntry], scope: str) -> LogEntry:
         else:
             stack.append(entry)
     if len(stack) < 2:
-        raise UsageError(f"scope '{scope}' has no earlier champion to roll back to")
+        raise UsageError(
+            f"scope '{scope}' has no earlier champion to roll back to", code="no-earlier-champion", scope=scope
+        )
     return stack[-2]

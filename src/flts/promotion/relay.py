@@ -1,7 +1,7 @@
-"""Write again what others read of the log: pointers and the model-selected message.
+"""Bring everything that is derived from the log up to date: the pointers and the model-selected message.
 
-Nothing here decides anything; all of it can be done again at any time. Pointers are written last, so a pointer that
-is up to date says that the message was sent.
+Nothing is decided here, and every step is idempotent. Pointers are written last, so a pointer that is up to date
+proves that the message was sent.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from flts.promotion.log import read_log
 
 
 def relay(store: Store, bus: Bus, scope: str, known: Sequence[LogEntry] = ()) -> LogEntry | None:
-    """Bring every projection of a scope up to its log; returns the champion's entry, None for an empty log.
+    """Bring message and pointers of a scope up to its log; returns the champion's entry, None for an empty log.
 
-    Looks again after it has written: a slower relay may just have put an older pointer over a newer one. known: the
-    entries of an earlier reading, which are not read again.
+    Checks again after writing: a slower relay may just have replaced a newer pointer by an older one. known: entries
+    that were read before, which are not read again.
     """
     entries = known
     while entries := read_log(store, scope, entries):
         newest = entries[-1]
         configs = {layout.config_pointer(scope, entry.champion.config_hash): entry for entry in entries}
-        stale = {key: entry for key, entry in configs.items() if _is_behind(store, key, entry)}
-        untold = [key for key in _pointers(scope) if _is_behind(store, key, newest)]
-        if not stale and not untold:
+        stale_configs = {key: entry for key, entry in configs.items() if _is_behind(store, key, entry)}
+        stale = [key for key in _pointers(scope) if _is_behind(store, key, newest)]
+        if not stale_configs and not stale:
             return newest
-        if untold:
+        if stale:
             message = selected(newest)
             bus.publish(message.topic, message.key, message.to_bytes())
             events.emit(
@@ -43,17 +43,17 @@ def relay(store: Store, bus: Bus, scope: str, known: Sequence[LogEntry] = ()) ->
                     event_id=message.event_id,
                 )
             )
-        for key, entry in stale.items():
+        for key, entry in stale_configs.items():
             point_at(store, key, selected(entry).to_bytes(), at="promote.pointer.config")
-        if untold:
-            _point_at_champion(store, scope, newest, untold)
+        if stale:
+            _point_at_champion(store, scope, newest, stale)
     return None
 
 
 def relay_all(store: Store, bus: Bus) -> None:
-    """Bring every scope up to its log: a relay that was stopped between two writes is made good.
+    """Bring every scope up to its log, which finishes a relay that was stopped between two writes.
 
-    A scope whose log is damaged is said and passed over; a person has to mend it.
+    A scope with a damaged log is logged and skipped: a person has to restore it.
     """
     logs = (key.split("/") for key in store.list("model-promotion/"))
     for scope in sorted({parts[1] for parts in logs if len(parts) > 3 and parts[2] == "log"}):
@@ -64,7 +64,7 @@ def relay_all(store: Store, bus: Bus) -> None:
 
 
 def selected(entry: LogEntry) -> ModelSelected:
-    """The message of a log entry; the same entry always gives the same bytes."""
+    """The message about a log entry; the same entry always gives the same bytes."""
     champion = entry.champion
     return ModelSelected(
         ts=datetime.fromisoformat(entry.time),
@@ -88,7 +88,7 @@ def _pointers(scope: str) -> list[str]:
 
 
 def _is_behind(store: Store, key: str, entry: LogEntry) -> bool:
-    """Whether a pointer names an earlier promotion; one that is absent or unreadable does, it can be written again."""
+    """Whether a pointer names an earlier promotion, or is absent or unreadable: then it is written again."""
     try:
         pointer = read_pointer(store, key)
     except DamagedObject:

@@ -1,4 +1,4 @@
-"""Promote: judge a finished experiment and record the outcome once, however often and by however many it is done."""
+"""Promote: judge a finished experiment and record the outcome once, however many judges do so and however often."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from flts.train.experiment import Experiment
 class Judged:
     """The result of a judgement.
 
-    entry: the log entry that this decision made, now or before; repeated: it was in the log before; champion: who
-    serves now, None when nothing was ever promoted.
+    entry: the log entry of this decision, new or earlier; repeated: it was in the log before; champion: the entry
+    that is in force now, None when nothing was ever promoted.
     """
 
     decision: Decision
@@ -44,29 +44,29 @@ def promote(
     run_ids: Mapping[str, str | None],
     since: int | None = None,
 ) -> Judged:
-    """Decide against the champion of the moment; a promoting decision enters the log exactly once.
+    """Decide against the current champion; a decision to promote enters the log exactly once.
 
-    since: number of the newest log entry when the run began. A promotion of this configuration after it is this run's
-    own, made by a judge that was cut off before it could say so; it is not decided again.
+    since: number of the newest log entry when the run began. A later promotion of this configuration belongs to this
+    run: its judge was stopped before it could report. It is not decided again.
 
-    A decision that is in the log already is not applied again, so a re-run does not undo a rollback. When another
-    judge is first with the same decision there is nothing left to do; when it made another champion, the decision is
-    made again against that one.
+    A decision that is already in the log is not applied again, so a repeated run does not undo a rollback. When another
+    judge logs the same decision first, nothing is left to do. When it promotes another champion, this judge decides
+    again against that one.
     """
-    made: list[Decision] = []
+    decisions: list[Decision] = []
     log: Sequence[LogEntry] = ()
 
     def propose(entries: Sequence[LogEntry]) -> LogEntry | None:
         nonlocal log
         log = entries
-        if made and any(e.decision_id == made[-1].decision_id for e in entries):
+        if decisions and any(e.decision_id == decisions[-1].decision_id for e in entries):
             return None
         own = _own_promotion(entries, experiment.identity.config_hash, since)
         if own is not None:
-            made.append(stored_decision(store, scope, own.decision_id, candidates))
+            decisions.append(stored_decision(store, scope, own.decision_id, candidates))
             return None
         decision = judge(store, experiment, candidates, scope, entries[-1].champion if entries else None)
-        made.append(decision)
+        decisions.append(decision)
         if decision.outcome != "promote" or any(e.decision_id == decision.decision_id for e in entries):
             return None
         champion = _promoted(experiment, decision, run_ids)
@@ -78,7 +78,7 @@ def promote(
         )
     )
     entry = append(store, scope, propose)
-    decision = made[-1]
+    decision = decisions[-1]
     _announce(decision.record, run_ids)
     earlier = next((e for e in log if e.decision_id == decision.decision_id), None)
     return Judged(decision, entry or earlier, entry is None and earlier is not None, relay(store, bus, scope, log))
@@ -92,7 +92,7 @@ def _own_promotion(entries: Sequence[LogEntry], config_hash: str, since: int | N
 
 
 def rollback(store: Store, bus: Bus, clock: Clock, scope: str, actor: str) -> LogEntry:
-    """Bring the champion before this one back. Raises UsageError when there is none."""
+    """Restore the champion before the current one. Raises UsageError when there is none."""
 
     def propose(entries: Sequence[LogEntry]) -> LogEntry:
         target = rollback_target(entries, scope)
@@ -116,7 +116,7 @@ def rollback(store: Store, bus: Bus, clock: Clock, scope: str, actor: str) -> Lo
 def promote_by_hand(
     store: Store, bus: Bus, clock: Clock, scope: str, champion: Promoted, decision_id: str, actor: str
 ) -> LogEntry | None:
-    """Make a judged candidate the champion whatever the gate said. None when it is the champion already."""
+    """Promote a judged candidate whatever the gates said. None when it is already the champion."""
 
     def propose(entries: Sequence[LogEntry]) -> LogEntry | None:
         if entries and entries[-1].champion.bundle_sha256 == champion.bundle_sha256:
@@ -129,11 +129,16 @@ def promote_by_hand(
 
 
 def promoted_of(record: DecisionRecord, model: str, data_hash: str, run_id: str | None) -> Promoted:
-    """A candidate of a stored decision as the log names it. Raises UsageError when it has no forecast there."""
+    """A candidate of a stored decision as the log records it. Raises UsageError when it has no forecast there."""
     row = record.row(model)
     if row is None:
-        known = [ranked.model for ranked in record.ranked]
-        raise UsageError(f"'{model}' has no forecast in that run; {nearest(model, known)}")
+        ranked = [candidate.model for candidate in record.ranked]
+        raise UsageError(
+            f"'{model}' has no forecast in that run; {nearest(model, ranked)}",
+            code="no-forecast",
+            model=model,
+            valid=ranked,
+        )
     return Promoted(
         config_hash=record.config_hash,
         data_hash=data_hash,
@@ -183,6 +188,6 @@ def _announce(record: DecisionRecord, run_ids: Mapping[str, str | None]) -> None
 
 
 def _line(row: CandidateRow | UnrankedRow) -> dict[str, str | float | None]:
-    """A row of the board as the log of events shows it; without a forecast its errors are None."""
-    shown = ("rank", "model", "score", "rmse", "mae", "mse", "status")
-    return dict.fromkeys(shown) | row.model_dump(include=set(shown))
+    """A row of the scoreboard as an event shows it; without a forecast its errors are None."""
+    fields = ("rank", "model", "score", "rmse", "mae", "mse", "status")
+    return dict.fromkeys(fields) | row.model_dump(include=set(fields))

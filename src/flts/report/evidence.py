@@ -1,4 +1,4 @@
-"""Runs as the store has them: their parts joined, nothing computed again."""
+"""Runs as stored: the parts of each run joined, nothing computed again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RunSummary(Part):
 
 
 class RunRecord(Part):
-    """All parts of one run, and what they name."""
+    """All parts of one run, and the objects that they name."""
 
     v: Literal[1] = 1
     config_hash: Digest
@@ -37,9 +37,9 @@ class RunRecord(Part):
     data: ProcessedMeta | None
     preprocess: PreprocessPart | None
     models: dict[str, TrainPart]
-    """By model; those with a result."""
+    """By model, for those with a result."""
     failures: dict[str, FailurePart]
-    """By model; those without one."""
+    """By model, for those without a result."""
     judge: JudgePart | None
     decision: DecisionRecord | None
     """None until the run is judged."""
@@ -52,24 +52,35 @@ def configurations(store: Store) -> list[str]:
 
 def resolve(store: Store, prefix: str) -> str:
     """The config_hash that starts with `prefix`. Raises UsageError when none or several do."""
-    known = configurations(store)
-    found = [name for name in known if name.startswith(prefix)]
-    if len(found) == 1:
-        return found[0]
-    problem = "several configuration hashes start" if found else "no configuration hash starts"
-    short = [name[:12] for name in found or known]
-    raise UsageError(f"{problem} with '{prefix}' in {store.url}; {nearest(prefix, short)}")
+    every = configurations(store)
+    matches = [name for name in every if name.startswith(prefix)]
+    if len(matches) == 1:
+        return matches[0]
+    problem = "several configuration hashes start" if matches else "no configuration hash starts"
+    short = [name[:12] for name in matches or every]
+    raise UsageError(
+        f"{problem} with '{prefix}' in {store.url}; {nearest(prefix, short)}",
+        code="config-ambiguous" if matches else "config-unknown",
+        prefix=prefix,
+        valid=short,
+    )
 
 
 def run_record(store: Store, config_hash: str, run: int) -> RunRecord:
-    """One run, whole. Raises UsageError when there is no such run, DamagedObject for a part that cannot be read.
+    """One run with all its parts. Raises UsageError when there is none, DamagedObject for a part that cannot be read.
 
-    The decision of a judged run must be there: the promotion log may rest on it.
+    A judged run must have its decision: the promotion log may refer to it.
     """
     claim = read_record(store, layout.run_part(config_hash, run, "claim"), RunClaim)
     if claim is None:
-        numbers = ", ".join(map(str, runs.numbers(store, config_hash))) or "none"
-        raise UsageError(f"configuration {config_hash[:12]} has no run {run}; it has {numbers}")
+        numbers = [str(number) for number in runs.numbers(store, config_hash)]
+        raise UsageError(
+            f"configuration {config_hash[:12]} has no run {run}; valid: {', '.join(numbers) or 'none'}",
+            code="run-unknown",
+            config_hash=config_hash,
+            run=run,
+            valid=numbers,
+        )
     parts = _names_of_parts(store, config_hash, run)
     trained = [name.removeprefix("train-") for name in parts if name.startswith("train-")]
     failed = [name.removeprefix("failures/") for name in parts if name.startswith("failures/")]
@@ -97,8 +108,7 @@ def run_record(store: Store, config_hash: str, run: int) -> RunRecord:
 def newest_first(store: Store) -> Sequence[RunSummary]:
     """Claim and judgement of every run, newest first."""
     claims = (key for key in store.list("runs/") if key.endswith("/claim.json"))
-    found = [_summary(store, key) for key in claims]
-    return sorted(found, key=lambda row: row.claim.started, reverse=True)
+    return sorted((_summary(store, key) for key in claims), key=lambda row: row.claim.started, reverse=True)
 
 
 def _summary(store: Store, key: str) -> RunSummary:

@@ -40,7 +40,7 @@ class Picture(NamedTuple):
 def of_model(
     experiment: Experiment, name: str, values: Mapping[str, Values], curve: Sequence[Sequence[float]], offsets: Any
 ) -> dict[str, Picture]:
-    """Every plot of one candidate that there is something to see on: forecast, residuals, error per step beyond one,
+    """Every plot that applies to one candidate: forecast, residuals, error per step for a horizon beyond one step,
     calibration where it has intervals, loss curve where it has epochs.
 
     values: stored y_hat, lower and upper [origins, horizon, targets]; offsets: of the manifest's intervals, or None.
@@ -54,8 +54,8 @@ def of_model(
         "residuals": residuals(experiment.origins, errors, name),
     }
     if experiment.task.horizon > 1:
-        found = profile(truth.values, values["y_hat"], measure, wall_clock(experiment))
-        pictures["error_per_step"] = error_per_step(found.step, name)
+        errors_by = profile(truth.values, values["y_hat"], measure, wall_clock(experiment))
+        pictures["error_per_step"] = error_per_step(errors_by.step, name)
     if offsets:
         shared = overlap(experiment.task.horizon, truth.spacing)
         covered = _covered(truth.values, values, offsets, measure, shared, experiment.spec.run.seed)
@@ -112,10 +112,10 @@ def error_per_step(steps: Sequence[StepErrors], name: str) -> Picture:
     """Scaled RMSE and MAE of each step of the horizon, as `evaluate.profile` gives them."""
     with _drawing:
         figure, axes = _figure((7.0, 3.5), f"{name}: error per step ahead, scaled")
-        at = [found.step for found in steps]
+        at = [errors.step for errors in steps]
         for label, values, colour in (
-            ("RMSE", [found.rmse for found in steps], INK),
-            ("MAE", [found.mae for found in steps], SOFT),
+            ("RMSE", [errors.rmse for errors in steps], INK),
+            ("MAE", [errors.mae for errors in steps], SOFT),
         ):
             axes.plot(at, values, color=colour, marker="o", markersize=3, label=label)
         axes.set(xlabel="step", ylim=(0.0, None))
@@ -128,13 +128,13 @@ def calibration(covered: Mapping[str, Coverage], name: str) -> Picture:
     with _drawing:
         figure, axes = _figure((6.0, 4.0), f"{name}: intervals")
         nominal = [float(level) for level in covered]
-        measured = [found.coverage for found in covered.values()]
+        measured = [result.coverage for result in covered.values()]
         axes.plot([0.0, 1.0], [0.0, 1.0], color=SOFT, linewidth=1.0, label="nominal")
         axes.plot(nominal, measured, color=ACCENT, marker="o", markersize=4, label="measured")
-        for level, found in zip(nominal, covered.values(), strict=True):
-            if found.interval:
-                axes.plot([level] * 2, [found.interval.low, found.interval.high], color=ACCENT, linewidth=1.0)
-        axes.set(xlabel="level", ylabel="share of test cells", xlim=(0.4, 1.0), ylim=(0.0, 1.02))
+        for level, result in zip(nominal, covered.values(), strict=True):
+            if result.interval:
+                axes.plot([level] * 2, [result.interval.low, result.interval.high], color=ACCENT, linewidth=1.0)
+        axes.set(xlabel="level", ylabel="coverage on test", xlim=(0.4, 1.0), ylim=(0.0, 1.02))
         return _rendered(figure)
 
 
@@ -158,10 +158,10 @@ def _covered(
     truth: Values, values: Mapping[str, Values], offsets: Any, measure: Yardstick, shared: int, seed: int
 ) -> dict[str, Coverage]:
     half_width = half_widths(values["upper"] - values["y_hat"], offsets)
-    found = {
+    results = {
         k: coverage.measured(truth, values["y_hat"], part, measure, shared, seed) for k, part in half_width.items()
     }
-    return {level: measured for level, measured in found.items() if measured is not None}
+    return {level: measured for level, measured in results.items() if measured is not None}
 
 
 def _apart(indices: Indices, rows: int, most: int) -> Indices:
@@ -194,7 +194,7 @@ def _figure(size: tuple[float, float], title: str, columns: Sequence[float] = (1
 def _date_axis(axes: Axes) -> None:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-    dates = AutoDateLocator(minticks=3, maxticks=9)  # with more at least, some spans have no interval that fits
+    dates = AutoDateLocator(minticks=3, maxticks=9)  # a larger minimum fits no interval to some spans
     axes.xaxis.set_major_locator(dates)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(dates))
 
@@ -213,7 +213,7 @@ def _rendered(figure: Figure) -> Picture:
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False, fontsize="small", loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3)
     png, svg = io.BytesIO(), io.BytesIO()
-    # without these the same plot would be another file every time
+    # a fixed salt and no date, so that the same plot is the same file
     with rc_context({"svg.hashsalt": "flts"}):
         figure.savefig(png, format="png")
         figure.savefig(svg, format="svg", metadata={"Date": None})

@@ -1,1 +1,1 @@
-"""A run: claimed, each candidate trained and scored, judged; on one machine or as services."""
+"""A run: claim it, train and score each candidate, judge; on one machine or as services."""

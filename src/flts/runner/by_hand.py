@@ -25,10 +25,15 @@ def promote(settings: Settings, config: str, model: str, scope: str, actor: str)
     """
     with _context(settings) as context:
         store, config_hash = context.store, resolve(context.store, config)
-        judged = (part for part in runs.parts(store, config_hash, "judge", JudgePart) if part.scope == scope)
-        judge = next(judged, None)
+        parts = runs.parts(store, config_hash, "judge", JudgePart)
+        judge = next((part for part in parts if part.scope == scope), None)
         if judge is None:
-            raise UsageError(f"configuration {config_hash[:12]} was never judged in scope '{scope}'")
+            raise UsageError(
+                f"configuration {config_hash[:12]} was never judged in scope '{scope}'",
+                code="not-judged",
+                config_hash=config_hash,
+                scope=scope,
+            )
         claim = require_record(store, layout.run_part(config_hash, judge.run, "claim"), RunClaim)
         decision = require_record(store, layout.decision(scope, judge.decision_id), DecisionRecord)
         champion = promoted_of(decision, model, claim.data_hash, judge.run_ids.get(model))
@@ -38,7 +43,7 @@ def promote(settings: Settings, config: str, model: str, scope: str, actor: str)
 
 
 def rollback(settings: Settings, scope: str, actor: str) -> LogEntry:
-    """Bring the champion before this one back. Raises UsageError when there is none."""
+    """Restore the champion before the current one. Raises UsageError when there is none."""
     with _context(settings) as context:
         entry = roll_back(context.store, context.bus, context.clock, scope, actor)
         point_tracker(context, entry)
@@ -46,7 +51,7 @@ def rollback(settings: Settings, scope: str, actor: str) -> LogEntry:
 
 
 def _context(settings: Settings) -> AbstractContextManager[RunContext]:
-    """Under the folder's lock; on the bus of the services where there is one, so that they are told."""
+    """The settings' backends: with services their shared bus, which carries the news; else under the folder's lock."""
     if not settings.bus.startswith("memory:"):
         return shared_context(settings)
     existing_store(settings)

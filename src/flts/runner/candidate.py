@@ -1,4 +1,4 @@
-"""What every candidate goes through, the same for `flts run` and for a service: train, score, track, record, tell."""
+"""The steps of one candidate, the same for `flts run` and for a service: train, score, track, record, tell."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from flts.wiring import RunContext
 
 @dataclass(frozen=True)
 class ScoredCandidate:
-    """A candidate with its result, its errors on the test windows, and how long both took."""
+    """A trained candidate, its errors on the test windows, and how long training and scoring took."""
 
     trained: Trained
     errors: Errors
@@ -47,10 +47,10 @@ def finish_model(
 ) -> ModelTraining:
     """Train one candidate (or find it trained), score it, track it, record it, and tell the judge.
 
-    A Terminal error becomes a failed candidate with its reason; Transient ones and Interrupted are raised, and so is
-    UsageError: no model failed where the credentials of the store are wrong, and a person has to act.
+    A Terminal error becomes a failed candidate with its reason. Transient errors and Interrupted are raised, and so is
+    UsageError: wrong credentials of the store, for instance, are no failure of a model, and a person has to act.
     """
-    with context.children.slots:  # the time of a model counts from here, not from when it queued
+    with context.children.slots:  # the model's time starts here; waiting for a slot does not count
         work = Work(claim, experiment, name, context.clock.now())
         tell.publish(context.bus, tell.running(claim, name, work.model_hash, work.start))
         try:
@@ -69,11 +69,13 @@ def _train_and_score(context: RunContext, work: Work, progress: Progress, *, rec
     trained = _train(context, work, progress, recompute=recompute)
     progress.phase("score")
     errors = _score(context.store, work, trained)
-    return ScoredCandidate(trained, errors, round((time.monotonic() - began) * 1000))  # the clock may be set meanwhile
+    return ScoredCandidate(
+        trained, errors, round((time.monotonic() - began) * 1000)
+    )  # monotonic: the clock may be set meanwhile
 
 
 def _train(context: RunContext, work: Work, progress: Progress, *, recompute: bool) -> Trained:
-    """What is stored already, or a fit in a process of its own."""
+    """The stored result, or a fit in a process of its own."""
     claim, windows_hash = work.claim, work.experiment.windows.windows_hash
     stored = stored_result(context.store, work.name, work.model_hash, windows_hash)
     if stored is not None and not recompute:
@@ -91,7 +93,7 @@ def _train(context: RunContext, work: Work, progress: Progress, *, recompute: bo
     try:
         return train_isolated(order, threads, context.train_timeout, progress, context.children)
     except TrainingFailed:
-        # a child that ended between its last commit and its last word: what is committed counts, here as for the judge
+        # the child may have died after its commit and before its report: what is committed counts, as for the judge
         committed = stored_result(context.store, work.name, work.model_hash, windows_hash)
         if stored is not None or committed is None:
             raise
@@ -99,31 +101,31 @@ def _train(context: RunContext, work: Work, progress: Progress, *, recompute: bo
 
 
 def _score(store: Store, work: Work, trained: Trained) -> Errors:
-    """The pure score of what lies in the store; the judge comes to the same figures from the same bytes."""
+    """Score the stored forecasts; the judge computes the same figures from the same bytes."""
     experiment, task = work.experiment, work.experiment.task
     forecast = experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)["y_hat"]
     truth = experiment.windows.truth(experiment.dataset, task.horizon)
     errors = measure(truth.values, forecast, yardstick(experiment.dataset, task))
     if not math.isfinite(errors.mse):
-        raise TrainingFailed("its stored forecasts are not finite")
+        raise TrainingFailed("its stored forecasts are not finite", code="forecasts-not-finite", model=work.name)
     return errors
 
 
 def _track(context: RunContext, work: Work, scored: ScoredCandidate) -> str | None:
-    """One tracked run per scope, configuration and model; the id of the one that exists already, if any."""
+    """Log the candidate and return its run id; one tracked run per scope, configuration and model."""
     store, tracker, claim = context.store, context.tracker, work.claim
     if tracker is None:
         return None
-    known = known_run_id(store, claim.config_hash, claim.identifier, work.name, tracker.uri)
-    if known is not None:
-        return known
+    run_id = known_run_id(store, claim.config_hash, claim.identifier, work.name, tracker.uri)
+    if run_id is not None:
+        return run_id
     original = None if scored.trained.fitted else fitted_run_id(store, tracker, work)
     now = context.clock.now()
     return tracker.log(candidate_run(store, work, scored.trained, scored.errors, context.environment, now, original))
 
 
 def _record(context: RunContext, work: Work, scored: ScoredCandidate, run_id: str | None) -> TrainPart:
-    """The candidate's part of the run, which the judge waits for."""
+    """Write the candidate's part of the run, which the judge waits for."""
     claim, errors = work.claim, scored.errors
     part = TrainPart(
         run=claim.run,
@@ -175,8 +177,8 @@ def _fail(context: RunContext, work: Work, error: Terminal) -> ModelTraining:
 def _track_failure(context: RunContext, work: Work, error: Terminal) -> str | None:
     if context.tracker is None:
         return None
-    known = known_failed_run_id(context.store, work, error, context.tracker.uri)
-    return known or context.tracker.log(
+    run_id = known_failed_run_id(context.store, work, error, context.tracker.uri)
+    return run_id or context.tracker.log(
         failed_run(context.store, work, error, context.environment, context.clock.now())
     )
 
@@ -202,7 +204,7 @@ def _record_failure(context: RunContext, work: Work, error: Terminal, run_id: st
 
 
 def record_dead_letter(context: RunContext, claim: RunOf, name: str, error: Exception) -> None:
-    """Record that a claim could not even be worked on, so that nobody waits for its model."""
+    """Record a failure for a claim that could not be handled, so that the judge does not wait for its model."""
     now = context.clock.now().isoformat()
     part = FailurePart(
         run=claim.run,
@@ -220,7 +222,7 @@ def record_dead_letter(context: RunContext, claim: RunOf, name: str, error: Exce
 
 
 def tell_failure(context: RunContext, claim: RunOf, part: FailurePart) -> None:
-    """Tell the judge of a failure that is recorded."""
+    """Tell the judge of a recorded failure."""
     spec = load_stored_spec(context.store, claim.config_hash)
     model_hash = identify(spec, claim.data_hash, VERSIONS).model_hashes[part.model]
     tell.publish(context.bus, tell.failed(claim, part, model_hash, context.clock.now()))

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 class _Reporter:
-    """A Progress that tells the parent."""
+    """A Progress that reports to the parent process."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
 
-    def say(self, said: str, **fields: object) -> None:
-        self._out.write(json.dumps({"said": said, **fields}) + "\n")
+    def say(self, kind: str, **fields: object) -> None:
+        self._out.write(json.dumps({"said": kind, **fields}) + "\n")
         self._out.flush()
 
     def epoch(self, done: int, of: int, train_loss: float, val_loss: float) -> None:
@@ -41,24 +41,24 @@ class _Reporter:
 
 
 def main() -> None:
-    """Train one model; whatever a library prints goes to stderr, stdout belongs to the parent."""
+    """Train one model. Output of libraries goes to stderr; stdout is the channel to the parent."""
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    said = sys.stdin.readline()
-    if not said:
-        return  # whoever started this ended before it said what to do
-    claim = Claim(**json.loads(said))
+    order = sys.stdin.readline()
+    if not order:
+        return  # the parent ended before it sent its order
+    claim = Claim(**json.loads(order))
     _make_scratch()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     reporter = _Reporter(out)
     events.divert(lambda fields: reporter.say("event", fields=fields))
-    last_word = _last_word(claim, reporter)
-    _remove_scratch()  # before the parent hears it, and may end before it comes to that
-    last_word()
+    report_outcome = _train_to_report(claim, reporter)
+    _remove_scratch()  # before the report: the parent may end this process as soon as it reads it
+    report_outcome()
 
 
-def _last_word(claim: Claim, reporter: _Reporter) -> Callable[[], None]:
-    """What became of it, to be said."""
+def _train_to_report(claim: Claim, reporter: _Reporter) -> Callable[[], None]:
+    """Train, and return the call that reports the result or the failure."""
     try:
         trained = asdict(_train(claim, reporter))
     except FltsError as error:
@@ -68,7 +68,7 @@ def _last_word(claim: Claim, reporter: _Reporter) -> Callable[[], None]:
             "code": error.code,
             "data": dict(error.data),
         }
-    except Exception as error:  # noqa: BLE001 - whatever a model library raises is a failed candidate with its reason
+    except Exception as error:  # noqa: BLE001 - anything a model library raises makes a failed candidate
         traceback.print_exc()
         failed = {"class": "TrainingFailed", "reason": f"{type(error).__name__}: {error}"}
     else:
@@ -88,7 +88,7 @@ def _train(claim: Claim, reporter: _Reporter) -> Trained:
 
 
 def _make_scratch() -> None:
-    """The folder for temporary files that the parent named; it removes what a child that was killed leaves."""
+    """Make the folder for temporary files that the parent named; the parent removes it if this process is killed."""
     scratch = Path(os.environ.get("TMPDIR", ""))
     if scratch.name.startswith(SCRATCH):
         scratch.mkdir(mode=0o700)
@@ -101,8 +101,8 @@ def _remove_scratch() -> None:
 
 
 def _end_with_parent() -> None:
-    """stdin closes when the parent is gone, however it went; then this group has no one to work for."""
-    while os.read(0, 1):  # not sys.stdin: a thread that holds its lock would break the interpreter's exit
+    """Kill this process group when the parent is gone: stdin closes then, however the parent ended."""
+    while os.read(0, 1):  # not sys.stdin: holding its lock in a thread breaks the interpreter's exit
         continue
     _remove_scratch()
     os.killpg(os.getpgid(0), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The start of a run, whoever does the rest of it: rows ready, the run numbered, the trainers told."""
+"""The start of a run, locally or with services: process the rows, take a run number, tell the trainers."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from flts.wiring import RunContext
 class StartedRun:
     """A run that trainers may work on.
 
-    meta: of its rows; log: the promotion log as it was when the run began; unfinished: the models that need a fit or a
-    forecast, None where services find that out.
+    meta: describes its rows; log: the promotion log when the run began; unfinished: the models that still need a fit or
+    a forecast, None where services find that out.
     """
 
     claim: TrainingData
@@ -56,8 +56,8 @@ def start(
 ) -> StartedRun:
     """Process the rows, take a run number and tell the trainers.
 
-    trains_here: the models are fitted by this process, which wants to know what is left to do. Raises SpecError,
-    DataError, and DamagedObject for a promotion log that cannot be continued.
+    trains_here: this process fits the models and needs to know which are unfinished. Raises SpecError, DataError, and
+    DamagedObject for a promotion log that cannot be continued.
     """
     reporter.stage("preprocess", "running")
     prepared, experiment = prepare(context, spec, raw)
@@ -74,9 +74,9 @@ def start(
 
 
 def prepare(context: RunContext, spec: Spec, raw: RawInput) -> tuple[Prepared, Experiment]:
-    """Processed rows in the store, and the experiment they make. Raises SpecError, DataError."""
+    """Store the processed rows and plan the experiment on them. Raises SpecError, DataError."""
     if not spec.dataset.targets:
-        raise SpecError("dataset.targets names no column; name the column to forecast, or several")
+        raise SpecError("dataset.targets names no column; name the column to forecast, or several", code="no-targets")
     prepared = preprocess(spec, raw, context.store, CODE_VERSION)
     identity = identify(spec, prepared.data_hash, VERSIONS)
     dataset = load_dataset(context.store, prepared.data_hash, tuple(spec.dataset.targets))
@@ -88,8 +88,8 @@ def claim_run(
 ) -> int:
     """Take the next free run number of this configuration.
 
-    promotion: number of the newest log entry. It is recorded, so that a judge that was cut off knows its own promotion
-    again.
+    promotion: number of the newest log entry. It is recorded so that a judge that was interrupted recognizes its own
+    promotion.
     """
     record = RunClaim(
         run=1,
@@ -106,7 +106,7 @@ def claim_run(
 
 
 def claim_rows(context: RunContext, started: StartedRun) -> InferenceData:
-    """Have the test rows of a run forecast as a batch; they lie in the store as raw rows in original units."""
+    """Ask the forecaster for a batch on the test rows of a run, which the store holds in original units."""
     claim, part = started.claim, started.meta.test
     bucket, _, object_key = layout.test_rows(claim.data_hash).partition("/")
     message = InferenceData(
@@ -134,7 +134,7 @@ def _unfinished(store: Store, experiment: Experiment, *, recompute: bool) -> lis
 
 
 def _claim_number(context: RunContext, experiment: Experiment, *, promotion: int, recompute: bool) -> int:
-    """Store the Spec, then take a number: whoever finds the run finds what it is a run of."""
+    """Store the Spec, then take a number: whoever finds the run also finds its Spec."""
     spec, identity = experiment.spec, experiment.identity
     data = canonical_json(spec.identity())
     write_once(context.store, layout.spec(identity.config_hash), data, at="run.spec")

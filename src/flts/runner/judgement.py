@@ -1,4 +1,4 @@
-"""The end of a run, for `flts run` and for an evaluator on a bus alike: judged, recorded, told to the tracker."""
+"""The end of a run, for `flts run` and for an evaluator alike: judge, record, tell the tracker."""
 
 from __future__ import annotations
 
@@ -21,48 +21,48 @@ from flts.wiring import RunContext
 
 @dataclass(frozen=True)
 class Complete:
-    """Every expected model has a result or a reason, and its trainer has written down what it made of it."""
+    """Every expected model has a result or a reason, and the part of the run that records it."""
 
     candidates: Sequence[Candidate]
     run_ids: Mapping[str, str | None]
 
 
 def completeness(store: Store, experiment: Experiment, scope: str, run: int) -> Complete | Waiting:
-    """What the store holds for a run, and who is still awaited.
+    """The candidates of a run, or which models it still waits for.
 
-    A model counts when the record of its run is there, too: a result alone has no run id yet, and the log would name
-    the winner with or without one by who was faster.
+    A model counts only when its part of the run is stored, too. A result alone has no tracker run id yet; whether the
+    log names one for the winner would then depend on who was faster.
     """
     config_hash = experiment.identity.config_hash
     candidates = gather(store, experiment, scope)
     if isinstance(candidates, Waiting):
         return candidates
-    known = {c.name: _record_of(store, config_hash, scope, run, c) for c in candidates}
-    unwritten = [name for name, record in known.items() if record is None]
-    if unwritten:
-        return Waiting([name for name in known if name not in unwritten], unwritten)
-    return Complete(candidates, {name: record.run_id for name, record in known.items() if record is not None})
+    parts = {c.name: _part_of(store, config_hash, scope, run, c) for c in candidates}
+    missing = [name for name, part in parts.items() if part is None]
+    if missing:
+        return Waiting([name for name in parts if name not in missing], missing)
+    return Complete(candidates, {name: part.run_id for name, part in parts.items() if part is not None})
 
 
 def judge_run(context: RunContext, experiment: Experiment, scope: str, run: int, *, actor: str) -> Judged | Waiting:
     """Judge what the store holds for a configuration, record it, and tell the tracker."""
     store, config_hash = context.store, experiment.identity.config_hash
-    found = completeness(store, experiment, scope, run)
-    if isinstance(found, Waiting):
-        return found
-    began = read_record(store, layout.run_part(config_hash, run, "claim"), RunClaim)
+    complete = completeness(store, experiment, scope, run)
+    if isinstance(complete, Waiting):
+        return complete
+    claim = read_record(store, layout.run_part(config_hash, run, "claim"), RunClaim)
     judged = promote(
         store,
         context.bus,
         context.clock,
         experiment,
-        found.candidates,
+        complete.candidates,
         scope=scope,
         actor=actor,
-        run_ids=found.run_ids,
-        since=began.promotion if began else None,
+        run_ids=complete.run_ids,
+        since=claim.promotion if claim else None,
     )
-    record_judgement(context, config_hash, scope, run, judged, found.run_ids)
+    record_judgement(context, config_hash, scope, run, judged, complete.run_ids)
     return judged
 
 
@@ -71,7 +71,7 @@ def record_judgement(
 ) -> None:
     """Tell the tracker what only the judge knows, then write the judge's part of the run.
 
-    Raises StageFailed when the judge's score of a candidate is not the one it was trained with.
+    Raises StageFailed when the judge's score of a candidate differs from the one recorded after training.
     """
     decision, champion = judged.decision.record, judged.champion
     _compare_scores(context.store, config_hash, run, decision)
@@ -99,12 +99,12 @@ def point_tracker(context: RunContext, champion: LogEntry | None) -> None:
         context.tracker.promote(champion.scope, champion.champion.run_id, promoted.model_type, promoted.bundle_sha256)
 
 
-def _record_of(
+def _part_of(
     store: Store, config_hash: str, scope: str, run: int, candidate: Candidate
 ) -> TrainPart | FailurePart | None:
-    """What was written down of a candidate: by its trainer, in any run; of a failure, in this run."""
-    records = runs.parts(store, config_hash, f"train-{candidate.name}", TrainPart)
-    trained = next((record for record in records if record.scope == scope), None)
+    """The recorded part of a candidate: a result from any run, a failure from this run only."""
+    parts = runs.parts(store, config_hash, f"train-{candidate.name}", TrainPart)
+    trained = next((part for part in parts if part.scope == scope), None)
     failed = read_record(store, layout.failure(config_hash, run, candidate.name), FailurePart)
     return trained or failed if candidate.status == "SUCCESS" else failed or trained
 
@@ -112,7 +112,7 @@ def _record_of(
 def _annotate(
     tracker: Tracker, decision: DecisionRecord, champion: LogEntry | None, run_ids: Mapping[str, str | None]
 ) -> None:
-    """Add to every tracked run what only the judge knows of it."""
+    """Add the judge's figures to every tracked run."""
     for row in decision.ranked:
         run_id = run_ids.get(row.model)
         if run_id is None:
@@ -131,7 +131,7 @@ def _told_before(store: Store, config_hash: str, part: JudgePart) -> bool:
 
 
 def _compare_scores(store: Store, config_hash: str, run: int, decision: DecisionRecord) -> None:
-    """The judge scored the same bytes as the trainer's process did: another figure is a defect, and said."""
+    """Raise when the judge's figures differ from the trainer's: both scored the same bytes, so that is a defect."""
     for row in decision.ranked:
         part = read_record(store, layout.run_part(config_hash, run, f"train-{row.model}"), TrainPart)
         if part is None:
@@ -140,5 +140,7 @@ def _compare_scores(store: Store, config_hash: str, run: int, decision: Decision
         if first != second:
             raise StageFailed(
                 f"{row.model} was scored twice from the same stored forecasts, with different results:"
-                f" {first.model_dump()} when it was trained, {second.model_dump()} by the judge"
+                f" {first.model_dump()} when it was trained, {second.model_dump()} by the judge",
+                code="scores-differ",
+                model=row.model,
             )

@@ -46,13 +46,13 @@ class RunResult:
     repeated: bool
     """The decision was in the log before."""
     champion: LogEntry | None
-    """The entry of the log that stood at the end; None when nothing was ever promoted."""
+    """The newest log entry after this run; None when nothing was ever promoted."""
     reused: bool
     """Every result was stored before."""
     run_ids: Mapping[str, str | None]
-    """Of the tracker, by model."""
+    """Run ids of the tracker, by model."""
     recomputed: Mapping[str, Recomputed | None]
-    """What a second fit came to, by model."""
+    """How a second fit compared with the stored one, by model."""
     durations_ms: Mapping[str, int | None]
     """By model; None for one without a result."""
     warnings: tuple[str, ...]
@@ -66,7 +66,7 @@ class RunResult:
 
     @property
     def nondeterministic(self) -> list[str]:
-        """Models that a second fit in the same environment gave another result for."""
+        """Models whose second fit in the same environment gave another result."""
         return [name for name, verdict in self.recomputed.items() if verdict == "nondeterminism_detected"]
 
 
@@ -81,7 +81,7 @@ def run(
     wait: bool = False,
     actor: str = "flts run",
 ) -> RunResult:
-    """From raw rows to a decision. `folder`: what relative paths of the Spec start at; `tables` replace its files.
+    """From raw rows to a decision. folder: base of the Spec's relative paths; tables: used in place of its files.
 
     Raises SpecError, DataError, MissingExtra, Locked, BackendUnavailable, Interrupted.
     """
@@ -95,7 +95,7 @@ def run(
 
 
 def train_all(context: RunContext, started: StartedRun, reporter: Reporter) -> None:
-    """All candidates side by side, longest first, until each has ended.
+    """Train all candidates in parallel, the costliest first, until each has ended.
 
     Raises what must end the run: a lost backend, an interruption, a defect.
     """
@@ -135,16 +135,20 @@ def train_all(context: RunContext, started: StartedRun, reporter: Reporter) -> N
 
 
 def judge(context: RunContext, started: StartedRun, reporter: Reporter, actor: str) -> None:
-    """The judgement of a run whose candidates have all ended."""
+    """Judge a run whose candidates have all ended."""
     reporter.stage("evaluate", "running")
     judged = judge_run(context, started.experiment, started.claim.identifier, started.claim.run, actor=actor)
     if isinstance(judged, Waiting):
-        raise StageFailed(f"no result and no reason is stored for {', '.join(judged.missing)}")
+        raise StageFailed(
+            f"neither a result nor a failure is stored for {', '.join(judged.missing)}",
+            code="result-missing",
+            models=list(judged.missing),
+        )
     reporter.stage("evaluate", "done", f"{len(started.experiment.windows.indices)} windows")
 
 
 def run_result(context: RunContext, started: StartedRun) -> RunResult:
-    """The outcome of a judged run, from the store alone, whoever did its steps."""
+    """The outcome of a judged run, read from the store alone, whichever process took its steps."""
     store, claim, identity = context.store, started.claim, started.experiment.identity
     judgement = require_record(store, layout.run_part(claim.config_hash, claim.run, "judge"), JudgePart)
     parts = {name: _train_part(store, claim, name) for name in identity.model_hashes}
@@ -160,9 +164,7 @@ def run_result(context: RunContext, started: StartedRun) -> RunResult:
         decision=require_record(store, decision, DecisionRecord),
         promoted=judgement.outcome == "promote" and not judgement.repeated,
         repeated=judgement.repeated,
-        champion=read_log(store, claim.identifier, started.log)[judgement.promotion - 1]
-        if judgement.promotion
-        else None,
+        champion=_entry(store, started, judgement.promotion),
         reused=not any(part and part.fitted for part in parts.values()) and not started.unfinished,
         run_ids=judgement.run_ids,
         recomputed={name: part.recomputed if part else None for name, part in parts.items()},
@@ -173,7 +175,7 @@ def run_result(context: RunContext, started: StartedRun) -> RunResult:
 
 
 def _prepare_tracker(context: RunContext, started: StartedRun, names: Sequence[str]) -> None:
-    """Let the tracker get ready while the models are fitted, where any of them will be logged."""
+    """Let the tracker start up while the models are fitted, if any of them will be logged."""
     tracker, claim = context.tracker, started.claim
     if tracker and any(
         known_run_id(context.store, claim.config_hash, claim.identifier, name, tracker.uri) is None for name in names
@@ -182,10 +184,10 @@ def _prepare_tracker(context: RunContext, started: StartedRun, names: Sequence[s
 
 
 def _entry(store: Store, started: StartedRun, number: int | None) -> LogEntry | None:
-    """The log entry of this number; only those that are newer than the run are read."""
+    """The log entry of this number; reads only entries newer than the start of the run."""
     return None if number is None else read_log(store, started.claim.identifier, started.log)[number - 1]
 
 
 def _train_part(store: Store, claim: TrainingData, model: str) -> TrainPart | None:
-    """None where a model has none, because it failed."""
+    """The part of a trained model; None for one that failed."""
     return read_record(store, layout.run_part(claim.config_hash, claim.run, f"train-{model}"), TrainPart)

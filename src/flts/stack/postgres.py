@@ -1,4 +1,4 @@
-"""PostgreSQL, where an MLflow server keeps its runs."""
+"""PostgreSQL, in which an MLflow server keeps its runs."""
 
 from __future__ import annotations
 
@@ -17,23 +17,27 @@ USER = "postgres"
 
 @dataclass
 class Postgres(Server):
-    """A PostgreSQL server; its own user may do everything."""
+    """A PostgreSQL server with one user, who has all rights."""
 
     port: int = 0
     programs: Path = Path()
     password: str = ""
 
     def address(self, database: str) -> str:
-        """A database as SQLAlchemy names it, with the password."""
+        """SQLAlchemy URL of a database, with the password."""
         return f"postgresql+psycopg2://{USER}:{self.password}@{HOST}:{self.port}/{database}"
 
     def make_database(self, name: str) -> None:
-        """Make a database that is not there. Raises BackendUnavailable."""
+        """Create a database unless it exists. Raises BackendUnavailable."""
         client = ["-h", HOST, "-p", str(self.port), "-U", USER]
         environment = {**os.environ, "PGPASSWORD": self.password, "LC_ALL": "C.UTF-8"}
         done = _run([str(self.programs / "createdb"), *client, name], environment)
         if done.returncode != 0 and "already exists" not in done.stderr:
-            raise BackendUnavailable(f"{self.name} at {self.url}: no database {name}: {done.stderr.strip()}")
+            raise BackendUnavailable(
+                f"{self.name} at {self.url}: cannot create the database {name}: {done.stderr.strip()}",
+                code="no-database",
+                database=name,
+            )
 
 
 def postgres(folder: Path, *, fsync: bool = True) -> Postgres:
@@ -51,10 +55,12 @@ def postgres(folder: Path, *, fsync: bool = True) -> Postgres:
         passwords = f"--pwfile={folder / f'{USER}.secret'}"
         done = _run([*_unprivileged(), str(programs / "initdb"), "-D", str(data), *options, passwords], environment)
         if done.returncode != 0:
-            raise BackendUnavailable(f"postgres cannot use {data}: {done.stderr.strip()}")
+            raise BackendUnavailable(
+                f"postgres cannot use {data}: {done.stderr.strip()}", code="data-folder-unusable", folder=str(data)
+            )
     command = [
         *(*_unprivileged(), str(programs / "postgres"), "-D", str(data), "-h", HOST, "-p", str(port)),
-        # a path in a deep folder is too long for a socket
+        # no sockets: a path in a deep folder is too long for one
         *("-c", "unix_socket_directories=", "-c", f"fsync={'on' if fsync else 'off'}", "-c", "shared_buffers=64MB"),
     ]
     probe = [str(programs / "pg_isready"), "-q", "-h", HOST, "-p", str(port)]
@@ -65,7 +71,7 @@ def postgres(folder: Path, *, fsync: bool = True) -> Postgres:
         f"postgresql://{HOST}:{port}",
         lambda: subprocess.run(probe, check=False, env=environment).returncode == 0,
         environment,
-        # a fast shutdown: it waits for no client
+        # a fast shutdown, which does not wait for clients
         stop_signal=signal.SIGINT,
         port=port,
         programs=programs,
@@ -74,7 +80,7 @@ def postgres(folder: Path, *, fsync: bool = True) -> Postgres:
 
 
 def _unprivileged() -> Sequence[str]:
-    """PostgreSQL refuses to run as root, who becomes somebody else in a name space."""
+    """As root, run it in a user namespace, because PostgreSQL refuses to run as root."""
     return ["unshare", "--user", "--map-user=1000", "--map-group=1000"] if os.geteuid() == 0 else []
 
 

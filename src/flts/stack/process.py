@@ -1,6 +1,6 @@
-"""A process that goes on after the command that started it, known again by its id and the time it started.
+"""A process that outlives the command that started it, identified by its id and its start time.
 
-An id alone is not enough: it goes to another process once the first has ended, and that one is nobody's to end.
+The id alone is not enough: ids are reused, and a process that the stack did not start must never be signalled.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 MARK = "FLTS_STACK_FOLDER"
 """Variable in the environment of every process of a stack."""
 SAME_START = 1.0
-"""Seconds by which a start is told differently when the clock of the machine is set."""
+"""Seconds by which a reported start time may shift when the machine's clock is adjusted."""
 
 
 class Process(BaseModel):
-    """What is written down of a process that leads a group of its own."""
+    """The stored description of a process that leads a process group."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,28 +36,28 @@ class Process(BaseModel):
     stop_signal: int
 
     def alive(self) -> bool:
-        """Whether it is this process that runs under its id."""
-        found = _look(self.pid)
-        return found is not None and abs(found.create_time() - self.started) < SAME_START
+        """Whether its id still belongs to this process."""
+        running = _look(self.pid)
+        return running is not None and abs(running.create_time() - self.started) < SAME_START
 
     def end(self, folder: str, grace: float) -> str:
-        """End it and its group, after `grace` seconds by force; what became of it, in words."""
+        """End it and its group, after `grace` seconds by force; returns what happened, in words."""
         import psutil
 
-        found = _look(self.pid)
-        if found is not None and self.alive():
-            found.send_signal(self.stop_signal)  # to this process alone, even if it ends at this moment
-            _, stayed = psutil.wait_procs([found], timeout=grace)
-            with contextlib.suppress(ProcessLookupError):  # nothing is left of its group
+        running = _look(self.pid)
+        if running is not None and self.alive():
+            running.send_signal(self.stop_signal)  # psutil checks the start time again, so no reused id is hit
+            _, stayed = psutil.wait_procs([running], timeout=grace)
+            with contextlib.suppress(ProcessLookupError):  # the group is empty
                 os.killpg(self.pid, signal.SIGKILL)
             return f"did not end in {grace:g} s and was killed" if stayed else "ended"
-        if found is not None:
-            return f"had ended before; process {self.pid} is another one now and goes on"
-        left = list(_left(self.pid, folder))
-        for member in left:
+        if running is not None:
+            return f"had ended before; its id {self.pid} now belongs to another process, which goes on"
+        orphans = list(_orphans(self.pid, folder))
+        for orphan in orphans:
             with contextlib.suppress(psutil.NoSuchProcess):
-                member.kill()
-        return "had ended before" + (f"; {len(left)} processes that it left were killed" if left else "")
+                orphan.kill()
+        return "had ended before" + (f"; {len(orphans)} processes that it left behind were killed" if orphans else "")
 
 
 def started(pid: int) -> float:
@@ -68,22 +68,22 @@ def started(pid: int) -> float:
 
 
 def _look(pid: int) -> psutil.Process | None:
-    """The process of this id; one that has ended and only waits to be collected is none."""
+    """The process with this id; None for a zombie, too."""
     import psutil
 
     try:
-        found = psutil.Process(pid)
-        return None if found.status() == psutil.STATUS_ZOMBIE else found
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process
     except psutil.NoSuchProcess:
         return None
 
 
-def _left(group: int, folder: str) -> Iterator[psutil.Process]:
-    """What a leader that has ended left in its group, as far as it belongs to the stack in this folder."""
+def _orphans(group: int, folder: str) -> Iterator[psutil.Process]:
+    """The processes of a group whose leader has ended, if they belong to the stack in this folder."""
     import psutil
 
     for process in psutil.process_iter():
-        # a process that ends while it is looked at, or that is somebody else's, is none of these
+        # skip a process that ends meanwhile or belongs to another user
         with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
             if os.getpgid(process.pid) == group and process.environ().get(MARK) == folder:
                 yield process

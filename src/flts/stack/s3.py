@@ -1,4 +1,4 @@
-"""SeaweedFS as an S3 endpoint: conditional writes are atomic, and what was acknowledged survives SIGKILL."""
+"""SeaweedFS as an S3 endpoint: conditional writes are atomic, and acknowledged writes survive SIGKILL."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from flts.stack.server import HOST, POLL_SECONDS, Server, answers, ports, script
 REGION = "us-east-1"
 USER = "flts"
 READER = "reader"
-"""May read everything and write nothing."""
+"""A user that may read everything and write nothing."""
 PATIENCE = 10.0
-"""Seconds in which a bucket can be made after a start."""
+"""Seconds after a start in which creating a bucket is retried."""
 
 
 @dataclass
 class S3(Server):
-    """An S3 endpoint and who may use it."""
+    """An S3 endpoint and the keys of its users."""
 
     secret_key: str = ""
     reader_key: str = ""
 
     @property
     def credentials(self) -> Mapping[str, str]:
-        """What clients need in their environment."""
+        """Environment variables of a client with all rights."""
         return _variables(self.url, USER, self.secret_key)
 
     @property
     def reader(self) -> Mapping[str, str]:
-        """The same for someone who may only read."""
+        """Environment variables of a client that may only read."""
         return _variables(self.url, READER, self.reader_key)
 
     def make_buckets(self, names: Iterable[str]) -> None:
-        """Make the buckets that are not there. Raises BackendUnavailable."""
+        """Create the buckets that do not exist. Raises BackendUnavailable."""
         import obstore
         from obstore.store import S3Store
 
         for name in names:
-            # no library here makes buckets; a signed PUT of the bucket itself does
+            # obstore cannot create buckets, but it can sign the PUT that does
             store = S3Store(
                 name,
                 endpoint=self.url,
@@ -76,7 +76,7 @@ def s3(folder: Path) -> S3:
         *(str(program), "mini", f"-dir={folder / 'data'}", f"-ip={HOST}", f"-ip.bind={HOST}"),
         *(f"-{name}.port={number}" for name, number in port.items()),
         *(f"-s3.config={config}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false"),
-        # each bucket fills volumes of its own; by itself it allows as many as full ones would fit on the disk
+        # each bucket needs volumes of its own; the default limit is as many full volumes as fit on the disk
         *("-master.telemetry=false", "-volume.max=1000"),
     ]
     return S3(
@@ -91,7 +91,7 @@ def s3(folder: Path) -> S3:
 
 
 def _finds_objects(master: str) -> bool:
-    """Whether the master knows who holds the objects: for up to 5 s after a crash it may not, and S3 answers 500."""
+    """Whether the master knows its volume servers; for up to 5 s after a crash it does not, and S3 answers 500."""
     try:
         with urlopen(f"{master}/dir/status", timeout=5) as response:  # noqa: S310 - an address that this package made
             return bool(json.load(response)["Topology"]["DataCenters"])
@@ -110,7 +110,7 @@ def _variables(url: str, user: str, key: str) -> Mapping[str, str]:
 
 
 def _put(what: str, url: str) -> None:
-    """Send an empty PUT; refused for some seconds after a start, and by 409 when it has been done before."""
+    """Send an empty PUT. It is refused for some seconds after a start; 409 means that the bucket exists."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
@@ -124,5 +124,5 @@ def _put(what: str, url: str) -> None:
         except (URLError, OSError) as error:
             reason = str(error)
         if time.monotonic() > deadline:
-            raise BackendUnavailable(f"{what} could not be made: {reason}")
+            raise BackendUnavailable(f"{what} could not be created: {reason}", code="bucket-not-created")
         time.sleep(POLL_SECONDS)

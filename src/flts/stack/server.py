@@ -1,7 +1,7 @@
-"""One server as a process of its own: started on a free loopback port, awaited, stopped or killed, started again.
+"""A server in a process of its own: started on a free loopback port, awaited, stopped or killed, restarted.
 
-A server leads a process group. Unless it is told to outlive its parent, it is ended when that is gone, however it
-went: a watcher in the group waits for the end of a pipe that only the parent holds.
+A server leads a process group. Unless it may outlive its parent, it is killed when the parent ends in any way: a
+watcher in the group waits for the end of a pipe that only the parent holds.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ GRPC_OFFSET = 10_000
 WATCHER = 'exec 3<&0 0</dev/null; (exec 0<&3 3<&-; cat >/dev/null; kill -KILL 0) & exec "$@" 3<&-'
 POLL_SECONDS = 0.02
 LAST_LINES = 5
-BURIAL_SECONDS = 5.0
-"""How long the processes of a killed group may take to be gone."""
+EXIT_SECONDS = 5.0
+"""Seconds the processes of a killed group may take to exit."""
 
 
 @dataclass
 class Server:
-    """A server that listens on 127.0.0.1. The same object starts it again on the same ports and folder."""
+    """A server that listens on 127.0.0.1. The same object restarts it with the same ports and folder."""
 
     name: str
     folder: Path
@@ -52,12 +52,12 @@ class Server:
     patience: float = 60.0
     """Seconds it may take to answer."""
     outlives: bool = False
-    """Whether it goes on when the process that started it ends."""
+    """Whether it survives the process that started it."""
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
     def pid(self) -> int:
-        """Of the running process, which leads the group. Raises RuntimeError when it does not run."""
+        """Id of the running process, which leads the group. Raises RuntimeError when it does not run."""
         if self._process is None:
             raise RuntimeError(f"{self.name} is not running")
         return self._process.pid
@@ -68,12 +68,12 @@ class Server:
         return self.folder / f"{self.name}.log"
 
     def start(self) -> Self:
-        """Start it and return when it answers. Raises BackendUnavailable with its last lines when it does not."""
+        """Start it and return when it answers. Raises BackendUnavailable with the end of its log when it does not."""
         self.launch()
         return self.wait()
 
     def launch(self) -> None:
-        """Start it; it does not answer yet."""
+        """Start it and return at once, before it answers."""
         environment = {name: os.environ[name] for name in ("PATH", "TMPDIR", "LANG") if name in os.environ}
         environment |= {"HOME": str(self.folder)} | dict(self.environment)
         watched = [] if self.outlives else ["/bin/sh", "-c", WATCHER, "sh"]
@@ -89,16 +89,16 @@ class Server:
             )
 
     def wait(self) -> Self:
-        """Return when it answers; one that does not is ended. Raises BackendUnavailable with its last lines."""
+        """Return when it answers, or kill it. Raises BackendUnavailable with the end of its log."""
         try:
             self._wait()
-        except BaseException:  # raised again: Ctrl-C, too, leaves no server behind that nobody knows of
+        except BaseException:  # also for Ctrl-C: no server may stay behind unnoticed
             self.kill()
             raise
         return self
 
     def stop(self, grace: float = 20.0) -> None:
-        """Ask it to end, and end it when it has not in `grace` seconds."""
+        """Ask it to end, and kill it after `grace` seconds."""
         if self._process is None:
             return
         self._process.send_signal(self.stop_signal)
@@ -107,19 +107,19 @@ class Server:
         self.kill()
 
     def kill(self) -> None:
-        """End it and everything it started at once, as a crash does."""
+        """Kill it and everything it started at once, as a crash does."""
         if self._process is None:
             return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        _bury(self._process.pid)
+        _wait_for_group(self._process.pid)
         if self._process.stdin is not None:
             self._process.stdin.close()
         self._process = None
 
     def restart(self) -> Self:
-        """Stop it, and start it with what it has stored."""
+        """Stop it, and start it with the data it has stored."""
         self.stop()
         return self.start()
 
@@ -141,26 +141,32 @@ class Server:
                 continue
             how = f"ended with code {code}" if code is not None else f"does not answer after {self.patience:g} s"
             last = " | ".join(self.log.read_text(errors="replace").strip().splitlines()[-LAST_LINES:])
-            raise BackendUnavailable(f"{self.name} {how}; {self.log}: {last}")
+            raise BackendUnavailable(
+                f"{self.name} {how}; {self.log}: {last}",
+                code="no-answer" if code is None else "server-ended",
+                server=self.name,
+                log=str(self.log),
+                exit_code=code,
+            )
 
 
 def ports(folder: Path, *names: str) -> dict[str, int]:
-    """A port by name, free when the folder first hears of the name, and the same ever after."""
+    """A port for each name: chosen free once, then kept in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    known = folder / "ports.json"
-    chosen: dict[str, int] = json.loads(known.read_text()) if known.exists() else {}
+    file = folder / "ports.json"
+    chosen: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
     missing = [name for name in names if name not in chosen]
     while missing:
-        # below the range from which a system takes the ports of outgoing connections, and so is what lies above it
+        # below the range from which systems take ports of outgoing connections, and so is the gRPC port above it
         port = random.randrange(12_000, 22_000)  # noqa: S311 - a port is no secret
         if port not in chosen.values() and _is_free(port) and _is_free(port + GRPC_OFFSET):
             chosen[missing.pop(0)] = port
-    known.write_text(json.dumps(chosen))
+    file.write_text(json.dumps(chosen))
     return chosen
 
 
 def secret(folder: Path, name: str) -> str:
-    """A password by name, made up when the folder is new, and the same ever after."""
+    """A password by name: random at first, then kept in the folder."""
     file = folder / f"{name}.secret"
     if not file.exists():
         file.touch(mode=0o600)
@@ -170,18 +176,18 @@ def secret(folder: Path, name: str) -> str:
 
 def packaged(what: str, module: str, path: str) -> Path:
     """A file of an installed package. Raises MissingExtra."""
-    found = find_spec(module)
-    if found is None or not found.submodule_search_locations:
+    package = find_spec(module)
+    if package is None or not package.submodule_search_locations:
         raise MissingExtra(what, "stack")
-    return Path(found.submodule_search_locations[0]) / path
+    return Path(package.submodule_search_locations[0]) / path
 
 
 def script(what: str, name: str) -> Path:
-    """A program that an installed package put beside the interpreter. Raises MissingExtra."""
-    found = shutil.which(name, path=sysconfig.get_path("scripts"))
-    if found is None:
+    """A program that a package installed beside the interpreter. Raises MissingExtra."""
+    program = shutil.which(name, path=sysconfig.get_path("scripts"))
+    if program is None:
         raise MissingExtra(what, "stack")
-    return Path(found)
+    return Path(program)
 
 
 def answers(url: str) -> bool:
@@ -194,14 +200,14 @@ def answers(url: str) -> bool:
 
 
 def accepts(port: int) -> bool:
-    """Whether something listens."""
+    """Whether something listens on this port."""
     with socket.socket() as probe:
         probe.settimeout(5)
         return probe.connect_ex((HOST, port)) == 0
 
 
-def _bury(group: int) -> None:
-    """Return when nobody of a killed group runs any more: one who still ends may hold a port or a lock."""
+def _wait_for_group(group: int) -> None:
+    """Wait until no process of a killed group runs: one that still exits may hold a port or a lock."""
     import psutil
 
     def runs(process: psutil.Process) -> bool:
@@ -209,7 +215,7 @@ def _bury(group: int) -> None:
             return os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE
         return False
 
-    deadline = time.monotonic() + BURIAL_SECONDS
+    deadline = time.monotonic() + EXIT_SECONDS
     while any(map(runs, psutil.process_iter())) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
 

@@ -1,7 +1,7 @@
 """The whole stack on one machine without containers: for trying, for tests and for docs, not for production.
 
-Everything lies in one folder: what the servers store, their logs, their ports and secrets, which processes run, and
-`env`, which a shell can source to talk to them.
+One folder holds everything: the data of the servers, their logs, ports and secrets, the list of running processes, and
+`env`, which a shell can source to use them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from flts.stack.server import HOST, Server, answers, ports
 Bus = Literal["durable", "quick"]
 Say = Callable[[str], None]
 GRACE = 30.0
-"""Seconds that a process gets to end; work in hand gets fewer."""
+"""Seconds a process gets to end; work in hand gets fewer."""
 QUICK = "noida"
 """Name of the quick broker's process."""
 NEEDED = (
@@ -47,13 +47,13 @@ NEEDED = (
     "stamina",
     "uvicorn",
 )
-"""What the servers and services import, each in its own process; what they run is looked for where it is started."""
-NOT_OURS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
-"""Variables of whoever uses a shell that would win over the credentials of the stack."""
+"""Modules that the servers and services import. Their programs are looked up when they are started."""
+USER_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
+"""Variables of the user's shell that would override the credentials of the stack."""
 
 
 class State(BaseModel):
-    """What is written down of a stack: which broker it has, and what runs, in the order of its start."""
+    """The stored state of a stack: its broker, and its processes in the order of their start."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -68,7 +68,7 @@ class State(BaseModel):
 
 @dataclass(frozen=True)
 class Stack:
-    """A stack that runs. environment: what a process needs to talk to it; models: what its trainer can fit."""
+    """A running stack. environment: variables of its clients; models: those its trainer can fit."""
 
     folder: Path
     state: State
@@ -81,10 +81,10 @@ class Stack:
 
 
 def up(folder: Path, bus: Bus | None, say: Say) -> Stack:
-    """Start what does not run. bus: which broker; the one that is there already, or the durable one.
+    """Start whatever does not run. bus: the broker; by default that of the existing stack, or the durable one.
 
-    What this call started ends with it when it fails or is interrupted. Raises MissingExtra, BackendUnavailable,
-    UsageError when another broker is asked for than the one that runs, Locked while another command is at it.
+    If this call fails or is interrupted, it ends what it started. Raises MissingExtra, BackendUnavailable, UsageError
+    when the stack runs with another broker, Locked while another command works on the stack.
     """
     if any(find_spec(module) is None for module in NEEDED):
         raise MissingExtra("`flts up`", "stack")
@@ -92,7 +92,13 @@ def up(folder: Path, bus: Bus | None, say: Say) -> Stack:
         state = read(folder) or State(bus=bus or "durable")
         if bus is not None and bus != state.bus:
             if any(process.alive() for process in state.processes):
-                raise UsageError(f"the stack in {folder} runs with the {state.bus} broker; `flts down` ends it first")
+                raise UsageError(
+                    f"the stack in {folder} runs with the {state.bus} broker; end it first with `flts down`",
+                    code="other-broker",
+                    folder=str(folder),
+                    found=state.bus,
+                    expected=bus,
+                )
             state = State(bus=bus)
         with _Starting(folder, state, say) as starting:
             if state.bus == "quick":
@@ -104,9 +110,12 @@ def up(folder: Path, bus: Bus | None, say: Say) -> Stack:
 
 
 def down(folder: Path, say: Say, *, delete: bool = False) -> None:
-    """End every process of a stack, the last one first. delete: also remove what they stored. Raises UsageError."""
+    """End every process of a stack, the last one first. delete: also remove their data.
+
+    Raises UsageError for a folder without a stack, Locked while another command works on the stack.
+    """
     if not folder.is_dir():
-        raise UsageError(f"there is no stack in {folder}; `flts up` starts one")
+        raise UsageError(f"no stack in {folder}; `flts up` starts one", code="no-stack", folder=str(folder))
     with _alone(folder):
         state = read(folder) or State(bus="durable")
         if not state.processes:
@@ -122,21 +131,23 @@ def down(folder: Path, say: Say, *, delete: bool = False) -> None:
 
 
 def read(folder: Path) -> State | None:
-    """What is written down of the stack in a folder. Raises StageFailed when it cannot be read."""
+    """The stored state of the stack in a folder; None without one. Raises StageFailed when it cannot be read."""
     try:
         return State.model_validate_json((folder / "state.json").read_bytes())
     except FileNotFoundError:
         return None
     except ValidationError as error:
         raise StageFailed(
-            f"{folder / 'state.json'} cannot be read ({error.errors()[0]['msg']}); look for processes whose environment"
-            f" has {MARK}={folder}, and delete the file"
+            f"{folder / 'state.json'} is damaged ({error.errors()[0]['msg']}); end the processes whose environment has"
+            f" {MARK}={folder}, then delete the file",
+            code="state-damaged",
+            file=str(folder / "state.json"),
         ) from None
 
 
 @dataclass
 class _Starting:
-    """Servers being started: each is written down at once, and all are ended when one cannot be."""
+    """Servers being started: each is recorded at once, and all are killed when one fails to start."""
 
     folder: Path
     state: State
@@ -144,7 +155,7 @@ class _Starting:
     _launched: list[Server] = field(default_factory=list)
 
     def run(self, *servers: Server) -> None:
-        """Start those of these that do not run, side by side, and wait until each answers."""
+        """Start those servers that do not run, in parallel, and wait until each answers."""
         waiting = [server for server in servers if not self._runs(server)]
         for server in waiting:
             self._launch(server)
@@ -153,17 +164,17 @@ class _Starting:
             self.say(f"{server.name}: process {server.pid} at {server.url}")
 
     def forget_members(self) -> None:
-        """End a broker that keeps the place of a dead service for it for ever; it is started again without.
+        """End a quick broker with dead members, which it never drops; a restarted one has forgotten them.
 
-        The living ones leave before it: who joins again by itself may come twice, and the first of the two is as dead.
+        The live services are ended first: one that joins again by itself may appear twice, once as a dead member.
         """
         broker = self.state.get(QUICK)
         workers = [process for process in self.state.processes if process.name.startswith("worker-")]
         if broker is None or all(worker.alive() for worker in workers):
             return
         for process in (*filter(Process.alive, workers), broker):
-            became = process.end(str(self.folder), GRACE)
-            self.say(f"{process.name}: process {process.pid} {became}, to forget a dead service")
+            outcome = process.end(str(self.folder), GRACE)
+            self.say(f"{process.name}: process {process.pid} {outcome}, so that the broker forgets a dead service")
 
     def _runs(self, server: Server) -> bool:
         process = self.state.get(server.name)
@@ -172,8 +183,8 @@ class _Starting:
         if process.alive() and server.ready():
             self.say(f"{server.name}: process {process.pid} at {server.url} runs already")
             return True
-        became = process.end(str(self.folder), GRACE)  # it hangs, or left something behind when it died
-        self.say(f"{server.name}: process {process.pid} {became}")
+        outcome = process.end(str(self.folder), GRACE)  # it hangs, or left processes behind when it died
+        self.say(f"{server.name}: process {process.pid} {outcome}")
         return False
 
     def _launch(self, server: Server) -> None:
@@ -189,9 +200,9 @@ class _Starting:
             log=str(server.log),
             stop_signal=server.stop_signal,
         )
-        known = {known.name: known for known in self.state.processes}
-        # in the place of the one that died: what was started first is ended last
-        self.state.processes = list({**known, server.name: process}.values())
+        recorded = {other.name: other for other in self.state.processes}
+        # a restarted process keeps the position of the one that died: what was started first is ended last
+        self.state.processes = list({**recorded, server.name: process}.values())
         _write(self.folder, self.state)
 
     def _forget(self, name: str) -> None:
@@ -210,7 +221,7 @@ class _Starting:
 
 
 def _backends(folder: Path, bus: Bus, starting: _Starting) -> Mapping[str, str]:
-    """Store, bus and tracker, and the environment in which they are found."""
+    """Start store, bus and tracker; returns the environment variables of their clients."""
     storage = s3(folder / "s3")
     starting.run(storage)
     storage.make_buckets(layout.BUCKETS)
@@ -233,23 +244,22 @@ def _backends(folder: Path, bus: Bus, starting: _Starting) -> Mapping[str, str]:
     keys = f"[default]\naws_access_key_id = {USER}\naws_secret_access_key = {storage.secret_key}\n"
     _write_private(folder / "credentials", keys)
     lines = [
-        f"unset {' '.join(NOT_OURS)}",
-        *(f"export {name}={shlex.quote(said)}" for name, said in environment.items()),
+        f"unset {' '.join(USER_VARIABLES)}",
+        *(f"export {name}={shlex.quote(value)}" for name, value in environment.items()),
     ]
     _write_private(folder / "env", "\n".join(lines) + "\n")
     return environment
 
 
 def _services(folder: Path, environment: Mapping[str, str], models: Sequence[str]) -> Iterator[Server]:
-    """A process for each service, a trainer for all models among them, which fits as many side by side as there are
-    cores; and the gateway."""
-    place = folder / "services"
-    port = ports(place, *(service.name for service in registry.SERVICES), "gateway")
+    """A process for each service, and the gateway. One trainer fits all models, as many at once as there are cores."""
+    logs = folder / "services"
+    port = ports(logs, *(service.name for service in registry.SERVICES), "gateway")
     for service in registry.SERVICES:
         options = ["--model", ",".join(models)] if service.per_model else []
         command = ["worker", service.name, *options, "--probe-port", str(port[service.name])]
-        yield _service(place, f"worker-{service.name}", command, port[service.name], environment)
-    yield _service(place, "gateway", ["gateway", "--port", str(port["gateway"])], port["gateway"], environment)
+        yield _service(logs, f"worker-{service.name}", command, port[service.name], environment)
+    yield _service(logs, "gateway", ["gateway", "--port", str(port["gateway"])], port["gateway"], environment)
 
 
 def _service(folder: Path, name: str, command: Sequence[str], port: int, environment: Mapping[str, str]) -> Server:
@@ -260,25 +270,29 @@ def _service(folder: Path, name: str, command: Sequence[str], port: int, environ
 
 def _trainable() -> list[str]:
     """The models whose libraries are installed."""
-    found = []
+    models = []
     for name in sorted(CANDIDATES):
         try:
             require([name])
         except FltsError:
             continue
-        found.append(name)
-    return found
+        models.append(name)
+    return models
 
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Keep other commands off the stack."""
+    """Hold the lock of the stack. Raises Locked while another command holds it."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         with locked(folder):
             yield
     except Locked:
-        raise Locked(f"another `flts up` or `flts down` is at work in {folder}; wait until it has ended") from None
+        raise Locked(
+            f"another `flts up` or `flts down` is running in {folder}; wait until it has ended",
+            code="stack-locked",
+            folder=str(folder),
+        ) from None
 
 
 def _write(folder: Path, state: State) -> None:
@@ -286,7 +300,7 @@ def _write(folder: Path, state: State) -> None:
 
 
 def _write_private(file: Path, text: str) -> None:
-    """Whole or not at all, for this user's eyes."""
+    """Write a file atomically, readable by this user only."""
     part = file.with_name(f"{file.name}.part")
     part.touch(mode=0o600)
     part.write_text(text)

@@ -1,4 +1,4 @@
-"""The command line as a person meets it: an exit code, what stands on stdout, what stands on stderr."""
+"""The command line as people see it: an exit code, stdout and stderr."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Flts = Callable[..., "Outcome"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a call of the command line came to."""
+    """The result of a call of the command line."""
 
     code: int
     out: str
     err: str
     error: FltsError | None = None
-    """What was raised behind the message on stderr."""
+    """The error behind the message on stderr."""
 
 
 @pytest.fixture

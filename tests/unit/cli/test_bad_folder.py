@@ -1,4 +1,4 @@
-"""Folders without rights, full disks, damaged objects, other versions: said by name, and mended as the message says."""
+"""Folders without rights, full disks, damaged objects, other versions: the error names them, and its advice works."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture
 def someone() -> list[str]:
-    """What runs a command as a person without the rights of root."""
+    """The prefix that runs a command as a user without the rights of root."""
     if os.geteuid() != 0:
         return []
     setpriv = shutil.which("setpriv")
@@ -70,7 +70,7 @@ def close(*paths: Path) -> None:
         path.chmod(0o555)
 
 
-def test_a_folder_without_rights_is_named_with_another_way(someone: list[str], foreign: Path) -> None:
+def test_a_folder_without_rights_is_named_with_an_alternative(someone: list[str], foreign: Path) -> None:
     close(foreign)
     code, said = as_someone(someone, foreign, "run")
     assert code == 2
@@ -79,9 +79,7 @@ def test_a_folder_without_rights_is_named_with_another_way(someone: list[str], f
 
 
 @pytest.mark.parametrize(("closed", "code"), [("", 2), ("objects", 1)])
-def test_a_home_that_was_made_by_someone_else_is_named(
-    someone: list[str], foreign: Path, closed: str, code: int
-) -> None:
+def test_a_home_of_another_user_is_named(someone: list[str], foreign: Path, closed: str, code: int) -> None:
     made = subprocess.run([*FLTS, "run"], cwd=foreign, env=environment(), capture_output=True, check=False)
     assert made.returncode == 0
     for path in (foreign / ".flts").rglob("*"):
@@ -121,7 +119,7 @@ exit $code
 
 
 @pytest.mark.parametrize("free", [0, 8, 40, 90])
-def test_a_full_disk_ends_with_one_message_and_the_run_goes_on_when_there_is_space(folder: Path, free: int) -> None:
+def test_a_full_disk_is_one_message_and_the_run_continues_once_there_is_space(folder: Path, free: int) -> None:
     unshare, disk = shutil.which("unshare"), folder / "disk"
     if unshare is None:
         pytest.skip("there is no unshare to mount a small disk for this test alone")
@@ -171,9 +169,7 @@ def contents(objects: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("kind", DAMAGED)
-def test_an_object_damaged_by_one_byte_is_named_and_mended_as_the_message_says(
-    flts: Flts, folder: Path, kind: str
-) -> None:
+def test_an_object_damaged_by_one_byte_is_named_and_the_advice_restores_it(flts: Flts, folder: Path, kind: str) -> None:
     assert flts("run").code == 0
     objects = folder / ".flts/objects"
     (damaged,) = objects.glob(DAMAGED[kind])
@@ -199,7 +195,7 @@ def test_an_object_damaged_by_one_byte_is_named_and_mended_as_the_message_says(
 
 
 @pytest.mark.parametrize("kind", ["train rows", "a file of a bundle", "a manifest", "test forecasts"])
-def test_an_absent_object_is_named_and_made_again_as_the_message_says(flts: Flts, folder: Path, kind: str) -> None:
+def test_a_missing_object_is_named_and_the_advice_restores_it(flts: Flts, folder: Path, kind: str) -> None:
     assert flts("run").code == 0
     objects = folder / ".flts/objects"
     (absent,) = objects.glob(DAMAGED[kind])
@@ -242,7 +238,9 @@ def test_a_damaged_pointer_is_written_again(flts: Flts, folder: Path, pointer: s
 
 
 @pytest.mark.parametrize("kind", ["decisions/*.json", "decisions/*.preview.json"])
-def test_a_damaged_decision_stops_nothing_and_is_named_by_who_shows_it(flts: Flts, folder: Path, kind: str) -> None:
+def test_a_damaged_decision_blocks_no_forecast_and_is_named_where_it_is_shown(
+    flts: Flts, folder: Path, kind: str
+) -> None:
     assert flts("run").code == 0
     scope = folder / ".flts/objects/model-promotion/global"
     damaged = min(scope.glob(kind), key=lambda path: len(path.name))
@@ -290,7 +288,7 @@ while "flts.runner.child" in sys.orig_argv and not pathlib.Path("go").exists():
 """
 
 
-def test_of_two_runs_at_once_the_second_names_the_first_and_both_can_be_run_again(flts: Flts, folder: Path) -> None:
+def test_of_two_concurrent_runs_the_second_names_the_first_and_both_can_be_repeated(flts: Flts, folder: Path) -> None:
     hook = startup_hook(folder / "hook", WAITING_TRAINER)
     with subprocess.Popen(
         [*FLTS, "run"], cwd=folder, env=environment() | {"PYTHONPATH": hook}, stdout=subprocess.PIPE, text=True

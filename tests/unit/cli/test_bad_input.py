@@ -93,7 +93,7 @@ REFUSED: dict[str, tuple[Change, list[str], list[str]]] = {
     "wrong encoding": (
         text(lambda t: t.replace("wind", "größe"), encoding="latin-1"),
         NOTHING,
-        ["load.csv: is not UTF-8 text: line 1 holds the byte 0xf6, which in Latin-1 is 'ö'", "iconv"],
+        ["load.csv: is not UTF-8 text: line 1 contains the byte 0xf6, which is 'ö' in Latin-1", "iconv"],
     ),
     "UTF-16": (text(str, encoding="utf-16"), NOTHING, ["load.csv: is UTF-16 text; save it as UTF-8"]),
     "no time column": (
@@ -115,7 +115,7 @@ REFUSED: dict[str, tuple[Change, list[str], list[str]]] = {
     "mixed time zones": (
         cell(4, "time", "2018-02-07T13:00:00Z"),
         NOTHING,
-        ["column 'time' mixes times with and without a zone", "at row 1", "at row 4"],
+        ["column 'time' mixes times with and without a zone", "in row 1", "in row 4"],
     ),
     "a skipped local time": (
         starting(SPRING),
@@ -148,7 +148,7 @@ REFUSED: dict[str, tuple[Change, list[str], list[str]]] = {
         NOTHING,
         ["'load' cannot be forecast: 100% of its cells are empty"],
     ),
-    "infinities": (cell(9, "wind", "-inf"), NOTHING, ["column 'wind' holds an infinite value", "UTC time order 9"]),
+    "infinities": (cell(9, "wind", "-inf"), NOTHING, ["column 'wind' holds an infinite value", "row 9 in order"]),
     "numbers beyond 32 bits": (cell(9, "load", "1e31"), NOTHING, ["column 'load' holds 1e+31, beyond the ±1e+30"]),
     "too few test rows": (
         rows(lambda t: t[:10], TEST),

@@ -1,4 +1,4 @@
-"""What goes wrong in a command has a code for programs; what it says to people is tested beside each command."""
+"""Each mistake in a command has a code for programs; messages for people are tested beside each command."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_mistake_has_a_code(flts: Flts, folder: Path, name: str) -> None:
     assert done.err == "".join(f"error: {line}\n" for line in str(done.error).splitlines())
 
 
-def test_a_champion_forecasts_from_a_file_that_is_there(flts: Flts) -> None:
+def test_a_forecast_from_a_missing_file_is_refused(flts: Flts) -> None:
     assert flts("run").code == 0
     done = flts("forecast", "--input", "later.csv")
     assert done.error is not None

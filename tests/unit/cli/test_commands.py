@@ -15,7 +15,7 @@ from flts.spec.fields import Spec
 def test_a_run_shows_the_board_the_winner_and_where_everything_is(flts: Flts, folder: Path) -> None:
     done = flts("run")
     assert done.code == 0
-    assert "ridge has the lowest score" in done.out
+    assert "ridge is the only model with a forecast" in done.out
     assert "naive (baseline)" in done.out
     assert "coverage (80 %)" in done.out
     assert "lead over the baseline" in done.out
@@ -44,14 +44,16 @@ def test_a_run_prints_one_json_document_and_logs_events_as_json_lines(flts: Flts
     assert names.index("promotion_scoreboard") < names.index("promotion_decision") < names.index("promotion_publish")
 
 
-def test_a_recomputed_run_says_that_the_result_is_equal(flts: Flts) -> None:
+def test_a_recompute_reports_that_the_result_is_equal(flts: Flts) -> None:
     flts("run")
     again = flts("run", "--recompute")
     assert again.code == 0
     assert "recomputed ridge: equal" in again.out
 
 
-def test_a_promotion_can_be_listed_shown_and_rolled_back_and_a_rerun_does_not_undo_that(flts: Flts) -> None:
+def test_a_promotion_can_be_listed_shown_and_rolled_back_and_a_repeated_run_does_not_undo_the_rollback(
+    flts: Flts,
+) -> None:
     flts("run")
     flts("run", "--set", "task.input_length=24", "--set", 'evaluate.gate="always"')
     assert "input_length" not in flts("promotions", "list").out
@@ -63,7 +65,7 @@ def test_a_promotion_can_be_listed_shown_and_rolled_back_and_a_rerun_does_not_un
     assert len(json.loads(flts("promotions", "list", "--json").out)) == 3
     shown = flts("promotions", "show", "3")
     assert "rollback" in shown.out
-    assert "ridge has the lowest score" in shown.out
+    assert "ridge is the only model with a forecast" in shown.out
 
 
 def test_a_second_rollback_without_an_earlier_champion_is_refused(flts: Flts) -> None:
@@ -79,14 +81,14 @@ def test_a_judged_model_can_be_promoted_by_hand(flts: Flts) -> None:
     config = json.loads(flts("runs", "list", "--json").out)[0]["config_hash"][:12]
     done = flts("promotions", "promote", config, "ridge")
     assert "promotion 1 (manual): ridge is champion of 'global'" in done.out
-    assert "champion of 'global' already" in flts("promotions", "promote", config, "ridge").out
+    assert "already the champion of 'global'" in flts("promotions", "promote", config, "ridge").out
     wrong = flts("promotions", "promote", config, "rigde")
     assert wrong.code == 2
     assert "did you mean 'ridge'" in wrong.err
 
 
 @pytest.mark.parametrize("left", [None, b"{", b'{"v": 1}'], ids=["lost", "torn", "without fields"])
-def test_a_lost_or_damaged_decision_is_named_by_whoever_needs_it_and_nobody_says_to_delete_it(
+def test_a_missing_or_damaged_decision_is_named_and_no_message_advises_to_delete_it(
     flts: Flts, folder: Path, left: bytes | None
 ) -> None:
     config = json.loads(flts("run", "--json").out)["config_hash"]
@@ -117,7 +119,7 @@ def test_runs_are_listed_and_shown(flts: Flts, folder: Path) -> None:
     assert config[:12] in flts("runs", "list").out
     shown = flts("runs", "show", config[:8])
     assert shown.code == 0
-    assert "ridge has the lowest score" in shown.out
+    assert "ridge is the only model with a forecast" in shown.out
     for heading in ("rows 240 train, 60 test", "intervals of the winner", "mean width, scaled", "weekday", "Monday"):
         assert heading in shown.out
     record = json.loads(flts("runs", "show", config[:8], "--json").out)
@@ -176,7 +178,7 @@ def test_config_schema_describes_every_field(flts: Flts) -> None:
     assert undescribed == []
 
 
-def test_config_diff_names_what_told_the_two_first_runs_apart(flts: Flts, folder: Path) -> None:
+def test_config_diff_names_the_differences_of_two_experiments(flts: Flts, folder: Path) -> None:
     common = '[dataset]\nname = "PobleSec"\ntargets = ["down"]\n[sample]\ntrain_rows = 50\n'
     (folder / "docker.toml").write_text(common + 'test_rows = 50\n[preprocess]\nhash_salt = "forceInfer1"\n')
     (folder / "kubernetes.toml").write_text(common + 'test_rows = 30\n[preprocess]\nhash_salt = "v2_prophet_fix"\n')
@@ -190,7 +192,7 @@ def test_config_diff_names_what_told_the_two_first_runs_apart(flts: Flts, folder
     assert (same.code, same.out.strip()) == (0, "no difference")
 
 
-def test_config_diff_compares_with_a_configuration_that_was_run(flts: Flts) -> None:
+def test_config_diff_compares_with_a_stored_configuration(flts: Flts) -> None:
     config = json.loads(flts("run", "--json").out)["config_hash"]
     differing = json.loads(flts("config", "diff", config[:10], "flts.toml", "--json").out)
     assert all(row["moves"] == [] for row in differing), "only locators may differ from what was stored"

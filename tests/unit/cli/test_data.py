@@ -53,7 +53,7 @@ def raw_table() -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_the_verdict_is_that_of_a_run(flts: Flts, folder: Path, name: str) -> None:
+def test_the_verdict_equals_that_of_a_run(flts: Flts, folder: Path, name: str) -> None:
     (folder / "load_test.csv").unlink()
     DAMAGES[name](raw_table()).write_csv(folder / "load.csv")
     run = flts("run", "--set", "task.input_length=10", "--set", "task.horizon=1")
@@ -96,7 +96,7 @@ def test_the_document_holds_finite_numbers_only(flts: Flts, folder: Path, name: 
     assert {"findings", "files", "time", "columns", "runs"} <= set(seen)
 
 
-def test_rows_that_a_run_takes_end_well_and_say_so(flts: Flts) -> None:
+def test_usable_rows_are_reported_as_usable(flts: Flts) -> None:
     seen = flts("data", "inspect", "load.csv")
     assert seen.code == 0
     assert "flts run would take these rows" in seen.out

@@ -1,4 +1,4 @@
-"""`flts init`: what it writes is an experiment, runs without edits, and is never half there."""
+"""`flts init` writes an experiment that runs without edits, and never half of one."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def ridge(flts: Flts) -> Outcome:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_written_runs_without_edits(flts: Flts, kind: str) -> None:
+def test_the_written_experiment_runs_without_edits(flts: Flts, kind: str) -> None:
     written(flts, KINDS[kind]())
     done = ridge(flts)
     assert done.code == 0, done
@@ -151,7 +151,7 @@ def test_a_horizon_and_a_target_can_be_asked_for(flts: Flts) -> None:
     assert spec.dataset.targets == ["wind"]
 
 
-def test_nothing_is_replaced_unasked(flts: Flts, folder: Path) -> None:
+def test_a_file_is_replaced_only_by_force(flts: Flts, folder: Path) -> None:
     before = (folder / "flts.toml").read_text()
     done = flts("init", "load.csv")
     assert done.code == 2
@@ -176,7 +176,9 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(
     assert sorted(path.name for path in folder.iterdir()) == ["flts.toml", "load.csv", "load_test.csv"]
 
 
-def test_one_that_appears_meanwhile_is_not_replaced(flts: Flts, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_appears_meanwhile_is_not_replaced(
+    flts: Flts, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def slowly(path: Path) -> LoadedSpec:
         (folder / "first.toml").write_text("mine")
         return load_spec(path)

@@ -1,4 +1,4 @@
-"""A mistake of the person who runs it is one clear message and exit code 2 or 4: no traceback, nothing half written."""
+"""A mistake of the user is one clear message and exit code 2 or 4: no traceback, nothing half written."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_mistake_is_one_message_and_an_exit_code(flts: Flts, folder: Path, nam
     assert not promoted.exists()
 
 
-def test_a_file_that_is_no_toml_is_named_with_the_line(flts: Flts, folder: Path) -> None:
+def test_invalid_toml_is_named_with_its_line(flts: Flts, folder: Path) -> None:
     (folder / "flts.toml").write_text(RIDGE + "\n[task\n")
     done = flts("run")
     assert done.code == 2

@@ -1,4 +1,4 @@
-"""A run while it goes: a live table that fits a terminal, plain lines in a pipe, nothing for a program."""
+"""The progress of a run: a live table that fits a terminal, plain lines in a pipe, nothing for a program."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_reason_is_cut_off_where_a_terminal_ends_and_its_brackets_stay() -> No
     assert row.rstrip().endswith("…")
 
 
-def test_a_model_that_ended_keeps_what_it_said_last() -> None:
+def test_a_model_that_ended_keeps_its_last_detail() -> None:
     table = LiveTable(["gru"])
     table.model("gru").phase("fit")
     table.model("gru").epoch(4, 4, 0.5, 0.25)

@@ -1,4 +1,4 @@
-"""Every error says what it is to a program: a code, the values behind its sentence, an exit code."""
+"""Every error has what a program needs: a code, the values behind its message, an exit code."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_code_data_and_message() -> None:
         error.data["file"] = "b.csv"  # type: ignore[index]
 
 
-def test_an_error_without_a_code_has_that_of_its_class() -> None:
+def test_an_error_without_a_code_has_the_name_of_its_class_as_its_code() -> None:
     assert (DataError("x").code, NoChampion("x").code, Terminal("x").code) == ("data-error", "no-champion", "terminal")
 
 
@@ -52,13 +52,13 @@ def test_an_extra_is_named_in_the_message_and_in_the_data() -> None:
     "error", [DataError("x", code="some-code", row=3), MissingExtra("a bus on Kafka", "kafka", "dev")]
 )
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])  # noqa: S301
-def test_an_error_goes_to_another_process_whole(error: FltsError, again: object) -> None:
+def test_an_error_reaches_another_process_with_code_and_data(error: FltsError, again: object) -> None:
     assert callable(again)
     other = again(error)
     assert (type(other), str(other), other.code, other.data) == (type(error), str(error), error.code, error.data)
 
 
-def test_the_docstring_draws_the_tree_that_there_is() -> None:
+def test_the_docstring_draws_the_actual_tree() -> None:
     drawn = dict(re.findall(r"[├└]── (\w+) +(\d+) ", errors.__doc__ or ""))
     ours = [error for error in _tree(FltsError) if error.__module__ == errors.__name__]
     assert {name: int(code) for name, code in drawn.items()} == {
@@ -71,13 +71,13 @@ def test_the_docstring_draws_the_tree_that_there_is() -> None:
     [DataError("x", code="b", row=1), SpecError("x", code="a", row=1), DataError("x", code="a", row=2)],
     ids=["code", "class", "value"],
 )
-def test_raises_is_not_content_with_less(wrong: FltsError) -> None:
+def test_raises_fails_for_another_class_code_or_value(wrong: FltsError) -> None:
     expected = UsageError if isinstance(wrong, UsageError) else DataError
     with pytest.raises(AssertionError), raises(expected, code="a", row=1):
         raise wrong
 
 
-def test_raises_hands_over_what_was_raised() -> None:
+def test_raises_hands_over_the_error() -> None:
     with raises(DataError, code="a", row=1) as caught:
         raise DataError("x", code="a", row=1, column="y")
     assert str(caught.value) == "x"

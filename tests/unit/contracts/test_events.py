@@ -55,15 +55,13 @@ def test_an_event_is_one_line_with_its_fields(stream: io.StringIO) -> None:
     }
 
 
-def test_what_is_none_is_left_out(stream: io.StringIO) -> None:
+def test_a_field_that_is_none_is_left_out(stream: io.StringIO) -> None:
     events.emit(events.ServiceStarted(service="train", version="1", groups=[], probes=None))
     (line,) = _lines(stream)
     assert line.keys() == {"event", "service", "ts", "version", "groups"}
 
 
-def test_an_event_that_another_process_hands_over_is_the_same_line(
-    stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_event_from_another_process_is_the_same_line(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
     event = events.ForecastServed(config_hash="c", model_type="GRU", promotion=3, forecasts=24)
     handed: list[dict[str, Any]] = []
     with monkeypatch.context() as patched:
@@ -77,7 +75,7 @@ def test_an_event_that_another_process_hands_over_is_the_same_line(
     assert replayed == own
 
 
-def test_an_event_does_not_change() -> None:
+def test_an_event_cannot_be_changed() -> None:
     event = events.SkipIdempotent(data_hash="d")
     with pytest.raises(FrozenInstanceError):
         event.data_hash = "e"  # type: ignore[misc]

@@ -8,11 +8,11 @@ import pytest
 from tests.support.points import names, points, unnamed, writes
 
 NOT_NAMED = {
-    "contracts/ports.py write_once store.create": "passes on the name it was given",
-    "contracts/ports.py point_at store.replace": "passes on the name it was given",
+    "contracts/ports.py write_once store.create": "passes on the name from its caller",
+    "contracts/ports.py point_at store.replace": "passes on the name from its caller",
     "backends/store.py open_store folder.mkdir": "an empty folder says nothing, and is made again",
-    "backends/store.py create large.create": "the write of whoever named it; integration/test_s3 ends it in between",
-    "backends/store.py upload large.upload": "the write of whoever named it; integration/test_s3 ends it in between",
+    "backends/store.py create large.create": "the caller names the write; integration/test_s3 ends it in between",
+    "backends/store.py upload large.upload": "the caller names the write; integration/test_s3 ends it in between",
     "backends/large.py _drop obstore.delete": "takes away what no reader sees",
     "backends/buckets.py create bucket.create": "passes on to the store of one bucket",
     "backends/buckets.py replace bucket.replace": "passes on to the store of one bucket",
@@ -44,7 +44,7 @@ NOT_NAMED = {
     "backends/tracking.py _lay_out bundle.mkdir": "temporary files of the tracker",
     "backends/tracking.py _lay_out (bundle / name).write_bytes": "temporary files of the tracker",
     **{
-        f"doctor/store.py {call}": "an object of the doctor's own, which nobody reads"
+        f"doctor/store.py {call}": "a temporary object of the doctor"
         for call in (
             *("_probe store.create", "_probe store.delete", "_use store.create", "_use store.delete"),
             *("both store.upload", "overtaken store.upload"),
@@ -62,7 +62,7 @@ def source(folder: Path, text: str, name: str = "stage.py") -> Path:
     return folder
 
 
-def test_every_write_of_the_source_code_has_a_name_or_a_reason_for_having_none() -> None:
+def test_every_write_in_the_source_code_has_a_name_or_a_reason_for_having_none() -> None:
     assert {call.place for call in unnamed() if not call.file.startswith(OTHERS)} == NOT_NAMED.keys()
 
 
@@ -116,7 +116,7 @@ def test_a_write_without_a_name_is_found(write: str, tmp_path: Path) -> None:
         "shutil.which('ps')",
     ],
 )
-def test_what_does_not_write_is_not_taken_for_a_write(reading: str, tmp_path: Path) -> None:
+def test_a_call_that_does_not_write_is_not_taken_for_a_write(reading: str, tmp_path: Path) -> None:
     assert writes(source(tmp_path, f"def do():\n    {reading}\n")) == []
 
 
@@ -140,12 +140,12 @@ def test_a_write_that_is_not_between_the_points_of_one_name_is_found(body: list[
     assert [call.what for call in unnamed(source(tmp_path, f"def do():\n{lines}"))] == ["path.write_text"]
 
 
-def test_points_of_another_function_name_nothing(tmp_path: Path) -> None:
+def test_points_in_another_function_do_not_count(tmp_path: Path) -> None:
     points_of_one = 'def one():\n    failpoint("a.before")\n    failpoint("a.after")\n'
     assert len(unnamed(source(tmp_path, points_of_one + "def two():\n    path.touch()\n"))) == 1
 
 
-def test_a_name_may_be_one_of_two_by_a_condition(tmp_path: Path) -> None:
+def test_a_name_may_be_chosen_by_a_condition(tmp_path: Path) -> None:
     source(tmp_path, 'write_once(store, key, data, at="b" if x else "a")\n')
     assert names(tmp_path) == ["a", "b"]
 
@@ -160,6 +160,6 @@ def test_a_name_may_be_one_of_two_by_a_condition(tmp_path: Path) -> None:
         ("write_once(s, k, d, at='a')\npoint_at(s, k, d, at='a')", "share the name 'a'"),
     ],
 )
-def test_a_name_that_cannot_be_read_or_is_not_its_own_is_refused(text: str, reason: str, tmp_path: Path) -> None:
+def test_a_name_that_is_not_a_literal_or_not_unique_is_refused(text: str, reason: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=reason):
         names(source(tmp_path, text))

@@ -1,4 +1,4 @@
-"""The four ways a stage touches a store: written once, pointed at, read only when the digest fits."""
+"""The three ways in which a stage uses a store: write once, move a pointer, read with a checked digest."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 
 import pytest
+from tests.support.raising import raises
 
 from flts.backends.store import memory_store
 from flts.contracts import layout
@@ -54,14 +55,14 @@ def test_write_once_stores_the_bytes_and_returns_them(store: Store) -> None:
     assert store.get(KEY) == b"first"
 
 
-def test_write_once_returns_the_bytes_of_whoever_was_first_and_leaves_them(store: Store) -> None:
+def test_write_once_returns_the_bytes_of_an_earlier_writer_and_leaves_them(store: Store) -> None:
     write_once(store, KEY, b"first", at="here")
     assert write_once(store, KEY, b"second", at="here") == b"first"
     assert store.get(KEY) == b"first"
 
 
 def test_write_once_refuses_an_object_that_exists_and_is_absent() -> None:
-    with pytest.raises(DamagedObject, match=f"{KEY} was refused as existing, and is absent"):
+    with raises(DamagedObject, code="object-missing", key=KEY):
         write_once(Forgetful(), KEY, b"first", at="here")
 
 
@@ -81,7 +82,7 @@ def point(store: Store) -> None:
 
 @pytest.mark.parametrize("action", [write, point])
 @pytest.mark.parametrize(("side", "left"), [("before", None), ("after", b"data")])
-def test_a_crash_beside_a_write_leaves_nothing_or_the_whole_object(
+def test_a_crash_before_or_after_a_write_leaves_nothing_or_the_whole_object(
     store: Store, action: Callable[[Store], None], side: str, left: bytes | None
 ) -> None:
     arm(f"here.{side}=error")
@@ -106,14 +107,13 @@ def test_read_checked_returns_the_bytes_that_the_digest_names(store: Store) -> N
         (layout.spec("c" * 64), False),
     ],
 )
-def test_read_checked_refuses_an_absent_object_and_says_which_record_wants_it(
+def test_read_checked_refuses_an_absent_object_and_advises_to_restore_it(
     store: Store, key: str, made_again: bool
 ) -> None:
     wanted = sha256(b"data")
-    with pytest.raises(DamagedObject) as raised:
+    with raises(DamagedObject, code="object-missing", key=key, expected=wanted) as raised:
         read_checked(store, key, wanted)
-    absent = f"{key} is absent from memory:///, and a record names it with digest {wanted[:12]}…; restore it"
-    assert str(raised.value).startswith(absent)
+    assert str(raised.value).startswith(f"{key} is absent from memory:///, and a record names it")
     assert ("`flts run --recompute` makes it again" in str(raised.value)) is made_again
     assert "delete" not in str(raised.value)
 
@@ -133,15 +133,16 @@ def test_read_checked_refuses_a_damaged_object_and_never_advises_to_delete_what_
     store: Store, key: str, deleted: bool
 ) -> None:
     store.create(key, b"dat")
-    with pytest.raises(DamagedObject) as raised:
-        read_checked(store, key, sha256(b"data"))
-    for part in (key, "memory:///", "damaged", sha256(b"dat")[:12], sha256(b"data")[:12]):
+    expected, found = sha256(b"data"), sha256(b"dat")
+    with raises(DamagedObject, code="digest-differs", key=key, expected=expected, found=found) as raised:
+        read_checked(store, key, expected)
+    for part in (key, "memory:///", "damaged", found[:12], expected[:12]):
         assert part in str(raised.value)
     advice = "delete it, and `flts run --recompute`" if deleted else "restore it from a backup; do not delete it"
     assert re.search(advice, str(raised.value))
 
 
-def test_a_silent_progress_takes_everything_and_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_silent_progress_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     progress = Silent()
     progress.phase("fit")
     progress.epoch(1, 2, 0.5, 0.6)

@@ -1,4 +1,4 @@
-"""Each thing that can be wrong is found and named with what mends it; nothing that is well is called wrong."""
+"""The doctor finds each problem and says how to fix it, and reports no problem where there is none."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from flts.wiring import SystemClock
 
 
 class Wrong:
-    """A store in memory of which one answer is another."""
+    """A store in memory with some answers replaced."""
 
     def __init__(self, **answers: Any) -> None:
         self._store, self._answers = memory_store(), answers
@@ -52,15 +52,15 @@ def raising(error: Exception) -> Any:
 
 def one(findings: Sequence[Diagnosis], state: str) -> Diagnosis:
     """The only finding of a state."""
-    (found,) = [finding for finding in findings if finding.state == state]
-    return found
+    (only,) = [finding for finding in findings if finding.state == state]
+    return only
 
 
 def settings(tmp_path: Path, **values: Any) -> Settings:
     return load_settings(**{"home": tmp_path / ".flts", "tracking": "off"} | values)
 
 
-# what a finding is
+# findings
 
 
 @pytest.mark.parametrize(
@@ -73,9 +73,7 @@ def settings(tmp_path: Path, **values: Any) -> Settings:
         ([wrong("b", "", ""), refused("c", BackendUnavailable("away"), "")], 3),
     ],
 )
-def test_the_exit_code_says_whether_something_is_wrong_and_whether_for_lack_of_an_answer(
-    findings: list[Diagnosis], code: int
-) -> None:
+def test_the_exit_code_tells_wrong_from_unreachable(findings: list[Diagnosis], code: int) -> None:
     assert exit_code(findings) == code
 
 
@@ -87,14 +85,14 @@ def test_a_finding_is_one_line_and_shows_no_password_of_a_url() -> None:
 # the store
 
 
-def test_a_store_in_which_everything_is_allowed_is_well_and_keeps_nothing_of_the_question() -> None:
+def test_a_working_store_is_ok_and_keeps_no_object_of_the_doctor() -> None:
     made = memory_store()
     findings = list(store.examine(made, SystemClock()))
     assert [finding.state for finding in findings] == ["ok"] * 4
     assert list(made.list("")) == []
 
 
-def test_a_store_that_does_not_answer_is_unreachable_and_asked_no_more() -> None:
+def test_a_store_that_does_not_answer_is_unreachable_and_not_asked_again() -> None:
     asked = []
 
     def away(prefix: str) -> None:
@@ -106,7 +104,7 @@ def test_a_store_that_does_not_answer_is_unreachable_and_asked_no_more() -> None
     assert len(asked) == 1
 
 
-def test_a_bucket_that_is_not_there_is_named() -> None:
+def test_a_missing_bucket_is_named() -> None:
     def absent(prefix: str) -> Sequence[str]:
         if prefix.startswith("models/"):
             raise UsageError("cannot list: no such bucket")
@@ -117,7 +115,7 @@ def test_a_bucket_that_is_not_there_is_named() -> None:
     assert not found.unreachable
 
 
-def test_what_is_wrong_with_all_buckets_is_said_once() -> None:
+def test_a_reason_that_all_buckets_share_is_reported_once() -> None:
     (found,) = in_store(list=raising(UsageError("wrong credentials")))
     assert found.found == "wrong credentials"
 
@@ -125,22 +123,22 @@ def test_what_is_wrong_with_all_buckets_is_said_once() -> None:
 @pytest.mark.parametrize("answer", [True, False])
 def test_an_endpoint_that_ignores_create_only_is_named_as_unusable(answer: bool) -> None:
     found = one(in_store(create=lambda key, data: answer), "wrong")
-    assert "does not keep If-None-Match" in found.found
+    assert "does not enforce If-None-Match" in found.found
     assert "cannot be used" in found.mend
 
 
-def test_an_endpoint_that_lets_the_last_of_two_large_uploads_win_is_told_how_it_may_be_asked() -> None:
+def test_an_endpoint_that_lets_the_last_of_two_multipart_uploads_win_gets_the_setting_to_change() -> None:
     async def takes(key: str, chunks: AsyncIterator[bytes], *, only_new: bool) -> str:
         async for _ in chunks:
             pass
         return "etag"
 
     found = one(in_store(upload=takes), "wrong")
-    assert "2 of 2 uploads of one new object in parts succeeded" in found.found
+    assert "2 of 2 multipart uploads of one new object succeeded" in found.found
     assert "AWS_COPY_IF_NOT_EXISTS" in found.mend
 
 
-def test_the_right_to_copy_is_asked_for_when_it_is_missing() -> None:
+def test_a_missing_right_to_copy_is_named() -> None:
     async def refuses(*_: Any, **__: Any) -> None:
         raise UsageError("403")
 
@@ -148,31 +146,31 @@ def test_the_right_to_copy_is_asked_for_when_it_is_missing() -> None:
 
 
 @pytest.mark.parametrize(("right", "doing"), [("create", "write"), ("get", "read"), ("delete", "delete")])
-def test_a_right_that_is_missing_is_named(right: str, doing: str) -> None:
+def test_a_missing_right_is_named(right: str, doing: str) -> None:
     found = one(in_store(**{right: raising(UsageError("403"))}), "wrong")
-    assert f"this was to {doing} an object under dataset/" in found.mend
+    assert f"tried to {doing} an object under dataset/" in found.mend
 
 
-def test_an_object_that_stays_after_it_was_deleted_is_said() -> None:
+def test_an_object_that_survives_its_deletion_is_reported() -> None:
     async def nothing(key: str) -> None:
         return None
 
     assert "still there" in one(in_store(delete=nothing), "wrong").found
 
 
-def test_an_object_that_is_not_seen_after_it_was_written_is_said() -> None:
-    assert "does not show an object" in one(in_store(get=lambda key: None), "wrong").found
+def test_an_object_that_cannot_be_read_after_its_write_is_reported() -> None:
+    assert "does not return an object" in one(in_store(get=lambda key: None), "wrong").found
 
 
 @pytest.mark.parametrize(("seconds", "way"), [(300, "300 s ahead of"), (-300, "300 s behind")])
-def test_clocks_that_are_apart_are_said_with_the_difference(seconds: float, way: str) -> None:
+def test_a_clock_skew_is_reported_with_the_difference(seconds: float, way: str) -> None:
     async def look(key: str) -> Stored:
         return Stored(key, 1, "", StoppedClock().now() + timedelta(seconds=seconds))
 
     assert way in one(in_store(StoppedClock(), look=look), "warning").found
 
 
-# the bus and who works on it
+# the bus and its services
 
 
 def with_members(*groups: str) -> MemoryBus:
@@ -186,7 +184,7 @@ def with_members(*groups: str) -> MemoryBus:
 ALL = ("train-ridge", "train-gru", "evaluate", "forecast")
 
 
-def test_a_bus_on_which_all_are_at_work_is_well() -> None:
+def test_a_bus_with_all_services_running_is_ok() -> None:
     findings = list(bus.examine(with_members(*ALL), ["gru", "ridge"]))
     assert {finding.state for finding in findings} == {"ok"}
     assert {finding.about for finding in findings} == {"bus", *ALL}
@@ -208,14 +206,14 @@ def test_a_service_that_is_not_running_is_named_with_the_command_that_starts_it(
     said = one(list(bus.examine(made, ["gru", "ridge"])), "wrong")
     assert said.found.startswith(found)
     assert said.mend == mend
-    assert ("1 of training-data not handled yet" in said.found) == (absent == "train-gru")
+    assert ("training-data: 1 not handled yet" in said.found) == (absent == "train-gru")
 
 
-def test_topics_that_are_not_there_are_named_and_partitions_counted() -> None:
+def test_missing_topics_are_named_and_partitions_counted() -> None:
     made = MemoryBus(3)
     made.ensure([next(iter(TOPICS))])
     findings = list(bus.examine(made, []))
-    absent = next(finding for finding in findings if "not there" in finding.found)
+    absent = next(finding for finding in findings if "missing topics" in finding.found)
     assert "inference-data" in absent.found
     assert "DLQ-training-data" in absent.found
     assert "training-data (3)" in next(finding for finding in findings if "partitions" in finding.found).found
@@ -228,7 +226,7 @@ def test_dead_letters_are_counted_until_they_are_replayed() -> None:
         send_to_dead_letters(made, made.records("training-data")[-1], DataError("no"), 1, "train-gru")
     replay(made, letters(made, "training-data")[0])
     said = one(list(bus.examine(made, ["ridge"])), "warning")
-    assert said.found.startswith("1 of training-data could not be handled")
+    assert said.found.startswith("training-data: 1 could not be handled")
     assert "flts dlq list --topic training-data" in said.mend
 
 
@@ -239,7 +237,7 @@ def test_a_bus_that_does_not_answer_is_unreachable(monkeypatch: pytest.MonkeyPat
     assert (found.found, found.unreachable) == ("no broker answers", True)
 
 
-def test_a_bus_that_goes_away_while_it_is_asked_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bus_that_fails_halfway_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
     made = with_members(*ALL)
     monkeypatch.setattr(made, "lag", raising(BackendUnavailable("gone")))
     assert one(list(bus.examine(made, ["ridge"])), "wrong").unreachable
@@ -250,7 +248,7 @@ def test_a_bus_that_goes_away_while_it_is_asked_is_unreachable(monkeypatch: pyte
 
 def test_a_folder_of_another_version_is_named(tmp_path: Path) -> None:
     chosen = settings(tmp_path)
-    assert one(list(here.folder(chosen)), "ok").found.startswith("there is no")
+    assert one(list(here.folder(chosen)), "ok").found.endswith("the first `flts run` creates it")
     assert not chosen.home.exists()
     chosen.home.mkdir()
     (chosen.home / "VERSION").write_text("1\n")
@@ -259,20 +257,20 @@ def test_a_folder_of_another_version_is_named(tmp_path: Path) -> None:
     assert "newer format '99'" in one(list(here.folder(chosen)), "wrong").found
 
 
-def test_a_folder_that_cannot_be_made_is_wrong(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (found,) = here.folder(settings(tmp_path, home=tmp_path / "file" / ".flts"))
-    assert "cannot be made" in found.found
+    assert "cannot be created" in found.found
 
 
-def test_a_secret_that_cannot_be_read_or_is_empty_is_said_without_showing_any(tmp_path: Path) -> None:
+def test_an_unreadable_or_empty_secret_is_reported_and_none_is_shown(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     (tmp_path / "full").write_text("hush")
     absent = settings(tmp_path, token_file=tmp_path / "absent", kafka_password_file=tmp_path / "full")
     assert "No such file" in one(list(here.secrets(absent)), "wrong").found
     empty = settings(tmp_path, kafka_password_file=tmp_path / "empty")
     assert one(list(here.secrets(empty)), "wrong").found == "kafka_password_file is empty"
-    assert list(here.secrets(settings(tmp_path, token="hush"))) == []  # noqa: S106 - nobody's
+    assert list(here.secrets(settings(tmp_path, token="hush"))) == []  # noqa: S106 - not a real one
 
 
 @pytest.mark.parametrize(("elsewhere", "state"), [(True, "warning"), (False, "wrong")])
@@ -286,7 +284,7 @@ def test_a_model_whose_library_is_missing_is_named_with_its_extra(
 
 
 class _Server(BaseHTTPRequestHandler):
-    """An MLflow server as far as it is asked."""
+    """The part of an MLflow server that the doctor asks."""
 
     version = ""
 
@@ -321,13 +319,13 @@ def test_an_mlflow_server_that_does_not_answer_is_unreachable(tmp_path: Path) ->
     assert found.unreachable
 
 
-def test_a_tracking_file_is_well_on_one_machine_and_doubtful_among_services(tmp_path: Path) -> None:
+def test_a_tracking_file_is_ok_on_one_machine_and_a_warning_with_services(tmp_path: Path) -> None:
     chosen = settings(tmp_path, tracking="mlflow")
     assert [finding.state for finding in here.tracking(chosen, shared=False)] == ["ok"]
     assert [finding.state for finding in here.tracking(chosen, shared=True)] == ["warning"]
 
 
-def test_without_mlflow_the_tracking_that_asks_for_it_is_wrong_and_auto_is_not(
+def test_without_mlflow_tracking_mlflow_is_wrong_and_auto_is_ok(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(here, "find_spec", lambda name: None)
@@ -338,14 +336,14 @@ def test_without_mlflow_the_tracking_that_asks_for_it_is_wrong_and_auto_is_not(
 # all of it
 
 
-def test_one_machine_without_anything_configured_is_well_and_nothing_is_made(tmp_path: Path) -> None:
+def test_one_machine_without_any_configuration_is_ok_and_nothing_is_created(tmp_path: Path) -> None:
     findings = list(examine(settings(tmp_path), ["ridge"]))
     assert {finding.state for finding in findings} == {"ok"}
-    assert "none is needed" in next(finding for finding in findings if finding.about == "bus").found
+    assert "not needed" in next(finding for finding in findings if finding.about == "bus").found
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_store_of_one_machine_is_looked_at_once_it_is_there(tmp_path: Path) -> None:
+def test_the_store_of_one_machine_is_checked_once_it_exists(tmp_path: Path) -> None:
     chosen = settings(tmp_path)
     wiring.open_store(chosen.store_url)
     findings = list(examine(chosen, ["ridge"]))
@@ -358,7 +356,7 @@ def test_a_bus_without_a_store_is_wrong(tmp_path: Path, monkeypatch: pytest.Monk
     assert "services share both" in found.found
 
 
-def test_settings_that_no_backend_can_be_opened_with_are_findings(tmp_path: Path) -> None:
+def test_settings_with_which_no_backend_opens_are_findings(tmp_path: Path) -> None:
     chosen = settings(tmp_path, store="ftp://x", bus="kafka://h:1", kafka_options={"acks": "0"})
     said = {finding.about: finding.found for finding in examine(chosen, ["ridge"]) if finding.state == "wrong"}
     assert said.keys() == {"store", "bus"}

@@ -1,4 +1,4 @@
-"""How sure a choice is, why each of the others was not chosen, and limits that make a model ineligible."""
+"""How certain a choice is, why each other model was not chosen, and limits that make a model ineligible."""
 
 from __future__ import annotations
 
@@ -37,25 +37,27 @@ def test_every_model_but_the_winner_has_one_sentence() -> None:
     record = decide(
         case_of(truth=TRUTH, candidates=[success("good", GOOD), success("fair", FAIR), near, failed, absent])
     ).record
-    said = why_not(record)
-    assert set(said) | {record.winner} == {"good", "fair", "near", "lstm", "automfles"}
-    assert said["fair"].startswith("its score ")
-    assert "beyond the noise" in said["fair"]
-    assert "within the noise" in said["near" if record.winner == "good" else "good"]
-    assert said["lstm"] == "failed: TrainingFailed: the loss is not finite"
-    assert said["automfles"] == "not applicable: NotApplicable: needs 48 rows"
+    sentences = why_not(record)
+    assert set(sentences) | {record.winner} == {"good", "fair", "near", "lstm", "automfles"}
+    assert sentences["fair"].startswith("its score ")
+    assert sentences["fair"].endswith("excludes zero")
+    assert sentences["near" if record.winner == "good" else "good"].endswith("contains zero")
+    assert sentences["lstm"] == "failed: TrainingFailed: the loss is not finite"
+    assert sentences["automfles"] == "not applicable: NotApplicable: needs 48 rows"
 
 
-def test_how_sure_is_said_from_the_resampled_windows() -> None:
+def test_certainty_comes_from_the_resampled_windows() -> None:
     record = decide(case_of(truth=TRUTH)).record
-    assert record.sure == "how sure: good is the best of 2 in 100% of 1000 resamplings of the windows (blocks of 5)"
+    assert record.sure == (
+        "how sure: good is the best of 2 models in 100% of 1000 bootstrap resamples (blocks of 5 windows)"
+    )
     assert known(record.certainty).best_share == 1.0
     alone = decide(case_of(truth=TRUTH, candidates=[success("good", GOOD)])).record
     assert alone.sure == "how sure: good is the only model with a forecast"
     assert known(record.certainty).resamples == 1000
     few = decide(case_of(truth=truth_of(5))).record
     assert known(few.certainty).resamples == 0
-    assert few.sure == "how sure: unknown, 5 windows do not make three independent blocks"
+    assert few.sure == "how sure: unknown, 5 test windows are too few for a block bootstrap"
 
 
 def test_the_lead_over_the_champion_is_measured_when_it_is_another_model() -> None:
@@ -72,16 +74,16 @@ def test_the_lead_over_the_champion_is_measured_when_it_is_another_model() -> No
     assert known(decide(case_of(truth=TRUTH, champion=silent)).record.certainty).champion is None
 
 
-def test_every_score_on_the_board_has_an_interval_that_holds_it_and_a_profile() -> None:
+def test_every_score_on_the_board_has_a_profile_and_lies_in_its_interval() -> None:
     record = decide(case_of(truth=TRUTH)).record
     for row in [*record.ranked, *record.ranked_baselines]:
         assert known(row.score_interval).low < row.score < known(row.score_interval).high
-        assert [found.step for found in row.profile.step] == [1, 2]
-        assert sum(found.cells for found in row.profile.hour) == row.cells
-        assert sum(found.cells for found in row.profile.weekday) == row.cells
+        assert [at.step for at in row.profile.step] == [1, 2]
+        assert sum(at.cells for at in row.profile.hour) == row.cells
+        assert sum(at.cells for at in row.profile.weekday) == row.cells
 
 
-def test_coverage_of_every_level_is_on_the_board_and_a_doubt_about_the_winners_is_said() -> None:
+def test_coverage_of_every_level_is_on_the_board_with_a_warning_about_that_of_the_winner() -> None:
     narrow = with_intervals("good", GOOD, 0.5)
     record = decide(case_of(truth=TRUTH, candidates=[narrow, success("fair", FAIR)])).record
     row = record.ranked[0]
@@ -89,10 +91,11 @@ def test_coverage_of_every_level_is_on_the_board_and_a_doubt_about_the_winners_i
     assert (
         known(row.coverage)["0.5"].coverage < known(row.coverage)["0.8"].coverage < known(row.coverage)["0.95"].coverage
     )
-    assert any("the 80% intervals held" in said and "too narrow" in said for said in known(record.certainty).warnings)
+    warnings = known(record.certainty).warnings
+    assert any("the 80% intervals cover" in warning and "too narrow" in warning for warning in warnings)
     assert record.ranked[1].coverage is None
     fits = decide(case_of(truth=TRUTH, candidates=[with_intervals("good", GOOD, 1.2815515655)])).record
-    assert not any("intervals held" in said for said in known(fits.certainty).warnings)
+    assert not any("intervals cover" in warning for warning in known(fits.certainty).warnings)
 
 
 @pytest.mark.parametrize(
@@ -117,18 +120,21 @@ def test_a_limit_is_met_or_not_with_its_numbers_in_the_verdict(
     assert f"{name} = {rules[name]:g}" in verdict.reason
 
 
-def test_limits_that_are_off_are_not_looked_at() -> None:
+def test_limits_that_are_off_give_no_verdict() -> None:
     assert eligibility(Qualities(), Evaluate()) == {}
 
 
-def test_the_best_model_within_the_limits_wins_and_the_better_one_is_said_to_be_ineligible() -> None:
+def test_the_best_model_within_the_limits_wins_and_a_better_one_is_ineligible() -> None:
     heavy = replace(success("good", GOOD), bundle_bytes=9_000_000)
     light = replace(success("fair", FAIR), bundle_bytes=1_000_000)
     record = decide(case_of(truth=TRUTH, candidates=[heavy, light], rules=Evaluate(max_bundle_mb=2.0))).record
     assert [(row.rank, row.model) for row in record.candidates] == [(1, "good"), (2, "fair")]
     assert record.winner == "fair"
     assert record.outcome == "promote"
-    assert record.reasons[0].endswith("of 2 models on the same windows among those within the limits")
+    assert record.reasons[0] == (
+        f"fair has the lowest score, {record.ranked[1].score:.4f}, of the models within the limits"
+        " (2 were scored on the same windows)"
+    )
     assert why_not(record)["good"] == "not eligible: the bundle has 9 MB, max_bundle_mb = 2"
     assert not record.ranked[0].limits["max_bundle_mb"].passed
     assert record.ranked[1].limits["max_bundle_mb"].passed
@@ -142,45 +148,47 @@ def test_when_no_model_is_within_the_limits_nothing_is_promoted() -> None:
     assert decision.record.certainty is None
 
 
-def test_the_best_referee_is_the_rival_even_when_it_leads() -> None:
+def test_the_best_baseline_is_the_rival_even_when_it_leads() -> None:
     record = decide(case_of(truth=TRUTH, baselines=[Baseline("naive", off_by(TRUTH, 0.5))])).record
     assert known(known(record.certainty).best_baseline).lead < 0.0
     assert known(known(known(record.certainty).best_baseline).interval).high < 0.0
 
 
-def test_a_model_behind_is_told_its_score_the_distance_and_what_the_resampled_windows_say_of_it() -> None:
+def test_the_reason_of_a_worse_model_gives_its_score_the_difference_and_the_interval_of_it() -> None:
     record = decide(case_of(truth=TRUTH)).record
     good, fair = (row.score for row in record.ranked)
     lead = known(known(record.certainty).runner_up)
     assert lead.lead == fair - good
     assert lead.relative_lead == pytest.approx((fair - good) / fair)
     assert why_not(record)["fair"] == (
-        f"its score {fair:.4f} is behind by {fair - good:.4f} ({(fair - good) / fair:+.1%}), beyond the noise"
-        f" (95 % interval {known(lead.interval).low:+.4f} to {known(lead.interval).high:+.4f})"
+        f"its score {fair:.4f} is {fair - good:.4f} worse ({(fair - good) / fair:+.1%}); the 95 % interval of the"
+        f" difference, {known(lead.interval).low:+.4f} to {known(lead.interval).high:+.4f}, excludes zero"
     )
 
 
-def test_without_resampled_windows_a_model_behind_is_told_the_distance_alone() -> None:
+def test_without_resampled_windows_the_reason_of_a_worse_model_gives_the_difference_alone() -> None:
     truth = truth_of(5)
     record = decide(case_of(truth=truth)).record
     first, second = (row.score for row in record.ranked)
     relative = f"{(second - first) / second:+.1%}"
-    assert list(why_not(record).values()) == [f"its score {second:.4f} is behind by {second - first:.4f} ({relative})"]
+    assert list(why_not(record).values()) == [f"its score {second:.4f} is {second - first:.4f} worse ({relative})"]
 
 
-def test_a_tie_is_a_lead_of_nothing_within_the_noise_and_a_rival_without_error_has_no_share_of_it() -> None:
+def test_a_tie_is_a_lead_of_zero_and_against_a_perfect_rival_no_relative_lead_is_given() -> None:
     equal = [success("one", TRUTH), success("two", TRUTH)]
     record = decide(case_of(truth=TRUTH, candidates=equal, baselines=[Baseline("naive", TRUTH)])).record
-    (said,) = why_not(record).values()
-    assert said == ("its score 0.0000 is behind by 0.0000, within the noise (95 % interval +0.0000 to +0.0000)")
+    (reason,) = why_not(record).values()
+    assert reason == (
+        "its score 0.0000 is 0.0000 worse; the 95 % interval of the difference, +0.0000 to +0.0000, contains zero"
+    )
     (second,) = why_not(record)
     assert known(record.certainty).warnings == [
         f"the lead over the runner-up {second} is smaller than the noise: its 95 % interval contains zero",
-        "no model beats the referee naive: a forecast anyone can make does at least as well",
+        "no model beats the baseline naive: a forecast that anyone can make is at least as good",
     ]
 
 
-def test_a_lead_within_the_noise_over_referee_and_champion_is_said_of_each() -> None:
+def test_a_lead_within_the_noise_over_baseline_and_champion_gives_a_warning_for_each() -> None:
     first, second, third = (off_by(TRUTH, 3.0, seed) for seed in (3, 4, 5))
     best, *rest = sorted((first, second, third), key=lambda forecast: float(((forecast - TRUTH) ** 2).mean()))
     record = decide(
@@ -192,7 +200,7 @@ def test_a_lead_within_the_noise_over_referee_and_champion_is_said_of_each() -> 
         )
     ).record
     assert known(record.certainty).warnings == [
-        "the lead over the referee naive is smaller than the noise: its 95 % interval contains zero",
+        "the lead over the baseline naive is smaller than the noise: its 95 % interval contains zero",
         "the lead over the champion ridge is smaller than the noise: its 95 % interval contains zero",
     ]
 
@@ -206,7 +214,7 @@ def test_long_horizons_need_more_windows_whatever_the_number_of_targets() -> Non
     certainty = known(record.certainty)
     assert (certainty.block, certainty.resamples, certainty.best_share) == (12, 0, None)
     assert known(certainty.runner_up).interval is None
-    assert known(certainty.runner_up).diebold_mariano.reason == "35 origins are too few, the test needs 36"
+    assert known(certainty.runner_up).diebold_mariano.reason == "35 windows are too few, the test needs at least 36"
     assert record.gates["champion"].numbers["overlap"] == 12
     assert record.ranked[0].score_interval is None
     assert known(record.ranked[0].coverage)["0.8"].interval is None
@@ -218,14 +226,14 @@ def test_long_horizons_need_more_windows_whatever_the_number_of_targets() -> Non
         (
             {"min_coverage": 0.7},
             Qualities(coverage=0.654),
-            "the 80 % interval holds 65.4% of the cells, min_coverage = 0.7",
+            "the 80 % interval covers 65.4% of the test cells, min_coverage = 0.7",
         ),
         ({"max_bundle_mb": 1.5}, Qualities(bundle_bytes=2_345_678), "the bundle has 2.35 MB, max_bundle_mb = 1.5"),
         ({"max_latency_ms": 5.0}, Qualities(latency_ms=7.25), "a forecast takes 7.25 ms, max_latency_ms = 5"),
-        ({"min_coverage": 0.7}, Qualities(), "min_coverage = 0.7 is asked for, and there is nothing to measure"),
+        ({"min_coverage": 0.7}, Qualities(), "min_coverage = 0.7 is required, but no value was measured"),
     ],
 )
-def test_a_limit_that_is_not_met_is_said_with_the_value_and_the_limit(
+def test_the_reason_of_a_limit_that_is_not_met_gives_the_value_and_the_limit(
     rules: dict[str, float], qualities: Qualities, reason: str
 ) -> None:
     ((name, verdict),) = eligibility(qualities, Evaluate(**rules)).items()  # type: ignore[arg-type]  # one of each kind
@@ -234,18 +242,18 @@ def test_a_limit_that_is_not_met_is_said_with_the_value_and_the_limit(
     assert verdict.numbers == {name: rules[name], "value": value}
 
 
-def test_the_limits_look_at_the_measured_coverage_the_bundle_and_the_latency_of_each_model() -> None:
+def test_the_limits_apply_to_the_measured_coverage_the_bundle_and_the_latency_of_each_model() -> None:
     rules = Evaluate(min_coverage=0.6, max_bundle_mb=2.0, max_latency_ms=5.0)
     small = {"bundle_bytes": 1_000_000, "latency_ms": 1.0}
     narrow = with_intervals("narrow", GOOD, 0.5, **small)
     slow = with_intervals("slow", off_by(TRUTH, 1.5, 6), 9.0, bundle_bytes=3_000_000, latency_ms=6.0)
     fits = with_intervals("fits", FAIR, 9.0, **small)
     record = decide(case_of(truth=TRUTH, candidates=[narrow, slow, fits], rules=rules)).record
-    held = float(np.mean(np.abs(GOOD - TRUTH) <= 0.5))
-    assert held < 0.6
+    covered = float(np.mean(np.abs(GOOD - TRUTH) <= 0.5))
+    assert covered < 0.6
     assert record.winner == "fits"
     assert why_not(record) == {
-        "narrow": f"not eligible: the 80 % interval holds {held:.1%} of the cells, min_coverage = 0.6",
+        "narrow": f"not eligible: the 80 % interval covers {covered:.1%} of the test cells, min_coverage = 0.6",
         "slow": "not eligible: the bundle has 3 MB, max_bundle_mb = 2; a forecast takes 6 ms, max_latency_ms = 5",
     }
-    assert record.ranked[0].limits["min_coverage"].numbers == {"min_coverage": 0.6, "value": held}
+    assert record.ranked[0].limits["min_coverage"].numbers == {"min_coverage": 0.6, "value": covered}

@@ -1,4 +1,4 @@
-"""What intervals really hold, against plain Python and by simulation."""
+"""Measured coverage and width of intervals, against plain Python and by simulation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from tests.support.judging import known, off_by, truth_of, yardstick_of
 
 from flts.contracts.records.decision import Coverage, Interval
-from flts.evaluate.coverage import doubt, measured
+from flts.evaluate.coverage import measured, miscalibration
 
 
 def test_coverage_and_width_are_those_of_plain_python_pooled_and_per_step() -> None:
@@ -16,26 +16,26 @@ def test_coverage_and_width_are_those_of_plain_python_pooled_and_per_step() -> N
     forecast = off_by(truth, 3.0)
     half_width = np.abs(np.random.default_rng(5).normal(3.0, 1.0, truth.shape))
     half_width[:, 2, 1] = np.nan
-    found = measured(truth, forecast, half_width, yardstick_of(2), 3, 1)
-    assert found is not None
+    coverage = measured(truth, forecast, half_width, yardstick_of(2), 3, 1)
+    assert coverage is not None
     cells = [c for c in np.ndindex(truth.shape) if not np.isnan(truth[c]) and not np.isnan(half_width[c])]
     inside = [c for c in cells if abs(truth[c] - forecast[c]) <= half_width[c]]
-    assert found.cells == len(cells)
-    assert found.coverage == pytest.approx(len(inside) / len(cells))
-    assert found.width == pytest.approx(sum(2 * half_width[c] / 40.0 for c in cells) / len(cells))
-    assert [row.step for row in found.step] == [1, 2, 3]
-    for row in found.step:
+    assert coverage.cells == len(cells)
+    assert coverage.coverage == pytest.approx(len(inside) / len(cells))
+    assert coverage.width == pytest.approx(sum(2 * half_width[c] / 40.0 for c in cells) / len(cells))
+    assert [row.step for row in coverage.step] == [1, 2, 3]
+    for row in coverage.step:
         of_step = [c for c in cells if c[1] == row.step - 1]
         assert row.coverage == pytest.approx(sum(c in inside for c in of_step) / len(of_step))
         assert row.width == pytest.approx(sum(2 * half_width[c] / 40.0 for c in of_step) / len(of_step))
-    assert known(found.interval).contains(found.coverage)
+    assert known(coverage.interval).contains(coverage.coverage)
 
 
 def test_the_ends_of_an_interval_belong_to_it() -> None:
     truth = truth_of(40, 1)
-    found = measured(truth, truth + 2.0, np.full(truth.shape, 2.0), yardstick_of(), 1, 1)
-    assert found is not None
-    assert found.coverage == pytest.approx(1.0, abs=0.6)
+    coverage = measured(truth, truth + 2.0, np.full(truth.shape, 2.0), yardstick_of(), 1, 1)
+    assert coverage is not None
+    assert coverage.coverage == pytest.approx(1.0, abs=0.6)
     exact = measured(np.zeros((40, 1, 1)), np.full((40, 1, 1), 2.0), np.full((40, 1, 1), 2.0), yardstick_of(), 1, 1)
     assert exact is not None
     assert exact.coverage == 1.0
@@ -47,22 +47,24 @@ def test_without_bounds_or_truth_there_is_nothing_to_measure() -> None:
     assert measured(np.full(truth.shape, np.nan), truth, np.ones(truth.shape), yardstick_of(), 1, 1) is None
 
 
-def test_the_interval_of_a_coverage_holds_the_true_one_in_most_samples() -> None:
-    held = 0
+def test_the_interval_of_a_coverage_contains_the_true_one_in_most_samples() -> None:
+    hits = 0
     for seed in range(100):
         rng = np.random.default_rng(seed)
         errors = np.repeat(rng.normal(size=(60, 1, 1)), 5, axis=0)  # neighbours err alike
-        found = measured(errors, np.zeros_like(errors), np.full(errors.shape, 1.2815515655), yardstick_of(), 10, seed)
-        assert found is not None
-        held += known(found.interval).contains(0.8)
-    assert 82 <= held <= 100
+        coverage = measured(
+            errors, np.zeros_like(errors), np.full(errors.shape, 1.2815515655), yardstick_of(), 10, seed
+        )
+        assert coverage is not None
+        hits += known(coverage.interval).contains(0.8)
+    assert 82 <= hits <= 100
 
 
 @pytest.mark.parametrize(
-    ("coverage", "interval", "said"),
+    ("coverage", "interval", "words"),
     [
-        (0.70, (0.66, 0.74), "larger than on the validation tail, so the intervals are too narrow"),
-        (0.90, (0.86, 0.94), "smaller than on the validation tail, so the intervals are too wide"),
+        (0.70, (0.66, 0.74), ("larger", "narrow")),
+        (0.90, (0.86, 0.94), ("smaller", "wide")),
         (0.70, (0.55, 0.85), None),
         (0.78, (0.77, 0.79), None),
         (0.70, (0.60, 0.80), None),
@@ -79,28 +81,32 @@ def test_the_interval_of_a_coverage_holds_the_true_one_in_most_samples() -> None
         "nothing to compare with",
     ],
 )
-def test_a_coverage_that_is_off_beyond_noise_is_said(
-    coverage: float, interval: tuple[float, float] | None, said: str | None
+def test_a_coverage_that_is_off_by_more_than_noise_gives_a_warning(
+    coverage: float, interval: tuple[float, float] | None, words: tuple[str, str] | None
 ) -> None:
     between = None if interval is None else Interval(low=interval[0], high=interval[1])
-    sentence = doubt("0.8", Coverage(coverage=coverage, interval=between, width=1.0, cells=100, step=[]))
-    assert (sentence is None) is (said is None)
-    if said is not None:
-        assert sentence is not None
-        assert sentence == (f"the 80% intervals held {coverage:.1%} of the test cells: errors on test are {said} here")
+    warning = miscalibration("0.8", Coverage(coverage=coverage, interval=between, width=1.0, cells=100, step=[]))
+    if words is None:
+        assert warning is None
+        return
+    errors, intervals = words
+    assert warning == (
+        f"the 80% intervals cover {coverage:.1%} of the test cells: errors are {errors} on the test windows than on the"
+        f" validation windows, so the intervals are too {intervals} here"
+    )
 
 
-def test_a_model_without_intervals_raises_no_doubt_about_them() -> None:
-    assert doubt("0.8", None) is None
+def test_a_model_without_intervals_gives_no_warning_about_them() -> None:
+    assert miscalibration("0.8", None) is None
 
 
 def test_the_interval_of_a_coverage_is_the_same_for_the_same_seed_and_another_for_another() -> None:
     truth = truth_of(60)
     intervals = []
     for seed in (7, 7, 8):
-        found = measured(truth, off_by(truth, 3.0), np.full(truth.shape, 3.0), yardstick_of(), 2, seed)
-        assert found is not None
-        intervals.append(found.interval)
+        coverage = measured(truth, off_by(truth, 3.0), np.full(truth.shape, 3.0), yardstick_of(), 2, seed)
+        assert coverage is not None
+        intervals.append(coverage.interval)
     assert intervals[0] == intervals[1] != intervals[2]
 
 
@@ -117,6 +123,6 @@ def test_origins_without_a_measured_cell_take_no_part_in_the_resampling() -> Non
 
 def test_too_few_origins_have_a_coverage_without_an_interval() -> None:
     truth = truth_of(5)
-    found = measured(truth, truth, np.ones(truth.shape), yardstick_of(), 2, 1)
-    assert found is not None
-    assert (found.coverage, found.interval) == (1.0, None)
+    coverage = measured(truth, truth, np.ones(truth.shape), yardstick_of(), 2, 1)
+    assert coverage is not None
+    assert (coverage.coverage, coverage.interval) == (1.0, None)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.support.judging import case_of, known, off_by, success, truth_of, windows_of, yardstick_of
+from tests.support.wording import numbers_of
 
 from flts.contracts.canonical import digest, sha256
 from flts.contracts.records.base import parse_record
@@ -98,17 +99,17 @@ def test_the_decision_id_does_not_move_with_anything_else(changes: dict[str, Any
 def test_the_record_is_the_same_byte_for_byte_in_whatever_order_its_parts_are_listed() -> None:
     case = case_of()
     candidates = [*case.candidates, FAILED, NOT_APPLICABLE]
-    referees = [*case.baselines, Baseline("b", None, "second"), Baseline("a", None, "first")]
+    baselines = [*case.baselines, Baseline("b", None, "second"), Baseline("a", None, "first")]
     records = {
         decide(replace(case, candidates=c, baselines=r)).record.to_bytes()
         for c in itertools.permutations(candidates)
-        for r in itertools.permutations(referees, len(referees))
+        for r in itertools.permutations(baselines, len(baselines))
     }
     assert len(records) == 1
 
 
 @pytest.mark.parametrize("weights", [Weights(), Weights(rmse=0.0, mae=1.0, mse=0.0), Weights(rmse=0.0, mae=0.0)])
-def test_the_winner_is_the_one_that_brute_force_finds(weights: Weights) -> None:
+def test_the_winner_is_that_of_a_brute_force_search(weights: Weights) -> None:
     truth = truth_of(40, 3, 2)
     truth[5] = np.nan
     candidates = [success(f"m{i}", off_by(truth, 2.0 + 0.01 * i, 10 + i)) for i in range(8)]
@@ -134,7 +135,7 @@ def test_candidates_without_a_forecast_come_last_without_a_rank_and_with_their_r
     assert [row.reason for row in without] == [NOT_APPLICABLE.reason, FAILED.reason]
 
 
-def test_without_any_forecast_the_outcome_is_none_and_says_so() -> None:
+def test_without_any_forecast_the_outcome_is_none_with_a_reason() -> None:
     decision = decide(case_of(candidates=[FAILED, NOT_APPLICABLE]))
     assert (decision.outcome, decision.winner, decision.record.winner) == ("none", None, None)
     assert decision.record.reasons == ["no candidate has a forecast, so there is nothing to promote"]
@@ -149,13 +150,15 @@ def test_the_first_winner_is_promoted_with_its_score_and_both_verdicts_as_reason
     assert decision.record.reasons[0] == f"good has the lowest score, {score:.4f}, of 2 models on the same windows"
     assert decision.record.reasons[1:] == [decision.record.gates[name].reason for name in ("min_skill", "champion")]
     assert decision.record.sure == (
-        "how sure: good is the best of 2 in 100% of 1000 resamplings of the windows (blocks of 4)"
+        "how sure: good is the best of 2 models in 100% of 1000 bootstrap resamples (blocks of 4 windows)"
     )
 
 
-def test_a_single_model_is_not_said_to_have_won_against_others() -> None:
+def test_a_single_model_is_not_described_as_the_best_of_several() -> None:
     decision = decide(case_of(candidates=[success("good", off_by(TRUTH, 1.0)), FAILED]))
-    assert decision.record.reasons[0].endswith("as the only model with a forecast")
+    assert decision.record.reasons[0] == (
+        f"good is the only model with a forecast, score {board(decision)['good'].score:.4f}"
+    )
     assert known(decision.record.certainty).chosen_among == 1
     assert known(decision.record.certainty).runner_up is None
 
@@ -170,14 +173,14 @@ def test_a_single_model_is_not_said_to_have_won_against_others() -> None:
         (9.0, "off", "promote"),
     ],
 )
-def test_a_skill_under_a_numeric_minimum_promotes_nothing_and_warn_promotes_and_says_so(
+def test_a_skill_below_a_numeric_minimum_promotes_nothing_and_warn_promotes_with_a_warning(
     error: float, min_skill: Any, outcome: str
 ) -> None:
     rules = Evaluate(min_skill=min_skill)
     decision = decide(case_of(candidates=[success("only", off_by(TRUTH, error))], rules=rules))
     assert decision.outcome == outcome
     assert decision.record.winner == "only"
-    beaten = "no model beats the referee seasonal_naive: a forecast anyone can make does at least as well"
+    beaten = "no model beats the baseline seasonal_naive: a forecast that anyone can make is at least as good"
     assert (beaten in known(decision.record.certainty).warnings) is (error > 5.0)
 
 
@@ -189,15 +192,15 @@ def test_a_champion_that_is_not_beaten_stays_although_the_winner_is_named() -> N
     assert not decision.record.gates["champion"].passed
 
 
-def test_skill_is_against_the_best_referee_and_also_against_naive() -> None:
+def test_skill_is_against_the_best_baseline_and_also_against_naive() -> None:
     decision = decide(case_of())
-    referees = {row.model: row.score for row in decision.record.ranked_baselines}
+    baselines = {row.model: row.score for row in decision.record.ranked_baselines}
     row = board(decision)["good"]
-    assert row.skill == pytest.approx(1 - row.score / min(referees.values()))
-    assert row.skill_vs_naive == pytest.approx(1 - row.score / referees["naive"])
+    assert row.skill == pytest.approx(1 - row.score / min(baselines.values()))
+    assert row.skill_vs_naive == pytest.approx(1 - row.score / baselines["naive"])
 
 
-def test_without_referees_skill_is_null_and_without_naive_only_skill_against_it() -> None:
+def test_without_baselines_skill_is_none_and_without_naive_only_skill_against_naive() -> None:
     alone = board(decide(case_of(baselines=[])))["good"]
     assert (alone.skill, alone.skill_vs_naive) == (None, None)
     seasonal = board(decide(case_of(baselines=case_of().baselines[1:])))["good"]
@@ -205,39 +208,39 @@ def test_without_referees_skill_is_null_and_without_naive_only_skill_against_it(
     assert seasonal.skill_vs_naive is None
 
 
-def test_a_referee_that_does_not_apply_is_listed_last_with_its_reason() -> None:
-    referees = [Baseline("seasonal_naive", None, "needs a season"), Baseline("naive", off_by(TRUTH, 6.0))]
-    rows = decide(case_of(baselines=referees)).record.baselines
+def test_a_baseline_that_does_not_apply_is_listed_last_with_its_reason() -> None:
+    baselines = [Baseline("seasonal_naive", None, "needs a season"), Baseline("naive", off_by(TRUTH, 6.0))]
+    rows = decide(case_of(baselines=baselines)).record.baselines
     assert [row.model for row in rows] == ["naive", "seasonal_naive"]
     assert rows[1] == AbsentBaseline(status="N/A", model="seasonal_naive", reason="needs a season")
 
 
 @pytest.mark.parametrize(("origins", "horizon", "needed"), [(29, 2, 30), (35, 12, 36)])
-def test_too_few_windows_are_warned_of_with_the_number_needed(origins: int, horizon: int, needed: int) -> None:
+def test_too_few_windows_give_a_warning_with_the_number_needed(origins: int, horizon: int, needed: int) -> None:
     certainty = known(decide(case_of(truth=truth_of(origins, horizon))).record.certainty)
     assert (certainty.windows, certainty.windows_needed) == (origins, needed)
     assert certainty.warnings[0] == (
-        f"{origins} windows are too few for the ranking to mean anything: at least {needed} are needed"
+        f"{origins} test windows are too few for a reliable ranking: at least {needed} are needed"
     )
 
 
 @pytest.mark.parametrize(("origins", "horizon"), [(30, 2), (36, 12)])
-def test_exactly_as_many_windows_as_needed_are_not_warned_of(origins: int, horizon: int) -> None:
+def test_exactly_as_many_windows_as_needed_give_no_warning(origins: int, horizon: int) -> None:
     warnings = known(decide(case_of(truth=truth_of(origins, horizon))).record.certainty).warnings
-    assert not any("too few" in said for said in warnings)
+    assert not any("too few" in warning for warning in warnings)
 
 
-def test_enough_windows_and_a_clear_lead_are_not_warned_of() -> None:
+def test_enough_windows_and_a_clear_lead_give_no_warning() -> None:
     certainty = known(decide(case_of()).record.certainty)
     assert certainty.warnings == []
-    for found, rival in ((certainty.runner_up, "fair"), (certainty.best_baseline, "seasonal_naive")):
-        lead = known(found)
+    for stored, rival in ((certainty.runner_up, "fair"), (certainty.best_baseline, "seasonal_naive")):
+        lead = known(stored)
         assert lead.model == rival
         assert 0.0 < known(lead.interval).low < lead.lead < known(lead.interval).high
         assert known(lead.diebold_mariano.p) < 0.05
 
 
-def test_a_lead_within_the_noise_is_warned_of_for_the_rival_it_is_over() -> None:
+def test_a_lead_within_the_noise_gives_a_warning_that_names_the_rival() -> None:
     near = [success("one", off_by(TRUTH, 3.0, 3)), success("two", off_by(TRUTH, 3.0, 4))]
     decision = decide(case_of(candidates=near, baselines=[Baseline("naive", off_by(TRUTH, 3.05, 5))]))
     first, second = (row.model for row in decision.record.candidates)
@@ -247,12 +250,12 @@ def test_a_lead_within_the_noise_is_warned_of_for_the_rival_it_is_over() -> None
     )
     assert decision.record.winner == first
     ahead = known(known(decision.record.certainty).best_baseline).lead > 0.0
-    about_naive = [said for said in warnings if "referee naive" in said]
+    about_naive = [warning for warning in warnings if "baseline naive" in warning]
     assert len(about_naive) == 1
-    assert ("the lead over the referee naive is smaller than the noise" in about_naive[0]) is ahead
+    assert ("the lead over the baseline naive is smaller than the noise" in about_naive[0]) is ahead
 
 
-def test_the_record_is_plain_json_and_holds_what_errors_are_measured_by() -> None:
+def test_the_record_is_plain_json_and_stores_the_scale_of_the_errors() -> None:
     decision = decide(case_of(yardstick=yardstick_of(season_error=None)))
     assert parse_record(DecisionRecord, decision.record.to_bytes(), "a decision") == decision.record
     assert decision.record.yardstick == YardstickRecord(
@@ -284,7 +287,7 @@ MEASURED: dict[str, Any] = {
     "units": {"y0": dict.fromkeys(("rmse", "mae", "mse"))},
     "profile": {by: [dict.fromkeys((by, "rmse", "mae", "cells"))] for by in ("step", "hour", "weekday")},
 }
-FOUND = {
+COVERAGE = {
     **dict.fromkeys(("coverage", "width", "cells")),
     "interval": {"low": None, "high": None},
     "step": [dict.fromkeys(("step", "coverage", "width"))],
@@ -305,13 +308,13 @@ def rich_case() -> Case:
 
 
 FORMAT_1 = {
-    "rich": "8a40c4a82765c038de51279139c6e45b4071ae4d5e6172f2a8c485948ab01bb7",
-    "plain": "a9e2eea982ab1d0f962248ae2dabb594f320f300e7d566da5a8cb15bdd644a77",
-    "too few windows": "1937373fc610d3385150162ff4e84122421e865cc6b868b49685011dad6dfb88",
-    "no forecast": "dc7d22e2d02c26e868154bed878fad789859798139c068d7aec238c4577b4e7b",
-    "beyond the limits": "ea8c1ca1e79d734cd5cb0e581432a411b256d41d4f050aa1855bc0c2cf425aad",
+    "rich": "f901729ff4d0d618e1c2faeb3d0e2c5f71cfa624fe5deb49c6ca910de5b6a141",
+    "plain": "8595cac9c8a5724189a079576a52994881e85d4245211efc0dc2a67658f9bcbc",
+    "too few windows": "d24e563fd48f334692275f747e609ef3da1f1a056dfe389cc924135e5abc6bbc",
+    "no forecast": "7bcc5b42d1a162465c3375902a7730755b2a3ec797d31e4c00e3c5020699f964",
+    "beyond the limits": "050752fa8fc982508a5f104a663ed8a1d4b753e80d75cb5176097851ac7bd039",
 }
-"""SHA-256 of the stored bytes of each decision as flts wrote them before its records had types."""
+"""SHA-256 of each stored decision without its sentences, as flts wrote it before its records had types."""
 
 
 @pytest.mark.parametrize(
@@ -324,11 +327,11 @@ FORMAT_1 = {
         ("beyond the limits", case_of(rules=Evaluate(min_coverage=0.5))),
     ],
 )
-def test_a_decision_has_the_bytes_that_format_1_gave_it(name: str, case: Case) -> None:
-    assert sha256(decide(case).record.to_bytes()) == FORMAT_1[name]
+def test_a_decision_has_the_numbers_and_the_form_that_format_1_gave_it(name: str, case: Case) -> None:
+    assert sha256(numbers_of(decide(case).record.to_bytes())) == FORMAT_1[name]
 
 
-def test_a_stored_record_has_exactly_the_fields_that_its_readers_know() -> None:
+def test_a_stored_record_has_exactly_the_fields_of_its_format() -> None:
     case = rich_case()
     record = decide(case).record
     assert (record.v, record.scope, record.config_hash) == (1, "global", digest("config"))
@@ -356,7 +359,7 @@ def test_a_stored_record_has_exactly_the_fields_that_its_readers_know() -> None:
                 **dict.fromkeys(("rank", "model", "model_hash", "status", "bundle_sha256", "forecasts_sha256")),
                 **MEASURED,
                 **dict.fromkeys(("skill", "skill_vs_naive", "no_intervals", "bundle_bytes", "latency_ms")),
-                "coverage": {"0.8": FOUND},
+                "coverage": {"0.8": COVERAGE},
                 "limits": {"max_bundle_mb": {**VERDICT, "numbers": dict.fromkeys(("max_bundle_mb", "value"))}},
             }
         ],
@@ -377,7 +380,7 @@ def test_the_skill_gate_names_the_baseline_that_the_skill_is_against() -> None:
     assert verdict.numbers == {"min_skill": Evaluate().min_skill, "skill": skill, "referee": "seasonal_naive"}
     assert verdict.reason == f"skill {skill:+.1%} against seasonal_naive"
     alone = decide(case_of(baselines=[])).record.gates["min_skill"]
-    assert alone.reason == "no referee applies"
+    assert alone.reason == "no baseline has a forecast"
 
 
 def test_the_same_case_with_intervals_gives_the_same_record_twice_and_another_seed_another() -> None:

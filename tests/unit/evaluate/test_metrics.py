@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tests.support.experiments import small_experiment, small_spec
 from tests.support.judging import off_by, truth_of, yardstick_of
+from tests.support.raising import raises
 
 from flts.contracts.canonical import sha256
 from flts.contracts.errors import DataError
@@ -26,13 +27,13 @@ def with_holes() -> tuple[np.ndarray, np.ndarray]:
 
 def test_pooled_errors_are_those_of_a_plain_loop_over_all_cells_with_truth() -> None:
     truth, forecast = with_holes()
-    found = measure(truth, forecast, yardstick_of(2, width=40.0, season_error=4.0))
+    errors = measure(truth, forecast, yardstick_of(2, width=40.0, season_error=4.0))
     pairs = [(f, t) for f, t in zip(forecast.ravel(), truth.ravel(), strict=True) if not math.isnan(t)]
     scaled = [(f - t) / 40.0 for f, t in pairs]
-    assert found.mse == pytest.approx(sum(e * e for e in scaled) / len(scaled), rel=1e-12)
-    assert found.mae == pytest.approx(sum(abs(e) for e in scaled) / len(scaled), rel=1e-12)
-    assert found.rmse == pytest.approx(math.sqrt(sum(e * e for e in scaled) / len(scaled)), rel=1e-12)
-    assert found.mase == pytest.approx(sum(abs(f - t) / 4.0 for f, t in pairs) / len(pairs), rel=1e-12)
+    assert errors.mse == pytest.approx(sum(e * e for e in scaled) / len(scaled), rel=1e-12)
+    assert errors.mae == pytest.approx(sum(abs(e) for e in scaled) / len(scaled), rel=1e-12)
+    assert errors.rmse == pytest.approx(math.sqrt(sum(e * e for e in scaled) / len(scaled)), rel=1e-12)
+    assert errors.mase == pytest.approx(sum(abs(f - t) / 4.0 for f, t in pairs) / len(pairs), rel=1e-12)
 
 
 def test_errors_in_units_are_those_of_a_plain_loop_over_each_target() -> None:
@@ -62,20 +63,20 @@ def test_each_target_is_scaled_by_its_own_range() -> None:
     truth = np.zeros((5, 1, 2))
     forecast = np.tile([8.0, 6.0], (5, 1, 1))
     yardstick = Yardstick(("a", "b"), np.array([80.0, 2.0]), np.array([4.0, 1.0]))
-    found = measure(truth, forecast, yardstick)
-    assert found.mae == pytest.approx((0.1 + 3.0) / 2)
-    assert found.mse == pytest.approx((0.01 + 9.0) / 2)
-    assert found.mase == pytest.approx((2.0 + 6.0) / 2)
-    assert losses(truth, forecast, yardstick).tolist() == pytest.approx([found.mse] * 5)
+    errors = measure(truth, forecast, yardstick)
+    assert errors.mae == pytest.approx((0.1 + 3.0) / 2)
+    assert errors.mse == pytest.approx((0.01 + 9.0) / 2)
+    assert errors.mase == pytest.approx((2.0 + 6.0) / 2)
+    assert losses(truth, forecast, yardstick).tolist() == pytest.approx([errors.mse] * 5)
 
 
-def test_a_forecast_that_is_missing_where_there_is_truth_is_not_passed_over() -> None:
+def test_a_forecast_that_is_missing_where_there_is_truth_is_not_ignored() -> None:
     truth, forecast = with_holes()
     forecast[0, 0, 0] = np.nan
-    found = measure(truth, forecast, yardstick_of(2))
-    assert found.cells == truth.size - 10
-    assert math.isnan(found.rmse)
-    assert math.isnan(found.mae)
+    errors = measure(truth, forecast, yardstick_of(2))
+    assert errors.cells == truth.size - 10
+    assert math.isnan(errors.rmse)
+    assert math.isnan(errors.mae)
 
 
 def test_a_target_without_any_truth_has_no_errors_in_units_and_does_not_hide_the_other() -> None:
@@ -84,21 +85,21 @@ def test_a_target_without_any_truth_has_no_errors_in_units_and_does_not_hide_the
     assert set(measure(truth, forecast, yardstick_of(2)).units) == {"y0"}
 
 
-def test_the_loss_of_an_origin_is_the_mean_over_the_cells_it_has_be_it_one() -> None:
+def test_the_loss_of_an_origin_is_the_mean_over_its_cells_with_truth_even_a_single_one() -> None:
     truth = np.array([[[1.0], [2.0]], [[1.0], [np.nan]], [[np.nan], [np.nan]]])
-    found = losses(truth, np.full(truth.shape, 5.0), yardstick_of(width=2.0)).tolist()
-    assert found[:2] == [(4.0 + 2.25) / 2, 4.0]
-    assert math.isnan(found[2])
+    per_origin = losses(truth, np.full(truth.shape, 5.0), yardstick_of(width=2.0)).tolist()
+    assert per_origin[:2] == [(4.0 + 2.25) / 2, 4.0]
+    assert math.isnan(per_origin[2])
 
 
-def test_truth_without_a_single_value_is_refused_by_name() -> None:
+def test_truth_without_a_single_value_is_refused() -> None:
     truth = np.full((4, 2, 1), np.nan)
-    with pytest.raises(DataError, match=r"^no test cell of the targets has a value, so nothing can be scored$"):
+    with raises(DataError, code="no-truth"):
         measure(truth, np.zeros((4, 2, 1)), yardstick_of())
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_order_of_the_windows_does_not_move_a_single_bit_of_any_error(seed: int) -> None:
+def test_the_order_of_the_windows_does_not_change_a_single_bit_of_any_error(seed: int) -> None:
     truth, forecast = with_holes()
     truth, forecast = truth * 1e6, forecast * np.geomspace(1e-6, 1e6, len(forecast))[:, None, None]
     order = np.random.default_rng(seed).permutation(len(truth))
@@ -116,44 +117,44 @@ def test_mase_is_divided_by_the_mean_step_of_one_season_over_train() -> None:
     experiment, _ = small_experiment()
     load = experiment.dataset.train.select(("load",))[:, 0].tolist()
     steps = [abs(load[i] - load[i - 24]) for i in range(24, len(load))]
-    found = yardstick(experiment.dataset, experiment.task)
-    assert found.season_error is not None
-    assert found.season_error.tolist() == [pytest.approx(sum(steps) / len(steps), rel=1e-12)]
-    assert found.no_mase is None
+    scale = yardstick(experiment.dataset, experiment.task)
+    assert scale.season_error is not None
+    assert scale.season_error.tolist() == [pytest.approx(sum(steps) / len(steps), rel=1e-12)]
+    assert scale.no_mase is None
 
 
 def test_without_a_season_mase_is_divided_by_the_mean_step_from_row_to_row() -> None:
     experiment, _ = small_experiment(small_spec(task={"seasons": []}))
     load = experiment.dataset.train.select(("load",))[:, 0].tolist()
     steps = [abs(b - a) for a, b in itertools.pairwise(load)]
-    found = yardstick(experiment.dataset, experiment.task)
-    assert found.season_error is not None
-    assert found.season_error.tolist() == [pytest.approx(sum(steps) / len(steps), rel=1e-12)]
+    scale = yardstick(experiment.dataset, experiment.task)
+    assert scale.season_error is not None
+    assert scale.season_error.tolist() == [pytest.approx(sum(steps) / len(steps), rel=1e-12)]
 
 
-def test_mase_is_null_with_the_reason_where_train_is_shorter_than_two_seasons() -> None:
+def test_mase_is_none_with_the_reason_where_train_is_shorter_than_two_seasons() -> None:
     experiment, _ = small_experiment(small_spec(task={"seasons": [130]}))
-    found = yardstick(experiment.dataset, experiment.task)
-    assert found.season_error is None
-    assert found.no_mase == "train has 240 rows, two seasons of 130 are needed"
+    scale = yardstick(experiment.dataset, experiment.task)
+    assert scale.season_error is None
+    assert scale.no_mase == "train has 240 rows, and MASE needs two seasons of 130 rows"
     truth = truth_of()
-    assert measure(truth, off_by(truth, 1.0), found).mase is None
+    assert measure(truth, off_by(truth, 1.0), scale).mase is None
 
 
-def test_mase_is_null_with_the_reason_where_the_seasonal_naive_forecast_makes_no_error_on_train() -> None:
+def test_mase_is_none_with_the_reason_where_the_seasonal_naive_forecast_makes_no_error_on_train() -> None:
     from tests.support.series import hourly
 
     rows = hourly(300)
     rows.values[:, 0] = np.tile(np.arange(24.0), 13)[:300]
     experiment, _ = small_experiment(rows=rows)
-    found = yardstick(experiment.dataset, experiment.task)
-    assert found.season_error is None
-    assert found.no_mase == "the seasonal naive forecast (season 24) makes no error on train"
+    scale = yardstick(experiment.dataset, experiment.task)
+    assert scale.season_error is None
+    assert scale.no_mase == "the seasonal naive forecast (season 24) makes no error on train"
 
 
 def test_the_loss_of_an_origin_is_the_mean_of_its_squared_scaled_errors() -> None:
     truth, forecast = with_holes()
-    found = losses(truth, forecast, yardstick_of(2, width=40.0))
+    per_origin = losses(truth, forecast, yardstick_of(2, width=40.0))
     for origin in range(len(truth)):
         squares = [
             ((f - t) / 40.0) ** 2
@@ -161,8 +162,8 @@ def test_the_loss_of_an_origin_is_the_mean_of_its_squared_scaled_errors() -> Non
             if not math.isnan(t)
         ]
         expected = sum(squares) / len(squares) if squares else math.nan
-        assert found[origin] == pytest.approx(expected, rel=1e-12, nan_ok=True)
-    assert np.flatnonzero(np.isnan(found)).tolist() == [9]
+        assert per_origin[origin] == pytest.approx(expected, rel=1e-12, nan_ok=True)
+    assert np.flatnonzero(np.isnan(per_origin)).tolist() == [9]
 
 
 def test_measuring_changes_neither_truth_nor_forecast() -> None:

@@ -1,4 +1,4 @@
-"""Where a forecast errs, against plain Python."""
+"""Errors per step, hour and weekday, against plain Python."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def test_errors_per_step_hour_and_weekday_are_those_of_plain_python() -> None:
     truth = truth_of(200, 3, 2)
     truth[7, 1] = np.nan
     forecast, clock = off_by(truth, 3.0), clock_of(truth)
-    found = profile(truth, forecast, yardstick_of(2), clock)
+    by_label = profile(truth, forecast, yardstick_of(2), clock)
     labelled: list[tuple[Sequence[StepErrors | HourErrors | WeekdayErrors], Callable[[int, int], int]]] = [
-        (found.step, lambda i, h: h + 1),
-        (found.hour, lambda i, h: int(clock.hour[i, h])),
-        (found.weekday, lambda i, h: int(clock.weekday[i, h])),
+        (by_label.step, lambda i, h: h + 1),
+        (by_label.hour, lambda i, h: int(clock.hour[i, h])),
+        (by_label.weekday, lambda i, h: int(clock.weekday[i, h])),
     ]
     for rows, label_of in labelled:
         cells: dict[int, list[float]] = {}

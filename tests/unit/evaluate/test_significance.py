@@ -58,7 +58,9 @@ def test_the_distribution_function_of_student_t_is_that_of_scipy(degrees: int) -
 @pytest.mark.parametrize(
     ("t", "degrees"), [(1.6383560438182505, 17), (1.689277519114419, 39), (1.6892775191144191, 39)]
 )
-def test_the_point_at_which_both_sides_of_the_continued_fraction_meet_has_an_answer(t: float, degrees: int) -> None:
+def test_the_distribution_function_is_defined_where_both_sides_of_the_continued_fraction_meet(
+    t: float, degrees: int
+) -> None:
     from scipy.stats import t as student
 
     assert student_t_cdf(t, degrees) == pytest.approx(float(student.cdf(t, degrees)), abs=1e-12)
@@ -76,15 +78,15 @@ def test_the_statistic_is_the_one_of_the_formula_and_p_its_lower_tail(n: int, ho
 
     rng = np.random.default_rng(n + horizon)
     first, second = autoregressive(rng, n, 0.5) ** 2, autoregressive(rng, n, 0.5) ** 2 + 0.1
-    found = diebold_mariano(first, second, horizon, spacing)
-    assert found.statistic == pytest.approx(
+    test = diebold_mariano(first, second, horizon, spacing)
+    assert test.statistic == pytest.approx(
         statistic_in_plain_python((first - second).tolist(), horizon, spacing), rel=1e-9
     )
-    assert found.p == pytest.approx(float(t.cdf(found.statistic, n - 1)), abs=1e-10)
-    assert found.n == n
-    assert found.overlap == overlap(horizon, spacing)
-    assert found.lag == max(found.overlap - 1, {64: 4, 90: 4, 216: 6, 500: 7}[n])
-    assert found.mean_difference == pytest.approx(float(np.mean(first - second)), rel=1e-9)
+    assert test.p == pytest.approx(float(t.cdf(test.statistic, n - 1)), abs=1e-10)
+    assert test.n == n
+    assert test.overlap == overlap(horizon, spacing)
+    assert test.lag == max(test.overlap - 1, {64: 4, 90: 4, 216: 6, 500: 7}[n])
+    assert test.mean_difference == pytest.approx(float(np.mean(first - second)), rel=1e-9)
 
 
 @pytest.mark.parametrize(("horizon", "spacing", "shared"), [(1, 1.0, 1), (3, 1.0, 3), (3, 2.0, 2), (3, 7.0, 1)])
@@ -94,7 +96,7 @@ def test_neighbouring_origins_share_the_horizon_over_their_spacing_rounded_up(
     assert overlap(horizon, spacing) == shared
 
 
-def test_the_first_is_better_only_when_its_losses_are_smaller_and_p_is_under_five_percent() -> None:
+def test_the_first_is_better_only_when_its_losses_are_smaller_and_p_is_below_five_percent() -> None:
     rng = np.random.default_rng(0)
     small, large = rng.normal(1.0, 0.1, 100), rng.normal(2.0, 0.1, 100)
     assert better(diebold_mariano(small, large, 1, 1.0))
@@ -106,12 +108,12 @@ def test_the_first_is_better_only_when_its_losses_are_smaller_and_p_is_under_fiv
 @pytest.mark.parametrize(
     ("n", "horizon", "needed"), [(29, 1, 30), (0, 1, 30), (1, 1, 30), (35, 12, 36), (30, 11, 33), (71, 24, 72)]
 )
-def test_too_few_origins_give_no_p_and_the_reason_names_how_many_are_needed(n: int, horizon: int, needed: int) -> None:
+def test_too_few_origins_give_no_p_and_the_reason_gives_the_number_needed(n: int, horizon: int, needed: int) -> None:
     rng = np.random.default_rng(1)
     first, second = rng.normal(size=n), rng.normal(size=n) + 5.0
     found = diebold_mariano(first, second, horizon, 1.0)
     mean = fmean((first - second).tolist()) if n else None
-    reason = f"{n} origins are too few, the test needs {needed}"
+    reason = f"{n} windows are too few, the test needs at least {needed}"
     assert found == result_of(n=n, mean_difference=mean, overlap=horizon, reason=reason)
     assert not better(found)
 
@@ -134,39 +136,39 @@ def test_only_origins_scored_for_both_are_counted() -> None:
 
 @pytest.mark.parametrize("n", [30, 46, 53, 100])
 @pytest.mark.parametrize("difference", [0.0, 0.1, -0.7, 0.123, -1e-9, 1 / 3])
-def test_differences_that_are_all_equal_have_no_variance_and_so_no_p(n: int, difference: float) -> None:
-    found = diebold_mariano(np.full(n, 2.0 + difference), np.full(n, 2.0), 1, 1.0)
-    reason = "the difference of the losses has no variance"
+def test_equal_differences_have_no_variance_and_so_no_p(n: int, difference: float) -> None:
+    test = diebold_mariano(np.full(n, 2.0 + difference), np.full(n, 2.0), 1, 1.0)
+    reason = "the differences of the losses have no variance"
     lag = {30: 3, 46: 3, 53: 3, 100: 4}[n]
-    assert found == result_of(
+    assert test == result_of(
         n=n, mean_difference=fmean([2.0 + difference - 2.0] * n), overlap=1, lag=lag, reason=reason
     )
-    assert not better(found)
+    assert not better(test)
     alone = diebold_mariano(np.full(n, difference), np.zeros(n), 1, 1.0)
-    assert alone.reason == "the difference of the losses has no variance"
+    assert alone.reason == "the differences of the losses have no variance"
 
 
 def test_small_differences_that_do_vary_are_tested() -> None:
     rng = np.random.default_rng(3)
     base = rng.normal(5.0, 1.0, 100) ** 2
-    found = diebold_mariano(base, base + rng.normal(1e-6, 1e-7, 100), 1, 1.0)
-    assert found.p is not None
-    assert better(found)
+    test = diebold_mariano(base, base + rng.normal(1e-6, 1e-7, 100), 1, 1.0)
+    assert test.p is not None
+    assert better(test)
 
 
 def test_differences_of_some_hundred_roundings_vary_and_are_tested() -> None:
     first = 1.0 + np.where(np.arange(100) % 2, 3.0, -1.0) * 2.0**-44  # 256 times the rounding at 1
-    found = diebold_mariano(first, np.ones(100), 1, 1.0)
-    assert found.mean_difference == 2.0**-44
-    assert found.reason is None
-    assert found.p is not None
+    test = diebold_mariano(first, np.ones(100), 1, 1.0)
+    assert test.mean_difference == 2.0**-44
+    assert test.reason is None
+    assert test.p is not None
 
 
 @pytest.mark.parametrize(
     ("p", "mean", "smaller"),
     [(0.0499, -1.0, True), (0.05, -1.0, False), (0.0, 0.0, False), (0.0, 1.0, False), (None, -1.0, False)],
 )
-def test_better_means_a_smaller_loss_and_a_p_under_five_percent(p: float | None, mean: float, smaller: bool) -> None:
+def test_better_means_a_smaller_loss_and_a_p_below_five_percent(p: float | None, mean: float, smaller: bool) -> None:
     assert better(result_of(n=50, mean_difference=mean, overlap=1, p=p)) is smaller
 
 
@@ -197,17 +199,17 @@ def contributions(n: int, seed: int = 0, rho: float = 0.5) -> np.ndarray:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_the_bootstrap_interval_holds_the_point_estimate(seed: int) -> None:
+def test_the_bootstrap_interval_contains_the_point_estimate(seed: int) -> None:
     sums = contributions(200, seed)
-    found = mean_interval(sums, 3, seed)
-    assert found is not None
-    assert found.low < sums[:, 1].mean() < found.high
+    interval = mean_interval(sums, 3, seed)
+    assert interval is not None
+    assert interval.low < sums[:, 1].mean() < interval.high
 
 
-def test_the_bootstrap_interval_holds_the_true_mean_in_most_samples() -> None:
+def test_the_bootstrap_interval_contains_the_true_mean_in_most_samples() -> None:
     intervals = [mean_interval(contributions(300, seed), 6, 1) for seed in range(100)]
-    held = sum(found is not None and found.low < 0.0 < found.high for found in intervals)
-    assert 80 <= held <= 100
+    contained = sum(found is not None and found.low < 0.0 < found.high for found in intervals)
+    assert 80 <= contained <= 100
 
 
 def test_the_bootstrap_is_the_same_for_the_same_seed_and_another_for_another() -> None:
@@ -225,9 +227,9 @@ def test_a_block_is_as_long_as_the_overlap_and_the_cube_root_of_the_origins(n: i
 def test_the_first_and_the_last_origin_are_drawn_too(position: int) -> None:
     sums = np.column_stack([np.ones(12), np.zeros(12)])
     sums[position, 1] = 100.0
-    found = mean_interval(sums, 4, 0)
-    assert found is not None
-    assert found.high > 0.0
+    interval = mean_interval(sums, 4, 0)
+    assert interval is not None
+    assert interval.high > 0.0
 
 
 @pytest.mark.parametrize(("n", "shared"), [(59, 20), (5, 1), (0, 1)])
@@ -240,9 +242,9 @@ def test_correlated_origins_give_a_wider_interval_than_independent_ones() -> Non
     def width(rho: float) -> float:
         sums = contributions(1000, rho=rho)
         sums[:, 1] /= sums[:, 1].std()
-        found = mean_interval(sums, 20, 0)
-        assert found is not None
-        return found.high - found.low
+        interval = mean_interval(sums, 20, 0)
+        assert interval is not None
+        return interval.high - interval.low
 
     assert width(0.9) > 1.5 * width(0.0)
 
@@ -255,6 +257,6 @@ def test_every_column_is_drawn_from_the_same_blocks() -> None:
     assert drawn.shape == (1000, 4)
 
 
-@pytest.mark.parametrize(("value", "held"), [(0.1, True), (0.2, True), (0.15, True), (0.09, False), (0.21, False)])
-def test_an_interval_holds_what_lies_between_its_ends(value: float, held: bool) -> None:
-    assert Interval(low=0.1, high=0.2).contains(value) is held
+@pytest.mark.parametrize(("value", "contained"), [(0.1, True), (0.2, True), (0.15, True), (0.09, False), (0.21, False)])
+def test_an_interval_contains_the_values_between_its_ends(value: float, contained: bool) -> None:
+    assert Interval(low=0.1, high=0.2).contains(value) is contained

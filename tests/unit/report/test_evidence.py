@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 from tests.support.experiments import small_experiment
+from tests.support.raising import raises
 from tests.support.stored import MOMENT, Watched, as_json, golden_store, put_claim
 
 from flts.backends.store import memory_store
@@ -65,12 +66,12 @@ def store() -> Store:
     return store
 
 
-def test_every_configuration_that_was_run_is_known_once(store: Store) -> None:
+def test_every_configuration_that_was_run_is_listed_once(store: Store) -> None:
     assert configurations(store) == sorted([A, B, C])
     assert configurations(memory_store()) == []
 
 
-def test_a_configuration_is_found_without_a_look_at_any_run(store: Store) -> None:
+def test_a_configuration_is_found_without_listing_all_runs(store: Store) -> None:
     class Narrow(Watched):
         def list(self, prefix: str) -> Sequence[str]:
             assert not "runs/".startswith(prefix), "listed every part of every run"
@@ -78,7 +79,7 @@ def test_a_configuration_is_found_without_a_look_at_any_run(store: Store) -> Non
 
     narrow = Narrow(store)
     assert resolve(narrow, A[:33]) == A
-    with pytest.raises(UsageError):
+    with raises(UsageError, code="config-unknown"):
         resolve(narrow, "0")
     experiment, real = small_experiment()
     config_hash = experiment.identity.config_hash
@@ -88,25 +89,30 @@ def test_a_configuration_is_found_without_a_look_at_any_run(store: Store) -> Non
 
 
 @pytest.mark.parametrize(("prefix", "found"), [("e", C), (C, C), (A, A), (A[:33], A), ("ab" * 16 + "c", B)])
-def test_the_start_of_a_hash_is_enough_when_it_is_the_only_one(store: Store, prefix: str, found: str) -> None:
+def test_a_unique_prefix_of_a_hash_is_enough(store: Store, prefix: str, found: str) -> None:
     assert resolve(store, prefix) == found
 
 
 @pytest.mark.parametrize(
-    ("prefix", "problem"), [("ab", "several"), ("", "several"), ("0", "no"), ("../", "no"), ("zz", "no")]
+    ("prefix", "code"),
+    [
+        ("ab", "config-ambiguous"),
+        ("", "config-ambiguous"),
+        ("0", "config-unknown"),
+        ("../", "config-unknown"),
+        ("zz", "config-unknown"),
+    ],
 )
-def test_a_start_that_fits_several_or_none_is_refused_with_those_that_are_there(
-    store: Store, prefix: str, problem: str
+def test_a_prefix_that_fits_several_hashes_or_none_is_refused_with_the_valid_ones(
+    store: Store, prefix: str, code: str
 ) -> None:
-    with pytest.raises(UsageError) as caught:
+    with raises(UsageError, code=code, prefix=prefix) as caught:
         resolve(store, prefix)
-    told = "hashes start" if problem == "several" else "hash starts"
-    assert f"{problem} configuration {told} with '{prefix}'" in str(caught.value)
     assert (A if prefix == "ab" else C)[:12] in str(caught.value)
     assert "memory:///" in str(caught.value)
 
 
-def test_runs_are_numbered_as_they_were_claimed_and_parts_without_a_claim_are_no_run(store: Store) -> None:
+def test_a_run_is_a_number_with_a_claim(store: Store) -> None:
     judged(store, A, 3)
     for number in range(3, 12):
         claim(store, C, number)
@@ -115,7 +121,7 @@ def test_runs_are_numbered_as_they_were_claimed_and_parts_without_a_claim_are_no
     assert numbers(store, "0" * 64) == []
 
 
-def test_a_record_joins_every_part_of_a_run_and_what_they_name_as_it_is_stored() -> None:
+def test_a_record_joins_all_parts_of_a_run_and_the_objects_that_they_name() -> None:
     golden = golden_store()
     shown = 0
     for row in newest_first(golden):
@@ -152,7 +158,9 @@ def test_a_run_that_is_not_judged_yet_has_no_judge_and_no_decision() -> None:
 
 
 @pytest.mark.parametrize("left", [None, b"{", b'{"v": 1}'])
-def test_a_judged_run_whose_decision_is_gone_or_damaged_says_so_and_advises_no_deletion(left: bytes | None) -> None:
+def test_a_judged_run_with_an_absent_or_damaged_decision_is_an_error_that_advises_no_deletion(
+    left: bytes | None,
+) -> None:
     experiment, store = small_experiment()
     put_claim(store, experiment)
     config_hash = experiment.identity.config_hash
@@ -160,23 +168,20 @@ def test_a_judged_run_whose_decision_is_gone_or_damaged_says_so_and_advises_no_d
     key = layout.decision("global", part.decision_id)
     if left is not None:
         store.create(key, left)
-    with pytest.raises(DamagedObject) as caught:
+    with raises(DamagedObject, code="object-missing" if left is None else "record-damaged", key=key) as caught:
         run_record(store, config_hash, 1)
-    said = str(caught.value)
-    assert said.startswith(key)
-    assert "restore it from a backup" in said
-    assert {None: "is absent", b"{": "not JSON"}.get(left, "decision_id: Field required") in said
+    assert "restore it from a backup" in str(caught.value)
 
 
 def test_a_damaged_part_names_its_key_and_its_field(store: Store) -> None:
     key = layout.run_part(A, 1, "claim")
     store.replace(key, json.dumps({**json.loads(store.get(key) or b""), "promotion": -1}).encode())
-    with pytest.raises(DamagedObject, match=rf"{key} in memory:/// is damaged: promotion: "):
+    with raises(DamagedObject, code="record-damaged", key=key, fields=("promotion",)):
         run_record(store, A, 1)
 
 
-def test_a_run_that_never_was_is_refused_with_the_numbers_that_are_there(store: Store) -> None:
-    with pytest.raises(UsageError, match=rf"configuration {A[:12]} has no run 7; it has 1, 2"):
+def test_an_unknown_run_is_refused_with_the_valid_numbers(store: Store) -> None:
+    with raises(UsageError, code="run-unknown", config_hash=A, run=7, valid=["1", "2"]):
         run_record(store, A, 7)
 
 

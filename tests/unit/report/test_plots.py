@@ -1,4 +1,4 @@
-"""Plots are PNG and SVG files that show something, whatever the evidence looks like."""
+"""Plots are PNG and SVG files that show something, for any stored forecasts."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def series(*truth: float, **more: Any) -> tuple[Times, dict[str, Values]]:
     ],
     ids=["usual", "one epoch", "flat", "nothing but zeros", "a zero", "enormous", "five hundred epochs"],
 )
-def test_a_loss_curve_is_a_picture(curve: Any) -> None:
+def test_a_loss_curve_can_be_drawn(curve: Any) -> None:
     pixels(plots.loss_curve(curve, "GRU"))
 
 
@@ -97,7 +97,7 @@ def test_the_kept_epoch_is_marked_where_the_validation_loss_is_smallest() -> Non
         ([0.0] * 300, {}),
     ],
 )
-def test_a_forecast_is_a_picture(truth: list[float], more: dict[str, Values]) -> None:
+def test_a_forecast_can_be_drawn(truth: list[float], more: dict[str, Values]) -> None:
     times, values = series(*truth, **more)
     pixels(plots.forecast(times, values, "load, one step ahead"))
 
@@ -144,7 +144,7 @@ def test_any_title_can_be_drawn(title: str) -> None:
     ],
     ids=["three steps", "one step", "longer than the windows apart", "two targets", "one window"],
 )
-def test_the_stored_forecasts_of_a_model_are_a_picture(tables: dict[str, Any], rows: Any) -> None:
+def test_the_stored_forecasts_of_a_model_can_be_drawn(tables: dict[str, Any], rows: Any) -> None:
     experiment, store = small_experiment(small_spec(**tables), rows)
     trained = fit(store, experiment)
     values = experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)
@@ -187,20 +187,20 @@ def test_plots_drawn_from_several_threads_are_those_drawn_alone() -> None:
 
 
 @pytest.mark.parametrize("empty", [0, 5])
-def test_residuals_are_a_picture_with_or_without_cells_that_have_no_truth(empty: int) -> None:
+def test_residuals_can_be_drawn_with_or_without_cells_without_truth(empty: int) -> None:
     errors = np.random.default_rng(1).normal(0.0, 0.1, (30, 3, 2))
     errors[:empty] = NAN
     pixels(plots.residuals(START + HOUR * np.arange(30, dtype=np.int64), errors, "ridge"))
 
 
 @pytest.mark.parametrize("steps", [1, 2, 48])
-def test_the_error_of_every_step_is_a_picture(steps: int) -> None:
+def test_the_error_of_every_step_can_be_drawn(steps: int) -> None:
     rows = [StepErrors(step=step + 1, rmse=0.1 + step, mae=0.05, cells=9) for step in range(steps)]
     pixels(plots.error_per_step(rows, "ridge"))
 
 
 @pytest.mark.parametrize("interval", [None, Interval(low=0.6, high=0.9)])
-def test_the_coverage_of_the_intervals_is_a_picture(interval: Interval | None) -> None:
+def test_the_coverage_of_the_intervals_can_be_drawn(interval: Interval | None) -> None:
     covered = {
         level: Coverage(coverage=float(level) - 0.1, interval=interval, width=1.0, cells=9, step=[])
         for level in ("0.5", "0.8", "0.95")
@@ -217,7 +217,7 @@ def test_the_coverage_of_the_intervals_is_a_picture(interval: Interval | None) -
     ],
     ids=["several steps", "one step", "too few windows for intervals"],
 )
-def test_a_model_gets_the_plots_that_show_something(tables: dict[str, Any], test: int, kinds: set[str]) -> None:
+def test_a_model_gets_the_plots_that_apply_to_it(tables: dict[str, Any], test: int, kinds: set[str]) -> None:
     experiment, store = small_experiment(small_spec(**tables), hourly(300), test)
     trained = fit(store, experiment)
     values = experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)

@@ -1,4 +1,4 @@
-"""All steps of a run on one machine: what they read of a store that has grown, and what their result is."""
+"""A run on one machine: what it reads from a grown store, and its result."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Watched]:
-    """The stores that were opened since, each with what it was asked."""
+    """The stores opened during the test, each with its recorded calls."""
     stores: list[Watched] = []
     real: Callable[[str], Store] = wiring.open_store
 
@@ -72,7 +72,7 @@ def test_an_idle_run_reads_each_entry_of_the_log_at_most_twice_and_lists_no_othe
     assert {prefix for prefix in store.listed if prefix.startswith("runs/")} == {layout.runs(first.config_hash)}
 
 
-def test_the_result_is_typed_and_is_what_the_store_holds(settings: Settings) -> None:
+def test_the_result_matches_the_store(settings: Settings) -> None:
     result = run(settings)
     store = wiring.open_store(settings.store_url)
     assert store.get(result.places["decision"]) == result.decision.to_bytes()

@@ -1,4 +1,4 @@
-"""Who looks for broken promises finds none where all is well, and each one that is broken by hand."""
+"""The checker of promises finds none broken in a good history, and each one that a test breaks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.experiments import small_spec
 from tests.support.rejudged import differing
 from tests.support.services import TEST, start_run
 from tests.support.stored import contents, fit, put_train_part
-from tests.support.tracking import workplace
+from tests.support.tracking import context_of
 
 from flts.backends.store import memory_store
 from flts.contracts import layout
@@ -66,7 +66,7 @@ def rows_of(context: RunContext, name: str, data: bytes) -> InferenceData:
 @pytest.fixture(scope="module")
 def good() -> History:
     """Two promotions, a rollback, an answer to the champion that came back, and rows that were given up."""
-    context = workplace(memory_store())
+    context = context_of(memory_store())
     claimed = [judged(context, 12), judged(context, 18)]
     rollback(context.store, context.bus, context.clock, "global", "tests")
     asked = [rows_of(context, "rows.csv", TEST.write_csv().encode()), rows_of(context, "spoilt.csv", b"spoilt")]
@@ -78,7 +78,7 @@ def good() -> History:
     return History(contents(context.store), topics, claimed, asked)
 
 
-def test_nothing_is_found_where_all_is_well(good: History) -> None:
+def test_a_good_history_has_no_findings(good: History) -> None:
     assert [entry.kind for entry in good.entries("global").values()] == ["promote", "promote", "rollback"]
     assert faults(good) == []
     assert list(differing(good)) == []
@@ -206,7 +206,7 @@ def test_a_broken_promise_is_found(what: str, good: History) -> None:
     assert any(fault in found for found in faults(breaking(good))), faults(breaking(good))
 
 
-def test_a_decision_that_comes_out_differently_is_found(good: History) -> None:
+def test_a_decision_that_cannot_be_reproduced_is_found(good: History) -> None:
     key = next(key for key in good.objects if "/decisions/" in key and not key.endswith(".preview.json"))
     other = changed(key, reasons=["because"])(good)
     assert list(differing(other)) == [f"{key} comes out differently when it is made again"]

@@ -1,4 +1,4 @@
-"""Every JSON object in the store as a type: one place that parses it, one way to upgrade an older one.
+"""Every stored JSON object as a type, parsed in one place, with one way to upgrade an older version.
 
 base      how a record is parsed, upgraded and written
 data      processed rows

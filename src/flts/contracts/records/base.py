@@ -1,4 +1,4 @@
-"""How a record is parsed, upgraded and written; no other code turns stored JSON into values.
+"""How a record is parsed, upgraded and written; no other code parses stored JSON.
 
 A record of an older version is read through the upgrade functions of its class, one version at a time. A change that
 an older reader would misread raises `v` and adds an upgrade; `tests/golden` keeps stores of every format that is read.
@@ -23,7 +23,7 @@ MOST_FAULTS = 3
 """Fields that a message about a damaged record names at most."""
 
 JsonObject = dict[str, JsonValue]
-"""Plain JSON that only the code that wrote it looks into."""
+"""Plain JSON that only the code that wrote it interprets."""
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """A SHA-256 in hexadecimal."""
 Count = Annotated[int, Field(ge=0)]
@@ -74,97 +74,110 @@ def version_of(kind: type[BaseModel]) -> int:
     return int(kind.model_fields["v"].default)
 
 
-def parse_record(kind: type[R], data: bytes, where: str, advice: str = "") -> R:
+def parse_record(kind: type[R], data: bytes, where: str, advice: str = "", *, key: str | None = None) -> R:
     """The record in these bytes; `where` names the object in a message, `advice` is what to do when it is damaged.
 
-    Raises DamagedObject that names the object and the fields that do not fit, or the version that is not known: such a
-    record is whole, so the advice is to read it with another flts.
+    Raises DamagedObject with the `key` and a code. record-damaged: the bytes are not such a record, and `fields` lists
+    those that do not fit. record-newer, record-older: the record is whole, and another flts reads its version.
     """
+
+    def damaged(what: str, *fields: str) -> DamagedObject:
+        message = "; ".join(filter(None, (f"{where} is damaged: {what}", advice)))
+        return DamagedObject(message, code="record-damaged", key=key, fields=fields)
+
     if len(data) > MOST_BYTES:
-        raise _damaged(where, f"it has {len(data):,} bytes, and at most {MOST_BYTES:,} are read", advice)
+        raise damaged(f"it has {len(data):,} bytes, and at most {MOST_BYTES:,} are read")
     try:
-        found = from_json(data, allow_inf_nan=False)
+        record = from_json(data, allow_inf_nan=False)
     except ValueError as error:  # also for nesting that is too deep
-        raise _damaged(where, f"not JSON ({error})", advice) from None
-    if not isinstance(found, dict):
-        raise _damaged(where, f"expected a JSON object, found {_kind(found)}", advice)
-    current, version = version_of(kind), found.get("v")
+        raise damaged(f"not JSON ({error})") from None
+    if not isinstance(record, dict):
+        raise damaged(f"expected a JSON object, found {_kind(record)}")
+    current, version = version_of(kind), record.get("v")
     if type(version) is not int or version < 1:
-        raise _damaged(where, f"v: expected a version number, found {version!r:.40}", advice)
+        raise damaged(f"v: expected a version number, found {version!r:.40}", "v")
     if version > current:
-        by = found.get("flts")
+        by = record.get("flts")
         writer = f"flts {by}" if isinstance(by, str) else "a newer flts"
         raise DamagedObject(
             f"{where} was written by {writer} in version {version} of its format, and this flts reads up to version"
-            f" {current}; use the flts that wrote it, or a newer one"
+            f" {current}; use the flts that wrote it, or a newer one",
+            code="record-newer",
+            key=key,
+            version=version,
+            reads=current,
         )
+    upgrades: Mapping[int, Upgrade] = getattr(kind, "upgrades", {})
+    absent = next((older for older in range(version, current) if older not in upgrades), None)
+    if absent is not None:
+        oldest = min(upgrades, default=current)
+        raise DamagedObject(
+            f"{where} has version {version} of its format, which this flts no longer reads (it reads {oldest} to"
+            f" {current}); upgrade with the release before this one",
+            code="record-older",
+            key=key,
+            version=version,
+            reads=oldest,
+        )
+    for older in range(version, current):
+        try:
+            record = {**upgrades[older](record), "v": older + 1}
+        except (LookupError, TypeError, ValueError, AttributeError):  # an upgrade relies on the format that v names
+            raise damaged(f"it does not fit version {older} of its format") from None
     try:
-        if version == current:
-            return kind.model_validate_json(data)
-        return kind.model_validate_json(canonical_json(_upgraded(kind, found, version, current, where, advice)))
+        return kind.model_validate_json(data if version == current else canonical_json(record))
     except ValidationError as error:
-        raise _damaged(where, faults(error), advice) from None
+        raise damaged(_faults(error), *_fields(error)) from None
 
 
 def read_record(store: Store, key: str, kind: type[R]) -> R | None:
-    """The record under a key, None when it is absent. Raises DamagedObject, which names the key and the mend."""
+    """The record under a key, None when it is absent. Raises DamagedObject with the key and what to do about it."""
     data = store.get(key)
     return None if data is None else parse_stored(store, key, kind, data)
 
 
 def require_record(store: Store, key: str, kind: type[R]) -> R:
     """The record under a key that another record names. Raises DamagedObject when it is absent or damaged."""
-    found = read_record(store, key, kind)
-    if found is None:
-        raise DamagedObject(f"{key} is absent from {store.url}, and another record names it; {restore(key)}")
-    return found
+    record = read_record(store, key, kind)
+    if record is None:
+        raise DamagedObject(
+            f"{key} is absent from {store.url}, and another record names it; {restore(key)}",
+            code="object-missing",
+            key=key,
+        )
+    return record
 
 
 def parse_stored(store: Store, key: str, kind: type[R], data: bytes) -> R:
-    """The record in bytes that were read from this key. Raises DamagedObject, which names the key and the mend."""
-    return parse_record(kind, data, f"{key} in {store.url}", mend(key))
+    """The record in bytes that were read from this key. Raises DamagedObject with the key and what to do about it."""
+    return parse_record(kind, data, f"{key} in {store.url}", mend(key), key=key)
 
 
 def write_record(store: Store, key: str, record: W, *, at: str) -> W:
-    """Create a record and return the one that stands: this one, or that of whoever was first."""
+    """Create a record and return the stored one: this one, or that of an earlier writer."""
     data = record.to_bytes()
-    stood = write_once(store, key, data, at=at)
-    return record if stood == data else parse_stored(store, key, type(record), stood)
+    stored = write_once(store, key, data, at=at)
+    return record if stored == data else parse_stored(store, key, type(record), stored)
 
 
 def plain_json(value: Mapping[str, Any]) -> JsonObject:
-    """A JSON object as it will be read back: tuples are lists. Raises ValueError for NaN and infinity."""
-    read: JsonObject = from_json(canonical_json(value))
-    return read
+    """A JSON object as it will be read back: tuples become lists. Raises ValueError for NaN and infinity."""
+    plain: JsonObject = from_json(canonical_json(value))
+    return plain
 
 
-def faults(error: ValidationError) -> str:
+def _faults(error: ValidationError) -> str:
     """The first fields that do not fit, as `path: reason`."""
-    found = error.errors(include_url=False, include_input=False)
-    said = [f"{'.'.join(str(part)[:60] for part in fault['loc']) or 'record'}: {fault['msg']}" for fault in found]
-    more = f" and {len(said) - MOST_FAULTS} more" if len(said) > MOST_FAULTS else ""
-    return "; ".join(said[:MOST_FAULTS]) + more
+    details = error.errors(include_url=False, include_input=False)
+    faults = [f"{field}: {detail['msg']}" for field, detail in zip(_fields(error), details, strict=True)]
+    more = f" and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
+    return "; ".join(faults[:MOST_FAULTS]) + more
 
 
-def _upgraded(
-    kind: type[BaseModel], found: JsonObject, version: int, current: int, where: str, advice: str
-) -> JsonObject:
-    steps: Mapping[int, Upgrade] = getattr(kind, "upgrades", {})
-    for older in range(version, current):
-        if older not in steps:
-            raise DamagedObject(
-                f"{where} has version {version} of its format, which this flts no longer reads (it reads"
-                f" {min(steps, default=current)} to {current}); upgrade with the release before this one"
-            )
-        try:
-            found = {**steps[older](found), "v": older + 1}
-        except (LookupError, TypeError, ValueError, AttributeError):  # an upgrade takes for granted what v says
-            raise _damaged(where, f"it does not fit version {older} of its format", advice) from None
-    return found
-
-
-def _damaged(where: str, what: str, advice: str) -> DamagedObject:
-    return DamagedObject("; ".join(filter(None, (f"{where} is damaged: {what}", advice))))
+def _fields(error: ValidationError) -> list[str]:
+    """Paths of the fields that do not fit."""
+    details = error.errors(include_url=False, include_input=False)
+    return [".".join(str(part)[:60] for part in detail["loc"]) or "record" for detail in details]
 
 
 def _kind(value: object) -> str:

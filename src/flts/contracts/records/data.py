@@ -1,4 +1,4 @@
-"""Processed rows: what was fitted on train and what the two Parquet files hold."""
+"""Processed rows: the statistics fitted on train, and the contents of the two Parquet files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RowsPart(Part):
 
 
 class DroppedColumn(Part):
-    """A covariate that was left out, and why."""
+    """A covariate that was left out, with the reason."""
 
     column: str
     reason: str
@@ -42,7 +42,7 @@ class FittedColumn(Part):
 
 
 class FittedRecord(Part):
-    """Everything a feature needs to be computed from a history."""
+    """Everything that is needed to compute the features of a history."""
 
     columns: list[FittedColumn]
     targets: list[str]
@@ -56,14 +56,14 @@ class FittedRecord(Part):
 
 
 class Regularity(Part):
-    """Share of the rows that follow the one before by the step."""
+    """Share of the rows that are exactly one step after the row before."""
 
     train: float
     test: float
 
 
 class MadeOf(Part):
-    """What data_hash is made of: `spec.lineage.data_fields`, of which one is read back."""
+    """The fields of data_hash, see `spec.lineage.data_fields`; only one of them is read back."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, JsonValue]
@@ -72,7 +72,7 @@ class MadeOf(Part):
 
 
 class RowsSummary(Part):
-    """What preprocessing learned of the rows, whether they are stored or not."""
+    """What preprocessing learned from the rows, whether or not they are stored."""
 
     fitted: FittedRecord
     seasons: list[int]

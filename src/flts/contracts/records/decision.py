@@ -1,4 +1,4 @@
-"""A decision: the scoreboard, how sure it is, what the gate said, and the preview of the winner."""
+"""A decision: the scoreboard, how certain it is, the verdicts of the gates, and the preview of the winner."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Interval(Part):
     high: float
 
     def contains(self, value: float) -> bool:
-        """Whether the value is plausible."""
+        """Whether the interval contains the value."""
         return self.low <= value <= self.high
 
 
@@ -70,7 +70,7 @@ class WeekdayErrors(Part):
 
 
 class Profile(Part):
-    """Where a forecast errs."""
+    """Errors of a forecast by step, hour and weekday."""
 
     step: list[StepErrors]
     hour: list[HourErrors]
@@ -96,7 +96,7 @@ class Coverage(Part):
 
 
 class Verdict(Part):
-    """What a gate or a limit said."""
+    """The result of a gate or a limit."""
 
     passed: bool
     reason: str
@@ -104,7 +104,7 @@ class Verdict(Part):
 
 
 class ScoredRow(Part):
-    """What every row with a forecast has; errors are scaled by the target's range over train."""
+    """The fields of every row with a forecast; errors are scaled by the target's range over train."""
 
     model: str
     score: float
@@ -147,7 +147,7 @@ class CandidateRow(ScoredRow):
 
 
 class UnrankedRow(Part):
-    """A candidate without a forecast, and why."""
+    """A candidate without a forecast, with the reason."""
 
     status: Literal["FAILED", "N/A"]
     rank: None
@@ -161,7 +161,7 @@ class BaselineRow(ScoredRow):
 
 
 class AbsentBaseline(Part):
-    """A baseline that does not apply, and why."""
+    """A baseline that does not apply, with the reason."""
 
     status: Literal["N/A"]
     model: str
@@ -193,7 +193,7 @@ class DieboldMariano(Part):
 
 
 class Lead(Part):
-    """The lead of the winner over another."""
+    """The lead of the winner over another model."""
 
     model: str
     lead: float
@@ -203,7 +203,7 @@ class Lead(Part):
 
 
 class Certainty(Part):
-    """How sure the choice is."""
+    """How certain the choice of the winner is."""
 
     absent_when_none = frozenset({"runner_up", "best_baseline", "best_referee", "champion"})
 
@@ -251,7 +251,7 @@ class WindowsSummary(Part):
 
 
 class YardstickRecord(Part):
-    """What errors were scaled by."""
+    """The scale of the errors."""
 
     targets: list[str]
     width: list[float]
@@ -281,7 +281,7 @@ class RulesRecord(Part):
 
 
 class DecisionRecord(StoredRecord):
-    """`decisions/<decision_id>.json`: one decision, whole."""
+    """`decisions/<decision_id>.json`: one decision with everything it rests on."""
 
     v: Literal[1] = 1
     decision_id: Digest
@@ -291,7 +291,7 @@ class DecisionRecord(StoredRecord):
     winner: str | None
     reasons: list[str]
     sure: str | None
-    """How sure the choice is, in one sentence."""
+    """How certain the choice is, in one sentence."""
     why_not: list[WhyNot]
     champion: ChampionName | None
     gates: dict[str, Verdict]
@@ -330,7 +330,7 @@ class DecisionRecord(StoredRecord):
 
 
 Cells = list[list[float | None]]
-"""[origins][targets], None where there is nothing."""
+"""[origins][targets], None where there is no value."""
 
 
 class Preview(StoredRecord):

@@ -10,7 +10,7 @@ Kind = Literal["promote", "rollback", "manual"]
 
 
 class Promoted(Part):
-    """A model as the log names it."""
+    """A model as the log records it."""
 
     config_hash: Digest
     data_hash: Digest
@@ -28,7 +28,7 @@ class Promoted(Part):
 
 
 class LogEntry(StoredRecord):
-    """`log/NNNNNNNN.json`: names the digest of the entry before it."""
+    """`log/NNNNNNNN.json`: one change of the champion; names the digest of the entry before it."""
 
     v: Literal[1] = 1
     scope: str
@@ -40,4 +40,4 @@ class LogEntry(StoredRecord):
     time: str
     champion: Promoted
     restores: int | None = None
-    """Number of the entry whose champion a rollback brings back."""
+    """Number of the entry whose champion a rollback restores."""

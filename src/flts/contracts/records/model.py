@@ -52,7 +52,7 @@ class WindowsResult(StoredRecord):
 
 
 class Latency(StoredRecord):
-    """`models/<model_hash>/latency.json`: how long one forecast takes, measured once."""
+    """`models/<model_hash>/latency.json`: the duration of one forecast, measured once."""
 
     v: Literal[1] = 1
     model_hash: Digest
@@ -62,7 +62,7 @@ class Latency(StoredRecord):
 
 def _file_name(value: str) -> str:
     if value == "manifest.json" or not re.fullmatch(KEY_PART, value):
-        raise ValueError("a file of a bundle lies beside manifest.json, under another name")
+        raise ValueError("invalid name of a file in a bundle: use one path part other than manifest.json")
     return value
 
 
@@ -78,14 +78,14 @@ class BundleFile(Part):
 
 
 class IntervalOffsets(Part):
-    """Split-conformal offsets by level, or why there are none."""
+    """Split-conformal offsets by level, or the reason why there are none."""
 
     offsets: dict[str, Cells] | None
     reason: str | None
 
 
 class PackageRecord(Part):
-    """The distribution that brings a family."""
+    """The distribution that provides a family."""
 
     package: str
     release: str
@@ -93,7 +93,7 @@ class PackageRecord(Part):
 
 
 class SelfTest(Part):
-    """A history and the forecast the bundle gave for it when it was made."""
+    """A history, and the forecast of it by the bundle when the bundle was written."""
 
     times: list[int]
     values: Cells

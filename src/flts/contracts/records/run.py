@@ -28,11 +28,11 @@ class RunClaim(StoredRecord):
     """Version of the distribution."""
     started: str
     claimed_by: str
-    """Tells two claimers of one number apart."""
+    """Distinguishes two processes that claim the same number."""
 
 
 class PreprocessPart(StoredRecord):
-    """`preprocess.json`: the rows are ready."""
+    """`preprocess.json`: the rows of this run are ready."""
 
     v: Literal[1] = 1
     run: int
@@ -62,13 +62,13 @@ class TrainPart(StoredRecord):
     model: str
     model_hash: Digest
     tracking_uri: str | None
-    """Where `run_id` is; None where tracking is off."""
+    """The server that has `run_id`; None where tracking is off."""
     run_id: str | None
     started: str
     ended: str
     processor: str
     fitted: bool
-    """False where the result was there before."""
+    """False where the result existed before."""
     recomputed: Recomputed | None
     """Result of a second fit, where one was asked for."""
     duration_ms: int
@@ -86,11 +86,11 @@ class FailurePart(StoredRecord):
     started: str
     ended: str
     error: str = Field(validation_alias="class", serialization_alias="class")
-    """Name of the error's class."""
+    """Name of the error class."""
     reason: str
     run_id: str | None
     model_hash: Digest | None = None
-    """None where a claim could not even be worked on; then the two fields below are not stored either."""
+    """None where the work did not start; then the two fields below are not stored either."""
     tracking_uri: str | None = None
     processor: str | None = None
 
@@ -113,6 +113,6 @@ class JudgePart(StoredRecord):
     repeated: bool
     """The decision was in the log before."""
     promotion: int | None
-    """Number of the log entry that stood at the end; None when nothing was ever promoted."""
+    """Number of the newest log entry at the end; None when nothing was ever promoted."""
     run_ids: dict[str, str | None]
     ended: str

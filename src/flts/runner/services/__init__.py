@@ -1,1 +1,1 @@
-"""The stages as services on a bus: one folder, one file per service."""
+"""The stages as services on a bus: one file per service, and what runs them."""

@@ -1,4 +1,4 @@
-"""A model that never answers: after the deadline of a run its absence becomes a failure, which the judge can count."""
+"""The decision deadline: a model without a result by then is recorded as failed, so that the judge need not wait."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from flts.runner.judgement import completeness
 from flts.runner.stored import load_experiment
 from flts.wiring import RunContext
 
-OFTEN = 0.25
-"""Share of the deadline between two looks."""
+CHECK_INTERVAL = 0.25
+"""Time between two checks, as a share of the deadline."""
 
 
 @dataclass(frozen=True)
 class Overdue:
-    """A run that was claimed longer ago than the deadline and is not judged."""
+    """A run past the deadline that is not judged yet."""
 
     config_hash: str
     data_hash: str
@@ -33,45 +33,45 @@ class Overdue:
 
 
 def watch(context: RunContext, seconds: float, stop: threading.Event) -> None:
-    """Look from time to time until `stop` is set. Any number may watch: a failure is recorded once."""
-    while not stop.wait(max(0.05, min(30.0, OFTEN * seconds))):
+    """Check from time to time until `stop` is set. Any number of processes may watch: a failure is recorded once."""
+    while not stop.wait(max(0.05, min(30.0, CHECK_INTERVAL * seconds))):
         try:
-            look(context, seconds)
+            check(context, seconds)
         except Transient:
-            continue  # the next look finds the same
+            continue  # the next check sees the same runs
 
 
-def look(context: RunContext, seconds: float) -> None:
+def check(context: RunContext, seconds: float) -> None:
     """Record a failure for every expected model of an overdue run that has neither result nor reason.
 
-    The names under `runs/` are listed, because nothing else in the store tells which runs are open and a message about
-    them may have been lost. Of the objects, only the claims of runs without a judgement are read, and the newest claim
-    of their scope: what a look costs beyond that one listing does not grow with the runs that have ended.
+    The keys under `runs/` are listed, because nothing else in the store tells which runs are open and a message about
+    them may be lost. Only the claims of runs without a judgement are read, and the newest claim of their scope: apart
+    from that one listing, the cost of a check does not grow with the number of finished runs.
     """
     latest = context.clock.now() - timedelta(seconds=seconds)
     for config_hash, numbers in _unjudged(context.store.list("runs/")).items():
         try:
             for overdue in _overdue(context.store, config_hash, numbers, latest):
-                _fail_what_is_missing(context, overdue, seconds)
+                _fail_missing_models(context, overdue, seconds)
         except UsageError:
             raise
-        except Terminal as error:  # of another version of flts, or damaged: those beside it are not held up
+        except Terminal as error:  # another version of flts, or damaged: check the other configurations
             events.emit(events.DeadlinePassedOver(config_hash=config_hash, reason=str(error)))
 
 
 def _unjudged(keys: Sequence[str]) -> dict[str, list[int]]:
-    """Numbers of the claimed runs without a judgement by config_hash, both in their order; from names alone."""
+    """Numbers of the claimed runs without a judgement, by config_hash and in order; from keys alone."""
     parts = [key.split("/") for key in keys]
     judged = {(config_hash, number) for _, config_hash, number, *rest in parts if rest == ["judge.json"]}
-    found: dict[str, list[int]] = {}
+    numbers: dict[str, list[int]] = {}
     for _, config_hash, number, *rest in parts:
         if rest == ["claim.json"] and (config_hash, number) not in judged:
-            found.setdefault(config_hash, []).append(int(number))
-    return found
+            numbers.setdefault(config_hash, []).append(int(number))
+    return numbers
 
 
 def _overdue(store: Store, config_hash: str, numbers: Sequence[int], latest: datetime) -> Iterator[Overdue]:
-    """Of these runs, those that are late and the newest of their scope; a newer one takes the place of the others."""
+    """Those of these runs that are late and the newest of their scope; a newer run replaces older ones."""
     for number in numbers:
         claim = require_record(store, layout.run_part(config_hash, number, "claim"), RunClaim)
         late = datetime.fromisoformat(claim.started) < latest
@@ -79,10 +79,10 @@ def _overdue(store: Store, config_hash: str, numbers: Sequence[int], latest: dat
             yield Overdue(config_hash, claim.data_hash, claim.scope, number)
 
 
-def _fail_what_is_missing(context: RunContext, overdue: Overdue, seconds: float) -> None:
+def _fail_missing_models(context: RunContext, overdue: Overdue, seconds: float) -> None:
     experiment = load_experiment(context.store, overdue.config_hash, overdue.data_hash)
-    found = completeness(context.store, experiment, overdue.identifier, overdue.run)
-    if isinstance(found, Waiting):
+    complete = completeness(context.store, experiment, overdue.identifier, overdue.run)
+    if isinstance(complete, Waiting):
         reason = f"no result {seconds:g} s after the run began, which is the decision_deadline"
-        for name in found.missing:
+        for name in complete.missing:
             record_dead_letter(context, overdue, name, DeadlineExceeded(reason))

@@ -1,4 +1,4 @@
-"""An evaluator: it remembers nothing, so any number may run, and each message only says that it is time to look."""
+"""The evaluator. It keeps no state, so any number may run: a message only prompts it to look at the store."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Evaluator:
 
     @classmethod
     def staff(cls, context: RunContext, settings: Settings, models: Sequence[str]) -> Staff:
-        """One evaluator; it first relays what another one did not come to, and watches the deadline if there is one."""
+        """One evaluator. It first relays promotions that an interrupted one left, and watches the deadline, if any."""
         beside = []
         if settings.decision_deadline:
             beside.append(functools.partial(deadline.watch, context, settings.decision_deadline))
@@ -48,7 +48,12 @@ class Evaluator:
         config_hash, scope = message.config_hash, message.identifier
         run = runs.newest(store, config_hash, scope)
         if run is None:
-            raise DataError(f"{message.topic}: no run of {config_hash[:12]}… was ever claimed in scope '{scope}'")
+            raise DataError(
+                f"{message.topic}: no run of {config_hash[:12]}… was ever claimed in scope '{scope}'",
+                code="run-missing",
+                config_hash=config_hash,
+                scope=scope,
+            )
         if store.exists(layout.run_part(config_hash, run, "judge")):
             relay(store, self.context.bus, scope)
             return
@@ -62,4 +67,4 @@ class Evaluator:
             )
 
     def dead_letter(self, record: Record, error: Exception) -> None:
-        """Nothing to record: whoever waits for a judgement looks for it in the log."""
+        """Nothing to record: no part of a run depends on this message."""

@@ -1,4 +1,4 @@
-"""Batch forecasts: every claim of rows is answered once per champion, in an object that is never rewritten."""
+"""Batch forecasts: each claim of rows gets one answer per champion, in an object that is never rewritten."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Forecaster:
     context: RunContext
     topic = InferenceData.topic
     group = "forecast"
-    concurrency = 4  # while one is read or stored, the model answers another
+    concurrency = 4  # one batch is read or stored while the model works on another
     _follower: Follower = field(init=False)
 
     @classmethod
@@ -45,7 +45,7 @@ class Forecaster:
         self._follower = Follower(self.context.store)
 
     def handle(self, record: Record) -> None:
-        """Forecast from every row of the object with the champion of the moment, and say how it went."""
+        """Forecast from every row of the object with the current champion, store the answer, and publish its errors."""
         claim = InferenceData.parse(record.value)
         if self._too_late(claim):
             events.emit(events.ForecastExpired(scope=claim.identifier, event_id=claim.event_id))
@@ -59,14 +59,16 @@ class Forecaster:
         self._tell(claim, champion, batch, key, len(rows))
 
     def dead_letter(self, record: Record, error: Exception) -> None:
-        """Nothing to record: whoever sent the claim finds it in the dead-letter topic."""
+        """Nothing to record: the sender of the claim finds it in the dead-letter topic."""
 
     def _bytes(self, claim: InferenceData) -> bytes:
-        """The object of a claim. A bucket that this service may not read is the fault of who named it."""
+        """The object of a claim. A bucket that cannot be read is an error of the claim, not of the service."""
         try:
             return read_checked(self.context.store, claim.key_in_store, claim.sha256)
         except UsageError as error:
-            raise DataError(f"{claim.topic}: the rows cannot be read: {error}") from None
+            raise DataError(
+                f"{claim.topic}: the rows cannot be read: {error}", code="rows-unreadable", key=claim.key_in_store
+            ) from None
 
     def _too_late(self, claim: InferenceData) -> bool:
         if claim.deadline_ms is None:
@@ -74,7 +76,7 @@ class Forecaster:
         return self.context.clock.now() > claim.ts + timedelta(milliseconds=claim.deadline_ms)
 
     def _tell(self, claim: InferenceData, champion: Champion, batch: Batch, key: str, rows: int) -> None:
-        found, promoted = errors(champion.bundle, batch), champion.entry.champion
+        scores, promoted = errors(champion.bundle, batch), champion.entry.champion
         message = PerformanceEval(
             ts=self.context.clock.now(),
             identifier=claim.identifier,
@@ -87,7 +89,7 @@ class Forecaster:
             log_object_key=key,
             rows=rows,
             forecasts=batch.mean.size,
-            metrics=None if found is None else {"rmse": found.rmse, "mae": found.mae, "mse": found.mse},
+            metrics=None if scores is None else {"rmse": scores.rmse, "mae": scores.mae, "mse": scores.mse},
         )
         self.context.bus.publish(message.topic, message.key, message.to_bytes())
         events.emit(
@@ -102,7 +104,7 @@ class Forecaster:
 
 
 def _lines(batch: Batch, champion: Champion, request_id: str) -> bytes:
-    """One `ForecastLine` of JSON a line: which request, from where, for when, how much, by which model."""
+    """One `ForecastLine` as JSON per line: request, origin, time, forecast and model."""
     import polars as pl
 
     entry = champion.entry

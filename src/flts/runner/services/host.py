@@ -1,4 +1,4 @@
-"""Run services until asked to stop: each in a thread, with probes beside them."""
+"""Runs services until asked to stop: each in its own thread, with probes beside them."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from flts.runner.services.registry import Staff
 from flts.version import __version__
 from flts.wiring import RunContext
 
-QUIET = 60.0
-"""Seconds after which a loop that did not turn is stuck: a poll takes a quarter of one."""
-SIGNALS = 0.5
-"""Seconds between two looks for a signal."""
+STUCK_AFTER = 60.0
+"""Seconds without a turn after which a loop counts as stuck; a poll takes a quarter of a second."""
+SIGNAL_INTERVAL = 0.5
+"""Seconds between two checks for a signal."""
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """How services run here; none of it can change a number.
+    """How services run; nothing here can change a number.
 
-    patience: seconds of trying a Transient error again; grace: seconds that work in hand gets after a stop; probes:
-    host and port, None for none.
+    patience: seconds of retries after a Transient error; grace: seconds to finish work in hand after a stop; probes:
+    host and port, None for no probes.
     """
 
     patience: float = 120.0
@@ -47,25 +47,25 @@ def serve(
     conditions: Conditions,
     stop: threading.Event,
 ) -> None:
-    """Until `stop` is set, or a defect ends a loop, which is raised.
+    """Run a service until `stop` is set. An error that ends a loop is raised.
 
-    Every backend is asked once before any work is taken: a service that cannot reach them, or may not, would only make
-    dead letters. Raises UsageError for a probe port that is taken or credentials that do not fit, BackendUnavailable
-    for a backend that does not answer.
+    Every backend is checked once before any work is taken: a service without access to one would only make dead
+    letters. Raises UsageError for a probe port that is taken or wrong credentials, BackendUnavailable for a backend
+    that does not answer.
     """
-    meters = ServiceMetrics()
-    _tell_of_retries(name)
+    metrics = ServiceMetrics()
+    _log_retries(name)
     for backend, check in backend_checks(context).items():
-        if backend != "bus":  # it answers when it is asked for its topics
+        if backend != "bus":  # the call below checks it
             check()
     context.bus.ensure(all_topics())
     if staff.first is not None:
         staff.first()
-    loops = [Loop(context.bus, s, conditions.patience, conditions.grace, meters, stop) for s in staff.members]
-    meters.watch(context.bus, [(s.topic, s.group) for s in staff.members], lambda: context.children.running)
+    loops = [Loop(context.bus, s, conditions.patience, conditions.grace, metrics, stop) for s in staff.members]
+    metrics.watch(context.bus, [(s.topic, s.group) for s in staff.members], lambda: context.children.running)
     probes = None
     if conditions.probes is not None:
-        probes = Probes(*conditions.probes, _health(context, loops), meters.registry)
+        probes = Probes(*conditions.probes, _health(context, loops), metrics.registry)
     events.emit(
         events.ServiceStarted(
             service=name,
@@ -77,8 +77,8 @@ def serve(
     with ThreadPoolExecutor(len(loops) + len(staff.beside), thread_name_prefix=name) as pool:
         running = [pool.submit(loop.run) for loop in loops] + [pool.submit(watch, stop) for watch in staff.beside]
         try:
-            # only this thread handles signals, and the system may give one to another thread, which does not wake it
-            while not (done := wait(running, SIGNALS, return_when=FIRST_COMPLETED).done):
+            # only this thread runs signal handlers; a signal delivered to another thread does not wake it, so it polls
+            while not (done := wait(running, SIGNAL_INTERVAL, return_when=FIRST_COMPLETED).done):
                 continue
         finally:
             stop.set()
@@ -91,29 +91,29 @@ def serve(
 
 
 def all_topics() -> list[str]:
-    """Every topic that a message class names, and the topics of their dead letters."""
+    """The topic of every message class, and the dead-letter topic of each."""
     return [*TOPICS, *map(topic_of_letters, TOPICS)]
 
 
 def stop_on_signals() -> threading.Event:
-    """Set by SIGTERM and SIGINT; a second signal ends the process at once."""
+    """An event that SIGTERM and SIGINT set; a second signal ends the process at once."""
     stop = threading.Event()
 
-    def asked(number: int, _frame: Any) -> None:
+    def on_signal(number: int, _frame: Any) -> None:
         if stop.is_set():
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, asked)
+        signal.signal(number, on_signal)
     return stop
 
 
 def backend_checks(context: RunContext) -> dict[str, Check]:
-    """One question to each backend; it raises what is wrong."""
+    """One check per backend; it raises what is wrong."""
     checks: dict[str, Check] = {
-        # read, not looked for: only then does S3 tell a bucket that is not there from an object
+        # a read, not a listing: only a read lets S3 tell a missing bucket from a missing object
         "store": lambda: context.store.get(layout.root_pointer()),
         "bus": context.bus.describe,
     }
@@ -125,9 +125,13 @@ def backend_checks(context: RunContext) -> dict[str, Check]:
 def _health(context: RunContext, loops: Sequence[Loop]) -> HealthChecks:
     def turning(loop: Loop) -> Check:
         def check() -> None:
-            still = time.monotonic() - loop.turned
-            if still > QUIET:
-                raise StageFailed(f"the loop of {loop.service.group} has not turned for {still:.0f} s")
+            idle = time.monotonic() - loop.turned
+            if idle > STUCK_AFTER:
+                raise StageFailed(
+                    f"the loop of {loop.service.group} has not turned for {idle:.0f} s",
+                    code="loop-stuck",
+                    group=loop.service.group,
+                )
 
         return check
 
@@ -135,15 +139,15 @@ def _health(context: RunContext, loops: Sequence[Loop]) -> HealthChecks:
     return HealthChecks(live, {**live, **backend_checks(context)})
 
 
-def _tell_of_retries(service: str) -> None:
-    """A repeated attempt is one line of ours, and no line holds what was worked on."""
+def _log_retries(service: str) -> None:
+    """Log each retry as one event of ours; unlike the library's own line, it does not hold the message."""
     import stamina.instrumentation
 
-    def said(details: stamina.instrumentation.RetryDetails) -> None:
+    def on_retry(details: stamina.instrumentation.RetryDetails) -> None:
         events.emit(
             events.RetryScheduled(
                 service=service, attempt=details.retry_num, wait_s=details.wait_for, reason=str(details.caused_by)
             )
         )
 
-    stamina.instrumentation.set_on_retry_hooks([said])
+    stamina.instrumentation.set_on_retry_hooks([on_retry])

@@ -1,7 +1,7 @@
-"""Dead letters: what could not be handled, with the reason, until a person has it handled again.
+"""Dead letters: messages that could not be handled, kept with the reason until a person replays them.
 
-A letter is never taken away. A replayed message says in a header which letter it was, so that what was replayed can be
-read from the topics alone, by anyone, at any time.
+A letter is never removed. A replayed message names its letters in a header, so that the topics alone tell which letters
+were replayed.
 """
 
 from __future__ import annotations
@@ -14,43 +14,43 @@ from flts.contracts.messages import LARGEST
 from flts.contracts.ports import Bus, Record
 
 DEAD = "DLQ-"
-"""How the topics of dead letters begin."""
+"""Prefix of dead-letter topics."""
 PREFIX = "flts-"
-"""How the headers begin that say where a dead letter comes from."""
+"""Prefix of the headers that say where a dead letter comes from."""
 REPLAYED = f"{PREFIX}replayed"
-"""Header of a replayed message: partition:offset of its dead letters, several with commas."""
+"""Header of a replayed message: partition:offset of its dead letters, separated by commas."""
 _TOPIC, _PARTITION, _OFFSET = (f"{PREFIX}{name}" for name in ("topic", "partition", "offset"))
 _GROUP, _ATTEMPTS, _ERROR, _REASON = (f"{PREFIX}{name}" for name in ("group", "attempts", "error", "reason"))
 _CUT = f"{PREFIX}cut"
-"""Header of a letter that lacks what no topic takes: which part, and how many bytes it had."""
-_EPITAPH = (_TOPIC, _PARTITION, _OFFSET, _GROUP, _ATTEMPTS, _ERROR, _REASON, _CUT, REPLAYED)
+"""Header of a letter that was cut to fit: which part, and how many bytes it had."""
+_OWN_HEADERS = (_TOPIC, _PARTITION, _OFFSET, _GROUP, _ATTEMPTS, _ERROR, _REASON, _CUT, REPLAYED)
 HEAD = 1024
-"""Bytes that are kept of what is too large."""
+"""Bytes kept of a value or key that is too large."""
 LARGEST_ENVELOPE = 1 << 15
 """Bytes of key and headers that fit beside the largest message and the reason."""
 
 
 @dataclass(frozen=True)
 class Letter:
-    """A dead letter as a person looks at it; `record` lies in the dead-letter topic."""
+    """A dead letter as people see it. record: the message in the dead-letter topic."""
 
     record: Record
     replayed: bool = False
-    """Whether its message was sent again since."""
+    """Whether its message was sent again."""
 
     @property
     def topic(self) -> str:
-        """Where it was sent first."""
+        """The topic of the original message."""
         return self.record.topic.removeprefix(DEAD)
 
     @property
-    def place(self) -> str:
+    def position(self) -> str:
         """Where it lies in its dead-letter topic: partition:offset."""
         return f"{self.record.partition}:{self.record.offset}"
 
     @property
     def id(self) -> str:
-        """How a person names it: topic/partition/offset, the last two of the dead letter."""
+        """Its name for people: topic/partition/offset, the last two of the dead letter."""
         return f"{self.topic}/{self.record.partition}/{self.record.offset}"
 
     @property
@@ -60,12 +60,12 @@ class Letter:
 
     @property
     def when(self) -> datetime:
-        """When it was given up, UTC."""
+        """When it became a dead letter, UTC."""
         return datetime.fromtimestamp(self.record.timestamp_ms / 1000, UTC)
 
     @property
     def group(self) -> str:
-        """Whose members could not handle it; empty where the letter does not say."""
+        """The group that could not handle it; empty where the letter does not say."""
         return self.record.headers.get(_GROUP, "")
 
     @property
@@ -75,35 +75,36 @@ class Letter:
 
     @property
     def reason(self) -> str:
-        """What the error said."""
+        """Message of the error."""
         return self.record.headers.get(_REASON, "")
 
     @property
     def attempts(self) -> int:
         """How often it was tried; 0 where the letter does not say."""
-        said = self.record.headers.get(_ATTEMPTS, "")
-        return int(said) if said.isdecimal() else 0
+        attempts = self.record.headers.get(_ATTEMPTS, "")
+        return int(attempts) if attempts.isdecimal() else 0
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Those of the original message."""
-        return {name: value for name, value in self.record.headers.items() if name not in _EPITAPH}
+        """Headers of the original message."""
+        return {name: value for name, value in self.record.headers.items() if name not in _OWN_HEADERS}
 
 
 def topic_of_letters(topic: str) -> str:
-    """The topic that keeps what could not be handled of another."""
+    """The dead-letter topic of a topic."""
     return f"{DEAD}{topic}"
 
 
 def send_to_dead_letters(bus: Bus, record: Record, error: Exception, attempts: int, group: str) -> None:
-    """The original bytes, key and headers, with the original place, who gave it up and why. Raises BackendUnavailable.
+    """Keep the original bytes, key and headers, with where they were, which group failed and why.
 
-    Who made the topic may take larger messages than ours. No service handles one, and its letter holds only its
-    beginning: one that no topic took would stop the partition for ever.
+    The topic may accept larger messages than the dead-letter topic does. No service handles such a message, and its
+    letter holds only the first bytes: a letter that the topic refuses would block the partition for ever. Raises
+    BackendUnavailable.
     """
     where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
     why = {"error": type(error).__name__, "reason": str(error)[:4000], "attempts": attempts, "group": group}
-    epitaph = {f"{PREFIX}{name}": str(value) for name, value in (where | why).items()}
+    origin = {f"{PREFIX}{name}": str(value) for name, value in (where | why).items()}
     key, value, headers, cut = record.key, record.value, dict(record.headers), []
     if len(value) > LARGEST:
         value, cut = value[:HEAD], [f"value {len(value)}"]
@@ -111,47 +112,49 @@ def send_to_dead_letters(bus: Bus, record: Record, error: Exception, attempts: i
     if envelope > LARGEST_ENVELOPE:
         key, headers, cut = key[:HEAD], {}, [*cut, f"key and headers {envelope}"]
     if cut:
-        epitaph[_CUT] = ", ".join(cut)
+        origin[_CUT] = ", ".join(cut)
     topic = topic_of_letters(record.topic)
     bus.ensure([topic])
-    bus.publish(topic, key, value, {**headers, **epitaph})
+    bus.publish(topic, key, value, {**headers, **origin})
 
 
 def letters(bus: Bus, topic: str) -> list[Letter]:
     """All dead letters of a topic, oldest first. Raises BackendUnavailable."""
-    found = bus.records(topic_of_letters(topic))
-    if not found:
+    dead = bus.records(topic_of_letters(topic))
+    if not dead:
         return []
-    replayed = {place for record in bus.records(topic) for place in record.headers.get(REPLAYED, "").split(",")}
-    made = [Letter(record, f"{record.partition}:{record.offset}" in replayed) for record in found]
-    return sorted(made, key=lambda letter: (letter.record.timestamp_ms, letter.record.partition, letter.record.offset))
+    replayed = {position for record in bus.records(topic) for position in record.headers.get(REPLAYED, "").split(",")}
+    marked = [Letter(record, f"{record.partition}:{record.offset}" in replayed) for record in dead]
+    return sorted(
+        marked, key=lambda letter: (letter.record.timestamp_ms, letter.record.partition, letter.record.offset)
+    )
 
 
-def by_message(found: Sequence[Letter]) -> list[list[Letter]]:
-    """The letters of each message together: one that several groups could not handle left one for each of them.
+def by_message(several: Sequence[Letter]) -> list[list[Letter]]:
+    """Letters grouped by their original message; each group that could not handle it left one.
 
-    A message that is sent again comes to every group, so sending it once answers all of its letters.
+    A message that is sent again reaches every group, so one replay answers all of its letters.
     """
-    together: dict[str, list[Letter]] = {}
-    for letter in found:
-        together.setdefault(letter.origin or letter.id, []).append(letter)
-    return list(together.values())
+    grouped: dict[str, list[Letter]] = {}
+    for letter in several:
+        grouped.setdefault(letter.origin or letter.id, []).append(letter)
+    return list(grouped.values())
 
 
 def topics_with_letters(bus: Bus) -> Sequence[str]:
-    """The topics whose dead letters are kept, whether or not there are any. Raises BackendUnavailable."""
+    """Topics that have a dead-letter topic, even an empty one. Raises BackendUnavailable."""
     return sorted(name.removeprefix(DEAD) for name in bus.describe().topics if name.startswith(DEAD))
 
 
 def replay(bus: Bus, *same: Letter) -> None:
-    """Send a message again, marked with all letters that it left. Raises BackendUnavailable.
+    """Send a message again, marked with all of its letters. Raises BackendUnavailable.
 
-    The letters stay. Whoever cannot know whether the message arrived may send it once more: handling bears that.
+    The letters stay. If it is unknown whether the message arrived, send it once more: handlers are idempotent.
     """
-    letter, places = same[0], ",".join(one.place for one in same)
-    bus.publish(letter.topic, letter.record.key, letter.record.value, {**letter.headers, REPLAYED: places})
+    letter, positions = same[0], ",".join(one.position for one in same)
+    bus.publish(letter.topic, letter.record.key, letter.record.value, {**letter.headers, REPLAYED: positions})
 
 
 def was_replayed(record: Record) -> bool:
-    """Whether a person asked for this message to be handled again."""
+    """Whether this message is a replay of a dead letter."""
     return REPLAYED in record.headers

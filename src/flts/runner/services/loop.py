@@ -1,9 +1,9 @@
-"""One service on a bus: take a record, do its work, commit after the effect; nothing stops the partition.
+"""One service on a bus: take a record, do its work, commit after the effect; no record blocks its partition.
 
-A Transient error is tried again with back-off, for as long as the settings say; what then remains, and every other
-error, goes to the dead-letter topic with its reason. But where this service itself is set up wrongly, wrong credentials
-for instance, no message is to blame: it ends, and the record comes again when a person has acted. Work runs in a thread
-of its own, so that the member stays in its group while a fit takes an hour.
+A Transient error is retried with back-off for as long as the settings say. After that, and for every other error, the
+record goes to the dead-letter topic with its reason. A UsageError, such as wrong credentials, is no fault of the
+message: the service ends, and the record comes again once a person has acted. Work runs in a thread of its own, so that
+the member stays in its group while a fit takes an hour.
 """
 
 from __future__ import annotations
@@ -25,57 +25,57 @@ from flts.runner.services.letters import send_to_dead_letters
 from flts.runner.services.metrics import ServiceMetrics
 
 IDLE = 0.25
-"""Seconds between two looks at whether to stop."""
+"""Seconds between two checks for a stop."""
 MORE = 0.005
-"""Seconds between two looks for another record while some are worked on."""
+"""Seconds between two polls for another record while some are in hand."""
 AWAY = 1.0
-"""Seconds until a backend that is away is asked again."""
+"""Seconds before an unavailable backend is asked again."""
 LONGEST_PAUSE = 10.0
 
 
 class Service(Protocol):
-    """What is done with the records of one topic."""
+    """Handles the records of one topic."""
 
     @property
     def topic(self) -> str:
-        """What it reads."""
+        """The topic that it reads."""
 
     @property
     def group(self) -> str:
-        """Whose place in the topic it has."""
+        """The consumer group that it joins."""
 
     @property
     def concurrency(self) -> int:
         """How many records it works on at once."""
 
     def handle(self, record: Record) -> None:
-        """Return when the effect is stored. It may be asked twice for the same record."""
+        """Return when the effect is stored. Must be idempotent: the same record may come twice."""
 
     def dead_letter(self, record: Record, error: Exception) -> None:
-        """Write down what others wait for before the record becomes a dead letter."""
+        """Record the failure for those that wait, before the record becomes a dead letter."""
 
 
 @dataclass
 class Loop:
     """A member of a service's group.
 
-    patience: seconds of trying again; grace: seconds that work in hand gets after a stop.
+    patience: seconds of retries after a Transient error; grace: seconds to finish work in hand after a stop.
     """
 
     bus: Bus
     service: Service
     patience: float
     grace: float
-    meters: ServiceMetrics
+    metrics: ServiceMetrics
     stop: threading.Event
     turned: float = field(default_factory=time.monotonic)
-    """When the loop was last alive, by the monotonic clock."""
+    """When the loop last turned, by the monotonic clock."""
 
     def run(self) -> None:
-        """Until `stop` is set. A broker that is away is waited for by the same member of the group.
+        """Run until `stop` is set. While the broker is away, the same member of the group waits for it.
 
-        A new member each time would join and leave just while the broker comes back, and not every group survives that.
-        Raises UsageError when this service may not do what it has to; the record in hand is then not committed.
+        A new member for each attempt would join and leave while the broker comes back, which not every broker survives.
+        Raises UsageError when the service lacks the rights it needs; the record in hand is then not committed.
         """
         while not self.stop.is_set():
             try:
@@ -85,10 +85,10 @@ class Loop:
                 continue
             try:
                 self._serve(subscription)
-            except Transient as error:  # the place in a partition is not sure any more: begin behind the last commit
+            except Transient as error:  # the position is uncertain: resume after the last commit
                 self._wait_for_backend(error)
             finally:
-                with suppress(Transient):  # the broker is away: it will find out by itself
+                with suppress(Transient):  # the broker is away, and will notice that the member left
                     subscription.close()
 
     def _serve(self, subscription: Subscription) -> None:
@@ -99,7 +99,7 @@ class Loop:
             if self.stop.is_set():
                 deadline = deadline or self.turned + self.grace
                 if self.turned > deadline:
-                    return  # what is not done is not committed: whoever is next begins again
+                    return  # unfinished work is not committed: the next member starts it again
             elif not self._fill(hand, subscription):
                 continue
             full = len(hand) >= self.service.concurrency or self.stop.is_set()
@@ -110,7 +110,7 @@ class Loop:
                 return
 
     def _fill(self, hand: deque[_Work], subscription: Subscription) -> bool:
-        """Take up what has come; False when there is nothing to work on."""
+        """Start work on new records; False when none is in hand."""
         while len(hand) < self.service.concurrency:
             try:
                 record = subscription.poll(0.0 if hand else IDLE)
@@ -128,18 +128,18 @@ class Loop:
         return work
 
     def _settle(self, hand: deque[_Work], subscription: Subscription) -> bool:
-        """Commit what has ended, in the order it came; False when that was abandoned because of a stop."""
+        """Commit finished records in order; False when a stop interrupted that."""
         last: dict[tuple[str, int], Record] = {}
         while hand and hand[0].ended.is_set():
             work = hand.popleft()
             if isinstance(work.error, Interrupted):
                 return False
             if isinstance(work.error, UsageError) and not isinstance(work.error, MissingExtra):
-                raise work.error  # but a missing library stops one model, not the others
+                raise work.error  # a missing library fails one model only, so it makes a dead letter
             if work.error is not None:
                 try:
-                    self._bury(work.record, work.error, work.attempts)
-                except Transient as error:  # when the backend is back, the work itself may succeed, too
+                    self._dead_letter(work.record, work.error, work.attempts)
+                except Transient as error:  # when the backend is back, the work itself may succeed
                     self._wait_for_backend(error)
                     if self.stop.is_set():
                         return False
@@ -147,17 +147,17 @@ class Loop:
                     break
             last[work.record.topic, work.record.partition] = work.record
             outcome = "done" if work.error is None else "dead"
-            self.meters.handled(work.record.topic, outcome, time.monotonic() - work.started)
+            self.metrics.handled(work.record.topic, outcome, time.monotonic() - work.started)
         return all(self._commit(subscription, record) for record in last.values())
 
     def _commit(self, subscription: Subscription, record: Record) -> bool:
-        """However long the broker is away; False when asked to stop meanwhile."""
+        """Commit, however long the broker is away; False when asked to stop meanwhile."""
         failpoint("bus.commit.before")
         while True:
             try:
                 subscription.commit(record)
             except Transient as error:
-                self._tell(error)
+                self._report_lost(error)
             else:
                 failpoint("bus.commit.after")
                 return True
@@ -166,18 +166,21 @@ class Loop:
                 return False
             subscription.stay(record, AWAY)
 
-    def _bury(self, record: Record, error: Exception, attempts: int) -> None:
-        """Raises Transient when that cannot be stored either; the record is then worked on again.
+    def _dead_letter(self, record: Record, error: Exception, attempts: int) -> None:
+        """Make a record a dead letter. Raises Transient when that fails; the record is then handled again.
 
-        A record that cannot even be written down for those who wait stops no partition: the letter says so.
+        A failure that cannot be recorded for those that wait does not block the partition: the letter says so.
         """
         try:
             self.service.dead_letter(record, error)
         except (Transient, UsageError):
             raise
         except Exception as second:  # noqa: BLE001 - see above
-            why = f"{type(error).__name__}: {error}; who waits could not be told: {type(second).__name__}: {second}"
-            error = StageFailed(why)
+            first = f"{type(error).__name__}: {error}"
+            error = StageFailed(
+                f"{first}; its failure could not be recorded: {type(second).__name__}: {second}",
+                code="failure-not-recorded",
+            )
         send_to_dead_letters(self.bus, record, error, attempts, self.service.group)
         events.emit(
             events.DeadLetter(
@@ -193,12 +196,12 @@ class Loop:
         )
 
     def _wait_for_backend(self, error: Transient) -> None:
-        self._tell(error)
+        self._report_lost(error)
         self.stop.wait(AWAY)
 
-    def _tell(self, error: Transient) -> None:
+    def _report_lost(self, error: Transient) -> None:
         events.emit(events.BackendLost(service=self.service.group, reason=str(error)))
-        self.meters.lost(self.service.topic)
+        self.metrics.lost(self.service.topic)
 
 
 class _Work(threading.Thread):
@@ -216,9 +219,9 @@ class _Work(threading.Thread):
         try:
             with trace.continued(self.record, self._service.group):
                 self._try()
-        except Exception as error:  # noqa: BLE001 - whatever a record does, the partition goes on
+        except Exception as error:  # noqa: BLE001 - no record may block its partition
             self.error = error
-        except BaseException as error:  # noqa: BLE001 - a panic of a compiled library is no Exception, and no success
+        except BaseException as error:  # noqa: BLE001 - such as a panic in a compiled library
             self.error = StageFailed(f"{type(error).__name__}: {error}")
         finally:
             self.ended.set()

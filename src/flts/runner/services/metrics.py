@@ -1,4 +1,4 @@
-"""What a service counts, as Prometheus reads it."""
+"""Metrics of a service, in the format of Prometheus."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECONDS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 300.0, 1800.0)
 
 
 class ServiceMetrics:
-    """Counters of one process, in a registry of its own."""
+    """Counters and gauges of one process, in a registry of its own."""
 
     def __init__(self) -> None:
         from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -31,21 +31,21 @@ class ServiceMetrics:
         self._lost = Counter("flts_backend_lost", "Times the broker was away", ["topic"], registry=self.registry)
 
     def handled(self, topic: str, outcome: str, seconds: float) -> None:
-        """A message was handled: done, or dead."""
+        """Count a handled message. outcome: done or dead."""
         self._handled.labels(topic, outcome).inc()
         self._seconds.labels(topic).observe(seconds)
 
     def lost(self, topic: str) -> None:
-        """The broker was away."""
+        """Count a loss of the broker."""
         self._lost.labels(topic).inc()
 
     def watch(self, bus: Bus, groups: Sequence[tuple[str, str]], busy: Callable[[], int]) -> None:
-        """Report, when asked, how far behind each (topic, group) is, and how many fits run."""
+        """Report, at every scrape, the lag of each (topic, group) and the number of running fits."""
         self.registry.register(_Watch(bus, groups, busy))
 
 
 class _Watch:
-    """Asked at every scrape, so the figure is that of the moment."""
+    """Collects its gauges anew at every scrape."""
 
     def __init__(self, bus: Bus, groups: Sequence[tuple[str, str]], busy: Callable[[], int]) -> None:
         self._bus, self._groups, self._busy = bus, groups, busy
@@ -58,7 +58,7 @@ class _Watch:
             try:
                 lag.add_metric([topic, group], self._bus.lag(topic, group))
             except Transient:
-                continue  # no figure is better than an old one
+                continue  # better no value than an old one
         yield lag
         yield GaugeMetricFamily("flts_fits_running", "Models being fitted now", value=self._busy())
 

@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, what did it count: a small server beside the work, asked anew at every request."""
+"""A small server for liveness, readiness and metrics; it checks anew at every request."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ PATIENCE = 3.0
 """Seconds a backend has to answer a probe."""
 
 Check = Callable[[], object]
-"""Raises when something is not as it should be."""
+"""Raises when something is wrong."""
 
 
 @dataclass(frozen=True)
 class HealthChecks:
-    """live: the work goes round; ready: every backend answers."""
+    """live: the loops turn; ready: every backend answers, too."""
 
     live: Mapping[str, Check]
     ready: Mapping[str, Check]
 
 
 class Probes:
-    """The probe server. Port 0 takes a free one; `address` says which."""
+    """The probe server. Port 0 takes a free port, which `address` names."""
 
     def __init__(self, host: str, port: int, health: HealthChecks, registry: CollectorRegistry) -> None:
         from prometheus_client import make_wsgi_app
@@ -46,13 +46,16 @@ class Probes:
             self._server = make_server(host, port, self._answer, _Server, _Quiet)
         except OSError as error:
             raise UsageError(
-                f"probes cannot listen on {host}:{port}: {error.strerror}; set probe_port, 0 takes a free one"
+                f"probes cannot listen on {host}:{port}: {error.strerror}; set probe_port, 0 takes a free one",
+                code="cannot-listen",
+                host=host,
+                port=port,
             ) from None
         self.address = f"{host}:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, name="probes", daemon=True).start()
 
     def close(self) -> None:
-        """Answer no more."""
+        """Stop the server."""
         self._server.shutdown()
         self._server.server_close()
         self._asking.shutdown(wait=False, cancel_futures=True)
@@ -71,19 +74,19 @@ class Probes:
 
     def _report(self, checks: Mapping[str, Check], respond: StartResponse) -> Iterable[bytes]:
         asked = {name: self._asking.submit(check) for name, check in checks.items()}
-        found: dict[str, str] = {}
+        states: dict[str, str] = {}
         for name, answer in asked.items():
             try:
                 answer.result(timeout=PATIENCE)
-                found[name] = "ok"
+                states[name] = "ok"
             except Late:
-                found[name] = f"no answer in {PATIENCE:g} s"
+                states[name] = f"no answer in {PATIENCE:g} s"
             except FltsError as error:
-                found[name] = str(error)
-            except Exception as error:  # noqa: BLE001 - whatever a client library raises, the answer is "not ready"
-                found[name] = f"{type(error).__name__}: {error}"
-        well = all(said == "ok" for said in found.values())
-        return _json("200 OK" if well else "503 Service Unavailable", found, respond)
+                states[name] = str(error)
+            except Exception as error:  # noqa: BLE001 - any error of a client library means "not ready"
+                states[name] = f"{type(error).__name__}: {error}"
+        healthy = all(state == "ok" for state in states.values())
+        return _json("200 OK" if healthy else "503 Service Unavailable", states, respond)
 
 
 def _json(status: str, body: Mapping[str, Any], respond: StartResponse) -> Iterable[bytes]:
@@ -93,13 +96,13 @@ def _json(status: str, body: Mapping[str, Any], respond: StartResponse) -> Itera
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """One slow backend holds up no other probe."""
+    """A thread per request: one slow backend does not delay other probes."""
 
     daemon_threads = True
 
 
 class _Quiet(WSGIRequestHandler):
-    """Probes come every few seconds; they are no news."""
+    """Logs no request: probes come every few seconds."""
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""

@@ -1,7 +1,7 @@
-"""Every service that there is, in one place: `flts worker`, `flts doctor` and `flts up` read it here.
+"""The list of all services, which `flts worker`, `flts doctor` and `flts up` read.
 
 A new service is a file beside this one and an entry below. A new topic is a message class in `contracts.messages`.
-Nothing is imported before a service is asked for, so that the command line stays quick.
+The module of a service is imported when it is used, so that the command line stays quick.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Staff:
     """What one process of a service runs.
 
-    members: each with the records of its own group; first: what is done before any work is taken; beside: what else
-    goes on, in threads of their own, until the event is set.
+    members: each handles the records of its own group; first: called before any work is taken; beside: each runs in a
+    thread of its own until the event is set.
     """
 
     members: Sequence[Service]
@@ -33,20 +33,20 @@ class Staff:
 
 
 class ServiceClass(Protocol):
-    """The class of a service: what handles the records of `topic`."""
+    """The class of a service, which handles the records of `topic`."""
 
     topic: str
 
     def staff(self, context: RunContext, settings: Settings, models: Sequence[str]) -> Staff:
-        """A class method: what a process of the service runs; models: those it was started for."""
+        """A class method: what one process of the service runs. models: those it was started for."""
 
 
 @dataclass(frozen=True)
 class Declared:
-    """A service as people start it.
+    """One service in the list.
 
     name: of `flts worker NAME` and of its group; about: its help; path: module:class; per_model: it takes --model, and
-    each model is a group of its own, NAME-MODEL.
+    each model has a group of its own, NAME-MODEL.
     """
 
     name: str
@@ -55,25 +55,25 @@ class Declared:
     per_model: bool = False
 
     def load(self) -> ServiceClass:
-        """Its class."""
-        found: ServiceClass = resolve_name(self.path)
-        return found
+        """Import its class."""
+        service: ServiceClass = resolve_name(self.path)
+        return service
 
     def group(self, model: str | None = None) -> str:
-        """The group of its members."""
+        """Name of its consumer group."""
         return f"{self.name}-{model}" if self.per_model else self.name
 
 
 @dataclass(frozen=True)
 class Group:
-    """A group that is expected to have members; model: which one it serves, where each has a group of its own."""
+    """A consumer group that a run needs. model: the one it serves, where each model has a group of its own."""
 
     service: Declared
     model: str | None = None
 
     @property
     def name(self) -> str:
-        """As the bus knows it."""
+        """Its name on the bus."""
         return self.service.group(self.model)
 
     @property

@@ -1,6 +1,6 @@
-"""One trace from message to message (W3C traceparent), whether or not anything collects it.
+"""Carries one trace from message to message (W3C traceparent), whether or not anything collects it.
 
-OpenTelemetry's API alone exports nothing; with its SDK set up by whoever runs the process, the same calls do.
+OpenTelemetry's API alone exports nothing. Where the process is started with its SDK, the same calls export spans.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def continued(record: Record, name: str) -> Iterator[None]:
-    """Work within the trace that the record belongs to, or within a new one."""
+    """Run the block in the trace that the record belongs to, or in a new one."""
     from opentelemetry import context
     from opentelemetry.propagate import extract
 
@@ -35,7 +35,7 @@ def continued(record: Record, name: str) -> Iterator[None]:
 
 @contextmanager
 def span(name: str) -> Iterator[None]:
-    """A span under the current one; the first of a trace where there is none."""
+    """A span under the current one, or the first of a new trace."""
     from opentelemetry import trace
     from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
@@ -43,7 +43,7 @@ def span(name: str) -> Iterator[None]:
         if started.get_span_context().is_valid:
             yield
             return
-    # nothing records here, and the trace must go on all the same
+    # no SDK records spans here, but messages must carry the trace on
     ids = SpanContext(secrets.randbits(128) or 1, secrets.randbits(64) or 1, is_remote=False, trace_flags=TraceFlags(1))
     with trace.use_span(NonRecordingSpan(ids)):
         yield
@@ -51,7 +51,7 @@ def span(name: str) -> Iterator[None]:
 
 @contextmanager
 def traced_context(settings: Settings, name: str) -> Iterator[RunContext]:
-    """A shared context in a span of this name, whose messages carry the trace; closed at the end."""
+    """A shared context in a span of this name; its messages carry the trace."""
     with shared_context(settings) as context, span(name):
         context.bus = TracedBus(context.bus)
         yield context

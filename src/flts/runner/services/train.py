@@ -1,4 +1,4 @@
-"""A trainer: one model of every claim, fitted in a process of its own."""
+"""The trainer: fits one model of every claim, in a process of its own."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Trainer:
         return Staff([cls(context, model) for model in models])
 
     def handle(self, record: Record) -> None:
-        """Train the model of this claim, or find it trained; nothing for a Spec that does not name it."""
+        """Train the model for this claim unless it is trained already; ignore a Spec that does not name it."""
         claim, store = TrainingData.parse(record.value), self.context.store
         if self.model not in load_stored_spec(store, claim.config_hash).expected:
             return
@@ -50,13 +50,18 @@ class Trainer:
             tell_failure(self.context, claim, failed)
             return
         if f"{claim.bucket}/{claim.object_key}" != layout.meta(claim.data_hash):
-            raise DataError(f"{claim.topic}: {claim.bucket}/{claim.object_key} is not the object of its data_hash")
+            raise DataError(
+                f"{claim.topic}: {claim.bucket}/{claim.object_key} is not the object of its data_hash",
+                code="wrong-object",
+                expected=layout.meta(claim.data_hash),
+                found=f"{claim.bucket}/{claim.object_key}",
+            )
         read_checked(store, layout.meta(claim.data_hash), claim.sha256)
         experiment = load_experiment(store, claim.config_hash, claim.data_hash)
-        finish_model(self.context, claim, experiment, self.model, Silent(), recompute=self._again(claim))
+        finish_model(self.context, claim, experiment, self.model, Silent(), recompute=self._must_recompute(claim))
 
     def dead_letter(self, record: Record, error: Exception) -> None:
-        """A failure of this run, so that the judge does not wait; nothing where claim or Spec cannot be read."""
+        """Record a failure of the model, so that the judge does not wait; nothing where claim or Spec is unreadable."""
         try:
             claim = TrainingData.parse(record.value)
             expected = load_stored_spec(self.context.store, claim.config_hash).expected
@@ -65,8 +70,8 @@ class Trainer:
         if self.model in expected:
             record_dead_letter(self.context, claim, self.model, error)
 
-    def _again(self, claim: TrainingData) -> bool:
-        """Whether the run was asked to fit again, and this model of it has not been."""
+    def _must_recompute(self, claim: TrainingData) -> bool:
+        """Whether the run asks for a recompute and this model still lacks one."""
         store, done = self.context.store, layout.run_part(claim.config_hash, claim.run, f"train-{self.model}")
-        began = read_record(store, layout.run_part(claim.config_hash, claim.run, "claim"), RunClaim)
-        return began is not None and began.recompute and not store.exists(done)
+        record = read_record(store, layout.run_part(claim.config_hash, claim.run, "claim"), RunClaim)
+        return record is not None and record.recompute and not store.exists(done)

@@ -1,4 +1,4 @@
-"""A run whose steps services take: this process looks on, and reports it as if the run were its own."""
+"""Follows a run that services work on, and reports its progress as a local run does."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from flts.runner.local import RunResult, run_result
 from flts.runner.reporter import Reporter
 from flts.wiring import RunContext
 
-EVERY = 0.2
-"""Seconds between two looks at the store."""
+POLL_SECONDS = 0.2
+"""Seconds between two reads of the store."""
 
 
 def wait_for_judgement(
     context: RunContext, started: StartedRun, reporter: Reporter, alive: Callable[[], None]
 ) -> RunResult:
-    """Look until the run is judged. alive: raises when a process that works on it has ended."""
+    """Wait until the run is judged. alive: raises when a process that works on it has ended."""
     claim, waiting = started.claim, set(started.experiment.identity.model_hashes)
     for name in started.experiment.identity.model_hashes:
         reporter.model(name).phase("fit")
@@ -38,13 +38,13 @@ def wait_for_judgement(
         if context.store.exists(judged):
             break
         alive()
-        time.sleep(EVERY)
+        time.sleep(POLL_SECONDS)
     reporter.stage("evaluate", "done", f"{len(started.experiment.windows.indices)} windows")
     return run_result(context, started)
 
 
 def _ended(context: RunContext, started: StartedRun, name: str) -> ModelTraining | None:
-    """What a trainer wrote down of a model, as the message that it sent."""
+    """The message of a model that has ended, rebuilt from its stored part; None while it has not."""
     claim, store, now = started.claim, context.store, context.clock.now()
     part = read_record(store, layout.run_part(claim.config_hash, claim.run, f"train-{name}"), TrainPart)
     if part is not None:

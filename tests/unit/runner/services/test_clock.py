@@ -1,4 +1,4 @@
-"""The clock of the machine is set while a run is under way: who is promoted does not depend on it."""
+"""The machine's clock is set while a run is under way: the promoted model does not depend on it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.experiments import small_spec
 from tests.support.services import (
     TEST,
     all_services,
-    place_on,
+    context_on,
     serving,
     start_run,
     wait_for_judgement,
@@ -55,9 +55,9 @@ def bus() -> MemoryBus:
 
 
 @pytest.fixture
-def new_place(tmp_path_factory: pytest.TempPathFactory) -> Callable[[SetClock, MemoryBus], RunContext]:
+def new_context(tmp_path_factory: pytest.TempPathFactory) -> Callable[[SetClock, MemoryBus], RunContext]:
     def make(clock: SetClock, bus: MemoryBus) -> RunContext:
-        context = place_on(open_store((tmp_path_factory.mktemp("place") / "objects").as_uri()), bus)
+        context = context_on(open_store((tmp_path_factory.mktemp("store") / "objects").as_uri()), bus)
         context.clock = clock
         return context
 
@@ -65,7 +65,7 @@ def new_place(tmp_path_factory: pytest.TempPathFactory) -> Callable[[SetClock, M
 
 
 def answered(context: RunContext, bus: MemoryBus) -> list[PerformanceEval]:
-    """What comes of a run and a batch after it."""
+    """The answers to a batch that follows a run."""
     data = TEST.write_csv().encode()
     context.store.create("dataset/rows.csv", data)
     with serving(context, all_services(context)):
@@ -87,25 +87,25 @@ def answered(context: RunContext, bus: MemoryBus) -> list[PerformanceEval]:
 
 @pytest.mark.parametrize("often", [1, 3])
 def test_a_clock_that_goes_back_and_forth_changes_no_result(
-    often: int, new_place: Callable[[SetClock, MemoryBus], RunContext]
+    often: int, new_context: Callable[[SetClock, MemoryBus], RunContext]
 ) -> None:
     """Each time it is asked, or each third time, it has gone back an hour and forward a day in turn."""
     steady_bus, jumping_bus = MemoryBus(), MemoryBus()
-    steady = new_place(SetClock(), steady_bus)
-    jumping = new_place(SetClock({n: DAY if n % 2 else -HOUR for n in range(1, 9, often)}), jumping_bus)
-    expected, found = answered(steady, steady_bus), answered(jumping, jumping_bus)
+    steady = new_context(SetClock(), steady_bus)
+    jumping = new_context(SetClock({n: DAY if n % 2 else -HOUR for n in range(1, 9, often)}), jumping_bus)
+    expected, answers = answered(steady, steady_bus), answered(jumping, jumping_bus)
     assert results(jumping.store) == results(steady.store)
     (entry,) = read_log(jumping.store, "global")
     assert entry.champion == read_log(steady.store, "global")[0].champion
-    assert [a.model_dump()["metrics"] for a in found] == [a.model_dump()["metrics"] for a in expected]
+    assert [a.model_dump()["metrics"] for a in answers] == [a.model_dump()["metrics"] for a in expected]
     assert not [topic for topic in ("training-data", "model-training") if jumping_bus.records(f"DLQ-{topic}")]
 
 
-def test_a_fit_during_which_the_clock_goes_back_took_no_negative_time(
-    bus: MemoryBus, new_place: Callable[[SetClock, MemoryBus], RunContext]
+def test_a_fit_during_which_the_clock_goes_back_has_no_negative_duration(
+    bus: MemoryBus, new_context: Callable[[SetClock, MemoryBus], RunContext]
 ) -> None:
     clock = SetClock()
-    context = new_place(clock, bus)
+    context = new_context(clock, bus)
     with serving(context, all_services(context, "ridge")):
         claim = start_run(context, small_spec())
         wait_until(lambda: bool(bus.records(ModelTraining.topic)), "the fit to begin")
@@ -116,11 +116,11 @@ def test_a_fit_during_which_the_clock_goes_back_took_no_negative_time(
 
 
 @pytest.mark.parametrize(("jump", "answers"), [(-HOUR, 1), (timedelta(), 1), (DAY, 0)])
-def test_a_deadline_of_rows_is_passed_only_by_a_clock_that_is_after_it(
-    jump: timedelta, answers: int, bus: MemoryBus, new_place: Callable[[SetClock, MemoryBus], RunContext]
+def test_a_claim_of_rows_expires_only_when_the_clock_is_past_its_deadline(
+    jump: timedelta, answers: int, bus: MemoryBus, new_context: Callable[[SetClock, MemoryBus], RunContext]
 ) -> None:
     clock = SetClock()
-    context = new_place(clock, bus)
+    context = new_context(clock, bus)
     data = TEST.write_csv().encode()
     context.store.create("dataset/rows.csv", data)
     given = {"bucket": "dataset", "object_key": "rows.csv", "size": len(data), "sha256": sha256(data)}
@@ -141,23 +141,23 @@ def test_a_deadline_of_rows_is_passed_only_by_a_clock_that_is_after_it(
 
 
 @pytest.mark.parametrize(("jump", "failures"), [(-HOUR, 0), (DAY, 1)])
-def test_a_deadline_of_decisions_is_early_by_as_much_as_the_clock_jumps_and_the_run_ends_well(
-    jump: timedelta, failures: int, bus: MemoryBus, new_place: Callable[[SetClock, MemoryBus], RunContext]
+def test_a_clock_jump_shifts_the_decision_deadline_and_the_run_still_ends(
+    jump: timedelta, failures: int, bus: MemoryBus, new_context: Callable[[SetClock, MemoryBus], RunContext]
 ) -> None:
-    """Back: it is waited for longer, and no model fails. Forward: what is not there yet counts as failed, with why."""
+    """Back: the wait is longer, and no model fails. Forward: a missing model is recorded as failed, with the reason."""
     clock = SetClock()
-    context = new_place(clock, bus)
+    context = new_context(clock, bus)
     claim = start_run(context, small_spec(("ridge", "automfles")))
     clock.ahead = jump
     with serving(context, all_services(context, "ridge")):
         part = layout.run_part(claim.config_hash, 1, "train-ridge")
         wait_until(lambda: context.store.exists(part), "ridge")
-        deadline.look(context, 600.0)
+        deadline.check(context, 600.0)
         assert len(list(runs.parts(context.store, claim.config_hash, "failures/automfles", FailurePart))) == failures
         if failures:
             wait_for_judgement(context.store, claim)
     if not failures:
-        later = place_on(context.store, bus)
+        later = context_on(context.store, bus)
         with serving(later, all_services(later, "automfles")):
             wait_for_judgement(context.store, claim)
     assert len(read_log(context.store, "global")) == 1

@@ -1,4 +1,4 @@
-"""What the forecast service stores of a batch, line by line."""
+"""The stored answer of the forecast service, line by line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from tests.support.experiments import small_experiment
 from tests.support.services import TEST
 from tests.support.stored import StoppedClock, fit, gathered
-from tests.support.tracking import workplace
+from tests.support.tracking import context_of
 
 from flts.contracts.canonical import sha256
 from flts.contracts.messages import InferenceData, PerformanceEval
@@ -18,10 +18,10 @@ from flts.promotion.stage import promote
 from flts.runner.services.forecast import Forecaster
 
 
-def test_every_line_of_a_batch_is_a_forecast_line_of_the_champion() -> None:
+def test_every_line_of_a_batch_is_a_forecast_line_by_the_champion() -> None:
     experiment, store = small_experiment()
     fit(store, experiment)
-    context, clock = workplace(store), StoppedClock()
+    context, clock = context_of(store), StoppedClock()
     candidates, ids = gathered(store, experiment), {"ridge": None}
     judged = promote(store, context.bus, clock, experiment, candidates, scope="global", actor="tests", run_ids=ids)
     assert judged.champion is not None

@@ -1,4 +1,4 @@
-"""A dead letter keeps everything, is sent again as it was, and what was sent again can be read from the topics."""
+"""A dead letter keeps the whole message, is replayed unchanged, and the topics tell which letters were replayed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sent(bus: MemoryBus, value: bytes = b"rows", **headers: str) -> Record:
     return bus.records("training-data")[-1]
 
 
-def test_a_message_is_sent_again_with_its_bytes_key_and_headers_and_the_place_of_its_letter() -> None:
+def test_a_replay_has_the_bytes_key_and_headers_of_the_message_and_the_position_of_its_letter() -> None:
     bus = MemoryBus()
     record = sent(bus, b"\xff\x00", traceparent="00-1-2-01", who=ODD)
     send_to_dead_letters(bus, record, DataError("no such column"), 3, "train-gru")
@@ -56,23 +56,23 @@ def test_a_replayed_message_that_fails_again_leaves_a_letter_of_its_own_with_the
     assert (second.reason, second.origin, second.headers) == ("second", "training-data/0/1", {"who": "someone"})
 
 
-def test_letters_that_one_message_left_in_several_groups_are_answered_by_sending_it_once() -> None:
+def test_one_replay_answers_the_letters_of_several_groups() -> None:
     bus = MemoryBus()
     record, other = sent(bus), sent(bus)
     for one, group in ((record, "train-gru"), (other, "train-gru"), (record, "train-lstm")):
         send_to_dead_letters(bus, one, DataError("no"), 1, group)
-    together = by_message(letters(bus, "training-data"))
-    assert [[letter.group for letter in same] for same in together] == [["train-gru", "train-lstm"], ["train-gru"]]
-    assert [[letter.id for letter in same] for same in together] == [
+    grouped = by_message(letters(bus, "training-data"))
+    assert [[letter.group for letter in same] for same in grouped] == [["train-gru", "train-lstm"], ["train-gru"]]
+    assert [[letter.id for letter in same] for same in grouped] == [
         ["training-data/0/0", "training-data/0/2"],
         ["training-data/0/1"],
     ]
-    replay(bus, *together[0])
+    replay(bus, *grouped[0])
     assert [letter.replayed for letter in letters(bus, "training-data")] == [True, False, True]
     assert bus.records("training-data")[-1].headers[REPLAYED] == "0:0,0:2"
 
 
-def test_a_letter_that_says_nothing_of_itself_is_still_a_letter() -> None:
+def test_a_letter_without_headers_can_still_be_read() -> None:
     bus = MemoryBus()
     bus.publish("DLQ-training-data", "key", b"x", {"flts-attempts": "many"})
     bus.publish("DLQ-training-data", "key", b"y")
@@ -81,14 +81,14 @@ def test_a_letter_that_says_nothing_of_itself_is_still_a_letter() -> None:
     assert by_message([first, second]) == [[first], [second]]
 
 
-def test_topics_are_found_by_their_letters_and_a_topic_without_any_has_none() -> None:
+def test_topics_are_found_by_their_dead_letter_topics_even_empty_ones() -> None:
     bus = MemoryBus()
     bus.ensure(["training-data", "DLQ-training-data", "DLQ-inference-data"])
     assert topics_with_letters(bus) == ["inference-data", "training-data"]
     assert letters(bus, "inference-data") == []
 
 
-def test_a_letter_of_a_message_that_no_topic_of_ours_takes_holds_its_beginning_and_says_so() -> None:
+def test_a_letter_of_a_message_too_large_for_our_topics_is_cut_and_says_so() -> None:
     bus = MemoryBus()
     whole, long, wide = sent(bus, b"x" * LARGEST, h="y" * 100), sent(bus, b"x" * (LARGEST + 1)), sent(bus)
     wide = replace(wide, headers={"h": "y" * LARGEST_ENVELOPE})

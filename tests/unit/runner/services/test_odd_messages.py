@@ -1,4 +1,4 @@
-"""Messages that come twice, out of order, or that nobody should have sent: the others are handled all the same."""
+"""Messages that come twice, out of order or malformed: all others are handled all the same."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.support.experiments import small_spec
-from tests.support.services import TEST, all_services, place_on, serving, start_run, wait_for_judgement, wait_until
+from tests.support.services import TEST, all_services, context_on, serving, start_run, wait_for_judgement, wait_until
 
 from flts.backends.bus_memory import MemoryBus
 from flts.contracts import layout
@@ -41,7 +41,7 @@ def bus() -> MemoryBus:
 
 @pytest.fixture
 def context(store: Store, bus: MemoryBus) -> RunContext:
-    return place_on(store, bus)
+    return context_on(store, bus)
 
 
 def told(bus: MemoryBus) -> list[ModelTraining]:
@@ -49,7 +49,7 @@ def told(bus: MemoryBus) -> list[ModelTraining]:
 
 
 def handled(bus: MemoryBus) -> Callable[[], bool]:
-    """Whether nobody has anything left to do."""
+    """A check that no group has messages left."""
     groups = [("training-data", "train-ridge"), ("model-training", "evaluate"), ("inference-data", "forecast")]
     return lambda: all(bus.lag(topic, group) == 0 for topic, group in groups)
 
@@ -80,12 +80,10 @@ def test_a_claim_that_comes_twice_is_fitted_once_and_promoted_once(context: RunC
     assert not letters(bus, "training-data")
 
 
-def test_messages_in_the_wrong_order_are_judged_when_the_store_says_that_all_is_there(
-    context: RunContext, bus: MemoryBus
-) -> None:
-    """What the last model says comes first, then what a model says of its start, and all of it three times."""
+def test_messages_out_of_order_are_judged_once_the_store_is_complete(context: RunContext, bus: MemoryBus) -> None:
+    """Results come before starts, the last model first, and every message three times."""
     spec, first = small_spec(("ridge", "automfles")), MemoryBus()
-    apart = place_on(context.store, first)
+    apart = context_on(context.store, first)
     claim = start_run(apart, spec)
     with serving(apart, [Trainer(apart, "ridge"), Trainer(apart, "automfles")]):
         wait_until(lambda: [m.status for m in told(first)].count("SUCCESS") == 2, "both models")
@@ -110,7 +108,7 @@ def test_messages_in_the_wrong_order_are_judged_when_the_store_says_that_all_is_
 
 
 class MissingFor:
-    """A store in which an object is not there yet."""
+    """A store that hides one object."""
 
     def __init__(self, store: Store, hidden: str) -> None:
         self._store, self.hidden, self.url = store, hidden, store.url
@@ -131,8 +129,8 @@ class MissingFor:
         return [key for key in self._store.list(prefix) if key != self.hidden]
 
 
-def test_fields_that_a_later_version_adds_are_passed_over(context: RunContext, bus: MemoryBus) -> None:
-    apart = place_on(context.store, MemoryBus())
+def test_fields_of_a_later_version_are_ignored(context: RunContext, bus: MemoryBus) -> None:
+    apart = context_on(context.store, MemoryBus())
     claim = start_run(apart, small_spec())
     with serving(context, all_services(context)):
         bus.publish(claim.topic, claim.key, changed(claim, colour="blue", nested={"a": [1, 2]}))
@@ -164,11 +162,11 @@ POISON: dict[str, tuple[dict[str, Any], str, str]] = {
 
 
 @pytest.mark.parametrize("what", list(POISON))
-def test_a_claim_that_nobody_should_have_sent_is_a_dead_letter_and_the_next_is_handled(
+def test_a_malformed_claim_is_a_dead_letter_and_the_next_one_is_handled(
     what: str, context: RunContext, bus: MemoryBus
 ) -> None:
     fields, error, reason = POISON[what]
-    good = start_run(place_on(context.store, MemoryBus()), small_spec())
+    good = start_run(context_on(context.store, MemoryBus()), small_spec())
     with serving(context, all_services(context)):
         bus.publish(good.topic, good.key, changed(good, **fields))
         wait_until(lambda: len(letters(bus, good.topic)) == 1, "the dead letter")
@@ -184,8 +182,8 @@ def test_a_claim_that_nobody_should_have_sent_is_a_dead_letter_and_the_next_is_h
 
 
 @pytest.mark.parametrize("stored", [b"{}", b"not JSON", b'{"v": 9}'])
-def test_a_claim_whose_spec_cannot_be_read_stops_nobody(stored: bytes, context: RunContext, bus: MemoryBus) -> None:
-    good = start_run(place_on(context.store, MemoryBus()), small_spec())
+def test_a_claim_with_an_unreadable_spec_blocks_no_other(stored: bytes, context: RunContext, bus: MemoryBus) -> None:
+    good = start_run(context_on(context.store, MemoryBus()), small_spec())
     wrong = good.model_copy(update={"config_hash": "e" * 64})
     context.store.create(layout.spec("e" * 64), stored)
     with serving(context, all_services(context)):
@@ -197,17 +195,17 @@ def test_a_claim_whose_spec_cannot_be_read_stops_nobody(stored: bytes, context: 
 
 
 class Panic(BaseException):
-    """As compiled libraries raise it: no Exception."""
+    """An error as compiled libraries raise it: not an Exception."""
 
 
-def test_a_panic_of_a_library_is_a_dead_letter_and_no_success(
+def test_a_panic_in_a_library_is_a_dead_letter(
     context: RunContext, bus: MemoryBus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def panic(*_: object) -> None:
         raise Panic("index out of bounds")
 
     monkeypatch.setattr("flts.runner.services.train.load_experiment", panic)
-    claim = start_run(place_on(context.store, MemoryBus()), small_spec())
+    claim = start_run(context_on(context.store, MemoryBus()), small_spec())
     with serving(context, [Trainer(context, "ridge")]):
         bus.publish(claim.topic, claim.key, claim.to_bytes())
         wait_until(lambda: len(letters(bus, claim.topic)) == 1, "the dead letter")
@@ -216,7 +214,7 @@ def test_a_panic_of_a_library_is_a_dead_letter_and_no_success(
 
 
 class Unwritable(Trainer):
-    """A trainer whose claims cannot even be given up."""
+    """A trainer that cannot even record its failures."""
 
     def handle(self, record: Record) -> None:
         raise DataError("no such rows")
@@ -225,18 +223,16 @@ class Unwritable(Trainer):
         raise StageFailed("no space left")
 
 
-def test_a_claim_that_cannot_even_be_given_up_stops_no_partition(context: RunContext, bus: MemoryBus) -> None:
+def test_a_failure_that_cannot_be_recorded_does_not_block_the_partition(context: RunContext, bus: MemoryBus) -> None:
     with serving(context, [Unwritable(context, "ridge")]):
         for value in (b"1", b"2"):
             bus.publish("training-data", "k", value)
         wait_until(lambda: len(letters(bus, "training-data")) == 2, "both dead letters")
-    said = "DataError: no such rows; who waits could not be told: StageFailed: no space left"
-    assert [letter.reason for letter in letters(bus, "training-data")] == [said, said]
+    reason = "DataError: no such rows; its failure could not be recorded: StageFailed: no space left"
+    assert [letter.reason for letter in letters(bus, "training-data")] == [reason, reason]
 
 
-def test_a_claim_of_rows_in_a_place_that_cannot_be_read_is_the_fault_of_who_sent_it(
-    context: RunContext, bus: MemoryBus
-) -> None:
+def test_a_claim_of_missing_rows_is_a_dead_letter(context: RunContext, bus: MemoryBus) -> None:
     absent = rows(context.store).model_copy(update={"object_key": "nowhere.csv"})
     asked = rows(context.store)
     with serving(context, all_services(context)):
@@ -247,10 +243,10 @@ def test_a_claim_of_rows_in_a_place_that_cannot_be_read_is_the_fault_of_who_sent
     assert [letter.error for letter in letters(bus, "inference-data")] == ["DamagedObject"]
 
 
-def test_judges_that_race_for_a_run_both_end_well_and_promote_it_once(context: RunContext) -> None:
+def test_racing_judges_promote_a_run_once(context: RunContext) -> None:
     """Each has a bus of its own, so that all of them get every message at the same moment."""
     spec, first = small_spec(evaluate={"gate": "always"}), MemoryBus()
-    apart = place_on(context.store, first)
+    apart = context_on(context.store, first)
     claim = start_run(apart, spec)
     with serving(apart, [Trainer(apart, "ridge")]):
         wait_until(lambda: any(m.status == "SUCCESS" for m in told(first)), "the model")
@@ -258,7 +254,7 @@ def test_judges_that_race_for_a_run_both_end_well_and_promote_it_once(context: R
     ready, ended = threading.Barrier(4), list[int]()
 
     def judge(number: int) -> None:
-        evaluator = Evaluator(place_on(context.store, MemoryBus()))
+        evaluator = Evaluator(context_on(context.store, MemoryBus()))
         ready.wait()
         evaluator.handle(Record(message.topic, 0, number, message.key, message.value, {}, 0))
         ended.append(number)

@@ -1,4 +1,4 @@
-"""A probe is answered from how things are at that moment, and says what is wrong."""
+"""A probe checks at the moment of the request, and its answer names what is wrong."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
-from tests.support.services import all_services, place_on, serving, wait_until
+from tests.support.raising import raises
+from tests.support.services import all_services, context_on, serving, wait_until
 from tests.support.stored import contents
 
 from flts.backends.bus_memory import MemoryBus
@@ -36,7 +37,7 @@ def ask(address: str, path: str) -> tuple[int, Any]:
 
 
 class Mood:
-    """A check that passes until it is told otherwise."""
+    """A check whose outcome a test sets; it passes by default."""
 
     def __init__(self) -> None:
         self.act: Callable[[], object] = lambda: None
@@ -65,7 +66,7 @@ def probes(checks: tuple[Mood, Mood]) -> Iterator[Probes]:
     server.close()
 
 
-def test_ready_is_asked_anew_at_every_request(probes: Probes, checks: tuple[Mood, Mood]) -> None:
+def test_readiness_is_checked_anew_at_every_request(probes: Probes, checks: tuple[Mood, Mood]) -> None:
     _, ready = checks
     assert ask(probes.address, "/readyz") == (200, '{"store": "ok"}')
     ready.act = fails(BackendUnavailable("s3 does not answer"))
@@ -75,12 +76,12 @@ def test_ready_is_asked_anew_at_every_request(probes: Probes, checks: tuple[Mood
     assert ask(probes.address, "/readyz")[0] == 200
 
 
-def test_a_defect_of_a_check_is_not_ready_and_named(probes: Probes, checks: tuple[Mood, Mood]) -> None:
+def test_an_unexpected_error_of_a_check_means_not_ready(probes: Probes, checks: tuple[Mood, Mood]) -> None:
     checks[1].act = fails(KeyError("x"))
     assert ask(probes.address, "/readyz") == (503, json.dumps({"store": "KeyError: 'x'"}))
 
 
-def test_a_backend_that_hangs_is_not_waited_for(
+def test_a_backend_that_hangs_does_not_hang_the_probe(
     probes: Probes, checks: tuple[Mood, Mood], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probe, "PATIENCE", 0.05)
@@ -88,22 +89,22 @@ def test_a_backend_that_hangs_is_not_waited_for(
     assert ask(probes.address, "/readyz") == (503, '{"store": "no answer in 0.05 s"}')
 
 
-def test_another_path_is_said_to_be_none(probes: Probes) -> None:
+def test_an_unknown_path_names_the_valid_ones(probes: Probes) -> None:
     assert ask(probes.address, "/x") == (404, '{"valid": ["/healthz", "/readyz", "/metrics"]}')
 
 
-def test_a_port_that_is_taken_is_a_mistake_of_who_chose_it(probes: Probes) -> None:
+def test_a_taken_port_is_a_usage_error(probes: Probes) -> None:
     port = int(probes.address.rpartition(":")[2])
-    with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1:{port}: .* set probe_port"):
+    with raises(UsageError, code="cannot-listen", host="127.0.0.1", port=port):
         Probes("127.0.0.1", port, HealthChecks({}, {}), ServiceMetrics().registry)
 
 
-def test_a_service_says_how_it_is_and_what_it_counted() -> None:
+def test_a_service_reports_health_and_metrics() -> None:
     said = io.StringIO()
     events.configure("json", said)
     bus, store = MemoryBus(), memory_store()
-    place = place_on(store, bus)
-    with serving(place, all_services(place), Conditions(2.0, 2.0, ("127.0.0.1", 0))):
+    context = context_on(store, bus)
+    with serving(context, all_services(context), Conditions(2.0, 2.0, ("127.0.0.1", 0))):
         wait_until(lambda: said.getvalue().endswith("\n"), "the start")
         address = json.loads(said.getvalue())["probes"]
         groups = ("train-ridge", "evaluate", "forecast")
@@ -121,11 +122,11 @@ def test_a_service_says_how_it_is_and_what_it_counted() -> None:
 
 def test_a_loop_that_hangs_is_not_alive() -> None:
     bus = MemoryBus()
-    place = place_on(memory_store(), bus)
-    (trainer, *_) = all_services(place)
+    context = context_on(memory_store(), bus)
+    (trainer, *_) = all_services(context)
     loop = Loop(bus, trainer, 1.0, 1.0, ServiceMetrics(), threading.Event())
-    health = run._health(place, [loop])
+    health = run._health(context, [loop])
     health.live["train-ridge"]()
-    loop.turned -= run.QUIET + 1
-    with pytest.raises(StageFailed, match="the loop of train-ridge has not turned for 61 s"):
+    loop.turned -= run.STUCK_AFTER + 1
+    with raises(StageFailed, code="loop-stuck", group="train-ridge"):
         health.live["train-ridge"]()

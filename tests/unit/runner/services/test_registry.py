@@ -1,4 +1,4 @@
-"""The registry is the one place where services are named: a new one is a file and an entry, a new topic a class."""
+"""Only the registry names services: a new one is a file and an entry, a new topic a class."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from tests.support.services import place_on
+from tests.support.services import context_on
 from typer.testing import CliRunner
 
 from flts.backends.bus_memory import MemoryBus
@@ -69,8 +69,8 @@ def added(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
-def test_what_is_declared_of_a_service_is_what_it_does(service: Declared) -> None:
-    context = place_on(memory_store(), MemoryBus())
+def test_a_declaration_matches_its_service(service: Declared) -> None:
+    context = context_on(memory_store(), MemoryBus())
     models = ["ridge", "gru"] if service.per_model else []
     members = service.load().staff(context, load_settings(), models).members
     assert [member.group for member in members] == [g.name for g in groups(["ridge", "gru"]) if g.service is service]
@@ -93,7 +93,7 @@ def test_a_service_is_started_by_the_command_that_the_registry_gives() -> None:
 
 
 @pytest.mark.usefixtures("added")
-def test_a_new_service_and_its_topic_are_made_examined_and_started_like_all_others(tmp_path: Path) -> None:
+def test_a_new_service_and_its_topic_are_created_examined_and_started_like_all_others(tmp_path: Path) -> None:
     assert {"audited", "DLQ-audited"} <= set(host.all_topics())
     assert Group(AUDIT) in list(groups([]))
 
@@ -115,7 +115,7 @@ def test_a_new_service_and_its_topic_are_made_examined_and_started_like_all_othe
 
 
 @pytest.mark.usefixtures("added")
-def test_the_command_of_a_new_service_runs_what_its_class_staffs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_of_a_new_service_runs_its_members(monkeypatch: pytest.MonkeyPatch) -> None:
     served: list[tuple[str, list[Any]]] = []
     monkeypatch.setattr(host, "serve", lambda name, context, staff, *_: served.append((name, list(staff.members))))
     monkeypatch.setenv("FLTS_STORE", "file:///tmp")
@@ -130,6 +130,6 @@ def test_the_command_of_a_new_service_runs_what_its_class_staffs(monkeypatch: py
 
 
 class Shared(MemoryBus):
-    """A bus in memory that others could see."""
+    """A bus in memory that passes for a shared one."""
 
     url = "kafka://tests"

@@ -1,4 +1,4 @@
-"""The stages as services come to what `flts run` comes to, and nothing that goes wrong with a message is lost."""
+"""The stages as services give the results of `flts run`, and every message that fails is kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.services import (
     RAW,
     TEST,
     all_services,
-    place_on,
+    context_on,
     serving,
     start_run,
     wait_for_judgement,
@@ -40,10 +40,10 @@ def store(tmp_path: Path) -> Store:
     return open_store((tmp_path / "objects").as_uri())
 
 
-def test_services_come_to_the_same_bytes_as_a_run_on_one_machine(store: Store, tmp_path: Path) -> None:
-    spec, place = small_spec(), place_on(store, MemoryBus())
-    with serving(place, all_services(place)):
-        claim = start_run(place, spec)
+def test_services_store_the_same_bytes_as_a_run_on_one_machine(store: Store, tmp_path: Path) -> None:
+    spec, context = small_spec(), context_on(store, MemoryBus())
+    with serving(context, all_services(context)):
+        claim = start_run(context, spec)
         wait_for_judgement(store, claim)
     home = tmp_path / "alone"
     alone = flts.run(spec, train=RAW.train.frame(), test=TEST, settings=load_settings(home=home, tracking="off"))
@@ -52,13 +52,13 @@ def test_services_come_to_the_same_bytes_as_a_run_on_one_machine(store: Store, t
     assert [entry.champion.model for entry in read_log(store, "global")] == [alone.winner]
 
 
-def test_a_second_run_of_the_same_fits_nothing_and_promotes_nothing(store: Store) -> None:
+def test_a_second_run_of_a_configuration_fits_and_promotes_nothing(store: Store) -> None:
     spec, bus = small_spec(), MemoryBus()
-    place = place_on(store, bus)
-    with serving(place, all_services(place)):
-        wait_for_judgement(store, start_run(place, spec))
+    context = context_on(store, bus)
+    with serving(context, all_services(context)):
+        wait_for_judgement(store, start_run(context, spec))
         before = results(store)
-        second = start_run(place, spec)
+        second = start_run(context, spec)
         wait_for_judgement(store, second)
     assert second.run == 2
     part = json.loads(store.get(layout.run_part(second.config_hash, 2, "train-ridge")) or b"")
@@ -67,21 +67,21 @@ def test_a_second_run_of_the_same_fits_nothing_and_promotes_nothing(store: Store
     assert {key for key in results(store) if "decisions" not in key} == {k for k in before if "decisions" not in k}
 
 
-def test_a_run_that_asks_for_it_is_fitted_again_and_compared(store: Store) -> None:
-    place = place_on(store, MemoryBus())
-    with serving(place, all_services(place)):
-        wait_for_judgement(store, start_run(place, small_spec()))
-        again = start_run(place, small_spec(), recompute=True)
+def test_a_recompute_fits_again_and_compares(store: Store) -> None:
+    context = context_on(store, MemoryBus())
+    with serving(context, all_services(context)):
+        wait_for_judgement(store, start_run(context, small_spec()))
+        again = start_run(context, small_spec(), recompute=True)
         key = layout.run_part(again.config_hash, 2, "train-ridge")
         wait_until(lambda: store.exists(key), key)
     assert json.loads(store.get(key) or b"")["recomputed"] == "equal"
 
 
-def test_a_model_that_fails_does_not_hold_the_promotion(store: Store) -> None:
+def test_a_model_that_fails_does_not_block_the_promotion(store: Store) -> None:
     spec = small_spec(("ridge", "automfles"), task={"input_length": 12, "horizon": 3, "seasons": [200]})
-    place = place_on(store, MemoryBus())
-    with serving(place, all_services(place, "ridge", "automfles")):
-        claim = start_run(place, spec)
+    context = context_on(store, MemoryBus())
+    with serving(context, all_services(context, "ridge", "automfles")):
+        claim = start_run(context, spec)
         wait_for_judgement(store, claim)
     failed = json.loads(store.get(layout.failure(claim.config_hash, 1, "automfles")) or b"")
     assert failed["class"] == "NotApplicable"
@@ -91,12 +91,12 @@ def test_a_model_that_fails_does_not_hold_the_promotion(store: Store) -> None:
 def test_the_judge_waits_for_every_model_that_the_spec_expects(store: Store) -> None:
     spec = small_spec(("ridge", "automfles"))
     bus = MemoryBus()
-    place = place_on(store, bus)
-    with serving(place, all_services(place, "ridge")):
-        claim = start_run(place, spec)
+    context = context_on(store, bus)
+    with serving(context, all_services(context, "ridge")):
+        claim = start_run(context, spec)
         wait_until(lambda: bus.lag("model-training", "evaluate") == 0 and len(told(bus)) == 2, "ridge to be told")
         assert not store.exists(layout.run_part(claim.config_hash, 1, "judge"))
-    with serving(place_on(store, bus), all_services(place_on(store, bus), "automfles")):
+    with serving(context_on(store, bus), all_services(context_on(store, bus), "automfles")):
         wait_for_judgement(store, claim)
     assert len(read_log(store, "global")) == 1
 
@@ -105,13 +105,13 @@ def told(bus: MemoryBus) -> list[ModelTraining]:
     return [ModelTraining.parse(record.value) for record in bus.records(ModelTraining.topic)]
 
 
-def test_a_message_that_cannot_be_read_lies_in_the_dead_letters_as_it_came(store: Store) -> None:
+def test_an_unreadable_message_is_kept_unchanged_as_a_dead_letter(store: Store) -> None:
     bus = MemoryBus()
-    place = place_on(store, bus)
-    with serving(place, all_services(place)):
+    context = context_on(store, bus)
+    with serving(context, all_services(context)):
         bus.publish("training-data", "k", b"\xff not JSON", {"who": "someone"})
         wait_until(lambda: bool(bus.records(topic_of_letters("training-data"))), "a dead letter")
-        claim = start_run(place, small_spec())
+        claim = start_run(context, small_spec())
         wait_for_judgement(store, claim)
     (letter,) = letters(bus, "training-data")
     assert (letter.record.value, letter.record.key, letter.record.headers["who"]) == (b"\xff not JSON", "k", "someone")
@@ -119,22 +119,22 @@ def test_a_message_that_cannot_be_read_lies_in_the_dead_letters_as_it_came(store
     assert letter.reason.startswith("training-data: ")
 
 
-def test_a_message_that_two_groups_give_up_leaves_a_letter_of_each_and_is_sent_again_once_to_both(store: Store) -> None:
+def test_a_message_that_two_groups_fail_leaves_two_letters_and_one_replay_reaches_both(store: Store) -> None:
     bus = MemoryBus()
-    place = place_on(store, bus)
+    context = context_on(store, bus)
 
-    def given_up() -> list[Letter]:
+    def kept() -> list[Letter]:
         return letters(bus, "training-data")
 
-    with serving(place, [Trainer(place, "ridge"), Trainer(place, "gru")]):
+    with serving(context, [Trainer(context, "ridge"), Trainer(context, "gru")]):
         bus.publish("training-data", "k", b"not JSON")
-        wait_until(lambda: len(given_up()) == 2, "a letter of each")
-        (same,) = by_message(given_up())
+        wait_until(lambda: len(kept()) == 2, "a letter of each")
+        (same,) = by_message(kept())
         assert {letter.group for letter in same} == {"train-ridge", "train-gru"}
         replay(bus, *same)
-        wait_until(lambda: len(given_up()) == 4, "another letter of each")
+        wait_until(lambda: len(kept()) == 4, "another letter of each")
     assert len(bus.records("training-data")) == 2
-    assert sorted((letter.group, letter.replayed) for letter in given_up()) == [
+    assert sorted((letter.group, letter.replayed) for letter in kept()) == [
         ("train-gru", False),
         ("train-gru", True),
         ("train-ridge", False),
@@ -144,10 +144,10 @@ def test_a_message_that_two_groups_give_up_leaves_a_letter_of_each_and_is_sent_a
 
 def test_one_trace_goes_through_all_messages_of_a_run(store: Store) -> None:
     bus = MemoryBus()
-    place = place_on(store, bus)
+    context = context_on(store, bus)
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    with serving(place, all_services(place)):
-        claim = start_run(place, small_spec())
+    with serving(context, all_services(context)):
+        claim = start_run(context, small_spec())
         wait_for_judgement(store, claim)
         bus.publish(claim.topic, claim.key, claim.to_bytes(), {"traceparent": parent})
         wait_until(lambda: any(r.headers.get("traceparent", "")[3:35] == parent[3:35] for r in trained(bus)), "a trace")
@@ -168,12 +168,12 @@ def claim_rows(store: Store, data: bytes, **fields: object) -> InferenceData:
     return InferenceData(ts=SystemClock().now(), identifier="", **{**given, **fields})  # type: ignore[arg-type]
 
 
-def test_rows_are_forecast_once_and_the_errors_told(store: Store) -> None:
+def test_rows_are_forecast_once_and_their_errors_published(store: Store) -> None:
     bus = MemoryBus()
-    place = place_on(store, bus)
+    context = context_on(store, bus)
     claim = claim_rows(store, TEST.write_csv().encode(), row_count=60)
-    with serving(place, all_services(place)):
-        wait_for_judgement(store, start_run(place, small_spec()))
+    with serving(context, all_services(context)):
+        wait_for_judgement(store, start_run(context, small_spec()))
         for _ in range(2):
             bus.publish(claim.topic, claim.key, claim.to_bytes())
         wait_until(lambda: len(bus.records(PerformanceEval.topic)) == 2, "two answers")
@@ -194,10 +194,10 @@ def test_rows_are_forecast_once_and_the_errors_told(store: Store) -> None:
 
 def test_rows_that_differ_from_their_digest_are_a_dead_letter_and_the_next_are_forecast(store: Store) -> None:
     bus = MemoryBus()
-    place = place_on(store, bus)
+    context = context_on(store, bus)
     good = claim_rows(store, TEST.write_csv().encode())
-    with serving(place, all_services(place)):
-        wait_for_judgement(store, start_run(place, small_spec()))
+    with serving(context, all_services(context)):
+        wait_for_judgement(store, start_run(context, small_spec()))
         wrong = good.model_copy(update={"sha256": "0" * 64})
         bus.publish(wrong.topic, wrong.key, wrong.to_bytes())
         bus.publish(good.topic, good.key, good.to_bytes())
@@ -206,25 +206,25 @@ def test_rows_that_differ_from_their_digest_are_a_dead_letter_and_the_next_are_f
     assert letter.error == "DamagedObject"
 
 
-def test_rows_nobody_waits_for_any_more_are_not_forecast(store: Store) -> None:
+def test_expired_rows_are_not_forecast(store: Store) -> None:
     bus = MemoryBus()
-    place = place_on(store, bus)
+    context = context_on(store, bus)
     late = claim_rows(store, TEST.write_csv().encode(), deadline_ms=1)
-    with serving(place, all_services(place)):
+    with serving(context, all_services(context)):
         bus.publish(late.topic, late.key, late.to_bytes())
         wait_until(lambda: bus.lag("inference-data", "forecast") == 0, "the claim to be passed over")
     assert not bus.records(PerformanceEval.topic)
     assert not letters(bus, "inference-data")
 
 
-def test_rows_of_a_scope_without_a_champion_become_a_dead_letter_that_can_be_sent_again(store: Store) -> None:
+def test_rows_of_a_scope_without_a_champion_become_a_dead_letter_that_can_be_replayed(store: Store) -> None:
     bus = MemoryBus()
-    place = place_on(store, bus)
+    context = context_on(store, bus)
     claim = claim_rows(store, TEST.write_csv().encode())
-    with serving(place, all_services(place)):
+    with serving(context, all_services(context)):
         bus.publish(claim.topic, claim.key, claim.to_bytes())
         wait_until(lambda: len(letters(bus, "inference-data")) == 1, "a dead letter")
-        wait_for_judgement(store, start_run(place, small_spec()))
+        wait_for_judgement(store, start_run(context, small_spec()))
         (letter,) = letters(bus, "inference-data")
         assert letter.error == "NoChampion"
         assert letter.attempts > 1

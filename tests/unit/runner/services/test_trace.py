@@ -1,4 +1,4 @@
-"""What an OpenTelemetry SDK gets, where one is set up; in a process of its own, as it is global."""
+"""What an OpenTelemetry SDK exports; in a process of its own, because an SDK is global."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_configured_sdk_exports_the_work_on_a_message_under_the_span_that_sent
     assert told["sent"] == f"00-{TRACE}-{span}-01"
 
 
-def test_without_one_the_trace_goes_on_and_no_sdk_is_loaded() -> None:
+def test_without_an_sdk_messages_still_carry_the_trace() -> None:
     sent, loaded = said_by(
         WORK + "import sys\nprint(answer.headers['traceparent'], 'opentelemetry.sdk' in sys.modules)"
     ).split()
