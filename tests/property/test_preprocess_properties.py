@@ -13,11 +13,12 @@ from tests.support.experiments import small_spec
 from tests.support.series import HOUR, START, table
 
 from flts.backends.store import memory_store
+from flts.contracts.records.data import FittedColumn
 from flts.preprocess.fit import fit
 from flts.preprocess.rows import Rows, Values
 from flts.preprocess.source import RawInput, RawTable
 from flts.preprocess.stage import preprocess
-from flts.preprocess.transform import ColumnStatistics, FittedPreprocess, transform
+from flts.preprocess.transform import FittedPreprocess, transform
 from flts.spec.fields import Preprocess
 
 COLUMNS = ("load", "wind")
@@ -100,7 +101,7 @@ def test_scaled_targets_are_unscaled_to_their_values(low: float, high: float, ce
     low, high = sorted((low, high))
     assume(high - low > 1e-9)
     column = {"median": 0.0, "low": None, "high": None, "center": 0.0, "scale": 1.0, "minimum": low, "maximum": high}
-    both = tuple(ColumnStatistics(name, **column) for name in COLUMNS)  # type: ignore[arg-type]
+    both = tuple(FittedColumn(name=name, **column) for name in COLUMNS)  # type: ignore[arg-type]
     fitted = FittedPreprocess(both, COLUMNS, HOUR, "UTC", 5, True, (), 0.0)
     back = fitted.unscale_targets(fitted.scale_targets(cells))
     # relative to the largest number in the sum: a target near 0 in a range of millions has no more digits

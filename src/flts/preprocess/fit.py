@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flts.contracts.errors import DataError
+from flts.contracts.records.data import FittedColumn
 from flts.preprocess.rows import Rows, Times, Values
-from flts.preprocess.transform import ColumnStatistics, FittedPreprocess, fill
+from flts.preprocess.transform import FittedPreprocess, fill
 from flts.spec.fields import Preprocess, parse_step
 
 MIN_REGULAR, WELL_REGULAR = 0.75, 0.98
@@ -43,15 +44,15 @@ def fit(train: Rows, preprocess: Preprocess, step: int, timezone: str) -> Finish
     stats = zip(columns, median, low, high, center, scale, finished.min(axis=0), finished.max(axis=0), strict=True)
     fitted = FittedPreprocess(
         columns=tuple(
-            ColumnStatistics(
-                name,
-                float(md),
-                float(lo) if np.isfinite(lo) else None,
-                float(hi) if np.isfinite(hi) else None,
-                float(ce),
-                float(sc),
-                float(mn),
-                float(mx),
+            FittedColumn(
+                name=name,
+                median=float(md),
+                low=float(lo) if np.isfinite(lo) else None,
+                high=float(hi) if np.isfinite(hi) else None,
+                center=float(ce),
+                scale=float(sc),
+                minimum=float(mn),
+                maximum=float(mx),
             )
             for name, md, lo, hi, ce, sc, mn, mx in stats
         ),

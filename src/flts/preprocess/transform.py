@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zoneinfo
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -32,28 +32,10 @@ _DAYS_PER_YEAR = 365.25
 
 
 @dataclass(frozen=True)
-class ColumnStatistics:
-    """Statistics of one column over train, in original units unless stated otherwise."""
-
-    name: str
-    median: float
-    """Fills a cell that has no recent value before it."""
-    low: float | None
-    high: float | None
-    """Clip limits; null where outliers are left alone."""
-    center: float
-    scale: float
-    """feature = (value + constant - center) / scale."""
-    minimum: float
-    maximum: float
-    """Range over the finished train rows: targets and the composite score are scaled by it."""
-
-
-@dataclass(frozen=True)
 class FittedPreprocess:
     """Everything preprocessing learned from train; a FittedRecord in meta.json and in every manifest."""
 
-    columns: tuple[ColumnStatistics, ...]
+    columns: tuple[FittedColumn, ...]
     targets: tuple[str, ...]
     """Whose lags become columns and whose range scales a forecast; empty in meta.json, which serves every target."""
     step: int
@@ -68,7 +50,7 @@ class FittedPreprocess:
     def of(cls, stored: FittedRecord) -> FittedPreprocess:
         """The inverse of `record`."""
         return cls(
-            columns=tuple(ColumnStatistics(**dict(column)) for column in stored.columns),
+            columns=tuple(stored.columns),
             targets=tuple(stored.targets),
             step=stored.step,
             timezone=stored.timezone,
@@ -81,7 +63,7 @@ class FittedPreprocess:
     def record(self) -> FittedRecord:
         """The form that is stored."""
         return FittedRecord(
-            columns=[FittedColumn(**asdict(column)) for column in self.columns],
+            columns=list(self.columns),
             targets=list(self.targets),
             step=self.step,
             timezone=self.timezone,

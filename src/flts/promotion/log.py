@@ -103,3 +103,9 @@ def rollback_target(entries: Sequence[LogEntry], scope: str) -> LogEntry:
             f"scope '{scope}' has no earlier champion to roll back to", code="no-earlier-champion", scope=scope
         )
     return stack[-2]
+
+
+def scopes(store: Store) -> list[str]:
+    """Every scope that has a promotion log, sorted."""
+    keys = (key.split("/") for key in store.list("model-promotion/"))
+    return sorted({parts[1] for parts in keys if len(parts) > 3 and parts[2] == "log"})

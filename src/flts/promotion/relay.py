@@ -15,7 +15,7 @@ from flts.contracts.messages import ModelSelected
 from flts.contracts.ports import Bus, Store, point_at
 from flts.contracts.records.base import read_record
 from flts.contracts.records.log import LogEntry
-from flts.promotion.log import read_log
+from flts.promotion.log import read_log, scopes
 
 
 def relay(store: Store, bus: Bus, scope: str, known: Sequence[LogEntry] = ()) -> LogEntry | None:
@@ -55,8 +55,7 @@ def relay_all(store: Store, bus: Bus) -> None:
 
     A scope with a damaged log is logged and skipped: a person has to restore it.
     """
-    logs = (key.split("/") for key in store.list("model-promotion/"))
-    for scope in sorted({parts[1] for parts in logs if len(parts) > 3 and parts[2] == "log"}):
+    for scope in scopes(store):
         try:
             relay(store, bus, scope)
         except DamagedObject as damage:

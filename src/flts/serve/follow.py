@@ -11,7 +11,7 @@ from flts.contracts.errors import NoChampion, UsageError
 from flts.contracts.ports import Store
 from flts.contracts.records.log import LogEntry
 from flts.forecasting.bundle import Bundle, load_bundle
-from flts.promotion.log import read_log
+from flts.promotion.log import read_log, scopes
 from flts.serve.answer import Answer, answer
 
 if TYPE_CHECKING:
@@ -43,11 +43,14 @@ def champion_of(store: Store, scope: str) -> Champion:
     """Load the champion. Raises UsageError when the scope has none, DamagedObject when its bundle was changed."""
     entries = read_log(store, scope)
     if not entries:
+        others = scopes(store)
+        hint = f"scopes with one: {', '.join(others)}" if others else "`flts run` can promote one"
         raise UsageError(
-            f"scope '{scope}' of {store.url} has no champion yet; `flts run` can promote one",
+            f"scope '{scope}' of {store.url} has no champion; {hint}",
             code="no-champion",
             scope=scope,
             store=store.url,
+            scopes=others,
         )
     return _load(store, entries[-1])
 

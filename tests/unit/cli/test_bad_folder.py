@@ -140,7 +140,7 @@ def test_a_full_disk_is_one_message_and_the_run_continues_once_there_is_space(fo
     assert done.stderr.count("error: ") == 1
     assert "no space left" in done.stderr
     assert str(disk / ".flts") in done.stderr
-    assert "free some and run again" in done.stderr
+    assert "free some space and run again" in done.stderr
     left = (folder / "disk.files").read_text().split()
     assert [name for name in left if "#" in name] == []  # the store writes beside an object, then renames
     assert "promoted" in (folder / "disk.again").read_text()

@@ -25,7 +25,7 @@ CODES: Mapping[str, tuple[str, str]] = {
     "no data": ("run --set dataset.name=weather", "file-missing"),
     "no name of data": ("run --set dataset.name=", "no-data-named"),
     "wrong setting": ("run --tracking sometimes", "setting-invalid"),
-    "no such experiment": ("run absent.toml", "spec-error"),
+    "no such experiment": ("run absent.toml", "file-missing"),
 }
 
 

@@ -13,7 +13,7 @@ from tests.support.raising import raises
 from tests.support.series import HOUR, START, hourly
 
 from flts.contracts.errors import DataError
-from flts.contracts.records.data import FittedRecord
+from flts.contracts.records.data import FittedColumn, FittedRecord
 from flts.preprocess.fit import (
     Finished,
     check_regular,
@@ -24,7 +24,7 @@ from flts.preprocess.fit import (
     seasonal_error,
 )
 from flts.preprocess.rows import Rows, Times
-from flts.preprocess.transform import ColumnStatistics, FittedPreprocess
+from flts.preprocess.transform import FittedPreprocess
 from flts.spec.fields import Preprocess
 
 MINUTE, DAY = HOUR // 60, 24 * HOUR
@@ -41,7 +41,7 @@ def fitted(train: Rows, **preprocess: Any) -> Finished:
     return fit(train, Preprocess(**preprocess), HOUR, "UTC")
 
 
-def column(train: Rows, **preprocess: Any) -> ColumnStatistics:
+def column(train: Rows, **preprocess: Any) -> FittedColumn:
     """What is fitted on the first column."""
     return fitted(train, **preprocess).fitted.columns[0]
 

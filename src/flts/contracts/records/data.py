@@ -28,17 +28,22 @@ class DroppedColumn(Part):
 
 
 class FittedColumn(Part):
-    """Statistics of one column over the train rows, in original units."""
+    """Statistics of one column over the train rows, in original units unless stated otherwise."""
 
     name: str
     median: float
+    """Fills a cell that has no recent value before it."""
     low: float | None
     """Lower clip limit; None where outliers are left alone."""
     high: float | None
+    """Upper clip limit; None where outliers are left alone."""
     center: float
     scale: float
+    """feature = (value + constant - center) / scale."""
     minimum: float
+    """Smallest value of the finished train rows."""
     maximum: float
+    """Largest one: targets and the composite score are scaled by the range between both."""
 
 
 class FittedRecord(Part):

@@ -142,7 +142,7 @@ def test_fields_of_a_later_version_are_ignored(context: RunContext, bus: MemoryB
 
 
 POISON: dict[str, tuple[dict[str, Any], str, str]] = {
-    "an id of something else": ({"event_id": "0" * 64}, "DataError", "event_id 0+ does not belong to these"),
+    "an id of something else": ({"event_id": "0" * 64}, "DataError", "event_id 0+ does not match the identity fields"),
     "another version": ({"v": 2}, "DataError", "v: Input should be 1"),
     "no hash": ({"config_hash": None, "event_id": None}, "DataError", "config_hash: Field required"),
     "a way out of the bucket": ({"object_key": "../../etc/passwd"}, "DataError", "is not the object of its data_hash"),
@@ -156,7 +156,7 @@ POISON: dict[str, tuple[dict[str, Any], str, str]] = {
         "DamagedObject",
         "absent",
     ),
-    "too many bytes": ({"padding": "x" * 2 * LARGEST}, "DataError", "at most 1,048,576 fit"),
+    "too many bytes": ({"padding": "x" * 2 * LARGEST}, "DataError", "at most 1,048,576 are allowed"),
     "no run has such a number": ({"run": 10_000, "event_id": None}, "DataError", "run: Input should be less than"),
 }
 
