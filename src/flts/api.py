@@ -13,10 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from flts.contracts.errors import DataError, UsageError
 from flts.contracts.records.log import LogEntry
-from flts.explore import initial, inspection
-from flts.explore.files import raw_input
-from flts.explore.initial import FirstExperiment
-from flts.explore.inspection import InspectionReport
 from flts.preprocess.source import RawFile, RawInput, RawTable
 from flts.report.evidence import RunSummary, newest_first
 from flts.runner import by_hand, local
@@ -29,6 +25,9 @@ from flts.wiring import existing_store
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from flts.explore.initial import FirstExperiment
+    from flts.explore.inspection import InspectionReport
 
 
 def inspect(
@@ -45,6 +44,9 @@ def inspect(
     >>> [finding.kind for finding in report.findings if finding.severity == "note"]
     ['zone', 'beyond train', 'target', 'season']
     """
+    from flts.explore import inspection
+    from flts.explore.files import raw_input
+
     return inspection.inspect_rows(raw_input(train, test), target=target, time=time, timezone=timezone)
 
 
@@ -70,6 +72,8 @@ def init(
     >>> flts.load_spec("first.toml").spec == first.spec
     True
     """
+    from flts.explore import initial
+
     target_file = Path(output) if output is not None else None
     if target_file is not None:
         initial.check_output(target_file, force=force)

@@ -34,13 +34,9 @@ Upgrade = Callable[[JsonObject], JsonObject]
 class Part(BaseModel):
     """A part of a record: frozen, strict, without unknown keys, NaN or infinity."""
 
+    # built when first used: a command reads a few kinds of the many, and building all of them takes a quarter second
     model_config = ConfigDict(
-        frozen=True,
-        strict=True,
-        extra="forbid",
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-        validate_by_name=True,
+        frozen=True, strict=True, extra="forbid", allow_inf_nan=False, validate_by_name=True, defer_build=True
     )
 
     absent_when_none: ClassVar[frozenset[str]] = frozenset()
