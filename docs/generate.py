@@ -10,8 +10,9 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from flts.settings import Settings
-from flts.spec.fields import Models, Spec
+from flts.spec.fields import Spec
 from flts.spec.lineage import moves
+from flts.spec.models import Models
 from flts.spec.sources import validate
 
 REFERENCE = Path(__file__).parent / "reference"

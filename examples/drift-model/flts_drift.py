@@ -12,7 +12,7 @@ from pydantic import Field
 from flts.contracts.ports import Progress
 from flts.models.base import Block, Files, Fit, ForecastTask, History, Predictor, Recipe, Window
 from flts.preprocess.rows import Values
-from flts.spec.fields import Table
+from flts.spec.table import Table
 
 
 class DriftParameters(Table):

@@ -11,7 +11,7 @@ import numpy as np
 from flts.models.base import Block, ForecastTask, Recipe
 from flts.models.recurrent import GRU
 from flts.preprocess.transform import transform
-from flts.spec.fields import GruParameters
+from flts.spec.models import GruParameters
 from flts.spec.sources import validate
 from flts.train.windows import split_validation, train_origins
 from tests.bench.measure import FLTS, LTE, Figure, best_of, cold, seconds, warm

@@ -14,7 +14,7 @@ from flts.models.registry import BASELINES, BUILT_IN, CANDIDATES, require
 from flts.models.ridge import Ridge
 from flts.models.statistical import AutoMfles
 from flts.spec import installed
-from flts.spec.fields import DEFAULT_MODELS, Models
+from flts.spec.models import DEFAULT_MODELS, Models
 from flts.testing import FamilyConformance, ModelConformance
 
 LEARNS = {"epochs": 40, "learning_rate": 0.02}

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from flts.contracts.canonical import canonical_json, digest
 from flts.contracts.errors import SpecError, UsageError
-from flts.spec.fields import DEFAULT_MODELS, Spec, Table
+from flts.spec.fields import Spec
 from flts.spec.lineage import RawDigests, Versions, data_fields, identify
+from flts.spec.models import DEFAULT_MODELS
 from flts.spec.sources import LoadedSpec, load_spec, validate
+from flts.spec.table import Table
 
 VERSIONS = Versions(1, dict.fromkeys(DEFAULT_MODELS, 1))
 

@@ -12,7 +12,7 @@ from flts.spec.installed import GROUP, discover
 MEAN = """
 import json
 from flts.models.base import Fit, History
-from flts.spec.fields import Table
+from flts.spec.table import Table
 
 class Parameters(Table):
     weight: float = 1.0

@@ -15,7 +15,7 @@ from flts.models.base import Block, ForecastTask, Recipe
 from flts.models.ridge import Ridge
 from flts.preprocess.rows import Rows
 from flts.preprocess.stage import ProcessedDataset
-from flts.spec.fields import RidgeParameters as Parameters
+from flts.spec.models import RidgeParameters as Parameters
 from flts.train.fitting import before, whole_block
 from flts.train.windows import split_validation
 

@@ -22,8 +22,9 @@ from flts.models.registry import require
 from flts.preprocess.fit import DAY, WELL_REGULAR, format_step
 from flts.preprocess.source import RawInput
 from flts.preprocess.stage import ProcessedDataset
-from flts.spec.fields import DEFAULT_MODELS, Missing, Spec, Train
+from flts.spec.fields import Missing, Spec, Train
 from flts.spec.installed import installed_families
+from flts.spec.models import DEFAULT_MODELS
 from flts.spec.sources import validate
 from flts.train.experiment import plan_experiment
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from flts.contracts.ports import Progress
 from flts.preprocess.rows import Times, Values
 from flts.preprocess.transform import FittedPreprocess, engineer
-from flts.spec.fields import Table
+from flts.spec.table import Table
 
 P = TypeVar("P", bound=Table)
 """The table of the Spec that holds the parameters of a family."""

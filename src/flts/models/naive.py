@@ -10,7 +10,7 @@ from flts.contracts.errors import NotApplicable
 from flts.contracts.ports import Progress
 from flts.models.base import Block, Files, Fit, ForecastTask, History, Indices, Predictor, Recipe, Window
 from flts.preprocess.rows import Values
-from flts.spec.fields import Table
+from flts.spec.table import Table
 
 
 def last_season(season: int, horizon: int) -> Indices:

@@ -16,7 +16,7 @@ from flts.contracts.ports import Progress
 from flts.models.base import Block, Files, Fit, ForecastTask, History, Predictor, Recipe, Window
 from flts.preprocess.rows import Times, Values
 from flts.preprocess.transform import wall_time
-from flts.spec.fields import ProphetParameters
+from flts.spec.models import ProphetParameters
 
 if TYPE_CHECKING:
     import prophet

@@ -19,7 +19,7 @@ from flts.contracts.ports import Progress
 from flts.models.anchor import Anchor, best_anchor
 from flts.models.base import Block, Files, Fit, Floats, ForecastTask, History, Predictor, Recipe, Window
 from flts.preprocess.rows import Values
-from flts.spec.fields import GruParameters, LstmParameters, RecurrentParameters
+from flts.spec.models import GruParameters, LstmParameters, RecurrentParameters
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -21,7 +21,7 @@ from flts.contracts.ports import Progress
 from flts.models.base import Block, Files, Fit, Floats, ForecastTask, History, Indices, Predictor, Recipe, Window
 from flts.preprocess.rows import Times, Values
 from flts.preprocess.transform import CALENDAR, calendar, wall_time
-from flts.spec.fields import RidgeParameters
+from flts.spec.models import RidgeParameters
 
 CHUNK = 4096
 """Windows that are flattened at once; limits memory when train has millions of rows."""

@@ -16,7 +16,7 @@ from flts.contracts.errors import NotApplicable
 from flts.contracts.ports import Progress
 from flts.models.base import Block, Files, Fit, ForecastTask, History, Predictor, Recipe, Window
 from flts.preprocess.rows import Values
-from flts.spec.fields import AutoMflesParameters
+from flts.spec.models import AutoMflesParameters
 
 MIN_ROWS = 5
 """MFLES repeats the last value if it has fewer rows."""

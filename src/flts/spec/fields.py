@@ -7,33 +7,17 @@ is marked HASHED_WHEN_CHANGED so that the hashes of older files stay what they w
 
 from __future__ import annotations
 
-import functools
 import re
 import zoneinfo
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, Self, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializeAsAny,
-    ValidationInfo,
-    create_model,
-    field_validator,
-    model_validator,
-)
-from pydantic.config import JsonDict
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from flts.contracts.layout import scope_name
-from flts.spec.installed import InstalledFamily, installed_families
-
-LOCATOR: JsonDict = {"locator": True}
-HASHED_WHEN_CHANGED: JsonDict = {"hashed": "when-changed"}
-
-Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
-Positive = Annotated[int, Field(ge=1)]
-NonNegative = Annotated[int, Field(ge=0)]
+from flts.spec.installed import installed_families
+from flts.spec.models import DEFAULT_MODELS, Models, models_with
+from flts.spec.table import HASHED_WHEN_CHANGED, LOCATOR, Fraction, NonNegative, Positive, Table
 
 ResampleRule = Literal["off", "mean", "sum", "first", "last", "min", "max"]
 
@@ -52,31 +36,6 @@ def parse_step(text: str) -> int:
     if step > LONGEST_STEP:
         raise ValueError(f"the step '{text}' is too long; the longest is ten years (3650d)")
     return step
-
-
-class Table(BaseModel):
-    """One table of flts.toml: frozen, no unknown keys, no NaN or infinity."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _a_boolean_is_not_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        # Python takes true for 1, so `min_skill = false`, meant as "off", would be the number 0
-        annotation = cls.model_fields[str(info.field_name)].annotation
-        options = (annotation, *get_args(annotation))
-        if isinstance(value, bool) and (int in options or float in options):
-            raise ValueError(f"expected a number, not {str(value).lower()}")
-        return value
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _text_is_unicode(cls, value: Any) -> Any:
-        # bytes of a flag or variable that are not UTF-8 become lone surrogates, which no file or hash can hold
-        for text in value if isinstance(value, list) else [value]:
-            if isinstance(text, str) and any("\ud800" <= character <= "\udfff" for character in text):
-                raise ValueError(f"{text!r} is not UTF-8 text")
-        return value
 
 
 class Dataset(Table):
@@ -243,112 +202,6 @@ class Train(Table):
     """Share of the train windows, the last ones, on which every choice inside a model is made."""
     patience: Positive = 3
     """Epochs without a better validation loss before a neural fit stops."""
-
-
-class RecurrentParameters(Table):
-    """A recurrent network: window → last state → linear map, added to the better baseline."""
-
-    hidden_size: Positive = 128
-    """Size of the hidden state."""
-    num_layers: Positive = 2
-    """Stacked layers."""
-    epochs: Positive = 10
-    """Maximum passes over the train windows."""
-    batch_size: Positive = 64
-    """Windows per step of the optimizer."""
-    learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
-    """Step size of Adam."""
-
-
-class GruParameters(RecurrentParameters):
-    """Gated recurrent unit (Cho et al. 2014)."""
-
-
-class LstmParameters(RecurrentParameters):
-    """Long short-term memory (Hochreiter and Schmidhuber 1997)."""
-
-
-class ProphetParameters(Table):
-    """Trend and seasonality by date (Taylor and Letham 2018); history only says where the forecast starts."""
-
-    changepoint_prior_scale: Annotated[float, Field(gt=0.0)] = 0.05
-    """Flexibility of the trend."""
-    seasonality_prior_scale: Annotated[float, Field(gt=0.0)] = 10.0
-    """Flexibility of the seasonality."""
-    seasonality_mode: Literal["additive", "multiplicative"] = "additive"
-    """How seasonality joins the trend."""
-
-
-class AutoMflesParameters(Table):
-    """Gradient-boosted trend and seasonality, refitted on the history of every request (Blume, MFLES)."""
-
-    validation_windows: Positive = 2
-    """Cross-validation windows by which the configuration is chosen, once, on the last two seasons of train."""
-
-
-class RidgeParameters(Table):
-    """Linear map of the window with a squared penalty (Hoerl and Kennard 1970)."""
-
-    alphas: Annotated[list[Annotated[float, Field(gt=0.0)]], Field(min_length=1)] = [
-        1e-3,
-        1e-2,
-        1e-1,
-        1.0,
-        1e1,
-        1e2,
-        1e3,
-    ]
-    """Penalties to choose from by the validation loss; the larger one on a tie."""
-
-    @field_validator("alphas")
-    @classmethod
-    def _ascending(cls, value: list[float]) -> list[float]:
-        return sorted(set(value))
-
-
-class Models(Table):
-    """The candidates. Each table, even an empty one, makes its model a candidate; without tables, all of these are."""
-
-    gru: GruParameters | None = None
-    """Recurrent network, extra 'torch'."""
-    lstm: LstmParameters | None = None
-    """Recurrent network, extra 'torch'."""
-    prophet: ProphetParameters | None = None
-    """Trend and seasonality, extra 'prophet'."""
-    automfles: AutoMflesParameters | None = None
-    """Boosted trend and seasonality, extra 'stats'."""
-    ridge: RidgeParameters | None = None
-    """Linear map, nothing to install."""
-
-
-DEFAULT_MODELS = ("gru", "lstm", "prophet", "automfles", "ridge")
-
-
-def models_with(names: Iterable[str]) -> type[Models]:
-    """The candidates with these families of other distributions, each table read by the family's own parameters.
-
-    Raises UsageError for a family that cannot be loaded.
-    """
-    families = installed_families()
-    extended = tuple((families[name], parameters_of(families[name])) for name in sorted(names))
-    return _extended(extended) if extended else Models
-
-
-def parameters_of(family: InstalledFamily) -> type[Table]:
-    """The type of this family's table. Raises UsageError for a family that cannot be loaded."""
-    parameters = getattr(family.loaded, "parameters", None)
-    if isinstance(parameters, type) and issubclass(parameters, Table):
-        return parameters
-    raise family.broken("its `parameters` must be a class derived from flts.spec.fields.Table")
-
-
-@functools.cache
-def _extended(tables: tuple[tuple[InstalledFamily, type[Table]], ...]) -> type[Models]:
-    fields: dict[str, Any] = {
-        family.name: (table | None, Field(default=None, description=f"Brought by {family.package} {family.version}."))
-        for family, table in tables
-    }
-    return create_model("Models", __base__=Models, __doc__=Models.__doc__, **fields)
 
 
 class Weights(Table):

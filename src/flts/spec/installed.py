@@ -66,7 +66,7 @@ class Discovered:
 
 def built_in() -> frozenset[str]:
     """Names of FLTS itself, which no other distribution can take: the tables of the Spec, and the baselines."""
-    from flts.spec.fields import Models  # which is made with this module
+    from flts.spec.models import Models  # which is made with this module
 
     return frozenset({*Models.model_fields, *BASELINES})
 

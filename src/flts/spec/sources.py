@@ -16,8 +16,9 @@ from pydantic import BaseModel, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from flts.contracts.errors import SpecError, UsageError, nearest
-from flts.spec.fields import Models, Spec, models_with, parameters_of
+from flts.spec.fields import Spec
 from flts.spec.installed import installed_families
+from flts.spec.models import Models, models_with, parameters_of
 
 ENV_PREFIX = "FLTS_SPEC__"
 

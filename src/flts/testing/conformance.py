@@ -28,8 +28,8 @@ from flts.forecasting.histories import Histories
 from flts.models.base import Family
 from flts.models.registry import BUILT_IN, CANDIDATES
 from flts.preprocess.rows import Rows
-from flts.spec.fields import Table
 from flts.spec.installed import installed_families
+from flts.spec.table import Table
 from flts.testing.fitted import FittedFamily, fit_family
 from flts.testing.series import hourly
 from flts.train.determinism import made_on, thread_variables

@@ -16,9 +16,10 @@ from tests.support.raising import raises
 from flts.contracts.errors import MissingPackage, SpecError, UsageError
 from flts.doctor.here import packages
 from flts.models.registry import BUILT_IN, CANDIDATES, package_of, require, versions
-from flts.spec.fields import DEFAULT_MODELS, Models, Spec
+from flts.spec.fields import Spec
 from flts.spec.installed import discover, installed_families
 from flts.spec.lineage import identify, moves
+from flts.spec.models import DEFAULT_MODELS, Models
 from flts.spec.sources import json_schema, load_spec, validate
 
 

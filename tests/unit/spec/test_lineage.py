@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from flts.contracts.canonical import canonical_json, digest, sha256
-from flts.spec.fields import DEFAULT_MODELS, Spec
+from flts.spec.fields import Spec
 from flts.spec.lineage import ABSENT, RawDigests, Versions, data_fields, explain, identify, moves
+from flts.spec.models import DEFAULT_MODELS
 from flts.spec.sources import validate
 
 ONE_FILE = RawDigests("a" * 64, None)

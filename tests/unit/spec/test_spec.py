@@ -10,8 +10,10 @@ from tests.support.raising import raises
 
 from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import SpecError
-from flts.spec.fields import DEFAULT_MODELS, HASHED_WHEN_CHANGED, STEP_UNITS, Models, Run, Sample, Spec, parse_step
+from flts.spec.fields import STEP_UNITS, Run, Sample, Spec, parse_step
+from flts.spec.models import DEFAULT_MODELS, Models
 from flts.spec.sources import validate
+from flts.spec.table import HASHED_WHEN_CHANGED
 
 
 def nested(path: str, value: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 from flts.contracts.ports import Progress
 from flts.models.base import Block, Files, Fit, ForecastTask, History, Predictor, Recipe, Window
 from flts.preprocess.rows import Values
-from flts.spec.fields import Table
+from flts.spec.table import Table
 from flts.testing import ModelConformance
 
 Answer = Callable[[Values], Values]

@@ -18,7 +18,7 @@ from flts.contracts.ports import Progress, Silent
 from flts.forecasting.intervals import conformal_offsets
 from flts.models.base import Block, Files, Fit, ForecastTask, History, Predictor, Recipe, Refits, Window
 from flts.preprocess.rows import Rows, Values
-from flts.spec.fields import Table
+from flts.spec.table import Table
 from flts.train.fitting import MOST_VALIDATION_ORIGINS, fit_model
 from flts.train.windows import split_validation, train_origins
 
