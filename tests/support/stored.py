@@ -13,7 +13,7 @@ import numpy as np
 
 from flts.backends.store import memory_store
 from flts.contracts import layout
-from flts.contracts.canonical import digest
+from flts.contracts.canonical import digest, sha256
 from flts.contracts.ports import Store
 from flts.contracts.records.log import LogEntry, Promoted
 from flts.contracts.records.model import MadeOn, ModelResult
@@ -25,7 +25,7 @@ from flts.preprocess.rows import Values
 from flts.preprocess.source import RawInput, RawTable
 from flts.preprocess.stage import load_dataset, preprocess
 from flts.promotion.judge import Waiting, gather, yardstick
-from flts.promotion.log import next_entry
+from flts.promotion.log import Chain, next_entry
 from flts.runner.stored import VERSIONS
 from flts.spec.fields import Spec
 from flts.spec.lineage import identify
@@ -263,12 +263,17 @@ def promoted(model: str, config: str = "config", **changes: Any) -> Promoted:
     return Promoted(**{**fields, **changes})
 
 
+def chain(entries: Sequence[LogEntry]) -> Chain:
+    """A log in which these entries are stored as this version writes them."""
+    return Chain(entries, sha256(entries[-1].to_bytes()) if entries else None)
+
+
 def grow(
     entries: list[LogEntry], model: str, kind: Any = "promote", *, scope: str = "global", config: str = "config"
 ) -> LogEntry:
     """Append an entry to a list; its decision_id is derived from its number."""
     champion, time = promoted(model, config), f"2026-01-02T03:04:{len(entries):02}"
-    entry = next_entry(entries, scope, kind, champion, digest(len(entries)), "tests", time)
+    entry = next_entry(chain(entries), scope, kind, champion, digest(len(entries)), "tests", time)
     entries.append(entry)
     return entry
 

@@ -107,15 +107,24 @@ def _leaves(spec: Spec) -> list[tuple[str, Any]]:
 
 def _spec(name: str, home: Path | None) -> Spec:
     from flts.contracts import layout
-    from flts.contracts.records.base import require_record
+    from flts.contracts.errors import DamagedObject, SpecError
+    from flts.contracts.records.base import require_object
     from flts.report.evidence import resolve
-    from flts.spec.fields import Spec
-    from flts.spec.sources import load_spec
+    from flts.spec.sources import load_spec, validate_as_stored
 
     if Path(name).exists() or name.endswith(".toml"):
         return load_spec(Path(name)).spec
     store = existing_store(home)
-    return require_record(store, layout.spec(resolve(store, name)), Spec)
+    key = layout.spec(resolve(store, name))
+    try:
+        return validate_as_stored(require_object(store, key))
+    except SpecError as fault:
+        raise DamagedObject(
+            f"{key} in {store.url} is damaged: {fault}; {layout.mend(key)}",
+            code="record-damaged",
+            key=key,
+            fields=fault.data["key"],
+        ) from None
 
 
 def _hashes(names: Sequence[str]) -> str:

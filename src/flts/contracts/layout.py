@@ -19,6 +19,8 @@ BUCKETS = (
 KEY_PART = "[A-Za-z0-9_][A-Za-z0-9._=+@ -]{0,199}"
 """A part of a key between two '/': a file name, with room for the suffix of a temporary file."""
 KEY_LENGTH = 512
+RUN_NUMBER = "(?!0000)(?:[0-9]{4}|[1-9][0-9]{4,8})"
+"""The folder of a run, as `run_part` names it."""
 
 
 def scope_name(value: str) -> str:
@@ -46,14 +48,18 @@ def object_name(bucket: str, key: str) -> str:
     return f"{bucket}/{key}"
 
 
-MADE_AGAIN = ("processed-data/", "models/", "runs/", "inference-logs/")
-"""Objects that the promotion log does not name and that a run can make again."""
+MADE_AGAIN = ("processed-data/", "models/")
+"""Objects that the promotion log does not name and that a run makes again."""
+RECORDED_ONCE = ("runs/", "inference-logs/")
+"""Records of what happened: nothing makes them again, and the promotion log does not name them."""
 
 
 def mend(key: str) -> str:
-    """What to do about a damaged object: one that the promotion log may refer to is restored, never deleted."""
+    """What to do about a damaged object: one that no run makes again is restored, never deleted."""
     if key.startswith(MADE_AGAIN):
         return "delete it, and `flts run --recompute` makes it again where a run needs it"
+    if key.startswith(RECORDED_ONCE):
+        return "restore it from a backup; do not delete it, nothing makes it again"
     return "restore it from a backup; do not delete it, the promotion log may refer to it"
 
 
@@ -61,6 +67,8 @@ def restore(key: str) -> str:
     """What to do about an absent object that another one names."""
     if key.startswith((*MADE_AGAIN, "bundles/")):
         return "restore it from a backup, or `flts run --recompute` makes it again"
+    if key.startswith(RECORDED_ONCE):
+        return "restore it from a backup; nothing makes it again"
     return "restore it from a backup; the promotion log may refer to it"
 
 
@@ -167,3 +175,31 @@ def failure(config_hash: str, run: int, model: str) -> str:
 def inference_log(scope: str, day: str, part: str) -> str:
     """Forecasts of one request or batch; day is YYYYMMDD, part a UUID."""
     return f"inference-logs/{scope}/{day}/{part}.jsonl"
+
+
+IDENTITIES = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"processed-data/(?P<data_hash>[^/]+)/meta\.json",
+        r"models/(?P<model_hash>[^/]+)/(?:windows/(?P<windows_hash>[^/]+)/)?[^/]+\.json",
+        r"model-promotion/(?P<scope>[^/]+)/decisions/(?P<decision_id>[^/.]+)\.json",
+        r"model-promotion/(?P<scope>[^/]+)/log/(?P<number>[0-9]+)\.json",
+        r"model-promotion/(?P<scope>[^/]+)/(?:(?P<config_hash>[^/]+)/)?current\.json",
+        r"runs/[^/]+/(?P<run>[0-9]+)/(?:(?:train-|failures/)(?P<model>[^/]+)|[^/]+)\.json",
+    )
+)
+"""The keys of records, with the fields of the record that the key repeats."""
+
+
+def identity(key: str) -> dict[str, str | int]:
+    """The fields that a record must have to lie under this key, by name."""
+    found = next((match for match in (pattern.fullmatch(key) for pattern in IDENTITIES) if match), None)
+    named = found.groupdict() if found else {}
+    whole = {"number", "run"}
+    return {field: int(value) if field in whole else value for field, value in named.items() if value is not None}
+
+
+def run_number(key: str) -> int | None:
+    """The number of the run whose part has this key; None for an object beside the runs, which is no part of any."""
+    folder = key.split("/")[2:3]
+    return int(folder[0]) if folder and re.fullmatch(RUN_NUMBER, folder[0]) else None

@@ -11,9 +11,9 @@ from flts.contracts.records.run import RunClaim
 
 
 def numbers(store: Store, config_hash: str) -> list[int]:
-    """Numbers of all runs, oldest first."""
-    claims = (key for key in store.list(layout.runs(config_hash)) if key.endswith("/claim.json"))
-    return sorted(_number(key) for key in claims)
+    """Numbers of all runs, oldest first. A number under which any part lies is taken, with or without its claim."""
+    found = {layout.run_number(key) for key in store.list(layout.runs(config_hash))}
+    return sorted(number for number in found if number is not None)
 
 
 def claim(store: Store, config_hash: str, record: RunClaim) -> int:
@@ -40,13 +40,10 @@ def parts(store: Store, config_hash: str, part: str, kind: type[R]) -> Iterator[
 
     Raises DamagedObject at the first part that is not a record of this kind.
     """
-    ending = f"/{part}.json"
-    keys = [key for key in store.list(layout.runs(config_hash)) if key.endswith(ending)]
-    for key in sorted(keys, key=_number, reverse=True):
-        record = read_record(store, key, kind)
+    every = set(store.list(layout.runs(config_hash)))
+    numbered = {number for number in map(layout.run_number, every) if number is not None}
+    for number in sorted(numbered, reverse=True):
+        key = layout.run_part(config_hash, number, part)
+        record = read_record(store, key, kind) if key in every else None
         if record is not None:
             yield record
-
-
-def _number(key: str) -> int:
-    return int(key.split("/")[2])

@@ -6,6 +6,7 @@ The log alone says which model is champion; pointers, aliases and messages are d
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from flts.contracts import layout
 from flts.contracts.canonical import sha256
@@ -17,14 +18,38 @@ from flts.contracts.records.log import Kind, LogEntry, Promoted
 MEND = "restore it from a backup, or move it and every later entry out of the log; the next `flts run` decides again"
 
 
-def read_log(store: Store, scope: str, known: Sequence[LogEntry] = ()) -> list[LogEntry]:
-    """All entries in order, with the chain of digests checked. Raises DamagedObject at the first entry that breaks it.
+@dataclass(frozen=True)
+class Chain:
+    """The entries of a scope in order, and what the next entry has to name.
 
-    known: entries that were read before. No entry ever changes, so they are not read again.
+    head: SHA-256 of the newest entry as it is stored; None for an empty log. It cannot be computed from the entry:
+    the stored bytes may be of an older version of the format, or not canonical.
     """
-    entries = list(known)
-    previous = sha256(known[-1].to_bytes()) if known else None
-    for number, key in enumerate(store.list(layout.log(scope))[len(known) :], len(known) + 1):
+
+    entries: Sequence[LogEntry] = ()
+    head: str | None = None
+
+
+EMPTY = Chain()
+
+
+def read_log(store: Store, scope: str) -> list[LogEntry]:
+    """All entries in order, for a reader that appends none. Raises the errors of `read_chain`."""
+    return list(read_chain(store, scope).entries)
+
+
+def read_chain(store: Store, scope: str, known: Chain = EMPTY) -> Chain:
+    """The log, with the chain of digests checked.
+
+    known: what was read before. No entry ever changes, so none of it is read again. Raises DamagedObject at the first
+    entry that breaks the chain, UsageError for what is not a scope: whoever is given one by a caller reads its log.
+    """
+    try:
+        layout.scope_name(scope)
+    except ValueError as error:
+        raise UsageError(str(error), code="scope-invalid", scope=scope) from None
+    entries, head = list(known.entries), known.head
+    for number, key in enumerate(store.list(layout.log(scope))[len(entries) :], len(entries) + 1):
         data = store.get(key)
         if data is None or key != layout.log_entry(scope, number):
             absent = layout.log_entry(scope, number)
@@ -35,26 +60,29 @@ def read_log(store: Store, scope: str, known: Sequence[LogEntry] = ()) -> list[L
             entry = parse_record(LogEntry, data, f"{key} in {store.url}", key=key)
         except DamagedObject as damage:
             raise DamagedObject(f"{damage}; {MEND}", code=damage.code, **damage.data) from None
-        if entry.number != number or entry.previous_sha256 != previous:
+        if entry.number != number or entry.previous_sha256 != head:
             raise DamagedObject(
                 f"{key} in {store.url} is damaged: it does not follow the entry before it; {MEND}",
                 code="log-chain-broken",
                 key=key,
             )
         entries.append(entry)
-        previous = sha256(data)
-    return entries
+        head = sha256(data)
+    return Chain(entries, head)
 
 
-def append(store: Store, scope: str, propose: Callable[[Sequence[LogEntry]], LogEntry | None]) -> LogEntry | None:
+def append(
+    store: Store, scope: str, propose: Callable[[Chain], LogEntry | None], known: Chain = EMPTY
+) -> LogEntry | None:
     """Append the entry that `propose` returns for the current log; None when it returns none.
 
-    When another process takes the number first, `propose` is called again with the longer log.
+    When another process takes the number first, `propose` is called again with the longer log. known: what was read
+    before, which is not read again.
     """
-    entries: Sequence[LogEntry] = ()
+    log = known
     while True:
-        entries = read_log(store, scope, entries)
-        entry = propose(entries)
+        log = read_chain(store, scope, log)
+        entry = propose(log)
         if entry is None:
             return None
         data = entry.to_bytes()
@@ -63,7 +91,7 @@ def append(store: Store, scope: str, propose: Callable[[Sequence[LogEntry]], Log
 
 
 def next_entry(
-    entries: Sequence[LogEntry],
+    log: Chain,
     scope: str,
     kind: Kind,
     champion: Promoted,
@@ -73,12 +101,11 @@ def next_entry(
     restores: int | None = None,
 ) -> LogEntry:
     """The entry that would come next."""
-    previous = sha256(entries[-1].to_bytes()) if entries else None
     return LogEntry(
         scope=scope,
-        number=len(entries) + 1,
+        number=len(log.entries) + 1,
         kind=kind,
-        previous_sha256=previous,
+        previous_sha256=log.head,
         decision_id=decision_id,
         actor=actor,
         time=time,
@@ -108,4 +135,5 @@ def rollback_target(entries: Sequence[LogEntry], scope: str) -> LogEntry:
 def scopes(store: Store) -> list[str]:
     """Every scope that has a promotion log, sorted."""
     keys = (key.split("/") for key in store.list("model-promotion/"))
-    return sorted({parts[1] for parts in keys if len(parts) > 3 and parts[2] == "log"})
+    names = {parts[1] for parts in keys if len(parts) > 3 and parts[2] == "log"}
+    return sorted(filter(layout.SCOPE.fullmatch, names))

@@ -15,19 +15,19 @@ from flts.contracts.messages import ModelSelected
 from flts.contracts.ports import Bus, Store, point_at
 from flts.contracts.records.base import read_record
 from flts.contracts.records.log import LogEntry
-from flts.promotion.log import read_log, scopes
+from flts.promotion.log import EMPTY, Chain, read_chain, scopes
 
 
-def relay(store: Store, bus: Bus, scope: str, known: Sequence[LogEntry] = ()) -> LogEntry | None:
+def relay(store: Store, bus: Bus, scope: str, known: Chain = EMPTY) -> LogEntry | None:
     """Bring message and pointers of a scope up to its log; returns the champion's entry, None for an empty log.
 
-    Checks again after writing: a slower relay may just have replaced a newer pointer by an older one. known: entries
-    that were read before, which are not read again.
+    Checks again after writing: a slower relay may just have replaced a newer pointer by an older one. known: what was
+    read of the log before, which is not read again.
     """
-    entries = known
-    while entries := read_log(store, scope, entries):
-        newest = entries[-1]
-        configs = {layout.config_pointer(scope, entry.champion.config_hash): entry for entry in entries}
+    log = known
+    while (log := read_chain(store, scope, log)).entries:
+        newest = log.entries[-1]
+        configs = {layout.config_pointer(scope, entry.champion.config_hash): entry for entry in log.entries}
         stale_configs = {key: entry for key, entry in configs.items() if _is_behind(store, key, entry)}
         stale = [key for key in _pointers(scope) if _is_behind(store, key, newest)]
         if not stale_configs and not stale:

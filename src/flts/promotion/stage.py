@@ -13,7 +13,7 @@ from flts.contracts.records.log import LogEntry, Promoted
 from flts.evaluate.case import Candidate
 from flts.evaluate.decide import Decision
 from flts.promotion.judge import judge, stored_decision
-from flts.promotion.log import append, next_entry, rollback_target
+from flts.promotion.log import EMPTY, Chain, append, next_entry, rollback_target
 from flts.promotion.relay import relay
 from flts.train.experiment import Experiment
 
@@ -32,7 +32,7 @@ class Judged:
     champion: LogEntry | None
 
 
-def promote(
+def promote(  # noqa: PLR0913 - the places it works on, and what only its caller knows of the run
     store: Store,
     bus: Bus,
     clock: Clock,
@@ -43,22 +43,23 @@ def promote(
     actor: str,
     run_ids: Mapping[str, str | None],
     since: int | None = None,
+    known: Chain = EMPTY,
 ) -> Judged:
     """Decide against the current champion; a decision to promote enters the log exactly once.
 
     since: number of the newest log entry when the run began. A later promotion of this configuration belongs to this
-    run: its judge was stopped before it could report. It is not decided again.
+    run: its judge was stopped before it could report. It is not decided again. known: what was read of the log before.
 
     A decision that is already in the log is not applied again, so a repeated run does not undo a rollback. When another
     judge logs the same decision first, nothing is left to do. When it promotes another champion, this judge decides
     again against that one.
     """
     decisions: list[Decision] = []
-    log: Sequence[LogEntry] = ()
+    log = known
 
-    def propose(entries: Sequence[LogEntry]) -> LogEntry | None:
+    def propose(current: Chain) -> LogEntry | None:
         nonlocal log
-        log = entries
+        log, entries = current, current.entries
         if decisions and any(e.decision_id == decisions[-1].decision_id for e in entries):
             return None
         own = _own_promotion(entries, experiment.identity.config_hash, since)
@@ -70,17 +71,17 @@ def promote(
         if decision.outcome != "promote" or any(e.decision_id == decision.decision_id for e in entries):
             return None
         champion = _promoted(experiment, decision, run_ids)
-        return next_entry(entries, scope, "promote", champion, decision.decision_id, actor, clock.now().isoformat())
+        return next_entry(log, scope, "promote", champion, decision.decision_id, actor, clock.now().isoformat())
 
     events.emit(
         events.PromotionAllModelsPresent(
             config_hash=experiment.identity.config_hash, models=[c.name.upper() for c in candidates]
         )
     )
-    entry = append(store, scope, propose)
+    entry = append(store, scope, propose, known)
     decision = decisions[-1]
     _announce(decision.record, run_ids)
-    earlier = next((e for e in log if e.decision_id == decision.decision_id), None)
+    earlier = next((e for e in log.entries if e.decision_id == decision.decision_id), None)
     return Judged(decision, entry or earlier, entry is None and earlier is not None, relay(store, bus, scope, log))
 
 
@@ -94,10 +95,10 @@ def _own_promotion(entries: Sequence[LogEntry], config_hash: str, since: int | N
 def rollback(store: Store, bus: Bus, clock: Clock, scope: str, actor: str) -> LogEntry:
     """Restore the champion before the current one. Raises UsageError when there is none."""
 
-    def propose(entries: Sequence[LogEntry]) -> LogEntry:
-        target = rollback_target(entries, scope)
+    def propose(log: Chain) -> LogEntry:
+        target = rollback_target(log.entries, scope)
         return next_entry(
-            entries,
+            log,
             scope,
             "rollback",
             target.champion,
@@ -118,10 +119,10 @@ def promote_by_hand(
 ) -> LogEntry | None:
     """Promote a judged candidate whatever the gates said. None when it is already the champion."""
 
-    def propose(entries: Sequence[LogEntry]) -> LogEntry | None:
-        if entries and entries[-1].champion.bundle_sha256 == champion.bundle_sha256:
+    def propose(log: Chain) -> LogEntry | None:
+        if log.entries and log.entries[-1].champion.bundle_sha256 == champion.bundle_sha256:
             return None
-        return next_entry(entries, scope, "manual", champion, decision_id, actor, clock.now().isoformat())
+        return next_entry(log, scope, "manual", champion, decision_id, actor, clock.now().isoformat())
 
     entry = append(store, scope, propose)
     relay(store, bus, scope)

@@ -8,11 +8,10 @@ from typing import Literal
 from flts.contracts import layout, runs
 from flts.contracts.errors import UsageError, nearest
 from flts.contracts.ports import Store
-from flts.contracts.records.base import Digest, JsonObject, Part, read_record, require_record
+from flts.contracts.records.base import Digest, JsonObject, Part, read_object, read_record, require_record
 from flts.contracts.records.data import ProcessedMeta
 from flts.contracts.records.decision import DecisionRecord
 from flts.contracts.records.run import FailurePart, JudgePart, PreprocessPart, RunClaim, TrainPart
-from flts.spec.fields import Spec
 
 
 class RunSummary(Part):
@@ -33,7 +32,7 @@ class RunRecord(Part):
     run: int
     claim: RunClaim
     spec: JsonObject | None
-    """The stored experiment, without its locators."""
+    """The stored experiment, without its locators; plain, as a model may be of a family that is no longer installed."""
     data: ProcessedMeta | None
     preprocess: PreprocessPart | None
     models: dict[str, TrainPart]
@@ -71,26 +70,26 @@ def run_record(store: Store, config_hash: str, run: int) -> RunRecord:
 
     A judged run must have its decision: the promotion log may refer to it.
     """
-    claim = read_record(store, layout.run_part(config_hash, run, "claim"), RunClaim)
-    if claim is None:
-        numbers = [str(number) for number in runs.numbers(store, config_hash)]
+    numbers = runs.numbers(store, config_hash)
+    if run not in numbers:
+        valid = [str(number) for number in numbers]
         raise UsageError(
-            f"configuration {config_hash[:12]} has no run {run}; valid: {', '.join(numbers) or 'none'}",
+            f"configuration {config_hash[:12]} has no run {run}; valid: {', '.join(valid) or 'none'}",
             code="run-unknown",
             config_hash=config_hash,
             run=run,
-            valid=numbers,
+            valid=valid,
         )
+    claim = require_record(store, layout.run_part(config_hash, run, "claim"), RunClaim)
     parts = _names_of_parts(store, config_hash, run)
     trained = [name.removeprefix("train-") for name in parts if name.startswith("train-")]
     failed = [name.removeprefix("failures/") for name in parts if name.startswith("failures/")]
     judge = read_record(store, layout.run_part(config_hash, run, "judge"), JudgePart)
-    spec = read_record(store, layout.spec(config_hash), Spec)
     return RunRecord(
         config_hash=config_hash,
         run=run,
         claim=claim,
-        spec=spec.identity() if spec else None,
+        spec=read_object(store, layout.spec(config_hash)),
         data=read_record(store, layout.meta(claim.data_hash), ProcessedMeta),
         preprocess=read_record(store, layout.run_part(config_hash, run, "preprocess"), PreprocessPart),
         models={
@@ -107,7 +106,7 @@ def run_record(store: Store, config_hash: str, run: int) -> RunRecord:
 
 def newest_first(store: Store) -> Sequence[RunSummary]:
     """Claim and judgement of every run, newest first."""
-    claims = (key for key in store.list("runs/") if key.endswith("/claim.json"))
+    claims = (key for key in store.list("runs/") if key.endswith("/claim.json") and layout.run_number(key))
     return sorted((_summary(store, key) for key in claims), key=lambda row: row.claim.started, reverse=True)
 
 

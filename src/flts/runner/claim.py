@@ -13,12 +13,11 @@ from flts.contracts.messages import InferenceData, TrainingData
 from flts.contracts.ports import Store, write_once
 from flts.contracts.records.base import require_record, write_record
 from flts.contracts.records.data import ProcessedMeta
-from flts.contracts.records.log import LogEntry
 from flts.contracts.records.run import PreprocessPart, RunClaim
 from flts.preprocess import CODE_VERSION
 from flts.preprocess.source import RawInput
 from flts.preprocess.stage import Prepared, load_dataset, preprocess
-from flts.promotion.log import read_log
+from flts.promotion.log import Chain, read_chain
 from flts.runner.reporter import Reporter
 from flts.runner.stored import VERSIONS
 from flts.spec.fields import Spec
@@ -40,7 +39,7 @@ class StartedRun:
     claim: TrainingData
     experiment: Experiment
     meta: ProcessedMeta
-    log: Sequence[LogEntry]
+    log: Chain
     unfinished: Sequence[str] | None
     recompute: bool
 
@@ -65,8 +64,8 @@ def start(
     rows = f"{meta.train.rows:,} train rows, {meta.test.rows:,} test rows"
     reporter.stage("preprocess", "reused" if prepared.reused else "done", rows)
     unfinished = _unfinished(context.store, experiment, recompute=recompute) if trains_here else None
-    log = read_log(context.store, spec.dataset.scope)
-    number = _claim_number(context, experiment, promotion=len(log), recompute=recompute)
+    log = read_chain(context.store, spec.dataset.scope)
+    number = _claim_number(context, experiment, promotion=len(log.entries), recompute=recompute)
     claim = _claim(context, experiment, prepared, number, meta.train.rows)
     _record(context, claim, prepared)
     _tell(context, claim)

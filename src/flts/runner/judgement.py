@@ -14,6 +14,7 @@ from flts.contracts.records.log import LogEntry
 from flts.contracts.records.run import FailurePart, JudgePart, RunClaim, ScaledErrors, TrainPart
 from flts.evaluate.case import Candidate
 from flts.promotion.judge import Waiting, gather
+from flts.promotion.log import EMPTY, Chain
 from flts.promotion.stage import Judged, promote
 from flts.train.experiment import Experiment
 from flts.wiring import RunContext
@@ -44,8 +45,13 @@ def completeness(store: Store, experiment: Experiment, scope: str, run: int) -> 
     return Complete(candidates, {name: part.run_id for name, part in parts.items() if part is not None})
 
 
-def judge_run(context: RunContext, experiment: Experiment, scope: str, run: int, *, actor: str) -> Judged | Waiting:
-    """Judge what the store holds for a configuration, record it, and tell the tracker."""
+def judge_run(
+    context: RunContext, experiment: Experiment, scope: str, run: int, *, actor: str, known: Chain = EMPTY
+) -> Judged | Waiting:
+    """Judge what the store holds for a configuration, record it, and tell the tracker.
+
+    known: what was read of the log before, which is not read again.
+    """
     store, config_hash = context.store, experiment.identity.config_hash
     complete = completeness(store, experiment, scope, run)
     if isinstance(complete, Waiting):
@@ -61,6 +67,7 @@ def judge_run(context: RunContext, experiment: Experiment, scope: str, run: int,
         actor=actor,
         run_ids=complete.run_ids,
         since=claim.promotion if claim else None,
+        known=known,
     )
     record_judgement(context, config_hash, scope, run, judged, complete.run_ids)
     return judged

@@ -19,7 +19,7 @@ from flts.contracts.records.run import JudgePart, Recomputed, TrainPart
 from flts.models.registry import CANDIDATES, require
 from flts.preprocess.source import RawInput
 from flts.promotion.judge import Waiting
-from flts.promotion.log import read_log
+from flts.promotion.log import read_chain
 from flts.runner.candidate import finish_model
 from flts.runner.claim import StartedRun, start
 from flts.runner.judgement import judge_run
@@ -137,7 +137,8 @@ def train_all(context: RunContext, started: StartedRun, reporter: Reporter) -> N
 def judge(context: RunContext, started: StartedRun, reporter: Reporter, actor: str) -> None:
     """Judge a run whose candidates have all ended."""
     reporter.stage("evaluate", "running")
-    judged = judge_run(context, started.experiment, started.claim.identifier, started.claim.run, actor=actor)
+    claim = started.claim
+    judged = judge_run(context, started.experiment, claim.identifier, claim.run, actor=actor, known=started.log)
     if isinstance(judged, Waiting):
         raise StageFailed(
             f"neither a result nor a failure is stored for {', '.join(judged.missing)}",
@@ -185,7 +186,9 @@ def _prepare_tracker(context: RunContext, started: StartedRun, names: Sequence[s
 
 def _entry(store: Store, started: StartedRun, number: int | None) -> LogEntry | None:
     """The log entry of this number; reads only entries newer than the start of the run."""
-    return None if number is None else read_log(store, started.claim.identifier, started.log)[number - 1]
+    if number is None:
+        return None
+    return read_chain(store, started.claim.identifier, started.log).entries[number - 1]
 
 
 def _train_part(store: Store, claim: TrainingData, model: str) -> TrainPart | None:

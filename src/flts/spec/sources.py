@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from flts.contracts.errors import SpecError, UsageError, nearest
 from flts.spec.fields import Spec
-from flts.spec.installed import installed_families
+from flts.spec.installed import NAME, installed_families
 from flts.spec.models import Models, models_with, parameters_of
 
 ENV_PREFIX = "FLTS_SPEC__"
@@ -173,6 +173,34 @@ def validate(values: Mapping[str, Any], origins: Mapping[str, str] | None = None
         code = "key-unknown" if all(fault.unknown for fault in faults) else "value-invalid"
         text = "\n".join(fault.line(origins or {}) for fault in faults)
         raise SpecError(text, code=code, key=[fault.key for fault in faults]) from None
+
+
+def not_installed(values: Mapping[str, Any]) -> list[str]:
+    """The models in these values whose family neither FLTS nor an installed distribution has."""
+    known = {*Models.model_fields, *installed_families()}
+    return [name for name in _other_models(values) if name not in known]
+
+
+def validate_as_stored(values: Mapping[str, Any]) -> Spec:
+    """A Spec to show, not to run: the tables of families that are not of FLTS stay plain values, installed or not.
+
+    Raises SpecError as `validate` does.
+    """
+    others = _other_models(values)
+    if not others:
+        return validate(values)
+    fields: dict[str, Any] = dict.fromkeys(others, (Any, None))
+    try:
+        models = create_model("Models", __base__=Models, **fields).model_validate(values["models"])
+    except ValidationError:  # of a table of FLTS, for those are the only ones with rules: name it
+        return validate({**values, "models": {k: v for k, v in values["models"].items() if k not in others}})
+    return validate({**values, "models": models})
+
+
+def _other_models(values: Mapping[str, Any]) -> list[str]:
+    tables = values.get("models")
+    names = sorted(tables) if isinstance(tables, Mapping) else []
+    return [name for name in names if name not in Models.model_fields and NAME.fullmatch(name)]
 
 
 def json_schema() -> dict[str, Any]:

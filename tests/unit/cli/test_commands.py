@@ -198,6 +198,34 @@ def test_config_diff_compares_with_a_stored_configuration(flts: Flts) -> None:
     assert all(row["moves"] == [] for row in differing), "only locators may differ from what was stored"
 
 
+def test_config_diff_shows_a_stored_model_that_no_package_provides(flts: Flts, folder: Path) -> None:
+    config = json.loads(flts("run", "--json").out)["config_hash"]
+    specs = folder / ".flts/objects/specs"
+    stored = json.loads((specs / f"{config}.json").read_text())
+    stored["models"]["gone"] = {"rows": 24}
+    (specs / f"{'0' * 64}.json").write_text(json.dumps(stored))
+    rows = json.loads(flts("config", "diff", config[:10], "0" * 10, "--json").out)
+    assert rows == [{"key": "models.gone.rows", "a": None, "b": 24, "moves": ["model_hash(gone)", "config_hash"]}]
+    stored["models"]["ridge"] = {"alpha": 1}
+    (specs / f"{'0' * 64}.json").write_text(json.dumps(stored))
+    done = flts("config", "diff", config[:10], "0" * 10)
+    assert done.error is not None
+    assert (done.error.code, done.error.data["fields"]) == ("record-damaged", ["models.ridge.alpha"])
+
+
 def test_a_reason_with_square_brackets_is_printed_as_it_stands(flts: Flts) -> None:
     done = flts("run", "--set", "evaluate.max_bundle_mb=0.000001")
     assert "none of 1 models is within the limits of [evaluate]" in done.out
+
+
+def test_what_is_not_a_scope_is_refused_by_every_command_that_takes_one(flts: Flts) -> None:
+    config = json.loads(flts("run", "--json").out)["config_hash"][:12]
+    commands = ("forecast --input load_test.csv", "promotions list", "promotions show", "promotions rollback")
+    for command in commands:
+        for scope in ("../x", "North", "current.json", ""):
+            done = flts(*command.split(), "--scope", scope)
+            assert done.error is not None
+            assert (done.code, done.error.code, done.error.data) == (2, "scope-invalid", {"scope": scope})
+            assert "Traceback" not in done.err
+    done = flts("promotions", "promote", config, "ridge", "--scope", "../x")
+    assert (done.code, done.error and done.error.code) == (2, "not-judged")

@@ -47,3 +47,29 @@ def test_entries_and_runs_sort_by_number() -> None:
     numbers = [1, 2, 9, 10, 99, 100, 1000, 9999]
     for keys in ([layout.log_entry("north", n) for n in numbers], [layout.run_part(C, n, "claim") for n in numbers]):
         assert keys == sorted(keys)
+
+
+@pytest.mark.parametrize(
+    "key", [layout.run_part(C, 1, "judge"), layout.failure(C, 1, "gru"), layout.inference_log("north", "20260101", "u")]
+)
+def test_nothing_advises_to_delete_what_no_run_makes_again(key: str) -> None:
+    for advice in (layout.mend(key), layout.restore(key)):
+        assert "restore it from a backup" in advice
+        assert "--recompute" not in advice
+    assert "do not delete it" in layout.mend(key)
+
+
+@pytest.mark.parametrize(
+    ("folder", "number"),
+    [
+        ("0001", 1),
+        ("0100", 100),
+        ("9999", 9999),
+        ("12345", 12345),
+        *((folder, None) for folder in ("0000", "1", "00001", "-001", "1e10", "notes")),
+    ],
+)
+def test_only_the_folders_that_a_claim_makes_are_runs(folder: str, number: int | None) -> None:
+    assert layout.run_number(f"runs/{C}/{folder}/claim.json") == number
+    if number is not None:
+        assert layout.run_part(C, number, "claim") == f"runs/{C}/{folder}/claim.json"

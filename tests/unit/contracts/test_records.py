@@ -31,7 +31,7 @@ from flts.contracts.records.base import (
 from flts.contracts.records.data import MadeOf
 from flts.contracts.records.model import SelfTest, WindowsResult
 
-KEY = layout.windows_result("m" * 64, "w" * 64)
+KEY = layout.windows_result("a" * 64, "b" * 64)
 WHOLE = WindowsResult(model_hash="a" * 64, windows_hash="b" * 64, forecasts_sha256="c" * 64, windows=3)
 RECORDS = golden.records()
 
@@ -260,3 +260,35 @@ def test_every_float_is_read_back_bit_for_bit() -> None:
     vector = SelfTest(times=[], values=[], mean=[values])
     assert SelfTest.model_validate_json(json.dumps(vector.model_dump())).mean == [values]
     assert plain_json({"values": values})["values"] == values
+
+
+def test_a_record_under_the_key_of_another_one_is_refused_with_the_field_that_says_so() -> None:
+    told: set[str] = set()
+    for key, kind, data in RECORDS:
+        for field, value in layout.identity(key).items():
+            if field not in kind.model_fields:
+                continue
+            other = value + 1 if isinstance(value, int) else "0" * len(value)
+            store = memory_store()
+            store.create(key, json.dumps({**json.loads(data), field: other}).encode())
+            with raises(DamagedObject, code="record-misplaced", key=key, fields=(field,)):
+                read_record(store, key, kind)
+            told.add(field)
+    assert told == {"data_hash", "decision_id", "model", "model_hash", "number", "run", "scope", "windows_hash"}
+
+
+@pytest.mark.parametrize(
+    ("key", "named"),
+    [
+        (layout.latency("m"), {"model_hash": "m"}),
+        (layout.log_entry("north", 12), {"scope": "north", "number": 12}),
+        (layout.decision("north", "d"), {"scope": "north", "decision_id": "d"}),
+        (layout.config_pointer("north", "c"), {"scope": "north", "config_hash": "c"}),
+        (layout.scope_pointer("north"), {"scope": "north"}),
+        (layout.root_pointer(), {}),
+        (layout.preview("north", "d"), {}),
+        (layout.spec("c"), {}),
+    ],
+)
+def test_a_key_repeats_fields_of_its_record(key: str, named: dict[str, str | int]) -> None:
+    assert layout.identity(key) == named

@@ -61,10 +61,30 @@ def test_concurrent_claims_get_a_number_each() -> None:
     assert owners == {number: str(owner) for owner, number in enumerate(numbers)}
 
 
+@pytest.mark.parametrize("part", ["judge", "train-ridge", "failures/ridge", "claim"])
+def test_a_number_is_taken_by_any_part_so_that_no_run_takes_over_those_of_another(part: str) -> None:
+    store = memory_store()
+    store.create(layout.run_part(CONFIG, 1, part), b"{}")
+    assert runs.claim(store, CONFIG, claim_of("me")) == 2
+
+
+def test_a_folder_that_is_not_a_number_is_ignored() -> None:
+    store = memory_store()
+    for folder in ("notes", "0000", "007", "00001"):
+        store.create(f"{layout.runs(CONFIG)}{folder}/claim.json", b"{}")
+    store.create(f"{layout.runs(CONFIG)}readme.txt", b"")
+    assert runs.numbers(store, CONFIG) == []
+    assert list(runs.parts(store, CONFIG, "claim", RunClaim)) == []
+    assert runs.claim(store, CONFIG, claim_of("me")) == 1
+
+
 @pytest.mark.parametrize(
     ("change", "code", "fields"),
     [
         ({"run": "x"}, "record-damaged", ("run",)),
+        ({"run": -5}, "record-damaged", ("run",)),
+        ({"run": 2}, "record-misplaced", ("run",)),
+        ({"scope": "../x"}, "record-damaged", ("scope",)),
         ({"scope": None}, "record-damaged", ("scope",)),
         ({"v": 9}, "record-newer", None),
     ],

@@ -173,6 +173,16 @@ def test_a_bundle_that_differs_from_its_digest_makes_a_failed_candidate(file: st
     assert str(candidates[0].reason).startswith(f"DamagedObject: {key}")
 
 
+def test_a_model_whose_result_is_that_of_another_model_is_not_judged_under_its_name() -> None:
+    experiment, store = small_experiment(GRU_TOO)
+    for number, name in enumerate(experiment.identity.model_hashes):
+        put_result(store, experiment, name, digest(name), 1.0 + number)
+    wrong, right = (layout.model_result(experiment.identity.model_hashes[name]) for name in ("gru", "ridge"))
+    store.replace(wrong, store.get(right) or b"")
+    with raises(DamagedObject, code="record-misplaced", key=wrong, fields=("model_hash",)):
+        gather(store, experiment, "global")
+
+
 def test_forecasts_that_differ_from_their_digest_make_a_failed_candidate() -> None:
     experiment, store = small_experiment()
     trained = fit(store, experiment)

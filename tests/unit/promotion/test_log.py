@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import pytest
 from tests.support.raising import raises
-from tests.support.stored import StoppedClock, Watched, contents, grow, promoted, put_log
+from tests.support.stored import StoppedClock, Watched, chain, contents, grow, promoted, put_log
 
 from flts.backends.store import memory_store, open_store
 from flts.contracts import layout
 from flts.contracts.canonical import digest, sha256
 from flts.contracts.errors import DamagedObject, UsageError
 from flts.contracts.ports import Store
+from flts.contracts.records.base import Upgrade
 from flts.contracts.records.log import LogEntry
-from flts.promotion.log import MEND, append, next_entry, read_log, rollback_target
+from flts.promotion import log as log_module
+from flts.promotion.log import MEND, Chain, append, next_entry, read_chain, read_log, rollback_target
 
 THREADS = 8
 
@@ -60,11 +64,45 @@ def test_entries_that_were_read_before_are_not_read_again_and_the_chain_continue
     watched = Watched(memory_store())
     entries = three()
     put_log(watched, entries)
-    assert read_log(watched, "global", entries[:2]) == entries
+    known = chain(entries[:2])
+    assert read_chain(watched, "global", known) == chain(entries)
     assert watched.read == [layout.log_entry("global", 3)]
-    other = promoted("other")
     with raises(DamagedObject, code="log-chain-broken", key=layout.log_entry("global", 3)):
-        read_log(watched, "global", [entries[0], entries[1].model_copy(update={"champion": other})])
+        read_chain(watched, "global", replace(known, head=sha256(b"other")))
+
+
+class NewerEntry(LogEntry):
+    """An entry as a later version of the format may have it."""
+
+    upgrades: ClassVar[Mapping[int, Upgrade]] = {1: lambda record: {**record, "reason": "unknown"}}
+
+    v: Literal[2] = 2  # type: ignore[assignment]
+    reason: str = ""
+
+
+def proposed(log: Chain) -> LogEntry:
+    return next_entry(log, "global", "manual", promoted("d"), digest("d"), "me", "now")
+
+
+def test_a_log_of_an_older_format_goes_on_in_the_newer_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_log(store, three())
+    monkeypatch.setattr(log_module, "LogEntry", NewerEntry)
+    entry = append(store, "global", proposed)
+    assert entry is not None
+    stored = list(contents(store, layout.log("global")).values())
+    assert entry.previous_sha256 == sha256(stored[2])
+    assert [entry.v for entry in read_log(store, "global")] == [2, 2, 2, 2]
+    assert [json.loads(data)["v"] for data in stored] == [1, 1, 1, 2]
+
+
+def test_a_log_goes_on_after_an_entry_that_was_not_stored_as_canonical_json(store: Store) -> None:
+    put_log(store, three())
+    spaced = json.dumps(json.loads(three()[2].to_bytes()), indent=1).encode()
+    store.replace(layout.log_entry("global", 3), spaced)
+    entry = append(store, "global", proposed)
+    assert entry is not None
+    assert entry.previous_sha256 == sha256(spaced)
+    assert read_log(store, "global") == [*three(), entry]
 
 
 def test_an_absent_entry_in_the_middle_is_named_as_a_gap(store: Store) -> None:
@@ -90,7 +128,7 @@ def changed(number: int, **fields: object) -> bytes:
         pytest.param(2, b"", "record-damaged", 2, id="empty"),
         pytest.param(2, b"not json", "record-damaged", 2, id="not JSON"),
         pytest.param(2, b"{}", "record-damaged", 2, id="no fields"),
-        pytest.param(3, changed(2), "log-chain-broken", 3, id="another number"),
+        pytest.param(3, changed(2), "record-misplaced", 3, id="another number"),
         pytest.param(2, changed(2, previous_sha256=None), "log-chain-broken", 2, id="no digest"),
         pytest.param(1, changed(1, actor="x"), "log-chain-broken", 2, id="rewritten"),
         pytest.param(1, changed(1, previous_sha256=digest(0)), "log-chain-broken", 1, id="a first that is not"),
@@ -112,6 +150,10 @@ def test_a_changed_entry_is_named_with_what_to_do(
         ({"unknown": 1}, "record-damaged", "unknown"),
         ({"kind": "coup"}, "record-damaged", "kind"),
         ({"champion": {}}, "record-damaged", "champion.config_hash"),
+        ({"decision_id": "d"}, "record-damaged", "decision_id"),
+        ({"scope": "../x"}, "record-damaged", "scope"),
+        ({"scope": "north"}, "record-misplaced", "scope"),
+        ({"number": 0}, "record-damaged", "number"),
         ({"v": 2}, "record-newer", None),
     ],
 )
@@ -130,8 +172,8 @@ def test_an_entry_of_an_unknown_form_is_refused_with_its_field(
 def test_appending_writes_what_is_proposed_under_the_next_number(store: Store) -> None:
     put_log(store, three())
 
-    def propose(entries: Sequence[LogEntry]) -> LogEntry:
-        return next_entry(entries, "global", "manual", promoted("d"), digest("d"), "me", "now")
+    def propose(log: Chain) -> LogEntry:
+        return next_entry(log, "global", "manual", promoted("d"), digest("d"), "me", "now")
 
     entry = append(store, "global", propose)
     assert entry is not None
@@ -142,7 +184,7 @@ def test_appending_writes_what_is_proposed_under_the_next_number(store: Store) -
 def test_proposing_nothing_writes_nothing(store: Store) -> None:
     put_log(store, three())
     before = contents(store)
-    assert append(store, "global", lambda entries: None) is None
+    assert append(store, "global", lambda log: None) is None
     assert contents(store) == before
 
 
@@ -154,9 +196,9 @@ def test_a_proposer_that_loses_the_number_is_called_again_with_the_longer_log() 
         if len(read_log(store, "global")) < 2:
             put_log(store, three()[: len(read_log(store, "global")) + 1])
 
-    def propose(entries: Sequence[LogEntry]) -> LogEntry:
-        asked.append(len(entries))
-        return next_entry(entries, "global", "promote", promoted("mine"), digest("mine"), "me", "now")
+    def propose(log: Chain) -> LogEntry:
+        asked.append(len(log.entries))
+        return next_entry(log, "global", "promote", promoted("mine"), digest("mine"), "me", "now")
 
     entry = append(Watched(store, rival), "global", propose)
     assert asked == [0, 1, 2]
@@ -168,10 +210,10 @@ def test_a_proposer_that_loses_the_number_is_called_again_with_the_longer_log() 
 def test_a_proposer_that_loses_the_number_and_proposes_nothing_more_leaves_the_first_entry_alone() -> None:
     store = memory_store()
 
-    def propose(entries: Sequence[LogEntry]) -> LogEntry | None:
-        if entries:
+    def propose(log: Chain) -> LogEntry | None:
+        if log.entries:
             return None
-        return next_entry(entries, "global", "promote", promoted("mine"), digest("mine"), "me", "now")
+        return next_entry(log, "global", "promote", promoted("mine"), digest("mine"), "me", "now")
 
     assert append(Watched(store, lambda key: put_log(store, three()[:1])), "global", propose) is None
     assert read_log(store, "global") == three()[:1]
@@ -182,10 +224,10 @@ def test_concurrent_appends_give_one_entry_per_number_and_lose_none(store: Store
     asked: dict[int, list[int]] = {writer: [] for writer in range(THREADS)}
 
     def work(writer: int) -> LogEntry | None:
-        def propose(entries: Sequence[LogEntry]) -> LogEntry:
-            asked[writer].append(len(entries))
+        def propose(log: Chain) -> LogEntry:
+            asked[writer].append(len(log.entries))
             champion = promoted(f"model-{writer}")
-            return next_entry(entries, "global", "promote", champion, digest(writer), str(writer), "now")
+            return next_entry(log, "global", "promote", champion, digest(writer), str(writer), "now")
 
         barrier.wait()
         return append(store, "global", propose)
@@ -239,5 +281,14 @@ def test_without_an_earlier_champion_a_rollback_is_refused(history: list[str]) -
 
 
 def test_an_entry_keeps_its_bytes_through_reading_and_writing() -> None:
-    entry = next_entry([], "global", "promote", promoted("a"), digest("a"), "me", StoppedClock().now().isoformat())
+    entry = next_entry(Chain(), "global", "promote", promoted("a"), digest("a"), "me", StoppedClock().now().isoformat())
     assert LogEntry.model_validate_json(entry.to_bytes()).to_bytes() == entry.to_bytes()
+
+
+@pytest.mark.parametrize("scope", ["../x", "", "North", "a/b", "current.json", "x" * 64])
+def test_what_is_not_a_scope_is_a_mistake_of_the_caller(store: Store, scope: str) -> None:
+    with raises(UsageError, code="scope-invalid", scope=scope):
+        read_log(store, scope)
+    with raises(UsageError, code="scope-invalid", scope=scope):
+        append(store, scope, proposed)
+    assert contents(store) == {}

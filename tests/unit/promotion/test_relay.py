@@ -229,3 +229,12 @@ def test_every_scope_is_brought_up_to_its_log_and_a_damaged_one_does_not_stop_th
         "west": 2,
     }
     assert {message.scope for message in published(bus)} == {"east", "west"}
+
+
+def test_a_folder_whose_name_is_not_a_scope_has_no_log() -> None:
+    store, bus = memory_store(), MemoryBus()
+    put_log(store, log_of("a"))
+    for key in contents(store, layout.log("global")):
+        store.create(key.replace("global", "Global"), store.get(key) or b"")
+    relay_all(store, bus)
+    assert {message.scope for message in published(bus)} == {"global"}

@@ -112,11 +112,11 @@ def test_a_prefix_that_fits_several_hashes_or_none_is_refused_with_the_valid_one
     assert "memory:///" in str(caught.value)
 
 
-def test_a_run_is_a_number_with_a_claim(store: Store) -> None:
+def test_a_number_under_which_any_part_lies_is_a_run(store: Store) -> None:
     judged(store, A, 3)
     for number in range(3, 12):
         claim(store, C, number)
-    assert numbers(store, A) == [1, 2]
+    assert numbers(store, A) == [1, 2, 3]
     assert numbers(store, C) == [1, *range(3, 12)]
     assert numbers(store, "0" * 64) == []
 
@@ -177,6 +177,39 @@ def test_a_damaged_part_names_its_key_and_its_field(store: Store) -> None:
     key = layout.run_part(A, 1, "claim")
     store.replace(key, json.dumps({**json.loads(store.get(key) or b""), "promotion": -1}).encode())
     with raises(DamagedObject, code="record-damaged", key=key, fields=("promotion",)):
+        run_record(store, A, 1)
+
+
+def test_a_run_that_has_lost_its_claim_is_damaged_and_nothing_else(store: Store) -> None:
+    judged(store, A, 3)
+    key = layout.run_part(A, 3, "claim")
+    with raises(DamagedObject, code="object-missing", key=key) as caught:
+        run_record(store, A, 3)
+    assert "makes it again" in str(caught.value)
+    assert "recompute" not in str(caught.value)
+
+
+def test_a_folder_that_is_not_a_number_is_no_run(store: Store) -> None:
+    before = newest_first(store)
+    for folder in ("notes", "0000", "007", "-001"):
+        store.create(f"{layout.runs(A)}{folder}/claim.json", b"{}")
+    assert numbers(store, A) == [1, 2]
+    assert newest_first(store) == before
+
+
+def test_a_run_whose_model_no_package_provides_is_shown_with_its_spec_as_stored() -> None:
+    experiment, store = small_experiment()
+    put_claim(store, experiment)
+    spec = {**experiment.spec.identity(), "models": {"gone": {"rows": 24}}}
+    store.create(layout.spec(experiment.identity.config_hash), canonical_json(spec))
+    assert run_record(store, experiment.identity.config_hash, 1).spec == spec
+
+
+@pytest.mark.parametrize("stored", [b"{", b"[]", b'{"a":NaN}'])
+def test_a_stored_spec_that_is_no_json_object_is_damaged(store: Store, stored: bytes) -> None:
+    key = layout.spec(A)
+    store.replace(key, stored)
+    with raises(DamagedObject, code="record-damaged", key=key):
         run_record(store, A, 1)
 
 

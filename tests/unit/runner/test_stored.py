@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+
 import pytest
 from tests.support.experiments import small_experiment
 from tests.support.raising import raises
 
+from flts.backends.store import memory_store
 from flts.contracts import layout
-from flts.contracts.canonical import canonical_json
-from flts.contracts.errors import (
-    DamagedObject,
-    StageFailed,
-)
+from flts.contracts.canonical import canonical_json, digest
+from flts.contracts.errors import DamagedObject, StageFailed, UsageError
 from flts.runner import stored
-from flts.runner.stored import load_experiment
+from flts.runner.stored import load_experiment, load_stored_spec
 from flts.spec.lineage import Versions
 
 pytestmark = pytest.mark.slow
@@ -41,3 +42,36 @@ def test_an_experiment_of_other_code_versions_is_refused(monkeypatch: pytest.Mon
     monkeypatch.setattr(stored, "VERSIONS", Versions(1, {**stored.VERSIONS.models, "ridge": 99}))
     with raises(StageFailed, code="versions-differ", expected=experiment.identity.config_hash):
         load_experiment(store, experiment.identity.config_hash, experiment.identity.data_hash)
+
+
+CONFIG = digest("config")
+
+
+@pytest.mark.parametrize(
+    ("stored", "code", "fields"),
+    [
+        (b"", "record-damaged", ()),
+        (b"[]", "record-damaged", ()),
+        (b"[" * 5000, "record-damaged", ()),
+        ({"v": 2}, "record-newer", None),
+        ({"v": 1, "task": {"horizon": 0}}, "record-damaged", ("task.horizon",)),
+        ({"v": 1, "models": {"ridge": {"alpha": 1}}}, "record-damaged", ("models.ridge.alpha",)),
+        ({"v": 1, "models": {"ridge": 3}}, "record-damaged", ("models.ridge",)),
+        ({"v": 1, "models": {"../x": {}}}, "record-damaged", ("models.../x",)),
+        ({"v": 1, "models": ["ridge"]}, "record-damaged", ("models",)),
+    ],
+)
+def test_a_stored_spec_that_cannot_be_read_is_damaged_and_names_its_fields(
+    stored: bytes | Mapping[str, object], code: str, fields: tuple[str, ...] | None
+) -> None:
+    store, key = memory_store(), layout.spec(CONFIG)
+    store.create(key, stored if isinstance(stored, bytes) else json.dumps(stored).encode())
+    with raises(DamagedObject, code=code, key=key, fields=fields):
+        load_stored_spec(store, CONFIG)
+
+
+def test_only_a_model_that_no_package_provides_is_a_package_to_install() -> None:
+    store = memory_store()
+    store.create(layout.spec(CONFIG), b'{"v":1,"models":{"gone":{"rows":24},"ridge":{}}}')
+    with raises(UsageError, code="model-not-installed", model="gone", config_hash=CONFIG):
+        load_stored_spec(store, CONFIG)

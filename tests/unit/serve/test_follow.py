@@ -9,10 +9,11 @@ import pytest
 from tests.support.experiments import small_experiment, small_spec
 from tests.support.raising import raises
 from tests.support.series import hourly, table
-from tests.support.stored import copy, fit, promoted, put_log
+from tests.support.stored import chain, copy, fit, promoted, put_log
 
 from flts.backends.store import memory_store
 from flts.contracts import layout
+from flts.contracts.canonical import digest
 from flts.contracts.errors import DamagedObject, UsageError
 from flts.contracts.ports import Store
 from flts.contracts.records.log import LogEntry, Promoted
@@ -27,7 +28,9 @@ def store_with(*bundles: str, store: Store, kind: Any = "promote") -> list[LogEn
     entries: list[LogEntry] = []
     for bundle in bundles:
         champion: Promoted = promoted("ridge", bundle_sha256=bundle)
-        entries.append(next_entry(entries, "global", kind, champion, "d", "tests", "2026-01-02T03:04:05"))
+        entries.append(
+            next_entry(chain(entries), "global", kind, champion, digest("d"), "tests", "2026-01-02T03:04:05")
+        )
     put_log(store, entries)
     return entries
 

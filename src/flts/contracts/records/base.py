@@ -6,15 +6,15 @@ an older reader would misread raises `v` and adds an upgrade; `tests/golden` kee
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_serializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_serializer
 from pydantic_core import from_json
 
 from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import DamagedObject
-from flts.contracts.layout import mend, restore
+from flts.contracts.layout import identity, mend, restore, scope_name
 from flts.contracts.ports import Store, write_once
 
 MOST_BYTES = 64 * 2**20
@@ -27,6 +27,9 @@ JsonObject = dict[str, JsonValue]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """A SHA-256 in hexadecimal."""
 Count = Annotated[int, Field(ge=0)]
+Number = Annotated[int, Field(ge=1)]
+"""Of a run, or of an entry of the promotion log."""
+ScopeName = Annotated[str, AfterValidator(scope_name)]
 R = TypeVar("R", bound=BaseModel)
 Upgrade = Callable[[JsonObject], JsonObject]
 
@@ -74,21 +77,14 @@ def parse_record(kind: type[R], data: bytes, where: str, advice: str = "", *, ke
     """The record in these bytes; `where` names the object in a message, `advice` is what to do when it is damaged.
 
     Raises DamagedObject with the `key` and a code. record-damaged: the bytes are not such a record, and `fields` lists
-    those that do not fit. record-newer, record-older: the record is whole, and another flts reads its version.
+    those that do not fit. record-misplaced: it is the record of another key than this one, and `fields` lists those
+    that say so. record-newer, record-older: the record is whole, and another flts reads its version.
     """
 
     def damaged(what: str, *fields: str) -> DamagedObject:
-        message = "; ".join(filter(None, (f"{where} is damaged: {what}", advice)))
-        return DamagedObject(message, code="record-damaged", key=key, fields=fields)
+        return _damaged(what, where, advice, key, fields)
 
-    if len(data) > MOST_BYTES:
-        raise damaged(f"it has {len(data):,} bytes, and at most {MOST_BYTES:,} are read")
-    try:
-        record = from_json(data, allow_inf_nan=False)
-    except ValueError as error:  # also for nesting that is too deep
-        raise damaged(f"not JSON ({error})") from None
-    if not isinstance(record, dict):
-        raise damaged(f"expected a JSON object, found {_kind(record)}")
+    record = parse_object(data, where, advice, key=key)
     current, version = version_of(kind), record.get("v")
     if type(version) is not int or version < 1:
         raise damaged(f"v: expected a version number, found {version!r:.40}", "v")
@@ -121,9 +117,45 @@ def parse_record(kind: type[R], data: bytes, where: str, advice: str = "", *, ke
         except (LookupError, TypeError, ValueError, AttributeError):  # an upgrade relies on the format that v names
             raise damaged(f"it does not fit version {older} of its format") from None
     try:
-        return kind.model_validate_json(data if version == current else canonical_json(record))
+        parsed = kind.model_validate_json(data if version == current else canonical_json(record))
     except ValidationError as error:
         raise damaged(_faults(error), *_fields(error)) from None
+    named = identity(key) if key is not None else {}
+    misplaced = [field for field, value in named.items() if getattr(parsed, field, value) != value]
+    if misplaced:
+        faults = "; ".join(
+            f"{field}: expected {named[field]!r}, found {getattr(parsed, field)!r:.80}" for field in misplaced
+        )
+        message = "; ".join(filter(None, (f"{where} holds the record of another key: {faults}", advice)))
+        raise DamagedObject(message, code="record-misplaced", key=key, fields=tuple(misplaced))
+    return parsed
+
+
+def parse_object(data: bytes, where: str, advice: str = "", *, key: str | None = None) -> JsonObject:
+    """The plain JSON object in these bytes, for a reader that shows it as it is stored. Raises DamagedObject."""
+    if len(data) > MOST_BYTES:
+        raise _damaged(f"it has {len(data):,} bytes, and at most {MOST_BYTES:,} are read", where, advice, key)
+    try:
+        found = from_json(data, allow_inf_nan=False)
+    except ValueError as error:  # also for nesting that is too deep
+        raise _damaged(f"not JSON ({error})", where, advice, key) from None
+    if not isinstance(found, dict):
+        raise _damaged(f"expected a JSON object, found {_kind(found)}", where, advice, key)
+    return found
+
+
+def read_object(store: Store, key: str) -> JsonObject | None:
+    """The plain JSON object under a key, None when it is absent. Raises DamagedObject."""
+    data = store.get(key)
+    return None if data is None else parse_object(data, f"{key} in {store.url}", mend(key), key=key)
+
+
+def require_object(store: Store, key: str) -> JsonObject:
+    """The plain JSON object under a key that must exist. Raises DamagedObject when it is absent or damaged."""
+    found = read_object(store, key)
+    if found is None:
+        raise _absent(store, key)
+    return found
 
 
 def read_record(store: Store, key: str, kind: type[R]) -> R | None:
@@ -136,11 +168,7 @@ def require_record(store: Store, key: str, kind: type[R]) -> R:
     """The record under a key that another record names. Raises DamagedObject when it is absent or damaged."""
     record = read_record(store, key, kind)
     if record is None:
-        raise DamagedObject(
-            f"{key} is absent from {store.url}, and another record names it; {restore(key)}",
-            code="object-missing",
-            key=key,
-        )
+        raise _absent(store, key)
     return record
 
 
@@ -160,6 +188,19 @@ def plain_json(value: Mapping[str, Any]) -> JsonObject:
     """A JSON object as it will be read back: tuples become lists. Raises ValueError for NaN and infinity."""
     plain: JsonObject = from_json(canonical_json(value))
     return plain
+
+
+def _absent(store: Store, key: str) -> DamagedObject:
+    return DamagedObject(
+        f"{key} is absent from {store.url}, and another record names it; {restore(key)}",
+        code="object-missing",
+        key=key,
+    )
+
+
+def _damaged(what: str, where: str, advice: str, key: str | None, fields: Sequence[str] = ()) -> DamagedObject:
+    message = "; ".join(filter(None, (f"{where} is damaged: {what}", advice)))
+    return DamagedObject(message, code="record-damaged", key=key, fields=fields)
 
 
 def _faults(error: ValidationError) -> str:

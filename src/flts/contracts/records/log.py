@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from flts.contracts.records.base import Digest, Part, StoredRecord
+from flts.contracts.records.base import Digest, Number, Part, ScopeName, StoredRecord
 
 Kind = Literal["promote", "rollback", "manual"]
 
@@ -31,13 +31,13 @@ class LogEntry(StoredRecord):
     """`log/NNNNNNNN.json`: one change of the champion; names the digest of the entry before it."""
 
     v: Literal[1] = 1
-    scope: str
-    number: int
+    scope: ScopeName
+    number: Number
     kind: Kind
     previous_sha256: Digest | None
-    decision_id: str
+    decision_id: Digest
     actor: str
     time: str
     champion: Promoted
-    restores: int | None = None
+    restores: Number | None = None
     """Number of the entry whose champion a rollback restores."""

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_serializer
 
-from flts.contracts.records.base import Count, Digest, Part, StoredRecord
+from flts.contracts.records.base import Count, Digest, Number, Part, ScopeName, StoredRecord
 
 Outcome = Literal["promote", "keep", "none"]
 Recomputed = Literal["equal", "environment_differs", "nondeterminism_detected"]
@@ -17,8 +17,8 @@ class RunClaim(StoredRecord):
     """`claim.json`: a run took this number."""
 
     v: Literal[1] = 1
-    run: int
-    scope: str
+    run: Number
+    scope: ScopeName
     environment: str
     data_hash: Digest
     recompute: bool
@@ -35,8 +35,8 @@ class PreprocessPart(StoredRecord):
     """`preprocess.json`: the rows of this run are ready."""
 
     v: Literal[1] = 1
-    run: int
-    scope: str
+    run: Number
+    scope: ScopeName
     environment: str
     data_hash: Digest
     meta_sha256: Digest
@@ -56,8 +56,8 @@ class TrainPart(StoredRecord):
     """`train-<model>.json`: a candidate of this run has its result."""
 
     v: Literal[1] = 1
-    run: int
-    scope: str
+    run: Number
+    scope: ScopeName
     environment: str
     model: str
     model_hash: Digest
@@ -79,8 +79,8 @@ class FailurePart(StoredRecord):
     """`failures/<model>.json`: why a model of this run has no forecast."""
 
     v: Literal[1] = 1
-    run: int
-    scope: str
+    run: Number
+    scope: ScopeName
     environment: str
     model: str
     started: str
@@ -105,14 +105,14 @@ class JudgePart(StoredRecord):
     """`judge.json`: the run was judged."""
 
     v: Literal[1] = 1
-    run: int
-    scope: str
+    run: Number
+    scope: ScopeName
     environment: str
     decision_id: Digest
     outcome: Outcome
     repeated: bool
     """The decision was in the log before."""
-    promotion: int | None
+    promotion: Number | None
     """Number of the newest log entry at the end; None when nothing was ever promoted."""
     run_ids: dict[str, str | None]
     ended: str
