@@ -7,6 +7,9 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import flts.evaluate
+import flts.preprocess
+import flts.train
 from flts.contracts.records.answer import ForecastLine
 from flts.contracts.records.base import StoredRecord
 from flts.contracts.records.data import ProcessedMeta
@@ -17,6 +20,9 @@ from flts.contracts.records.run import FailurePart, JudgePart, PreprocessPart, R
 
 ARCHIVE = Path(__file__).parent / "store-1.zip"
 OBJECTS = ".flts/objects/"
+WRITTEN_WITH = {"preprocess": 1, "train": 1, "evaluate": 1}
+"""The code versions whose hashes the store has. Under a higher version the same Spec has another hash, so that nothing
+in the store is repeated."""
 KINDS: Mapping[str, type[StoredRecord]] = {
     "processed-data/[^/]+/meta.json": ProcessedMeta,
     "bundles/[^/]+/manifest.json": Manifest,
@@ -35,6 +41,16 @@ KINDS: Mapping[str, type[StoredRecord]] = {
 """Record class by key. The other objects are pointers (a message), Specs, lines of forecasts, and tables."""
 LINES = {"inference-logs/.+.jsonl": ForecastLine}
 OTHERS = ("model-promotion/(.+/)?current.json", "specs/.+.json", "bundles/[^/]+/(?!manifest).+", ".+.parquet")
+
+
+def other_versions() -> str | None:
+    """Why this code cannot repeat what the store holds; None if it can."""
+    here = {
+        "preprocess": flts.preprocess.CODE_VERSION,
+        "train": flts.train.CODE_VERSION,
+        "evaluate": flts.evaluate.CODE_VERSION,
+    }
+    return None if here == WRITTEN_WITH else f"the store was written with the versions {WRITTEN_WITH}, here are {here}"
 
 
 def objects() -> dict[str, bytes]:

@@ -25,6 +25,9 @@ from flts.train.determinism import made_on
 RECORDS = golden.records()
 OBJECTS = golden.objects()
 MODELS = ("automfles", "gru", "prophet", "ridge")
+OTHER_VERSIONS = golden.other_versions()
+repeatable = pytest.mark.skipif(OTHER_VERSIONS is not None, reason=str(OTHER_VERSIONS))
+"""For tests that repeat what the store holds."""
 Flts = Callable[..., str]
 
 
@@ -131,6 +134,7 @@ def test_the_champion_forecasts_the_same_bytes(flts: Flts, folder: Path) -> None
         assert list(differences(json.loads(expected), json.loads(found))) == []
 
 
+@repeatable
 @pytest.mark.parametrize("file", ["flts.toml", "second.toml"])
 def test_a_repeated_run_fits_nothing_and_changes_no_stored_object(flts: Flts, folder: Path, file: str) -> None:
     for name in MODELS:
@@ -151,6 +155,7 @@ def test_a_repeated_run_fits_nothing_and_changes_no_stored_object(flts: Flts, fo
 
 
 @pytest.mark.long
+@repeatable
 @pytest.mark.skipif(not made_here(), reason="the golden models were made with other libraries or another processor")
 def test_a_run_of_the_same_experiments_in_an_empty_store_makes_the_same_models(flts: Flts, folder: Path) -> None:
     (folder / ".flts").rename(folder / "before")

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from tests.golden import outputs
+from tests.golden.cases import evaluate
 
 import flts.evaluate
 from flts.evaluate import gate, significance
 from flts.preprocess import fit
 from flts.train import fitting
+from flts.train.determinism import made_on
 
 
 @pytest.fixture
@@ -24,14 +26,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "outputs"
 
 
-@pytest.mark.parametrize("stage", sorted(outputs.STAGES))
+@pytest.mark.parametrize(
+    "stage",
+    [*outputs.STAGES, *(pytest.param(name, marks=pytest.mark.slow) for name in outputs.FAMILIES)],
+)
 def test_the_outputs_are_those_of_the_version(stage: str) -> None:
+    reason = outputs.skipped(stage)
+    if reason is not None:
+        pytest.skip(reason)
     message = outputs.fault(stage)
     assert message is None, message
 
 
 def test_the_golden_decision_depends_on_the_significance_level() -> None:
-    decision = outputs.decided()
+    decision = evaluate.not_significant()
     assert decision["outcome"] == "keep"
     assert 0.05 < decision["gates"]["champion"]["numbers"]["p"] < 0.5
 
@@ -40,9 +48,9 @@ def test_the_golden_decision_depends_on_the_significance_level() -> None:
     ("stage", "changes", "named"),
     [
         ("preprocess", [(fit, "DAY", 43_200 * 10**9)], "summary.seasons"),
-        ("train", [(fitting, "MOST_VALIDATION_ORIGINS", 5)], "validation_forecasts"),
+        ("train", [(fitting, "MOST_VALIDATION_ORIGINS", 199)], "fit.validated"),
         ("evaluate", [(significance, "ALPHA", 0.5), (gate, "ALPHA", 0.5)], "outcome: 'keep' → 'promote'"),
-        ("evaluate", [(outputs, "ERRORS", (("good", 2.0 + 1e-6, 3), *outputs.ERRORS[1:]))], "mae"),
+        ("evaluate", [(evaluate, "ERRORS", (("good", 2.0 + 1e-6, 3), *evaluate.ERRORS[1:]))], "mae"),
     ],
     ids=["another season", "fewer validation windows", "ALPHA 0.05 to 0.5", "the sixth digit"],
 )
@@ -63,15 +71,58 @@ def test_a_raised_version_asks_for_new_files_and_the_command_writes_them(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
-    monkeypatch.setattr(flts.evaluate, "CODE_VERSION", 2)
+    raised = flts.evaluate.CODE_VERSION + 1
+    monkeypatch.setattr(flts.evaluate, "CODE_VERSION", raised)
+    monkeypatch.setattr(outputs, "EVERY", outputs.STAGES)
     message = outputs.fault("evaluate")
     assert message is not None
     assert "write them again: python -m tests.golden.outputs" in message
     outputs.main()
     assert outputs.fault("evaluate") is None
-    assert json.loads((folder / "evaluate.json").read_bytes())["versions"] == {"evaluate": 2}
+    assert json.loads((folder / "evaluate.json").read_bytes())["versions"] == {"evaluate": raised}
     after = {file.name: file.read_bytes() for file in folder.iterdir()}
-    assert {name for name in after if before[name] != after[name]} == {"evaluate.json"}
+    assert {name for name in after if before[name] != after[name]} == {"evaluate.json", "judge.json"}
+
+
+def test_the_command_adds_a_new_case_under_the_same_version_and_keeps_the_others(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outputs, "EVERY", {"evaluate": outputs.STAGES["evaluate"]})
+    file = folder / "evaluate.json"
+    before = file.read_bytes()
+    fewer = json.loads(before)
+    del fewer["outputs"]["ties"]
+    file.write_text(json.dumps(fewer))
+    message = outputs.fault("evaluate")
+    assert message is not None
+    assert "cases without a golden output" in message
+    outputs.main()
+    assert file.read_bytes() == before
+
+
+def test_a_case_that_is_gone_is_reported(folder: Path) -> None:
+    file = folder / "evaluate.json"
+    stored = json.loads(file.read_bytes())
+    stored["outputs"]["another"] = 1
+    file.write_text(json.dumps(stored))
+    assert "another: gone" in str(outputs.fault("evaluate"))
+
+
+@pytest.mark.slow
+def test_a_family_is_compared_by_its_forecasts_on_another_processor_and_not_with_other_libraries(folder: Path) -> None:
+    file = folder / "family-ridge.json"
+    stored = json.loads(file.read_bytes())
+    stored["made_on"] = made_on(()).model_dump(mode="json") | {"processor": "another"}
+    stored["outputs"]["digests"] = {}
+    file.write_text(json.dumps(stored))
+    assert outputs.skipped("family-ridge") is None
+    assert outputs.fault("family-ridge") is None
+    stored["outputs"]["forecasts"][0][0][0] *= 1.01
+    file.write_text(json.dumps(stored))
+    assert "raise the version of ridge in src/flts/models/ridge.py" in str(outputs.fault("family-ridge"))
+    stored["made_on"]["libraries"]["numpy"] = "0"
+    file.write_text(json.dumps(stored))
+    assert "'numpy': '0'" in str(outputs.skipped("family-ridge"))
 
 
 def test_the_command_refuses_another_output_under_the_same_version(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from dataclasses import replace
 from typing import Any
@@ -11,9 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.support.judging import case_of, known, off_by, success, truth_of, windows_of, yardstick_of
-from tests.support.wording import numbers_of
 
-from flts.contracts.canonical import digest, sha256
+from flts.contracts.canonical import digest
 from flts.contracts.records.base import parse_record
 from flts.contracts.records.decision import (
     AbsentBaseline,
@@ -265,112 +263,11 @@ def test_the_record_is_plain_json_and_stores_the_scale_of_the_errors() -> None:
     assert decide(case_of()).record.yardstick.season_error == [4.0]
 
 
-def names(value: Any) -> Any:
-    """The fields of a record and of the tables in it, without what they hold."""
-    if isinstance(value, dict):
-        return {key: names(item) for key, item in value.items()}
-    return [names(value[0])] if isinstance(value, list) and value else None
-
-
-TEST = ("n", "mean_difference", "overlap", "lag", "statistic", "p", "reason")
-LEAD: dict[str, Any] = {
-    "model": None,
-    "lead": None,
-    "relative_lead": None,
-    "interval": {"low": None, "high": None},
-    "diebold_mariano": dict.fromkeys(TEST),
-}
-MEASURED: dict[str, Any] = {
-    "score": None,
-    "score_interval": {"low": None, "high": None},
-    **dict.fromkeys(("rmse", "mae", "mse", "mase", "cells")),
-    "units": {"y0": dict.fromkeys(("rmse", "mae", "mse"))},
-    "profile": {by: [dict.fromkeys((by, "rmse", "mae", "cells"))] for by in ("step", "hour", "weekday")},
-}
-COVERAGE = {
-    **dict.fromkeys(("coverage", "width", "cells")),
-    "interval": {"low": None, "high": None},
-    "step": [dict.fromkeys(("step", "coverage", "width"))],
-}
-VERDICT = {"passed": None, "reason": None}
-
-
-def rich_case() -> Case:
-    """Every kind of row, interval, gate and limit that a decision may hold."""
-    sized = replace(success("good", off_by(TRUTH, 1.0, 3)), half_width={"0.8": np.ones(TRUTH.shape)}, bundle_bytes=10)
-    champion = ChampionForecast("old", digest("old"), off_by(TRUTH, 8.0, 9))
-    case = case_of(
-        candidates=[sized, success("fair", off_by(TRUTH, 3.0, 4)), FAILED],
-        champion=champion,
-        rules=Evaluate(max_bundle_mb=1.0),
-    )
-    return replace(case, baselines=[*case.baselines, Baseline("mean", None, "no reason")])
-
-
-FORMAT_1 = {
-    "rich": "f901729ff4d0d618e1c2faeb3d0e2c5f71cfa624fe5deb49c6ca910de5b6a141",
-    "plain": "8595cac9c8a5724189a079576a52994881e85d4245211efc0dc2a67658f9bcbc",
-    "too few windows": "d24e563fd48f334692275f747e609ef3da1f1a056dfe389cc924135e5abc6bbc",
-    "no forecast": "7bcc5b42d1a162465c3375902a7730755b2a3ec797d31e4c00e3c5020699f964",
-    "beyond the limits": "050752fa8fc982508a5f104a663ed8a1d4b753e80d75cb5176097851ac7bd039",
-}
-"""SHA-256 of each stored decision without its sentences, as flts wrote it before its records had types."""
-
-
-@pytest.mark.parametrize(
-    ("name", "case"),
-    [
-        ("rich", rich_case()),
-        ("plain", case_of()),
-        ("too few windows", case_of(truth=truth_of(5))),
-        ("no forecast", case_of(candidates=[FAILED, NOT_APPLICABLE])),
-        ("beyond the limits", case_of(rules=Evaluate(min_coverage=0.5))),
-    ],
-)
-def test_a_decision_has_the_numbers_and_the_form_that_format_1_gave_it(name: str, case: Case) -> None:
-    assert sha256(numbers_of(decide(case).record.to_bytes())) == FORMAT_1[name]
-
-
-def test_a_stored_record_has_exactly_the_fields_of_its_format() -> None:
-    case = rich_case()
+def test_a_record_names_its_case_and_the_hashes_of_models_without_a_forecast() -> None:
+    case = replace(case_of(), candidates=[*case_of().candidates, FAILED])
     record = decide(case).record
-    assert (record.v, record.scope, record.config_hash) == (1, "global", digest("config"))
-    assert record.windows == case.windows
+    assert (record.scope, record.config_hash, record.windows) == ("global", digest("config"), case.windows)
     assert record.candidates[-1].model_hash == digest("lstm")
-    stored = json.loads(record.to_bytes())
-    assert names(stored["candidates"][-1]) == dict.fromkeys(("rank", "model", "model_hash", "status", "reason"))
-    assert names(stored["referees"][-1]) == dict.fromkeys(("model", "status", "reason"))
-    assert names(stored) == {
-        **dict.fromkeys(("v", "decision_id", "scope", "config_hash", "outcome", "winner", "sure", "preview_sha256")),
-        "reasons": [None],
-        "why_not": [{"model": None, "why_not": None}],
-        "champion": {"model": None, "model_hash": None},
-        "gates": {
-            "min_skill": {**VERDICT, "numbers": dict.fromkeys(("min_skill", "skill", "referee"))},
-            "champion": {**VERDICT, "numbers": dict.fromkeys(("test", "alpha", *TEST))},
-        },
-        "certainty": {
-            **dict.fromkeys(("windows", "windows_needed", "chosen_among", "resamples", "block", "best_share")),
-            **dict.fromkeys(("runner_up", "best_referee", "champion"), LEAD),
-            "warnings": names(stored["certainty"]["warnings"]),
-        },
-        "candidates": [
-            {
-                **dict.fromkeys(("rank", "model", "model_hash", "status", "bundle_sha256", "forecasts_sha256")),
-                **MEASURED,
-                **dict.fromkeys(("skill", "skill_vs_naive", "no_intervals", "bundle_bytes", "latency_ms")),
-                "coverage": {"0.8": COVERAGE},
-                "limits": {"max_bundle_mb": {**VERDICT, "numbers": dict.fromkeys(("max_bundle_mb", "value"))}},
-            }
-        ],
-        "referees": [{"model": None, **MEASURED}],
-        "windows": dict.fromkeys(type(case.windows).model_fields),
-        "yardstick": {"targets": [None], "width": [None], "season_error": [None], "no_mase": None},
-        "rules": {
-            "weights": dict.fromkeys(("rmse", "mae", "mse")),
-            **dict.fromkeys(("gate", "min_skill", "min_coverage", "max_bundle_mb", "max_latency_ms")),
-        },
-    }
 
 
 def test_the_skill_gate_names_the_baseline_that_the_skill_is_against() -> None:
