@@ -27,7 +27,8 @@ def open_home(home: Path) -> Path:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise StageFailed(
-                f"{home}: no space left on its disk; free some and run again, or name another folder with FLTS_HOME",
+                f"{home}: no space left on its disk; free some space and run again, or name another folder with"
+                " FLTS_HOME",
                 code="disk-full",
                 folder=str(home),
             ) from None

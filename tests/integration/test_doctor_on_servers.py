@@ -109,4 +109,4 @@ def test_a_reader_and_a_stranger_are_told_which_rights_they_lack(
     absent = doctor(tmp_path, **well | {"FLTS_STORE": "s3:///absent-"})
     assert "NoSuchBucket" in absent.wrong()["store"]
     unreadable = {"AWS_ACCESS_KEY_ID": "", "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "absent")}
-    assert "AWS_SHARED_CREDENTIALS_FILE names it" in doctor(tmp_path, **well | unreadable).wrong()["store"]
+    assert "AWS_SHARED_CREDENTIALS_FILE: file not found" in doctor(tmp_path, **well | unreadable).wrong()["store"]

@@ -137,10 +137,8 @@ def refused(folder: Path, *options: str) -> str:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "localhost.example"])  # noqa: S104 - refused
 def test_a_public_address_without_a_token_is_refused_before_anything_is_created(tmp_path: Path, host: str) -> None:
-    assert refused(tmp_path, "--host", host) == (
-        f"error: {host} can be reached from other machines, so a token is needed: set FLTS_TOKEN_FILE to a file with"
-        " it, or bind to 127.0.0.1"
-    )
+    error = refused(tmp_path, "--host", host)
+    assert error.startswith(f"error: a token is needed, because other machines can reach {host}: set FLTS_TOKEN_FILE")
     assert list(tmp_path.iterdir()) == []
 
 
