@@ -6,15 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from flts.contracts.errors import DataError
 from flts.contracts.ports import Silent
-from flts.forecasting.model import evenly
+from flts.forecasting.histories import one_per_stratum
 from flts.models.base import Block, ForecastTask, Recipe
 from flts.models.ridge import Ridge
 from flts.preprocess.rows import Rows
 from flts.preprocess.stage import ProcessedDataset
+from flts.spec.fields import Task
 from flts.spec.models import RidgeParameters as Parameters
 from flts.train.fitting import before, whole_block
 from flts.train.windows import split_validation
@@ -65,20 +64,20 @@ def try_lengths(
     columns = tuple(column for column in dataset.fitted.columns if column.name in targets)
     fitted = replace(dataset.fitted, columns=columns)
     rows = Rows(dataset.train.times, dataset.train.select(fitted.names), fitted.names)
-    seasons = tuple(dataset.meta.seasons)
-    whole = whole_block(rows, ForecastTask(max(lengths), horizon, seasons, fitted))
+    seasons, min_measured = tuple(dataset.meta.seasons), Task().min_measured
+    whole = whole_block(rows, ForecastTask(max(lengths), horizon, seasons, fitted, min_measured))
     try:
         fit, validation = split_validation(whole.origins, horizon, validation_fraction)
     except DataError:
         return None
-    block = before(whole, int(validation[0]), np.array(evenly(fit.tolist(), FIT_WINDOWS)))
-    judged = Block(
-        whole.times, whole.features, whole.targets, np.array(evenly(validation.tolist(), VALIDATION_WINDOWS))
-    )
+    block = before(whole, int(validation[0]), one_per_stratum(fit, FIT_WINDOWS))
+    judged = Block(whole.times, whole.features, whole.targets, one_per_stratum(validation, VALIDATION_WINDOWS))
     _, width = fitted.target_range
     recipe = Recipe(Parameters(), patience=1, seed=0)
     errors = {}
     for length in lengths:
-        ridge = Ridge().fit(block, judged, ForecastTask(length, horizon, seasons, fitted), recipe, Silent())
+        ridge = Ridge().fit(
+            block, judged, ForecastTask(length, horizon, seasons, fitted, min_measured), recipe, Silent()
+        )
         errors[length] = math.sqrt(ridge.chosen["validation_mse"]) * float(width[0])
     return Tried(errors, len(judged.origins))

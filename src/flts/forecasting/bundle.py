@@ -6,6 +6,7 @@ differs in one byte has another name.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -86,6 +87,7 @@ def build_manifest(
         input_length=task.input_length,
         horizon=task.horizon,
         seasons=list(task.seasons),
+        min_measured=task.min_measured,
         history_rows=model.history_rows,
         min_history_rows=model.history.minimum,
         uses_history=model.history.used,
@@ -95,11 +97,16 @@ def build_manifest(
         intervals=IntervalOffsets(
             offsets=offsets, reason=None if offsets else f"fewer than {MIN_WINDOWS} validation windows"
         ),
-        self_test=SelfTest(times=rows.times.tolist(), values=rows.values.tolist(), mean=answer.mean[0].tolist()),
+        self_test=SelfTest(times=rows.times.tolist(), values=cells(rows.values), mean=answer.mean[0].tolist()),
         files={name: BundleFile(sha256=sha256(data), size=len(data)) for name, data in files.items()},
         time_column=time_column,
         package=None if package is None else PackageRecord(**package),
     )
+
+
+def cells(values: Values) -> list[list[float | None]]:
+    """Plain numbers [rows][columns], None for NaN."""
+    return [[None if math.isnan(value) else value for value in row] for row in values.tolist()]
 
 
 def write_bundle(store: Store, manifest: Manifest, files: Files) -> str:
@@ -155,9 +162,8 @@ def load_bundle(store: Store, bundle_sha256: str) -> Bundle:
 def assemble(bundle_sha256: str, manifest: Manifest, files: Files) -> Bundle:
     """Load the model of checked files. Raises MissingExtra or MissingPackage when its library is not installed."""
     family = CANDIDATES[manifest.model]
-    task = ForecastTask(
-        manifest.input_length, manifest.horizon, tuple(manifest.seasons), FittedPreprocess.of(manifest.fitted)
-    )
+    fitted, seasons = FittedPreprocess.of(manifest.fitted), tuple(manifest.seasons)
+    task = ForecastTask(manifest.input_length, manifest.horizon, seasons, fitted, manifest.min_measured)
     try:
         predictor = family.load(files, task)
     except ModuleNotFoundError as error:

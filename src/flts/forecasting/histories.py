@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from flts.models.base import Indices
 from flts.preprocess.rows import Rows, Times, Values
 
+DRAW = 11
+"""Seed of the places inside the strata; fixed, so that windows stay comparable between experiments."""
 CHUNK = 256
 """Windows that a model forecasts at once; limits memory when histories are long."""
 
@@ -42,7 +45,34 @@ class Histories:
                 yield part, self.context.times[rows], self.context.values[rows]
 
 
-def unbroken(times: Times, origins: Indices, before: Indices | int, after: int, step: int) -> NDArray[np.bool_]:
-    """Whether all rows from origin - before to origin + after - 1 follow each other by one step."""
-    broken = np.concatenate([[0], np.cumsum(np.diff(times) != step)])
-    return np.asarray(broken[origins + after - 1] == broken[origins - before])
+def enough_measured(
+    measured: NDArray[np.bool_], origins: Indices, input_length: int, share: float
+) -> NDArray[np.bool_]:
+    """Whether at least this share of the input rows before each origin hold every target: [origins].
+
+    measured [rows]: whether a row holds every target. Rows before the first one count as empty.
+    """
+    total = np.concatenate([[0], np.cumsum(measured)])
+    held = total[origins] - total[np.maximum(origins - input_length, 0)]
+    # in floats 0.07 × 100 is just above 7, and ⌈7⌉ must not become 8
+    return np.asarray(held >= math.ceil(share * input_length - 1e-9))
+
+
+def some_truth(targets: Values, origins: Indices, horizon: int) -> NDArray[np.bool_]:
+    """Whether a target is measured in one of the rows that follow each origin: [origins]; targets [rows, targets]."""
+    total = np.concatenate([[0], np.cumsum(~np.isnan(targets).all(axis=1))])
+    return np.asarray(total[origins + horizon] > total[origins])
+
+
+def one_per_stratum(origins: Indices, count: int) -> Indices:
+    """At most `count` of the origins: one from each of `count` equal parts, at a place that is drawn.
+
+    Evenly spaced origins would all lie at one hour of the day where their distance is a multiple of it. The draw
+    depends on the number of origins and on `count` alone, so it is the same for every model.
+    """
+    if len(origins) <= count:
+        return origins
+    bounds = np.arange(count + 1) * len(origins) // count
+    drawn = np.random.Generator(np.random.PCG64(DRAW)).random(count)
+    places = bounds[:-1] + (drawn * np.diff(bounds)).astype(np.int64)
+    return origins[places]

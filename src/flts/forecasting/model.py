@@ -5,7 +5,6 @@ Trainer, judge, server and pyfunc all forecast through `Model.forecast`; there i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +48,7 @@ class Model:
         """
         task = self.task
         times, values = times[:, -self.history_rows :], values[:, -self.history_rows :]
-        window = Window(times, task.fitted.clean(values), task.fitted)
+        window = Window(times, task.fitted.clean(values), ~np.isnan(values), task.fitted)
         scaled = self.predictor.predict(window)
         level = np.maximum(window.targets[:, -task.input_length :].mean(axis=1), 0.0) + 0.01
         _, width = task.fitted.target_range
@@ -88,10 +87,3 @@ def unmeasurable(mean: Values, fitted: FittedPreprocess) -> int:
     """Count forecasts [origins, horizon, targets] that are not finite, or so large that their squared error is not."""
     with np.errstate(over="ignore", invalid="ignore"):
         return int((~np.isfinite(fitted.scale_targets(mean) ** 2)).sum())
-
-
-def evenly(values: Sequence[int], most: int) -> list[int]:
-    """At most `most` of the values, evenly spaced, first and last included."""
-    if len(values) <= most:
-        return list(values)
-    return [values[i] for i in np.unique(np.round(np.linspace(0, len(values) - 1, most)).astype(int))]

@@ -39,6 +39,8 @@ class ForecastTask:
     seasons: tuple[int, ...]
     """Season lengths in rows, shortest first; empty when train shows none."""
     fitted: FittedPreprocess
+    min_measured: float
+    """Share of the rows of a window that must hold every target for it to count."""
 
     @property
     def lookback(self) -> int:
@@ -65,8 +67,8 @@ class Recipe(Generic[P]):
 class Block:
     """Train rows that a fit may see, and the windows in them.
 
-    times [rows]; features [rows, features]; targets [rows, targets], scaled; origins [windows]: the first row
-    that each window forecasts.
+    times [rows]; features [rows, features]; targets [rows, targets], scaled, NaN where nothing was measured: no model
+    learns from a filled target. origins [windows]: the first row that each window forecasts.
     """
 
     times: Times
@@ -75,12 +77,12 @@ class Block:
     origins: Indices
 
     def windows(self, task: ForecastTask) -> tuple[Floats, Values]:
-        """Features [windows, input_length, features] and targets [windows, horizon, targets] of every window."""
+        """Features [windows, input_length, features] and targets as `answers` gives them."""
         rows = self.origins[:, None] + np.arange(-task.input_length, 0)
         return self.features[rows], self.answers(task)
 
     def answers(self, task: ForecastTask) -> Values:
-        """Targets [windows, horizon, targets] of every window."""
+        """Targets [windows, horizon, targets] of every window, NaN where nothing was measured."""
         answers: Values = self.targets[self.origins[:, None] + np.arange(task.horizon)]
         return answers
 
@@ -89,11 +91,13 @@ class Block:
 class Window:
     """Histories of equal length, each ending at its origin.
 
-    times [windows, rows]; cleaned [windows, rows, columns]: original units, filled and clipped.
+    times [windows, rows]; cleaned [windows, rows, columns]: original units, filled and clipped; measured
+    [windows, rows, columns]: which of its cells were not filled.
     """
 
     times: Times
     cleaned: Values
+    measured: NDArray[np.bool_]
     fitted: FittedPreprocess
 
     @cached_property
@@ -108,7 +112,7 @@ class Window:
 
     def future(self, horizon: int) -> Times:
         """Times of the rows to forecast, [windows, horizon]."""
-        return self.times[:, -1:] + self.fitted.step * np.arange(1, horizon + 1)
+        return self.fitted.grid.after(self.times[:, -1], horizon)
 
 
 @dataclass(frozen=True)

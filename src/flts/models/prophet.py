@@ -14,8 +14,8 @@ import numpy as np
 
 from flts.contracts.ports import Progress
 from flts.models.base import Block, Files, Fit, ForecastTask, History, Predictor, Recipe, Window
+from flts.preprocess.grid import wall_time
 from flts.preprocess.rows import Times, Values
-from flts.preprocess.transform import wall_time
 from flts.spec.models import ProphetParameters
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _fit(block: Block, task: ForecastTask, recipe: Recipe[ProphetParameters]) ->
 
 def _wall(times: Times, task: ForecastTask) -> Times:
     """Local time: daily and weekly patterns follow the local clock, and Prophet has no time zones."""
-    return wall_time(times, task.fitted.timezone)
+    return wall_time(times, task.fitted.grid.timezone)
 
 
 def _quiet() -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from flts.contracts.ports import Progress
 from flts.models.base import Block, Files, Fit, Floats, ForecastTask, History, Indices, Predictor, Recipe, Window
 from flts.preprocess.rows import Times, Values
-from flts.preprocess.transform import CALENDAR, calendar, wall_time
+from flts.preprocess.transform import calendar
 from flts.spec.models import RidgeParameters
 
 CHUNK = 4096
@@ -41,13 +41,13 @@ class Design:
     def columns(self, features: Floats, first: Times, task: ForecastTask) -> Values:
         """The columns [windows, columns] of features [windows, input_length, features] and the first forecast times."""
         fitted = task.fitted
-        values = features[..., : len(fitted.features) - (len(CALENDAR) if fitted.time_features else 0)]
+        values = features[..., : len(fitted.features) - len(fitted.calendar)]
         if not self.covariates:
             lags = range(len(fitted.names), values.shape[-1])
             values = values[..., [*fitted.target_index, *lags]]
         parts: list[Any] = [values.reshape(len(values), -1)]
-        if fitted.time_features:
-            parts.append(calendar(first, fitted.timezone))
+        if fitted.calendar:
+            parts.append(calendar(first, fitted))
         if self.fourier:
             parts.append(_fourier(first, task))
         return np.hstack(parts, dtype=np.float64)
@@ -116,12 +116,11 @@ def _designs(task: ForecastTask) -> Iterator[Design]:
 
 
 def _fourier(times: Times, task: ForecastTask) -> Values:
-    """Fourier terms of each season in local time: [windows, terms]."""
-    local = wall_time(times, task.fitted.timezone)
+    """Fourier terms of each season by position on the grid: [windows, terms]."""
+    positions = task.fitted.grid.positions(times)
     terms = []
     for season in task.seasons:
-        length = season * task.fitted.step
-        phase = 2.0 * np.pi * (local % length) / length
+        phase = 2.0 * np.pi * (positions % season) / season
         for multiple in range(1, min(ORDER, season // 2) + 1):
             terms += [np.sin(multiple * phase), np.cos(multiple * phase)]
     return np.stack(terms, axis=-1)

@@ -15,7 +15,7 @@ import numpy as np
 from flts.contracts.errors import DataError, nearest
 from flts.preprocess.files import EMPTY
 from flts.preprocess.parquet import TIME
-from flts.preprocess.rows import Rows, Times, Values
+from flts.preprocess.rows import Rows, Values
 from flts.preprocess.source import Raw
 from flts.preprocess.times import Faults, at, is_zoned, quoted, utc_times
 from flts.spec.fields import Dataset
@@ -23,7 +23,6 @@ from flts.spec.fields import Dataset
 if TYPE_CHECKING:
     import polars as pl
 
-SHOWN = 3
 LARGEST = 1e30
 """Larger numbers are refused like infinities: features have 32 bits, and sums of squares must fit 64."""
 
@@ -48,10 +47,10 @@ class Columns:
     """Names of the columns that are not numeric."""
 
 
-def read_rows(raw: Raw, dataset: Dataset, *, repeated: bool = False) -> Reading:
-    """All numeric columns of a table, sorted by time. Raises DataError naming file, column and row.
+def read_rows(raw: Raw, dataset: Dataset) -> Reading:
+    """All numeric columns of a table, sorted by time; rows of one time keep the order of the table.
 
-    repeated: several rows may have the same time; they keep the order of the table.
+    Raises DataError naming file, column and row.
     """
     columns = _usable_columns(raw, dataset)
     warnings = []
@@ -64,8 +63,6 @@ def read_rows(raw: Raw, dataset: Dataset, *, repeated: bool = False) -> Reading:
         warnings.append(f"{raw.name}: rows are not in order of time (first at {at(row)}); they were sorted")
         order = np.argsort(times, kind="stable")
         times, values = times[order], values[order]
-    if not repeated:
-        _refuse_duplicates(times, raw.name)
     _refuse_infinite(values, names, raw.name)
     return Reading(Rows(times, values, names), warnings)
 
@@ -180,19 +177,6 @@ def _unusable_target(target: str, frame: pl.DataFrame, columns: Sequence[str], n
         column=target,
         row=row + 1,
     )
-
-
-def _refuse_duplicates(times: Times, name: str) -> None:
-    same = np.flatnonzero(np.diff(times) == 0)
-    if len(same):
-        shown = ", ".join(str(np.datetime64(int(t), "ns").astype("datetime64[s]")) for t in times[same[:SHOWN]])
-        raise DataError(
-            f"{name}: {len(same)} rows repeat the time of another row (UTC {shown}); keep one row per time"
-            ' (for training, preprocess.resample = "mean" with dataset.step merges them)',
-            code="repeated-times",
-            file=name,
-            rows=len(same),
-        )
 
 
 def _refuse_infinite(values: Values, columns: Sequence[str], name: str) -> None:

@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 Times = NDArray[np.int64]
+"""UTC nanoseconds, or nanoseconds on a clock."""
+Positions = NDArray[np.int64]
+"""Counts of steps on a grid."""
 Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Sorted rows, one per step.
+    """Rows in order of time; once placed on a grid, one per step.
 
     times: UTC nanoseconds [rows]; values: original units, NaN where empty [rows, columns].
     """

@@ -12,31 +12,26 @@ from flts.contracts.canonical import canonical_json, digest, sha256
 from flts.contracts.errors import DataError, nearest
 from flts.contracts.ports import Store, read_checked, write_once
 from flts.contracts.records.base import parse_stored, plain_json, require_record
-from flts.contracts.records.data import (
-    DroppedColumn,
-    MadeOf,
-    ProcessedMeta,
-    Regularity,
-    RowsPart,
-    RowsSummary,
-)
+from flts.contracts.records.data import Absent, DroppedColumn, MadeOf, ProcessedMeta, RowsPart, RowsSummary
 from flts.preprocess import fit as fitting
+from flts.preprocess.grid import Grid
+from flts.preprocess.infer import infer_grid, infer_seasons
 from flts.preprocess.parquet import rows_from_parquet, rows_to_parquet
-from flts.preprocess.read import Reading, read_rows, split
-from flts.preprocess.resample import resample
+from flts.preprocess.place import place
+from flts.preprocess.read import read_rows, split
 from flts.preprocess.rows import Rows
 from flts.preprocess.sample import TEST, TRAIN, take
-from flts.preprocess.source import Raw, RawInput
+from flts.preprocess.source import RawInput
 from flts.preprocess.transform import FittedPreprocess
-from flts.spec.fields import Spec, parse_step
+from flts.spec.fields import Spec
 from flts.spec.lineage import data_fields
 
 
 @dataclass(frozen=True)
 class ProcessedDataset:
-    """Processed rows of one data_hash, read back from the store and checked.
+    """Processed rows of one data_hash, read back from the store and checked: on the grid, empty cells NaN.
 
-    `train` is finished (nothing missing); `test` is raw. `contiguous`: test starts one step after train ends.
+    `contiguous`: test starts one step after train ends.
     """
 
     data_hash: str
@@ -110,27 +105,21 @@ def preprocess(spec: Spec, raw: RawInput, store: Store, version: int) -> Prepare
 
 
 def process(spec: Spec, raw: RawInput) -> Processed:
-    """Read, split, sample, fit, finish. Raises DataError naming file, column and row."""
-    train, test, before, warnings = _read_and_sample(spec, raw)
-    step = fitting.infer_step(train.times, spec.dataset.step, raw.train.name)
-    names = (raw.train.name, raw.test.name if raw.test else f"{raw.train.name} (its last rows)")
-    regular = []
-    for rows, name in zip((train, test), names, strict=True):
-        share, irregular = fitting.check_regular(rows.times, step, name)
-        regular.append(share)
-        warnings += irregular
-    _refuse_overlap(train, test, names[1], resampled=spec.preprocess.resample != "off")
-    finished = fitting.fit(train, spec.preprocess, step, spec.dataset.timezone)
+    """Read, place on the grid, split, sample, fit. Raises DataError naming file, column and row."""
+    grid, train, test, before, warnings = _read_and_sample(spec, raw)
+    _refuse_overlap(grid, train, test, raw.test.name if raw.test else f"{raw.train.name} (its last rows)")
+    fitted = fitting.fit(train, spec.preprocess, grid)
+    columns = fitted.preprocess.names
+    train, test = (Rows(rows.times, rows.select(columns), columns) for rows in (train, test))
     summary = RowsSummary(
-        fitted=finished.fitted.record(),
-        seasons=fitting.infer_seasons(step, len(finished.train)),
-        contiguous=bool(test.times[0] - finished.train.times[-1] == step),
-        regular=Regularity(train=regular[0], test=regular[1]),
-        dropped=[DroppedColumn(column=name, reason=reason) for name, reason in finished.dropped],
-        warnings=[*warnings, *finished.warnings],
+        fitted=fitted.preprocess.record(),
+        seasons=infer_seasons(grid, len(train)),
+        contiguous=grid.between(int(train.times[-1]), int(test.times[0])) == 1,
+        absent=Absent(train=_absent(train), test=_absent(test)),
+        dropped=[DroppedColumn(column=name, reason=reason) for name, reason in fitted.dropped],
+        warnings=[*warnings, *fitted.warnings],
     )
-    columns = finished.fitted.names
-    return Processed(finished.train, Rows(test.times, test.select(columns), columns), before, summary)
+    return Processed(train, test, before, summary)
 
 
 def load_dataset(store: Store, data_hash: str, targets: tuple[str, ...]) -> ProcessedDataset:
@@ -157,25 +146,21 @@ def _prepared(store: Store, data_hash: str, data: bytes, *, reused: bool) -> Pre
     return Prepared(data_hash, meta, sha256(data), len(data), reused)
 
 
-def _read(raw: Raw, spec: Spec) -> Reading:
-    """The rows of one file, on the grid of the Spec if it has one."""
-    rule, step = spec.preprocess.resample, spec.dataset.step
-    if rule == "off":
-        return read_rows(raw, spec.dataset)
-    reading = read_rows(raw, spec.dataset, repeated=True)
-    rows, notes = resample(reading.rows, rule, parse_step(step), raw.name)
-    return Reading(rows, [*reading.warnings, *notes])
+def _absent(rows: Rows) -> int:
+    """Rows without a single value."""
+    return int(np.isnan(rows.values).all(axis=1).sum()) if rows.columns else 0
 
 
-def _read_and_sample(spec: Spec, raw: RawInput) -> tuple[Rows, Rows, dict[str, int], list[str]]:
-    reading = _read(raw.train, spec)
-    warnings = reading.warnings
+def _read_and_sample(spec: Spec, raw: RawInput) -> tuple[Grid, Rows, Rows, dict[str, int], list[str]]:
+    reading, rule = read_rows(raw.train, spec.dataset), spec.preprocess.resample
+    grid = infer_grid(reading.rows.times, spec.dataset.step, spec.dataset.timezone, rule, raw.train.name)
+    train, notes = place(reading.rows, grid, rule, raw.train.name)
+    warnings = [*reading.warnings, *notes]
     if raw.test is None:
-        train, test = split(reading.rows, spec.dataset.test_fraction, raw.train.name)
+        train, test = split(train, spec.dataset.test_fraction, raw.train.name)
     else:
-        later = _read(raw.test, spec)
-        warnings = warnings + later.warnings
-        absent = [name for name in reading.rows.columns if name not in later.rows.columns]
+        later = read_rows(raw.test, spec.dataset)
+        absent = [name for name in train.columns if name not in later.rows.columns]
         if absent:
             raise DataError(
                 f"{raw.test.name}: lacks the numeric columns {', '.join(absent)} that {raw.train.name} has;"
@@ -184,8 +169,9 @@ def _read_and_sample(spec: Spec, raw: RawInput) -> tuple[Rows, Rows, dict[str, i
                 file=raw.test.name,
                 columns=absent,
             )
-        train = reading.rows
-        test = Rows(later.rows.times, later.rows.select(train.columns), train.columns)
+        same = Rows(later.rows.times, later.rows.select(train.columns), train.columns)
+        test, notes = place(same, grid, rule, raw.test.name)
+        warnings += [*later.warnings, *notes]
     before = {"train": len(train), "test": len(test)}
     train = take(train, spec.sample.train_rows, spec.sample, TRAIN)
     test = take(test, spec.sample.test_rows, spec.sample, TEST)
@@ -199,14 +185,14 @@ def _read_and_sample(spec: Spec, raw: RawInput) -> tuple[Rows, Rows, dict[str, i
             sample_seed=spec.sample.seed,
         )
     )
-    return train, test, before, warnings
+    return grid, train, test, before, warnings
 
 
-def _refuse_overlap(train: Rows, test: Rows, name: str, *, resampled: bool) -> None:
-    if test.times[0] > train.times[-1]:
+def _refuse_overlap(grid: Grid, train: Rows, test: Rows, name: str) -> None:
+    ahead = grid.between(int(train.times[-1]), int(test.times[0]))
+    if ahead > 0:
         return
-    shared = resampled and test.times[0] == train.times[-1]
-    hint = "; one cell of the grid contains rows of both: end train where a cell ends" if shared else ""
+    hint = "; one step of the grid contains rows of both: end train where a step ends" if ahead == 0 else ""
     raise DataError(
         f"{name}: test starts at {_utc(test.times[0])}, not after train ends at {_utc(train.times[-1])} (UTC);"
         f" test rows must be later than all train rows{hint}",

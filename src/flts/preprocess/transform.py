@@ -6,29 +6,23 @@ a server needs nothing else. All functions take any number of leading window dim
 
 from __future__ import annotations
 
-import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flts.contracts.records.data import FittedColumn, FittedRecord
+from flts.contracts.records.data import CALENDAR, FittedColumn, FittedRecord
+from flts.preprocess.grid import MONDAY, Grid, wall_time
 from flts.preprocess.rows import Times, Values
+from flts.spec.fields import ResampleRule
+from flts.spec.steps import DAY
 
-CALENDAR = (
-    "minute_of_day_sin",
-    "minute_of_day_cos",
-    "day_of_week_sin",
-    "day_of_week_cos",
-    "day_of_year_sin",
-    "day_of_year_cos",
-)
-_SECOND = 1_000_000_000
-_DAY = 86_400 * _SECOND
-_DAYS_PER_YEAR = 365.25
+DAYS_PER_YEAR = 365.25
+CYCLES = {"minute_of_day": DAY, "day_of_week": 7 * DAY, "day_of_year": round(DAYS_PER_YEAR * DAY)}
+"""Nanoseconds of the cycle that the sine and cosine of a calendar column follow."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +32,13 @@ class FittedPreprocess:
     columns: tuple[FittedColumn, ...]
     targets: tuple[str, ...]
     """Whose lags become columns and whose range scales a forecast; empty in meta.json, which serves every target."""
-    step: int
-    """Nanoseconds between two rows."""
-    timezone: str
+    grid: Grid
+    placed: bool
+    """Whether histories are placed on the grid; those of a bundle of version 1 must have every row."""
+    resample: ResampleRule
     max_gap: int
-    time_features: bool
+    calendar: tuple[str, ...]
+    """The calendar columns whose cycle train holds twice."""
     lags: tuple[int, ...]
     constant: float
 
@@ -52,10 +48,11 @@ class FittedPreprocess:
         return cls(
             columns=tuple(stored.columns),
             targets=tuple(stored.targets),
-            step=stored.step,
-            timezone=stored.timezone,
+            grid=Grid.of(stored.grid),
+            placed=stored.placed,
+            resample=cast(ResampleRule, stored.resample),
             max_gap=stored.max_gap,
-            time_features=stored.time_features,
+            calendar=tuple(stored.calendar),
             lags=tuple(stored.lags),
             constant=stored.constant,
         )
@@ -65,10 +62,11 @@ class FittedPreprocess:
         return FittedRecord(
             columns=list(self.columns),
             targets=list(self.targets),
-            step=self.step,
-            timezone=self.timezone,
+            grid=self.grid.record(),
+            placed=self.placed,
+            resample=self.resample,
             max_gap=self.max_gap,
-            time_features=self.time_features,
+            calendar=list(self.calendar),
             lags=list(self.lags),
             constant=self.constant,
         )
@@ -86,7 +84,7 @@ class FittedPreprocess:
     def features(self) -> tuple[str, ...]:
         """Columns that `transform` returns, in order."""
         lags = tuple(f"{target}_lag{k}" for k in self.lags for target in self.targets)
-        return self.names + lags + (CALENDAR if self.time_features else ())
+        return self.names + lags + self.calendar
 
     @cached_property
     def target_index(self) -> NDArray[np.intp]:
@@ -111,13 +109,20 @@ class FittedPreprocess:
             "scale": np.array([c.scale for c in columns]),
         }
 
+    def measured(self, values: Values) -> NDArray[np.bool_]:
+        """Whether each row holds every target: [..., rows, columns] → [..., rows]."""
+        return np.asarray(~np.isnan(values[..., self.target_index]).any(axis=-1))
+
     def clean(self, values: Values) -> Values:
         """Fill empty cells causally, then clip: [..., rows, columns] in original units, no NaN left."""
-        arrays = self._arrays
-        filled = fill(values, arrays["median"], self.max_gap)
-        if any(column.low is not None for column in self.columns):
-            filled = np.clip(filled, arrays["low"], arrays["high"])
-        return filled
+        return self.clip(fill(values, self._arrays["median"], self.max_gap))
+
+    def clip(self, values: Values) -> Values:
+        """Clip to the limits of each column, where it has some; an empty cell stays empty."""
+        if all(column.low is None for column in self.columns):
+            return values
+        clipped: Values = np.clip(values, self._arrays["low"], self._arrays["high"])
+        return clipped
 
     def scale_targets(self, values: Values) -> Values:
         """Targets [..., targets] as the composite score sees them: 0 and 1 are the range over train."""
@@ -163,46 +168,31 @@ def engineer(times: Times, cleaned: Values, fitted: FittedPreprocess) -> NDArray
             lagged = np.broadcast_to(empty, target.shape).copy()
             lagged[..., k:, :] = target[..., : max(target.shape[-2] - k, 0), :]
             parts.append(lagged)
-    if fitted.time_features:
-        parts.append(calendar(times, fitted.timezone))
+    if fitted.calendar:
+        parts.append(calendar(times, fitted))
     return np.concatenate(parts, axis=-1, dtype=np.float32)
 
 
-def calendar(times: Times, timezone: str) -> Values:
-    """Sine and cosine of minute of day, day of week and day of year in local wall time: [..., 6], never scaled."""
-    local = wall_time(times, timezone)
-    day = local // _DAY
-    minute_of_day = (local - day * _DAY) / _DAY
-    day_of_week = ((day + 3) % 7) / 7.0  # 1970-01-01 was a Thursday; Monday is 0
+def calendar(times: Times, fitted: FittedPreprocess) -> Values:
+    """The calendar columns of `fitted` in local wall time: sines and cosines [..., columns], never scaled."""
+    local = wall_time(times, fitted.grid.timezone)
+    day = local // DAY
     year_start = day.astype("datetime64[D]").astype("datetime64[Y]").astype("datetime64[D]").astype(np.int64)
-    day_of_year = (day - year_start) / _DAYS_PER_YEAR
-    angles = 2.0 * np.pi * np.stack([minute_of_day, day_of_week, day_of_year], axis=-1)
-    return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(*times.shape, len(CALENDAR))
+    of_cycle = {
+        "minute_of_day": (local - day * DAY) / DAY,
+        "day_of_week": ((day + MONDAY) % 7) / 7.0,
+        "day_of_year": (day - year_start) / DAYS_PER_YEAR,
+    }
+    angles = 2.0 * np.pi * np.stack([of_cycle[cycle] for cycle in CYCLES], axis=-1)
+    every = np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(*times.shape, len(CALENDAR))
+    chosen: Values = every[..., [CALENDAR.index(name) for name in fitted.calendar]]
+    return chosen
 
 
-def wall_time(times: Times, timezone: str) -> Times:
-    """Local clock time, as nanoseconds since 1970-01-01 00:00 on that clock."""
-    return times + _offsets(times, timezone)
+def calendar_columns(span: int, step: int) -> Sequence[str]:
+    """The columns whose cycle rows over `span` nanoseconds hold at least twice, and which differ between rows.
 
-
-def _offsets(times: Times, timezone: str) -> Times | int:
-    """Nanoseconds that local time is ahead of UTC; the zone is asked once a day, or once a second when it changes."""
-    if timezone == "UTC":
-        return 0
-    zone = zoneinfo.ZoneInfo(timezone)
-    days, of_day = np.unique(times // _DAY, return_inverse=True)
-    starts = np.array([_offset(int(day) * _DAY, zone) for day in days], dtype=np.int64)
-    ends = np.array([_offset((int(day) + 1) * _DAY - _SECOND, zone) for day in days], dtype=np.int64)
-    offsets = starts[of_day.reshape(times.shape)]
-    changing = (starts != ends)[of_day.reshape(times.shape)]
-    if changing.any():
-        seconds, of_second = np.unique(times[changing] // _SECOND, return_inverse=True)
-        exact = np.array([_offset(int(second) * _SECOND, zone) for second in seconds], dtype=np.int64)
-        offsets[changing] = exact[of_second]
-    return offsets
-
-
-def _offset(time: int, zone: zoneinfo.ZoneInfo) -> int:
-    moment = datetime.fromtimestamp(time // _SECOND, UTC).astimezone(zone)
-    offset = moment.utcoffset()
-    return 0 if offset is None else round(offset.total_seconds()) * _SECOND
+    A cycle that train does not repeat is a free slope, which a linear model extends into the future.
+    """
+    taught = [cycle for cycle, length in CYCLES.items() if 2 * length <= span and step < length]
+    return [name for name in CALENDAR if name.rpartition("_")[0] in taught]

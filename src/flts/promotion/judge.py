@@ -18,7 +18,7 @@ from flts.contracts.canonical import sha256
 from flts.contracts.errors import DamagedObject, DataError, NotApplicable, TrainingFailed
 from flts.contracts.ports import Store
 from flts.contracts.records.base import read_record, require_record, write_record
-from flts.contracts.records.decision import Cells, DecisionRecord, Preview, WindowsSummary
+from flts.contracts.records.decision import DecisionRecord, Preview, WindowsSummary
 from flts.contracts.records.log import Promoted
 from flts.contracts.records.model import Latency, Manifest, ModelResult, WindowsResult
 from flts.contracts.records.run import FailurePart
@@ -27,22 +27,22 @@ from flts.evaluate.decide import Decision, decide
 from flts.evaluate.gate import ChampionForecast
 from flts.evaluate.metrics import Yardstick
 from flts.evaluate.profile import WallClock
-from flts.forecasting.bundle import assemble, load_bundle, read_bundle
+from flts.forecasting.bundle import assemble, cells, load_bundle, read_bundle
 from flts.forecasting.intervals import half_widths
 from flts.forecasting.model import Model, unmeasurable
 from flts.models.base import Files, ForecastTask
 from flts.models.registry import BASELINES
-from flts.preprocess.fit import DAY, format_step, seasonal_error
+from flts.preprocess.fit import seasonal_error
+from flts.preprocess.grid import MONDAY, Grid, wall_time
 from flts.preprocess.rows import Values
 from flts.preprocess.stage import ProcessedDataset
-from flts.preprocess.transform import wall_time
+from flts.spec.steps import DAY, HOUR
 from flts.train.determinism import processor
 from flts.train.experiment import Experiment
 from flts.train.stage import bundle_forecasts, commit_forecasts
 
 PREVIEW_ORIGINS = 300
 LATENCY_REPEATS = 21
-HOUR = DAY // 24
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def judge(
                 first=int(truth.origins[0]),
                 last=int(truth.origins[-1]),
                 spacing=truth.spacing,
-                dropped=experiment.windows.dropped,
+                dropped=experiment.windows.left_out,
                 empty_cells=truth.empty,
             ),
             seed=experiment.spec.run.seed,
@@ -132,7 +132,7 @@ def yardstick(dataset: ProcessedDataset, task: ForecastTask) -> Yardstick:
     nonzero = [error for error in errors if error]
     if len(nonzero) < len(errors):
         reason = (
-            f"train has {len(rows)} rows, and MASE needs two seasons of {season} rows"
+            f"train has {len(rows)} rows, and MASE needs two seasons of {season} rows with measured targets"
             if None in errors
             else f"the seasonal naive forecast (season {season}) makes no error on train"
         )
@@ -197,9 +197,8 @@ def _latency(store: Store, model_hash: str, bundle_sha256: str) -> float:
 def wall_clock(experiment: Experiment) -> WallClock:
     """Local hour and weekday of every forecast row."""
     fitted = experiment.task.fitted
-    times = experiment.origins[:, None] + fitted.step * np.arange(1, experiment.task.horizon + 1)
-    local = wall_time(times, fitted.timezone)
-    return WallClock(local % DAY // HOUR, (local // DAY + 3) % 7)  # 1970-01-01 was a Thursday
+    local = wall_time(fitted.grid.after(experiment.origins, experiment.task.horizon), fitted.grid.timezone)
+    return WallClock(local % DAY // HOUR, (local // DAY + MONDAY) % 7)
 
 
 def _champion(store: Store, experiment: Experiment, promoted: Promoted) -> ChampionForecast:
@@ -221,11 +220,11 @@ def _champion(store: Store, experiment: Experiment, promoted: Promoted) -> Champ
 
 
 def _not_comparable(manifest: Manifest, experiment: Experiment) -> str | None:
-    task, step = experiment.task, manifest.fitted.step
+    task, grid = experiment.task, Grid.of(manifest.fitted.grid)
     if tuple(manifest.targets) != tuple(task.fitted.targets):
         return f"it forecasts {', '.join(manifest.targets)}, not {', '.join(task.fitted.targets)}"
-    if step != task.fitted.step:
-        return f"its rows are {format_step(step)} apart, these {format_step(task.fitted.step)}"
+    if grid.step != task.fitted.grid.step:
+        return f"its rows are {grid.step} apart, these {task.fitted.grid.step}"
     if manifest.horizon != task.horizon:
         return f"it forecasts {manifest.horizon} rows ahead, not {task.horizon}"
     absent = [name for name in manifest.columns if name not in task.fitted.names]
@@ -264,20 +263,15 @@ def _write_preview(store: Store, experiment: Experiment, decision: Decision, sco
     assert winner.forecasts_sha256 is not None
     values = experiment.forecasts(store, winner.model_hash, winner.forecasts_sha256)
     scored = np.flatnonzero(~np.isnan(truth[:, 0]).all(axis=1))[-PREVIEW_ORIGINS:]
-    step = experiment.dataset.fitted.step
+    grid = experiment.dataset.fitted.grid
     preview = Preview(
         model=winner.name,
         targets=list(experiment.task.fitted.targets),
-        time=[int(t) + step for t in experiment.origins[scored]],
-        truth=_cells(truth[scored, 0]),
-        y_hat=_cells(values["y_hat"][scored, 0]),
-        lower=_cells(values["lower"][scored, 0]),
-        upper=_cells(values["upper"][scored, 0]),
+        time=grid.after(experiment.origins[scored], 1)[:, 0].tolist(),
+        truth=cells(truth[scored, 0]),
+        y_hat=cells(values["y_hat"][scored, 0]),
+        lower=cells(values["lower"][scored, 0]),
+        upper=cells(values["upper"][scored, 0]),
     )
     stored = write_record(store, layout.preview(scope, decision.decision_id), preview, at="promote.preview")
     return sha256(stored.to_bytes())
-
-
-def _cells(values: Values) -> Cells:
-    """Plain numbers [origins][targets], None for NaN."""
-    return [[None if np.isnan(value) else value for value in row] for row in values.tolist()]

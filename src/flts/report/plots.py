@@ -67,11 +67,11 @@ def of_model(
 
 def forecast_windows(experiment: Experiment, values: Mapping[str, Values], name: str) -> Picture:
     """The newest test windows that do not overlap, forecast beside truth; values [origins, horizon, targets]."""
-    horizon, step = experiment.task.horizon, experiment.task.fitted.step
+    horizon, grid = experiment.task.horizon, experiment.task.fitted.grid
     chosen = _apart(experiment.windows.indices, horizon, max(1, SHOWN_STEPS // horizon))
     columns = {"truth": experiment.windows.truth(experiment.dataset, horizon).values, **values}
     shown = {column: part[chosen, :, 0].reshape(-1) for column, part in columns.items()}
-    times = experiment.origins[chosen, None] + step * np.arange(1, horizon + 1)
+    times = grid.after(experiment.origins[chosen], horizon)
     ahead = "one step ahead" if horizon == 1 else f"{horizon} steps ahead, window after window"
     return forecast(times.reshape(-1), shown, f"{name}: {experiment.task.fitted.targets[0]}, {ahead}")
 

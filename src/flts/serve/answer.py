@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flts.contracts.errors import DataError, UsageError
 from flts.forecasting.bundle import Bundle
+from flts.forecasting.histories import enough_measured
 from flts.forecasting.intervals import LEVELS
-from flts.preprocess.fit import format_step
+from flts.models.base import ForecastTask
+from flts.preprocess.history import read_history
 from flts.preprocess.parquet import time_column
-from flts.preprocess.read import read_rows
 from flts.preprocess.rows import Rows, Times, Values
 from flts.preprocess.source import Raw, RawTable
-from flts.spec.fields import Dataset
+from flts.serve.version1 import refuse_gap
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,7 +30,7 @@ class Answer:
     """Forecasts from the end of one history, in original units.
 
     times [horizon]: UTC ns, the first one step after the end of the history; mean, lower, upper [horizon, targets],
-    bounds NaN where the model has none.
+    bounds NaN where the model has none. warnings: what a reader of the forecast should know about the history.
     """
 
     times: Times
@@ -34,6 +38,7 @@ class Answer:
     mean: Values
     lower: Values
     upper: Values
+    warnings: tuple[str, ...] = ()
 
     def frame(self) -> pl.DataFrame:
         """A table with columns time, target, mean, lower, upper; one row per step and target."""
@@ -56,7 +61,7 @@ class Answer:
 def answer(bundle: Bundle, history: Any, level: float = 0.8) -> Answer:
     """Forecast from the end of a table that has a time column and those of the manifest, in any order.
 
-    Raises UsageError for a level that has no intervals, DataError for missing columns, too few rows, or a gap.
+    Raises UsageError for a level that has no intervals, DataError for a history that cannot be used.
     """
     if level not in LEVELS:
         valid = [f"{offered:g}" for offered in LEVELS]
@@ -66,57 +71,73 @@ def answer(bundle: Bundle, history: Any, level: float = 0.8) -> Answer:
             found=level,
             valid=valid,
         )
-    rows = read_history(bundle, history)
+    rows, warnings = usable_history(bundle, RawTable.of("history", history))
     forecasts, lower, upper = bundle.forecast(rows.times[None], rows.values[None], level)
     task = bundle.model.task
-    times = rows.times[-1] + task.fitted.step * np.arange(1, task.horizon + 1)
-    return Answer(times, task.fitted.targets, forecasts.mean[0], lower[0], upper[0])
+    times = task.fitted.grid.after(rows.times[-1:], task.horizon)[0]
+    return Answer(times, task.fitted.targets, forecasts.mean[0], lower[0], upper[0], warnings)
 
 
-def read_history(bundle: Bundle, history: Any) -> Rows:
-    """Read the last rows that the model uses, with the columns of the manifest in its order; empty cells stay empty."""
-    manifest, fitted = bundle.manifest, bundle.model.task.fitted
-    rows = rows_for(bundle, RawTable.of("history", history))
+def usable_history(bundle: Bundle, raw: Raw) -> tuple[Rows, tuple[str, ...]]:
+    """The last rows that the model uses, and warnings. Raises DataError where they are too few, or hold too little.
+
+    Empty cells stay empty: the model fills them as it did in training.
+    """
+    manifest, task = bundle.manifest, bundle.model.task
+    rows = rows_for(bundle, raw)
     if len(rows) < manifest.min_history_rows:
         raise DataError(
-            f"history: has {len(rows)} rows, the model needs at least {manifest.min_history_rows}",
+            f"{raw.name}: has {len(rows)} rows, the model needs at least {manifest.min_history_rows}",
             code="history-too-short",
             found=len(rows),
             expected=manifest.min_history_rows,
         )
     rows = rows[-manifest.history_rows :]
-    window = rows.times[-bundle.model.task.lookback :]  # older rows may have gaps, as in the test windows
-    distances = np.diff(window)
-    gaps = np.flatnonzero(distances != fitted.step)
-    if len(gaps):
-        first = int(gaps[0])
-        before = np.datetime64(int(window[first]), "ns").astype("datetime64[s]")
-        found, expected = format_step(int(distances[first])), format_step(fitted.step)
-        raise DataError(
-            f"history: {before} (UTC) and the next row are {found} apart, and the model needs rows {expected} apart;"
-            " keep every row and leave missing cells empty",
-            code="history-gap",
-            row=str(before),
-            found=found,
-            expected=expected,
-        )
-    return rows
+    if not task.fitted.placed:
+        refuse_gap(rows, task, raw.name)
+    elif manifest.uses_history:
+        _refuse_unmeasured(rows, task, raw.name)
+    return rows, tuple(_newest_empty(rows, task, raw.name))
 
 
 def rows_for(bundle: Bundle, raw: Raw) -> Rows:
-    """Read all rows of a table, with the columns of the manifest in its order. Raises DataError for missing columns."""
-    fitted = bundle.model.task.fitted
-    table = RawTable(raw.name, raw.frame())
-    trained_on = bundle.manifest.time_column
-    time = trained_on if trained_on in table.table.columns else "time"
-    rows = read_rows(table, Dataset(time_column=time, timezone=fitted.timezone)).rows
-    absent = [column for column in fitted.names if column not in rows.columns]
-    if absent:
-        raise DataError(
-            f"{raw.name}: lacks the numeric columns {', '.join(absent)}; the model needs {', '.join(fitted.names)}",
-            code="columns-missing",
-            file=raw.name,
-            columns=absent,
-            expected=fitted.names,
+    """All rows of a table as the bundle reads a history. Raises DataError."""
+    return read_history(raw, bundle.model.task.fitted, bundle.manifest.time_column)
+
+
+def _refuse_unmeasured(rows: Rows, task: ForecastTask, name: str) -> None:
+    measured = task.fitted.measured(rows.values)
+    window = measured[-task.input_length :]
+    if enough_measured(measured, np.array([len(rows)]), len(window), task.min_measured)[0]:
+        return
+    needed = math.ceil(task.min_measured * len(window) - 1e-9)
+    raise DataError(
+        f"{name}: {' and '.join(task.fitted.targets)} is measured in {int(window.sum())} of the last {len(window)}"
+        f" rows, and the model needs {needed}{_since(measured, rows)}",
+        code="history-empty",
+        found=int(window.sum()),
+        expected=needed,
+    )
+
+
+def _newest_empty(rows: Rows, task: ForecastTask, name: str) -> Iterator[str]:
+    """A warning where the newest rows hold no target: the forecast rests on older ones."""
+    measured = task.fitted.measured(rows.values)
+    if len(rows) and not measured[-1]:
+        count = int(np.argmax(measured[::-1])) if measured.any() else len(rows)
+        yield (
+            f"{name}: {' and '.join(task.fitted.targets)} is empty in the last {count} rows{_since(measured, rows)};"
+            " the forecast rests on the rows before"
         )
-    return Rows(rows.times, rows.select(fitted.names), fitted.names)
+
+
+def _since(measured: NDArray[np.bool_], rows: Rows) -> str:
+    """Since when the newest rows are empty, as a clause."""
+    if measured[-1]:
+        return ""
+    first = len(rows) - int(np.argmax(measured[::-1])) if measured.any() else 0
+    return f"; it is empty since {_utc(rows.times[first])} UTC"
+
+
+def _utc(time: np.int64) -> str:
+    return str(np.datetime64(int(time), "ns").astype("datetime64[s]"))

@@ -10,9 +10,10 @@ import numpy as np
 from flts.contracts.errors import DataError
 from flts.evaluate.metrics import Errors, Yardstick, measure
 from flts.forecasting.bundle import Bundle
-from flts.forecasting.histories import Histories, unbroken
+from flts.forecasting.histories import Histories, enough_measured
 from flts.forecasting.intervals import STORED_LEVEL, bounds
 from flts.preprocess.rows import Rows, Times, Values
+from flts.serve.version1 import unbroken
 
 if TYPE_CHECKING:
     import polars as pl
@@ -56,17 +57,22 @@ class Batch:
 
 
 def forecast_batch(bundle: Bundle, rows: Rows, level: float = STORED_LEVEL) -> Batch:
-    """Forecast from every row that ends a history of enough rows without a gap.
+    """Forecast from every row that ends a history of enough rows that hold the targets.
 
     rows: the columns of the manifest in its order. Raises DataError when no row can be an origin.
     """
     model, fitted = bundle.model, bundle.model.task.fitted
     needed = max(bundle.manifest.min_history_rows, model.task.lookback)
     ends = np.arange(needed, len(rows) + 1, dtype=np.int64)
-    usable = unbroken(rows.times, ends, model.task.lookback, 0, fitted.step) if len(ends) else np.zeros(0, bool)
+    task = model.task
+    usable = enough_measured(fitted.measured(rows.values), ends, task.input_length, task.min_measured)
+    if not fitted.placed:
+        usable &= unbroken(rows, ends, task)
     if not usable.any():
         raise DataError(
-            f"no row ends a history of {needed} rows without a gap, as the model needs; the table has {len(rows)} rows",
+            f"no row ends a history of {needed} rows, of whose last {task.input_length} at least"
+            f" {task.min_measured:.0%} hold {' and '.join(fitted.targets)}, as the model needs; the table has"
+            f" {len(rows)} rows on the grid",
             code="no-origin",
             rows=len(rows),
             expected=needed,
@@ -75,7 +81,7 @@ def forecast_batch(bundle: Bundle, rows: Rows, level: float = STORED_LEVEL) -> B
     answer = model.forecast_all(histories)
     lower, upper = bounds(answer.mean, answer.spread, bundle.manifest.intervals.offsets, level)
     origins = rows.times[histories.ends - 1]
-    times = origins[:, None] + fitted.step * np.arange(1, model.task.horizon + 1)
+    times = fitted.grid.after(origins, task.horizon)
     return Batch(origins, times, fitted.targets, answer.mean, lower, upper, _truth(rows, times, fitted.targets))
 
 

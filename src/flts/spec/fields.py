@@ -17,25 +17,13 @@ from pydantic import Field, SerializeAsAny, field_validator, model_validator
 from flts.contracts.layout import scope_name
 from flts.spec.installed import installed_families
 from flts.spec.models import DEFAULT_MODELS, Models, models_with
+from flts.spec.steps import Step
 from flts.spec.table import HASHED_WHEN_CHANGED, LOCATOR, Fraction, NonNegative, Positive, Table
 
 ResampleRule = Literal["off", "mean", "sum", "first", "last", "min", "max"]
 
 SYSTEM_ZONES = re.compile(r"localtime|Factory|posixrules|(posix|right)/.*")
 """Zone names that operating systems add to those of the IANA database; localtime differs between machines."""
-STEP_UNITS = {"ms": 10**6, "s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
-LONGEST_STEP = 3650 * STEP_UNITS["d"]
-
-
-def parse_step(text: str) -> int:
-    """A step such as '2min' in nanoseconds. Raises ValueError that says what fits."""
-    match = re.fullmatch(r"([1-9][0-9]*)(ms|s|min|h|d)", text)
-    if match is None:
-        raise ValueError(f"'{text}' is not a step; write 'infer' or a whole number with a unit, such as '2min' or '1h'")
-    step = int(match[1]) * STEP_UNITS[match[2]]
-    if step > LONGEST_STEP:
-        raise ValueError(f"the step '{text}' is too long; the longest is ten years (3650d)")
-    return step
 
 
 class Dataset(Table):
@@ -81,7 +69,7 @@ class Dataset(Table):
     @classmethod
     def _valid_step(cls, value: str) -> str:
         if value != "infer":
-            parse_step(value)
+            return str(Step.parse(value))
         return value
 
     @field_validator("identifier")
@@ -187,7 +175,10 @@ class Task(Table):
     horizon: Positive = 1
     """Rows to forecast, all at once."""
     seasons: Literal["infer"] | list[Annotated[int, Field(ge=2)]] = "infer"
-    """Season lengths in rows, shortest first; 'infer' takes day and week where train holds two of them."""
+    """Season lengths in rows, shortest first; 'infer' takes day, week and year where the step has them and train holds
+    two of them."""
+    min_measured: Annotated[float, Field(gt=0.0, le=1.0)] = 0.75
+    """Share of the rows of a window that must hold every target for the window to count."""
 
     @field_validator("seasons")
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,11 +13,11 @@ from flts.forecasting.histories import Histories
 from flts.forecasting.model import Model
 from flts.models.base import Block, Family, ForecastTask, P, Recipe, Window
 from flts.preprocess.fit import fit
+from flts.preprocess.infer import infer_grid
 from flts.preprocess.rows import Rows
-from flts.preprocess.transform import transform
 from flts.spec.fields import Preprocess
-from flts.train.fitting import FittedModel, fit_model
-from flts.train.windows import split_validation, train_origins
+from flts.train.fitting import FittedModel, before, fit_model, whole_block
+from flts.train.windows import split_validation
 
 
 def task_on(
@@ -31,27 +31,22 @@ def task_on(
     **preprocess: Any,
 ) -> ForecastTask:
     """A task on processed train rows; preprocess: values of that table of the Spec."""
-    step = int(np.diff(train.times).min())
-    fitted = fit(train, Preprocess.model_validate(preprocess), step, timezone).fitted
-    return ForecastTask(input_length, horizon, seasons, fitted.for_targets(targets))
+    rules = Preprocess.model_validate(preprocess)
+    grid = infer_grid(train.times, "infer", timezone, rules.resample, "train")
+    fitted = fit(train, rules, grid).preprocess
+    return ForecastTask(input_length, horizon, seasons, fitted.for_targets(targets), 0.75)
 
 
 def blocks(train: Rows, task: ForecastTask, fraction: float = 0.1) -> tuple[Block, Block]:
     """The two blocks that a fit receives: rows before the validation windows, and the validation windows."""
-    features = transform(train.times, train.values, task.fitted)
-    targets = task.fitted.scale_targets(train.select(task.fitted.targets))
-    origins = train_origins(train, task.lookback, task.horizon, task.fitted.step)
-    before, validation = split_validation(origins, task.horizon, fraction)
-    end = int(validation[0])
-    return (
-        Block(train.times[:end], features[:end], targets[:end], before),
-        Block(train.times, features, targets, validation),
-    )
+    whole = whole_block(train, task)
+    fit_origins, validation = split_validation(whole.origins, task.horizon, fraction)
+    return before(whole, int(validation[0]), fit_origins), replace(whole, origins=validation)
 
 
 def window(rows: Rows, task: ForecastTask) -> Window:
     """A window with one history, made of all these rows."""
-    return Window(rows.times[None], task.fitted.clean(rows.values[None]), task.fitted)
+    return Window(rows.times[None], task.fitted.clean(rows.values[None]), ~np.isnan(rows.values[None]), task.fitted)
 
 
 def use_one_thread(family: Family[Any]) -> None:

@@ -29,8 +29,7 @@ class Experiment:
     @property
     def origins(self) -> Times:
         """Times (UTC ns) of the last history row of each test window."""
-        origins: Times = self.dataset.test.times[self.windows.indices - 1]
-        return origins
+        return self.windows.origins(self.dataset)
 
     def forecasts(self, store: Store, model_hash: str, forecasts_sha256: str) -> dict[str, Values]:
         """Read y_hat, lower and upper [origins, horizon, targets] of a model on these windows; the digest is checked.
@@ -44,15 +43,7 @@ class Experiment:
 
 def plan_experiment(spec: Spec, identity: Identity, dataset: ProcessedDataset) -> Experiment:
     """Plan the windows and the task of a Spec. Raises DataError when train or test has too few rows for a window."""
-    values = spec.task
-    seasons = None if values.seasons == "infer" else tuple(values.seasons)
-    task = task_of(dataset, values.input_length, values.horizon, seasons)
-    split_validation(
-        train_origins(dataset.train, task.lookback, values.horizon, task.fitted.step),
-        values.horizon,
-        spec.train.validation_fraction,
-    )
-    windows = plan_windows(
-        dataset, identity.windows_hash, values.input_length, values.horizon, spec.evaluate.windows, spec.evaluate.step
-    )
+    task = task_of(dataset, spec.task)
+    split_validation(train_origins(dataset.train, task), task.horizon, spec.train.validation_fraction)
+    windows = plan_windows(dataset, identity.windows_hash, task, spec.evaluate.windows, spec.evaluate.step)
     return Experiment(spec, identity, dataset, windows, task)

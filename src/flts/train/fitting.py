@@ -12,9 +12,9 @@ import numpy as np
 from flts.contracts.ports import Progress
 from flts.contracts.records.model import Manifest
 from flts.forecasting.bundle import build_manifest
-from flts.forecasting.histories import Histories
+from flts.forecasting.histories import Histories, one_per_stratum
 from flts.forecasting.intervals import conformal_offsets
-from flts.forecasting.model import Model, evenly
+from flts.forecasting.model import Model
 from flts.models.base import Block, Family, Files, Fit, ForecastTask, Indices, P, Recipe, Refits
 from flts.preprocess.rows import Rows, Times, Values
 from flts.preprocess.transform import transform
@@ -59,7 +59,7 @@ def fit_model(
     fit = family.fit(before(whole, int(validation_origins[0]), fit_origins), validation, task, recipe, progress)
 
     progress.phase("validate")
-    sampled = np.array(evenly(validation_origins.tolist(), MOST_VALIDATION_ORIGINS))
+    sampled = one_per_stratum(validation_origins, MOST_VALIDATION_ORIGINS)
     model = Model(family.load(fit.files, task), task, family.history(task))
     answers = model.forecast_all(Histories(train, sampled))
     truth = train.select(task.fitted.targets)[sampled[:, None] + np.arange(task.horizon)]
@@ -75,10 +75,10 @@ def fit_model(
 
 
 def whole_block(train: Rows, task: ForecastTask) -> Block:
-    """All rows of train and every window in them."""
+    """All rows of train and every window in them. Features have no empty cells, targets keep theirs."""
     features = transform(train.times, train.values, task.fitted)
-    targets = task.fitted.scale_targets(train.select(task.fitted.targets))
-    origins = train_origins(train, task.lookback, task.horizon, task.fitted.step)
+    targets = task.fitted.scale_targets(task.fitted.clip(train.values)[:, task.fitted.target_index])
+    origins = train_origins(train, task)
     return Block(train.times, features, targets, origins)
 
 

@@ -20,7 +20,7 @@ from flts.models.base import Family, ForecastTask, Recipe, Refits
 from flts.models.registry import CANDIDATES
 from flts.preprocess.rows import Values
 from flts.preprocess.stage import ProcessedDataset
-from flts.spec.fields import Spec
+from flts.spec.fields import Spec, Task
 from flts.spec.lineage import Identity
 from flts.train.determinism import made_on
 from flts.train.fitting import fit_model
@@ -33,16 +33,9 @@ class ModelSpec:
 
     name: str
     model_hash: str
-    input_length: int
-    horizon: int
-    seasons: tuple[int, ...] | None
-    """None takes the seasons that preprocessing inferred."""
+    task: Task
     validation_fraction: float
     recipe: Recipe[Any]
-
-    def task(self, dataset: ProcessedDataset) -> ForecastTask:
-        """The task of this candidate on these rows."""
-        return task_of(dataset, self.input_length, self.horizon, self.seasons)
 
 
 @dataclass(frozen=True)
@@ -59,12 +52,10 @@ class Trained:
     recomputed: Recomputed | None = None
 
 
-def task_of(
-    dataset: ProcessedDataset, input_length: int, horizon: int, seasons: tuple[int, ...] | None
-) -> ForecastTask:
+def task_of(dataset: ProcessedDataset, task: Task) -> ForecastTask:
     """The task on these rows, with the seasons that preprocessing inferred unless others are given."""
-    seasons = tuple(dataset.meta.seasons) if seasons is None else seasons
-    return ForecastTask(input_length, horizon, seasons, dataset.fitted)
+    seasons = dataset.meta.seasons if task.seasons == "infer" else task.seasons
+    return ForecastTask(task.input_length, task.horizon, tuple(seasons), dataset.fitted, task.min_measured)
 
 
 def model_spec(spec: Spec, identity: Identity, name: str) -> ModelSpec:
@@ -72,9 +63,7 @@ def model_spec(spec: Spec, identity: Identity, name: str) -> ModelSpec:
     return ModelSpec(
         name,
         identity.model_hashes[name],
-        spec.task.input_length,
-        spec.task.horizon,
-        None if spec.task.seasons == "infer" else tuple(spec.task.seasons),
+        spec.task,
         spec.train.validation_fraction,
         Recipe(spec.expected[name], spec.train.patience, spec.run.seed),
     )
@@ -119,7 +108,7 @@ def train(
     Raises NotApplicable, TrainingFailed, DataError.
     """
     progress = progress or Silent()
-    family, task = CANDIDATES[model.name], model.task(dataset)
+    family, task = CANDIDATES[model.name], task_of(dataset, model.task)
     _refuse_short_histories(family, task, windows, dataset)
     result = read_record(store, layout.model_result(model.model_hash), ModelResult)
     verdict: Recomputed | None = None
@@ -219,8 +208,7 @@ def commit_forecasts(
     dataset: ProcessedDataset,
 ) -> tuple[WindowsResult, bool]:
     """Write mean, lower and upper, then their commit point. Returns the stored result, and whether it is equal."""
-    origins = dataset.test.times[windows.indices - 1]
-    fresh = forecasts_to_parquet(origins, task.fitted.targets, *values)
+    fresh = forecasts_to_parquet(windows.origins(dataset), task.fitted.targets, *values)
     key = layout.forecasts(model_hash, windows.windows_hash)
     stood = write_once(store, key, fresh, at="train.forecasts")
     result = WindowsResult(

@@ -10,10 +10,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flts.contracts.errors import DataError
-from flts.forecasting.histories import Histories, unbroken
-from flts.models.base import Indices
+from flts.forecasting.histories import Histories, enough_measured, one_per_stratum, some_truth
+from flts.models.base import ForecastTask, Indices
 from flts.preprocess.rows import Rows, Times, Values
 from flts.preprocess.stage import ProcessedDataset
 
@@ -28,7 +29,7 @@ class Truth:
     origins: Times
     values: Values
     spacing: float
-    """Median number of rows between neighbouring origins."""
+    """Mean number of rows between neighbouring origins."""
 
     @property
     def empty(self) -> int:
@@ -40,66 +41,95 @@ class Truth:
 class Windows:
     """The test origins of one windows_hash.
 
-    indices: the first test row that each window forecasts; dropped: number of origins left out because of a gap.
+    indices: the first test row that each window forecasts; left_out: number of origins where too few rows of the window
+    hold a target, or no row of the horizon.
     """
 
     windows_hash: str
     indices: Indices
-    dropped: int
+    left_out: int
 
     def histories(self, dataset: ProcessedDataset) -> Histories:
         """The test rows before each origin, and the train rows before them if test starts one step after train."""
-        if dataset.contiguous:
-            return Histories(dataset.train.then(dataset.test), self.indices + len(dataset.train))
-        return Histories(dataset.test, self.indices)
+        context, start = _context(dataset)
+        return Histories(context, self.indices + start)
+
+    def origins(self, dataset: ProcessedDataset) -> Times:
+        """Times (UTC ns) of the last history row of each window."""
+        histories = self.histories(dataset)
+        last: Times = histories.context.times[histories.ends - 1]
+        return last
 
     def truth(self, dataset: ProcessedDataset, horizon: int) -> Truth:
         """The raw test targets of each window."""
         targets = dataset.test.select(dataset.fitted.targets)
-        spacing = float(np.median(np.diff(self.indices))) if len(self.indices) > 1 else 1.0
-        return Truth(dataset.test.times[self.indices - 1], targets[self.indices[:, None] + np.arange(horizon)], spacing)
+        spacing = float(np.mean(np.diff(self.indices))) if len(self.indices) > 1 else 1.0
+        return Truth(self.origins(dataset), targets[self.indices[:, None] + np.arange(horizon)], spacing)
 
 
 def plan_windows(
-    dataset: ProcessedDataset, windows_hash: str, input_length: int, horizon: int, count: int, step: int = 0
+    dataset: ProcessedDataset, windows_hash: str, task: ForecastTask, count: int, step: int = 0
 ) -> Windows:
-    """Choose at most `count` test origins (0 takes all), evenly spaced, or every `step` rows back from the last one.
+    """Choose at most `count` test origins (0 takes all): one per stratum, or every `step` rows back from the last one.
 
     Raises DataError when there is none.
     """
-    rows = len(dataset.test)
-    first, last = input_length, rows - horizon
+    context, start = _context(dataset)
+    first, last = max(task.input_length - start, 0), len(dataset.test) - task.horizon
     if last < first:
         raise DataError(
-            f"test has {rows} rows; input_length {input_length} + horizon {horizon} need at least"
-            f" {input_length + horizon}; use more test rows, or a shorter window",
+            f"test has {len(dataset.test)} rows; the horizon of {task.horizon} and {first} more rows of history need at"
+            f" least {first + task.horizon}; use more test rows, or a shorter window",
             code="test-too-short",
-            found=rows,
-            expected=input_length + horizon,
+            found=len(dataset.test),
+            expected=first + task.horizon,
         )
-    wanted = np.arange(first, last + 1)
-    if step:
-        wanted = wanted[::-1][::step][: count or None][::-1]
-    elif count:
-        wanted = np.unique(np.round(np.linspace(first, last, count)).astype(np.int64))
-    histories = Windows(windows_hash, wanted, 0).histories(dataset)
-    lookback = input_length + max(dataset.fitted.lags, default=0)
-    whole = unbroken(
-        histories.context.times, histories.ends, np.minimum(lookback, histories.ends), horizon, dataset.fitted.step
-    )
-    if not whole.any():
+    every = np.arange(first, last + 1)
+    counts = _count(context, every + start, task)
+    if not counts.any():
         raise DataError(
-            f"each of the {len(wanted)} test windows contains a gap in time; set preprocess.resample",
-            code="test-windows-broken",
-            windows=len(wanted),
+            f"none of the {len(every)} test windows counts: at least {task.min_measured:.0%} of the {task.input_length}"
+            f" rows of history must hold {' and '.join(task.fitted.targets)}, and one row of the horizon"
+            " (task.min_measured)",
+            code="no-test-window",
+            windows=len(every),
         )
-    return Windows(windows_hash, wanted[whole], int((~whole).sum()))
+    if step:
+        back = every[::-1][::step][: count or None][::-1]
+        chosen = back[counts[back - first]]
+    else:
+        chosen = every[counts]
+        chosen = one_per_stratum(chosen, count) if count else chosen
+    return Windows(windows_hash, chosen, int((~counts).sum()))
 
 
-def train_origins(rows: Rows, lookback: int, horizon: int, step: int) -> Indices:
-    """Rows of train at which the horizon of a window can start: enough rows around them, and no gap."""
-    origins = np.arange(lookback, len(rows) - horizon + 1, dtype=np.int64)
-    return origins[unbroken(rows.times, origins, lookback, horizon, step)] if len(origins) else origins
+def _context(dataset: ProcessedDataset) -> tuple[Rows, int]:
+    """The rows that histories of test windows may use, and the index of the first test row among them."""
+    if dataset.contiguous:
+        return dataset.train.then(dataset.test), len(dataset.train)
+    return dataset.test, 0
+
+
+def _count(rows: Rows, origins: Indices, task: ForecastTask) -> NDArray[np.bool_]:
+    """Whether the window at each origin counts: enough of its rows hold every target, and its horizon one of them."""
+    targets = rows.select(task.fitted.targets)
+    measured = np.asarray(~np.isnan(targets).any(axis=1))
+    enough = enough_measured(measured, origins, task.input_length, task.min_measured)
+    return enough & some_truth(targets, origins, task.horizon)
+
+
+def train_origins(train: Rows, task: ForecastTask) -> Indices:
+    """Rows of train at which the horizon of a window can start: with enough rows around them, and the window counts."""
+    origins = np.arange(task.lookback, len(train) - task.horizon + 1, dtype=np.int64)
+    return origins[_count(train, origins, task)] if len(origins) else origins
+
+
+def outages(rows: Rows, task: ForecastTask) -> list[tuple[int, int]]:
+    """First and last index of every gap in the targets that is longer than a window with its horizon."""
+    empty = np.isnan(rows.select(task.fitted.targets)).any(axis=1)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], empty, [False]]).astype(np.int8)))
+    runs = zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+    return [(first, end - 1) for first, end in runs if end - first > task.input_length + task.horizon]
 
 
 def split_validation(origins: Indices, horizon: int, fraction: float) -> tuple[Indices, Indices]:

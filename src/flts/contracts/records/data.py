@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, JsonValue
 
-from flts.contracts.records.base import Count, Digest, Part, StoredRecord
+from flts.contracts.records.base import Count, Digest, JsonObject, Part, StoredRecord, Upgrade
+
+CALENDAR = (
+    "minute_of_day_sin",
+    "minute_of_day_cos",
+    "day_of_week_sin",
+    "day_of_week_cos",
+    "day_of_year_sin",
+    "day_of_year_cos",
+)
+"""Names of the calendar columns."""
 
 
 class RowsPart(Part):
@@ -46,25 +57,59 @@ class FittedColumn(Part):
     """Largest one: targets and the composite score are scaled by the range between both."""
 
 
+class GridRecord(Part):
+    """The grid that rows lie on, see `preprocess.grid.Grid`."""
+
+    step: str
+    timezone: str
+    local: bool
+    """Whether the steps follow the clock of the zone."""
+    phase: int
+    """Nanoseconds from the start of a step to the time of its row."""
+    first: int
+    """Which month of a step of several months comes first."""
+    tolerance: int
+    """Nanoseconds by which the time of a row may be off."""
+
+
 class FittedRecord(Part):
-    """Everything that is needed to compute the features of a history."""
+    """Everything that is needed to read a history and to compute its features."""
 
     columns: list[FittedColumn]
     targets: list[str]
-    step: int
-    """Nanoseconds between two rows."""
-    timezone: str
+    grid: GridRecord
+    placed: bool
+    """Whether rows are placed on the grid; a bundle of version 1 needs every row of a history instead."""
+    resample: str
+    """How several rows of one step become one; "off" where each row has a step of its own."""
     max_gap: int
-    time_features: bool
+    calendar: list[str]
+    """Names of the calendar columns."""
     lags: list[int]
     constant: float
 
 
-class Regularity(Part):
-    """Share of the rows that are exactly one step after the row before."""
+def upgraded_fitted(fitted: Any, phase: int) -> JsonObject:
+    """Statistics of version 1: a fixed step counted in UTC, and all calendar columns or none."""
+    kept = {key: value for key, value in fitted.items() if key not in {"step", "timezone", "time_features"}}
+    step = fitted["step"]
+    grid: JsonObject = {
+        "step": f"{step}ns",
+        "timezone": fitted["timezone"],
+        "local": False,
+        "phase": phase,
+        "first": 0,
+        "tolerance": 0,
+    }
+    calendar: JsonObject = {"calendar": list(CALENDAR) if fitted["time_features"] else []}
+    return {**kept, **calendar, "grid": grid, "placed": False, "resample": "off"}
 
-    train: float
-    test: float
+
+class Absent(Part):
+    """Rows of the grid that hold no value; most of them are absent from the file."""
+
+    train: Count
+    test: Count
 
 
 class MadeOf(Part):
@@ -81,18 +126,26 @@ class RowsSummary(Part):
 
     fitted: FittedRecord
     seasons: list[int]
-    """Season lengths in rows, shortest first."""
+    """Season lengths in steps, shortest first."""
     contiguous: bool
     """Test starts one step after train ends."""
-    regular: Regularity
+    absent: Absent | None
+    """None in a store of version 1, which had no grid."""
     dropped: list[DroppedColumn]
     warnings: list[str]
+
+
+def _upgrade_meta(meta: JsonObject) -> JsonObject:
+    fitted = upgraded_fitted(meta["fitted"], 0)
+    return {**{key: value for key, value in meta.items() if key != "regular"}, "fitted": fitted, "absent": None}
 
 
 class ProcessedMeta(RowsSummary, StoredRecord):
     """`processed-data/<data_hash>/meta.json`: commits the two Parquet files beside it."""
 
-    v: Literal[1] = 1
+    upgrades: ClassVar[Mapping[int, Upgrade]] = {1: _upgrade_meta}
+
+    v: Literal[2] = 2
     data_hash: Digest
     made_of: MadeOf
     train: RowsPart

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator
 
 from flts.contracts.layout import KEY_PART
-from flts.contracts.records.base import Count, Digest, JsonObject, Part, StoredRecord
-from flts.contracts.records.data import FittedRecord
+from flts.contracts.records.base import Count, Digest, JsonObject, Part, StoredRecord, Upgrade
+from flts.contracts.records.data import FittedRecord, upgraded_fitted
 
 Cells = list[list[float]]
 """[horizon][targets]."""
@@ -96,9 +97,15 @@ class SelfTest(Part):
     """A history, and the forecast of it by the bundle when the bundle was written."""
 
     times: list[int]
-    values: Cells
-    """[rows][columns]."""
+    values: list[list[float | None]]
+    """[rows][columns], None where empty."""
     mean: Cells
+
+
+def _upgrade_manifest(manifest: JsonObject) -> JsonObject:
+    fixed: Any = manifest
+    step, newest = fixed["fitted"]["step"], fixed["self_test"]["times"][-1]
+    return {**manifest, "fitted": upgraded_fitted(fixed["fitted"], newest % step), "min_measured": 0.0}
 
 
 class Manifest(StoredRecord):
@@ -106,7 +113,9 @@ class Manifest(StoredRecord):
 
     absent_when_none = frozenset({"package"})
 
-    v: Literal[1] = 1
+    upgrades: ClassVar[Mapping[int, Upgrade]] = {1: _upgrade_manifest}
+
+    v: Literal[2] = 2
     model: str
     """Name of the family."""
     model_type: str
@@ -118,6 +127,8 @@ class Manifest(StoredRecord):
     input_length: int
     horizon: int
     seasons: list[int]
+    min_measured: float
+    """Share of the last input_length rows of a history that must hold every target; 0 in bundles of version 1."""
     history_rows: int
     min_history_rows: int
     uses_history: bool

@@ -1,0 +1,197 @@
+"""Which grid the train rows lie on: their step, whether it follows the local clock, and the time that rows carry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flts.contracts.errors import DataError
+from flts.preprocess.grid import MONDAY, Grid, wall_time
+from flts.preprocess.rows import Times
+from flts.spec.fields import ResampleRule
+from flts.spec.steps import DAY, HOUR, SECOND, Step
+
+TOLERANCE = 0.05
+"""Share of a step by which a row may be off its time: loggers are late by seconds, and clocks by milliseconds."""
+MOST, HALF = 0.9, 0.5
+"""Share of the rows that follow a rule for it to be the rule of all: of every kind of row, and of exact times."""
+PLAIN = tuple(
+    Step.parse(text)
+    for text in (
+        *("1ms", "10ms", "100ms", "1s", "2s", "5s", "10s", "15s", "20s", "30s", "1min", "2min", "3min", "5min"),
+        *("10min", "15min", "20min", "30min", "1h", "2h", "3h", "4h", "6h", "8h", "12h"),
+    )
+)
+"""Fixed steps that divide a day, as people and loggers choose them."""
+ROUND = (
+    HOUR,
+    900 * SECOND,
+    300 * SECOND,
+    60 * SECOND,
+    10 * SECOND,
+    SECOND,
+    SECOND // 10,
+    SECOND // 100,
+    SECOND // 1000,
+)
+
+
+def infer_grid(times: Times, step: str, timezone: str, rule: ResampleRule, name: str) -> Grid:
+    """The grid of sorted train rows with these times (UTC ns).
+
+    step: as the Spec has it; rule: how several rows of one step become one, "off" where each row has a step of its own;
+    name: what messages call the table. Raises DataError for fewer than two rows without a step.
+    """
+    known = infer_step(times, timezone, name) if step == "infer" else Step.parse(step)
+    dense = rule != "off" and len(times) > 1 and float(np.median(np.diff(times))) <= known.nanoseconds / 2
+    tolerance = 0 if dense else int(TOLERANCE * known.nanoseconds)
+    grids = [_stamped(times, known, timezone, local, tolerance, dense) for local in _clocks(known, timezone)]
+    if len(grids) == 1 or dense:
+        return grids[0]
+    # the clock that more of the rows keep; if both are kept, the one on which rows are at the start of a step
+    return max(grids, key=lambda grid: (_share(grid, times), grid.phase == 0))
+
+
+def infer_step(times: Times, timezone: str, name: str) -> Step:
+    """The step of sorted rows with these times (UTC ns); `name` is what messages call the table.
+
+    Raises DataError for fewer than two rows.
+    """
+    if len(times) < 2:
+        raise DataError(
+            f"{name}: the step cannot be inferred from {len(times)} row; at least two rows are needed",
+            code="too-few-rows",
+            file=name,
+            found=len(times),
+            expected=2,
+        )
+    for clock in dict.fromkeys((timezone, "UTC")):
+        step = _calendar_step(wall_time(times, clock))
+        if step is not None:
+            return step
+    differences, counts = np.unique(np.diff(times), return_counts=True)
+    differences, counts = differences[differences > 0], counts[differences > 0]
+    if not len(differences):
+        raise DataError(f"{name}: all rows have the same time", code="one-time", file=name)
+    usual = Step(int(differences[np.argmax(counts)]), "ns")  # the smaller on a tie
+    if counts.max() >= HALF * counts.sum():
+        return usual
+    middle = float(np.median(np.repeat(differences, counts)))
+    near = (step for step in PLAIN if abs(step.count - middle) <= 0.01 * step.count)
+    return next((step for step in near if _share(_stamped_evenly(times, step), times) >= MOST), usual)
+
+
+def infer_seasons(grid: Grid, rows: int) -> list[int]:
+    """Season lengths in steps, shortest first, of which train holds two: day, week and year as the step has them."""
+    step = grid.step
+    match step.unit:
+        case "ns":
+            lengths = [cycle // step.count for cycle in (DAY, 7 * DAY) if cycle % step.count == 0]
+        case "day":
+            lengths = {1: [7, 365], 7: [52]}.get(step.count, [])
+        case "business day":
+            lengths = [5]
+        case _:
+            lengths = [12 // step.count] if 12 % step.count == 0 else []
+    return [length for length in lengths if 2 <= length <= rows // 2]
+
+
+def _clocks(step: Step, timezone: str) -> Iterator[bool]:
+    """Whether a step can follow the local clock, and whether it can follow UTC; local first."""
+    follows = not step.fixed or (HOUR < step.count < DAY and DAY % step.count == 0)
+    if timezone != "UTC" and follows:
+        yield True
+    yield False
+
+
+def _stamped(times: Times, step: Step, timezone: str, local: bool, tolerance: int, dense: bool) -> Grid:
+    clock = wall_time(times, timezone) if local else times
+    if dense:  # steps start at full hours, days and months of the zone
+        phase = 0 if local or timezone == "UTC" or not step.fixed else _before_midnight(times, timezone, step.count)
+        return Grid(step, timezone, local, phase)
+    if step.unit == "month":
+        return Grid(step, timezone, local, *_phase_of_months(clock, step.count), tolerance)
+    size = DAY if step.unit == "business day" else step.count * (1 if step.fixed else DAY)
+    return Grid(step, timezone, local, _phase(clock, size), 0, tolerance)
+
+
+def _stamped_evenly(times: Times, step: Step) -> Grid:
+    return Grid(step, "UTC", False, _phase(times, step.count), 0, int(TOLERANCE * step.count))
+
+
+def _share(grid: Grid, times: Times) -> float:
+    """Share of the rows within the tolerance of a time of the grid."""
+    return float(np.mean(grid.nearest(times)[1] <= grid.tolerance))
+
+
+def _before_midnight(times: Times, timezone: str, size: int) -> int:
+    """The phase of a fixed step that starts at midnight, in zones that are half an hour off as well."""
+    ahead = int(wall_time(times[:1], timezone)[0] - times[0])
+    return -ahead % size
+
+
+def _phase(clock: Times, size: int) -> int:
+    """Where in a step the rows are stamped: exactly there, or around a round time; 0 where rows are anywhere."""
+    rest = clock % size
+    values, counts = np.unique(rest, return_counts=True)
+    if counts.max() > HALF * len(rest):
+        return int(values[np.argmax(counts)])
+    angle = np.angle(np.exp(2j * np.pi * rest / size).mean())
+    middle = round(angle / (2.0 * np.pi) * size)
+    exact = next(r for unit in (*ROUND, 1) if abs((r := round(middle / unit) * unit) - middle) <= 0.01 * size)
+    off = np.abs((rest - exact + size // 2) % size - size // 2)
+    return int(exact % size) if np.mean(off <= TOLERANCE * size) >= HALF else 0
+
+
+def _phase_of_months(clock: Times, count: int) -> tuple[int, int]:
+    """Phase and first month of a step of so many months: rows lie at one day of the month, or at its last day."""
+    days = clock // DAY
+    month = days.astype("datetime64[D]").astype("datetime64[M]")
+    day_of_month = days - month.astype("datetime64[D]").astype(np.int64)
+    left = (month + 1).astype("datetime64[D]").astype(np.int64) - days
+    first = _usual(month.astype(np.int64) % count)
+    time_of_day = _phase(clock, DAY)
+    if np.mean(left == 1) >= MOST and np.mean(day_of_month == day_of_month[0]) < MOST:
+        return time_of_day - DAY, first
+    usual = _usual(day_of_month)
+    return (usual * DAY + time_of_day if np.mean(day_of_month == usual) >= MOST else 0), first
+
+
+def _calendar_step(clock: Times) -> Step | None:
+    """The step of rows that lie at one time of day, whole days or months apart; None where they do not."""
+    time_of_day = _phase(clock, DAY)
+    off = (clock - time_of_day + DAY // 2) % DAY - DAY // 2
+    if np.mean(np.abs(off) <= TOLERANCE * DAY) < MOST:
+        return None
+    days = (clock - time_of_day + DAY // 2) // DAY
+    apart = np.diff(days)
+    apart = apart[apart > 0]
+    if not len(apart):
+        return None
+    usual = _usual(apart)
+    if np.median(apart) >= 28 and (months := _months_apart(days)):
+        return Step(months, "month")
+    weekday = (days + MONDAY) % 7
+    if usual == 1 and (weekday < 5).all() and days[-1] - days[0] >= 14:
+        return Step(1, "business day")
+    return Step(usual, "day")
+
+
+def _months_apart(days: Times) -> int:
+    """How many months rows are apart that all lie on one day of the month, or on its last; 0 for other rows."""
+    dates = days.astype("datetime64[D]")
+    month = dates.astype("datetime64[M]")
+    day_of_month = days - month.astype("datetime64[D]").astype(np.int64)
+    left = (month + 1).astype("datetime64[D]").astype(np.int64) - days
+    if np.mean(day_of_month == _usual(day_of_month)) < MOST and np.mean(left == 1) < MOST:
+        return 0
+    apart = np.diff(month.astype(np.int64)).astype(np.int64)
+    return _usual(apart[apart > 0]) if (apart > 0).any() else 0
+
+
+def _usual(values: NDArray[np.int64]) -> int:
+    """The most common value, the smallest on a tie."""
+    found, counts = np.unique(values, return_counts=True)
+    return int(found[np.argmax(counts)])

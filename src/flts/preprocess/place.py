@@ -1,0 +1,136 @@
+"""Rows as a file has them → one row per position of a grid; an absent row is a row of empty cells."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flts.contracts.errors import DataError
+from flts.preprocess.grid import Grid
+from flts.preprocess.rows import Positions, Rows, Times, Values
+from flts.spec.fields import ResampleRule
+
+MANY_ROWS, ROWS_PER_ROW = 1_000_000, 20
+"""A grid with more rows than both limits comes from a wrong time or step: nearly empty, and too large for memory."""
+SHOWN = 3
+
+
+def place(rows: Rows, grid: Grid, rule: ResampleRule, name: str) -> tuple[Rows, list[str]]:
+    """The rows from the first position to the last, and a message with the counts where rows were merged or added.
+
+    rows: sorted, times as a file has them. rule: how several rows of one position become one: each column is aggregated
+    over its non-empty cells, and without any its cell is empty, also for a sum; "off" refuses such rows, and rows off
+    the grid. Raises DataError naming the file and the row; also for a grid that would be nearly empty.
+    """
+    if rule == "off":
+        positions, off = grid.nearest(rows.times)
+        _refuse_off_grid(rows.times, off, grid, name)
+    else:
+        positions = grid.positions(rows.times)
+    first, count = int(positions[0]), int(positions[-1] - positions[0]) + 1
+    _refuse_sparse(count, len(rows), grid, name)
+    starts = np.flatnonzero(np.diff(positions, prepend=first - 1))
+    if rule == "off":
+        refuse_repeated(rows.times, positions, name)
+    times = grid.times(first + np.arange(count, dtype=np.int64))
+    _refuse_too_early(times, rows.times, name)
+    where = positions[starts] - first
+    values = np.full((count, len(rows.columns)), np.nan)
+    for i in range(len(rows.columns)):
+        column = np.ascontiguousarray(rows.values[:, i])
+        values[where, i] = column if rule == "off" else _aggregate(column, starts, rule)
+    return Rows(times, values, rows.columns), _notes(len(rows), count, len(starts), rule, grid, name)
+
+
+def _notes(before: int, count: int, held: int, rule: ResampleRule, grid: Grid, name: str) -> list[str]:
+    absent = count - held
+    empty = f"{absent:,} of {count:,} rows are absent and count as empty cells" if absent else ""
+    if rule != "off" and before != held:
+        merged = f'{before:,} rows became {count:,} on the grid of {grid} by preprocess.resample = "{rule}"'
+        return [f"{name}: {merged}{f'; {absent:,} of them are empty' if absent else ''}"]
+    return [f"{name}: {empty}"] if empty else []
+
+
+def _aggregate(column: Values, starts: NDArray[np.intp], rule: ResampleRule) -> Values:
+    """One value for each run of rows that begins at `starts`; NaN where the run holds none."""
+    match rule:
+        case "min":
+            return np.fmin.reduceat(column, starts)
+        case "max":
+            return np.fmax.reduceat(column, starts)
+        case "first" | "last":
+            return _end(column, starts, rule)
+    present = ~np.isnan(column)
+    counts = np.add.reduceat(present, starts, dtype=np.int64)
+    sums = np.add.reduceat(np.where(present, column, 0.0), starts)
+    return np.where(counts == 0, np.nan, sums / np.maximum(counts, 1) if rule == "mean" else sums)
+
+
+def _end(column: Values, starts: NDArray[np.intp], rule: ResampleRule) -> Values:
+    """The first or last value of each run, in order of time; rows of the same time keep the order of their file."""
+    rows = np.arange(len(column))
+    empty = np.isnan(column)
+    if rule == "first":
+        index = np.minimum.reduceat(np.where(empty, len(column), rows), starts)
+        return np.append(column, np.nan)[index]
+    index = np.maximum.reduceat(np.where(empty, -1, rows), starts)
+    return np.append(column, np.nan)[index]  # -1 is the NaN after the last row
+
+
+def _refuse_off_grid(times: Times, off: Times, grid: Grid, name: str) -> None:
+    stray = np.flatnonzero(off > grid.tolerance)
+    if not len(stray):
+        return
+    row = int(stray[0])
+    raise DataError(
+        f"{name}: {len(stray):,} of {len(times):,} rows are not on the grid of {grid} (first {_utc(times[row])} UTC,"
+        f' row {row + 1} in order of time); set preprocess.resample, such as "mean", and dataset.step, or correct the'
+        " times",
+        code="off-grid",
+        file=name,
+        row=row + 1,
+        rows=len(stray),
+        found=_utc(times[row]),
+        step=str(grid.step),
+    )
+
+
+def refuse_repeated(times: Times, positions: Positions, name: str) -> None:
+    """Raise DataError where two rows have one position."""
+    same = np.flatnonzero(np.diff(positions) == 0)
+    if len(same):
+        shown = ", ".join(_utc(time) for time in times[same[:SHOWN]])
+        raise DataError(
+            f"{name}: {len(same)} rows repeat the time of another row (UTC {shown}); keep one row per time, or set"
+            ' preprocess.resample, such as "mean", to merge them',
+            code="repeated-times",
+            file=name,
+            rows=len(same),
+        )
+
+
+def _refuse_sparse(count: int, rows: int, grid: Grid, name: str) -> None:
+    if count > max(MANY_ROWS, ROWS_PER_ROW * rows):
+        raise DataError(
+            f"{name}: {rows:,} rows would become {count:,} on the grid of {grid}; the first or the last time is far"
+            " from all others, or dataset.step is too short",
+            code="grid-too-sparse",
+            file=name,
+            rows=rows,
+            cells=count,
+        )
+
+
+def _refuse_too_early(times: Times, before: Times, name: str) -> None:
+    """A long step can start before the earliest time that 64 bits hold; it then wraps around to a late one."""
+    if times[0] > before[-1]:
+        raise DataError(
+            f"{name}: the first step would start before 1677-09-21, the earliest time that can be stored; use a shorter"
+            " dataset.step",
+            code="step-too-long",
+            file=name,
+        )
+
+
+def _utc(time: np.int64) -> str:
+    return str(np.datetime64(int(time), "ns").astype("datetime64[s]"))
