@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import types
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from flts.contracts import errors
 from flts.settings import Settings
 from flts.spec.fields import Spec
 from flts.spec.lineage import moves
@@ -21,7 +23,7 @@ NOTE = "<!-- written by docs/generate.py from the code; change it there -->\n"
 
 def pages() -> dict[str, str]:
     """Name and text of every generated page."""
-    return {"spec.md": _spec_page(), "settings.md": _settings_page()}
+    return {"spec.md": _spec_page(), "settings.md": _settings_page(), "errors.md": _errors_page()}
 
 
 def main() -> None:
@@ -92,6 +94,32 @@ def _settings_page() -> str:
     for name, field in Settings.model_fields.items():
         default = json.dumps(field.default, default=str)
         lines.append(f"| `{name}` | `FLTS_{name.upper()}` | `{default}` | {_line(field.description)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _errors_page() -> str:
+    lines = [
+        NOTE,
+        "# Errors\n",
+        "Everything that FLTS raises on purpose, as `flts.NAME`. `str(error)` is a sentence for people and may be",
+        "reworded. Programs read `error.code`, a stable word, and `error.data`, the values behind the sentence, such",
+        "as file, column, row or key. The command line prints the sentence and ends with the exit code.\n",
+        "```python",
+        "try:",
+        '    result = flts.run("flts.toml")',
+        "except flts.Transient:",
+        "    ...  # try again later",
+        "except flts.DataError as error:",
+        '    print(error.code, error.data.get("file"), error.data.get("column"))',
+        "```\n",
+        "| error | is a | exit code | what it means |",
+        "|---|---|---|---|",
+    ]
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.FltsError)]
+    for kind in kinds:
+        parent = kind.__mro__[1].__name__
+        meaning = _line((inspect.getdoc(kind) or "").partition("\n\n")[0])
+        lines.append(f"| `{kind.__name__}` | `{parent}` | {kind.exit_code} | {meaning} |")
     return "\n".join(lines) + "\n"
 
 

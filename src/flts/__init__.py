@@ -14,7 +14,26 @@ from flts.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from flts.api import forecast, init, inspect, load_champion, promote, rollback, run, runs
-    from flts.contracts.errors import DataError, FltsError, SpecError
+    from flts.contracts.errors import (
+        BackendUnavailable,
+        DamagedObject,
+        DataError,
+        DeadlineExceeded,
+        FltsError,
+        Interrupted,
+        Locked,
+        MissingExtra,
+        MissingPackage,
+        NameTaken,
+        NoChampion,
+        NotApplicable,
+        SpecError,
+        StageFailed,
+        Terminal,
+        TrainingFailed,
+        Transient,
+        UsageError,
+    )
     from flts.runner.local import RunResult
     from flts.serve.follow import Champion
     from flts.settings import Settings
@@ -22,13 +41,28 @@ if TYPE_CHECKING:
     from flts.spec.sources import load_spec
 
 __all__ = [
+    "BackendUnavailable",
     "Champion",
+    "DamagedObject",
     "DataError",
+    "DeadlineExceeded",
     "FltsError",
+    "Interrupted",
+    "Locked",
+    "MissingExtra",
+    "MissingPackage",
+    "NameTaken",
+    "NoChampion",
+    "NotApplicable",
     "RunResult",
     "Settings",
     "Spec",
     "SpecError",
+    "StageFailed",
+    "Terminal",
+    "TrainingFailed",
+    "Transient",
+    "UsageError",
     "forecast",
     "init",
     "inspect",
@@ -43,7 +77,26 @@ __all__ = [
 if not TYPE_CHECKING:  # a type checker that saw this function would take any name for a public one
     _HOMES = {
         "flts.api": ("forecast", "init", "inspect", "load_champion", "promote", "rollback", "run", "runs"),
-        "flts.contracts.errors": ("DataError", "FltsError", "SpecError"),
+        "flts.contracts.errors": (
+            "BackendUnavailable",
+            "DamagedObject",
+            "DataError",
+            "DeadlineExceeded",
+            "FltsError",
+            "Interrupted",
+            "Locked",
+            "MissingExtra",
+            "MissingPackage",
+            "NameTaken",
+            "NoChampion",
+            "NotApplicable",
+            "SpecError",
+            "StageFailed",
+            "Terminal",
+            "TrainingFailed",
+            "Transient",
+            "UsageError",
+        ),
         "flts.runner.local": ("RunResult",),
         "flts.serve.follow": ("Champion",),
         "flts.settings": ("Settings",),

@@ -58,7 +58,7 @@ def test_a_message_with_fields_of_any_kind_is_a_message_or_refused(which: int, d
 @example("dataset", "a/\u2024\u2024/b", "x")
 def test_no_name_leaves_its_folder(bucket: str, key: str, scope: str) -> None:
     try:
-        named = layout.object_name(bucket, key)
+        named = layout.checked_key(bucket, key)
     except ValueError:
         named = "dataset/ok"
     try:

@@ -11,7 +11,9 @@ import pytest
 from tests.support import ROOT
 
 import flts
+from flts.contracts import errors
 
+ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.FltsError)]
 HEAVY = {"torch", "polars", "pydantic_settings", "structlog", "mlflow", "prophet", "statsforecast"}
 
 SHOW_HELP = """
@@ -34,9 +36,16 @@ def imported_by(code: str) -> set[str]:
 
 
 def test_the_public_names_are_few_and_sorted() -> None:
-    assert len(flts.__all__) <= 16  # nine functions, what they take (2), what they return (2), what they raise (3)
+    others = set(flts.__all__) - {error.__name__ for error in ERRORS}
+    assert len(others) <= 13  # nine functions, what they take (2), what they return (2)
     assert flts.__all__ == sorted(flts.__all__)
     assert len(set(flts.__all__)) == len(flts.__all__)
+
+
+def test_every_error_that_is_raised_on_purpose_is_public() -> None:
+    assert len(ERRORS) > 10
+    for error in ERRORS:
+        assert getattr(flts, error.__name__) is error
 
 
 @pytest.mark.parametrize("name", flts.__all__)

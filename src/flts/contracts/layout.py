@@ -33,7 +33,7 @@ def scope_name(value: str) -> str:
     return value
 
 
-def object_name(bucket: str, key: str) -> str:
+def checked_key(bucket: str, key: str) -> str:
     """The key of an object named from outside. Raises ValueError for a name that could leave its bucket."""
     if bucket not in BUCKETS:
         raise ValueError(f"invalid bucket '{bucket[:100]}'; valid: {', '.join(BUCKETS)}")
@@ -52,12 +52,17 @@ MADE_AGAIN = ("processed-data/", "models/")
 """Objects that the promotion log does not name and that a run makes again."""
 RECORDED_ONCE = ("runs/", "inference-logs/")
 """Records of what happened: nothing makes them again, and the promotion log does not name them."""
+FORECASTS = re.compile(r"models/(?P<model_hash>[^/]+)/windows/(?P<windows_hash>[^/]+)/forecasts\.parquet")
+"""Test forecasts. While their commit point exists, a run reads them; without it, a run makes both, also for a champion
+that is none of its candidates and that `--recompute` therefore leaves alone."""
 
 
 def mend(key: str) -> str:
     """What to do about a damaged object: one that no run makes again is restored, never deleted."""
+    if table := FORECASTS.fullmatch(key):
+        return f"delete it and {windows_result(**table.groupdict())}, and the next run that needs them makes both again"
     if key.startswith(MADE_AGAIN):
-        return "delete it, and `flts run --recompute` makes it again where a run needs it"
+        return "delete it, and `flts run --recompute` of its own experiment makes it again"
     if key.startswith(RECORDED_ONCE):
         return "restore it from a backup; do not delete it, nothing makes it again"
     return "restore it from a backup; do not delete it, the promotion log may refer to it"
@@ -65,8 +70,11 @@ def mend(key: str) -> str:
 
 def restore(key: str) -> str:
     """What to do about an absent object that another one names."""
+    if table := FORECASTS.fullmatch(key):
+        committed = windows_result(**table.groupdict())
+        return f"restore it from a backup, or delete {committed}, and the next run that needs them makes both again"
     if key.startswith((*MADE_AGAIN, "bundles/")):
-        return "restore it from a backup, or `flts run --recompute` makes it again"
+        return "restore it from a backup, or `flts run --recompute` of its own experiment makes it again"
     if key.startswith(RECORDED_ONCE):
         return "restore it from a backup; nothing makes it again"
     return "restore it from a backup; the promotion log may refer to it"
@@ -75,6 +83,12 @@ def restore(key: str) -> str:
 def spec(config_hash: str) -> str:
     """The Spec without its locators, as canonical JSON."""
     return f"specs/{config_hash}.json"
+
+
+def config_hash_of(key: str) -> str | None:
+    """The config_hash of a stored Spec; None for an object that somebody put beside them."""
+    found = re.fullmatch(r"specs/([0-9a-f]{64})\.json", key)
+    return found and found[1]
 
 
 def train_rows(data_hash: str) -> str:
@@ -140,6 +154,11 @@ def log(scope: str) -> str:
 def log_entry(scope: str, number: int) -> str:
     """One entry of the promotion log; numbers start at 1."""
     return f"{log(scope)}{number:08d}.json"
+
+
+def is_log_entry(key: str) -> bool:
+    """Whether an object is an entry of a promotion log; a copy or a note that somebody put beside them is none."""
+    return re.fullmatch(r"model-promotion/[^/]+/log/[0-9]{8,}\.json", key) is not None
 
 
 def root_pointer() -> str:

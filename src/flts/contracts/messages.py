@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from flts.contracts.canonical import canonical_json, digest
 from flts.contracts.errors import DataError
-from flts.contracts.layout import object_name, scope_name
+from flts.contracts.layout import checked_key, scope_name
 
 LARGEST = 1 << 20
 """Bytes of the largest message; a longer one is refused without parsing it."""
@@ -156,11 +156,11 @@ class InferenceData(Message):
     @property
     def key_in_store(self) -> str:
         """The key of the rows in the store. Raises ValueError for a name that could leave its bucket."""
-        return object_name(self.bucket, self.object_key)
+        return checked_key(self.bucket, self.object_key)
 
     @model_validator(mode="after")
     def _named_by_allow_list(self) -> Self:
-        object_name(self.bucket, self.object_key)
+        checked_key(self.bucket, self.object_key)
         return self
 
 

@@ -137,7 +137,8 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
     unreadable format, an unknown family and a file name that leaves the bundle, MissingPackage for the family of a
     package that is not installed.
     """
-    manifest = parse_record(Manifest, data, where, "load it with the flts that wrote it")
+    key = layout.bundle(sha256(data), MANIFEST)
+    manifest = parse_record(Manifest, data, where, "load it with the flts that wrote it", key=key)
     if manifest.package is not None and manifest.model not in CANDIDATES:
         raise MissingPackage(
             f"the model '{manifest.model}' of {where}", manifest.package.package, manifest.package.release
@@ -147,7 +148,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
             f"{where} is a model of the family '{manifest.model}', which is not installed; available:"
             f" {', '.join(sorted(CANDIDATES))}",
             code="family-unknown",
-            key=layout.bundle(sha256(data), MANIFEST),
+            key=key,
             model=manifest.model,
             available=sorted(CANDIDATES),
         )

@@ -42,11 +42,12 @@ def forecasts_from_parquet(
 
     Raises DamagedObject when the table holds other origins, steps or targets.
     """
-    frame = from_parquet(data)
+    frame = from_parquet(data, key=key)
     shape = (len(origins), horizon, len(targets))
     expected = forecasts_to_parquet(origins, targets, np.zeros(shape))
     keys = ["origin", "step", "target"]
-    if not frame.select(keys).equals(from_parquet(expected).select(keys)):
+    complete = {*keys, "y_hat"} <= {*frame.columns}
+    if not complete or not frame.select(keys).equals(from_parquet(expected, key=key).select(keys)):
         raise DamagedObject(
             f"{key}: forecasts with {frame.height} rows do not fit the windows: expected {shape[0]} origins ×"
             f" {horizon} steps × {len(targets)} targets, in this order",

@@ -16,7 +16,7 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from flts.contracts.errors import BackendUnavailable
 from flts.contracts.failpoints import failpoint
-from flts.contracts.layout import BUCKETS, KEY_LENGTH, KEY_PART, object_name
+from flts.contracts.layout import BUCKETS, KEY_LENGTH, KEY_PART, checked_key
 from flts.contracts.ports import Stored, StreamedStore
 from flts.gateway import problem
 from flts.gateway.conditions import byte_range, check_conditions, range_applies, repr_digest, wants_digest
@@ -132,7 +132,7 @@ def _named(
     ],
 ) -> Name:
     try:
-        request.state.object_key = object_name(bucket, key)
+        request.state.object_key = checked_key(bucket, key)
     except ValueError as error:
         raise Problem(HTTPStatus.BAD_REQUEST, str(error), code="name-invalid") from None
     if request.url.query:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flts.contracts.errors import DamagedObject
+from flts.contracts.layout import mend
 from flts.preprocess.rows import Rows
 
 if TYPE_CHECKING:
@@ -26,11 +28,30 @@ def to_parquet(frame: pl.DataFrame, metadata: Mapping[str, str] | None = None) -
     return buffer.getvalue()
 
 
-def from_parquet(data: bytes) -> pl.DataFrame:
-    """The table in Parquet bytes whose digest was checked."""
+def from_parquet(data: bytes, *, key: str) -> pl.DataFrame:
+    """The table in Parquet bytes; `key` names the object in errors. Raises DamagedObject where it cannot be read."""
     import polars as pl
 
-    return pl.read_parquet(io.BytesIO(data))
+    try:
+        return pl.read_parquet(io.BytesIO(data))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        reason = str(error).splitlines()[0]
+        raise DamagedObject(
+            f"{key} is damaged: it cannot be read as Parquet ({reason}); {mend(key)}", code="table-unreadable", key=key
+        ) from None
+
+
+def differs(key: str, where: str) -> DamagedObject:
+    """The error about a table that a stopped process left and that is not the one that belongs there.
+
+    To commit it would make its digest valid, and nothing would notice the damage any more.
+    """
+    return DamagedObject(
+        f"{key} in {where} is damaged: its commit point is absent, and it holds other values than the ones computed"
+        f" now; {mend(key)}",
+        code="table-differs",
+        key=key,
+    )
 
 
 def time_column(times: np.ndarray[tuple[int, ...], np.dtype[np.int64]], name: str = TIME) -> pl.Series:
@@ -48,9 +69,9 @@ def rows_to_parquet(rows: Rows, metadata: Mapping[str, str]) -> bytes:
     return to_parquet(pl.DataFrame([time_column(rows.times), *columns]), metadata)
 
 
-def rows_from_parquet(data: bytes) -> Rows:
-    """The inverse of `rows_to_parquet`."""
-    frame = from_parquet(data)
+def rows_from_parquet(data: bytes, *, key: str) -> Rows:
+    """The inverse of `rows_to_parquet`; `key` names the object in errors. Raises DamagedObject."""
+    frame = from_parquet(data, key=key)
     columns = [name for name in frame.columns if name != TIME]
     values = [frame[name].fill_null(float("nan")).to_numpy() for name in columns]
     stacked = np.column_stack(values) if values else np.empty((frame.height, 0))

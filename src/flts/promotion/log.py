@@ -49,7 +49,8 @@ def read_chain(store: Store, scope: str, known: Chain = EMPTY) -> Chain:
     except ValueError as error:
         raise UsageError(str(error), code="scope-invalid", scope=scope) from None
     entries, head = list(known.entries), known.head
-    for number, key in enumerate(store.list(layout.log(scope))[len(entries) :], len(entries) + 1):
+    stored = [key for key in store.list(layout.log(scope)) if layout.is_log_entry(key)]
+    for number, key in enumerate(stored[len(entries) :], len(entries) + 1):
         data = store.get(key)
         if data is None or key != layout.log_entry(scope, number):
             absent = layout.log_entry(scope, number)

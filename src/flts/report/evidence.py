@@ -46,7 +46,7 @@ class RunRecord(Part):
 
 def configurations(store: Store) -> list[str]:
     """Every config_hash that was ever run: a run stores its Spec before it takes a number."""
-    return [key.removeprefix("specs/").removesuffix(".json") for key in store.list("specs/")]
+    return [config_hash for key in store.list("specs/") if (config_hash := layout.config_hash_of(key))]
 
 
 def resolve(store: Store, prefix: str) -> str:

@@ -29,15 +29,15 @@ class _Reporter:
     def __init__(self, out: TextIO) -> None:
         self._out = out
 
-    def say(self, kind: str, **fields: object) -> None:
-        self._out.write(json.dumps({"said": kind, **fields}) + "\n")
+    def send(self, kind: str, **fields: object) -> None:
+        self._out.write(json.dumps({"kind": kind, **fields}) + "\n")
         self._out.flush()
 
     def epoch(self, done: int, of: int, train_loss: float, val_loss: float) -> None:
-        self.say("epoch", done=done, of=of, train_loss=train_loss, val_loss=val_loss)
+        self.send("epoch", done=done, of=of, train_loss=train_loss, val_loss=val_loss)
 
     def phase(self, name: str) -> None:
-        self.say("phase", name=name)
+        self.send("phase", name=name)
 
 
 def main() -> None:
@@ -51,7 +51,7 @@ def main() -> None:
     _make_scratch()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     reporter = _Reporter(out)
-    events.divert(lambda fields: reporter.say("event", fields=fields))
+    events.divert(lambda fields: reporter.send("event", fields=fields))
     report_outcome = _train_to_report(claim, reporter)
     _remove_scratch()  # before the report: the parent may end this process as soon as it reads it
     report_outcome()
@@ -72,8 +72,8 @@ def _train_to_report(claim: Claim, reporter: _Reporter) -> Callable[[], None]:
         traceback.print_exc()
         failed = {"class": "TrainingFailed", "reason": f"{type(error).__name__}: {error}"}
     else:
-        return partial(reporter.say, "trained", trained=trained)
-    return partial(reporter.say, "failed", **failed)
+        return partial(reporter.send, "trained", trained=trained)
+    return partial(reporter.send, "failed", **failed)
 
 
 def _train(claim: Claim, reporter: _Reporter) -> Trained:

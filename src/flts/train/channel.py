@@ -20,7 +20,7 @@ class _Line(BaseModel):
 class EpochLine(_Line):
     """An epoch is done."""
 
-    said: Literal["epoch"]
+    kind: Literal["epoch"]
     done: int
     of: int
     train_loss: float
@@ -30,28 +30,28 @@ class EpochLine(_Line):
 class PhaseLine(_Line):
     """A phase of the fit begins."""
 
-    said: Literal["phase"]
+    kind: Literal["phase"]
     name: str
 
 
 class EventLine(_Line):
     """An event for the parent to log."""
 
-    said: Literal["event"]
+    kind: Literal["event"]
     fields: JsonObject
 
 
 class TrainedLine(_Line):
     """The last message: the result is stored."""
 
-    said: Literal["trained"]
+    kind: Literal["trained"]
     trained: Trained
 
 
 class FailedLine(_Line):
     """The last message: class, message, code and data of the error."""
 
-    said: Literal["failed"]
+    kind: Literal["failed"]
     error: str = Field(alias="class")
     reason: str
     code: str | None = None
@@ -60,7 +60,7 @@ class FailedLine(_Line):
 
 LastLine = TrainedLine | FailedLine
 _LINE: TypeAdapter[EpochLine | PhaseLine | EventLine | LastLine] = TypeAdapter(
-    Annotated[EpochLine | PhaseLine | EventLine | TrainedLine | FailedLine, Field(discriminator="said")]
+    Annotated[EpochLine | PhaseLine | EventLine | TrainedLine | FailedLine, Field(discriminator="kind")]
 )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from flts.contracts import events, layout
 from flts.contracts.canonical import sha256
@@ -13,11 +15,12 @@ from flts.contracts.ports import Progress, Silent, Store, write_once
 from flts.contracts.records.base import JsonObject, plain_json, read_record, write_record
 from flts.contracts.records.model import MadeOn, ModelResult, WindowsResult
 from flts.contracts.records.run import Recomputed
-from flts.forecasting.bundle import Bundle, load_bundle, write_bundle
+from flts.forecasting.bundle import TOLERANCE, Bundle, load_bundle, write_bundle
 from flts.forecasting.intervals import STORED_LEVEL, bounds
-from flts.forecasting.tables import forecasts_to_parquet
+from flts.forecasting.tables import forecasts_from_parquet, forecasts_to_parquet
 from flts.models.base import Family, ForecastTask, Recipe, Refits
 from flts.models.registry import CANDIDATES
+from flts.preprocess.parquet import differs
 from flts.preprocess.rows import Values
 from flts.preprocess.stage import ProcessedDataset
 from flts.spec.fields import Spec, Task
@@ -207,20 +210,34 @@ def commit_forecasts(
     store: Store,
     dataset: ProcessedDataset,
 ) -> tuple[WindowsResult, bool]:
-    """Write mean, lower and upper, then their commit point. Returns the stored result, and whether it is equal."""
-    fresh = forecasts_to_parquet(windows.origins(dataset), task.fitted.targets, *values)
+    """Write mean, lower and upper, then their commit point. Returns the stored result, and whether it is equal.
+
+    Raises DamagedObject for a table without its commit point that holds other forecasts than these.
+    """
+    origins = windows.origins(dataset)
+    fresh = forecasts_to_parquet(origins, task.fitted.targets, *values)
     key = layout.forecasts(model_hash, windows.windows_hash)
     stood = write_once(store, key, fresh, at="train.forecasts")
+    commit = layout.windows_result(model_hash, windows.windows_hash)
+    if stood != fresh and not store.exists(commit):
+        found = forecasts_from_parquet(stood, origins, task.fitted.targets, task.horizon, key=key)
+        if not _close(found, dict(zip(("y_hat", "lower", "upper"), values, strict=True)), task):
+            raise differs(key, store.url)
     result = WindowsResult(
         model_hash=model_hash,
         windows_hash=windows.windows_hash,
         forecasts_sha256=sha256(stood),
         windows=len(windows.indices),
     )
-    committed = write_record(
-        store, layout.windows_result(model_hash, windows.windows_hash), result, at="train.windows_result"
+    return write_record(store, commit, result, at="train.windows_result"), stood == fresh
+
+
+def _close(found: Mapping[str, Values], values: Mapping[str, Values], task: ForecastTask) -> bool:
+    """Whether two tables of one bundle's forecasts agree, as far as another processor may give other last digits."""
+    allowed = TOLERANCE * task.fitted.target_range[1]
+    return found.keys() == values.keys() and all(
+        np.allclose(found[name], values[name], rtol=0.0, atol=allowed, equal_nan=True) for name in values
     )
-    return committed, stood == fresh
 
 
 def _differs(model: ModelSpec, first: MadeOn, family: Family[Any], fields: Sequence[str]) -> Recomputed:

@@ -16,6 +16,7 @@ from tests.support.experiments import write_experiment
 from tests.unit.cli.conftest import Flts
 
 from flts.contracts import layout
+from flts.promotion.log import MEND
 
 pytestmark = pytest.mark.slow
 
@@ -176,16 +177,17 @@ def test_an_object_damaged_by_one_byte_is_named_and_the_advice_restores_it(flts:
     before = contents(objects)
     whole = damaged.read_bytes()
     damaged.write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
-    made_again = str(damaged.relative_to(objects)).startswith(layout.MADE_AGAIN)
+    key = str(damaged.relative_to(objects))
+    advice = MEND if kind == "an entry of the log" else layout.mend(key)
     for command in (["run"], ["run", "--recompute"]):
         done = flts(*command)
         assert done.code == 1, done
         assert "Traceback" not in done.err
         (error,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
-        assert str(damaged.relative_to(objects)) in error
+        assert key in error
         assert "damaged" in error
-        assert ("delete it, and `flts run --recompute`" if made_again else "restore it from a backup") in error
-    if made_again:
+        assert error.endswith(advice)
+    if advice.startswith("delete it"):
         damaged.unlink()
     else:
         damaged.write_bytes(whole)
@@ -206,8 +208,9 @@ def test_a_missing_object_is_named_and_the_advice_restores_it(flts: Flts, folder
     else:
         done = flts("run")
         assert done.code == 1
-        assert f"{absent.relative_to(objects)} is absent" in done.err
-        assert "or `flts run --recompute` makes it again" in done.err
+        key = str(absent.relative_to(objects))
+        assert f"{key} is absent" in done.err
+        assert layout.restore(key) in done.err
         assert flts("run", "--recompute").code == 0
     assert contents(objects) == before
 

@@ -59,6 +59,13 @@ def test_nothing_advises_to_delete_what_no_run_makes_again(key: str) -> None:
     assert "do not delete it" in layout.mend(key)
 
 
+def test_forecasts_are_made_again_without_their_commit_point() -> None:
+    damaged, absent = layout.mend(layout.forecasts(M, W)), layout.restore(layout.forecasts(M, W))
+    assert f"delete it and {layout.windows_result(M, W)}," in damaged
+    assert f"delete {layout.windows_result(M, W)}," in absent
+    assert "--recompute" not in damaged + absent
+
+
 @pytest.mark.parametrize(
     ("folder", "number"),
     [

@@ -100,7 +100,6 @@ def test_read_checked_returns_the_bytes_that_the_digest_names(store: Store) -> N
     ("key", "made_again"),
     [
         (layout.train_rows("d" * 64), True),
-        (layout.forecasts("m" * 64, "w" * 64), True),
         (layout.bundle("b" * 64, "model.json"), True),
         (layout.decision("north", "d" * 64), False),
         (layout.log_entry("north", 1), False),
@@ -114,7 +113,8 @@ def test_read_checked_refuses_an_absent_object_and_advises_to_restore_it(
     with raises(DamagedObject, code="object-missing", key=key, expected=wanted) as raised:
         read_checked(store, key, wanted)
     assert str(raised.value).startswith(f"{key} is absent from memory:///, and a record names it")
-    assert ("`flts run --recompute` makes it again" in str(raised.value)) is made_again
+    assert str(raised.value).endswith(layout.restore(key))
+    assert ("`flts run --recompute`" in str(raised.value)) is made_again
     assert "delete" not in str(raised.value)
 
 
@@ -122,7 +122,6 @@ def test_read_checked_refuses_an_absent_object_and_advises_to_restore_it(
     ("key", "deleted"),
     [
         (layout.test_rows("d" * 64), True),
-        (layout.forecasts("m" * 64, "w" * 64), True),
         (layout.bundle("b" * 64, "model.json"), False),
         (layout.decision("north", "d" * 64), False),
         (layout.log_entry("north", 1), False),

@@ -12,7 +12,7 @@ from tests.support.series import HOUR, START
 
 from flts.contracts.errors import DamagedObject
 from flts.forecasting.tables import forecasts_from_parquet, forecasts_to_parquet
-from flts.preprocess.parquet import from_parquet
+from flts.preprocess.parquet import from_parquet, to_parquet
 from flts.preprocess.rows import Times, Values
 
 TARGETS = ("wind", "load")
@@ -26,7 +26,7 @@ def sample(count: int = 4, horizon: int = 3) -> tuple[Times, Values, Values, Val
 
 def test_a_table_has_one_line_per_origin_step_and_target() -> None:
     origins, mean, lower, upper = sample()
-    frame = from_parquet(forecasts_to_parquet(origins, TARGETS, mean, lower, upper))
+    frame = from_parquet(forecasts_to_parquet(origins, TARGETS, mean, lower, upper), key="k")
     assert frame.schema == {
         "origin": pl.Datetime("ns", "UTC"),
         "step": pl.Int32,
@@ -61,7 +61,7 @@ def test_an_empty_bound_is_null_in_the_table_and_nan_in_memory() -> None:
     origins, mean, lower, upper = sample()
     lower[1, 2, 0] = upper[1, 2, 0] = np.nan
     data = forecasts_to_parquet(origins, TARGETS, mean, lower, upper)
-    assert from_parquet(data)["lower"].null_count() == 1
+    assert from_parquet(data, key="k")["lower"].null_count() == 1
     values = forecasts_from_parquet(data, origins, TARGETS, 3, key="k")
     np.testing.assert_array_equal(values["lower"], lower)
     np.testing.assert_array_equal(values["upper"], upper)
@@ -70,7 +70,7 @@ def test_an_empty_bound_is_null_in_the_table_and_nan_in_memory() -> None:
 def test_without_bounds_the_table_has_no_such_columns() -> None:
     origins, mean, *_ = sample()
     data = forecasts_to_parquet(origins, TARGETS, mean)
-    assert from_parquet(data).columns == ["origin", "step", "target", "y_hat"]
+    assert from_parquet(data, key="k").columns == ["origin", "step", "target", "y_hat"]
     assert list(forecasts_from_parquet(data, origins, TARGETS, 3, key="k")) == ["y_hat"]
 
 
@@ -80,6 +80,14 @@ def test_equal_numbers_give_equal_bytes_in_any_memory_layout() -> None:
     assert forecasts_to_parquet(origins, TARGETS, mean, lower, upper) == forecasts_to_parquet(
         origins, TARGETS, *scattered
     )
+
+
+@pytest.mark.parametrize("absent", ["origin", "step", "target", "y_hat"])
+def test_a_table_without_one_of_its_columns_is_refused(absent: str) -> None:
+    origins, mean, *_ = sample()
+    whole = from_parquet(forecasts_to_parquet(origins, TARGETS, mean), key="k")
+    with raises(DamagedObject, code="forecasts-of-other-windows", key="k"):
+        forecasts_from_parquet(to_parquet(whole.drop(absent)), origins, TARGETS, 3, key="k")
 
 
 @pytest.mark.parametrize(

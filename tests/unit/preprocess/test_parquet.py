@@ -8,12 +8,15 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import polars as pl
 import pytest
+from tests.support.raising import raises
 from tests.support.series import hourly
 
+from flts.contracts.errors import DamagedObject
 from flts.preprocess.parquet import ROW_GROUP, from_parquet, rows_from_parquet, rows_to_parquet, to_parquet
 from flts.preprocess.rows import Rows
 
@@ -51,7 +54,7 @@ def equal(a: Rows, b: Rows) -> bool:
 @pytest.mark.parametrize("count", [1, 50, 1000])
 def test_rows_are_read_back_unchanged_with_their_empty_cells(count: int) -> None:
     rows = with_gaps(count + 2)
-    back = rows_from_parquet(rows_to_parquet(rows, METADATA))
+    back = rows_from_parquet(rows_to_parquet(rows, METADATA), key="k")
     assert equal(back, rows)
     assert back.times.dtype == np.int64
     assert back.values.dtype == np.float64
@@ -59,7 +62,7 @@ def test_rows_are_read_back_unchanged_with_their_empty_cells(count: int) -> None
 
 def test_rows_without_columns_are_read_back_too() -> None:
     rows = Rows(hourly(3).times, np.empty((3, 0)), ())
-    assert equal(rows_from_parquet(rows_to_parquet(rows, {})), rows)
+    assert equal(rows_from_parquet(rows_to_parquet(rows, {}), key="k"), rows)
 
 
 def test_the_same_rows_are_the_same_bytes() -> None:
@@ -68,7 +71,7 @@ def test_the_same_rows_are_the_same_bytes() -> None:
 
 def test_rows_read_back_are_written_as_the_same_bytes() -> None:
     data = rows_to_parquet(with_gaps(), METADATA)
-    assert rows_to_parquet(rows_from_parquet(data), METADATA) == data
+    assert rows_to_parquet(rows_from_parquet(data, key="k"), METADATA) == data
 
 
 def test_the_memory_layout_of_rows_does_not_change_the_bytes() -> None:
@@ -119,7 +122,7 @@ def test_a_changed_cell_time_name_or_note_changes_the_bytes(row: int) -> None:
 
 def test_other_programs_see_utc_times_floats_nulls_and_the_notes() -> None:
     data = rows_to_parquet(with_gaps(), METADATA)
-    frame = from_parquet(data)
+    frame = from_parquet(data, key="k")
     assert frame.schema == {
         "time": pl.Datetime("ns", "UTC"),
         "load": pl.Float64(),
@@ -130,3 +133,9 @@ def test_other_programs_see_utc_times_floats_nulls_and_the_notes() -> None:
     assert not frame["wind"].drop_nulls().is_nan().any()
     notes = pl.read_parquet_metadata(io.BytesIO(data))
     assert {key: notes[key] for key in METADATA} == METADATA
+
+
+@pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[:-9], lambda whole: b"x" * len(whole)])
+def test_bytes_that_are_no_parquet_are_reported_by_their_key(damage: Callable[[bytes], bytes]) -> None:
+    with raises(DamagedObject, code="table-unreadable", key="k"):
+        rows_from_parquet(damage(rows_to_parquet(hourly(20), METADATA)), key="k")

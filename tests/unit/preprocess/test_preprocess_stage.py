@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -25,6 +25,7 @@ from flts.contracts.errors import DamagedObject, DataError, Plain
 from flts.contracts.failpoints import arm
 from flts.contracts.ports import Store
 from flts.contracts.records.data import Regularity
+from flts.preprocess.parquet import rows_from_parquet, rows_to_parquet
 from flts.preprocess.rows import Rows
 from flts.preprocess.source import RawInput, RawTable
 from flts.preprocess.stage import Prepared, load_dataset, preprocess
@@ -415,6 +416,40 @@ def test_rows_that_another_writer_stored_first_stay_and_meta_names_them(store: S
     assert prepared.meta.train.sha256 == sha256(buffer.getvalue())
     dataset = load_dataset(store, data_hash, ("load",))
     np.testing.assert_array_equal(dataset.train.values, ROWS.values[:300])
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda rows: rows_to_parquet(rows, {})[:-9], "table-unreadable"),
+        (lambda rows: rows_to_parquet(rows[:-1], {}), "table-differs"),
+        (lambda rows: rows_to_parquet(replace(rows, times=rows.times + 1), {}), "table-differs"),
+        (lambda rows: rows_to_parquet(replace(rows, columns=("load", "sun")), {}), "table-differs"),
+        (lambda rows: rows_to_parquet(replace(rows, values=np.add(rows.values, [1e-6, 0.0])), {}), "table-differs"),
+    ],
+    ids=["cut off", "fewer rows", "other times", "other columns", "another value"],
+)
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_table_without_its_meta_that_holds_other_rows_is_not_committed(
+    store: Store, part: str, change: Callable[[Rows], bytes], code: str
+) -> None:
+    whole = memory_store()
+    data_hash = prepare(whole).data_hash
+    key = (layout.train_rows if part == "train" else layout.test_rows)(data_hash)
+    store.create(key, change(rows_from_parquet(whole.get(key) or b"", key=key)))
+    with raises(DamagedObject, code=code, key=key):
+        prepare(store)
+    assert not store.exists(layout.meta(data_hash))
+
+
+def test_a_table_without_its_meta_may_differ_in_the_last_digits(store: Store) -> None:
+    whole = memory_store()
+    data_hash = prepare(whole).data_hash
+    key = layout.train_rows(data_hash)
+    rows = rows_from_parquet(whole.get(key) or b"", key=key)
+    other = rows_to_parquet(replace(rows, values=rows.values * (1.0 + 1e-15)), {})
+    store.create(key, other)
+    assert prepare(store).meta.train.sha256 == sha256(other)
 
 
 def every_20_minutes(rows: Rows) -> Rows:

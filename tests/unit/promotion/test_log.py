@@ -118,6 +118,16 @@ def test_an_absent_first_entry_is_named_as_a_gap(store: Store) -> None:
         read_log(store, "global")
 
 
+@pytest.mark.parametrize(
+    "beside", [".DS_Store", "00000001 copy.json", "00000002.json.bak", "2.json", "old/00000001.json"]
+)
+def test_what_lies_beside_the_entries_is_no_entry(store: Store, beside: str) -> None:
+    put_log(store, three())
+    store.create(layout.log("global") + beside, b"x")
+    assert read_log(store, "global") == three()
+    assert read_chain(store, "global", chain(three()[:2])).entries == three()
+
+
 def changed(number: int, **fields: object) -> bytes:
     return three()[number - 1].model_copy(update=fields).to_bytes()
 

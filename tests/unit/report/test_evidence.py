@@ -71,6 +71,15 @@ def test_every_configuration_that_was_run_is_listed_once(store: Store) -> None:
     assert configurations(memory_store()) == []
 
 
+@pytest.mark.parametrize("beside", [f"{A}.json.bak", f"{A} copy.json", f"{A[:-1]}.json", ".DS_Store", f"old/{A}.json"])
+def test_what_lies_beside_the_specs_is_no_configuration(beside: str) -> None:
+    store = memory_store()
+    claim(store, A, 1)
+    store.replace(f"specs/{beside}", b"x")
+    assert configurations(store) == [A]
+    assert resolve(store, A[:12]) == A
+
+
 def test_a_configuration_is_found_without_listing_all_runs(store: Store) -> None:
     class Narrow(Watched):
         def list(self, prefix: str) -> Sequence[str]:

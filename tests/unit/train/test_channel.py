@@ -17,20 +17,20 @@ TRAINED = Trained("ridge", "a" * 64, "b" * 64, "c" * 64, True, CHOSEN, [[0.5, 0.
 
 
 def test_every_line_that_a_child_writes_is_read() -> None:
-    assert parse_line('{"said":"phase","name":"fit"}') == PhaseLine(said="phase", name="fit")
-    assert parse_line('{"said":"event","fields":{"event":"x","n":1}}') == EventLine(
-        said="event", fields={"event": "x", "n": 1}
+    assert parse_line('{"kind":"phase","name":"fit"}') == PhaseLine(kind="phase", name="fit")
+    assert parse_line('{"kind":"event","fields":{"event":"x","n":1}}') == EventLine(
+        kind="event", fields={"event": "x", "n": 1}
     )
-    assert parse_line(json.dumps({"said": "trained", "trained": asdict(TRAINED)})) == TrainedLine(
-        said="trained", trained=TRAINED
+    assert parse_line(json.dumps({"kind": "trained", "trained": asdict(TRAINED)})) == TrainedLine(
+        kind="trained", trained=TRAINED
     )
-    failed = parse_line('{"said":"failed","class":"DataError","reason":"no rows"}')
+    failed = parse_line('{"kind":"failed","class":"DataError","reason":"no rows"}')
     assert isinstance(failed, FailedLine)
     assert (failed.error, failed.reason) == ("DataError", "no rows")
 
 
 def test_a_loss_that_is_not_finite_is_read() -> None:
-    line = {"said": "epoch", "done": 1, "of": 2, "train_loss": float("nan"), "val_loss": float("inf")}
+    line = {"kind": "epoch", "done": 1, "of": 2, "train_loss": float("nan"), "val_loss": float("inf")}
     message = parse_line(json.dumps(line) + "\n")
     assert isinstance(message, EpochLine)
     assert math.isnan(message.train_loss)
@@ -40,12 +40,12 @@ def test_a_loss_that_is_not_finite_is_read() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        *("", "\n", "hello", "42", "null", "[]", "{}", '{"said":7}', '{"said":"nothing"}', '{"said":"phase"}'),
-        '{"said":"phase","name":1}',
-        '{"said":"phase","name":"fit","more":1}',
-        '{"said":"epoch","done":1,"of":2,"train_loss":"0.1","val_loss":0.1}',
-        '{"said":"trained","trained":{"model":"ridge"}}',
-        json.dumps({"said": "trained", "trained": {**asdict(TRAINED), "recomputed": "perhaps"}}),
+        *("", "\n", "hello", "42", "null", "[]", "{}", '{"kind":7}', '{"kind":"nothing"}', '{"kind":"phase"}'),
+        '{"kind":"phase","name":1}',
+        '{"kind":"phase","name":"fit","more":1}',
+        '{"kind":"epoch","done":1,"of":2,"train_loss":"0.1","val_loss":0.1}',
+        '{"kind":"trained","trained":{"model":"ridge"}}',
+        json.dumps({"kind": "trained", "trained": {**asdict(TRAINED), "recomputed": "perhaps"}}),
     ],
 )
 def test_any_other_line_is_refused(line: str) -> None:

@@ -254,7 +254,7 @@ def test_output_of_a_library_during_the_fit_does_not_disturb_the_result(
     hooked(
         in_fit(
             "print('Iteration 1 of 2000')",
-            r"os.write(1, b'\xff\xfe{\"said\": 7}\n')",
+            r"os.write(1, b'\xff\xfe{\"kind\": 7}\n')",
             "subprocess.run([sys.executable, '-S', '-c', 'print(42)'], check=True, env={})",
         )
     )
@@ -264,7 +264,7 @@ def test_output_of_a_library_during_the_fit_does_not_disturb_the_result(
 
 
 @pytest.mark.parametrize(
-    "printed", [r"hello, I am a start-up hook\n", r"\xff\xfe\x00\n", r"42\n", "{}\\n", r"{\"said\": \"epoch\"}\n"]
+    "printed", [r"hello, I am a start-up hook\n", r"\xff\xfe\x00\n", r"42\n", "{}\\n", r"{\"kind\": \"epoch\"}\n"]
 )
 def test_output_before_the_child_redirects_its_stdout_is_quoted_in_the_reason(
     printed: str, isolated: Callable[..., Trained], hooked: Callable[[str], None]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import polars as pl
 import pytest
 from tests.support.experiments import small_experiment, small_spec
 from tests.support.raising import raises
 from tests.support.series import hourly
+from tests.support.stored import without
 
 from flts.backends.store import ObjectStoreAdapter, memory_store
 from flts.contracts import events, failpoints, layout
@@ -21,6 +23,7 @@ from flts.forecasting.bundle import MANIFEST
 from flts.forecasting.tables import forecasts_from_parquet
 from flts.models.base import History
 from flts.models.ridge import Ridge
+from flts.preprocess.parquet import from_parquet, to_parquet
 from flts.spec.fields import Spec
 from flts.train.determinism import made_on
 from flts.train.experiment import Experiment
@@ -419,8 +422,45 @@ def test_changed_forecasts_are_refused() -> None:
     trained = train_ridge(experiment, store)
     key = layout.forecasts(trained.model_hash, experiment.windows.windows_hash)
     store.replace(key, (store.get(key) or b"") + b" ")
-    with pytest.raises(DamagedObject, match=key):
+    with raises(DamagedObject, code="digest-differs", key=key):
         experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda frame: frame.clear(), "forecasts-of-other-windows"),
+        (lambda frame: frame.drop("upper"), "table-differs"),
+        (lambda frame: frame.with_columns(pl.col("y_hat") + 0.01), "table-differs"),
+        (lambda frame: frame.with_columns(upper=pl.lit(None, pl.Float64)), "table-differs"),
+    ],
+    ids=["no rows", "no upper bounds", "other forecasts", "empty upper bounds"],
+)
+def test_forecasts_without_their_result_that_are_not_those_of_the_bundle_are_not_committed(
+    change: Callable[[pl.DataFrame], pl.DataFrame], code: str
+) -> None:
+    experiment, store, key, commit = without_commit_point()
+    store.replace(key, to_parquet(change(from_parquet(store.get(key) or b"", key=key))))
+    with raises(DamagedObject, code=code, key=key):
+        train_ridge(experiment, store)
+    assert not store.exists(commit)
+
+
+def test_forecasts_without_their_result_may_differ_in_the_last_digits() -> None:
+    experiment, store, key, commit = without_commit_point()
+    other = to_parquet(from_parquet(store.get(key) or b"", key=key).with_columns(pl.col("y_hat") * (1.0 + 1e-15)))
+    store.replace(key, other)
+    assert train_ridge(experiment, store).forecasts_sha256 == sha256(other)
+    assert store.exists(commit)
+
+
+def without_commit_point() -> tuple[Experiment, Store, str, str]:
+    """A trained model whose test forecasts lack their result, as after a crash; the keys of both."""
+    experiment, store = prepared()
+    trained = train_ridge(experiment, store)
+    names = (trained.model_hash, experiment.windows.windows_hash)
+    key, commit = layout.forecasts(*names), layout.windows_result(*names)
+    return experiment, without(store, commit), key, commit
 
 
 def test_validation_forecasts_of_an_interrupted_fit_are_reported_as_a_difference(log: io.StringIO) -> None:
