@@ -22,6 +22,8 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "jfk": accuracy.jfk,
     "coverage": accuracy.coverage,
     "gate_size": gate.gate_size,
+    "gate_looks": gate.gate_looks,
+    "gate_power": gate.gate_power,
     "services": services.services,
     "batch": services.batch,
     "ten_million": data.ten_million,

@@ -43,14 +43,21 @@ def cases(draw: st.DrawFn) -> Case:
         baselines.append(Baseline(name, None if error is None else forecasts[error], "a reason"))
     standing = draw(errors)
     champion = None if standing is None else ChampionForecast("ridge", digest("ridge"), forecasts[standing])
+    earlier = draw(errors)
+    reference = (
+        None if earlier is None or champion is None else ChampionForecast("gru", digest("g"), forecasts[earlier])
+    )
     rules = Evaluate(
-        gate=draw(st.sampled_from(["always", "beats-champion"])), min_skill=draw(st.sampled_from(["warn", "off", 0.1]))
+        gate=draw(st.sampled_from(["always", "beats-champion", "not-worse"])),
+        min_skill=draw(st.sampled_from(["warn", "off", 0.1])),
     )
     fields: dict[str, Any] = {
         "yardstick": yardstick_of(truth.shape[2]),
         "rules": rules,
         "windows": windows_of(truth),
         "seed": 1,
+        "reference": reference,
+        "spans": draw(st.floats(0.0, 20.0)),
     }
     return Case("global", digest("c"), candidates, baselines, champion, truth, clock_of(truth), spacing=1.0, **fields)
 

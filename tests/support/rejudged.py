@@ -23,11 +23,10 @@ def differing(history: History) -> Iterator[str]:
     for key in sorted(history.objects):
         match key.split("/"):
             case ["model-promotion", scope, "decisions", name] if not name.endswith(".preview.json"):
-                record = require_record(store, key, DecisionRecord)
-                again = _again(history, store, scope, record)
+                again = _again(history, store, scope, require_record(store, key, DecisionRecord))
                 if again is None:
                     yield f"{key}: a result that it was made from is gone"
-                elif again.to_bytes() != history.objects[key] or name != f"{again.decision_id}.json":
+                elif name != f"{again.decision_id}.json" or again.to_bytes() != history.objects[key]:
                     yield f"{key} comes out differently when it is made again"
 
 
@@ -38,10 +37,13 @@ def _again(history: History, store: Store, scope: str, record: DecisionRecord) -
     candidates = gather(store, experiment, scope)
     if isinstance(candidates, Waiting):
         return None
-    champions = {e.champion.model_hash: e.champion for e in history.entries(scope).values()}
-    champion = champions[record.champion.model_hash] if record.champion else None
     without = memory_store()
     for key in store.list(""):
         if not key.startswith(f"model-promotion/{scope}/decisions/{record.decision_id}"):
             without.create(key, store.get(key) or b"")
-    return judge(without, experiment, candidates, scope, champion).record
+    log = [entry for _, entry in sorted(history.entries(scope).items())]
+    standing = record.champion.model_hash if record.champion else None
+    # the same champion may have been chosen by several decisions; only one is that of this judgement
+    logs = [log[:end] for end in range(1, len(log) + 1) if log[end - 1].champion.model_hash == standing] or [[]]
+    found = [judge(without, experiment, candidates, scope, entries).record for entries in logs]
+    return next((again for again in found if again.decision_id == record.decision_id), found[-1])

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         HourErrors,
         Interval,
         Lead,
+        SmallestLead,
         StepErrors,
         WeekdayErrors,
     )
@@ -32,6 +33,7 @@ STEPS_SHOWN = 24
 ERRORS = ("RMSE", "MAE", "cells")
 LEVEL = "0.8"
 COVERAGE = "coverage (80 %)"
+NOT_COUNTED = "not counted: other experiments that were tried on the same rows make a lucky winner more likely"
 
 
 def print_result(result: RunResult) -> None:
@@ -84,8 +86,11 @@ def print_decision(decision: DecisionRecord, durations_ms: Mapping[str, int | No
     for against, lead in leads.items():
         if lead is not None:
             _say(console, f"  {_lead(against, lead)}")
+    if certainty.smallest_lead is not None:
+        _say(console, f"  {_smallest(certainty.smallest_lead)}")
     for warning in certainty.warnings:
         _say(console, warning, label="  [yellow]caution[/]  ")
+    _say(console, f"  {NOT_COUNTED}", style="dim")
 
 
 def print_details(decision: DecisionRecord) -> None:
@@ -238,9 +243,19 @@ def make_table(
 def _lead(against: str, lead: Lead) -> str:
     relative = "" if lead.relative_lead is None else f" ({lead.relative_lead:+.1%})"
     between = f", 95 % interval {_between(lead.interval, '{:+.4f}')}" if lead.interval else ""
-    p = lead.diebold_mariano.p
-    tested = "" if p is None else f", Diebold-Mariano p = {p:.2g}"
+    tested = ""
+    if lead.test is not None and lead.test.p is not None:
+        adjusted = lead.test.adjusted_p
+        tested = f", p = {lead.test.p:.2g}" if adjusted is None else f", adjusted p = {adjusted:.2g}"
+    elif lead.diebold_mariano is not None and lead.diebold_mariano.p is not None:
+        tested = f", Diebold-Mariano p = {lead.diebold_mariano.p:.2g}"
     return f"lead over {against} {lead.model}: {lead.lead:+.4f}{relative}{between}{tested}"
+
+
+def _smallest(found: SmallestLead) -> str:
+    relative = "" if found.relative is None else f" ({found.relative:.1%} of its score)"
+    shown = f"smallest lead over {found.over} that these windows can show at level {found.level:.2g}"
+    return f"{shown}: {found.lead:.4f}{relative}"
 
 
 def _between(interval: Interval | None, form: str = "{:.4f}") -> str:

@@ -11,6 +11,7 @@ from flts.contracts.records.decision import (
     BaselineRow,
     CandidateRow,
     Coverage,
+    Interval,
     ScoredRow,
     UnitErrors,
     UnrankedRow,
@@ -19,18 +20,17 @@ from flts.contracts.records.decision import (
 from flts.evaluate.case import Candidate, Case
 from flts.evaluate.coverage import measured
 from flts.evaluate.gate import GATED_LEVEL, Qualities
+from flts.evaluate.origins import influence
 from flts.evaluate.profile import profile
-from flts.evaluate.score import Resampled, Scored, skill
-from flts.evaluate.significance import overlap
+from flts.evaluate.score import Scored, skill
 
 
 def coverages(case: Case, candidate: Candidate) -> dict[str, Coverage] | None:
     """Measured coverage of every level, or None where the model has no intervals."""
     if candidate.forecast is None:
         return None
-    shared = overlap(case.truth.shape[1], case.spacing)
     results = {
-        level: measured(case.truth, candidate.forecast, half_width, case.yardstick, shared, case.seed)
+        level: measured(case.truth, candidate.forecast, half_width, case.yardstick, case.overlapping)
         for level, half_width in sorted(candidate.half_width.items())
     }
     return {level: value for level, value in results.items() if value is not None} or None
@@ -49,7 +49,6 @@ def candidate_rows(
     baselines: Sequence[Scored],
     covered: Mapping[str, dict[str, Coverage] | None],
     verdicts: Mapping[str, dict[str, Verdict]],
-    resampled: Resampled | None,
 ) -> list[AnyCandidate]:
     """Every candidate, best first; those without a forecast last, with their reason."""
     naive = next((b.score for b in baselines if b.name == "naive"), None)
@@ -61,7 +60,7 @@ def candidate_rows(
         assert candidate.forecasts_sha256 is not None
         rows.append(
             CandidateRow(
-                **dict(_scored_row(case, scored, resampled)),
+                **dict(_scored_row(case, scored)),
                 status="SUCCESS",
                 rank=position,
                 model_hash=scored.model_hash,
@@ -84,22 +83,27 @@ def candidate_rows(
     return rows
 
 
-def baseline_rows(case: Case, baselines: Sequence[Scored], resampled: Resampled | None) -> list[AnyBaseline]:
+def baseline_rows(case: Case, baselines: Sequence[Scored]) -> list[AnyBaseline]:
     """Every baseline, best first; those that do not apply last, with their reason."""
-    rows: list[AnyBaseline] = [BaselineRow(**dict(_scored_row(case, b, resampled))) for b in baselines]
+    rows: list[AnyBaseline] = [BaselineRow(**dict(_scored_row(case, b))) for b in baselines]
     without = sorted((b for b in case.baselines if b.forecast is None), key=lambda b: b.name)
     return rows + [AbsentBaseline(status="N/A", model=b.name, reason=b.reason) for b in without]
 
 
-def _scored_row(case: Case, scored: Scored, resampled: Resampled | None) -> ScoredRow:
+def _scored_row(case: Case, scored: Scored) -> ScoredRow:
     """What the rows of candidates and baselines have in common."""
     errors = scored.errors
     return ScoredRow(
         model=scored.name,
         score=scored.score,
-        score_interval=resampled.interval(scored.name) if resampled else None,
+        score_interval=_score_interval(case, scored),
         **errors.pooled(),
         units={target: UnitErrors.model_validate(found) for target, found in errors.units.items()},
         cells=errors.cells,
         profile=profile(case.truth, scored.forecast, case.yardstick, case.clock),
     )
+
+
+def _score_interval(case: Case, scored: Scored) -> Interval | None:
+    around = influence(scored, case.rules.weights, case.overlapping).interval()
+    return around and Interval(low=scored.score + around.low, high=scored.score + around.high)

@@ -10,6 +10,7 @@ from flts.contracts.records.decision import WindowsSummary
 from flts.evaluate.gate import ChampionForecast
 from flts.evaluate.metrics import Yardstick
 from flts.evaluate.profile import WallClock
+from flts.evaluate.significance import overlap
 from flts.preprocess.rows import Values
 from flts.spec.fields import Evaluate
 
@@ -50,8 +51,9 @@ class Baseline:
 class Case:
     """Everything a decision depends on.
 
-    truth [origins, horizon, targets] in original units; spacing: median rows between neighbouring origins; windows:
-    how the origins were chosen, for the record; seed: of the bootstrap.
+    truth [origins, horizon, targets] in original units; spacing: mean rows between neighbouring origins; windows:
+    how the origins were chosen, for the record; seed: of the bootstrap; reference: the model that candidates are tested
+    against, the champion itself unless gate = "not-worse"; spans: `look.spans_since` of the windows.
     """
 
     scope: str
@@ -66,3 +68,10 @@ class Case:
     rules: Evaluate
     windows: WindowsSummary
     seed: int
+    reference: ChampionForecast | None = None
+    spans: float = 0.0
+
+    @property
+    def overlapping(self) -> int:
+        """How many neighbouring origins share forecast steps."""
+        return overlap(self.truth.shape[1], self.spacing)

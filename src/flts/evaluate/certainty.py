@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from flts.contracts.records.decision import Certainty, Coverage, Lead, WhyNot
+from flts.contracts.records.decision import Certainty, Coverage, Lead, Look, SmallestLead, WhyNot
+from flts.evaluate.bootstrap import FEWEST_BLOCKS, RESAMPLES, best_share, block_length
 from flts.evaluate.case import Candidate, Case
 from flts.evaluate.coverage import miscalibration
 from flts.evaluate.gate import GATED_LEVEL
-from flts.evaluate.metrics import losses
-from flts.evaluate.score import Resampled, Scored, skill
-from flts.evaluate.significance import MIN_ORIGINS, RESAMPLES, block_length, diebold_mariano, overlap
+from flts.evaluate.origins import difference
+from flts.evaluate.score import Scored, skill
+from flts.evaluate.significance import ALPHA, Mean, windows_needed
 
 CHAMPION = "the champion"
-"""Key of the champion among the resampled models: a candidate of the same family may have another forecast."""
+"""Name of the champion among the scored models: a candidate of the same family may have another forecast."""
 
 
 def certainty(
@@ -22,20 +23,21 @@ def certainty(
     ranked: Sequence[Scored],
     baselines: Sequence[Scored],
     champion: Scored | None,
-    resampled: Resampled | None,
+    look: Look | None,
     covered: Mapping[str, Coverage] | None,
 ) -> Certainty:
     """The winner's lead over the runner-up, the best baseline and the champion, and how often it is the best.
 
     covered: measured coverage of the winner's intervals by level.
     """
-    windows, shared = len(case.truth), overlap(case.truth.shape[1], case.spacing)
-    needed = max(MIN_ORIGINS, 3 * shared)
+    windows, shared, weights = len(winner.origins), case.overlapping, case.rules.weights
+    needed = windows_needed(shared)
+    share = best_share(winner.name, ranked, weights, shared, case.seed)
     second = next((scored for scored in ranked if scored.name != winner.name), None)
-    runner_up = _lead(case, winner, second, resampled) if second else None
-    best_baseline = _lead(case, winner, baselines[0], resampled) if baselines else None
     another = champion if champion and champion.model_hash != winner.model_hash else None
-    over_champion = _lead(case, winner, another, resampled) if another else None
+    runner_up = _lead(case, winner, second, None) if second else None
+    best_baseline = _lead(case, winner, baselines[0], None) if baselines else None
+    over_champion = _lead(case, winner, another, look) if another else None
     warnings = []
     if windows < needed:
         warnings.append(f"{windows} test windows are too few for a reliable ranking: at least {needed} are needed")
@@ -47,12 +49,13 @@ def certainty(
         windows=windows,
         windows_needed=needed,
         chosen_among=len(ranked),
-        resamples=RESAMPLES if resampled else 0,
+        resamples=0 if share is None else RESAMPLES,
         block=block_length(windows, shared),
-        best_share=resampled.best_share(winner.name, [s.name for s in ranked]) if resampled else None,
+        best_share=share,
         runner_up=runner_up,
         best_baseline=best_baseline,
         champion=over_champion,
+        smallest_lead=_smallest_lead(case, winner, another or second, look if another else None),
         warnings=warnings,
     )
 
@@ -60,7 +63,9 @@ def certainty(
 def sure(winner: str, choice: Certainty) -> str:
     """One sentence about how certain the choice is."""
     if choice.best_share is None:
-        return f"how sure: unknown, {choice.windows} test windows are too few for a block bootstrap"
+        return (
+            f"how sure: unknown, {choice.windows} test windows are fewer than {FEWEST_BLOCKS} blocks of {choice.block}"
+        )
     if choice.chosen_among == 1:
         return f"how sure: {winner} is the only model with a forecast"
     return (
@@ -70,14 +75,10 @@ def sure(winner: str, choice: Certainty) -> str:
 
 
 def why_not(
-    winner: Scored,
-    ranked: Sequence[Scored],
-    candidates: Sequence[Candidate],
-    ineligible: Mapping[str, str],
-    resampled: Resampled | None,
+    case: Case, winner: Scored, ranked: Sequence[Scored], candidates: Sequence[Candidate], ineligible: Mapping[str, str]
 ) -> list[WhyNot]:
     """For every candidate but the winner, one sentence."""
-    sentences = {s.name: _behind(winner, s, resampled) for s in ranked if s.name != winner.name}
+    sentences = {s.name: _behind(case, winner, s) for s in ranked if s.name != winner.name}
     sentences |= {name: f"not eligible: {reason}" for name, reason in ineligible.items()}
     sentences |= {c.name: f"{_kind(c)}: {c.reason}" for c in candidates if c.forecast is None}
     return [WhyNot(model=name, why_not=sentences[name]) for name in sorted(sentences)]
@@ -87,35 +88,59 @@ def _kind(candidate: Candidate) -> str:
     return "not applicable" if candidate.status == "N/A" else "failed"
 
 
-def _behind(winner: Scored, other: Scored, resampled: Resampled | None) -> str:
+def _behind(case: Case, winner: Scored, other: Scored) -> str:
     share = skill(winner.score, other.score)
     relative = "" if share is None else f" ({share:+.1%})"
     sentence = f"its score {other.score:.4f} is {other.score - winner.score:.4f} worse{relative}"
-    if resampled is None:
+    interval = _mean_lead(case, winner, other).interval()
+    if interval is None:
         return sentence
-    interval = resampled.lead(winner.name, other.name)
     zero = "contains zero" if interval.contains(0.0) else "excludes zero"
     return f"{sentence}; the 95 % interval of the difference, {interval.low:+.4f} to {interval.high:+.4f}, {zero}"
 
 
-def _lead(case: Case, winner: Scored, rival: Scored, resampled: Resampled | None) -> Lead:
-    test = diebold_mariano(
-        losses(case.truth, winner.forecast, case.yardstick),
-        losses(case.truth, rival.forecast, case.yardstick),
-        case.truth.shape[1],
-        case.spacing,
-    )
+def _mean_lead(case: Case, winner: Scored, rival: Scored) -> Mean:
+    """The rival's score minus the winner's."""
+    return difference(rival, winner, case.rules.weights, case.overlapping)
+
+
+def _lead(case: Case, winner: Scored, rival: Scored, look: Look | None) -> Lead:
+    """look: the tests against this rival, where they were made; a margin makes them tests of something else."""
+    test = difference(winner, rival, case.rules.weights, case.overlapping).test()
+    if look is not None and look.margin is None:
+        test = look.tests[winner.name]
     return Lead(
         model=case.champion.model if rival.name == CHAMPION and case.champion else rival.name,
         lead=rival.score - winner.score,
         relative_lead=skill(winner.score, rival.score),
-        interval=resampled.lead(winner.name, rival.name) if resampled else None,
-        diebold_mariano=test,
+        interval=_mean_lead(case, winner, rival).interval(),
+        test=test,
+    )
+
+
+def _smallest_lead(case: Case, winner: Scored, rival: Scored | None, look: Look | None) -> SmallestLead | None:
+    """What a one-sided test needs: at the level of the look, shared by its candidates, or at 5 % over a runner-up."""
+    if rival is None:
+        return None
+    level = look.level / len(look.tests) if look else ALPHA
+    lead = _mean_lead(case, winner, rival).smallest(level)
+    if lead is None:
+        return None
+    return SmallestLead(
+        over=case.champion.model if rival.name == CHAMPION and case.champion else rival.name,
+        level=level,
+        lead=lead,
+        relative=lead / rival.score if rival.score else None,
     )
 
 
 def _lead_warnings(against: str, lead: Lead | None) -> list[str]:
-    if lead is None or lead.interval is None or not lead.interval.contains(0.0):
+    if lead is None:
+        return []
+    if lead.interval is None:
+        reason = lead.test.reason if lead.test else None
+        return [f"whether the lead over {against} {lead.model} is more than noise is unknown: {reason}"]
+    if not lead.interval.contains(0.0):
         return []
     return [f"the lead over {against} {lead.model} is smaller than the noise: its 95 % interval contains zero"]
 

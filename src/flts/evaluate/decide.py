@@ -9,6 +9,7 @@ from flts.contracts.canonical import digest
 from flts.contracts.records.decision import (
     ChampionName,
     DecisionRecord,
+    Look,
     RulesRecord,
     Verdict,
     YardstickRecord,
@@ -17,11 +18,12 @@ from flts.contracts.records.run import Outcome
 from flts.evaluate.board import baseline_rows, candidate_rows, coverages, qualities
 from flts.evaluate.case import Candidate, Case
 from flts.evaluate.certainty import CHAMPION, certainty, sure, why_not
-from flts.evaluate.gate import champion_gate, eligibility, skill_gate
+from flts.evaluate.gate import ChampionForecast, champion_gate, eligibility, skill_gate
+from flts.evaluate.look import level_of, look_at, stated_error
 from flts.evaluate.metrics import Yardstick
-from flts.evaluate.score import Scored, rank, resample, score, skill
-from flts.evaluate.significance import overlap
+from flts.evaluate.score import Scored, rank, score, skill
 from flts.preprocess.rows import Values
+from flts.spec.fields import Evaluate
 
 
 @dataclass(frozen=True)
@@ -49,26 +51,24 @@ class _Field:
     ranked: Sequence[Scored]
     baselines: Sequence[Scored]
     champion: Scored | None
+    reference: Scored | None
+    """What candidates are tested against: the champion, or with gate = "not-worse" a model that was chosen before."""
 
 
 def decide(case: Case) -> Decision:
     """Pure: the same case gives the same decision, byte for byte, in whatever order its parts are listed."""
     candidates = sorted(case.candidates, key=lambda c: c.name)
     field = _score_all(case, candidates)
-    everyone = [*field.ranked, *field.baselines, *([field.champion] if field.champion else [])]
-    shared = overlap(case.truth.shape[1], case.spacing)
-    resampled = resample(case.truth, everyone, case.yardstick, case.rules.weights, shared, case.seed)
     covered = {c.name: coverages(case, c) for c in candidates}
     limits = {c.name: eligibility(qualities(c, covered[c.name]), case.rules) for c in candidates}
     ineligible = {name: reason for name, verdicts in limits.items() if (reason := _not_met(verdicts))}
 
     best = next((scored for scored in field.ranked if scored.name not in ineligible), None)
     winner = next((c for c in candidates if best and c.name == best.name), None)
-    outcome, reasons, gates = _outcome(case, best, field)
+    look = _look(case, field)
+    outcome, reasons, gates = _outcome(case, best, field, look)
     choice = (
-        certainty(case, best, field.ranked, field.baselines, field.champion, resampled, covered[best.name])
-        if best
-        else None
+        certainty(case, best, field.ranked, field.baselines, field.champion, look, covered[best.name]) if best else None
     )
     record = DecisionRecord(
         decision_id=_decision_id(case, candidates, field.baselines),
@@ -78,15 +78,16 @@ def decide(case: Case) -> Decision:
         winner=best.name if best else None,
         reasons=reasons,
         sure=sure(best.name, choice) if best and choice else None,
-        why_not=why_not(best, field.ranked, candidates, ineligible, resampled) if best else [],
-        champion=_champion_name(case),
+        why_not=why_not(case, best, field.ranked, candidates, ineligible) if best else [],
+        champion=_name(case.champion),
         gates=gates,
+        look=look,
         certainty=choice,
-        candidates=candidate_rows(case, candidates, field.ranked, field.baselines, covered, limits, resampled),
-        baselines=baseline_rows(case, field.baselines, resampled),
+        candidates=candidate_rows(case, candidates, field.ranked, field.baselines, covered, limits),
+        baselines=baseline_rows(case, field.baselines),
         windows=case.windows,
         yardstick=_yardstick_record(case.yardstick),
-        rules=RulesRecord.model_validate(case.rules.model_dump(exclude={"windows", "step"})),
+        rules=_rules_record(case.rules),
         preview_sha256=None,
     )
     return Decision(winner, record)
@@ -98,18 +99,34 @@ def _score_all(case: Case, candidates: Sequence[Candidate]) -> _Field:
 
     ranked = rank([scored(c.name, c.model_hash, c.forecast) for c in candidates if c.forecast is not None])
     baselines = [scored(b.name, "", b.forecast) for b in case.baselines if b.forecast is not None]
-    champion = case.champion
-    rival = (
-        scored(CHAMPION, champion.model_hash, champion.forecast)
-        if champion is not None and champion.forecast is not None
-        else None
+    champion, reference = (
+        scored(CHAMPION, model.model_hash, model.forecast) if model is not None and model.forecast is not None else None
+        for model in (case.champion, _reference(case))
     )
-    return _Field(ranked, sorted(baselines, key=lambda b: (b.score, b.name)), rival)
+    return _Field(ranked, sorted(baselines, key=lambda b: (b.score, b.name)), champion, reference)
 
 
-def _champion_name(case: Case) -> ChampionName | None:
-    champion = case.champion
-    return ChampionName(model=champion.model, model_hash=champion.model_hash) if champion else None
+def _reference(case: Case) -> ChampionForecast | None:
+    return case.reference or case.champion
+
+
+def _look(case: Case, field: _Field) -> Look | None:
+    """The tests of the candidates; None where there is nothing to compare with, or no test is wanted."""
+    against = _name(_reference(case))
+    if case.champion is None or field.reference is None or against is None or case.rules.gate == "always":
+        return None
+    return look_at(
+        field.ranked, case.champion.model_hash, field.reference, against, case.spans, case.rules, case.overlapping
+    )
+
+
+def _name(model: ChampionForecast | None) -> ChampionName | None:
+    return ChampionName(model=model.model, model_hash=model.model_hash) if model else None
+
+
+def _rules_record(rules: Evaluate) -> RulesRecord:
+    unused = {"windows", "step"} if rules.gate == "not-worse" else {"windows", "step", "margin"}
+    return RulesRecord.model_validate(rules.model_dump(exclude=unused))
 
 
 def _yardstick_record(yardstick: Yardstick) -> YardstickRecord:
@@ -127,18 +144,23 @@ def _not_met(verdicts: Mapping[str, Verdict]) -> str:
 
 
 def _decision_id(case: Case, candidates: Sequence[Candidate], baselines: Sequence[Scored]) -> str:
+    reference = _reference(case)
     return digest(
         {
             "scope": case.scope,
             "config_hash": case.config_hash,
             "candidates": [[c.name, c.model_hash, c.status, c.forecasts_sha256] for c in candidates],
             "champion": case.champion.model_hash if case.champion else None,
+            "reference": reference.model_hash if reference else None,
+            "look": [case.spans, level_of(case.spans)],
             "referees": {b.name: b.score for b in baselines},
         }
     )
 
 
-def _outcome(case: Case, best: Scored | None, field: _Field) -> tuple[Outcome, list[str], dict[str, Verdict]]:
+def _outcome(
+    case: Case, best: Scored | None, field: _Field, look: Look | None
+) -> tuple[Outcome, list[str], dict[str, Verdict]]:
     if not field.ranked:
         return "none", ["no candidate has a forecast, so there is nothing to promote"], {}
     if best is None:
@@ -150,9 +172,11 @@ def _outcome(case: Case, best: Scored | None, field: _Field) -> tuple[Outcome, l
             baseline.name if baseline else None,
             case.rules.min_skill,
         ),
-        "champion": champion_gate(best, case.champion, case.truth, case.yardstick, case.rules, case.spacing),
+        "champion": champion_gate(best, case.champion, _reference(case), look, case.rules.gate),
     }
     reasons = [_lowest_score(best, field.ranked), *(verdict.reason for verdict in gates.values())]
+    if look is not None and best.name in look.tests:
+        reasons.append(stated_error(look))
     passed = all(verdict.passed for verdict in gates.values())
     return "promote" if passed else "keep", reasons, gates
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from flts.contracts.records.decision import Number, Verdict
-from flts.evaluate.metrics import Yardstick, losses
+from flts.contracts.records.decision import Look, Number, Verdict
+from flts.evaluate.look import shown
 from flts.evaluate.score import Scored
-from flts.evaluate.significance import ALPHA, better, diebold_mariano
 from flts.preprocess.rows import Values
 from flts.spec.fields import Evaluate
 
@@ -18,7 +17,7 @@ GATED_LEVEL = "0.8"
 
 @dataclass(frozen=True)
 class ChampionForecast:
-    """The model to beat. `forecast` [origins, horizon, targets] is None where it is not comparable, with the reason."""
+    """A model to compare with. `forecast` [origins, horizon, targets] is None with the reason where it has none."""
 
     model: str
     model_hash: str
@@ -87,42 +86,46 @@ def skill_gate(skill: float | None, baseline: str | None, policy: float | Litera
 def champion_gate(
     challenger: Scored,
     champion: ChampionForecast | None,
-    truth: Values,
-    yardstick: Yardstick,
-    rules: Evaluate,
-    spacing: float,
+    reference: ChampionForecast | None,
+    look: Look | None,
+    gate: str,
 ) -> Verdict:
-    """Whether the challenger may replace the champion; truth [origins, horizon, targets] in original units."""
-    if champion is None:
+    """Whether the challenger may replace the champion.
+
+    reference: the model that the challenger is compared with; look: the tests, None where they could not be made.
+    """
+    if champion is None or reference is None:
         return _verdict(True, "first promotion in this scope: there is no champion to beat")
     if champion.model_hash == challenger.model_hash:
         return _verdict(False, f"{challenger.name} is the champion already")
-    if rules.gate == "always":
-        return _verdict(True, "gate = always: the best candidate is promoted without a significance test")
-    if champion.forecast is None:
+    if gate == "always":
+        return _verdict(
+            True, "gate = always: the best candidate is promoted without a test, so nothing bounds the error"
+        )
+    rival = f"the champion ({champion.model})"
+    if reference.model_hash != champion.model_hash:
+        rival = f"the last champion that was chosen by a test or by hand ({reference.model})"
+    if look is None:
         return _verdict(
             False,
-            f"the champion ({champion.model}) cannot be compared on these windows: {champion.not_comparable}; use"
-            ' another dataset.identifier, gate = "always", or `flts promotions promote`',
-            not_comparable=champion.not_comparable,
+            f"{rival} cannot be compared on these windows: {reference.not_comparable}; use another dataset.identifier,"
+            ' gate = "always", or `flts promotions promote`',
+            not_comparable=reference.not_comparable,
         )
-    test = diebold_mariano(
-        losses(truth, challenger.forecast, yardstick),
-        losses(truth, champion.forecast, yardstick),
-        truth.shape[1],
-        spacing,
-    )
-    passed = better(test)
-    if passed:
-        reason = f"beats the champion ({champion.model}): p = {test.p:.3g} over {test.n} windows"
-    elif test.p is None:
-        reason = f"the champion ({champion.model}) is not beaten: {test.reason}"
+    test, passed = look.tests[challenger.name], shown(look, challenger.name)
+    if look.margin is None:
+        claim = f"beats {rival}" if passed else f"{rival} is not beaten"
     else:
-        smaller = test.mean_difference is not None and test.mean_difference < 0.0
-        why = f"p = {test.p:.3g} is not below {ALPHA}" if smaller else "the challenger's loss is not smaller"
-        reason = f"the champion ({champion.model}) is not beaten: {why} over {test.n} windows"
-    numbers = {"test": "diebold-mariano", "alpha": ALPHA, **test.model_dump()}
-    return Verdict(passed=passed, reason=reason, numbers=numbers)
+        is_less = "is less" if passed else "is not shown to be less"
+        claim = f"{challenger.name} {is_less} than {100.0 * look.margin:.3g} % worse than {rival}"
+    if test.adjusted_p is None:
+        why = test.reason
+    else:
+        side = "below" if passed else "not below"
+        among = f", adjusted for {len(look.tests)} candidates," if len(look.tests) > 1 else ""
+        why = f"p = {test.adjusted_p:.3g}{among} is {side} {look.level:.3g} over {test.n} windows"
+    numbers = {"spans": look.spans, "level": look.level, **test.model_dump()}
+    return Verdict(passed=passed, reason=f"{claim}: {why}", numbers=numbers)
 
 
 def _verdict(passed: bool, reason: str, **numbers: Number) -> Verdict:

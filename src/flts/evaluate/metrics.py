@@ -75,13 +75,16 @@ def measure(truth: Values, forecast: Values, yardstick: Yardstick) -> Errors:
     return Errors(math.sqrt(mse), mae, mse, mase, units, cells)
 
 
-def losses(truth: Values, forecast: Values, yardstick: Yardstick) -> Values:
-    """Mean squared scaled error of each origin [origins]; NaN where an origin has no truth at all."""
-    square = scaled_errors(truth, forecast, yardstick) ** 2
-    scored = ~np.isnan(square)
-    count = scored.sum(axis=(1, 2))
-    total = np.where(scored, square, 0.0).sum(axis=(1, 2))
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+def by_origin(truth: Values, forecast: Values, yardstick: Yardstick) -> Values:
+    """Scored cells, and sums of the squares and magnitudes of their scaled errors: [scored origins, 3].
+
+    An origin without truth is left out.
+    """
+    error = scaled_errors(truth, forecast, yardstick)
+    scored = ~np.isnan(error)
+    parts = (scored, np.where(scored, error**2, 0.0), np.where(scored, np.abs(error), 0.0))
+    sums = np.column_stack([part.sum(axis=(1, 2), dtype=float) for part in parts])
+    return sums[sums[:, 0] > 0]
 
 
 def _mean(values: Values) -> float:

@@ -19,12 +19,13 @@ from flts.contracts.errors import DamagedObject, DataError, NotApplicable, Train
 from flts.contracts.ports import Store
 from flts.contracts.records.base import read_record, require_record, write_record
 from flts.contracts.records.decision import DecisionRecord, Preview, WindowsSummary
-from flts.contracts.records.log import Promoted
+from flts.contracts.records.log import LogEntry, Promoted
 from flts.contracts.records.model import Latency, Manifest, ModelResult, WindowsResult
 from flts.contracts.records.run import FailurePart
 from flts.evaluate.case import Baseline, Candidate, Case, Status
 from flts.evaluate.decide import Decision, decide
 from flts.evaluate.gate import ChampionForecast
+from flts.evaluate.look import spans_since
 from flts.evaluate.metrics import Yardstick
 from flts.evaluate.profile import WallClock
 from flts.forecasting.bundle import assemble, cells, load_bundle, read_bundle
@@ -67,35 +68,40 @@ def gather(store: Store, experiment: Experiment, scope: str) -> list[Candidate] 
 
 
 def judge(
-    store: Store, experiment: Experiment, candidates: Sequence[Candidate], scope: str, champion: Promoted | None
+    store: Store, experiment: Experiment, candidates: Sequence[Candidate], scope: str, entries: Sequence[LogEntry]
 ) -> Decision:
-    """Decide against this champion and store the decision with its preview.
+    """Decide against the champion of this log and store the decision with its preview.
 
-    Reads and writes the store; the decision itself is pure.
+    Reads and writes the store; the decision itself is pure. Raises DamagedObject where the decision behind the champion
+    is absent or damaged: it says how far the windows have moved since.
     """
     truth = experiment.windows.truth(experiment.dataset, experiment.task.horizon)
+    windows = WindowsSummary(
+        windows_hash=experiment.windows.windows_hash,
+        count=len(experiment.windows.indices),
+        first=int(truth.origins[0]),
+        last=int(truth.origins[-1]),
+        spacing=truth.spacing,
+        dropped=experiment.windows.left_out,
+        empty_cells=truth.empty,
+    )
+    standing = _standing(store, experiment, scope, entries, windows)
     decision = decide(
         Case(
             scope=scope,
             config_hash=experiment.identity.config_hash,
             candidates=candidates,
             baselines=baselines(experiment),
-            champion=_champion(store, experiment, champion) if champion else None,
+            champion=standing.champion,
             truth=truth.values,
             clock=wall_clock(experiment),
             spacing=truth.spacing,
             yardstick=yardstick(experiment.dataset, experiment.task),
             rules=experiment.spec.evaluate,
-            windows=WindowsSummary(
-                windows_hash=experiment.windows.windows_hash,
-                count=len(experiment.windows.indices),
-                first=int(truth.origins[0]),
-                last=int(truth.origins[-1]),
-                spacing=truth.spacing,
-                dropped=experiment.windows.left_out,
-                empty_cells=truth.empty,
-            ),
+            windows=windows,
             seed=experiment.spec.run.seed,
+            reference=standing.reference,
+            spans=standing.spans,
         )
     )
     preview = _write_preview(store, experiment, decision, scope, truth.values) if decision.winner else None
@@ -201,13 +207,57 @@ def wall_clock(experiment: Experiment) -> WallClock:
     return WallClock(local % DAY // HOUR, (local // DAY + MONDAY) % 7)
 
 
-def _champion(store: Store, experiment: Experiment, promoted: Promoted) -> ChampionForecast:
-    """The champion's own forecasts of these windows, made through its own manifest, or why there are none.
+@dataclass(frozen=True)
+class _Standing:
+    """The champion, the model that candidates are tested against, and how far the windows moved since it was chosen."""
 
-    Raises DamagedObject for a damaged champion: a person restores or replaces it, the judge does not pass over it.
+    champion: ChampionForecast | None = None
+    reference: ChampionForecast | None = None
+    spans: float = 0.0
+
+
+def _standing(
+    store: Store, experiment: Experiment, scope: str, entries: Sequence[LogEntry], windows: WindowsSummary
+) -> _Standing:
+    if not entries:
+        return _Standing()
+    newest, gate = entries[-1], experiment.spec.evaluate.gate
+    if gate == "always":
+        unneeded = "not needed with gate = always"
+        return _Standing(ChampionForecast(newest.champion.model, newest.champion.model_hash, None, unneeded))
+    champion = reference = _comparable(store, experiment, newest.champion)
+    if gate == "not-worse":
+        chosen = reference_of(store, scope, entries).champion
+        if chosen.model_hash != champion.model_hash:
+            reference = _comparable(store, experiment, chosen)
+    behind = require_record(store, layout.decision(scope, newest.decision_id), DecisionRecord)
+    return _Standing(champion, reference, spans_since(windows, behind.windows))
+
+
+def reference_of(store: Store, scope: str, entries: Sequence[LogEntry]) -> LogEntry:
+    """The newest entry whose champion was chosen: by gate = "beats-champion", by a person, or as the first of all.
+
+    A champion that was only not worse, or that no test was made for, is no reference, so that small losses do not add
+    up. Raises DamagedObject where a decision that the log names is absent or damaged.
     """
-    if experiment.spec.evaluate.gate == "always":
-        return ChampionForecast(promoted.model, promoted.model_hash, None, "not needed with gate = always")
+    for position in range(len(entries) - 1, 0, -1):
+        entry = entries[position]
+        if entry.kind != "promote":
+            return entry
+        record = require_record(store, layout.decision(scope, entry.decision_id), DecisionRecord)
+        if record.rules.gate == "beats-champion":
+            return entry
+        if record.look is not None:  # with not-worse: what it was compared with, found in the same way
+            named = record.look.against.model_hash
+            return next(e for e in reversed(entries[:position]) if e.champion.model_hash == named)
+    return entries[0]
+
+
+def _comparable(store: Store, experiment: Experiment, promoted: Promoted) -> ChampionForecast:
+    """The model's own forecasts of these windows, made through its own manifest, or why there are none.
+
+    Raises DamagedObject for a damaged model: a person restores or replaces it, the judge does not pass over it.
+    """
     try:
         manifest, files = read_bundle(store, promoted.bundle_sha256)
         why_not = _not_comparable(manifest, experiment)

@@ -66,7 +66,7 @@ def promote(  # noqa: PLR0913 - the places it works on, and what only its caller
         if own is not None:
             decisions.append(stored_decision(store, scope, own.decision_id, candidates))
             return None
-        decision = judge(store, experiment, candidates, scope, entries[-1].champion if entries else None)
+        decision = judge(store, experiment, candidates, scope, entries)
         decisions.append(decision)
         if decision.outcome != "promote" or any(e.decision_id == decision.decision_id for e in entries):
             return None

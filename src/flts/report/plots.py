@@ -58,7 +58,7 @@ def of_model(
         pictures["error_per_step"] = error_per_step(errors_by.step, name)
     if offsets:
         shared = overlap(experiment.task.horizon, truth.spacing)
-        covered = _covered(truth.values, values, offsets, measure, shared, experiment.spec.run.seed)
+        covered = _covered(truth.values, values, offsets, measure, shared)
         pictures["calibration"] = calibration(covered, name)
     if curve:
         pictures["loss_curve"] = loss_curve(curve, name)
@@ -155,12 +155,10 @@ def loss_curve(curve: Sequence[Sequence[float]], title: str) -> Picture:
 
 
 def _covered(
-    truth: Values, values: Mapping[str, Values], offsets: Any, measure: Yardstick, shared: int, seed: int
+    truth: Values, values: Mapping[str, Values], offsets: Any, measure: Yardstick, shared: int
 ) -> dict[str, Coverage]:
     half_width = half_widths(values["upper"] - values["y_hat"], offsets)
-    results = {
-        k: coverage.measured(truth, values["y_hat"], part, measure, shared, seed) for k, part in half_width.items()
-    }
+    results = {k: coverage.measured(truth, values["y_hat"], part, measure, shared) for k, part in half_width.items()}
     return {level: measured for level, measured in results.items() if measured is not None}
 
 

@@ -221,8 +221,12 @@ class Evaluate(Table):
     """Rows between two origins, counted back from the last one; 0 spreads the origins evenly over test."""
     weights: Weights = Weights()
     """Weights of the composite score."""
-    gate: Literal["beats-champion", "always"] = "beats-champion"
-    """beats-champion: a one-sided Diebold-Mariano test at 5 %; always: the best candidate is promoted."""
+    gate: Literal["beats-champion", "not-worse", "always"] = "beats-champion"
+    """beats-champion: the best candidate is promoted when a test at 5 % shows that it is better than the champion;
+    not-worse: when it shows that it is less than `margin` worse than the last champion that beats-champion or a person
+    chose; always: without a test."""
+    margin: Fraction = Field(default=0.02, json_schema_extra=HASHED_WHEN_CHANGED)
+    """With gate = "not-worse": how much worse a new champion may be, as a share of the score it is compared with."""
     min_skill: float | Literal["warn", "off"] = "warn"
     """Skill against the best baseline below which nothing is promoted; 'warn' promotes anyway, with a warning."""
     min_coverage: Annotated[float, Field(gt=0.0, lt=1.0)] | Literal["off"] = Field(

@@ -220,13 +220,17 @@ def test_the_record_of_the_first_of_two_writers_is_kept() -> None:
 
 @pytest.mark.parametrize(("key", "kind", "data"), RECORDS, ids=[key for key, _, _ in RECORDS])
 def test_a_golden_record_is_read_and_written_in_the_same_bytes(key: str, kind: type[StoredRecord], data: bytes) -> None:
-    assert parse_record(kind, data, key).to_bytes() == data
+    record = parse_record(kind, data, key)
+    if json.loads(data)["v"] == version_of(kind):
+        assert record.to_bytes() == data
+    else:  # through its upgrades, it is a record of this version
+        assert parse_record(kind, record.to_bytes(), key) == record
 
 
 @pytest.mark.parametrize("kind", list(golden.KINDS.values()))
 def test_every_field_of_every_golden_record_is_strict(kind: type[StoredRecord]) -> None:
     data = next(data for _, other, data in RECORDS if other is kind)
-    whole = json.loads(data)
+    whole = json.loads(parse_record(kind, data, "x").to_bytes())
     assert version_of(kind) == whole["v"]
     for field in whole:
         wrong = {**whole, field: [["wrong"]]}

@@ -13,6 +13,7 @@ from flts.contracts.canonical import digest
 from flts.evaluate.case import Baseline, Candidate
 from flts.evaluate.decide import decide
 from flts.evaluate.gate import ChampionForecast, Qualities, eligibility
+from flts.evaluate.student import student_t_critical
 from flts.spec.fields import Evaluate
 
 TRUTH = truth_of(90)
@@ -57,15 +58,16 @@ def test_certainty_comes_from_the_resampled_windows() -> None:
     assert known(record.certainty).resamples == 1000
     few = decide(case_of(truth=truth_of(5))).record
     assert known(few.certainty).resamples == 0
-    assert few.sure == "how sure: unknown, 5 test windows are too few for a block bootstrap"
+    assert few.sure == "how sure: unknown, 5 test windows are fewer than 10 blocks of 2"
 
 
 def test_the_lead_over_the_champion_is_measured_when_it_is_another_model() -> None:
     old = ChampionForecast("ridge", digest("old"), off_by(TRUTH, 2.0, 9))
-    certainty = known(decide(case_of(truth=TRUTH, champion=old)).record.certainty)
+    record = decide(case_of(truth=TRUTH, champion=old)).record
+    certainty = known(record.certainty)
     assert known(certainty.champion).model == "ridge"
     assert known(certainty.champion).lead > 0.0
-    assert known(known(certainty.champion).diebold_mariano.p) < 0.05
+    assert known(known(certainty.champion).test).adjusted_p == known(record.look).tests["good"].adjusted_p
     assert known(certainty.runner_up).model == "fair"
     assert known(certainty.best_baseline).model == "seasonal_naive"
     itself = ChampionForecast("good", digest("good"), GOOD)
@@ -206,7 +208,7 @@ def test_a_lead_within_the_noise_over_baseline_and_champion_gives_a_warning_for_
 
 
 def test_long_horizons_need_more_windows_whatever_the_number_of_targets() -> None:
-    truth = truth_of(35, 12)
+    truth = truth_of(95, 12)
     good, fair = off_by(truth, 1.0, 3), off_by(truth, 3.0, 4)
     sized = replace(success("good", good), half_width={"0.8": np.ones(truth.shape)})
     champion = ChampionForecast("old", digest("old"), off_by(truth, 2.0, 9))
@@ -214,8 +216,14 @@ def test_long_horizons_need_more_windows_whatever_the_number_of_targets() -> Non
     certainty = known(record.certainty)
     assert (certainty.block, certainty.resamples, certainty.best_share) == (12, 0, None)
     assert known(certainty.runner_up).interval is None
-    assert known(certainty.runner_up).diebold_mariano.reason == "35 windows are too few, the test needs at least 36"
-    assert record.gates["champion"].numbers["overlap"] == 12
+    reason = "95 windows are too few, the test needs at least 96"
+    assert known(known(certainty.runner_up).test).reason == reason
+    assert certainty.smallest_lead is None
+    assert certainty.warnings[1:] == [
+        f"whether the lead over the {rival} is more than noise is unknown: {reason}"
+        for rival in ("runner-up fair", "baseline seasonal_naive", "champion old")
+    ]
+    assert record.gates["champion"].numbers["degrees"] == 3
     assert record.ranked[0].score_interval is None
     assert known(record.ranked[0].coverage)["0.8"].interval is None
 
@@ -257,3 +265,41 @@ def test_the_limits_apply_to_the_measured_coverage_the_bundle_and_the_latency_of
         "slow": "not eligible: the bundle has 3 MB, max_bundle_mb = 2; a forecast takes 6 ms, max_latency_ms = 5",
     }
     assert record.ranked[0].limits["min_coverage"].numbers == {"min_coverage": 0.6, "value": covered}
+
+
+def test_the_smallest_lead_is_that_over_the_champion_at_the_level_that_candidates_share() -> None:
+    old = ChampionForecast("ridge", digest("old"), off_by(TRUTH, 2.0, 9))
+    record = decide(case_of(truth=TRUTH, champion=old, spans=1.0)).record
+    smallest, lead = known(known(record.certainty).smallest_lead), known(known(record.certainty).champion)
+    test, level = known(lead.test), 0.05 / 18 / 2
+    assert smallest.over == "ridge"
+    assert smallest.level == pytest.approx(level)
+    assert smallest.lead == pytest.approx(student_t_critical(smallest.level, test.degrees) * known(test.standard_error))
+    assert known(smallest.relative) == pytest.approx(smallest.lead / (record.ranked[0].score + lead.lead))
+
+
+@pytest.mark.parametrize("champion", [None, ChampionForecast("good", digest("good"), GOOD)])
+def test_without_another_champion_the_smallest_lead_is_that_over_the_runner_up_at_five_percent(
+    champion: ChampionForecast | None,
+) -> None:
+    record = decide(case_of(truth=TRUTH, champion=champion)).record
+    smallest, test = known(known(record.certainty).smallest_lead), known(known(known(record.certainty).runner_up).test)
+    assert (smallest.over, smallest.level) == ("fair", 0.05)
+    assert smallest.lead == pytest.approx(student_t_critical(0.05, test.degrees) * known(test.standard_error))
+    alone = decide(case_of(truth=TRUTH, candidates=[success("good", GOOD)], champion=champion)).record
+    assert known(alone.certainty).smallest_lead is None
+
+
+def test_the_lead_over_the_champion_keeps_its_own_test_where_the_gate_has_a_margin() -> None:
+    old = ChampionForecast("ridge", digest("old"), off_by(TRUTH, 2.0, 9))
+    record = decide(case_of(truth=TRUTH, champion=old, rules=Evaluate(gate="not-worse", margin=0.5))).record
+    lead = known(known(record.certainty).champion)
+    assert known(lead.test).mean_difference == pytest.approx(-lead.lead)
+    assert known(lead.test).adjusted_p is None
+
+
+def test_origins_without_truth_are_no_windows() -> None:
+    longer = np.concatenate([TRUTH, np.full((9, 2, 1), np.nan)])
+    padded = [success(name, np.concatenate([f, np.ones((9, 2, 1))])) for name, f in (("good", GOOD), ("fair", FAIR))]
+    plain = decide(case_of(truth=TRUTH, candidates=[success("good", GOOD), success("fair", FAIR)], baselines=[])).record
+    assert decide(case_of(truth=longer, candidates=padded, baselines=[])).record.certainty == plain.certainty

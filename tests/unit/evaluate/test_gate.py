@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 import pytest
-from tests.support.judging import off_by, truth_of, yardstick_of
+from tests.support.judging import case_of, known, off_by, success, truth_of, yardstick_of
 
-from flts.contracts.records.decision import Verdict
+from flts.contracts.canonical import digest
+from flts.contracts.records.decision import DecisionRecord, Verdict
+from flts.evaluate.decide import decide
 from flts.evaluate.gate import ChampionForecast, champion_gate, skill_gate
-from flts.evaluate.metrics import losses
 from flts.evaluate.score import Scored, score
-from flts.evaluate.significance import diebold_mariano
 from flts.preprocess.rows import Values
-from flts.spec.fields import Evaluate
+from flts.spec.fields import Evaluate, Weights
 
 TRUTH = truth_of(60)
 
@@ -24,10 +23,22 @@ def challenger(forecast: Values) -> Scored:
     return score("new", "a" * 64, TRUTH, forecast, yardstick_of(), Evaluate().weights)
 
 
-def gate(
-    forecast: Values, champion: ChampionForecast | None, rules: Evaluate | None = None, spacing: float = 1.0
-) -> Verdict:
-    return champion_gate(challenger(forecast), champion, TRUTH, yardstick_of(), rules or Evaluate(), spacing)
+def gate(champion: ChampionForecast | None, rules: str = "beats-champion") -> Verdict:
+    """The verdict on a challenger where no test was made."""
+    return champion_gate(challenger(off_by(TRUTH, 1.0)), champion, champion, None, rules)
+
+
+def judged(*forecasts: Values, rules: Evaluate | None = None, **changes: Any) -> DecisionRecord:
+    """Decide between candidates with these forecasts, named new, second and third, and a champion."""
+    names = ("new", "second", "third")
+    candidates = [success(name, forecast) for name, forecast in zip(names[: len(forecasts)], forecasts, strict=True)]
+    return decide(
+        case_of(truth=TRUTH, candidates=candidates, baselines=[], rules=rules or Evaluate(), **changes)
+    ).record
+
+
+def old(forecast: Values | None, why_not: str | None = None) -> ChampionForecast:
+    return ChampionForecast("old", digest("old"), forecast, why_not)
 
 
 @pytest.mark.parametrize(
@@ -63,27 +74,29 @@ def test_the_skill_gate_keeps_the_numbers_it_compared() -> None:
 
 
 def test_the_first_promotion_needs_no_champion() -> None:
-    verdict = gate(off_by(TRUTH, 30.0), None)
+    verdict = gate(None)
     assert (verdict.passed, verdict.numbers) == (True, {})
     assert verdict.reason == "first promotion in this scope: there is no champion to beat"
 
 
-@pytest.mark.parametrize("rules", [Evaluate(), Evaluate(gate="always")])
-def test_the_champion_does_not_replace_itself_whatever_the_gate(rules: Evaluate) -> None:
-    verdict = gate(off_by(TRUTH, 1.0), ChampionForecast("old", "a" * 64, off_by(TRUTH, 9.0)), rules)
+@pytest.mark.parametrize("rules", ["beats-champion", "not-worse", "always"])
+def test_the_champion_does_not_replace_itself_whatever_the_gate(rules: str) -> None:
+    verdict = gate(ChampionForecast("old", "a" * 64, off_by(TRUTH, 9.0)), rules)
     assert (verdict.passed, verdict.reason) == (False, "new is the champion already")
 
 
 @pytest.mark.parametrize("forecast", [None, off_by(TRUTH, 0.1)])
 def test_gate_always_promotes_without_a_test_and_without_a_comparable_champion(forecast: Values | None) -> None:
-    verdict = gate(off_by(TRUTH, 9.0), ChampionForecast("old", "b" * 64, forecast, "why not"), Evaluate(gate="always"))
-    assert (verdict.passed, verdict.numbers) == (True, {})
-    assert verdict.reason == "gate = always: the best candidate is promoted without a significance test"
+    record = judged(off_by(TRUTH, 9.0), champion=old(forecast, "why not"), rules=Evaluate(gate="always"))
+    verdict = record.gates["champion"]
+    assert (verdict.passed, verdict.numbers, record.look) == (True, {}, None)
+    assert verdict.reason == "gate = always: the best candidate is promoted without a test, so nothing bounds the error"
 
 
 def test_a_champion_that_cannot_be_compared_stays_and_the_alternatives_are_named() -> None:
-    verdict = gate(off_by(TRUTH, 1.0), ChampionForecast("old", "b" * 64, None, "it forecasts 6 rows ahead, not 2"))
-    assert verdict.passed is False
+    record = judged(off_by(TRUTH, 1.0), champion=old(None, "it forecasts 6 rows ahead, not 2"))
+    verdict = record.gates["champion"]
+    assert (verdict.passed, record.look) == (False, None)
     assert verdict.numbers == {"not_comparable": "it forecasts 6 rows ahead, not 2"}
     assert verdict.reason == (
         "the champion (old) cannot be compared on these windows: it forecasts 6 rows ahead, not 2; use another"
@@ -92,64 +105,102 @@ def test_a_champion_that_cannot_be_compared_stays_and_the_alternatives_are_named
 
 
 def test_a_clearly_better_challenger_beats_the_champion_with_every_number_of_the_test() -> None:
-    better, worse = off_by(TRUTH, 1.0, 3), off_by(TRUTH, 6.0, 4)
-    verdict = gate(better, ChampionForecast("old", "b" * 64, worse), spacing=2.0)
-    test = diebold_mariano(losses(TRUTH, better, yardstick_of()), losses(TRUTH, worse, yardstick_of()), 2, 2.0)
+    record = judged(off_by(TRUTH, 1.0, 3), champion=old(off_by(TRUTH, 6.0, 4)), spans=0.5)
+    verdict, look = record.gates["champion"], known(record.look)
+    test = look.tests["new"]
     assert verdict.passed
-    assert verdict.numbers == {"test": "diebold-mariano", "alpha": 0.05, **test.model_dump()}
-    assert verdict.reason == f"beats the champion (old): p = {test.p:.3g} over 60 windows"
+    assert verdict.numbers == {"spans": 0.5, "level": 0.00625, **test.model_dump()}
+    assert verdict.reason == f"beats the champion (old): p = {test.p:.3g} is below 0.00625 over 60 windows"
+    assert record.reasons[-1] == (
+        "nominal error of this look: a candidate is promoted that is no better than old, at most 0.62 %"
+    )
 
 
-def test_the_loss_of_a_worse_challenger_is_not_smaller() -> None:
-    verdict = gate(off_by(TRUTH, 6.0, 3), ChampionForecast("old", "b" * 64, off_by(TRUTH, 1.0, 4)))
+def test_the_level_is_that_of_all_candidates_together() -> None:
+    champion = off_by(TRUTH, 3.0, 9)
+    forecast = TRUTH + 0.86 * (champion - TRUTH) + off_by(TRUTH, 0.9, 3) - TRUTH
+    alone = judged(forecast, champion=old(champion))
+    p = known(known(alone.look).tests["new"].p)
+    assert alone.outcome == "promote"
+    assert 0.025 / 3 < p < 0.025
+    among = judged(forecast, champion + 9.0, champion - 9.0, champion=old(champion))
+    assert (among.winner, among.outcome) == ("new", "keep")
+    assert known(among.look).tests["new"].adjusted_p == 3 * p
+    assert among.gates["champion"].reason == (
+        f"the champion (old) is not beaten: p = {3 * p:.3g}, adjusted for 3 candidates, is not below 0.025"
+        " over 60 windows"
+    )
+
+
+def test_a_candidate_that_is_the_champion_itself_is_not_counted() -> None:
+    champion = off_by(TRUTH, 3.0, 9)
+    record = judged(off_by(TRUTH, 1.0, 3), champion, champion=ChampionForecast("second", digest("second"), champion))
+    assert list(known(record.look).tests) == ["new"]
+
+
+def test_a_worse_challenger_does_not_beat_the_champion() -> None:
+    verdict = judged(off_by(TRUTH, 6.0, 3), champion=old(off_by(TRUTH, 1.0, 4))).gates["champion"]
     assert verdict.passed is False
-    assert verdict.reason == "the champion (old) is not beaten: the challenger's loss is not smaller over 60 windows"
-
-
-def test_the_loss_of_a_challenger_with_the_same_mean_loss_is_not_smaller() -> None:
-    one, two = TRUTH.copy(), TRUTH.copy()
-    one[::2] += 3.0
-    two[1::2] += 3.0
-    truth = np.zeros(TRUTH.shape)
-    new = score("new", "a" * 64, truth, one - TRUTH, yardstick_of(), Evaluate().weights)
-    verdict = champion_gate(new, ChampionForecast("old", "b" * 64, two - TRUTH), truth, yardstick_of(), Evaluate(), 1.0)
-    assert verdict.numbers["mean_difference"] == 0.0
-    assert verdict.numbers["p"] == 0.5
-    assert verdict.reason == "the champion (old) is not beaten: the challenger's loss is not smaller over 60 windows"
-
-
-def test_for_a_challenger_that_is_hardly_better_the_reason_gives_its_p_and_the_level() -> None:
-    first, second = off_by(TRUTH, 3.0, 3), off_by(TRUTH, 3.0, 4)
-    one, two = (challenger(forecast).errors.mse for forecast in (first, second))
-    better, worse = (first, second) if one < two else (second, first)
-    verdict = gate(better, ChampionForecast("old", "b" * 64, worse))
-    assert verdict.passed is False
-    p = verdict.numbers["p"]
-    assert isinstance(p, float)
-    assert p > 0.05
-    assert verdict.reason == f"the champion (old) is not beaten: p = {p:.3g} is not below 0.05 over 60 windows"
+    assert verdict.reason == "the champion (old) is not beaten: p = 1 is not below 0.025 over 60 windows"
 
 
 @pytest.mark.parametrize(
     ("origins", "reason"),
     [
-        (29, "the champion (old) is not beaten: 29 windows are too few, the test needs at least 30"),
+        (30, "the champion (old) is not beaten: 30 windows are too few, the test needs at least 31"),
         (60, "the champion (old) is not beaten: the differences of the losses have no variance"),
     ],
 )
 def test_where_the_test_has_no_result_the_champion_stays_with_a_reason(origins: int, reason: str) -> None:
     truth = np.zeros((origins, 2, 1))
-    new = score("new", "a" * 64, truth, truth + 1.0, yardstick_of(), Evaluate().weights)
-    verdict = champion_gate(new, ChampionForecast("old", "b" * 64, truth + 9.0), truth, yardstick_of(), Evaluate(), 1.0)
-    assert (verdict.passed, verdict.reason) == (False, reason)
-    assert verdict.numbers["p"] is None
+    candidates = [success("new", truth + 1.0)]
+    verdict = decide(case_of(truth=truth, candidates=candidates, baselines=[], champion=old(truth + 9.0))).record.gates
+    assert (verdict["champion"].passed, verdict["champion"].reason) == (False, reason)
+    assert verdict["champion"].numbers["p"] is None
 
 
-def test_the_gate_judges_mean_squared_errors_and_not_the_composite() -> None:
-    spikes, steady = TRUTH.copy(), TRUTH + 3.0
-    spikes[::6] += 9.0  # a smaller mean absolute error, a larger mean squared one
-    new = replace(challenger(spikes), score=0.0)
-    champion: dict[str, Any] = {"model": "old", "model_hash": "b" * 64, "forecast": steady}
-    verdict = champion_gate(new, ChampionForecast(**champion), TRUTH, yardstick_of(), Evaluate(), 1.0)
-    assert not verdict.passed
-    assert "loss is not smaller" in verdict.reason
+def test_the_gate_judges_the_composite_that_ranks_and_not_squared_errors_alone() -> None:
+    rng = np.random.default_rng(8)
+    steady = TRUTH + 3.0 + rng.normal(0.0, 0.1, TRUTH.shape)
+    spikes = TRUTH + np.where(rng.random(TRUTH.shape) < 0.15, 9.0, 0.0)  # smaller absolute, larger squared errors
+    rules = Evaluate(weights=Weights(rmse=0.0, mae=1.0, mse=0.0))
+    assert judged(spikes, champion=old(steady), rules=rules).outcome == "promote"
+    assert judged(spikes, champion=old(steady), rules=Evaluate(weights=Weights(rmse=1.0, mae=0.0))).outcome == "keep"
+
+
+NOT_WORSE = Evaluate(gate="not-worse")
+
+
+@pytest.mark.parametrize(("share", "outcome"), [(1.0, "promote"), (1.01, "promote"), (1.02, "keep"), (1.1, "keep")])
+def test_not_worse_promotes_what_is_shown_to_be_within_the_margin(share: float, outcome: str) -> None:
+    standing = off_by(TRUTH, 3.0, 4)
+    forecast = TRUTH + share * (standing - TRUTH) + np.random.default_rng(3).normal(0.0, 0.01, TRUTH.shape)
+    record = judged(forecast, champion=old(standing), rules=NOT_WORSE)
+    assert record.outcome == outcome
+    p = known(known(record.look).tests["new"].p)
+    assert record.gates["champion"].reason == (
+        f"new is{'' if outcome == 'promote' else ' not shown to be'} less than 2 % worse than the champion (old):"
+        f" p = {p:.3g} is {'below' if outcome == 'promote' else 'not below'} 0.025 over 60 windows"
+    )
+    assert record.reasons[-1] == (
+        "nominal error of this look: a candidate is promoted that is worse than old by 2 % or more, at most 2.5 %"
+    )
+    assert judged(forecast, champion=old(standing)).outcome == "keep"
+
+
+def test_not_worse_is_measured_against_the_reference_and_not_against_the_champion() -> None:
+    reference, champion = off_by(TRUTH, 1.0, 4), off_by(TRUTH, 6.0, 5)
+    first = ChampionForecast("first", digest("first"), reference)
+    record = judged(off_by(TRUTH, 3.0, 6), champion=old(champion), reference=first, rules=NOT_WORSE)
+    assert record.outcome == "keep"
+    assert known(record.champion).model == "old"
+    assert known(record.look).against.model == "first"
+    assert (
+        "not shown to be less than 2 % worse than the last champion that was chosen by a test or by hand (first)"
+        in (record.gates["champion"].reason)
+    )
+    assert known(known(record.certainty).champion).model == "old"
+    silent = ChampionForecast("first", digest("first"), None, "a reason")
+    kept = judged(off_by(TRUTH, 3.0, 6), champion=old(champion), reference=silent, rules=NOT_WORSE)
+    assert (kept.outcome, kept.look) == ("keep", None)
+    assert "(first) cannot be compared on these windows: a reason" in kept.gates["champion"].reason

@@ -13,7 +13,7 @@ from tests.support.raising import raises
 
 from flts.contracts.canonical import sha256
 from flts.contracts.errors import DataError
-from flts.evaluate.metrics import Yardstick, losses, measure
+from flts.evaluate.metrics import Yardstick, by_origin, measure
 from flts.promotion.judge import yardstick
 
 
@@ -67,7 +67,8 @@ def test_each_target_is_scaled_by_its_own_range() -> None:
     assert errors.mae == pytest.approx((0.1 + 3.0) / 2)
     assert errors.mse == pytest.approx((0.01 + 9.0) / 2)
     assert errors.mase == pytest.approx((2.0 + 6.0) / 2)
-    assert losses(truth, forecast, yardstick).tolist() == pytest.approx([errors.mse] * 5)
+    sums = by_origin(truth, forecast, yardstick)
+    assert (sums[:, 1] / sums[:, 0]).tolist() == pytest.approx([errors.mse] * 5)
 
 
 def test_a_forecast_that_is_missing_where_there_is_truth_is_not_ignored() -> None:
@@ -85,11 +86,10 @@ def test_a_target_without_any_truth_has_no_errors_in_units_and_does_not_hide_the
     assert set(measure(truth, forecast, yardstick_of(2)).units) == {"y0"}
 
 
-def test_the_loss_of_an_origin_is_the_mean_over_its_cells_with_truth_even_a_single_one() -> None:
-    truth = np.array([[[1.0], [2.0]], [[1.0], [np.nan]], [[np.nan], [np.nan]]])
-    per_origin = losses(truth, np.full(truth.shape, 5.0), yardstick_of(width=2.0)).tolist()
-    assert per_origin[:2] == [(4.0 + 2.25) / 2, 4.0]
-    assert math.isnan(per_origin[2])
+def test_the_sums_of_an_origin_are_over_its_cells_with_truth_and_one_without_any_is_left_out() -> None:
+    truth = np.array([[[1.0], [2.0]], [[np.nan], [np.nan]], [[1.0], [np.nan]]])
+    sums = by_origin(truth, np.full(truth.shape, 5.0), yardstick_of(width=2.0))
+    assert sums.tolist() == [[2.0, 4.0 + 2.25, 2.0 + 1.5], [1.0, 4.0, 2.0]]
 
 
 def test_truth_without_a_single_value_is_refused() -> None:
@@ -152,23 +152,18 @@ def test_mase_is_none_with_the_reason_where_the_seasonal_naive_forecast_makes_no
     assert scale.no_mase == "the seasonal naive forecast (season 24) makes no error on train"
 
 
-def test_the_loss_of_an_origin_is_the_mean_of_its_squared_scaled_errors() -> None:
+def test_the_sums_over_the_origins_are_those_of_the_pooled_errors() -> None:
     truth, forecast = with_holes()
-    per_origin = losses(truth, forecast, yardstick_of(2, width=40.0))
-    for origin in range(len(truth)):
-        squares = [
-            ((f - t) / 40.0) ** 2
-            for f, t in zip(forecast[origin].ravel(), truth[origin].ravel(), strict=True)
-            if not math.isnan(t)
-        ]
-        expected = sum(squares) / len(squares) if squares else math.nan
-        assert per_origin[origin] == pytest.approx(expected, rel=1e-12, nan_ok=True)
-    assert np.flatnonzero(np.isnan(per_origin)).tolist() == [9]
+    errors, sums = measure(truth, forecast, yardstick_of(2)), by_origin(truth, forecast, yardstick_of(2))
+    assert sums.shape == (39, 3)
+    assert sums.sum(axis=0).tolist() == pytest.approx(
+        [errors.cells, errors.mse * errors.cells, errors.mae * errors.cells]
+    )
 
 
 def test_measuring_changes_neither_truth_nor_forecast() -> None:
     truth, forecast = with_holes()
     before = sha256(truth.tobytes() + forecast.tobytes())
     measure(truth, forecast, yardstick_of(2))
-    losses(truth, forecast, yardstick_of(2))
+    by_origin(truth, forecast, yardstick_of(2))
     assert sha256(truth.tobytes() + forecast.tobytes()) == before

@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.support.experiments import small_experiment, small_spec
+from tests.support.judging import known
 from tests.support.raising import raises
 from tests.support.series import HOUR, START, hourly
 from tests.support.stored import (
+    chain,
     contents,
     copy,
     fit,
     gathered,
+    grow,
     promoted,
     put_claim,
     put_failure,
@@ -26,32 +29,42 @@ from tests.support.stored import (
     without,
 )
 
+from flts.backends.store import memory_store
 from flts.contracts import layout
 from flts.contracts.canonical import digest, sha256
 from flts.contracts.errors import DamagedObject
 from flts.contracts.ports import Store
-from flts.contracts.records.decision import AbsentBaseline, DecisionRecord, WindowsSummary
-from flts.contracts.records.log import Promoted
+from flts.contracts.records.base import require_record
+from flts.contracts.records.decision import AbsentBaseline, ChampionName, DecisionRecord, Look, WindowsSummary
+from flts.contracts.records.log import LogEntry, Promoted
 from flts.contracts.records.model import Latency
 from flts.contracts.runs import newest
 from flts.evaluate.case import Candidate
+from flts.evaluate.look import level_of
 from flts.forecasting.bundle import MANIFEST, load_bundle
 from flts.preprocess.rows import Rows
 from flts.promotion import judge as judging
-from flts.promotion.judge import Waiting, baselines, gather, judge
+from flts.promotion.judge import Waiting, baselines, gather, judge, reference_of
+from flts.promotion.log import EMPTY, next_entry
 from flts.promotion.stage import promoted_of
 from flts.train.experiment import Experiment
 
 GRU_TOO = small_spec(("ridge", "gru"))
 
 
-def with_champion() -> tuple[Experiment, Store, Promoted]:
-    """An experiment whose ridge was fitted and judged, and that model as a champion."""
+def entry_of(champion: Promoted, decision_id: str = digest("decision")) -> LogEntry:
+    """The first entry of a log."""
+    return next_entry(EMPTY, "global", "promote", champion, decision_id, "tests", "2026-01-02T03:04:05")
+
+
+def with_champion() -> tuple[Experiment, Store, LogEntry]:
+    """An experiment whose ridge was fitted and judged, and the entry that makes it champion."""
     experiment, store = small_experiment()
     fit(store, experiment)
     candidates = gathered(store, experiment)
-    decision = judge(store, experiment, candidates, "global", None)
-    return experiment, store, promoted_of(decision.record, "ridge", experiment.identity.data_hash, None)
+    decision = judge(store, experiment, candidates, "global", ())
+    champion = promoted_of(decision.record, "ridge", experiment.identity.data_hash, None)
+    return experiment, store, entry_of(champion, decision.decision_id)
 
 
 def judged_later(rows: Rows, **tables: Any) -> tuple[Experiment, DecisionRecord, Store]:
@@ -61,7 +74,7 @@ def judged_later(rows: Rows, **tables: Any) -> tuple[Experiment, DecisionRecord,
     copy(fresh, store)
     fit(store, experiment)
     candidates = gathered(store, experiment)
-    return experiment, judge(store, experiment, candidates, "global", champion).record, store
+    return experiment, judge(store, experiment, candidates, "global", [champion]).record, store
 
 
 # gather
@@ -204,7 +217,7 @@ def test_a_forecast_that_is_not_finite_makes_a_failed_candidate_even_where_there
     candidates = gathered(store, experiment)
     assert (candidates[0].name, candidates[0].status) == ("gru", "FAILED")
     assert candidates[0].reason == f"1 of {mean.size} stored forecasts are not finite"
-    decision = judge(store, experiment, candidates, "global", None)
+    decision = judge(store, experiment, candidates, "global", ())
     assert (decision.outcome, decision.record.winner) == ("promote", "ridge")
     json.loads(decision.record.to_bytes())
 
@@ -242,7 +255,7 @@ def test_a_baseline_without_a_season_does_not_apply_and_is_on_the_board_with_the
     experiment, store = small_experiment(small_spec(task={"seasons": []}))
     fit(store, experiment)
     candidates = gathered(store, experiment)
-    rows = judge(store, experiment, candidates, "global", None).record.baselines
+    rows = judge(store, experiment, candidates, "global", ()).record.baselines
     assert isinstance(rows[-1], AbsentBaseline)
     assert rows[-1].model == "seasonal_naive"
     assert "needs a season" in str(rows[-1].reason)
@@ -312,7 +325,7 @@ def test_the_champion_forecasts_the_challengers_windows_with_its_own_bundle_and_
     committed = json.loads(store.get(layout.windows_result(model_hash, windows_hash)) or b"")
     assert committed["model_hash"] == model_hash
     forecast = experiment.forecasts(store, model_hash, committed["forecasts_sha256"])["y_hat"]
-    bundle = load_bundle(store, standing.bundle_sha256)
+    bundle = load_bundle(store, standing.champion.bundle_sha256)
     assert (
         forecast.tolist() == bundle.model.forecast_all(experiment.windows.histories(experiment.dataset)).mean.tolist()
     )
@@ -324,7 +337,7 @@ def test_the_champions_forecasts_are_made_once_and_read_from_then_on(monkeypatch
     before = contents(store)
     monkeypatch.setattr(judging, "bundle_forecasts", lambda *given: pytest.fail("forecast a second time"))
     candidates = gathered(store, experiment)
-    assert judge(store, experiment, candidates, "global", standing).record == record
+    assert judge(store, experiment, candidates, "global", [standing]).record == record
     assert contents(store) == before
 
 
@@ -351,14 +364,16 @@ def test_a_champion_without_its_bundle_is_an_error_that_names_the_object_and_no_
     fit(store, experiment)
     bundle = digest("no such bundle")
     with raises(DamagedObject, code="object-missing", key=layout.bundle(bundle, MANIFEST)):
-        judge(store, experiment, gathered(store, experiment), "global", promoted("old", bundle_sha256=bundle))
+        judge(
+            store, experiment, gathered(store, experiment), "global", [entry_of(promoted("old", bundle_sha256=bundle))]
+        )
     assert not store.list("model-promotion/")
 
 
 def test_a_champion_is_not_loaded_when_the_gate_passes_every_winner() -> None:
     experiment, store = small_experiment(small_spec(evaluate={"gate": "always"}))
     fit(store, experiment)
-    gone = promoted("old", bundle_sha256=digest("no such bundle"))
+    gone = [entry_of(promoted("old", bundle_sha256=digest("no such bundle")))]
     assert judge(store, experiment, gathered(store, experiment), "global", gone).outcome == "promote"
 
 
@@ -366,9 +381,112 @@ def test_a_champion_that_is_among_the_candidates_is_not_forecast_again(monkeypat
     experiment, store, champion = with_champion()
     monkeypatch.setattr(judging, "bundle_forecasts", lambda *given: pytest.fail("forecast a second time"))
     candidates = gathered(store, experiment)
-    decision = judge(store, experiment, candidates, "global", champion)
+    decision = judge(store, experiment, candidates, "global", [champion])
     assert decision.outcome == "keep"
     assert decision.record.reasons[-1] == "ridge is the champion already"
+
+
+def test_the_decision_behind_the_champion_says_how_far_the_windows_moved() -> None:
+    _, record, store = judged_later(hourly(400))
+    (first,) = (
+        found
+        for key in store.list("model-promotion/global/decisions/")
+        if not key.endswith("preview.json") and (found := require_record(store, key, DecisionRecord)).champion is None
+    )
+    assert first.look is None
+    now, chosen = record.windows, first.windows
+    assert known(record.look).spans == (now.last - chosen.last) / (now.last - now.first) > 1.0
+    assert known(record.look).level == level_of(known(record.look).spans)
+    assert known(record.look).against == record.champion
+
+
+def test_without_the_decision_behind_the_champion_no_decision_is_made() -> None:
+    experiment, store, champion = with_champion()
+    key = layout.decision("global", champion.decision_id)
+    store = without(store, key)
+    with raises(DamagedObject, code="object-missing", key=key):
+        judge(store, experiment, gathered(store, experiment), "global", [champion])
+
+
+# the reference of gate = "not-worse"
+
+
+def logged(store: Store, *decisions: tuple[str, str, str | None]) -> list[LogEntry]:
+    """A log with an entry for each model, kind, and gate of its decision, with the decisions."""
+    experiment, fitted = small_experiment()
+    fit(fitted, experiment)
+    plain = judge(fitted, experiment, gathered(fitted, experiment), "global", ()).record
+    entries: list[LogEntry] = []
+    for model, kind, gate in decisions:
+        entry = grow(entries, model, kind)
+        rules = plain.rules.model_copy(update={"gate": gate})
+        look = None
+        if gate == "not-worse" and len(entries) > 1:
+            named = reference_of(store, "global", entries[:-1]).champion
+            against = ChampionName(model=named.model, model_hash=named.model_hash)
+            look = Look(spans=0.0, level=0.025, against=against, margin=0.02, tests={})
+        changes = {"decision_id": entry.decision_id, "rules": rules, "look": look}
+        store.create(layout.decision("global", entry.decision_id), plain.model_copy(update=changes).to_bytes())
+    return entries
+
+
+BEATS, NOT_WORSE, ALWAYS = "beats-champion", "not-worse", "always"
+
+
+@pytest.mark.parametrize(
+    ("decisions", "reference"),
+    [
+        ([("a", "promote", NOT_WORSE)], "a"),
+        ([("a", "promote", BEATS), ("b", "promote", BEATS)], "b"),
+        ([("a", "promote", BEATS), ("b", "promote", NOT_WORSE), ("c", "promote", NOT_WORSE)], "a"),
+        ([("a", "promote", BEATS), ("b", "promote", ALWAYS)], "a"),
+        ([("a", "promote", BEATS), ("b", "promote", ALWAYS), ("c", "promote", NOT_WORSE)], "a"),
+        ([("a", "promote", BEATS), ("b", "manual", NOT_WORSE), ("c", "promote", NOT_WORSE)], "b"),
+        ([("a", "promote", BEATS), ("b", "promote", BEATS), ("a", "rollback", BEATS)], "a"),
+        (
+            [("a", "promote", BEATS), ("b", "promote", NOT_WORSE), ("c", "promote", BEATS), ("d", "promote", ALWAYS)],
+            "c",
+        ),
+        ([("a", "promote", ALWAYS), ("b", "promote", ALWAYS)], "a"),
+    ],
+    ids=lambda value: (
+        value if isinstance(value, str) else " ".join(f"{name}-{kind}-{gate}" for name, kind, gate in value)
+    ),
+)
+def test_the_reference_is_the_last_model_that_was_chosen_by_a_win_or_by_a_person(
+    decisions: list[tuple[str, str, str | None]], reference: str
+) -> None:
+    store = memory_store()
+    assert reference_of(store, "global", logged(store, *decisions)).champion.model == reference
+
+
+def test_a_new_fit_is_compared_with_the_reference_and_not_with_a_champion_that_was_only_not_worse() -> None:
+    rules = {"gate": "not-worse"}
+    subjects = [
+        small_experiment(small_spec(train={"validation_fraction": part}, evaluate=rules)) for part in (0.1, 0.2, 0.3)
+    ]
+    store = memory_store()
+    entries: list[LogEntry] = []
+    records: list[DecisionRecord] = []
+    for (experiment, fresh), error in zip(subjects, (1.0, 1.0, 3.0), strict=True):
+        bundle = fit(fresh, experiment).bundle_sha256
+        copy(without(fresh, *fresh.list("models/")), store)
+        put_result(store, experiment, "ridge", bundle, error, seed=len(entries))
+        record = judge(store, experiment, gathered(store, experiment), "global", entries).record
+        records.append(record)
+        champion = promoted_of(record, "ridge", experiment.identity.data_hash, None)
+        entries.append(
+            next_entry(
+                chain(entries), "global", "promote", champion, record.decision_id, "tests", "2026-01-02T03:04:05"
+            )
+        )
+    first, second, third = records
+    assert (first.look, first.outcome) == (None, "promote")
+    assert known(second.look).against.model_hash == entries[0].champion.model_hash
+    assert known(third.look).against.model_hash == entries[0].champion.model_hash
+    assert known(third.champion).model_hash == entries[1].champion.model_hash
+    assert third.outcome == "keep"
+    assert (known(third.look).margin, third.rules.margin) == (0.02, 0.02)
 
 
 # what is stored
@@ -378,7 +496,7 @@ def judged_once() -> tuple[Experiment, Store, Any]:
     experiment, store = small_experiment()
     fit(store, experiment)
     candidates = gathered(store, experiment, "north")
-    return experiment, store, judge(store, experiment, candidates, "north", None)
+    return experiment, store, judge(store, experiment, candidates, "north", ())
 
 
 def test_the_stored_decision_is_the_record_with_the_digest_of_its_preview() -> None:
@@ -408,7 +526,7 @@ def test_the_preview_has_at_most_the_last_three_hundred_windows_that_were_scored
     experiment, store = small_experiment(spec, rows, test=400)
     fit(store, experiment)
     candidates = gathered(store, experiment)
-    decision = judge(store, experiment, candidates, "global", None)
+    decision = judge(store, experiment, candidates, "global", ())
     preview = json.loads(store.get(layout.preview("global", decision.decision_id)) or b"")
     assert len(preview["time"]) == len(preview["truth"]) == 300
     at = dict(zip(preview["time"], preview["truth"], strict=True))
@@ -422,7 +540,7 @@ def test_a_stored_decision_is_not_written_again() -> None:
     experiment, store, decision = judged_once()
     before = contents(store)
     candidates = gathered(store, experiment, "north")
-    again = judge(store, experiment, candidates, "north", None)
+    again = judge(store, experiment, candidates, "north", ())
     assert (again.decision_id, again.outcome, again.record) == (decision.decision_id, decision.outcome, decision.record)
     assert contents(store) == before
 
@@ -443,7 +561,7 @@ def test_the_record_says_how_the_windows_were_chosen() -> None:
 def test_without_a_winner_there_is_no_preview() -> None:
     experiment, store = small_experiment()
     failed = Candidate("ridge", experiment.identity.model_hashes["ridge"], "FAILED", "a reason")
-    decision = judge(store, experiment, [failed], "global", None)
+    decision = judge(store, experiment, [failed], "global", ())
     assert decision.outcome == "none"
     assert decision.record.preview_sha256 is None
     assert store.get(layout.preview("global", decision.decision_id)) is None
@@ -457,7 +575,7 @@ def test_the_candidate_with_the_smaller_errors_wins_whatever_its_name(better: st
     store = without(fitted, *fitted.list("models/"))
     for name in ("ridge", "gru"):
         put_result(store, experiment, name, bundle, 1.0 if name == better else 3.0)
-    assert judge(store, experiment, gathered(store, experiment), "global", None).record.winner == better
+    assert judge(store, experiment, gathered(store, experiment), "global", ()).record.winner == better
 
 
 def test_latency_is_measured_only_when_a_limit_needs_it_and_the_first_measurement_is_kept() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 from tests.support.experiments import small_experiment, small_spec
+from tests.support.judging import known
 from tests.support.raising import raises
 from tests.support.services import LONG
 from tests.support.stored import (
@@ -173,6 +174,17 @@ def test_a_challenger_that_is_clearly_better_replaces_the_champion() -> None:
     assert result.entry is not None
     assert (result.entry.number, result.entry.champion.config_hash) == (2, better.identity.config_hash)
     assert result.champion == result.entry
+
+
+def test_a_better_challenger_that_was_rolled_back_is_not_promoted_by_the_same_judgement_again() -> None:
+    store, (poor, better) = finished(3.0, 1.0)
+    standing = judged(store, poor).champion
+    first = judged(store, better)
+    rollback(store, MemoryBus(), CLOCK, "global", "tests")
+    again = judged(store, better)
+    assert (first.repeated, again.repeated) == (False, True)
+    assert again.decision.record == first.decision.record
+    assert known(again.champion).champion == known(standing).champion
 
 
 def test_every_scope_has_its_own_champion() -> None:

@@ -151,7 +151,9 @@ def test_a_record_joins_all_parts_of_a_run_and_the_objects_that_they_name() -> N
                 name.removeprefix("failures/"): part for name, part in parts.items() if name.startswith("failures/")
             },
             "judge": judge,
-            "decision": as_json(golden, layout.decision(scope, judge["decision_id"])) if judge else None,
+            "decision": {**as_json(golden, layout.decision(scope, judge["decision_id"])), "v": 2, "look": None}
+            if judge
+            else None,
         }
         shown += 1
     assert shown >= 2

@@ -67,6 +67,7 @@ CHANGES: dict[str, Any] = {
     "evaluate.weights.mae": 0.4,
     "evaluate.weights.mse": 0.1,
     "evaluate.gate": "always",
+    "evaluate.margin": 0.05,
     "evaluate.min_skill": 0.1,
     "run.seed": 1,
     "run.threads": 2,

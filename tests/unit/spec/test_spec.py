@@ -85,7 +85,7 @@ def refusal(path: str, value: Any) -> str:
         ("evaluate.windows", -1, "-1", "greater than or equal to 0"),
         ("evaluate.weights.mae", -0.1, "-0.1", "greater than or equal to 0"),
         ("evaluate.weights", {"rmse": 0, "mae": 0, "mse": 0}, "sum to zero", "above zero"),
-        ("evaluate.gate", "never", "'never'", "'beats-champion' or 'always'"),
+        ("evaluate.gate", "never", "'never'", "'beats-champion', 'not-worse' or 'always'"),
         ("evaluate.min_skill", "warm", "'warm'", "'warn' or 'off'"),
         ("evaluate.min_skill", False, "false", "expected a number"),
         ("run.seed", 2**32, str(2**32), "less than 4294967296"),
@@ -198,7 +198,7 @@ def test_the_scope_of_an_empty_identifier_is_global() -> None:
     assert validate({"dataset": {"identifier": "north.1_a-b"}}).dataset.scope == "north.1_a-b"
 
 
-LATER = {"preprocess": {"resample"}, "evaluate": {"step", "min_coverage", "max_bundle_mb", "max_latency_ms"}}
+LATER = {"preprocess": {"resample"}, "evaluate": {"step", "margin", "min_coverage", "max_bundle_mb", "max_latency_ms"}}
 """Fields added after the first version: in no hash while they have their default."""
 
 

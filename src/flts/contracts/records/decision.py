@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, field_serializer, field_validator
 
-from flts.contracts.records.base import Count, Digest, Part, StoredRecord
+from flts.contracts.records.base import Count, Digest, Part, StoredRecord, Upgrade
 from flts.contracts.records.run import Outcome
 
 Number = float | int | str | None
@@ -16,7 +16,7 @@ Number = float | int | str | None
 
 
 class Interval(Part):
-    """A 95 % percentile interval from a moving-block bootstrap."""
+    """A 95 % confidence interval; in a decision of format 1, percentiles of a moving-block bootstrap."""
 
     low: float
     high: float
@@ -179,8 +179,26 @@ AnyBaseline = Annotated[
 ]
 
 
+class DifferenceTest(Part):
+    """The one-sided test of two scores on the same windows, with every number that went into it."""
+
+    n: Count
+    """Windows with a scored cell."""
+    mean_difference: float | None
+    """The score of the first minus that of the second, or minus (1 + margin) times that of the second."""
+    degrees: Count
+    """Cosines that the variance was estimated from, and degrees of freedom."""
+    standard_error: float | None
+    statistic: float | None
+    p: float | None
+    """For "the first is smaller"; None where the test has no answer, with the reason."""
+    adjusted_p: float | None
+    """By Holm, over all candidates of a look; None for a test outside a look."""
+    reason: str | None
+
+
 class DieboldMariano(Part):
-    """Result of the test of two forecasts, with every number that went into it."""
+    """The test of mean squared errors that decisions of format 1 rest on."""
 
     n: Count
     mean_difference: float | None
@@ -195,17 +213,32 @@ class DieboldMariano(Part):
 class Lead(Part):
     """The lead of the winner over another model."""
 
+    absent_when_none = frozenset({"test", "diebold_mariano"})
+
     model: str
     lead: float
     relative_lead: float | None
     interval: Interval | None
-    diebold_mariano: DieboldMariano
+    test: DifferenceTest | None = None
+    diebold_mariano: DieboldMariano | None = None
+    """In a decision of format 1, in place of `test`."""
+
+
+class SmallestLead(Part):
+    """The smallest lead over a model that these windows can show."""
+
+    over: str
+    level: float
+    """Of the one-sided test."""
+    lead: float
+    relative: float | None
+    """Share of the score of that model."""
 
 
 class Certainty(Part):
     """How certain the choice of the winner is."""
 
-    absent_when_none = frozenset({"runner_up", "best_baseline", "best_referee", "champion"})
+    absent_when_none = frozenset({"runner_up", "best_baseline", "best_referee", "champion", "smallest_lead"})
 
     windows: Count
     windows_needed: Count
@@ -219,7 +252,32 @@ class Certainty(Part):
         default=None, validation_alias="best_referee", serialization_alias="best_referee"
     )
     champion: Lead | None = None
+    smallest_lead: SmallestLead | None = None
+    """Over the champion, or else over the runner-up."""
     warnings: list[str]
+
+
+class ChampionName(Part):
+    """A model that the candidates were compared with."""
+
+    model: str
+    model_hash: Digest
+
+
+class Look(Part):
+    """One look at the champion: the test of every other candidate, and the level that is left for this look."""
+
+    absent_when_none = frozenset({"margin"})
+
+    spans: float
+    """How far the last origin moved since the decision behind the champion, in spans of the windows."""
+    level: float
+    """Probability of an error at this look, whatever the number of candidates."""
+    against: ChampionName
+    """The champion, or with gate = "not-worse" the reference."""
+    margin: float | None = None
+    tests: dict[str, DifferenceTest]
+    """By candidate."""
 
 
 class WhyNot(Part):
@@ -227,13 +285,6 @@ class WhyNot(Part):
 
     model: str
     why_not: str
-
-
-class ChampionName(Part):
-    """The champion that the candidates were compared with."""
-
-    model: str
-    model_hash: Digest
 
 
 class WindowsSummary(Part):
@@ -245,7 +296,7 @@ class WindowsSummary(Part):
     """UTC nanoseconds of the first origin."""
     last: int
     spacing: float
-    """Median rows between two origins."""
+    """Mean rows between two origins."""
     dropped: Count
     empty_cells: Count
 
@@ -272,8 +323,12 @@ class WeightsRecord(Part):
 class RulesRecord(Part):
     """The rules of the judge, as the Spec had them."""
 
+    absent_when_none = frozenset({"margin"})
+
     weights: WeightsRecord
     gate: str
+    margin: float | None = None
+    """With gate = "not-worse"."""
     min_skill: float | str
     min_coverage: float | str
     max_bundle_mb: float | str
@@ -283,7 +338,10 @@ class RulesRecord(Part):
 class DecisionRecord(StoredRecord):
     """`decisions/<decision_id>.json`: one decision with everything it rests on."""
 
-    v: Literal[1] = 1
+    # format 1 had another test in its leads and no look; both stay readable as they were
+    upgrades: ClassVar[Mapping[int, Upgrade]] = {1: lambda record: {**record, "look": None}}
+
+    v: Literal[2] = 2
     decision_id: Digest
     scope: str
     config_hash: Digest
@@ -295,6 +353,8 @@ class DecisionRecord(StoredRecord):
     why_not: list[WhyNot]
     champion: ChampionName | None
     gates: dict[str, Verdict]
+    look: Look | None
+    """None where nothing was tested: no champion, one that cannot be compared, gate = "always", or format 1."""
     certainty: Certainty | None
     candidates: list[AnyCandidate]
     """Best first; those without a forecast last."""

@@ -1,0 +1,56 @@
+"""How a decision is told to people: certainty, the smallest lead, and what is not counted."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.golden.store import records
+from tests.support.judging import case_of, off_by, truth_of
+
+from flts.cli.board import NOT_COUNTED, print_decision
+from flts.contracts.canonical import digest
+from flts.contracts.records.base import parse_record
+from flts.contracts.records.decision import DecisionRecord
+from flts.evaluate.decide import decide
+from flts.evaluate.gate import ChampionForecast
+
+TRUTH = truth_of(200)
+
+
+def printed(decision: DecisionRecord, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    print_decision(decision)
+    return [line.strip() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_decision_says_its_error_its_leads_and_the_smallest_lead(capsys: pytest.CaptureFixture[str]) -> None:
+    champion = ChampionForecast("old", digest("old"), off_by(TRUTH, 3.1, 9))
+    record = decide(case_of(truth=TRUTH, champion=champion)).record
+    lines = printed(record, capsys)
+    assert record.certainty is not None
+    assert record.certainty.champion is not None
+    assert record.certainty.champion.test is not None
+    assert record.certainty.smallest_lead is not None
+    adjusted, smallest = record.certainty.champion.test.adjusted_p, record.certainty.smallest_lead
+    assert any(line.startswith("nominal error of this look: ") for line in lines)
+    assert any(
+        line.startswith("lead over the champion old: +") and line.endswith(f"adjusted p = {adjusted:.2g}")
+        for line in lines
+    )
+    assert any(line.startswith("lead over the runner-up fair: +") and ", p = " in line for line in lines)
+    assert (
+        f"smallest lead over old that these windows can show at level 0.013: {smallest.lead:.4f}"
+        f" ({smallest.relative:.1%} of its score)" in lines
+    )
+    assert NOT_COUNTED in lines
+
+
+def test_a_decision_of_format_one_is_told_with_the_test_that_it_was_made_with(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stored = [json.loads(data) for _, kind, data in records() if kind is DecisionRecord]
+    decision = next(found for found in stored if found["certainty"].get("best_referee"))
+    assert decision["v"] == 1
+    decision["certainty"]["best_referee"]["diebold_mariano"]["p"] = 0.0123
+    lines = printed(parse_record(DecisionRecord, json.dumps(decision).encode(), "a decision"), capsys)
+    assert any(line.startswith("lead over the baseline") and "Diebold-Mariano p = 0.012" in line for line in lines)
