@@ -9,17 +9,20 @@ from typing import Any
 
 import numpy as np
 from pydantic_core import to_jsonable_python
-from tests.support.judging import case_of, off_by, success, truth_of, yardstick_of
+from tests.support.judging import case_of, off_by, success, truth_of, windows_of, yardstick_of
 from tests.support.wording import without_sentences
 
 from flts.contracts.canonical import canonical_json, digest
 from flts.contracts.records.decision import Coverage, Interval
+from flts.evaluate.bootstrap import block_length, enough_blocks, resampled_sums
 from flts.evaluate.case import Baseline, Candidate, Case
 from flts.evaluate.coverage import measured, miscalibration
 from flts.evaluate.decide import decide
 from flts.evaluate.gate import ChampionForecast, Qualities, eligibility, skill_gate
+from flts.evaluate.look import holm, level_of, spans_since
 from flts.evaluate.score import skill
-from flts.evaluate.significance import block_length, diebold_mariano, overlap, resampled_sums, student_t_cdf
+from flts.evaluate.significance import mean_of, overlap
+from flts.evaluate.student import student_t_cdf, student_t_critical
 from flts.forecasting.intervals import half_widths
 from flts.preprocess.rows import Values
 from flts.spec.fields import Evaluate, Weights
@@ -46,6 +49,7 @@ def cases() -> Outputs:
         "limits": limits(),
         "skill": skills(),
         "noise": noise(),
+        "looks": looks(),
         "intervals": intervals(),
     }
 
@@ -118,7 +122,7 @@ def champions() -> Outputs:
     return {
         f"{name}, {gate}": brief(case_of(truth=truth, champion=champion, rules=Evaluate(gate=gate)))
         for name, champion in rivals.items()
-        for gate in ("beats-champion", "always")
+        for gate in ("beats-champion", "not-worse", "always")
     }
 
 
@@ -147,7 +151,7 @@ def ties() -> Outputs:
 def windows_needed() -> Outputs:
     """How many windows are called enough, and the number of warnings below that."""
     found = {}
-    for origins, horizon in ((29, 2), (30, 2), (35, 12), (36, 12)):
+    for origins, horizon in ((30, 2), (31, 2), (95, 12), (96, 12)):
         record = decide(case_of(truth=truth_of(origins, horizon))).record
         assert record.certainty is not None
         found[f"{origins} windows, horizon {horizon}"] = [
@@ -198,23 +202,40 @@ def noise() -> Outputs:
     signs = np.where(np.random.default_rng(13).integers(2, size=64) == 1, 1.0, -1.0)
     ones = np.ones(64)
     tested = {
-        str(times): diebold_mariano(ones + times * EPSILON * signs, ones, 1, 1.0).p is not None
-        for times in range(2, 65, 2)
+        str(times): mean_of(ones + times * EPSILON * signs, ones, 1).test().p is not None for times in range(2, 65, 2)
     }
     sums = np.column_stack([np.ones(20), np.arange(20.0) ** 2])
     return {
         "rounding": tested,
         "blocks": {f"{n}, {h}": block_length(n, h) for n in (1, 8, 9, 27, 28, 64, 65, 1000) for h in (1, 4)},
-        "three blocks": {str(n): resampled_sums(sums[:n], 3, 1) is not None for n in (7, 8, 9, 10, 12)},
-        "drawn": {
-            str(n): drawn[:5].tolist() for n in (9, 10, 20) if (drawn := resampled_sums(sums[:n], 3, 42)) is not None
-        },
+        "ten blocks": {str(n): enough_blocks(n, 3) for n in (29, 30, 40, 49, 50)},
+        "drawn": {str(n): resampled_sums(sums[:n], 3, 42)[:5].tolist() for n in (9, 10, 20)},
         "overlap": [overlap(h, spacing) for h in (1, 3, 12) for spacing in (1.0, 2.0, 2.5, 24.0)],
         "t": [student_t_cdf(t, degrees) for t in (-40.0, -2.0, -0.1, 0.0, 0.5, 3.0) for degrees in (1, 29, 499)],
+        "critical": [student_t_critical(tail, degrees) for tail in (0.05, 0.025, 1e-5) for degrees in (4, 25)],
         "test": {
-            f"{n}, {h}, {spacing}": diebold_mariano(*errors(n), h, spacing).model_dump(exclude={"reason"})
-            for n, h, spacing in ((29, 1, 1.0), (30, 1, 1.0), (35, 12, 1.0), (36, 12, 1.0), (64, 6, 2.0), (125, 3, 1.0))
+            f"{n}, {h}": mean_of(*errors(n), h).test().model_dump(exclude={"reason"})
+            for n, h in ((30, 1), (31, 1), (95, 12), (96, 12), (64, 3), (125, 3))
         },
+    }
+
+
+def looks() -> Outputs:
+    """Levels, distances and Holm's adjustment."""
+    plain = windows_of(truth_of())
+
+    def moved(last: int) -> float:
+        return spans_since(plain.model_copy(update={"last": last}), plain)
+
+    truth = truth_of()
+    reference = ChampionForecast("older", digest("older"), off_by(truth, 1.005, 3))
+    champion = ChampionForecast("old", digest("old"), off_by(truth, 8.0, 9))
+    rules = Evaluate(gate="not-worse")
+    return {
+        "levels": [level_of(spans) for spans in (0.0, 0.1, 1.0, 7.5)],
+        "spans": [moved(last) for last in (0, 30, 59, 60, 118, 500)],
+        "holm": [holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}), holm({"a": 0.02, "b": None})],
+        "not worse": numbers(case_of(truth=truth, champion=champion, reference=reference, rules=rules, spans=0.5)),
     }
 
 
@@ -232,8 +253,8 @@ def intervals() -> Outputs:
     forecast = np.full(truth.shape, 3.0)
     widths = half_widths(np.full((1, 3, 1), 6.0), offsets)
     half_width = np.broadcast_to(np.array([1.0, 2.0, np.nan])[None, :, None], truth.shape)
-    found = measured(truth, forecast, half_width, yardstick_of(), 1, 42)
-    nowhere = measured(truth, forecast, np.full(truth.shape, np.nan), yardstick_of(), 1, 42)
+    found = measured(truth, forecast, half_width, yardstick_of(), 1)
+    nowhere = measured(truth, forecast, np.full(truth.shape, np.nan), yardstick_of(), 1)
 
     def warned(coverage: float, low: float, high: float) -> bool:
         about = Coverage(coverage=coverage, interval=Interval(low=low, high=high), width=1.0, cells=100, step=[])

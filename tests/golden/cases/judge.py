@@ -14,14 +14,13 @@ from tests.support.series import hourly
 from tests.support.stored import copy, fit, gathered, promoted, put_forecasts
 
 from flts.contracts import layout
-from flts.contracts.errors import DamagedObject
 from flts.contracts.ports import Silent
 from flts.contracts.records.base import require_record
 from flts.contracts.records.decision import Preview
 from flts.contracts.records.model import WindowsResult
 from flts.models.registry import CANDIDATES
 from flts.preprocess.rows import Rows
-from flts.promotion.judge import _champion, _not_comparable, baselines, judge, wall_clock, yardstick
+from flts.promotion.judge import _comparable, _not_comparable, baselines, judge, wall_clock, yardstick
 from flts.train.experiment import Experiment
 from flts.train.fitting import fit_model
 
@@ -71,7 +70,7 @@ def case(experiment: Experiment) -> Outputs:
 
 def comparable() -> Outputs:
     """Which champions are compared: the same targets, step and horizon, known columns, trained before the windows."""
-    experiment, store = small_experiment(small_spec(evaluate={"windows": 6}))
+    experiment, _ = small_experiment(small_spec(evaluate={"windows": 6}))
     manifest = fit_model(
         CANDIDATES["ridge"], experiment.dataset.train, experiment.task, recipe("ridge"), 0.1, Silent()
     ).manifest
@@ -87,16 +86,10 @@ def comparable() -> Outputs:
         "trained until the first origin": {"trained_until": first},
         "trained for longer": {"trained_until": first + 1},
     }
-    found: dict[str, Any] = {
+    return {
         name: _not_comparable(manifest.model_copy(update=change), experiment) is None
         for name, change in changes.items()
     }
-    always = replace(experiment, spec=small_spec(evaluate={"windows": 6, "gate": "always"}))
-    try:
-        found["forecast with gate = always"] = _champion(store, always, promoted("absent")).forecast is not None
-    except DamagedObject:  # its bundle was read, and is absent
-        found["forecast with gate = always"] = True
-    return found
 
 
 def gathered_and_rival() -> Outputs:
@@ -107,7 +100,7 @@ def gathered_and_rival() -> Outputs:
     rows = hourly(300, columns=("sun", "wind", "load"))
     later, fresh = small_experiment(small_spec(evaluate={"windows": 6}), rows)
     copy(fresh, store)
-    champion = _champion(store, later, promoted("old", bundle_sha256=trained.bundle_sha256))
+    champion = _comparable(store, later, promoted("old", bundle_sha256=trained.bundle_sha256))
     return {
         "forecast": known(candidate.forecast).tolist(),
         "half widths": {level: width[:2].tolist() for level, width in candidate.half_width.items()},
@@ -127,7 +120,7 @@ def preview() -> Outputs:
     model_hash, windows_hash = experiment.identity.model_hashes["ridge"], experiment.identity.windows_hash
     committed = require_record(store, layout.windows_result(model_hash, windows_hash), WindowsResult)
     winner = replace(success("ridge", forecast), model_hash=model_hash, forecasts_sha256=committed.forecasts_sha256)
-    decision = judge(store, experiment, [winner], "global", None)
+    decision = judge(store, experiment, [winner], "global", ())
     made = require_record(store, layout.preview("global", decision.decision_id), Preview)
     ends = slice(None, None, len(made.time) - 1)
     return {
