@@ -47,9 +47,18 @@ class Drift:
         self, block: Block, validation: Block, task: ForecastTask, recipe: Recipe[DriftParameters], progress: Progress
     ) -> Fit:
         recent = block.targets[-recipe.parameters.rows :]
-        slope = (recent[-1] - recent[0]) / max(1, len(recent) - 1)
-        return Fit(files={"slope.json": json.dumps(slope.tolist()).encode()}, chosen={})
+        slopes = [_slope(recent[:, target]) for target in range(task.targets)]
+        return Fit(files={"slope.json": json.dumps(slopes).encode()}, chosen={})
 
     def load(self, files: Files, task: ForecastTask) -> Predictor:
         slope = np.array(json.loads(files["slope.json"]))
         return _Drift(np.arange(1, task.horizon + 1)[:, None] * slope)
+
+
+def _slope(values: Values) -> float:
+    """Mean change per row between the first and the last measured value of one target [rows]."""
+    measured = np.flatnonzero(~np.isnan(values))  # a cell that was not measured is NaN
+    if len(measured) < 2:
+        return 0.0
+    first, last = measured[[0, -1]]
+    return float((values[last] - values[first]) / (last - first))

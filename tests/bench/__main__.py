@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable, Iterator
 
 from flts.train.determinism import cores, made_on, processor
-from tests.bench import accuracy, data, gate, services, speed
+from tests.bench import accuracy, data, gate, models, services, speed
 from tests.bench.measure import LTE, Figure
 from tests.support import ROOT
 
@@ -26,6 +26,8 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "gate_power": gate.gate_power,
     "services": services.services,
     "batch": services.batch,
+    "wide": models.wide,
+    "holes": models.holes,
     "ten_million": data.ten_million,
 }
 NEEDS_LTE = {"seed_run", "full_run", "gru_epoch", "lte", "services", "batch"}

@@ -7,16 +7,18 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pytest
 from _pytest.mark import ParameterSet
 
-from flts.models.base import Family, Recipe
+from flts.models.base import Family, ForecastTask, Indices, Recipe, Window
 from flts.models.registry import BASELINES, BUILT_IN
+from flts.preprocess.rows import Rows
 from flts.testing.conformance import COLUMNS, TARGETS
 from flts.testing.fitted import FittedFamily, blocks, fit_family, task_on, use_one_thread, window
 from flts.testing.series import hourly
 
-__all__ = ["blocks", "task_on", "use_one_thread", "window"]
+__all__ = ["blocks", "histories_at", "task_on", "use_one_thread", "window"]
 
 FAMILIES: Mapping[str, Family[Any]] = {**BUILT_IN, **BASELINES}
 
@@ -34,6 +36,12 @@ def installed(names: Iterable[str] = tuple(FAMILIES)) -> list[ParameterSet]:
         )
         for name in names
     ]
+
+
+def histories_at(rows: Rows, at: Indices, task: ForecastTask) -> Window:
+    """The window of these rows `at` [windows, rows], as a request would send them."""
+    values = rows.values[at]
+    return Window(rows.times[at], task.fitted.clean(values), ~np.isnan(values), task.fitted)
 
 
 def has_libraries(name: str) -> bool:

@@ -294,14 +294,14 @@ class ModelLoaded(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class EnvironmentDiffers(Event):
-    """A second fit gave another result on other library versions or another processor."""
+    """A second fit gave another result on other library versions, another processor or other kernels."""
 
     event = "environment_differs"
     service: str = "train"
     model_type: str
     model_hash: str
     first: dict[str, Any]
-    """Library versions and processor of the first fit, which stays."""
+    """Library versions, processor and kernels of the first fit, which stays."""
     now: dict[str, Any]
     """Those of the second fit."""
 

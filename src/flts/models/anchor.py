@@ -16,7 +16,7 @@ class Anchor:
     """The target one season earlier, or its last value: what a baseline would forecast.
 
     rows [horizon] and columns [targets] point into a window [input_length, features]; factor and shift [targets] turn
-    a feature into a scaled target.
+    a feature into a scaled target. It repeats features, so a cell that was empty is repeated as it was filled.
     """
 
     season: int
@@ -49,12 +49,11 @@ class Anchor:
 
 
 def best_anchor(validation: Block, task: ForecastTask) -> Anchor:
-    """Choose the better of the two baselines on the validation windows; on a tie the last value.
+    """Choose the better of the two baselines on the measured cells of the validation windows; on a tie the last value.
 
     The seasonal one is tried only if a window is as long as the season.
     """
     seasons = (1, *(season for season in task.seasons[:1] if season <= task.input_length))
     anchors = [Anchor.of(season, task) for season in seasons]
-    return min(
-        anchors, key=lambda anchor: float(((anchor.forecast(validation, task) - validation.answers(task)) ** 2).mean())
-    )
+    answers = validation.answers(task)
+    return min(anchors, key=lambda anchor: float(np.nanmean((anchor.forecast(validation, task) - answers) ** 2)))

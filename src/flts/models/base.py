@@ -110,6 +110,11 @@ class Window:
         """Past values of the targets, scaled: [windows, rows, targets]."""
         return self.fitted.scale_targets(self.cleaned[..., self.fitted.target_index])
 
+    @cached_property
+    def measured_targets(self) -> NDArray[np.bool_]:
+        """Which cells of `targets` were not filled."""
+        return self.measured[..., self.fitted.target_index]
+
     def future(self, horizon: int) -> Times:
         """Times of the rows to forecast, [windows, horizon]."""
         return self.fitted.grid.after(self.times[:, -1], horizon)
@@ -117,18 +122,20 @@ class Window:
 
 @dataclass(frozen=True)
 class History:
-    """How many rows before the origin a model uses, needs at least, and whether it looks at their values."""
+    """How many rows before the origin a model uses, and needs at least."""
 
     wanted: int
     minimum: int
     used: bool = True
+    """False where forecasts depend on dates alone: every test origin is then judged from one fit."""
 
 
 @dataclass(frozen=True)
 class Fit:
     """The result of a fit: files for the bundle, what it chose, and its loss curve.
 
-    curve: one [train loss, validation loss] per epoch, empty for models without epochs.
+    curve: one [train loss, validation loss] per epoch, empty for models without epochs. The untrained model, epoch 0,
+    has no line in it.
     """
 
     files: Files
@@ -175,7 +182,10 @@ class Family(Protocol[P]):
         """The history that a request must bring."""
 
     def fit(self, block: Block, validation: Block, task: ForecastTask, recipe: Recipe[P], progress: Progress) -> Fit:
-        """Learn from `block`; make every choice on `validation`, the windows of train that come after it."""
+        """Learn from `block`; make every choice on `validation`, the windows of train that come after it.
+
+        Targets of both are NaN where nothing was measured; a loss is taken over the measured cells.
+        """
 
     def load(self, files: Files, task: ForecastTask) -> Predictor:
         """Load the model in these files."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flts.contracts.errors import NotApplicable
 from flts.contracts.ports import Progress
@@ -12,22 +13,43 @@ from flts.models.base import Block, Files, Fit, ForecastTask, History, Indices, 
 from flts.preprocess.rows import Values
 from flts.spec.table import Table
 
+SEASONS_BACK = 3
+"""Seasons of history in which a measured value is looked for."""
+
 
 def last_season(season: int, horizon: int) -> Indices:
     """Rows [horizon] one season earlier, counted from the origin; a short season repeats over the horizon."""
     return -season + np.arange(horizon) % season
 
 
+def carried(values: Values, measured: NDArray[np.bool_], season: int) -> tuple[Values, NDArray[np.bool_]]:
+    """Replace each cell that was not measured by the newest measured one that lies whole seasons before it.
+
+    values and measured [..., rows, targets]. Also returns which cells now hold a measured value; others keep their own.
+    """
+    if measured.all():
+        return values, measured
+    *windows, rows, targets = values.shape
+    own = np.arange(rows)[:, None]
+    before = np.full((*windows, -rows % season, targets), -1)  # makes the rows a multiple of the season
+    found = np.concatenate([before, np.where(measured, own, -1)], axis=-2)
+    by_phase = found.reshape(*windows, -1, season, targets)
+    newest = np.maximum.accumulate(by_phase, axis=-3).reshape(found.shape)[..., before.shape[-2] :, :]
+    known = newest >= 0
+    return np.take_along_axis(values, np.where(known, newest, own), axis=-2), known
+
+
 class _LastSeason:
     def __init__(self, season: int, horizon: int) -> None:
-        self._rows = last_season(season, horizon)
+        self._season, self._rows = season, last_season(season, horizon)
 
     def predict(self, window: Window) -> Values:
-        return window.targets[:, self._rows]
+        values, _ = carried(window.targets, window.measured_targets, self._season)
+        return values[:, self._rows]
 
 
 class Naive:
-    """Repeats the last value."""
+    """Repeats the last measured value."""
 
     name = "naive"
     parameters = Table
@@ -37,7 +59,7 @@ class Naive:
     cost = 0
 
     def history(self, task: ForecastTask) -> History:
-        return History(wanted=1, minimum=1)
+        return History(wanted=task.input_length, minimum=1)
 
     def fit(
         self, block: Block, validation: Block, task: ForecastTask, recipe: Recipe[Table], progress: Progress
@@ -49,13 +71,13 @@ class Naive:
 
 
 class SeasonalNaive(Naive):
-    """Repeats the value one season earlier, for the shortest season."""
+    """Repeats the value one season earlier, for the shortest season; where that was not measured, an older season's."""
 
     name = "seasonal_naive"
 
     def history(self, task: ForecastTask) -> History:
         season = _season(task)
-        return History(wanted=season, minimum=season)
+        return History(wanted=SEASONS_BACK * season, minimum=season)
 
     def fit(
         self, block: Block, validation: Block, task: ForecastTask, recipe: Recipe[Table], progress: Progress

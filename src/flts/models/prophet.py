@@ -1,6 +1,7 @@
 """Prophet: one univariate model of trend and seasonality per target (Taylor and Letham 2018).
 
-Its forecast depends on dates alone: of a history it uses only the last time.
+Its forecast depends on dates alone: of a history it uses only the last time. It is fitted once, on the measured rows,
+and not again at each origin.
 """
 
 from __future__ import annotations
@@ -82,8 +83,9 @@ def _fit(block: Block, task: ForecastTask, recipe: Recipe[ProphetParameters]) ->
             seasonality_mode=parameters.seasonality_mode,
             uncertainty_samples=0,  # intervals are conformal, as for every model
         )
-        rows = pd.DataFrame({"ds": pd.DatetimeIndex(_wall(block.times, task)), "y": block.targets[:, target]})
-        model.fit(rows, seed=recipe.seed)
+        measured = ~np.isnan(block.targets[:, target])
+        dates = pd.DatetimeIndex(_wall(block.times[measured], task))
+        model.fit(pd.DataFrame({"ds": dates, "y": block.targets[measured, target]}), seed=recipe.seed)
         models.append(json.loads(model_to_json(model)))
     return {"model.json": json.dumps(models, sort_keys=True).encode()}
 

@@ -1,8 +1,8 @@
 """GRU and LSTM: window [input_length, features] → last state → linear map, added to a baseline's forecast.
 
-The linear map starts at zero. An untrained network therefore forecasts as the better baseline does, and an unlucky seed
-cannot make a short fit worse than it (docs/decisions/0005). Torch trains the network; the bundle holds it as an ONNX
-file, written directly from the weights of the best epoch on the validation windows.
+The linear map starts at zero. An untrained network, epoch 0, therefore forecasts as the better baseline does, and is
+kept where no epoch is better on the validation windows (docs/decisions/0005). Losses are means over the measured cells.
+Torch trains the network; the bundle holds it as an ONNX file, written directly from the weights of the best epoch.
 """
 
 from __future__ import annotations
@@ -64,15 +64,17 @@ class Recurrent:
         network = _Network(self.cell, block.features.shape[1], task, recipe.parameters)
         anchor = best_anchor(validation, task)
         fit_windows, val_windows = (_Windows(part, task, anchor) for part in (block, validation))
-        curve, best, weights = _train(network, fit_windows, val_windows, recipe, progress)
+        untrained = _loss(network, val_windows)
+        curve, best, weights = _train(network, fit_windows, val_windows, untrained, recipe, progress)
         arrays = {name: weights[name].numpy() for name in sorted(weights)}
         graph = to_onnx(self.cell, arrays, task.input_length, anchor)
         files = {"model.onnx": graph, "weights.safetensors": save(arrays)}
         chosen = {
             "anchor_season": anchor.season,
-            "best_epoch": best + 1,
+            "best_epoch": best,
             "epochs": len(curve),
-            "validation_mse": curve[best][1],
+            "untrained_mse": untrained,
+            "validation_mse": curve[best - 1][1] if best else untrained,
         }
         return Fit(files, chosen, curve)
 
@@ -127,7 +129,7 @@ class _Network:
 class _Windows:
     """Windows as views of the rows: a batch is gathered when it is needed, so the windows take no memory of their own.
 
-    The answer that a network learns is the target minus the anchor's forecast.
+    The answer that a network learns is the target minus the anchor's forecast, NaN where no target was measured.
     """
 
     def __init__(self, block: Block, task: ForecastTask, anchor: Anchor) -> None:
@@ -181,49 +183,67 @@ class _Adam:
 
 
 def _train(
-    network: _Network, windows: _Windows, validation: _Windows, recipe: Recipe[RecurrentParameters], progress: Progress
+    network: _Network,
+    windows: _Windows,
+    validation: _Windows,
+    untrained: float,
+    recipe: Recipe[RecurrentParameters],
+    progress: Progress,
 ) -> tuple[list[tuple[float, float]], int, dict[str, torch.Tensor]]:
-    """Train; return the losses of each epoch, the index of the best epoch and its weights."""
+    """Train; return the losses of each epoch, the number of the best epoch and its weights.
+
+    untrained: the validation loss of epoch 0, which is kept while no epoch is better.
+    """
     import torch
 
     parameters = network.parameters
     optimizer = _Adam(network.layers, parameters.learning_rate)
     shuffle = torch.Generator().manual_seed(recipe.seed)
     curve: list[tuple[float, float]] = []
-    best, kept = 0, network.weights()
-    for epoch in range(parameters.epochs):
-        total = 0.0
+    best, least, kept = 0, untrained, network.weights()
+    for epoch in range(1, parameters.epochs + 1):
+        total, cells = 0.0, 0
         for which in torch.randperm(len(windows), generator=shuffle).split(parameters.batch_size):
-            histories, answers = windows.batch(which)
-            loss = torch.nn.functional.mse_loss(network(histories), answers)
-            loss.backward()
+            squares, measured = _squares(network, *windows.batch(which))
+            if not measured:
+                continue
+            (squares / measured).backward()
             optimizer.step()
-            total += loss.item() * len(which)
-        curve.append((total / len(windows), _loss(network, validation)))
+            total, cells = total + squares.item(), cells + measured
+        curve.append((total / cells, _loss(network, validation)))
         if not all(map(math.isfinite, curve[-1])):
             raise TrainingFailed(
-                f"the loss is not finite after epoch {epoch + 1}: {curve[-1]}; lower learning_rate",
+                f"the loss is not finite after epoch {epoch}: {curve[-1]}; lower learning_rate",
                 code="loss-not-finite",
-                epoch=epoch + 1,
+                epoch=epoch,
             )
-        progress.epoch(epoch + 1, parameters.epochs, *curve[-1])
-        if epoch == 0 or curve[-1][1] < curve[best][1]:
-            best, kept = epoch, network.weights()
+        progress.epoch(epoch, parameters.epochs, *curve[-1])
+        if curve[-1][1] < least:
+            best, least, kept = epoch, curve[-1][1], network.weights()
         elif epoch - best >= recipe.patience:
             break
     return curve, best, kept
 
 
+def _squares(network: _Network, histories: torch.Tensor, answers: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """Sum of the squared scaled errors over the measured cells of a batch, and how many there are."""
+    import torch
+
+    measured = ~answers.isnan()
+    errors = torch.where(measured, network(histories) - answers, 0.0)
+    return errors.square().sum(), int(measured.sum())
+
+
 def _loss(network: _Network, windows: _Windows, batch_size: int = 512) -> float:
-    """Mean squared scaled error over all windows."""
+    """Mean squared scaled error over the measured cells of all windows."""
     import torch
 
     with torch.inference_mode():
-        total = 0.0
+        total, cells = 0.0, 0
         for which in torch.arange(len(windows)).split(batch_size):
-            histories, answers = windows.batch(which)
-            total += torch.nn.functional.mse_loss(network(histories), answers).item() * len(which)
-    return total / len(windows)
+            squares, measured = _squares(network, *windows.batch(which))
+            total, cells = total + squares.item(), cells + measured
+    return total / cells
 
 
 def to_onnx(cell: str, weights: Mapping[str, Floats], input_length: int, anchor: Anchor) -> bytes:

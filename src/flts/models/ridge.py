@@ -1,16 +1,19 @@
 """Ridge regression on the flattened window: cheap, and often as good as a network.
 
-    minimise ‖Y − XW − 1b‖² + α‖W‖²   (Hoerl and Kennard 1970), columns centred, the intercept b unpenalised
+    minimise ‖P(Y − XW − 1b)‖² + α‖W‖²   (Hoerl and Kennard 1970), columns centred, the intercept b unpenalised
 
 X: value and lag columns of every row of the window, then the calendar features of the first forecast row. Y: all steps
-and targets, scaled to their range over train. The validation windows choose α, whether covariates are used, and whether
-Fourier terms of the seasons are added to the calendar (docs/decisions/0001).
+and targets, scaled to their range over train. P keeps the measured cells of Y. The validation windows choose α, whether
+covariates are used, and whether Fourier terms of the seasons are added to the calendar (docs/decisions/0001).
+
+With fewer windows than columns the dual is solved, W = Xᵀ(XXᵀ + αI)⁻¹Y (Saunders, Gammerman and Vovk 1998): the same
+map, from a matrix of windows × windows instead of columns × columns.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -28,7 +31,8 @@ CHUNK = 4096
 ORDER = 6
 """Most Fourier terms per season."""
 
-Solve = Callable[[float], tuple[Values, Values]]
+Solution = tuple[Values, Values]
+"""Weights [columns, outputs] and intercept [outputs]; an output is a step of a target."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +44,33 @@ class Design:
 
     def columns(self, features: Floats, first: Times, task: ForecastTask) -> Values:
         """The columns [windows, columns] of features [windows, input_length, features] and the first forecast times."""
+        values = self.of_row(features, task)
+        return np.hstack([values.reshape(len(values), -1), *self._of_date(first, task)], dtype=np.float64)
+
+    def parts(self, block: Block, task: ForecastTask) -> Iterator[Values]:
+        """The same columns of all windows of a block, those of one row of the window at a time."""
+        for row in range(-task.input_length, 0):
+            yield self.of_row(block.features[block.origins + row], task).astype(np.float64)
+        yield from self._of_date(block.times[block.origins], task)
+
+    def width(self, block: Block, task: ForecastTask) -> int:
+        """How many columns there are."""
+        one = replace(block, origins=block.origins[:1])
+        return sum(part.shape[1] for part in self.parts(one, task))
+
+    def of_row(self, features: Floats, task: ForecastTask) -> Floats:
+        """The value and lag columns among features [..., features]."""
         fitted = task.fitted
         values = features[..., : len(fitted.features) - len(fitted.calendar)]
-        if not self.covariates:
-            lags = range(len(fitted.names), values.shape[-1])
-            values = values[..., [*fitted.target_index, *lags]]
-        parts: list[Any] = [values.reshape(len(values), -1)]
-        if fitted.calendar:
-            parts.append(calendar(first, fitted))
-        if self.fourier:
-            parts.append(_fourier(first, task))
-        return np.hstack(parts, dtype=np.float64)
+        if self.covariates:
+            return values
+        lags = range(len(fitted.names), values.shape[-1])
+        return values[..., [*fitted.target_index, *lags]]
+
+    def _of_date(self, first: Times, task: ForecastTask) -> list[Values]:
+        """The columns that depend on the first forecast times [windows]."""
+        dates = [calendar(first, task.fitted)] if task.fitted.calendar else []
+        return [*dates, _fourier(first, task)] if self.fourier else dates
 
 
 class _Linear:
@@ -82,9 +102,8 @@ class Ridge:
         best: tuple[float, float, Design] | None = None
         kept: Files = {}
         for design in _designs(task):
-            solve = _solver(block, design, task)
-            for alpha in sorted(recipe.parameters.alphas, reverse=True):
-                weights, intercept = solve(alpha)
+            alphas = sorted(recipe.parameters.alphas, reverse=True)
+            for alpha, (weights, intercept) in zip(alphas, _solutions(block, design, task, alphas), strict=True):
                 loss = _loss(validation, design, weights, intercept, task)
                 # on a tie the first one stays, with the smaller design and the larger penalty
                 if best is None or loss < best[0]:
@@ -97,7 +116,8 @@ class Ridge:
         self, block: Block, task: ForecastTask, recipe: Recipe[RidgeParameters], chosen: Mapping[str, Any]
     ) -> Files:
         design = Design(chosen["covariates"], chosen["fourier"])
-        return _files(design, *_solver(block, design, task)(chosen["alpha"]))
+        (solution,) = _solutions(block, design, task, [chosen["alpha"]])
+        return _files(design, *solution)
 
     def load(self, files: Files, task: ForecastTask) -> Predictor:
         from safetensors.numpy import load
@@ -134,33 +154,116 @@ def _chunks(block: Block, design: Design, task: ForecastTask) -> Iterator[tuple[
         yield design.columns(features, block.times[origins], task), answers.reshape(len(answers), -1)
 
 
-def _solver(block: Block, design: Design, task: ForecastTask) -> Solve:
-    """Prepare the solution for every α: the result maps α to weights [columns, outputs] and intercept [outputs].
+def _solutions(block: Block, design: Design, task: ForecastTask, alphas: Sequence[float]) -> Iterator[Solution]:
+    """The solution for every α, in their order. All α share the eigendecompositions."""
+    primal = design.width(block, task) <= len(block.origins)
+    return (_primal if primal else _dual)(block, design, task, alphas)
 
-    All α share one eigendecomposition. Means are taken in a pass of their own, so that no digits cancel.
+
+def _primal(block: Block, design: Design, task: ForecastTask, alphas: Sequence[float]) -> Iterator[Solution]:
+    """Solve with the Gram matrix of the columns.
+
+    Means are taken in a pass of their own, so that no digits cancel. Where outputs miss some windows, their matrix is
+    that of all windows minus those, moved to the mean of the others.
     """
-    count = len(block.origins)
-    sums = [(x.sum(axis=0), y.sum(axis=0)) for x, y in _chunks(block, design, task)]
-    x_mean, y_mean = (np.sum(part, axis=0) / count for part in zip(*sums, strict=True))
+    measured = _measured(block, task)
+    sums = [(x.sum(axis=0), np.nansum(y, axis=0)) for x, y in _chunks(block, design, task)]
+    x_sum, y_sum = (np.sum(part, axis=0) for part in zip(*sums, strict=True))
+    x_mean, y_mean = x_sum / len(block.origins), _means(y_sum, measured, block)
     xx, xy = np.zeros((len(x_mean), len(x_mean))), np.zeros((len(x_mean), len(y_mean)))
     for x, y in _chunks(block, design, task):
         centred = x - x_mean
         xx += centred.T @ centred
-        xy += centred.T @ (y - y_mean)
-    values, vectors = np.linalg.eigh(xx)
-    projected = vectors.T @ xy
+        xy += centred.T @ _centred(y, y_mean)
+    weights = np.zeros((len(alphas), *xy.shape))
+    intercepts = np.tile(y_mean, (len(alphas), 1))
+    for kept, outputs in _groups(measured):
+        gram, mean = xx, x_mean
+        if not kept.all():
+            gram, missed = xx.copy(), np.zeros(len(x_mean))
+            for x, _ in _chunks(replace(block, origins=block.origins[~kept]), design, task):
+                centred = x - x_mean
+                gram -= centred.T @ centred
+                missed += centred.sum(axis=0)
+            shift = -missed / kept.sum()
+            gram -= kept.sum() * np.outer(shift, shift)
+            mean = x_mean + shift
+        solved = _penalised(gram, xy[:, outputs], alphas)
+        weights[..., outputs] = solved
+        intercepts[:, outputs] -= [mean @ of_alpha for of_alpha in solved]
+    yield from zip(weights, intercepts, strict=True)
 
-    def solve(alpha: float) -> tuple[Values, Values]:
-        weights = vectors @ (projected / (np.maximum(values, 0.0) + alpha)[:, None])
-        return weights, y_mean - x_mean @ weights
 
-    return solve
+def _dual(block: Block, design: Design, task: ForecastTask, alphas: Sequence[float]) -> Iterator[Solution]:
+    """Solve with the Gram matrix of the windows; the columns are made row by row of the window, never all at once."""
+    measured = _measured(block, task)
+    answers = block.answers(task).reshape(measured.shape)
+    y_mean = _means(np.nansum(answers, axis=0), measured, block)
+    y = _centred(answers, y_mean)
+    means, gram = [], np.zeros((len(y), len(y)))
+    for x in design.parts(block, task):
+        means.append(x.mean(axis=0))
+        centred = x - means[-1]
+        gram += centred @ centred.T
+    factors = np.zeros((len(alphas), *y.shape))
+    for kept, outputs in _groups(measured):
+        own = gram[np.ix_(kept, kept)]
+        mean = own.mean(axis=0)
+        own = own - mean - mean[:, None] + mean.mean()  # the windows about their own mean
+        factors[:, np.flatnonzero(kept)[:, None], outputs] = _penalised(own, y[np.ix_(kept, outputs)], alphas)
+    for of_alpha in factors:
+        # the factors of an output sum to zero, so the columns may be centred about any mean
+        parts = zip(design.parts(block, task), means, strict=True)
+        weights = np.vstack([(x - mean).T @ of_alpha for x, mean in parts])
+        above = (gram @ of_alpha * measured).sum(axis=0) / np.maximum(measured.sum(axis=0), 1)
+        yield weights, y_mean - above - np.concatenate(means) @ weights
+
+
+def _penalised(gram: Values, right: Values, alphas: Sequence[float]) -> Values:
+    """(gram + αI)⁻¹ right for every α: [alphas, size, outputs]."""
+    values, vectors = np.linalg.eigh(gram)
+    projected = vectors.T @ right
+    return np.stack([vectors @ (projected / (np.maximum(values, 0.0) + alpha)[:, None]) for alpha in alphas])
+
+
+def _measured(block: Block, task: ForecastTask) -> NDArray[np.bool_]:
+    """Which cells of Y were measured: [windows, outputs]."""
+    rows = ~np.isnan(block.targets)
+    steps = [rows[block.origins + step] for step in range(task.horizon)]  # not all at once: that takes 64 times as much
+    return np.stack(steps, axis=1).reshape(len(block.origins), -1)
+
+
+def _means(sums: Values, measured: NDArray[np.bool_], block: Block) -> Values:
+    """Mean of each output over its measured cells; an output that no window holds has the mean of its target."""
+    count = measured.sum(axis=0)
+    means: Values = sums / np.maximum(count, 1)
+    if count.all():
+        return means
+    levels = np.nanmean(block.targets, axis=0)
+    return np.where(count > 0, means, np.tile(levels, len(means) // len(levels)))
+
+
+def _centred(answers: Values, mean: Values) -> Values:
+    """Answers about their mean; a cell that was not measured adds nothing to a sum."""
+    centred: Values = np.nan_to_num(answers - mean)
+    return centred
+
+
+def _groups(measured: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], Indices]]:
+    """Outputs that were measured in the same windows, and so share one solution: those windows, and the outputs."""
+    masks, group = np.unique(measured, axis=1, return_inverse=True)
+    for number, kept in enumerate(masks.T):
+        if kept.any():
+            yield kept, np.flatnonzero(group.reshape(-1) == number)
 
 
 def _loss(validation: Block, design: Design, weights: Values, intercept: Values, task: ForecastTask) -> float:
-    """Mean squared scaled error over the validation windows."""
-    squares = [float(((x @ weights + intercept - y) ** 2).sum()) for x, y in _chunks(validation, design, task)]
-    return sum(squares) / (len(validation.origins) * task.horizon * task.targets)
+    """Mean squared scaled error over the measured cells of the validation windows."""
+    squares, cells = 0.0, 0
+    for x, y in _chunks(validation, design, task):
+        squares += float(np.nansum((x @ weights + intercept - y) ** 2))
+        cells += int((~np.isnan(y)).sum())
+    return squares / cells
 
 
 def _files(design: Design, weights: Values, intercept: Values) -> Files:

@@ -23,16 +23,19 @@ from flts.backends.store import memory_store
 from flts.contracts import layout
 from flts.contracts.canonical import canonical_json, sha256
 from flts.contracts.errors import DamagedObject, MissingExtra, MissingPackage, NotApplicable
+from flts.contracts.ports import Silent
 from flts.forecasting.bundle import MANIFEST, load_bundle, write_bundle
 from flts.forecasting.histories import Histories
-from flts.models.base import Family
+from flts.forecasting.model import Model
+from flts.models.base import Family, Recipe, Refits
 from flts.models.registry import BUILT_IN, CANDIDATES
 from flts.preprocess.rows import Rows
 from flts.spec.installed import installed_families
 from flts.spec.table import Table
-from flts.testing.fitted import FittedFamily, fit_family
+from flts.testing.fitted import FittedFamily, blocks, fit_family, task_on
 from flts.testing.series import hourly
 from flts.train.determinism import made_on, thread_variables
+from flts.train.fitting import whole_block
 
 COLUMNS = ("load", "wind", "sun")
 TARGETS = ("wind", "load")
@@ -152,6 +155,22 @@ class FamilyConformance:
         values = np.full((1, wanted, len(fitted.train.columns)), np.nan)
         assert np.isfinite(fitted.model.forecast(fitted.train.times[None, -wanted:], values).mean).all()
 
+    def test_it_learns_from_a_series_with_empty_cells_and_forecasts_from_one(self) -> None:
+        train = with_empty_cells(hourly(312, columns=COLUMNS))
+        task = task_on(train, TARGETS)
+        block, validation = blocks(train, task)
+        recipe = Recipe(self.parameters(**self.small), patience=3, seed=42)
+        fit = self.family.fit(block, validation, task, recipe, Silent())
+        files = fit.files
+        if isinstance(self.family, Refits):
+            files = self.family.refit(whole_block(train, task), task, recipe, fit.chosen)
+        model = Model(self.family.load(files, task), task, self.family.history(task))
+        ends = np.arange(len(train) - 20, len(train) + 1)
+        answers = [model.forecast(times, values).mean for _, times, values in Histories(train, ends).batches(10**6)]
+        name = self.family.name
+        assert all(np.isfinite(mean).all() for mean in answers), f"{name} forecasts NaN: targets of a block can be NaN"
+        assert json.loads(canonical_json(fit.chosen)) == fit.chosen, f"{name} chose NaN: targets of a block can be NaN"
+
     def test_its_minimum_of_rows_is_enough_and_with_one_row_less_it_is_not_applicable(self) -> None:
         fitted = self.fitted_family()
         minimum = fitted.model.history.minimum
@@ -249,6 +268,14 @@ class ModelConformance(FamilyConformance):
         with pytest.raises((MissingExtra, MissingPackage)) as caught:
             load_bundle(store, bundle_sha256)
         assert command in str(caught.value)
+
+
+def with_empty_cells(rows: Rows) -> Rows:
+    """The rows without some of their cells, two rows near the start, and all cells of the last three."""
+    values = rows.values.copy()
+    values[np.random.default_rng(3).random(values.shape) < 0.05] = np.nan
+    values[[100, 101]] = values[-3:] = np.nan
+    return replace(rows, values=values)
 
 
 def _changed(rows: Rows, row: int, by: float) -> Rows:

@@ -1,11 +1,15 @@
-"""What a result can depend on besides the Spec: library versions and the processor. Both are stored with it."""
+"""What a result can depend on besides the Spec: library versions, the processor and the kernels chosen for it.
+
+All of them are stored with the result.
+"""
 
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -17,6 +21,10 @@ _OF_LIBRARY = {
     "statsforecast": ("statsforecast", "coreforecast", "scikit-learn", "scipy"),
     "sklearn": ("scikit-learn",),
 }
+_WITH_BLAS = {"numpy": "numpy", "scipy": "scipy.linalg"}
+"""A module of each distribution that loads the BLAS of its wheel; that of torch has no name."""
+_VECTORS = ("avx", "amx", "neon", "sve", "sme", "bf16", "i8mm")
+"""How the capabilities of a processor begin that decide which kernel oneDNN compiles."""
 _SIMD = ("avx512f", "avx2", "avx", "sse4_2", "asimd")
 _THREADS = (
     "OMP_NUM_THREADS",
@@ -34,9 +42,46 @@ def thread_variables(threads: int) -> dict[str, str]:
 
 
 def made_on(libraries: Sequence[str]) -> MadeOn:
-    """Versions of these libraries, and the processor of this machine."""
+    """Versions of these libraries, the processor of this machine, and the kernels that they use on it."""
     names = {*_ALWAYS, *(name for library in libraries for name in _OF_LIBRARY.get(library, (library,)))}
-    return MadeOn(libraries={name: _version(name) for name in sorted(names)}, processor=processor())
+    versions = {name: _version(name) for name in sorted(names)}
+    return MadeOn(libraries=versions, processor=processor(), kernels=_kernels(names))
+
+
+def _kernels(distributions: Collection[str]) -> dict[str, str]:
+    """The kernels that these distributions use here; environment variables can choose others.
+
+    A BLAS is left out where it came with a distribution that is not among them: another model loaded it.
+    """
+    from threadpoolctl import threadpool_info
+
+    for distribution, module in _WITH_BLAS.items():
+        if distribution in distributions:
+            importlib.import_module(module)  # only a BLAS that is loaded can be asked
+    found = {}
+    for pool in threadpool_info():
+        owner = _owner(Path(pool["filepath"]))
+        if pool["user_api"] == "blas" and (owner is None or owner in distributions):
+            core = pool.get("architecture") or pool["version"]
+            found[f"blas of {owner}" if owner else "blas"] = f"{pool['internal_api']} {core}"
+    if "torch" in distributions:
+        import torch
+
+        found["torch"] = torch.backends.cpu.get_cpu_capability()
+        capabilities = [
+            name for name, has in torch.cpu.get_capabilities().items() if has is True and name.startswith(_VECTORS)
+        ]
+        limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT")
+        found["onednn"] = " ".join([limit, *sorted(capabilities)])
+    return dict(sorted(found.items()))
+
+
+def _owner(library: Path) -> str | None:
+    """The distribution in whose wheel a shared library came; None for a library of the system."""
+    above = library.parts
+    if "site-packages" not in above:
+        return None
+    return above[above.index("site-packages") + 1].removesuffix(".libs")
 
 
 @functools.cache

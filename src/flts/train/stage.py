@@ -241,7 +241,7 @@ def _close(found: Mapping[str, Values], values: Mapping[str, Values], task: Fore
 
 
 def _differs(model: ModelSpec, first: MadeOn, family: Family[Any], fields: Sequence[str]) -> Recomputed:
-    """Log why a second result differs: other libraries or another processor, or a fit that is not deterministic."""
+    """Log why a second result differs: other libraries, processor or kernels, or a fit that is not deterministic."""
     now = made_on(family.libraries)
     if first != now:
         events.emit(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.support.families import blocks, has_libraries, recipe, task_on, use_one_thread
+from tests.support.families import blocks, has_libraries, histories_at, recipe, task_on, use_one_thread
 from tests.support.series import HOUR, hourly
 
 from flts.contracts.ports import Silent
@@ -19,8 +19,7 @@ from flts.preprocess.rows import Rows, Values
 
 def histories(rows: Rows, block: Block, task: ForecastTask) -> Window:
     """The windows of a block, as a request would send them."""
-    at = block.origins[:, None] + np.arange(-task.input_length, 0)
-    return Window(rows.times[at], rows.values[at], task.fitted)
+    return histories_at(rows, block.origins[:, None] + np.arange(-task.input_length, 0), task)
 
 
 @pytest.mark.parametrize(("season", "baseline"), [(1, Naive()), (4, SeasonalNaive())])
@@ -69,6 +68,20 @@ def test_rows_before_the_validation_windows_do_not_influence_the_anchor() -> Non
     features = validation.features.copy()
     features[:first] = np.nan
     assert best_anchor(replace(validation, features=features), task).season == 24
+
+
+def test_the_anchor_is_chosen_on_the_measured_cells() -> None:
+    rows = daily(0.1)
+    task = task_on(rows, input_length=48, horizon=6, seasons=(24,))
+    _, validation = blocks(rows, task)
+    apart = replace(validation, origins=validation.origins[::6])
+    naive = Anchor.of(1, task).forecast(apart, task)
+    chosen = []
+    for cells in (naive[:, :5], np.full_like(naive[:, :5], np.nan)):  # five of six steps, as the last value has them
+        targets = apart.targets.copy()
+        targets[apart.origins[:, None] + np.arange(5)] = cells
+        chosen.append(best_anchor(replace(apart, targets=targets), task).season)
+    assert chosen == [1, 24]
 
 
 @pytest.mark.skipif(not has_libraries("gru"), reason="needs the extra 'torch'")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.families import blocks, has_libraries, recipe, task_on
+from tests.support.families import blocks, has_libraries, recipe, task_on, window
 from tests.support.series import HOUR
 
 from flts.contracts.ports import Silent
@@ -104,6 +104,20 @@ def test_a_refit_learns_from_the_validation_windows_too() -> None:
     files = family.refit(replace(validation, origins=block.origins), task, recipe("prophet"), {})
     lengths = [len(json.loads(json.loads(data)[0]["history"])["data"]) for data in (before, files["model.json"])]
     assert lengths == [len(block.times), len(train)]
+
+
+def test_rows_without_a_measured_target_are_left_out_of_the_fit() -> None:
+    train = half_hourly(480, BACK - 10 * HALF)
+    rows = Rows(train.times, np.hstack([train.values, train.values]), ("load", "wind"))
+    rows.values[[3, 50, 51, 200], 1] = np.nan
+    task = task_on(rows, ("wind", "load"), horizon=4, seasons=(48,))
+    block, validation = blocks(rows, task)
+    family = Prophet()
+    files = family.fit(block, validation, task, recipe("prophet"), Silent()).files
+    wind, load = (json.loads(model["history"])["data"] for model in json.loads(files["model.json"]))
+    assert (len(wind), len(load)) == (len(block.times) - 4, len(block.times))
+    answer = family.load(files, task).predict(window(rows[:204], task))
+    assert np.isfinite(answer).all()
 
 
 def test_prophet_draws_no_samples_for_intervals_of_its_own() -> None:

@@ -16,7 +16,7 @@ from flts.contracts.errors import TrainingFailed
 from flts.contracts.ports import Silent
 from flts.models.anchor import Anchor, best_anchor
 from flts.models.base import Block, Floats, ForecastTask, Indices, Window
-from flts.models.recurrent import CLIP, GRU, LSTM, Recurrent, _Adam, _Windows, to_onnx
+from flts.models.recurrent import CLIP, GRU, LSTM, Recurrent, _Adam, _Network, _squares, _Windows, to_onnx
 from flts.preprocess.rows import Values
 
 pytestmark = pytest.mark.skipif(not has_libraries("gru"), reason="needs the extra 'torch'")
@@ -58,7 +58,8 @@ def network(cell: str, layers: int, features: int, hidden: int, outputs: int) ->
 
 def window_of(features: Floats, task: ForecastTask) -> Window:
     """A window with these features."""
-    window = Window(np.zeros(features.shape[:2], np.int64), np.zeros((*features.shape[:2], 1)), task.fitted)
+    empty = np.zeros((*features.shape[:2], 1))
+    window = Window(np.zeros(features.shape[:2], np.int64), empty, empty == 0.0, task.fitted)
     window.__dict__["features"] = features
     return window
 
@@ -126,13 +127,14 @@ def test_the_best_epoch_on_the_validation_windows_is_kept(family: Recurrent) -> 
     told = Told()
     fit_recipe = recipe(family.name, epochs=30, learning_rate=0.05, hidden_size=8, patience=30)
     fit = family.fit(block, validation, task, fit_recipe, told)
-    val_losses = [loss for _, loss in fit.curve]
+    val_losses = [fit.chosen["untrained_mse"], *(loss for _, loss in fit.curve)]
     best = int(np.argmin(val_losses))
-    assert 0 < best < len(val_losses) - 1, "the best epoch must be in the middle, or this test proves nothing"
+    assert 1 < best < len(val_losses) - 1, "the best epoch must be in the middle, or this test proves nothing"
     assert fit.chosen == {
         "anchor_season": 1,
-        "best_epoch": best + 1,
+        "best_epoch": best,
         "epochs": 30,
+        "untrained_mse": val_losses[0],
         "validation_mse": val_losses[best],
     }
     assert validation_error(family, fit.files, validation, task) == pytest.approx(val_losses[best], rel=1e-5)
@@ -145,12 +147,80 @@ def test_a_fit_stops_after_patience_epochs_without_improvement(family: Recurrent
     task, block, validation = data()
     fit_recipe = recipe(family.name, epochs=60, learning_rate=0.05, hidden_size=8, patience=patience)
     fit = family.fit(block, validation, task, fit_recipe, Silent())
-    val_losses = [loss for _, loss in fit.curve]
+    val_losses = [fit.chosen["untrained_mse"], *(loss for _, loss in fit.curve)]
     first_best = int(np.argmin(val_losses))
-    assert len(val_losses) < 60, "it ran to the end, so this test proves nothing"
+    assert len(val_losses) < 61, "it ran to the end, so this test proves nothing"
     assert len(val_losses) == first_best + 1 + patience
     for epoch in range(patience, len(val_losses) - 1):  # and not one epoch earlier
         assert min(val_losses[epoch - patience + 1 : epoch + 1]) < min(val_losses[: epoch - patience + 1])
+
+
+@both
+def test_the_untrained_network_is_kept_where_no_epoch_is_better(family: Recurrent) -> None:
+    task, block, validation = data()
+    noise = np.random.default_rng(0).normal(size=block.targets.shape)  # nothing to learn
+    fit_recipe = recipe(family.name, epochs=9, learning_rate=0.3, patience=4)
+    fit = family.fit(replace(block, targets=5.0 * noise), validation, task, fit_recipe, Silent())
+    assert (fit.chosen["best_epoch"], fit.chosen["epochs"], len(fit.curve)) == (0, 4, 4)
+    assert min(loss for _, loss in fit.curve) > fit.chosen["untrained_mse"] == fit.chosen["validation_mse"]
+    histories, _ = validation.windows(task)
+    anchor = best_anchor(validation, task).forecast(validation, task)
+    np.testing.assert_allclose(family.load(fit.files, task).predict(window_of(histories, task)), anchor, atol=1e-6)
+
+
+def with_holes(block: Block, share: float = 0.3) -> Block:
+    """The block with this share of its target cells empty."""
+    holes = np.random.default_rng(1).random(block.targets.shape) < share
+    return replace(block, targets=np.where(holes, np.nan, block.targets))
+
+
+@both
+def test_losses_are_means_over_the_measured_cells(family: Recurrent) -> None:
+    task, block, validation = data(targets=("load", "wind"))
+    block, validation = with_holes(block), with_holes(validation)
+    still = recipe(family.name, epochs=1, learning_rate=1e-12, batch_size=7)
+    fit = family.fit(block, validation, task, still, Silent())
+    anchor = Anchor.of(fit.chosen["anchor_season"], task)
+    losses = [
+        float(np.nanmean((anchor.forecast(part, task) - part.answers(task)) ** 2)) for part in (block, validation)
+    ]
+    assert fit.curve[0] == pytest.approx(losses, rel=1e-5)
+    assert fit.chosen["untrained_mse"] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_the_gradient_comes_from_the_measured_cells_alone() -> None:
+    import torch
+
+    task, block, validation = data(targets=("load", "wind"))
+    block = with_holes(block)
+    windows = _Windows(block, task, best_anchor(validation, task))
+    histories, answers = windows.batch(torch.arange(20))
+    network = _Network("GRU", block.features.shape[1], task, recipe("gru").parameters)
+    torch.nn.init.normal_(network.head.weight, generator=torch.Generator().manual_seed(0))
+    gradients = []
+    for masked in (True, False):
+        network.layers.zero_grad()
+        if masked:
+            squares, measured = _squares(network, histories, answers)
+            (squares / measured).backward()
+        else:
+            where = ~answers.isnan()
+            torch.nn.functional.mse_loss(network(histories)[where], answers[where]).backward()
+        parts = [p.grad.reshape(-1) for p in network.layers.parameters() if p.grad is not None]
+        gradients.append(torch.cat(parts))
+    assert gradients[1].norm() > 0.01
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-5, atol=1e-7)
+
+
+@both
+def test_a_batch_without_a_measured_cell_is_skipped(family: Recurrent) -> None:
+    task, block, validation = data()
+    targets = block.targets.copy()
+    targets[40:60] = np.nan
+    fit_recipe = recipe(family.name, epochs=2, batch_size=1)
+    fit = family.fit(replace(block, targets=targets), validation, task, fit_recipe, Silent())
+    assert np.isfinite(fit.curve).all()
+    assert all(np.isfinite(weights).all() for weights in load(fit.files["weights.safetensors"]).values())
 
 
 @pytest.mark.parametrize(("learning_rate", "finite_epochs"), [(1e30, 0), (6e17, 1)])

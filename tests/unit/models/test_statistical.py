@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from tests.support.families import blocks, has_libraries, recipe, task_on, window
 from tests.support.raising import raises
-from tests.support.series import hourly
+from tests.support.series import HOUR, hourly
 
 from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import NotApplicable
 from flts.contracts.ports import Silent
+from flts.forecasting.histories import Histories
 from flts.forecasting.model import Model
 from flts.models.base import Block, ForecastTask
 from flts.models.statistical import AutoMfles
@@ -62,6 +63,64 @@ def test_the_configuration_is_chosen_on_the_last_two_seasons_only() -> None:
         for b in (block, replace(block, targets=targets))
     ]
     assert chosen[0] == chosen[1]
+
+
+def test_the_configuration_is_chosen_on_the_newest_stretch_with_every_target_measured() -> None:
+    _, task, block, validation = prepared()
+    targets = block.targets.copy()
+    targets[70, 1] = np.nan
+    targets[-3, 0] = np.nan
+    holes = AutoMfles().fit(replace(block, targets=targets), validation, task, recipe("automfles"), Silent()).chosen
+    newest = targets[: len(targets) - 3]
+    assert len(newest) - 24 > 70
+    whole = AutoMfles().fit(replace(block, targets=newest), validation, task, recipe("automfles"), Silent()).chosen
+    assert holes == whole
+    assert holes["filled_cells"] == 0
+
+
+def test_a_stretch_with_empty_cells_gets_their_values_one_season_earlier_and_says_how_many() -> None:
+    _, task, block, validation = prepared(rows=100)
+    phase = np.arange(len(block.targets)) % 12
+    daily = np.stack([np.sin(2 * np.pi * phase / 12), phase / 12.0], axis=1)
+    daily[: len(daily) - 24, 0] += np.random.default_rng(0).normal(size=len(daily) - 24)
+    holes = daily.copy()
+    holes[: len(holes) - 24 : 5, 0] = np.nan  # no other stretch is as full
+    holes[len(holes) - 4, 0] = np.nan
+    fit = AutoMfles().fit(replace(block, targets=holes), validation, task, recipe("automfles"), Silent())
+    whole = AutoMfles().fit(replace(block, targets=daily), validation, task, recipe("automfles"), Silent())
+    assert fit.chosen == {**whole.chosen, "filled_cells": 1}
+
+
+@pytest.mark.parametrize("row", [-2, -20], ids=["one season later", "one season earlier"])
+def test_a_request_replaces_filled_cells_by_those_of_another_season(row: int) -> None:
+    train, task, block, validation = prepared()
+    family = AutoMfles()
+    fit = family.fit(block, validation, task, recipe("automfles"), Silent())
+    predictor = family.load(fit.files, task)
+    recent = train[-24:].values.copy()
+    recent[:12] = recent[12:]
+    history = replace(train[-24:], values=recent)
+    holes = replace(history, values=recent.copy())
+    holes.values[row] = np.nan
+    periodic, mended = (predictor.predict(window(rows, task)) for rows in (history, holes))
+    np.testing.assert_array_equal(mended, periodic)
+
+
+def test_a_periodic_series_with_missing_rows_is_forecast_as_the_complete_one() -> None:
+    exact = 10 * np.sin(2 * np.pi * np.arange(600) / 24)[:, None]
+    holes = exact.copy()
+    holes[np.random.default_rng(5).choice(600, 12, replace=False)] = np.nan
+    family, errors = AutoMfles(), []
+    for values in (exact, holes):
+        rows = Rows(HOUR * np.arange(600, dtype=np.int64), values, ("load",))
+        task = task_on(rows, input_length=24, horizon=6, seasons=(24,))
+        block, validation = blocks(rows, task)
+        fit = family.fit(block, validation, task, recipe("automfles"), Silent())
+        model = Model(family.load(fit.files, task), task, family.history(task))
+        origins = np.arange(100, 594, 19)
+        forecasts = model.forecast_all(Histories(rows, origins)).mean[..., 0]
+        errors.append(float(np.nanmean((forecasts - exact[origins[:, None] + np.arange(6), 0]) ** 2)))
+    assert errors[1] == pytest.approx(errors[0], rel=1e-6)
 
 
 def test_a_series_without_a_season_gets_a_configuration_without_one() -> None:

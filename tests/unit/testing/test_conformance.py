@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -58,6 +59,19 @@ class Last:
         return _Last(task, self._answer)
 
 
+class Mean(Last):
+    """Forecasts the mean of the targets, and forgets that some are empty."""
+
+    def fit(
+        self, block: Block, validation: Block, task: ForecastTask, recipe: Recipe[Table], progress: Progress
+    ) -> Fit:
+        return Fit({"mean.json": json.dumps(block.targets.mean(axis=0).tolist()).encode()}, {})
+
+    def load(self, files: Files, task: ForecastTask) -> Predictor:
+        mean = np.array(json.loads(files["mean.json"]))
+        return _Last(task, lambda forecast: np.broadcast_to(mean, forecast.shape))
+
+
 def conformance(family: Last) -> ModelConformance:
     """The conformance tests of this family."""
     tests: ModelConformance = type("TestLast", (ModelConformance,), {"family": family})()
@@ -77,6 +91,7 @@ BROKEN: Mapping[str, Last] = {
     "history_needs_at_least_one_row_and_uses_at_least_what_it_needs": Last(wanted=History(1, 2)),
     "no_file_is_a_pickle_or_an_archive_of_pickles": Last(files={"last.bin": pickle.dumps({"a": 1})}),
     "what_it_chose_is_plain_json": Last(chosen={"season": (1, 2)}),
+    "it_learns_from_a_series_with_empty_cells_and_forecasts_from_one": Mean(),
     "it_is_registered_under_its_name": Last(),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -74,6 +75,58 @@ def test_the_versions_of_all_libraries_behind_a_family_are_recorded(name: str, e
 def test_versions_and_processor_compare_equal_after_they_were_stored(name: str) -> None:
     now = made_on(CANDIDATES[name].libraries)
     assert MadeOn.model_validate_json(now.model_dump_json()) == now
+
+
+OF_FAMILY = {
+    "ridge": [False, "blas of numpy"],
+    "automfles": [False, "blas of numpy", "blas of scipy"],
+    "gru": [True, "blas of numpy", "onednn", "torch"],
+}
+"""Whether torch is loaded to find out, and the kernels that are recorded."""
+
+
+@pytest.mark.parametrize("name", installed(OF_FAMILY))
+def test_the_kernels_of_a_family_are_recorded_whatever_else_is_loaded(name: str) -> None:
+    code = f"""
+import json, sys
+from flts.models.registry import CANDIDATES
+from flts.train.determinism import made_on
+libraries = CANDIDATES[{name!r}].libraries
+alone, loaded = made_on(libraries), "torch" in sys.modules
+import scipy.linalg
+assert made_on(libraries) == alone
+print(json.dumps([loaded, *alone.kernels]))
+"""
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert json.loads(printed) == OF_FAMILY[name]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the cores are those of x86-64")
+@pytest.mark.parametrize("variable", ["OPENBLAS_CORETYPE", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"])
+def test_the_same_libraries_with_another_kernel_are_another_environment(variable: str) -> None:
+    if not has_libraries("gru"):
+        pytest.skip("needs the extra 'torch'")
+    code = "from flts.train.determinism import made_on; print(made_on(('torch',)).model_dump_json())"
+
+    def made_with(kernel: str) -> MadeOn:
+        environment = {**os.environ, variable: kernel}
+        command = [sys.executable, "-c", code]
+        printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        return MadeOn.model_validate_json(printed)
+
+    core = {"OPENBLAS_CORETYPE": ("Haswell", "Sandybridge"), "ATEN_CPU_CAPABILITY": ("avx2", "default")}
+    first, second = (made_with(kernel) for kernel in core.get(variable, ("AVX2", "SSE41")))
+    assert first != second
+    assert (first.libraries, first.processor) == (second.libraries, second.processor)
+
+
+def test_a_result_that_says_nothing_of_kernels_was_made_elsewhere() -> None:
+    now = made_on(())
+    stored = now.model_dump()
+    del stored["kernels"]
+    old = MadeOn.model_validate(stored)
+    assert old != now
+    assert old.model_dump() == stored, "and is written as it was"
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -120,7 +120,7 @@ def test_the_results_hold_the_digests_of_the_objects_they_commit() -> None:
     model_hash, windows_hash = trained.model_hash, experiment.windows.windows_hash
     result = json.loads(store.get(layout.model_result(model_hash)) or b"")
     assert result == {
-        "v": 1,
+        "v": 2,
         "model": "ridge",
         "model_hash": model_hash,
         "bundle_sha256": trained.bundle_sha256,
@@ -291,8 +291,10 @@ def test_recomputing_does_not_compare_libraries_and_processor(changes: dict[str,
         ({"made_on": ELSEWHERE}, "environment_differs"),
         ({"made_on": {**MADE_HERE, "processor": "abacus"}}, "environment_differs"),
         ({"made_on": {**MADE_HERE, "libraries": {"numpy": "0.1"}}}, "environment_differs"),
+        ({"made_on": {**MADE_HERE, "kernels": {"blas of numpy": "openblas Prescott"}}}, "environment_differs"),
+        ({"made_on": {name: MADE_HERE[name] for name in ("libraries", "processor")}}, "environment_differs"),
     ],
-    ids=["made here", "made elsewhere", "other processor", "other libraries"],
+    ids=["made here", "made elsewhere", "other processor", "other libraries", "other kernels", "of version 1"],
 )
 @pytest.mark.parametrize("field", ["chosen", "validation_sha256"])
 def test_a_difference_is_blamed_on_the_environment_if_it_differs_and_the_first_result_stays(

@@ -19,15 +19,21 @@ Cells = list[list[float]]
 class MadeOn(Part):
     """Where a result was computed; left out of every comparison."""
 
+    absent_when_none = frozenset({"kernels"})
+
     libraries: dict[str, str]
     """Versions by distribution."""
     processor: str
+    kernels: dict[str, str] | None = None
+    """What numeric libraries chose for the processor, by library; unknown in results of version 1."""
 
 
 class ModelResult(StoredRecord):
     """`models/<model_hash>/result.json`: the commit point of a fit."""
 
-    v: Literal[1] = 1
+    upgrades: ClassVar[Mapping[int, Upgrade]] = {1: dict}  # made_on says nothing of kernels
+
+    v: Literal[2] = 2
     model: str
     model_hash: Digest
     bundle_sha256: Digest
