@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
 from tests.support.series import HOUR, START, hourly, split
 
 from flts.contracts.errors import DataError
-from flts.preprocess.fit import check_regular, fit, infer_seasons, infer_step, seasonal_error
+from flts.contracts.records.data import CALENDAR
+from flts.preprocess.fit import fit, seasonal_error
+from flts.preprocess.grid import Grid, utc_time
+from flts.preprocess.infer import infer_grid, infer_seasons
+from flts.preprocess.place import place
 from flts.preprocess.read import split as split_rows
-from flts.preprocess.resample import resample
-from flts.preprocess.rows import Rows, Values
+from flts.preprocess.rows import Rows, Times, Values
 from flts.preprocess.sample import TEST, TRAIN, take
 from flts.preprocess.source import RawInput, RawTable
 from flts.preprocess.stage import process
-from flts.preprocess.transform import calendar, transform
+from flts.preprocess.transform import calendar, calendar_columns, transform
 from flts.spec.fields import Preprocess, ResampleRule, Sample
 from flts.spec.sources import validate
+from flts.spec.steps import Step
 
 SCALERS = ("minmax", "standard", "robust", "maxabs", "none")
 Outputs = Mapping[str, Any]
@@ -38,7 +43,7 @@ def cases() -> Outputs:
 
 
 def gaps() -> Outputs:
-    """Rows with gaps, outliers and an empty column: what is fitted, and the finished rows."""
+    """Rows with gaps, outliers and an empty column: what is fitted, and the rows on the grid."""
     rows = hourly(72, seed=5, columns=("load", "wind", "gone"))
     rows.values[[3, 4, 30, 31, 32, 33], 0] = math.nan
     rows.values[40, 1] = 500.0
@@ -59,7 +64,7 @@ def gaps() -> Outputs:
     processed = process(spec, RawInput(RawTable("train", train_table), RawTable("test", test_table)))
     return {
         "summary": processed.summary.model_dump(mode="json"),
-        "train": processed.train.values.tolist(),
+        "train": plain(processed.train.values),
         "test": plain(processed.test.values),
         "times": [processed.train.times.tolist()[0], processed.test.times.tolist()[-1]],
     }
@@ -91,36 +96,78 @@ def columns() -> Outputs:
     tables["kept"] = {"missing": {"drop_columns_above": 14 / 40}}
     found: dict[str, Any] = {}
     for name, table in tables.items():
-        finished = fit(rows, Preprocess.model_validate(table), HOUR, "UTC")
+        fitted = fit(rows, Preprocess.model_validate(table), hours())
         found[name] = {
             column.name: [column.center, column.scale, column.low, column.high, column.median]
-            for column in finished.fitted.columns
-        } | {"warnings": len(finished.warnings)}
+            for column in fitted.preprocess.columns
+        } | {"warnings": len(fitted.warnings)}
     return found
 
 
+def hours() -> Grid:
+    """An hourly grid in UTC."""
+    return Grid(Step.parse("1h"), "UTC", False)
+
+
+def local(first: str, count: int, hours: int = 24, clock: int = 0) -> Times:
+    """Times in Madrid that are so many hours of its clock apart."""
+    start = np.datetime64(first, "ns").astype(np.int64) + clock * HOUR
+    return utc_time(start + hours * HOUR * np.arange(count, dtype=np.int64), "Europe/Madrid")
+
+
+def months(count: int, apart: int, *, end: bool = False) -> Times:
+    """The first or last days of so many months."""
+    first = np.datetime64("2019-02", "M") + np.arange(count) * apart + end
+    return first.astype("datetime64[ns]").astype(np.int64) - end * 24 * HOUR
+
+
 def steps() -> Outputs:
-    """The step on a tie, how regular rows must be, seasons, and the error that MASE divides by."""
-
-    def verdict(breaks: int) -> str:
-        differences = np.full(1000, HOUR)
-        differences[:breaks] = 2 * HOUR
-        try:
-            _, warnings = check_regular(np.concatenate([[0], np.cumsum(differences)]), HOUR, "rows")
-        except DataError:
-            return "refused"
-        return "warned" if warnings else "accepted"
-
+    """Which grid rows lie on, the seasons of each step, and the error that MASE divides by."""
     series = np.round(hourly(48, seed=8).values[:, 0], 6)
-    tie = np.cumsum([0, 2 * HOUR, 2 * HOUR, HOUR, HOUR, 3 * HOUR])
-    return {
-        "tie": infer_step(tie, "infer", "rows"),
-        "broken": {str(breaks): verdict(breaks) for breaks in (15, 20, 21, 25, 200, 250, 251, 260)},
-        "seasons": {str(rows): infer_seasons(HOUR, rows) for rows in (47, 48, 335, 336)},
-        "seasons of a day": infer_seasons(24 * HOUR, 14),
-        "seasons of half a day": infer_seasons(12 * HOUR, 28),
-        "seasonal error": {str(season): seasonal_error(series, season) for season in (1, 23, 24, 25)},
+    holes = series.copy()
+    holes[[5, 29, 40]] = math.nan
+    weekdays = np.flatnonzero(np.arange(40) % 7 < 5) * 24 * HOUR + 4 * 24 * HOUR  # from Monday 1970-01-05
+    jitter = np.arange(40) * HOUR + np.array([-3, 2, 0, 1, -1, 3, -2, 0] * 5) * 10**6
+    rows: Mapping[str, Times] = {
+        "tie": np.cumsum([0, 2 * HOUR, 2 * HOUR, HOUR, HOUR, 3 * HOUR]),
+        "a minute before the hour": np.arange(30) * HOUR - HOUR // 60,
+        "jitter": jitter[1:],
+        "local days": local("2024-03-20", 30),
+        "days of UTC": np.datetime64("2024-03-20", "ns").astype(np.int64) + 24 * HOUR * np.arange(30),
+        "local weeks from Wednesday": local("2024-01-03", 30, 168, clock=6),
+        "six hours of the clock": local("2024-03-20", 60, 6),
+        "weekdays": weekdays,
+        "months": months(30, 1),
+        "ends of months": months(30, 1, end=True),
+        "quarters from February": months(20, 3),
+        "years": months(6, 12),
     }
+    grids = {name: infer_grid(times, "infer", "Europe/Madrid", "off", "rows") for name, times in rows.items()}
+    ahead = {name: grid.after(rows[name][-1:], 3)[0] for name, grid in grids.items()}
+    return {
+        "grids": {name: grid.record().model_dump(mode="json") for name, grid in grids.items()},
+        "next": {name: (times // 10**9).tolist() for name, times in ahead.items()},
+        "seasons": {
+            f"{step}, {count} rows": infer_seasons(Grid(Step.parse(step), "UTC", False), count)
+            for step in ("30min", "1h", "12h", "1d", "2d", "1w", "1bd", "1mo", "3mo", "1y")
+            for count in (9, 14, 24, 47, 48, 104, 335, 336, 729, 730)
+        },
+        "seasonal error": {str(season): seasonal_error(series, season) for season in (1, 23, 24, 25)},
+        "seasonal error with holes": {str(season): seasonal_error(holes, season) for season in (1, 24)},
+        "off the grid": {str(late): refused(late) for late in (0, 179, 180, 181, 1800)},
+    }
+
+
+def refused(late: int) -> bool:
+    """Whether a row that is so many seconds late is refused."""
+    times = np.arange(60, dtype=np.int64) * HOUR
+    grid = infer_grid(times, "infer", "UTC", "off", "rows")
+    times[30] += late * 10**9
+    try:
+        place(Rows(times, np.ones((60, 1)), ("load",)), grid, "off", "rows")
+    except DataError:
+        return True
+    return False
 
 
 def samples() -> Outputs:
@@ -144,7 +191,9 @@ def resampled(rule: ResampleRule) -> Outputs:
     """Cells with several values, one value, none, and no row at all; two rows have the same time."""
     minutes = np.array([5, 20, 20, 50, 61, 70, 125, 130, 359, 360], dtype=np.int64)
     values = np.array([3.0, 9.0, -1.0, math.nan, math.nan, math.nan, 4.0, 8.0, 5.5, 6.5])
-    rows, _ = resample(Rows(minutes * 60 * 10**9, values[:, None], ("load",)), rule, HOUR, "rows")
+    times = minutes * 60 * 10**9
+    grid = infer_grid(times, "1h", "UTC", rule, "rows")
+    rows, _ = place(Rows(times, values[:, None], ("load",)), grid, rule, "rows")
     return {"cells": (rows.times // HOUR).tolist(), "values": plain(rows.values)}
 
 
@@ -154,13 +203,18 @@ def features() -> Outputs:
     values = np.round(rows.values, 3)
     values[[4, 11, 12], 1] = math.nan
     preprocess = Preprocess(lags=[2, 5], time_features=False, constant=0.5)
-    fitted = fit(Rows(rows.times, values, rows.columns), preprocess, HOUR, "UTC").fitted.for_targets(("wind", "load"))
+    fitted = fit(Rows(rows.times, values, rows.columns), preprocess, hours()).preprocess.for_targets(("wind", "load"))
     change = 1_521_936_000 * 10**9  # 2018-03-25 00:00 UTC; in Madrid the clock went forward an hour later
-    times = change + HOUR * np.arange(-1, 4, dtype=np.int64)
+    times, in_madrid = change + HOUR * np.arange(-1, 4, dtype=np.int64), Grid(Step.parse("1h"), "Europe/Madrid", False)
     return {
         "names": list(fitted.features),
         "values": transform(rows.times, values, fitted)[[0, 4, 5, 12, 29]].tolist(),
-        "calendar": calendar(times, "Europe/Madrid").tolist(),
+        "calendar": calendar(times, replace(fitted, grid=in_madrid, calendar=CALENDAR)).tolist(),
+        "calendar columns": {
+            f"{days} days of {step}": calendar_columns(days * 24 * HOUR, Step.parse(step).nanoseconds)
+            for step in ("1h", "1d", "1w", "1mo")
+            for days in (1, 2, 13, 14, 730, 731)
+        },
     }
 
 
