@@ -39,10 +39,10 @@ def _spec_page() -> str:
     lines = [
         NOTE,
         "# flts.toml\n",
-        "Every value, its default, and the hashes that change with it. An unknown key is an error. The same keys work",
-        "as `--set sample.train_rows=50` and as `FLTS_SPEC__SAMPLE__TRAIN_ROWS=50`; flags win over the environment,",
-        "the environment over the file. A table `[models.NAME]` may also be that of a family that another",
-        "installed package brings; `flts config schema` describes those, too.\n",
+        "Every value, its default, and the hashes that change with it where it has an effect. An unknown key is an",
+        "error. The same keys work as `--set sample.train_rows=50` and as `FLTS_SPEC__SAMPLE__TRAIN_ROWS=50`; flags",
+        "win over the environment, the environment over the file. A table `[models.NAME]` may also be that of a family",
+        "that another installed package brings; `flts config schema` describes those, too.\n",
         *_table(Spec, "", moved),
     ]
     return "\n".join(lines) + "\n"

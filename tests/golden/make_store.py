@@ -18,7 +18,7 @@ from tests.support.series import hourly, split
 
 from flts.contracts.canonical import sha256
 
-EXPERIMENT = """v = 1
+EXPERIMENT = """v = 2
 [dataset]
 name = "load"
 source = "."

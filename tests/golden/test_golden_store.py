@@ -19,7 +19,7 @@ from flts.contracts.messages import ModelSelected
 from flts.contracts.records.base import parse_record
 from flts.contracts.records.model import ModelResult
 from flts.models.registry import CANDIDATES
-from flts.spec.sources import validate
+from flts.spec.sources import VERSION, validate_as_stored
 from flts.train.determinism import made_on
 
 RECORDS = golden.records()
@@ -91,7 +91,7 @@ def test_pointers_specs_and_forecast_lines_can_be_read() -> None:
         if key.endswith("current.json"):
             assert ModelSelected.parse(data).to_bytes() == data
         elif key.startswith("specs/"):
-            assert validate(json.loads(data)).v == 1
+            assert validate_as_stored(json.loads(data)).v == VERSION
         elif key.endswith(".jsonl"):
             for line in data.splitlines():
                 golden.LINES["inference-logs/.+.jsonl"].model_validate_json(line)
@@ -119,6 +119,7 @@ def test_configurations_are_compared_with_each_other_and_with_files(flts: Flts) 
     runs = json.loads(flts("runs", "list", "--json"))
     _, second, first = (run["config_hash"][:12] for run in runs)
     assert "task.input_length" in flts("config", "diff", first, second, ends_with=1)
+    flts("config", "upgrade")
     same = flts("config", "diff", first, "flts.toml", ends_with=1)
     assert {line.split()[0] for line in same.splitlines()[1:]} <= {"dataset.name", "dataset.source"}, (
         "only where the data lies"

@@ -148,6 +148,7 @@ def test_the_run_leaves_these_objects_and_no_others(thrice: Thrice) -> None:
     windows = identity.windows_hash
     assert set(thrice.objects[0]) == {
         *(f"processed-data/{identity.data_hash}/{name}" for name in ("train.parquet", "test.parquet", "meta.json")),
+        next(key for key in thrice.objects[0] if key.startswith("processed-data/by-input/")),
         f"specs/{identity.config_hash}.json",
         *(f"bundles/{bundle}/{name}" for name in ("manifest.json", "coefficients.safetensors")),
         *(f"models/{model}/{name}" for name in ("result.json", "validation.parquet")),

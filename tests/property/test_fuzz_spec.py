@@ -120,7 +120,7 @@ def spec_or_refusal(values: Mapping[str, Any]) -> Spec | None:
         spec = validate(values)
     except SpecError:
         return None
-    for written in (spec.model_dump(mode="json", exclude_none=True), spec.identity(), spec.hashable()):
+    for written in (spec.model_dump(mode="json", exclude_none=True), spec.identity()):
         canonical_json(written)
         assert hashes(validate(written)) == hashes(spec)
     assert validate(spec.model_dump()) == spec
@@ -147,7 +147,7 @@ def test_a_spec_with_any_other_values_is_a_spec_or_a_refusal(changes: dict[tuple
 
 LINES = st.lists(
     st.sampled_from(
-        ["[dataset]", "[models.ridge]", "[[models]]", "v = 1", "v = 2", "[evaluate.weights]", "rmse = 0", "\0"]
+        ["[dataset]", "[models.ridge]", "[[models]]", "v = 1", "v = 2", "v = 3", "[evaluate.weights]", "rmse = 0", "\0"]
     )
     | st.builds(
         lambda path, text: f"{'.'.join(path)} = {text}",

@@ -7,15 +7,12 @@ from typing import Any
 
 from flts.backends.store import memory_store
 from flts.contracts.ports import Store
-from flts.preprocess import CODE_VERSION
 from flts.preprocess.rows import Rows
 from flts.preprocess.source import RawInput, RawTable
-from flts.preprocess.stage import load_dataset, preprocess
-from flts.runner.stored import VERSIONS
+from flts.runner.claim import prepare
 from flts.spec.fields import Spec
-from flts.spec.lineage import identify
 from flts.spec.sources import validate
-from flts.train.experiment import Experiment, plan_experiment
+from flts.train.experiment import Experiment
 from tests.support.series import hourly, split
 
 SMALL = {
@@ -26,7 +23,7 @@ SMALL = {
 
 
 RIDGE = """
-v = 1
+v = 2
 [dataset]
 name = "load"
 source = "."
@@ -66,17 +63,12 @@ def small_experiment(spec: Spec | None = None, rows: Rows | None = None, test: i
     store = memory_store()
     train_table, test_table = split(rows or hourly(300), test)
     raw = RawInput(RawTable("train", train_table), RawTable("test", test_table))
-    prepared = preprocess(spec, raw, store, CODE_VERSION)
-    identity = identify(spec, prepared.data_hash, VERSIONS)
-    dataset = load_dataset(store, prepared.data_hash, tuple(spec.dataset.targets))
-    return plan_experiment(spec, identity, dataset), store
+    return prepare(store, spec, raw)[1], store
 
 
 def lte_experiment(folder: Path, spec: Spec) -> Experiment:
     """An experiment on the LTE measurements in `folder`."""
     from flts.wiring import open_raw
 
-    store = memory_store()
-    prepared = preprocess(spec, open_raw(spec.dataset.model_copy(update={"source": str(folder)}), folder), store, 1)
-    identity = identify(spec, prepared.data_hash, VERSIONS)
-    return plan_experiment(spec, identity, load_dataset(store, prepared.data_hash, tuple(spec.dataset.targets)))
+    raw = open_raw(spec.dataset.model_copy(update={"source": str(folder)}), folder)
+    return prepare(memory_store(), spec, raw)[1]

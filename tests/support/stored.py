@@ -20,16 +20,13 @@ from flts.contracts.records.model import MadeOn, ModelResult
 from flts.contracts.records.run import FailurePart, RunClaim, ScaledErrors, TrainPart
 from flts.evaluate.case import Candidate
 from flts.evaluate.metrics import measure
-from flts.preprocess import CODE_VERSION
 from flts.preprocess.rows import Values
 from flts.preprocess.source import RawInput, RawTable
-from flts.preprocess.stage import load_dataset, preprocess
 from flts.promotion.judge import Waiting, gather, yardstick
 from flts.promotion.log import Chain, next_entry
-from flts.runner.stored import VERSIONS
+from flts.runner.claim import prepare
 from flts.spec.fields import Spec
-from flts.spec.lineage import identify
-from flts.train.experiment import Experiment, plan_experiment
+from flts.train.experiment import Experiment
 from flts.train.stage import Trained, commit_forecasts, model_spec, stored_result, train
 
 GOLDEN = Path(__file__).parents[1] / "golden/store-1.zip"
@@ -108,10 +105,7 @@ def experiment_on(spec: Spec, train_table: Any, test_table: Any) -> tuple[Experi
     """An experiment on two tables in a memory store."""
     store = memory_store()
     raw = RawInput(RawTable.of("train", train_table), RawTable.of("test", test_table))
-    prepared = preprocess(spec, raw, store, CODE_VERSION)
-    identity = identify(spec, prepared.data_hash, VERSIONS)
-    dataset = load_dataset(store, prepared.data_hash, tuple(spec.dataset.targets))
-    return plan_experiment(spec, identity, dataset), store
+    return prepare(store, spec, raw)[1], store
 
 
 def fit(store: Store, experiment: Experiment, name: str = "ridge") -> Trained:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from flts.spec.fields import Spec
 
-app = typer.Typer(help="Show, describe and compare experiments.", no_args_is_help=True)
+app = typer.Typer(help="Show, describe, compare and upgrade experiments.", no_args_is_help=True)
 
 ABSENT = "—"
 
@@ -30,6 +32,15 @@ class Value(NamedTuple):
     """Where it was set; "default" where it was not."""
     moves: Sequence[str]
     """The hashes that change with it."""
+    resolved: JsonValue
+    """The value that the rows make of it, which is the one that is hashed; None where the rows are not here."""
+
+
+class InTwoForms(NamedTuple):
+    """An experiment as it is written, and as its rows resolve it; None where they are not here."""
+
+    written: Spec
+    resolved: Spec | None
 
 
 @app.command()
@@ -41,21 +52,29 @@ def show(
 ) -> None:
     """Every value, where it came from, and the hashes that change with it."""
     from flts.cli import board
+    from flts.cli.rows import in_words, on_rows
     from flts.spec.lineage import moves
 
     loaded = loaded_spec(file, sets, source)
-    moved = moves(loaded.spec)
+    moved, found = moves(loaded.spec), on_rows(loaded)
+    resolved = {} if isinstance(found, str) else dict(_leaves(found.spec))
     rows = [
-        Value(path, value, loaded.origins.get(path, "default"), moved.get(path, ()))
+        Value(path, value, loaded.origins.get(path, "default"), moved.get(path, ()), resolved.get(path))
         for path, value in _leaves(loaded.spec)
     ]
     if as_json:
         board.print_json([row._asdict() for row in rows])
-    else:
-        board.print_table(
-            ["key", "value", "from", "moves"],
-            [[row.key, _text(row.value), row.origin, _hashes(row.moves)] for row in rows],
-        )
+        return
+    board.print_table(
+        ["key", "value", "from", "moves"],
+        [[row.key, _text(row.value), row.origin, _hashes(row.moves)] for row in rows],
+    )
+    if isinstance(found, str):
+        typer.echo(f"not resolved from the rows: {found}")
+        return
+    typer.echo("resolved from the rows, and hashed so:")
+    for name, text in in_words(found):
+        typer.echo(f"  {name:<9} {text}")
 
 
 @app.command()
@@ -74,11 +93,14 @@ def diff(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Each value in which two experiments differ, and the hashes it changes. Exits with 1 when they differ."""
+    """Each value in which two experiments differ, and the hashes it changes. Exits with 1 when they differ.
+
+    They are compared as their rows resolve them, or as they are written where the rows of one are not here.
+    """
     from flts.cli import board
     from flts.spec.lineage import explain, moves
 
-    first, second = _spec(a, home), _spec(b, home)
+    first, second = _alike(_spec(a, home), _spec(b, home))
     moved = {**moves(first), **moves(second)}
     differences = explain(dict(_leaves(first)), dict(_leaves(second)))
     if as_json:
@@ -94,6 +116,35 @@ def diff(
         raise typer.Exit(1)
 
 
+@app.command()
+def upgrade(file: SpecFile = None) -> None:
+    """Bring a flts.toml of an older version to this one, and say what it means now. Comments and order stay."""
+    from flts.contracts.errors import UsageError
+    from flts.spec.sources import VERSION, read_text
+    from flts.spec.upgrade import upgrade_text
+
+    path = file or Path("flts.toml")
+    upgraded = upgrade_text(read_text(path), str(path))
+    if not upgraded.notes:
+        typer.echo(f"{path}: has version {VERSION} already")
+        return
+    place = path.resolve()  # a link stays a link
+    part = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
+        part.write_bytes(upgraded.text.encode())
+        shutil.copymode(place, part)
+        part.replace(place)
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot be written: {error.strerror or error}", code="cannot-write", file=str(path)
+        ) from None
+    finally:
+        part.unlink(missing_ok=True)
+    typer.echo(f"{path}: has version {VERSION} now")
+    for note in upgraded.notes:
+        typer.echo(f"  {note}")
+
+
 def _leaves(spec: Spec) -> list[tuple[str, Any]]:
     """Path and value of every leaf, in the order of the file; tables of absent models are left out."""
 
@@ -105,19 +156,29 @@ def _leaves(spec: Spec) -> list[tuple[str, Any]]:
     return below(spec.model_dump(mode="json", exclude_none=True), "")
 
 
-def _spec(name: str, home: Path | None) -> Spec:
+def _alike(a: InTwoForms, b: InTwoForms) -> tuple[Spec, Spec]:
+    if a.resolved is None or b.resolved is None:
+        return a.written, b.written
+    return a.resolved, b.resolved
+
+
+def _spec(name: str, home: Path | None) -> InTwoForms:
+    from flts.cli.rows import on_rows
     from flts.contracts import layout
     from flts.contracts.errors import DamagedObject, SpecError
     from flts.contracts.records.base import require_object
     from flts.report.evidence import resolve
-    from flts.spec.sources import load_spec, validate_as_stored
+    from flts.spec.sources import VERSION, load_spec, validate_as_stored
 
     if Path(name).exists() or name.endswith(".toml"):
-        return load_spec(Path(name)).spec
+        loaded = load_spec(Path(name))
+        resolved = on_rows(loaded, home)
+        return InTwoForms(loaded.spec, None if isinstance(resolved, str) else resolved.spec)
     store = existing_store(home)
     key = layout.spec(resolve(store, name))
     try:
-        return validate_as_stored(require_object(store, key))
+        found = require_object(store, key)
+        stored = validate_as_stored(found)
     except SpecError as fault:
         raise DamagedObject(
             f"{key} in {store.url} is damaged: {fault}; {layout.mend(key)}",
@@ -125,6 +186,7 @@ def _spec(name: str, home: Path | None) -> Spec:
             key=key,
             fields=fault.data["key"],
         ) from None
+    return InTwoForms(stored, stored if found.get("v") == VERSION else None)  # version 1 was stored as it was written
 
 
 def _hashes(names: Sequence[str]) -> str:

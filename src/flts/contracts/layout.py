@@ -91,6 +91,11 @@ def config_hash_of(key: str) -> str | None:
     return found and found[1]
 
 
+def known_input(input_hash: str) -> str:
+    """The data_hash of an input that was processed before: raw bytes, and how the Spec reads them as it is written."""
+    return f"processed-data/by-input/{input_hash}.json"
+
+
 def train_rows(data_hash: str) -> str:
     """Finished train rows in original units."""
     return f"processed-data/{data_hash}/train.parquet"
@@ -200,6 +205,7 @@ IDENTITIES = tuple(
     re.compile(pattern)
     for pattern in (
         r"processed-data/(?P<data_hash>[^/]+)/meta\.json",
+        r"processed-data/by-input/(?P<input_hash>[^/]+)\.json",
         r"models/(?P<model_hash>[^/]+)/(?:windows/(?P<windows_hash>[^/]+)/)?[^/]+\.json",
         r"model-promotion/(?P<scope>[^/]+)/decisions/(?P<decision_id>[^/.]+)\.json",
         r"model-promotion/(?P<scope>[^/]+)/log/(?P<number>[0-9]+)\.json",

@@ -23,7 +23,7 @@ def to_toml(title: str, warnings: Sequence[Finding], sections: Sequence[Section]
     lines += [f"Worth knowing: {f.message}.{f' → {f.action}' if f.action else ''}" for f in warnings]
     for line in chain.from_iterable(map(_comments, lines)):
         head.add(line)
-    head.add("v", 1)
+    head.add("v", 2)
     return "\n".join([tomlkit.dumps(head), *map(_section, sections)])
 
 

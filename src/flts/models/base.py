@@ -60,6 +60,8 @@ class Recipe(Generic[P]):
     parameters: P
     """The values of the family's table in the Spec."""
     patience: int
+    """Epochs without a better validation loss before a fit stops: train.patience of the Spec where the family's table
+    has `epochs`, a constant elsewhere."""
     seed: int
 
 

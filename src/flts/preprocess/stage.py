@@ -11,8 +11,15 @@ from flts.contracts import events, layout
 from flts.contracts.canonical import canonical_json, digest, sha256
 from flts.contracts.errors import DataError, nearest
 from flts.contracts.ports import Store, read_checked, write_once
-from flts.contracts.records.base import parse_stored, plain_json, require_record
-from flts.contracts.records.data import Absent, DroppedColumn, MadeOf, ProcessedMeta, RowsPart, RowsSummary
+from flts.contracts.records.base import (
+    JsonObject,
+    parse_stored,
+    plain_json,
+    read_record,
+    require_record,
+    write_record,
+)
+from flts.contracts.records.data import Absent, DroppedColumn, KnownInput, MadeOf, ProcessedMeta, RowsPart, RowsSummary
 from flts.preprocess import fit as fitting
 from flts.preprocess.grid import Grid
 from flts.preprocess.infer import infer_grid, infer_seasons
@@ -25,6 +32,7 @@ from flts.preprocess.source import RawInput
 from flts.preprocess.transform import FittedPreprocess
 from flts.spec.fields import Spec
 from flts.spec.lineage import data_fields
+from flts.spec.resolved import resolve_rows
 
 TOLERANCE = 1e-9
 """Two computations of one cell may differ by this share of its column's largest value."""
@@ -69,18 +77,46 @@ class Prepared:
 
 
 def preprocess(spec: Spec, raw: RawInput, store: Store, version: int) -> Prepared:
-    """Read, split, sample, fit, finish, store. Does nothing when all objects of this data_hash exist already.
+    """Read, split, sample, fit, finish, store. Reads nothing when the same input was processed before.
 
     Raises DataError naming file, column and row, DamagedObject for a table without its meta.json that holds other rows.
     """
-    fields = data_fields(spec, raw.digests(), version)
-    data_hash = digest(fields)
-    key = layout.meta(data_hash)
-    stored = store.get(key)
-    if stored is not None and store.exists(layout.train_rows(data_hash)) and store.exists(layout.test_rows(data_hash)):
-        events.emit(events.SkipIdempotent(data_hash=data_hash))
-        return _prepared(store, data_hash, stored, reused=True)
+    digests = raw.digests()
+    input_hash = digest(data_fields(spec, digests, version))
+    if (prepared := _known(store, input_hash)) is not None:
+        return prepared
     processed = process(spec, raw)
+    before = processed.rows_before
+    resolved = resolve_rows(spec, processed.summary, before["train"], before["test"], one_file=raw.test is None)
+    fields = plain_json(data_fields(resolved, digests, version))
+    prepared = _stored(store, digest(fields)) or _store(store, processed, fields)
+    record = KnownInput(input_hash=input_hash, data_hash=prepared.data_hash)
+    write_record(store, layout.known_input(input_hash), record, at="preprocess.input")
+    return prepared
+
+
+def known(spec: Spec, raw: RawInput, store: Store, version: int) -> Prepared | None:
+    """The stored result of an input that was processed before; None for another one. Writes nothing."""
+    return _known(store, digest(data_fields(spec, raw.digests(), version)))
+
+
+def _known(store: Store, input_hash: str) -> Prepared | None:
+    record = read_record(store, layout.known_input(input_hash), KnownInput)
+    return _stored(store, record.data_hash) if record else None
+
+
+def _stored(store: Store, data_hash: str) -> Prepared | None:
+    """What is stored under a data_hash, None unless all of it is."""
+    stored = store.get(layout.meta(data_hash))
+    if stored is None or not all(store.exists(name(data_hash)) for name in (layout.train_rows, layout.test_rows)):
+        return None
+    events.emit(events.SkipIdempotent(data_hash=data_hash))
+    return _prepared(store, data_hash, stored, reused=True)
+
+
+def _store(store: Store, processed: Processed, fields: JsonObject) -> Prepared:
+    """Write both tables, then the record that commits them. fields: what data_hash is made of."""
+    data_hash = digest(fields)
     metadata = {"data_hash": data_hash, "preprocess_config": canonical_json(fields).decode()}
     parts: dict[str, RowsPart] = {}
     for part, table, rows in (
@@ -97,12 +133,13 @@ def preprocess(spec: Spec, raw: RawInput, store: Store, version: int) -> Prepare
         events.emit(events.UploadDone(object_key=table, size=len(data), sha256=parts[part].sha256))
     meta = ProcessedMeta(
         data_hash=data_hash,
-        made_of=MadeOf.model_validate(plain_json(fields)),
+        made_of=MadeOf.model_validate(fields),
         train=parts["train"],
         test=parts["test"],
         **dict(processed.summary),
     )
-    return _prepared(store, data_hash, write_once(store, key, meta.to_bytes(), at="preprocess.meta"), reused=False)
+    stored = write_once(store, layout.meta(data_hash), meta.to_bytes(), at="preprocess.meta")
+    return _prepared(store, data_hash, stored, reused=False)
 
 
 def process(spec: Spec, raw: RawInput) -> Processed:

@@ -11,7 +11,7 @@ from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import SpecError
 from flts.contracts.messages import InferenceData, TrainingData
 from flts.contracts.ports import Store, write_once
-from flts.contracts.records.base import require_record, write_record
+from flts.contracts.records.base import write_record
 from flts.contracts.records.data import ProcessedMeta
 from flts.contracts.records.run import PreprocessPart, RunClaim
 from flts.preprocess import CODE_VERSION
@@ -22,6 +22,7 @@ from flts.runner.reporter import Reporter
 from flts.runner.stored import VERSIONS
 from flts.spec.fields import Spec
 from flts.spec.lineage import identify
+from flts.spec.resolved import resolve
 from flts.train.experiment import Experiment, plan_experiment
 from flts.train.stage import stored_result
 from flts.version import __version__
@@ -59,8 +60,8 @@ def start(
     DamagedObject for a promotion log that cannot be continued.
     """
     reporter.stage("preprocess", "running")
-    prepared, experiment = prepare(context, spec, raw)
-    meta = require_record(context.store, layout.meta(prepared.data_hash), ProcessedMeta)
+    prepared, experiment = prepare(context.store, spec, raw)
+    meta = prepared.meta
     rows = f"{meta.train.rows:,} train rows, {meta.test.rows:,} test rows"
     reporter.stage("preprocess", "reused" if prepared.reused else "done", rows)
     unfinished = _unfinished(context.store, experiment, recompute=recompute) if trains_here else None
@@ -72,14 +73,15 @@ def start(
     return StartedRun(claim, experiment, meta, log, unfinished, recompute)
 
 
-def prepare(context: RunContext, spec: Spec, raw: RawInput) -> tuple[Prepared, Experiment]:
-    """Store the processed rows and plan the experiment on them. Raises SpecError, DataError."""
+def prepare(store: Store, spec: Spec, raw: RawInput) -> tuple[Prepared, Experiment]:
+    """Store the processed rows and plan the experiment, resolved on them. Raises SpecError, DataError."""
     if not spec.dataset.targets:
         raise SpecError("dataset.targets names no column; name the column to forecast, or several", code="no-targets")
-    prepared = preprocess(spec, raw, context.store, CODE_VERSION)
-    identity = identify(spec, prepared.data_hash, VERSIONS)
-    dataset = load_dataset(context.store, prepared.data_hash, tuple(spec.dataset.targets))
-    return prepared, plan_experiment(spec, identity, dataset)
+    prepared = preprocess(spec, raw, store, CODE_VERSION)
+    resolved = resolve(spec, prepared.meta)
+    identity = identify(resolved, prepared.data_hash, VERSIONS)
+    dataset = load_dataset(store, prepared.data_hash, tuple(spec.dataset.targets))
+    return prepared, plan_experiment(resolved, identity, dataset)
 
 
 def claim_run(

@@ -1,16 +1,15 @@
 """The experiment: every value that can change a number, documented at its field, validated and hashed.
 
 A value that cannot change a number is in `settings.py`. Fields marked as locators only say where the data is; they
-are in no hash, because the data itself is. Within one Spec version a default never changes, and a field added later
-is marked HASHED_WHEN_CHANGED so that the hashes of older files stay what they were.
+are in no hash, because the data itself is. Within one Spec version a default never changes.
 """
 
 from __future__ import annotations
 
 import re
 import zoneinfo
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
@@ -18,12 +17,14 @@ from flts.contracts.layout import scope_name
 from flts.spec.installed import installed_families
 from flts.spec.models import DEFAULT_MODELS, Models, models_with
 from flts.spec.steps import Step
-from flts.spec.table import HASHED_WHEN_CHANGED, LOCATOR, Fraction, NonNegative, Positive, Table
+from flts.spec.table import LOCATOR, Fraction, NonNegative, Positive, Table
 
 ResampleRule = Literal["off", "mean", "sum", "first", "last", "min", "max"]
 
 SYSTEM_ZONES = re.compile(r"localtime|Factory|posixrules|(posix|right)/.*")
 """Zone names that operating systems add to those of the IANA database; localtime differs between machines."""
+UTC_ALIASES = re.compile(r"(Etc/)?(UTC|UCT|Universal|Zulu|Greenwich|GMT([+-]?0)?)")
+"""Names of zones whose clock always shows UTC."""
 
 
 class Dataset(Table):
@@ -44,9 +45,12 @@ class Dataset(Table):
     time_column: str = "time"
     """Name of the column that holds the time of a row."""
     timezone: str = "UTC"
-    """Zone of times written without one, and of the calendar features."""
+    """Zone of times written without one, of the calendar features, and of the clock that steps follow."""
     step: str = "infer"
-    """Time between two rows, such as '2min'; 'infer' takes the most common difference."""
+    """Time between two rows: a fixed duration in ms, s, min or h, such as '15min' or '24h', or a step of the calendar:
+    '1d', '1w', '1bd' (Monday to Friday), '1mo', '3mo', '1y'. A day of the calendar has 23 or 25 hours when the clock
+    changes. 'infer' finds the step of the train rows: of the calendar where they lie at one time of day, else the most
+    common difference."""
     targets: list[str] = []
     """One or more numeric columns to forecast; all other numeric columns are covariates known up to the origin."""
     known_future: list[str] = []
@@ -63,7 +67,7 @@ class Dataset(Table):
             raise ValueError(
                 f"'{value}' is not a time zone; use an IANA name such as 'UTC' or 'Europe/Madrid'"
             ) from None
-        return value
+        return "UTC" if UTC_ALIASES.fullmatch(value) else value
 
     @field_validator("step")
     @classmethod
@@ -145,7 +149,8 @@ class Preprocess(Table):
     outliers: Outliers = Outliers()
     """Rules for extreme cells."""
     time_features: bool = True
-    """Sine and cosine of minute of day, day of week and day of year in local time; never scaled."""
+    """Sine and cosine of minute of day, day of week and day of year in local time, never scaled; each of the three only
+    where train holds its cycle at least twice and a step is shorter than it."""
     lags: list[Positive] = []
     """Adds, for each k, a column with the target k rows earlier."""
     scaler: Literal["minmax", "standard", "robust", "maxabs", "none"] = "minmax"
@@ -154,10 +159,11 @@ class Preprocess(Table):
     """Added to every feature value before scaling."""
     hash_salt: str = ""
     """Changes the hashes but no number: to do everything again under new hashes."""
-    resample: ResampleRule = Field(default="off", json_schema_extra=HASHED_WHEN_CHANGED)
-    """Aggregate the rows of each file to one row per cell of a grid, before anything else. Cells start at multiples of
-    dataset.step since 1970-01-01 00:00 UTC. A row gets the time at which its cell starts, and for each column the mean
-    (sum, ...) of the values in the cell, or an empty cell without any."""
+    resample: ResampleRule = "off"
+    """How several rows of one step become one, before anything else: the mean (sum, ...) of the values in each column,
+    or an empty cell without any. Where rows lie closer than the step, steps start at full hours, days or months in
+    dataset.timezone. 'off' refuses rows that share a step or lie off the grid. An absent row needs no resampling: it is
+    a row of empty cells. The rule holds for every history that is forecast from, too."""
 
     @field_validator("lags")
     @classmethod
@@ -175,10 +181,11 @@ class Task(Table):
     horizon: Positive = 1
     """Rows to forecast, all at once."""
     seasons: Literal["infer"] | list[Annotated[int, Field(ge=2)]] = "infer"
-    """Season lengths in rows, shortest first; 'infer' takes day, week and year where the step has them and train holds
-    two of them."""
+    """Season lengths in steps, shortest first; 'infer' takes day, week and year where a whole number of steps makes one
+    and train holds two of them."""
     min_measured: Annotated[float, Field(gt=0.0, le=1.0)] = 0.75
-    """Share of the rows of a window that must hold every target for the window to count."""
+    """Share of the history rows of a window that must hold every target for the window to count. Other windows are left
+    out, for every model alike."""
 
     @field_validator("seasons")
     @classmethod
@@ -192,7 +199,7 @@ class Train(Table):
     validation_fraction: Annotated[float, Field(gt=0.0, le=0.5)] = 0.1
     """Share of the train windows, the last ones, on which every choice inside a model is made."""
     patience: Positive = 3
-    """Epochs without a better validation loss before a neural fit stops."""
+    """Epochs without a better validation loss before a fit stops; for the models whose table has `epochs`."""
 
 
 class Weights(Table):
@@ -216,30 +223,25 @@ class Evaluate(Table):
     """How the judge compares and when it promotes."""
 
     windows: NonNegative = 500
-    """At most this many test origins, the same for every model; 0 takes all."""
-    step: NonNegative = Field(default=0, json_schema_extra=HASHED_WHEN_CHANGED)
-    """Rows between two origins, counted back from the last one; 0 spreads the origins evenly over test."""
+    """At most this many test origins, the same for every model: one from each of as many equal parts of test, at a
+    place that is drawn; 0 takes all."""
+    step: NonNegative = 0
+    """Steps between two origins, counted back from the last one; 0 takes one origin from each part of test instead."""
     weights: Weights = Weights()
     """Weights of the composite score."""
     gate: Literal["beats-champion", "not-worse", "always"] = "beats-champion"
     """beats-champion: the best candidate is promoted when a test at 5 % shows that it is better than the champion;
     not-worse: when it shows that it is less than `margin` worse than the last champion that beats-champion or a person
     chose; always: without a test."""
-    margin: Fraction = Field(default=0.02, json_schema_extra=HASHED_WHEN_CHANGED)
+    margin: Fraction = 0.02
     """With gate = "not-worse": how much worse a new champion may be, as a share of the score it is compared with."""
     min_skill: float | Literal["warn", "off"] = "warn"
     """Skill against the best baseline below which nothing is promoted; 'warn' promotes anyway, with a warning."""
-    min_coverage: Annotated[float, Field(gt=0.0, lt=1.0)] | Literal["off"] = Field(
-        default="off", json_schema_extra=HASHED_WHEN_CHANGED
-    )
+    min_coverage: Annotated[float, Field(gt=0.0, lt=1.0)] | Literal["off"] = "off"
     """Coverage that the 80 % interval of a model must have for it to be promoted."""
-    max_bundle_mb: Annotated[float, Field(gt=0.0)] | Literal["off"] = Field(
-        default="off", json_schema_extra=HASHED_WHEN_CHANGED
-    )
+    max_bundle_mb: Annotated[float, Field(gt=0.0)] | Literal["off"] = "off"
     """Size in megabytes above which a model is not promoted."""
-    max_latency_ms: Annotated[float, Field(gt=0.0)] | Literal["off"] = Field(
-        default="off", json_schema_extra=HASHED_WHEN_CHANGED
-    )
+    max_latency_ms: Annotated[float, Field(gt=0.0)] | Literal["off"] = "off"
     """Milliseconds for one forecast above which a model is not promoted; measured once, by the first judge."""
 
 
@@ -255,8 +257,13 @@ class Run(Table):
 class Spec(Table):
     """One experiment."""
 
-    v: Literal[1] = 1
-    """Version of this format."""
+    upgrades: ClassVar[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: dict}
+    """From a stored Spec of an older version to the next one. Version 1 has the same keys, and other numbers follow
+    from them: it is upgraded to be shown, never to be run."""
+
+    v: Literal[2] = 2
+    """Version of this format; a file without it is read as this version. `flts config upgrade` brings an older file to
+    it."""
     dataset: Dataset = Dataset()
     """The rows."""
     sample: Sample = Sample()
@@ -290,15 +297,6 @@ class Spec(Table):
     def _all_by_default(cls, value: Models) -> Models:
         return Models.model_validate({name: {} for name in DEFAULT_MODELS}) if not any(dict(value).values()) else value
 
-    @model_validator(mode="after")
-    def _a_grid_has_a_step(self) -> Self:
-        if self.preprocess.resample != "off" and self.dataset.step == "infer":
-            raise ValueError(
-                f'preprocess.resample = "{self.preprocess.resample}" needs the step of its grid: set dataset.step,'
-                ' such as "1h", instead of "infer"'
-            )
-        return self
-
     @property
     def expected(self) -> Mapping[str, Table]:
         """The models of this experiment by name, sorted."""
@@ -306,26 +304,15 @@ class Spec(Table):
         return {name: table for name, table in named if table is not None}
 
     def identity(self) -> dict[str, Any]:
-        """The values that can change a number, defaults filled in, as plain JSON types; locators are left out.
-
-        A field added after the first version is left out too while it has its default.
-        """
-        return _identity(self, everything=False)
-
-    def hashable(self) -> dict[str, Any]:
-        """The same with every field that could be hashed, for `lineage.moves`."""
-        return _identity(self, everything=True)
+        """The values that can change a number, defaults filled in, as plain JSON types; locators are left out."""
+        return _identity(self)
 
 
-def _identity(table: Table, *, everything: bool) -> dict[str, Any]:
+def _identity(table: Table) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, info in type(table).model_fields.items():
         value = getattr(table, name)
-        marks = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
-        if value is None or marks.get("locator"):
+        if value is None or info.json_schema_extra == LOCATOR:
             continue
-        late = marks.get("hashed") == "when-changed" and not everything
-        if late and value == info.get_default(call_default_factory=True):
-            continue
-        fields[name] = _identity(value, everything=everything) if isinstance(value, Table) else value
+        fields[name] = _identity(value) if isinstance(value, Table) else value
     return fields

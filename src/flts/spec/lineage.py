@@ -6,7 +6,8 @@
     config_hash   windows_hash, every model_hash, how the judge decides, the code of evaluate
 
 Each hash is the SHA-256 of a plain dictionary as canonical JSON. The functions that build the dictionaries are public,
-because a hash that cannot be taken apart cannot be explained.
+because a hash that cannot be taken apart cannot be explained. They take the resolved Spec (`spec.resolved`), so that
+one experiment has one hash however it is written.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flts.contracts.canonical import canonical_json, digest
+from flts.spec.models import EPOCHS
 
 if TYPE_CHECKING:
     from flts.spec.fields import Spec
@@ -31,6 +33,8 @@ class Identified(Protocol):
 
 WINDOWS = ("windows", "step")
 """Values of [evaluate] that choose the test origins; the others are rules of the judge."""
+PATIENCE = "patience"
+"""The value of [train] that only families with epochs use."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +51,7 @@ CodeVersion = int | Mapping[str, int | str]
 
 @dataclass(frozen=True)
 class Versions:
-    """Code versions: an integer per stage and model, raised when the same input gives another output.
-
-    Those of train and evaluate were added after the hashes: they are part of them from 2 on, so that 1 changes none.
-    """
+    """Code versions: an integer per stage and model, raised when the same input gives another output."""
 
     preprocess: int
     models: Mapping[str, CodeVersion]
@@ -86,22 +87,21 @@ def data_fields(spec: Identified, raw: RawDigests, version: int) -> dict[str, An
 
 
 def model_fields(spec: Identified, name: str, data_hash: str, version: CodeVersion, train: int = 1) -> dict[str, Any]:
-    """What the model_hash of one model of the Spec is made of."""
+    """What the model_hash of one model is made of. train.patience counts only where its table has epochs."""
     fields = spec.identity()
+    parameters = fields["models"][name]
     return {
         "data_hash": data_hash,
         "targets": fields["dataset"]["targets"],
         "known_future": fields["dataset"]["known_future"],
-        "input_length": fields["task"]["input_length"],
-        "horizon": fields["task"]["horizon"],
-        "seasons": fields["task"]["seasons"],
-        "train": fields["train"],
+        "task": fields["task"],
+        "train": {key: value for key, value in fields["train"].items() if key != PATIENCE or EPOCHS in parameters},
         "model": name,
-        "parameters": fields["models"][name],
+        "parameters": parameters,
         "seed": fields["run"]["seed"],
         "threads": fields["run"]["threads"],
         "version": version,
-        **_later("train_version", train),
+        "train_version": train,
     }
 
 
@@ -114,8 +114,9 @@ def windows_fields(spec: Identified, data_hash: str, train: int = 1) -> dict[str
         "targets": fields["dataset"]["targets"],
         "input_length": fields["task"]["input_length"],
         "horizon": fields["task"]["horizon"],
+        "min_measured": fields["task"]["min_measured"],
         **chosen,
-        **_later("train_version", train),
+        "train_version": train,
     }
 
 
@@ -128,17 +129,12 @@ def config_fields(
         "windows_hash": windows_hash,
         "models": dict(model_hashes),
         "evaluate": rules,
-        **_later("evaluate_version", evaluate),
+        "evaluate_version": evaluate,
     }
 
 
-def _later(name: str, version: int) -> dict[str, int]:
-    """A code version that is part of a hash from 2 on."""
-    return {} if version == 1 else {name: version}
-
-
 def identify(spec: Spec, data_hash: str, versions: Versions) -> Identity:
-    """All hashes of a Spec whose rows are known by their data_hash."""
+    """All hashes of a resolved Spec whose rows are known by their data_hash."""
     models = {
         name: digest(model_fields(spec, name, data_hash, versions.models[name], versions.train))
         for name in sorted(spec.expected)
@@ -176,7 +172,7 @@ class _Paths:
     """Stands in for a Spec: every leaf of its identity is the leaf's own path."""
 
     def __init__(self, spec: Spec) -> None:
-        self._tree = _named(spec.hashable(), "")
+        self._tree = _named(spec.identity(), "")
         self.all = set(_leaves(self._tree))
 
     def identity(self) -> dict[str, Any]:

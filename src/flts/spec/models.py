@@ -11,6 +11,9 @@ from pydantic import Field, create_model, field_validator
 from flts.spec.installed import InstalledFamily, installed_families
 from flts.spec.table import Positive, Table
 
+EPOCHS = "epochs"
+"""The parameter of a family that stops early: train.patience counts for the models whose table holds it."""
+
 
 class RecurrentParameters(Table):
     """A recurrent network: window → last state → linear map, added to the better baseline."""

@@ -5,6 +5,7 @@ Precedence: defaults < flts.toml < environment (FLTS_SPEC__SAMPLE__TRAIN_ROWS=50
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from flts.spec.installed import NAME, installed_families
 from flts.spec.models import Models, models_with, parameters_of
 
 ENV_PREFIX = "FLTS_SPEC__"
+VERSION: int = Spec.model_fields["v"].default
+"""The version of flts.toml that this flts reads."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def load_spec(
     layers = _Layers()
     folder = Path.cwd()
     if path is not None:
-        layers.put([], _read_toml(Path(path)), str(path))
+        layers.put([], parse_toml(read_text(Path(path)), str(path)), str(path))
         folder = Path(path).resolve().parent
     for name, text in sorted((environ or {}).items()):
         if name.startswith(ENV_PREFIX):
@@ -111,9 +114,10 @@ def load_spec(
     return LoadedSpec(validate(layers.values, layers.origins), layers.origins, folder)
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_text(path: Path) -> str:
+    """The text of an experiment. Raises SpecError for a file that cannot be read."""
     try:
-        return tomllib.loads(path.read_bytes().decode())
+        return path.read_bytes().decode()
     except FileNotFoundError:
         raise SpecError(
             f"{path}: no such file; `flts run FILE` reads an experiment from a TOML file",
@@ -130,10 +134,16 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise SpecError(
             f"{path}: is not UTF-8 text (byte {error.start})", code="wrong-encoding", file=str(path), byte=error.start
         ) from None
-    except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"{path}: is not valid TOML: {error}", code="not-toml", file=str(path)) from None
     except OSError as error:
         raise SpecError(f"{path}: cannot be read: {error.strerror}", code="file-unreadable", file=str(path)) from None
+
+
+def parse_toml(text: str, file: str) -> dict[str, Any]:
+    """The values in the text of an experiment. Raises SpecError naming the file."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{file}: is not valid TOML: {error}", code="not-toml", file=file) from None
 
 
 def _value(path: Sequence[str], text: str) -> Any:
@@ -166,6 +176,7 @@ def _keep_models(layers: _Layers, names: Sequence[str]) -> None:
 
 def validate(values: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> Spec:
     """A Spec from nested plain values. Raises SpecError with one line and one `key` of its data per fault."""
+    _refuse_other_version(values.get("v"), (origins or {}).get("v", ""))
     try:
         return Spec.model_validate(values)
     except ValidationError as error:
@@ -175,26 +186,46 @@ def validate(values: Mapping[str, Any], origins: Mapping[str, str] | None = None
         raise SpecError(text, code=code, key=[fault.key for fault in faults]) from None
 
 
+def _refuse_other_version(found: Any, origin: str) -> None:
+    """Raise SpecError for a version that another flts reads. Anything else but the current version fits no field."""
+    if type(found) is not int or found < 1 or found == VERSION:
+        return
+    where = f"{origin}: " if origin else ""
+    file = shlex.quote(origin) if Path(origin).is_file() else "FILE"
+    what = (
+        f"an older version of the format, and this flts reads version {VERSION}; `flts config upgrade {file}` brings"
+        " the file to it"
+        if found < VERSION
+        else f"a newer version of the format, and this flts reads version {VERSION}; use a newer flts"
+    )
+    raise SpecError(
+        f"{where}v = {found} is {what}", code="spec-version", key=["v"], source=origin, found=found, expected=VERSION
+    )
+
+
 def not_installed(values: Mapping[str, Any]) -> list[str]:
     """The models in these values whose family neither FLTS nor an installed distribution has."""
     known = {*Models.model_fields, *installed_families()}
     return [name for name in _other_models(values) if name not in known]
 
 
-def validate_as_stored(values: Mapping[str, Any]) -> Spec:
-    """A Spec to show, not to run: the tables of families that are not of FLTS stay plain values, installed or not.
+def validate_as_stored(values: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> Spec:
+    """A Spec of any version, to show and not to run: tables of families that are not of FLTS stay plain values.
 
     Raises SpecError as `validate` does.
     """
+    for older, upgrade in sorted(Spec.upgrades.items()):
+        if type(values.get("v")) is int and values["v"] == older:
+            values = {**upgrade(dict(values)), "v": older + 1}
     others = _other_models(values)
     if not others:
-        return validate(values)
+        return validate(values, origins)
     fields: dict[str, Any] = dict.fromkeys(others, (Any, None))
     try:
         models = create_model("Models", __base__=Models, **fields).model_validate(values["models"])
     except ValidationError:  # of a table of FLTS, for those are the only ones with rules: name it
-        return validate({**values, "models": {k: v for k, v in values["models"].items() if k not in others}})
-    return validate({**values, "models": models})
+        return validate({**values, "models": {k: v for k, v in values["models"].items() if k not in others}}, origins)
+    return validate({**values, "models": models}, origins)
 
 
 def _other_models(values: Mapping[str, Any]) -> list[str]:
@@ -229,7 +260,6 @@ class _Fault:
         self.unknown = item["type"] == "extra_forbidden"
         self._path = [*_keys(item["loc"][:-1]), str(item["loc"][-1])] if self.unknown else _keys(item["loc"])
         self.key = ".".join(self._path)
-        """Empty for a fault between two tables: its message names the keys."""
 
     def line(self, origins: Mapping[str, str]) -> str:
         """Where the value was written, its key, what was found and what fits."""
@@ -241,13 +271,12 @@ class _Fault:
         value = self._item["input"]
         named = self._item["type"] == "value_error" or isinstance(value, Mapping)
         found = "" if named else f" (found {value!r})"
-        return f"{prefix}{self.key}: {message}{found}" if self.key else f"{prefix}{message}{found}"
+        return f"{prefix}{self.key}: {message}{found}"
 
     def _source(self, origins: Mapping[str, str]) -> str:
-        """The source of the key or of the table around it, or else of the keys that the fault is about."""
+        """The source of the key or of the table around it, or else of the keys in it."""
         tables = (".".join(self._path[:n]) for n in range(len(self._path), 0, -1))
-        about = "" if self._item["loc"] else str(self._item["msg"])
-        below = dict.fromkeys(o for p, o in origins.items() if p.startswith(f"{self.key}.") or p in about)
+        below = dict.fromkeys(o for p, o in origins.items() if p.startswith(f"{self.key}."))
         return next((origins[p] for p in tables if p in origins), ", ".join(below))
 
 

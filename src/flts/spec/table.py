@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic.config import JsonDict
 
 LOCATOR: JsonDict = {"locator": True}
-HASHED_WHEN_CHANGED: JsonDict = {"hashed": "when-changed"}
 
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]

@@ -23,8 +23,9 @@ from flts.models.registry import CANDIDATES
 from flts.preprocess.parquet import differs
 from flts.preprocess.rows import Values
 from flts.preprocess.stage import ProcessedDataset
-from flts.spec.fields import Spec, Task
+from flts.spec.fields import Spec, Task, Train
 from flts.spec.lineage import Identity
+from flts.spec.resolved import has_epochs
 from flts.train.determinism import made_on
 from flts.train.fitting import fit_model
 from flts.train.windows import Windows
@@ -63,12 +64,15 @@ def task_of(dataset: ProcessedDataset, task: Task) -> ForecastTask:
 
 def model_spec(spec: Spec, identity: Identity, name: str) -> ModelSpec:
     """The candidate `name` of a Spec."""
+    table = spec.expected[name]
+    # without effect on the model_hash, so without effect on the fit
+    patience = spec.train.patience if has_epochs(table) else Train().patience
     return ModelSpec(
         name,
         identity.model_hashes[name],
         spec.task,
         spec.train.validation_fraction,
-        Recipe(spec.expected[name], spec.train.patience, spec.run.seed),
+        Recipe(table, patience, spec.run.seed),
     )
 
 

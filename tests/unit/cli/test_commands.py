@@ -159,6 +159,7 @@ def test_config_show_names_value_origin_and_hash(flts: Flts, monkeypatch: pytest
         "value": 7,
         "origin": "environment FLTS_SPEC__RUN__SEED",
         "moves": ["model_hash(ridge)", "config_hash"],
+        "resolved": 7,
     }
     assert rows["sample.train_rows"]["origin"] == "flag --set sample.train_rows"
     assert rows["sample.train_rows"]["moves"] == ["data_hash", "model_hash(ridge)", "windows_hash", "config_hash"]

@@ -13,6 +13,7 @@ C, D, M, W, B = "c" * 64, "d" * 64, "m" * 64, "w" * 64, "b" * 64
     ("key", "name"),
     [
         (layout.spec(C), f"specs/{C}.json"),
+        (layout.known_input(D), f"processed-data/by-input/{D}.json"),
         (layout.train_rows(D), f"processed-data/{D}/train.parquet"),
         (layout.test_rows(D), f"processed-data/{D}/test.parquet"),
         (layout.meta(D), f"processed-data/{D}/meta.json"),

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pytest
 from tests.support.experiments import small_experiment
 from tests.support.raising import raises
+from tests.support.stored import as_json, golden_store
 
 from flts.backends.store import memory_store
 from flts.contracts import layout
@@ -44,6 +45,28 @@ def test_an_experiment_of_other_code_versions_is_refused(monkeypatch: pytest.Mon
         load_experiment(store, experiment.identity.config_hash, experiment.identity.data_hash)
 
 
+def test_an_experiment_of_an_older_format_is_read_and_has_another_hash() -> None:
+    experiment, store = small_experiment()
+    store.create(layout.spec(CONFIG), canonical_json({**experiment.spec.identity(), "v": 1}))
+    assert load_stored_spec(store, CONFIG).identity() == experiment.spec.identity()
+    with raises(StageFailed, code="versions-differ", expected=CONFIG, found=experiment.identity.config_hash):
+        load_experiment(store, CONFIG, experiment.identity.data_hash)
+
+
+def test_every_spec_of_the_store_of_the_version_before_is_read_and_none_is_run() -> None:
+    store = golden_store()
+    claims = [key for key in store.list("runs/") if key.endswith("/claim.json")]
+    assert claims
+    for key in claims:
+        config_hash, data_hash = key.split("/")[1], as_json(store, key)["data_hash"]
+        written = as_json(store, layout.spec(config_hash))
+        read = load_stored_spec(store, config_hash)
+        assert (written["v"], read.v) == (1, 2)
+        assert read.identity()["models"] == written["models"]
+        with raises(StageFailed, code="versions-differ", expected=config_hash):
+            load_experiment(store, config_hash, data_hash)
+
+
 CONFIG = digest("config")
 
 
@@ -53,8 +76,8 @@ CONFIG = digest("config")
         (b"", "record-damaged", ()),
         (b"[]", "record-damaged", ()),
         (b"[" * 5000, "record-damaged", ()),
-        ({"v": 2}, "record-newer", None),
-        ({"v": 1, "task": {"horizon": 0}}, "record-damaged", ("task.horizon",)),
+        ({"v": 3}, "record-newer", None),
+        ({"v": 2, "task": {"horizon": 0}}, "record-damaged", ("task.horizon",)),
         ({"v": 1, "models": {"ridge": {"alpha": 1}}}, "record-damaged", ("models.ridge.alpha",)),
         ({"v": 1, "models": {"ridge": 3}}, "record-damaged", ("models.ridge",)),
         ({"v": 1, "models": {"../x": {}}}, "record-damaged", ("models.../x",)),

@@ -102,7 +102,7 @@ def test_a_tracked_candidate_has_its_parameters_errors_bundle_and_plots() -> Non
     }
     assert run.parameters == {
         **{"alphas": experiment.spec.identity()["models"]["ridge"]["alphas"]},
-        **{"input_length": 12, "horizon": 3, "seasons": "infer"},
+        **{"input_length": 12, "horizon": 3, "seasons": [24], "min_measured": 0.75},
         **{"sample_train_rows": 200, "sample_test_rows": 0, "sample_strategy": "head", "sample_seed": 42},
         **{"targets": "load,wind", "seed": 42},
     }

@@ -9,7 +9,7 @@ import pytest
 from tests.support.raising import raises
 
 from flts.contracts.errors import FltsError, SpecError, UsageError
-from flts.spec.sources import load_spec
+from flts.spec.sources import VERSION, load_spec
 
 FILE = """
 [dataset]
@@ -162,9 +162,26 @@ def test_a_fault_between_values_of_several_sources_names_all_of_them(file: Path)
     )
 
 
-def test_a_fault_between_two_tables_names_the_source_of_the_keys_it_is_about() -> None:
-    flags = ("preprocess.resample=mean", "task.horizon=3")
-    assert refusal(overrides=flags).startswith("flag --set preprocess.resample: preprocess.resample = ")
+@pytest.mark.parametrize("version", [1, 3])
+def test_another_version_is_refused_with_its_source(file: Path, version: int) -> None:
+    flag, variable = "flag --set v", "environment FLTS_SPEC__V"
+    with raises(SpecError, code="spec-version", source=flag, found=version):
+        load_spec(file, overrides=[f"v={version}"])
+    with raises(SpecError, code="spec-version", source=variable, found=version):
+        load_spec(file, environ={"FLTS_SPEC__V": str(version)})
+    file.write_text(f"v = {version}\n" + file.read_text())
+    with raises(SpecError, code="spec-version", source=str(file), found=version):
+        load_spec(file)
+
+
+def test_an_older_file_is_refused_with_the_command_that_upgrades_it(tmp_path: Path) -> None:
+    file = tmp_path / "my experiment.toml"
+    file.write_text("v = 1\n")
+    assert f"`flts config upgrade '{file}'`" in refusal(file)
+
+
+def test_a_file_without_a_version_is_of_the_current_one(file: Path) -> None:
+    assert load_spec(file).spec.v == VERSION
 
 
 def test_a_value_where_another_source_has_a_table_is_refused(file: Path) -> None:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pydantic import Field
 from tests.support.raising import raises
 
 from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import SpecError
-from flts.spec.fields import STEP_UNITS, Run, Sample, Spec, parse_step
+from flts.spec.fields import Spec
 from flts.spec.models import DEFAULT_MODELS, Models
 from flts.spec.sources import validate
-from flts.spec.table import HASHED_WHEN_CHANGED
 
 
 def nested(path: str, value: Any) -> dict[str, Any]:
@@ -34,7 +32,9 @@ def refusal(path: str, value: Any) -> str:
 @pytest.mark.parametrize(
     ("path", "value", "found", "fits"),
     [
-        ("v", 2, "2", "should be 1"),
+        ("v", 0, "0", "should be 2"),
+        ("v", True, "True", "should be 2"),
+        ("v", "two", "'two'", "should be 2"),
         ("dataset.test_fraction", 1.0, "1.0", "less than 1"),
         ("dataset.test_fraction", 0, "0", "greater than 0"),
         ("dataset.timezone", "Europe/Madird", "Europe/Madird", "IANA name such as 'UTC'"),
@@ -42,7 +42,9 @@ def refusal(path: str, value: Any) -> str:
         ("dataset.timezone", "localtime", "localtime", "IANA name"),
         ("dataset.timezone", "posix/Europe/Madrid", "posix/Europe/Madrid", "IANA name"),
         ("dataset.timezone", "", "''", "IANA name"),
-        ("dataset.step", "2m", "2m", "'2min' or '1h'"),
+        ("dataset.step", "2m", "2m", "'2min', '1h'"),
+        ("dataset.step", "2bd", "2bd", "'1bd'"),
+        ("dataset.step", "11y", "11y", "'10y'"),
         ("dataset.step", "0min", "0min", "whole number with a unit"),
         ("dataset.step", "1.5h", "1.5h", "whole number with a unit"),
         ("dataset.identifier", "A B", "A B", "a-z, 0-9"),
@@ -73,6 +75,8 @@ def refusal(path: str, value: Any) -> str:
         ("preprocess.resample", "median", "'median'", "'off', 'mean', 'sum', 'first', 'last', 'min' or 'max'"),
         ("task.input_length", 0, "0", "greater than or equal to 1"),
         ("task.horizon", 0, "0", "greater than or equal to 1"),
+        ("task.min_measured", 0, "0", "greater than 0"),
+        ("task.min_measured", 1.1, "1.1", "less than or equal to 1"),
         ("task.seasons", "day", "'day'", "'infer'"),
         ("task.seasons", [1], "1", "greater than or equal to 2"),
         ("train.validation_fraction", 0.6, "0.6", "less than or equal to 0.5"),
@@ -171,9 +175,32 @@ def test_lists_that_are_sets_are_sorted_and_seasons_and_alphas_lose_repetitions(
     assert spec.models.ridge.alphas == [0.5, 1.0]
 
 
-@pytest.mark.parametrize(("number", "unit"), [(1, "ms"), (30, "s"), (2, "min"), (1, "h"), (7, "d")])
-def test_a_step_is_a_whole_number_of_a_unit(number: int, unit: str) -> None:
-    assert parse_step(f"{number}{unit}") == number * STEP_UNITS[unit]
+@pytest.mark.parametrize(
+    ("written", "step"),
+    [("60min", "1h"), ("24h", "24h"), ("7d", "1w"), ("1d", "1d"), ("12mo", "1y"), ("3mo", "3mo"), ("1bd", "1bd")],
+)
+def test_a_step_is_read_as_its_shortest_text(written: str, step: str) -> None:
+    assert validate({"dataset": {"step": written}}).dataset.step == step
+
+
+@pytest.mark.parametrize("alias", ["Etc/UTC", "UCT", "Zulu", "Etc/Universal", "GMT", "Etc/GMT-0", "GMT0", "Greenwich"])
+def test_every_name_of_utc_is_read_as_utc(alias: str) -> None:
+    assert validate({"dataset": {"timezone": alias}}).dataset.timezone == "UTC"
+
+
+@pytest.mark.parametrize("zone", ["Etc/GMT+1", "Europe/London", "Africa/Abidjan", "Europe/Madrid"])
+def test_another_zone_keeps_its_name(zone: str) -> None:
+    assert validate({"dataset": {"timezone": zone}}).dataset.timezone == zone
+
+
+def test_resampling_needs_no_step_because_the_rows_say_it() -> None:
+    assert validate({"preprocess": {"resample": "mean"}}).dataset.step == "infer"
+
+
+@pytest.mark.parametrize("version", [1, 3])
+def test_another_version_of_the_format_is_refused(version: int) -> None:
+    with raises(SpecError, code="spec-version", key=["v"], found=version, expected=2):
+        validate({"v": version})
 
 
 @pytest.mark.parametrize("models", [{}, {"models": {}}, {"models": {"gru": None}}])
@@ -198,10 +225,6 @@ def test_the_scope_of_an_empty_identifier_is_global() -> None:
     assert validate({"dataset": {"identifier": "north.1_a-b"}}).dataset.scope == "north.1_a-b"
 
 
-LATER = {"preprocess": {"resample"}, "evaluate": {"step", "margin", "min_coverage", "max_bundle_mb", "max_latency_ms"}}
-"""Fields added after the first version: in no hash while they have their default."""
-
-
 def test_the_identity_leaves_out_locators_and_absent_models_and_nothing_else() -> None:
     spec = validate({"models": {"ridge": {}}})
     identity = spec.identity()
@@ -210,9 +233,6 @@ def test_the_identity_leaves_out_locators_and_absent_models_and_nothing_else() -
     assert set(identity) == set(full)
     assert set(full["dataset"]) - set(identity["dataset"]) == locators
     full["dataset"] = {key: value for key, value in full["dataset"].items() if key not in locators}
-    assert spec.hashable() == full
-    for table, later in LATER.items():
-        full[table] = {key: value for key, value in full[table].items() if key not in later}
     assert identity == full
 
 
@@ -231,41 +251,6 @@ def test_a_spec_cannot_be_changed() -> None:
     spec = validate({})
     with pytest.raises(ValueError, match="frozen"):
         spec.run.seed = 1
-
-
-class GrownSample(Sample):
-    """Sample as a later version might have it."""
-
-    stride: int = Field(default=1, json_schema_extra=HASHED_WHEN_CHANGED)
-    """A field that came later."""
-
-
-class GrownRun(Run):
-    """Run as a later version might have it, with a whole table more."""
-
-    extra: GrownSample = Field(default=GrownSample(), json_schema_extra=HASHED_WHEN_CHANGED)
-    """A table that came later."""
-
-
-class GrownSpec(Spec):
-    """A Spec with fields that came later."""
-
-    sample: GrownSample = GrownSample()
-    """With a field more."""
-    run: GrownRun = GrownRun()
-    """With a table more."""
-
-
-def test_a_field_added_later_is_in_no_hash_while_it_has_its_first_default() -> None:
-    assert canonical_json(GrownSpec().identity()) == canonical_json(Spec().identity())
-
-
-def test_a_field_added_later_counts_as_soon_as_it_is_changed() -> None:
-    field = GrownSpec.model_validate({"sample": {"stride": 2}}).identity()
-    table = GrownSpec.model_validate({"run": {"extra": {"stride": 2}}}).identity()
-    assert field["sample"]["stride"] == 2
-    assert field["run"] == Spec().identity()["run"]
-    assert table["run"]["extra"]["stride"] == 2
 
 
 def test_every_field_of_every_table_is_documented() -> None:

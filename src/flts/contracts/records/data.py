@@ -112,6 +112,15 @@ class Absent(Part):
     test: Count
 
 
+class KnownInput(StoredRecord):
+    """`processed-data/by-input/<input_hash>.json`: a repeated run need not read its rows."""
+
+    v: Literal[1] = 1
+    input_hash: Digest
+    """Of the fields of data_hash with the values that the Spec gives, before the rows resolve them."""
+    data_hash: Digest
+
+
 class MadeOf(Part):
     """The fields of data_hash, see `spec.lineage.data_fields`; only one of them is read back."""
 

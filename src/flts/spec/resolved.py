@@ -1,0 +1,82 @@
+"""The experiment that a Spec describes on its rows: one experiment has one resolved Spec, however it is written.
+
+What the rows decide (the step, the seasons, how many rows and windows there are) stands in the resolved Spec as they
+decided it, and a value without effect has its default. Hashes are made of resolved Specs, and a resolved Spec is stored
+for each configuration. Resolving it again changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from flts.contracts.records.data import ProcessedMeta, RowsSummary
+from flts.spec.fields import Outliers, Sample, Spec
+from flts.spec.models import EPOCHS
+from flts.spec.table import Table
+
+T = TypeVar("T", bound=Table)
+
+
+def resolve(spec: Spec, meta: ProcessedMeta) -> Spec:
+    """The resolved Spec of an experiment whose processed rows are described by `meta`."""
+    one_file = "test" not in (meta.made_of.model_extra or {})
+    spec = resolve_rows(spec, meta, meta.train.rows_before, meta.test.rows_before, one_file=one_file)
+    task = spec.task
+    rules = spec.evaluate if spec.evaluate.gate == "not-worse" else _default(spec.evaluate, "margin")
+    return _with(
+        spec,
+        task=_with(task, seasons=meta.seasons if task.seasons == "infer" else task.seasons),
+        train=spec.train if any(map(has_epochs, spec.expected.values())) else _default(spec.train, "patience"),
+        evaluate=_with(rules, windows=_fewer(rules.windows, possible_origins(spec, meta))),
+    )
+
+
+def resolve_rows(spec: Spec, rows: RowsSummary, train: int, test: int, *, one_file: bool) -> Spec:
+    """The Spec with the resolved values of what shapes the rows; the others stay as they are.
+
+    train, test: rows on the grid before sampling; one_file: whether one file was split into both.
+    """
+    dataset, preprocess = spec.dataset, spec.preprocess
+    return _with(
+        spec,
+        dataset=_with(dataset if one_file else _default(dataset, "test_fraction"), step=rows.fitted.grid.step),
+        sample=_sample(spec.sample, train, test),
+        preprocess=_with(
+            preprocess,
+            time_features=bool(rows.fitted.calendar),
+            outliers=preprocess.outliers if preprocess.outliers.enabled else Outliers(),
+        ),
+    )
+
+
+def possible_origins(spec: Spec, meta: ProcessedMeta) -> int:
+    """How many test origins the rows have room for, whether or not enough cells of their windows are measured."""
+    before = meta.train.rows if meta.contiguous else 0
+    first = max(spec.task.input_length - before, 0)
+    every = max(meta.test.rows - spec.task.horizon + 1 - first, 0)
+    return -(-every // max(spec.evaluate.step, 1))
+
+
+def has_epochs(table: Table) -> bool:
+    """Whether train.patience counts for the model with this table."""
+    return getattr(table, EPOCHS, None) is not None
+
+
+def _sample(sample: Sample, train: int, test: int) -> Sample:
+    cut = _with(sample, train_rows=_fewer(sample.train_rows, train), test_rows=_fewer(sample.test_rows, test))
+    if not cut.train_rows and not cut.test_rows:
+        return Sample()
+    return cut if cut.strategy == "random" else _default(cut, "seed")
+
+
+def _fewer(asked: int, existing: int) -> int:
+    """The number that is asked for, or 0, which stands for all, where there are no more."""
+    return asked if asked < existing else 0
+
+
+def _default(table: T, name: str) -> T:
+    return _with(table, **{name: type(table).model_fields[name].get_default(call_default_factory=True)})
+
+
+def _with(table: T, **values: Any) -> T:
+    return table.model_copy(update=values)
