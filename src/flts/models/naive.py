@@ -53,7 +53,7 @@ class Naive:
 
     name = "naive"
     parameters = Table
-    version = 1
+    version = 2
     extra = None
     libraries: Sequence[str] = ()
     cost = 0

@@ -43,7 +43,7 @@ class Prophet:
 
     name = "prophet"
     parameters = ProphetParameters
-    version = 1
+    version = 2
     extra = "prophet"
     libraries: Sequence[str] = ("prophet", "pandas")
     cost = 2

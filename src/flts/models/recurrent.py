@@ -40,7 +40,7 @@ class Recurrent:
     cell: str
     name: str
     parameters: type[RecurrentParameters]
-    version: int = 2
+    version: int = 3
     extra: str | None = "torch"
     libraries: Sequence[str] = ("torch", "onnx", "onnxruntime")
     cost: int = 4

@@ -88,7 +88,7 @@ class Ridge:
 
     name = "ridge"
     parameters = RidgeParameters
-    version = 1
+    version = 2
     extra = None
     libraries: Sequence[str] = ()
     cost = 1

@@ -56,7 +56,7 @@ class AutoMfles:
 
     name = "automfles"
     parameters = AutoMflesParameters
-    version = 1
+    version = 2
     extra = "stats"
     libraries: Sequence[str] = ("statsforecast", "sklearn")
     cost = 5
