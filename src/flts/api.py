@@ -31,12 +31,13 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    train: Any, test: Any = None, *, target: str | None = None, time: str | None = None, timezone: str = "UTC"
+    train: Any, test: Any = None, *, target: str | None = None, time: str | None = None, timezone: str | None = None
 ) -> InspectionReport:
     """Describe the rows, report what is unusual about them, and say whether a run would accept them.
 
     train and test: paths of CSV or Parquet files, or tables. Without test, a path takes the file NAME_test beside it,
-    and a table takes its own last rows. Raises DataError when no row can be used.
+    and a table takes its own last rows. timezone: of times without one; None takes the zone of a clock whose changes
+    they show, or UTC. Raises DataError when no row can be used.
 
     >>> report = flts.inspect("load.csv")
     >>> report.usable, report.inspection.target, report.inspection.timeline.gap_count
@@ -58,13 +59,13 @@ def init(
     target: str | None = None,
     horizon: int | None = None,
     time: str | None = None,
-    timezone: str = "UTC",
+    timezone: str | None = None,
     force: bool = False,
 ) -> FirstExperiment:
     """Write an experiment that `run` accepts unchanged; beside each value is the figure it was chosen by.
 
-    output: the file to write, None for none; force: replace an existing file. Raises UsageError when the file exists,
-    DataError when no experiment makes the rows usable.
+    output: the file to write, None for none; timezone: as for `inspect`; force: replace an existing file. Raises
+    UsageError when the file exists, DataError when no experiment makes the rows usable.
 
     >>> first = flts.init("load.csv", output="first.toml", horizon=6)
     >>> first.spec.dataset.targets, first.spec.task.horizon, "ridge" in first.models

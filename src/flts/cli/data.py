@@ -25,7 +25,7 @@ DataFile = Annotated[Path, typer.Argument(help="CSV or Parquet. A file NAME_test
 TestFile = Annotated[Path | None, typer.Argument(help="The test rows. [the last rows of FILE]")]
 Target = Annotated[str | None, typer.Option(help="Column to forecast. [the first numeric one that varies]")]
 Time = Annotated[str | None, typer.Option(help="Column of the times. ['time', or the first that holds times]")]
-Timezone = Annotated[str, typer.Option(help="Zone of times written without one.")]
+Timezone = Annotated[str | None, typer.Option(help="Zone of times without one. [UTC, or one whose changes they show]")]
 
 MARKS = {"stops": ("✗", "bold red"), "warning": ("!", "yellow"), "note": ("·", "cyan")}
 WIDEST = 110
@@ -38,7 +38,7 @@ def inspect(
     test_file: TestFile = None,
     target: Target = None,
     time: Time = None,
-    timezone: Timezone = "UTC",
+    timezone: Timezone = None,
     as_json: Json = False,
 ) -> None:
     """Rows, gaps, missing cells, seasons, leaks, shifts, and whether `flts run` would accept them.
@@ -83,18 +83,18 @@ def _print_head(seen: Inspection, console: Console) -> None:
 
     from flts.explore.files import TEST_FRACTION
     from flts.explore.findings import utc
-    from flts.preprocess.fit import format_step
 
-    time = seen.timeline
+    time, placed = seen.timeline, seen.placed
     names = [seen.train.name] + ([seen.test.name] if seen.test else [])
     parts = "" if seen.test else f" (the last {TEST_FRACTION:.0%})"
     target = f"'{seen.target}'" if seen.target else "none"
     counted = f"{len(seen.train_rows):,} train, {len(seen.test_rows):,} test{parts}"
+    step = f"{placed.own}, {_share(1.0 - placed.off_grid / placed.rows)} of the rows on it"
+    step = f"none; figures are of means over {placed.grid}" if placed.grid.step != placed.own.step else step
     lines = {
         "rows": f"{counted}; {_count(len(seen.columns), 'column')}",
         "time": f"{utc(time.first)} to {utc(time.last)} UTC in train",
-        "step": f"{format_step(time.step)}, {_share(time.regular)} of the rows regular, "
-        + (_count(time.gap_count, "gap") if time.gap_count else "no gaps"),
+        "step": f"{step}, " + (_count(time.gap_count, "gap") if time.gap_count else "no gaps"),
         "target": f"{target} ({seen.why_target})",
     }
     console.print(f"[bold]{escape(' and '.join(names))}[/]", highlight=False)
@@ -124,7 +124,7 @@ def _tables(seen: Inspection) -> list[tuple[str, Any]]:
 
     columns, names = seen.columns, [_name(column.name) for column in seen.columns]
     styles = ["bold" if column.name == seen.target else None for column in columns]
-    seasons = list(seen.grid.seasons)
+    seasons = list(seen.seasons)
 
     def table(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> Any:
         rows = [[name, *row] for name, row in zip(names, cells, strict=True)]

@@ -17,7 +17,7 @@ def init(
     target: Target = None,
     horizon: Annotated[int | None, typer.Option(min=1, help="Rows ahead. [a natural unit of the step]")] = None,
     time: Time = None,
-    timezone: Timezone = "UTC",
+    timezone: Timezone = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
 ) -> None:
     """Write an experiment that `flts run` accepts as it is, with a reason for each value."""

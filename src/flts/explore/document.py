@@ -13,12 +13,12 @@ from flts.explore.findings import Finding
 from flts.explore.repair import Repaired
 from flts.explore.report import Inspection
 from flts.explore.statistics import KPSS_CRITICAL
-from flts.preprocess.fit import DAY, format_step
+from flts.spec.steps import DAY
 
 
 def document(inspection: Inspection, findings: Sequence[Finding]) -> dict[str, Any]:
     """All figures and findings, as `flts data inspect --json` prints them."""
-    time = inspection.timeline
+    time, placed = inspection.timeline, inspection.placed
     values: dict[str, Any] = {
         "v": 1,
         "runs": not any(finding.severity == "stops" for finding in findings),
@@ -32,19 +32,22 @@ def document(inspection: Inspection, findings: Sequence[Finding]) -> dict[str, A
             "first": _iso(time.first),
             "last": _iso(time.last),
             "span_days": (time.last - time.first) / DAY,
-            "step": format_step(time.step),
-            "step_seconds": time.step / 1e9,
+            "step": str(placed.own.step),
+            "step_seconds": placed.own.step.nanoseconds / 1e9,
+            "local_step": placed.own.local,
             "regular": time.regular,
             "test_regular": time.test_regular,
             "gaps": [{"after": _iso(g.after), "before": _iso(g.before), "missing": g.missing} for g in time.gaps],
             "gap_count": time.gap_count,
             "missing_rows": time.missing_rows,
-            "off_grid": time.off_grid,
-            "measured_on": inspection.grid.resampled,
+            "off_grid": placed.off_grid,
+            "sharing_a_step": placed.sharing,
+            "measured_on": str(placed.grid.step) if placed.merged else None,
+            "clock": asdict(inspection.clock) if inspection.clock else None,
         },
         "target": inspection.target,
         "why_target": inspection.why_target,
-        "seasons": dict(inspection.grid.seasons),
+        "seasons": dict(inspection.seasons),
         "memory": asdict(inspection.memory) if inspection.memory else None,
         "kpss_critical": KPSS_CRITICAL,
         "columns": [asdict(column) for column in inspection.columns],

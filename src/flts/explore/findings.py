@@ -8,11 +8,12 @@ from typing import Literal
 
 import numpy as np
 
-from flts.explore.grid import Timeline, local_zone
+from flts.explore.clocks import Clock
+from flts.explore.grid import Placed, Timeline
 from flts.explore.report import ColumnReport, Inspection
 from flts.explore.statistics import KPSS_CRITICAL
-from flts.preprocess.fit import WELL_REGULAR, format_step
-from flts.spec.fields import Missing
+from flts.preprocess.infer import infer_seasons
+from flts.spec.fields import Missing, Task
 
 Severity = Literal["stops", "warning", "note"]
 
@@ -27,7 +28,7 @@ OUTSIDE, FAR_OUTSIDE = 0.01, 0.1
 HEAVY = 0.01
 """Share of outliers above which they are typical of a column rather than mistakes."""
 COLUMNS_SHOWN = 4
-MISSING = Missing()
+MISSING, MEASURED = Missing(), Task().min_measured
 
 
 @dataclass(frozen=True)
@@ -60,27 +61,18 @@ def utc(time: int) -> str:
 
 
 def _of_time(inspection: Inspection) -> Iterator[Finding]:
-    time = inspection.timeline
+    placed = inspection.placed
     yield from _of_repeats(inspection)
-    if time.months:
-        yield Finding(
-            "warning",
-            "months",
-            (),
-            "the rows are a month apart, and months differ in length: no fixed step fits",
-            "FLTS needs a fixed step: use weekly or daily rows",
-        )
-    elif time.regular < WELL_REGULAR:
-        step = time.suggested or format_step(time.step)
+    if placed.merged:
         yield Finding(
             "warning",
             "irregular",
             (),
-            f"{time.regular:.1%} of the rows follow the one before by the step of {format_step(time.step)}",
-            f'preprocess.resample = "mean" (or "sum", "last", …) with dataset.step = "{step}"',
+            why_merged(placed),
+            f'preprocess.resample = "mean" (or "sum", "last", …) with dataset.step = "{placed.grid.step}"',
         )
-    if time.gap_count and not time.suggested and not time.months:
-        yield _of_gaps(time)
+    if inspection.timeline.gap_count:
+        yield _of_gaps(inspection.timeline, len(inspection.train_rows))
     yield from _of_zone(inspection)
     if inspection.time_column != "time":
         yield Finding(
@@ -90,13 +82,13 @@ def _of_time(inspection: Inspection) -> Iterator[Finding]:
             f"the times are in the column '{inspection.time_column}'",
             f'dataset.time_column = "{inspection.time_column}"',
         )
-    ends = inspection.test_rows.times[0] - inspection.train_rows.times[-1] if len(inspection.test_rows) else 0
-    if inspection.test is not None and ends > time.step:
+    ahead = placed.grid.between(int(inspection.train_rows.times[-1]), int(inspection.test_rows.times[0]))
+    if inspection.test is not None and ahead > 1:
         yield Finding(
             "note",
             "apart",
             (),
-            f"test starts {format_step(int(ends))} after train ends, so its first rows serve as history only",
+            f"test starts {ahead:,} steps after train ends, so its first rows serve as history only",
             "",
         )
     for column in inspection.train.nearly_numeric:
@@ -113,16 +105,15 @@ def _of_time(inspection: Inspection) -> Iterator[Finding]:
 
 
 def _of_zone(inspection: Inspection) -> Iterator[Finding]:
-    local = (
-        local_zone(inspection.train_rows.times) if not inspection.train.zoned and inspection.timezone == "UTC" else None
-    )
-    if local is not None:
+    clock = inspection.clock
+    if clock is not None:
         yield Finding(
             "warning",
             "local times",
             (inspection.time_column,),
-            f"times have no zone and skip the hour after {utc(local[1])}, as clocks do in {local[0]}: they look local",
-            f'dataset.timezone = "{local[0]}", or another zone with the same clocks',
+            f"times have no zone and {clock_changes(clock)}, as clocks do in {clock.zone}: they are local, and were"
+            f" read as {inspection.timezone}",
+            f'dataset.timezone = "{clock.zone}", or the zone of the rows: others have the same clock changes',
         )
     elif not inspection.train.zoned:
         yield Finding(
@@ -132,6 +123,22 @@ def _of_zone(inspection: Inspection) -> Iterator[Finding]:
             f"times have no zone and were read as {inspection.timezone}",
             "dataset.timezone, if they are local: it defines days, weeks and clock changes",
         )
+
+
+def clock_changes(clock: Clock) -> str:
+    """Which hours the times skip and repeat, for a sentence."""
+    skips = f"skip the hour after {utc(clock.skipped)}" if clock.skipped is not None else ""
+    repeats = f"repeat the hour after {utc(clock.repeated)}" if clock.repeated is not None else ""
+    return " and ".join(filter(None, (skips, repeats)))
+
+
+def why_merged(placed: Placed) -> str:
+    """Why rows cannot lie on the grid as they are, for a sentence."""
+    if placed.grid.step != placed.own.step:
+        return f"the rows have no step of their own: most do not follow another by the commonest one, {placed.own}"
+    off = f"{placed.off_grid:,} of {placed.rows:,} rows are off the grid of {placed.own}" if placed.off_grid else ""
+    sharing = f"{placed.sharing:,} rows share a step of {placed.own} with another" if placed.sharing else ""
+    return " and ".join(filter(None, (off, sharing)))
 
 
 def _of_repeats(inspection: Inspection) -> Iterator[Finding]:
@@ -154,17 +161,17 @@ def _of_repeats(inspection: Inspection) -> Iterator[Finding]:
     yield Finding("warning", "repeats", (), message, action)
 
 
-def _of_gaps(time: Timeline) -> Finding:
+def _of_gaps(time: Timeline, rows: int) -> Finding:
     longest = time.gaps[0]
     message = (
-        f"{time.missing_rows:,} rows are missing in {_count(time.gap_count, 'gap')}; the longest, of"
-        f" {format_step(longest.before - longest.after)}, is after {utc(longest.after)} UTC"
+        f"{time.missing_rows:,} of {rows:,} rows of the grid hold no value, in {_count(time.gap_count, 'gap')}; the"
+        f" longest, of {_count(longest.missing, 'row')}, is after {utc(longest.after)} UTC"
     )
     action = (
-        "windows across a gap are dropped; "
-        f'preprocess.resample = "mean" with dataset.step = "{format_step(time.step)}" keeps them, with empty cells'
+        f"a window counts where at least {MEASURED:.0%} of its rows hold the target (task.min_measured); a gap longer"
+        " than history and horizon is an outage, and no window counts in it"
     )
-    return Finding("warning" if time.regular < WELL_REGULAR else "note", "gaps", (), message, action)
+    return Finding("warning" if time.missing_rows > (1.0 - MEASURED) * rows else "note", "gaps", (), message, action)
 
 
 def _of_columns(inspection: Inspection) -> Iterator[Finding]:
@@ -304,23 +311,24 @@ def _of_target(inspection: Inspection) -> Iterator[Finding]:
             f" critical value {KPSS_CRITICAL['0.05']}{trend})",
             'sample.strategy = "tail" with sample.train_rows, if the old rows no longer apply',
         )
+    inferred = infer_seasons(inspection.placed.grid, len(inspection.train_rows))
     for season, strength in column.seasons.items():
         if strength is not None and strength >= STRONG:
             yield Finding(
                 "note",
                 "season",
                 (inspection.target,),
-                f"the target has a strong cycle of one {season} ({inspection.grid.seasons[season]:,} rows, strength"
+                f"the target has a strong cycle of one {season} ({inspection.seasons[season]:,} rows, strength"
                 f" {strength:.2f})",
-                "task.seasons takes day and week by itself" if season != "year" else "",
+                "task.seasons takes it by itself" if inspection.seasons[season] in inferred else "",
             )
-    seasons = list(inspection.grid.seasons.values())
+    seasons = [*inspection.seasons.values(), *inferred]
     if memory.cycle is not None and not any(_multiple(memory.cycle, season) for season in seasons):
         yield Finding(
             "note",
             "cycle",
             (inspection.target,),
-            f"the target repeats every {memory.cycle} rows, which is neither a day nor a week",
+            f"the target repeats every {memory.cycle} rows, which is neither a day nor a week nor a year",
             f"task.seasons = [{memory.cycle}]",
         )
     first = memory.autocorrelation.get(1)

@@ -1,40 +1,54 @@
-"""The times of the rows: step, gaps, regularity; and the equidistant grid on which figures over time are measured."""
+"""The rows on the grid that a run would put them on; where no run could, means on a grid that suits them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flts.contracts.errors import DataError
 from flts.explore.statistics import seasons_seen
-from flts.preprocess.fit import DAY, MIN_REGULAR, WEEK, infer_step
-from flts.preprocess.resample import CELLS_PER_ROW, MANY_CELLS, resample
-from flts.preprocess.rows import Rows, Times, Values
-from flts.preprocess.transform import wall_time
-from flts.spec.fields import STEP_UNITS, parse_step
+from flts.preprocess.grid import Grid
+from flts.preprocess.infer import MOST, PLAIN, infer_grid, infer_seasons
+from flts.preprocess.place import place
+from flts.preprocess.rows import Rows, Times
+from flts.spec.steps import DAY, Step
 
-HOUR, YEAR = DAY // 24, 365 * DAY
-CLOCKS = ("Europe/Berlin", "America/New_York")
-"""One zone for each of the two usual dates on which clocks go forward, in both at 02:00."""
-CALENDAR = {"day": DAY, "week": WEEK, "year": YEAR}
+YEAR = 365 * DAY
 GAPS_SHOWN = 5
-FULL = 0.9
-"""Share of the cells of a grid that must hold a row for its step to be suggested."""
-STEPS = (
-    *(f"{n}ms" for n in (1, 10, 100)),
-    *(f"{n}s" for n in (1, 2, 5, 10, 15, 20, 30)),
-    *(f"{n}min" for n in (1, 2, 5, 10, 15, 20, 30)),
-    *(f"{n}h" for n in (1, 2, 3, 4, 6, 8, 12)),
-    *(f"{n}d" for n in (1, 7)),
-)
-"""Steps that divide a day, and whole days."""
+FEW = 0.25
+"""Share of the rows that follow another by the step below which it is not theirs, such as a second between events."""
+STEPS = (*PLAIN, *(Step.parse(text) for text in ("1d", "1w", "1mo", "3mo", "1y")))
+"""Steps for rows that have none, shortest first."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Rows on a grid, as they are where that grid would be nearly empty.
+
+    own: the grid that the times of train suggest; grid: the one the rows were put on, another one where they have no
+    step of their own; merged: whether a row became the mean of its step, because some share a step or lie off the grid.
+    """
+
+    own: Grid
+    grid: Grid
+    merged: bool
+    train: Rows
+    test: Rows | None
+    off_grid: int
+    """Rows of both files that are not at a time of their own grid."""
+    sharing: int
+    """Rows of both files whose step on it holds an earlier row."""
+    rows: int
+    """Rows of both files."""
 
 
 @dataclass(frozen=True)
 class Gap:
-    """Times (UTC ns) of the rows around the gap, and the number of rows that would fill it."""
+    """Times (UTC ns) of the rows around the gap, and how many rows of the grid lie between them without a value."""
 
     after: int
     before: int
@@ -43,135 +57,95 @@ class Gap:
 
 @dataclass(frozen=True)
 class Timeline:
-    """The times of train, and how regular those of test are."""
+    """What the rows of train hold over time, and how regular those of test are."""
 
     first: int
     last: int
-    step: int
-    """The most common difference, ns."""
     regular: float
-    """Share of the rows that follow the one before by the step."""
+    """Share of the rows with a value that follow another by one step."""
     test_regular: float | None
     gaps: tuple[Gap, ...]
     """The longest ones, longest first."""
     gap_count: int
     missing_rows: int
-    off_grid: int
-    """Rows whose distance to the row before is not a whole number of steps."""
-    months: bool
-    """Whether all rows are a month apart, which no fixed step describes."""
-    suggested: str | None
-    """A step to resample to, where too few rows are regular."""
+    """Rows of the grid without any value, between the first and the last with one."""
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Train on equidistant times, NaN where there is no row.
+def on_grid(train: Rows, test: Rows | None, timezone: str, name: str) -> Placed:
+    """Place the rows of each file. Rows: sorted, one per time. Raises DataError for fewer than two rows."""
+    files = [train] if test is None else [train, test]
+    own = infer_grid(train.times, "infer", timezone, "off", name)
+    off_grid, sharing = 0, 0
+    for rows in files:
+        nearest, off = own.nearest(rows.times)
+        off_grid += int((off > own.tolerance).sum())
+        sharing += int((np.diff(nearest) == 0).sum())
+    count = sum(map(len, files))
+    grid, merged = own, off_grid + sharing > 0
+    if off_grid + sharing > (1.0 - MOST) * count or _following(own, train.times) < FEW:
+        grid = _suitable(own, train.times, timezone, name)
+        merged = merged or grid.step != own.step
+    elif merged:
+        grid = infer_grid(train.times, str(own.step), timezone, "mean", name)
+    with suppress(DataError):  # the grid would be nearly empty: one time is far from all others, as the gaps show
+        files = [place(rows, grid, "mean" if merged else "off", name)[0] for rows in files]
+    return Placed(own, grid, merged, files[0], None if test is None else files[1], off_grid, sharing, count)
 
-    resampled: the step of the grid when the rows are too irregular for their own; seasons: name → rows.
-    """
 
-    rows: Rows
-    step: int
-    resampled: str | None
-    seasons: Mapping[str, int]
-
-    def column(self, name: str) -> Values:
-        """One column [rows]."""
-        return self.rows.values[:, self.rows.columns.index(name)]
-
-
-def timeline(train: Rows, test: Rows | None) -> Timeline:
-    """Step and gaps. Raises DataError for fewer than two rows."""
-    step = infer_step(train.times, "infer", "train")
-    differences = np.diff(train.times)
-    wide = np.flatnonzero(differences > step)
-    order = wide[np.argsort(-differences[wide], kind="stable")][:GAPS_SHOWN]
-    regular = float(np.mean(differences == step))
-    days = differences / DAY
-    months = bool(len(days) > 2 and ((days >= 28) & (days <= 31)).all() and days.min() < days.max())
+def timeline(train: Rows, test: Rows) -> Timeline:
+    """The gaps between the rows that hold a value; rows on a grid."""
+    held = np.flatnonzero(holds_value(train))
+    apart = np.diff(held)
+    wide = np.flatnonzero(apart > 1)
+    longest = wide[np.argsort(-apart[wide], kind="stable")][:GAPS_SHOWN]
     return Timeline(
         int(train.times[0]),
         int(train.times[-1]),
-        step,
-        regular,
-        float(np.mean(np.diff(test.times) == step)) if test is not None and len(test) > 1 else None,
+        _regular(train) or 0.0,
+        _regular(test),
         tuple(
-            Gap(int(train.times[i]), int(train.times[i + 1]), max(1, int(differences[i] // step) - 1)) for i in order
+            Gap(int(train.times[held[i]]), int(train.times[held[i + 1]]), missing=int(apart[i]) - 1) for i in longest
         ),
         len(wide),
-        int((differences[wide] // step - 1).sum()),
-        int((differences % step != 0).sum()),
-        months,
-        suggest_step(train.times) if regular < MIN_REGULAR and not months else None,
+        int((apart - 1).sum()),
     )
 
 
-def local_zone(times: Times) -> tuple[str, int] | None:
-    """A zone whose clocks skip exactly the hours missing from these times, read as UTC; and the first such hour.
-
-    None unless rows lie in the hour before and the hour after each skipped hour, and none in it.
-    """
-    for zone in CLOCKS:
-        hours = _skipped_hours(int(times[0]), int(times[-1]), zone)
-        around = [h for h in hours if _rows(times, h - HOUR, h) and _rows(times, h + HOUR, h + 2 * HOUR)]
-        if around and not any(_rows(times, h, h + HOUR) for h in around):
-            return zone, around[0]
-    return None
+def holds_value(rows: Rows) -> NDArray[np.bool_]:
+    """Whether each row holds a value in some column: [rows]; all do where there is no column."""
+    return np.asarray(~np.isnan(rows.values).all(axis=1)) if rows.columns else np.ones(len(rows), dtype=bool)
 
 
-def _skipped_hours(first: int, last: int, zone: str) -> list[int]:
-    """The hours from 2 to 3 in which clocks go forward, as nanoseconds of local clock time."""
-    days = np.arange(first // DAY, last // DAY + 2, dtype=np.int64) * DAY
-    ahead = np.diff(wall_time(days, zone) - days)
-    return [int(day) + 2 * HOUR for day in days[:-1][ahead == HOUR]]
+def seasons_of(grid: Grid, rows: int) -> Mapping[str, int]:
+    """Day, week and year in steps, where so many rows hold enough of them to measure them."""
+    lengths = infer_seasons(grid, rows)
+    if grid.step.fixed and YEAR % grid.step.count == 0:
+        lengths = [*lengths, YEAR // grid.step.count]
+    named = {_cycle(length * grid.step.nanoseconds): length for length in lengths}
+    return seasons_seen(named, rows)
 
 
-def _rows(times: Times, start: int, end: int) -> int:
-    return int(np.searchsorted(times, end) - np.searchsorted(times, start))
+def _cycle(duration: int) -> str:
+    return "day" if duration <= DAY else "week" if duration <= 7 * DAY else "year"
 
 
-def suggest_step(times: Times) -> str:
-    """The shortest plain step at which most cells of a grid hold a row."""
-    median = float(np.median(np.diff(times)))
-    for text in STEPS:
-        step = parse_step(text)
-        if step < 0.99 * median:
-            continue
-        cells = times // step
-        if len(np.unique(cells)) >= FULL * (int(cells[-1] - cells[0]) + 1):
-            return text
-    return next((text for text in STEPS if parse_step(text) >= 0.99 * median), STEPS[-1])
+def _regular(rows: Rows) -> float | None:
+    apart = np.diff(np.flatnonzero(holds_value(rows)))
+    return float(np.mean(apart == 1)) if len(apart) else None
 
 
-def on_grid(train: Rows, times: Timeline) -> Grid:
-    """Regular rows on their own step, irregular ones as means per cell; unchanged where the grid would be sparse."""
-    if times.suggested is not None:
-        try:
-            rows, _ = resample(train, "mean", parse_step(times.suggested), "train")
-        except DataError:  # the grid would be nearly empty: one time is far from all others, as the gaps show
-            return Grid(train, times.step, None, {})
-        return Grid(rows, parse_step(times.suggested), times.suggested, _seasons(parse_step(times.suggested), rows))
-    if times.months:
-        return Grid(train, times.step, None, {})
-    cell = np.round((train.times - train.times[0]) / times.step).astype(np.int64)
-    cells = int(cell[-1]) + 1
-    if cells == len(train) or cells > max(MANY_CELLS, CELLS_PER_ROW * len(train)):
-        return Grid(train, times.step, None, _seasons(times.step, train))
-    values = np.full((cells, len(train.columns)), np.nan)
-    values[cell] = train.values
-    rows = Rows(train.times[0] + times.step * np.arange(cells, dtype=np.int64), values, train.columns)
-    return Grid(rows, times.step, None, _seasons(times.step, rows))
+def _following(grid: Grid, times: Times) -> float:
+    """Share of the steps with a row that follow another such step."""
+    apart = np.diff(np.unique(grid.positions(times)))
+    return float(np.mean(apart == 1)) if len(apart) else 1.0
 
 
-def _seasons(step: int, rows: Rows) -> dict[str, int]:
-    whole = {name: length // step for name, length in CALENDAR.items() if length % step == 0}
-    return seasons_seen(whole, len(rows))
-
-
-def step_text(step: int) -> str | None:
-    """A step as the Spec writes it; None for one below a millisecond."""
-    for unit, size in sorted(STEP_UNITS.items(), key=lambda item: -item[1]):
-        if step % size == 0:
-            return f"{step // size}{unit}"
-    return None
+def _suitable(own: Grid, times: Times, timezone: str, name: str) -> Grid:
+    """The grid of the shortest plain step that is not below the usual one and on which most rows follow another."""
+    grid, median = own, float(np.median(np.diff(times)))
+    for step in STEPS:
+        if step.nanoseconds >= 0.99 * median:
+            grid = infer_grid(times, str(step), timezone, "mean", name)
+            if _following(grid, times) >= MOST:
+                break
+    return grid

@@ -61,7 +61,7 @@ def first_experiment(
     target: str | None,
     horizon: int | None,
     time: str | None,
-    timezone: str,
+    timezone: str | None,
 ) -> FirstExperiment:
     """The experiment that these rows suggest, for a file `output`; nothing is written.
 

@@ -30,8 +30,12 @@ class InspectionReport:
         return document(self.inspection, self.findings)
 
 
-def inspect_rows(raw: RawInput, *, target: str | None, time: str | None, timezone: str) -> InspectionReport:
-    """Inspect the rows. Raises DataError where no row can be used, SpecError for an unknown zone."""
-    check_zone(timezone)
+def inspect_rows(raw: RawInput, *, target: str | None, time: str | None, timezone: str | None) -> InspectionReport:
+    """Inspect the rows. Raises DataError where no row can be used, SpecError for an unknown zone.
+
+    timezone: of times without one; None takes the zone of the clock that they follow, or UTC.
+    """
+    if timezone is not None:
+        check_zone(timezone)
     inspection = inspect(raw, target=target, time=time, timezone=timezone, test_fraction=TEST_FRACTION)
     return InspectionReport(inspection, tuple(verdict(inspection, TEST_FRACTION)))

@@ -13,7 +13,6 @@ from flts.models.base import Block, ForecastTask, Recipe
 from flts.models.ridge import Ridge
 from flts.preprocess.rows import Rows
 from flts.preprocess.stage import ProcessedDataset
-from flts.spec.fields import Task
 from flts.spec.models import RidgeParameters as Parameters
 from flts.train.fitting import before, whole_block
 from flts.train.windows import split_validation
@@ -44,30 +43,30 @@ class Tried:
         return min(length for length, error in self.errors.items() if error <= NEAR * best)
 
 
-def candidates(train_rows: int, test_rows: int, columns: int, horizon: int, seasons: Sequence[int]) -> list[int]:
-    """Lengths worth trying: a ladder and the seasons, where train holds four windows and test is at most halved."""
-    cap = min(LONGEST, (train_rows - horizon) // 4, test_rows // 2 - horizon, max(24, FLATTENED // max(1, columns)))
+def candidates(train_rows: int, most: int, columns: int, horizon: int, seasons: Sequence[int]) -> list[int]:
+    """Lengths worth trying: a ladder and the seasons, up to `most` rows, where train holds four windows."""
+    cap = min(LONGEST, (train_rows - horizon) // 4, most, max(24, FLATTENED // max(1, columns)))
     marks = {season * times for season in seasons for times in (1, 2)}
     ladder = [step for step in LADDER if all(abs(step - mark) > mark // 8 for mark in marks)]
     return sorted(length for length in {*marks, *ladder} if FEWEST <= length <= cap) or [max(1, min(FEWEST, cap))]
 
 
 def try_lengths(
-    dataset: ProcessedDataset, lengths: Sequence[int], horizon: int, validation_fraction: float
+    dataset: ProcessedDataset, lengths: Sequence[int], task: ForecastTask, validation_fraction: float
 ) -> Tried | None:
     """Fit ridge on the target's own past once per length, each time on the same windows, and validate it on the same.
 
-    At most FIT_WINDOWS and VALIDATION_WINDOWS evenly spaced windows are used. None when train has too few windows for
-    the longest.
+    task: of the forecast, with any input_length. At most FIT_WINDOWS and VALIDATION_WINDOWS windows are used. None when
+    train has too few windows for the longest.
     """
     targets = dataset.fitted.targets
     columns = tuple(column for column in dataset.fitted.columns if column.name in targets)
     fitted = replace(dataset.fitted, columns=columns)
     rows = Rows(dataset.train.times, dataset.train.select(fitted.names), fitted.names)
-    seasons, min_measured = tuple(dataset.meta.seasons), Task().min_measured
-    whole = whole_block(rows, ForecastTask(max(lengths), horizon, seasons, fitted, min_measured))
+    task = replace(task, fitted=fitted)
+    whole = whole_block(rows, replace(task, input_length=max(lengths)))
     try:
-        fit, validation = split_validation(whole.origins, horizon, validation_fraction)
+        fit, validation = split_validation(whole.origins, task.horizon, validation_fraction)
     except DataError:
         return None
     block = before(whole, int(validation[0]), one_per_stratum(fit, FIT_WINDOWS))
@@ -76,8 +75,6 @@ def try_lengths(
     recipe = Recipe(Parameters(), patience=1, seed=0)
     errors = {}
     for length in lengths:
-        ridge = Ridge().fit(
-            block, judged, ForecastTask(length, horizon, seasons, fitted, min_measured), recipe, Silent()
-        )
+        ridge = Ridge().fit(block, judged, replace(task, input_length=length), recipe, Silent())
         errors[length] = math.sqrt(ridge.chosen["validation_mse"]) * float(width[0])
     return Tried(errors, len(judged.origins))

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from flts.contracts.errors import DataError
 from flts.preprocess.parquet import TIME
-from flts.preprocess.read import LARGEST, read_columns, read_rows
+from flts.preprocess.place import refuse_repeated
+from flts.preprocess.read import LARGEST, Reading, read_columns, read_rows
 from flts.preprocess.rows import Rows
 from flts.preprocess.source import RawTable
 from flts.preprocess.times import is_zoned, looks_like_times
@@ -84,26 +85,34 @@ def read_repaired(raw: RawTable, dataset: Dataset) -> Repaired:
     refusals: list[str] = []
     repeats: Repeats | None = None
     try:
-        reading = read_rows(raw, dataset)
+        reading = _read(raw, dataset)
     except DataError as error:
         refusals.append(str(error))
         table = _dated(raw, dataset, refusals)
         refusals += _refusal(RawTable(raw.name, table), dataset)
         table = _as_numbers(table, dataset.targets)
         refusals += _refusal(RawTable(raw.name, table), dataset)
+        table = _finite(table)
+        refusals += _refusal(RawTable(raw.name, table), dataset)
         repeats = _repeats(table, time)
         table = table.unique(subset=time, keep="first", maintain_order=True)
-        refusals += _refusal(RawTable(raw.name, table), dataset)
-        reading = read_rows(RawTable(raw.name, _finite(table)), dataset)
+        reading = _read(RawTable(raw.name, table), dataset)
     text = tuple(name for name in raw.table.columns if name not in {*reading.rows.columns, time})
     nearly = tuple(column for name in text if (column := _nearly_numeric(raw.table[name])) is not None)
     zoned, distinct = is_zoned(raw.table[time]), tuple(dict.fromkeys(refusals))
     return Repaired(raw.name, reading.rows, text, nearly, zoned, repeats, distinct, tuple(reading.warnings))
 
 
+def _read(raw: RawTable, dataset: Dataset) -> Reading:
+    """The rows. Raises DataError for what the reader refuses, and for repeated times, which no grid can hold."""
+    reading = read_rows(raw, dataset)
+    refuse_repeated(reading.rows.times, reading.rows.times, raw.name)
+    return reading
+
+
 def _refusal(raw: RawTable, dataset: Dataset) -> list[str]:
     try:
-        read_rows(raw, dataset)
+        _read(raw, dataset)
     except DataError as error:
         return [str(error)]
     return []

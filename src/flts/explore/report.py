@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from flts.explore import statistics
-from flts.explore.grid import Grid, Timeline, on_grid, timeline
+from flts.explore.clocks import Clock, find_clock
+from flts.explore.grid import Placed, Timeline, holds_value, on_grid, seasons_of, timeline
 from flts.explore.repair import Repaired, find_time_column, read_repaired
 from flts.explore.statistics import Parts
 from flts.preprocess import fit as fitting
@@ -23,6 +24,8 @@ from flts.spec.fields import Dataset, Outliers, Preprocess
 
 FAR = 10.0
 """Interquartile ranges beyond the quartiles from which a lone cell counts as a mistake rather than a peak."""
+CLIPPED = Preprocess(outliers=Outliers(enabled=True))
+"""The rules whose limits define an outlier."""
 MOST_LAG = 10_000
 PEAK = 0.3
 """Autocorrelation from which a peak counts as a cycle."""
@@ -75,9 +78,13 @@ class ColumnReport:
 
     name: str
     cells: int
+    """Rows that hold a value in some column."""
     missing: int
+    """How many of them hold none in this one."""
     longest_missing: int
+    """Consecutive rows of the grid without a value in this column."""
     test_missing: int
+    """Rows of test on the grid without a value in this column."""
     minimum: float | None
     median: float | None
     maximum: float | None
@@ -119,11 +126,16 @@ class Inspection:
     train: Repaired
     test: Repaired | None
     train_rows: Rows
+    """On the grid; empty cells are NaN."""
     test_rows: Rows
     time_column: str
     timezone: str
+    clock: Clock | None
+    """The clock that times without a zone follow."""
+    placed: Placed
     timeline: Timeline
-    grid: Grid
+    seasons: Mapping[str, int]
+    """Day, week and year in rows, where train holds enough of them to measure them."""
     target: str | None
     why_target: str
     columns: tuple[ColumnReport, ...]
@@ -144,41 +156,51 @@ class Inspection:
 
 
 def inspect(
-    raw: RawInput, *, target: str | None = None, time: str | None = None, timezone: str = "UTC", test_fraction: float
+    raw: RawInput,
+    *,
+    target: str | None = None,
+    time: str | None = None,
+    timezone: str | None = None,
+    test_fraction: float,
 ) -> Inspection:
-    """Measure everything. Raises DataError where no row can be used."""
-    table = RawTable(raw.train.name, raw.train.frame())
-    time = time or find_time_column(table.table)
-    dataset = Dataset(time_column=time, timezone=timezone, targets=[target] if target else [])
-    train = read_repaired(table, dataset)
-    del table
-    test = read_repaired(RawTable(raw.test.name, raw.test.frame()), dataset) if raw.test else None
-    if test is not None:
-        rows = (train.rows, _same_columns(test.rows, train.rows.columns))
-    else:
-        rows = split(train.rows, test_fraction, train.name)
+    """Measure everything. Raises DataError where no row can be used.
+
+    timezone: of times without one; None takes the zone of the clock that they follow, or UTC.
+    """
+    tables = [RawTable(part.name, part.frame()) for part in (raw.train, raw.test) if part is not None]
+    time = time or find_time_column(tables[0].table)
+    clock = find_clock(tables, time) if timezone in {None, "UTC"} else None
+    zone = timezone or (clock.zone if clock else "UTC")
+    dataset = Dataset(time_column=time, timezone=zone, targets=[target] if target else [])
+    train, *later = (read_repaired(table, dataset) for table in tables)
+    del tables
+    test = later[0] if later else None
+    placed = on_grid(train.rows, _same_columns(test.rows, train.rows.columns) if test else None, zone, name=train.name)
+    rows = (placed.train, placed.test) if placed.test else split(placed.train, test_fraction, train.name)
     name, why = (target, "named") if target else guess_target(rows[0])
-    times = timeline(rows[0], test.rows if test else None)
-    grid = on_grid(rows[0], times)
+    seasons = seasons_of(placed.grid, len(rows[0]))
     return Inspection(
         train,
         test,
         *rows,
         time,
-        timezone,
-        times,
-        grid,
+        zone,
+        clock,
+        placed,
+        timeline(*rows),
+        seasons,
         name,
         why,
-        _columns(rows[0], rows[1], grid, name),
-        _memory(grid.column(name), _parts(grid, name), grid.seasons) if name else None,
+        _columns(*rows, seasons, name),
+        _memory(_series(rows[0], name), _parts(rows[0], seasons, name), seasons) if name else None,
     )
 
 
 def guess_target(train: Rows) -> tuple[str | None, str]:
     """The first column that can be forecast, None when there is none; and the reason."""
+    held = holds_value(train)
     for i, name in enumerate(train.columns):
-        column = train.values[:, i]
+        column = train.values[held, i]
         values = column[~np.isnan(column)]
         if len(values) * 2 < len(column) or len(values) < 2 or np.ptp(values) == 0.0:
             continue
@@ -198,30 +220,30 @@ def _same_columns(rows: Rows, columns: tuple[str, ...]) -> Rows:
     return Rows(rows.times, values, columns)
 
 
-def _columns(train: Rows, test: Rows, grid: Grid, target: str | None) -> tuple[ColumnReport, ...]:
-    everything = Preprocess(outliers=Outliers(enabled=True))
-    target_parts = _parts(grid, target) if target else None
+def _columns(train: Rows, test: Rows, seasons: Mapping[str, int], target: str | None) -> tuple[ColumnReport, ...]:
+    target_parts = _parts(train, seasons, target) if target else None
     reports = []
     for i, name in enumerate(train.columns):
-        parts = target_parts if name == target and target_parts else _parts(grid, name)
+        parts = target_parts if name == target and target_parts else _parts(train, seasons, name)
         relation = None
         if target and target_parts and name != target:
-            relation = _relation(grid, name, parts, target, target_parts)
-        reports.append(_column(name, train.values[:, i], test.values[:, i], everything, grid, parts, relation))
+            relation = _relation(train, name, parts, target, target_parts)
+        reports.append(_column(name, train, test.values[:, i], seasons, parts, relation))
     return tuple(reports)
 
 
 def _column(
     name: str,
-    train: Values,
+    train: Rows,
     test: Values,
-    rules: Preprocess,
-    grid: Grid,
+    seasons: Mapping[str, int],
     parts: Parts | None,
     relation: Relation | None,
 ) -> ColumnReport:
-    missing = np.isnan(train)
-    values = train[~missing]
+    column = _series(train, name)
+    missing = np.isnan(column)
+    values = column[~missing]
+    held = int(holds_value(train).sum())
     numbers = dict.fromkeys(("minimum", "median", "maximum", "mean", "deviation"))
     constant, outliers, far, sentinel = False, 0, 0, None
     if len(values):
@@ -229,16 +251,16 @@ def _column(
         numbers = dict(zip(numbers, map(float, stats), strict=True))
         constant = bool(np.ptp(values) <= fitting.ROUNDING * np.abs(values).max())
     if len(values) and not constant:
-        low, high = (float(limit[0]) for limit in fitting.outlier_limits(values[:, None], rules))
+        low, high = (float(limit[0]) for limit in fitting.outlier_limits(values[:, None], CLIPPED))
         outliers = int(((values < low) | (values > high)).sum())
-        far = _lone(train, low, high)
+        far = _lone(column, low, high)
         sentinel = _sentinel(values, low, high)
     usable = parts if parts is not None and not constant else None
-    level = _level(grid, name) if usable is not None else None
+    level = _level(column, min(seasons.values(), default=1)) if usable is not None else None
     return ColumnReport(
         name,
-        len(train),
-        int(missing.sum()),
+        held,
+        held - len(values),
         int(statistics.runs(missing).max(initial=0)),
         int(np.isnan(test).sum()),
         **numbers,
@@ -248,27 +270,29 @@ def _column(
         sentinel=sentinel,
         trend=statistics.trend_strength(usable) if usable else None,
         seasons={
-            season: statistics.season_strength(usable, length) if usable else None
-            for season, length in grid.seasons.items()
+            season: statistics.season_strength(usable, length) if usable else None for season, length in seasons.items()
         },
         kpss=level[0] if level else None,
         kpss_rows=level[1] if level else 0,
-        shift=_shift(train, test) if len(values) else None,
+        shift=_shift(column, test) if len(values) else None,
         relation=relation,
     )
 
 
-def _parts(grid: Grid, name: str) -> Parts | None:
-    column = grid.column(name)
+def _series(rows: Rows, name: str) -> Values:
+    """One column [rows]."""
+    return rows.values[:, rows.columns.index(name)]
+
+
+def _parts(rows: Rows, seasons: Mapping[str, int], name: str) -> Parts | None:
+    column = _series(rows, name)
     if (~np.isnan(column)).sum() < statistics.FEWEST:
         return None
-    return statistics.decompose(column, tuple(grid.seasons.values()))
+    return statistics.decompose(column, tuple(seasons.values()))
 
 
-def _level(grid: Grid, name: str) -> tuple[float, int] | None:
+def _level(column: Values, season: int) -> tuple[float, int] | None:
     """KPSS of the means over the shortest season, so that neither the season nor similar neighbours distort it."""
-    column = grid.column(name)
-    season = min(grid.seasons.values(), default=1)
     whole = column[: len(column) // season * season].reshape(-1, season)
     counts = (~np.isnan(whole)).sum(axis=1)
     sums = np.nansum(whole, axis=1)
@@ -318,10 +342,10 @@ def _shift(train: Values, test: Values) -> Shift | None:
     )
 
 
-def _relation(grid: Grid, name: str, parts: Parts | None, target: str, target_parts: Parts) -> Relation | None:
+def _relation(rows: Rows, name: str, parts: Parts | None, target: str, target_parts: Parts) -> Relation | None:
     if parts is None:
         return None
-    column, other = grid.column(name), grid.column(target)
+    column, other = _series(rows, name), _series(rows, target)
     mine, theirs = parts.remainder, target_parts.remainder
     if min((~np.isnan(part)).sum() for part in (mine, theirs)) < statistics.FEWEST:
         mine, theirs = column, other

@@ -13,25 +13,35 @@ from typing import Any
 import numpy as np
 
 from flts.contracts.errors import DataError, MissingExtra, UsageError
-from flts.explore.findings import HEAVY
-from flts.explore.grid import step_text
-from flts.explore.lookback import candidates, try_lengths
+from flts.explore.findings import HEAVY, clock_changes, why_merged
+from flts.explore.lookback import LONGEST, candidates, try_lengths
 from flts.explore.rehearse import UNNAMED, rehearse
 from flts.explore.report import FAR, Inspection
 from flts.models.registry import require
-from flts.preprocess.fit import DAY, WELL_REGULAR, format_step
+from flts.preprocess.grid import Grid
+from flts.preprocess.infer import infer_seasons
 from flts.preprocess.source import RawInput
 from flts.preprocess.stage import ProcessedDataset
-from flts.spec.fields import Missing, Spec, Train
+from flts.spec.fields import Missing, Spec, Task, Train
 from flts.spec.installed import installed_families
 from flts.spec.models import DEFAULT_MODELS
 from flts.spec.sources import validate
-from flts.train.experiment import plan_experiment
+from flts.spec.steps import DAY
+from flts.train.experiment import Experiment, plan_experiment
+from flts.train.windows import outages
 
-UNITS = {"minute": DAY // 1440, "hour": DAY // 24, "day": DAY, "week": 7 * DAY, "four weeks": 28 * DAY}
+UNITS = {
+    "ns": {"minute": DAY // 1440, "hour": DAY // 24, "day": DAY, "week": 7 * DAY, "four weeks": 28 * DAY},
+    "day": {"week": 7, "four weeks": 28},
+    "business day": {"week": 5, "four weeks": 20},
+    "month": {"year": 12},
+}
+"""Natural horizons for each unit of a step, counted in it."""
 LONGEST_HORIZON = 48
-LOST = 0.1
-"""Share of the windows lost to gaps above which resampling to a grid is suggested."""
+MOST_ORIGINS = 5_000
+"""Test origins up to which all are judged: it takes seconds, and the fewer there are the more each one tells."""
+SLOW = frozenset({"automfles"})
+"""Families that are fitted again for each forecast: 50 ms each, where others need 2 ms at most."""
 SMALLER, TOO_MUCH = 1_000_000, 50_000_000
 """Rows in all windows of an epoch above which a network is made smaller, and left out."""
 SMALL_NETWORK = {"hidden_size": 32, "num_layers": 1}
@@ -94,22 +104,23 @@ def suggest(
     _refuse_unusable(inspection)
     draft = _Draft()
     resampled = list(_resample(inspection))
-    draft.add(
-        "dataset", [*where, *_dataset(inspection, inspection.target, test_fraction), *_step(inspection, resampled)]
-    )
+    step = list(_step(inspection.placed.grid, resampled=bool(resampled)))
+    draft.add("dataset", [*where, *_dataset(inspection, inspection.target, test_fraction), *step])
     draft.add("preprocess", resampled)
-    draft.add("preprocess.missing", list(_missing(inspection, inspection.target, on_grid=bool(resampled))))
+    draft.add("preprocess.missing", list(_missing(inspection, inspection.target)))
     draft.add("preprocess.outliers", list(_outliers(inspection)))
     ahead = _horizon(inspection, horizon)
-    shortest = _values([*draft.sections, Section("task", [SuggestedValue("input_length", 1, ""), ahead])])
-    dataset = rehearse(validate(shortest), raw).dataset
-    length = _input_length(inspection, dataset, inspection.target, ahead.value)
-    task = [length, ahead, *_seasons(inspection)]
-    draft.add("task", task)
+    measured = list(_min_measured(inspection, inspection.target))
+    one = Section("task", [SuggestedValue("input_length", 1, ""), ahead, *measured])
+    shortest = rehearse(validate(_values([*draft.sections, one])), raw)
+    dataset = shortest.dataset
+    length = _input_length(inspection, shortest, inspection.target)
+    draft.add("task", [length, ahead, *measured, *_seasons(inspection)])
     draft.sections.extend([*_models(inspection, dataset, length.value), *_models_of_packages()])
-    suggestion = Suggestion(draft.sections)
-    plan_experiment(suggestion.spec(), UNNAMED, dataset)
-    return suggestion
+    every = Section("evaluate", [SuggestedValue("windows", 0, "")])
+    experiment = plan_experiment(Suggestion([*draft.sections, every]).spec(), UNNAMED, dataset)
+    draft.add("evaluate", list(_windows(experiment)))
+    return Suggestion(draft.sections)
 
 
 def _values(sections: Sequence[Section]) -> dict[str, Any]:
@@ -136,7 +147,7 @@ def _nothing_to_forecast(inspection: Inspection) -> DataError:
 
 
 def _refuse_unusable(inspection: Inspection) -> None:
-    """Raise DataError for what no Spec can repair: several series in one table, and rows a month apart."""
+    """Raise DataError for what no Spec can repair: several series in one table."""
     name, repeats = inspection.train.name, inspection.train.repeats
     if repeats is not None and repeats.series is not None:
         raise DataError(
@@ -146,19 +157,16 @@ def _refuse_unusable(inspection: Inspection) -> None:
             file=name,
             column=repeats.series,
         )
-    if inspection.timeline.months:
-        raise DataError(
-            f"{name}: the rows are a month apart, and months differ in length; use a fixed step, such as a week",
-            code="months",
-            file=name,
-        )
 
 
 def _dataset(inspection: Inspection, target: str, test_fraction: float) -> Iterator[SuggestedValue]:
     if inspection.time_column != "time":
         yield SuggestedValue("time_column", inspection.time_column, "the first column that holds times")
+    clock = inspection.clock
     if inspection.train.zoned:
         zone = "the times have their own zone; this one defines days and weeks"
+    elif clock is not None and clock.zone == inspection.timezone:
+        zone = f"the times have no zone and {clock_changes(clock)}, as clocks do here and in other zones; name yours"
     else:
         zone = "the times have no zone and are read in this one, which also defines days and weeks"
     yield SuggestedValue("timezone", inspection.timezone, zone)
@@ -177,60 +185,36 @@ def _dataset(inspection: Inspection, target: str, test_fraction: float) -> Itera
 
 
 def _resample(inspection: Inspection) -> Iterator[SuggestedValue]:
-    """The rule that puts rows on a grid, if they need one, and why."""
-    time, repeats = (
-        inspection.timeline,
-        inspection.train.repeats or (inspection.test.repeats if inspection.test else None),
-    )
-    worst = min(time.regular, time.test_regular or 1.0)
-    lost = time.gap_count * LONGEST_HORIZON / len(inspection.train_rows)
-    if time.months or (repeats is None and worst >= WELL_REGULAR and lost <= LOST):
+    """The rule that makes one row of several, if rows share a step or lie off the grid, and why."""
+    repeats = inspection.train.repeats or (inspection.test.repeats if inspection.test else None)
+    if repeats is None and not inspection.placed.merged:
         return
-    why = []
-    if repeats is not None:
-        why.append(f"{repeats.rows:,} rows repeat the time of another")
-    if worst < WELL_REGULAR:
-        why.append(f"only {worst:.1%} of the rows follow the one before by {format_step(time.step)}")
-    elif time.gap_count:
-        why.append(f"{time.missing_rows:,} rows are missing in {time.gap_count:,} gaps, each of which costs windows")
-    yield SuggestedValue(
-        "resample", "mean", " and ".join(why) + '; "sum" is right for amounts per row, "last" for states'
-    )
+    why = [f"{repeats.rows:,} rows repeat the time of another"] if repeats is not None else []
+    why += [why_merged(inspection.placed)] if inspection.placed.merged else []
+    yield SuggestedValue("resample", "mean", "; ".join(why) + '; "sum" is right for amounts per row, "last" for states')
 
 
-def _step(inspection: Inspection, resampled: Sequence[SuggestedValue]) -> Iterator[SuggestedValue]:
-    if not resampled:
-        return
-    step = inspection.timeline.suggested or step_text(inspection.timeline.step)
-    if step is None:
-        raise DataError(
-            f"{inspection.train.name}: rows {inspection.timeline.step} ns apart are too close:"
-            " dataset.step is at least 1ms",
-            code="step-too-short",
-            file=inspection.train.name,
-            found=inspection.timeline.step,
-        )
-    why = (
-        "the most common step"
-        if inspection.timeline.suggested is None
-        else "the shortest plain step with few empty cells"
-    )
-    yield SuggestedValue("step", step, why)
+def _step(grid: Grid, *, resampled: bool) -> Iterator[SuggestedValue]:
+    """Named where rows are merged, and where it is one of the calendar: a later row must not make it another."""
+    if resampled:
+        yield SuggestedValue("step", str(grid.step), "of the rows after preprocess.resample")
+    elif not grid.step.fixed:
+        clock = f"the local time of {grid.timezone}" if grid.local else "UTC"
+        yield SuggestedValue("step", str(grid.step), f"a step of the calendar, in {clock}")
 
 
-def _missing(inspection: Inspection, target: str, *, on_grid: bool) -> Iterator[SuggestedValue]:
-    """on_grid: missing rows become empty cells."""
+def _missing(inspection: Inspection, target: str) -> Iterator[SuggestedValue]:
     defaults, column = Missing(), inspection.column(target)
     runs = [c.longest_missing for c in inspection.columns if c.missing <= defaults.drop_columns_above * c.cells]
     longest, bound = (
         max(runs, default=0),
-        max(2 * defaults.max_gap, min(inspection.grid.seasons.values(), default=0) // 2),
+        max(2 * defaults.max_gap, min(inspection.seasons.values(), default=0) // 2),
     )
     if defaults.max_gap < longest <= bound:
         yield SuggestedValue(
             "max_gap", longest, f"the longest run of empty cells is {longest} rows; the last value bridges it"
         )
-    share = float(np.isnan(inspection.grid.column(target)).mean()) if on_grid else column.missing / column.cells
+    share = column.missing / column.cells
     if share > defaults.drop_columns_above:
         kept = min(1.0, math.ceil(share * 20.0) / 20.0)
         yield SuggestedValue(
@@ -251,9 +235,12 @@ def _outliers(inspection: Inspection) -> Iterator[SuggestedValue]:
 def _horizon(inspection: Inspection, requested: int | None) -> SuggestedValue:
     if requested is not None:
         return SuggestedValue("horizon", requested, "as requested")
-    step = inspection.grid.step
-    most = max(1, min(LONGEST_HORIZON, len(inspection.test_rows) // 4, len(inspection.train_rows) // 12))
-    options = [(size // step, unit) for unit, size in UNITS.items() if size % step == 0 and 2 <= size // step <= most]
+    step = inspection.placed.grid.step
+    most = max(1, min(LONGEST_HORIZON, len(inspection.test_rows) // 2, len(inspection.train_rows) // 8))
+    units = UNITS[step.unit].items()
+    options = [
+        (size // step.count, unit) for unit, size in units if size % step.count == 0 and 2 <= size // step.count <= most
+    ]
     if not options:
         return SuggestedValue("horizon", 1, "rows ahead; only you know how far ahead you need to forecast: set it")
     rows, unit = max(options)
@@ -263,13 +250,33 @@ def _horizon(inspection: Inspection, requested: int | None) -> SuggestedValue:
     )
 
 
-def _input_length(inspection: Inspection, dataset: ProcessedDataset, target: str, horizon: int) -> SuggestedValue:
-    """The history that pays, measured with ridge on the validation windows; 1 where train is too short to measure."""
-    train, test = len(dataset.train), len(dataset.test)
-    lengths = candidates(train, test, len(dataset.fitted.names), horizon, dataset.meta.seasons)
+def _min_measured(inspection: Inspection, target: str) -> Iterator[SuggestedValue]:
+    """Less than the default where empty cells lie among the others, such as nights, so that most windows count."""
+    column = inspection.train_rows.values[:, inspection.train_rows.columns.index(target)]
+    length = max([10, *inspection.seasons.values()])
+    held = np.cumsum([0, *~np.isnan(column)])
+    shares = (held[length:] - held[:-length]) / length
+    usual = float(np.median(shares)) if len(shares) else 1.0
+    if 0.0 < usual < Task().min_measured:
+        share = max(1, math.ceil(usual * 20.0) - 2) / 20.0
+        yield SuggestedValue(
+            "min_measured", share, f"the target is measured in {usual:.0%} of the rows of a usual window of {length:,}"
+        )
+
+
+def _input_length(inspection: Inspection, shortest: Experiment, target: str) -> SuggestedValue:
+    """The history that pays, measured with ridge on the validation windows; 1 where train is too short to measure.
+
+    shortest: the experiment with one row of history.
+    """
+    dataset, horizon = shortest.dataset, shortest.task.horizon
+    train = len(dataset.train)
+    # the histories of test windows reach into train only if test follows it
+    most = LONGEST if dataset.contiguous else len(dataset.test) // 2 - horizon
+    lengths = candidates(train, most, len(dataset.fitted.names), horizon, dataset.meta.seasons)
     tried = None
     while lengths and tried is None:
-        tried = try_lengths(dataset, lengths, horizon, Train().validation_fraction)
+        tried = try_lengths(dataset, lengths, shortest.task, Train().validation_fraction)
         if tried is None:
             lengths = lengths[:-1]
     if tried is None:
@@ -285,13 +292,30 @@ def _input_length(inspection: Inspection, dataset: ProcessedDataset, target: str
 
 def _seasons(inspection: Inspection) -> Iterator[SuggestedValue]:
     cycle = inspection.memory.cycle if inspection.memory else None
-    whole = [length for name, length in inspection.grid.seasons.items() if name != "year"]
-    if cycle is not None and cycle >= 2 and not whole and 2 * cycle <= len(inspection.train_rows):
+    rows = len(inspection.train_rows)
+    if cycle is not None and cycle >= 2 and 2 * cycle <= rows and not infer_seasons(inspection.placed.grid, rows):
         yield SuggestedValue(
             "seasons",
             [cycle],
-            f"rows: the autocorrelation of the target peaks every {cycle}, and neither a day nor a week fits",
+            f"rows: the autocorrelation of the target peaks every {cycle}, and no day, week or year fits",
         )
+
+
+def _windows(experiment: Experiment) -> Iterator[SuggestedValue]:
+    """All origins, where that is quick. experiment: with all of them."""
+    count = len(experiment.windows.indices)
+    slow = [name for name in experiment.spec.expected if name in SLOW or name in installed_families()]
+    if count > MOST_ORIGINS or slow:
+        return
+    lost = experiment.windows.left_out
+    rows = experiment.dataset.train, experiment.dataset.test
+    long = sum(len(outages(part, experiment.task)) for part in rows)
+    left_out = f"; {lost:,} more do not count, because too few of their rows hold the target" if lost else ""
+    if long:
+        left_out += f" ({long:,} outage{'s' if long > 1 else ''}: the target is empty for longer than a window)"
+    yield SuggestedValue(
+        "windows", 0, f"all {count:,} test origins: none of the models is fitted again for each{left_out}"
+    )
 
 
 def _models(inspection: Inspection, dataset: ProcessedDataset, input_length: int) -> Iterator[Section]:

@@ -18,7 +18,6 @@ CODES: Mapping[str, tuple[str, str]] = {
     "no folder": ("init load.csv --output nowhere/first.toml", "no-folder"),
     "nothing to forecast": ("init text.csv --output first.toml", "nothing-to-forecast"),
     "several series": ("init panel.csv --output first.toml", "several-series"),
-    "months": ("init months.csv --output first.toml", "months"),
     "no times": ("init times.csv --output first.toml --time time", "no-readable-times"),
     "no output of this kind": ("forecast --input load.csv --output forecast.txt", "output-format"),
     "nothing was run": ("runs list", "no-home"),
@@ -32,9 +31,7 @@ CODES: Mapping[str, tuple[str, str]] = {
 @pytest.mark.parametrize("name", CODES)
 def test_a_mistake_has_a_code(flts: Flts, folder: Path, name: str) -> None:
     rows = table(hourly(300))
-    months = pl.date_range(pl.date(2001, 1, 1), pl.date(2020, 12, 1), "1mo", eager=True)
     pl.concat([rows.with_columns(shop=pl.lit(shop)) for shop in "ab"]).write_csv("panel.csv")
-    pl.DataFrame({"time": months, "load": hourly(240).values[:, 0]}).write_csv("months.csv")
     rows.select("time", load=pl.Series(["n/a", *map(str, range(299))])).write_csv("text.csv")
     rows.with_columns(time=pl.lit("yesterday")).write_csv("times.csv")
     command, code = CODES[name]

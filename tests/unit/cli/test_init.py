@@ -107,17 +107,50 @@ def test_the_example_gets_an_experiment_that_runs(flts: Flts, folder: Path) -> N
 def test_values_follow_from_the_rows(flts: Flts) -> None:
     spec = written(flts, jittered())
     assert (spec.preprocess.resample, spec.dataset.step) == ("mean", "1h")
-    assert written(flts, business_days(), "days.csv", "--force").preprocess.resample == "mean"
+    days = written(flts, business_days(), "days.csv", "--force")
+    assert (days.preprocess.resample, days.dataset.step) == ("off", "1bd")
+    gaps = written(flts, KINDS["gaps"](), "gaps.csv", "--force")
+    assert (gaps.preprocess.resample, gaps.dataset.step) == ("off", "infer")
     assert written(flts, spiky(), "spiky.csv", "--force").preprocess.outliers.enabled
-    empty = written(flts, half_empty(), "empty.csv", "--force").preprocess.missing
-    assert (empty.max_gap, empty.drop_columns_above) == (8, 0.5)
+    half = written(flts, half_empty(), "empty.csv", "--force")
+    assert (half.preprocess.missing.max_gap, half.preprocess.missing.drop_columns_above) == (8, 0.5)
+    assert half.task.min_measured == 0.4
     named = written(flts, KINDS["its own time column"](), "named.csv", "--force")
     assert named.dataset.time_column == "Date Time"
     cycle = written(flts, KINDS["seconds with a cycle of their own"](), "cycle.csv", "--force")
     assert cycle.task.seasons == [45]
     regular = written(flts, table(hourly(600)), "hours.csv", "--force")
     assert regular.preprocess == Spec().preprocess
+    assert regular.task.min_measured == Spec().task.min_measured
     assert regular.task.seasons == "infer"
+
+
+def test_all_windows_are_judged_where_no_model_is_slow(flts: Flts) -> None:
+    quick = written(flts, KINDS["noise"](), "noise.csv")  # without a season AutoMFLES is left out
+    assert quick.models.automfles is None
+    assert quick.evaluate.windows == 0
+    assert "all 37 test origins" in Path("first.toml").read_text()
+    slow = written(flts, table(hourly(600)), "hours.csv", "--force")
+    assert slow.models.automfles is not None
+    assert slow.evaluate == Spec().evaluate
+
+
+def test_windows_that_an_outage_costs_are_counted(flts: Flts) -> None:
+    rows = KINDS["noise"]().filter(~pl.int_range(300).is_between(60, 109))
+    written(flts, rows, "outage.csv", "--horizon", "2")
+    text = " ".join(Path("first.toml").read_text().split("\n# "))
+    assert "(1 outage: the target is empty for longer than a window)" in text
+
+
+def test_a_zone_whose_clock_the_times_follow_is_written(flts: Flts) -> None:
+    utc = pl.datetime_range(pl.datetime(2024, 3, 1), pl.datetime(2024, 4, 20), "1h", time_zone="UTC", eager=True)
+    local = utc.dt.convert_time_zone("Europe/Madrid").dt.replace_time_zone(None)
+    rows = table(hourly(len(local))).with_columns(time=local)
+    assert written(flts, rows).dataset.timezone == "Europe/Berlin"
+    text = " ".join(Path("first.toml").read_text().split("\n# "))
+    assert "skip the hour after 2024-03-31 02:00:00, as clocks do here and in other zones; name yours" in text
+    named = written(flts, rows, "kind.csv", "--force", "--timezone", "Europe/Madrid")
+    assert named.dataset.timezone == "Europe/Madrid"
 
 
 def test_a_test_file_elsewhere_is_named_as_seen_from_the_train_file(flts: Flts, folder: Path) -> None:
@@ -195,7 +228,6 @@ MISTAKES = {
     "no such target": (["load.csv", "--target", "laod"], 4, ["did you mean 'load'"]),
     "a constant target": (["flat.csv", "--target", "flat"], 4, ["flat", "is 1 in every train row"]),
     "several series": (["panel.csv"], 4, ["'shop' distinguishes rows of the same time"]),
-    "months": (["months.csv"], 4, ["a month apart"]),
     "text": (["text.csv"], 4, ["nothing to forecast", "'n/a' in row 1"]),
     "no such folder": (["load.csv", "--output", "nowhere/flts.toml"], 2, ["nowhere"]),
     "no horizon": (["load.csv", "--horizon", "0"], 2, ["--horizon"]),
@@ -207,8 +239,6 @@ def test_a_mistake_is_one_message_and_nothing_is_written(flts: Flts, folder: Pat
     rows = table(hourly(300))
     rows.with_columns(flat=pl.lit(1.0)).write_csv("flat.csv")
     pl.concat([rows.with_columns(shop=pl.lit(shop)) for shop in "ab"]).write_csv("panel.csv")
-    months = pl.date_range(pl.date(2001, 1, 1), pl.date(2020, 12, 1), "1mo", eager=True)
-    pl.DataFrame({"time": months, "load": hourly(240).values[:, 0]}).write_csv("months.csv")
     rows.select("time", load=pl.Series(["n/a", *map(str, range(299))])).write_csv("text.csv")
     arguments, code, said = MISTAKES[name]
     done = flts("init", *arguments, *(() if "--output" in arguments else ("--output", "first.toml")))

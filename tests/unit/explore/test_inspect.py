@@ -191,7 +191,8 @@ def test_a_lone_cell_far_out_is_found_and_a_peak_with_slopes_is_not() -> None:
 def test_gaps_are_counted_and_the_longest_is_named() -> None:
     rows = frame(load=wave(600, noise=0.2))
     kinds = kinds_of(pl.concat([rows[:100], rows[103:300], rows[340:]]))
-    assert "43 rows are missing in 2 gaps" in kinds["gaps"].message
+    assert "43 of 480 rows of the grid hold no value, in 2 gaps" in kinds["gaps"].message
+    assert "of 40 rows" in kinds["gaps"].message
     assert "2018-02-19 21:00:00" in kinds["gaps"].message
 
 
@@ -212,10 +213,11 @@ def test_every_refusal_is_collected_and_what_is_left_is_measured() -> None:
     inspection = look(pl.concat([rows, rows[20:22]]))
     assert [message.split("load.csv: ")[1][:12] for message in inspection.refusals] == [
         "row 8, colum",
-        "2 rows repea",
         "column 'wind",
+        "2 rows repea",
     ]
-    assert len(inspection.train_rows) + len(inspection.test_rows) == 299
+    assert len(inspection.train.rows) == 299
+    assert inspection.timeline.missing_rows == 1
     assert inspection.column("wind").missing == 1
 
 
@@ -230,31 +232,60 @@ def test_irregular_rows_are_measured_on_a_grid_that_suits_them() -> None:
     rows = hourly(600)
     times = rows.times + RNG(0).integers(0, HOUR * 3 // 4, 600)
     inspection = look(table(Rows(times, rows.values, rows.columns)))
-    assert inspection.timeline.suggested == "1h"
-    assert inspection.grid.resampled == "1h"
+    assert inspection.placed.merged
+    assert str(inspection.placed.grid.step) == "1h"
     strength = inspection.column("load").seasons["day"]
     assert strength is not None
     assert strength > 0.8
 
 
-@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York"])
-def test_times_that_skip_the_hours_that_clocks_skip_look_local(zone: str) -> None:
-    utc = pl.datetime_range(pl.datetime(2023, 3, 1), pl.datetime(2023, 5, 1), "30m", time_zone="UTC", eager=True)
-    local = utc.dt.convert_time_zone(zone).dt.replace_time_zone(None)
-    load = wave(len(utc), 48, noise=0.2)
-    local_times = kinds_of(pl.DataFrame({"time": local, "load": load}))["local times"]
-    assert zone in local_times.action
-    assert "02:00:00" in local_times.message
-    assert "local times" not in kinds_of(pl.DataFrame({"time": utc.dt.replace_time_zone(None), "load": load}))
-    assert "local times" not in kinds_of(pl.DataFrame({"time": local, "load": load}), timezone=zone)
+def test_one_row_off_the_grid_is_merged_on_the_grid_of_the_others() -> None:
+    rows = hourly(300)
+    rows.times[40] += HOUR // 3
+    kinds = kinds_of(table(rows))
+    assert kinds["irregular"].message == "1 of 300 rows are off the grid of 1h"
+    assert 'dataset.step = "1h"' in kinds["irregular"].action
+    assert kinds["refused"].severity == "stops"
 
 
-def test_monthly_rows_are_reported_to_have_no_fixed_step() -> None:
-    times = pl.date_range(pl.date(2001, 1, 1), pl.date(2020, 12, 1), "1mo", eager=True)
-    cycle = wave(240, 12, noise=0.1)
-    kinds = kinds_of(pl.DataFrame({"month": times, "load": cycle}))
-    assert "months" in kinds
-    assert "every 12 rows" in kinds["cycle"].message
+def test_events_are_merged_on_a_step_at_which_most_follow_another() -> None:
+    times = np.sort(RNG(0).choice(600 * 3600, 6000, replace=False)) * 10**9 + HOUR * 400_000
+    inspection = look(table(Rows(times, RNG(1).normal(size=(6000, 1)), ("load",))))
+    assert inspection.placed.merged
+    assert str(inspection.placed.grid.step) == "15min"
+    assert inspection.timeline.regular > 0.9
+
+
+def test_absent_rows_are_no_reason_to_merge_rows() -> None:
+    rows = table(hourly(600)).filter(pl.Series(RNG(0).random(600) < 0.8))
+    inspection = look(rows)
+    assert not inspection.placed.merged
+    assert str(inspection.placed.grid) == "1h"
+    assert len(inspection.train_rows) == 480
+    assert inspection.column("load").missing == 0
+
+
+@pytest.mark.parametrize(
+    ("every", "rows", "last_day", "step", "seasons"),
+    [
+        ("1d", 500, False, "1d", {"week": 7}),
+        ("1w", 400, False, "1w", {"year": 52}),
+        ("1mo", 240, False, "1mo", {"year": 12}),
+        ("1mo", 240, True, "1mo", {"year": 12}),
+        ("1q", 160, False, "3mo", {"year": 4}),
+        ("1y", 150, False, "1y", {}),
+    ],
+)
+def test_steps_of_the_calendar_and_their_seasons_are_found(
+    every: str, rows: int, last_day: bool, step: str, seasons: dict[str, int]
+) -> None:
+    times = pl.date_range(pl.date(1850, 7, 1), pl.date(2000, 7, 1), every, eager=True)[:rows]
+    inspection = look(pl.DataFrame({"month": times.dt.month_end() if last_day else times, "load": RNG(0).random(rows)}))
+    assert str(inspection.placed.grid.step) == step
+    assert not inspection.placed.merged
+    assert inspection.seasons == seasons
+    kinds = {finding.kind: finding for finding in verdict(inspection, 0.2)}
+    assert not {"refused", "gaps", "irregular"} & set(kinds)
     assert "dataset.time_column" in kinds["time column"].action
 
 

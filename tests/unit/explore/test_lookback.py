@@ -13,12 +13,13 @@ from flts.explore.lookback import FLATTENED, LONGEST, Tried, candidates, try_len
 from flts.explore.rehearse import rehearse
 from flts.preprocess.rows import Rows
 from flts.preprocess.source import RawInput, RawTable
-from flts.preprocess.stage import ProcessedDataset
 from flts.spec.sources import validate
 
 
-def dataset(rows: Rows) -> ProcessedDataset:
-    return rehearse(small_spec(), RawInput(RawTable("load.csv", table(rows)), None)).dataset
+def tried_on(rows: Rows, lengths: list[int], horizon: int) -> Tried | None:
+    spec = small_spec(task={"input_length": 1, "horizon": horizon})
+    experiment = rehearse(spec, RawInput(RawTable("load.csv", table(rows)), None))
+    return try_lengths(experiment.dataset, lengths, experiment.task, 0.1)
 
 
 def echo(lag: int, rows: int = 900) -> Rows:
@@ -30,7 +31,7 @@ def echo(lag: int, rows: int = 900) -> Rows:
 
 
 def test_a_history_that_reaches_the_echo_is_chosen_over_one_that_does_not() -> None:
-    tried = try_lengths(dataset(echo(30)), [8, 16, 24, 36, 48], 1, 0.1)
+    tried = tried_on(echo(30), [8, 16, 24, 36, 48], 1)
     assert tried is not None
     assert tried.errors[36] < 0.5 * tried.errors[24]
     assert tried.chosen == 36
@@ -41,8 +42,8 @@ def test_the_shortest_of_nearly_equal_lengths_is_chosen() -> None:
 
 
 def test_all_lengths_are_judged_on_the_same_windows() -> None:
-    rows = dataset(hourly(600))
-    alone, beside = try_lengths(rows, [48], 3, 0.1), try_lengths(rows, [8, 48], 3, 0.1)
+    rows = hourly(600)
+    alone, beside = tried_on(rows, [48], 3), tried_on(rows, [8, 48], 3)
     assert alone is not None
     assert beside is not None
     assert alone.errors[48] == beside.errors[48]
@@ -51,32 +52,33 @@ def test_all_lengths_are_judged_on_the_same_windows() -> None:
 
 def test_the_error_is_in_the_units_of_the_target() -> None:
     rows = hourly(600)
-    small = try_lengths(dataset(rows), [24], 1, 0.1)
-    large = try_lengths(dataset(Rows(rows.times, rows.values * 1000.0, rows.columns)), [24], 1, 0.1)
+    small = tried_on(rows, [24], 1)
+    large = tried_on(Rows(rows.times, rows.values * 1000.0, rows.columns), [24], 1)
     assert small is not None
     assert large is not None
     assert large.errors[24] == pytest.approx(1000.0 * small.errors[24], rel=1e-3)
 
 
 def test_too_few_windows_for_the_longest_give_no_result() -> None:
-    assert try_lengths(dataset(hourly(100)), [79], 1, 0.1) is None
+    assert tried_on(hourly(100), [79], 1) is None
 
 
-def test_candidates_fit_into_train_and_test_and_hold_the_seasons() -> None:
-    lengths = candidates(7000, 1700, 10, 24, [24, 168])
+def test_candidates_fit_into_train_and_hold_the_seasons() -> None:
+    lengths = candidates(7000, LONGEST, 10, 24, [24, 168])
     assert {24, 48, 168} <= set(lengths)
     assert max(lengths) * 10 <= FLATTENED
     assert max(candidates(10**6, 10**6, 1, 1, [720])) <= LONGEST
-    assert max(candidates(10**6, 50, 1, 5, [])) <= 20
-    assert candidates(9, 5, 1, 1, []) == [1]
+    assert max(candidates(10**6, 20, 1, 5, [])) <= 20
+    assert candidates(9, 1, 1, 1, []) == [1]
+    assert 24 in candidates(115, LONGEST, 1, 12, [12])
 
 
 def test_a_rehearsal_refuses_what_a_run_refuses() -> None:
     raw = RawInput(RawTable("load.csv", table(hourly(60))), None)
     with raises(SpecError, code="no-targets", key="dataset.targets"):
         rehearse(validate({}), raw)
-    with pytest.raises(DataError, match="input_length 12"):
-        rehearse(small_spec(dataset={"targets": ["load"], "test_fraction": 0.1}), raw)
+    with raises(DataError, code="test-too-short", expected=3):
+        rehearse(small_spec(dataset={"targets": ["load"], "test_fraction": 0.04}), raw)
     flat = hourly(300)
     flat.values[:, 0] = 1.0
     with raises(DataError, code="target-constant", column="load", found=1.0):
