@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable, Iterator
 
 from flts.train.determinism import cores, made_on, processor
-from tests.bench import accuracy, data, gate, models, services, speed
+from tests.bench import accuracy, coverage, data, gate, models, services, speed
 from tests.bench.measure import LTE, Figure
 from tests.support import ROOT
 
@@ -21,6 +21,8 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "lte": accuracy.lte,
     "jfk": accuracy.jfk,
     "coverage": accuracy.coverage,
+    "intervals": coverage.intervals,
+    "answers": coverage.answers,
     "gate_size": gate.gate_size,
     "gate_looks": gate.gate_looks,
     "gate_power": gate.gate_power,

@@ -20,6 +20,8 @@ from flts.contracts.records.model import MadeOn, ModelResult
 from flts.contracts.records.run import FailurePart, RunClaim, ScaledErrors, TrainPart
 from flts.evaluate.case import Candidate
 from flts.evaluate.metrics import measure
+from flts.forecasting.answers import Answers
+from flts.forecasting.intervals import LEVELS
 from flts.preprocess.rows import Values
 from flts.preprocess.source import RawInput, RawTable
 from flts.promotion.judge import Waiting, gather, yardstick
@@ -153,8 +155,9 @@ def put_model(store: Store, experiment: Experiment, name: str, bundle_sha256: st
 def put_forecasts(store: Store, experiment: Experiment, name: str, mean: Values) -> None:
     """Test forecasts of a model, with bounds three below and above."""
     model_hash = experiment.identity.model_hashes[name]
-    values = (mean, mean - 3.0, mean + 3.0)
-    commit_forecasts(values, experiment.task, model_hash, experiment.windows, store, experiment.dataset)
+    half = {f"{level:g}": np.full(mean.shape, 3.0) for level in LEVELS}
+    answers = Answers(mean, np.ones((len(mean), mean.shape[2])), half, np.zeros(len(mean), dtype=bool), ())
+    commit_forecasts(answers, experiment.task, model_hash, experiment.windows, store, experiment.dataset)
 
 
 def put_result(

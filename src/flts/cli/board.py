@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from flts.contracts.records.decision import (
         BaselineRow,
-        Coverage,
         DecisionRecord,
         HourErrors,
         Interval,
@@ -107,7 +106,9 @@ def print_details(decision: DecisionRecord) -> None:
         _say(console, f"\nno intervals: {winner.no_intervals}")
     else:
         console.print("\n[bold]intervals of the winner on test[/]")
-        console.print(_levels(winner.coverage or {}))
+        console.print(_levels(winner))
+        if winner.adaptive is not None:
+            _say(console, _followed(winner, decision.windows.count))
     console.print("\n[bold]errors of the winner, scaled[/]")
     console.print(_steps(winner))
     console.print(make_table(["hour", *ERRORS], [[str(at.hour), *_errors(at)] for at in winner.profile.hour]))
@@ -199,12 +200,30 @@ def _error(value: float | None, metric: Metric) -> str:
     return "" if value is None else f"{value:.{metric.decimals}f}"
 
 
-def _levels(coverage: Mapping[str, Coverage]) -> Table:
+def _levels(winner: CandidateRow) -> Table:
+    """Coverage per level, beside what the static offsets alone cover where some windows are adaptive."""
+    static = winner.static_coverage
     rows = [
-        [f"{float(level):.0%}", f"{result.coverage:.1%}", _between(result.interval, "{:.1%}"), f"{result.width:.4f}"]
-        for level, result in coverage.items()
+        [
+            f"{float(level):.0%}",
+            f"{result.coverage:.1%}",
+            _between(result.interval, "{:.1%}"),
+            f"{result.width:.4f}",
+            *([f"{static[level]:.1%}"] if static else []),
+        ]
+        for level, result in (winner.coverage or {}).items()
     ]
-    return make_table(["level", "coverage", "95 %", "mean width, scaled"], rows)
+    return make_table(["level", "coverage", "95 %", "mean width, scaled", *(["static"] if static else [])], rows)
+
+
+def _followed(winner: CandidateRow, windows: int) -> str:
+    """How many windows had adaptive intervals, and what both kinds cover at 80 %."""
+    adaptive = winner.adaptive or 0
+    counted = f"{adaptive:,} of {windows:,} windows with adaptive intervals, {windows - adaptive:,} with static ones"
+    pooled = (winner.coverage or {}).get(LEVEL)
+    if not adaptive or pooled is None or winner.static_coverage is None:
+        return counted
+    return f"{counted}; at 80 % they cover {pooled.coverage:.1%}, static ones alone {winner.static_coverage[LEVEL]:.1%}"
 
 
 def _steps(winner: CandidateRow) -> Table:

@@ -66,7 +66,7 @@ def plot(
             continue
         manifest, _ = read_bundle(store, trained.bundle_sha256)
         values = experiment.forecasts(store, model_hash, trained.forecasts_sha256)
-        drawn = plots.of_model(experiment, name, values, trained.curve, manifest.intervals.offsets)
+        drawn = plots.of_model(experiment, name, values, trained.curve, manifest)
         for kind, picture in drawn.items():
             for ending, data in picture._asdict().items():
                 file = output / f"{name}-{kind}.{ending}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from flts.contracts.records.decision import (
     AbsentBaseline,
     AnyBaseline,
@@ -30,10 +32,21 @@ def coverages(case: Case, candidate: Candidate) -> dict[str, Coverage] | None:
     if candidate.forecast is None:
         return None
     results = {
-        level: measured(case.truth, candidate.forecast, half_width, case.yardstick, case.overlapping)
-        for level, half_width in sorted(candidate.half_width.items())
+        level: measured(case.truth, lower, upper, case.yardstick, case.overlapping)
+        for level, (lower, upper) in sorted(candidate.bounds.items())
     }
     return {level: value for level, value in results.items() if value is not None} or None
+
+
+def static_coverage(case: Case, candidate: Candidate) -> dict[str, float] | None:
+    """What the static offsets alone would cover at every level, or None where no window is adaptive."""
+    if not candidate.adaptive:
+        return None
+    known = ~np.isnan(case.truth)
+    return {
+        level: float(((lower <= case.truth) & (case.truth <= upper)).sum() / known.sum())
+        for level, (lower, upper) in sorted(candidate.static_bounds.items())
+    }
 
 
 def qualities(candidate: Candidate, covered: Mapping[str, Coverage] | None) -> Qualities:
@@ -69,6 +82,8 @@ def candidate_rows(
                 skill=skill(scored.score, baselines[0].score) if baselines else None,
                 skill_vs_naive=None if naive is None else skill(scored.score, naive),
                 coverage=covered[scored.name],
+                adaptive=candidate.adaptive,
+                static_coverage=static_coverage(case, candidate),
                 no_intervals=candidate.no_intervals,
                 bundle_bytes=candidate.bundle_bytes,
                 latency_ms=candidate.latency_ms,

@@ -21,8 +21,10 @@ Status = Literal["SUCCESS", "FAILED", "N/A"]
 class Candidate:
     """One expected model and its result; all that follows `reason` only with SUCCESS.
 
-    forecast [origins, horizon, targets] in original units; half_width: half the width of the interval of each level,
-    of the same shape, empty with the reason in `no_intervals`; latency_ms: measured only where a gate asks for it.
+    forecast [origins, horizon, targets] in original units; bounds: lower and upper ends of the interval of each level,
+    of the same shape, empty with the reason in `no_intervals`; static_bounds: those that the offsets of training alone
+    give; adaptive: windows whose intervals follow the errors before them; latency_ms: measured only where a gate asks
+    for it.
     """
 
     name: str
@@ -32,7 +34,9 @@ class Candidate:
     bundle_sha256: str | None = None
     forecasts_sha256: str | None = None
     forecast: Values | None = None
-    half_width: Mapping[str, Values] = field(default_factory=dict)
+    bounds: Mapping[str, tuple[Values, Values]] = field(default_factory=dict)
+    static_bounds: Mapping[str, tuple[Values, Values]] = field(default_factory=dict)
+    adaptive: int | None = None
     no_intervals: str | None = None
     bundle_bytes: int | None = None
     latency_ms: float | None = None

@@ -17,17 +17,17 @@ NOTED = 0.03
 
 
 def measured(
-    truth: Values, forecast: Values, half_width: Values, yardstick: Yardstick, overlapping: int
+    truth: Values, lower: Values, upper: Values, yardstick: Yardstick, overlapping: int
 ) -> Coverage | None:
-    """Coverage and mean width (of the whole interval, scaled) of forecast ± half_width; None without bounds.
+    """Coverage and mean scaled width of the intervals from lower to upper; None without bounds.
 
     All arrays [origins, horizon, targets] in original units; cells without truth or without bounds are left out.
     """
-    counted = ~np.isnan(truth) & ~np.isnan(half_width)
+    counted = ~np.isnan(truth) & ~np.isnan(lower)
     if not counted.any():
         return None
-    inside = counted & (np.abs(truth - forecast) <= half_width)
-    width = np.where(counted, 2.0 * half_width / yardstick.width, 0.0)
+    inside = counted & (lower <= truth) & (truth <= upper)
+    width = np.where(counted, (upper - lower) / yardstick.width, 0.0)
     coverage = float(inside.sum() / counted.sum())
     steps = [
         StepCoverage(

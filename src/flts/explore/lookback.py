@@ -14,7 +14,8 @@ from flts.models.ridge import Ridge
 from flts.preprocess.rows import Rows
 from flts.preprocess.stage import ProcessedDataset
 from flts.spec.models import RidgeParameters as Parameters
-from flts.train.fitting import before, whole_block
+from flts.train.fitting import whole_block
+from flts.train.residuals import before
 from flts.train.windows import split_validation
 
 LADDER = (8, 12, 16, 24, 36, 48, 72, 96, 144, 192, 288, 384)

@@ -19,14 +19,18 @@ from flts.contracts.errors import DamagedObject, MissingPackage
 from flts.contracts.ports import Store, read_checked, write_once
 from flts.contracts.records.base import parse_record, plain_json
 from flts.contracts.records.model import BundleFile, IntervalOffsets, Manifest, PackageRecord, SelfTest
-from flts.forecasting.intervals import MIN_WINDOWS, bounds
-from flts.forecasting.model import Forecasts, Model
+from flts.forecasting.adaptive import earlier_origins, reach, rolling_offsets, scores
+from flts.forecasting.answers import Answers, bounds_of
+from flts.forecasting.histories import Histories
+from flts.forecasting.intervals import LEVELS
+from flts.forecasting.model import Forecasts, Model, refuse_unmeasurable
 from flts.models.base import Family, Files, ForecastTask
 from flts.models.registry import CANDIDATES, missing, package_of
-from flts.preprocess.rows import Rows, Times, Values
+from flts.preprocess.rows import Rows, Values
 from flts.preprocess.transform import FittedPreprocess
 
 MANIFEST = "manifest.json"
+SCORES = "intervals.safetensors"
 TOLERANCE = 1e-6
 """Two computations of one forecast may differ by this share of the target's range over train."""
 
@@ -39,10 +43,47 @@ class Bundle:
     manifest: Manifest
     model: Model
 
-    def forecast(self, times: Times, values: Values, level: float) -> tuple[Forecasts, Values, Values]:
-        """Forecasts with lower and upper bounds; times [windows, rows], values [windows, rows, columns]."""
-        forecasts = self.model.forecast(times, values)
-        return forecasts, *bounds(forecasts.mean, forecasts.spread, self.manifest.intervals.offsets, level)
+    scores: Values | None = None
+    """Of the windows of training [windows, horizon, targets], oldest first, where intervals are adaptive."""
+
+    @property
+    def rows_used(self) -> int:
+        """Rows of a history that count: those that the model uses and, with adaptive intervals, the earlier origins."""
+        return self.model.history_rows + (0 if self.scores is None else reach(self.model.task.horizon))
+
+    def forecast(self, histories: Histories) -> Answers:
+        """Forecasts with intervals from every origin; columns as in the manifest, rows on the grid.
+
+        Each origin is forecast once, whether a request or its history asks for it. Raises NotApplicable for too little
+        history, TrainingFailed for a forecast that is not finite.
+        """
+        model = self.model
+        earlier = np.empty(0, dtype=np.int64)
+        if self.scores is not None:
+            earlier = earlier_origins(histories, model, self.manifest.trained_until)
+        origins, place = np.unique(np.concatenate([histories.ends, earlier]), return_inverse=True)
+        every = Histories(histories.context, origins)
+        answers = model.forecast_each(every)
+        asked = place[: len(histories)]
+        mean, spread = answers.mean[asked], answers.spread[asked]
+        refuse_unmeasurable(mean, model.task.fitted)
+        stored = self.manifest.intervals.offsets
+        adaptive = np.zeros(len(histories), dtype=bool)
+        if stored is None:
+            return Answers(mean, spread, {}, adaptive, model.task.bounds)
+        static = np.array([stored[f"{level:g}"] for level in LEVELS])
+        offsets = np.broadcast_to(static[:, None], (len(LEVELS), *mean.shape))
+        if self.scores is not None and len(earlier):
+            past = place[len(histories) :]
+            found = scores(
+                Histories(histories.context, earlier),
+                Forecasts(answers.mean[past], answers.spread[past]),
+                model.task.fitted.targets,
+            )
+            offsets, adaptive = rolling_offsets(histories.ends, earlier, found, self.scores, static)
+        widths = offsets * spread[:, None, :]
+        half = {f"{level:g}": of_level for level, of_level in zip(LEVELS, widths, strict=True)}
+        return Answers(mean, spread, half, adaptive, model.task.bounds)
 
     def self_test(self) -> None:
         """Forecast the stored history again. Raises DamagedObject when the answer differs from the stored one."""
@@ -67,7 +108,7 @@ def build_manifest(
     model: Model,
     files: Files,
     train: Rows,
-    offsets: dict[str, list[list[float]]] | None,
+    intervals: IntervalOffsets,
     chosen: Mapping[str, Any],
     time_column: str,
 ) -> Manifest:
@@ -88,15 +129,14 @@ def build_manifest(
         horizon=task.horizon,
         seasons=list(task.seasons),
         min_measured=task.min_measured,
+        bounds=[list(pair) for pair in task.bounds or ((None, None),) * task.targets],
         history_rows=model.history_rows,
         min_history_rows=model.history.minimum,
         uses_history=model.history.used,
         trained_until=int(train.times[-1]),
         chosen=plain_json(chosen),
         fitted=fitted.record(),
-        intervals=IntervalOffsets(
-            offsets=offsets, reason=None if offsets else f"fewer than {MIN_WINDOWS} validation windows"
-        ),
+        intervals=intervals,
         self_test=SelfTest(times=rows.times.tolist(), values=cells(rows.values), mean=answer.mean[0].tolist()),
         files={name: BundleFile(sha256=sha256(data), size=len(data)) for name, data in files.items()},
         time_column=time_column,
@@ -164,9 +204,28 @@ def assemble(bundle_sha256: str, manifest: Manifest, files: Files) -> Bundle:
     """Load the model of checked files. Raises MissingExtra or MissingPackage when its library is not installed."""
     family = CANDIDATES[manifest.model]
     fitted, seasons = FittedPreprocess.of(manifest.fitted), tuple(manifest.seasons)
-    task = ForecastTask(manifest.input_length, manifest.horizon, seasons, fitted, manifest.min_measured)
+    task = ForecastTask(
+        manifest.input_length, manifest.horizon, seasons, fitted, manifest.min_measured, bounds_of(manifest)
+    )
+    scores = manifest.intervals.scores
     try:
-        predictor = family.load(files, task)
+        predictor = family.load({name: data for name, data in files.items() if name != scores}, task)
     except ModuleNotFoundError as error:
         raise missing(family, error.name or family.name) from None
-    return Bundle(bundle_sha256, manifest, Model(predictor, task, family.history(task)))
+    model = Model(predictor, task, family.history(task), manifest.intervals.scale)
+    return Bundle(bundle_sha256, manifest, model, None if scores is None else read_scores(files[scores]))
+
+
+def write_scores(scores: Values) -> bytes:
+    """The scores [windows, horizon, targets] as the bytes of a file."""
+    from safetensors.numpy import save
+
+    return save({"scores": np.ascontiguousarray(scores)})
+
+
+def read_scores(data: bytes) -> Values:
+    """The inverse of `write_scores`."""
+    from safetensors.numpy import load
+
+    scores: Values = load(data)["scores"]
+    return scores

@@ -1,12 +1,13 @@
-"""Split-conformal intervals from the residuals of the validation windows (Vovk et al. 2005; Lei et al. 2018).
+"""Split-conformal intervals from the scores of windows that the fit did not see (Vovk et al. 2005; Lei et al. 2018).
 
-A residual is divided by the spread of the history that it was forecast from, and an offset is multiplied by the spread
-of the request (`Forecasts.spread`), so intervals widen and narrow with the series.
+A score is a forecast error divided by the spread of its history (`scale.py`). An interval is the forecast ± an offset,
+a quantile of the scores, times the spread of the request. The levels are nominal: exact for exchangeable scores, which
+those of a time series are not.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -17,23 +18,30 @@ MIN_WINDOWS = 20
 STORED_LEVEL = 0.8
 
 
-def conformal_offsets(truth: Values, forecast: Values, spread: Values) -> dict[str, list[list[float]]] | None:
-    """Offsets per level as [horizon][targets], or None with fewer than 20 windows.
+def quantiles(scores: Values, levels: Sequence[float] = LEVELS) -> Values:
+    """The ⌈(n+1)·level⌉-th smallest of the n known scores, at most the largest: [levels, horizon, targets].
 
-    truth and forecast [windows, horizon, targets] in one unit; spread [windows, targets]. The quantile is the
-    ⌈(n+1)·level⌉-th smallest score, which covers a new exchangeable window with at least `level`.
+    scores [windows, horizon, targets], NaN where unknown; a step without a known score is NaN.
     """
-    count = len(truth)
-    if count < MIN_WINDOWS:
+    ordered = np.sort(scores, axis=0)  # NaN last
+    known = (~np.isnan(scores)).sum(axis=0)
+    # in floats 0.07 × 100 is just above 7, and ⌈7⌉ must not become 8
+    ranks = [np.ceil((known + 1) * level - 1e-9).astype(np.int64) for level in levels]
+    at = np.maximum(np.minimum(np.stack(ranks), known) - 1, 0)
+    return np.take_along_axis(ordered, at, axis=0)
+
+
+def conformal_offsets(scores: Values) -> dict[str, list[list[float]]] | None:
+    """Offsets per level as [horizon][targets], or None where a step has fewer than 20 known scores."""
+    if len(scores) < MIN_WINDOWS or (~np.isnan(scores)).sum(axis=0).min() < MIN_WINDOWS:
         return None
-    scores = np.sort(np.abs(truth - forecast) / spread[:, None, :], axis=0)
-    return {f"{level:g}": scores[math.ceil((count + 1) * level) - 1].tolist() for level in LEVELS}
+    return {f"{level:g}": of_level.tolist() for level, of_level in zip(LEVELS, quantiles(scores), strict=True)}
 
 
-def half_widths(stored: Values, offsets: dict[str, list[list[float]]]) -> dict[str, Values]:
+def half_widths(stored: Values, offsets: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, Values]:
     """Half widths of every level [windows, horizon, targets], from the stored one of STORED_LEVEL.
 
-    All half widths of a request are multiples of its spread, so the one that is stored gives the others.
+    For forecasts of version 1, which hold nothing else: all half widths of a request were multiples of its spread.
     """
     of_stored = np.array(offsets[f"{STORED_LEVEL:g}"])
     by_level = {}
@@ -44,15 +52,3 @@ def half_widths(stored: Values, offsets: dict[str, list[list[float]]]) -> dict[s
         )
         by_level[level] = stored * ratio
     return by_level
-
-
-def bounds(
-    mean: Values, spread: Values, offsets: dict[str, list[list[float]]] | None, level: float
-) -> tuple[Values, Values]:
-    """Lower and upper bounds [windows, horizon, targets], NaN for steps without offsets."""
-    half_width = np.full(mean.shape[1:], np.nan)
-    if offsets is not None:
-        of_level = np.array(offsets[f"{level:g}"])[: mean.shape[1]]
-        half_width[: len(of_level)] = of_level
-    width = half_width * spread[:, None, :]
-    return mean - width, mean + width

@@ -8,9 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flts.contracts.errors import NotApplicable, TrainingFailed
+from flts.contracts.records.model import Scale
+from flts.forecasting.bounds import within
 from flts.forecasting.histories import Histories
+from flts.forecasting.scale import spread
 from flts.models.base import ForecastTask, History, Predictor, Window
 from flts.preprocess.rows import Times, Values
 from flts.preprocess.transform import FittedPreprocess
@@ -18,10 +22,9 @@ from flts.preprocess.transform import FittedPreprocess
 
 @dataclass(frozen=True)
 class Forecasts:
-    """Forecasts in original units: mean [origins, horizon, targets], spread [origins, targets].
+    """Forecasts in original units: mean [origins, horizon, targets] within the bounds, spread [origins, targets].
 
-    spread is the scale of the errors, taken from the history: the mean of the scaled target over the last input_length
-    rows, at least 0, plus 0.01, back in original units. Interval offsets are multiples of it.
+    spread: the scale of the errors, taken from the history (`scale.spread`). Interval offsets are multiples of it.
     """
 
     mean: Values
@@ -35,6 +38,7 @@ class Model:
     predictor: Predictor
     task: ForecastTask
     history: History
+    scale: Scale = "constant"
 
     @property
     def history_rows(self) -> int:
@@ -46,19 +50,14 @@ class Model:
 
         times [windows, rows], values [windows, rows, columns]; rows before the last `history_rows` are cut off first.
         """
-        task = self.task
-        times, values = times[:, -self.history_rows :], values[:, -self.history_rows :]
-        window = Window(times, task.fitted.clean(values), ~np.isnan(values), task.fitted)
-        scaled = self.predictor.predict(window)
-        level = np.maximum(window.targets[:, -task.input_length :].mean(axis=1), 0.0) + 0.01
-        _, width = task.fitted.target_range
-        return Forecasts(task.fitted.unscale_targets(scaled), level * width)
+        window = self._window(times, values)
+        mean = self.task.fitted.unscale_targets(self.predictor.predict(window))
+        # a forecast that is not measurable must be found, not hidden behind a bound
+        kept = np.where(_measurable(mean, self.task.fitted), within(mean, self.task.bounds), mean)
+        return Forecasts(kept, spread(self.scale, window, self.task))
 
-    def forecast_all(self, histories: Histories) -> Forecasts:
-        """Forecasts from every origin.
-
-        Raises NotApplicable when one has too little history, TrainingFailed when a forecast is not finite.
-        """
+    def forecast_each(self, histories: Histories) -> Forecasts:
+        """Forecasts from every origin, finite or not. Raises NotApplicable when one has too little history."""
         shortest = int(histories.ends.min())
         if shortest < self.history.minimum:
             raise NotApplicable(
@@ -68,22 +67,47 @@ class Model:
                 found=shortest,
             )
         shape = (len(histories), self.task.horizon, self.task.targets)
-        mean, spread = np.empty(shape), np.empty((shape[0], shape[2]))
+        mean, spreads = np.empty(shape), np.empty((shape[0], shape[2]))
         for positions, times, values in histories.batches(self.history_rows):
             answer = self.forecast(times, values)
-            mean[positions], spread[positions] = answer.mean, answer.spread
-        invalid = unmeasurable(mean, self.task.fitted)
-        if invalid:
-            raise TrainingFailed(
-                f"{invalid} of {mean.size} forecasts are not finite",
-                code="forecasts-not-finite",
-                found=invalid,
-                cells=mean.size,
-            )
-        return Forecasts(mean, spread)
+            mean[positions], spreads[positions] = answer.mean, answer.spread
+        return Forecasts(mean, spreads)
+
+    def forecast_all(self, histories: Histories) -> Forecasts:
+        """The same. Raises TrainingFailed when a forecast is not finite."""
+        answers = self.forecast_each(histories)
+        refuse_unmeasurable(answers.mean, self.task.fitted)
+        return answers
+
+    def spread_all(self, histories: Histories, scale: Scale) -> Values:
+        """The spread of every history by another scale, [origins, targets]."""
+        spreads = np.empty((len(histories), self.task.targets))
+        for positions, times, values in histories.batches(self.history_rows):
+            spreads[positions] = spread(scale, self._window(times, values), self.task)
+        return spreads
+
+    def _window(self, times: Times, values: Values) -> Window:
+        times, values = times[:, -self.history_rows :], values[:, -self.history_rows :]
+        return Window(times, self.task.fitted.clean(values), ~np.isnan(values), self.task.fitted)
+
+
+def refuse_unmeasurable(mean: Values, fitted: FittedPreprocess) -> None:
+    """Raise TrainingFailed when a forecast is not finite, or too large to be squared."""
+    invalid = unmeasurable(mean, fitted)
+    if invalid:
+        raise TrainingFailed(
+            f"{invalid} of {mean.size} forecasts are not finite",
+            code="forecasts-not-finite",
+            found=invalid,
+            cells=mean.size,
+        )
 
 
 def unmeasurable(mean: Values, fitted: FittedPreprocess) -> int:
     """Count forecasts [origins, horizon, targets] that are not finite, or so large that their squared error is not."""
+    return int((~_measurable(mean, fitted)).sum())
+
+
+def _measurable(mean: Values, fitted: FittedPreprocess) -> NDArray[np.bool_]:
     with np.errstate(over="ignore", invalid="ignore"):
-        return int((~np.isfinite(fitted.scale_targets(mean) ** 2)).sum())
+        return np.asarray(np.isfinite(fitted.scale_targets(mean) ** 2))

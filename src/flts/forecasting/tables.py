@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flts.contracts.errors import DamagedObject
 from flts.preprocess.parquet import from_parquet, time_column, to_parquet
@@ -17,34 +18,34 @@ if TYPE_CHECKING:
 
 
 def forecasts_to_parquet(
-    origins: Times, targets: Sequence[str], mean: Values, lower: Values | None = None, upper: Values | None = None
+    origins: Times, targets: Sequence[str], columns: Mapping[str, Values | NDArray[np.bool_]]
 ) -> bytes:
-    """Write columns origin, step (from 1), target, y_hat and, if given, lower and upper, in original units."""
+    """Write columns origin, step (from 1), target, and those given [origins, horizon, targets], null for NaN."""
     import polars as pl
 
-    count, horizon, width = mean.shape
-    columns: list[pl.Series] = [
+    count, horizon, width = columns["y_hat"].shape
+    series: list[pl.Series] = [
         time_column(np.repeat(origins, horizon * width), "origin"),
         pl.Series("step", np.tile(np.repeat(np.arange(1, horizon + 1), width), count), pl.Int32),
         pl.Series("target", list(targets) * (count * horizon), pl.String),
-        pl.Series("y_hat", mean.reshape(-1)),
     ]
-    for name, values in (("lower", lower), ("upper", upper)):
-        if values is not None:
-            columns.append(pl.Series(name, values.reshape(-1), nan_to_null=True))
-    return to_parquet(pl.DataFrame(columns))
+    for name, values in columns.items():
+        series.append(pl.Series(name, values.reshape(-1), nan_to_null=values.dtype.kind == "f"))
+    return to_parquet(pl.DataFrame(series))
 
 
 def forecasts_from_parquet(
     data: bytes, origins: Times, targets: Sequence[str], horizon: int, *, key: str
 ) -> dict[str, Values]:
-    """Read the value columns as [origins, horizon, targets], NaN for null; `key` names the object in errors.
+    """Read the value columns as [origins, horizon, targets], NaN for null, 1 for true; `key`: the object, for errors.
 
     Raises DamagedObject when the table holds other origins, steps or targets.
     """
+    import polars as pl
+
     frame = from_parquet(data, key=key)
     shape = (len(origins), horizon, len(targets))
-    expected = forecasts_to_parquet(origins, targets, np.zeros(shape))
+    expected = forecasts_to_parquet(origins, targets, {"y_hat": np.zeros(shape)})
     keys = ["origin", "step", "target"]
     complete = {*keys, "y_hat"} <= {*frame.columns}
     if not complete or not frame.select(keys).equals(from_parquet(expected, key=key).select(keys)):
@@ -59,5 +60,5 @@ def forecasts_from_parquet(
     values = {}
     for name in frame.columns:
         if name not in keys:
-            values[name] = frame[name].fill_null(float("nan")).to_numpy().reshape(shape)
+            values[name] = frame[name].cast(pl.Float64).fill_null(float("nan")).to_numpy().reshape(shape)
     return values

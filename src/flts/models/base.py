@@ -41,6 +41,9 @@ class ForecastTask:
     fitted: FittedPreprocess
     min_measured: float
     """Share of the rows of a window that must hold every target for it to count."""
+    bounds: tuple[tuple[float | None, float | None], ...] = ()
+    """Lowest and highest value of each target in original units, None where there is no limit; forecasts are clipped to
+    them after the model has answered."""
 
     @property
     def lookback(self) -> int:
@@ -130,6 +133,9 @@ class History:
     minimum: int
     used: bool = True
     """False where forecasts depend on dates alone: every test origin is then judged from one fit."""
+    refitted: bool = False
+    """Whether the model is fitted anew to each history. Its intervals are static then: to follow the errors in a
+    history takes a hundred forecasts."""
 
 
 @dataclass(frozen=True)

@@ -63,8 +63,8 @@ class AutoMfles:
 
     def history(self, task: ForecastTask) -> History:
         if not task.seasons:
-            return History(wanted=PLAIN_ROWS, minimum=MIN_ROWS)
-        return History(wanted=2 * task.seasons[0], minimum=2 * task.seasons[0])
+            return History(wanted=PLAIN_ROWS, minimum=MIN_ROWS, refitted=True)
+        return History(wanted=2 * task.seasons[0], minimum=2 * task.seasons[0], refitted=True)
 
     def fit(
         self,

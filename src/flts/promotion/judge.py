@@ -28,8 +28,8 @@ from flts.evaluate.gate import ChampionForecast
 from flts.evaluate.look import spans_since
 from flts.evaluate.metrics import Yardstick
 from flts.evaluate.profile import WallClock
+from flts.forecasting.answers import StoredIntervals
 from flts.forecasting.bundle import assemble, cells, load_bundle, read_bundle
-from flts.forecasting.intervals import half_widths
 from flts.forecasting.model import Model, unmeasurable
 from flts.models.base import Files, ForecastTask
 from flts.models.registry import BASELINES
@@ -162,7 +162,7 @@ def _candidate(store: Store, experiment: Experiment, name: str, model_hash: str,
         values = experiment.forecasts(store, model_hash, committed.forecasts_sha256)
     except DamagedObject as damage:
         return Candidate(name, model_hash, "FAILED", f"DamagedObject: {damage}")
-    mean, offsets = values["y_hat"], manifest.intervals.offsets
+    mean, intervals = values["y_hat"], StoredIntervals.of(values, manifest)
     not_finite = unmeasurable(mean, experiment.task.fitted)
     if not_finite:
         return Candidate(name, model_hash, "FAILED", f"{not_finite} of {mean.size} stored forecasts are not finite")
@@ -174,7 +174,9 @@ def _candidate(store: Store, experiment: Experiment, name: str, model_hash: str,
         bundle_sha256=result.bundle_sha256,
         forecasts_sha256=committed.forecasts_sha256,
         forecast=mean,
-        half_width=half_widths(values["upper"] - mean, offsets) if offsets else {},
+        bounds=intervals.by_level,
+        static_bounds=intervals.static,
+        adaptive=intervals.adaptive,
         no_intervals=manifest.intervals.reason,
         bundle_bytes=len(manifest.to_bytes()) + sum(file.size for file in manifest.files.values()),
         latency_ms=_latency(store, model_hash, result.bundle_sha256) if limited else None,

@@ -11,11 +11,12 @@ import numpy as np
 
 from flts.contracts.errors import MissingExtra
 from flts.contracts.records.decision import Coverage, StepErrors
+from flts.contracts.records.model import Manifest
 from flts.evaluate import coverage
 from flts.evaluate.metrics import Yardstick, scaled_errors
 from flts.evaluate.profile import profile
 from flts.evaluate.significance import overlap
-from flts.forecasting.intervals import half_widths
+from flts.forecasting.answers import Interval, StoredIntervals
 from flts.models.base import Indices
 from flts.preprocess.rows import Times, Values
 from flts.promotion.judge import wall_clock, yardstick
@@ -38,12 +39,16 @@ class Picture(NamedTuple):
 
 
 def of_model(
-    experiment: Experiment, name: str, values: Mapping[str, Values], curve: Sequence[Sequence[float]], offsets: Any
+    experiment: Experiment,
+    name: str,
+    values: Mapping[str, Values],
+    curve: Sequence[Sequence[float]],
+    manifest: Manifest,
 ) -> dict[str, Picture]:
     """Every plot that applies to one candidate: forecast, residuals, error per step for a horizon beyond one step,
     calibration where it has intervals, loss curve where it has epochs.
 
-    values: stored y_hat, lower and upper [origins, horizon, targets]; offsets: of the manifest's intervals, or None.
+    values: the stored columns [origins, horizon, targets]; manifest: of the bundle that made them.
     Raises MissingExtra without matplotlib.
     """
     truth = experiment.windows.truth(experiment.dataset, experiment.task.horizon)
@@ -56,9 +61,10 @@ def of_model(
     if experiment.task.horizon > 1:
         errors_by = profile(truth.values, values["y_hat"], measure, wall_clock(experiment))
         pictures["error_per_step"] = error_per_step(errors_by.step, name)
-    if offsets:
+    if manifest.intervals.offsets:
         shared = overlap(experiment.task.horizon, truth.spacing)
-        covered = _covered(truth.values, values, offsets, measure, shared)
+        intervals = StoredIntervals.of(values, manifest).by_level
+        covered = _covered(truth.values, intervals, measure, shared)
         pictures["calibration"] = calibration(covered, name)
     if curve:
         pictures["loss_curve"] = loss_curve(curve, name)
@@ -155,10 +161,11 @@ def loss_curve(curve: Sequence[Sequence[float]], title: str) -> Picture:
 
 
 def _covered(
-    truth: Values, values: Mapping[str, Values], offsets: Any, measure: Yardstick, shared: int
+    truth: Values, intervals: Mapping[str, Interval], measure: Yardstick, shared: int
 ) -> dict[str, Coverage]:
-    half_width = half_widths(values["upper"] - values["y_hat"], offsets)
-    results = {k: coverage.measured(truth, values["y_hat"], part, measure, shared) for k, part in half_width.items()}
+    results = {
+        level: coverage.measured(truth, lower, upper, measure, shared) for level, (lower, upper) in intervals.items()
+    }
     return {level: measured for level, measured in results.items() if measured is not None}
 
 

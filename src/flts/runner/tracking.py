@@ -104,8 +104,7 @@ def candidate_run(
         "preprocess/preprocess_config.json": _readable(meta.made_of.model_dump(mode="json")),
     }
     values = work.experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)
-    offsets = manifest.intervals.offsets
-    for kind, picture in plots.of_model(work.experiment, work.name.upper(), values, trained.curve, offsets).items():
+    for kind, picture in plots.of_model(work.experiment, work.name.upper(), values, trained.curve, manifest).items():
         artifacts |= {f"plots/{kind}.png": picture.png, f"plots/{kind}.svg": picture.svg}
     return _run(work, "FINISHED", tags, metrics, now, curve=trained.curve, bundle=bundle, artifacts=artifacts)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from flts.contracts.errors import DataError, UsageError
 from flts.forecasting.bundle import Bundle
-from flts.forecasting.histories import enough_measured
+from flts.forecasting.histories import Histories, enough_measured
 from flts.forecasting.intervals import LEVELS
 from flts.models.base import ForecastTask
 from flts.preprocess.history import read_history
@@ -30,7 +30,9 @@ class Answer:
     """Forecasts from the end of one history, in original units.
 
     times [horizon]: UTC ns, the first one step after the end of the history; mean, lower, upper [horizon, targets],
-    bounds NaN where the model has none. warnings: what a reader of the forecast should know about the history.
+    bounds NaN where the model has none. interval: "adaptive" where the errors in the history shaped the bounds,
+    "static" where those of training alone did, "none" without bounds. warnings: what a reader of the forecast should
+    know about the history.
     """
 
     times: Times
@@ -38,6 +40,7 @@ class Answer:
     mean: Values
     lower: Values
     upper: Values
+    interval: str
     warnings: tuple[str, ...] = ()
 
     def frame(self) -> pl.DataFrame:
@@ -72,14 +75,15 @@ def answer(bundle: Bundle, history: Any, level: float = 0.8) -> Answer:
             valid=valid,
         )
     rows, warnings = usable_history(bundle, RawTable.of("history", history))
-    forecasts, lower, upper = bundle.forecast(rows.times[None], rows.values[None], level)
+    answers = bundle.forecast(Histories(rows, np.array([len(rows)], dtype=np.int64)))
+    (lower,), (upper,) = answers.interval(level)
     task = bundle.model.task
     times = task.fitted.grid.after(rows.times[-1:], task.horizon)[0]
-    return Answer(times, task.fitted.targets, forecasts.mean[0], lower[0], upper[0], warnings)
+    return Answer(times, task.fitted.targets, answers.mean[0], lower, upper, answers.kinds()[0], warnings)
 
 
 def usable_history(bundle: Bundle, raw: Raw) -> tuple[Rows, tuple[str, ...]]:
-    """The last rows that the model uses, and warnings. Raises DataError where they are too few, or hold too little.
+    """The last rows that the bundle uses, and warnings. Raises DataError where they are too few, or hold too little.
 
     Empty cells stay empty: the model fills them as it did in training.
     """
@@ -92,7 +96,7 @@ def usable_history(bundle: Bundle, raw: Raw) -> tuple[Rows, tuple[str, ...]]:
             found=len(rows),
             expected=manifest.min_history_rows,
         )
-    rows = rows[-manifest.history_rows :]
+    rows = rows[-bundle.rows_used :]
     if not task.fitted.placed:
         refuse_gap(rows, task, raw.name)
     elif manifest.uses_history:

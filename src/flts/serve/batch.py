@@ -11,7 +11,7 @@ from flts.contracts.errors import DataError
 from flts.evaluate.metrics import Errors, Yardstick, measure
 from flts.forecasting.bundle import Bundle
 from flts.forecasting.histories import Histories, enough_measured
-from flts.forecasting.intervals import STORED_LEVEL, bounds
+from flts.forecasting.intervals import STORED_LEVEL
 from flts.preprocess.rows import Rows, Times, Values
 from flts.serve.version1 import unbroken
 
@@ -24,7 +24,8 @@ class Batch:
     """Forecasts from many origins of one table, in original units.
 
     origins [origins]: UTC ns of the last history row; times [origins, horizon]; mean, lower, upper and truth
-    [origins, horizon, targets]. Truth is NaN where the table has no row or an empty cell.
+    [origins, horizon, targets]. Truth is NaN where the table has no row or an empty cell. interval: "static",
+    "adaptive" or "none" per origin, as in an Answer.
     """
 
     origins: Times
@@ -34,6 +35,7 @@ class Batch:
     lower: Values
     upper: Values
     truth: Values
+    interval: tuple[str, ...]
 
     def frame(self) -> pl.DataFrame:
         """A table with columns origin, step, time, target, mean, lower, upper; one row per origin, step and target."""
@@ -78,11 +80,12 @@ def forecast_batch(bundle: Bundle, rows: Rows, level: float = STORED_LEVEL) -> B
             expected=needed,
         )
     histories = Histories(rows, ends[usable])
-    answer = model.forecast_all(histories)
-    lower, upper = bounds(answer.mean, answer.spread, bundle.manifest.intervals.offsets, level)
+    answers = bundle.forecast(histories)
+    lower, upper = answers.interval(level)
     origins = rows.times[histories.ends - 1]
     times = fitted.grid.after(origins, task.horizon)
-    return Batch(origins, times, fitted.targets, answer.mean, lower, upper, _truth(rows, times, fitted.targets))
+    truth = _truth(rows, times, fitted.targets)
+    return Batch(origins, times, fitted.targets, answers.mean, lower, upper, truth, tuple(answers.kinds()))
 
 
 def errors(bundle: Bundle, batch: Batch) -> Errors | None:

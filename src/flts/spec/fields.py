@@ -6,6 +6,7 @@ are in no hash, because the data itself is. Within one Spec version a default ne
 
 from __future__ import annotations
 
+import math
 import re
 import zoneinfo
 from collections.abc import Callable, Mapping
@@ -186,6 +187,16 @@ class Task(Table):
     min_measured: Annotated[float, Field(gt=0.0, le=1.0)] = 0.75
     """Share of the history rows of a window that must hold every target for the window to count. Other windows are left
     out, for every model alike."""
+    bounds: Literal["auto", "off"] | list[float] = "auto"
+    """Lowest and highest forecast, such as [0.0, 1.0]. 'auto': a target that is never negative in train is never
+    forecast below 0, and one that never leaves 0 to 1 never above 1; 'off' for a price below 1, say, that may rise."""
+
+    @field_validator("bounds")
+    @classmethod
+    def _two_limits(cls, value: Literal["auto", "off"] | list[float]) -> Literal["auto", "off"] | list[float]:
+        if isinstance(value, list) and not (len(value) == 2 and all(map(math.isfinite, value)) and value[0] < value[1]):
+            raise ValueError(f"bounds = {value} is not a range; use two finite numbers, the smaller first")
+        return value
 
     @field_validator("seasons")
     @classmethod

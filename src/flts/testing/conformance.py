@@ -231,7 +231,7 @@ class ModelConformance(FamilyConformance):
         bundle = load_bundle(store, write_bundle(store, fitted.result.manifest, fitted.result.files))
         bundle.self_test()
         rows = fitted.train[-bundle.manifest.history_rows :]
-        served, _, _ = bundle.forecast(rows.times[None], rows.values[None], 0.8)
+        served = bundle.forecast(Histories(rows, np.array([len(rows)])))
         np.testing.assert_array_equal(served.mean, fitted.model.forecast(rows.times[None], rows.values[None]).mean)
 
     def test_the_manifest_names_what_a_request_must_bring(self) -> None:

@@ -16,7 +16,8 @@ from flts.preprocess.fit import fit
 from flts.preprocess.infer import infer_grid
 from flts.preprocess.rows import Rows
 from flts.spec.fields import Preprocess
-from flts.train.fitting import FittedModel, before, fit_model, whole_block
+from flts.train.fitting import FittedModel, fit_model, whole_block
+from flts.train.residuals import before
 from flts.train.windows import split_validation
 
 

@@ -1,24 +1,22 @@
 """Fit one model: on the rows before the validation windows, then, for families that refit, on all of train.
 
-The residuals of the validation windows give the intervals.
+The residuals of the validation windows, and where these are few of forward folds before them, give the intervals.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from flts.contracts.ports import Progress
 from flts.contracts.records.model import Manifest
-from flts.forecasting.bundle import build_manifest
-from flts.forecasting.histories import Histories, one_per_stratum
-from flts.forecasting.intervals import conformal_offsets
+from flts.forecasting.bundle import SCORES, build_manifest, write_scores
+from flts.forecasting.histories import one_per_stratum
 from flts.forecasting.model import Model
-from flts.models.base import Block, Family, Files, Fit, ForecastTask, Indices, P, Recipe, Refits
+from flts.models.base import Block, Family, Files, Fit, ForecastTask, P, Recipe, Refits
 from flts.preprocess.rows import Rows, Times, Values
 from flts.preprocess.transform import transform
-from flts.train.windows import split_validation, train_origins
+from flts.train.residuals import ENOUGH, before, fit_before, folds, intervals_of, joined, residuals_of
+from flts.train.windows import train_origins
 
 MOST_VALIDATION_ORIGINS = 200
 
@@ -54,24 +52,28 @@ def fit_model(
     """
     progress.phase("fit")
     whole = whole_block(train, task)
-    fit_origins, validation_origins = split_validation(whole.origins, task.horizon, validation_fraction)
-    validation = Block(whole.times, whole.features, whole.targets, validation_origins)
-    fit = family.fit(before(whole, int(validation_origins[0]), fit_origins), validation, task, recipe, progress)
+    fit, validation_origins = fit_before(family, whole, task, recipe, validation_fraction, progress)
 
     progress.phase("validate")
+    history = family.history(task)
     sampled = one_per_stratum(validation_origins, MOST_VALIDATION_ORIGINS)
-    model = Model(family.load(fit.files, task), task, family.history(task))
-    answers = model.forecast_all(Histories(train, sampled))
-    truth = train.select(task.fitted.targets)[sampled[:, None] + np.arange(task.horizon)]
-    offsets = conformal_offsets(truth, answers.mean, answers.spread)
+    tail = residuals_of(Model(family.load(fit.files, task), task, history), train, sampled)
+    residuals = tail
+    if len(sampled) < ENOUGH:
+        earlier = before(whole, int(validation_origins[0]), whole.origins[whole.origins < validation_origins[0]])
+        residuals = joined([*folds(family, train, earlier, task, recipe, validation_fraction), tail])
+    intervals, scores = intervals_of(residuals, task.fitted.target_range[1])
 
     files = fit.files
     if isinstance(family, Refits):
         progress.phase("refit")
         files = family.refit(whole, task, recipe, fit.chosen)
-        model = Model(family.load(files, task), task, family.history(task))
-    manifest = build_manifest(family, model, files, train, offsets, fit.chosen, time_column)
-    return FittedModel(files, manifest, fit, train.times[sampled - 1], answers.mean)
+    if intervals.offsets is not None and not history.refitted:
+        files = {**files, SCORES: write_scores(scores)}
+        intervals = intervals.model_copy(update={"scores": SCORES})
+    model = Model(family.load(files, task), task, history, intervals.scale)
+    manifest = build_manifest(family, model, files, train, intervals, fit.chosen, time_column)
+    return FittedModel(files, manifest, fit, train.times[sampled - 1], tail.mean)
 
 
 def whole_block(train: Rows, task: ForecastTask) -> Block:
@@ -80,8 +82,3 @@ def whole_block(train: Rows, task: ForecastTask) -> Block:
     targets = task.fitted.scale_targets(task.fitted.clip(train.values)[:, task.fitted.target_index])
     origins = train_origins(train, task)
     return Block(train.times, features, targets, origins)
-
-
-def before(whole: Block, row: int, origins: Indices) -> Block:
-    """The rows before `row`, so that no later row can be seen; `origins`: its windows."""
-    return Block(whole.times[:row], whole.features[:row], whole.targets[:row], origins)

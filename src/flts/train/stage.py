@@ -15,8 +15,9 @@ from flts.contracts.ports import Progress, Silent, Store, write_once
 from flts.contracts.records.base import JsonObject, plain_json, read_record, write_record
 from flts.contracts.records.model import MadeOn, ModelResult, WindowsResult
 from flts.contracts.records.run import Recomputed
+from flts.forecasting.answers import Answers
+from flts.forecasting.bounds import resolve
 from flts.forecasting.bundle import TOLERANCE, Bundle, load_bundle, write_bundle
-from flts.forecasting.intervals import STORED_LEVEL, bounds
 from flts.forecasting.tables import forecasts_from_parquet, forecasts_to_parquet
 from flts.models.base import Family, ForecastTask, Recipe, Refits
 from flts.models.registry import CANDIDATES
@@ -57,9 +58,10 @@ class Trained:
 
 
 def task_of(dataset: ProcessedDataset, task: Task) -> ForecastTask:
-    """The task on these rows, with the seasons that preprocessing inferred unless others are given."""
+    """The task on these rows, with the seasons and bounds that train shows unless others are given."""
     seasons = dataset.meta.seasons if task.seasons == "infer" else task.seasons
-    return ForecastTask(task.input_length, task.horizon, tuple(seasons), dataset.fitted, task.min_measured)
+    bounds = resolve(task.bounds, dataset.train.select(dataset.fitted.targets))
+    return ForecastTask(task.input_length, task.horizon, tuple(seasons), dataset.fitted, task.min_measured, bounds)
 
 
 def model_spec(spec: Spec, identity: Identity, name: str) -> ModelSpec:
@@ -172,7 +174,7 @@ def _fit_and_commit(
     )
     progress.phase("save")
     bundle_sha256 = write_bundle(store, fitted.manifest, fitted.files)
-    fresh = forecasts_to_parquet(fitted.validation_origins, task.fitted.targets, fitted.validation_forecasts)
+    fresh = forecasts_to_parquet(fitted.validation_origins, task.fitted.targets, {"y_hat": fitted.validation_forecasts})
     table = fresh if again else write_once(store, layout.validation(model.model_hash), fresh, at="train.validation")
     result = ModelResult(
         model=model.name,
@@ -200,32 +202,27 @@ def _forecast_and_commit(
     return commit_forecasts(bundle_forecasts(bundle, dataset, windows), task, model.model_hash, windows, store, dataset)
 
 
-def bundle_forecasts(bundle: Bundle, dataset: ProcessedDataset, windows: Windows) -> tuple[Values, Values, Values]:
-    """Mean, lower and upper [origins, horizon, targets] of the test windows, with the bundle's own intervals."""
-    answers = bundle.model.forecast_all(windows.histories(dataset))
-    return answers.mean, *bounds(answers.mean, answers.spread, bundle.manifest.intervals.offsets, STORED_LEVEL)
+def bundle_forecasts(bundle: Bundle, dataset: ProcessedDataset, windows: Windows) -> Answers:
+    """The test windows, with the bundle's own intervals."""
+    return bundle.forecast(windows.histories(dataset))
 
 
 def commit_forecasts(
-    values: tuple[Values, Values, Values],
-    task: ForecastTask,
-    model_hash: str,
-    windows: Windows,
-    store: Store,
-    dataset: ProcessedDataset,
+    answers: Answers, task: ForecastTask, model_hash: str, windows: Windows, store: Store, dataset: ProcessedDataset
 ) -> tuple[WindowsResult, bool]:
-    """Write mean, lower and upper, then their commit point. Returns the stored result, and whether it is equal.
+    """Write the forecasts, then their commit point. Returns the stored result, and whether it is equal.
 
     Raises DamagedObject for a table without its commit point that holds other forecasts than these.
     """
+    columns = answers.columns()
     origins = windows.origins(dataset)
-    fresh = forecasts_to_parquet(origins, task.fitted.targets, *values)
+    fresh = forecasts_to_parquet(origins, task.fitted.targets, columns)
     key = layout.forecasts(model_hash, windows.windows_hash)
     stood = write_once(store, key, fresh, at="train.forecasts")
     commit = layout.windows_result(model_hash, windows.windows_hash)
     if stood != fresh and not store.exists(commit):
         found = forecasts_from_parquet(stood, origins, task.fitted.targets, task.horizon, key=key)
-        if not _close(found, dict(zip(("y_hat", "lower", "upper"), values, strict=True)), task):
+        if not _close(found, columns, task):
             raise differs(key, store.url)
     result = WindowsResult(
         model_hash=model_hash,

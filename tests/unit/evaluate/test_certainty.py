@@ -22,9 +22,10 @@ GOOD, FAIR = off_by(TRUTH, 1.0, 3), off_by(TRUTH, 3.0, 4)
 
 def with_intervals(name: str, forecast: np.ndarray, half_width: float, **more: Any) -> Candidate:
     levels = {
-        level: np.full(TRUTH.shape, half_width * scale) for level, scale in (("0.5", 0.5), ("0.8", 1.0), ("0.95", 2.0))
+        level: (forecast - half_width * scale, forecast + half_width * scale)
+        for level, scale in (("0.5", 0.5), ("0.8", 1.0), ("0.95", 2.0))
     }
-    return replace(success(name, forecast), half_width=levels, **more)
+    return replace(success(name, forecast), bounds=levels, **more)
 
 
 def why_not(record: Any) -> dict[str, str]:
@@ -210,7 +211,7 @@ def test_a_lead_within_the_noise_over_baseline_and_champion_gives_a_warning_for_
 def test_long_horizons_need_more_windows_whatever_the_number_of_targets() -> None:
     truth = truth_of(95, 12)
     good, fair = off_by(truth, 1.0, 3), off_by(truth, 3.0, 4)
-    sized = replace(success("good", good), half_width={"0.8": np.ones(truth.shape)})
+    sized = replace(success("good", good), bounds={"0.8": (good - 1.0, good + 1.0)})
     champion = ChampionForecast("old", digest("old"), off_by(truth, 2.0, 9))
     record = decide(case_of(truth=truth, candidates=[sized, success("fair", fair)], champion=champion)).record
     certainty = known(record.certainty)

@@ -286,9 +286,21 @@ def test_the_skill_gate_names_the_baseline_that_the_skill_is_against() -> None:
 
 def test_the_same_case_gives_the_same_record_twice_and_the_seed_is_that_of_the_resamples_alone() -> None:
     near = [success("one", off_by(TRUTH, 3.0, 3)), success("two", off_by(TRUTH, 3.0, 4))]
-    sized = [replace(candidate, half_width={"0.8": np.ones(TRUTH.shape)}) for candidate in near]
+    sized = [replace(candidate, bounds={"0.8": (TRUTH - 1.0, TRUTH + 1.0)}) for candidate in near]
     case = case_of(candidates=sized)
     assert decide(case).record == decide(case).record
     first, second = (decide(replace(case, seed=seed)).record for seed in (1, 2))
     assert known(first.certainty).best_share != known(second.certainty).best_share
     assert first.candidates == second.candidates
+
+
+def test_the_row_of_a_candidate_says_how_many_windows_are_adaptive_and_what_both_kinds_cover() -> None:
+    good = off_by(TRUTH, 1.0, 3)
+    wide, narrow = ({"0.8": (good - half, good + half)} for half in (2.0, 0.5))
+    sized = replace(success("good", good), bounds=wide, static_bounds=narrow, adaptive=7)
+    row = board(decide(case_of(candidates=[sized])))["good"]
+    inside = np.abs(TRUTH - good)[~np.isnan(TRUTH)] <= 0.5
+    assert (row.adaptive, row.static_coverage) == (7, {"0.8": pytest.approx(inside.mean())})
+    assert known(row.coverage)["0.8"].coverage > known(row.static_coverage)["0.8"]
+    static = board(decide(case_of(candidates=[replace(sized, adaptive=0)])))["good"]
+    assert (static.adaptive, static.static_coverage) == (0, None)

@@ -17,8 +17,19 @@ from flts.contracts import layout
 from flts.contracts.canonical import canonical_json, sha256
 from flts.contracts.errors import DamagedObject
 from flts.contracts.records.model import IntervalOffsets, Manifest
-from flts.forecasting.bundle import MANIFEST, TOLERANCE, assemble, load_bundle, read_bundle, write_bundle
-from flts.forecasting.intervals import bounds
+from flts.forecasting.answers import StoredIntervals
+from flts.forecasting.bundle import (
+    MANIFEST,
+    SCORES,
+    TOLERANCE,
+    assemble,
+    load_bundle,
+    read_bundle,
+    read_scores,
+    write_bundle,
+)
+from flts.forecasting.histories import Histories
+from flts.forecasting.intervals import conformal_offsets
 
 FILE = "coefficients.safetensors"
 
@@ -77,7 +88,7 @@ def test_the_manifest_is_written_last() -> None:
         store, manifest_of(), {**fitted_family("ridge").result.files, "zzz.bin": b"later in the alphabet"}
     )
     assert store.created[-1] == layout.bundle(name, MANIFEST)
-    assert len(store.created) == 3
+    assert len(store.created) == 4
 
 
 def test_a_change_in_the_manifest_gives_the_bundle_another_name() -> None:
@@ -117,7 +128,7 @@ def test_a_changed_byte_is_reported_by_the_key_of_its_file(file: str, position: 
 @pytest.mark.parametrize(
     ("change", "code", "data"),
     [
-        ({"v": 2}, "record-newer", {"version": 2}),
+        ({"v": 3}, "record-newer", {"version": 3}),
         ({"v": 0}, "record-damaged", {"fields": ("v",)}),
         ({"horizon": "3"}, "record-damaged", {"fields": ("horizon",)}),
         ({"more": 1}, "record-damaged", {"fields": ("more",)}),
@@ -196,22 +207,72 @@ def test_a_loaded_bundle_has_the_task_it_was_fitted_for() -> None:
     assert loaded.manifest == fitted.result.manifest
 
 
+def history() -> Histories:
+    rows = fitted_family("ridge").train[-20:]
+    return Histories(rows, np.array([len(rows)], dtype=np.int64))
+
+
 @pytest.mark.parametrize("level", [0.5, 0.8, 0.9, 0.95])
 def test_a_forecast_has_the_bounds_of_the_requested_level(level: float) -> None:
     store, name = written()
-    bundle, fitted = load_bundle(store, name), fitted_family("ridge")
-    rows = fitted.train[-20:]
-    forecasts, lower, upper = bundle.forecast(rows.times[None], rows.values[None], level)
-    expected = bounds(forecasts.mean, forecasts.spread, fitted.result.manifest.intervals.offsets, level)
-    np.testing.assert_array_equal((lower, upper), expected)
-    assert (lower < forecasts.mean).all()
-    assert (forecasts.mean < upper).all()
+    answers = load_bundle(store, name).forecast(history())
+    offsets = fitted_family("ridge").result.manifest.intervals.offsets
+    assert offsets is not None
+    half = np.array(offsets[f"{level:g}"]) * answers.spread[:, None, :]
+    np.testing.assert_array_equal(answers.interval(level), (answers.mean - half, answers.mean + half))
+    assert answers.kinds() == ["static"]
 
 
 def test_a_bundle_without_offsets_has_empty_bounds() -> None:
-    none = IntervalOffsets(offsets=None, reason="fewer than 20 validation windows")
-    bundle = assemble("0" * 64, manifest_of(intervals=none), fitted_family("ridge").result.files)
-    rows = fitted_family("ridge").train[-20:]
-    _, lower, upper = bundle.forecast(rows.times[None], rows.values[None], 0.8)
-    assert np.isnan(lower).all()
-    assert np.isnan(upper).all()
+    none = IntervalOffsets(offsets=None, reason="fewer than 20 validation windows", scale="constant", scores=None)
+    answers = assemble("0" * 64, manifest_of(intervals=none), fitted_family("ridge").result.files).forecast(history())
+    assert np.isnan(answers.interval(0.8)).all()
+    assert answers.kinds() == ["none"]
+    assert "half_width_90" not in answers.columns()
+
+
+def test_mean_and_bounds_stay_within_the_bounds_of_the_manifest() -> None:
+    free = load_bundle(*written()).forecast(history())
+    high, low = float(free.mean[..., 0].min()), float(free.mean[..., 1].max())
+    limits = [[None, high], [low, None]]
+    found = load_bundle(*written(manifest_of(bounds=limits))).forecast(history())
+    np.testing.assert_array_equal(found.mean[..., 0], np.minimum(free.mean[..., 0], high))
+    np.testing.assert_array_equal(found.mean[..., 1], np.maximum(free.mean[..., 1], low))
+    lower, upper = found.interval(0.8)
+    assert (upper[..., 0] == high).all()
+    assert (lower[..., 1] == low).all()
+    half = free.half_width["0.8"]
+    np.testing.assert_array_equal(lower[..., 0], found.mean[..., 0] - half[..., 0])
+    np.testing.assert_array_equal(upper[..., 1], found.mean[..., 1] + half[..., 1])
+
+
+def test_the_scores_are_a_file_of_the_bundle_and_give_the_offsets_of_the_manifest() -> None:
+    result = fitted_family("ridge").result
+    scores = read_scores(result.files[SCORES])
+    assert result.manifest.intervals.scores == SCORES in result.manifest.files
+    assert conformal_offsets(scores) == result.manifest.intervals.offsets
+    np.testing.assert_array_equal(load_bundle(*written()).scores, scores)
+
+
+def test_a_table_of_forecasts_gives_the_intervals_of_every_level_and_the_static_ones() -> None:
+    fitted, bundle = fitted_family("ridge"), load_bundle(*written())
+    answers = bundle.forecast(fitted.histories(12))
+    assert answers.adaptive.tolist() == [False] + [True] * 11
+    values = {name: np.asarray(column, dtype=float) for name, column in answers.columns().items()}
+    stored = StoredIntervals.of(values, bundle.manifest)
+    static = replace(bundle, scores=None).forecast(fitted.histories(12))
+    assert stored.adaptive == 11
+    for level in ("0.5", "0.8", "0.9", "0.95"):
+        np.testing.assert_allclose(stored.by_level[level], answers.interval(float(level)), rtol=1e-12)
+        np.testing.assert_allclose(stored.static[level], static.interval(float(level)), rtol=1e-12)
+    assert (np.array(stored.by_level["0.8"]) != np.array(stored.static["0.8"])).any()
+
+
+def test_a_table_of_version_1_holds_static_intervals() -> None:
+    bundle = replace(load_bundle(*written()), scores=None)
+    answers = bundle.forecast(fitted_family("ridge").histories(4))
+    lower, upper = answers.interval(0.8)
+    stored = StoredIntervals.of({"y_hat": answers.mean, "lower": lower, "upper": upper}, bundle.manifest)
+    assert stored.adaptive == 0
+    for level, (low, high) in stored.by_level.items():
+        np.testing.assert_allclose((low, high), answers.interval(float(level)))

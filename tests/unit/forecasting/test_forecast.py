@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,8 +12,8 @@ from tests.support.series import hourly
 
 from flts.contracts.errors import NotApplicable, TrainingFailed
 from flts.forecasting import histories
-from flts.forecasting.histories import Histories
-from flts.forecasting.model import Model, evenly
+from flts.forecasting.histories import Histories, one_per_stratum
+from flts.forecasting.model import Model
 from flts.models.base import ForecastTask, History, Window
 from flts.preprocess.rows import Rows, Values
 
@@ -51,27 +50,6 @@ def test_a_forecast_is_in_original_units() -> None:
         np.testing.assert_allclose(forecast[step], ((last - minimum) / width + (step + 1) / 10.0) * width + minimum)
 
 
-@pytest.mark.parametrize("rows_given", [2, 4, 9])
-def test_the_spread_is_the_mean_scaled_target_of_the_last_window_plus_a_hundredth(rows_given: int) -> None:
-    rows = hourly(60)
-    model, _, task = model_on(rows, History(9, 1))
-    history = rows[-rows_given:]
-    (spread,) = model.forecast(history.times[None], history.values[None]).spread
-    for i, name in enumerate(TARGETS):
-        whole = rows.select([name])[:, 0]
-        low, high = float(whole.min()), float(whole.max())
-        recent = [(value - low) / (high - low) for value in history.select([name])[-task.input_length :, 0]]
-        assert spread[i] == pytest.approx((max(sum(recent) / len(recent), 0.0) + 0.01) * (high - low))
-
-
-def test_the_spread_has_a_floor_for_histories_below_the_range_of_train() -> None:
-    rows = hourly(60)
-    model, _, task = model_on(rows, History(4, 4))
-    deep = np.full((1, 4, 2), -1000.0)
-    _, width = task.fitted.target_range
-    np.testing.assert_allclose(model.forecast(rows.times[None, -4:], deep).spread[0], 0.01 * width)
-
-
 @pytest.mark.parametrize(("wanted", "rows_kept"), [(1, 4), (4, 4), (9, 9)])
 def test_a_history_is_cut_to_the_rows_that_model_and_interval_use(wanted: int, rows_kept: int) -> None:
     rows = hourly(60)
@@ -89,7 +67,7 @@ def test_a_model_receives_filled_values_and_the_times_of_the_rows_it_forecasts()
     model.forecast(rows.times[None], rows.values[None])
     (window,) = predictor.seen
     assert window.cleaned[0, -2, 0] == rows.values[-3, 0]
-    assert (window.future(3)[0] - rows.times[-1]).tolist() == [task.fitted.step * n for n in (1, 2, 3)]
+    assert window.future(3)[0].tolist() == task.fitted.grid.after(rows.times[-1:], 3)[0].tolist()
 
 
 def test_forecasts_keep_the_order_of_their_origins_whatever_the_length_of_their_histories(
@@ -136,10 +114,29 @@ def test_the_history_of_the_caller_is_not_changed() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 199, 200, 201, 399, 400, 1234])
-def test_evenly_keeps_the_ends_and_the_order_and_returns_at_most_so_many(count: int) -> None:
-    kept = evenly(range(1000, 1000 + count), 200)
+def test_one_origin_of_each_equal_part_is_taken_in_order_the_same_every_time(count: int) -> None:
+    kept = one_per_stratum(np.arange(1000, 1000 + count), 200)
     assert len(kept) == min(count, 200)
-    assert (kept[0], kept[-1]) == (1000, 999 + count)
-    gaps = {b - a for a, b in pairwise(kept)}
-    assert all(gap > 0 for gap in gaps)
-    assert max(gaps, default=1) - min(gaps, default=1) <= 1
+    assert {*kept.tolist()} <= {*range(1000, 1000 + count)}
+    edges = 1000 + np.arange(len(kept) + 1) * count // len(kept)
+    assert (edges[:-1] <= kept).all()
+    assert (kept < edges[1:]).all()
+    np.testing.assert_array_equal(kept, one_per_stratum(np.arange(1000, 1000 + count), 200))
+
+
+def test_origins_do_not_all_lie_at_one_hour_of_the_day() -> None:
+    kept = one_per_stratum(np.arange(24 * 500), 500)
+    assert len({*(kept % 24).tolist()}) == 24
+
+
+def test_a_forecast_stays_within_the_bounds_and_one_that_is_not_finite_is_still_found() -> None:
+    rows = hourly(60)
+    model, predictor, task = model_on(rows, History(4, 4))
+    bounded = replace(model, task=replace(task, bounds=((None, 40.0), (48.0, 49.0))))
+    free, found = (m.forecast(rows.times[None], rows.values[None]).mean for m in (model, bounded))
+    np.testing.assert_array_equal(found[..., 0], np.minimum(free[..., 0], 40.0))
+    np.testing.assert_array_equal(found[..., 1], np.clip(free[..., 1], 48.0, 49.0))
+    for answer in (float("-inf"), -1e200):
+        predictor.answer = answer
+        with raises(TrainingFailed, code="forecasts-not-finite"):
+            bounded.forecast_all(Histories(rows, np.array([30], dtype=np.int64)))

@@ -26,7 +26,7 @@ def sample(count: int = 4, horizon: int = 3) -> tuple[Times, Values, Values, Val
 
 def test_a_table_has_one_line_per_origin_step_and_target() -> None:
     origins, mean, lower, upper = sample()
-    frame = from_parquet(forecasts_to_parquet(origins, TARGETS, mean, lower, upper), key="k")
+    frame = from_parquet(forecasts_to_parquet(origins, TARGETS, {"y_hat": mean, "lower": lower, "upper": upper}), key="k")
     assert frame.schema == {
         "origin": pl.Datetime("ns", "UTC"),
         "step": pl.Int32,
@@ -50,7 +50,7 @@ def test_a_table_has_one_line_per_origin_step_and_target() -> None:
 
 def test_values_are_read_back_bit_for_bit() -> None:
     origins, mean, lower, upper = sample()
-    data = forecasts_to_parquet(origins, TARGETS, mean, lower, upper)
+    data = forecasts_to_parquet(origins, TARGETS, {"y_hat": mean, "lower": lower, "upper": upper})
     values = forecasts_from_parquet(data, origins, TARGETS, 3, key="k")
     assert list(values) == ["y_hat", "lower", "upper"]
     for read_back, expected in zip(values.values(), (mean, lower, upper), strict=True):
@@ -60,7 +60,7 @@ def test_values_are_read_back_bit_for_bit() -> None:
 def test_an_empty_bound_is_null_in_the_table_and_nan_in_memory() -> None:
     origins, mean, lower, upper = sample()
     lower[1, 2, 0] = upper[1, 2, 0] = np.nan
-    data = forecasts_to_parquet(origins, TARGETS, mean, lower, upper)
+    data = forecasts_to_parquet(origins, TARGETS, {"y_hat": mean, "lower": lower, "upper": upper})
     assert from_parquet(data, key="k")["lower"].null_count() == 1
     values = forecasts_from_parquet(data, origins, TARGETS, 3, key="k")
     np.testing.assert_array_equal(values["lower"], lower)
@@ -69,17 +69,25 @@ def test_an_empty_bound_is_null_in_the_table_and_nan_in_memory() -> None:
 
 def test_without_bounds_the_table_has_no_such_columns() -> None:
     origins, mean, *_ = sample()
-    data = forecasts_to_parquet(origins, TARGETS, mean)
+    data = forecasts_to_parquet(origins, TARGETS, {"y_hat": mean})
     assert from_parquet(data, key="k").columns == ["origin", "step", "target", "y_hat"]
     assert list(forecasts_from_parquet(data, origins, TARGETS, 3, key="k")) == ["y_hat"]
 
 
 def test_equal_numbers_give_equal_bytes_in_any_memory_layout() -> None:
     origins, mean, lower, upper = sample()
-    scattered = [np.asfortranarray(values) for values in (mean, lower, upper)]
-    assert forecasts_to_parquet(origins, TARGETS, mean, lower, upper) == forecasts_to_parquet(
-        origins, TARGETS, *scattered
-    )
+    columns = {"y_hat": mean, "lower": lower, "upper": upper}
+    scattered = {name: np.asfortranarray(values) for name, values in columns.items()}
+    assert forecasts_to_parquet(origins, TARGETS, columns) == forecasts_to_parquet(origins, TARGETS, scattered)
+
+
+def test_a_column_of_truth_values_is_boolean_in_the_table_and_read_as_ones() -> None:
+    origins, mean, *_ = sample()
+    adaptive = np.broadcast_to(np.arange(4)[:, None, None] > 1, mean.shape)
+    data = forecasts_to_parquet(origins, TARGETS, {"y_hat": mean, "adaptive": adaptive})
+    assert from_parquet(data).schema["adaptive"] == pl.Boolean
+    found = forecasts_from_parquet(data, origins, TARGETS, 3, key="k")["adaptive"]
+    np.testing.assert_array_equal(found, adaptive.astype(float), strict=True)
 
 
 @pytest.mark.parametrize("absent", ["origin", "step", "target", "y_hat"])
@@ -105,6 +113,6 @@ def test_a_table_without_one_of_its_columns_is_refused(absent: str) -> None:
 )
 def test_a_table_of_other_windows_is_refused(other: dict[str, Any]) -> None:
     origins, mean, *_ = sample()
-    data = forecasts_to_parquet(origins, TARGETS, mean)
+    data = forecasts_to_parquet(origins, TARGETS, {"y_hat": mean})
     with raises(DamagedObject, code="forecasts-of-other-windows", key="k", found=24):
         forecasts_from_parquet(data, **{"origins": origins, "targets": TARGETS, "horizon": 3, **other}, key="k")

@@ -598,7 +598,8 @@ def test_a_candidate_brings_its_intervals_and_the_size_of_its_bundle() -> None:
     trained = fit(store, experiment)
     candidate = gathered(store, experiment)[0]
     stored = experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)
-    np.testing.assert_allclose(candidate.half_width["0.8"], stored["upper"] - stored["y_hat"])
-    assert set(candidate.half_width) == {"0.5", "0.8", "0.9", "0.95"}
+    np.testing.assert_array_equal(candidate.bounds["0.8"], (stored["lower"], stored["upper"]))
+    assert set(candidate.bounds) == set(candidate.static_bounds) == {"0.5", "0.8", "0.9", "0.95"}
+    assert candidate.adaptive == int(stored["adaptive"][:, 0, 0].sum()) > 0
     files = store.list(f"bundles/{trained.bundle_sha256}/")
     assert candidate.bundle_bytes == sum(len(store.get(key) or b"") for key in files)

@@ -213,7 +213,7 @@ def test_the_coverage_of_the_intervals_can_be_drawn(interval: Interval | None) -
     [
         ({}, 60, {"forecast", "residuals", "error_per_step", "calibration"}),
         ({"task": {"horizon": 1}}, 60, {"forecast", "residuals", "calibration"}),
-        ({"task": {"horizon": 1}}, 250, {"forecast", "residuals"}),
+        ({"task": {"horizon": 1}}, 268, {"forecast", "residuals"}),
     ],
     ids=["several steps", "one step", "too few windows for intervals"],
 )
@@ -222,7 +222,6 @@ def test_a_model_gets_the_plots_that_apply_to_it(tables: dict[str, Any], test: i
     trained = fit(store, experiment)
     values = experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)
     manifest, _ = read_bundle(store, trained.bundle_sha256)
-    offsets = manifest.intervals.offsets
-    assert set(plots.of_model(experiment, "ridge", values, trained.curve, offsets)) == kinds
-    with_curve = plots.of_model(experiment, "ridge", values, [[1.0, 2.0]], offsets)
+    assert set(plots.of_model(experiment, "ridge", values, trained.curve, manifest)) == kinds
+    with_curve = plots.of_model(experiment, "ridge", values, [[1.0, 2.0]], manifest)
     assert set(with_curve) == kinds | {"loss_curve"}

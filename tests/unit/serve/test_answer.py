@@ -62,8 +62,8 @@ def test_forecasts_start_one_step_after_the_end_of_the_history(bundle: Bundle) -
     [
         lambda t: t.select("wind", "load", "time"),
         lambda t: t.with_columns(sun=pl.lit(1.0), note=pl.lit("x"), flag=pl.lit(True)),
-        lambda t: t.tail(12),
-        lambda t: t.tail(13),
+        lambda t: t.tail(12 + 102),
+        lambda t: t.tail(12 + 103),
         lambda t: t.sample(fraction=1.0, shuffle=True, seed=1),
         lambda t: t.with_columns(pl.col("time").dt.to_string("%Y-%m-%dT%H:%M:%S")),
         lambda t: t.with_columns(pl.col("time").dt.replace_time_zone("UTC").dt.convert_time_zone("Asia/Tokyo")),
@@ -72,7 +72,7 @@ def test_forecasts_start_one_step_after_the_end_of_the_history(bundle: Bundle) -
         lambda t: t.to_pandas().set_index("time"),
         lambda t: t.to_arrow(),
         lambda t: t.to_dict(as_series=False),
-        lambda t: pl.concat([t.head(100), t.tail(12)]),
+        lambda t: pl.concat([t.head(100), t.tail(12 + 102)]),
     ],
     ids=[
         "another order of columns",
@@ -92,6 +92,19 @@ def test_forecasts_start_one_step_after_the_end_of_the_history(bundle: Bundle) -
 )
 def test_the_form_of_a_history_does_not_change_the_answer(bundle: Bundle, form: Callable[[pl.DataFrame], Any]) -> None:
     assert answer(bundle, form(table(LAST))).frame().equals(answer(bundle, table(LAST)).frame())
+
+
+def test_intervals_are_static_from_the_rows_that_the_model_needs_and_adaptive_from_more(bundle: Bundle) -> None:
+    alone, whole = (answer(bundle, table(LAST[-rows:])) for rows in (12, bundle.rows_used))
+    assert bundle.rows_used == 12 + 102
+    assert (alone.interval, whole.interval) == ("static", "adaptive")
+    assert alone.mean.tolist() == whole.mean.tolist()
+    offsets = bundle.manifest.intervals.offsets
+    assert offsets is not None
+    _, width = bundle.model.task.fitted.target_range
+    assert bundle.manifest.intervals.scale == "constant"
+    np.testing.assert_allclose(alone.upper - alone.mean, np.array(offsets["0.8"]) * width)
+    assert (alone.upper != whole.upper).any()
 
 
 @pytest.mark.parametrize(
@@ -180,9 +193,10 @@ def test_a_higher_level_has_wider_bounds_around_the_same_mean(bundle: Bundle) ->
 
 
 def test_too_few_validation_windows_give_null_bounds_and_a_reason_in_the_manifest() -> None:
-    few = bundle_of(hourly(140))
-    response = answer(few, table(hourly(140)))
-    assert few.manifest.intervals.model_dump() == {"offsets": None, "reason": "fewer than 20 validation windows"}
+    few = bundle_of(hourly(100))
+    response = answer(few, table(hourly(100)))
+    assert (few.manifest.intervals.offsets, response.interval) == (None, "none")
+    assert few.manifest.intervals.reason == "fewer than 20 validation windows"
     assert np.isfinite(response.mean).all()
     assert np.isnan(response.lower).all()
     frame = response.frame()

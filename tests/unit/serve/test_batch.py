@@ -35,7 +35,7 @@ def test_a_batch_equals_single_requests(fitted: tuple[Bundle, Rows]) -> None:
     bundle, rows = fitted
     batch = forecast_batch(bundle, rows)
     for origin in (0, 7, len(batch.origins) - 1):
-        history = rows[origin : origin + 12]
+        history = rows[: origin + 12]
         table = {
             "time": history.times.astype("datetime64[ns]"),
             **dict(zip(rows.columns, history.values.T, strict=True)),
@@ -44,6 +44,7 @@ def test_a_batch_equals_single_requests(fitted: tuple[Bundle, Rows]) -> None:
         for name in ("mean", "lower", "upper"):
             np.testing.assert_allclose(getattr(batch, name)[origin], getattr(one, name), rtol=1e-12)
         assert batch.times[origin].tolist() == one.times.tolist()
+        assert batch.interval[origin] == one.interval
 
 
 def test_truth_is_what_the_rows_hold_at_the_forecast_times(fitted: tuple[Bundle, Rows]) -> None:

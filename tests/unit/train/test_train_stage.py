@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import polars as pl
+import numpy as np
 import pytest
 from tests.support.experiments import small_experiment, small_spec
 from tests.support.raising import raises
@@ -19,15 +20,16 @@ from flts.contracts import events, failpoints, layout
 from flts.contracts.canonical import canonical_json, sha256
 from flts.contracts.errors import DamagedObject, DataError, NotApplicable
 from flts.contracts.ports import Silent, Store
-from flts.forecasting.bundle import MANIFEST
+from flts.forecasting.bundle import MANIFEST, SCORES, load_bundle
 from flts.forecasting.tables import forecasts_from_parquet
 from flts.models.base import History
 from flts.models.ridge import Ridge
 from flts.preprocess.parquet import from_parquet, to_parquet
+from flts.serve.batch import forecast_batch
 from flts.spec.fields import Spec
 from flts.train.determinism import made_on
 from flts.train.experiment import Experiment
-from flts.train.stage import Trained, model_spec, stored_result, train
+from flts.train.stage import Trained, model_spec, stored_result, task_of, train
 
 POINTS = ("bundle", "manifest", "validation", "result", "forecasts", "windows_result")
 
@@ -106,6 +108,7 @@ def test_each_result_is_written_after_the_objects_it_commits() -> None:
     model_hash, windows_hash = trained.model_hash, experiment.windows.windows_hash
     assert created == [
         layout.bundle(trained.bundle_sha256, "coefficients.safetensors"),
+        layout.bundle(trained.bundle_sha256, SCORES),
         layout.bundle(trained.bundle_sha256, MANIFEST),
         layout.validation(model_hash),
         layout.model_result(model_hash),
@@ -375,7 +378,7 @@ def test_a_model_with_too_little_history_is_refused_before_it_is_fitted(monkeypa
     experiment, store = prepared()
     refuse_to_fit(monkeypatch)
     monkeypatch.setattr(Ridge, "history", lambda self, task: History(1000, 1000))
-    with raises(NotApplicable, code="history-too-short", expected=1000, found=252):
+    with raises(NotApplicable, code="history-too-short", expected=1000, found=240):
         train_ridge(experiment, store)
     assert objects(store) == {}
 
@@ -411,7 +414,7 @@ def test_seasons_come_from_the_spec_or_are_inferred_from_the_rows() -> None:
     for spec, expected in ((small_spec(), (24,)), (with_seasons, (6, 48))):
         experiment, _ = small_experiment(spec)
         model = model_spec(spec, experiment.identity, "ridge")
-        assert model.task(experiment.dataset).seasons == experiment.task.seasons == expected
+        assert task_of(experiment.dataset, model.task).seasons == experiment.task.seasons == expected
 
 
 def test_too_few_train_rows_to_validate_are_refused_for_the_whole_experiment() -> None:
@@ -475,3 +478,21 @@ def test_validation_forecasts_of_an_interrupted_fit_are_reported_as_a_difference
     )
     (line,) = lines(log)
     assert line["fields"] == ["validation_sha256"]
+
+
+@pytest.mark.parametrize(("bounds", "limits"), [("auto", (0.0, None)), ("off", (None, None)), ([1, 5.5], (1.0, 5.5))])
+def test_bounds_are_resolved_on_train_and_hold_for_test_windows_and_requests(
+    bounds: Any, limits: tuple[float | None, float | None]
+) -> None:
+    rows = hourly(300)
+    rows.values[:, 0] = np.maximum(rows.values[:, 0] - 52.0, 0.0)
+    experiment, store = small_experiment(small_spec(task={"bounds": bounds}), rows)
+    trained = train_ridge(experiment, store)
+    bundle = load_bundle(store, trained.bundle_sha256)
+    assert bundle.manifest.bounds == [list(limits)]
+    values = experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)
+    batch = forecast_batch(bundle, rows)
+    found = [*(values[name] for name in ("y_hat", "lower", "upper")), batch.mean, batch.lower, batch.upper]
+    smallest, largest = min(map(np.min, found)), max(map(np.max, found))
+    assert smallest == limits[0] if limits[0] is not None else smallest < 0.0
+    assert largest == limits[1] if limits[1] is not None else largest > 0.0

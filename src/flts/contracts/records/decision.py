@@ -129,6 +129,8 @@ METRICS: Mapping[str, Metric] = {
 class CandidateRow(ScoredRow):
     """A candidate with a forecast."""
 
+    absent_when_none = frozenset({"adaptive", "static_coverage"})
+
     status: Literal["SUCCESS"]
     rank: int
     model_hash: Digest
@@ -139,6 +141,10 @@ class CandidateRow(ScoredRow):
     skill_vs_naive: float | None
     coverage: dict[str, Coverage] | None
     """By level."""
+    adaptive: Count | None = None
+    """Windows whose intervals follow the errors before them; all others are static. None in a decision of format 1."""
+    static_coverage: dict[str, float] | None = None
+    """What the static offsets alone would cover, by level; None where all windows are static."""
     no_intervals: str | None
     """Why there are no intervals."""
     bundle_bytes: Count | None

@@ -14,6 +14,8 @@ from flts.contracts.records.data import FittedRecord, upgraded_fitted
 
 Cells = list[list[float]]
 """[horizon][targets]."""
+Scale = Literal["constant", "change", "level", "level-above-minimum"]
+"""What the errors of a forecast are measured in, see `forecasting.scale`; the last one in bundles of version 1."""
 
 
 class MadeOn(Part):
@@ -88,7 +90,12 @@ class IntervalOffsets(Part):
     """Split-conformal offsets by level, or the reason why there are none."""
 
     offsets: dict[str, Cells] | None
+    """Multiples of the spread of a history."""
     reason: str | None
+    scale: Scale
+    scores: str | None
+    """The file of the bundle that holds the scores behind the offsets, so that intervals follow the errors in a
+    history; None where they are static."""
 
 
 class PackageRecord(Part):
@@ -111,7 +118,13 @@ class SelfTest(Part):
 def _upgrade_manifest(manifest: JsonObject) -> JsonObject:
     fixed: Any = manifest
     step, newest = fixed["fitted"]["step"], fixed["self_test"]["times"][-1]
-    return {**manifest, "fitted": upgraded_fitted(fixed["fitted"], newest % step), "min_measured": 0.0}
+    return {
+        **manifest,
+        "fitted": upgraded_fitted(fixed["fitted"], newest % step),
+        "min_measured": 0.0,
+        "bounds": [[None, None]] * len(fixed["targets"]),
+        "intervals": {**fixed["intervals"], "scale": "level-above-minimum", "scores": None},
+    }
 
 
 class Manifest(StoredRecord):
@@ -135,6 +148,8 @@ class Manifest(StoredRecord):
     seasons: list[int]
     min_measured: float
     """Share of the last input_length rows of a history that must hold every target; 0 in bundles of version 1."""
+    bounds: list[list[float | None]]
+    """Lowest and highest forecast of each target in original units, None where there is no limit."""
     history_rows: int
     min_history_rows: int
     uses_history: bool

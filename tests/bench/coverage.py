@@ -1,0 +1,123 @@
+"""How far intervals are from their nominal level on public series, and what an adaptive answer costs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from statistics import fmean, median
+from typing import Any
+
+from flts.backends.store import memory_store
+from flts.contracts.ports import Silent
+from flts.forecasting.bundle import Bundle, assemble
+from flts.models.base import Recipe
+from flts.models.registry import CANDIDATES
+from flts.preprocess.rows import Rows
+from flts.preprocess.source import RawFile, RawInput
+from flts.preprocess.stage import load_dataset, preprocess
+from flts.serve.answer import answer
+from flts.spec.sources import validate
+from flts.testing.series import table
+from flts.train.fitting import fit_model
+from flts.train.stage import task_of
+from tests.bench.accuracy import JFK, decide
+from tests.bench.measure import LTE, Figure
+
+BENCH = LTE.parent / "bench"
+SERIES = (
+    ("bikes", "users", 96, 24),
+    ("bicimad", "users", 28, 7),
+    ("wikipedia", "y", 28, 14),
+    ("valencia", "no2", 96, 24),
+    ("elecdemand", "Demand", 96, 48),
+    ("etth1", "HUFL", 96, 24),
+    ("etth1", "OT", 96, 24),
+    ("gasoline", "value", 52, 8),
+)
+ONLY_RIDGE = ("--set", "models={ridge={}}")
+
+
+def intervals() -> Iterator[Figure]:
+    """Coverage of the 80 % interval of ridge on the public series, of adaptive and of static intervals."""
+    distances: dict[str, list[float]] = {"served": [], "static": []}
+    for name, target, rows, horizon in SERIES if BENCH.is_dir() else ():
+        row = _ridge(
+            *("--source", str(BENCH), "--set", f"dataset.name={name}", "--set", f'dataset.targets=["{target}"]'),
+            *("--set", f"task.input_length={rows}", "--set", f"task.horizon={horizon}"),
+        )
+        yield _figure(f"{name} {target}", row, distances)
+    row = _ridge(
+        *("--source", str(JFK), "--set", "dataset.name=jfk-departures", "--set", 'dataset.targets=["departures"]'),
+        *("--set", "dataset.timezone=America/New_York", "--set", "task.input_length=168", "--set", "task.horizon=24"),
+    )
+    yield _figure("jfk-departures", row, distances, "72 to 88 % per step")
+    yield Figure(
+        f"80 % interval, mean distance from nominal over {len(distances['served'])} series (ridge)",
+        f"{fmean(distances['served']):.1f} points",
+        "4 points",
+        f"static intervals alone: {fmean(distances['static']):.1f} points",
+        "intervals",
+    )
+    if LTE.is_dir():
+        row = _ridge("--source", str(LTE), "--set", "dataset.name=PobleSec", "--set", 'dataset.targets=["down"]')
+        yield _figure("PobleSec", row, {"served": [], "static": []}, "80 % ± 3 points")
+
+
+def answers() -> Iterator[Figure]:
+    """CPU of one answer from the rows that the model uses, and from a long history."""
+    spec = validate(
+        {
+            "dataset": {"name": "jfk-departures", "targets": ["departures"], "timezone": "America/New_York"},
+            "task": {"input_length": 168, "horizon": 24},
+            "models": {"ridge": {}, "gru": {"epochs": 1}, "prophet": {}},
+        }
+    )
+    files = [RawFile(f"jfk-departures{part}.csv", JFK / f"jfk-departures{part}.csv") for part in ("", "_test")]
+    store = memory_store()
+    done = preprocess(spec, RawInput(*files), store, version=1)
+    dataset = load_dataset(store, done.data_hash, ("departures",))
+    task, rows = task_of(dataset, spec.task), dataset.train.then(dataset.test)
+    for name, parameters in spec.expected.items():
+        made = fit_model(CANDIDATES[name], dataset.train, task, Recipe(parameters, 3, 42), 0.1, Silent())
+        bundle = assemble("a digest", made.manifest, made.files)
+        used, whole = (_cpu(bundle, rows[-count:]) for count in (made.manifest.history_rows, bundle.rows_used))
+        yield Figure(
+            f"one answer of {name}, 24 steps, adaptive",
+            f"{whole:.1f} ms of CPU, {bundle.rows_used} rows",
+            "shown",
+            f"static, {made.manifest.history_rows} rows: {used:.1f} ms",
+            "answers",
+        )
+
+
+def _cpu(bundle: Bundle, rows: Rows) -> float:
+    """Median milliseconds of CPU of one answer."""
+    history, spent = table(rows), []
+    for _ in range(15):
+        start = time.process_time()
+        answer(bundle, history)
+        spent.append(1000.0 * (time.process_time() - start))
+    return median(spent)
+
+
+def _ridge(*arguments: str) -> dict[str, Any]:
+    (row,) = decide(*arguments, *ONLY_RIDGE)["candidates"]
+    found: dict[str, Any] = row
+    return found
+
+
+def _figure(
+    name: str, row: dict[str, Any], distances: dict[str, list[float]], goal: str = "4 points on average"
+) -> Figure:
+    measured, static = row["coverage"]["0.8"], row["static_coverage"]["0.8"]
+    distances["served"].append(100.0 * abs(measured["coverage"] - 0.8))
+    distances["static"].append(100.0 * abs(static - 0.8))
+    steps = [step["coverage"] for step in measured["step"]]
+    return Figure(
+        f"80 % interval, {name} (ridge)",
+        f"coverage {measured['coverage']:.1%}, per step {min(steps):.1%} to {max(steps):.1%},"
+        f" mean width {measured['width']:.4f}; {row['adaptive']} windows adaptive",
+        goal,
+        f"static intervals alone {static:.1%}",
+        "intervals",
+    )
