@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from flts.models.base import Block, ForecastTask, Recipe
 from flts.models.recurrent import GRU
-from flts.preprocess.transform import transform
 from flts.spec.models import GruParameters
 from flts.spec.sources import validate
-from flts.train.windows import split_validation, train_origins
+from flts.train.fitting import whole_block
+from flts.train.windows import split_validation
 from tests.bench.measure import FLTS, LTE, Figure, best_of, cold, seconds, warm
 from tests.bench.plain import recurrent
 from tests.support import ROOT
@@ -116,8 +117,6 @@ def ours() -> float:
 def _poblesec() -> tuple[Block, Block, ForecastTask]:
     experiment = lte_experiment(LTE, validate({"dataset": {"name": "PobleSec", "targets": ["down"]}}))
     train, task = experiment.dataset.train, experiment.task
-    features = transform(train.times, train.values, task.fitted)
-    targets = task.fitted.scale_targets(train.select(task.fitted.targets))
-    origins = train_origins(train, task.lookback, task.horizon, task.fitted.step)
-    fit, tail = split_validation(origins, task.horizon, 0.1)
-    return Block(train.times, features, targets, fit), Block(train.times, features, targets, tail), task
+    whole = whole_block(train, task)
+    fit, tail = split_validation(whole.origins, task.horizon, 0.1)
+    return replace(whole, origins=fit), replace(whole, origins=tail), task

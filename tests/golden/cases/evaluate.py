@@ -77,13 +77,15 @@ def not_significant() -> Outputs:
     def forecast(error: float, seed: int) -> Values:
         return rounded(off_by(truth, error, seed))
 
-    half_width = {level: np.full(truth.shape, width) for level, width in (("0.5", 1.5), ("0.8", 2.5))}
+    def sized(name: str, error: float, seed: int) -> Candidate:
+        mean = forecast(error, seed)
+        wide, narrow = ({"0.5": (mean - w, mean + w), "0.8": (mean - w - 1.0, mean + w)} for w in (1.5, 1.0))
+        return replace(success(name, mean), bounds=wide, static_bounds=narrow, adaptive=7)
+
     return numbers(
         case_of(
             truth=truth,
-            candidates=[
-                replace(success(name, forecast(error, seed)), half_width=half_width) for name, error, seed in ERRORS
-            ],
+            candidates=[sized(name, error, seed) for name, error, seed in ERRORS],
             champion=ChampionForecast("champion", digest("champion"), forecast(2.1, 9)),
         )
     )
@@ -98,7 +100,8 @@ def rich() -> Case:
     truth = rounded(truth_of())
     truth[[3, 17]] = np.nan
     truth[20, 1] = np.nan
-    sized = replace(success("good", off_by(truth, 1.0, 3)), half_width={"0.8": np.ones(truth.shape)}, bundle_bytes=10)
+    good = off_by(truth, 1.0, 3)
+    sized = replace(success("good", good), bounds={"0.8": (good - 1.0, good + 1.0)}, bundle_bytes=10)
     case = case_of(
         truth=truth,
         candidates=[sized, success("fair", off_by(truth, 3.0, 4)), FAILED, NOT_APPLICABLE],

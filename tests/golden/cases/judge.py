@@ -75,12 +75,13 @@ def comparable() -> Outputs:
         CANDIDATES["ridge"], experiment.dataset.train, experiment.task, recipe("ridge"), 0.1, Silent()
     ).manifest
     first = int(experiment.origins[0])
+    half_hours = manifest.fitted.grid.model_copy(update={"step": "30min"})
     changes: Mapping[str, dict[str, Any]] = {
         "same": {},
         "other targets": {"targets": ["wind"]},
         "other horizon": {"horizon": 2},
         "longer horizon": {"horizon": 4},
-        "other step": {"fitted": manifest.fitted.model_copy(update={"step": manifest.fitted.step // 2})},
+        "other step": {"fitted": manifest.fitted.model_copy(update={"grid": half_hours})},
         "fewer columns": {"columns": ["load"]},
         "unknown column": {"columns": ["load", "sun"]},
         "trained until the first origin": {"trained_until": first},
@@ -103,7 +104,9 @@ def gathered_and_rival() -> Outputs:
     champion = _comparable(store, later, promoted("old", bundle_sha256=trained.bundle_sha256))
     return {
         "forecast": known(candidate.forecast).tolist(),
-        "half widths": {level: width[:2].tolist() for level, width in candidate.half_width.items()},
+        "bounds": {level: [end[:2].tolist() for end in ends] for level, ends in candidate.bounds.items()},
+        "static bounds": [end[:2].tolist() for end in candidate.static_bounds["0.8"]],
+        "adaptive": candidate.adaptive,
         "latency": candidate.latency_ms,
         "champion": known(champion.forecast).tolist(),
     }

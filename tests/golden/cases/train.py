@@ -5,22 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from tests.support.experiments import small_experiment, small_spec
 from tests.support.families import recipe, task_on
-from tests.support.series import hourly
+from tests.support.series import HOUR, hourly
 
 from flts.contracts.errors import DamagedObject, DataError
 from flts.contracts.ports import Progress, Silent
-from flts.forecasting.bundle import Bundle, assemble
-from flts.forecasting.intervals import bounds, conformal_offsets
+from flts.contracts.records.model import Scale
+from flts.forecasting.adaptive import rolling_offsets
+from flts.forecasting.bounds import resolve
+from flts.forecasting.bundle import SCORES, Bundle, assemble, read_scores
+from flts.forecasting.intervals import conformal_offsets
 from flts.forecasting.model import Model, unmeasurable
+from flts.forecasting.scale import choose, offered
 from flts.models.base import Block, Fit, ForecastTask, Recipe
 from flts.models.registry import CANDIDATES
 from flts.models.ridge import Ridge
-from flts.preprocess.rows import Rows
+from flts.preprocess.rows import Rows, Values
 from flts.spec.models import RidgeParameters
 from flts.train.fitting import fit_model
 from flts.train.windows import plan_windows, split_validation, train_origins
@@ -36,12 +40,14 @@ def cases() -> Outputs:
         "split": split(),
         "fit": fit(),
         "intervals": intervals(),
+        "short": short(),
     }
 
 
 def with_gap(rows: int = 260, at: int = 230) -> Rows:
-    """Rows of which one is gone."""
+    """Rows of which one is gone, and a run of later ones has no target."""
     whole = hourly(rows, seed=6)
+    whole.values[at + 6 : at + 16, 0] = math.nan
     kept = np.delete(np.arange(rows), at)
     return Rows(whole.times[kept], whole.values[kept], whole.columns)
 
@@ -51,14 +57,14 @@ def ridge() -> Outputs:
     spec = small_spec(dataset={"targets": ["wind", "load"]}, evaluate={"windows": 20})
     experiment, _ = small_experiment(spec, with_gap())
     task, train_rows, fraction = experiment.task, experiment.dataset.train, spec.train.validation_fraction
-    origins = train_origins(train_rows, task.lookback, task.horizon, task.fitted.step)
+    origins = train_origins(train_rows, task)
     fit, validation = split_validation(origins, task.horizon, fraction)
     made = fit_model(CANDIDATES["ridge"], train_rows, task, recipe("ridge"), fraction, Silent())
     manifest = made.manifest.model_dump(mode="json")
     # the digest of the coefficients depends on the processor, because their last bits do
     manifest["files"] = {name: file["size"] for name, file in manifest["files"].items()}
     return {
-        "windows": {"indices": experiment.windows.indices.tolist(), "dropped": experiment.windows.dropped},
+        "windows": {"indices": experiment.windows.indices.tolist(), "left_out": experiment.windows.left_out},
         "fit": [int(fit[0]), int(fit[-1]), len(fit)],
         "validation": validation.tolist(),
         "validation_forecasts": made.validation_forecasts.tolist(),
@@ -74,17 +80,17 @@ def windows() -> Outputs:
         for count, step in ((0, 0), (7, 0), (0, 5), (4, 5), (20, 2)):
             key = f"{name}, {count} windows, step {step}"
             try:
-                planned = plan_windows(experiment.dataset, "a hash", 12, 3, count, step)
+                planned = plan_windows(experiment.dataset, "a hash", experiment.task, count, step)
             except DataError:
                 found[key] = None
                 continue
             truth = planned.truth(experiment.dataset, 3)
             found[key] = {
                 "indices": planned.indices.tolist(),
-                "dropped": planned.dropped,
+                "left_out": planned.left_out,
                 "spacing": truth.spacing,
                 "origins": (truth.origins // 10**9).tolist()[:3],
-                "first": truth.values[0].tolist(),
+                "first": plain(truth.values[0]),
             }
     return found
 
@@ -149,7 +155,7 @@ def fit() -> Outputs:
 
     return {
         "seen": family.seen,
-        "validated": ((made.validation_origins - rows.times[0]) // task.fitted.step).tolist(),
+        "validated": ((made.validation_origins - rows.times[0]) // HOUR).tolist(),
         "offsets": made.manifest.intervals.model_dump(mode="json")["offsets"],
         "passes": {f"{shift:g}": passes(shift) for shift in (0.0, 5e-7, 9.9e-7, 1.01e-6, -2e-6, 1e-5)},
     }
@@ -163,25 +169,64 @@ class Flat:
 
 
 def intervals() -> Outputs:
-    """Offsets with and without enough windows, bounds beyond the offsets, and the spread of low and high histories."""
+    """Quantiles, offsets, scales and their choice, adaptive offsets, and bounds."""
     rng = np.random.default_rng(11)
     truth, forecast = (np.round(rng.normal(10.0, 2.0, (41, 3, 2)), 3) for _ in range(2))
-    spread = np.round(rng.uniform(0.5, 1.5, (41, 2)), 3)
-    offsets = conformal_offsets(truth, forecast, spread)
-    lower, upper = bounds(forecast[:2], spread[:2], {level: rows[:2] for level, rows in (offsets or {}).items()}, 0.9)
+    truth[3, 1, 0] = truth[17, 1, 0] = math.nan
+    scores = np.abs(truth - forecast)
     rows = hourly(48, seed=12)
     task = task_on(rows)
     histories = np.stack([np.full((12, 2), level) for level in (-500.0, 0.0, 20.0, 50.0, 1000.0)])
     histories[3, :6] += 3.0
+    histories[4, 5:8, 0] = math.nan
+    times = np.repeat(rows.times[None, :12], 5, axis=0)
     model = Model(Flat(), task, replace(CANDIDATES["ridge"].history(task), wanted=6))
-    answer = model.forecast(np.repeat(rows.times[None, :12], 5, axis=0), histories)
     large = np.full((1, 3, 1), 50.0)
+    spreads: dict[Scale, Values] = {
+        "constant": np.full((41, 2), 4.0),
+        "change": np.round(rng.uniform(0.5, 1.5, (41, 2)), 3),
+        "level": np.abs(forecast[:, 0]) + 1.0,
+    }
+    width = np.array([9.0, 8.0])
+    sequence: Values = np.round(np.abs(rng.normal(1.0, 0.5, (130, 3, 1))), 3)
+    ends = np.array([40, 41, 43, 120, 200, 260])
+    adaptive, own = rolling_offsets(ends, np.arange(130) + 40, sequence, scores[:, :, :1], np.full((4, 3, 1), 9.0))
     return {
-        "offsets": offsets,
-        "windows": {str(n): conformal_offsets(truth[:n], forecast[:n], spread[:n]) is None for n in (19, 20, 21)},
-        "lower": [[[None if math.isnan(v) else v for v in step] for step in window] for window in lower.tolist()],
-        "upper": [[[None if math.isnan(v) else v for v in step] for step in window] for window in upper.tolist()],
-        "mean": answer.mean.tolist(),
-        "spread": answer.spread.tolist(),
+        "offsets": conformal_offsets(scores),
+        "windows": {str(n): conformal_offsets(scores[:n]) is None for n in (19, 20, 21, 22, 23)},
+        "scales": {
+            scale: replace(model, scale=scale).forecast(times, histories).spread.tolist() for scale in get_args(Scale)
+        },
+        "offered": [list(offered(np.array([[value, 1.0]]))) for value in (-1e-9, 0.0)],
+        "chosen": {
+            f"errors × {factor}": choose(
+                forecast + factor * (truth - forecast), forecast, spreads, np.array([9.0, 8.0])
+            )
+            for factor in (0.1, 1.0)
+        }
+        | {by: choose(forecast + spreads[by][:, None, :], forecast, spreads, width) for by in spreads},
+        "adaptive": {"offsets": adaptive.tolist(), "own": own.tolist()},
+        "bounds": {
+            f"{rule} of {low} to {high}": resolve(rule, np.array([[low], [math.nan], [high]]))
+            for rule in ("auto", "off", [2.0, 3.0])
+            for low, high in ((-1.0, 5.0), (0.0, 5.0), (0.0, 1.0), (0.2, 0.7), (0.2, 1.1))
+        },
+        "bounded": replace(model, task=replace(task, bounds=((0.0, 40.0),))).forecast(times, histories).mean.tolist(),
+        "mean": model.forecast(times, histories).mean.tolist(),
         "unmeasurable": [unmeasurable(large * factor, task.fitted) for factor in (1.0, 1e100, 1e160, np.inf)],
     }
+
+
+def short() -> Outputs:
+    """A tail of fewer than 60 windows: five folds over the later half of train give the residuals as well."""
+    rows = hourly(140, seed=13)
+    rows = Rows(rows.times, np.round(rows.values, 3), rows.columns)
+    made = fit_model(Ridge(), rows, task_on(rows), recipe("ridge"), 0.1, Silent())
+    intervals = made.manifest.intervals.model_dump(mode="json")
+    scores = read_scores(made.files[SCORES])
+    return {"intervals": intervals, "scores": list(scores.shape), "of the folds": scores[[0, -1]].tolist()}
+
+
+def plain(values: Values) -> list[list[float | None]]:
+    """Numbers [rows][columns], None for NaN."""
+    return [[None if math.isnan(value) else value for value in row] for row in values.tolist()]

@@ -112,9 +112,9 @@ def test_the_interval_of_a_coverage_is_that_of_a_ratio_of_sums() -> None:
     assert coverage is not None
     cells = (~np.isnan(truth)).sum(axis=(1, 2))
     held = (np.abs(truth - forecast) <= 3.0).sum(axis=(1, 2))
-    around = mean_of(200 / cells.sum() * (held - coverage.coverage * cells), np.zeros(200), 2).interval()
-    assert around is not None
-    expected = (coverage.coverage + around.low, coverage.coverage + around.high)
+    ratio = mean_of(200 / cells.sum() * (held - coverage.coverage * cells), np.zeros(200), 2).interval()
+    assert ratio is not None
+    expected = (coverage.coverage + ratio.low, coverage.coverage + ratio.high)
     assert (known(coverage.interval).low, known(coverage.interval).high) == pytest.approx(expected)
 
 

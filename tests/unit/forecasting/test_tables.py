@@ -26,7 +26,9 @@ def sample(count: int = 4, horizon: int = 3) -> tuple[Times, Values, Values, Val
 
 def test_a_table_has_one_line_per_origin_step_and_target() -> None:
     origins, mean, lower, upper = sample()
-    frame = from_parquet(forecasts_to_parquet(origins, TARGETS, {"y_hat": mean, "lower": lower, "upper": upper}), key="k")
+    frame = from_parquet(
+        forecasts_to_parquet(origins, TARGETS, {"y_hat": mean, "lower": lower, "upper": upper}), key="k"
+    )
     assert frame.schema == {
         "origin": pl.Datetime("ns", "UTC"),
         "step": pl.Int32,
