@@ -161,8 +161,9 @@ def forecast(
     """Forecast from the end of a history with the champion of a scope, in original units.
 
     history: a table, or the path of a CSV or Parquet file, newest row last; level of the interval: 0.5, 0.8, 0.9 or
-    0.95. Returns columns time (UTC), target, mean, lower and upper; bounds are null where the model has none. To
-    forecast many times, keep the result of `load_champion`. Raises the errors of `load_champion`, and DataError.
+    0.95. Returns columns time (local time of the train rows), target, mean, lower and upper; bounds are null where the
+    model has none. To forecast many times, keep the result of `load_champion`; its method `answer` also gives the
+    warnings about a history. Raises the errors of `load_champion`, and DataError.
 
     >>> flts.forecast("load_test.csv", level=0.9).columns
     ['time', 'target', 'mean', 'lower', 'upper']
@@ -172,7 +173,7 @@ def forecast(
         file = Path(history)
         if not file.is_file():
             raise DataError(f"{file}: no such file", code="file-missing", file=str(file))
-        history = RawFile(str(file), file).frame()
+        history = RawFile(str(file), file)
     return champion.forecast(history, level)
 
 

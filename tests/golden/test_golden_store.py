@@ -6,15 +6,20 @@ import json
 import re
 import signal
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from tests.golden import store as golden
 from tests.golden.outputs import differences
 from tests.support.families import has_libraries
+from tests.support.raising import raises
 
+from flts import api
+from flts.contracts.errors import DataError
 from flts.contracts.messages import ModelSelected
 from flts.contracts.records.base import parse_record
 from flts.contracts.records.model import ModelResult
@@ -133,6 +138,27 @@ def test_the_champion_forecasts_the_same_bytes(flts: Flts, folder: Path) -> None
         assert found == expected
     else:  # other kernels add in another order, so the last bits differ
         assert list(differences(json.loads(expected), json.loads(found))) == []
+
+
+def test_the_champion_still_needs_every_row_of_its_window(folder: Path) -> None:
+    champion = api.load_champion()
+    rows = pl.read_csv("load_test.csv")
+    assert not champion.bundle.model.task.fitted.placed
+    with raises(DataError, code="history-gap", expected="1h"):
+        champion.forecast(rows[:-3].vstack(rows[-2:]))
+    assert champion.forecast(rows[:10].vstack(rows[20:])).height == 3
+
+
+def test_the_champion_is_judged_on_new_windows(folder: Path) -> None:
+    spec = tomllib.loads(Path("flts.toml").read_text())
+    del spec["v"]
+    spec |= {"models": {"ridge": {}}, "preprocess": {"hash_salt": "new"}}
+    decision = api.run(spec).decision
+    assert decision.champion is not None
+    assert decision.certainty is not None
+    lead = decision.certainty.champion
+    assert lead is not None
+    assert abs(lead.lead) < 0.01
 
 
 @repeatable

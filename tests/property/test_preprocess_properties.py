@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,15 @@ from tests.support.experiments import small_spec
 from tests.support.series import HOUR, START, table
 
 from flts.backends.store import memory_store
-from flts.contracts.records.data import FittedColumn
+from flts.contracts.records.data import CALENDAR, FittedColumn
 from flts.preprocess.fit import fit
+from flts.preprocess.grid import Grid
 from flts.preprocess.rows import Rows, Values
 from flts.preprocess.source import RawInput, RawTable
 from flts.preprocess.stage import preprocess
 from flts.preprocess.transform import FittedPreprocess, transform
 from flts.spec.fields import Preprocess
+from flts.spec.steps import Step
 
 COLUMNS = ("load", "wind")
 NUMBERS = st.floats(-1e6, 1e6)
@@ -57,7 +60,9 @@ def learned(draw: st.DrawFn) -> FittedPreprocess:
     """Statistics fitted on some train rows by some rules."""
     cells = draw(values(20))
     cells[0], cells[-1] = (-1.0, 1.0), (2.0, 3.0)
-    return fit(hours(cells), draw(RULES), HOUR, draw(ZONES)).fitted.for_targets(("load",))
+    grid = Grid(Step(HOUR, "ns"), draw(ZONES), local=False)
+    fitted = fit(hours(cells), draw(RULES), grid).preprocess.for_targets(("load",))
+    return replace(fitted, calendar=tuple(draw(st.sampled_from([(), CALENDAR, CALENDAR[:2]]))))
 
 
 @settings(deadline=None)
@@ -102,7 +107,8 @@ def test_scaled_targets_are_unscaled_to_their_values(low: float, high: float, ce
     assume(high - low > 1e-9)
     column = {"median": 0.0, "low": None, "high": None, "center": 0.0, "scale": 1.0, "minimum": low, "maximum": high}
     both = tuple(FittedColumn(name=name, **column) for name in COLUMNS)  # type: ignore[arg-type]
-    fitted = FittedPreprocess(both, COLUMNS, HOUR, "UTC", 5, True, (), 0.0)
+    grid = Grid(Step(HOUR, "ns"), "UTC", local=False)
+    fitted = FittedPreprocess(both, COLUMNS, grid, True, "off", 5, (), (), 0.0)
     back = fitted.unscale_targets(fitted.scale_targets(cells))
     # relative to the largest number in the sum: a target near 0 in a range of millions has no more digits
     size = np.maximum(np.abs(cells), max(abs(low), abs(high)))

@@ -104,10 +104,10 @@ def golden_store() -> Store:
 
 
 def experiment_on(spec: Spec, train_table: Any, test_table: Any) -> tuple[Experiment, Store]:
-    """An experiment on two tables in a memory store."""
+    """An experiment on two tables in a memory store, or on one whose last rows are the test."""
     store = memory_store()
-    raw = RawInput(RawTable.of("train", train_table), RawTable.of("test", test_table))
-    return prepare(store, spec, raw)[1], store
+    test = None if test_table is None else RawTable.of("test", test_table)
+    return prepare(store, spec, RawInput(RawTable.of("train", train_table), test))[1], store
 
 
 def fit(store: Store, experiment: Experiment, name: str = "ridge") -> Trained:

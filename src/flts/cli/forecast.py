@@ -10,6 +10,9 @@ import typer
 
 from flts.cli.options import Home, Json, Scope, settings
 
+WRITTEN = "%Y-%m-%dT%H:%M:%S%.f%:z"
+"""Times in a CSV: local, with their offset."""
+
 
 def forecast(
     file: Annotated[Path, typer.Option("--input", help="CSV or Parquet with the history, newest row last.")],
@@ -32,10 +35,12 @@ def forecast(
     champion = load_champion(scope, settings=settings(home=home))
     if not file.is_file():
         raise DataError(f"{file}: no such file", code="file-missing", file=str(file))
-    frame = champion.forecast(RawFile(str(file), file).frame(), level)
-    entry = champion.entry
+    answer = champion.answer(RawFile(str(file), file), level)
+    for warning in answer.warnings:
+        typer.echo(f"note: {warning}", err=True)
+    frame, entry = answer.frame(), champion.entry
     if output is not None:
-        frame.write_csv(output) if output.suffix == ".csv" else frame.write_parquet(output)
+        frame.write_csv(output, datetime_format=WRITTEN) if output.suffix == ".csv" else frame.write_parquet(output)
         typer.echo(f"{frame.height} forecasts by {entry.champion.model} (promotion {entry.number}) in {output}")
     elif as_json:
         rows = [{**row, "time": row["time"].isoformat()} for row in frame.iter_rows(named=True)]
@@ -44,9 +49,13 @@ def forecast(
         board.print_json({"forecasts": rows, "model": {**identity, "promotion": entry.number}})
     else:
         board.print_table(
-            ["time (UTC)", "target", "mean", f"lower {level:g}", f"upper {level:g}"],
+            [f"time ({answer.timezone})", "target", "mean", f"lower {level:g}", f"upper {level:g}"],
             [
-                [str(row[0])[:19], row[1], *("" if value is None else f"{value:,.6g}" for value in row[2:])]
+                [
+                    str(row[0])[:19] if answer.timezone == "UTC" else str(row[0]),
+                    row[1],
+                    *("" if value is None else f"{value:,.6g}" for value in row[2:]),
+                ]
                 for row in frame.iter_rows()
             ],
         )

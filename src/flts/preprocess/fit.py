@@ -34,7 +34,8 @@ def fit(train: Rows, preprocess: Preprocess, grid: Grid) -> Fitted:
     """
     kept, dropped = _usable(train, preprocess.missing.drop_columns_above)
     columns = tuple(train.columns[i] for i in kept)
-    raw = train.values if len(kept) == len(train.columns) else train.values[:, kept]
+    # sums of a column run along it, however the rows are held, so that their last bits stay
+    raw = np.asfortranarray(train.values[:, kept])
     low, high = outlier_limits(raw, preprocess)
     median = np.nanmedian(raw, axis=0) if raw.size else np.empty(0)
     # fmin and fmax would turn an empty cell into a limit; minimum and maximum keep it empty

@@ -26,7 +26,8 @@ class Grid:
 
     timezone: the zone of the Spec, which defines local time; local: whether the steps follow its clock.
     phase: nanoseconds from the start of a step to the time of its row, where steps of a fixed duration or of days start
-    with 1970-01-01 00:00; negative for months whose rows carry a time before their end.
+    with 1970-01-01 00:00; of months at most to their last day, and negative for months whose rows carry a time at their
+    end, counted from there.
     first: which month of a step of several months comes first.
     tolerance: nanoseconds by which the time of a row may differ from the time of its position.
     """
@@ -63,33 +64,38 @@ class Grid:
         coordinates = self._clock(times)
         match self.step.unit:
             case "month":
-                # a stamp before the end of a month belongs to that month, whatever its day
-                month = _month_of(coordinates - max(self.phase, 0))
+                month = _month_of(coordinates)
+                if self.phase > 0:
+                    month -= coordinates < _stamp_in(month, self.phase)
                 return (month - self.first) // self.step.count
             case "business day":
                 day = (coordinates - self.phase) // DAY + MONDAY
                 return day // 7 * 5 + np.minimum(day % 7, 4)
             case _:
-                return (coordinates - self.phase) // self._size
+                return (coordinates - self.phase) // self.step.on_clock
 
     def times(self, positions: Positions) -> Times:
         """The time (UTC ns) that the row at each position is stamped with, of the same shape."""
         match self.step.unit:
             case "month":
-                month = positions * self.step.count + self.first + (self.step.count if self.phase < 0 else 0)
-                coordinates = _start_of_month(month) + self.phase
+                month = positions * self.step.count + self.first
+                before = self.phase < 0
+                coordinates = (
+                    _start_of_month(month + self.step.count) + self.phase if before else _stamp_in(month, self.phase)
+                )
             case "business day":
                 coordinates = (positions // 5 * 7 + positions % 5 - MONDAY) * DAY + self.phase
             case _:
-                coordinates = positions * self._size + self.phase
+                coordinates = positions * self.step.on_clock + self.phase
         return utc_time(coordinates, self.timezone) if self.local else coordinates
 
     def nearest(self, times: Times) -> tuple[Positions, Times]:
         """The position whose time is nearest to each time, and how many nanoseconds it is off."""
-        below = self.cells(times)
-        off_below, off_above = (np.abs(times - self.times(below + k)) for k in (0, 1))
-        above = off_above < off_below
-        return np.where(above, below + 1, below), np.where(above, off_above, off_below)
+        cells = self.cells(times)
+        near = cells + np.array([-1, 0, 1], dtype=np.int64).reshape(3, *[1] * times.ndim)
+        off = np.abs(times - self.times(near))
+        best = off.argmin(axis=0)[None]
+        return np.take_along_axis(near, best, 0)[0], np.take_along_axis(off, best, 0)[0]
 
     def positions(self, times: Times) -> Positions:
         """The position of each row, for the times of rows that lie on the grid."""
@@ -101,23 +107,23 @@ class Grid:
     def after(self, times: Times, steps: int) -> Times:
         """The times of the next rows: [...] → [..., steps]."""
         ahead = np.arange(1, steps + 1, dtype=np.int64)
-        if not self.local and self._size:
-            return times[..., None] + self._size * ahead
+        if not self.local and self.step.on_clock:
+            return times[..., None] + self.step.on_clock * ahead
         return self.times(self.positions(times)[..., None] + ahead)
+
+    def shown(self, time: np.int64) -> str:
+        """A time as messages show it: local time with its offset, to the second."""
+        return datetime.fromtimestamp(int(time) // SECOND, zoneinfo.ZoneInfo(self.timezone)).isoformat()
+
+    def same_step(self, other: Grid) -> bool:
+        """Whether both have equal steps; 24 hours equal a day where neither follows a local clock."""
+        alike = not self.local and not other.local and self.step.on_clock == other.step.on_clock != 0
+        return self.step == other.step or alike
 
     def between(self, first: int, last: int) -> int:
         """Steps from one time to another."""
         positions = self.positions(np.array([first, last], dtype=np.int64))
         return int(positions[1] - positions[0])
-
-    def per(self, cycle: int) -> float:
-        """How many usual steps a cycle of so many nanoseconds has."""
-        return cycle / self.step.nanoseconds
-
-    @property
-    def _size(self) -> int:
-        """Nanoseconds on the clock between two times, 0 where they differ."""
-        return {"ns": self.step.count, "day": self.step.count * DAY}.get(self.step.unit, 0)
 
     def _clock(self, times: Times) -> Times:
         return wall_time(times, self.timezone) if self.local else times
@@ -150,6 +156,14 @@ def _month_of(wall: Times) -> Positions:
 
 def _start_of_month(months: Positions) -> Times:
     return months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64) * DAY
+
+
+def _stamp_in(months: Positions, phase: int) -> Times:
+    """So many nanoseconds after the start of each month, but at its last day where it has no such day."""
+    start = _start_of_month(months)
+    days = (_start_of_month(months + 1) - start) // DAY
+    stamps: Times = start + np.minimum(phase // DAY, days - 1) * DAY + phase % DAY
+    return stamps
 
 
 def _offset_on_clock(second: int, zone: zoneinfo.ZoneInfo) -> int:

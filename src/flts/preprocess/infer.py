@@ -15,6 +15,10 @@ from flts.spec.steps import DAY, HOUR, SECOND, Step
 
 TOLERANCE = 0.05
 """Share of a step by which a row may be off its time: loggers are late by seconds, and clocks by milliseconds."""
+NEAR = 0.01
+"""Share of a step by which the middle difference of rows may be off from it."""
+SLACK = 60 * SECOND
+"""Two clocks are kept equally well where the rows are off by the same number of minutes."""
 MOST, HALF = 0.9, 0.5
 """Share of the rows that follow a rule for it to be the rule of all: of every kind of row, and of exact times."""
 PLAIN = tuple(
@@ -46,12 +50,17 @@ def infer_grid(times: Times, step: str, timezone: str, rule: ResampleRule, name:
     """
     known = infer_step(times, timezone, name) if step == "infer" else Step.parse(step)
     dense = rule != "off" and len(times) > 1 and float(np.median(np.diff(times))) <= known.nanoseconds / 2
-    tolerance = 0 if dense else int(TOLERANCE * known.nanoseconds)
+    tolerance = 0 if dense else known.part(TOLERANCE)
     grids = [_stamped(times, known, timezone, local, tolerance, dense) for local in _clocks(known, timezone)]
     if len(grids) == 1 or dense:
         return grids[0]
-    # the clock that more of the rows keep; if both are kept, the one on which rows are at the start of a step
-    return max(grids, key=lambda grid: (_share(grid, times), grid.phase == 0))
+    return max(grids, key=lambda grid: _kept(grid, times))
+
+
+def _kept(grid: Grid, times: Times) -> tuple[float, float, bool]:
+    """How well rows keep a clock: the share on the grid, how exactly, and whether they are at the start of a step."""
+    off = grid.nearest(times)[1]
+    return round(float(np.mean(off <= grid.tolerance)), 2), -round(float(np.mean(off)) / SLACK), grid.phase == 0
 
 
 def infer_step(times: Times, timezone: str, name: str) -> Step:
@@ -67,20 +76,22 @@ def infer_step(times: Times, timezone: str, name: str) -> Step:
             found=len(times),
             expected=2,
         )
-    for clock in dict.fromkeys((timezone, "UTC")):
-        step = _calendar_step(wall_time(times, clock))
-        if step is not None:
-            return step
+    steps = [_calendar_step(wall_time(times, clock)) for clock in dict.fromkeys((timezone, "UTC"))]
+    found = sorted((step for step in steps if step), key=lambda step: step.unit == "day")
+    if found:  # business days of UTC look like days from Sunday on a clock to the west
+        return found[0]
     differences, counts = np.unique(np.diff(times), return_counts=True)
     differences, counts = differences[differences > 0], counts[differences > 0]
     if not len(differences):
         raise DataError(f"{name}: all rows have the same time", code="one-time", file=name)
     usual = Step(int(differences[np.argmax(counts)]), "ns")  # the smaller on a tie
-    if counts.max() >= HALF * counts.sum():
-        return usual
     middle = float(np.median(np.repeat(differences, counts)))
-    near = (step for step in PLAIN if abs(step.count - middle) <= 0.01 * step.count)
-    return next((step for step in near if _share(_stamped_evenly(times, step), times) >= MOST), usual)
+    near = [step for step in PLAIN if abs(step.count - middle) <= step.part(NEAR)]
+    smallest = Step(int(differences[0]), "ns")  # where most rows are absent, few are one step apart
+    common = counts.max() >= HALF * counts.sum()
+    candidates = [*([usual] if common else []), *near, usual]
+    candidates += [smallest] if not (differences % smallest.count).any() else []
+    return next((step for step in candidates if _share(_stamped_evenly(times, step), times) >= MOST), usual)
 
 
 def infer_seasons(grid: Grid, rows: int) -> list[int]:
@@ -113,12 +124,11 @@ def _stamped(times: Times, step: Step, timezone: str, local: bool, tolerance: in
         return Grid(step, timezone, local, phase)
     if step.unit == "month":
         return Grid(step, timezone, local, *_phase_of_months(clock, step.count), tolerance)
-    size = DAY if step.unit == "business day" else step.count * (1 if step.fixed else DAY)
-    return Grid(step, timezone, local, _phase(clock, size), 0, tolerance)
+    return Grid(step, timezone, local, _phase(clock, step.on_clock or DAY), 0, tolerance)
 
 
 def _stamped_evenly(times: Times, step: Step) -> Grid:
-    return Grid(step, "UTC", False, _phase(times, step.count), 0, int(TOLERANCE * step.count))
+    return Grid(step, "UTC", False, _phase(times, step.count), 0, step.part(TOLERANCE))
 
 
 def _share(grid: Grid, times: Times) -> float:
@@ -140,54 +150,66 @@ def _phase(clock: Times, size: int) -> int:
         return int(values[np.argmax(counts)])
     angle = np.angle(np.exp(2j * np.pi * rest / size).mean())
     middle = round(angle / (2.0 * np.pi) * size)
-    exact = next(r for unit in (*ROUND, 1) if abs((r := round(middle / unit) * unit) - middle) <= 0.01 * size)
+    exact = next(r for unit in (*ROUND, 1) if abs((r := round(middle / unit) * unit) - middle) <= NEAR * size)
     off = np.abs((rest - exact + size // 2) % size - size // 2)
     return int(exact % size) if np.mean(off <= TOLERANCE * size) >= HALF else 0
 
 
 def _phase_of_months(clock: Times, count: int) -> tuple[int, int]:
     """Phase and first month of a step of so many months: rows lie at one day of the month, or at its last day."""
-    days = clock // DAY
-    month = days.astype("datetime64[D]").astype("datetime64[M]")
-    day_of_month = days - month.astype("datetime64[D]").astype(np.int64)
-    left = (month + 1).astype("datetime64[D]").astype(np.int64) - days
-    first = _usual(month.astype(np.int64) % count)
+    time_of_day, days = _days(clock)
+    month, day_of_month, left = _months(days)
+    if np.mean(left == 0) >= MOST and np.mean(day_of_month == day_of_month[0]) < MOST:
+        return time_of_day - DAY, _usual((month + 1) % count)
+    return _usual(day_of_month) * DAY + time_of_day if _one_day_of_month(day_of_month, left) else 0, _usual(
+        month % count
+    )
+
+
+def _days(clock: Times) -> tuple[int, Times]:
+    """The time of day of most rows, and the day of each row; a row just before midnight may be of the next day."""
     time_of_day = _phase(clock, DAY)
-    if np.mean(left == 1) >= MOST and np.mean(day_of_month == day_of_month[0]) < MOST:
-        return time_of_day - DAY, first
+    return time_of_day, (clock - time_of_day + DAY // 2) // DAY
+
+
+def _months(days: Times) -> tuple[Times, Times, Times]:
+    """The month of each day, the days of it before that day, and the days of it after."""
+    month = days.astype("datetime64[D]").astype("datetime64[M]")
+    first, next_first = (m.astype("datetime64[D]").astype(np.int64) for m in (month, month + 1))
+    return month.astype(np.int64), days - first, next_first - days - 1
+
+
+def _one_day_of_month(day_of_month: Times, left: Times) -> bool:
+    """Whether rows lie at one day of the month, or at the last day where a month has no such day."""
     usual = _usual(day_of_month)
-    return (usual * DAY + time_of_day if np.mean(day_of_month == usual) >= MOST else 0), first
+    return bool(np.mean((day_of_month == usual) | ((left == 0) & (day_of_month < usual))) >= MOST)
 
 
 def _calendar_step(clock: Times) -> Step | None:
     """The step of rows that lie at one time of day, whole days or months apart; None where they do not."""
-    time_of_day = _phase(clock, DAY)
+    time_of_day, days = _days(clock)
     off = (clock - time_of_day + DAY // 2) % DAY - DAY // 2
     if np.mean(np.abs(off) <= TOLERANCE * DAY) < MOST:
         return None
-    days = (clock - time_of_day + DAY // 2) // DAY
-    apart = np.diff(days)
-    apart = apart[apart > 0]
-    if not len(apart):
+    days, rows_of_day = np.unique(days, return_counts=True)
+    if len(days) < 2 or np.mean(rows_of_day == 1) < MOST:
         return None
-    usual = _usual(apart)
+    apart = np.diff(days)
     if np.median(apart) >= 28 and (months := _months_apart(days)):
         return Step(months, "month")
+    usual = _usual(apart)
     weekday = (days + MONDAY) % 7
     if usual == 1 and (weekday < 5).all() and days[-1] - days[0] >= 14:
         return Step(1, "business day")
-    return Step(usual, "day")
+    return Step(usual if np.mean((days - days[-1]) % usual == 0) >= MOST else 1, "day")
 
 
 def _months_apart(days: Times) -> int:
     """How many months rows are apart that all lie on one day of the month, or on its last; 0 for other rows."""
-    dates = days.astype("datetime64[D]")
-    month = dates.astype("datetime64[M]")
-    day_of_month = days - month.astype("datetime64[D]").astype(np.int64)
-    left = (month + 1).astype("datetime64[D]").astype(np.int64) - days
-    if np.mean(day_of_month == _usual(day_of_month)) < MOST and np.mean(left == 1) < MOST:
+    month, day_of_month, left = _months(days)
+    if not _one_day_of_month(day_of_month, left) and np.mean(left == 0) < MOST:
         return 0
-    apart = np.diff(month.astype(np.int64)).astype(np.int64)
+    apart = np.diff(month)
     return _usual(apart[apart > 0]) if (apart > 0).any() else 0
 
 

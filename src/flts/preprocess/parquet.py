@@ -54,11 +54,13 @@ def differs(key: str, where: str) -> DamagedObject:
     )
 
 
-def time_column(times: np.ndarray[tuple[int, ...], np.dtype[np.int64]], name: str = TIME) -> pl.Series:
-    """UTC nanoseconds as a time column."""
+def time_column(
+    times: np.ndarray[tuple[int, ...], np.dtype[np.int64]], name: str = TIME, timezone: str = "UTC"
+) -> pl.Series:
+    """UTC nanoseconds as a time column, which shows local times of `timezone`."""
     import polars as pl
 
-    return pl.Series(name, times).cast(pl.Datetime("ns", "UTC"))
+    return pl.Series(name, times).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(timezone)
 
 
 def rows_to_parquet(rows: Rows, metadata: Mapping[str, str]) -> bytes:

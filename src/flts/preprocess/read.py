@@ -57,9 +57,18 @@ def read_rows(raw: Raw, dataset: Dataset) -> Reading:
     if columns.text:
         warnings.append(f"{raw.name}: columns that are not numeric were left out: {', '.join(columns.text)}")
     names = tuple(column.name for column in columns.numbers)
-    times, values = columns.times.to_numpy(), stack(columns.numbers, len(columns.times))
+    values = stack(columns.numbers, len(columns.times))
+    exists = columns.times.is_not_null().to_numpy()  # a time that cannot be used in another way was refused
+    times, values = columns.times.drop_nulls().to_numpy(), values if exists.all() else values[exists]
+    if not exists.all():
+        warnings.append(
+            f"{raw.name}: {np.sum(~exists):,} rows without a value have a time that the clock of {dataset.timezone}"
+            f" skips (first {at(int(np.argmin(exists)))}); they were left out"
+        )
+    if not len(times):
+        raise _no_rows(raw.name)
     if (np.diff(times) < 0).any():
-        row = int(np.argmax(np.diff(times) < 0)) + 1
+        row = int(np.flatnonzero(exists)[np.argmax(np.diff(times) < 0) + 1])
         warnings.append(f"{raw.name}: rows are not in order of time (first at {at(row)}); they were sorted")
         order = np.argsort(times, kind="stable")
         times, values = times[order], values[order]
@@ -75,7 +84,7 @@ def read_columns(frame: pl.DataFrame, name: str, time_column: str, timezone: str
     import polars as pl
 
     if frame.width == 0 or frame.height == 0:
-        raise DataError(f"{name}: has no rows; a header and at least one row are needed", code="no-rows", file=name)
+        raise _no_rows(name)
     if time_column not in frame.columns:
         raise DataError(
             f"{name}: has no time column '{time_column}'; {nearest(time_column, frame.columns)}",
@@ -83,14 +92,19 @@ def read_columns(frame: pl.DataFrame, name: str, time_column: str, timezone: str
             file=name,
             column=time_column,
         )
-    times = frame[time_column]
+    times, others = frame[time_column], frame.drop(time_column)
     numbers, text = [], []
-    for column in map(_numbers, frame.drop(time_column).iter_columns()):
+    for column in map(_numbers, others.iter_columns()):
         if column.dtype.is_numeric() or column.dtype in {pl.Boolean, pl.Null}:
             numbers.append(column)
         else:
             text.append(column.name)
-    return Columns(utc_times(times, name, timezone, faults), is_zoned(times), numbers, tuple(text))
+    return Columns(
+        utc_times(times, name, timezone, faults, _blank(others) if others.width else None),
+        is_zoned(times),
+        numbers,
+        tuple(text),
+    )
 
 
 def stack(numbers: list[pl.Series], rows: int) -> Values:
@@ -115,6 +129,19 @@ def split(rows: Rows, test_fraction: float, name: str) -> tuple[Rows, Rows]:
             test_fraction=test_fraction,
         )
     return rows[: len(rows) - test], rows[len(rows) - test :]
+
+
+def _no_rows(name: str) -> DataError:
+    return DataError(f"{name}: has no rows; a header and at least one row are needed", code="no-rows", file=name)
+
+
+def _blank(others: pl.DataFrame) -> pl.Series:
+    """Which rows hold no value beside their time."""
+    import polars as pl
+    import polars.selectors as cs
+
+    empty = [cs.float().is_null() | cs.float().is_nan(), (~cs.float()).is_null()]
+    return others.select(pl.all_horizontal(True, *empty)).to_series()
 
 
 def _usable_columns(raw: Raw, dataset: Dataset) -> Columns:

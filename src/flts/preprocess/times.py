@@ -6,13 +6,18 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from flts.contracts.errors import DataError
+from flts.preprocess.clock import second_pass
+from flts.preprocess.grid import utc_time
 
 if TYPE_CHECKING:
     import polars as pl
 
 DATE, CLOCK, OFFSET = "[0-9]{4}-[0-9]{2}-[0-9]{2}", "[0-9]{2}:[0-9]{2}", "[+-][0-9]{2}:?[0-9]{2}"
-ISO_TIME = rf"^\s*{DATE}([T ]{CLOCK}(:[0-9]{{2}}(\.[0-9]{{1,9}})?)?\s*(Z|{OFFSET})?)?\s*$"
+MONTH = "[0-9]{4}-[0-9]{2}"
+ISO_TIME = rf"^\s*({MONTH}|{DATE}([T ]{CLOCK}(:[0-9]{{2}}(\.[0-9]{{1,9}})?)?\s*(Z|{OFFSET})?)?)\s*$"
 ZONED = rf"[T ]{CLOCK}.*(Z|{OFFSET})\s*$"
 LONG = 60
 """Characters of a cell that a message quotes."""
@@ -25,9 +30,12 @@ Fault = Callable[[int], DataError]
 """The error about one row."""
 
 
-def utc_times(column: pl.Series, name: str, timezone: str, faults: Faults = None) -> pl.Series:
-    """UTC nanoseconds as Int64; naive times are read in `timezone`. `name` is what messages call the table.
+def utc_times(
+    column: pl.Series, name: str, timezone: str, faults: Faults = None, blank: pl.Series | None = None
+) -> pl.Series:
+    """UTC nanoseconds as Int64; naive times are read in `timezone`, in the order of the rows where its clock goes back.
 
+    name: what messages call the table; blank: the rows without any value, whose time is null where the clock skips it.
     Raises DataError for the first row whose time cannot be used, unless `faults` collects such messages; a column of
     another type is always refused.
     """
@@ -60,7 +68,7 @@ def utc_times(column: pl.Series, name: str, timezone: str, faults: Faults = None
         )
     column = _in_range(column, _years(column), name, faults).dt.cast_time_unit("ns")
     if column.dtype.time_zone is None:  # type: ignore[attr-defined]
-        column = _localise(column, name, timezone, faults)
+        column = _localise(column, name, timezone, faults, blank)
     return column.dt.convert_time_zone("UTC").to_physical()
 
 
@@ -138,6 +146,7 @@ def _parse(column: pl.Series, name: str, faults: Faults) -> pl.Series:
         ),
     )
     text = column.str.strip_chars().str.replace(f"^({DATE}) ", "${1}T").str.replace(r"\s+", "")
+    text = text.str.replace(f"^({MONTH})$", "${1}-01")
     text = text.str.replace(f"^({DATE})$", "${1}T00:00").str.replace(f"T({CLOCK})($|Z|[+-])", "T${1}:00$2")
     if zoned[first]:
         text = text.str.replace("Z$", "+00:00")
@@ -185,19 +194,28 @@ def _in_range(column: pl.Series, years: pl.Series, name: str, faults: Faults) ->
     )
 
 
-def _localise(column: pl.Series, name: str, zone: str, faults: Faults) -> pl.Series:
-    """Naive local times in UTC; a time that the clock shows twice, or never, is refused."""
+def _localise(column: pl.Series, name: str, zone: str, faults: Faults, blank: pl.Series | None) -> pl.Series:
+    """Naive local times in UTC. A time that the clock skips is null in a blank row, and refused in any other."""
+    import polars as pl
+
     if zone == "UTC":
         return column.dt.replace_time_zone("UTC")
-    local = column.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
-    bad = local.is_null() & column.is_not_null()
-    return _without(
-        local,
-        bad,
+    first = column.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    second = column.dt.replace_time_zone(zone, ambiguous="latest", non_existent="null")
+    skipped = first.is_null() & column.is_not_null()
+    if skipped.any() and column.drop_nulls().dt.time().n_unique() == 1:
+        # rows of one time of day are days, also the day on which the clock skips that time
+        shifted = pl.Series(utc_time(column.to_physical().fill_null(0).to_numpy(), zone)).cast(pl.Datetime("ns", "UTC"))
+        first = pl.select(pl.when(skipped).then(shifted.dt.convert_time_zone(zone)).otherwise(first)).to_series()
+        skipped = first.is_null() & column.is_not_null()
+    first = _without(
+        first.alias(column.name),
+        skipped & ~blank if blank is not None else skipped,
         faults,
         lambda row: DataError(
-            f"{name}: {at(row)}: {column[row]} is ambiguous or skipped in {zone}, where the clock changes"
-            f' (such rows: {bad.sum()}); write the times with their offset, or in UTC with dataset.timezone = "UTC"',
+            f"{name}: {at(row)}: {column[row]} does not exist in {zone}, where the clock skips it (such rows:"
+            f" {skipped.sum()}); leave such a row out, write the times with their offset, or set dataset.timezone to"
+            " the zone that the rows keep",
             code="clock-change",
             file=name,
             column=column.name,
@@ -205,3 +223,10 @@ def _localise(column: pl.Series, name: str, zone: str, faults: Faults) -> pl.Ser
             timezone=zone,
         ),
     )
+    used = first.is_not_null()
+    change = (second - first).dt.total_nanoseconds().fill_null(0).filter(used).to_numpy()
+    if not change.any():
+        return first
+    again = np.zeros(len(column), dtype=bool)
+    again[used.to_numpy()] = second_pass(column.filter(used).to_physical().to_numpy(), change)
+    return pl.select(pl.when(pl.Series(again)).then(second).otherwise(first)).to_series().alias(column.name)

@@ -275,8 +275,8 @@ def _not_comparable(manifest: Manifest, experiment: Experiment) -> str | None:
     task, grid = experiment.task, Grid.of(manifest.fitted.grid)
     if tuple(manifest.targets) != tuple(task.fitted.targets):
         return f"it forecasts {', '.join(manifest.targets)}, not {', '.join(task.fitted.targets)}"
-    if grid.step != task.fitted.grid.step:
-        return f"its rows are {grid.step} apart, these {task.fitted.grid.step}"
+    if not grid.same_step(task.fitted.grid):
+        return f"its rows are {grid} apart, these {task.fitted.grid}"
     if manifest.horizon != task.horizon:
         return f"it forecasts {manifest.horizon} rows ahead, not {task.horizon}"
     absent = [name for name in manifest.columns if name not in task.fitted.names]

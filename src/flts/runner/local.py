@@ -170,7 +170,7 @@ def run_result(context: RunContext, started: StartedRun) -> RunResult:
         run_ids=judgement.run_ids,
         recomputed={name: part.recomputed if part else None for name, part in parts.items()},
         durations_ms={name: part.duration_ms if part else None for name, part in parts.items()},
-        warnings=tuple(started.meta.warnings),
+        warnings=(*started.meta.warnings, *started.experiment.warnings),
         places=places,
     )
 

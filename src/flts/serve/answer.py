@@ -31,8 +31,8 @@ class Answer:
 
     times [horizon]: UTC ns, the first one step after the end of the history; mean, lower, upper [horizon, targets],
     bounds NaN where the model has none. interval: "adaptive" where the errors in the history shaped the bounds,
-    "static" where those of training alone did, "none" without bounds. warnings: what a reader of the forecast should
-    know about the history.
+    "static" where those of training alone did, "none" without bounds. timezone: that of the train rows; warnings: what
+    a reader of the forecast should know about the history.
     """
 
     times: Times
@@ -41,10 +41,11 @@ class Answer:
     lower: Values
     upper: Values
     interval: str
+    timezone: str = "UTC"
     warnings: tuple[str, ...] = ()
 
     def frame(self) -> pl.DataFrame:
-        """A table with columns time, target, mean, lower, upper; one row per step and target."""
+        """A table with columns time (local), target, mean, lower, upper; one row per step and target."""
         import polars as pl
 
         width = len(self.targets)
@@ -54,7 +55,7 @@ class Answer:
         }
         return pl.DataFrame(
             [
-                time_column(np.repeat(self.times, width)),
+                time_column(np.repeat(self.times, width), timezone=self.timezone),
                 pl.Series("target", list(self.targets) * len(self.times)),
                 *values.values(),
             ]
@@ -62,7 +63,7 @@ class Answer:
 
 
 def answer(bundle: Bundle, history: Any, level: float = 0.8) -> Answer:
-    """Forecast from the end of a table that has a time column and those of the manifest, in any order.
+    """Forecast from the end of a file or a table that has a time column and those of the manifest, in any order.
 
     Raises UsageError for a level that has no intervals, DataError for a history that cannot be used.
     """
@@ -74,18 +75,21 @@ def answer(bundle: Bundle, history: Any, level: float = 0.8) -> Answer:
             found=level,
             valid=valid,
         )
-    rows, warnings = usable_history(bundle, RawTable.of("history", history))
+    raw = history if isinstance(history, Raw) else RawTable.of("history", history)
+    rows, warnings = usable_history(bundle, raw)
     answers = bundle.forecast(Histories(rows, np.array([len(rows)], dtype=np.int64)))
     (lower,), (upper,) = answers.interval(level)
-    task = bundle.model.task
-    times = task.fitted.grid.after(rows.times[-1:], task.horizon)[0]
-    return Answer(times, task.fitted.targets, answers.mean[0], lower, upper, answers.kinds()[0], warnings)
+    task, (kind,) = bundle.model.task, answers.kinds()
+    grid = task.fitted.grid
+    times = grid.after(rows.times[-1:], task.horizon)[0]
+    return Answer(times, task.fitted.targets, answers.mean[0], lower, upper, kind, grid.timezone, warnings)
 
 
 def usable_history(bundle: Bundle, raw: Raw) -> tuple[Rows, tuple[str, ...]]:
     """The last rows that the bundle uses, and warnings. Raises DataError where they are too few, or hold too little.
 
-    Empty cells stay empty: the model fills them as it did in training.
+    Empty cells stay empty: the model fills them as it did in training. A model that looks at no value of the history is
+    asked for none either: it forecasts from the time of the last row.
     """
     manifest, task = bundle.manifest, bundle.model.task
     rows = rows_for(bundle, raw)
@@ -101,7 +105,7 @@ def usable_history(bundle: Bundle, raw: Raw) -> tuple[Rows, tuple[str, ...]]:
         refuse_gap(rows, task, raw.name)
     elif manifest.uses_history:
         _refuse_unmeasured(rows, task, raw.name)
-    return rows, tuple(_newest_empty(rows, task, raw.name))
+    return rows, tuple(_newest_empty(rows, task, raw.name, uses_history=manifest.uses_history))
 
 
 def rows_for(bundle: Bundle, raw: Raw) -> Rows:
@@ -117,31 +121,28 @@ def _refuse_unmeasured(rows: Rows, task: ForecastTask, name: str) -> None:
     needed = math.ceil(task.min_measured * len(window) - 1e-9)
     raise DataError(
         f"{name}: {' and '.join(task.fitted.targets)} is measured in {int(window.sum())} of the last {len(window)}"
-        f" rows, and the model needs {needed}{_since(measured, rows)}",
+        f" rows{_since(measured, rows, task)}; the model needs {needed}",
         code="history-empty",
         found=int(window.sum()),
         expected=needed,
     )
 
 
-def _newest_empty(rows: Rows, task: ForecastTask, name: str) -> Iterator[str]:
+def _newest_empty(rows: Rows, task: ForecastTask, name: str, *, uses_history: bool) -> Iterator[str]:
     """A warning where the newest rows hold no target: the forecast rests on older ones."""
     measured = task.fitted.measured(rows.values)
-    if len(rows) and not measured[-1]:
+    if not measured[-1]:
         count = int(np.argmax(measured[::-1])) if measured.any() else len(rows)
+        rests = " and rests on the rows before" if uses_history else ""
         yield (
-            f"{name}: {' and '.join(task.fitted.targets)} is empty in the last {count} rows{_since(measured, rows)};"
-            " the forecast rests on the rows before"
+            f"{name}: {' and '.join(task.fitted.targets)} is empty in the last {count} rows"
+            f"{_since(measured, rows, task)}; the forecast starts after them{rests}"
         )
 
 
-def _since(measured: NDArray[np.bool_], rows: Rows) -> str:
+def _since(measured: NDArray[np.bool_], rows: Rows, task: ForecastTask) -> str:
     """Since when the newest rows are empty, as a clause."""
     if measured[-1]:
         return ""
     first = len(rows) - int(np.argmax(measured[::-1])) if measured.any() else 0
-    return f"; it is empty since {_utc(rows.times[first])} UTC"
-
-
-def _utc(time: np.int64) -> str:
-    return str(np.datetime64(int(time), "ns").astype("datetime64[s]"))
+    return f", from {task.fitted.grid.shown(rows.times[first])} on"

@@ -12,6 +12,7 @@ from flts.evaluate.metrics import Errors, Yardstick, measure
 from flts.forecasting.bundle import Bundle
 from flts.forecasting.histories import Histories, enough_measured
 from flts.forecasting.intervals import STORED_LEVEL
+from flts.preprocess.parquet import time_column
 from flts.preprocess.rows import Rows, Times, Values
 from flts.serve.version1 import unbroken
 
@@ -25,7 +26,7 @@ class Batch:
 
     origins [origins]: UTC ns of the last history row; times [origins, horizon]; mean, lower, upper and truth
     [origins, horizon, targets]. Truth is NaN where the table has no row or an empty cell. interval: "static",
-    "adaptive" or "none" per origin, as in an Answer.
+    "adaptive" or "none" per origin, as in an Answer; timezone: that of the train rows.
     """
 
     origins: Times
@@ -36,19 +37,22 @@ class Batch:
     upper: Values
     truth: Values
     interval: tuple[str, ...]
+    timezone: str = "UTC"
 
     def frame(self) -> pl.DataFrame:
-        """A table with columns origin, step, time, target, mean, lower, upper; one row per origin, step and target."""
+        """A table with columns origin, step, time, target, mean, lower, upper; one row per origin, step and target.
+
+        Times are local.
+        """
         import polars as pl
 
         count, horizon, width = self.mean.shape
         cells = horizon * width
-        zoned = pl.Datetime("ns", "UTC")
         return pl.DataFrame(
             [
-                pl.Series("origin", np.repeat(self.origins, cells)).cast(zoned),
+                time_column(np.repeat(self.origins, cells), "origin", self.timezone),
                 pl.Series("step", np.tile(np.repeat(np.arange(1, horizon + 1), width), count)),
-                pl.Series("time", np.repeat(self.times.reshape(-1), width)).cast(zoned),
+                time_column(np.repeat(self.times.reshape(-1), width), timezone=self.timezone),
                 pl.Series("target", list(self.targets) * (count * horizon)),
                 *(
                     pl.Series(name, values.reshape(-1), nan_to_null=True)
@@ -85,7 +89,8 @@ def forecast_batch(bundle: Bundle, rows: Rows, level: float = STORED_LEVEL) -> B
     origins = rows.times[histories.ends - 1]
     times = fitted.grid.after(origins, task.horizon)
     truth = _truth(rows, times, fitted.targets)
-    return Batch(origins, times, fitted.targets, answers.mean, lower, upper, truth, tuple(answers.kinds()))
+    kinds, zone = tuple(answers.kinds()), fitted.grid.timezone
+    return Batch(origins, times, fitted.targets, answers.mean, lower, upper, truth, kinds, zone)
 
 
 def errors(bundle: Bundle, batch: Batch) -> Errors | None:

@@ -29,13 +29,14 @@ class Champion:
         """Forecasts from the end of a history, in original units.
 
         history: polars, pandas or Arrow table, or a mapping of columns, with the time and the manifest's columns in
-        original units, newest row last. Returns columns time (UTC), target, mean, lower, upper; bounds are null where
-        the model has none. Raises DataError and UsageError.
+        original units, newest row last; or a raw file. Returns columns time (local time of the train rows), target,
+        mean, lower, upper; bounds are null where the model has none. `answer` also says what is wrong with the
+        history. Raises DataError and UsageError.
         """
         return self.answer(history, level).frame()
 
     def answer(self, history: Any, level: float = 0.8) -> Answer:
-        """The same as arrays."""
+        """The same as arrays, with the warnings about the history."""
         return answer(self.bundle, history, level)
 
 

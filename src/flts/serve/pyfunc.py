@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +23,22 @@ class BundleModel:
         self.bundle = bundle
 
     def predict(self, history: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Forecast from a history (time and columns in original units); params: the `level` of the interval."""
+        """Forecast from a history (time and columns in original units); params: the `level` of the interval.
+
+        Times are UTC without a zone where the train rows were in UTC, else local with their zone.
+        """
         import pandas as pd
 
         forecasts = answer(self.bundle, history, float((params or {}).get("level", 0.8)))
+        for warning in forecasts.warnings:
+            logging.getLogger(__name__).warning(warning)
         width = len(forecasts.targets)
+        times = pd.DatetimeIndex(forecasts.times.repeat(width))
+        if forecasts.timezone != "UTC":
+            times = times.tz_localize("UTC").tz_convert(forecasts.timezone)
         return pd.DataFrame(
             {
-                "time": pd.DatetimeIndex(forecasts.times.repeat(width)),
+                "time": times,
                 "target": list(forecasts.targets) * len(forecasts.times),
                 "mean": forecasts.mean.reshape(-1),
                 "lower": forecasts.lower.reshape(-1),

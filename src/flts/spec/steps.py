@@ -66,6 +66,15 @@ class Step:
         return self.unit == "ns"
 
     @property
+    def on_clock(self) -> int:
+        """Nanoseconds from one row to the next on the clock that the step follows; 0 where they differ."""
+        return {"ns": self.count, "day": self.count * DAY}.get(self.unit, 0)
+
+    def part(self, share: float) -> int:
+        """Nanoseconds of this share of a usual step."""
+        return int(share * self.nanoseconds)
+
+    @property
     def nanoseconds(self) -> int:
         """Its usual duration: a month counts as 365.2425 / 12 days, a business day as one day."""
         unit = {"ns": 1, "day": DAY, "business day": DAY, "month": round(365.2425 / 12 * DAY)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from flts.contracts import layout
 from flts.contracts.ports import Store, read_checked
@@ -13,7 +14,7 @@ from flts.preprocess.stage import ProcessedDataset
 from flts.spec.fields import Spec
 from flts.spec.lineage import Identity
 from flts.train.stage import task_of
-from flts.train.windows import Windows, plan_windows, split_validation, train_origins
+from flts.train.windows import Windows, outages, plan_windows, split_validation, train_origins
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,28 @@ class Experiment:
     dataset: ProcessedDataset
     windows: Windows
     task: ForecastTask
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """What the windows leave out: those in which too little was measured, and long outages of the targets."""
+        targets = " and ".join(self.task.fitted.targets)
+        said = []
+        if self.windows.left_out:
+            said.append(
+                f"{self.windows.left_out:,} test windows are left out: fewer than {self.task.min_measured:.0%} of their"
+                f" {self.task.input_length} rows of history hold {targets}, or no row of the horizon does"
+            )
+        for name, rows in (("train", self.dataset.train), ("test", self.dataset.test)):
+            found = outages(rows, self.task)
+            if found:
+                first, last = max(found, key=lambda outage: outage[1] - outage[0])
+                start, end = (self.task.fitted.grid.shown(rows.times[row]) for row in (first, last))
+                count = "an outage" if len(found) == 1 else f"{len(found)} outages"
+                said.append(
+                    f"{name}: {count} of {targets}, longer than a window with its horizon; the longest has"
+                    f" {last - first + 1:,} rows, from {start} to {end}"
+                )
+        return tuple(said)
 
     @property
     def origins(self) -> Times:

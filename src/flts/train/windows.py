@@ -41,8 +41,8 @@ class Truth:
 class Windows:
     """The test origins of one windows_hash.
 
-    indices: the first test row that each window forecasts; left_out: number of origins where too few rows of the window
-    hold a target, or no row of the horizon.
+    indices: the first test row that each window forecasts; left_out: number of origins, of those that could have been
+    chosen, where too few rows of the window hold a target, or no row of the horizon.
     """
 
     windows_hash: str
@@ -72,7 +72,7 @@ def plan_windows(
 ) -> Windows:
     """Choose at most `count` test origins (0 takes all): one per stratum, or every `step` rows back from the last one.
 
-    Raises DataError when there is none.
+    Only windows that count are chosen. Raises DataError when there is none.
     """
     context, start = _context(dataset)
     first, last = max(task.input_length - start, 0), len(dataset.test) - task.horizon
@@ -84,23 +84,20 @@ def plan_windows(
             found=len(dataset.test),
             expected=first + task.horizon,
         )
-    every = np.arange(first, last + 1)
-    counts = _count(context, every + start, task)
-    if not counts.any():
+    origins = np.arange(last, first - 1, -step)[::-1] if step else np.arange(first, last + 1)
+    counts = _count(context, origins + start, task)
+    chosen = origins[counts]
+    if not len(chosen):
         raise DataError(
-            f"none of the {len(every)} test windows counts: at least {task.min_measured:.0%} of the {task.input_length}"
-            f" rows of history must hold {' and '.join(task.fitted.targets)}, and one row of the horizon"
-            " (task.min_measured)",
+            f"none of the {len(origins)} test windows counts: at least {task.min_measured:.0%} of the"
+            f" {task.input_length} rows of history must hold {' and '.join(task.fitted.targets)}, and one row of the"
+            " horizon (task.min_measured)",
             code="no-test-window",
-            windows=len(every),
+            windows=len(origins),
         )
-    if step:
-        back = every[::-1][::step][: count or None][::-1]
-        chosen = back[counts[back - first]]
-    else:
-        chosen = every[counts]
-        chosen = one_per_stratum(chosen, count) if count else chosen
-    return Windows(windows_hash, chosen, int((~counts).sum()))
+    if count:
+        chosen = chosen[-count:] if step else one_per_stratum(chosen, count)
+    return Windows(windows_hash, chosen, len(origins) - int(counts.sum()))
 
 
 def _context(dataset: ProcessedDataset) -> tuple[Rows, int]:
@@ -144,8 +141,8 @@ def split_validation(origins: Indices, horizon: int, fraction: float) -> tuple[I
     fit = origins[origins + horizon <= validation[0]] if size else origins
     if not size or not len(fit):
         raise DataError(
-            f"train has {count} windows of history and horizon, too few to fit and to validate;"
-            " use more train rows, or a shorter input_length or horizon",
+            f"train has {count} windows of history and horizon in which enough is measured, too few to fit and to"
+            " validate; use more train rows, a shorter input_length or horizon, or a smaller task.min_measured",
             code="train-too-short",
             windows=count,
         )

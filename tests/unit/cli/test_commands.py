@@ -136,6 +136,21 @@ def test_runs_are_listed_and_shown(flts: Flts, folder: Path) -> None:
     assert all((folder / file).read_bytes().startswith(starts[Path(file).suffix]) for file in files)
 
 
+def test_forecasts_are_dated_in_the_zone_of_train_and_a_note_says_what_the_history_lacks(
+    flts: Flts, folder: Path
+) -> None:
+    assert flts("run", "--set", "dataset.timezone=Europe/Madrid").code == 0
+    history = pl.read_csv(folder / "load_test.csv")
+    history.with_columns(pl.when(pl.int_range(pl.len()) < pl.len() - 2).then("load")).write_csv(folder / "late.csv")
+    done = flts("forecast", "--input", "late.csv", "--output", "out.csv")
+    assert done.code == 0
+    assert "note: late.csv: load is empty in the last 2 rows" in done.err
+    first = (folder / "out.csv").read_text().splitlines()[1]
+    assert first.startswith("2018-02-19T22:00:00+01:00,load,")
+    table = flts("forecast", "--input", "load_test.csv")
+    assert ("time (Europe/Madrid)" in table.out, "note" in table.err) == (True, False)
+
+
 def test_the_champion_forecasts_from_the_end_of_a_file(flts: Flts, folder: Path) -> None:
     flts("run")
     table = flts("forecast", "--input", "load_test.csv")

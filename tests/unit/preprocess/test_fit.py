@@ -9,25 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.raising import raises
 from tests.support.series import HOUR, START, hourly
 
-from flts.contracts.errors import DataError
-from flts.contracts.records.data import FittedColumn, FittedRecord
-from flts.preprocess.fit import (
-    Finished,
-    check_regular,
-    fit,
-    format_step,
-    infer_seasons,
-    infer_step,
-    seasonal_error,
-)
-from flts.preprocess.rows import Rows, Times
+from flts.contracts.records.data import CALENDAR, FittedColumn, FittedRecord
+from flts.preprocess.fit import Fitted, fit, seasonal_error
+from flts.preprocess.grid import Grid
+from flts.preprocess.rows import Rows
 from flts.preprocess.transform import FittedPreprocess
 from flts.spec.fields import Preprocess
+from flts.spec.steps import Step
 
-MINUTE, DAY = HOUR // 60, 24 * HOUR
+HOURS = Grid(Step(HOUR, "ns"), "UTC", local=False)
 NAN = math.nan
 
 
@@ -37,13 +29,13 @@ def rows(**columns: Sequence[float]) -> Rows:
     return Rows(START + HOUR * np.arange(len(values), dtype=np.int64), values, tuple(columns))
 
 
-def fitted(train: Rows, **preprocess: Any) -> Finished:
-    return fit(train, Preprocess(**preprocess), HOUR, "UTC")
+def fitted(train: Rows, **preprocess: Any) -> Fitted:
+    return fit(train, Preprocess(**preprocess), HOURS)
 
 
 def column(train: Rows, **preprocess: Any) -> FittedColumn:
     """What is fitted on the first column."""
-    return fitted(train, **preprocess).fitted.columns[0]
+    return fitted(train, **preprocess).preprocess.columns[0]
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -94,16 +86,19 @@ def test_quantile_limits_leave_a_percentage_outside_at_both_ends(odd: list[float
 
 def test_an_outlier_is_clipped_before_it_is_carried_into_an_empty_cell() -> None:
     values = [NAN, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 1000.0, NAN, NAN, 4.0]
-    finished = fitted(rows(y=values), outliers={"enabled": True}, missing={"max_gap": 1})
-    high = finished.fitted.columns[0].high
+    train = rows(y=values)
+    learned = fitted(train, outliers={"enabled": True}, missing={"max_gap": 1}).preprocess
+    high = learned.columns[0].high
     assert high is not None
     assert high < 100
     median = 4.0
     expected = [median, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, high, high, median, 4.0]
-    assert finished.train.values[:, 0].tolist() == expected
+    assert learned.clean(train.values)[:, 0].tolist() == expected
+    clipped = learned.clip(train.values)[:, 0]
+    np.testing.assert_array_equal(clipped, [NAN, *expected[1:9], NAN, NAN, 4.0])
 
 
-def test_range_and_scaler_come_from_the_finished_rows() -> None:
+def test_range_and_scaler_come_from_the_clipped_values() -> None:
     values = [NAN, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 1000.0]
     fitted_column = column(rows(y=values), outliers={"enabled": True})
     assert (fitted_column.minimum, fitted_column.maximum) == (1.0, fitted_column.high)
@@ -111,9 +106,9 @@ def test_range_and_scaler_come_from_the_finished_rows() -> None:
 
 
 @pytest.mark.parametrize("constant", [0.0, 10.0])
-def test_each_scaler_is_its_formula_over_the_finished_rows(odd: list[float], constant: float) -> None:
-    finished = [float(v) for v in fitted(rows(y=odd)).train.values[:, 0]]
-    shifted = [v + constant for v in finished]
+def test_each_scaler_is_its_formula_over_the_measured_values(odd: list[float], constant: float) -> None:
+    measured = [v for v in odd if not math.isnan(v)]
+    shifted = [v + constant for v in measured]
     expected = {
         "minmax": (min(shifted), max(shifted) - min(shifted)),
         "standard": (statistics.fmean(shifted), statistics.pstdev(shifted)),
@@ -125,7 +120,7 @@ def test_each_scaler_is_its_formula_over_the_finished_rows(odd: list[float], con
         fitted_column = column(rows(y=odd), scaler=kind, constant=constant)
         assert fitted_column.center == pytest.approx(center, rel=1e-12), kind
         assert fitted_column.scale == pytest.approx(scale, rel=1e-12), kind
-        assert (fitted_column.minimum, fitted_column.maximum) == (min(finished), max(finished)), kind
+        assert (fitted_column.minimum, fitted_column.maximum) == (min(measured), max(measured)), kind
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -137,9 +132,9 @@ def test_sums_run_along_columns_however_the_rows_are_held_so_that_their_last_bit
     values = np.array(rng.normal(size=(1000, 5)) * 10, order=order)
     values[rng.random(values.shape) < share] = np.nan
     result = fitted(Rows(np.arange(1000, dtype=np.int64), values, tuple("abcde")), scaler="standard")
-    for i, column in enumerate(result.fitted.columns):
-        finished = result.train.values[:, i].copy()
-        assert (column.center, column.scale) == (finished.mean(), finished.std())
+    for i, column in enumerate(result.preprocess.columns):
+        alone = values[:, i].copy()
+        assert (column.center, column.scale) == (float(np.nanmean(alone)), float(np.nanstd(alone)))
 
 
 def test_maxabs_counts_the_negative_side() -> None:
@@ -152,7 +147,7 @@ def test_a_constant_column_is_kept_with_a_usable_scale_and_a_warning(kind: str, 
     train = rows(y=[float(v) for v in range(300)], x=[value] * 300)
     finished = fitted(train, scaler=kind)
     expected = abs(value) if kind == "maxabs" and value else 1.0
-    assert finished.fitted.columns[1].scale == expected
+    assert finished.preprocess.columns[1].scale == expected
     assert finished.warnings == ("column 'x' is constant over train",)
 
 
@@ -165,7 +160,7 @@ def test_a_scale_no_larger_than_rounding_errors_becomes_one() -> None:
 def test_a_column_with_too_many_empty_cells_is_dropped_with_its_share() -> None:
     train = rows(y=[1.0, 2, 3, 4], half=[1.0, NAN, NAN, 2], none=[NAN] * 4, quarter=[1.0, NAN, 3, 4])
     finished = fitted(train, missing={"drop_columns_above": 0.25})
-    assert finished.train.columns == finished.fitted.names == ("y", "quarter")
+    assert finished.preprocess.names == ("y", "quarter")
     assert finished.dropped == (
         ("half", "50% of its cells are empty in train (drop_columns_above = 0.25)"),
         ("none", "100% of its cells are empty in train (drop_columns_above = 0.25)"),
@@ -175,35 +170,52 @@ def test_a_column_with_too_many_empty_cells_is_dropped_with_its_share() -> None:
 
 def test_a_column_without_any_value_is_dropped_whatever_the_limit() -> None:
     finished = fitted(rows(y=[1.0, 2], x=[NAN, NAN]), missing={"drop_columns_above": 1.0})
-    assert finished.fitted.names == ("y",)
+    assert finished.preprocess.names == ("y",)
 
 
 @pytest.mark.parametrize("scaler", ["minmax", "standard", "robust", "maxabs", "none"])
 @pytest.mark.parametrize("method", ["iqr", "quantile"])
 def test_all_columns_may_be_dropped(scaler: str, method: str) -> None:
-    finished = fitted(rows(y=[NAN, NAN, 1.0]), scaler=scaler, outliers={"enabled": True, "method": method})
-    assert finished.fitted.columns == ()
-    assert finished.train.values.shape == (3, 0)
-    assert [name for name, _ in finished.dropped] == ["y"]
+    train = rows(y=[1.0, NAN, NAN], x=[NAN, 1.0, NAN])
+    finished = fitted(train, scaler=scaler, outliers={"enabled": True, "method": method})
+    assert finished.preprocess.columns == ()
+    assert [name for name, _ in finished.dropped] == ["y", "x"]
 
 
 def test_a_column_with_one_value_is_kept_where_the_limit_allows() -> None:
-    finished = fitted(rows(y=[1.0, 2], x=[NAN, 5.0]), missing={"drop_columns_above": 0.5})
-    assert finished.train.values[:, 1].tolist() == [5.0, 5.0]
+    kept = column(rows(x=[NAN, 5.0], y=[1.0, 2]), missing={"drop_columns_above": 0.5})
+    assert (kept.median, kept.minimum, kept.maximum) == (5.0, 5.0, 5.0)
 
 
-def test_finished_rows_have_nothing_missing_and_keep_what_was_there(odd: list[float]) -> None:
-    finished = fitted(rows(y=odd)).train
-    assert not np.isnan(finished.values).any()
-    there = ~np.isnan(odd)
-    np.testing.assert_array_equal(finished.values[there, 0], np.array(odd)[there])
+def test_a_row_that_is_absent_says_nothing_about_a_column() -> None:
+    train = rows(y=[1.0, NAN, NAN, NAN, 2.0, 3.0], x=[1.0, NAN, NAN, NAN, NAN, 3.0])
+    assert fitted(train, missing={"drop_columns_above": 0.34}).dropped == ()
+    dropped = fitted(train, missing={"drop_columns_above": 0.3}).dropped
+    assert dropped == (("x", "33% of its cells are empty in train (drop_columns_above = 0.3)"),)
 
 
-@pytest.mark.parametrize("outliers", [{"enabled": False}, {"enabled": True}, {"enabled": True, "method": "quantile"}])
-def test_a_history_is_cleaned_as_train_was_finished(odd: list[float], outliers: dict[str, Any]) -> None:
-    train = rows(y=odd, x=odd[::-1])
-    finished = fitted(train, outliers=outliers, missing={"max_gap": 2})
-    np.testing.assert_array_equal(finished.fitted.clean(train.values), finished.train.values)
+def test_no_cell_is_filled_before_a_statistic() -> None:
+    """Filled cells would pull the mean to the median and the deviation to zero."""
+    values = [0.0, 10.0, NAN, NAN, NAN, NAN, NAN, NAN, 20.0, 30.0]
+    learned = column(rows(y=values), scaler="standard", missing={"drop_columns_above": 1.0})
+    assert (learned.center, learned.scale) == (15.0, statistics.pstdev([0.0, 10.0, 20.0, 30.0]))
+
+
+@pytest.mark.parametrize(
+    ("count", "cycles"),
+    [
+        (47, []),
+        (48, ["minute_of_day"]),
+        (335, ["minute_of_day"]),
+        (336, ["minute_of_day", "day_of_week"]),
+        (17_532, ["minute_of_day", "day_of_week", "day_of_year"]),
+    ],
+)
+def test_a_cycle_is_a_feature_when_train_holds_it_twice(count: int, cycles: list[str]) -> None:
+    train = Rows(START + HOUR * np.arange(count), np.arange(count, dtype=float)[:, None], ("y",))
+    names = fitted(train).preprocess.calendar
+    assert list(names) == [name for name in CALENDAR if name.rpartition("_")[0] in cycles]
+    assert fitted(train, time_features=False).preprocess.calendar == ()
 
 
 def test_fitting_does_not_change_its_rows(odd: list[float]) -> None:
@@ -214,87 +226,11 @@ def test_fitting_does_not_change_its_rows(odd: list[float]) -> None:
 
 
 def test_fitted_statistics_survive_json(odd: list[float]) -> None:
-    statistics_of_both = fitted(rows(y=odd, x=odd[::-1]), outliers={"enabled": True}, lags=[1, 2], constant=0.1).fitted
+    statistics_of_both = fitted(
+        rows(y=odd, x=odd[::-1]), outliers={"enabled": True}, lags=[1, 2], constant=0.1
+    ).preprocess
     for value in (statistics_of_both, statistics_of_both.for_targets(("x",))):
         assert FittedPreprocess.of(FittedRecord.model_validate_json(value.record().model_dump_json())) == value
-
-
-def times(*differences: int) -> Times:
-    return START + np.cumsum([0, *differences], dtype=np.int64)
-
-
-@pytest.mark.parametrize(
-    ("differences", "expected"),
-    [
-        ((HOUR, HOUR, DAY), HOUR),
-        ((DAY, HOUR, HOUR, DAY, DAY), DAY),
-        ((DAY, HOUR), HOUR),
-        ((7,), 7),
-    ],
-)
-def test_the_step_is_the_most_common_difference_and_the_smaller_one_on_a_tie(
-    differences: tuple[int, ...], expected: int
-) -> None:
-    assert infer_step(times(*differences), "infer", "rows.csv") == expected
-
-
-def test_a_step_of_the_spec_is_used_whatever_the_rows() -> None:
-    assert infer_step(times(HOUR, HOUR), "2min", "rows.csv") == 2 * MINUTE
-    assert infer_step(times(), "1d", "rows.csv") == DAY
-
-
-def test_no_step_can_be_inferred_from_one_row() -> None:
-    with raises(DataError, code="too-few-rows", file="rows.csv", found=1, expected=2):
-        infer_step(times(), "infer", "rows.csv")
-
-
-def broken(of: int, wrong: int) -> Times:
-    """Rows with `of` differences of which the last `wrong` are twice the step."""
-    return times(*[HOUR] * (of - wrong), *[2 * HOUR] * wrong)
-
-
-@pytest.mark.parametrize(("wrong", "warned"), [(0, False), (2, False), (3, True), (25, True)])
-def test_rows_less_than_98_percent_regular_are_warned_of(wrong: int, warned: bool) -> None:
-    share, warnings = check_regular(broken(100, wrong), HOUR, "rows.csv")
-    assert share == (100 - wrong) / 100
-    assert len(warnings) == warned
-    if warned:
-        assert warnings[0] == (
-            f"rows.csv: {share:.1%} of the rows follow the one before by the step of 1h"
-            f" (first otherwise after row {100 - wrong + 1}: 2h); windows across a broken step are dropped,"
-            " preprocess.resample would mend them"
-        )
-
-
-def test_rows_less_than_75_percent_regular_are_refused_with_the_first_break() -> None:
-    with raises(DataError, code="irregular-rows", file="rows.csv", row=75, found=0.74, expected=0.75):
-        check_regular(broken(100, 26), HOUR, "rows.csv")
-
-
-def test_a_single_row_is_regular() -> None:
-    assert check_regular(times(), HOUR, "rows.csv") == (1.0, [])
-
-
-@pytest.mark.parametrize(
-    ("step", "count", "expected"),
-    [
-        (HOUR, 48, [24]),
-        (HOUR, 47, []),
-        (HOUR, 336, [24, 168]),
-        (HOUR, 335, [24]),
-        (2 * MINUTE, 15_927, [720, 5040]),
-        (DAY, 100, [7]),
-        (12 * HOUR, 100, [2, 14]),
-        (7 * MINUTE, 10_000, [1440]),
-        (11 * MINUTE, 10_000, []),
-        (7 * DAY, 1000, []),
-        (30 * DAY, 1000, []),
-    ],
-)
-def test_seasons_are_day_and_week_where_they_are_whole_and_train_holds_two(
-    step: int, count: int, expected: list[int]
-) -> None:
-    assert infer_seasons(step, count) == expected
 
 
 @pytest.mark.parametrize(("count", "season"), [(48, 24), (50, 24), (10, 1), (300, 7)])
@@ -308,17 +244,7 @@ def test_the_seasonal_error_needs_two_seasons() -> None:
     assert seasonal_error(hourly(47).values[:, 0], 24) is None
 
 
-@pytest.mark.parametrize(
-    ("step", "text"),
-    [
-        (DAY, "1d"),
-        (36 * HOUR, "1.5d"),
-        (90 * MINUTE, "1.5h"),
-        (2 * MINUTE, "2min"),
-        (1500 * 10**6, "1.5s"),
-        (5 * 10**6, "5ms"),
-        (12, "12ns"),
-    ],
-)
-def test_a_step_is_shown_in_its_largest_unit(step: int, text: str) -> None:
-    assert format_step(step) == text
+def test_pairs_with_an_empty_cell_do_not_count_in_the_seasonal_error() -> None:
+    train = np.array([1.0, 5.0, NAN, 7.0, 4.0, 5.0])
+    assert seasonal_error(train, 2) == statistics.fmean([abs(7.0 - 5.0), abs(5.0 - 7.0)])
+    assert seasonal_error(np.array([1.0, NAN, NAN, 2.0]), 2) is None

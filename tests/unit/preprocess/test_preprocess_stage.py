@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from tests.support.experiments import small_spec
 from tests.support.raising import raises
-from tests.support.series import HOUR, hourly, table
+from tests.support.series import hourly, table
 from tests.support.series import split as split_tables
 
 from flts.backends.store import memory_store
@@ -24,7 +24,7 @@ from flts.contracts.canonical import digest, sha256
 from flts.contracts.errors import DamagedObject, DataError, Plain
 from flts.contracts.failpoints import arm
 from flts.contracts.ports import Store
-from flts.contracts.records.data import Regularity
+from flts.contracts.records.data import Absent
 from flts.preprocess.parquet import rows_from_parquet, rows_to_parquet
 from flts.preprocess.rows import Rows
 from flts.preprocess.source import RawInput, RawTable
@@ -107,23 +107,23 @@ def test_meta_says_what_was_read_kept_and_fitted(store: Store) -> None:
     prepared = prepare(store, two_files(rows), sample={"train_rows": 200, "test_rows": 50})
     meta = prepared.meta
     assert set(type(meta).model_fields) == {
-        *("v", "data_hash", "made_of", "train", "test", "regular", "contiguous"),
+        *("v", "data_hash", "made_of", "train", "test", "absent", "contiguous"),
         *("seasons", "dropped", "warnings", "fitted"),
     }
-    assert (meta.v, meta.data_hash) == (1, prepared.data_hash)
+    assert (meta.v, meta.data_hash) == (2, prepared.data_hash)
     for part, before, after in (("train", 300, 200), ("test", 100, 50)):
         data = store.get(f"processed-data/{prepared.data_hash}/{part}.parquet")
         assert data is not None
         expected = {"rows_before": before, "rows": after, "sha256": sha256(data), "size": len(data)}
         assert getattr(meta, part).model_dump() == expected
-    assert meta.regular.model_dump() == {"train": 1.0, "test": 1.0}
+    assert meta.absent == Absent(train=0, test=0)
     assert meta.seasons == [24]
     assert [entry.column for entry in meta.dropped] == ["gone"]
     assert meta.warnings == [f"column 'gone' was dropped: {meta.dropped[0].reason}"]
     fitted = meta.fitted
     assert [column.name for column in fitted.columns] == ["load", "wind"]
     assert fitted.columns[0].maximum == rows.values[:200, 0].max()
-    assert (fitted.step, fitted.timezone, fitted.targets) == (HOUR, "UTC", [])
+    assert (fitted.grid.step, fitted.grid.timezone, fitted.resample, fitted.targets) == ("1h", "UTC", "off", [])
 
 
 def test_both_parquet_files_carry_the_hash_and_what_it_is_made_of(store: Store) -> None:
@@ -134,23 +134,24 @@ def test_both_parquet_files_carry_the_hash_and_what_it_is_made_of(store: Store) 
         assert json.loads(notes["preprocess_config"]) == made_of(prepared)
 
 
-def test_a_loaded_dataset_is_finished_train_and_raw_test_in_original_units(store: Store) -> None:
+def test_a_loaded_dataset_holds_raw_rows_in_original_units(store: Store) -> None:
     rows = with_cells(with_cells(ROWS, 310, 1, math.nan), 5, 0, math.nan)
     dataset = load_dataset(store, prepare(store, two_files(rows)).data_hash, ("load",))
     assert dataset.train.columns == dataset.test.columns == ("load", "wind")
     np.testing.assert_array_equal(dataset.train.times, rows.times[:300])
     np.testing.assert_array_equal(dataset.test.times, rows.times[300:])
     np.testing.assert_array_equal(dataset.test.values, rows.values[300:])
-    assert dataset.train.values[5, 0] == rows.values[4, 0]
-    assert not np.isnan(dataset.train.values).any()
+    np.testing.assert_array_equal(dataset.train.values, rows.values[:300])
     assert dataset.fitted.targets == ("load",)
 
 
-def test_test_rows_are_neither_clipped_nor_filled(store: Store) -> None:
-    rows = with_cells(with_cells(ROWS, 350, 0, 1e6), slice(360, 380), 0, math.nan)
+def test_stored_rows_are_neither_clipped_nor_filled(store: Store) -> None:
+    rows = ROWS
+    for start in (50, 350):
+        rows = with_cells(with_cells(rows, start, 0, 1e6), slice(start + 10, start + 30), 0, math.nan)
     prepared = prepare(store, two_files(rows), preprocess={"outliers": {"enabled": True}})
-    test = load_dataset(store, prepared.data_hash, ("load",)).test
-    np.testing.assert_array_equal(test.values, rows.values[300:])
+    dataset = load_dataset(store, prepared.data_hash, ("load",))
+    np.testing.assert_array_equal(dataset.train.then(dataset.test).values, rows.values)
 
 
 def test_the_same_rows_and_spec_are_processed_once(store: Store, log: io.StringIO) -> None:
@@ -299,25 +300,52 @@ def test_seasons_are_those_that_the_sampled_rows_hold(store: Store) -> None:
     assert prepare(store, sample={"train_rows": 47}).meta.seasons == []
 
 
-def test_irregular_rows_are_refused_by_the_name_of_their_part(store: Store) -> None:
+def test_absent_rows_are_empty_rows_and_are_counted_by_the_name_of_their_part(store: Store) -> None:
     raw = two_files()
     assert isinstance(raw.test, RawTable)
-    thinned = raw.test.table.filter(pl.int_range(pl.len()) % 3 != 0)
-    refuse(store, RawInput(raw.train, RawTable("test", thinned)), "irregular-rows", {"file": "test"})
-    two_minutes = {"step": "2min", "targets": ["load"]}
-    refuse(store, raw, "irregular-rows", {"file": "train", "found": 0.0}, dataset=two_minutes)
+    thinned = raw.test.table.filter(pl.int_range(pl.len()) % 3 != 1)
+    prepared = prepare(store, RawInput(raw.train, RawTable("test", thinned)))
+    assert prepared.meta.absent == Absent(train=0, test=33)
+    assert prepared.meta.warnings == ["test: 33 of 100 rows are absent and count as empty cells"]
+    test = load_dataset(store, prepared.data_hash, ("load",)).test
+    np.testing.assert_array_equal(test.times, ROWS.times[300:])
+    assert np.flatnonzero(np.isnan(test.values[:, 0])).tolist() == list(range(1, 100, 3))
+
+
+def test_rows_off_the_grid_are_refused_by_the_name_of_their_part(store: Store) -> None:
+    raw = two_files()
+    assert isinstance(raw.test, RawTable)
+    later = raw.test.table.with_columns(pl.col("time").dt.offset_by("17m"))
+    refuse(store, RawInput(raw.train, RawTable("test", later)), "off-grid", {"file": "test", "rows": 100, "step": "1h"})
+    two_hours = {"step": "2h", "targets": ["load"]}
+    refuse(store, raw, "off-grid", {"file": "train", "rows": 150}, dataset=two_hours)
 
 
 def test_warnings_of_reading_and_of_gaps_are_kept(store: Store) -> None:
     train, test = split_tables(ROWS, 100)
-    gaps = train.filter(pl.int_range(pl.len()) % 40 != 39).with_columns(pl.lit("x").alias("note")).reverse()
+    gaps = train.filter(pl.int_range(pl.len()) % 40 != 38).with_columns(pl.lit("x").alias("note")).reverse()
     prepared = prepare(store, RawInput(RawTable("train", gaps), RawTable("test", test)))
-    kinds = ("columns that are not numeric were left out: note", "rows are not in order of time", "97.6% of the rows")
+    kinds = ("columns that are not numeric were left out: note", "rows are not in order of time", "7 of 300 rows")
     assert len(prepared.meta.warnings) == len(kinds)
     for warning, kind in zip(prepared.meta.warnings, kinds, strict=True):
         assert warning.startswith("train: ")
         assert kind in warning
-    assert prepared.meta.regular.train == pytest.approx(0.976, abs=1e-3)
+    assert prepared.meta.absent == Absent(train=7, test=0)
+
+
+def test_a_set_of_absent_rows_changes_no_other_row_and_no_season(store: Store) -> None:
+    train, test = split_tables(ROWS, 100)
+    gone = np.random.default_rng(0).choice(np.arange(1, 299), 30, replace=False)
+    kept = pl.Series(np.isin(np.arange(300), gone, invert=True))
+    whole, thinned = (
+        prepare(store, RawInput(RawTable("train", part), RawTable("test", test)))
+        for part in (train, train.filter(kept))
+    )
+    rows = load_dataset(store, thinned.data_hash, ("load",)).train
+    np.testing.assert_array_equal(rows.times, ROWS.times[:300])
+    np.testing.assert_array_equal(rows.values[kept.to_numpy()], ROWS.values[:300][kept.to_numpy()])
+    assert thinned.meta.seasons == whole.meta.seasons
+    assert thinned.meta.fitted.grid == whole.meta.fitted.grid
 
 
 @pytest.mark.parametrize(
@@ -469,25 +497,24 @@ def test_rows_are_resampled_before_they_are_split_and_sampled(store: Store) -> N
     np.testing.assert_allclose(dataset.test.values, ROWS.values[320:], rtol=1e-12)
     assert prepared.meta.train.rows_before == 320
     assert made_of(prepared)["preprocess"]["resample"] == "mean"
-    assert prepared.meta.warnings == ['rows: 1,200 rows were resampled to 400 by preprocess.resample = "mean"']
+    assert prepared.meta.warnings == ['rows: 1,200 rows became 400 on the grid of 1h by preprocess.resample = "mean"']
 
 
-def test_irregular_and_repeated_rows_are_refused_and_resampling_mends_them(store: Store) -> None:
+def test_repeated_rows_and_rows_off_the_grid_are_refused_and_resampling_mends_them(store: Store) -> None:
     train, test = split_tables(ROWS, 100)
-    kept = pl.int_range(pl.len()) % 3 != 0
+    shifted = pl.when(pl.int_range(pl.len()) % 3 == 0).then(pl.col("time").dt.offset_by("9m")).otherwise("time")
     for rows, code in (
-        (train.filter(kept), "irregular-rows"),
+        (train.with_columns(time=shifted), "off-grid"),
         (pl.concat([train, train[:5]]).sort("time"), "repeated-times"),
     ):
         raw = RawInput(RawTable("train", rows), RawTable("test", test))
         message = refuse(store, raw, code, {"file": "train"})
         assert "preprocess.resample" in message
-        assert "dataset.step" in message
-        assert prepare(memory_store(), raw, **HOURLY_MEAN).meta.regular == Regularity(train=1.0, test=1.0)
+        assert prepare(memory_store(), raw, **HOURLY_MEAN).meta.absent == Absent(train=0, test=0)
 
 
-def test_a_cell_of_the_grid_with_rows_of_both_files_is_refused_with_a_hint(store: Store) -> None:
+def test_a_step_of_the_grid_with_rows_of_both_files_is_refused_with_a_hint(store: Store) -> None:
     rows = every_20_minutes(ROWS)
     raw = RawInput(RawTable("train", table(rows[:-100])), RawTable("test", table(rows[-100:])))
     message = refuse(store, raw, "test-overlaps-train", {"file": "test"}, **HOURLY_MEAN)
-    assert "end train where a cell ends" in message
+    assert "end train where a step ends" in message

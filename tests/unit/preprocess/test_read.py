@@ -287,35 +287,21 @@ def test_times_with_and_without_a_zone_are_refused_with_a_row_of_each() -> None:
     assert "'2020-01-01 00:00Z' in row 1, '2020-01-01 02:00' in row 3" in message
 
 
-def test_repeated_times_are_refused_with_the_first_few_in_utc() -> None:
-    days = "".join(f"2020-01-0{day} 02:00,1\n" * 2 for day in range(1, 5))
-    message = refuse("time,y\n" + days, "repeated-times", {"rows": 4}, timezone="Europe/Madrid")
-    assert "UTC 2020-01-01T01:00:00, 2020-01-02T01:00:00," in message
-    assert "2020-01-04" not in message
-    offsets = "time,y\n2020-01-01T10:00Z,1\n2020-01-01T11:00+01:00,1\n"
-    assert "UTC 2020-01-01T10:00:00" in refuse(offsets, "repeated-times", {"rows": 1})
+def test_rows_of_one_time_keep_the_order_of_the_file() -> None:
+    reading = read("time,y\n2020-01-02,3\n2020-01-01,1\n2020-01-01,2\n")
+    assert reading.rows.values[:, 0].tolist() == [1, 2, 3]
+    assert reading.rows.times[0] == reading.rows.times[1]
+
+
+@pytest.mark.parametrize("written", ["2010-02", " 2010-02 "])
+def test_a_month_is_its_first_day(written: str) -> None:
+    assert read(f"time,y\n{written},1\n").rows.times.tolist() == [utc(2010, 2, 1)]
+    assert read(f"time,y\n{written},1\n", timezone="Europe/Madrid").rows.times.tolist() == [utc(2010, 1, 31, 23)]
 
 
 def test_naive_times_are_read_in_the_zone_of_the_spec() -> None:
     rows = read("time,y\n2021-01-15 12:00,1\n2021-07-15 12:00,2\n", timezone="Europe/Madrid").rows
     assert rows.times.tolist() == [utc(2021, 1, 15, 11), utc(2021, 7, 15, 10)]
-
-
-@pytest.mark.parametrize(
-    ("zone", "local"),
-    [
-        ("Europe/Madrid", "2021-03-28 02:30"),
-        ("Europe/Madrid", "2021-10-31 02:30"),
-        ("America/New_York", "2021-03-14 02:00"),
-        ("Australia/Lord_Howe", "2021-10-03 02:15"),
-        ("Australia/Lord_Howe", "2021-04-04 01:45"),
-    ],
-)
-def test_a_local_time_that_is_skipped_or_shown_twice_is_refused_with_its_row(zone: str, local: str) -> None:
-    content = f"time,y\n2021-01-01 00:00,1\n{local},2\n"
-    message = refuse(content, "clock-change", {"row": 2, "timezone": zone}, timezone=zone)
-    assert f"{local}:00" in message
-    assert read(content).rows.values.tolist() == [[1], [2]]
 
 
 def test_a_time_that_is_shown_twice_is_read_with_its_offset() -> None:

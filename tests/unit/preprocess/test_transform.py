@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 from tests.support.series import HOUR, START, hourly
 
+from flts.contracts.records.data import CALENDAR
 from flts.preprocess.fit import fit
+from flts.preprocess.grid import Grid, wall_time
 from flts.preprocess.rows import Rows, Times, Values
-from flts.preprocess.transform import CALENDAR, FittedPreprocess, calendar, engineer, fill, transform, wall_time
+from flts.preprocess.transform import FittedPreprocess, calendar, engineer, fill, transform
 from flts.spec.fields import Preprocess
+from flts.spec.steps import Step
 
 SECOND = 10**9
 DAY = 24 * HOUR
@@ -61,11 +64,18 @@ def gappy(count: int, seed: int, columns: int = 3, share: float = 0.4) -> Rows:
 
 
 def learned(train: Rows | None = None, targets: tuple[str, ...] = ("a",), **preprocess: Any) -> FittedPreprocess:
-    """Statistics fitted on rows with gaps."""
+    """Statistics fitted on rows with gaps; every calendar column unless `time_features` is off."""
     zone = preprocess.pop("timezone", "UTC")
     missing = {"drop_columns_above": 1.0, **preprocess.pop("missing", {})}
     rules = Preprocess.model_validate({"missing": missing, **preprocess})
-    return fit(train or gappy(60, 3), rules, HOUR, zone).fitted.for_targets(targets)
+    grid = Grid(Step(HOUR, "ns"), zone, local=False)
+    fitted = fit(train or gappy(60, 3), rules, grid).preprocess.for_targets(targets)
+    return replace(fitted, calendar=CALENDAR if rules.time_features else ())
+
+
+def all_calendar(times: Times, zone: str) -> Values:
+    """Every calendar column in this zone."""
+    return calendar(times, learned(timezone=zone))
 
 
 def naive_fill(values: Values, median: Values, max_gap: int) -> Values:
@@ -132,6 +142,19 @@ def test_train_rows_are_scaled_to_the_unit_interval() -> None:
     np.testing.assert_array_equal(features.max(axis=0), 1.0)
 
 
+def test_only_the_fitted_calendar_columns_are_features() -> None:
+    fitted = replace(learned(), calendar=CALENDAR[2:4])
+    rows = gappy(30, 2)
+    assert fitted.features == ("a", "b", "c", "day_of_week_sin", "day_of_week_cos")
+    np.testing.assert_array_equal(calendar(rows.times, fitted), all_calendar(rows.times, "UTC")[:, 2:4])
+
+
+def test_a_row_is_measured_when_it_holds_every_target() -> None:
+    values = np.array([[1.0, math.nan, 3.0], [1.0, 2.0, math.nan], [math.nan, math.nan, math.nan]])
+    assert learned(targets=("a", "c")).measured(values).tolist() == [True, False, False]
+    assert learned(targets=("a",)).measured(values).tolist() == [True, True, False]
+
+
 def test_a_lag_is_the_scaled_target_that_many_rows_earlier_and_the_median_before_the_first() -> None:
     fitted = learned(targets=("c", "a"), lags=[3, 1, 50], scaler="standard", constant=2.0)
     rows = gappy(30, 9)
@@ -158,7 +181,7 @@ def test_the_calendar_comes_last_and_is_not_scaled() -> None:
     fitted = learned(scaler="standard", constant=9.0, lags=[1], timezone="Europe/Madrid")
     rows = gappy(30, 2)
     features = transform(rows.times, rows.values, fitted)[:, -len(CALENDAR) :]
-    np.testing.assert_array_equal(features, calendar(rows.times, "Europe/Madrid").astype(np.float32))
+    np.testing.assert_array_equal(features, all_calendar(rows.times, "Europe/Madrid").astype(np.float32))
 
 
 def test_transform_is_cleaning_and_then_engineering() -> None:
@@ -224,7 +247,7 @@ def test_the_calendar_is_sine_and_cosine_of_the_wall_time_of_the_standard_librar
             (there.timetuple().tm_yday - 1) / 365.25,
         )
         expected.append([part(2 * math.pi * share) for share in shares for part in (math.sin, math.cos)])
-    np.testing.assert_allclose(calendar(times, zone), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(all_calendar(times, zone), expected, rtol=0, atol=1e-12)
 
 
 def test_nanoseconds_count_for_the_minute_of_day_also_where_the_clock_changes() -> None:
@@ -235,9 +258,9 @@ def test_nanoseconds_count_for_the_minute_of_day_also_where_the_clock_changes() 
 
 def test_the_calendar_of_windows_has_their_shape() -> None:
     times = (START + HOUR * np.arange(24, dtype=np.int64)).reshape(2, 3, 4)
-    features = calendar(times, "Australia/Lord_Howe")
+    features = all_calendar(times, "Australia/Lord_Howe")
     assert features.shape == (2, 3, 4, len(CALENDAR))
-    np.testing.assert_array_equal(features.reshape(24, -1), calendar(times.reshape(24), "Australia/Lord_Howe"))
+    np.testing.assert_array_equal(features.reshape(24, -1), all_calendar(times.reshape(24), "Australia/Lord_Howe"))
 
 
 def test_targets_are_scaled_by_their_range_over_train_whatever_the_scaler() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 from tests.support.experiments import small_experiment, small_spec
@@ -18,7 +20,8 @@ from tests.support.stored import experiment_on, fit
 from flts.contracts.errors import DataError, UsageError
 from flts.forecasting.bundle import Bundle, load_bundle
 from flts.preprocess.rows import Rows
-from flts.serve.answer import answer, read_history
+from flts.preprocess.source import RawFile, RawTable
+from flts.serve.answer import answer, rows_for, usable_history
 
 ROWS = hourly(300)
 LAST = ROWS[:270]
@@ -73,6 +76,7 @@ def test_forecasts_start_one_step_after_the_end_of_the_history(bundle: Bundle) -
         lambda t: t.to_arrow(),
         lambda t: t.to_dict(as_series=False),
         lambda t: pl.concat([t.head(100), t.tail(12 + 102)]),
+        lambda t: t.with_columns(pl.col("time").dt.offset_by("40s")),
     ],
     ids=[
         "another order of columns",
@@ -88,10 +92,13 @@ def test_forecasts_start_one_step_after_the_end_of_the_history(bundle: Bundle) -
         "Arrow",
         "a dictionary of lists",
         "a gap before the rows that are used",
+        "times off by seconds",
     ],
 )
 def test_the_form_of_a_history_does_not_change_the_answer(bundle: Bundle, form: Callable[[pl.DataFrame], Any]) -> None:
-    assert answer(bundle, form(table(LAST))).frame().equals(answer(bundle, table(LAST)).frame())
+    columns = ["time", "target", "mean"]  # bounds may follow older rows too
+    given, plain = (answer(bundle, history).frame().select(columns) for history in (form(table(LAST)), table(LAST)))
+    assert given.equals(plain)
 
 
 def test_intervals_are_static_from_the_rows_that_the_model_needs_and_adaptive_from_more(bundle: Bundle) -> None:
@@ -148,25 +155,68 @@ def test_a_history_with_too_few_rows_is_refused(bundle: Bundle) -> None:
         answer(bundle, table(LAST).tail(11))
 
 
-def test_a_gap_in_the_rows_that_are_used_is_located(bundle: Bundle) -> None:
+def test_a_row_that_is_absent_is_an_empty_row(bundle: Bundle) -> None:
     history = table(LAST)
-    before = np.datetime64(int(LAST.times[259]), "ns").astype("datetime64[s]")
-    with raises(DataError, code="history-gap", row=str(before), found="3h", expected="1h"):
-        answer(bundle, pl.concat([history.head(260), history.tail(8)]))
+    empty = history.with_columns(
+        pl.when(pl.int_range(pl.len()).is_in([260, 261])).then(None).otherwise(pl.col(name)).alias(name)
+        for name in ("load", "wind")
+    )
+    absent = pl.concat([history.head(260), history.tail(8)])
+    assert answer(bundle, absent).frame().equals(answer(bundle, empty).frame())
 
 
-def test_a_history_of_another_step_is_refused(bundle: Bundle) -> None:
-    slower = table(LAST).gather_every(2)
-    with raises(DataError, code="history-gap", found="2h", expected="1h"):
-        answer(bundle, slower)
+def test_a_history_that_holds_too_few_rows_of_the_window_is_refused(bundle: Bundle) -> None:
+    history = table(LAST)
+    used = answer(bundle, history.filter(~pl.int_range(pl.len()).is_in([260, 262, 264])))
+    assert used.warnings == ()
+    with raises(DataError, code="history-empty", found=8, expected=9):
+        answer(bundle, history.filter(~pl.int_range(pl.len()).is_in([260, 262, 264, 266])))
+
+
+def emptied(count: int) -> pl.DataFrame:
+    """The history with an empty target in its last rows."""
+    row = pl.int_range(pl.len())
+    return table(LAST).with_columns(load=pl.when(row < len(LAST) - count).then("load"))
+
+
+def test_a_history_whose_newest_targets_are_empty_says_so_and_since_when(bundle: Bundle) -> None:
+    response = answer(bundle, emptied(3))
+    since = str(np.datetime64(int(LAST.times[-3]), "ns").astype("datetime64[s]"))
+    assert len(response.warnings) == 1
+    assert "load is empty in the last 3 rows" in response.warnings[0]
+    assert f"from {since}+00:00 on" in response.warnings[0]
+    assert response.times[0] == LAST.times[-1] + HOUR
+
+
+@pytest.mark.parametrize("count", [4, 11, 12, 24, 270])
+def test_a_history_that_ends_with_the_rows_to_forecast_is_refused(bundle: Bundle, count: int) -> None:
+    with raises(DataError, code="history-empty", found=max(12 - count, 0), expected=9) as raised:
+        answer(bundle, emptied(count))
+    if count < 12:
+        assert str(np.datetime64(int(LAST.times[-count]), "ns").astype("datetime64[s]")) in str(raised.value)
+
+
+def test_a_model_that_uses_no_history_answers_and_says_that_the_history_is_empty() -> None:
+    pytest.importorskip("prophet")
+    experiment, store = small_experiment(small_spec(("prophet",)))
+    bundle = load_bundle(store, fit(store, experiment, "prophet").bundle_sha256)
+    full, empty = answer(bundle, table(LAST)), answer(bundle, emptied(270))
+    np.testing.assert_allclose(empty.mean, full.mean, rtol=1e-12)
+    assert (full.warnings, len(empty.warnings)) == ((), 1)
+    assert "rests on" not in empty.warnings[0]
+
+
+def test_a_history_of_half_the_rows_holds_too_little(bundle: Bundle) -> None:
+    with raises(DataError, code="history-empty", found=6, expected=9):
+        answer(bundle, table(LAST).gather_every(2))
 
 
 def test_empty_cells_stay_empty_until_the_serving_path_fills_them(bundle: Bundle) -> None:
     holes = LAST.values.copy()
     holes[-3:, 1] = holes[-5, 0] = np.nan
     history = table(Rows(LAST.times, holes, LAST.columns))
-    rows = read_history(bundle, history)
-    assert np.array_equal(rows.values, holes[-12:], equal_nan=True)
+    rows, _ = usable_history(bundle, RawTable.of("history", history))
+    assert np.array_equal(rows.values[-12:], holes[-12:], equal_nan=True)
     filled = holes.copy()
     filled[-3:, 1], filled[-5, 0] = filled[-4, 1], filled[-6, 0]
     expected = answer(bundle, table(Rows(LAST.times, filled, LAST.columns)))
@@ -243,22 +293,44 @@ def test_naive_times_are_read_in_the_zone_of_the_training_data() -> None:
 
 def test_a_model_with_lags_uses_more_rows_than_it_needs() -> None:
     lagged = bundle_of(preprocess={"lags": [24]})
-    assert (lagged.manifest.history_rows, lagged.manifest.min_history_rows) == (36, 12)
-    assert len(read_history(lagged, table(LAST))) == 36
-    assert len(read_history(lagged, table(LAST[-20:]))) == 20
+    assert lagged.manifest.history_rows >= 36
+    assert lagged.manifest.min_history_rows == 12
+    assert len(usable_history(lagged, RawTable("history", table(LAST)))[0]) >= 36
+    assert len(usable_history(lagged, RawTable("history", table(LAST[-20:])))[0]) == 20
     assert np.isfinite(answer(lagged, table(LAST[-12:])).mean).all()
     with raises(DataError, code="history-too-short", found=11, expected=12):
         answer(lagged, table(LAST[-11:]))
 
 
-def test_rows_older_than_the_window_may_have_gaps() -> None:
+def test_times_are_local_with_their_offset_in_the_zone_of_train() -> None:
+    zone = "Europe/Berlin"
+    days = pd.date_range("2023-12-01", periods=330, freq="D")
+    values = {"load": np.arange(330.0) % 7, "wind": np.ones(330)}
+    frame = pl.DataFrame({"time": days.strftime("%Y-%m-%d").tolist(), **values})
+    experiment, store = experiment_on(small_spec(dataset={"timezone": zone}), frame[:250], frame[250:])
+    bundle = load_bundle(store, fit(store, experiment).bundle_sha256)
+    times = answer(bundle, frame.filter(pl.col("time") < "2024-10-26")).frame()["time"]
+    assert times.dtype == pl.Datetime("ns", zone)
+    assert [time.isoformat() for time in times] == [
+        "2024-10-26T00:00:00+02:00",
+        "2024-10-27T00:00:00+02:00",
+        "2024-10-28T00:00:00+01:00",
+    ]
+
+
+def test_a_file_is_named_in_what_is_said_about_it(bundle: Bundle, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    emptied(3).write_csv(path)
+    response = answer(bundle, RawFile("rows.csv", path))
+    assert response.warnings[0].startswith("rows.csv: ")
+    assert response.frame().equals(answer(bundle, emptied(3)).frame())
+
+
+def test_rows_older_than_the_window_may_be_absent() -> None:
     pytest.importorskip("statsforecast")
-    rows = hourly(300)
-    experiment, store = small_experiment(small_spec(("automfles",)), rows)
+    experiment, store = small_experiment(small_spec(("automfles",)), hourly(300))
     bundle = load_bundle(store, fit(store, experiment, "automfles").bundle_sha256)
     assert bundle.manifest.history_rows > 12
-    older = table(LAST).with_row_index("row").filter(pl.col("row") != 250).drop("row")
+    older = table(LAST).filter(~pl.int_range(pl.len()).is_in([*range(200, 240)]))
     assert np.isfinite(answer(bundle, older).mean).all()
-    newer = table(LAST).with_row_index("row").filter(pl.col("row") != 262).drop("row")
-    with raises(DataError, code="history-gap", found="2h"):
-        answer(bundle, newer)
+    assert len(rows_for(bundle, RawTable("history", older))) == len(LAST)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
-from tests.support.experiments import small_experiment
+from tests.support.experiments import small_experiment, small_spec
 from tests.support.raising import raises
 from tests.support.stored import fit
 
@@ -28,7 +29,7 @@ def test_every_row_with_enough_history_is_an_origin_including_the_last_one(fitte
     batch = forecast_batch(bundle, rows)
     assert batch.mean.shape == (len(rows) - 12 + 1, 3, 1)
     assert batch.origins.tolist() == rows.times[11:].tolist()
-    assert (batch.times[:, 0] - batch.origins == bundle.model.task.fitted.step).all()
+    assert (batch.times[:, 0] - batch.origins == 3600 * 10**9).all()
 
 
 def test_a_batch_equals_single_requests(fitted: tuple[Bundle, Rows]) -> None:
@@ -77,16 +78,17 @@ def test_without_truth_there_are_no_errors(fitted: tuple[Bundle, Rows]) -> None:
     assert (len(batch.origins), errors(bundle, batch)) == (1, None)
 
 
-def test_a_row_whose_history_has_a_gap_is_not_an_origin(fitted: tuple[Bundle, Rows]) -> None:
+def test_a_row_whose_history_holds_too_little_is_not_an_origin(fitted: tuple[Bundle, Rows]) -> None:
     bundle, rows = fitted
-    kept = np.delete(np.arange(len(rows)), 30)
-    broken = replace(rows, times=rows.times[kept], values=rows.values[kept])
-    batch = forecast_batch(bundle, broken)
-    gone = set(rows.times[30:42].tolist())
+    values = rows.values.copy()
+    values[30:34] = np.nan
+    batch = forecast_batch(bundle, replace(rows, values=values))
+    gone = set(rows.times[33:42].tolist())
     assert set(batch.origins.tolist()) == set(rows.times[11:].tolist()) - gone
     before = int(np.flatnonzero(batch.origins == rows.times[29])[0])
-    assert np.isnan(batch.truth[before, 0, 0])
-    assert batch.truth[before, 1, 0] == rows.select(("load",))[31, 0]
+    assert np.isnan(batch.truth[before]).all()
+    after = int(np.flatnonzero(batch.origins == rows.times[32])[0])
+    assert batch.truth[after, 1, 0] == rows.select(("load",))[34, 0]
 
 
 @pytest.mark.parametrize("count", [0, 1, 11])
@@ -103,3 +105,11 @@ def test_the_table_has_a_line_for_each_origin_step_and_target(fitted: tuple[Bund
     assert frame["step"].to_list() == [1, 2, 3] * 3
     assert frame["origin"].to_physical().to_list() == [t for t in rows.times[11:14].tolist() for _ in range(3)]
     assert (frame["lower"] <= frame["mean"]).all()
+    assert frame["time"].dtype == frame["origin"].dtype == pl.Datetime("ns", "UTC")
+
+
+def test_times_are_local_in_the_zone_of_train() -> None:
+    experiment, store = small_experiment(small_spec(dataset={"timezone": "Asia/Kolkata"}))
+    bundle = load_bundle(store, fit(store, experiment).bundle_sha256)
+    frame = forecast_batch(bundle, experiment.dataset.test).frame()
+    assert frame["time"].dtype == frame["origin"].dtype == pl.Datetime("ns", "Asia/Kolkata")

@@ -45,6 +45,20 @@ def test_predict_returns_the_rows_of_the_answer(folder: tuple[Path, Bundle], lev
         assert predicted[name].tolist() == getattr(expected, name).ravel().tolist()
 
 
+def test_times_are_local_where_train_was_and_what_the_history_lacks_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    experiment, store = small_experiment(small_spec(dataset={"timezone": "America/New_York"}))
+    manifest, files = read_bundle(store, fit(store, experiment).bundle_sha256)
+    for name, data in {MANIFEST: manifest.to_bytes(), **files}.items():
+        (tmp_path / name).write_bytes(data)
+    history = HISTORY.assign(load=HISTORY["load"].where(HISTORY.index < 288))
+    predicted = _load_pyfunc(str(tmp_path)).predict(history)
+    assert str(predicted["time"].dtype) == "datetime64[ns, America/New_York]"
+    assert predicted["time"][0] == HISTORY["time"].iloc[-1].tz_localize("America/New_York") + pd.Timedelta("1h")
+    assert "load is empty in the last 2 rows" in caplog.text
+
+
 def test_the_loaded_bundle_has_its_stored_name(folder: tuple[Path, Bundle]) -> None:
     path, bundle = folder
     assert _load_pyfunc(str(path)).bundle.sha256 == bundle.sha256

@@ -1,0 +1,88 @@
+"""A history is read by the rules that read train: zone, grid, resample rule, names of columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from tests.support.raising import raises
+
+from flts.contracts.errors import DataError
+from flts.preprocess.fit import fit
+from flts.preprocess.history import read_history
+from flts.preprocess.infer import infer_grid
+from flts.preprocess.place import place
+from flts.preprocess.read import read_rows
+from flts.preprocess.rows import Rows
+from flts.preprocess.source import RawTable
+from flts.preprocess.transform import FittedPreprocess
+from flts.spec.fields import Dataset, Preprocess
+
+
+def frame_of(index: pd.DatetimeIndex, **columns: Any) -> pl.DataFrame:
+    """Local times without a zone, and values that grow by one a row."""
+    times = index.tz_localize(None).to_numpy()
+    return pl.DataFrame({"time": times, "y": np.arange(len(index), dtype=float), **columns})
+
+
+def learned(frame: pl.DataFrame, zone: str = "UTC", step: str = "infer", rule: Any = "off") -> FittedPreprocess:
+    rows = read_rows(RawTable("train", frame), Dataset(targets=["y"], timezone=zone)).rows
+    grid = infer_grid(rows.times, step, zone, rule, "train")
+    placed, _ = place(rows, grid, rule, "train")
+    return fit(placed, Preprocess(resample=rule), grid).preprocess.for_targets(("y",))
+
+
+def history(frame: pl.DataFrame, fitted: FittedPreprocess, time_column: str = "time") -> Rows:
+    return read_history(RawTable("history", frame), fitted, time_column)
+
+
+def test_rows_are_resampled_by_the_rule_of_train_whatever_part_of_a_step_the_history_begins_with() -> None:
+    frame = frame_of(pd.date_range("2024-01-01", periods=1200, freq="10min", tz="UTC"))
+    fitted = learned(frame, step="1h", rule="mean")
+    rows = history(frame[-64:], fitted)  # ten hours and 40 minutes
+    assert len(rows) == 11
+    whole = frame["y"].to_numpy().reshape(-1, 6).mean(axis=1)
+    np.testing.assert_allclose(rows.values[1:, 0], whole[-10:])
+
+
+def test_local_days_that_are_absent_are_empty_rows_across_a_change_of_the_clock() -> None:
+    frame = frame_of(pd.date_range("2023-01-01", periods=460, freq="D", tz="Europe/Berlin"))
+    rows = history(
+        frame[-20:].with_row_index().filter(pl.col("index") != 15).drop("index"), learned(frame, "Europe/Berlin")
+    )
+    assert len(rows) == 20
+    assert np.flatnonzero(np.isnan(rows.values[:, 0])).tolist() == [15]
+    assert np.diff(rows.times).min() == 23 * 3600 * 10**9
+
+
+def test_columns_come_in_the_order_of_train_and_others_are_left_out() -> None:
+    index = pd.date_range("2024-01-01", periods=50, freq="h", tz="UTC")
+    fitted = learned(frame_of(index, x=np.ones(50)))
+    rows = history(frame_of(index, z=["text"] * 50, x=np.zeros(50)).select("z", "x", "y", "time"), fitted)
+    assert rows.columns == ("y", "x")
+    assert rows.values[3].tolist() == [3.0, 0.0]
+    with raises(DataError, code="columns-missing", file="history", columns=["x"]):
+        history(frame_of(index), fitted)
+
+
+def test_the_times_are_in_the_column_of_train_or_in_time() -> None:
+    frame = frame_of(pd.date_range("2024-01-01", periods=50, freq="h", tz="UTC"))
+    fitted = learned(frame)
+    renamed = history(frame.rename({"time": "when"}), fitted, "when")
+    np.testing.assert_array_equal(renamed.times, history(frame, fitted, "when").times)
+
+
+@pytest.mark.parametrize(
+    ("shift", "code"), [(pd.Timedelta("30min"), "off-grid"), (pd.Timedelta("1min"), None), (pd.Timedelta("1D"), None)]
+)
+def test_rows_off_the_grid_of_train_are_refused(shift: pd.Timedelta, code: str | None) -> None:
+    index = pd.date_range("2024-01-01", periods=50, freq="h", tz="UTC")
+    fitted = learned(frame_of(index))
+    if code is None:
+        assert len(history(frame_of(index + shift), fitted)) == 50
+    else:
+        with raises(DataError, code=code, file="history", row=1, step="1h"):
+            history(frame_of(index + shift), fitted)
