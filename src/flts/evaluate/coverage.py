@@ -16,9 +16,7 @@ NOTED = 0.03
 """A measured coverage further than this from the nominal level is worth a warning."""
 
 
-def measured(
-    truth: Values, lower: Values, upper: Values, yardstick: Yardstick, overlapping: int
-) -> Coverage | None:
+def measured(truth: Values, lower: Values, upper: Values, yardstick: Yardstick, overlapping: int) -> Coverage | None:
     """Coverage and mean scaled width of the intervals from lower to upper; None without bounds.
 
     All arrays [origins, horizon, targets] in original units; cells without truth or without bounds are left out.

@@ -160,9 +160,7 @@ def loss_curve(curve: Sequence[Sequence[float]], title: str) -> Picture:
         return _rendered(figure)
 
 
-def _covered(
-    truth: Values, intervals: Mapping[str, Interval], measure: Yardstick, shared: int
-) -> dict[str, Coverage]:
+def _covered(truth: Values, intervals: Mapping[str, Interval], measure: Yardstick, shared: int) -> dict[str, Coverage]:
     results = {
         level: coverage.measured(truth, lower, upper, measure, shared) for level, (lower, upper) in intervals.items()
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flts.contracts import events, layout
 from flts.contracts.canonical import sha256
@@ -233,7 +234,7 @@ def commit_forecasts(
     return write_record(store, commit, result, at="train.windows_result"), stood == fresh
 
 
-def _close(found: Mapping[str, Values], values: Mapping[str, Values], task: ForecastTask) -> bool:
+def _close(found: Mapping[str, Values], values: Mapping[str, Values | NDArray[np.bool_]], task: ForecastTask) -> bool:
     """Whether two tables of one bundle's forecasts agree, as far as another processor may give other last digits."""
     allowed = TOLERANCE * task.fitted.target_range[1]
     return found.keys() == values.keys() and all(

@@ -188,7 +188,7 @@ def intervals() -> Outputs:
         "level": np.abs(forecast[:, 0]) + 1.0,
     }
     width = np.array([9.0, 8.0])
-    sequence: Values = np.round(np.abs(rng.normal(1.0, 0.5, (130, 3, 1))), 3)
+    sequence = np.abs(rng.normal(1.0, 0.5, (130, 3, 1))).round(3)
     ends = np.array([40, 41, 43, 120, 200, 260])
     adaptive, own = rolling_offsets(ends, np.arange(130) + 40, sequence, scores[:, :, :1], np.full((4, 3, 1), 9.0))
     return {

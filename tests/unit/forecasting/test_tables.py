@@ -87,7 +87,7 @@ def test_a_column_of_truth_values_is_boolean_in_the_table_and_read_as_ones() -> 
     origins, mean, *_ = sample()
     adaptive = np.broadcast_to(np.arange(4)[:, None, None] > 1, mean.shape)
     data = forecasts_to_parquet(origins, TARGETS, {"y_hat": mean, "adaptive": adaptive})
-    assert from_parquet(data).schema["adaptive"] == pl.Boolean
+    assert from_parquet(data, key="k").schema["adaptive"] == pl.Boolean
     found = forecasts_from_parquet(data, origins, TARGETS, 3, key="k")["adaptive"]
     np.testing.assert_array_equal(found, adaptive.astype(float), strict=True)
 
@@ -95,7 +95,7 @@ def test_a_column_of_truth_values_is_boolean_in_the_table_and_read_as_ones() -> 
 @pytest.mark.parametrize("absent", ["origin", "step", "target", "y_hat"])
 def test_a_table_without_one_of_its_columns_is_refused(absent: str) -> None:
     origins, mean, *_ = sample()
-    whole = from_parquet(forecasts_to_parquet(origins, TARGETS, mean), key="k")
+    whole = from_parquet(forecasts_to_parquet(origins, TARGETS, {"y_hat": mean}), key="k")
     with raises(DamagedObject, code="forecasts-of-other-windows", key="k"):
         forecasts_from_parquet(to_parquet(whole.drop(absent)), origins, TARGETS, 3, key="k")
 

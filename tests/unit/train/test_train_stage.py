@@ -7,8 +7,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import polars as pl
 import numpy as np
+import polars as pl
 import pytest
 from tests.support.experiments import small_experiment, small_spec
 from tests.support.raising import raises
