@@ -32,6 +32,7 @@ STEPS_SHOWN = 24
 ERRORS = ("RMSE", "MAE", "cells")
 LEVEL = "0.8"
 COVERAGE = "coverage (80 %)"
+ONE_FIT = "its forecasts depend on dates alone, and it is not fitted again at each origin"
 NOT_COUNTED = "not counted: other experiments that were tried on the same rows make a lucky winner more likely"
 
 
@@ -69,11 +70,14 @@ def print_decision(decision: DecisionRecord, durations_ms: Mapping[str, int | No
     console.print()
     console.print(_board(decision, durations_ms or {}))
     console.print()
-    _print_unranked(decision, console)
+    _print_notes(decision, console)
     for reason in decision.reasons:
         _say(console, f"  {reason}")
     if decision.sure:
         _say(console, f"  {decision.sure}")
+    winner = decision.row(decision.winner)
+    if winner is not None and winner.adaptive is not None and not winner.no_intervals:
+        _say(console, f"  {_followed(winner, decision.windows.count)}")
     certainty = decision.certainty
     if certainty is None:
         return
@@ -107,8 +111,6 @@ def print_details(decision: DecisionRecord) -> None:
     else:
         console.print("\n[bold]intervals of the winner on test[/]")
         console.print(_levels(winner))
-        if winner.adaptive is not None:
-            _say(console, _followed(winner, decision.windows.count))
     console.print("\n[bold]errors of the winner, scaled[/]")
     console.print(_steps(winner))
     console.print(make_table(["hour", *ERRORS], [[str(at.hour), *_errors(at)] for at in winner.profile.hour]))
@@ -142,12 +144,15 @@ def _say(console: Any, text: str, *, label: str = "", style: str = "") -> None:
     console.print(f"{label}{escape(text)}", highlight=False, soft_wrap=True, style=style)
 
 
-def _print_unranked(decision: DecisionRecord, console: Any) -> None:
+def _print_notes(decision: DecisionRecord, console: Any) -> None:
+    """What the table cannot say about its rows."""
     for row in decision.candidates:
         if isinstance(row, UnrankedRow):
             kind = "not applicable" if row.status == "N/A" else "failed"
             _say(console, f"  {row.model} {kind}: {row.reason}", style="red")
             continue
+        if row.uses_history is False:
+            _say(console, f"  {row.model} is judged from one fit: {ONE_FIT}", style="dim")
         for verdict in row.limits.values():
             if not verdict.passed:
                 _say(console, f"  {row.model} not eligible: {verdict.reason}", style="red")
@@ -219,7 +224,7 @@ def _levels(winner: CandidateRow) -> Table:
 def _followed(winner: CandidateRow, windows: int) -> str:
     """How many windows had adaptive intervals, and what both kinds cover at 80 %."""
     adaptive = winner.adaptive or 0
-    counted = f"{adaptive:,} of {windows:,} windows with adaptive intervals, {windows - adaptive:,} with static ones"
+    counted = f"intervals of {winner.model}: adaptive in {adaptive:,} windows, static in {windows - adaptive:,}"
     pooled = (winner.coverage or {}).get(LEVEL)
     if not adaptive or pooled is None or winner.static_coverage is None:
         return counted

@@ -85,6 +85,7 @@ def candidate_rows(
                 adaptive=candidate.adaptive,
                 static_coverage=static_coverage(case, candidate),
                 no_intervals=candidate.no_intervals,
+                uses_history=candidate.uses_history,
                 bundle_bytes=candidate.bundle_bytes,
                 latency_ms=candidate.latency_ms,
                 limits=verdicts[scored.name],

@@ -38,6 +38,7 @@ class Candidate:
     static_bounds: Mapping[str, tuple[Values, Values]] = field(default_factory=dict)
     adaptive: int | None = None
     no_intervals: str | None = None
+    uses_history: bool | None = None
     bundle_bytes: int | None = None
     latency_ms: float | None = None
 

@@ -19,7 +19,7 @@ from flts.preprocess.rows import Values
 
 @dataclass(frozen=True)
 class Yardstick:
-    """What errors are scaled by; all from the finished train rows.
+    """What errors are scaled by; all from the measured cells of train.
 
     width [targets]: range of each target; season_error [targets]: in-sample error of the seasonal naive forecast, or
     None with the reason in `no_mase`.
@@ -65,10 +65,11 @@ def measure(truth: Values, forecast: Values, yardstick: Yardstick) -> Errors:
     mse, mae = _mean(error[scored] ** 2), _mean(np.abs(error[scored]))
     units = {}
     for index, target in enumerate(yardstick.targets):
-        of_target = (forecast - truth)[..., index][scored[..., index]]
+        of_target, width = error[..., index][scored[..., index]], float(yardstick.width[index])
         if of_target.size:
-            square = _mean(of_target**2)
-            units[target] = {"rmse": math.sqrt(square), "mae": _mean(np.abs(of_target)), "mse": square}
+            # scaled first: squares of very small or large units leave the range of floats
+            square, absolute = _mean(of_target**2), _mean(np.abs(of_target))
+            units[target] = {"rmse": math.sqrt(square) * width, "mae": absolute * width, "mse": square * width**2}
     mase = None
     if yardstick.season_error is not None:
         mase = _mean((np.abs(forecast - truth) / yardstick.season_error)[scored])

@@ -20,7 +20,7 @@ CHANCE = 0.05
 
 
 @dataclass(frozen=True)
-class Clock:
+class LocalClock:
     """A zone whose clock these times follow, one of several with the same changes.
 
     skipped, repeated: where the first hour begins that it skips and repeats, in ns on that clock; None without one.
@@ -31,7 +31,7 @@ class Clock:
     repeated: int | None
 
 
-def find_clock(tables: Iterable[RawTable], time_column: str) -> Clock | None:
+def find_clock(tables: Iterable[RawTable], time_column: str) -> LocalClock | None:
     """The clock that the times of these tables follow. None where they have zones, or show no change of a clock.
 
     Rows without a number do not count: some exports hold an empty row for the skipped hour.
@@ -56,7 +56,7 @@ def _clock_times(raw: RawTable, time_column: str) -> Times:
     return numbers
 
 
-def _followed(times: Times, zone: str) -> Clock | None:
+def _followed(times: Times, zone: str) -> LocalClock | None:
     """The clock of this zone, if no row lies in an hour it skips, and rows show enough of its changes."""
     skipped, repeated = [], []
     for start, shift in _changes(int(times[0]), int(times[-1]), zone):
@@ -69,7 +69,7 @@ def _followed(times: Times, zone: str) -> Clock | None:
             repeated.append(start)
     if not repeated and (not skipped or not _beyond_chance(times, len(skipped))):
         return None
-    return Clock(zone, min(skipped, default=None), min(repeated, default=None))
+    return LocalClock(zone, min(skipped, default=None), min(repeated, default=None))
 
 
 def _changes(first: int, last: int, zone: str) -> Iterable[tuple[int, int]]:

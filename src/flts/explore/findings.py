@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from flts.explore.clocks import Clock
+from flts.explore.clocks import LocalClock
 from flts.explore.grid import Placed, Timeline
 from flts.explore.report import ColumnReport, Inspection
 from flts.explore.statistics import KPSS_CRITICAL
@@ -125,7 +125,7 @@ def _of_zone(inspection: Inspection) -> Iterator[Finding]:
         )
 
 
-def clock_changes(clock: Clock) -> str:
+def clock_changes(clock: LocalClock) -> str:
     """Which hours the times skip and repeat, for a sentence."""
     skips = f"skip the hour after {utc(clock.skipped)}" if clock.skipped is not None else ""
     repeats = f"repeat the hour after {utc(clock.repeated)}" if clock.repeated is not None else ""

@@ -121,7 +121,7 @@ def seasons_of(grid: Grid, rows: int) -> Mapping[str, int]:
     lengths = infer_seasons(grid, rows)
     if grid.step.fixed and YEAR % grid.step.count == 0:
         lengths = [*lengths, YEAR // grid.step.count]
-    named = {_cycle(length * grid.step.nanoseconds): length for length in lengths}
+    named = {_cycle(grid.step.lasting(length)): length for length in lengths}
     return seasons_seen(named, rows)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flts.explore import statistics
-from flts.explore.clocks import Clock, find_clock
+from flts.explore.clocks import LocalClock, find_clock
 from flts.explore.grid import Placed, Timeline, holds_value, on_grid, seasons_of, timeline
 from flts.explore.repair import Repaired, find_time_column, read_repaired
 from flts.explore.statistics import Parts
@@ -130,7 +130,7 @@ class Inspection:
     test_rows: Rows
     time_column: str
     timezone: str
-    clock: Clock | None
+    clock: LocalClock | None
     """The clock that times without a zone follow."""
     placed: Placed
     timeline: Timeline

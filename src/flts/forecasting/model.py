@@ -88,7 +88,10 @@ class Model:
 
     def _window(self, times: Times, values: Values) -> Window:
         times, values = times[:, -self.history_rows :], values[:, -self.history_rows :]
-        return Window(times, self.task.fitted.clean(values), ~np.isnan(values), self.task.fitted)
+        fitted = self.task.fitted
+        # models of bundles of version 1 take every filled cell for measured
+        measured = ~np.isnan(values) if fitted.placed else np.ones(values.shape, dtype=bool)
+        return Window(times, fitted.clean(values), measured, fitted)
 
 
 def refuse_unmeasurable(mean: Values, fitted: FittedPreprocess) -> None:

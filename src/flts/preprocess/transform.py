@@ -21,7 +21,7 @@ from flts.spec.fields import ResampleRule
 from flts.spec.steps import DAY
 
 DAYS_PER_YEAR = 365.25
-CYCLES = {"minute_of_day": DAY, "day_of_week": 7 * DAY, "day_of_year": round(DAYS_PER_YEAR * DAY)}
+CYCLES = {"minute_of_day": DAY, "day_of_week": 7 * DAY, "day_of_year": 365 * DAY}
 """Nanoseconds of the cycle that the sine and cosine of a calendar column follow."""
 
 

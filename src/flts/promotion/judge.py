@@ -178,6 +178,7 @@ def _candidate(store: Store, experiment: Experiment, name: str, model_hash: str,
         static_bounds=intervals.static,
         adaptive=intervals.adaptive,
         no_intervals=manifest.intervals.reason,
+        uses_history=manifest.uses_history,
         bundle_bytes=len(manifest.to_bytes()) + sum(file.size for file in manifest.files.values()),
         latency_ms=_latency(store, model_hash, result.bundle_sha256) if limited else None,
     )

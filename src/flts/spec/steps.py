@@ -70,6 +70,10 @@ class Step:
         """Nanoseconds from one row to the next on the clock that the step follows; 0 where they differ."""
         return {"ns": self.count, "day": self.count * DAY}.get(self.unit, 0)
 
+    def lasting(self, count: int) -> int:
+        """Nanoseconds of so many usual steps."""
+        return count * self.nanoseconds
+
     def part(self, share: float) -> int:
         """Nanoseconds of this share of a usual step."""
         return int(share * self.nanoseconds)

@@ -216,6 +216,8 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(
         (folder / "first.toml").write_text("mine")
         return load_spec(path)
 
+    import flts.api
+
     monkeypatch.setattr(sources, "load_spec", slowly)
     done = flts("init", "load.csv", "--output", "first.toml")
     assert done.code == 2

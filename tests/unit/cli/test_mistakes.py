@@ -35,7 +35,7 @@ MISTAKES = {
     "missing folder": (["run", "--source", "nowhere"], 4, ["nowhere", "load.csv"]),
     "missing time column": (["run", "--set", "dataset.time_column=when"], 4, ["load.csv", "when"]),
     "unknown target": (["run", "--set", 'dataset.targets=["laod"]'], 4, ["laod", "did you mean 'load'"]),
-    "too few test rows": (["run", "--set", "sample.test_rows=10"], 4, ["10 rows", "at least 15"]),
+    "too few test rows": (["run", "--set", "sample.test_rows=2"], 4, ["2 rows", "at least 3"]),
     "too few train rows": (["run", "--set", "sample.train_rows=14"], 4, ["train", "too few"]),
     "nothing run yet": (["runs", "list"], 2, [".flts", "flts run"]),
     "nothing to forecast with": (["forecast", "--input", "load_test.csv"], 2, [".flts", "flts run"]),

@@ -136,7 +136,7 @@ def test_mase_is_none_with_the_reason_where_train_is_shorter_than_two_seasons() 
     experiment, _ = small_experiment(small_spec(task={"seasons": [130]}))
     scale = yardstick(experiment.dataset, experiment.task)
     assert scale.season_error is None
-    assert scale.no_mase == "train has 240 rows, and MASE needs two seasons of 130 rows"
+    assert scale.no_mase == "train has 240 rows, and MASE needs two seasons of 130 rows with measured targets"
     truth = truth_of()
     assert measure(truth, off_by(truth, 1.0), scale).mase is None
 

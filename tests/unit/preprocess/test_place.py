@@ -13,13 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.raising import raises
 
-from flts.contracts.errors import DataError, SpecError
+from flts.contracts.errors import DataError
 from flts.preprocess.grid import Grid
 from flts.preprocess.infer import infer_grid
 from flts.preprocess.place import place
 from flts.preprocess.rows import Rows
 from flts.spec.fields import ResampleRule
-from flts.spec.sources import validate
 from flts.spec.steps import DAY, Step
 
 SECOND = 10**9
@@ -183,10 +182,3 @@ def test_a_step_that_starts_before_the_earliest_time_is_refused() -> None:
     rows = rows_of([int(datetime(1678, 1, 1, tzinfo=UTC).timestamp()) * SECOND], [1])
     with raises(DataError, code="step-too-long", file="rows.csv"):
         place(rows, every(3650 * DAY), "mean", "rows.csv")
-
-
-def test_a_rule_without_a_step_is_refused_with_the_key_to_set() -> None:
-    with raises(SpecError, code="value-invalid") as raised:
-        validate({"preprocess": {"resample": "mean"}})
-    assert "set dataset.step" in str(raised.value)
-    assert validate({"preprocess": {"resample": "mean"}, "dataset": {"step": "1h"}}).preprocess.resample == "mean"

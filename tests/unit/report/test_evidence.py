@@ -15,6 +15,8 @@ from flts.contracts import layout
 from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import DamagedObject, UsageError
 from flts.contracts.ports import Store
+from flts.contracts.records.base import require_record
+from flts.contracts.records.data import ProcessedMeta
 from flts.contracts.records.run import JudgePart, RunClaim
 from flts.contracts.runs import numbers
 from flts.report.evidence import configurations, newest_first, resolve, run_record
@@ -144,7 +146,9 @@ def test_a_record_joins_all_parts_of_a_run_and_the_objects_that_they_name() -> N
             "run": row.run,
             "claim": parts["claim"],
             "spec": as_json(golden, layout.spec(row.config_hash)),
-            "data": as_json(golden, layout.meta(parts["claim"]["data_hash"])),
+            "data": require_record(golden, layout.meta(parts["claim"]["data_hash"]), ProcessedMeta).model_dump(
+                mode="json"
+            ),
             "preprocess": parts.get("preprocess"),
             "models": {name.removeprefix("train-"): part for name, part in parts.items() if name.startswith("train-")},
             "failures": {

@@ -47,6 +47,7 @@ CHANGES: dict[str, Any] = {
     "models.gru.hidden_size": 1,
     "models.gru.num_layers": 1,
     "models.gru.epochs": 1,
+    "task.bounds": "off",
     "models.gru.batch_size": 1,
     "models.gru.learning_rate": 0.1,
     "models.lstm.hidden_size": 1,

@@ -192,7 +192,7 @@ BROKEN: Mapping[str, tuple[Break, str]] = {
         "was given up: KeyError: x",
     ),
     "a torn bundle": (torn("coefficients"), "is not what bundles/"),
-    "a torn manifest": (changed("/manifest.json", v=2), "manifest.json is not what bundles/"),
+    "a torn manifest": (changed("/manifest.json", horizon=2), "manifest.json is not what bundles/"),
     "a lost bundle": (without("/manifest.json"), "manifest.json is absent"),
     "torn forecasts": (torn("/forecasts.parquet"), "forecasts.parquet is not what models/"),
     "torn rows": (torn("/test.parquet"), "test.parquet is not what processed-data/"),

@@ -129,7 +129,7 @@ METRICS: Mapping[str, Metric] = {
 class CandidateRow(ScoredRow):
     """A candidate with a forecast."""
 
-    absent_when_none = frozenset({"adaptive", "static_coverage"})
+    absent_when_none = frozenset({"adaptive", "static_coverage", "uses_history"})
 
     status: Literal["SUCCESS"]
     rank: int
@@ -147,6 +147,9 @@ class CandidateRow(ScoredRow):
     """What the static offsets alone would cover, by level; None where all windows are static."""
     no_intervals: str | None
     """Why there are no intervals."""
+    uses_history: bool | None = None
+    """False where forecasts depend on dates alone: all windows are judged from one fit. None in a decision of format 1.
+    """
     bundle_bytes: Count | None
     latency_ms: float | None
     limits: dict[str, Verdict]
