@@ -256,8 +256,8 @@ def intervals() -> Outputs:
     forecast = np.full(truth.shape, 3.0)
     widths = half_widths(np.full((1, 3, 1), 6.0), offsets)
     half_width = np.broadcast_to(np.array([1.0, 2.0, np.nan])[None, :, None], truth.shape)
-    found = measured(truth, forecast, half_width, yardstick_of(), 1)
-    nowhere = measured(truth, forecast, np.full(truth.shape, np.nan), yardstick_of(), 1)
+    found = measured(truth, forecast - half_width, forecast + half_width, yardstick_of(), 1)
+    nowhere = measured(truth, forecast * np.nan, forecast * np.nan, yardstick_of(), 1)
 
     def warned(coverage: float, low: float, high: float) -> bool:
         about = Coverage(coverage=coverage, interval=Interval(low=low, high=high), width=1.0, cells=100, step=[])

@@ -207,7 +207,7 @@ def intervals() -> Outputs:
         | {by: choose(forecast + spreads[by][:, None, :], forecast, spreads, width) for by in spreads},
         "adaptive": {"offsets": adaptive.tolist(), "own": own.tolist()},
         "bounds": {
-            f"{rule} of {low} to {high}": resolve(rule, np.array([[low], [math.nan], [high]]))
+            f"{rule} of {low} to {high}": list(map(list, resolve(rule, np.array([[low], [math.nan], [high]]))))
             for rule in ("auto", "off", [2.0, 3.0])
             for low, high in ((-1.0, 5.0), (0.0, 5.0), (0.0, 1.0), (0.2, 0.7), (0.2, 1.1))
         },

@@ -10,7 +10,7 @@ import pytest
 from tests.support.raising import raises
 
 from flts.contracts.errors import SpecError
-from flts.explore.clocks import ZONES, Clock, find_clock
+from flts.explore.clocks import ZONES, LocalClock, find_clock
 from flts.explore.inspection import inspect_rows
 from flts.explore.rehearse import verdict
 from flts.explore.report import Inspection, inspect
@@ -27,7 +27,7 @@ def local(zone: str, span: tuple[datetime, datetime], every: str = "1h") -> pl.D
     return pl.DataFrame({"time": utc.dt.convert_time_zone(zone).dt.replace_time_zone(None), "load": load})
 
 
-def clock_of(*tables: pl.DataFrame) -> Clock | None:
+def clock_of(*tables: pl.DataFrame) -> LocalClock | None:
     return find_clock([RawTable("load.csv", table) for table in tables], "time")
 
 

@@ -140,15 +140,14 @@ def test_a_record_joins_all_parts_of_a_run_and_the_objects_that_they_name() -> N
         folder = f"{layout.runs(row.config_hash)}{row.run:04d}/"
         parts = {key.removeprefix(folder).removesuffix(".json"): as_json(golden, key) for key in golden.list(folder)}
         judge, scope = parts.get("judge"), parts["claim"]["scope"]
+        meta = require_record(golden, layout.meta(parts["claim"]["data_hash"]), ProcessedMeta)
         assert record == {
             "v": 1,
             "config_hash": row.config_hash,
             "run": row.run,
             "claim": parts["claim"],
             "spec": as_json(golden, layout.spec(row.config_hash)),
-            "data": require_record(golden, layout.meta(parts["claim"]["data_hash"]), ProcessedMeta).model_dump(
-                mode="json"
-            ),
+            "data": meta.model_dump(mode="json"),
             "preprocess": parts.get("preprocess"),
             "models": {name.removeprefix("train-"): part for name, part in parts.items() if name.startswith("train-")},
             "failures": {
