@@ -12,8 +12,8 @@ from tests.golden import outputs
 from tests.golden.cases import evaluate
 
 import flts.evaluate
-from flts.evaluate import gate, significance
-from flts.preprocess import fit
+from flts.evaluate import look
+from flts.preprocess import infer
 from flts.train import fitting
 from flts.train.determinism import made_on
 
@@ -41,15 +41,17 @@ def test_the_outputs_are_those_of_the_version(stage: str) -> None:
 def test_the_golden_decision_depends_on_the_significance_level() -> None:
     decision = evaluate.not_significant()
     assert decision["outcome"] == "keep"
-    assert 0.05 < decision["gates"]["champion"]["numbers"]["p"] < 0.5
+    numbers = decision["gates"]["champion"]["numbers"]
+    assert numbers["level"] == 0.025
+    assert 0.025 < numbers["adjusted_p"] < 0.25
 
 
 @pytest.mark.parametrize(
     ("stage", "changes", "named"),
     [
-        ("preprocess", [(fit, "DAY", 43_200 * 10**9)], "summary.seasons"),
+        ("preprocess", [(infer, "DAY", 43_200 * 10**9)], "summary.seasons"),
         ("train", [(fitting, "MOST_VALIDATION_ORIGINS", 199)], "fit.validated"),
-        ("evaluate", [(significance, "ALPHA", 0.5), (gate, "ALPHA", 0.5)], "outcome: 'keep' → 'promote'"),
+        ("evaluate", [(look, "ALPHA", 0.5)], "outcome: 'keep' → 'promote'"),
         ("evaluate", [(evaluate, "ERRORS", (("good", 2.0 + 1e-6, 3), *evaluate.ERRORS[1:]))], "mae"),
     ],
     ids=["another season", "fewer validation windows", "ALPHA 0.05 to 0.5", "the sixth digit"],
@@ -129,7 +131,7 @@ def test_the_command_refuses_another_output_under_the_same_version(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = (folder / "evaluate.json").read_bytes()
-    monkeypatch.setattr(significance, "ALPHA", 0.5)
+    monkeypatch.setattr(look, "ALPHA", 0.5)
     with pytest.raises(SystemExit, match="raise CODE_VERSION in src/flts/evaluate"):
         outputs.main()
     assert (folder / "evaluate.json").read_bytes() == before

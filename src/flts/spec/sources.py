@@ -176,7 +176,8 @@ def _keep_models(layers: _Layers, names: Sequence[str]) -> None:
 
 def validate(values: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> Spec:
     """A Spec from nested plain values. Raises SpecError with one line and one `key` of its data per fault."""
-    _refuse_other_version(values.get("v"), (origins or {}).get("v", ""))
+    if isinstance(values, Mapping):  # anything else is refused below
+        _refuse_other_version(values.get("v"), (origins or {}).get("v", ""))
     try:
         return Spec.model_validate(values)
     except ValidationError as error:

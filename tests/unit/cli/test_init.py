@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import tomllib
 from collections.abc import Callable
@@ -216,7 +217,7 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(
         (folder / "first.toml").write_text("mine")
         return load_spec(path)
 
-    import flts.api
+    importlib.import_module("flts.api")  # now, so that it does not keep the name that is replaced below
 
     monkeypatch.setattr(sources, "load_spec", slowly)
     done = flts("init", "load.csv", "--output", "first.toml")
