@@ -150,7 +150,7 @@ def test_the_run_leaves_these_objects_and_no_others(thrice: Thrice) -> None:
         *(f"processed-data/{identity.data_hash}/{name}" for name in ("train.parquet", "test.parquet", "meta.json")),
         next(key for key in thrice.objects[0] if key.startswith("processed-data/by-input/")),
         f"specs/{identity.config_hash}.json",
-        *(f"bundles/{bundle}/{name}" for name in ("manifest.json", "coefficients.safetensors")),
+        *(f"bundles/{bundle}/{name}" for name in ("manifest.json", "coefficients.safetensors", "intervals.safetensors")),
         *(f"models/{model}/{name}" for name in ("result.json", "validation.parquet")),
         *(f"models/{model}/windows/{windows}/{name}" for name in ("forecasts.parquet", "result.json")),
         *(f"model-promotion/global/decisions/{decision}{end}" for end in (".json", ".preview.json")),
