@@ -127,6 +127,8 @@ class Promotions(RuleBasedStateMachine):
         copy(base, self.store)
         self.stored: dict[str, bytes] = {}
         self.committed: set[tuple[str, str]] = set()
+        self.begun: dict[tuple[str, str], int] = {}
+        """Seed of the forecasts that a bundle makes before they are committed."""
         self.failed: dict[tuple[str, str], Status] = {}
         """Status in the newest run of the configuration."""
         self.runs = dict.fromkeys("abc", 0)
@@ -156,8 +158,14 @@ class Promotions(RuleBasedStateMachine):
 
     @rule(config=configs, model=models, seed=seeds, point=half)
     def result_arrives(self, config: str, model: str, seed: int, point: str | None) -> None:
-        """A first or later result, complete or stopped halfway; a later one has other numbers of the same quality."""
-        experiment = self.experiments[config]
+        """A first or later result, complete or stopped halfway.
+
+        After one that was stopped the same bundle forecasts the same; after a complete one, another fit may come with
+        other numbers of the same quality.
+        """
+        experiment, key = self.experiments[config], (config, model)
+        if key not in self.committed:
+            seed = self.begun.setdefault(key, seed)
         put_model(self.store, experiment, model, self.bundle_of[config, model])
         noise = np.random.default_rng([seed, *map(ord, config + model)]).normal(0.0, 1.0, truth(experiment).shape)
         forecast = np.nan_to_num(truth(experiment), nan=50.0) + ERRORS[config, model] * noise

@@ -150,7 +150,10 @@ def test_the_run_leaves_these_objects_and_no_others(thrice: Thrice) -> None:
         *(f"processed-data/{identity.data_hash}/{name}" for name in ("train.parquet", "test.parquet", "meta.json")),
         next(key for key in thrice.objects[0] if key.startswith("processed-data/by-input/")),
         f"specs/{identity.config_hash}.json",
-        *(f"bundles/{bundle}/{name}" for name in ("manifest.json", "coefficients.safetensors", "intervals.safetensors")),
+        *(
+            f"bundles/{bundle}/{name}"
+            for name in ("manifest.json", "coefficients.safetensors", "intervals.safetensors")
+        ),
         *(f"models/{model}/{name}" for name in ("result.json", "validation.parquet")),
         *(f"models/{model}/windows/{windows}/{name}" for name in ("forecasts.parquet", "result.json")),
         *(f"model-promotion/global/decisions/{decision}{end}" for end in (".json", ".preview.json")),
@@ -276,8 +279,8 @@ def test_a_run_after_a_rollback_does_not_undo_it_and_says_that_it_was_promoted_b
 
 
 def test_unusable_rows_end_the_run_before_it_is_claimed(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="need at least 15; use more test rows"):
-        flts.run(values(), train=TRAIN, test=TEST.head(14), settings=settings(tmp_path))
+    with raises(DataError, code="test-too-short", found=2, expected=3):
+        flts.run(values(), train=TRAIN, test=TEST.head(2), settings=settings(tmp_path))
     assert store_of(tmp_path).list("runs/") == []
 
 
