@@ -1,4 +1,4 @@
-"""The store that `make_store` wrote with the version before, and the kind of each of its objects."""
+"""The stores that `make_store` wrote, one for each format that is read, and the kind of each of their objects."""
 
 from __future__ import annotations
 
@@ -12,19 +12,24 @@ import flts.preprocess
 import flts.train
 from flts.contracts.records.answer import ForecastLine
 from flts.contracts.records.base import StoredRecord
-from flts.contracts.records.data import ProcessedMeta
+from flts.contracts.records.data import KnownInput, ProcessedMeta
 from flts.contracts.records.decision import DecisionRecord, Preview
 from flts.contracts.records.log import LogEntry
 from flts.contracts.records.model import Latency, Manifest, ModelResult, WindowsResult
 from flts.contracts.records.run import FailurePart, JudgePart, PreprocessPart, RunClaim, TrainPart
 
-ARCHIVE = Path(__file__).parent / "store-1.zip"
+FOLDER = Path(__file__).parent
 OBJECTS = ".flts/objects/"
-WRITTEN_WITH = {"preprocess": 1, "train": 1, "evaluate": 1}
-"""The code versions whose hashes the store has. Under a higher version the same Spec has another hash, so that nothing
-in the store is repeated."""
+WRITTEN_WITH: Mapping[str, Mapping[str, int]] = {
+    "store-1.zip": {"preprocess": 1, "train": 1, "evaluate": 1},
+    "store-2.zip": {"preprocess": 2, "train": 2, "evaluate": 2},
+}
+"""The code versions whose hashes a store has, oldest store first. Under a higher version the same Spec has another
+hash, so that nothing in the store is repeated."""
+OLDEST, NEWEST = next(iter(WRITTEN_WITH)), list(WRITTEN_WITH)[-1]
 KINDS: Mapping[str, type[StoredRecord]] = {
     "processed-data/[^/]+/meta.json": ProcessedMeta,
+    "processed-data/by-input/[^/]+.json": KnownInput,
     "bundles/[^/]+/manifest.json": Manifest,
     "models/[^/]+/result.json": ModelResult,
     "models/[^/]+/windows/[^/]+/result.json": WindowsResult,
@@ -43,26 +48,27 @@ LINES = {"inference-logs/.+.jsonl": ForecastLine}
 OTHERS = ("model-promotion/(.+/)?current.json", "specs/.+.json", "bundles/[^/]+/(?!manifest).+", ".+.parquet")
 
 
-def other_versions() -> str | None:
+def other_versions(archive: str) -> str | None:
     """Why this code cannot repeat what the store holds; None if it can."""
     here = {
         "preprocess": flts.preprocess.CODE_VERSION,
         "train": flts.train.CODE_VERSION,
         "evaluate": flts.evaluate.CODE_VERSION,
     }
-    return None if here == WRITTEN_WITH else f"the store was written with the versions {WRITTEN_WITH}, here are {here}"
+    written = WRITTEN_WITH[archive]
+    return None if here == written else f"the store was written with the versions {written}, here are {here}"
 
 
-def objects() -> dict[str, bytes]:
+def objects(archive: str) -> dict[str, bytes]:
     """Every object of the store by its key."""
-    with zipfile.ZipFile(ARCHIVE) as archive:
-        names = [name for name in archive.namelist() if name.startswith(OBJECTS)]
-        return {name.removeprefix(OBJECTS): archive.read(name) for name in names}
+    with zipfile.ZipFile(FOLDER / archive) as opened:
+        names = [name for name in opened.namelist() if name.startswith(OBJECTS)]
+        return {name.removeprefix(OBJECTS): opened.read(name) for name in names}
 
 
-def records() -> list[tuple[str, type[StoredRecord], bytes]]:
+def records(archive: str) -> list[tuple[str, type[StoredRecord], bytes]]:
     """Key, class and bytes of every record."""
-    return [(key, kind, data) for key, data in objects().items() if (kind := kind_of(key)) is not None]
+    return [(key, kind, data) for key, data in objects(archive).items() if (kind := kind_of(key)) is not None]
 
 
 def kind_of(key: str) -> type[StoredRecord] | None:
@@ -70,8 +76,8 @@ def kind_of(key: str) -> type[StoredRecord] | None:
     return next((kind for pattern, kind in KINDS.items() if re.fullmatch(pattern, key)), None)
 
 
-def unpack(folder: Path) -> Path:
+def unpack(archive: str, folder: Path) -> Path:
     """The whole folder: the store, the experiments, their rows and the forecast."""
-    with zipfile.ZipFile(ARCHIVE) as archive:
-        archive.extractall(folder)
+    with zipfile.ZipFile(FOLDER / archive) as opened:
+        opened.extractall(folder)
     return folder

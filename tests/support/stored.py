@@ -31,7 +31,7 @@ from flts.spec.fields import Spec
 from flts.train.experiment import Experiment
 from flts.train.stage import Trained, commit_forecasts, model_spec, stored_result, train
 
-GOLDEN = Path(__file__).parents[1] / "golden/store-1.zip"
+GOLDEN = Path(__file__).parents[1] / "golden"
 OBJECTS = ".flts/objects/"
 
 MOMENT = "2026-01-02T03:04:05+00:00"
@@ -93,13 +93,13 @@ def copy(source: Store, target: Store) -> None:
         target.create(key, data)
 
 
-def golden_store() -> Store:
-    """A copy of the objects of a store that the version before wrote."""
+def golden_store(archive: str = "store-1.zip") -> Store:
+    """A copy of the objects of a stored folder; by default one that the version before wrote."""
     store = memory_store()
-    with ZipFile(GOLDEN) as archive:
-        for name in archive.namelist():
+    with ZipFile(GOLDEN / archive) as opened:
+        for name in opened.namelist():
             if name.startswith(OBJECTS) and not name.endswith("/"):
-                store.create(name.removeprefix(OBJECTS), archive.read(name))
+                store.create(name.removeprefix(OBJECTS), opened.read(name))
     return store
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.golden.store import records
+from tests.golden.store import OLDEST, records
 from tests.support.judging import case_of, off_by, truth_of
 
 from flts.cli.board import NOT_COUNTED, print_decision
@@ -48,7 +48,7 @@ def test_a_decision_says_its_error_its_leads_and_the_smallest_lead(capsys: pytes
 def test_a_decision_of_format_one_is_told_with_the_test_that_it_was_made_with(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    stored = [json.loads(data) for _, kind, data in records() if kind is DecisionRecord]
+    stored = [json.loads(data) for _, kind, data in records(OLDEST) if kind is DecisionRecord]
     decision = next(found for found in stored if found["certainty"].get("best_referee"))
     assert decision["v"] == 1
     decision["certainty"]["best_referee"]["diebold_mariano"]["p"] = 0.0123
