@@ -21,7 +21,7 @@ from flts.serve.follow import Champion, champion_of
 from flts.settings import Settings, load_settings
 from flts.spec.fields import Spec
 from flts.spec.sources import load_spec, validate
-from flts.wiring import existing_store
+from flts.wiring import existing_store, limits_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,7 +31,13 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    train: Any, test: Any = None, *, target: str | None = None, time: str | None = None, timezone: str | None = None
+    train: Any,
+    test: Any = None,
+    *,
+    target: str | None = None,
+    time: str | None = None,
+    timezone: str | None = None,
+    settings: Settings | None = None,
 ) -> InspectionReport:
     """Describe the rows, report what is unusual about them, and say whether a run would accept them.
 
@@ -48,7 +54,8 @@ def inspect(
     from flts.explore import inspection
     from flts.explore.files import raw_input
 
-    return inspection.inspect_rows(raw_input(train, test), target=target, time=time, timezone=timezone)
+    raw = raw_input(train, test, limits_of(settings or load_settings()))
+    return inspection.inspect_rows(raw, target=target, time=time, timezone=timezone)
 
 
 def init(
@@ -61,6 +68,7 @@ def init(
     time: str | None = None,
     timezone: str | None = None,
     force: bool = False,
+    settings: Settings | None = None,
 ) -> FirstExperiment:
     """Write an experiment that `run` accepts unchanged; beside each value is the figure it was chosen by.
 
@@ -86,6 +94,7 @@ def init(
         horizon=horizon,
         time=time,
         timezone=timezone,
+        limits=limits_of(settings or load_settings()),
     )
     if target_file is not None:
         initial.write_experiment(target_file, first.text, force=force)
@@ -168,12 +177,13 @@ def forecast(
     >>> flts.forecast("load_test.csv", level=0.9).columns
     ['time', 'target', 'mean', 'lower', 'upper']
     """
+    settings = settings or load_settings()
     champion = load_champion(scope, settings=settings)
     if isinstance(history, str | Path):
         file = Path(history)
         if not file.is_file():
             raise DataError(f"{file}: no such file", code="file-missing", file=str(file))
-        history = RawFile(str(file), file)
+        history = RawFile(str(file), file, limits_of(settings))
     return champion.forecast(history, level)
 
 

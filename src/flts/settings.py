@@ -46,6 +46,10 @@ class Settings(BaseSettings):
     """Seconds after which a fit is ended and recorded as failed."""
     jobs: int = Field(default=0, ge=0)
     """Trainers that run at once; 0 means cores divided by the threads of a trainer."""
+    max_cells: int = Field(default=10**8, gt=0)
+    """Rows times columns of the largest table that is read."""
+    max_decoded_bytes: int = Field(default=0, ge=0)
+    """Bytes of memory that the largest table may take once it is decoded; 0 means a quarter of the free memory."""
     log_format: Literal["auto", "json", "text", "off"] = "auto"
     """Events on stderr: auto means JSON where stderr is not a terminal, otherwise none."""
 
@@ -74,6 +78,8 @@ class Settings(BaseSettings):
 
     patience: float = Field(default=120.0, gt=0)
     """Seconds for which a service retries when a backend does not answer, before the message becomes a dead letter."""
+    max_ended: int = Field(default=2, ge=1)
+    """Processes that a message may end before it becomes a dead letter; more where machines are often taken away."""
     grace: float = Field(default=20.0, ge=0)
     """Seconds a service has to finish its work when it is asked to stop; unfinished work is delivered again."""
     decision_deadline: float = Field(default=0.0, ge=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from flts.contracts.errors import MissingExtra, UsageError
 from flts.contracts.ports import Bus, Clock, Store, StreamedStore, Tracker
 from flts.home import check_home, locked, open_home
+from flts.preprocess.limits import Limits
 from flts.preprocess.source import RawInput, locate
 from flts.spec.fields import Dataset
 from flts.train.determinism import cores
@@ -41,6 +42,7 @@ class RunContext:
     environment: str
     train_timeout: float
     children: Children
+    limits: Limits = field(default_factory=Limits)
 
     def close(self) -> None:
         """End running fits and close the tracker."""
@@ -104,6 +106,7 @@ def _opened(settings: Settings, store: Store, bus: Bus, threads: int) -> Iterato
         settings.environment,
         settings.train_timeout,
         Children(settings.jobs or max(1, cores() // threads)),
+        limits_of(settings),
     )
     try:
         yield context
@@ -172,16 +175,29 @@ def open_tracker(settings: Settings) -> Tracker | None:
 
 
 def open_raw(dataset: Dataset, folder: Path, settings: Settings | None = None) -> RawInput:
-    """The raw files of a Spec. folder: base of relative paths; settings: name the S3 endpoint."""
-    source = dataset.source
+    """The raw files of a Spec. folder: base of relative paths; settings: name the S3 endpoint and the limits."""
+    source, limits = dataset.source, limits_of(settings) if settings else Limits()
     parts = urlsplit(source)
+    if parts.scheme == "file" and parts.netloc not in {"", "localhost"}:
+        raise UsageError(
+            f"source {source} names the host '{parts.netloc}', and a file is read on this machine only; write"
+            f" file://{parts.path}, with three slashes",
+            code="source-host",
+            key="dataset.source",
+            found=parts.netloc,
+        )
     if parts.scheme not in {"", "file"}:
         store = open_store(settings.at_endpoint(source) if settings else source)
-        return locate(dataset, store.get, source)
+        return locate(dataset, store.get, source, limits)
     data_folder = folder / (unquote(parts.path) if parts.scheme else source)
 
     def on_disk(name: str) -> Path | None:
         path = data_folder / name
         return path if path.is_file() else None
 
-    return locate(dataset, on_disk, str(data_folder))
+    return locate(dataset, on_disk, str(data_folder), limits)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """How large a table may become in memory."""
+    return Limits(settings.max_cells, settings.max_decoded_bytes)

@@ -57,7 +57,7 @@ COMMITTED = "train.windows_result.after"
 """After this point the result of a trainer counts, whatever happens to its process."""
 OF_A_LATENCY = "promote.latency"
 OF_A_FAILURE = "run.failure"
-OF_SERVICES = ("bus.", "forecast.", "gateway.", "run.buried.")
+OF_SERVICES = ("bus.", "forecast.", "gateway.", "run.buried.", "work.")
 """Prefixes of the points that only services pass; test_every_service.py ends services."""
 
 STARTED = [(scene, f"{name}.{side}") for scene, names in REACHED.items() for name, side in product(names, SIDES)]

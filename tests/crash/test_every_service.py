@@ -51,12 +51,13 @@ PASSED: Mapping[str, Sequence[str]] = {
         *("preprocess.train", "preprocess.test", "preprocess.meta", "run.spec", "run.claim", "run.preprocess"),
         "bus.publish",
     ),
-    "train": ("run.train", "bus.publish", "bus.commit"),
+    "train": ("work.mark", "run.train", "bus.publish", "bus.commit"),
     "evaluate": (
+        "work.mark",
         *("promote.preview", "promote.decision", "promote.log", "bus.publish", "promote.pointer.config"),
         *("promote.pointer.root", "promote.pointer.scope", "run.judge", "bus.commit"),
     ),
-    "forecast": ("forecast.log", "bus.publish", "bus.commit"),
+    "forecast": ("work.mark", "forecast.log", "bus.publish", "bus.commit"),
 }
 """Every write and every message of a service itself; test_every_point.py covers the writes of its child processes."""
 TWICE = {("train", "bus.publish"), ("evaluate", "bus.commit"), (JOB, "bus.publish")}
@@ -158,5 +159,5 @@ def first_to_last(store: Store) -> None:
 
 def test_these_tests_kill_a_service_at_every_point_of_its_own() -> None:
     """test_every_point.py covers the points of commands on one machine; a new point must be in one of the two."""
-    own = {"bus.publish", "bus.commit", "forecast.log"}
+    own = {"bus.publish", "bus.commit", "forecast.log", "work.mark"}
     assert own <= {name for names in PASSED.values() for name in names} <= set(points.names())

@@ -27,15 +27,17 @@ def forecast(
     from flts.cli import board
     from flts.contracts.errors import DataError, UsageError
     from flts.preprocess.source import RawFile
+    from flts.wiring import limits_of
 
     if output is not None and output.suffix not in {".csv", ".parquet"}:
         raise UsageError(
             f"--output {output}: write to a .csv or a .parquet file", code="output-format", file=str(output)
         )
-    champion = load_champion(scope, settings=settings(home=home))
+    chosen = settings(home=home)
+    champion = load_champion(scope, settings=chosen)
     if not file.is_file():
         raise DataError(f"{file}: no such file", code="file-missing", file=str(file))
-    answer = champion.answer(RawFile(str(file), file), level)
+    answer = champion.answer(RawFile(str(file), file, limits_of(chosen)), level)
     for warning in answer.warnings:
         typer.echo(f"note: {warning}", err=True)
     frame, entry = answer.frame(), champion.entry

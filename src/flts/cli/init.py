@@ -15,7 +15,9 @@ def init(
     test_file: TestFile = None,
     output: Annotated[Path, typer.Option(help="The experiment to write.")] = Path("flts.toml"),
     target: Target = None,
-    horizon: Annotated[int | None, typer.Option(min=1, help="Rows ahead. [a natural unit of the step]")] = None,
+    horizon: Annotated[
+        int | None, typer.Option(min=1, max=10**9, help="Rows ahead. [a natural unit of the step]")
+    ] = None,
     time: Time = None,
     timezone: Timezone = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,

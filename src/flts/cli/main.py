@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 from typing import Any
@@ -23,7 +24,7 @@ from flts.cli import (
     stack,
     worker,
 )
-from flts.contracts.errors import FltsError, Interrupted
+from flts.contracts.errors import FltsError, Interrupted, shortened
 from flts.version import __version__
 
 app = typer.Typer(
@@ -75,6 +76,11 @@ def main() -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(1)  # the reader of our output has gone
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        typer.echo(shortened(f"error: a name is too long for a file of this system: {error.filename}"), err=True)
+        sys.exit(2)
 
 
 def _stop(_number: int, _frame: Any) -> None:

@@ -44,8 +44,8 @@ def _meta(loaded: LoadedSpec, home: Path | None) -> ProcessedMeta | None:
     spec = loaded.spec
     if urlsplit(spec.dataset.source).scheme not in {"", "file"}:
         return None
-    raw: RawInput = wiring.open_raw(spec.dataset, loaded.folder)
     chosen, prepared = settings(home=home), None
+    raw: RawInput = wiring.open_raw(spec.dataset, loaded.folder, chosen)
     if urlsplit(chosen.store_url).scheme == "file" and (chosen.home / "VERSION").exists():
         prepared = known(spec, raw, wiring.existing_store(chosen), CODE_VERSION)
     return (prepared or preprocess(spec, raw, wiring.open_store("memory:///"), CODE_VERSION)).meta

@@ -39,6 +39,9 @@ from types import MappingProxyType
 Plain = str | int | float | bool | Sequence[str] | None
 """What an error carries: values that JSON has."""
 
+LONGEST = 3500
+"""Bytes of the longest message."""
+
 
 class FltsError(Exception):
     """Base of everything raised on purpose; str() of it is the message.
@@ -51,7 +54,7 @@ class FltsError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, code: str | None = None, **data: Plain) -> None:
-        super().__init__(message)
+        super().__init__(shortened(message))
         self.code = code or re.sub(r"(?<!^)(?=[A-Z])", "-", type(self).__name__).lower()
         self._data = data
 
@@ -157,6 +160,19 @@ class Interrupted(FltsError):
     """The work was asked to stop: Ctrl-C or SIGTERM."""
 
     exit_code = 130
+
+
+def shortened(text: str) -> str:
+    """The same text, without its middle where it is longer than a person reads: a value that it quotes has any length.
+
+    At most LONGEST bytes of UTF-8.
+    """
+    data = text.encode(errors="surrogatepass")
+    if len(data) <= LONGEST:
+        return text
+    head, tail = data[: LONGEST * 2 // 3], data[-LONGEST // 4 :]
+    left_out = f" … ({len(data) - len(head) - len(tail):,} bytes left out) … "
+    return head.decode(errors="ignore") + left_out + tail.decode(errors="ignore")
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:

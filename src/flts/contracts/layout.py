@@ -196,6 +196,11 @@ def failure(config_hash: str, run: int, model: str) -> str:
     return f"{runs(config_hash)}{run:04d}/failures/{model}.json"
 
 
+def work_mark(group: str, topic: str, partition: int, slot: int) -> str:
+    """A message of a partition that a group works on."""
+    return f"runs/in-work/{group}/{topic}/{partition}-{slot}.json"
+
+
 def inference_log(scope: str, day: str, part: str) -> str:
     """Forecasts of one request or batch; day is YYYYMMDD, part a UUID."""
     return f"inference-logs/{scope}/{day}/{part}.jsonl"

@@ -27,6 +27,16 @@ ModelName = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
 Scope = Annotated[str, AfterValidator(lambda value: scope_name(value or "global"))]
 
 
+def _in_utc(moment: datetime) -> datetime:
+    """Refuse a time that is none in UTC, such as the first hour of year 1 in a zone east of it, or none a day later."""
+    if not 1 < moment.year < 9000:
+        raise ValueError("the year must be between 2 and 8999")
+    return moment
+
+
+Moment = Annotated[datetime, AfterValidator(_in_utc)]
+
+
 class Message(BaseModel):
     """The fields of every message."""
 
@@ -38,7 +48,7 @@ class Message(BaseModel):
 
     v: Literal[1] = 1
     """Version of this message type."""
-    ts: datetime
+    ts: Moment
     """When it was sent, RFC 3339, UTC."""
     identifier: Scope
     """The scope."""
@@ -148,7 +158,7 @@ class InferenceData(Message):
     size: int = Size
     sha256: str = Sha256
     row_count: int = Size
-    deadline_ms: int | None = Field(default=None, ge=1)
+    deadline_ms: int | None = Field(default=None, ge=1, le=10**12)
     """Milliseconds after `ts` from which the answer is no longer needed."""
     config_hash: str | None = Field(default=None, pattern=HEX)
     data_hash: str | None = Field(default=None, pattern=HEX)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flts.contracts.errors import DataError, UsageError, nearest
+from flts.preprocess.limits import Limits
 from flts.preprocess.source import SUFFIXES, Raw, RawFile, RawInput, RawTable
 from flts.spec.sources import validate
 
@@ -13,23 +14,23 @@ TEST_FRACTION = 0.2
 """Share of the rows, the last ones, that are the test without a test file; the default of the Spec."""
 
 
-def raw_input(train: Any, test: Any = None) -> RawInput:
+def raw_input(train: Any, test: Any, limits: Limits) -> RawInput:
     """Paths or tables, also mixed; NAME_test beside a file NAME is its test. Raises DataError or UsageError."""
     if isinstance(train, str | Path) and (test is None or isinstance(test, str | Path)):
-        return raw_files(Path(train), None if test is None else Path(test))
-    return RawInput(_raw("train", train), None if test is None else _raw("test", test))
+        return raw_files(Path(train), None if test is None else Path(test), limits)
+    return RawInput(_raw("train", train, limits), None if test is None else _raw("test", test, limits))
 
 
-def raw_files(file: Path, test_file: Path | None) -> RawInput:
+def raw_files(file: Path, test_file: Path | None, limits: Limits) -> RawInput:
     """The files as a run would open them; NAME_test beside NAME is its test. Raises DataError or UsageError."""
     _refuse_no_file(file)
     if test_file is None and file.suffix in SUFFIXES:
         beside = (file.with_name(f"{file.stem}_test{suffix}") for suffix in SUFFIXES)
         test_file = next((path for path in beside if path.is_file()), None)
     if test_file is None:
-        return RawInput(RawFile(file.name, file), None)
+        return RawInput(RawFile(file.name, file, limits), None)
     _refuse_no_file(test_file)
-    return RawInput(RawFile(file.name, file), RawFile(test_file.name, test_file))
+    return RawInput(RawFile(file.name, file, limits), RawFile(test_file.name, test_file, limits))
 
 
 def check_zone(timezone: str) -> None:
@@ -37,11 +38,11 @@ def check_zone(timezone: str) -> None:
     validate({"dataset": {"timezone": timezone}}, {"dataset.timezone": "flag --timezone"})
 
 
-def _raw(name: str, rows: Any) -> Raw:
+def _raw(name: str, rows: Any, limits: Limits) -> Raw:
     if not isinstance(rows, str | Path):
         return RawTable.of(name, rows)
     _refuse_no_file(Path(rows))
-    return RawFile(Path(rows).name, Path(rows))
+    return RawFile(Path(rows).name, Path(rows), limits)
 
 
 def _refuse_no_file(file: Path) -> None:
@@ -57,3 +58,5 @@ def _refuse_no_file(file: Path) -> None:
         beside = [path.name for path in file.parent.glob("*") if path.suffix in {".csv", ".parquet"}]
         hint = f"; {nearest(file.name, beside)}" if beside and len(beside) <= 20 else ""
         raise DataError(f"{file}: no such file{hint}", code="file-missing", file=str(file))
+    if not file.is_file():  # to open a pipe waits for a writer, and some devices never end
+        raise UsageError(f"{file}: is a pipe or a device; save the rows in a file", code="not-a-file", file=str(file))

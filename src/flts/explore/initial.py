@@ -14,6 +14,7 @@ from flts.explore.inspection import inspect_rows
 from flts.explore.suggest import SuggestedValue, Suggestion, suggest
 from flts.explore.toml import to_toml
 from flts.models.registry import require
+from flts.preprocess.limits import Limits
 from flts.preprocess.source import SUFFIXES, RawInput, RawTable
 from flts.spec import sources
 from flts.spec.fields import Spec
@@ -62,12 +63,13 @@ def first_experiment(
     horizon: int | None,
     time: str | None,
     timezone: str | None,
+    limits: Limits,
 ) -> FirstExperiment:
     """The experiment that these rows suggest, for a file `output`; nothing is written.
 
     Raises DataError when no value of the Spec makes the rows usable.
     """
-    files = raw_files(file, test_file)
+    files = raw_files(file, test_file, limits)
     later = files.test
     raw = RawInput(
         RawTable(files.train.name, files.train.frame()), RawTable(later.name, later.frame()) if later else None

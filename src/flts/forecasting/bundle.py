@@ -15,7 +15,7 @@ import numpy as np
 
 from flts.contracts import layout
 from flts.contracts.canonical import sha256
-from flts.contracts.errors import DamagedObject, MissingPackage
+from flts.contracts.errors import DamagedObject, FltsError, MissingPackage
 from flts.contracts.ports import Store, read_checked, write_once
 from flts.contracts.records.base import parse_record, plain_json
 from flts.contracts.records.model import BundleFile, IntervalOffsets, Manifest, PackageRecord, SelfTest
@@ -212,6 +212,17 @@ def assemble(bundle_sha256: str, manifest: Manifest, files: Files) -> Bundle:
         predictor = family.load({name: data for name, data in files.items() if name != scores}, task)
     except ModuleNotFoundError as error:
         raise missing(family, error.name or family.name) from None
+    except (FltsError, MemoryError):
+        raise
+    except Exception as error:  # each library has errors of its own for a file that is not what it should be
+        reason = (str(error).splitlines() or [""])[0][:300]
+        raise DamagedObject(
+            f"the model '{family.name}' of bundle {bundle_sha256[:12]}… cannot be loaded: {type(error).__name__}:"
+            f" {reason}; its files may need other versions of the libraries",
+            code="model-unreadable",
+            key=layout.bundle(bundle_sha256, MANIFEST),
+            model=family.name,
+        ) from error
     model = Model(predictor, task, family.history(task), manifest.intervals.scale)
     return Bundle(bundle_sha256, manifest, model, None if scores is None else read_scores(files[scores]))
 

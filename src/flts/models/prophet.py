@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flts.contracts.errors import DamagedObject
 from flts.contracts.ports import Progress
 from flts.models.base import Block, Files, Fit, ForecastTask, History, Predictor, Recipe, Window
 from flts.preprocess.grid import wall_time
@@ -21,6 +22,19 @@ from flts.spec.models import ProphetParameters
 
 if TYPE_CHECKING:
     import prophet
+
+
+FIXED: Mapping[str, Any] = {
+    "uncertainty_samples": 0,  # intervals are conformal, as for every model
+    "mcmc_samples": 0,
+    "growth": "linear",
+    "holidays": None,
+    "country_holidays": None,
+    "extra_regressors": [[], {}],
+}
+"""Options that have one value in every fit."""
+MOST_TERMS = 10
+"""Largest order of a Fourier series: that of Prophet's year."""
 
 
 class _ByDate:
@@ -65,7 +79,10 @@ class Prophet:
         _quiet()
         from prophet.serialize import model_from_json
 
-        return _ByDate([model_from_json(json.dumps(model)) for model in json.loads(files["model.json"])], task)
+        models = json.loads(files["model.json"])
+        for model in models:
+            _refuse_costly(model)
+        return _ByDate([model_from_json(json.dumps(model)) for model in models], task)
 
 
 def _fit(block: Block, task: ForecastTask, recipe: Recipe[ProphetParameters]) -> Files:
@@ -81,13 +98,27 @@ def _fit(block: Block, task: ForecastTask, recipe: Recipe[ProphetParameters]) ->
             changepoint_prior_scale=parameters.changepoint_prior_scale,
             seasonality_prior_scale=parameters.seasonality_prior_scale,
             seasonality_mode=parameters.seasonality_mode,
-            uncertainty_samples=0,  # intervals are conformal, as for every model
+            uncertainty_samples=FIXED["uncertainty_samples"],
         )
         measured = ~np.isnan(block.targets[:, target])
         dates = pd.DatetimeIndex(_wall(block.times[measured], task))
         model.fit(pd.DataFrame({"ds": dates, "y": block.targets[measured, target]}), seed=recipe.seed)
         models.append(json.loads(model_to_json(model)))
     return {"model.json": json.dumps(models, sort_keys=True).encode()}
+
+
+def _refuse_costly(model: Mapping[str, Any]) -> None:
+    """Refuse options that no fit here sets, with which one forecast takes any time or memory. Raises DamagedObject."""
+    found = [name for name, value in FIXED.items() if model[name] != value]
+    orders = {name: season["fourier_order"] for name, season in model["seasonalities"][1].items()}
+    found += [name for name, order in orders.items() if not 0 < order <= MOST_TERMS]
+    if found:
+        raise DamagedObject(
+            f"model.json is damaged: it has options that flts does not set: {', '.join(found)[:300]}; restore the"
+            " bundle from a backup",
+            code="options-unusual",
+            found=found,
+        )
 
 
 def _wall(times: Times, task: ForecastTask) -> Times:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flts.contracts.errors import TrainingFailed
+from flts.contracts.errors import DamagedObject, TrainingFailed
 from flts.contracts.ports import Progress
 from flts.models.anchor import Anchor, best_anchor
 from flts.models.base import Block, Files, Fit, Floats, ForecastTask, History, Predictor, Recipe, Window
@@ -31,6 +31,10 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 OPSET, IR_VERSION = 17, 8
 GATES: Mapping[str, Sequence[int]] = {"GRU": (1, 0, 2), "LSTM": (0, 3, 1, 2)}
 """Order of the gate blocks: torch stacks r,z,n and i,f,g,o; ONNX wants z,r,h and i,o,f,c."""
+
+Attributes = Mapping[str, Any]
+Node = tuple[str, Sequence[str], Sequence[str], Attributes]
+"""An operator, the names of its inputs and outputs, and its attributes."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,8 @@ class Recurrent:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        session = onnxruntime.InferenceSession(files["model.onnx"], options, providers=["CPUExecutionProvider"])
+        graph = own_graph(self.cell, files["model.onnx"], task)
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         return _Onnx(session, task)
 
 
@@ -253,7 +258,6 @@ def to_onnx(cell: str, weights: Mapping[str, Floats], input_length: int, anchor:
 
     hidden = weights["head.weight"].shape[1]
     features = weights["rnn.weight_ih_l0"].shape[1]
-    nodes: list[Any] = [helper.make_node("Transpose", ["history"], ["rows_0"], perm=[1, 0, 2])]
     tensors: list[Any] = [
         numpy_helper.from_array(weights["head.weight"], "head_weight"),
         numpy_helper.from_array(weights["head.bias"], "head_bias"),
@@ -269,24 +273,12 @@ def to_onnx(cell: str, weights: Mapping[str, Floats], input_length: int, anchor:
     for layer in range(layers):
         w, r, b = _gates(cell, weights, layer)
         tensors += [numpy_helper.from_array(t, f"{n}_{layer}") for n, t in (("w", w), ("r", r), ("b", b))]
-        # torch's GRU applies the reset gate after the recurrent product, which ONNX calls linear_before_reset
-        attributes = {"hidden_size": hidden} | ({"linear_before_reset": 1} if cell == "GRU" else {})
-        inputs = [f"rows_{layer}", f"w_{layer}", f"r_{layer}", f"b_{layer}"]
-        nodes.append(helper.make_node(cell, inputs, [f"states_{layer}", f"last_{layer}"], **attributes))
-        nodes.append(helper.make_node("Squeeze", [f"states_{layer}", "direction"], [f"rows_{layer + 1}"]))
-    nodes[-1] = helper.make_node("Squeeze", [f"last_{layers - 1}", "first"], ["state"])
-    nodes += [
-        helper.make_node("Gemm", ["state", "head_weight", "head_bias"], ["learned"], transB=1),
-        helper.make_node("Gather", ["history", "anchor_rows"], ["newest"], axis=1),
-        helper.make_node("Gather", ["newest", "anchor_columns"], ["past"], axis=2),
-        helper.make_node("Mul", ["past", "anchor_factor"], ["stretched"]),
-        helper.make_node("Add", ["stretched", "anchor_shift"], ["naive"]),
-        helper.make_node("Flatten", ["naive"], ["anchor"]),
-        helper.make_node("Add", ["learned", "anchor"], ["forecast"]),
-    ]
     outputs = weights["head.bias"].shape[0]
     graph = helper.make_graph(
-        nodes,
+        [
+            helper.make_node(kind, inputs, outputs, **extra)
+            for kind, inputs, outputs, extra in _nodes(cell, layers, hidden)
+        ],
         cell,
         [helper.make_tensor_value_info("history", TensorProto.FLOAT, ["batch", input_length, features])],
         [helper.make_tensor_value_info("forecast", TensorProto.FLOAT, ["batch", outputs])],
@@ -298,6 +290,102 @@ def to_onnx(cell: str, weights: Mapping[str, Floats], input_length: int, anchor:
     onnx.checker.check_model(model)
     data: bytes = model.SerializeToString(deterministic=True)
     return data
+
+
+def _nodes(cell: str, layers: int, hidden: int) -> list[Node]:
+    """The operators of a network, in order."""
+    # torch's GRU applies the reset gate after the recurrent product, which ONNX calls linear_before_reset
+    extra: Attributes = {"hidden_size": hidden} | ({"linear_before_reset": 1} if cell == "GRU" else {})
+    nodes: list[Node] = [("Transpose", ["history"], ["rows_0"], {"perm": [1, 0, 2]})]
+    for layer in range(layers):
+        inputs = [f"rows_{layer}", f"w_{layer}", f"r_{layer}", f"b_{layer}"]
+        nodes.append((cell, inputs, [f"states_{layer}", f"last_{layer}"], extra))
+        nodes.append(("Squeeze", [f"states_{layer}", "direction"], [f"rows_{layer + 1}"], {}))
+    nodes[-1] = ("Squeeze", [f"last_{layers - 1}", "first"], ["state"], {})
+    return [
+        *nodes,
+        ("Gemm", ["state", "head_weight", "head_bias"], ["learned"], {"transB": 1}),
+        ("Gather", ["history", "anchor_rows"], ["newest"], {"axis": 1}),
+        ("Gather", ["newest", "anchor_columns"], ["past"], {"axis": 2}),
+        ("Mul", ["past", "anchor_factor"], ["stretched"], {}),
+        ("Add", ["stretched", "anchor_shift"], ["naive"], {}),
+        ("Flatten", ["naive"], ["anchor"], {}),
+        ("Add", ["learned", "anchor"], ["forecast"], {}),
+    ]
+
+
+def own_graph(cell: str, data: bytes, task: ForecastTask) -> bytes:
+    """The network in ONNX bytes, if it is one that `to_onnx` writes for this task. Raises DamagedObject.
+
+    Whatever else ONNX can say is refused before the runtime sees it: other operators and those that hold graphs, such
+    as an endless Loop, functions, data in files beside the model, and tensors whose product would not fit into memory.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    def refused(what: str) -> DamagedObject:
+        return DamagedObject(
+            f"model.onnx is damaged: it has {what}, which flts does not write; restore the bundle from a backup",
+            code="graph-unusual",
+            found=what,
+        )
+
+    try:
+        model = onnx.ModelProto.FromString(data)
+    except DecodeError:
+        raise refused("bytes that are no ONNX") from None
+    model.DiscardUnknownFields()  # the runtime gets only what is checked here
+    graph = model.graph
+    for message, known in (
+        (model, "ir_version opset_import producer_name graph"),
+        (graph, "node name initializer input output"),
+        *((node, "input output op_type attribute") for node in graph.node),
+        *((attribute, "name type i ints") for node in graph.node for attribute in node.attribute),
+        *((tensor, "dims data_type name raw_data") for tensor in graph.initializer),
+    ):
+        other = {field.name for field, _ in message.ListFields()} - set(known.split())
+        if other:
+            raise refused(f"{', '.join(sorted(other))} in {type(message).__name__}")
+    if [(used.domain, used.version) for used in model.opset_import] != [("", OPSET)]:
+        raise refused("other sets of operators")
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    layers = sum(name.startswith("w_") for name in shapes)
+    wanted = _shapes(cell, layers, shapes, task)
+    if shapes != wanted or len(shapes) != len(graph.initializer):
+        raise refused("tensors of other shapes")
+    nodes = [
+        (n.op_type, list(n.input), list(n.output), {a.name: list(a.ints) or a.i for a in n.attribute})
+        for n in graph.node
+    ]
+    if nodes != _nodes(cell, layers, shapes["head_weight"][1]):
+        raise refused("other operators")
+    whole: bytes = model.SerializeToString(deterministic=True)
+    return whole
+
+
+def _shapes(
+    cell: str, layers: int, found: Mapping[str, tuple[int, ...]], task: ForecastTask
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of all tensors of a network for this task. The number of hidden states and features is as found."""
+    hidden = (*found.get("head_weight", ()), 0, 0)[1]
+    features = (*found.get("w_0", ()), 0, 0, 0)[2]
+    gates, outputs = len(GATES[cell]) * hidden, task.horizon * task.targets
+    shapes: dict[str, tuple[int, ...]] = {
+        "head_weight": (outputs, hidden),
+        "head_bias": (outputs,),
+        "first": (1,),
+        "anchor_rows": (task.horizon,),
+        "anchor_columns": (task.targets,),
+        "anchor_factor": (task.targets,),
+        "anchor_shift": (task.targets,),
+    }
+    if layers > 1:
+        shapes["direction"] = (1,)
+    for layer in range(layers):
+        shapes[f"w_{layer}"] = (1, gates, hidden if layer else features)
+        shapes[f"r_{layer}"] = (1, gates, hidden)
+        shapes[f"b_{layer}"] = (1, 2 * gates)
+    return shapes
 
 
 def _gates(cell: str, weights: Mapping[str, Floats], layer: int) -> tuple[Floats, Floats, Floats]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flts.contracts.errors import NotApplicable
+from flts.contracts.errors import DamagedObject, NotApplicable
 from flts.contracts.ports import Progress
 from flts.models.base import Block, Files, Fit, ForecastTask, History, Predictor, Recipe, Window
 from flts.models.naive import carried
@@ -94,7 +94,15 @@ class AutoMfles:
     def load(self, files: Files, task: ForecastTask) -> Predictor:
         from statsforecast.mfles import MFLES  # here, so that loading fails when it is missing
 
-        return _Refit(MFLES, json.loads(files["model.json"]), task)
+        chosen, grid = json.loads(files["model.json"]), _grid(task)
+        for one in chosen:
+            if one.keys() != grid.keys() or any(one[name] not in values for name, values in grid.items()):
+                raise DamagedObject(
+                    f"model.json is damaged: flts does not choose the configuration {one!r:.300}; restore the bundle"
+                    " from a backup",
+                    code="options-unusual",
+                )
+        return _Refit(MFLES, chosen, task)
 
 
 def _fullest(targets: Values, length: int) -> Values:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from flts.contracts.errors import DataError
+from flts.preprocess.footer import size_of
+from flts.preprocess.limits import Limits
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,9 +29,16 @@ FORMATS = (
     (b"PK\x03\x04", "an Excel workbook or another ZIP archive", "export its rows as CSV"),
 )
 """First bytes of files that people mistake for CSV, what such a file is, and how to convert it."""
-COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
-"""First bytes of gzip and zstd: polars decompresses both."""
+DEFLATED = (b"\x1f\x8b", b"x\x01", b"x\x9c", b"x\xda")
+ZSTD = b"\x28\xb5\x2f\xfd"
+COMPRESSED = (*DEFLATED, ZSTD)
+"""First bytes of gzip, zlib and zstd: polars decompresses all of them."""
+ZSTD_BLOCK = 1 << 17
+"""Bytes that a block of zstd decodes to at most (RFC 8878, 3.1.1.2.4)."""
 HEADER_BYTES = 1 << 20
+CHUNK = 1 << 20
+CELL, COLUMN = 8, 1024
+"""Bytes in memory of a number, and of a column beside its cells."""
 WANTED = "CSV with commas and a header, UTF-8"
 
 
@@ -37,6 +48,7 @@ class File:
 
     name: str
     content: Path | bytes
+    limits: Limits = field(default_factory=Limits)
 
     def open(self) -> io.BytesIO | io.BufferedReader:
         """Its bytes from the start."""
@@ -44,7 +56,10 @@ class File:
 
 
 def read_file(file: File) -> pl.DataFrame:
-    """The table in a CSV or Parquet file. Raises DataError naming the file, and the row where there is one."""
+    """The table in a CSV or Parquet file. Raises DataError naming the file, and the row where there is one.
+
+    Its size in memory is known, and refused where it is above the limits, before anything is decoded.
+    """
     import polars as pl
 
     try:
@@ -70,6 +85,12 @@ def _parquet(file: File) -> pl.DataFrame:
     """Read Parquet; where a file is damaged in two places, polars may panic in two threads and end the process."""
     import polars as pl
 
+    with file.open() as opened:
+        try:
+            size = size_of(opened)
+        except ValueError as error:
+            raise _unreadable(file, str(error)) from None
+    file.limits.check(file.name, size.rows, size.columns, size.cells, size.memory)
     return pl.read_parquet(file.content)
 
 
@@ -77,12 +98,106 @@ def _csv(file: File) -> pl.DataFrame:
     """Read CSV with inferred types, or all as text where a number is beyond every type of integer."""
     import polars as pl
 
+    _count(file)
     try:
         return pl.read_csv(file.content, infer_schema_length=None, null_values=list(EMPTY))
     except pl.exceptions.NoDataError:
         raise
     except pl.exceptions.PolarsError:
         return pl.read_csv(file.content, infer_schema=False, null_values=list(EMPTY))
+
+
+def _count(file: File) -> None:
+    """Refuse a CSV file above the limits. A number takes eight bytes in memory, a text about what it has in the file.
+
+    A line counts as a row with all columns of the header, because polars fills a short one with empty cells. The header
+    ends with the first line break outside quotes.
+    """
+    columns, lines, size, quoted, in_header = 1, 0, 0, False, True
+    for chunk in _text(file):
+        rest = chunk if size else chunk.lstrip(b"\xef\xbb\xbf\r\n \t")
+        size += len(chunk)
+        lines += chunk.count(b"\n")
+        while in_header and rest:
+            line, ended, rest = rest.partition(b"\n")
+            columns += line.count(b",")
+            quoted ^= bool(line.count(b'"') % 2)
+            in_header = not ended or (quoted and size <= HEADER_BYTES)
+        file.limits.check(
+            file.name, lines, columns, lines * columns, max(CELL * lines * columns, size) + COLUMN * columns
+        )
+
+
+def _text(file: File) -> Iterator[bytes]:
+    """The text of a CSV file in chunks, decompressed."""
+    with file.open() as opened:
+        magic = opened.read(4)
+        opened.seek(0)
+        if magic.startswith(DEFLATED):
+            try:
+                yield from _inflated(opened)
+            except zlib.error as error:
+                raise _unreadable(file, str(error)) from None
+        elif magic == ZSTD:
+            file.limits.check(file.name, 0, 0, 0, most_of_zstd(opened))  # one line may hold all of the text
+            yield from _lines(file)
+        else:
+            yield from iter(lambda: opened.read(CHUNK), b"")
+
+
+def _inflated(opened: IO[bytes]) -> Iterator[bytes]:
+    """The text of gzip, which may have several members, or zlib."""
+    inflater, waiting = zlib.decompressobj(wbits=47), b""
+    while waiting := waiting or opened.read(CHUNK):
+        yield inflater.decompress(waiting, CHUNK)
+        waiting = inflater.unconsumed_tail
+        if inflater.eof:
+            waiting = inflater.unused_data or opened.read(CHUNK)
+            if not waiting.startswith(DEFLATED):
+                return
+            inflater = zlib.decompressobj(wbits=47)
+
+
+def most_of_zstd(opened: IO[bytes]) -> int:
+    """How many bytes a zstd file decodes to at most, from the headers of its blocks (RFC 8878, section 3.1)."""
+    most = 0
+    while len(magic := opened.read(4)) == 4:
+        if magic[1:] == b"\x2a\x4d\x18" and magic[0] >> 4 == 5:  # a frame to skip
+            opened.seek(int.from_bytes(opened.read(4), "little"), io.SEEK_CUR)
+            continue
+        (flags,) = opened.read(1) or b"\0"
+        if magic != ZSTD:
+            break
+        single = flags >> 5 & 1
+        sizes = (not single, (0, 1, 2, 4)[flags & 3], (single, 2, 4, 8)[flags >> 6])  # window, dictionary, content
+        opened.seek(sum(sizes), io.SEEK_CUR)
+        last = False
+        while not last and len(header := opened.read(3)) == 3:
+            head = int.from_bytes(header, "little")
+            last, kind, size = bool(head & 1), head >> 1 & 3, head >> 3
+            most += max(size, ZSTD_BLOCK) if kind == 2 else size
+            opened.seek(1 if kind == 1 else size, io.SEEK_CUR)  # kind 1 repeats one byte
+        opened.seek(4 if flags >> 2 & 1 else 0, io.SEEK_CUR)  # a checksum
+    return most
+
+
+def _lines(file: File) -> Iterator[bytes]:
+    """The text of a compressed file, a few thousand lines at a time."""
+    import polars as pl
+
+    scanned = pl.scan_csv(
+        file.content,
+        has_header=False,
+        separator="\x01",
+        quote_char=None,
+        schema={"line": pl.String},
+        encoding="utf8-lossy",
+        empty_string_is_null=False,
+        extra_columns="ignore",
+        glob=False,
+    )
+    for batch in scanned.collect_batches(maintain_order=True):
+        yield "\n".join([*batch["line"].to_list(), ""]).encode()
 
 
 def _without_blank_ends(frame: pl.DataFrame) -> pl.DataFrame:
@@ -197,11 +312,11 @@ def _check_header(frame: pl.DataFrame, file: File) -> None:
             code="wrong-line-ends",
             file=file.name,
         )
-    stripped = [_name(column) for column in columns]
-    for column in stripped:
+    times = Counter(_name(column) for column in columns)
+    for column in times:
         renamed = re.fullmatch(r"(.+)_duplicated_\d+", column)
-        name = renamed[1] if renamed and renamed[1] in stripped else column
-        if name != column or stripped.count(name) > 1:
+        name = renamed[1] if renamed and renamed[1] in times else column
+        if name != column or times[name] > 1:
             raise DataError(
                 f"{file.name}: the header names the column '{name}' twice; give each column its own name",
                 code="column-twice",

@@ -10,6 +10,8 @@ import numpy as np
 
 from flts.contracts.errors import DamagedObject
 from flts.contracts.layout import mend
+from flts.preprocess.footer import size_of
+from flts.preprocess.limits import check_memory
 from flts.preprocess.rows import Rows
 
 if TYPE_CHECKING:
@@ -29,12 +31,16 @@ def to_parquet(frame: pl.DataFrame, metadata: Mapping[str, str] | None = None) -
 
 
 def from_parquet(data: bytes, *, key: str) -> pl.DataFrame:
-    """The table in Parquet bytes; `key` names the object in errors. Raises DamagedObject where it cannot be read."""
+    """The table in Parquet bytes; `key` names the object in errors.
+
+    Raises DamagedObject where it cannot be read, DataError where its rows do not fit into the free memory.
+    """
     import polars as pl
 
     try:
+        check_memory(key, size_of(io.BytesIO(data)).memory)
         return pl.read_parquet(io.BytesIO(data))
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except (ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         reason = str(error).splitlines()[0]
         raise DamagedObject(
             f"{key} is damaged: it cannot be read as Parquet ({reason}); {mend(key)}", code="table-unreadable", key=key

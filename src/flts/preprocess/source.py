@@ -13,6 +13,7 @@ import numpy as np
 from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import DataError, SpecError
 from flts.preprocess.files import File, read_file
+from flts.preprocess.limits import Limits
 from flts.preprocess.parquet import TIME
 from flts.spec.fields import Dataset
 from flts.spec.lineage import RawDigests
@@ -130,15 +131,16 @@ class RawInput:
         return RawDigests(self.train.digest(), self.test.digest() if self.test else None)
 
 
-def locate(dataset: Dataset, open_file: OpenFile, where: str) -> RawInput:
+def locate(dataset: Dataset, open_file: OpenFile, where: str, limits: Limits | None = None) -> RawInput:
     """The files that a Spec names. Raises SpecError when it names none, DataError when one is missing.
 
-    open_file: the content of a file by its name, None where there is no such file; where: the folder, for messages.
+    open_file: the content of a file by its name, None where there is no such file; where: the folder, for messages;
+    limits: of each table.
     """
 
     def fetch(name: str) -> RawFile | None:
         content = open_file(name)
-        return None if content is None else RawFile(name, content)
+        return None if content is None else RawFile(name, content, limits or Limits())
 
     def required(name: str) -> RawFile:
         file = fetch(name)

@@ -22,6 +22,8 @@ from flts.spec.installed import NAME, installed_families
 from flts.spec.models import Models, models_with, parameters_of
 
 ENV_PREFIX = "FLTS_SPEC__"
+MOST_LEVELS = 20
+"""Tables within tables; those of a Spec have three levels, and a family of another package may have more."""
 VERSION: int = Spec.model_fields["v"].default
 """The version of flts.toml that this flts reads."""
 
@@ -43,6 +45,10 @@ class _Layers:
     origins: dict[str, str] = field(default_factory=dict)
 
     def put(self, path: Sequence[str], value: Any, origin: str) -> None:
+        if len(path) > MOST_LEVELS:
+            raise SpecError(
+                f"{origin}: the key {'.'.join(path[:3])}… has more than {MOST_LEVELS} parts", code="nested-too-deep"
+            )
         if isinstance(value, Mapping):
             self._table(path, origin)
             if path and not value:
@@ -142,7 +148,9 @@ def parse_toml(text: str, file: str) -> dict[str, Any]:
     """The values in the text of an experiment. Raises SpecError naming the file."""
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise SpecError(f"{file}: its values are nested too deep", code="nested-too-deep", file=file) from None
+    except ValueError as error:  # also for a number of thousands of digits
         raise SpecError(f"{file}: is not valid TOML: {error}", code="not-toml", file=file) from None
 
 
@@ -150,7 +158,11 @@ def _value(path: Sequence[str], text: str) -> Any:
     """A TOML value, or the text itself: `--set run.seed=7` is a number, `--set dataset.name=2018` a name."""
     try:
         read = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except RecursionError:
+        raise SpecError(
+            f"{'.'.join(path)}: its value is nested too deep", code="nested-too-deep", key=".".join(path)
+        ) from None
+    except ValueError:
         return text.strip()
     value = read["value"]
     info = _field(path)

@@ -10,8 +10,8 @@ from pydantic.config import JsonDict
 LOCATOR: JsonDict = {"locator": True}
 
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
-Positive = Annotated[int, Field(ge=1)]
-NonNegative = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1, le=10**9)]
+NonNegative = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Table(BaseModel):

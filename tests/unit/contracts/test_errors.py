@@ -81,3 +81,12 @@ def test_raises_hands_over_the_error() -> None:
     with raises(DataError, code="a", row=1) as caught:
         raise DataError("x", code="a", row=1, column="y")
     assert str(caught.value) == "x"
+
+
+@pytest.mark.parametrize("text", ["n" * 10**6, "ü€" * 10**5, "\udc80" * 10**5])
+def test_no_message_is_longer_than_a_person_reads(text: str) -> None:
+    shown = str(FltsError(f"start {text} end"))
+    assert shown.startswith("start ")
+    assert shown.endswith(" end")
+    assert len(shown.encode()) < 4000
+    assert str(FltsError("as it is ü")) == "as it is ü"

@@ -283,3 +283,22 @@ def test_a_field_that_is_part_of_a_key_is_limited_to_valid_keys(
 ) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         kind(**{**fields, **wrong})
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"ts": "0001-01-01T00:00:00+14:00"}, {"ts": "9999-12-31T23:00:00-12:00"}, {"deadline_ms": 10**30}],
+    ids=str,
+)
+def test_a_time_that_cannot_be_reckoned_with_is_refused(changed: dict[str, Any]) -> None:
+    (field,) = changed
+    good: dict[str, Any] = {
+        "ts": "2026-01-02T03:04:05Z",
+        "identifier": "global",
+        "bucket": "dataset",
+        "object_key": "a.csv",
+    }
+    good |= {"size": 1, "sha256": "0" * 64, "row_count": 1}
+    assert InferenceData.parse(json.dumps(good).encode())
+    with raises(DataError, code="message-invalid", fields=[field]):
+        InferenceData.parse(json.dumps(good | changed).encode())

@@ -276,3 +276,14 @@ def test_a_table_of_version_1_holds_static_intervals() -> None:
     assert stored.adaptive == 0
     for level, (low, high) in stored.by_level.items():
         np.testing.assert_allclose((low, high), answers.interval(float(level)))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\xff" * 8 + b"{", (2**40).to_bytes(8, "little") + b"{}", (2).to_bytes(8, "little") + b"{}"],
+    ids=["empty", "a header of 2^64 bytes", "a header of 2^40 bytes", "no tensors"],
+)
+def test_a_file_that_its_library_cannot_load_is_a_damaged_bundle(data: bytes) -> None:
+    files = {**fitted_family("ridge").result.files, FILE: data}
+    with raises(DamagedObject, code="model-unreadable", model="ridge"):
+        assemble("0" * 64, manifest_of(), files)

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.support.families import blocks, has_libraries, recipe, task_on, window
+from tests.support.raising import raises
 from tests.support.series import HOUR
 
+from flts.contracts.errors import DamagedObject
 from flts.contracts.ports import Silent
 from flts.forecasting.histories import Histories
 from flts.forecasting.model import Model
@@ -131,3 +133,15 @@ def test_only_the_end_of_a_history_matters() -> None:
     noise = np.random.default_rng(0).normal(50.0, 20.0, train.values.shape)
     noisy = Histories(replace(train, values=noise), histories.ends)
     np.testing.assert_array_equal(model.forecast_all(histories).mean, model.forecast_all(noisy).mean)
+
+
+@pytest.mark.parametrize("name", ["uncertainty_samples", "mcmc_samples", "fourier_order"])
+def test_options_with_which_a_forecast_takes_any_time_are_refused(name: str) -> None:
+    _, task, _, stored = fitted()
+    (model,) = json.loads(stored)
+    if name in model:
+        model[name] = 10**9
+    else:
+        model["seasonalities"][1]["daily"][name] = 10**9
+    with raises(DamagedObject, code="options-unusual", found=[name if name in model else "daily"]):
+        Prophet().load({"model.json": json.dumps([model]).encode()}, task)

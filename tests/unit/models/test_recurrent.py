@@ -12,11 +12,11 @@ from tests.support.families import FAMILIES, blocks, has_libraries, recipe, task
 from tests.support.raising import raises
 from tests.support.series import hourly
 
-from flts.contracts.errors import TrainingFailed
+from flts.contracts.errors import DamagedObject, TrainingFailed
 from flts.contracts.ports import Silent
 from flts.models.anchor import Anchor, best_anchor
 from flts.models.base import Block, Floats, ForecastTask, Indices, Window
-from flts.models.recurrent import CLIP, GRU, LSTM, Recurrent, _Adam, _Network, _squares, _Windows, to_onnx
+from flts.models.recurrent import CLIP, GRU, LSTM, Recurrent, _Adam, _Network, _squares, _Windows, own_graph, to_onnx
 from flts.preprocess.rows import Values
 
 pytestmark = pytest.mark.skipif(not has_libraries("gru"), reason="needs the extra 'torch'")
@@ -276,3 +276,102 @@ def test_a_fit_ignores_rows_that_belong_to_no_window() -> None:
     targets[unused] = np.nan
     fit = GRU.fit(replace(with_gap, targets=targets), validation, task, recipe("gru"), Silent())
     assert fit.files == GRU.fit(with_gap, validation, task, recipe("gru"), Silent()).files
+
+
+def own(family: Recurrent, layers: int = 2) -> tuple[Any, ForecastTask]:
+    """A network as ONNX, and its task."""
+    import onnx
+
+    task = replace(task_on(hourly(60), ("load", "wind"), seasons=()), input_length=7, horizon=2)
+    layered = network(family.cell, layers, features=5, hidden=6, outputs=4)
+    weights = {name: tensor.numpy() for name, tensor in layered.state_dict().items()}
+    return onnx.ModelProto.FromString(to_onnx(family.cell, weights, 7, Anchor.of(2, task))), task
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@both
+def test_the_checked_graph_is_the_written_one(family: Recurrent, layers: int) -> None:
+    model, task = own(family, layers)
+    written = model.SerializeToString(deterministic=True)
+    assert own_graph(family.cell, written, task) == written
+
+
+def loop(model: Any) -> None:
+    from onnx import TensorProto, helper
+
+    body = helper.make_graph([], "body", [], [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])])
+    model.graph.node.append(helper.make_node("Loop", ["", ""], ["x"], body=body))
+
+
+def one_more(model: Any) -> None:
+    from onnx import helper
+
+    model.graph.node.append(helper.make_node("Add", ["forecast", "forecast"], ["more"]))
+
+
+def function(model: Any) -> None:
+    from onnx import helper
+
+    model.functions.append(helper.make_function("d", "f", [], [], [], [helper.make_opsetid("", 17)]))
+
+
+def external(model: Any) -> None:
+    from onnx import TensorProto
+
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+
+
+def broadcast(model: Any) -> None:
+    from onnx import numpy_helper
+
+    factor = next(tensor for tensor in model.graph.initializer if tensor.name == "anchor_factor")
+    factor.CopyFrom(numpy_helper.from_array(np.ones((1000, 1, 1000, 1), np.float32), "anchor_factor"))
+
+
+def other_domain(model: Any) -> None:
+    model.opset_import.add(domain="com.microsoft", version=1)
+
+
+def another_name(model: Any) -> None:
+    model.graph.node[1].domain = "com.microsoft"
+
+
+def twice(model: Any) -> None:
+    model.graph.initializer.append(model.graph.initializer[0])
+
+
+def other_attribute(model: Any) -> None:
+    model.graph.node[-2].attribute.add(name="axis", i=2, type=2)
+
+
+UNUSUAL = (loop, one_more, function, external, broadcast, other_domain, another_name, twice, other_attribute)
+
+
+@pytest.mark.parametrize("change", UNUSUAL, ids=lambda change: change.__name__)
+@both
+def test_a_graph_that_flts_does_not_write_is_refused_before_the_runtime_sees_it(
+    family: Recurrent, change: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnxruntime
+
+    model, task = own(family)
+    change(model)
+    monkeypatch.delattr(onnxruntime, "InferenceSession")
+    with raises(DamagedObject, code="graph-unusual"):
+        family.load({"model.onnx": model.SerializeToString()}, task)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x0a" * 100, b"PK\x03\x04", b"\x3a\x02" * 50_000])
+def test_bytes_that_are_no_graph_are_refused(data: bytes) -> None:
+    with raises(DamagedObject, code="graph-unusual"):
+        own_graph("GRU", data, own(GRU)[1])
+
+
+def test_the_runtime_gets_no_field_that_was_not_checked() -> None:
+    model, task = own(GRU)
+    written = model.SerializeToString(deterministic=True)
+    hidden = b"\xfa\xff\xff\x7f\x03abc"  # a field of a number that no version of the format has yet
+    assert own_graph("GRU", written + hidden, task) == written

@@ -12,7 +12,7 @@ from tests.support.raising import raises
 from tests.support.series import HOUR, hourly
 
 from flts.contracts.canonical import canonical_json
-from flts.contracts.errors import NotApplicable
+from flts.contracts.errors import DamagedObject, NotApplicable
 from flts.contracts.ports import Silent
 from flts.forecasting.histories import Histories
 from flts.forecasting.model import Model
@@ -168,3 +168,12 @@ def test_choosing_on_constant_rows_prints_nothing(capfd: pytest.CaptureFixture[s
     fit = AutoMfles().fit(flat, validation, task, recipe("automfles"), Silent())
     assert len(fit.chosen["mfles"]) == task.targets
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("changed", [{"max_rounds": 10**12}, {"ma": 10**9}, {"smoother": "yes"}], ids=str)
+def test_a_configuration_that_no_fit_chooses_is_refused(changed: dict[str, object]) -> None:
+    _, task, block, validation = prepared()
+    fit = AutoMfles().fit(block, validation, task, recipe("automfles"), Silent())
+    stored = [{**one, **changed} for one in fit.chosen["mfles"]]
+    with raises(DamagedObject, code="options-unusual"):
+        AutoMfles().load({"model.json": json.dumps(stored).encode()}, task)

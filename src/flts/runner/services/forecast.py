@@ -51,7 +51,8 @@ class Forecaster:
             events.emit(events.ForecastExpired(scope=claim.identifier, event_id=claim.event_id))
             return
         champion = self._follower.champion(claim.identifier)
-        rows = rows_for(champion.bundle, RawFile(claim.object_key.rpartition("/")[2], self._bytes(claim)))
+        raw = RawFile(claim.object_key.rpartition("/")[2], self._bytes(claim), self.context.limits)
+        rows = rows_for(champion.bundle, raw)
         batch = forecast_batch(champion.bundle, rows)
         part = str(uuid.uuid5(_NAMESPACE, f"{claim.event_id}/{champion.entry.number}"))
         key = layout.inference_log(claim.identifier, claim.ts.astimezone(UTC).strftime("%Y%m%d"), part)

@@ -15,6 +15,7 @@ from flts.contracts.errors import StageFailed
 from flts.contracts.messages import TOPICS
 from flts.runner.services.letters import topic_of_letters
 from flts.runner.services.loop import Loop
+from flts.runner.services.marks import Marks
 from flts.runner.services.metrics import ServiceMetrics
 from flts.runner.services.probe import Check, HealthChecks, Probes
 from flts.runner.services.registry import Staff
@@ -32,12 +33,13 @@ class Conditions:
     """How services run; nothing here can change a number.
 
     patience: seconds of retries after a Transient error; grace: seconds to finish work in hand after a stop; probes:
-    host and port, None for no probes.
+    host and port, None for no probes; most_ended: processes that a message may end before it becomes a dead letter.
     """
 
     patience: float = 120.0
     grace: float = 20.0
     probes: tuple[str, int] | None = None
+    most_ended: int = 2
 
 
 def serve(
@@ -61,7 +63,18 @@ def serve(
     context.bus.ensure(all_topics())
     if staff.first is not None:
         staff.first()
-    loops = [Loop(context.bus, s, conditions.patience, conditions.grace, metrics, stop) for s in staff.members]
+    loops = [
+        Loop(
+            context.bus,
+            member,
+            conditions.patience,
+            conditions.grace,
+            metrics,
+            stop,
+            Marks(context.store, member.group, conditions.most_ended),
+        )
+        for member in staff.members
+    ]
     metrics.watch(context.bus, [(s.topic, s.group) for s in staff.members], lambda: context.children.running)
     probes = None
     if conditions.probes is not None:

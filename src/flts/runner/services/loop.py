@@ -1,9 +1,9 @@
 """One service on a bus: take a record, do its work, commit after the effect; no record blocks its partition.
 
 A Transient error is retried with back-off for as long as the settings say. After that, and for every other error, the
-record goes to the dead-letter topic with its reason. A UsageError, such as wrong credentials, is no fault of the
-message: the service ends, and the record comes again once a person has acted. Work runs in a thread of its own, so that
-the member stays in its group while a fit takes an hour.
+record goes to the dead-letter topic with its reason, and so does one that has ended its process several times. A
+UsageError, such as wrong credentials, is no fault of the message: the service ends, and the record comes again once a
+person has acted. Work runs in a thread of its own, so that the member stays in its group while a fit takes an hour.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from flts.contracts import events
-from flts.contracts.errors import FltsError, Interrupted, MissingExtra, StageFailed, Transient, UsageError
+from flts.contracts.errors import FltsError, Interrupted, MissingExtra, StageFailed, Transient, UsageError, shortened
 from flts.contracts.failpoints import failpoint
 from flts.contracts.ports import Bus, Record, Subscription
 from flts.runner.services import trace
 from flts.runner.services.letters import send_to_dead_letters
+from flts.runner.services.marks import Marks
 from flts.runner.services.metrics import ServiceMetrics
 
 IDLE = 0.25
@@ -68,6 +69,7 @@ class Loop:
     grace: float
     metrics: ServiceMetrics
     stop: threading.Event
+    marks: Marks
     turned: float = field(default_factory=time.monotonic)
     """When the loop last turned, by the monotonic clock."""
 
@@ -88,6 +90,7 @@ class Loop:
             except Transient as error:  # the position is uncertain: resume after the last commit
                 self._wait_for_backend(error)
             finally:
+                self.marks.left()
                 with suppress(Transient):  # the broker is away, and will notice that the member left
                     subscription.close()
 
@@ -104,8 +107,8 @@ class Loop:
                 continue
             full = len(hand) >= self.service.concurrency or self.stop.is_set()
             if not hand[0].ended.wait(IDLE if full else MORE):
-                if full:
-                    subscription.stay(hand[0].record, 0.0)
+                if full and not subscription.stay(hand[0].record, 0.0):
+                    self.marks.undone(hand[0].record)
             elif not self._settle(hand, subscription):
                 return
 
@@ -123,7 +126,7 @@ class Loop:
         return bool(hand)
 
     def _begin(self, record: Record) -> _Work:
-        work = _Work(self.service, record, self.patience, self.stop)
+        work = _Work(self.service, record, self.patience, self.stop, self.marks)
         work.start()
         return work
 
@@ -159,6 +162,7 @@ class Loop:
             except Transient as error:
                 self._report_lost(error)
             else:
+                self.marks.committed(record)
                 failpoint("bus.commit.after")
                 return True
             self.turned = time.monotonic()
@@ -189,7 +193,7 @@ class Loop:
                 partition=record.partition,
                 offset=record.offset,
                 error=type(error).__name__,
-                reason=str(error),
+                reason=shortened(str(error)),
                 attempts=attempts,
                 traceback=None if isinstance(error, FltsError) else "".join(traceback.format_exception(error)),
             )
@@ -207,9 +211,10 @@ class Loop:
 class _Work(threading.Thread):
     """One record's work. `error` is None when its effect is stored."""
 
-    def __init__(self, service: Service, record: Record, patience: float, stop: threading.Event) -> None:
+    def __init__(self, service: Service, record: Record, patience: float, stop: threading.Event, marks: Marks) -> None:
         super().__init__(name=f"work-{service.group}", daemon=True)
         self._service, self.record, self._patience, self._stop_asked = service, record, patience, stop
+        self._marks = marks
         self.error: Exception | None = None
         self.attempts = 0
         self.ended = threading.Event()
@@ -236,4 +241,5 @@ class _Work(threading.Thread):
                 self.attempts = attempt.num
                 if attempt.num > 1 and self._stop_asked.is_set():
                     raise Interrupted("asked to stop while a backend was away")
-                self._service.handle(self.record)
+                with self._marks.working(self.record):
+                    self._service.handle(self.record)

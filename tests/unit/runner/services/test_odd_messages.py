@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import threading
@@ -10,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from tests.support.experiments import small_spec
 from tests.support.services import TEST, all_services, context_on, serving, start_run, wait_for_judgement, wait_until
@@ -20,6 +22,7 @@ from flts.contracts.canonical import canonical_json, sha256
 from flts.contracts.errors import DataError, StageFailed
 from flts.contracts.messages import LARGEST, InferenceData, ModelTraining, PerformanceEval, TrainingData
 from flts.contracts.ports import Record, Store
+from flts.preprocess.limits import Limits
 from flts.promotion.log import read_log
 from flts.runner.services.evaluate import Evaluator
 from flts.runner.services.letters import HEAD, letters
@@ -241,6 +244,23 @@ def test_a_claim_of_missing_rows_is_a_dead_letter(context: RunContext, bus: Memo
             bus.publish(claim.topic, claim.key, claim.to_bytes())
         wait_until(lambda: len(bus.records(PerformanceEval.topic)) == 1, "the answer")
     assert [letter.error for letter in letters(bus, "inference-data")] == ["DamagedObject"]
+
+
+def test_a_claim_of_rows_that_decode_to_a_large_table_is_a_dead_letter(context: RunContext, bus: MemoryBus) -> None:
+    bomb = io.BytesIO()
+    pl.DataFrame({"time": pl.repeat(0, 100_000, eager=True)}).write_parquet(bomb)
+    data, asked = bomb.getvalue(), rows(context.store)
+    context.store.create("dataset/bomb.parquet", data)
+    large = {"object_key": "bomb.parquet", "size": len(data), "sha256": sha256(data)}
+    context.limits = Limits(cells=50_000)
+    with serving(context, all_services(context)):
+        wait_for_judgement(context.store, start_run(context, small_spec()))
+        for claim in (asked.model_copy(update=large), asked):
+            bus.publish(claim.topic, claim.key, claim.to_bytes())
+        wait_until(lambda: len(bus.records(PerformanceEval.topic)) == 1, "the answer")
+    (letter,) = letters(bus, "inference-data")
+    assert (letter.error, letter.attempts) == ("DataError", 1)
+    assert "100,000 cells" in letter.reason
 
 
 def test_racing_judges_promote_a_run_once(context: RunContext) -> None:

@@ -24,6 +24,7 @@ from flts.runner.services import host as run
 from flts.runner.services import probe
 from flts.runner.services.host import Conditions
 from flts.runner.services.loop import Loop
+from flts.runner.services.marks import Marks
 from flts.runner.services.metrics import ServiceMetrics
 from flts.runner.services.probe import HealthChecks, Probes
 
@@ -117,14 +118,14 @@ def test_a_service_reports_health_and_metrics() -> None:
     assert 'flts_lag{group="train-ridge",topic="training-data"} 0.0' in page
     assert "flts_fits_running 0.0" in page
     assert 'flts_message_seconds_count{topic="training-data"} 1.0' in page
-    assert contents(store) == {}
+    assert {key.rpartition("/")[0] for key in contents(store)} == {"runs/in-work/train-ridge/training-data"}
 
 
 def test_a_loop_that_hangs_is_not_alive() -> None:
     bus = MemoryBus()
     context = context_on(memory_store(), bus)
     (trainer, *_) = all_services(context)
-    loop = Loop(bus, trainer, 1.0, 1.0, ServiceMetrics(), threading.Event())
+    loop = Loop(bus, trainer, 1.0, 1.0, ServiceMetrics(), threading.Event(), Marks(memory_store(), "train-ridge", 2))
     health = run._health(context, [loop])
     health.live["train-ridge"]()
     loop.turned -= run.STUCK_AFTER + 1
