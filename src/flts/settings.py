@@ -40,8 +40,10 @@ class Settings(BaseSettings):
     """Name of this environment, written into every record."""
     tracking: Literal["auto", "mlflow", "off"] = "auto"
     """Whether runs are tracked in MLflow: auto means if it is installed, and the output says which."""
-    mlflow_uri: str = Field(default="", pattern=r"^(|sqlite:[^@\s]+|https?://[^@\s]+)$")
+    mlflow_uri: str = Field(default="", pattern=r"^(|sqlite:[^@\s]+|https?://[^@?\s]+)$")
     """MLflow server; empty means the file `mlflow.db` in `home`. User: MLFLOW_TRACKING_USERNAME and _PASSWORD."""
+    mlflow_timeout: float = Field(default=60.0, gt=0)
+    """Seconds that MLflow may take to log a run or to answer a question; after that it counts as unavailable."""
     train_timeout: float = Field(default=3600.0, gt=0)
     """Seconds after which a fit is ended and recorded as failed."""
     jobs: int = Field(default=0, ge=0)
@@ -180,16 +182,27 @@ def load_settings(**flags: Any) -> Settings:
             named.append(name)
             if fault["type"] == "extra_forbidden":
                 lines.append(f"unknown setting '{name}'; {nearest(name, Settings.model_fields)}")
-            elif Settings.model_fields[name].annotation is SecretStr:
-                lines.append(f"setting {name}: {fault['msg']}")
             else:
-                lines.append(f"setting {name}: {fault['msg']} (found {without_credentials(repr(fault['input']))})")
+                lines.append(f"setting {name}: {fault['msg']}{_found(str(fault['loc'][0]), fault['input'])}")
         code = "setting-invalid" if Settings.model_fields.keys() & set(named) else "setting-unknown"
         raise UsageError("\n".join(lines), code=code, setting=named) from None
     except ValueError as error:  # the settings file is not TOML
         raise UsageError(
             f"{settings_file()}: {error}", code="settings-file-unreadable", file=str(settings_file())
         ) from None
+
+
+def _found(setting: str, value: object) -> str:
+    """What was found for a setting, as far as people may see it."""
+    if Settings.model_fields[setting].annotation is SecretStr:
+        return ""
+    if setting == "kafka_options":
+        return (
+            ""
+            if isinstance(value, str)
+            else "; write the name of an option in quotes, 'sasl.username', and so its value"
+        )
+    return f" (found {without_credentials(repr(value))})"
 
 
 def _refuse_misspelt(variables: Iterable[str]) -> None:

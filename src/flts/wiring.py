@@ -171,7 +171,8 @@ def open_tracker(settings: Settings) -> Tracker | None:
     from flts.backends.one_thread import InOneThread
     from flts.backends.tracking import MlflowTracker
 
-    return InOneThread(MlflowTracker(settings.tracking_uri, settings.home.resolve() / "mlflow-artifacts"))
+    mlflow = MlflowTracker(settings.tracking_uri, settings.home.resolve() / "mlflow-artifacts")
+    return InOneThread(mlflow, settings.mlflow_timeout)
 
 
 def open_raw(dataset: Dataset, folder: Path, settings: Settings | None = None) -> RawInput:

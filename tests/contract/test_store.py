@@ -22,7 +22,7 @@ from tests.support.servers import s3_prefix
 from flts.backends.large import STAGING
 from flts.backends.store import CHUNK, memory_store, open_store
 from flts.contracts.canonical import sha256
-from flts.contracts.errors import DamagedObject, FltsError, NameTaken, StageFailed, UsageError
+from flts.contracts.errors import DamagedObject, FltsError, MachineFailed, NameTaken, StageFailed, UsageError
 from flts.contracts.ports import PART, Store, Stored, StreamedStore, read_checked
 from flts.stack.s3 import S3
 
@@ -505,9 +505,9 @@ def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0o500)
-    with raises(StageFailed, code="folder-unwritable", folder=str(tmp_path / "closed" / "objects")):
+    with raises(MachineFailed, code="no-rights", folder=str(tmp_path / "closed" / "objects")):
         open_store((tmp_path / "closed" / "objects").as_uri())
-    with raises(StageFailed, code="store-failed", key="a/b"):
+    with raises(MachineFailed, code="no-rights", key="a/b"):
         open_store((tmp_path / "closed").as_uri()).create("a/b", b"x")
 
 

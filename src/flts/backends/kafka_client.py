@@ -36,6 +36,8 @@ SECRETS = {
     "ssl.keystore.password": "kafka_key_password",
 }
 """Options that are secrets, and the setting to use for each instead."""
+SECRET = ("password", "secret", "token", ".pem", "oauthbearer.config", "jaas")
+"""Parts of the names of options whose values nobody should see."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ def _connection(options: KafkaOptions, trouble: Trouble) -> dict[str, Any]:
     key = "ssl.keystore.password" if "ssl.keystore.location" in options.options else "ssl.key.password"
     secrets = {name: secret for name, secret in ((password, options.password), (key, options.key_password)) if secret}
     ours = {"bootstrap.servers": options.brokers, "client.id": "flts", "logger": trouble, "error_cb": trouble.hear}
-    return {**ours, **options.options, **secrets}
+    patience = {"socket.timeout.ms": min(max(round(options.timeout * 1000), 10), 300_000)}  # of each single request
+    return {**ours, **patience, **options.options, **secrets}
 
 
 def open_consumer(options: KafkaOptions, trouble: Trouble, own: Mapping[str, str]) -> Consumer:
@@ -143,13 +146,17 @@ def _open(client: Callable[[dict[str, Any]], T], options: dict[str, Any]) -> T:
         return client(options)
     except KafkaException as raised:
         reason = raised.args[0].str()
+        shown = reason  # it may quote the value that it refuses
+        for name, value in options.items():
+            if isinstance(value, str) and value and any(word in name for word in SECRET):
+                shown = shown.replace(value, "…")
         hint = "see CONFIGURATION.md of librdkafka for valid values"
         if any(f"{name} failed" in reason for name in ("ssl.key.location", "ssl.keystore.location")):
             hint = "the file must hold a key, and kafka_key_password must open it"
         elif ".location failed" in reason:
             hint = "the file must hold certificates as PEM"
         raise UsageError(
-            f"kafka_options: {INNER.sub('', reason)}; {hint}", code="option-refused", reason=reason
+            f"kafka_options: {INNER.sub('', shown)}; {hint}", code="option-refused", reason=shown
         ) from None
 
 

@@ -51,6 +51,12 @@ def parse(url: str) -> Location:
                 url=url,
                 option=name,
             )
+    if "@" in parts.netloc or "@" in options.get("endpoint", ""):
+        raise UsageError(
+            f"'{url}' names a user or a password; take them out, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            code="url-with-credentials",
+            url=url,
+        )
     endpoint = options.get("endpoint") or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     return Location(parts.netloc, unquote(parts.path).strip("/"), endpoint or "")
 

@@ -14,6 +14,7 @@ from flts.backends import large, s3
 from flts.backends.buckets import Buckets
 from flts.backends.large import AT_ONCE, STAGING
 from flts.contracts.errors import NameTaken, StageFailed, UsageError
+from flts.contracts.machine import lacking, lacking_in
 from flts.contracts.ports import PART, Stored, StreamedStore
 
 if TYPE_CHECKING:
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 CHUNK = 2**18
 """Most bytes that a reader gets at once, so that a slow one does not keep a whole part waiting."""
 LOCAL = "Generic LocalFileSystem error: "
-NO_SPACE = "No space left on device"
-"""The prefix of obstore's messages about a disk, and the system's words for a full one."""
+"""The prefix of obstore's messages about a disk."""
 
 
 class ObjectStoreAdapter:
@@ -234,19 +234,15 @@ class ObjectStoreAdapter:
         return path.is_dir() or any(folder.is_file() for folder in above)
 
     def _failed(self, verb: str, key: str, error: Exception) -> Exception:
-        if self._of_s3:
-            return s3.failed(f"cannot {verb} {key} in {self.url}", error)
+        what = f"cannot {verb} {key} in {self.url}"
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if NO_SPACE in reason:
-            return StageFailed(
-                f"cannot {verb} {key}: no space left on the disk of {self.url};"
-                " free some space and run again; finished work is kept",
-                code="disk-full",
-                key=key,
-                url=self.url,
-            )
+        fault = lacking(lacking_in(reason), what, key=key, url=self.url)
+        if fault is not None:
+            return fault
+        if self._of_s3:
+            return s3.failed(what, error)
         return StageFailed(
-            f"cannot {verb} {key} in {self.url}: {reason.removeprefix(LOCAL)}",
+            f"{what}: {reason.removeprefix(LOCAL)}",
             code="store-failed",
             key=key,
             url=self.url,
@@ -276,13 +272,14 @@ def open_store(url: str) -> StreamedStore:
     match parts.scheme:
         case "memory":
             return memory_store()
-        case "file" if parts.netloc in {"", "localhost"}:  # file://folder/x would name a host and lose its first part
+        case "file" if parts.netloc in {"", "localhost"} and not parts.query:  # file://folder/x would name a host
             folder = Path(unquote(parts.path))
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise StageFailed(
-                    f"cannot create the folder {folder}: {error.strerror}", code="folder-unwritable", folder=str(folder)
+                what = f"cannot create the folder {folder}"
+                raise lacking(error.errno, what, folder=str(folder)) or StageFailed(
+                    f"{what}: {error.strerror}", code="folder-unwritable", folder=str(folder)
                 ) from None
             return ObjectStoreAdapter(url, LocalStore(folder, automatic_cleanup=True))
         case "s3":

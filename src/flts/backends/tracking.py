@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 
 from flts.contracts.errors import BackendUnavailable, StageFailed, UsageError
+from flts.contracts.machine import lacking, lacking_in
 from flts.contracts.ports import TrackedRun
 from flts.forecasting.intervals import STORED_LEVEL
 from flts.version import __version__
@@ -50,7 +51,8 @@ class MlflowTracker:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-        # mlflow's defaults retry for four minutes
+        # mlflow's defaults wait two minutes for an answer, and retry for four
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
 
@@ -247,9 +249,9 @@ class MlflowTracker:
             yield
         except MlflowException as error:
             if self._embedded:
-                raise StageFailed(
-                    f"the MLflow database {self.uri} could not {verb}: {error}; --tracking off runs without it",
-                    code="tracker-failed",
+                what = f"the MLflow database {self.uri} could not {verb}"
+                raise lacking(lacking_in(str(error)), what) or StageFailed(
+                    f"{what}: {error}; --tracking off runs without it", code="tracker-failed"
                 ) from error
             reason = f"MLflow at {self.uri} could not {verb}: {error}"
             if error.error_code in REFUSED:
@@ -263,6 +265,10 @@ class MlflowTracker:
         except RequestException as error:  # uploads of artifacts raise the errors of requests
             raise BackendUnavailable(
                 f"MLflow at {self.uri} could not {verb}: {error}", code="tracker-unavailable"
+            ) from error
+        except OSError as error:  # a file of this machine: a temporary one, or an artifact beside an embedded database
+            raise lacking(error.errno, f"MLflow could not {verb}: {error}") or StageFailed(
+                f"MLflow could not {verb}: {error}", code="tracker-failed"
             ) from error
 
 

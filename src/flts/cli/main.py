@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import signal
 import sys
+import traceback
+from types import TracebackType
 from typing import Any
 
 import typer
@@ -24,7 +26,8 @@ from flts.cli import (
     stack,
     worker,
 )
-from flts.contracts.errors import FltsError, Interrupted, shortened
+from flts.contracts.errors import FltsError, Interrupted, shortened, without_credentials
+from flts.contracts.machine import machine_fault
 from flts.version import __version__
 
 app = typer.Typer(
@@ -68,6 +71,7 @@ def main() -> None:
     """Run the command line and exit with its code."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
+    sys.excepthook = _say_unexpected
     try:
         app()
     except FltsError as error:
@@ -76,11 +80,21 @@ def main() -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(1)  # the reader of our output has gone
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            typer.echo(shortened(f"error: a name is too long for a file of this system: {error.filename}"), err=True)
+            sys.exit(2)
+        fault = machine_fault(error)
+        if fault is None:
             raise
-        typer.echo(shortened(f"error: a name is too long for a file of this system: {error.filename}"), err=True)
-        sys.exit(2)
+        typer.echo(f"error: {fault}", err=True)
+        sys.exit(fault.exit_code)
+
+
+def _say_unexpected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print the traceback of a defect, which may quote a URL, as everything else is shown."""
+    text = "".join(traceback.format_exception(kind, error, trace))
+    sys.stderr.write(without_credentials(text))
 
 
 def _stop(_number: int, _frame: Any) -> None:

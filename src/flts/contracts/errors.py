@@ -14,6 +14,7 @@
     │   ├── DamagedObject       1    a stored object is absent, or differs from its digest or format
     │   ├── NameTaken           1    an object cannot have the name of a folder, nor lie below another object
     │   └── StageFailed         1    a stage ended without its result
+    │       └── MachineFailed   1    … because this machine lacks space, rights, descriptors or memory
     ├── Transient
     │   ├── BackendUnavailable  3    a server did not answer; a later attempt may succeed
     │   └── NoChampion          3    nothing was promoted in this scope yet
@@ -54,9 +55,9 @@ class FltsError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, code: str | None = None, **data: Plain) -> None:
-        super().__init__(shortened(message))
+        super().__init__(shortened(without_credentials(message)))
         self.code = code or re.sub(r"(?<!^)(?=[A-Z])", "-", type(self).__name__).lower()
-        self._data = data
+        self._data = {name: _plain(value) for name, value in data.items()}
 
     @property
     def data(self) -> Mapping[str, Plain]:
@@ -148,6 +149,14 @@ class StageFailed(Terminal):
     """A stage ended without its result."""
 
 
+class MachineFailed(StageFailed):
+    """This machine lacks what the work needs, and a person has to act: no model failed and no message is at fault."""
+
+
+NEEDS_A_PERSON = (UsageError, MachineFailed)
+"""What no candidate fails for and no message is given up for: the stage ends, and goes on once a person has acted."""
+
+
 class BackendUnavailable(Transient):
     """A server could not be reached."""
 
@@ -184,6 +193,24 @@ def nearest(word: str, valid: Iterable[str]) -> str:
     return f"did you mean '{hint}'? (valid: {listed})" if hint else f"valid: {listed}"
 
 
+_USER = re.compile(r"(\w://)(?:[^/\s'\"]*|[^/\s'\":]*:[^\s'\"]*)@")
+"""User and password of a URL. A password may hold a slash that nobody escaped."""
+_OPTION = re.compile(r"([?&](?!endpoint=)[^=&\s'\"]+=)[^&\s'\"]+")
+"""The value of an option of a URL; that of `endpoint` is the only one that is no secret."""
+
+
 def without_credentials(text: str) -> str:
-    """The same text without the user and password that a URL in it may carry."""
-    return re.sub(r"(\w://)[^/\s'\"]*@", r"\1…@", text)
+    """What people may see of a text: its URLs without user, password and the values of their options.
+
+    Every error of FLTS, every log line and every line about a backend goes through here.
+    """
+    return _OPTION.sub(r"\1…", _USER.sub(r"\1…@", text)) if "://" in text else text
+
+
+def _plain(value: Plain) -> Plain:
+    """A value of an error, without credentials."""
+    if isinstance(value, str):
+        return without_credentials(value)
+    if isinstance(value, list | tuple):
+        return type(value)(without_credentials(one) if isinstance(one, str) else one for one in value)
+    return value

@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TextIO
 
+from flts.contracts.errors import without_credentials
+
 if TYPE_CHECKING:
     from structlog.typing import Processor
 
@@ -83,7 +85,8 @@ def _log(line: Mapping[str, Any]) -> None:
 
     if not _configured and not structlog.is_configured():
         configure("off")
-    structlog.get_logger().info(**{name: value for name, value in line.items() if value is not None})
+    shown = {name: without_credentials(value) if isinstance(value, str) else value for name, value in line.items()}
+    structlog.get_logger().info(**{name: value for name, value in shown.items() if value is not None})
 
 
 @dataclass(frozen=True, kw_only=True)

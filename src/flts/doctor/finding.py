@@ -29,22 +29,22 @@ def ok(about: str, found: str) -> Diagnosis:
 
 def warning(about: str, found: str, mend: str) -> Diagnosis:
     """It works, but may not be intended."""
-    return Diagnosis(about, "warning", _line(found), mend)
+    return Diagnosis(about, "warning", _line(found), _line(mend))
 
 
 def wrong(about: str, found: str, mend: str) -> Diagnosis:
     """Something will not work."""
-    return Diagnosis(about, "wrong", _line(found), mend)
+    return Diagnosis(about, "wrong", _line(found), _line(mend))
 
 
 def unanswered(about: str, found: str, mend: str) -> Diagnosis:
     """Something did not answer."""
-    return Diagnosis(about, "wrong", _line(found), mend, unreachable=True)
+    return Diagnosis(about, "wrong", _line(found), _line(mend), unreachable=True)
 
 
 def refused(about: str, error: FltsError, mend: str) -> Diagnosis:
     """Something does not work; the error says why."""
-    return Diagnosis(about, "wrong", _line(str(error)), mend, unreachable=isinstance(error, Transient))
+    return Diagnosis(about, "wrong", _line(str(error)), _line(mend), unreachable=isinstance(error, Transient))
 
 
 def exit_code(findings: Iterable[Diagnosis]) -> int:

@@ -7,7 +7,8 @@ import time
 from dataclasses import dataclass, replace
 
 from flts.contracts import events, layout
-from flts.contracts.errors import Terminal, TrainingFailed, UsageError
+from flts.contracts.errors import NEEDS_A_PERSON, Terminal, TrainingFailed
+from flts.contracts.machine import machine_faults
 from flts.contracts.messages import ModelTraining, TrainingData
 from flts.contracts.ports import Progress, Store
 from flts.contracts.records.base import write_record
@@ -42,20 +43,21 @@ class ScoredCandidate:
     duration_ms: int
 
 
+@machine_faults()
 def finish_model(
     context: RunContext, claim: TrainingData, experiment: Experiment, name: str, progress: Progress, *, recompute: bool
 ) -> ModelTraining:
     """Train one candidate (or find it trained), score it, track it, record it, and tell the judge.
 
     A Terminal error becomes a failed candidate with its reason. Transient errors and Interrupted are raised, and so is
-    UsageError: wrong credentials of the store, for instance, are no failure of a model, and a person has to act.
+    what a person has to mend: wrong credentials of the store or a full disk, for instance, are no failure of a model.
     """
     with context.children.slots:  # the model's time starts here; waiting for a slot does not count
         work = Work(claim, experiment, name, context.clock.now())
         tell.publish(context.bus, tell.running(claim, name, work.model_hash, work.start))
         try:
             scored = _train_and_score(context, work, progress, recompute=recompute)
-        except UsageError:
+        except NEEDS_A_PERSON:
             raise
         except Terminal as error:
             return _fail(context, work, error)

@@ -17,10 +17,14 @@ from typing import TYPE_CHECKING, TextIO
 
 from flts.contracts import events
 from flts.contracts.errors import FltsError
+from flts.contracts.machine import machine_fault
 from flts.train.isolate import SCRATCH, Claim
 
 if TYPE_CHECKING:
     from flts.train.stage import Trained
+
+OWN_MEMORY = "no-memory"
+"""Code of a fault that is the fit's own in this process: it asked for more memory than it may have."""
 
 
 class _Reporter:
@@ -48,9 +52,9 @@ def main() -> None:
     if not order:
         return  # the parent ended before it sent its order
     claim = Claim(**json.loads(order))
-    _make_scratch()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     reporter = _Reporter(out)
+    reporter.send("begun")
     events.divert(lambda fields: reporter.send("event", fields=fields))
     report_outcome = _train_to_report(claim, reporter)
     _remove_scratch()  # before the report: the parent may end this process as soon as it reads it
@@ -60,20 +64,22 @@ def main() -> None:
 def _train_to_report(claim: Claim, reporter: _Reporter) -> Callable[[], None]:
     """Train, and return the call that reports the result or the failure."""
     try:
+        _make_scratch()
         trained = asdict(_train(claim, reporter))
     except FltsError as error:
-        failed = {
-            "class": type(error).__name__,
-            "reason": str(error),
-            "code": error.code,
-            "data": dict(error.data),
-        }
+        return partial(reporter.send, "failed", **_failed(error))
     except Exception as error:  # noqa: BLE001 - anything a model library raises makes a failed candidate
+        fault = machine_fault(error)
+        if fault is not None and fault.code != OWN_MEMORY:
+            return partial(reporter.send, "failed", **_failed(fault))
         traceback.print_exc()
-        failed = {"class": "TrainingFailed", "reason": f"{type(error).__name__}: {error}"}
-    else:
-        return partial(reporter.send, "trained", trained=trained)
-    return partial(reporter.send, "failed", **failed)
+        reason = f"{type(error).__name__}: {error}"
+        return partial(reporter.send, "failed", **{"class": "TrainingFailed", "reason": reason})
+    return partial(reporter.send, "trained", trained=trained)
+
+
+def _failed(error: FltsError) -> dict[str, object]:
+    return {"class": type(error).__name__, "reason": str(error), "code": error.code, "data": dict(error.data)}
 
 
 def _train(claim: Claim, reporter: _Reporter) -> Trained:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flts.contracts import layout
-from flts.contracts.errors import StageFailed
+from flts.contracts.errors import StageFailed, without_credentials
 from flts.contracts.messages import ModelTraining, TrainingData
 from flts.contracts.ports import Store
 from flts.contracts.records.base import read_record, require_record
@@ -154,9 +154,9 @@ def run_result(context: RunContext, started: StartedRun) -> RunResult:
     judgement = require_record(store, layout.run_part(claim.config_hash, claim.run, "judge"), JudgePart)
     parts = {name: _train_part(store, claim, name) for name in identity.model_hashes}
     decision = layout.decision(claim.identifier, judgement.decision_id)
-    places = {"store": store.url, "decision": decision}
+    places = {"store": without_credentials(store.url), "decision": decision}
     if context.tracker:
-        places["mlflow"] = context.tracker.uri
+        places["mlflow"] = without_credentials(context.tracker.uri)
     return RunResult(
         config_hash=claim.config_hash,
         run=claim.run,

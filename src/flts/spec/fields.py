@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
+from flts.contracts.errors import without_credentials
 from flts.contracts.layout import scope_name
 from flts.spec.installed import installed_families
 from flts.spec.models import DEFAULT_MODELS, Models, models_with
@@ -56,6 +57,16 @@ class Dataset(Table):
     """One or more numeric columns to forecast; all other numeric columns are covariates known up to the origin."""
     known_future: list[str] = []
     """Reserved for covariates known ahead of time; must be empty."""
+
+    @field_validator("source")
+    @classmethod
+    def _without_credentials(cls, value: str) -> str:
+        if without_credentials(value) != value:
+            raise ValueError(
+                "a URL with a user, a password or an option other than `endpoint`; take them out: credentials of S3 are"
+                " those of the environment"
+            )
+        return value
 
     @field_validator("timezone")
     @classmethod

@@ -17,6 +17,12 @@ class _Line(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
 
+class BegunLine(_Line):
+    """The first message: the process has what it needs to begin."""
+
+    kind: Literal["begun"]
+
+
 class EpochLine(_Line):
     """An epoch is done."""
 
@@ -59,11 +65,11 @@ class FailedLine(_Line):
 
 
 LastLine = TrainedLine | FailedLine
-_LINE: TypeAdapter[EpochLine | PhaseLine | EventLine | LastLine] = TypeAdapter(
-    Annotated[EpochLine | PhaseLine | EventLine | TrainedLine | FailedLine, Field(discriminator="kind")]
+_LINE: TypeAdapter[BegunLine | EpochLine | PhaseLine | EventLine | LastLine] = TypeAdapter(
+    Annotated[BegunLine | EpochLine | PhaseLine | EventLine | TrainedLine | FailedLine, Field(discriminator="kind")]
 )
 
 
-def parse_line(line: str) -> EpochLine | PhaseLine | EventLine | LastLine:
+def parse_line(line: str) -> BegunLine | EpochLine | PhaseLine | EventLine | LastLine:
     """Parse one line. Raises ValueError for anything that is not one of these messages."""
     return _LINE.validate_json(line)

@@ -30,6 +30,7 @@ from flts.contracts.errors import (
     DeadlineExceeded,
     FltsError,
     Interrupted,
+    MachineFailed,
     NotApplicable,
     StageFailed,
     TrainingFailed,
@@ -37,13 +38,16 @@ from flts.contracts.errors import (
 )
 from flts.contracts.failpoints import failpoint
 from flts.contracts.ports import Progress
-from flts.train.channel import EpochLine, EventLine, FailedLine, LastLine, PhaseLine, parse_line
+from flts.train.channel import BegunLine, EpochLine, EventLine, FailedLine, LastLine, PhaseLine, parse_line
 from flts.train.determinism import thread_variables
 from flts.train.stage import Trained
 
 _ERRORS: Mapping[str, type[FltsError]] = {
     error.__name__: error
-    for error in (NotApplicable, TrainingFailed, DataError, DamagedObject, StageFailed, BackendUnavailable, UsageError)
+    for error in (
+        *(NotApplicable, TrainingFailed, DataError, DamagedObject, StageFailed, MachineFailed),
+        *(BackendUnavailable, UsageError),
+    )
 }
 _LAST_LINES = 3
 SCRATCH = "flts-fit-"
@@ -106,6 +110,9 @@ class Children:
 def train_isolated(claim: Claim, threads: int, time_limit: float, progress: Progress, children: Children) -> Trained:
     """Run `train` in a child. Raises the child's error, DeadlineExceeded, TrainingFailed for a crash, or Interrupted.
 
+    Raises MachineFailed when the machine cannot start the child, or the child ends before it says a word: no model is
+    to blame for that. A child that is killed, for its use of memory too, is a crash.
+
     The child has its own folder for temporary files, because a killed child cannot remove them. The child creates that
     folder, so nothing is left if this process ends before the child starts.
     """
@@ -130,8 +137,9 @@ def train_isolated(claim: Claim, threads: int, time_limit: float, progress: Prog
         timer = threading.Timer(time_limit, _end_late, (child, late))
         timer.daemon = True
         timer.start()
+        begun = threading.Event()
         try:
-            answer = _converse(child, claim, progress)
+            answer = _converse(child, claim, progress, begun)
         finally:
             timer.cancel()
             _kill(child)
@@ -146,10 +154,12 @@ def train_isolated(claim: Claim, threads: int, time_limit: float, progress: Prog
             raise Interrupted("the run was interrupted")
         if late.is_set():
             raise DeadlineExceeded(f"stopped at the time limit of {time_limit:g} s", limit=time_limit)
-        return _result(answer, child.returncode, noise)
+        return _result(answer, child.returncode, noise, begun=begun.is_set())
 
 
-def _converse(child: subprocess.Popen[str], claim: Claim, progress: Progress) -> LastLine | None:
+def _converse(
+    child: subprocess.Popen[str], claim: Claim, progress: Progress, begun: threading.Event
+) -> LastLine | None:
     """Send the claim, report progress, return the last message; None when the child died without one."""
     assert child.stdin is not None
     assert child.stdout is not None
@@ -170,6 +180,8 @@ def _converse(child: subprocess.Popen[str], claim: Claim, progress: Progress) ->
                 found=printed,
             ) from None
         match message:
+            case BegunLine():
+                begun.set()
             case EpochLine():
                 progress.epoch(message.done, message.of, message.train_loss, message.val_loss)
             case EventLine():
@@ -182,12 +194,19 @@ def _converse(child: subprocess.Popen[str], claim: Claim, progress: Progress) ->
     return None
 
 
-def _result(answer: LastLine | None, code: int, noise: IO[str]) -> Trained:
+def _result(answer: LastLine | None, code: int, noise: IO[str], *, begun: bool) -> Trained:
     if answer is None:
         noise.seek(0)
         last = " | ".join(noise.read().strip().splitlines()[-_LAST_LINES:])
         ended_by = signal.Signals(-code).name if code < 0 else None
         how = f"was killed by {ended_by}" if ended_by else f"ended with exit code {code}"
+        if ended_by is None and not begun:
+            raise MachineFailed(
+                f"the training process {how} before it began" + (f": {last}" if last else ""),
+                code="process-not-begun",
+                exit_code=code,
+                output=last,
+            )
         raise TrainingFailed(
             f"the training process {how}" + (f": {last}" if last else ""),
             code="process-died",

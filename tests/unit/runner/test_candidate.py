@@ -24,8 +24,10 @@ from flts.contracts.errors import (
     DataError,
     DeadlineExceeded,
     Interrupted,
+    MachineFailed,
     NotApplicable,
     TrainingFailed,
+    UsageError,
 )
 from flts.evaluate.metrics import measure
 from flts.promotion.judge import yardstick
@@ -105,7 +107,13 @@ def test_a_terminal_error_is_a_failed_candidate_with_its_reason(
     assert (run.metrics, run.bundle, dict(run.artifacts)) == ({}, None, {})
 
 
-@pytest.mark.parametrize("error", [BackendUnavailable("no answer"), Interrupted("stop"), ZeroDivisionError("defect")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(BackendUnavailable("no answer"), Interrupted("stop"), ZeroDivisionError("defect")),
+        *(UsageError("wrong credentials"), MachineFailed("no space left", code="disk-full")),
+    ],
+)
 def test_an_error_that_is_not_terminal_is_raised_and_no_failure_recorded(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import re
@@ -18,9 +19,12 @@ from typing import Any
 
 import pytest
 from tests.support import ROOT
+from tests.support.candidates import finish
 from tests.support.children import eventually, living, on_disk, startup_hook
+from tests.support.experiments import small_experiment
 from tests.support.families import has_libraries
 from tests.support.raising import raises
+from tests.support.tracking import context_of
 
 from flts.contracts import events, layout
 from flts.contracts.errors import (
@@ -30,6 +34,7 @@ from flts.contracts.errors import (
     DeadlineExceeded,
     FltsError,
     Interrupted,
+    MachineFailed,
     NotApplicable,
     StageFailed,
     TrainingFailed,
@@ -176,6 +181,52 @@ def test_a_library_that_exits_the_process_fails_the_training(
         isolated()
 
 
+@pytest.mark.parametrize(
+    ("limit", "code"),
+    [
+        ("resource.RLIMIT_FSIZE, (10, 10)", "disk-full"),
+        ("resource.RLIMIT_NOFILE, (1 + max(map(int, os.listdir('/dev/fd'))),) * 2", "no-descriptors"),
+    ],
+)
+def test_what_the_machine_refuses_a_child_is_no_failed_model(
+    limit: str, code: str, isolated: Callable[..., Trained], hooked: Callable[[str], None]
+) -> None:
+    """A limit of the process stands in for the full disk and the full table of files of a machine."""
+    hooked(
+        in_fit(
+            "import resource",
+            "os.dup(2)" if code == "disk-full" else "[os.open(os.devnull, 0) for _ in range(8)]",
+            f"resource.setrlimit({limit})",
+        )
+    )
+    with raises(MachineFailed, code=code):
+        isolated()
+
+
+def test_a_child_that_may_have_no_more_memory_fails_the_training(
+    isolated: Callable[..., Trained], hooked: Callable[[str], None]
+) -> None:
+    limit = "resource.setrlimit(resource.RLIMIT_AS, (2**32,) * 2)"
+    hooked(in_fit("import resource", limit, "bytearray(2**33)"))
+    with raises(TrainingFailed, code="training-failed"):
+        isolated()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.EAGAIN])
+def test_a_machine_that_can_start_no_child_fails_no_model(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment, store = small_experiment()
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(subprocess, "Popen", refused)
+    with pytest.raises(MachineFailed):
+        finish(context_of(store), experiment)
+    assert list(store.list("runs/")) == []
+
+
 def test_output_that_is_not_text_does_not_hide_the_crash(
     isolated: Callable[..., Trained], hooked: Callable[[str], None]
 ) -> None:
@@ -221,6 +272,9 @@ def test_processes_that_a_library_starts_end_with_the_child(
         ("errors.DataError('row 7')", DataError, "row 7"),
         ("errors.DamagedObject('a digest')", DamagedObject, "a digest"),
         ("errors.StageFailed('no space left')", StageFailed, "no space left"),
+        ("errors.MachineFailed('the disk')", MachineFailed, "the disk"),
+        ("OSError(28, 'No space left on device')", MachineFailed, "cannot go on: [Errno 28]"),
+        ("OSError(12, 'Cannot allocate memory')", TrainingFailed, "OSError: [Errno 12]"),
         ("errors.BackendUnavailable('no answer')", BackendUnavailable, "no answer"),
         ("errors.UsageError('look at AWS_SECRET_ACCESS_KEY')", UsageError, "look at AWS_SECRET_ACCESS_KEY"),
         ("errors.MissingExtra('the model', 'torch')", TrainingFailed, "the model needs the extra 'torch'"),
@@ -275,7 +329,7 @@ def test_output_before_the_child_redirects_its_stdout_is_quoted_in_the_reason(
     assert repr(caught.value.data["found"]) in str(caught.value)
 
 
-def test_a_child_that_dies_before_it_reads_its_claim_fails_the_training(
+def test_a_child_that_ends_before_it_reads_its_claim_is_no_failed_model(
     tmp_path: Path, hooked: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, _, claim = on_disk(tmp_path)
@@ -288,7 +342,7 @@ def test_a_child_that_dies_before_it_reads_its_claim_fails_the_training(
         return child
 
     monkeypatch.setattr(subprocess, "Popen", slow)
-    with raises(TrainingFailed, code="process-died", exit_code=5):
+    with raises(MachineFailed, code="process-not-begun", exit_code=5):
         train_isolated(claim, 1, LONG, Told(), Children(1))
 
 

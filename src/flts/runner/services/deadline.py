@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from flts.contracts import events, layout, runs
-from flts.contracts.errors import DeadlineExceeded, Terminal, Transient, UsageError
+from flts.contracts.errors import NEEDS_A_PERSON, DeadlineExceeded, Terminal, Transient
 from flts.contracts.ports import Store
 from flts.contracts.records.base import require_record
 from flts.contracts.records.run import RunClaim
@@ -53,7 +53,7 @@ def check(context: RunContext, seconds: float) -> None:
         try:
             for overdue in _overdue(context.store, config_hash, numbers, latest):
                 _fail_missing_models(context, overdue, seconds)
-        except UsageError:
+        except NEEDS_A_PERSON:
             raise
         except Terminal as error:  # another version of flts, or damaged: check the other configurations
             events.emit(events.DeadlinePassedOver(config_hash=config_hash, reason=str(error)))

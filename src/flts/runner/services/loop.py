@@ -1,24 +1,40 @@
 """One service on a bus: take a record, do its work, commit after the effect; no record blocks its partition.
 
 A Transient error is retried with back-off for as long as the settings say. After that, and for every other error, the
-record goes to the dead-letter topic with its reason, and so does one that has ended its process several times. A
-UsageError, such as wrong credentials, is no fault of the message: the service ends, and the record comes again once a
-person has acted. Work runs in a thread of its own, so that the member stays in its group while a fit takes an hour.
+record goes to the dead-letter topic with its reason, and so does one that has ended its process several times. What a
+person has to mend, such as wrong credentials or a full disk, is no fault of the message: the service ends, and the
+record comes again once somebody has acted. Work runs in a thread of its own, so that the member stays in its group
+while a fit takes an hour.
+
+A record whose scope has no champion yet waits without a worker, so that no scope holds up another. Partitions are
+committed in order: what was handled behind a waiting record is handled again after a crash.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import traceback
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from flts.contracts import events
-from flts.contracts.errors import FltsError, Interrupted, MissingExtra, StageFailed, Transient, UsageError, shortened
+from flts.contracts.errors import (
+    NEEDS_A_PERSON,
+    FltsError,
+    Interrupted,
+    MissingExtra,
+    NoChampion,
+    StageFailed,
+    Transient,
+    shortened,
+)
 from flts.contracts.failpoints import failpoint
+from flts.contracts.machine import machine_fault
 from flts.contracts.ports import Bus, Record, Subscription
 from flts.runner.services import trace
 from flts.runner.services.letters import send_to_dead_letters
@@ -31,7 +47,10 @@ MORE = 0.005
 """Seconds between two polls for another record while some are in hand."""
 AWAY = 1.0
 """Seconds before an unavailable backend is asked again."""
-LONGEST_PAUSE = 10.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
+"""Seconds before the second and before any later attempt, at most."""
+MOST_IN_HAND, MOST_BYTES = 1000, 64 * 2**20
+"""Records that wait for their scope, and their bytes, beyond which no other record is taken."""
 
 
 class Service(Protocol):
@@ -72,12 +91,14 @@ class Loop:
     marks: Marks
     turned: float = field(default_factory=time.monotonic)
     """When the loop last turned, by the monotonic clock."""
+    _moved: threading.Event = field(default_factory=threading.Event)
+    """Set when work has ended or begins to wait."""
 
     def run(self) -> None:
         """Run until `stop` is set. While the broker is away, the same member of the group waits for it.
 
         A new member for each attempt would join and leave while the broker comes back, which not every broker survives.
-        Raises UsageError when the service lacks the rights it needs; the record in hand is then not committed.
+        Raises UsageError or MachineFailed for what a person has to mend; the record in hand is then not committed.
         """
         while not self.stop.is_set():
             try:
@@ -95,49 +116,67 @@ class Loop:
                     subscription.close()
 
     def _serve(self, subscription: Subscription) -> None:
-        hand: deque[_Work] = deque()
+        hand: deque[_Work] = deque()  # every record that is not committed, in the order in which they came
         deadline: float | None = None
-        while not self.stop.is_set() or hand:
+        while not self.stop.is_set() or any(work.busy for work in hand):
             self.turned = time.monotonic()
             if self.stop.is_set():
                 deadline = deadline or self.turned + self.grace
                 if self.turned > deadline:
                     return  # unfinished work is not committed: the next member starts it again
-            elif not self._fill(hand, subscription):
+            else:
+                self._fill(hand, subscription)
+                self._resume(hand)
+            if not hand:
                 continue
-            full = len(hand) >= self.service.concurrency or self.stop.is_set()
-            if not hand[0].ended.wait(IDLE if full else MORE):
+            full = self.stop.is_set() or not self._room(hand)
+            if not self._moved.wait(IDLE if full else MORE):
                 if full and not subscription.stay(hand[0].record, 0.0):
                     self.marks.undone(hand[0].record)
-            elif not self._settle(hand, subscription):
+                continue
+            self._moved.clear()
+            if not self._settle(hand, subscription):
                 return
 
-    def _fill(self, hand: deque[_Work], subscription: Subscription) -> bool:
-        """Start work on new records; False when none is in hand."""
-        while len(hand) < self.service.concurrency:
+    def _room(self, hand: Sequence[_Work]) -> bool:
+        """Whether another record may be taken. What waits for its scope occupies no worker, only memory."""
+        return (
+            sum(work.busy for work in hand) < self.service.concurrency
+            and len(hand) < MOST_IN_HAND
+            and sum(len(work.record.value) for work in hand) < MOST_BYTES
+        )
+
+    def _fill(self, hand: deque[_Work], subscription: Subscription) -> None:
+        """Start work on new records; wait for one where there is nothing else to do."""
+        while self._room(hand):
+            now = time.monotonic()
+            idle = 0.0 if any(work.busy or work.due <= now for work in hand) else IDLE
             try:
-                record = subscription.poll(0.0 if hand else IDLE)
+                record = subscription.poll(idle)
             except Transient as error:
                 self._wait_for_backend(error)
-                break
+                return
             if record is None:
-                break
-            hand.append(self._begin(record))
-        return bool(hand)
+                return
+            hand.append(_Work(self.service, record, self.patience, self.stop, self._moved, self.marks))
+            hand[-1].begin()
 
-    def _begin(self, record: Record) -> _Work:
-        work = _Work(self.service, record, self.patience, self.stop, self.marks)
-        work.start()
-        return work
+    def _resume(self, hand: Sequence[_Work]) -> None:
+        """Go on with what waited long enough, as far as workers are free: new records come first."""
+        now = time.monotonic()
+        free = self.service.concurrency - sum(work.busy for work in hand)
+        waiting = sorted((work for work in hand if work.waits and work.due <= now), key=lambda work: work.due)
+        for work in waiting[: max(0, free)]:
+            work.begin()
 
     def _settle(self, hand: deque[_Work], subscription: Subscription) -> bool:
-        """Commit finished records in order; False when a stop interrupted that."""
-        last: dict[tuple[str, int], Record] = {}
-        while hand and hand[0].ended.is_set():
-            work = hand.popleft()
+        """Settle what has ended, and commit each partition up to its first open record; False on a stop."""
+        for work in hand:
+            if work.settled or not work.ended:
+                continue
             if isinstance(work.error, Interrupted):
                 return False
-            if isinstance(work.error, UsageError) and not isinstance(work.error, MissingExtra):
+            if isinstance(work.error, NEEDS_A_PERSON) and not isinstance(work.error, MissingExtra):
                 raise work.error  # a missing library fails one model only, so it makes a dead letter
             if work.error is not None:
                 try:
@@ -146,11 +185,22 @@ class Loop:
                     self._wait_for_backend(error)
                     if self.stop.is_set():
                         return False
-                    hand.appendleft(self._begin(work.record))
+                    work.start_over()
                     break
-            last[work.record.topic, work.record.partition] = work.record
+            work.settled = True
             outcome = "done" if work.error is None else "dead"
             self.metrics.handled(work.record.topic, outcome, time.monotonic() - work.started)
+        last: dict[tuple[str, int], Record] = {}
+        open_in: set[tuple[str, int]] = set()
+        for work in [hand.popleft() for _ in range(len(hand))]:
+            partition = work.record.topic, work.record.partition
+            if work.settled and partition not in open_in:
+                last[partition] = work.record
+            else:
+                open_in.add(partition)
+                hand.append(work)
+                if work.settled:  # it did no harm, and may be committed long after
+                    self.marks.undone(work.record)
         return all(self._commit(subscription, record) for record in last.values())
 
     def _commit(self, subscription: Subscription, record: Record) -> bool:
@@ -177,9 +227,12 @@ class Loop:
         """
         try:
             self.service.dead_letter(record, error)
-        except (Transient, UsageError):
+        except (Transient, *NEEDS_A_PERSON):
             raise
-        except Exception as second:  # noqa: BLE001 - see above
+        except Exception as second:
+            fault = machine_fault(second)
+            if fault is not None:
+                raise fault from second
             first = f"{type(error).__name__}: {error}"
             error = StageFailed(
                 f"{first}; its failure could not be recorded: {type(second).__name__}: {second}",
@@ -208,38 +261,93 @@ class Loop:
         self.metrics.lost(self.service.topic)
 
 
-class _Work(threading.Thread):
-    """One record's work. `error` is None when its effect is stored."""
+class _Work:
+    """One record's work, in a thread of its own for each attempt. `error` is None when its effect is stored.
 
-    def __init__(self, service: Service, record: Record, patience: float, stop: threading.Event, marks: Marks) -> None:
-        super().__init__(name=f"work-{service.group}", daemon=True)
+    moved: is set when the work ends, or begins to wait for its scope.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        record: Record,
+        patience: float,
+        stop: threading.Event,
+        moved: threading.Event,
+        marks: Marks,
+    ) -> None:
         self._service, self.record, self._patience, self._stop_asked = service, record, patience, stop
-        self._marks = marks
+        self._moved, self._marks = moved, marks
+        self.busy = self.waits = self.ended = self.settled = False
+        self.due = math.inf
+        """When to go on, by the monotonic clock, for one that waits."""
+        self._reset()
+
+    def _reset(self) -> None:
         self.error: Exception | None = None
-        self.attempts = 0
-        self.ended = threading.Event()
+        self.attempts, self._pause = 0, FIRST_PAUSE
         self.started = time.monotonic()
 
-    def run(self) -> None:
+    def begin(self) -> None:
+        """Work, or go on after a wait."""
+        self.busy, self.waits, self.ended, self.due = True, False, False, math.inf
+        threading.Thread(target=self._run, name=f"work-{self._service.group}", daemon=True).start()
+
+    def start_over(self) -> None:
+        """Work as if the record had just come."""
+        self._reset()
+        self.begin()
+
+    def _run(self) -> None:
+        error: Exception | None = None
         try:
             with trace.continued(self.record, self._service.group):
                 self._try()
-        except Exception as error:  # noqa: BLE001 - no record may block its partition
-            self.error = error
-        except BaseException as error:  # noqa: BLE001 - such as a panic in a compiled library
-            self.error = StageFailed(f"{type(error).__name__}: {error}")
-        finally:
-            self.ended.set()
+        except NoChampion as missing:
+            if self._left() <= self._pause:
+                error = missing
+            elif self._stop_asked.is_set():
+                error = Interrupted("asked to stop while a scope had no champion")
+            else:
+                self._wait(missing)
+                return
+        except MemoryError as large:  # this record is too large for this process: it would end every other one, too
+            error = large
+        except Exception as raised:  # noqa: BLE001 - no record may block its partition
+            error = machine_fault(raised) or raised
+        except BaseException as raised:  # noqa: BLE001 - such as a panic in a compiled library
+            error = StageFailed(f"{type(raised).__name__}: {raised}")
+        self.error, self.ended, self.busy = error, True, False
+        self._moved.set()
+
+    def _wait(self, missing: NoChampion) -> None:
+        """Leave the worker to other records for a while, twice as long each time."""
+        self._marks.undone(self.record)
+        pause, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE)
+        events.emit(
+            events.RetryScheduled(service=self._service.group, attempt=self.attempts, wait_s=pause, reason=str(missing))
+        )
+        self.due, self.waits, self.busy = time.monotonic() + pause, True, False
+        self._moved.set()
+
+    def _left(self) -> float:
+        """Seconds of the patience that are left."""
+        return self.started + self._patience - time.monotonic()
 
     def _try(self) -> None:
         import stamina
 
         for attempt in stamina.retry_context(
-            on=Transient, attempts=None, timeout=self._patience, wait_initial=0.1, wait_max=LONGEST_PAUSE
+            on=_of_a_backend, attempts=None, timeout=max(MORE, self._left()), wait_initial=0.1, wait_max=LONGEST_PAUSE
         ):
             with attempt:
-                self.attempts = attempt.num
+                self.attempts += 1
                 if attempt.num > 1 and self._stop_asked.is_set():
                     raise Interrupted("asked to stop while a backend was away")
                 with self._marks.working(self.record):
                     self._service.handle(self.record)
+
+
+def _of_a_backend(error: Exception) -> bool:
+    """Whether every record would meet this error: then the worker waits with its record, and takes no other."""
+    return isinstance(error, Transient) and not isinstance(error, NoChampion)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +16,15 @@ from tests.support.raising import raises
 from tests.support.services import LONG, QUICK, context_on, serving, wait_until
 
 from flts.backends.bus_memory import MemoryBus, MemorySubscription
-from flts.contracts.errors import BackendUnavailable, DataError, MissingExtra, UsageError
+from flts.contracts.errors import (
+    BackendUnavailable,
+    DataError,
+    FltsError,
+    MachineFailed,
+    MissingExtra,
+    NoChampion,
+    UsageError,
+)
 from flts.contracts.messages import TOPICS, TrainingData
 from flts.contracts.ports import BusState, Record, Store
 from flts.runner.services import loop
@@ -62,7 +72,10 @@ def test_a_backend_that_comes_back_in_time_costs_no_dead_letter(store: Store) ->
 
 @pytest.mark.parametrize(
     "error",
-    [DataError("no"), KeyError("defect"), BackendUnavailable("away for good"), MissingExtra("this model", "torch")],
+    [
+        *(DataError("no"), KeyError("defect"), BackendUnavailable("away for good")),
+        *(MissingExtra("this model", "torch"), MemoryError()),
+    ],
 )
 def test_a_record_that_cannot_be_handled_does_not_block_the_partition(store: Store, error: Exception) -> None:
     bus = MemoryBus()
@@ -219,21 +232,28 @@ def test_concurrent_records_are_committed_in_order(store: Store) -> None:
     with serving(context, [service]):
         for number in range(5):
             bus.publish("training-data", "k", str(number).encode())
-        wait_until(lambda: len(service.handled) == 3, "three at once")
+        wait_until(lambda: len(service.handled) == 5, "the others to be done beside it")
         assert bus.lag("training-data", "moody") == 5
         free.set()
         wait_until(lambda: bus.lag("training-data", "moody") == 0, "the commits")
     assert sorted(service.handled) == [b"0", b"1", b"2", b"3", b"4"]
 
 
-def test_a_service_without_access_ends_and_no_message_is_lost(store: Store) -> None:
+@pytest.mark.parametrize(
+    ("error", "kind", "code"),
+    [
+        (UsageError("wrong credentials", code="access-denied"), UsageError, "access-denied"),
+        (MachineFailed("no space left", code="disk-full"), MachineFailed, "disk-full"),
+        (OSError(errno.EMFILE, "Too many open files"), MachineFailed, "no-descriptors"),
+    ],
+)
+def test_a_service_that_needs_a_person_ends_and_no_message_is_lost(
+    error: Exception, kind: type[FltsError], code: str, store: Store
+) -> None:
     bus = MemoryBus()
-    context, refused = (
-        context_on(store, bus),
-        Moody([UsageError("wrong credentials", code="access-denied")]),
-    )
+    context, refused = context_on(store, bus), Moody([error])
     bus.publish("training-data", "k", b"1")
-    with raises(UsageError, code="access-denied"):
+    with raises(kind, code=code):
         serve("tests", context, Staff([refused]), QUICK, threading.Event())
     assert not letters(bus, "training-data")
     working = Moody([])
@@ -310,3 +330,82 @@ def test_a_service_creates_all_topics_once_before_anything_else(store: Store) ->
 
     serve("tests", context, Staff([Evaluator(context)], first), QUICK, stop)
     assert {*TOPICS, *map(topic_of_letters, TOPICS)} <= set(topics)
+
+
+@dataclass
+class Scoped(Moody):
+    """Knows a champion for the healthy scope and, once they are promoted, for the others."""
+
+    promoted: bool = False
+
+    def handle(self, record: Record) -> None:
+        if record.value != b"healthy" and not self.promoted:
+            raise NoChampion(f"{record.value!r} has no champion yet")
+        super().handle(record)
+
+
+def test_scopes_without_a_champion_hold_up_no_other(store: Store) -> None:
+    bus = MemoryBus()
+    context, service = context_on(store, bus), Scoped([], concurrency=2)
+    with serving(context, [service], Conditions(patience=LONG, grace=5.0)):
+        for number in range(40):
+            bus.publish("training-data", f"waiting-{number}", b"waiting")
+        wait_until(lambda: bus.lag("training-data", "moody") == 40, "the claims")
+        began = time.monotonic()
+        bus.publish("training-data", "healthy", b"healthy")
+        wait_until(lambda: service.handled == [b"healthy"], "the healthy scope")
+        assert time.monotonic() - began < LONG / 4
+        assert not letters(bus, "training-data")
+        service.promoted = True
+        wait_until(lambda: bus.lag("training-data", "moody") == 0, "all others")
+    assert Counter(service.handled) == {b"healthy": 1, b"waiting": 40}
+
+
+def test_a_scope_that_gets_no_champion_in_time_is_a_dead_letter_and_those_behind_it_are_committed(
+    store: Store,
+) -> None:
+    bus = MemoryBus()
+    context, service = context_on(store, bus), Scoped([])
+    with serving(context, [service], Conditions(patience=1.0, grace=5.0)):
+        bus.publish("training-data", "k", b"waiting")
+        bus.publish("training-data", "k", b"healthy")
+        wait_until(lambda: service.handled == [b"healthy"], "the one behind it")
+        assert bus.lag("training-data", "moody") == 2, "not committed before the one in front"
+        wait_until(lambda: bus.lag("training-data", "moody") == 0, "the commit of both")
+    (letter,) = letters(bus, "training-data")
+    assert (letter.error, letter.record.value) == ("NoChampion", b"waiting")
+    assert letter.attempts > 1
+
+
+def test_a_stop_does_not_wait_for_a_champion_and_its_claim_comes_again(store: Store) -> None:
+    bus = MemoryBus()
+    context, service = context_on(store, bus), Scoped([])
+    began = time.monotonic()
+    with serving(context, [service], Conditions(patience=LONG, grace=LONG)):
+        bus.publish("training-data", "k", b"waiting")
+        bus.publish("training-data", "k", b"healthy")
+        wait_until(lambda: service.handled == [b"healthy"], "the one behind it")
+    assert time.monotonic() - began < LONG / 2
+    assert not letters(bus, "training-data")
+    again = Scoped([], promoted=True)
+    with serving(context_on(store, bus), [again]):
+        wait_until(lambda: bus.lag("training-data", "moody") == 0, "both again")
+    assert again.handled == [b"waiting", b"healthy"]
+
+
+def test_no_more_records_are_taken_than_may_wait(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "MOST_IN_HAND", 3)
+    bus, seen = MemoryBus(), set[bytes]()
+
+    class Looking(Moody):
+        def handle(self, record: Record) -> None:
+            seen.add(record.value)
+            raise NoChampion("not yet")
+
+    context, service = context_on(store, bus), Looking([], concurrency=2)
+    with serving(context, [service], Conditions(patience=LONG, grace=1.0)):
+        for number in range(9):
+            bus.publish("training-data", "k", str(number).encode())
+        wait_until(lambda: len(seen) == 3, "three")
+        time.sleep(0.5)
+    assert len(seen) == 3

@@ -1,0 +1,100 @@
+"""No secret that a person put in the wrong place is in anything that a command says or leaves behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.support.experiments import write_experiment
+
+from flts.contracts.errors import DataError, UsageError, without_credentials
+
+HUSH = "hunter2-hush"
+URLS = (f"s3://u:{HUSH}@h/x", f"s3://u:{HUSH}/{HUSH}@h/x", f"http://u:{HUSH}@h/x", f"s3://h/x?secret_access_key={HUSH}")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_experiment(tmp_path)
+    return tmp_path
+
+
+def said_and_left(folder: Path, *arguments: str, **environment: str) -> tuple[int, str]:
+    """Exit code and everything that a command prints and writes into the folder of its run."""
+    done = subprocess.run(
+        [sys.executable, "-m", "flts", *arguments],
+        cwd=folder,
+        env=os.environ | {"FLTS_LOG_FORMAT": "json", "FLTS_TRACKING": "off"} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    files = (path.read_text(errors="replace") for path in (folder / ".flts").rglob("*") if path.is_file())
+    return done.returncode, "\n".join([done.stdout, done.stderr, *files])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "planted",
+    [
+        *({"FLTS_STORE": url} for url in URLS),
+        {"FLTS_STORE": f"s3://b/x?endpoint=http://u:{HUSH}@127.0.0.1:9"},
+        {"FLTS_STORE": f"file:///tmp/x?token={HUSH}"},
+        {"FLTS_MLFLOW_URI": f"http://127.0.0.1:9?token={HUSH}", "FLTS_TRACKING": "mlflow"},
+        {"FLTS_MLFLOW_URI": f"http://u:{HUSH}@127.0.0.1:9", "FLTS_TRACKING": "mlflow"},
+        {"FLTS_S3_ENDPOINT": f"http://u:{HUSH}@127.0.0.1:9"},
+        {"FLTS_BUS": f"kafka://u:{HUSH}@127.0.0.1:9"},
+        {"FLTS_KAFKA_OPTIONS": f'{{"sasl": {{"password": "{HUSH}"}}}}'},
+        {"FLTS_KAFKA_OPTIONS": f'{{"sasl.password": "{HUSH}"}}', "FLTS_BUS": "kafka://127.0.0.1:9"},
+        {"FLTS_KAFKA_OPTIONS": f'{{"ssl.key.pem": "{HUSH}"}}', "FLTS_BUS": "kafka://127.0.0.1:9"},
+    ],
+)
+def test_a_secret_in_a_setting_is_in_no_output(planted: dict[str, str], folder: Path) -> None:
+    for command in ["run"], ["doctor"]:
+        code, output = said_and_left(folder, *command, **planted)
+        assert code != 0 or "FLTS_BUS" in planted  # a run on one machine needs no bus
+        assert output.strip()
+        assert HUSH not in output
+        assert "Traceback" not in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", URLS)
+@pytest.mark.parametrize("command", [["run"], ["config", "show"], ["preprocess"]])
+def test_a_secret_in_the_source_of_the_rows_is_in_no_output(source: str, command: list[str], folder: Path) -> None:
+    code, output = said_and_left(folder, *command, "--set", f"dataset.source='{source}'")
+    assert code == 2
+    assert "dataset.source" in output
+    assert HUSH not in output
+
+
+@pytest.mark.slow
+def test_a_secret_whose_name_is_not_in_quotes_is_not_shown_and_the_mend_is(folder: Path) -> None:
+    (folder / "flts-settings.toml").write_text(f'[kafka_options]\nsasl.password = "{HUSH}"\n')
+    code, output = said_and_left(folder, "run")
+    assert code == 2
+    assert "in quotes" in output
+    assert HUSH not in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("url", [*URLS, f"postgresql://me:{HUSH}@db/x", f"GET https://h/x?X-Amz-Signature={HUSH}&y=1"])
+def test_an_error_holds_no_credentials_in_its_message_or_its_data(url: str) -> None:
+    error = UsageError(f"cannot reach '{url}', found {url!r}", url=url, all=[url])
+    assert HUSH not in f"{error} {error!r} {dict(error.data)}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "s3://bucket/prefix?endpoint=http://127.0.0.1:8333",
+        "file:///home/me@corp/.flts/objects",
+        "column 'a@b' of x?y=z is missing",
+    ],
+)
+def test_what_is_no_secret_is_shown_as_it_is(text: str) -> None:
+    assert without_credentials(text) == text
+    assert str(DataError(text)) == text
