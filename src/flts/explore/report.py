@@ -20,6 +20,7 @@ from flts.preprocess import fit as fitting
 from flts.preprocess.read import split
 from flts.preprocess.rows import Rows, Values
 from flts.preprocess.source import RawInput, RawTable
+from flts.preprocess.times import zone_of
 from flts.spec.fields import Dataset, Outliers, Preprocess
 
 FAR = 10.0
@@ -165,12 +166,14 @@ def inspect(
 ) -> Inspection:
     """Measure everything. Raises DataError where no row can be used.
 
-    timezone: of times without one; None takes the zone of the clock that they follow, or UTC.
+    timezone: of times without one, and of days and weeks; None takes the zone that the column of times names in its
+    type, or that of the clock that they follow, or UTC.
     """
     tables = [RawTable(part.name, part.frame()) for part in (raw.train, raw.test) if part is not None]
     time = time or find_time_column(tables[0].table)
     clock = find_clock(tables, time) if timezone in {None, "UTC"} else None
-    zone = timezone or (clock.zone if clock else "UTC")
+    named = zone_of(tables[0].table[time]) if time in tables[0].table.columns else None
+    zone = timezone or (clock.zone if clock else named or "UTC")
     dataset = Dataset(time_column=time, timezone=zone, targets=[target] if target else [])
     train, *later = (read_repaired(table, dataset) for table in tables)
     del tables

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zoneinfo
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -79,6 +80,14 @@ def is_zoned(column: pl.Series) -> bool:
     if column.dtype == pl.String:
         return bool(column.str.contains(ZONED).any())
     return isinstance(column.dtype, pl.Datetime) and column.dtype.time_zone is not None
+
+
+def zone_of(column: pl.Series) -> str | None:
+    """The zone that a column of times names in its type, such as Europe/Madrid; text has offsets, and no zone."""
+    import polars as pl
+
+    zone = column.dtype.time_zone if isinstance(column.dtype, pl.Datetime) else None
+    return zone if zone in zoneinfo.available_timezones() else None
 
 
 def looks_like_times(column: pl.Series) -> bool:

@@ -278,6 +278,9 @@ def _not_comparable(manifest: Manifest, experiment: Experiment) -> str | None:
         return f"it forecasts {', '.join(manifest.targets)}, not {', '.join(task.fitted.targets)}"
     if not grid.same_step(task.fitted.grid):
         return f"its rows are {grid} apart, these {task.fitted.grid}"
+    rules = {manifest.fitted.resample, task.fitted.resample}
+    if len(rules) > 1 and "off" not in rules:
+        return f"one of its rows is the {manifest.fitted.resample} of a step, here it is the {task.fitted.resample}"
     if manifest.horizon != task.horizon:
         return f"it forecasts {manifest.horizon} rows ahead, not {task.horizon}"
     absent = [name for name in manifest.columns if name not in task.fitted.names]

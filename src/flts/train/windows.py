@@ -29,7 +29,7 @@ class Truth:
     origins: Times
     values: Values
     spacing: float
-    """Mean number of rows between neighbouring origins."""
+    """Mean number of rows between neighbouring origins, without the jumps over windows that do not count."""
 
     @property
     def empty(self) -> int:
@@ -63,8 +63,8 @@ class Windows:
     def truth(self, dataset: ProcessedDataset, horizon: int) -> Truth:
         """The raw test targets of each window."""
         targets = dataset.test.select(dataset.fitted.targets)
-        spacing = float(np.mean(np.diff(self.indices))) if len(self.indices) > 1 else 1.0
-        return Truth(self.origins(dataset), targets[self.indices[:, None] + np.arange(horizon)], spacing)
+        truth = targets[self.indices[:, None] + np.arange(horizon)]
+        return Truth(self.origins(dataset), truth, _spacing(self.indices))
 
 
 def plan_windows(
@@ -105,6 +105,16 @@ def _context(dataset: ProcessedDataset) -> tuple[Rows, int]:
     if dataset.contiguous:
         return dataset.train.then(dataset.test), len(dataset.train)
     return dataset.test, 0
+
+
+def _spacing(origins: Indices) -> float:
+    """Mean distance of neighbouring origins that are at most twice the middle distance apart; 1 for a single origin.
+
+    Two neighbours of equal strata are less than that apart. An outage would make the mean of all distances so long that
+    overlapping horizons pass for separate ones.
+    """
+    distances = np.diff(origins)
+    return float(np.mean(distances[distances <= 2 * np.median(distances)])) if len(distances) else 1.0
 
 
 def _count(rows: Rows, origins: Indices, task: ForecastTask) -> NDArray[np.bool_]:

@@ -56,6 +56,21 @@ def test_a_clock_is_found_by_what_it_skips_and_repeats(zone: str, skipped: str, 
         assert (clock.zone, wall(clock.skipped), wall(clock.repeated)) == (zone, first, second)
 
 
+@pytest.mark.parametrize("every", ["15m", "1h"])
+@pytest.mark.parametrize(
+    ("zone", "found", "skipped", "repeated"),
+    [
+        ("Australia/Adelaide", "Australia/Sydney", "2023-10-01T02", "2023-04-02T02"),
+        ("Pacific/Auckland", "Pacific/Auckland", "2023-09-24T02", "2023-04-02T02"),
+        ("America/Santiago", "America/Santiago", "2023-09-03T00", "2023-04-01T23"),
+    ],
+)
+def test_a_clock_of_the_south_is_found(zone: str, found: str, skipped: str, repeated: str, every: str) -> None:
+    clock = clock_of(local(zone, YEAR, every))
+    assert clock is not None
+    assert (clock.zone, wall(clock.skipped), wall(clock.repeated)) == (found, skipped, repeated)
+
+
 def test_another_zone_is_found_by_one_with_the_same_changes() -> None:
     clock = clock_of(local("America/Chicago", YEAR))
     assert clock is not None
@@ -107,6 +122,14 @@ def test_local_times_are_read_in_their_zone_unless_another_is_named() -> None:
     assert (in_utc.timezone, in_utc.timeline.gap_count) == ("UTC", 1)
     assert "read as UTC" in next(f.message for f in verdict(in_utc, 0.2) if f.kind == "local times")
     assert look(rows, "Europe/Madrid").clock is None
+
+
+def test_the_zone_that_a_column_names_defines_days_unless_another_is_named() -> None:
+    utc = pl.datetime_range(*YEAR, "1h", time_zone="UTC", eager=True)
+    rows = pl.DataFrame({"time": utc.dt.convert_time_zone("Europe/Madrid"), "load": np.arange(len(utc)) % 24})
+    assert look(rows).timezone == "Europe/Madrid"
+    assert look(rows, "Asia/Tokyo").timezone == "Asia/Tokyo"
+    assert look(rows.with_columns(pl.col("time").dt.convert_time_zone("UTC"))).timezone == "UTC"
 
 
 def test_the_zones_have_different_changes() -> None:

@@ -41,7 +41,7 @@ from flts.contracts.records.model import Latency
 from flts.contracts.runs import newest
 from flts.evaluate.case import Candidate
 from flts.evaluate.look import level_of
-from flts.forecasting.bundle import MANIFEST, load_bundle
+from flts.forecasting.bundle import MANIFEST, load_bundle, read_bundle
 from flts.preprocess.rows import Rows
 from flts.promotion import judge as judging
 from flts.promotion.judge import Waiting, baselines, gather, judge, reference_of
@@ -314,6 +314,17 @@ def test_a_champion_may_be_trained_up_to_the_first_origin_but_no_further(earlier
     distance = int(experiment.origins[0]) - int(standing.dataset.train.times[-1])
     assert distance == (0 if comparable else -HOUR)
     assert ("not_comparable" not in record.gates["champion"].numbers) is comparable
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "comparable"),
+    [("mean", "sum", False), ("mean", "mean", True), ("off", "mean", True), ("sum", "off", True)],
+)
+def test_a_champion_of_other_rows_of_a_step_is_not_comparable(before: str, now: str, comparable: bool) -> None:
+    champion, store = small_experiment(small_spec(("ridge",), preprocess={"resample": before}))
+    manifest, _ = read_bundle(store, fit(store, champion).bundle_sha256)
+    later, _ = small_experiment(small_spec(("ridge",), preprocess={"resample": now}), hourly(400))
+    assert (judging._not_comparable(manifest, later) is None) is comparable
 
 
 def test_the_champion_forecasts_the_challengers_windows_with_its_own_bundle_and_that_is_stored_under_its_hash() -> None:

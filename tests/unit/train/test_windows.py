@@ -217,6 +217,16 @@ def test_spacing_is_the_mean_distance_of_neighbouring_origins(count: int) -> Non
     assert planned.truth(dataset, 3).spacing == expected
 
 
+def test_spacing_leaves_out_the_jump_over_an_outage() -> None:
+    """Horizons of neighbours overlap as much as without it, and the test of two models has to know that."""
+    dataset = dataset_with(500, 300)
+    dataset.test.values[100:250] = np.nan
+    planned = origins(dataset, 12, 3, 0)
+    distances = np.diff(planned.indices)
+    assert distances.max() > 100
+    assert planned.truth(dataset, 3).spacing == 1.0
+
+
 @pytest.mark.parametrize("gone", [(), (50,), (50, 51, 90), tuple(range(50, 60))])
 @pytest.mark.parametrize(("input_length", "horizon"), [(12, 3), (1, 1), (30, 6)])
 def test_train_windows_are_all_that_fit_and_count(input_length: int, horizon: int, gone: tuple[int, ...]) -> None:

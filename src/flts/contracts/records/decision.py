@@ -305,7 +305,7 @@ class WindowsSummary(Part):
     """UTC nanoseconds of the first origin."""
     last: int
     spacing: float
-    """Mean rows between two origins."""
+    """Mean rows between two origins, without the jumps over windows that do not count."""
     dropped: Count
     empty_cells: Count
 
