@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from flts.contracts.errors import DataError
 from flts.preprocess.parquet import TIME
-from flts.preprocess.place import place, refuse_repeated
-from flts.preprocess.read import read_rows
+from flts.preprocess.place import begun_only, place, refuse_repeated
+from flts.preprocess.read import Reading, read_rows
 from flts.preprocess.rows import Rows
 from flts.preprocess.source import Raw, RawTable
 from flts.preprocess.transform import FittedPreprocess
 from flts.spec.fields import Dataset
 
 
-def read_history(raw: Raw, fitted: FittedPreprocess, time_column: str) -> Rows:
+def read_history(raw: Raw, fitted: FittedPreprocess, time_column: str) -> Reading:
     """All rows of a table with the columns of `fitted` in its order, on its grid; empty cells stay empty.
+
+    A newest step that is not over yet is left out with a warning: the sum of half an hour is not that of an hour.
 
     time_column: its name in the train rows; a table without it has its times in 'time'. Raises DataError for missing
     columns and for rows that do not fit the grid.
@@ -31,7 +33,12 @@ def read_history(raw: Raw, fitted: FittedPreprocess, time_column: str) -> Rows:
             expected=fitted.names,
         )
     rows = Rows(rows.times, rows.select(fitted.names), fitted.names)
-    if fitted.placed:
-        return place(rows, fitted.grid, fitted.resample, raw.name)[0]
-    refuse_repeated(rows.times, rows.times, raw.name)
-    return rows
+    if not fitted.placed:
+        refuse_repeated(rows.times, rows.times, raw.name)
+        return Reading(rows, [])
+    placed, _ = place(rows, fitted.grid, fitted.resample, raw.name)
+    if fitted.resample == "off" or not begun_only(rows.times, fitted.grid):
+        return Reading(placed, [])
+    last = fitted.grid.shown(rows.times[-1])
+    warning = f"{raw.name}: the step of {fitted.grid} that begins at {fitted.grid.shown(placed.times[-1])} is left out:"
+    return Reading(placed[:-1], [f"{warning} its rows end at {last}, earlier than in the steps before"])

@@ -13,6 +13,8 @@ from flts.spec.fields import ResampleRule
 MANY_ROWS, ROWS_PER_ROW = 1_000_000, 20
 """A grid with more rows than both limits comes from a wrong time or step: nearly empty, and too large for memory."""
 SHOWN = 3
+EVEN = 0.1
+"""Share by which distances of rows may differ and still be even."""
 
 
 def place(rows: Rows, grid: Grid, rule: ResampleRule, name: str) -> tuple[Rows, list[str]]:
@@ -40,6 +42,21 @@ def place(rows: Rows, grid: Grid, rule: ResampleRule, name: str) -> tuple[Rows, 
         column = np.ascontiguousarray(rows.values[:, i])
         values[where, i] = column if rule == "off" else _aggregate(column, starts, rule)
     return Rows(times, values, rows.columns), _notes(len(rows), count, len(starts), rule, grid, name)
+
+
+def begun_only(times: Times, grid: Grid) -> bool:
+    """Whether the newest step is not over yet: its rows end earlier in it than those of the steps before usually do.
+
+    times: sorted, of several rows per step. Rows at odd times can end anywhere in a step, and say nothing.
+    """
+    positions = grid.positions(times)
+    last = np.flatnonzero(np.diff(positions, append=positions[-1] + 1))
+    apart = np.diff(times)
+    usual = float(np.median(apart)) if len(apart) else 0.0
+    if len(last) < 2 or np.mean(np.abs(apart - usual) <= EVEN * usual) < 0.5:
+        return False
+    into = times[last] - grid.times(positions[last])
+    return bool(into[-1] < np.median(into[:-1]) - usual / 2.0)
 
 
 def _notes(before: int, count: int, held: int, rule: ResampleRule, grid: Grid, name: str) -> list[str]:

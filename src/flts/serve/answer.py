@@ -92,7 +92,8 @@ def usable_history(bundle: Bundle, raw: Raw) -> tuple[Rows, tuple[str, ...]]:
     asked for none either: it forecasts from the time of the last row.
     """
     manifest, task = bundle.manifest, bundle.model.task
-    rows = rows_for(bundle, raw)
+    reading = read_history(raw, task.fitted, manifest.time_column)
+    rows = reading.rows
     if len(rows) < manifest.min_history_rows:
         raise DataError(
             f"{raw.name}: has {len(rows)} rows, the model needs at least {manifest.min_history_rows}",
@@ -105,12 +106,13 @@ def usable_history(bundle: Bundle, raw: Raw) -> tuple[Rows, tuple[str, ...]]:
         refuse_gap(rows, task, raw.name)
     elif manifest.uses_history:
         _refuse_unmeasured(rows, task, raw.name)
-    return rows, tuple(_newest_empty(rows, task, raw.name, uses_history=manifest.uses_history))
+    empty = _newest_empty(rows, task, raw.name, uses_history=manifest.uses_history)
+    return rows, (*reading.warnings, *empty)
 
 
 def rows_for(bundle: Bundle, raw: Raw) -> Rows:
     """All rows of a table as the bundle reads a history. Raises DataError."""
-    return read_history(raw, bundle.model.task.fitted, bundle.manifest.time_column)
+    return read_history(raw, bundle.model.task.fitted, bundle.manifest.time_column).rows
 
 
 def _refuse_unmeasured(rows: Rows, task: ForecastTask, name: str) -> None:

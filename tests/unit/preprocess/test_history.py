@@ -36,7 +36,7 @@ def learned(frame: pl.DataFrame, zone: str = "UTC", step: str = "infer", rule: A
 
 
 def history(frame: pl.DataFrame, fitted: FittedPreprocess, time_column: str = "time") -> Rows:
-    return read_history(RawTable("history", frame), fitted, time_column)
+    return read_history(RawTable("history", frame), fitted, time_column).rows
 
 
 def test_rows_are_resampled_by_the_rule_of_train_whatever_part_of_a_step_the_history_begins_with() -> None:
@@ -46,6 +46,29 @@ def test_rows_are_resampled_by_the_rule_of_train_whatever_part_of_a_step_the_his
     assert len(rows) == 11
     whole = frame["y"].to_numpy().reshape(-1, 6).mean(axis=1)
     np.testing.assert_allclose(rows.values[1:, 0], whole[-10:])
+
+
+@pytest.mark.parametrize("rule", ["mean", "sum", "last"])
+@pytest.mark.parametrize(("minutes", "kept"), [(60, 20), (50, 20), (30, 20), (10, 20)])
+def test_a_newest_step_that_is_not_over_is_left_out_and_said(rule: str, minutes: int, kept: int) -> None:
+    frame = frame_of(pd.date_range("2024-01-01", periods=1200, freq="10min", tz="UTC"))
+    fitted = learned(frame, step="1h", rule=rule)
+    part = frame[: 6 * (kept if minutes < 60 else kept - 1) + minutes // 10]
+    reading = read_history(RawTable("history", part), fitted, "time")
+    assert len(reading.rows) == kept
+    assert len(reading.warnings) == (minutes < 60)
+    whole = read_history(RawTable("history", frame[: 6 * kept]), fitted, "time")
+    np.testing.assert_array_equal(reading.rows.values, whole.rows.values)
+
+
+def test_a_day_that_always_ends_early_is_over_and_rows_at_odd_times_say_nothing() -> None:
+    hours = pd.date_range("2024-01-01", periods=24 * 40, freq="h", tz="UTC")
+    open_hours = frame_of(hours[(hours.hour >= 9) & (hours.hour <= 18)])
+    fitted = learned(open_hours, step="1d", rule="sum")
+    assert len(history(open_hours, fitted)) == 40
+    assert len(history(open_hours[:-3], fitted)) == 39
+    odd = pd.DatetimeIndex(np.sort(np.random.default_rng(3).choice(hours.to_numpy(), 300, replace=False)), tz="UTC")
+    assert len(history(frame_of(odd), fitted)) == len({time.date() for time in odd})
 
 
 def test_local_days_that_are_absent_are_empty_rows_across_a_change_of_the_clock() -> None:
