@@ -212,13 +212,16 @@ def promote(
     return by_hand.promote(settings or load_settings(), config, model, scope, actor or getpass.getuser())
 
 
-def rollback(scope: str = "global", *, settings: Settings | None = None, actor: str | None = None) -> LogEntry:
+def rollback(
+    scope: str = "global", *, saw: int | None = None, settings: Settings | None = None, actor: str | None = None
+) -> LogEntry:
     """Restore the champion before the current one; each further call goes one champion further back.
 
-    Raises UsageError when there is no earlier champion.
+    saw: number of the promotion to undo, by default the newest. Raises UsageError when there is no earlier champion,
+    and when another promotion is the newest by then.
 
     >>> entry = flts.rollback()
     >>> entry.kind, entry.number, entry.restores
     ('rollback', 3, 1)
     """
-    return by_hand.rollback(settings or load_settings(), scope, actor or getpass.getuser())
+    return by_hand.rollback(settings or load_settings(), scope, actor or getpass.getuser(), saw)

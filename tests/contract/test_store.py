@@ -90,6 +90,16 @@ class TestStore:
         assert store.exists("a/empty")
         assert not store.create("a/empty", b"x")
 
+    def test_an_erased_object_is_absent_and_can_be_created_again(self, store: Store) -> None:
+        assert store.create("a/b", b"first")
+        assert store.create("a/c", b"kept")
+        store.erase("a/b")
+        store.erase("a/b")
+        assert store.get("a/b") is None
+        assert list(store.list("a/")) == ["a/c"]
+        assert store.create("a/b", b"second")
+        assert store.get("a/b") == b"second"
+
     def test_creating_an_existing_object_is_refused_and_changes_nothing(self, store: Store) -> None:
         assert store.create("a/b", b"first")
         assert store.create("a/b", b"second") is False

@@ -112,7 +112,7 @@ class Workspace:
         """Everything stored except the records of runs, without times.
 
         A log entry is without its time and the digest of the entry before, which depends on a time; a pointer is
-        without its time.
+        without its time, the digest of its entry and the id that follows from it.
         """
         objects: dict[str, Any] = {}
         for key, data in contents(self.store).items():
@@ -121,7 +121,7 @@ class Workspace:
             if key.startswith(layout.log("global")):
                 objects[key] = _without(json.loads(data), {"time", "previous_sha256"})
             elif key.endswith("/current.json"):
-                objects[key] = _without(json.loads(data), {"ts"})
+                objects[key] = _without(json.loads(data), {"ts", "entry_sha256", "event_id"})
             else:
                 objects[key] = data
         return objects

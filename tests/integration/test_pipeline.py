@@ -370,7 +370,8 @@ def comparable(key: str, data: bytes) -> object:
         return data
     value = json.loads(data)
     if key.startswith("model-promotion/") and key.endswith(("current.json", "log/00000001.json")):
-        return {name: field for name, field in value.items() if name not in {"time", "actor", "ts"}}
+        moments = {"time", "actor", "ts", "entry_sha256", "event_id"}
+        return {name: field for name, field in value.items() if name not in moments}
     if key.startswith("models/"):
         return {name: field for name, field in value.items() if name != "made_on"}
     return data

@@ -1,6 +1,6 @@
 """Every named crash point and every write of the source code, found by reading it.
 
-A write to a store goes through `write_once`, `write_record` or `point_at` with `at="name"`, which passes
+A write to a store goes through `write_once`, `write_record`, `point_at` or `take_away` with `at="name"`, which passes
 `name.before` and `name.after`; a write to anything else passes the two itself, in the same function.
 """
 
@@ -19,8 +19,8 @@ PASSING_ON = {"contracts/ports.py", "contracts/records/base.py"}
 """Files that pass on the name from their caller."""
 SIDES = ("before", "after")
 
-_NAMED = {"write_once", "write_record", "point_at"}
-_STORE = {"create", "replace", "upload", "delete"}
+_NAMED = {"write_once", "write_record", "point_at", "take_away"}
+_STORE = {"create", "replace", "upload", "delete", "erase"}
 _PATH = {"write_text", "write_bytes", "rename", "touch", "mkdir", "unlink", "rmdir", "symlink_to", "hardlink_to"}
 _TABLE = {"write_csv", "write_parquet", "write_json", "write_ipc", "savefig", "tofile", "savez", "save_file"}
 _SYSTEM = {

@@ -74,6 +74,11 @@ class Watched:
         self.written.append(key)
         self._store.replace(key, data)
 
+    def erase(self, key: str) -> None:
+        self._before(key)
+        self.written.append(key)
+        self._store.erase(key)
+
     def exists(self, key: str) -> bool:
         return self._store.exists(key)
 

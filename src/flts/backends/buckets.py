@@ -29,6 +29,10 @@ class Buckets:
         bucket, rest = self._at(key)
         bucket.replace(rest, data)
 
+    def erase(self, key: str) -> None:
+        bucket, rest = self._at(key)
+        bucket.erase(rest)
+
     def exists(self, key: str) -> bool:
         bucket, rest = self._at(key)
         return bucket.exists(rest)

@@ -69,6 +69,16 @@ class ObjectStoreAdapter:
         except obstore.exceptions.BaseError as error:
             raise self._failed("write", key, error) from None
 
+    def erase(self, key: str) -> None:
+        import obstore
+
+        try:
+            obstore.delete(self._store, key)
+        except (FileNotFoundError, obstore.exceptions.NotFoundError):
+            return
+        except obstore.exceptions.BaseError as error:
+            raise self._failed("delete", key, error) from None
+
     def exists(self, key: str) -> bool:
         import obstore
 

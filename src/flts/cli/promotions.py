@@ -50,11 +50,8 @@ def show(
 ) -> None:
     """One entry of the log with the decision behind it."""
     from flts.cli import board
-    from flts.contracts import layout
     from flts.contracts.errors import UsageError
-    from flts.contracts.records.base import require_record
-    from flts.contracts.records.decision import DecisionRecord
-    from flts.promotion.log import read_log
+    from flts.promotion.log import decision_of, read_log
 
     store = existing_store(home)
     entries = read_log(store, scope)
@@ -66,7 +63,7 @@ def show(
             scope=scope,
             promotion=number or 1,
         )
-    decision = require_record(store, layout.decision(scope, entry.decision_id), DecisionRecord)
+    decision = decision_of(store, entry)
     if as_json:
         board.print_json({"entry": entry, "decision": decision})
         return
@@ -92,11 +89,17 @@ def promote(
 
 
 @app.command()
-def rollback(scope: Scope = "global", home: Home = None) -> None:
+def rollback(
+    scope: Scope = "global",
+    home: Home = None,
+    saw: Annotated[
+        int | None, typer.Option(help="Number of the promotion to undo; refused when it is not the newest.")
+    ] = None,
+) -> None:
     """Restore the champion before the current one; each further rollback goes one back."""
     from flts import api
 
-    _say(api.rollback(scope, settings=settings(home=home)), "")
+    _say(api.rollback(scope, saw=saw, settings=settings(home=home)), "")
 
 
 def _say(entry: LogEntry | None, otherwise: str) -> None:

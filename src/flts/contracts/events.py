@@ -284,6 +284,19 @@ class PromotionLogDamaged(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PromotionLogReplaced(Event):
+    """A person shortened or replaced the promotion log: a promotion that was announced or served is not in it."""
+
+    event = "promotion_log_replaced"
+    service: str = "evaluate"
+    scope: str
+    was: int
+    """Number of the promotion that is gone."""
+    promotion: int
+    """Number of the newest one."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelLoaded(Event):
     """A promoted bundle passed its self-test and is ready to forecast."""
 
@@ -307,6 +320,19 @@ class EnvironmentDiffers(Event):
     """Library versions, processor and kernels of the first fit, which stays."""
     now: dict[str, Any]
     """Those of the second fit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultPutAside(Event):
+    """A damaged result was put in quarantine with its folder and is made again."""
+
+    event = "result_put_aside"
+    service: str = "train"
+    model_type: str
+    model_hash: str
+    record: str
+    """Key of the record that lists what was put aside."""
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ BUCKETS = (
     "model-promotion",
     "inference-logs",
     "runs",
+    "quarantine",
 )
 """The first part of every key, each of which may be a bucket of its own."""
 KEY_PART = "[A-Za-z0-9_][A-Za-z0-9._=+@ -]{0,199}"
@@ -61,6 +62,8 @@ def mend(key: str) -> str:
     """What to do about a damaged object: one that no run makes again is restored, never deleted."""
     if table := FORECASTS.fullmatch(key):
         return f"delete it and {windows_result(**table.groupdict())}, and the next run that needs them makes both again"
+    if key.startswith("models/") and "/windows/" not in key:
+        return "`flts run --recompute` of its own experiment puts it aside and makes it again"
     if key.startswith(MADE_AGAIN):
         return "delete it, and `flts run --recompute` of its own experiment makes it again"
     if key.startswith(RECORDED_ONCE):
@@ -163,7 +166,8 @@ def log_entry(scope: str, number: int) -> str:
 
 def is_log_entry(key: str) -> bool:
     """Whether an object is an entry of a promotion log; a copy or a note that somebody put beside them is none."""
-    return re.fullmatch(r"model-promotion/[^/]+/log/[0-9]{8,}\.json", key) is not None
+    named = re.fullmatch(r"model-promotion/([^/]+)/log/([0-9]{8,})\.json", key)
+    return named is not None and int(named[2]) > 0 and log_entry(named[1], int(named[2])) == key
 
 
 def root_pointer() -> str:
@@ -179,6 +183,11 @@ def scope_pointer(scope: str) -> str:
 def config_pointer(scope: str, config_hash: str) -> str:
     """The newest promotion of one configuration; absent when it was never promoted."""
     return f"model-promotion/{scope}/{config_hash}/current.json"
+
+
+def is_config_pointer(key: str) -> bool:
+    """Whether an object is the pointer of one configuration."""
+    return re.fullmatch(r"model-promotion/[^/]+/[0-9a-f]{64}/current\.json", key) is not None
 
 
 def runs(config_hash: str) -> str:
@@ -204,6 +213,16 @@ def work_mark(group: str, topic: str, partition: int, slot: int) -> str:
 def inference_log(scope: str, day: str, part: str) -> str:
     """Forecasts of one request or batch; day is YYYYMMDD, part a UUID."""
     return f"inference-logs/{scope}/{day}/{part}.jsonl"
+
+
+def quarantined(time: str, key: str) -> str:
+    """A damaged object that was put aside at this time (YYYYMMDDTHHMMSS.ffffffZ), under its own key."""
+    return f"quarantine/{time}/{key}"
+
+
+def quarantine_record(time: str, folder: str) -> str:
+    """What was put aside of a folder, and why; folder ends with '/'."""
+    return f"quarantine/{time}/{folder}quarantine.json"
 
 
 IDENTITIES = tuple(

@@ -10,7 +10,16 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    computed_field,
+    model_serializer,
+    model_validator,
+)
 
 from flts.contracts.canonical import canonical_json, digest
 from flts.contracts.errors import DataError
@@ -204,11 +213,17 @@ class ModelSelected(Message):
 
     topic = "model-selected"
     key_field = "scope"
-    identity_fields = ("scope", "promotion")
+    identity_fields = ("scope", "promotion", "entry_sha256", "replaces")
 
+    v: Literal[1, 2] = 2  # type: ignore[assignment]
+    """Version of this message type; version 1 had neither of the two digests."""
     scope: Scope
     promotion: int = PromotionNumber
-    """Number of the entry in the promotion log."""
+    """Number of the entry in the promotion log. The highest number counts, unless `replaces` takes it back."""
+    entry_sha256: str | None = Field(default=None, pattern=HEX)
+    """Digest of the entry: a number comes again where a person shortened or replaced the log."""
+    replaces: str | None = Field(default=None, pattern=HEX)
+    """event_id of the message about an entry that is no longer in the log, which this one takes back."""
     kind: Literal["promote", "rollback", "manual"]
     config_hash: str = Sha256
     data_hash: str = Sha256
@@ -224,6 +239,11 @@ class ModelSelected(Message):
     mae: float | None = None
     mse: float | None = None
     weights: dict[str, float] = {}
+
+    @model_serializer(mode="wrap")
+    def _sent(self, handler: Any) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        return {k: v for k, v in fields.items() if v is not None or k not in {"entry_sha256", "replaces"}}
 
 
 TOPICS: Mapping[str, type[Message]] = {message.topic: message for message in Message.__subclasses__()}

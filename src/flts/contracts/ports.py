@@ -1,6 +1,6 @@
 """What the stages need from the outside world, as Protocols; `backends/` holds the adapters.
 
-Beside them are the three ways in which a stage uses a store: every write has a name at which a crash test can stop it,
+Beside them are the four ways in which a stage uses a store: every write has a name at which a crash test can stop it,
 and every read of an immutable object checks its digest.
 """
 
@@ -33,6 +33,9 @@ class Store(Protocol):
 
     def replace(self, key: str, data: bytes) -> None:
         """Write an object whether or not it exists; only for pointers."""
+
+    def erase(self, key: str) -> None:
+        """Take an object away; does nothing when it is absent. Only for what is in quarantine, and for pointers."""
 
     def exists(self, key: str) -> bool:
         """Whether the object is there."""
@@ -269,6 +272,13 @@ def point_at(store: Store, key: str, data: bytes, *, at: str) -> None:
     """Move a pointer."""
     failpoint(f"{at}.before")
     store.replace(key, data)
+    failpoint(f"{at}.after")
+
+
+def take_away(store: Store, key: str, *, at: str) -> None:
+    """Remove an object."""
+    failpoint(f"{at}.before")
+    store.erase(key)
     failpoint(f"{at}.after")
 
 

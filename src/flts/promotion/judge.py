@@ -17,8 +17,8 @@ from flts.contracts import layout, runs
 from flts.contracts.canonical import sha256
 from flts.contracts.errors import DamagedObject, DataError, NotApplicable, TrainingFailed
 from flts.contracts.ports import Store
-from flts.contracts.records.base import read_record, require_record, write_record
-from flts.contracts.records.decision import DecisionRecord, Preview, WindowsSummary
+from flts.contracts.records.base import read_record, write_record
+from flts.contracts.records.decision import Preview, WindowsSummary
 from flts.contracts.records.log import LogEntry, Promoted
 from flts.contracts.records.model import Latency, Manifest, ModelResult, WindowsResult
 from flts.contracts.records.run import FailurePart
@@ -37,6 +37,7 @@ from flts.preprocess.fit import seasonal_error
 from flts.preprocess.grid import MONDAY, Grid, wall_time
 from flts.preprocess.rows import Values
 from flts.preprocess.stage import ProcessedDataset
+from flts.promotion.log import decision_of
 from flts.spec.steps import DAY, HOUR
 from flts.train.determinism import processor
 from flts.train.experiment import Experiment
@@ -110,9 +111,9 @@ def judge(
     return replace(decision, record=record)
 
 
-def stored_decision(store: Store, scope: str, decision_id: str, candidates: Sequence[Candidate]) -> Decision:
-    """A decision that the log names, as stored. Raises DamagedObject when it is absent or damaged."""
-    record = require_record(store, layout.decision(scope, decision_id), DecisionRecord)
+def stored_decision(store: Store, entry: LogEntry, candidates: Sequence[Candidate]) -> Decision:
+    """The decision that an entry of the log names, as stored. Raises DamagedObject when it is absent or damaged."""
+    record = decision_of(store, entry)
     return Decision(next((c for c in candidates if c.name == record.winner), None), record)
 
 
@@ -147,7 +148,16 @@ def yardstick(dataset: ProcessedDataset, task: ForecastTask) -> Yardstick:
 
 
 def _candidate(store: Store, experiment: Experiment, name: str, model_hash: str, run: int | None) -> Candidate | None:
-    """A result of any run counts; a failure counts only from the newest run."""
+    """A result of any run counts, a failure only from the newest run; what is damaged makes a failed candidate."""
+    try:
+        return _stored_candidate(store, experiment, name, model_hash, run)
+    except DamagedObject as damage:
+        return Candidate(name, model_hash, "FAILED", f"DamagedObject: {damage}")
+
+
+def _stored_candidate(
+    store: Store, experiment: Experiment, name: str, model_hash: str, run: int | None
+) -> Candidate | None:
     windows_hash = experiment.identity.windows_hash
     result = read_record(store, layout.model_result(model_hash), ModelResult)
     committed = read_record(store, layout.windows_result(model_hash, windows_hash), WindowsResult)
@@ -157,11 +167,8 @@ def _candidate(store: Store, experiment: Experiment, name: str, model_hash: str,
             return None
         status: Status = "N/A" if failure.error == "NotApplicable" else "FAILED"
         return Candidate(name, model_hash, status, f"{failure.error}: {failure.reason}")
-    try:
-        manifest, _ = read_bundle(store, result.bundle_sha256)
-        values = experiment.forecasts(store, model_hash, committed.forecasts_sha256)
-    except DamagedObject as damage:
-        return Candidate(name, model_hash, "FAILED", f"DamagedObject: {damage}")
+    manifest, _ = read_bundle(store, result.bundle_sha256)
+    values = experiment.forecasts(store, model_hash, committed.forecasts_sha256)
     mean, intervals = values["y_hat"], StoredIntervals.of(values, manifest)
     not_finite = unmeasurable(mean, experiment.task.fitted)
     if not_finite:
@@ -233,7 +240,7 @@ def _standing(
         chosen = reference_of(store, scope, entries).champion
         if chosen.model_hash != champion.model_hash:
             reference = _comparable(store, experiment, chosen)
-    behind = require_record(store, layout.decision(scope, newest.decision_id), DecisionRecord)
+    behind = decision_of(store, newest)
     return _Standing(champion, reference, spans_since(windows, behind.windows))
 
 
@@ -247,7 +254,7 @@ def reference_of(store: Store, scope: str, entries: Sequence[LogEntry]) -> LogEn
         entry = entries[position]
         if entry.kind != "promote":
             return entry
-        record = require_record(store, layout.decision(scope, entry.decision_id), DecisionRecord)
+        record = decision_of(store, entry)
         if record.rules.gate == "beats-champion":
             return entry
         if record.look is not None:  # with not-worse: what it was compared with, found in the same way

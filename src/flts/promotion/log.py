@@ -1,6 +1,8 @@
 """The promotion log of a scope: append-only, and every entry names the digest of the one before.
 
-The log alone says which model is champion; pointers, aliases and messages are derived from it.
+The log alone says which model is champion; pointers, aliases and messages are derived from it. A person may shorten or
+replace it, which is how a damaged one is mended: what stands in it now counts, and digests tell it from what was read
+before, as numbers may come again.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ from dataclasses import dataclass
 from flts.contracts import layout
 from flts.contracts.canonical import sha256
 from flts.contracts.errors import DamagedObject, UsageError
-from flts.contracts.ports import Store, write_once
-from flts.contracts.records.base import parse_record
+from flts.contracts.ports import Store, read_checked, write_once
+from flts.contracts.records.base import parse_record, parse_stored, require_record
+from flts.contracts.records.decision import DecisionRecord
 from flts.contracts.records.log import Kind, LogEntry, Promoted
 
 MEND = "restore it from a backup, or move it and every later entry out of the log; the next `flts run` decides again"
@@ -29,6 +32,16 @@ class Chain:
     entries: Sequence[LogEntry] = ()
     head: str | None = None
 
+    def digest(self, number: int) -> str:
+        """SHA-256 of an entry as it is stored."""
+        named = self.head if number == len(self.entries) else self.entries[number].previous_sha256
+        assert named is not None
+        return named
+
+    def holds(self, number: int, entry_sha256: str) -> bool:
+        """Whether this entry stands in the log."""
+        return number <= len(self.entries) and self.digest(number) == entry_sha256
+
 
 EMPTY = Chain()
 
@@ -41,14 +54,20 @@ def read_log(store: Store, scope: str) -> list[LogEntry]:
 def read_chain(store: Store, scope: str, known: Chain = EMPTY) -> Chain:
     """The log, with the chain of digests checked.
 
-    known: what was read before. No entry ever changes, so none of it is read again. Raises DamagedObject at the first
-    entry that breaks the chain, UsageError for what is not a scope: whoever is given one by a caller reads its log.
+    known: what was read before. While its newest entry has the same digest, none before it is read again. Raises
+    DamagedObject at the first entry that breaks the chain and for a newest entry that is not what its decision says,
+    UsageError for what is not a scope: whoever is given one by a caller reads its log.
     """
     try:
         layout.scope_name(scope)
     except ValueError as error:
         raise UsageError(str(error), code="scope-invalid", scope=scope) from None
+    if known.head is not None:
+        last = store.get(layout.log_entry(scope, len(known.entries)))
+        if last is None or sha256(last) != known.head:
+            known = EMPTY  # the log was shortened or replaced
     entries, head = list(known.entries), known.head
+    in_force = sum(-1 if entry.kind == "rollback" else 1 for entry in entries)
     stored = [key for key in store.list(layout.log(scope)) if layout.is_log_entry(key)]
     for number, key in enumerate(stored[len(entries) :], len(entries) + 1):
         data = store.get(key)
@@ -67,9 +86,51 @@ def read_chain(store: Store, scope: str, known: Chain = EMPTY) -> Chain:
                 code="log-chain-broken",
                 key=key,
             )
+        if entry.kind == "rollback" and in_force < 2:
+            raise DamagedObject(
+                f"{key} in {store.url} is damaged: it rolls back, and no earlier champion is left; {MEND}",
+                code="log-rollback-unfounded",
+                key=key,
+            )
+        in_force += -1 if entry.kind == "rollback" else 1
         entries.append(entry)
         head = sha256(data)
+    if len(entries) > len(known.entries) and entries[-1].decision_sha256 is not None:
+        decision_of(store, entries[-1])
     return Chain(entries, head)
+
+
+def decision_of(store: Store, entry: LogEntry) -> DecisionRecord:
+    """The decision behind an entry. Raises DamagedObject where it is absent, was changed, or says something else.
+
+    The entry after it seals an entry; only its decision says whether the newest one was changed.
+    """
+    key = layout.decision(entry.scope, entry.decision_id)
+    if entry.decision_sha256 is None:
+        record = require_record(store, key, DecisionRecord)
+    else:
+        record = parse_stored(store, key, DecisionRecord, read_checked(store, key, entry.decision_sha256))
+    champion, row = entry.champion, record.row(entry.champion.model)
+    said = row and (record.config_hash, row.model_hash, row.bundle_sha256, row.score)
+    named = champion.config_hash, champion.model_hash, champion.bundle_sha256, champion.score
+    if said != named or (entry.kind == "promote" and record.winner != champion.model):
+        own = layout.log_entry(entry.scope, entry.number)
+        raise DamagedObject(
+            f"{own} in {store.url} is damaged: it promotes {champion.model} with bundle {champion.bundle_sha256[:12]}…,"
+            f" and its decision {key} does not; {MEND}",
+            code="log-entry-differs",
+            key=own,
+        )
+    return record
+
+
+def stored_digest(store: Store, scope: str, decision_id: str) -> str:
+    """SHA-256 of a decision as it is stored, which its entry will name. Raises DamagedObject when it is absent."""
+    key = layout.decision(scope, decision_id)
+    data = store.get(key)
+    if data is None:
+        raise DamagedObject(f"{key} is absent from {store.url}; {layout.restore(key)}", code="object-missing", key=key)
+    return sha256(data)
 
 
 def append(
@@ -78,7 +139,7 @@ def append(
     """Append the entry that `propose` returns for the current log; None when it returns none.
 
     When another process takes the number first, `propose` is called again with the longer log. known: what was read
-    before, which is not read again.
+    before, which is not read again. Raises DamagedObject for an entry that is not what its decision says.
     """
     log = known
     while True:
@@ -86,6 +147,8 @@ def append(
         entry = propose(log)
         if entry is None:
             return None
+        if entry.decision_sha256 is not None:
+            decision_of(store, entry)
         data = entry.to_bytes()
         if write_once(store, layout.log_entry(scope, entry.number), data, at="promote.log") == data:
             return entry
@@ -100,14 +163,16 @@ def next_entry(
     actor: str,
     time: str,
     restores: int | None = None,
+    decision_sha256: str | None = None,
 ) -> LogEntry:
-    """The entry that would come next."""
+    """The entry that would come next. decision_sha256: `stored_digest` of the decision, which readers check."""
     return LogEntry(
         scope=scope,
         number=len(log.entries) + 1,
         kind=kind,
         previous_sha256=log.head,
         decision_id=decision_id,
+        decision_sha256=decision_sha256,
         actor=actor,
         time=time,
         champion=champion,

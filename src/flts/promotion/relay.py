@@ -1,19 +1,17 @@
 """Bring everything that is derived from the log up to date: the pointers and the model-selected message.
 
 Nothing is decided here, and every step is idempotent. Pointers are written last, so a pointer that is up to date
-proves that the message was sent.
+proves that the message was sent. Nothing orders the messages of relays that meet; consumers go by the number in them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from flts.contracts import events, layout
-from flts.contracts.errors import DamagedObject
+from flts.contracts.errors import DamagedObject, DataError
 from flts.contracts.messages import ModelSelected
-from flts.contracts.ports import Bus, Store, point_at
-from flts.contracts.records.base import read_record
+from flts.contracts.ports import Bus, Store, point_at, take_away
 from flts.contracts.records.log import LogEntry
 from flts.promotion.log import EMPTY, Chain, read_chain, scopes
 
@@ -22,31 +20,39 @@ def relay(store: Store, bus: Bus, scope: str, known: Chain = EMPTY) -> LogEntry 
     """Bring message and pointers of a scope up to its log; returns the champion's entry, None for an empty log.
 
     Checks again after writing: a slower relay may just have replaced a newer pointer by an older one. known: what was
-    read of the log before, which is not read again.
+    read of the log before, which is not read again. A pointer to an entry that is not in the log says that a person
+    shortened or replaced the log: then the message names the one that it takes back.
     """
     log = known
     while (log := read_chain(store, scope, log)).entries:
         newest = log.entries[-1]
-        configs = {layout.config_pointer(scope, entry.champion.config_hash): entry for entry in log.entries}
-        stale_configs = {key: entry for key, entry in configs.items() if _is_behind(store, key, entry)}
-        stale = [key for key in _pointers(scope) if _is_behind(store, key, newest)]
-        if not stale_configs and not stale:
+        wanted = _pointers(log, scope)
+        found = {key: read_pointer(store, key) for key in wanted}
+        gone = {key: pointer for key, pointer in found.items() if pointer is not None and not _stands(log, pointer)}
+        if gone and read_chain(store, scope, log).head != log.head:
+            continue  # the log grew before the pointers were read: they are those of a faster relay
+        stale = {key: message for key, message in wanted.items() if not _same(found[key], message)}
+        if not stale:
             return newest
-        if stale:
-            message = selected(newest)
-            bus.publish(message.topic, message.key, message.to_bytes())
+        moved = not stale.keys().isdisjoint(_of_champion(scope))
+        if moved:
+            taken_back = next((gone[key] for key in _of_champion(scope) if key in gone), None)
+            _announce(bus, selected(log, newest), taken_back)
+        if gone:
+            _drop_pointers(store, scope, log)
+        for key, message in stale.items():
+            if read_pointer(store, key) == found[key]:  # else a faster relay has written it meanwhile
+                _point(store, key, message)
+        if moved:
+            champion = newest.champion
             events.emit(
-                events.PromotionPublish(
-                    config_hash=newest.champion.config_hash,
+                events.PromotionRootPointerWrite(
+                    config_hash=champion.config_hash,
                     scope=scope,
-                    promotion=newest.number,
-                    event_id=message.event_id,
+                    run_id=champion.run_id,
+                    model_type=champion.model_type,
                 )
             )
-        for key, entry in stale_configs.items():
-            point_at(store, key, selected(entry).to_bytes(), at="promote.pointer.config")
-        if stale:
-            _point_at_champion(store, scope, newest, stale)
     return None
 
 
@@ -62,14 +68,15 @@ def relay_all(store: Store, bus: Bus) -> None:
             events.emit(events.PromotionLogDamaged(scope=scope, reason=str(damage)))
 
 
-def selected(entry: LogEntry) -> ModelSelected:
-    """The message about a log entry; the same entry always gives the same bytes."""
+def selected(log: Chain, entry: LogEntry) -> ModelSelected:
+    """The message about an entry of this log; the same stored entry always gives the same bytes."""
     champion = entry.champion
     return ModelSelected(
         ts=datetime.fromisoformat(entry.time),
         identifier=entry.scope,
         scope=entry.scope,
         promotion=entry.number,
+        entry_sha256=log.digest(entry.number),
         kind=entry.kind,
         decision_id=entry.decision_id,
         **champion.model_dump(exclude={"model"}),
@@ -77,36 +84,71 @@ def selected(entry: LogEntry) -> ModelSelected:
 
 
 def read_pointer(store: Store, key: str) -> ModelSelected | None:
-    """The promotion that a pointer names, None when it is absent. Raises DamagedObject that names key and field."""
-    return read_record(store, key, ModelSelected)
+    """The promotion that a pointer names; None when it is absent or unreadable, as it is then written again."""
+    data = store.get(key)
+    try:
+        return None if data is None else ModelSelected.parse(data)
+    except DataError:
+        return None
 
 
-def _pointers(scope: str) -> list[str]:
+def _of_champion(scope: str) -> list[str]:
     """The pointers to the champion of a scope, in the order they are written."""
     return [*([layout.root_pointer()] if scope == "global" else []), layout.scope_pointer(scope)]
 
 
-def _is_behind(store: Store, key: str, entry: LogEntry) -> bool:
-    """Whether a pointer names an earlier promotion, or is absent or unreadable: then it is written again."""
-    try:
-        pointer = read_pointer(store, key)
-    except DamagedObject:
-        return True
-    return pointer is None or pointer.promotion < entry.number
+def _pointers(log: Chain, scope: str) -> dict[str, ModelSelected]:
+    """What each pointer of a scope has to say, in the order they are written."""
+    configs = {layout.config_pointer(scope, entry.champion.config_hash): entry for entry in log.entries}
+    newest = dict.fromkeys(_of_champion(scope), log.entries[-1])
+    return {key: selected(log, entry) for key, entry in (configs | newest).items()}
 
 
-def _point_at_champion(store: Store, scope: str, newest: LogEntry, pointers: Sequence[str]) -> None:
-    for key in pointers:
-        if _is_behind(store, key, newest):  # a faster relay may have seen a longer log
-            point_at(
-                store,
-                key,
-                selected(newest).to_bytes(),
-                at="promote.pointer.root" if key == layout.root_pointer() else "promote.pointer.scope",
-            )
-    champion = newest.champion
+def _same(pointer: ModelSelected | None, message: ModelSelected) -> bool:
+    """Whether a pointer says this; one of version 1 names no digest."""
+    if pointer is not None and pointer.v == 1:
+        message = message.model_copy(update={"v": 1, "entry_sha256": None})
+    return pointer == message
+
+
+def _stands(log: Chain, pointer: ModelSelected) -> bool:
+    """Whether the entry that a pointer names is in the log."""
+    number = pointer.promotion
+    return number <= len(log.entries) and _same(pointer, selected(log, log.entries[number - 1]))
+
+
+def _announce(bus: Bus, message: ModelSelected, taken_back: ModelSelected | None) -> None:
+    if taken_back is not None:
+        message = message.model_copy(update={"replaces": taken_back.event_id})
+        events.emit(
+            events.PromotionLogReplaced(scope=message.scope, was=taken_back.promotion, promotion=message.promotion)
+        )
+    bus.publish(message.topic, message.key, message.to_bytes())
     events.emit(
-        events.PromotionRootPointerWrite(
-            config_hash=champion.config_hash, scope=scope, run_id=champion.run_id, model_type=champion.model_type
+        events.PromotionPublish(
+            config_hash=message.config_hash,
+            scope=message.scope,
+            promotion=message.promotion,
+            event_id=message.event_id,
         )
     )
+
+
+def _drop_pointers(store: Store, scope: str, log: Chain) -> None:
+    """Take away the pointers of configurations whose promotions are no longer in the log."""
+    kept = _pointers(read_chain(store, scope, log), scope)
+    for key in store.list(f"model-promotion/{scope}/"):
+        if layout.is_config_pointer(key) and key not in kept:
+            take_away(store, key, at="promote.pointer.gone")
+
+
+def _point(store: Store, key: str, message: ModelSelected) -> None:
+    if layout.is_config_pointer(key):
+        point_at(store, key, message.to_bytes(), at="promote.pointer.config")
+    else:
+        point_at(
+            store,
+            key,
+            message.to_bytes(),
+            at="promote.pointer.root" if key == layout.root_pointer() else "promote.pointer.scope",
+        )

@@ -13,7 +13,7 @@ from flts.contracts.records.log import LogEntry, Promoted
 from flts.evaluate.case import Candidate
 from flts.evaluate.decide import Decision
 from flts.promotion.judge import judge, stored_decision
-from flts.promotion.log import EMPTY, Chain, append, next_entry, rollback_target
+from flts.promotion.log import EMPTY, Chain, append, next_entry, read_chain, rollback_target, stored_digest
 from flts.promotion.relay import relay
 from flts.train.experiment import Experiment
 
@@ -64,14 +64,22 @@ def promote(  # noqa: PLR0913 - the places it works on, and what only its caller
             return None
         own = _own_promotion(entries, experiment.identity.config_hash, since)
         if own is not None:
-            decisions.append(stored_decision(store, scope, own.decision_id, candidates))
+            decisions.append(stored_decision(store, own, candidates))
             return None
         decision = judge(store, experiment, candidates, scope, entries)
         decisions.append(decision)
         if decision.outcome != "promote" or any(e.decision_id == decision.decision_id for e in entries):
             return None
-        champion = _promoted(experiment, decision, run_ids)
-        return next_entry(log, scope, "promote", champion, decision.decision_id, actor, clock.now().isoformat())
+        return next_entry(
+            log,
+            scope,
+            "promote",
+            _promoted(experiment, decision, run_ids),
+            decision.decision_id,
+            actor,
+            clock.now().isoformat(),
+            decision_sha256=stored_digest(store, scope, decision.decision_id),
+        )
 
     events.emit(
         events.PromotionAllModelsPresent(
@@ -92,11 +100,20 @@ def _own_promotion(entries: Sequence[LogEntry], config_hash: str, since: int | N
     return next((entry for entry in later if entry.champion.config_hash == config_hash), None)
 
 
-def rollback(store: Store, bus: Bus, clock: Clock, scope: str, actor: str) -> LogEntry:
-    """Restore the champion before the current one. Raises UsageError when there is none."""
+def rollback(store: Store, bus: Bus, clock: Clock, scope: str, actor: str, *, saw: int | None = None) -> LogEntry:
+    """Restore the champion before the current one. Raises UsageError when there is none.
+
+    saw: number of the promotion that the caller wants to undo; by default the one that is newest now. Where another one
+    is newest when the entry is written, UsageError is raised: two rollbacks that meet go back one promotion, not two.
+    """
+    seen = read_chain(store, scope)
+    if saw is not None and seen.entries and saw != seen.entries[-1].number:
+        raise _changed(seen.entries[-1], saw)
 
     def propose(log: Chain) -> LogEntry:
         target = rollback_target(log.entries, scope)
+        if log.head != seen.head:
+            raise _changed(log.entries[-1], len(seen.entries))
         return next_entry(
             log,
             scope,
@@ -106,12 +123,24 @@ def rollback(store: Store, bus: Bus, clock: Clock, scope: str, actor: str) -> Lo
             actor,
             clock.now().isoformat(),
             restores=target.number,
+            decision_sha256=target.decision_sha256 or stored_digest(store, scope, target.decision_id),
         )
 
-    entry = append(store, scope, propose)
+    entry = append(store, scope, propose, seen)
     relay(store, bus, scope)
     assert entry is not None
     return entry
+
+
+def _changed(newest: LogEntry, saw: int) -> UsageError:
+    return UsageError(
+        f"the champion of '{newest.scope}' is promotion {newest.number} ({newest.kind} by {newest.actor}), not"
+        f" {saw}; nothing was rolled back, look again",
+        code="champion-changed",
+        scope=newest.scope,
+        expected=saw,
+        found=newest.number,
+    )
 
 
 def promote_by_hand(
@@ -122,7 +151,16 @@ def promote_by_hand(
     def propose(log: Chain) -> LogEntry | None:
         if log.entries and log.entries[-1].champion.bundle_sha256 == champion.bundle_sha256:
             return None
-        return next_entry(log, scope, "manual", champion, decision_id, actor, clock.now().isoformat())
+        return next_entry(
+            log,
+            scope,
+            "manual",
+            champion,
+            decision_id,
+            actor,
+            clock.now().isoformat(),
+            decision_sha256=stored_digest(store, scope, decision_id),
+        )
 
     entry = append(store, scope, propose)
     relay(store, bus, scope)

@@ -42,10 +42,13 @@ def promote(settings: Settings, config: str, model: str, scope: str, actor: str)
         return entry
 
 
-def rollback(settings: Settings, scope: str, actor: str) -> LogEntry:
-    """Restore the champion before the current one. Raises UsageError when there is none."""
+def rollback(settings: Settings, scope: str, actor: str, saw: int | None = None) -> LogEntry:
+    """Restore the champion before promotion `saw`, by default before the newest.
+
+    Raises UsageError when there is none, and when another promotion is the newest by then.
+    """
     with _context(settings) as context:
-        entry = roll_back(context.store, context.bus, context.clock, scope, actor)
+        entry = roll_back(context.store, context.bus, context.clock, scope, actor, saw=saw)
         point_tracker(context, entry)
         return entry
 

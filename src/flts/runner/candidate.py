@@ -16,6 +16,7 @@ from flts.contracts.records.run import FailurePart, ScaledErrors, TrainPart
 from flts.evaluate.metrics import Errors, measure
 from flts.promotion.judge import yardstick
 from flts.runner import tell
+from flts.runner.quarantine import put_aside
 from flts.runner.stored import VERSIONS, load_stored_spec
 from flts.runner.tell import RunOf
 from flts.runner.tracking import (
@@ -77,8 +78,10 @@ def _train_and_score(context: RunContext, work: Work, progress: Progress, *, rec
 
 
 def _train(context: RunContext, work: Work, progress: Progress, *, recompute: bool) -> Trained:
-    """The stored result, or a fit in a process of its own."""
+    """The stored result, or a fit in a process of its own. A recompute first puts aside what is damaged."""
     claim, windows_hash = work.claim, work.experiment.windows.windows_hash
+    if recompute:
+        put_aside(context, work.experiment, work.name)
     stored = stored_result(context.store, work.name, work.model_hash, windows_hash)
     if stored is not None and not recompute:
         events.emit(

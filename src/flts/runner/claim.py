@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from flts.contracts import events, layout, runs
 from flts.contracts.canonical import canonical_json
-from flts.contracts.errors import SpecError
+from flts.contracts.errors import DamagedObject, SpecError
 from flts.contracts.messages import InferenceData, TrainingData
 from flts.contracts.ports import Store, write_once
 from flts.contracts.records.base import write_record
@@ -130,8 +130,16 @@ def _unfinished(store: Store, experiment: Experiment, *, recompute: bool) -> lis
     return [
         name
         for name, model_hash in experiment.identity.model_hashes.items()
-        if recompute or stored_result(store, name, model_hash, windows_hash) is None
+        if recompute or not _is_stored(store, name, model_hash, windows_hash)
     ]
+
+
+def _is_stored(store: Store, name: str, model_hash: str, windows_hash: str) -> bool:
+    """False for a damaged result, too: the candidate's own step says what is wrong with it."""
+    try:
+        return stored_result(store, name, model_hash, windows_hash) is not None
+    except DamagedObject:
+        return False
 
 
 def _claim_number(context: RunContext, experiment: Experiment, *, promotion: int, recompute: bool) -> int:

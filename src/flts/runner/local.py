@@ -188,7 +188,8 @@ def _entry(store: Store, started: StartedRun, number: int | None) -> LogEntry | 
     """The log entry of this number; reads only entries newer than the start of the run."""
     if number is None:
         return None
-    return read_chain(store, started.claim.identifier, started.log).entries[number - 1]
+    entries = read_chain(store, started.claim.identifier, started.log).entries
+    return next((entry for entry in entries if entry.number == number), None)
 
 
 def _train_part(store: Store, claim: TrainingData, model: str) -> TrainPart | None:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flts.contracts import events, layout
+from flts.contracts.canonical import sha256
 from flts.contracts.errors import NoChampion, UsageError
 from flts.contracts.ports import Store
 from flts.contracts.records.log import LogEntry
 from flts.forecasting.bundle import Bundle, load_bundle
-from flts.promotion.log import read_log, scopes
+from flts.promotion.log import Chain, read_chain, read_log, scopes
 from flts.serve.answer import Answer, answer
 
 if TYPE_CHECKING:
@@ -56,45 +57,76 @@ def champion_of(store: Store, scope: str) -> Champion:
     return _load(store, entries[-1])
 
 
+@dataclass(frozen=True)
+class _Serving:
+    champion: Champion
+    entry_sha256: str
+
+
 class Follower:
-    """Keeps the champion of each requested scope loaded, and loads the next one when the log has grown."""
+    """Keeps the champion of each requested scope loaded, and loads the next one when the log has changed."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._serving: dict[str, Champion] = {}
+        self._serving: dict[str, _Serving] = {}
         self._lock = threading.Lock()
 
     def champion(self, scope: str) -> Champion:
         """The current champion. Raises NoChampion, and DamagedObject when its bundle was changed."""
-        serving = self._serving.get(scope)
-        number = serving.entry.number if serving else 0
-        if serving is not None and not self._store.exists(layout.log_entry(scope, number + 1)):
-            return serving
-        entries = read_log(self._store, scope)
-        if not entries:
-            raise NoChampion(
-                f"scope '{scope}' of {self._store.url} has no champion yet", scope=scope, store=self._store.url
-            )
-        newest = entries[-1]
-        if serving is not None and serving.bundle.sha256 == newest.champion.bundle_sha256:
-            champion = Champion(newest, serving.bundle)
+        while True:
+            serving = self._serving.get(scope)
+            if serving is not None and self._is_newest(scope, serving):
+                return serving.champion
+            log = read_chain(self._store, scope)
+            fresh = self._next(log, serving)
+            with self._lock:
+                if self._serving.get(scope) is not serving:
+                    continue  # another thread was faster: see whether its champion is the newest
+                if fresh is None:
+                    self._serving.pop(scope, None)
+                else:
+                    self._serving[scope] = fresh
+            if serving is not None:
+                _announce(scope, serving, fresh, log)
+            if fresh is None:
+                raise NoChampion(
+                    f"scope '{scope}' of {self._store.url} has no champion yet", scope=scope, store=self._store.url
+                )
+            return fresh.champion
+
+    def _is_newest(self, scope: str, serving: _Serving) -> bool:
+        """Whether the entry still stands in the log as it was read, with none after it."""
+        number = serving.champion.entry.number
+        stored = self._store.get(layout.log_entry(scope, number))
+        same = stored is not None and sha256(stored) == serving.entry_sha256
+        return same and not self._store.exists(layout.log_entry(scope, number + 1))
+
+    def _next(self, log: Chain, serving: _Serving | None) -> _Serving | None:
+        """The champion of a log, with the loaded bundle where that is the same; None for an empty log."""
+        if not log.entries:
+            return None
+        newest = log.entries[-1]
+        if serving is not None and serving.champion.bundle.sha256 == newest.champion.bundle_sha256:
+            champion = Champion(newest, serving.champion.bundle)
         else:
             champion = _load(self._store, newest)
-        with self._lock:
-            current = self._serving.get(scope)
-            if current is not None and current.entry.number >= newest.number:
-                return current  # another thread has read as much of the log, or more: never go back to an older one
-            self._serving[scope] = champion
-        if serving is not None:
-            events.emit(
-                events.ModelSwap(
-                    scope=scope,
-                    config_hash=newest.champion.config_hash,
-                    model_type=newest.champion.model_type,
-                    promotion=newest.number,
-                )
+        return _Serving(champion, log.digest(newest.number))
+
+
+def _announce(scope: str, before: _Serving, now: _Serving | None, log: Chain) -> None:
+    was = before.champion.entry.number
+    if not log.holds(was, before.entry_sha256):
+        events.emit(events.PromotionLogReplaced(service="forecast", scope=scope, was=was, promotion=len(log.entries)))
+    if now is not None:
+        entry = now.champion.entry
+        events.emit(
+            events.ModelSwap(
+                scope=scope,
+                config_hash=entry.champion.config_hash,
+                model_type=entry.champion.model_type,
+                promotion=entry.number,
             )
-        return champion
+        )
 
 
 def _load(store: Store, entry: LogEntry) -> Champion:

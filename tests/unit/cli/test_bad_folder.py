@@ -155,11 +155,17 @@ DAMAGED = {
     "what was fitted on train": "processed-data/*/meta.json",
     "a file of a bundle": "bundles/*/coefficients.safetensors",
     "a manifest": "bundles/*/manifest.json",
-    "a result": "models/*/result.json",
-    "test forecasts": "models/*/windows/*/forecasts.parquet",
-    "the result of the windows": "models/*/windows/*/result.json",
     "an entry of the log": "model-promotion/*/log/00000001.json",
 }
+
+
+MADE_AGAIN = {
+    "a result": "models/*/result.json",
+    "validation forecasts": "models/*/validation.parquet",
+    "test forecasts": "models/*/windows/*/forecasts.parquet",
+    "the result of the windows": "models/*/windows/*/result.json",
+}
+"""What a recompute puts aside and makes again."""
 
 
 def contents(objects: Path) -> dict[str, bytes]:
@@ -196,11 +202,33 @@ def test_an_object_damaged_by_one_byte_is_named_and_the_advice_restores_it(flts:
     assert flts("forecast", "--input", "load_test.csv").code == 0
 
 
+@pytest.mark.parametrize("kind", MADE_AGAIN)
+def test_a_recompute_puts_a_damaged_result_aside_and_makes_it_again(flts: Flts, folder: Path, kind: str) -> None:
+    assert flts("run").code == 0
+    objects = folder / ".flts/objects"
+    (damaged,) = objects.glob(MADE_AGAIN[kind])
+    key, before = damaged.relative_to(objects), contents(objects)
+    changed = bytes([damaged.read_bytes()[0] ^ 1]) + damaged.read_bytes()[1:]
+    damaged.write_bytes(changed)
+    if kind != "validation forecasts":  # which no run reads
+        done = flts("run")
+        assert (done.code, "Traceback" in done.err) == (1, False)
+        assert str(key) in done.err + done.out
+    assert damaged.read_bytes() == changed
+    assert flts("run", "--recompute").code == 0
+    (time,) = (objects / "quarantine").iterdir()
+    assert (time / key).read_bytes() == changed
+    assert contents(objects) == before
+    assert flts("forecast", "--input", "load_test.csv").code == 0
+    assert flts("run", "--recompute").code == 0
+    assert list((objects / "quarantine").iterdir()) == [time]
+
+
 @pytest.mark.parametrize("kind", ["train rows", "a file of a bundle", "a manifest", "test forecasts"])
 def test_a_missing_object_is_named_and_the_advice_restores_it(flts: Flts, folder: Path, kind: str) -> None:
     assert flts("run").code == 0
     objects = folder / ".flts/objects"
-    (absent,) = objects.glob(DAMAGED[kind])
+    (absent,) = objects.glob((DAMAGED | MADE_AGAIN)[kind])
     before = contents(objects)
     absent.unlink()
     if kind == "train rows":  # found absent before anything is read, and made again without a word

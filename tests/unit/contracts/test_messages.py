@@ -113,7 +113,7 @@ INSIDE: list[tuple[type[Message], dict[str, Any], dict[str, Any]]] = [
         MODEL_TRAINING,
         {"identifier": "north", "config_hash": C, "model_hash": A, "run": 2, "status": "FAILED"},
     ),
-    (ModelSelected, MODEL_SELECTED, {"scope": "south", "promotion": 4}),
+    (ModelSelected, MODEL_SELECTED, {"scope": "south", "promotion": 4, "entry_sha256": B, "replaces": C}),
     (InferenceData, INFERENCE_DATA, {"sha256": A, "identifier": "south"}),
     (PerformanceEval, PERFORMANCE_EVAL, {"input_event_id": B, "promotion": 4}),
 ]
@@ -149,7 +149,20 @@ def test_a_message_is_the_same_after_it_is_sent_and_parsed(kind: type[Message], 
     assert kind.parse(data) == message
     written = json.loads(data)
     assert data == canonical_json(written)
-    assert (written["event_id"], written["v"], written["ts"]) == (message.event_id, 1, "2020-01-01T12:00:00Z")
+    assert (written["event_id"], written["v"], written["ts"]) == (
+        message.event_id,
+        kind.model_fields["v"].default,
+        "2020-01-01T12:00:00Z",
+    )
+
+
+def test_a_selection_of_version_1_keeps_its_bytes_and_its_id() -> None:
+    message = ModelSelected(**{**MODEL_SELECTED, "v": 1})
+    promotion = MODEL_SELECTED["promotion"]
+    expected = digest({"topic": "model-selected", "v": 1, "scope": "north", "promotion": promotion})
+    assert message.event_id == expected
+    assert not {"entry_sha256", "replaces"} & json.loads(message.to_bytes()).keys()
+    assert ModelSelected.parse(message.to_bytes()) == message
 
 
 def test_the_key_of_a_message_is_the_field_that_decides_its_partition() -> None:

@@ -43,6 +43,9 @@ class Forgetful:
     def replace(self, key: str, data: bytes) -> None:
         raise NotImplementedError
 
+    def erase(self, key: str) -> None:
+        raise NotImplementedError
+
     def exists(self, key: str) -> bool:
         return True
 

@@ -192,8 +192,29 @@ def test_a_model_whose_result_is_that_of_another_model_is_not_judged_under_its_n
         put_result(store, experiment, name, digest(name), 1.0 + number)
     wrong, right = (layout.model_result(experiment.identity.model_hashes[name]) for name in ("gru", "ridge"))
     store.replace(wrong, store.get(right) or b"")
-    with raises(DamagedObject, code="record-misplaced", key=wrong, fields=("model_hash",)):
-        gather(store, experiment, "global")
+    damaged = next(c for c in gathered(store, experiment) if c.name == "gru")
+    assert damaged.status == "FAILED"
+    assert f"{wrong} in memory:/// holds the record of another key" in str(damaged.reason)
+
+
+ODD = [b"", b"{", b"null", b"true", b"[" * 100_000, b'{"v": 1}', b'{"v": 1e400}']
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd[:8].decode())
+@pytest.mark.parametrize("windows", [False, True], ids=["model", "windows"])
+def test_a_result_that_is_no_record_makes_a_failed_candidate(odd: bytes, windows: bool) -> None:
+    experiment, store = small_experiment()
+    model_hash = experiment.identity.model_hashes["ridge"]
+    put_result(store, experiment, "ridge", digest("ridge"), 1.0)
+    key = (
+        layout.windows_result(model_hash, experiment.identity.windows_hash)
+        if windows
+        else layout.model_result(model_hash)
+    )
+    store.replace(key, odd)
+    (candidate,) = gathered(store, experiment)
+    assert candidate.status == "FAILED"
+    assert str(candidate.reason).startswith(f"DamagedObject: {key}")
 
 
 def test_forecasts_that_differ_from_their_digest_make_a_failed_candidate() -> None:
@@ -436,7 +457,16 @@ def logged(store: Store, *decisions: tuple[str, str, str | None]) -> list[LogEnt
             named = reference_of(store, "global", entries[:-1]).champion
             against = ChampionName(model=named.model, model_hash=named.model_hash)
             look = Look(spans=0.0, level=0.025, against=against, margin=0.02, tests={})
-        changes = {"decision_id": entry.decision_id, "rules": rules, "look": look}
+        champion = entry.champion
+        named_row = {name: getattr(champion, name) for name in ("model", "model_hash", "bundle_sha256", "score")}
+        changes = {
+            "decision_id": entry.decision_id,
+            "config_hash": champion.config_hash,
+            "winner": champion.model,
+            "candidates": [plain.ranked[0].model_copy(update=named_row)],
+            "rules": rules,
+            "look": look,
+        }
         store.create(layout.decision("global", entry.decision_id), plain.model_copy(update=changes).to_bytes())
     return entries
 

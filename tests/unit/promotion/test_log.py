@@ -66,17 +66,99 @@ def test_entries_that_were_read_before_are_not_read_again_and_the_chain_continue
     put_log(watched, entries)
     known = chain(entries[:2])
     assert read_chain(watched, "global", known) == chain(entries)
-    assert watched.read == [layout.log_entry("global", 3)]
-    with raises(DamagedObject, code="log-chain-broken", key=layout.log_entry("global", 3)):
-        read_chain(watched, "global", replace(known, head=sha256(b"other")))
+    assert watched.read == [layout.log_entry("global", 2), layout.log_entry("global", 3)]
+
+
+def test_what_was_read_before_counts_only_while_it_stands_in_the_log(store: Store) -> None:
+    entries = three()
+    put_log(store, entries)
+    assert read_chain(store, "global", replace(chain(entries[:2]), head=sha256(b"other"))) == chain(entries)
+    store.erase(layout.log_entry("global", 3))
+    assert read_chain(store, "global", chain(entries)) == chain(entries[:2])
+    other = entries[:1]
+    grow(other, "x")
+    store.replace(layout.log_entry("global", 2), other[1].to_bytes())
+    assert read_chain(store, "global", chain(entries)) == chain(other)
+    store.erase(layout.log_entry("global", 2))
+    store.erase(layout.log_entry("global", 1))
+    assert read_chain(store, "global", chain(entries)) == Chain([])
+    entry = append(store, "global", proposed, chain(entries))
+    assert entry is not None
+    assert (entry.number, entry.previous_sha256) == (1, None)
+
+
+def text(number: int) -> str:
+    return three()[number - 1].to_bytes().decode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [text(3).encode() + b"\n", b"\n " + text(3).encode(), json.dumps(json.loads(text(3)), indent=2).encode()],
+    ids=["newline", "blanks before", "indented"],
+)
+def test_an_entry_with_other_blanks_passes_and_can_be_appended_to(store: Store, data: bytes) -> None:
+    put_log(store, three())
+    store.replace(layout.log_entry("global", 3), data)
+    assert read_log(store, "global") == three()
+    entry = append(store, "global", proposed)
+    assert entry is not None
+    assert read_log(store, "global") == [*three(), entry]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        text(3).replace('"number":3', '"number":3.0').encode(),
+        text(3).replace('"number":3', '"number":"3"').encode(),
+        text(3).replace('"scope":"global"', '"scope":"north"').encode(),
+        b"\xef\xbb\xbf" + text(3).encode(),
+        text(3).encode() + b"\0",
+        text(3).encode() * 2,
+        text(3).encode()[:-1],
+        text(3).replace('"kind":"promote"', '"kind":"Promote"').encode(),
+    ],
+    ids=["3.0", "'3'", "another scope", "byte order mark", "zero byte", "twice", "cut", "kind"],
+)
+def test_an_odd_newest_entry_is_refused_with_the_mend_and_poisons_no_append(store: Store, data: bytes) -> None:
+    put_log(store, three())
+    key = layout.log_entry("global", 3)
+    store.replace(key, data)
+    before = contents(store)
+    for act in (lambda: read_log(store, "global"), lambda: append(store, "global", proposed)):
+        with pytest.raises(DamagedObject) as caught:
+            act()
+        assert caught.value.data["key"] == key
+        assert str(caught.value).endswith(MEND)
+    assert contents(store) == before
+    store.erase(key)  # as the mend says
+    entry = append(store, "global", proposed)
+    assert entry is not None
+    assert read_log(store, "global") == [*three()[:2], entry]
+
+
+@pytest.mark.parametrize(
+    "history", [["rollback"], ["promote", "rollback"], ["promote", "manual", "rollback", "rollback"]]
+)
+def test_a_rollback_without_an_earlier_champion_is_refused_with_the_mend(store: Store, history: list[str]) -> None:
+    entries: list[LogEntry] = []
+    for kind in history:
+        grow(entries, "a", kind)
+    put_log(store, entries)
+    key = layout.log_entry("global", len(history))
+    with raises(DamagedObject, code="log-rollback-unfounded", key=key) as caught:
+        read_log(store, "global")
+    assert str(caught.value).endswith(MEND)
+    known = chain(entries[:-1])
+    with raises(DamagedObject, code="log-rollback-unfounded", key=key):
+        read_chain(store, "global", known)
 
 
 class NewerEntry(LogEntry):
     """An entry as a later version of the format may have it."""
 
-    upgrades: ClassVar[Mapping[int, Upgrade]] = {1: lambda record: {**record, "reason": "unknown"}}
+    upgrades: ClassVar[Mapping[int, Upgrade]] = {2: lambda record: {**record, "reason": "unknown"}}
 
-    v: Literal[2] = 2  # type: ignore[assignment]
+    v: Literal[3] = 3  # type: ignore[assignment]
     reason: str = ""
 
 
@@ -91,8 +173,8 @@ def test_a_log_of_an_older_format_goes_on_in_the_newer_one(store: Store, monkeyp
     assert entry is not None
     stored = list(contents(store, layout.log("global")).values())
     assert entry.previous_sha256 == sha256(stored[2])
-    assert [entry.v for entry in read_log(store, "global")] == [2, 2, 2, 2]
-    assert [json.loads(data)["v"] for data in stored] == [1, 1, 1, 2]
+    assert [entry.v for entry in read_log(store, "global")] == [3, 3, 3, 3]
+    assert [json.loads(data)["v"] for data in stored] == [2, 2, 2, 3]
 
 
 def test_a_log_goes_on_after_an_entry_that_was_not_stored_as_canonical_json(store: Store) -> None:
@@ -119,7 +201,18 @@ def test_an_absent_first_entry_is_named_as_a_gap(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "beside", [".DS_Store", "00000001 copy.json", "00000002.json.bak", "2.json", "old/00000001.json"]
+    "beside",
+    [
+        ".DS_Store",
+        "00000001 copy.json",
+        "00000002.json.bak",
+        "2.json",
+        "old/00000001.json",
+        "000000004.json",
+        "00000000.json",
+        "00000004.json~",
+        ".00000004.json.swp",
+    ],
 )
 def test_what_lies_beside_the_entries_is_no_entry(store: Store, beside: str) -> None:
     put_log(store, three())
@@ -164,7 +257,7 @@ def test_a_changed_entry_is_named_with_what_to_do(
         ({"scope": "../x"}, "record-damaged", "scope"),
         ({"scope": "north"}, "record-misplaced", "scope"),
         ({"number": 0}, "record-damaged", "number"),
-        ({"v": 2}, "record-newer", None),
+        ({"v": 3}, "record-newer", None),
     ],
 )
 def test_an_entry_of_an_unknown_form_is_refused_with_its_field(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -30,11 +30,16 @@ from tests.support.stored import (
 from flts.backends.bus_memory import MemoryBus
 from flts.backends.store import memory_store
 from flts.contracts import failpoints, layout
+from flts.contracts.canonical import sha256
 from flts.contracts.errors import DamagedObject, UsageError
+from flts.contracts.messages import ModelSelected
 from flts.contracts.ports import Store
+from flts.contracts.records.log import LogEntry
 from flts.contracts.records.model import Latency
-from flts.promotion.log import read_log
+from flts.promotion.log import decision_of, read_chain, read_log
+from flts.promotion.relay import read_pointer, relay, selected
 from flts.promotion.stage import Judged, promote, promote_by_hand, promoted_of, rollback
+from flts.serve.follow import Follower, champion_of
 from flts.train.experiment import Experiment
 
 CLOCK = StoppedClock()
@@ -232,6 +237,161 @@ def test_a_repeated_run_does_not_undo_a_rollback_and_reports_that_it_was_promote
     assert len(read_log(store, "global")) == 3
 
 
+def edited(store: Store, key: str, old: bytes, new: bytes) -> Store:
+    """A copy in which an object was changed by hand and is still a record."""
+    data = store.get(key) or b""
+    assert data.count(old) >= 1
+    return replaced(store, key, data.replace(old, new))
+
+
+def test_every_entry_names_the_digest_of_its_decision() -> None:
+    store, (first, second) = finished(1.0, 3.0, **ALWAYS)
+    judged(store, first)
+    decision = known(judged(store, second).decision)
+    rollback(store, MemoryBus(), CLOCK, "global", "me")
+    champion = promoted_of(decision.record, "ridge", second.identity.data_hash, None)
+    promote_by_hand(store, MemoryBus(), CLOCK, "global", champion, decision.decision_id, "me")
+    entries = read_log(store, "global")
+    assert [entry.kind for entry in entries] == ["promote", "promote", "rollback", "manual"]
+    for entry in entries:
+        assert entry.decision_sha256 == sha256(store.get(layout.decision("global", entry.decision_id)) or b"")
+        assert decision_of(store, entry).decision_id == entry.decision_id
+
+
+def test_an_edited_decision_of_the_champion_is_noticed_by_every_reader_and_writer() -> None:
+    store, (first, second) = finished(1.0, 3.0, **ALWAYS)
+    judged(store, first)
+    key = layout.decision("global", known(judged(store, second).entry).decision_id)
+    other = edited(store, key, b'"gate":"always"', b'"gate":"beats-champion"')
+    before = contents(other)
+    for act in (
+        lambda: read_log(other, "global"),
+        lambda: champion_of(other, "global"),
+        lambda: Follower(other).champion("global"),
+        lambda: relay(other, MemoryBus(), "global"),
+        lambda: rollback(other, MemoryBus(), CLOCK, "global", "me"),
+        lambda: judged(other, first),
+    ):
+        with raises(DamagedObject, code="digest-differs", key=key):
+            act()
+    assert contents(other) == before
+
+
+def test_an_edited_decision_is_noticed_before_a_rollback_to_its_champion() -> None:
+    store, (first, second) = finished(1.0, 3.0, **ALWAYS)
+    key = layout.decision("global", known(judged(store, first).entry).decision_id)
+    judged(store, second)
+    other = edited(store, key, b'"gate":"always"', b'"gate":"beats-champion"')
+    with raises(DamagedObject, code="digest-differs", key=key):
+        rollback(other, MemoryBus(), CLOCK, "global", "me")
+    assert len(read_log(other, "global")) == 2
+
+
+@pytest.mark.parametrize("field", ["bundle_sha256", "model_hash", "config_hash"])
+def test_a_newest_entry_that_names_another_model_than_its_decision_is_noticed(field: str) -> None:
+    store, (first, second) = finished(1.0, 3.0, **ALWAYS)
+    judged(store, first)
+    entry = known(judged(store, second).entry)
+    key = layout.log_entry("global", 2)
+    champion = entry.champion.model_copy(update={field: getattr(read_log(store, "global")[0].champion, field)})
+    other = replaced(store, key, entry.model_copy(update={"champion": champion}).to_bytes())
+    for act in (
+        lambda: champion_of(other, "global"),
+        lambda: relay(other, MemoryBus(), "global"),
+        lambda: rollback(other, MemoryBus(), CLOCK, "global", "me"),
+    ):
+        with raises(DamagedObject, code="log-entry-differs", key=key):
+            act()
+    without_it = without(other, key)  # as the mend says
+    assert champion_of(without_it, "global").entry.number == 1
+    assert known(judged(without_it, second).entry).number == 2
+
+
+def test_two_rollbacks_that_meet_go_back_one_promotion() -> None:
+    store, experiments = finished(1.0, 2.0, 3.0, **ALWAYS)
+    for experiment in experiments:
+        judged(store, experiment)
+    entries: list[LogEntry] = []
+
+    def meanwhile(key: str) -> None:
+        if key == layout.log_entry("global", 4) and not entries:
+            entries.append(rollback(store, MemoryBus(), CLOCK, "global", "the first"))
+
+    with raises(UsageError, code="champion-changed", scope="global", expected=3, found=4):
+        rollback(Watched(store, meanwhile), MemoryBus(), CLOCK, "global", "the second")
+    assert read_log(store, "global")[3:] == entries
+    assert entries[0].restores == 2
+
+
+def test_a_rollback_of_a_promotion_that_is_not_the_newest_is_refused() -> None:
+    store, experiments = finished(1.0, 2.0, 3.0, **ALWAYS)
+    for experiment in experiments:
+        judged(store, experiment)
+    with raises(UsageError, code="champion-changed", expected=2, found=3):
+        rollback(store, MemoryBus(), CLOCK, "global", "me", saw=2)
+    assert rollback(store, MemoryBus(), CLOCK, "global", "me", saw=3).number == 4
+    with raises(UsageError, code="champion-changed", expected=3, found=4):  # as when the same command is sent again
+        rollback(store, MemoryBus(), CLOCK, "global", "me", saw=3)
+    assert rollback(store, MemoryBus(), CLOCK, "global", "me").restores == 1
+
+
+def test_rollbacks_beside_a_run_leave_pointers_and_the_highest_message_at_the_newest_entry() -> None:
+    """Messages of relays that meet come in any order: consumers go by the number."""
+    store, experiments = finished(1.0, 2.0, 3.0, 4.0, **ALWAYS)
+    bus = MemoryBus()
+    for experiment in experiments[:3]:
+        judged(store, experiment, bus=bus)
+    barrier = threading.Barrier(4)
+
+    def roll_back(number: int) -> bool:
+        barrier.wait()
+        try:
+            rollback(store, bus, CLOCK, "global", f"person {number}")
+        except UsageError as refused:
+            if refused.code not in {"champion-changed", "no-earlier-champion"}:
+                raise
+            return False
+        return True
+
+    def run(_: int) -> bool:
+        barrier.wait()
+        return judged(store, experiments[3], bus=bus).entry is not None
+
+    with ThreadPoolExecutor(4) as pool:
+        acted = [pool.submit(act, number) for number, act in enumerate((roll_back, roll_back, roll_back, run))]
+        done = [future.result() for future in acted]
+    entries = read_log(store, "global")
+    assert len(entries) == 3 + sum(done)
+    assert done[3]
+    sent = [ModelSelected.parse(record.value) for record in bus.records(ModelSelected.topic)]
+    highest = max(sent, key=lambda message: message.promotion)
+    assert all(message.replaces is None for message in sent)
+    assert highest == selected(read_chain(store, "global"), entries[-1])
+    for key in (layout.root_pointer(), layout.scope_pointer("global")):
+        assert store.get(key) == highest.to_bytes()
+
+
+def test_a_relay_that_is_overtaken_sends_its_older_message_last_and_the_number_tells() -> None:
+    store, (first, second) = finished(1.0, 3.0, **ALWAYS)
+    inner = MemoryBus()
+    judged(store, first, bus=inner)
+
+    class Overtaken(MemoryBus):
+        """A bus on which another rollback happens before the first message arrives."""
+
+        def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str] | None = None) -> None:
+            if len(read_log(store, "global")) == 2:
+                rollback(store, inner, CLOCK, "global", "me")
+            inner.publish(topic, key, value, headers)
+
+    judged(store, second, bus=Overtaken())
+    sent = [ModelSelected.parse(record.value).promotion for record in inner.records(ModelSelected.topic)]
+    assert sent == [1, 3, 2]
+    pointer = read_pointer(store, layout.scope_pointer("global"))
+    assert pointer is not None
+    assert pointer.promotion == max(sent)
+
+
 def test_a_rollback_without_an_earlier_champion_changes_nothing() -> None:
     store, (experiment,) = finished(1.0)
     judged(store, experiment)
@@ -357,7 +517,7 @@ def test_a_rollback_that_was_stopped_before_its_entry_can_be_repeated_and_after_
 def test_after_a_stop_a_judge_names_its_decision_when_that_is_absent_or_damaged() -> None:
     store, (experiment,) = finished(1.0)
     key = layout.decision("global", judged(store, experiment).decision.decision_id)
-    cases = {"object-missing": without(store, key), "record-damaged": replaced(store, key, b'{"v": 1}')}
+    cases = {"object-missing": without(store, key), "digest-differs": replaced(store, key, b'{"v": 1}')}
     for code, damaged in cases.items():
         with raises(DamagedObject, code=code, key=key):
             promote(

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.support.stored import Watched, contents, grow, put_log
+from tests.support.stored import Watched, chain, contents, grow, put_log
 
 from flts.backends.bus_memory import MemoryBus
 from flts.backends.store import memory_store
@@ -53,7 +53,7 @@ def test_the_pointers_of_scope_global_are_its_message_as_plain_json() -> None:
     (message,) = published(bus)
     keys = [layout.root_pointer(), layout.scope_pointer("global"), layout.config_pointer("global", digest("a"))]
     for key in keys:
-        assert store.get(key) == message.to_bytes() == selected(entries[0]).to_bytes()
+        assert store.get(key) == message.to_bytes() == selected(chain(entries), entries[0]).to_bytes()
     assert pointer(store, keys[0])["promotion"] == 1
     assert pointer(store, keys[0])["model_type"] == "A"
     assert "model" not in pointer(store, keys[0])
@@ -93,17 +93,124 @@ def test_the_pointers_follow_the_log_to_its_newest_entry() -> None:
     assert pointer(store, layout.config_pointer("global", digest("b")))["promotion"] == 2
 
 
+class Growing(Watched):
+    """A store whose log grows, and is relayed, while the pointers are read."""
+
+    def __init__(self, store: Store, entries: list[LogEntry]) -> None:
+        super().__init__(store)
+        self.entries = entries
+
+    def get(self, key: str) -> bytes | None:
+        if key.endswith("current.json"):
+            put_log(self._store, self.entries)
+            relay(self._store, MemoryBus(), "global")
+        return super().get(key)
+
+
 def test_a_pointer_that_is_ahead_of_the_log_that_was_read_is_not_moved_back() -> None:
+    store, bus = memory_store(), MemoryBus()
+    entries = log_of("a", "b")
+    put_log(store, entries[:1])
+    watched = Growing(store, entries)
+    assert relay(watched, bus, "global") == entries[1]
+    assert watched.written == []
+    assert published(bus) == []
+
+
+POINTERS = (layout.root_pointer(), layout.scope_pointer("global"))
+
+
+def test_a_shortened_log_is_the_new_truth_and_is_announced_as_such() -> None:
+    store, bus = memory_store(), MemoryBus()
+    entries = log_of("a", "b", "c")
+    put_log(store, entries)
+    relay(store, bus, "global")
+    (first,) = published(bus)
+    store.erase(layout.log_entry("global", 3))
+    store.erase(layout.log_entry("global", 2))
+    assert relay(store, bus, "global", chain(entries)) == entries[0]
+    second = published(bus)[1]
+    assert (second.promotion, second.replaces) == (1, first.event_id)
+    assert second.event_id != first.event_id
+    whole = memory_store()
+    put_log(whole, entries[:1])
+    relay(whole, MemoryBus(), "global")
+    assert contents(store) == contents(whole)  # without pointers of the configurations b and c
+    relay(store, bus, "global")
+    assert len(published(bus)) == 2
+
+
+def test_a_replaced_entry_is_announced_although_its_number_is_the_same() -> None:
     store, bus = memory_store(), MemoryBus()
     entries = log_of("a", "b")
     put_log(store, entries)
     relay(store, bus, "global")
-    before = store.get(layout.scope_pointer("global"))
-    older = memory_store()
-    put_log(older, entries[:1])
-    older.create(layout.scope_pointer("global"), before or b"")
-    assert relay(older, bus, "global") == entries[0]
-    assert older.get(layout.scope_pointer("global")) == before
+    other = entries[:1]
+    grow(other, "x", config="x")
+    store.replace(layout.log_entry("global", 2), other[1].to_bytes())
+    assert relay(store, bus, "global") == other[1]
+    first, second = published(bus)
+    assert (first.promotion, second.promotion, second.replaces) == (2, 2, first.event_id)
+    assert first.event_id != second.event_id
+    assert [pointer(store, key)["model_type"] for key in POINTERS] == ["X", "X"]
+    assert store.get(layout.config_pointer("global", digest("b"))) is None
+
+
+def test_a_number_that_comes_again_has_another_id() -> None:
+    store, bus = memory_store(), MemoryBus()
+    entries = log_of("a", "b")
+    put_log(store, entries)
+    relay(store, bus, "global")
+    store.erase(layout.log_entry("global", 2))
+    relay(store, bus, "global")
+    again = entries[:1]
+    grow(again, "b", config="b")
+    grow(again, "c", config="c")
+    put_log(store, [again[0], again[1].model_copy(update={"actor": "later"})])
+    relay(store, bus, "global")
+    assert [(m.promotion, m.replaces is None) for m in published(bus)] == [(2, True), (1, False), (2, True)]
+    assert len({message.event_id for message in published(bus)}) == 3
+
+
+@pytest.mark.parametrize("number", [7, 99_999_999, 10**9, 0, -1])
+def test_a_pointer_with_a_number_that_is_not_in_the_log_is_mended(number: int) -> None:
+    store, bus = memory_store(), MemoryBus()
+    entries = log_of("a", "b")
+    put_log(store, entries)
+    relay(store, bus, "global")
+    for key in (*POINTERS, layout.config_pointer("global", digest("b"))):
+        whole = pointer(store, key)
+        del whole["event_id"]
+        store.replace(key, json.dumps(whole | {"promotion": number}).encode())
+    relay(store, bus, "global")
+    for key in (*POINTERS, layout.config_pointer("global", digest("b"))):
+        assert store.get(key) == selected(chain(entries), entries[1]).to_bytes()
+
+
+@pytest.mark.parametrize("point", ["gone", "config", "root", "scope"])
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_the_next_relay_finishes_the_mending_of_one_that_was_stopped(point: str, side: str) -> None:
+    store, bus = memory_store(), MemoryBus()
+    entries = log_of("a", "b")
+    put_log(store, entries)
+    relay(store, bus, "global")
+    other = log_of("x")
+    for number, data in ((1, other[0].to_bytes()), (2, None)):
+        key = layout.log_entry("global", number)
+        store.erase(key) if data is None else store.replace(key, data)
+    failpoints.arm(f"promote.pointer.{point}.{side}=error")
+    try:
+        with pytest.raises(OSError, match="failpoint"):
+            relay(store, bus, "global")
+    finally:
+        failpoints.arm("")
+    relay(store, bus, "global")
+    whole = memory_store()
+    put_log(whole, other)
+    relay(whole, MemoryBus(), "global")
+    assert contents(store) == contents(whole)
+    first, *later = published(bus)
+    assert {(message.promotion, message.replaces) for message in later} == {(1, first.event_id)}
 
 
 def test_every_configuration_promoted_since_the_last_relay_gets_its_pointer() -> None:
@@ -152,7 +259,9 @@ def test_any_later_relay_corrects_an_old_pointer_of_a_configuration_without_anot
     put_log(store, entries)
     relay(store, bus, "global")
     key = layout.config_pointer("global", digest("a"))
-    store.replace(key, selected(entries[0]).to_bytes())  # as a slow relay that was cut off here leaves it
+    store.replace(
+        key, selected(chain(entries), entries[0]).to_bytes()
+    )  # as a slow relay that was cut off here leaves it
     relay(store, bus, "global")
     assert pointer(store, key)["promotion"] == 3
     assert [message.promotion for message in published(bus)] == [3]

@@ -6,21 +6,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 from tests.support.experiments import small_experiment, small_spec
 from tests.support.raising import raises
 from tests.support.series import hourly, table
-from tests.support.stored import chain, copy, fit, promoted, put_log
+from tests.support.stored import Watched, chain, copy, fit, promoted, put_log
 
 from flts.backends.store import memory_store
 from flts.contracts import layout
 from flts.contracts.canonical import digest
-from flts.contracts.errors import DamagedObject, UsageError
+from flts.contracts.errors import DamagedObject, NoChampion, UsageError
 from flts.contracts.ports import Store
 from flts.contracts.records.log import LogEntry, Promoted
 from flts.forecasting.bundle import MANIFEST, load_bundle, read_bundle, write_bundle
 from flts.promotion.log import next_entry
 from flts.serve.answer import answer
-from flts.serve.follow import champion_of
+from flts.serve.follow import Follower, champion_of
 
 
 def store_with(*bundles: str, store: Store, kind: Any = "promote") -> list[LogEntry]:
@@ -97,6 +98,70 @@ def test_a_bundle_that_fails_its_self_test_is_not_served(off: float, served: boo
     else:
         with raises(DamagedObject, code="self-test-failed"):
             champion_of(store, "global")
+
+
+def test_a_follower_goes_on_to_the_newest_entry_and_keeps_a_bundle_that_is_the_same() -> None:
+    store, first, second = two_bundles()
+    store_with(first, store=store)
+    follower = Follower(store)
+    one = follower.champion("global")
+    assert follower.champion("global") is one
+    entries = store_with(first, second, store=store)
+    assert (follower.champion("global").entry, follower.champion("global").bundle.sha256) == (entries[1], second)
+    entries = store_with(first, second, second, store=store)
+    kept = follower.champion("global").bundle
+    assert follower.champion("global").entry == entries[2]
+    assert follower.champion("global").bundle is kept
+
+
+def test_a_follower_goes_back_with_a_log_that_was_shortened() -> None:
+    store, first, second = two_bundles()
+    entries = store_with(first, second, store=store)
+    follower = Follower(store)
+    assert follower.champion("global").bundle.sha256 == second
+    store.erase(layout.log_entry("global", 2))
+    with capture_logs() as events:
+        champion = follower.champion("global")
+    assert (champion.entry, champion.bundle.sha256) == (entries[0], first)
+    assert [event["event"] for event in events] == ["model_loaded", "promotion_log_replaced", "model_swap"]
+    assert (events[1]["was"], events[1]["promotion"]) == (2, 1)
+    store.erase(layout.log_entry("global", 1))
+    with pytest.raises(NoChampion):
+        follower.champion("global")
+    store_with(second, store=store)
+    assert follower.champion("global").bundle.sha256 == second
+
+
+def test_a_follower_notices_an_entry_that_was_replaced_under_its_number() -> None:
+    store, first, second = two_bundles()
+    store_with(first, store=store)
+    follower = Follower(store)
+    assert follower.champion("global").bundle.sha256 == first
+    other = memory_store()
+    (entry,) = store_with(second, store=other)
+    store.replace(layout.log_entry("global", 1), entry.to_bytes())
+    assert follower.champion("global").bundle.sha256 == second
+
+
+def test_a_slow_thread_does_not_put_an_older_champion_back() -> None:
+    store, first, second = two_bundles()
+    store_with(first, store=store)
+    overtaken: list[str] = []
+
+    class Slow(Watched):
+        """Between the reading of the log and of its bundle another thread serves a longer log."""
+
+        def get(self, key: str) -> bytes | None:
+            if key.startswith("bundles/") and not overtaken:
+                overtaken.append(key)
+                store_with(first, second, store=store)
+                assert follower.champion("global").bundle.sha256 == second
+            return super().get(key)
+
+    follower = Follower(Slow(store))
+    assert follower.champion("global").bundle.sha256 == second
+    assert follower.champion("global").bundle.sha256 == second
+    assert overtaken
 
 
 def test_a_damaged_log_is_not_followed() -> None:

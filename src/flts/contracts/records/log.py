@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
-from flts.contracts.records.base import Digest, Number, Part, ScopeName, StoredRecord
+from flts.contracts.records.base import Digest, Number, Part, ScopeName, StoredRecord, Upgrade
 
 Kind = Literal["promote", "rollback", "manual"]
 
@@ -30,12 +31,17 @@ class Promoted(Part):
 class LogEntry(StoredRecord):
     """`log/NNNNNNNN.json`: one change of the champion; names the digest of the entry before it."""
 
-    v: Literal[1] = 1
+    # format 1 did not name the digest of its decision
+    upgrades: ClassVar[Mapping[int, Upgrade]] = {1: lambda record: {**record, "decision_sha256": None}}
+
+    v: Literal[2] = 2
     scope: ScopeName
     number: Number
     kind: Kind
     previous_sha256: Digest | None
     decision_id: Digest
+    decision_sha256: Digest | None = None
+    """Of the decision as it is stored; None in an entry of format 1."""
     actor: str
     time: str
     champion: Promoted

@@ -101,6 +101,19 @@ class FailurePart(StoredRecord):
         return {k: v for k, v in fields.items() if k not in unknown}
 
 
+class QuarantineRecord(StoredRecord):
+    """`quarantine/<time>/.../quarantine.json`: a damaged result was put aside with its folder."""
+
+    v: Literal[1] = 1
+    environment: str
+    model: str
+    model_hash: Digest
+    reason: str
+    objects: dict[str, Digest]
+    """SHA-256 of each object as it was found, by the key that it had."""
+    ended: str
+
+
 class JudgePart(StoredRecord):
     """`judge.json`: the run was judged."""
 

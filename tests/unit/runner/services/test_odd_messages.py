@@ -125,6 +125,9 @@ class MissingFor:
     def replace(self, key: str, data: bytes) -> None:
         self._store.replace(key, data)
 
+    def erase(self, key: str) -> None:
+        self._store.erase(key)
+
     def exists(self, key: str) -> bool:
         return key != self.hidden and self._store.exists(key)
 

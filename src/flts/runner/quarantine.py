@@ -1,0 +1,81 @@
+"""A damaged result of a model is put aside, so that it can be made again: the one exception to create-only."""
+
+from __future__ import annotations
+
+from datetime import UTC
+
+from flts.contracts import events, layout
+from flts.contracts.canonical import sha256
+from flts.contracts.errors import DamagedObject, StageFailed
+from flts.contracts.ports import Store, read_checked, take_away, write_once
+from flts.contracts.records.base import read_record, write_record
+from flts.contracts.records.model import Latency, ModelResult, WindowsResult
+from flts.contracts.records.run import QuarantineRecord
+from flts.train.experiment import Experiment
+from flts.wiring import RunContext
+
+
+def put_aside(context: RunContext, experiment: Experiment, name: str) -> None:
+    """Move the results of a candidate under `quarantine/<time>/` where one of them is damaged or names what is.
+
+    A commit point goes with its folder, because the rest of it was made with it: forecasts of another fit must not
+    stand beside a new result. Copies and record are written before anything is removed, and the commit point is removed
+    last; where a crash left it, the next recompute starts again.
+    """
+    store, model_hash = context.store, experiment.identity.model_hashes[name]
+    if damage := _damage_of_model(store, model_hash):
+        _move(context, name, model_hash, layout.model_result(model_hash), damage)
+    elif damage := _damage_of_windows(store, experiment, model_hash):
+        commit = layout.windows_result(model_hash, experiment.identity.windows_hash)
+        _move(context, name, model_hash, commit, damage)
+
+
+def _damage_of_model(store: Store, model_hash: str) -> DamagedObject | None:
+    try:
+        read_record(store, layout.latency(model_hash), Latency)
+        result = read_record(store, layout.model_result(model_hash), ModelResult)
+        if result is not None:
+            read_checked(store, layout.validation(model_hash), result.validation_sha256)
+    except DamagedObject as damage:
+        return damage
+    return None
+
+
+def _damage_of_windows(store: Store, experiment: Experiment, model_hash: str) -> DamagedObject | None:
+    try:
+        key = layout.windows_result(model_hash, experiment.identity.windows_hash)
+        committed = read_record(store, key, WindowsResult)
+        if committed is not None:
+            experiment.forecasts(store, model_hash, committed.forecasts_sha256)
+    except DamagedObject as damage:
+        return damage
+    return None
+
+
+def _move(context: RunContext, name: str, model_hash: str, commit: str, damage: DamagedObject) -> None:
+    store, now = context.store, context.clock.now()
+    time, folder = f"{now.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}", commit.removesuffix("result.json")
+    found = {key: data for key in store.list(folder) if (data := store.get(key)) is not None}
+    for key, data in found.items():
+        aside = layout.quarantined(time, key)
+        if write_once(store, aside, data, at="quarantine.object") != data:
+            raise StageFailed(f"{aside} in {store.url} holds another object", code="quarantine-taken", key=aside)
+    record = QuarantineRecord(
+        environment=context.environment,
+        model=name,
+        model_hash=model_hash,
+        reason=str(damage),
+        objects={key: sha256(data) for key, data in found.items()},
+        ended=now.isoformat(),
+    )
+    write_record(store, layout.quarantine_record(time, folder), record, at="quarantine.record")
+    for key in sorted(found, key=lambda key: key == commit):
+        take_away(store, key, at="quarantine.remove")
+    events.emit(
+        events.ResultPutAside(
+            model_type=name.upper(),
+            model_hash=model_hash,
+            record=layout.quarantine_record(time, folder),
+            reason=str(damage),
+        )
+    )
