@@ -28,6 +28,7 @@ REACHED = {
         "preprocess.train",
         "preprocess.test",
         "preprocess.meta",
+        "preprocess.input",
         "run.spec",
         "run.claim",
         "run.preprocess",

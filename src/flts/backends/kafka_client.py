@@ -149,7 +149,7 @@ def _open(client: Callable[[dict[str, Any]], T], options: dict[str, Any]) -> T:
         shown = reason  # it may quote the value that it refuses
         for name, value in options.items():
             if isinstance(value, str) and value and any(word in name for word in SECRET):
-                shown = shown.replace(value, "…")
+                shown = "…".join(shown.split(value))
         hint = "see CONFIGURATION.md of librdkafka for valid values"
         if any(f"{name} failed" in reason for name in ("ssl.key.location", "ssl.keystore.location")):
             hint = "the file must hold a key, and kafka_key_password must open it"

@@ -102,7 +102,7 @@ def test_a_tracked_candidate_has_its_parameters_errors_bundle_and_plots() -> Non
     }
     assert run.parameters == {
         **{"alphas": experiment.spec.identity()["models"]["ridge"]["alphas"]},
-        **{"input_length": 12, "horizon": 3, "seasons": [24], "min_measured": 0.75},
+        **{"input_length": 12, "horizon": 3, "seasons": [24], "min_measured": 0.75, "bounds": "auto"},
         **{"sample_train_rows": 200, "sample_test_rows": 0, "sample_strategy": "head", "sample_seed": 42},
         **{"targets": "load,wind", "seed": 42},
     }
@@ -122,7 +122,7 @@ def test_a_tracked_candidate_has_its_parameters_errors_bundle_and_plots() -> Non
     assert run.bundle is not None
     for name, data in run.bundle.items():
         assert store.get(layout.bundle(trained.bundle_sha256, name)) == data
-    assert set(run.bundle) == {"manifest.json", "coefficients.safetensors"}
+    assert set(run.bundle) == {"manifest.json", "coefficients.safetensors", "intervals.safetensors"}
     assert {"scaler/scaler.json", "preprocess/preprocess_config.json", "plots/forecast.png"} <= set(run.artifacts)
     assert set(json.loads(run.artifacts["scaler/scaler.json"])["load"]) == {"center", "scale"}
     meta = require_record(store, layout.meta(identity.data_hash), ProcessedMeta)
