@@ -100,6 +100,13 @@ class Settings(BaseSettings):
     """File with the bearer token on one line."""
     max_object_bytes: int = Field(default=2**30, gt=0, le=50_000_000_000)
     """Largest object that the gateway takes; S3 takes no more than 10,000 parts of 5 MiB."""
+    max_connections: int = Field(default=256, ge=1, le=100_000)
+    """Most connections of the gateway; fewer where the limit on open files does not allow two files for each."""
+    max_bytes_in_flight: int = Field(default=256 * 2**20, ge=20 * 2**20)
+    """Most bytes of uploads and downloads that the gateway holds; a transfer for which none are left waits its turn."""
+    start_timeout: float = Field(default=60.0, gt=0)
+    """Seconds that a server of `flts up` may take to answer; as many times longer as the machine has more work than
+    cores."""
 
     @classmethod
     def settings_customise_sources(

@@ -527,8 +527,6 @@ def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
         (lambda s: s.create("file/below", b"x"), "cannot write file/below in file://"),
         (lambda s: s.replace("file/below", b"x"), "cannot write file/below in file://"),
         (lambda s: s.replace("folder", b"x"), "cannot write folder in file://"),
-        (lambda s: s.get("file/below"), "cannot read file/below in file://"),
-        (lambda s: s.exists("file/below"), "cannot look for file/below in file://"),
     ],
 )
 def test_the_error_for_a_key_that_the_file_system_refuses_says_what_where_and_why(
@@ -607,3 +605,34 @@ def test_in_a_url_without_a_bucket_the_first_part_of_a_key_names_it(
     for key in ("specs", "", "/x"):
         with raises(UsageError, code="no-bucket-in-key", key=key):
             store.get(key)
+
+
+def test_in_a_folder_only_regular_files_in_its_own_folders_are_objects(tmp_path: Path) -> None:
+    root, outside = tmp_path / "store", tmp_path / "outside"
+    store = open_store(root.as_uri())
+    store.create("dataset/a/object", b"bytes")
+    assert store.get("dataset/a/object/below") is None
+    outside.mkdir()
+    (outside / "secret").write_bytes(b"secret")
+    dataset = root / "dataset"
+    os.mkfifo(dataset / "pipe")
+    (dataset / "link").symlink_to(outside / "secret")
+    (dataset / "folder").symlink_to(outside)
+    (dataset / "itself").symlink_to(dataset / "itself")
+    (dataset / "a" / "up").symlink_to(dataset)
+    for key in ("dataset/pipe", "dataset/link", "dataset/folder/secret", "dataset/itself", "dataset/a/up/a/object"):
+        assert store.get(key) is None, key
+        assert not store.exists(key), key
+        assert asyncio.run(store.look(key)) is None, key
+        assert store.list(key) == [], key
+    assert store.list("dataset/") == ["dataset/a/object"]
+    assert [one.key for one in asyncio.run(store.page("dataset/", "", 10))] == ["dataset/a/object"]
+    with raises(NameTaken, code="name-taken"):
+        asyncio.run(store.upload("dataset/folder/new", one_chunk()))
+    asyncio.run(store.delete("dataset/folder/secret"))
+    assert [path.name for path in outside.iterdir()] == ["secret"]
+
+
+async def one_chunk() -> AsyncIterator[bytes]:
+    """The body of an upload."""
+    yield b"x"

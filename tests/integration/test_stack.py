@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from flts.stack.kafka import durable_kafka, quick_kafka
 from flts.stack.mlflow import mlflow
 from flts.stack.postgres import postgres
 from flts.stack.s3 import S3, s3
-from flts.stack.server import Server, packaged, ports, script, secret
+from flts.stack.server import Server, crowd, packaged, ports, script, secret
 
 
 def alive(pid: int) -> bool:
@@ -173,3 +175,30 @@ def test_a_broker_answers_after_a_crash_at_the_same_address(kind: str, tmp_path:
         assert server.url == url
         brokers = AdminClient({"bootstrap.servers": url.removeprefix("kafka://")}).list_topics(timeout=LONG).brokers
         assert [f"kafka://{b.host}:{b.port}" for b in brokers.values()] == [url]
+
+
+def test_only_s3_reads_and_writes_objects_and_only_with_keys(own_s3: S3) -> None:
+    """A page in a browser of this machine may send any of these requests."""
+    import obstore
+
+    own_s3.make_buckets(["bucket"])
+    obstore.put(bucket(own_s3, "bucket"), "key", b"bytes", mode="create")
+    form = {"Content-Type": "multipart/form-data; boundary=x", "Origin": "http://page.example"}
+    body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\nevil\r\n--x--\r\n'
+    targets = ["/bucket/key", "/buckets/bucket/key", "/submit", "/dir/assign", "/vol/grow?count=1", "/1,01637037d6"]
+    targets += ["/col/delete?collection=bucket", "/admin/assign_volume?volume=9"]
+    for name, port in ports(own_s3.folder).items():
+        for method, target in itertools.product(("GET", "POST", "PUT", "DELETE"), targets):
+            connection = HTTPConnection("127.0.0.1", port, timeout=10)
+            connection.request(method, target, body if method in {"POST", "PUT"} else None, form)
+            assert connection.getresponse().status >= 400, (name, method, target)
+            connection.close()
+    assert bytes(obstore.get(bucket(own_s3, "bucket"), "key").bytes()) == b"bytes"
+    assert (own_s3.folder / "security.toml").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_server_has_more_time_on_a_machine_with_more_work_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    for load, times in ((0.0, 1.0), (2.0, 1.0), (7.0, 3.5)):
+        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0))
+        assert crowd() == times

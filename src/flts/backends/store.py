@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from flts.backends import large, s3
+from flts.backends import folder, large, s3
 from flts.backends.buckets import Buckets
 from flts.backends.large import AT_ONCE, STAGING
 from flts.contracts.errors import NameTaken, StageFailed, UsageError
@@ -36,6 +36,8 @@ class ObjectStoreAdapter:
     def get(self, key: str) -> bytes | None:
         import obstore
 
+        if self._hides(key):
+            return None
         try:
             result = obstore.get(self._store, key)
             if self._of_s3 and result.meta["size"] > large.ONE_REQUEST:
@@ -82,6 +84,8 @@ class ObjectStoreAdapter:
     def exists(self, key: str) -> bool:
         import obstore
 
+        if self._hides(key):
+            return False
         try:
             obstore.head(self._store, key)
         except (FileNotFoundError, obstore.exceptions.NotFoundError):
@@ -93,16 +97,20 @@ class ObjectStoreAdapter:
     def list(self, prefix: str) -> Sequence[str]:
         import obstore
 
-        folder, _, _ = prefix.rpartition("/")
+        below, _, _ = prefix.rpartition("/")
         try:
-            listed = obstore.list(self._store, prefix=f"{folder}/" if folder else None).collect()
-        except obstore.exceptions.BaseError as error:
+            if self._folder is not None:
+                return sorted(key for key in folder.keys(self._folder, below) if _under(prefix, key))
+            listed = obstore.list(self._store, prefix=f"{below}/" if below else None).collect()
+        except (OSError, obstore.exceptions.BaseError) as error:
             raise self._failed("list", prefix, error) from None
         return sorted(path for item in listed if _under(prefix, path := str(item["path"])))
 
     async def look(self, key: str) -> Stored | None:
         import obstore
 
+        if self._hides(key):
+            return None
         try:
             return _stored(await obstore.head_async(self._store, key))
         except (FileNotFoundError, obstore.exceptions.NotFoundError):
@@ -114,24 +122,25 @@ class ObjectStoreAdapter:
 
     async def stream(self, stored: Stored, start: int, end: int) -> AsyncIterator[bytes] | None:
         # part by part, so that a slow reader keeps no connection to the store open
-        first = await self._part(stored, start, end)
-        if first is None:
+        part = await self._part(stored, start, end)
+        if part is None:
             return None
 
         async def chunks() -> AsyncIterator[bytes]:
-            part, done = first, start
+            nonlocal part
+            done = start
             while part:
                 for offset in range(0, len(part), CHUNK):
                     yield bytes(part[offset : offset + CHUNK])
                 done += len(part)
-                following = await self._part(stored, done, end)
-                if following is None:
+                part = None  # so that a reader never holds two
+                part = await self._part(stored, done, end)
+                if part is None:
                     raise StageFailed(
                         f"{stored.key} in {self.url} was replaced while it was read",
                         code="replaced-while-read",
                         key=stored.key,
                     )
-                part = following
 
         return chunks()
 
@@ -140,6 +149,8 @@ class ObjectStoreAdapter:
 
         if start == end:
             return memoryview(b"")
+        if self._hides(stored.key):
+            return None
         options: GetOptions = {"range": (start, min(end, start + PART)), "if_match": stored.etag or None}
         try:
             result = await obstore.get_async(self._store, stored.key, options=options)
@@ -202,18 +213,29 @@ class ObjectStoreAdapter:
     def _page(self, prefix: str, after: str, limit: int) -> Sequence[Stored]:
         import obstore
 
-        folder, _, _ = prefix.rpartition("/")
+        below, _, _ = prefix.rpartition("/")
         try:
+            if self._folder is not None:
+                there = (key for key in folder.keys(self._folder, below) if _under(prefix, key) and key > after)
+                return list(filter(None, map(self._look_now, heapq.nsmallest(limit, there))))
             objects = (
                 _stored(item)
-                for batch in obstore.list(self._store, prefix=f"{folder}/" if folder else None)
+                for batch in obstore.list(self._store, prefix=f"{below}/" if below else None)
                 for item in batch
                 if _under(prefix, path := str(item["path"])) and path > after
             )
             # not every store lists its keys in order of their bytes, so all are read and the first `limit` kept
             return heapq.nsmallest(limit, objects, key=attrgetter("key"))
-        except obstore.exceptions.BaseError as error:
+        except (OSError, obstore.exceptions.BaseError) as error:
             raise self._failed("list", prefix, error) from None
+
+    def _look_now(self, key: str) -> Stored | None:
+        import obstore
+
+        try:
+            return _stored(obstore.head(self._store, key))
+        except FileNotFoundError:  # removed meanwhile
+            return None
 
     async def probe(self) -> None:
         import obstore
@@ -235,13 +257,12 @@ class ObjectStoreAdapter:
         parts = urlsplit(self.url)
         return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
+    def _hides(self, key: str) -> bool:
+        return self._folder is not None and not folder.holds(self._folder, key)
+
     def _taken(self, key: str) -> bool:
         """Whether the folder of a local store cannot hold this key: it names a folder, or lies below an object."""
-        if self._folder is None:
-            return False
-        path = self._folder / key
-        above = [self._folder.joinpath(*parent.parts) for parent in Path(key).parents if parent.parts]
-        return path.is_dir() or any(folder.is_file() for folder in above)
+        return self._folder is not None and folder.taken(self._folder, key)
 
     def _failed(self, verb: str, key: str, error: Exception) -> Exception:
         what = f"cannot {verb} {key} in {self.url}"
@@ -283,15 +304,15 @@ def open_store(url: str) -> StreamedStore:
         case "memory":
             return memory_store()
         case "file" if parts.netloc in {"", "localhost"} and not parts.query:  # file://folder/x would name a host
-            folder = Path(unquote(parts.path))
+            place = Path(unquote(parts.path))
             try:
-                folder.mkdir(parents=True, exist_ok=True)
+                place.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                what = f"cannot create the folder {folder}"
-                raise lacking(error.errno, what, folder=str(folder)) or StageFailed(
-                    f"{what}: {error.strerror}", code="folder-unwritable", folder=str(folder)
+                what = f"cannot create the folder {place}"
+                raise lacking(error.errno, what, folder=str(place)) or StageFailed(
+                    f"{what}: {error.strerror}", code="folder-unwritable", folder=str(place)
                 ) from None
-            return ObjectStoreAdapter(url, LocalStore(folder, automatic_cleanup=True))
+            return ObjectStoreAdapter(url, LocalStore(place, automatic_cleanup=True))
         case "s3":
             location = s3.parse(url)
             if location.bucket:

@@ -12,8 +12,7 @@ import typer
 from flts.cli.options import Home, logged
 
 if TYPE_CHECKING:
-    import uvicorn
-
+    from flts.gateway.connections import LimitedServer
     from flts.settings import Settings
 
 
@@ -46,11 +45,10 @@ def gateway(
         _serve(server, listening)
 
 
-def _server(chosen: Settings) -> uvicorn.Server:
+def _server(chosen: Settings) -> LimitedServer:
     """The server, not started. Raises UsageError for an address that needs a token and has none."""
-    import uvicorn
-
     from flts.gateway.app import create_app
+    from flts.gateway.connections import LimitedServer, Limits, affordable
     from flts.gateway.security import Auth
     from flts.home import open_home
     from flts.wiring import open_store
@@ -58,18 +56,13 @@ def _server(chosen: Settings) -> uvicorn.Server:
     auth = Auth(chosen.host, chosen.bearer_token())
     if not chosen.store:
         open_home(chosen.home)
-    app = create_app(open_store(chosen.store_url), auth=auth, max_object_bytes=chosen.max_object_bytes)
-    config = uvicorn.Config(
-        app,
-        lifespan="off",
-        access_log=False,  # the app logs each request with its outcome itself
-        log_config=None,
-        log_level="critical",
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=round(chosen.grace),
+    app = create_app(
+        open_store(chosen.store_url),
+        auth=auth,
+        max_object_bytes=chosen.max_object_bytes,
+        max_bytes_in_flight=chosen.max_bytes_in_flight,
     )
-    return uvicorn.Server(config)
+    return LimitedServer(app, "gateway", Limits(affordable(chosen.max_connections)), chosen.grace)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -93,7 +86,7 @@ def _url(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _serve(server: uvicorn.Server, listening: socket.socket) -> None:
+def _serve(server: LimitedServer, listening: socket.socket) -> None:
     """Serve until SIGTERM, or until Ctrl-C, which raises Interrupted."""
     from flts.contracts import events
     from flts.contracts.errors import Interrupted

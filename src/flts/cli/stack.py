@@ -44,7 +44,7 @@ def up(
     folder = open_home(chosen.home).resolve() / "stack"
     typer.echo(NOT_FOR_PRODUCTION)
     try:
-        stack = start(folder, bus, typer.echo)
+        stack = start(folder, bus, typer.echo, chosen.start_timeout)
     except Interrupted:
         raise Interrupted("interrupted; what was started has been ended, `flts up` starts again") from None
     try:

@@ -468,6 +468,19 @@ class RequestFailed(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConnectionTrouble(Event):
+    """Connections were refused or ended without an answer; one line per reason and minute at most."""
+
+    event = "connection_trouble"
+    reason: str
+    """full, slow-head, slow-reader, invalid (no HTTP), or what the system reported."""
+    count: int
+    """How often since the last line with this reason."""
+    limit: int
+    """Most connections at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ServerStarted(Event):
     """A server accepts requests from now on."""
 

@@ -13,13 +13,14 @@ from pydantic import BaseModel
 from flts.contracts.errors import BackendUnavailable
 from flts.contracts.ports import StreamedStore
 from flts.gateway import problem
+from flts.gateway.connections import IDLE_SECONDS
 from flts.gateway.objects import OBJECTS, Gateway, Served
 from flts.gateway.observed import GatewayMetrics, Observed
+from flts.gateway.room import BYTES_IN_FLIGHT, Room
 from flts.gateway.security import Auth
+from flts.gateway.unambiguous import Unambiguous
 from flts.version import __version__
 
-IDLE_SECONDS = 60.0
-"""Longest pause in an upload."""
 PROBE_SECONDS = 3.0
 """How long a readiness probe waits for the store."""
 SERVICE = "gateway"
@@ -35,7 +36,12 @@ _health = APIRouter(tags=["health"])
 
 
 def create_app(
-    store: StreamedStore, *, auth: Auth, max_object_bytes: int, idle_seconds: float = IDLE_SECONDS
+    store: StreamedStore,
+    *,
+    auth: Auth,
+    max_object_bytes: int,
+    max_bytes_in_flight: int = BYTES_IN_FLIGHT,
+    idle_seconds: float = IDLE_SECONDS,
 ) -> FastAPI:
     """The gateway to a store, for the requests that `auth` accepts."""
     app = _Described(
@@ -47,10 +53,12 @@ def create_app(
         redirect_slashes=False,
     )
     metrics = GatewayMetrics(SERVICE)
-    app.state.auth, app.state.gateway = auth, Gateway(store, max_object_bytes, idle_seconds, metrics)
+    app.state.auth = auth
+    app.state.gateway = Gateway(store, max_object_bytes, idle_seconds, metrics, Room(max_bytes_in_flight))
     app.include_router(_health)
     app.include_router(OBJECTS)
     problem.answer_with_problems(app)
+    app.add_middleware(Unambiguous)
     app.add_middleware(Observed, service=SERVICE, metrics=metrics)
     return app
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from email.utils import format_datetime
 from http import HTTPStatus
@@ -13,6 +14,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.convertors import Convertor, register_url_convertor
+from starlette.types import Receive, Scope, Send
 
 from flts.contracts.errors import BackendUnavailable
 from flts.contracts.failpoints import failpoint
@@ -22,8 +24,9 @@ from flts.gateway import problem
 from flts.gateway.conditions import byte_range, check_conditions, range_applies, repr_digest, wants_digest
 from flts.gateway.observed import GatewayMetrics
 from flts.gateway.problem import Problem
+from flts.gateway.room import DOWNLOAD, UPLOAD, Room
 from flts.gateway.security import AUTH
-from flts.gateway.upload import Body, check_upload
+from flts.gateway.upload import Body, announced_bytes, check_upload
 
 WRITABLE = "dataset"
 """The one bucket that accepts uploads; the stages write all others."""
@@ -103,6 +106,21 @@ class Gateway:
     max_object_bytes: int
     idle_seconds: float
     metrics: GatewayMetrics
+    room: Room
+
+
+class Download(StreamingResponse):
+    """The bytes of an object. held: what is given back when the last byte was taken, or the reader has left."""
+
+    def __init__(
+        self, chunks: AsyncIterator[bytes], status: HTTPStatus, headers: Mapping[str, str], held: AsyncExitStack
+    ) -> None:
+        super().__init__(chunks, status, headers, media_type="application/octet-stream")
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._held:
+            await super().__call__(scope, receive, send)
 
 
 @dataclass(frozen=True)
@@ -220,15 +238,18 @@ async def get_object(request: Request, gateway: Served, name: Named) -> Response
         applies = range_applies(request.headers.get("if-range"), stored.etag)
         part = byte_range(request.headers.get("range") if applies else None, stored.size)
         start, end = part or (0, stored.size)
-        headers = await _with_digest(gateway, stored, request.headers)
-        chunks = None if headers is None else await gateway.store.stream(stored, start, end)
-        if headers is None or chunks is None:
-            continue
-        headers["Content-Length"] = str(end - start)
-        if part is not None:
-            headers["Content-Range"] = f"bytes {start}-{end - 1}/{stored.size}"
-        status = HTTPStatus.OK if part is None else HTTPStatus.PARTIAL_CONTENT
-        return StreamingResponse(chunks, status, headers, media_type="application/octet-stream")
+        async with AsyncExitStack() as held:
+            holds = DOWNLOAD if wants_digest(request.headers) else min(DOWNLOAD, end - start)
+            await held.enter_async_context(gateway.room.held(holds))
+            headers = await _with_digest(gateway, stored, request.headers)
+            chunks = None if headers is None else await gateway.store.stream(stored, start, end)
+            if headers is None or chunks is None:
+                continue
+            headers["Content-Length"] = str(end - start)
+            if part is not None:
+                headers["Content-Range"] = f"bytes {start}-{end - 1}/{stored.size}"
+            status = HTTPStatus.OK if part is None else HTTPStatus.PARTIAL_CONTENT
+            return Download(chunks, status, headers, held=held.pop_all())
     raise BackendUnavailable(
         f"{name.whole} was replaced during each of {ATTEMPTS} attempts to read it",
         code="replaced-while-read",
@@ -251,7 +272,8 @@ async def head_object(request: Request, gateway: Served, name: Named) -> Respons
         stored = await _existing(gateway, name)
         if check_conditions(request.headers, stored.etag, reading=True):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=_headers(stored))
-        headers = await _with_digest(gateway, stored, request.headers)
+        async with gateway.room.held(DOWNLOAD if wants_digest(request.headers) else 0):
+            headers = await _with_digest(gateway, stored, request.headers)
         if headers is not None:
             headers["Content-Length"] = str(stored.size)
             return Response(headers=headers, media_type="application/octet-stream")
@@ -294,7 +316,8 @@ async def put_object(request: Request, response: Response, gateway: Served, name
     chunks = body.chunks(check_again if "if-match" in request.headers else None)
     only_new = request.headers.get("if-none-match", "").strip() == "*"
     failpoint("gateway.upload.before")
-    etag = await gateway.store.upload(name.whole, chunks, only_new=only_new)
+    async with gateway.room.held(min(UPLOAD, announced_bytes(request.headers, UPLOAD))):
+        etag = await gateway.store.upload(name.whole, chunks, only_new=only_new)
     failpoint("gateway.upload.after")
     if etag is None:
         raise Problem(

@@ -1,4 +1,9 @@
-"""SeaweedFS as an S3 endpoint: conditional writes are atomic, and acknowledged writes survive SIGKILL."""
+"""SeaweedFS as an S3 endpoint: conditional writes are atomic, and acknowledged writes survive SIGKILL.
+
+Only S3 reads and writes, with keys. The other servers of SeaweedFS would ask for nothing, and a page in a browser of
+this machine could post to them: filer and master answer over gRPC only, which a page cannot speak, and the volume
+server wants tokens that they alone can sign.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +23,8 @@ REGION = "us-east-1"
 USER = "flts"
 READER = "reader"
 """A user that may read everything and write nothing."""
+LASTS = "expires_after_seconds = 3600"
+"""Of the tokens between the servers: by default a request that waits 10 s on a busy machine would be refused."""
 PATIENCE = 10.0
 """Seconds after a start in which creating a bucket is retried."""
 
@@ -68,8 +75,12 @@ def s3(folder: Path) -> S3:
         for name, key in keys.items()
     ]
     config = folder / "s3.json"
-    config.touch(mode=0o600)
-    config.write_text(json.dumps({"identities": identities}))
+    _write_private(config, json.dumps({"identities": identities}))
+    signing = {section: secret(folder, section) for section in ("jwt.signing", "jwt.signing.read")}
+    # read from the folder in which the server starts
+    _write_private(
+        folder / "security.toml", "".join(f'[{name}]\nkey = "{key}"\n{LASTS}\n' for name, key in signing.items())
+    )
     (folder / "data").mkdir(exist_ok=True)
     url = f"http://{HOST}:{port['s3']}"
     command = [
@@ -77,26 +88,34 @@ def s3(folder: Path) -> S3:
         *(f"-{name}.port={number}" for name, number in port.items()),
         *(f"-s3.config={config}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false"),
         # each bucket needs volumes of its own; the default limit is as many full volumes as fit on the disk
-        *("-master.telemetry=false", "-volume.max=1000"),
+        *("-master.telemetry=false", "-volume.max=1000", "-disableHttp"),
     ]
     return S3(
         "seaweedfs",
         folder,
         command,
         url,
-        lambda: answers(f"{url}/healthz") and _finds_objects(f"http://{HOST}:{port['master']}"),
+        lambda: answers(f"{url}/healthz") and _finds_objects(port["master"], port["volume"]),
         secret_key=keys[USER],
         reader_key=keys[READER],
     )
 
 
-def _finds_objects(master: str) -> bool:
-    """Whether the master knows its volume servers; for up to 5 s after a crash it does not, and S3 answers 500."""
+def _finds_objects(master: int, volume: int) -> bool:
+    """Whether the master knows its volume server; for up to 5 s after a crash it does not, and S3 answers 500.
+
+    It says so on a page, the only thing that is left of its HTTP.
+    """
     try:
-        with urlopen(f"{master}/dir/status", timeout=5) as response:  # noqa: S310 - an address that this package made
-            return bool(json.load(response)["Topology"]["DataCenters"])
-    except (URLError, OSError, ValueError):
+        with urlopen(f"http://{HOST}:{master}/", timeout=5) as response:
+            return f">{HOST}:{volume}<" in response.read().decode()
+    except (URLError, OSError):
         return False
+
+
+def _write_private(file: Path, text: str) -> None:
+    file.touch(mode=0o600)
+    file.write_text(text)
 
 
 def _variables(url: str, user: str, key: str) -> Mapping[str, str]:

@@ -32,6 +32,8 @@ HOST = "127.0.0.1"
 GRPC_OFFSET = 10_000
 """SeaweedFS serves gRPC this far above each of its ports."""
 WATCHER = 'exec 3<&0 0</dev/null; (exec 0<&3 3<&-; cat >/dev/null; kill -KILL 0) & exec "$@" 3<&-'
+START_SECONDS = 60.0
+"""How long a server may take to answer, unless the settings say otherwise."""
 POLL_SECONDS = 0.02
 LAST_LINES = 5
 EXIT_SECONDS = 5.0
@@ -49,8 +51,8 @@ class Server:
     ready: Callable[[], bool]
     environment: Mapping[str, str] = field(default_factory=dict)
     stop_signal: signal.Signals = signal.SIGTERM
-    patience: float = 60.0
-    """Seconds it may take to answer."""
+    patience: float = START_SECONDS
+    """Seconds it may take to answer on a machine that has nothing else to do."""
     outlives: bool = False
     """Whether it survives the process that started it."""
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
@@ -133,13 +135,18 @@ class Server:
 
     def _wait(self) -> None:
         assert self._process is not None
-        deadline = time.monotonic() + self.patience
+        started = time.monotonic()
         while not self.ready():
             code = self._process.poll()
-            if code is None and time.monotonic() < deadline:
+            limit = self.patience * crowd()
+            if code is None and time.monotonic() - started < limit:
                 time.sleep(POLL_SECONDS)
                 continue
-            how = f"ended with code {code}" if code is not None else f"does not answer after {self.patience:g} s"
+            how = (
+                f"ended with code {code}"
+                if code is not None
+                else f"does not answer after {limit:.0f} s; FLTS_START_TIMEOUT allows more"
+            )
             last = " | ".join(self.log.read_text(errors="replace").strip().splitlines()[-LAST_LINES:])
             raise BackendUnavailable(
                 f"{self.name} {how}; {self.log}: {last}",
@@ -148,6 +155,11 @@ class Server:
                 log=str(self.log),
                 exit_code=code,
             )
+
+
+def crowd() -> float:
+    """How many times longer anything takes: processes that want to run, per core; 1 where there are enough cores."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def ports(folder: Path, *names: str) -> dict[str, int]:

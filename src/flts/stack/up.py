@@ -28,7 +28,7 @@ from flts.stack.mlflow import mlflow
 from flts.stack.postgres import postgres
 from flts.stack.process import MARK, Process, started
 from flts.stack.s3 import REGION, USER, s3
-from flts.stack.server import HOST, Server, answers, ports
+from flts.stack.server import HOST, START_SECONDS, Server, answers, ports
 
 Bus = Literal["durable", "quick"]
 Say = Callable[[str], None]
@@ -80,8 +80,10 @@ class Stack:
         return next((process for process in self.state.processes if not process.alive()), None)
 
 
-def up(folder: Path, bus: Bus | None, say: Say) -> Stack:
+def up(folder: Path, bus: Bus | None, say: Say, patience: float = START_SECONDS) -> Stack:
     """Start whatever does not run. bus: the broker; by default that of the existing stack, or the durable one.
+
+    patience: seconds that a server may take to answer, more where the machine has more work than cores.
 
     If this call fails or is interrupted, it ends what it started. Raises MissingExtra, BackendUnavailable, UsageError
     when the stack runs with another broker, Locked while another command works on the stack.
@@ -100,7 +102,7 @@ def up(folder: Path, bus: Bus | None, say: Say) -> Stack:
                     expected=bus,
                 )
             state = State(bus=bus)
-        with _Starting(folder, state, say) as starting:
+        with _Starting(folder, state, say, patience) as starting:
             if state.bus == "quick":
                 starting.forget_members()
             environment = _backends(folder, state.bus, starting)
@@ -152,6 +154,7 @@ class _Starting:
     folder: Path
     state: State
     say: Say
+    patience: float
     _launched: list[Server] = field(default_factory=list)
 
     def run(self, *servers: Server) -> None:
@@ -188,7 +191,7 @@ class _Starting:
         return False
 
     def _launch(self, server: Server) -> None:
-        server.outlives = True
+        server.outlives, server.patience = True, self.patience
         server.environment = {**server.environment, MARK: str(self.folder)}
         server.launch()
         self._launched.append(server)

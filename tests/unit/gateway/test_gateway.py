@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import json
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -24,6 +25,7 @@ from flts.contracts.layout import BUCKETS
 from flts.contracts.ports import PART, Stored
 from flts.gateway.app import create_app
 from flts.gateway.security import Auth, is_loopback
+from flts.gateway.upload import SLICE
 
 TOKEN = "a-token.of~its+own/1="  # noqa: S105 - used by these tests only
 DATA = b"time,load\n2026-01-01,1\n"
@@ -359,6 +361,28 @@ def test_an_upload_that_stalls_is_ended_and_not_stored(store: ObjectStoreAdapter
     assert answer.status == 408
     assert answer.code == "request-timeout"
     assert list(store.list("")) == []
+
+
+def test_an_upload_that_trickles_is_ended_and_not_stored(store: ObjectStoreAdapter) -> None:
+    def trickle() -> Iterator[bytes]:
+        for _ in range(1000):
+            time.sleep(0.01)
+            yield b"x"
+
+    started = time.monotonic()
+    answer = ask(gateway(store, limit=10_000, idle=0.1), "PUT", KEY, body=trickle())
+    assert answer.code == "request-timeout"
+    assert time.monotonic() - started < 5, "each byte would renew the time of a pause"
+    assert list(store.list("")) == []
+
+
+def test_the_time_of_an_upload_counts_anew_for_each_slice(store: ObjectStoreAdapter) -> None:
+    def steady() -> Iterator[bytes]:
+        for _ in range(4):
+            time.sleep(0.2)
+            yield bytes(SLICE)
+
+    assert ask(gateway(store, limit=4 * SLICE, idle=0.5), "PUT", KEY, body=steady()).status == 201
 
 
 # --- names

@@ -1,0 +1,61 @@
+"""Which files of a folder are objects: regular ones, in folders of its own.
+
+A link may lead out of the store or in a circle, and a pipe keeps its reader waiting for ever: neither is there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+
+ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
+UNFINISHED = "#"
+"""Part of the names of files that are still being written; no key contains it."""
+
+
+def holds(folder: Path, key: str) -> bool:
+    """Whether there is an object of this key."""
+    return not _blocked_above(folder, key) and S_ISREG(_mode(folder / key))
+
+
+def taken(folder: Path, key: str) -> bool:
+    """Whether no object of this key can be written: it names a folder, or something above it is no folder."""
+    return _blocked_above(folder, key) or S_ISDIR(_mode(folder / key))
+
+
+def keys(folder: Path, below: str) -> Iterator[str]:
+    """The keys of all objects in a folder of the store, in any order. Raises OSError."""
+    if below and (_blocked_above(folder, f"{below}/x") or not S_ISDIR(_mode(folder / below))):
+        return
+    waiting = [below]
+    while waiting:
+        parent = waiting.pop()
+        try:
+            entries = os.scandir(folder / parent)
+        except FileNotFoundError:  # removed meanwhile
+            continue
+        with entries:
+            for entry in entries:
+                key = f"{parent}/{entry.name}" if parent else entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(key)
+                elif entry.is_file(follow_symlinks=False) and UNFINISHED not in entry.name:
+                    yield key
+
+
+def _blocked_above(folder: Path, key: str) -> bool:
+    modes = (_mode(folder.joinpath(*parent.parts)) for parent in Path(key).parents if parent.parts)
+    return any(mode and not S_ISDIR(mode) for mode in modes)
+
+
+def _mode(path: Path) -> int:
+    """Type and rights of what has this name, not of what a link points to; 0 for nothing."""
+    try:
+        return path.lstat().st_mode
+    except OSError as error:
+        if error.errno in ABSENT:
+            return 0
+        raise
