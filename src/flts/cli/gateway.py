@@ -48,7 +48,7 @@ def gateway(
 def _server(chosen: Settings) -> LimitedServer:
     """The server, not started. Raises UsageError for an address that needs a token and has none."""
     from flts.gateway.app import create_app
-    from flts.gateway.connections import LimitedServer, Limits, affordable
+    from flts.gateway.connections import ConnectionLimits, LimitedServer, affordable
     from flts.gateway.security import Auth
     from flts.home import open_home
     from flts.wiring import open_store
@@ -62,7 +62,7 @@ def _server(chosen: Settings) -> LimitedServer:
         max_object_bytes=chosen.max_object_bytes,
         max_bytes_in_flight=chosen.max_bytes_in_flight,
     )
-    return LimitedServer(app, "gateway", Limits(affordable(chosen.max_connections)), chosen.grace)
+    return LimitedServer(app, "gateway", ConnectionLimits(affordable(chosen.max_connections)), chosen.grace)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -38,7 +38,7 @@ REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Len
 
 
 @dataclass(frozen=True)
-class Limits:
+class ConnectionLimits:
     """What all connections together, and each of them, may take."""
 
     connections: int
@@ -97,7 +97,7 @@ class TroubleLog:
 class Connections:
     """All connections of one server."""
 
-    def __init__(self, service: str, limits: Limits) -> None:
+    def __init__(self, service: str, limits: ConnectionLimits) -> None:
         self.limits, self.trouble = limits, TroubleLog(service, limits.connections)
         self._open: set[Connection] = set()
         self._waiting: dict[Connection, None] = {}
@@ -198,7 +198,7 @@ class Connection(H11Protocol):
 class LimitedServer(uvicorn.Server):
     """A server that keeps its limits, and logs as JSON what the event loop would write as text."""
 
-    def __init__(self, app: ASGIApp, service: str, limits: Limits, grace: float) -> None:
+    def __init__(self, app: ASGIApp, service: str, limits: ConnectionLimits, grace: float) -> None:
         self._among = Connections(service, limits)
         super().__init__(
             uvicorn.Config(

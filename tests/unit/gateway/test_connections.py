@@ -19,7 +19,7 @@ from flts.backends.store import memory_store
 from flts.contracts import events
 from flts.contracts.ports import PART
 from flts.gateway.app import create_app
-from flts.gateway.connections import OWN_DESCRIPTORS, LimitedServer, Limits, TroubleLog, affordable
+from flts.gateway.connections import OWN_DESCRIPTORS, ConnectionLimits, LimitedServer, TroubleLog, affordable
 from flts.gateway.security import Auth
 
 HALF_A_HEAD = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-"
@@ -46,7 +46,7 @@ def serving(*, connections: int = 8, head: float = 60.0, idle: float = 60.0) -> 
     store = memory_store()
     store.replace("dataset/large", bytes(3 * PART))
     app = create_app(store, auth=Auth("127.0.0.1", None), max_object_bytes=1000)
-    server = LimitedServer(app, "gateway", Limits(connections, head, idle), grace=1.0)
+    server = LimitedServer(app, "gateway", ConnectionLimits(connections, head, idle), grace=1.0)
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
