@@ -29,6 +29,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "services": services.services,
     "batch": services.batch,
     "wide": models.wide,
+    "calendar": models.calendar,
     "holes": models.holes,
     "ten_million": data.ten_million,
 }
