@@ -18,9 +18,9 @@ app = typer.Typer(help="List, show and change promotions.", no_args_is_help=True
 def list_promotions(scope: Scope = "global", home: Home = None, as_json: Json = False) -> None:
     """The promotion log of a scope, newest first."""
     from flts.cli import board
-    from flts.promotion.log import read_log
+    from flts.promotion.log import listed
 
-    entries = read_log(existing_store(home), scope)[::-1]
+    entries = listed(existing_store(home), scope)[::-1]
     if as_json:
         board.print_json(entries)
         return

@@ -51,6 +51,14 @@ def read_log(store: Store, scope: str) -> list[LogEntry]:
     return list(read_chain(store, scope).entries)
 
 
+def listed(store: Store, scope: str) -> list[LogEntry]:
+    """All entries in order, to be shown: a log can be read where the decision of its newest entry is lost.
+
+    Raises the errors of `read_chain` but that.
+    """
+    return list(_entries(store, scope, EMPTY).entries)
+
+
 def read_chain(store: Store, scope: str, known: Chain = EMPTY) -> Chain:
     """The log, with the chain of digests checked.
 
@@ -58,6 +66,13 @@ def read_chain(store: Store, scope: str, known: Chain = EMPTY) -> Chain:
     DamagedObject at the first entry that breaks the chain and for a newest entry that is not what its decision says,
     UsageError for what is not a scope: whoever is given one by a caller reads its log.
     """
+    chain = _entries(store, scope, known)
+    if chain.head != known.head and chain.entries and chain.entries[-1].decision_sha256 is not None:
+        decision_of(store, chain.entries[-1])
+    return chain
+
+
+def _entries(store: Store, scope: str, known: Chain) -> Chain:
     try:
         layout.scope_name(scope)
     except ValueError as error:
@@ -95,8 +110,6 @@ def read_chain(store: Store, scope: str, known: Chain = EMPTY) -> Chain:
         in_force += -1 if entry.kind == "rollback" else 1
         entries.append(entry)
         head = sha256(data)
-    if len(entries) > len(known.entries) and entries[-1].decision_sha256 is not None:
-        decision_of(store, entries[-1])
     return Chain(entries, head)
 
 

@@ -11,7 +11,7 @@ NOT_NAMED = {
     "contracts/ports.py write_once store.create": "passes on the name from its caller",
     "contracts/ports.py point_at store.replace": "passes on the name from its caller",
     "contracts/ports.py take_away store.erase": "passes on the name from its caller",
-    "backends/store.py open_store folder.mkdir": "an empty folder says nothing, and is made again",
+    "backends/store.py open_store place.mkdir": "an empty folder says nothing, and is made again",
     "backends/store.py create large.create": "the caller names the write; integration/test_s3 ends it in between",
     "backends/store.py upload large.upload": "the caller names the write; integration/test_s3 ends it in between",
     "backends/store.py erase obstore.delete": "the caller names the removal",
