@@ -14,7 +14,7 @@ from flts.contracts import layout
 from flts.contracts.canonical import sha256
 from flts.contracts.errors import DamagedObject, UsageError
 from flts.contracts.ports import Store, read_checked, write_once
-from flts.contracts.records.base import parse_record, parse_stored, require_record
+from flts.contracts.records.base import parse_record, parse_stored, read_record, require_record
 from flts.contracts.records.decision import DecisionRecord
 from flts.contracts.records.log import Kind, LogEntry, Promoted
 
@@ -70,6 +70,26 @@ def read_chain(store: Store, scope: str, known: Chain = EMPTY) -> Chain:
     if chain.head != known.head and chain.entries and chain.entries[-1].decision_sha256 is not None:
         decision_of(store, chain.entries[-1])
     return chain
+
+
+def served(store: Store, scope: str) -> Chain:
+    """The log for a server. A lost or unreadable decision blocks no forecast; one that was edited does.
+
+    Raises DamagedObject as `read_chain` does, but for such a decision: the judge and whoever shows it name it.
+    """
+    chain = _entries(store, scope, EMPTY)
+    newest = chain.entries[-1] if chain.entries else None
+    if newest is not None and newest.decision_sha256 is not None and _readable(store, newest):
+        decision_of(store, newest)
+    return chain
+
+
+def _readable(store: Store, entry: LogEntry) -> bool:
+    """Whether the decision behind an entry exists and is a decision, whatever it says."""
+    try:
+        return read_record(store, layout.decision(entry.scope, entry.decision_id), DecisionRecord) is not None
+    except DamagedObject:
+        return False
 
 
 def _entries(store: Store, scope: str, known: Chain) -> Chain:

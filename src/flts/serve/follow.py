@@ -12,7 +12,7 @@ from flts.contracts.errors import NoChampion, UsageError
 from flts.contracts.ports import Store
 from flts.contracts.records.log import LogEntry
 from flts.forecasting.bundle import Bundle, load_bundle
-from flts.promotion.log import Chain, read_chain, read_log, scopes
+from flts.promotion.log import Chain, scopes, served
 from flts.serve.answer import Answer, answer
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Champion:
 
 def champion_of(store: Store, scope: str) -> Champion:
     """Load the champion. Raises UsageError when the scope has none, DamagedObject when its bundle was changed."""
-    entries = read_log(store, scope)
+    entries = served(store, scope).entries
     if not entries:
         others = scopes(store)
         hint = f"scopes with one: {', '.join(others)}" if others else "`flts run` can promote one"
@@ -77,7 +77,7 @@ class Follower:
             serving = self._serving.get(scope)
             if serving is not None and self._is_newest(scope, serving):
                 return serving.champion
-            log = read_chain(self._store, scope)
+            log = served(self._store, scope)
             fresh = self._next(log, serving)
             with self._lock:
                 if self._serving.get(scope) is not serving:

@@ -49,7 +49,10 @@ def said_and_left(folder: Path, *arguments: str, **environment: str) -> tuple[in
         {"FLTS_BUS": f"kafka://u:{HUSH}@127.0.0.1:9"},
         {"FLTS_KAFKA_OPTIONS": f'{{"sasl": {{"password": "{HUSH}"}}}}'},
         {"FLTS_KAFKA_OPTIONS": f'{{"sasl.password": "{HUSH}"}}', "FLTS_BUS": "kafka://127.0.0.1:9"},
-        {"FLTS_KAFKA_OPTIONS": f'{{"ssl.key.pem": "{HUSH}"}}', "FLTS_BUS": "kafka://127.0.0.1:9"},
+        pytest.param(
+            {"FLTS_KAFKA_OPTIONS": f'{{"ssl.key.pem": "{HUSH}"}}', "FLTS_BUS": "kafka://127.0.0.1:9"},
+            marks=pytest.mark.long,  # it waits for a broker for as long as patience says
+        ),
     ],
 )
 def test_a_secret_in_a_setting_is_in_no_output(planted: dict[str, str], folder: Path) -> None:
