@@ -80,7 +80,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(1)  # the reader of our output has gone
-    except Exception as error:
+    except Exception as error:  # what is not about the machine is a defect, and is raised again
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
             typer.echo(shortened(f"error: a name is too long for a file of this system: {error.filename}"), err=True)
             sys.exit(2)

@@ -45,7 +45,7 @@ def machine_faults() -> Iterator[None]:
     """Raise MachineFailed in place of an error that is about this machine; leave any other as it is."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # any library may meet a full disk; another error is raised as it is
         fault = machine_fault(error)
         if fault is None or fault is error:
             raise

@@ -77,7 +77,7 @@ class Prepared:
 
 
 def preprocess(spec: Spec, raw: RawInput, store: Store, version: int) -> Prepared:
-    """Read, split, sample, fit, finish, store. Reads nothing when the same input was processed before.
+    """Read, place on the grid, split, sample, fit, store. Reads nothing when the same input was processed before.
 
     Raises DataError naming file, column and row, DamagedObject for a table without its meta.json that holds other rows.
     """

@@ -41,7 +41,7 @@ class InstalledFamily:
         try:
             family: object = self.entry.load()
             return family() if isinstance(family, type) else family
-        except Exception as error:
+        except Exception as error:  # code of others may raise anything; it is raised again with who is to blame
             raise self.broken(f"{type(error).__name__}: {error}") from error
 
     def broken(self, reason: str) -> UsageError:

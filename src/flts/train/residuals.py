@@ -92,7 +92,8 @@ def folds(
     """Residuals of five folds over the later half of the windows of a block, at most 140, oldest first.
 
     Each fold is forecast by a model that was fitted, with all its choices, on the windows that end before the fold. One
-    with too few rows before it for this family gives no residuals.
+    with too few rows before it for this family, or whose fit fails, gives no residuals: the model that is kept was
+    fitted on more rows, and intervals count the residuals that there are.
     """
     count = min(len(block.origins) // 2, MOST_IN_FOLDS)
     for part in np.array_split(block.origins[len(block.origins) - count :], FOLDS):

@@ -229,7 +229,7 @@ class Loop:
             self.service.dead_letter(record, error)
         except (Transient, *NEEDS_A_PERSON):
             raise
-        except Exception as second:
+        except Exception as second:  # both errors go into the letter: a second one must not block the partition
             fault = machine_fault(second)
             if fault is not None:
                 raise fault from second
