@@ -17,8 +17,8 @@ from flts.backends.store import memory_store, open_store
 from flts.contracts.layout import BUCKETS, checked_key
 from flts.gateway.app import create_app
 from flts.gateway.conditions import byte_range
-from flts.gateway.problem import Problem
-from flts.gateway.security import Auth
+from flts.web.problem import Problem
+from flts.web.security import Auth
 
 TOKEN = "only-for-this-test"  # noqa: S105 - used by this test only
 LIMIT = 10_000

@@ -100,7 +100,7 @@ def read_repaired(raw: RawTable, dataset: Dataset) -> Repaired:
     text = tuple(name for name in raw.table.columns if name not in {*reading.rows.columns, time})
     nearly = tuple(column for name in text if (column := _nearly_numeric(raw.table[name])) is not None)
     zoned, distinct = is_zoned(raw.table[time]), tuple(dict.fromkeys(refusals))
-    return Repaired(raw.name, reading.rows, text, nearly, zoned, repeats, distinct, tuple(reading.warnings))
+    return Repaired(raw.name, reading.rows, text, nearly, zoned, repeats, distinct, tuple(map(str, reading.warnings)))
 
 
 def _read(raw: RawTable, dataset: Dataset) -> Reading:

@@ -12,14 +12,14 @@ from pydantic import BaseModel
 
 from flts.contracts.errors import BackendUnavailable
 from flts.contracts.ports import StreamedStore
-from flts.gateway import problem
-from flts.gateway.connections import IDLE_SECONDS
 from flts.gateway.objects import OBJECTS, Gateway, Served
-from flts.gateway.observed import GatewayMetrics, Observed
 from flts.gateway.room import BYTES_IN_FLIGHT, Room
-from flts.gateway.security import Auth
-from flts.gateway.unambiguous import Unambiguous
 from flts.version import __version__
+from flts.web import problem
+from flts.web.connections import IDLE_SECONDS
+from flts.web.observed import HttpMetrics, Observed
+from flts.web.security import Auth
+from flts.web.unambiguous import Unambiguous
 
 PROBE_SECONDS = 3.0
 """How long a readiness probe waits for the store."""
@@ -52,7 +52,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    metrics = GatewayMetrics(SERVICE)
+    metrics = HttpMetrics(SERVICE)
     app.state.auth = auth
     app.state.gateway = Gateway(store, max_object_bytes, idle_seconds, metrics, Room(max_bytes_in_flight))
     app.include_router(_health)

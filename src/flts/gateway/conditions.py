@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from flts.gateway.problem import Problem
+from flts.web.problem import Problem
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.IGNORECASE)
 _TAG = re.compile(r'(W/)?("[^"]*")')

@@ -20,13 +20,13 @@ from flts.contracts.errors import BackendUnavailable
 from flts.contracts.failpoints import failpoint
 from flts.contracts.layout import BUCKETS, KEY_LENGTH, KEY_PART, checked_key
 from flts.contracts.ports import Stored, StreamedStore
-from flts.gateway import problem
 from flts.gateway.conditions import byte_range, check_conditions, range_applies, repr_digest, wants_digest
-from flts.gateway.observed import GatewayMetrics
-from flts.gateway.problem import Problem
 from flts.gateway.room import DOWNLOAD, UPLOAD, Room
-from flts.gateway.security import AUTH
 from flts.gateway.upload import Body, announced_bytes, check_upload
+from flts.web import problem
+from flts.web.observed import HttpMetrics
+from flts.web.problem import Problem
+from flts.web.security import AUTH
 
 WRITABLE = "dataset"
 """The one bucket that accepts uploads; the stages write all others."""
@@ -105,7 +105,7 @@ class Gateway:
     store: StreamedStore
     max_object_bytes: int
     idle_seconds: float
-    metrics: GatewayMetrics
+    metrics: HttpMetrics
     room: Room
 
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 from flts.contracts.ports import PART
-from flts.gateway.problem import RETRY_SECONDS, Problem
+from flts.web.problem import RETRY_SECONDS, Problem
 
 DOWNLOAD = PART
 """Most bytes that a download holds: one part, whatever its reader takes."""

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 from flts.gateway.conditions import sent_digests
-from flts.gateway.problem import Problem
+from flts.web.problem import Problem
 
 SLICE = 2**18
 """Bytes of a body, or its end, that must arrive within the time a client has."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flts.contracts.errors import DataError
+from flts.contracts.notices import Notice
 from flts.preprocess.parquet import TIME
 from flts.preprocess.place import begun_only, place, refuse_repeated
 from flts.preprocess.read import Reading, read_rows
@@ -40,5 +41,6 @@ def read_history(raw: Raw, fitted: FittedPreprocess, time_column: str) -> Readin
     if fitted.resample == "off" or not begun_only(rows.times, fitted.grid):
         return Reading(placed, [])
     last = fitted.grid.shown(rows.times[-1])
-    warning = f"{raw.name}: the step of {fitted.grid} that begins at {fitted.grid.shown(placed.times[-1])} is left out:"
-    return Reading(placed[:-1], [f"{warning} its rows end at {last}, earlier than in the steps before"])
+    begun = f"{raw.name}: the step of {fitted.grid} that begins at {fitted.grid.shown(placed.times[-1])} is left out:"
+    text = f"{begun} its rows end at {last}, earlier than in the steps before"
+    return Reading(placed[:-1], [Notice("step-not-over", text)])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flts.contracts.errors import DataError, nearest
+from flts.contracts.notices import Notice
 from flts.preprocess.files import EMPTY
 from flts.preprocess.parquet import TIME
 from flts.preprocess.rows import Rows, Values
@@ -32,7 +33,7 @@ class Reading:
     """The rows of one table, and warnings about them."""
 
     rows: Rows
-    warnings: list[str]
+    warnings: list[Notice]
 
 
 @dataclass(frozen=True)
@@ -55,21 +56,25 @@ def read_rows(raw: Raw, dataset: Dataset) -> Reading:
     columns = _usable_columns(raw, dataset)
     warnings = []
     if columns.text:
-        warnings.append(f"{raw.name}: columns that are not numeric were left out: {', '.join(columns.text)}")
+        text = f"{raw.name}: columns that are not numeric were left out: {', '.join(columns.text)}"
+        warnings.append(Notice("columns-not-numeric", text, columns.text[0]))
     names = tuple(column.name for column in columns.numbers)
     values = stack(columns.numbers, len(columns.times))
     exists = columns.times.is_not_null().to_numpy()  # a time that cannot be used in another way was refused
     times, values = columns.times.drop_nulls().to_numpy(), values if exists.all() else values[exists]
     if not exists.all():
-        warnings.append(
+        first = int(np.argmin(exists))
+        text = (
             f"{raw.name}: {np.sum(~exists):,} rows without a value have a time that the clock of {dataset.timezone}"
-            f" skips (first {at(int(np.argmin(exists)))}); they were left out"
+            f" skips (first {at(first)}); they were left out"
         )
+        warnings.append(Notice("times-skipped", text, row=first + 1))
     if not len(times):
         raise _no_rows(raw.name)
     if (np.diff(times) < 0).any():
         row = int(np.flatnonzero(exists)[np.argmax(np.diff(times) < 0) + 1])
-        warnings.append(f"{raw.name}: rows are not in order of time (first at {at(row)}); they were sorted")
+        text = f"{raw.name}: rows are not in order of time (first at {at(row)}); they were sorted"
+        warnings.append(Notice("unsorted", text, row=row + 1))
         order = np.argsort(times, kind="stable")
         times, values = times[order], values[order]
     _refuse_infinite(values, names, raw.name)

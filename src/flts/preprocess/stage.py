@@ -203,7 +203,7 @@ def _read_and_sample(spec: Spec, raw: RawInput) -> tuple[Grid, Rows, Rows, dict[
     reading, rule = read_rows(raw.train, spec.dataset), spec.preprocess.resample
     grid = infer_grid(reading.rows.times, spec.dataset.step, spec.dataset.timezone, rule, raw.train.name)
     train, notes = place(reading.rows, grid, rule, raw.train.name)
-    warnings = [*reading.warnings, *notes]
+    warnings = [*map(str, reading.warnings), *notes]
     if raw.test is None:
         train, test = split(train, spec.dataset.test_fraction, raw.train.name)
     else:
@@ -219,7 +219,7 @@ def _read_and_sample(spec: Spec, raw: RawInput) -> tuple[Grid, Rows, Rows, dict[
             )
         same = Rows(later.rows.times, later.rows.select(train.columns), train.columns)
         test, notes = place(same, grid, rule, raw.test.name)
-        warnings += [*later.warnings, *notes]
+        warnings += [*map(str, later.warnings), *notes]
     before = {"train": len(train), "test": len(test)}
     train = take(train, spec.sample.train_rows, spec.sample, TRAIN)
     test = take(test, spec.sample.test_rows, spec.sample, TEST)

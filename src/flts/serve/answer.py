@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flts.contracts.errors import DataError, UsageError
+from flts.contracts.notices import Notice
 from flts.forecasting.bundle import Bundle
 from flts.forecasting.histories import Histories, enough_measured
 from flts.forecasting.intervals import LEVELS
@@ -42,7 +43,7 @@ class Answer:
     upper: Values
     interval: str
     timezone: str = "UTC"
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Notice, ...] = ()
 
     def frame(self) -> pl.DataFrame:
         """A table with columns time (local), target, mean, lower, upper; one row per step and target."""
@@ -85,7 +86,7 @@ def answer(bundle: Bundle, history: Any, level: float = 0.8) -> Answer:
     return Answer(times, task.fitted.targets, answers.mean[0], lower, upper, kind, grid.timezone, warnings)
 
 
-def usable_history(bundle: Bundle, raw: Raw) -> tuple[Rows, tuple[str, ...]]:
+def usable_history(bundle: Bundle, raw: Raw) -> tuple[Rows, tuple[Notice, ...]]:
     """The last rows that the bundle uses, and warnings. Raises DataError where they are too few, or hold too little.
 
     Empty cells stay empty: the model fills them as it did in training. A model that looks at no value of the history is
@@ -130,16 +131,17 @@ def _refuse_unmeasured(rows: Rows, task: ForecastTask, name: str) -> None:
     )
 
 
-def _newest_empty(rows: Rows, task: ForecastTask, name: str, *, uses_history: bool) -> Iterator[str]:
+def _newest_empty(rows: Rows, task: ForecastTask, name: str, *, uses_history: bool) -> Iterator[Notice]:
     """A warning where the newest rows hold no target: the forecast rests on older ones."""
     measured = task.fitted.measured(rows.values)
     if not measured[-1]:
         count = int(np.argmax(measured[::-1])) if measured.any() else len(rows)
         rests = " and rests on the rows before" if uses_history else ""
-        yield (
+        text = (
             f"{name}: {' and '.join(task.fitted.targets)} is empty in the last {count} rows"
             f"{_since(measured, rows, task)}; the forecast starts after them{rests}"
         )
+        yield Notice("newest-empty", text, task.fitted.targets[0])
 
 
 def _since(measured: NDArray[np.bool_], rows: Rows, task: ForecastTask) -> str:

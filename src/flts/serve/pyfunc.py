@@ -31,7 +31,7 @@ class BundleModel:
 
         forecasts = answer(self.bundle, history, float((params or {}).get("level", 0.8)))
         for warning in forecasts.warnings:
-            logging.getLogger(__name__).warning(warning)
+            logging.getLogger(__name__).warning("%s", warning)
         width = len(forecasts.targets)
         times = pd.DatetimeIndex(forecasts.times.repeat(width))
         if forecasts.timezone != "UTC":

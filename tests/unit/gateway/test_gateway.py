@@ -24,8 +24,8 @@ from flts.contracts.errors import BackendUnavailable, FltsError, StageFailed, Us
 from flts.contracts.layout import BUCKETS
 from flts.contracts.ports import PART, Stored
 from flts.gateway.app import create_app
-from flts.gateway.security import Auth, is_loopback
 from flts.gateway.upload import SLICE
+from flts.web.security import Auth, is_loopback
 
 TOKEN = "a-token.of~its+own/1="  # noqa: S105 - used by these tests only
 DATA = b"time,load\n2026-01-01,1\n"

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from flts.gateway.problem import Problem
 from flts.gateway.room import Room
+from flts.web.problem import Problem
 
 
 async def hold(room: Room, wanted: int, until: asyncio.Event, log: list[str], name: str) -> None:

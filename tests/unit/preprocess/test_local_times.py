@@ -98,7 +98,7 @@ def test_a_row_without_values_in_the_skipped_hour_is_left_out_with_a_warning() -
     assert reading.rows.times.tolist() == utc("2024-03-31T01:00+01:00", "2024-03-31T03:00+02:00")
     assert reading.rows.values[:, 0].tolist() == [1, 3]
     assert len(reading.warnings) == 1
-    assert "first row 2" in reading.warnings[0]
+    assert "first row 2" in str(reading.warnings[0])
 
 
 @pytest.mark.parametrize(

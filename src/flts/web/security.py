@@ -12,7 +12,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from flts.contracts.errors import UsageError
-from flts.gateway.problem import Problem
+from flts.web.problem import Problem
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
 _BEARER = HTTPBearer(auto_error=False, scheme_name="token", description="Required when the server has a token.")

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from flts.gateway.problem import Problem, document
+from flts.web.problem import Problem, document
 
 SINGLE = frozenset(
     {

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from flts.contracts import events
 from flts.contracts.errors import FltsError
-from flts.gateway.problem import Problem, document
+from flts.web.problem import Problem, document
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,7 +25,7 @@ CLIENT_GONE = 499
 """Status in log and metrics of a request whose client left before the answer."""
 
 
-class GatewayMetrics:
+class HttpMetrics:
     """The metrics of one server, in its own registry. Every label has few values, whatever clients send."""
 
     def __init__(self, service: str) -> None:
@@ -58,7 +58,7 @@ class GatewayMetrics:
 class Observed:
     """Counts and logs every request, and answers errors that nothing inside has handled."""
 
-    def __init__(self, app: ASGIApp, *, service: str, metrics: GatewayMetrics) -> None:
+    def __init__(self, app: ASGIApp, *, service: str, metrics: HttpMetrics) -> None:
         self._app, self._service, self._metrics = app, service, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

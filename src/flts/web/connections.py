@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from flts.contracts import events
-from flts.gateway.problem import RETRY_SECONDS
+from flts.web.problem import RETRY_SECONDS
 
 HEAD_SECONDS = 10.0
 """How long a connection may wait for a whole head."""

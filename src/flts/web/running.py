@@ -1,0 +1,49 @@
+"""A server from its first connection to its last: it listens, says where, and ends when it is asked to."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from typing import Any
+
+import uvicorn
+
+from flts.contracts import events
+from flts.contracts.errors import Interrupted, UsageError
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Raises UsageError."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address, family=family, backlog=2048)
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen on {host}:{port}: {error.strerror}; name another address with --host and --port",
+            code="cannot-listen",
+            host=host,
+            port=port,
+        ) from None
+
+
+def url(listening: socket.socket) -> str:
+    """The address of a listening socket, as a browser takes it."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def serve(server: uvicorn.Server, listening: socket.socket, service: str) -> None:
+    """Serve until SIGTERM, or until Ctrl-C, which raises Interrupted. Requests in hand have time to finish."""
+    stopped_by: list[int] = []
+
+    def stop(number: int, _frame: Any) -> None:
+        # called before the server handles signals, and again after it has ended, when it raises them anew
+        stopped_by.append(number)
+        server.should_exit = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    server.run(sockets=[listening])
+    events.emit(events.ServiceStopped(service=service))
+    if signal.SIGINT in stopped_by:
+        raise Interrupted(f"the {service} was interrupted; requests in hand had time to finish")
