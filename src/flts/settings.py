@@ -91,9 +91,16 @@ class Settings(BaseSettings):
     probe_port: int = Field(default=9090, ge=0, le=65535)
     """Port of the probes; 0 takes a free one."""
     host: str = "127.0.0.1"
-    """Address on which the gateway listens; one that other machines can reach requires a token."""
+    """Address on which the gateway and the forecast service listen; one that other machines can reach requires a
+    token."""
     gateway_port: int = Field(default=8080, ge=0, le=65535)
     """Port of the gateway; 0 takes a free one."""
+    serve_port: int = Field(default=8000, ge=0, le=65535)
+    """Port of the forecast service; 0 takes a free one."""
+    serve_scopes: tuple[str, ...] = ()
+    """Scopes that the forecast service answers for, as JSON: ["jfk", "lga"]; empty for every scope with a promotion."""
+    poll_seconds: float = Field(default=5.0, gt=0)
+    """Seconds between two looks of the forecast service at the promotion logs."""
     token: SecretStr = SecretStr("")
     """Bearer token of requests; prefer `token_file`: no list of processes or variables shows its content."""
     token_file: Path | None = None

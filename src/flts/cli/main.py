@@ -23,6 +23,7 @@ from flts.cli import (
     promotions,
     run,
     runs,
+    serve,
     stack,
     worker,
 )
@@ -42,6 +43,7 @@ app.command("init")(init.init)
 app.command("run")(run.run)
 app.command("preprocess")(preprocess.preprocess)
 app.command("forecast")(forecast.forecast)
+app.command("serve")(serve.serve)
 app.command("gateway")(gateway.gateway)
 app.command("up")(stack.up)
 app.command("down")(stack.down)
