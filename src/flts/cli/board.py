@@ -89,7 +89,9 @@ def print_decision(decision: DecisionRecord, durations_ms: Mapping[str, int | No
     for against, lead in leads.items():
         if lead is not None:
             _say(console, f"  {_lead(against, lead)}")
-    if certainty.smallest_lead is not None:
+    # with "not-worse" the gate tests another difference than this lead, and against the reference
+    tested_otherwise = decision.rules.gate == "not-worse" and certainty.champion is not None
+    if certainty.smallest_lead is not None and not tested_otherwise:
         _say(console, f"  {_smallest(certainty.smallest_lead)}")
     for warning in certainty.warnings:
         _say(console, warning, label="  [yellow]caution[/]  ")

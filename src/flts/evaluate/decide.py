@@ -175,8 +175,9 @@ def _outcome(
         "champion": champion_gate(best, case.champion, _reference(case), look, case.rules.gate),
     }
     reasons = [_lowest_score(best, field.ranked), *(verdict.reason for verdict in gates.values())]
-    if look is not None and best.name in look.tests:
-        reasons.append(stated_error(look))
+    reference = _reference(case)
+    if look is not None and reference is not None and best.name in look.tests:
+        reasons.append(stated_error(look, reference.named))
     passed = all(verdict.passed for verdict in gates.values())
     return "promote" if passed else "keep", reasons, gates
 

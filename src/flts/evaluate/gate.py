@@ -17,12 +17,21 @@ GATED_LEVEL = "0.8"
 
 @dataclass(frozen=True)
 class ChampionForecast:
-    """A model to compare with. `forecast` [origins, horizon, targets] is None with the reason where it has none."""
+    """A model to compare with, and the number of the promotion that made it champion.
+
+    forecast: [origins, horizon, targets], or None with the reason where it has none.
+    """
 
     model: str
     model_hash: str
     forecast: Values | None
     not_comparable: str | None = None
+    promotion: int | None = None
+
+    @property
+    def named(self) -> str:
+        """The model as sentences name it: several promotions may be of one family."""
+        return self.model if self.promotion is None else f"{self.model} of promotion {self.promotion}"
 
 
 @dataclass(frozen=True)
@@ -102,9 +111,9 @@ def champion_gate(
         return _verdict(
             True, "gate = always: the best candidate is promoted without a test, so nothing bounds the error"
         )
-    rival = f"the champion ({champion.model})"
+    rival = f"the champion ({champion.named})"
     if reference.model_hash != champion.model_hash:
-        rival = f"the last champion that was chosen by a test or by hand ({reference.model})"
+        rival = f"the last champion that was chosen by a test or by hand ({reference.named})"
     if look is None:
         return _verdict(
             False,

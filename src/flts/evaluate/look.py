@@ -79,9 +79,9 @@ def shown(look: Look, model: str) -> bool:
     return adjusted is not None and adjusted < look.level
 
 
-def stated_error(look: Look) -> str:
-    """What this look may get wrong, and how often at most."""
-    rival = look.against.model
+def stated_error(look: Look, rival: str) -> str:
+    """What this look may get wrong, and how often at most; `rival` names the model that candidates are tested against.
+    """
     wrong = (
         f"a candidate is promoted that is no better than {rival}"
         if look.margin is None

@@ -235,11 +235,11 @@ def _standing(
     if gate == "always":
         unneeded = "not needed with gate = always"
         return _Standing(ChampionForecast(newest.champion.model, newest.champion.model_hash, None, unneeded))
-    champion = reference = _comparable(store, experiment, newest.champion)
+    champion = reference = _standing_in(store, experiment, newest)
     if gate == "not-worse":
-        chosen = reference_of(store, scope, entries).champion
-        if chosen.model_hash != champion.model_hash:
-            reference = _comparable(store, experiment, chosen)
+        chosen = reference_of(store, scope, entries)
+        if chosen.champion.model_hash != champion.model_hash:
+            reference = _standing_in(store, experiment, chosen)
     behind = decision_of(store, newest)
     return _Standing(champion, reference, spans_since(windows, behind.windows))
 
@@ -261,6 +261,11 @@ def reference_of(store: Store, scope: str, entries: Sequence[LogEntry]) -> LogEn
             named = record.look.against.model_hash
             return next(e for e in reversed(entries[:position]) if e.champion.model_hash == named)
     return entries[0]
+
+
+def _standing_in(store: Store, experiment: Experiment, entry: LogEntry) -> ChampionForecast:
+    """The champion of an entry of the log, to compare with."""
+    return replace(_comparable(store, experiment, entry.champion), promotion=entry.number)
 
 
 def _comparable(store: Store, experiment: Experiment, promoted: Promoted) -> ChampionForecast:

@@ -14,6 +14,7 @@ from flts.contracts.records.base import parse_record
 from flts.contracts.records.decision import DecisionRecord
 from flts.evaluate.decide import decide
 from flts.evaluate.gate import ChampionForecast
+from flts.spec.fields import Evaluate
 
 TRUTH = truth_of(200)
 
@@ -43,6 +44,19 @@ def test_a_decision_says_its_error_its_leads_and_the_smallest_lead(capsys: pytes
         f" ({smallest.relative:.1%} of its score)" in lines
     )
     assert NOT_COUNTED in lines
+
+
+@pytest.mark.parametrize("reference", [None, ChampionForecast("older", digest("older"), off_by(TRUTH, 3.0, 8))])
+def test_with_not_worse_no_smallest_lead_is_told_over_a_champion_as_the_gate_tests_no_lead(
+    reference: ChampionForecast | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    champion, rules = ChampionForecast("old", digest("old"), off_by(TRUTH, 3.1, 9)), Evaluate(gate="not-worse")
+    record = decide(case_of(truth=TRUTH, champion=champion, reference=reference, rules=rules)).record
+    lines = printed(record, capsys)
+    assert any(line.startswith("lead over the champion old: +") for line in lines)
+    assert not any(line.startswith("smallest lead") for line in lines)
+    first = decide(case_of(truth=TRUTH, rules=rules)).record
+    assert any(line.startswith("smallest lead over fair ") for line in printed(first, capsys))
 
 
 def test_a_decision_of_format_one_is_told_with_the_test_that_it_was_made_with(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -200,7 +201,20 @@ def test_not_worse_is_measured_against_the_reference_and_not_against_the_champio
         in (record.gates["champion"].reason)
     )
     assert known(known(record.certainty).champion).model == "old"
-    silent = ChampionForecast("first", digest("first"), None, "a reason")
+    silent = ChampionForecast("first", digest("first"), None, "a reason", promotion=1)
     kept = judged(off_by(TRUTH, 3.0, 6), champion=old(champion), reference=silent, rules=NOT_WORSE)
     assert (kept.outcome, kept.look) == ("keep", None)
-    assert "(first) cannot be compared on these windows: a reason" in kept.gates["champion"].reason
+    assert "(first of promotion 1) cannot be compared on these windows: a reason" in kept.gates["champion"].reason
+
+
+def test_the_reasons_name_the_promotion_of_the_model_that_is_compared_with() -> None:
+    reference = replace(old(off_by(TRUTH, 1.0, 4)), promotion=2)
+    champion = ChampionForecast("old", digest("newer"), off_by(TRUTH, 6.0, 5), promotion=7)
+    record = judged(off_by(TRUTH, 3.0, 6), champion=champion, reference=reference, rules=NOT_WORSE)
+    assert "(old of promotion 2): p = " in record.gates["champion"].reason
+    assert "worse than old of promotion 2 by 2 % or more" in record.reasons[-1]
+    plain = judged(off_by(TRUTH, 3.0, 6), champion=champion)
+    assert plain.gates["champion"].reason.startswith("beats the champion (old of promotion 7): p = ")
+    assert "no better than old of promotion 7, " in plain.reasons[-1]
+    numberless = judged(off_by(TRUTH, 3.0, 6), champion=replace(champion, promotion=None))
+    assert numberless.decision_id == plain.decision_id

@@ -97,11 +97,12 @@ def test_a_margin_tests_against_a_worse_reference() -> None:
 
 
 def test_each_gate_says_what_its_error_is() -> None:
-    assert stated_error(look(spans=0.5)) == (
+    assert stated_error(look(spans=0.5), "old") == (
         "nominal error of this look: a candidate is promoted that is no better than old, at most 0.62 %"
     )
-    assert stated_error(look(Evaluate(gate="not-worse"))) == (
-        "nominal error of this look: a candidate is promoted that is worse than old by 2 % or more, at most 2.5 %"
+    assert stated_error(look(Evaluate(gate="not-worse")), "old of promotion 3") == (
+        "nominal error of this look: a candidate is promoted that is worse than old of promotion 3 by 2 % or more, at"
+        " most 2.5 %"
     )
 
 

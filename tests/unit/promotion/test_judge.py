@@ -527,6 +527,7 @@ def test_a_new_fit_is_compared_with_the_reference_and_not_with_a_champion_that_w
     assert known(third.look).against.model_hash == entries[0].champion.model_hash
     assert known(third.champion).model_hash == entries[1].champion.model_hash
     assert third.outcome == "keep"
+    assert "by hand (ridge of promotion 1): " in third.gates["champion"].reason
     assert (known(third.look).margin, third.rules.margin) == (0.02, 0.02)
 
 
