@@ -12,6 +12,10 @@ from flts.cli.options import Home, Json, Scope, settings
 
 WRITTEN = "%Y-%m-%dT%H:%M:%S%.f%:z"
 """Times in a CSV: local, with their offset."""
+INTERVALS = {
+    "adaptive": "adaptive, it follows the newest errors in this history",
+    "static": "static, from the errors of training alone",
+}
 
 
 def forecast(
@@ -40,6 +44,8 @@ def forecast(
     answer = champion.answer(RawFile(str(file), file, limits_of(chosen)), level)
     for warning in answer.warnings:
         typer.echo(f"note: {warning}", err=True)
+    without = f"none, {champion.bundle.manifest.intervals.reason}"
+    typer.echo(f"interval: {INTERVALS.get(answer.interval, without)}", err=True)  # stdout holds the forecasts alone
     frame, entry = answer.frame(), champion.entry
     if output is not None:
         frame.write_csv(output, datetime_format=WRITTEN) if output.suffix == ".csv" else frame.write_parquet(output)
@@ -48,7 +54,8 @@ def forecast(
         rows = [{**row, "time": row["time"].isoformat()} for row in frame.iter_rows(named=True)]
         promoted = entry.champion
         identity = {key: getattr(promoted, key) for key in ("model_type", "run_id", "model_hash", "config_hash")}
-        board.print_json({"forecasts": rows, "model": {**identity, "promotion": entry.number}})
+        model = {**identity, "promotion": entry.number}
+        board.print_json({"forecasts": rows, "interval": answer.interval, "model": model})
     else:
         board.print_table(
             [f"time ({answer.timezone})", "target", "mean", f"lower {level:g}", f"upper {level:g}"],

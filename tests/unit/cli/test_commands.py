@@ -163,6 +163,25 @@ def test_the_champion_forecasts_from_the_end_of_a_file(flts: Flts, folder: Path)
     assert written["mean"].to_list() == pytest.approx([row["mean"] for row in answer["forecasts"]])
 
 
+@pytest.mark.parametrize(("history", "kind"), [("load_test.csv", "adaptive"), ("load.csv", "static")])
+def test_a_forecast_says_on_stderr_and_in_json_which_kind_its_interval_is(flts: Flts, history: str, kind: str) -> None:
+    flts("run")
+    table = flts("forecast", "--input", history)
+    said = table.err.splitlines()[-1]
+    assert said.startswith(f"interval: {kind}, ")
+    assert "interval" not in table.out
+    assert json.loads(flts("forecast", "--input", history, "--json").out)["interval"] == kind
+    written = flts("forecast", "--input", history, "--output", "out.csv")
+    assert written.err.splitlines()[-1] == said
+
+
+def test_a_forecast_without_an_interval_says_why(flts: Flts) -> None:
+    assert flts("run", "--set", "sample.train_rows=40").code == 0
+    done = flts("forecast", "--input", "load_test.csv")
+    assert done.err.splitlines()[-1] == "interval: none, fewer than 20 validation windows"
+    assert json.loads(flts("forecast", "--input", "load_test.csv", "--json").out)["interval"] == "none"
+
+
 def test_config_show_names_value_origin_and_hash(flts: Flts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLTS_SPEC__RUN__SEED", "7")
     shown = json.loads(flts("config", "show", "--set", "sample.train_rows=100", "--json").out)
