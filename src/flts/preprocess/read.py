@@ -20,6 +20,7 @@ from flts.preprocess.rows import Rows, Values
 from flts.preprocess.source import Raw
 from flts.preprocess.times import Faults, at, is_zoned, quoted, utc_times
 from flts.spec.fields import Dataset
+from flts.spec.resolved import rows_in_test
 
 if TYPE_CHECKING:
     import polars as pl
@@ -124,7 +125,7 @@ def stack(numbers: list[pl.Series], rows: int) -> Values:
 
 def split(rows: Rows, test_fraction: float, name: str) -> tuple[Rows, Rows]:
     """The first rows as train, the last `test_fraction` of them as test. Raises DataError where one would be empty."""
-    test = round(len(rows) * test_fraction)
+    test = rows_in_test(len(rows), test_fraction)
     if not 0 < test < len(rows):
         raise DataError(
             f"{name}: {len(rows)} rows cannot be split with test_fraction = {test_fraction}",

@@ -15,12 +15,16 @@ from flts.spec.models import EPOCHS
 from flts.spec.table import Table
 
 T = TypeVar("T", bound=Table)
+DIGITS = 17
+"""Decimals of a 64-bit float at most."""
 
 
 def resolve(spec: Spec, meta: ProcessedMeta) -> Spec:
     """The resolved Spec of an experiment whose processed rows are described by `meta`."""
-    one_file = "test" not in (meta.made_of.model_extra or {})
-    spec = resolve_rows(spec, meta, meta.train.rows_before, meta.test.rows_before, one_file=one_file)
+    made_of = meta.made_of.model_extra or {}
+    spec = resolve_rows(spec, meta, meta.train.rows_before, meta.test.rows_before, one_file="test" not in made_of)
+    if "test_fraction" in made_of:  # as data_hash has it: it was not resolved before
+        spec = _with(spec, dataset=_with(spec.dataset, test_fraction=made_of["test_fraction"]))
     task = spec.task
     rules = spec.evaluate if spec.evaluate.gate == "not-worse" else _default(spec.evaluate, "margin")
     return _with(
@@ -36,10 +40,12 @@ def resolve_rows(spec: Spec, rows: RowsSummary, train: int, test: int, *, one_fi
 
     train, test: rows on the grid before sampling; one_file: whether one file was split into both.
     """
-    dataset, preprocess = spec.dataset, spec.preprocess
+    dataset, preprocess = _default(spec.dataset, "test_fraction"), spec.preprocess
+    if one_file and rows_in_test(train + test, dataset.test_fraction) != test:
+        dataset = _with(dataset, test_fraction=_shortest(train + test, test))
     return _with(
         spec,
-        dataset=_with(dataset if one_file else _default(dataset, "test_fraction"), step=rows.fitted.grid.step),
+        dataset=_with(dataset, step=rows.fitted.grid.step),
         sample=_sample(spec.sample, train, test),
         preprocess=_with(
             preprocess,
@@ -47,6 +53,11 @@ def resolve_rows(spec: Spec, rows: RowsSummary, train: int, test: int, *, one_fi
             outliers=preprocess.outliers if preprocess.outliers.enabled else Outliers(),
         ),
     )
+
+
+def rows_in_test(rows: int, test_fraction: float) -> int:
+    """How many rows of one file are the test."""
+    return round(rows * test_fraction)
 
 
 def possible_origins(spec: Spec, meta: ProcessedMeta) -> int:
@@ -67,6 +78,17 @@ def _sample(sample: Sample, train: int, test: int) -> Sample:
     if not cut.train_rows and not cut.test_rows:
         return Sample()
     return cut if cut.strategy == "random" else _default(cut, "seed")
+
+
+def _shortest(rows: int, test: int) -> float:
+    """The share with the fewest decimals, the smallest of these, that makes so many rows the test."""
+    for decimals in range(1, DIGITS):
+        unit = 10**decimals
+        lowest = max(1, (2 * test - 1) * unit // (2 * rows))
+        for share in (count / unit for count in (lowest, lowest + 1, lowest + 2)):
+            if share < 1.0 and rows_in_test(rows, share) == test:
+                return share
+    return test / rows
 
 
 def _fewer(asked: int, existing: int) -> int:

@@ -20,9 +20,10 @@ from flts.contracts.records.base import require_record
 from flts.contracts.records.data import ProcessedMeta
 from flts.preprocess.source import RawInput, RawTable
 from flts.runner.claim import prepare
+from flts.spec import resolved as resolving
 from flts.spec.fields import Spec
 from flts.spec.lineage import Identity, RawDigests, Versions, data_fields, identify
-from flts.spec.resolved import possible_origins, resolve
+from flts.spec.resolved import possible_origins, resolve, rows_in_test
 from flts.train.windows import plan_windows
 
 Tables = dict[str, dict[str, Any]]
@@ -112,6 +113,46 @@ def test_where_a_number_can_differ_the_hashes_differ(case: str) -> None:
     first, second = (identity_of(tables) for tables in DIFFERENT[case])
     assert first.config_hash != second.config_hash
     assert first.model_hashes != second.model_hashes or first.windows_hash != second.windows_hash
+
+
+def one_file(share: float, rows: int = 300) -> tuple[str, Spec]:
+    """The data_hash and the resolved Spec of rows in one file."""
+    spec = small_spec(dataset={"targets": ["load"], "test_fraction": share})
+    prepared, experiment = prepare(memory_store(), spec, RawInput(RawTable("rows", table(hourly(rows))), None))
+    assert prepared.meta.test.rows == round(rows * share)
+    return prepared.data_hash, experiment.spec
+
+
+@pytest.mark.parametrize(
+    ("shares", "resolved"),
+    [((0.2, 0.2001, 0.1999), 0.2), ((0.25, 0.2501, 75 / 300), 0.25), ((0.126, 0.1255), 0.125), ((1 / 3,), 0.332)],
+)
+def test_shares_that_split_one_file_at_the_same_row_are_one_experiment(
+    shares: tuple[float, ...], resolved: float
+) -> None:
+    found = [one_file(share) for share in shares]
+    assert {data_hash for data_hash, _ in found} == {one_file(resolved)[0]}
+    assert {spec.dataset.test_fraction for _, spec in found} == {resolved}
+
+
+def test_a_share_that_splits_one_file_one_row_later_is_another_experiment() -> None:
+    assert one_file(0.2)[0] != one_file(59 / 300)[0]
+
+
+@given(rows=st.integers(2, 10**7), share=st.floats(1e-6, 1.0, exclude_max=True))
+def test_the_resolved_share_gives_the_same_rows_to_the_test(rows: int, share: float) -> None:
+    test = rows_in_test(rows, share)
+    if 0 < test < rows:
+        assert rows_in_test(rows, resolving._shortest(rows, test)) == test
+
+
+def test_rows_that_were_stored_before_shares_were_resolved_keep_their_hash() -> None:
+    spec, store = small_spec(dataset={"targets": ["load"], "test_fraction": 0.2001}), memory_store()
+    raw = RawInput(RawTable("rows", table(hourly(300))), None)
+    prepared, _ = prepare(store, spec, raw)
+    made_of = prepared.meta.made_of.model_copy(update={"test_fraction": 0.2001})
+    before = resolve(spec, prepared.meta.model_copy(update={"made_of": made_of}))
+    assert before.dataset.test_fraction == 0.2001
 
 
 def daily(rows: int) -> RawInput:
