@@ -29,13 +29,14 @@ from flts.evaluate.look import spans_since
 from flts.evaluate.metrics import Yardstick
 from flts.evaluate.profile import WallClock
 from flts.forecasting.answers import StoredIntervals
-from flts.forecasting.bundle import assemble, cells, load_bundle, read_bundle
+from flts.forecasting.bundle import Bundle, assemble, cells, load_bundle, read_bundle
+from flts.forecasting.histories import Histories
 from flts.forecasting.model import Model, unmeasurable
 from flts.models.base import Files, ForecastTask
 from flts.models.registry import BASELINES
 from flts.preprocess.fit import seasonal_error
 from flts.preprocess.grid import MONDAY, Grid, wall_time
-from flts.preprocess.rows import Values
+from flts.preprocess.rows import Rows, Values
 from flts.preprocess.stage import ProcessedDataset
 from flts.promotion.log import decision_of
 from flts.spec.steps import DAY, HOUR
@@ -187,7 +188,7 @@ def _stored_candidate(
         no_intervals=manifest.intervals.reason,
         uses_history=manifest.uses_history,
         bundle_bytes=len(manifest.to_bytes()) + sum(file.size for file in manifest.files.values()),
-        latency_ms=_latency(store, model_hash, result.bundle_sha256) if limited else None,
+        latency_ms=_latency(store, experiment, model_hash, result.bundle_sha256) if limited else None,
     )
 
 
@@ -195,19 +196,30 @@ def _failure(store: Store, experiment: Experiment, name: str, run: int) -> Failu
     return read_record(store, layout.failure(experiment.identity.config_hash, run, name), FailurePart)
 
 
-def _latency(store: Store, model_hash: str, bundle_sha256: str) -> float:
-    """Median milliseconds of one forecast from the manifest's own history; the first measurement is kept."""
+def _latency(store: Store, experiment: Experiment, model_hash: str, bundle_sha256: str) -> float:
+    """Median milliseconds of one answer as a server gives it; the first measurement is kept."""
     record = read_record(store, layout.latency(model_hash), Latency)
     if record is None:
         bundle = load_bundle(store, bundle_sha256)
-        durations = []
+        bundle.self_test()  # as before the first answer of a server
+        history, durations = _served_history(bundle, experiment.dataset), []
         for _ in range(LATENCY_REPEATS):
             start = time.perf_counter()
-            bundle.self_test()
+            bundle.forecast(history)
             durations.append(1000.0 * (time.perf_counter() - start))
         measured = Latency(model_hash=model_hash, latency_ms=statistics.median(durations), processor=processor())
         record = write_record(store, layout.latency(model_hash), measured, at="promote.latency")
     return record.latency_ms
+
+
+def _served_history(bundle: Bundle, dataset: ProcessedDataset) -> Histories:
+    """As many rows as a server uses, all of them after train: an adaptive interval then forecasts most often.
+
+    Test may be shorter than that, so the newest rows are dated anew, from the end of train on.
+    """
+    values = np.concatenate([dataset.train.values, dataset.test.values])[-bundle.rows_used :]
+    times = dataset.fitted.grid.after(dataset.train.times[-1:], len(values))[0]
+    return Histories(Rows(times, values, dataset.train.columns), np.array([len(values)], dtype=np.int64))
 
 
 def wall_clock(experiment: Experiment) -> WallClock:

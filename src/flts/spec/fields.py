@@ -264,7 +264,8 @@ class Evaluate(Table):
     max_bundle_mb: Annotated[float, Field(gt=0.0)] | Literal["off"] = "off"
     """Size in megabytes above which a model is not promoted."""
     max_latency_ms: Annotated[float, Field(gt=0.0)] | Literal["off"] = "off"
-    """Milliseconds for one forecast above which a model is not promoted; measured once, by the first judge."""
+    """Milliseconds for one answer with its interval above which a model is not promoted; measured once, by the first
+    judge."""
 
 
 class Run(Table):

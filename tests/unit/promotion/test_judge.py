@@ -41,7 +41,10 @@ from flts.contracts.records.model import Latency
 from flts.contracts.runs import newest
 from flts.evaluate.case import Candidate
 from flts.evaluate.look import level_of
-from flts.forecasting.bundle import MANIFEST, load_bundle, read_bundle
+from flts.forecasting.adaptive import earlier_origins, reach
+from flts.forecasting.answers import Answers
+from flts.forecasting.bundle import MANIFEST, Bundle, load_bundle, read_bundle
+from flts.forecasting.histories import Histories
 from flts.preprocess.rows import Rows
 from flts.promotion import judge as judging
 from flts.promotion.judge import Waiting, baselines, gather, judge, reference_of
@@ -633,6 +636,30 @@ def test_latency_is_measured_only_when_a_limit_needs_it_and_the_first_measuremen
     assert json.loads(asked.get(key) or b"")["latency_ms"] == measured
     asked.replace(key, Latency(model_hash=trained.model_hash, latency_ms=12.5, processor="tests").to_bytes())
     assert gathered(asked, asking)[0].latency_ms == 12.5
+
+
+def test_the_latency_is_that_of_an_answer_whose_interval_follows_a_whole_history(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asking, store = small_experiment(small_spec(evaluate={"max_latency_ms": 1e6}))
+    trained = fit(store, asking)
+    forecast, measured = Bundle.forecast, []
+
+    def remembering(bundle: Bundle, histories: Histories) -> Answers:
+        measured.append((histories, forecast(bundle, histories)))
+        return measured[-1][1]
+
+    monkeypatch.setattr(Bundle, "forecast", remembering)
+    gathered(store, asking)
+    monkeypatch.undo()
+    assert len(measured) == judging.LATENCY_REPEATS
+    bundle = load_bundle(store, trained.bundle_sha256)
+    assert len(asking.dataset.test) < bundle.rows_used, "test alone would not fill the history"
+    for histories, answers in measured:
+        assert answers.kinds() == ["adaptive"]
+        assert len(histories.context) == bundle.rows_used
+        earlier = earlier_origins(histories, bundle.model, bundle.manifest.trained_until)
+        assert len(earlier) == reach(asking.task.horizon)
 
 
 def test_a_candidate_brings_its_intervals_and_the_size_of_its_bundle() -> None:

@@ -61,7 +61,7 @@ class WindowsResult(StoredRecord):
 
 
 class Latency(StoredRecord):
-    """`models/<model_hash>/latency.json`: the duration of one forecast, measured once."""
+    """`models/<model_hash>/latency.json`: the duration of one answer with its interval, measured once."""
 
     v: Literal[1] = 1
     model_hash: Digest
