@@ -80,8 +80,7 @@ def shown(look: Look, model: str) -> bool:
 
 
 def stated_error(look: Look, rival: str) -> str:
-    """What this look may get wrong, and how often at most; `rival` names the model that candidates are tested against.
-    """
+    """What this look may get wrong against this rival, and how often at most."""
     wrong = (
         f"a candidate is promoted that is no better than {rival}"
         if look.margin is None

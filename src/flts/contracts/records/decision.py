@@ -262,7 +262,7 @@ class Certainty(Part):
     )
     champion: Lead | None = None
     smallest_lead: SmallestLead | None = None
-    """Over the champion, or else over the runner-up. With gate = "not-worse" one over the champion is that of no gate."""
+    """Over the champion, or else over the runner-up. No gate tests it with "not-worse"."""
     warnings: list[str]
 
 
