@@ -11,14 +11,9 @@ from flts.preprocess.grid import wall_time
 from flts.preprocess.rows import Times
 from flts.preprocess.source import RawTable
 from flts.preprocess.times import is_zoned, utc_times
+from flts.preprocess.zones import ZONES
 from flts.spec.steps import DAY, HOUR
 
-ZONES = (
-    *("Europe/Berlin", "Europe/London", "Europe/Helsinki", "America/New_York"),
-    *("Australia/Sydney", "Pacific/Auckland", "America/Santiago"),
-)
-"""One zone for each usual pair of date and hour at which clocks change: 01:00 UTC in Europe, 02:00 in North America,
-and in the south on other dates, with summer time around the new year."""
 CHANCE = 0.05
 """Probability above which missing hours could lie by chance where a clock skips one."""
 

@@ -44,6 +44,7 @@ def document(inspection: Inspection, findings: Sequence[Finding]) -> dict[str, A
             "sharing_a_step": placed.sharing,
             "measured_on": str(placed.grid.step) if placed.merged else None,
             "clock": asdict(inspection.clock) if inspection.clock else None,
+            "keeps": inspection.keeps,
         },
         "target": inspection.target,
         "why_target": inspection.why_target,

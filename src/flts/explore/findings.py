@@ -115,6 +115,17 @@ def _of_zone(inspection: Inspection) -> Iterator[Finding]:
             f" read as {inspection.timezone}",
             f'dataset.timezone = "{clock.zone}", or the zone of the rows: others have the same clock changes',
         )
+    elif inspection.keeps is not None:
+        written = "" if inspection.train.zoned else "write times in UTC with their offset, such as Z, and set "
+        yield Finding(
+            "warning",
+            "local days",
+            (inspection.time_column,),
+            f"the rows keep a clock such as that of {inspection.keeps} when it changes, and their times are written in"
+            " UTC or with offsets: days and steps are not those of UTC",
+            f'{written}dataset.timezone = "{inspection.keeps}", or the zone of the rows: others have the same clock'
+            " changes",
+        )
     elif not inspection.train.zoned:
         yield Finding(
             "note",

@@ -17,10 +17,12 @@ from flts.explore.grid import Placed, Timeline, holds_value, on_grid, seasons_of
 from flts.explore.repair import Repaired, find_time_column, read_repaired
 from flts.explore.statistics import Parts
 from flts.preprocess import fit as fitting
+from flts.preprocess.infer import infer_grid
 from flts.preprocess.read import split
 from flts.preprocess.rows import Rows, Values
 from flts.preprocess.source import RawInput, RawTable
 from flts.preprocess.times import zone_of
+from flts.preprocess.zones import kept_zone
 from flts.spec.fields import Dataset, Outliers, Preprocess
 
 FAR = 10.0
@@ -133,6 +135,8 @@ class Inspection:
     timezone: str
     clock: LocalClock | None
     """The clock that times without a zone follow."""
+    keeps: str | None
+    """The zone whose clock the rows keep although their times are in UTC."""
     placed: Placed
     timeline: Timeline
     seasons: Mapping[str, int]
@@ -167,7 +171,7 @@ def inspect(
     """Measure everything. Raises DataError where no row can be used.
 
     timezone: of times without one, and of days and weeks; None takes the zone that the column of times names in its
-    type, or that of the clock that they follow, or UTC.
+    type, or that of the clock that they follow or keep, or UTC.
     """
     tables = [RawTable(part.name, part.frame()) for part in (raw.train, raw.test) if part is not None]
     time = time or find_time_column(tables[0].table)
@@ -178,6 +182,10 @@ def inspect(
     train, *later = (read_repaired(table, dataset) for table in tables)
     del tables
     test = later[0] if later else None
+    times = np.concatenate([part.rows.times for part in (train, *later)])
+    keeps = kept_zone(times, infer_grid(train.rows.times, "infer", zone, "off", train.name))
+    if timezone is None and keeps and train.zoned:  # read alike in every zone
+        zone = keeps
     placed = on_grid(train.rows, _same_columns(test.rows, train.rows.columns) if test else None, zone, name=train.name)
     rows = (placed.train, placed.test) if placed.test else split(placed.train, test_fraction, train.name)
     name, why = (target, "named") if target else guess_target(rows[0])
@@ -189,6 +197,7 @@ def inspect(
         time,
         zone,
         clock,
+        keeps,
         placed,
         timeline(*rows),
         seasons,

@@ -163,7 +163,9 @@ def _dataset(inspection: Inspection, target: str, test_fraction: float) -> Itera
     if inspection.time_column != "time":
         yield SuggestedValue("time_column", inspection.time_column, "the first column that holds times")
     clock = inspection.clock
-    if inspection.train.zoned:
+    if inspection.keeps is not None and inspection.keeps == inspection.timezone:
+        zone = "the rows keep this clock when it changes, as they do in other zones; name yours"
+    elif inspection.train.zoned:
         zone = "the times have their own zone; this one defines days and weeks"
     elif clock is not None and clock.zone == inspection.timezone:
         zone = f"the times have no zone and {clock_changes(clock)}, as clocks do here and in other zones; name yours"

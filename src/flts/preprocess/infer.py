@@ -51,7 +51,7 @@ def infer_grid(times: Times, step: str, timezone: str, rule: ResampleRule, name:
     known = infer_step(times, timezone, name) if step == "infer" else Step.parse(step)
     dense = rule != "off" and len(times) > 1 and float(np.median(np.diff(times))) <= known.nanoseconds / 2
     tolerance = 0 if dense else known.part(TOLERANCE)
-    grids = [_stamped(times, known, timezone, local, tolerance, dense) for local in _clocks(known, timezone)]
+    grids = [stamped(times, known, timezone, local, tolerance, dense) for local in _clocks(known, timezone)]
     if len(grids) == 1 or dense:
         return grids[0]
     return max(grids, key=lambda grid: _kept(grid, times))
@@ -109,15 +109,23 @@ def infer_seasons(grid: Grid, rows: int) -> list[int]:
     return [length for length in lengths if 2 <= length <= rows // 2]
 
 
+def follows_clocks(step: Step) -> bool:
+    """Whether a step can follow a local clock: days and longer ones of the calendar, and several hours."""
+    return not step.fixed or (HOUR < step.count < DAY and DAY % step.count == 0)
+
+
 def _clocks(step: Step, timezone: str) -> Iterator[bool]:
     """Whether a step can follow the local clock, and whether it can follow UTC; local first."""
-    follows = not step.fixed or (HOUR < step.count < DAY and DAY % step.count == 0)
-    if timezone != "UTC" and follows:
+    if timezone != "UTC" and follows_clocks(step):
         yield True
     yield False
 
 
-def _stamped(times: Times, step: Step, timezone: str, local: bool, tolerance: int, dense: bool) -> Grid:
+def stamped(times: Times, step: Step, timezone: str, local: bool, tolerance: int, dense: bool) -> Grid:
+    """The grid of this step and clock that these rows lie on best.
+
+    dense: several rows share a step, so their times do not say where it starts.
+    """
     clock = wall_time(times, timezone) if local else times
     if dense:  # steps start at full hours, days and months of the zone
         phase = 0 if local or timezone == "UTC" or not step.fixed else _before_midnight(times, timezone, step.count)

@@ -17,16 +17,17 @@ EVEN = 0.1
 """Share by which distances of rows may differ and still be even."""
 
 
-def place(rows: Rows, grid: Grid, rule: ResampleRule, name: str) -> tuple[Rows, list[str]]:
+def place(rows: Rows, grid: Grid, rule: ResampleRule, name: str, keeps: str | None = None) -> tuple[Rows, list[str]]:
     """The rows from the first position to the last, and a message with the counts where rows were merged or added.
 
     rows: sorted, times as a file has them. rule: how several rows of one position become one: each column is aggregated
     over its non-empty cells, and without any its cell is empty, also for a sum; "off" refuses such rows, and rows off
-    the grid. Raises DataError naming the file and the row; also for a grid that would be nearly empty.
+    the grid. keeps: the zone whose clock the rows keep instead of that of the grid, for this message. Raises DataError
+    naming the file and the row; also for a grid that would be nearly empty.
     """
     if rule == "off":
         positions, off = grid.nearest(rows.times)
-        _refuse_off_grid(rows.times, off, grid, name)
+        _refuse_off_grid(rows.times, off, grid, name, keeps)
     else:
         positions = grid.positions(rows.times)
     first, count = int(positions[0]), int(positions[-1] - positions[0]) + 1
@@ -94,21 +95,31 @@ def _end(column: Values, starts: NDArray[np.intp], rule: ResampleRule) -> Values
     return np.append(column, np.nan)[index]  # -1 is the NaN after the last row
 
 
-def _refuse_off_grid(times: Times, off: Times, grid: Grid, name: str) -> None:
+def _refuse_off_grid(times: Times, off: Times, grid: Grid, name: str, keeps: str | None) -> None:
     stray = np.flatnonzero(off > grid.tolerance)
     if not len(stray):
         return
     row = int(stray[0])
+    hint = f"{keeps_clock(keeps)}; or " if keeps else ""
     raise DataError(
         f"{name}: {len(stray):,} of {len(times):,} rows are not on the grid of {grid} (first {_utc(times[row])} UTC,"
-        f' row {row + 1} in order of time); set preprocess.resample, such as "mean", and dataset.step, or correct the'
-        " times",
+        f' row {row + 1} in order of time); {hint}set preprocess.resample, such as "mean", and dataset.step, or correct'
+        " the times",
         code="off-grid",
         file=name,
         row=row + 1,
         rows=len(stray),
         found=_utc(times[row]),
         step=str(grid.step),
+        zone=keeps,
+    )
+
+
+def keeps_clock(zone: str) -> str:
+    """What to do about rows that keep the clock of a zone instead of that of their grid, for a sentence."""
+    return (
+        f"the rows keep a clock such as that of {zone} when it changes: set dataset.timezone to their zone, and write"
+        " times in UTC with their offset, such as Z"
     )
 
 

@@ -24,12 +24,13 @@ from flts.preprocess import fit as fitting
 from flts.preprocess.grid import Grid
 from flts.preprocess.infer import infer_grid, infer_seasons
 from flts.preprocess.parquet import differs, rows_from_parquet, rows_to_parquet
-from flts.preprocess.place import place
+from flts.preprocess.place import keeps_clock, place
 from flts.preprocess.read import read_rows, split
 from flts.preprocess.rows import Rows
 from flts.preprocess.sample import TEST, TRAIN, take
 from flts.preprocess.source import RawInput
 from flts.preprocess.transform import FittedPreprocess
+from flts.preprocess.zones import kept_zone
 from flts.spec.fields import Spec
 from flts.spec.lineage import data_fields
 from flts.spec.resolved import resolve_rows
@@ -202,7 +203,8 @@ def _absent(rows: Rows) -> int:
 def _read_and_sample(spec: Spec, raw: RawInput) -> tuple[Grid, Rows, Rows, dict[str, int], list[str]]:
     reading, rule = read_rows(raw.train, spec.dataset), spec.preprocess.resample
     grid = infer_grid(reading.rows.times, spec.dataset.step, spec.dataset.timezone, rule, raw.train.name)
-    train, notes = place(reading.rows, grid, rule, raw.train.name)
+    keeps = kept_zone(reading.rows.times, grid)
+    train, notes = place(reading.rows, grid, rule, raw.train.name, keeps)
     warnings = [*map(str, reading.warnings), *notes]
     if raw.test is None:
         train, test = split(train, spec.dataset.test_fraction, raw.train.name)
@@ -218,8 +220,11 @@ def _read_and_sample(spec: Spec, raw: RawInput) -> tuple[Grid, Rows, Rows, dict[
                 columns=absent,
             )
         same = Rows(later.rows.times, later.rows.select(train.columns), train.columns)
-        test, notes = place(same, grid, rule, raw.test.name)
+        keeps = kept_zone(np.concatenate([reading.rows.times, same.times]), grid)
+        test, notes = place(same, grid, rule, raw.test.name, keeps)
         warnings += [*map(str, later.warnings), *notes]
+    if keeps:
+        warnings.append(f"{raw.train.name}: days and steps are those of {_clock_of(grid)}; {keeps_clock(keeps)}")
     before = {"train": len(train), "test": len(test)}
     train = take(train, spec.sample.train_rows, spec.sample, TRAIN)
     test = take(test, spec.sample.test_rows, spec.sample, TEST)
@@ -234,6 +239,10 @@ def _read_and_sample(spec: Spec, raw: RawInput) -> tuple[Grid, Rows, Rows, dict[
         )
     )
     return grid, train, test, before, warnings
+
+
+def _clock_of(grid: Grid) -> str:
+    return grid.timezone if grid.local else "UTC"
 
 
 def _refuse_overlap(grid: Grid, train: Rows, test: Rows, name: str) -> None:

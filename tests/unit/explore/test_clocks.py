@@ -10,11 +10,13 @@ import pytest
 from tests.support.raising import raises
 
 from flts.contracts.errors import SpecError
-from flts.explore.clocks import ZONES, LocalClock, find_clock
+from flts.explore.clocks import LocalClock, find_clock
 from flts.explore.inspection import inspect_rows
 from flts.explore.rehearse import verdict
 from flts.explore.report import Inspection, inspect
+from flts.explore.suggest import suggest
 from flts.preprocess.source import RawInput, RawTable
+from flts.preprocess.zones import ZONES
 
 SPRING, AUTUMN = (datetime(2023, 3, 1), datetime(2023, 5, 1)), (datetime(2023, 10, 1), datetime(2023, 12, 1))
 YEAR = (datetime(2023, 1, 1), datetime(2023, 12, 31))
@@ -141,3 +143,25 @@ def test_an_unknown_zone_is_refused() -> None:
     raw = RawInput(RawTable("load.csv", local("UTC", SPRING)), None)
     with raises(SpecError, code="value-invalid"):
         inspect_rows(raw, target=None, time=None, timezone="Mars")
+
+
+@pytest.mark.parametrize("every", [6, 24])
+def test_days_of_a_local_clock_that_are_written_in_utc_are_read_in_its_zone(every: int) -> None:
+    wall = np.arange(np.datetime64("2024-02-01", "h"), np.datetime64("2024-05-01", "h"), every).astype("datetime64[ns]")
+    utc = pl.Series(wall).dt.replace_time_zone("Europe/Berlin").dt.convert_time_zone("UTC")
+    load = np.sin(np.arange(len(utc))) + np.random.default_rng(0).normal(0, 0.1, len(utc))
+    zoned = pl.DataFrame({"time": utc.dt.strftime("%Y-%m-%dT%H:%M:%SZ"), "load": load})
+    found = look(zoned)
+    assert (found.timezone, found.keeps, found.placed.grid.local) == ("Europe/Berlin", "Europe/Berlin", True)
+    (finding,) = (finding for finding in verdict(found, 0.2) if finding.kind == "local days")
+    assert finding.severity == "warning"
+    assert finding.action.startswith('dataset.timezone = "Europe/Berlin", or the zone of the rows')
+    assert not any(finding.severity == "stops" for finding in verdict(found, 0.2))
+    named = look(zoned, "UTC")
+    assert (named.timezone, named.keeps) == ("UTC", "Europe/Berlin")
+    naive = look(pl.DataFrame({"time": utc.dt.replace_time_zone(None), "load": load}))
+    assert (naive.timezone, naive.keeps) == ("UTC", "Europe/Berlin")
+    (finding,) = (finding for finding in verdict(naive, 0.2) if finding.kind == "local days")
+    assert finding.action.startswith("write times in UTC with their offset, such as Z, and set dataset.timezone")
+    first = suggest(found, RawInput(RawTable("load.csv", zoned), None), [], 0.2, 2).spec()
+    assert first.dataset.timezone == "Europe/Berlin"
