@@ -71,7 +71,7 @@ def coverage() -> Iterator[Figure]:
                 f"coverage {measured['coverage']:.1%} of the cells, mean width {measured['width']:.4f}{per_step}",
                 "80 % ± 3 points" if name == "PobleSec" else "shown on the scoreboard",
                 f"95 % interval of the coverage {between}",
-                "coverage",
+                "winner_coverage",
             )
 
 
