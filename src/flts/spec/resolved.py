@@ -83,7 +83,7 @@ def _sample(sample: Sample, train: int, test: int) -> Sample:
 def _shortest(rows: int, test: int) -> float:
     """The share with the fewest decimals, the smallest of these, that makes so many rows the test."""
     for decimals in range(1, DIGITS):
-        unit = 10**decimals
+        unit: int = 10**decimals
         lowest = max(1, (2 * test - 1) * unit // (2 * rows))
         for share in (count / unit for count in (lowest, lowest + 1, lowest + 2)):
             if share < 1.0 and rows_in_test(rows, share) == test:
