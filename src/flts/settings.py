@@ -87,7 +87,8 @@ class Settings(BaseSettings):
     decision_deadline: float = Field(default=0.0, ge=0)
     """Seconds after the start of a run when a model without a result counts as failed; 0 waits for ever."""
     probe_host: str = "127.0.0.1"
-    """Address on which a service answers /healthz, /readyz and /metrics; 0.0.0.0 in a container."""
+    """Address on which a worker or the forecast service answers /healthz, /readyz and /metrics without a token; 0.0.0.0
+    in a container."""
     probe_port: int = Field(default=9090, ge=0, le=65535)
     """Port of the probes; 0 takes a free one."""
     host: str = "127.0.0.1"
@@ -99,8 +100,29 @@ class Settings(BaseSettings):
     """Port of the forecast service; 0 takes a free one."""
     serve_scopes: tuple[str, ...] = ()
     """Scopes that the forecast service answers for, as JSON: ["jfk", "lga"]; empty for every scope with a promotion."""
+    max_body_bytes: int = Field(default=4 * 2**20, gt=0, le=2**30)
+    """Largest body of a request to the forecast service."""
     poll_seconds: float = Field(default=5.0, gt=0)
-    """Seconds between two looks of the forecast service at the promotion logs."""
+    """Seconds between two looks of the forecast service at the promotion logs; where a bus is set, its messages
+    announce a promotion at once."""
+    serve_models: int = Field(default=16, ge=1)
+    """Most models that the forecast service keeps in memory; of more scopes, the one that was used longest ago leaves,
+    and its next request loads it again."""
+    self_test_seconds: float = Field(default=30.0, gt=0)
+    """Seconds that loading a promoted model and its self-test may take; after that it is refused, and the older one
+    stays."""
+    queue_limit: int = Field(default=256, ge=1)
+    """Requests that may wait for a model of the forecast service; any further one is refused with 429."""
+    request_timeout: float = Field(default=1.0, gt=0, le=300)
+    """Seconds that a forecast over HTTP may take, unless the request says otherwise in X-Request-Timeout; then 504."""
+    prediction_log: Literal["off", "forecasts", "rows"] = "forecasts"
+    """What the forecast service keeps of each answer under `inference-logs/`: nothing, the forecasts, or also the rows
+    of the history that were used."""
+    spool_dir: Path | None = None
+    """Folder on a disk of this machine where the prediction log waits for the store; none: `spool` in `home`. Several
+    services may share it."""
+    spool_bytes: int = Field(default=256 * 2**20, ge=16 * 2**20)
+    """Most bytes that wait there; beyond them the oldest are dropped and counted."""
     token: SecretStr = SecretStr("")
     """Bearer token of requests; prefer `token_file`: no list of processes or variables shows its content."""
     token_file: Path | None = None
@@ -137,6 +159,11 @@ class Settings(BaseSettings):
         if self.s3_endpoint and url.startswith("s3://") and "?" not in url:
             return f"{url}?endpoint={self.s3_endpoint.rstrip('/')}"
         return url
+
+    @property
+    def spool_folder(self) -> Path:
+        """Where the prediction log waits for the store, with its default filled in."""
+        return self.spool_dir or self.home / "spool"
 
     @property
     def tracking_uri(self) -> str:

@@ -63,6 +63,9 @@ OF_SERVICES = ("bus.", "forecast.", "gateway.", "run.buried.", "work.")
 OF_MENDING = ("quarantine.", "promote.pointer.gone.")
 """Prefixes of the points that only a damaged store leads to; unit/runner/test_quarantine.py and
 unit/promotion/test_relay.py stop there."""
+OF_ANSWERS = ("spool.", "live.")
+"""Prefixes of the points that only the forecast service passes, and what reads its log; unit/server/test_spool.py and
+integration/test_prediction_log.py end a process there."""
 
 STARTED = [(scene, f"{name}.{side}") for scene, names in REACHED.items() for name, side in product(names, SIDES)]
 CHILD = [f"{name}.{side}" for name, side in product(IN_A_CHILD, SIDES)]
@@ -75,7 +78,7 @@ every_signal = pytest.mark.parametrize("how", SIGNALS)
 
 
 def test_these_tests_end_a_process_at_every_point_in_the_source_code() -> None:
-    every = {point for point in points() if not point.startswith((*OF_SERVICES, *OF_MENDING))}
+    every = {point for point in points() if not point.startswith((*OF_SERVICES, *OF_MENDING, *OF_ANSWERS))}
     assert {point for _, point in STARTED} | {*CHILD, *LATENCY, *FAILURE} == every
 
 

@@ -24,7 +24,7 @@ from flts.stack.process import MARK, Process, started
 from flts.stack.up import State, down, read, up
 
 SERVERS = ("seaweedfs", "tansu", "postgres", "mlflow")
-SERVICES = ("worker-train", "worker-evaluate", "worker-forecast", "gateway")
+SERVICES = ("worker-train", "worker-evaluate", "worker-forecast", "gateway", "serve")
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,14 @@ from flts.cli import (
     forecast,
     gateway,
     init,
+    predictions,
     preprocess,
     promotions,
     run,
     runs,
     serve,
     stack,
+    trace,
     worker,
 )
 from flts.contracts.errors import FltsError, Interrupted, shortened, without_credentials
@@ -44,6 +46,7 @@ app.command("run")(run.run)
 app.command("preprocess")(preprocess.preprocess)
 app.command("forecast")(forecast.forecast)
 app.command("serve")(serve.serve)
+app.command("trace")(trace.trace)
 app.command("gateway")(gateway.gateway)
 app.command("up")(stack.up)
 app.command("down")(stack.down)
@@ -54,6 +57,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")
 app.add_typer(runs.app, name="runs")
 app.add_typer(promotions.app, name="promotions")
+app.add_typer(predictions.app, name="predictions")
 
 
 def _version(wanted: bool) -> None:

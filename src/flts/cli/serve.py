@@ -2,56 +2,112 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flts.cli.options import Home, logged
 
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from flts.contracts.ports import Store
+    from flts.settings import Settings
+    from flts.web.probe import HealthChecks, Probes
+
 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on. [127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one. [8000]")] = None,
+    probe_port: Annotated[
+        int | None, typer.Option(help="Port of /healthz, /readyz and /metrics without a token; 0: a free one. [9090]")
+    ] = None,
     token_file: Annotated[Path | None, typer.Option(help="File with the bearer token on one line.")] = None,
     home: Home = None,
 ) -> None:
     """Answer forecasts of the promoted models over HTTP until SIGTERM or Ctrl-C."""
     import importlib.util
 
-    from flts.contracts import events
     from flts.contracts.errors import MissingExtra
-    from flts.version import __version__
 
     if any(importlib.util.find_spec(name) is None for name in ("fastapi", "uvicorn", "prometheus_client")):
         raise MissingExtra("flts serve", "serve")
-    from flts.server.app import SERVICE, create_app
-    from flts.server.following import Following
-    from flts.server.models import Models
-    from flts.server.service import Service
-    from flts.web import running
-    from flts.web.connections import ConnectionLimits, LimitedServer, affordable
-    from flts.web.security import Auth
-    from flts.wiring import existing_store
+    flags = {"home": home, "host": host, "serve_port": port, "probe_port": probe_port, "token_file": token_file}
+    _serve(logged(terminal="text", **flags))
 
-    chosen = logged(terminal="text", home=home, host=host, serve_port=port, token_file=token_file)
+
+def _serve(chosen: Settings) -> None:
+    """Serve until asked to stop. Raises UsageError for settings that do not fit, and where nothing was promoted."""
+    from flts.contracts import events
+    from flts.server.app import SERVICE, create_app
+    from flts.server.following import Following, Hints
+    from flts.server.models import Capacity, Models
+    from flts.server.prediction_log import keeping
+    from flts.server.service import Service
+    from flts.server.turns import Turns
+    from flts.version import __version__
+    from flts.web import running
+    from flts.web.background import Background
+    from flts.web.connections import ConnectionLimits, LimitedServer, affordable
+    from flts.web.probe import HealthChecks
+    from flts.web.security import Auth
+    from flts.wiring import existing_store, open_bus
+
     auth = Auth(chosen.host, chosen.bearer_token())
-    models = Models(existing_store(chosen), chosen.serve_scopes)
-    app = create_app(Service(models), auth=auth)
-    server = LimitedServer(app, SERVICE, ConnectionLimits(affordable(chosen.max_connections)), chosen.grace)
-    with (
-        running.listen(chosen.host, chosen.serve_port) as listening,
-        closing(Following(models, chosen.poll_seconds)) as following,
-    ):
-        following.start()
+    store = existing_store(chosen)
+    _refuse_nothing(chosen, store)
+    capacity = Capacity(chosen.serve_models, chosen.self_test_seconds, chosen.poll_seconds)
+    models = Models(store, chosen.serve_scopes, capacity)
+    with ExitStack() as ended, running.listen(chosen.host, chosen.serve_port) as listening:
+        written = ended.enter_context(closing(Background(SERVICE)))
+        written.start()
+        kept = keeping(store, chosen.prediction_log, chosen.spool_folder, chosen.spool_bytes, chosen.grace)
+        turns = ended.enter_context(closing(Turns(chosen.queue_limit)))
+        service = Service(models, ended.enter_context(kept), turns, chosen.request_timeout, chosen.max_body_bytes)
+        app = create_app(service, auth=auth, emit=written)
+        server = LimitedServer(app, SERVICE, ConnectionLimits(affordable(chosen.max_connections)), chosen.grace)
+        app.state.metrics.lag = server.lag
+        health = HealthChecks({"loop": server.pulse.check}, {"loop": server.pulse.check, "models": models.check_ready})
+        probes = ended.enter_context(closing(_probes(chosen, health, app.state.metrics.registry)))
+        ended.enter_context(closing(Following(models, chosen.poll_seconds))).start()
+        if not chosen.bus.startswith("memory:"):
+            bus = ended.enter_context(closing(open_bus(chosen)))
+            ended.enter_context(closing(Hints(models, bus))).start()
         events.emit(
             events.ServerStarted(
                 service=SERVICE,
                 version=__version__,
                 address=running.url(listening),
                 token_needed=chosen.bearer_token() is not None,
+                probes=probes.address,
             )
         )
-        with closing(following):
-            running.serve(server, listening, SERVICE)
+        running.serve(server, listening, SERVICE)
+
+
+def _refuse_nothing(chosen: Settings, store: Store) -> None:
+    """Raise UsageError where the folder of this machine has no promotion; a shared store may get one at any time."""
+    from flts.contracts.errors import UsageError
+    from flts.promotion.log import scopes
+
+    if not chosen.store and not scopes(store):
+        raise UsageError(
+            f"nothing was promoted in {chosen.home} yet; `flts run` can promote a model",
+            code="no-champion",
+            store=store.url,
+        )
+
+
+def _probes(chosen: Settings, health: HealthChecks, registry: CollectorRegistry) -> Probes:
+    """The server of the probes. Where nobody chose its port and another program has it, it takes a free one."""
+    from flts.contracts.errors import UsageError
+    from flts.web.probe import Probes
+
+    try:
+        return Probes(chosen.probe_host, chosen.probe_port, health, registry)
+    except UsageError:
+        if "probe_port" in chosen.model_fields_set:
+            raise
+        return Probes(chosen.probe_host, 0, health, registry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 SCOPE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 BUCKETS = (
@@ -51,6 +52,8 @@ def checked_key(bucket: str, key: str) -> str:
 
 MADE_AGAIN = ("processed-data/", "models/")
 """Objects that the promotion log does not name and that a run makes again."""
+LIVE = re.compile(r"inference-logs/(?P<scope>[^/]+)/live\.json")
+"""The one object under `inference-logs/` that is made again."""
 RECORDED_ONCE = ("runs/", "inference-logs/")
 """Records of what happened: nothing makes them again, and the promotion log does not name them."""
 FORECASTS = re.compile(r"models/(?P<model_hash>[^/]+)/windows/(?P<windows_hash>[^/]+)/forecasts\.parquet")
@@ -66,6 +69,8 @@ def mend(key: str) -> str:
         return "`flts run --recompute` of its own experiment puts it aside and makes it again"
     if key.startswith(MADE_AGAIN):
         return "delete it, and `flts run --recompute` of its own experiment makes it again"
+    if LIVE.fullmatch(key):
+        return "delete it, and `flts predictions join --write` makes it again"
     if key.startswith(RECORDED_ONCE):
         return "restore it from a backup; do not delete it, nothing makes it again"
     return "restore it from a backup; do not delete it, the promotion log may refer to it"
@@ -210,9 +215,33 @@ def work_mark(group: str, topic: str, partition: int, slot: int) -> str:
     return f"runs/in-work/{group}/{topic}/{partition}-{slot}.json"
 
 
+def inference_logs(scope: str, day: str = "") -> str:
+    """The folder of all logged forecasts of a scope, or of one day (YYYYMMDD)."""
+    return f"inference-logs/{scope}/{day}/" if day else f"inference-logs/{scope}/"
+
+
 def inference_log(scope: str, day: str, part: str) -> str:
-    """Forecasts of one request or batch; day is YYYYMMDD, part a UUID."""
-    return f"inference-logs/{scope}/{day}/{part}.jsonl"
+    """Logged forecasts of a server or of one batch; day is YYYYMMDD, part a UUID."""
+    return f"{inference_logs(scope, day)}{part}.jsonl"
+
+
+class InferencePart(NamedTuple):
+    """What the key of logged forecasts says."""
+
+    scope: str
+    day: str
+    part: str
+
+
+def inference_part(key: str) -> InferencePart | None:
+    """The scope, day and part of logged forecasts; None for an object that is none."""
+    found = re.fullmatch(rf"inference-logs/({SCOPE.pattern})/([0-9]{{8}})/({KEY_PART})\.jsonl", key)
+    return found and InferencePart(*found.groups())
+
+
+def live(scope: str) -> str:
+    """The live error of a scope; a projection of its logged forecasts and of truth, and so it may be replaced."""
+    return f"{inference_logs(scope)}live.json"
 
 
 def quarantined(time: str, key: str) -> str:
@@ -235,6 +264,7 @@ IDENTITIES = tuple(
         r"model-promotion/(?P<scope>[^/]+)/log/(?P<number>[0-9]+)\.json",
         r"model-promotion/(?P<scope>[^/]+)/(?:(?P<config_hash>[^/]+)/)?current\.json",
         r"runs/[^/]+/(?P<run>[0-9]+)/(?:(?:train-|failures/)(?P<model>[^/]+)|[^/]+)\.json",
+        LIVE.pattern,
     )
 )
 """The keys of records, with the fields of the record that the key repeats."""

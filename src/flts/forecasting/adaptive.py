@@ -21,6 +21,8 @@ from flts.preprocess.rows import Values
 
 NEWEST = 100
 """Scores that the offsets of a step rest on."""
+NONE = np.empty(0, dtype=np.int64)
+"""No earlier origins."""
 CHUNK = 64
 """Requests at once; limits memory when horizons are long."""
 
@@ -36,11 +38,14 @@ def earlier_origins(histories: Histories, model: Model, trained_until: int) -> I
     Errors on rows that the model was fitted on are smaller than those to come, so such rows do not count.
     """
     rows, task = histories.context, model.task
+    back = np.minimum(histories.lengths - model.history_rows, reach(task.horizon))
+    if back.max() <= 0:
+        return NONE
     edges = np.zeros(len(rows) + 1, dtype=np.int64)
-    np.add.at(edges, np.maximum(histories.ends - reach(task.horizon), 0), 1)
+    np.add.at(edges, histories.ends - np.maximum(back, 0), 1)
     np.add.at(edges, histories.ends, -1)
     origins = np.flatnonzero(np.cumsum(edges)[:-1])
-    origins = origins[(origins >= model.history_rows) & (rows.times[origins] > trained_until)]
+    origins = origins[rows.times[origins] > trained_until]
     measured = task.fitted.measured(rows.values)
     return origins[enough_measured(measured, origins, task.input_length, task.min_measured)]
 
@@ -58,13 +63,13 @@ def scores(histories: Histories, answers: Forecasts, targets: tuple[str, ...]) -
 
 
 def rolling_offsets(
-    ends: Indices, origins: Indices, found: Values, stored: Values, static: Values
+    ends: Indices, lengths: Indices, origins: Indices, found: Values, stored: Values, static: Values
 ) -> tuple[Values, NDArray[np.bool_]]:
     """Offsets [levels, requests, horizon, targets] of each request, and whether its own history entered: [requests].
 
-    ends: first row that each request forecasts; origins, ascending, and found [origins, horizon, targets]: the scores
-    of earlier origins; stored [windows, horizon, targets]: those of training, oldest first; static [levels, horizon,
-    targets]: the offsets of a step without a known score in the history.
+    ends: first row that each request forecasts; lengths: the rows that it has before; origins, ascending, and found
+    [origins, horizon, targets]: the scores of earlier origins; stored [windows, horizon, targets]: those of training,
+    oldest first; static [levels, 1, horizon, targets]: the offsets of a step without a known score in the history.
     """
     horizon = found.shape[1]
     before = np.arange(-reach(horizon), 0)
@@ -77,12 +82,12 @@ def rolling_offsets(
         part = slice(start, start + CHUNK)
         rows = before[:, None] + ends[part]
         at = np.searchsorted(origins, rows)
-        absent = origins[np.minimum(at, len(origins) - 1)] != rows
+        absent = (origins[np.minimum(at, len(origins) - 1)] != rows) | (-before[:, None] > lengths[part])
         known = found[np.where(absent, -1, at)]
         known[np.broadcast_to(future[:, None], known.shape[:3])] = np.nan
         own: NDArray[np.bool_] = np.asarray(~np.isnan(known).all(axis=0))
         pool = np.concatenate([np.broadcast_to(tail[:, None], (len(tail), *known.shape[1:])), known])
-        offsets[:, part] = np.where(own, quantiles(_newest(pool)), static[:, None])
+        offsets[:, part] = np.where(own, quantiles(_newest(pool)), static)
         adaptive[part] = own.reshape(len(own), -1).any(axis=1)
     return offsets, adaptive
 

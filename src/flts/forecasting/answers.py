@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +31,13 @@ class Answers:
     half_width: Mapping[str, Values]
     adaptive: NDArray[np.bool_]
     bounds: Bounds
+
+    def each(self) -> Iterator[Answers]:
+        """The answers of every origin alone."""
+        for one in range(len(self.mean)):
+            at = slice(one, one + 1)
+            half = {level: of_level[at] for level, of_level in self.half_width.items()}
+            yield Answers(self.mean[at], self.spread[at], half, self.adaptive[at], self.bounds)
 
     def interval(self, level: float) -> Interval:
         """The interval of a level, within the bounds; NaN where the model has none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -41,6 +42,12 @@ def within(values: Values, bounds: Bounds) -> Values:
     """Values [..., targets] no lower and no higher than the bounds; NaN and infinity stay what they are."""
     if not bounds:
         return values
+    low, high = _arrays(bounds)
+    return np.where(np.isfinite(values), np.minimum(np.maximum(values, low), high), values)
+
+
+@functools.lru_cache
+def _arrays(bounds: Bounds) -> tuple[Values, Values]:
+    """Lowest and highest values [targets]."""
     low = np.array([-np.inf if low is None else low for low, _ in bounds])
-    high = np.array([np.inf if high is None else high for _, high in bounds])
-    return np.where(np.isfinite(values), np.clip(values, low, high), values)
+    return low, np.array([np.inf if high is None else high for _, high in bounds])

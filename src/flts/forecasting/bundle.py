@@ -7,11 +7,13 @@ differs in one byte has another name.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flts.contracts import layout
 from flts.contracts.canonical import sha256
@@ -19,18 +21,19 @@ from flts.contracts.errors import DamagedObject, FltsError, MissingPackage
 from flts.contracts.ports import Store, read_checked, write_once
 from flts.contracts.records.base import parse_record, plain_json
 from flts.contracts.records.model import BundleFile, IntervalOffsets, Manifest, PackageRecord, SelfTest
-from flts.forecasting.adaptive import earlier_origins, reach, rolling_offsets, scores
+from flts.forecasting.adaptive import NONE, earlier_origins, reach, rolling_offsets, scores
 from flts.forecasting.answers import Answers, bounds_of
 from flts.forecasting.histories import Histories
 from flts.forecasting.intervals import LEVELS
 from flts.forecasting.model import Forecasts, Model, refuse_unmeasurable
-from flts.models.base import Family, Files, ForecastTask
+from flts.models.base import Family, Files, ForecastTask, Indices
 from flts.models.registry import CANDIDATES, missing, package_of
 from flts.preprocess.rows import Rows, Values
 from flts.preprocess.transform import FittedPreprocess
 
 MANIFEST = "manifest.json"
 SCORES = "intervals.safetensors"
+NAMES = tuple(f"{level:g}" for level in LEVELS)
 TOLERANCE = 1e-6
 """Two computations of one forecast may differ by this share of the target's range over train."""
 
@@ -51,39 +54,53 @@ class Bundle:
         """Rows of a history that count: those that the model uses and, with adaptive intervals, the earlier origins."""
         return self.model.history_rows + (0 if self.scores is None else reach(self.model.task.horizon))
 
+    def windows(self, rows: Rows) -> int:
+        """At most so many windows are forecast for a request with this history: itself and its earlier origins."""
+        if self.scores is None:
+            return 1
+        known = int(np.searchsorted(rows.times, self.manifest.trained_until, side="right"))
+        earlier = len(rows) - max(known, self.model.history_rows)
+        return 1 + min(max(earlier, 0), reach(self.model.task.horizon))
+
+    def forecast_each(self, requests: Sequence[Histories]) -> Answers:
+        """Forecasts from the origins of several requests at once, in their order; each sees its own rows alone."""
+        return self.forecast(Histories.joined(requests))
+
     def forecast(self, histories: Histories) -> Answers:
         """Forecasts with intervals from every origin; columns as in the manifest, rows on the grid.
 
         Each origin is forecast once, whether a request or its history asks for it. Raises NotApplicable for too little
         history, TrainingFailed for a forecast that is not finite.
         """
-        model = self.model
-        earlier = np.empty(0, dtype=np.int64)
-        if self.scores is not None:
-            earlier = earlier_origins(histories, model, self.manifest.trained_until)
+        model, count, static = self.model, len(histories), self._static
+        earlier = self._earlier(histories)
+        if static is None or self.scores is None or not len(earlier):
+            return self._answers(model.forecast_all(histories), static, np.zeros(count, dtype=bool))
         origins, place = np.unique(np.concatenate([histories.ends, earlier]), return_inverse=True)
-        every = Histories(histories.context, origins)
-        answers = model.forecast_each(every)
-        asked = place[: len(histories)]
-        mean, spread = answers.mean[asked], answers.spread[asked]
-        refuse_unmeasurable(mean, model.task.fitted)
+        every = model.forecast_each(histories.before(origins))
+        made, past = (Forecasts(every.mean[at], every.spread[at]) for at in (place[:count], place[count:]))
+        refuse_unmeasurable(made.mean, model.task.fitted)
+        found = scores(histories.before(earlier), past, model.task.fitted.targets)
+        offsets, adaptive = rolling_offsets(histories.ends, histories.lengths, earlier, found, self.scores, static)
+        return self._answers(made, offsets, adaptive)
+
+    def _earlier(self, histories: Histories) -> Indices:
+        """The origins whose errors shape the intervals, besides those of training."""
+        if self.scores is None:
+            return NONE
+        return earlier_origins(histories, self.model, self.manifest.trained_until)
+
+    @cached_property
+    def _static(self) -> Values | None:
+        """The offsets of training for every request [levels, 1, horizon, targets]; None without intervals."""
         stored = self.manifest.intervals.offsets
-        adaptive = np.zeros(len(histories), dtype=bool)
-        if stored is None:
-            return Answers(mean, spread, {}, adaptive, model.task.bounds)
-        static = np.array([stored[f"{level:g}"] for level in LEVELS])
-        offsets = np.broadcast_to(static[:, None], (len(LEVELS), *mean.shape))
-        if self.scores is not None and len(earlier):
-            past = place[len(histories) :]
-            found = scores(
-                Histories(histories.context, earlier),
-                Forecasts(answers.mean[past], answers.spread[past]),
-                model.task.fitted.targets,
-            )
-            offsets, adaptive = rolling_offsets(histories.ends, earlier, found, self.scores, static)
-        widths = offsets * spread[:, None, :]
-        half = {f"{level:g}": of_level for level, of_level in zip(LEVELS, widths, strict=True)}
-        return Answers(mean, spread, half, adaptive, model.task.bounds)
+        return None if stored is None else np.array([[stored[name]] for name in NAMES])
+
+    def _answers(self, made: Forecasts, offsets: Values | None, adaptive: NDArray[np.bool_]) -> Answers:
+        half: dict[str, Values] = {}
+        if offsets is not None:
+            half = dict(zip(NAMES, offsets * made.spread[:, None, :], strict=True))
+        return Answers(made.mean, made.spread, half, adaptive, self.model.task.bounds)
 
     def self_test(self) -> None:
         """Forecast the stored history again. Raises DamagedObject when the answer differs from the stored one."""

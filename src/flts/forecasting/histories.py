@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,28 +17,56 @@ DRAW = 11
 """Seed of the places inside the strata; fixed, so that windows stay comparable between experiments."""
 CHUNK = 256
 """Windows that a model forecasts at once; limits memory when histories are long."""
+ONE_REQUEST = np.zeros(1, dtype=np.int64)
+"""The first row of a context that belongs to one request."""
 
 
 @dataclass(frozen=True)
 class Histories:
     """The rows before some origins. Nothing after an origin can be read through it.
 
-    context: rows in order; ends [origins]: index in context of the first row to forecast.
+    context: rows in order, those of several requests one after another; ends [origins]: index in context of the first
+    row to forecast; starts [requests], ascending: index of the first row of each request. A history holds rows of its
+    own request only.
     """
 
     context: Rows
     ends: Indices
+    starts: Indices = field(default_factory=lambda: ONE_REQUEST)
+
+    @classmethod
+    def joined(cls, requests: Sequence[Histories]) -> Histories:
+        """The origins of several requests, each with its own rows, as one; at least one request."""
+        if len(requests) == 1:
+            return requests[0]
+        rows = [request.context for request in requests]
+        starts = np.cumsum([0, *map(len, rows)])
+        times, values = (np.concatenate(parts) for parts in zip(*((r.times, r.values) for r in rows), strict=True))
+        ends = [request.ends + start for request, start in zip(requests, starts[:-1], strict=True)]
+        firsts = [request.starts + start for request, start in zip(requests, starts[:-1], strict=True)]
+        return cls(Rows(times, values, rows[0].columns), np.concatenate(ends), np.concatenate(firsts))
 
     def __len__(self) -> int:
         return len(self.ends)
+
+    @cached_property
+    def lengths(self) -> Indices:
+        """How many rows each origin has before it: [origins]."""
+        if len(self.starts) == 1:
+            return self.ends
+        return self.ends - self.starts[np.searchsorted(self.starts, self.ends) - 1]
+
+    def before(self, origins: Indices) -> Histories:
+        """The histories before other origins in the same rows, none of them the first row of a request."""
+        return Histories(self.context, origins, self.starts)
 
     def batches(self, wanted: int) -> Iterator[tuple[Indices, Times, Values]]:
         """Group histories of equal length, at most `wanted` rows each.
 
         Yields positions of the origins, times [windows, rows] and values [windows, rows, columns].
         """
-        lengths = np.minimum(self.ends, wanted)
-        for length in np.unique(lengths):
+        lengths = np.minimum(self.lengths, wanted)
+        for length in [lengths[0]] if (lengths == lengths[0]).all() else np.unique(lengths):
             positions = np.flatnonzero(lengths == length)
             for start in range(0, len(positions), CHUNK):
                 part = positions[start : start + CHUNK]

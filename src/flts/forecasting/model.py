@@ -58,7 +58,7 @@ class Model:
 
     def forecast_each(self, histories: Histories) -> Forecasts:
         """Forecasts from every origin, finite or not. Raises NotApplicable when one has too little history."""
-        shortest = int(histories.ends.min())
+        shortest = int(histories.lengths.min())
         if shortest < self.history.minimum:
             raise NotApplicable(
                 f"needs {self.history.minimum} rows, has {shortest}",

@@ -43,7 +43,9 @@ def spread(scale: Scale, window: Window, task: ForecastTask) -> Values:
     if scale == "level-above-minimum":
         above: Values = window.targets[:, -task.input_length :].mean(axis=1)
         return (np.maximum(above, 0.0) + FLOOR) * width
-    recent = np.where(window.measured, window.cleaned, np.nan)[:, -task.input_length :, task.fitted.target_index]
+    targets = window.cleaned[:, -task.input_length :, task.fitted.target_index]
+    measured = window.measured_targets[:, -task.input_length :]
+    recent = np.where(measured, targets, np.nan)
     if scale == "change":
         mean = _mean(np.abs(np.diff(recent, axis=1)))
         return np.where(np.isnan(mean), width, np.maximum(mean, FLOOR * width))

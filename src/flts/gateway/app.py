@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import Any
 
 from fastapi import APIRouter, FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import BaseModel
 
 from flts.contracts.errors import BackendUnavailable
 from flts.contracts.ports import StreamedStore
@@ -17,6 +15,7 @@ from flts.gateway.room import BYTES_IN_FLIGHT, Room
 from flts.version import __version__
 from flts.web import problem
 from flts.web.connections import IDLE_SECONDS
+from flts.web.described import Described, Health
 from flts.web.observed import HttpMetrics, Observed
 from flts.web.security import Auth
 from flts.web.unambiguous import Unambiguous
@@ -24,12 +23,6 @@ from flts.web.unambiguous import Unambiguous
 PROBE_SECONDS = 3.0
 """How long a readiness probe waits for the store."""
 SERVICE = "gateway"
-
-
-class Health(BaseModel):
-    """The answer of a probe."""
-
-    status: str
 
 
 _health = APIRouter(tags=["health"])
@@ -44,7 +37,7 @@ def create_app(
     idle_seconds: float = IDLE_SECONDS,
 ) -> FastAPI:
     """The gateway to a store, for the requests that `auth` accepts."""
-    app = _Described(
+    app = Described(
         title="FLTS gateway",
         version=__version__,
         description=(__doc__ or "").strip(),
@@ -53,7 +46,7 @@ def create_app(
         redirect_slashes=False,
     )
     metrics = HttpMetrics(SERVICE)
-    app.state.auth = auth
+    app.state.auth, app.state.metrics = auth, metrics
     app.state.gateway = Gateway(store, max_object_bytes, idle_seconds, metrics, Room(max_bytes_in_flight))
     app.include_router(_health)
     app.include_router(OBJECTS)
@@ -61,17 +54,6 @@ def create_app(
     app.add_middleware(Unambiguous)
     app.add_middleware(Observed, service=SERVICE, metrics=metrics)
     return app
-
-
-class _Described(FastAPI):
-    """An app whose OpenAPI document describes its errors as problem documents."""
-
-    def openapi(self) -> dict[str, Any]:
-        if self.openapi_schema is None:
-            described = super().openapi()
-            problem.describe(described)
-        assert self.openapi_schema is not None
-        return self.openapi_schema
 
 
 @_health.get("/healthz")

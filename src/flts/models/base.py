@@ -159,6 +159,17 @@ class Predictor(Protocol):
 
 
 @runtime_checkable
+class Extends(Protocol):
+    """A predictor that can forecast further than the horizon that it was trained for."""
+
+    def predict(self, window: Window) -> Values:
+        """As every predictor."""
+
+    def extended(self, task: ForecastTask) -> Predictor:
+        """The same model with the longer horizon of `task`."""
+
+
+@runtime_checkable
 class Family(Protocol[P]):
     """One kind of model. Its methods import heavy libraries; its module does not."""
 

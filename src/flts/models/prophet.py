@@ -51,6 +51,9 @@ class _ByDate:
         forecasts = [model.predict(frame)["yhat"].to_numpy()[where.reshape(future.shape)] for model in self._models]
         return np.stack(forecasts, axis=-1)
 
+    def extended(self, task: ForecastTask) -> Predictor:
+        return _ByDate(self._models, task)
+
 
 class Prophet:
     """Forecasts trend and seasonality by date."""

@@ -43,6 +43,9 @@ class _Refit:
                 forecasts[row, :, target] = self._continue(np.array(history), configuration)
         return forecasts
 
+    def extended(self, task: ForecastTask) -> Predictor:
+        return _Refit(self._kind, self._configurations, task)
+
     def _continue(self, history: Values, configuration: Mapping[str, Any]) -> Values:
         if (history == history[0]).all():  # MFLES would forecast 0 or 1 here
             return np.full(self._task.horizon, history[0])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import zoneinfo
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 import numpy as np
 
@@ -92,6 +93,10 @@ class Grid:
     def nearest(self, times: Times) -> tuple[Positions, Times]:
         """The position whose time is nearest to each time, and how many nanoseconds it is off."""
         cells = self.cells(times)
+        if self._even:
+            after = times - self.times(cells)
+            before = self.step.on_clock - after
+            return cells + (before < after), np.minimum(after, before)
         near = cells + np.array([-1, 0, 1], dtype=np.int64).reshape(3, *[1] * times.ndim)
         off = np.abs(times - self.times(near))
         best = off.argmin(axis=0)[None]
@@ -107,9 +112,16 @@ class Grid:
     def after(self, times: Times, steps: int) -> Times:
         """The times of the next rows: [...] → [..., steps]."""
         ahead = np.arange(1, steps + 1, dtype=np.int64)
-        if not self.local and self.step.on_clock:
+        if self._even:
             return times[..., None] + self.step.on_clock * ahead
         return self.times(self.positions(times)[..., None] + ahead)
+
+    def follows(self, times: Times) -> bool:
+        """Whether these are the very times of positions in a row. Only asked of even steps: False on any other grid."""
+        if not self._even:
+            return False
+        step = self.step.on_clock
+        return (int(times[0]) - self.phase) % step == 0 and bool((times[1:] - times[:-1] == step).all())
 
     def shown(self, time: np.int64) -> str:
         """A time as messages show it: local time with its offset, to the second."""
@@ -124,6 +136,11 @@ class Grid:
         """Steps from one time to another."""
         positions = self.positions(np.array([first, last], dtype=np.int64))
         return int(positions[1] - positions[0])
+
+    @cached_property
+    def _even(self) -> bool:
+        """Whether all steps last equally long."""
+        return not self.local and self.step.on_clock > 0
 
     def _clock(self, times: Times) -> Times:
         return wall_time(times, self.timezone) if self.local else times

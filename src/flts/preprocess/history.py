@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
-from flts.contracts.errors import DataError
+from collections.abc import Container, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from flts.contracts.errors import DataError, shortened
 from flts.contracts.notices import Notice
 from flts.preprocess.parquet import TIME
-from flts.preprocess.place import begun_only, place, refuse_repeated
+from flts.preprocess.place import begun_only, lay, refuse_repeated
 from flts.preprocess.read import Reading, read_rows
 from flts.preprocess.rows import Rows
 from flts.preprocess.source import Raw, RawTable
+from flts.preprocess.times import at
 from flts.preprocess.transform import FittedPreprocess
 from flts.spec.fields import Dataset
+
+SHOWN = 20
+"""Columns that a warning names."""
 
 
 def read_history(raw: Raw, fitted: FittedPreprocess, time_column: str) -> Reading:
     """All rows of a table with the columns of `fitted` in its order, on its grid; empty cells stay empty.
 
-    A newest step that is not over yet is left out with a warning: the sum of half an hour is not that of an hour.
+    Other columns are named in a warning, whatever they hold. Without a resample rule, one of several rows with the same
+    time and values is kept, with a warning. A newest step that is not over yet is left out with a warning: the sum of
+    half an hour is not that of an hour.
 
     time_column: its name in the train rows; a table without it has its times in 'time'. Raises DataError for missing
     columns and for rows that do not fit the grid.
     """
-    table = RawTable(raw.name, raw.frame())
-    time = time_column if time_column in table.table.columns else TIME
-    rows = read_rows(table, Dataset(time_column=time, timezone=fitted.grid.timezone)).rows
+    frame = raw.frame()
+    time = time_of(frame.columns, time_column)
+    used = [name for name in (time, *fitted.names) if name in frame.columns]
+    reading = read_rows(
+        RawTable(raw.name, frame.select(used) if time in frame.columns else frame),
+        Dataset(time_column=time, timezone=fitted.grid.timezone),
+    )
+    rows = reading.rows
     absent = [column for column in fitted.names if column not in rows.columns]
     if absent:
         raise DataError(
@@ -33,14 +49,62 @@ def read_history(raw: Raw, fitted: FittedPreprocess, time_column: str) -> Readin
             columns=absent,
             expected=fitted.names,
         )
-    rows = Rows(rows.times, rows.select(fitted.names), fitted.names)
+    reading = replace(reading, rows=Rows(rows.times, rows.select(fitted.names), fitted.names))
+    return settle(reading, [name for name in frame.columns if name not in used], fitted, raw.name)
+
+
+def time_of(columns: Container[str], time_column: str) -> str:
+    """The column that holds the times of a table with these columns."""
+    return time_column if time_column in columns else TIME
+
+
+def settle(reading: Reading, extra: Sequence[str], fitted: FittedPreprocess, name: str) -> Reading:
+    """The second half of `read_history`, for callers that have arrays: it computes with numpy alone.
+
+    reading: the columns of `fitted` in order of time; extra: the other columns of the table, which the warning names.
+    """
+    warnings = [*_unused(extra, name), *reading.warnings]
+    if fitted.resample == "off":
+        reading, repeats = _without_repeats(reading, name)
+        warnings += repeats
+    rows, given = reading.rows, reading.given
     if not fitted.placed:
-        refuse_repeated(rows.times, rows.times, raw.name)
-        return Reading(rows, [])
-    placed, _ = place(rows, fitted.grid, fitted.resample, raw.name)
+        refuse_repeated(rows.times, rows.times, name, given)
+        return Reading(rows, warnings, given)
+    placed, index = lay(rows, fitted.grid, fitted.resample, name, given)
+    given = np.where(index >= 0, given[index], -1)
     if fitted.resample == "off" or not begun_only(rows.times, fitted.grid):
-        return Reading(placed, [])
+        return Reading(placed, warnings, given)
     last = fitted.grid.shown(rows.times[-1])
-    begun = f"{raw.name}: the step of {fitted.grid} that begins at {fitted.grid.shown(placed.times[-1])} is left out:"
+    begun = f"{name}: the step of {fitted.grid} that begins at {fitted.grid.shown(placed.times[-1])} is left out:"
     text = f"{begun} its rows end at {last}, earlier than in the steps before"
-    return Reading(placed[:-1], [Notice("step-not-over", text)])
+    return Reading(placed[:-1], [*warnings, Notice("step-not-over", text)], given[:-1])
+
+
+def _unused(extra: Sequence[str], name: str) -> list[Notice]:
+    """A warning that names the columns that the model does not use."""
+    if not extra:
+        return []
+    more = f" and {len(extra) - SHOWN} more" if len(extra) > SHOWN else ""
+    text = f"{name}: columns that the model does not use: {', '.join(map(shortened, extra[:SHOWN]))}{more}"
+    return [Notice("columns-unused", text, extra[0])]
+
+
+def _without_repeats(reading: Reading, name: str) -> tuple[Reading, list[Notice]]:
+    """One of several rows with the same time and the same values, empty cells included, and a warning about them.
+
+    Rows of one time with other values stay; the grid refuses them.
+    """
+    times, values = reading.rows.times, reading.rows.values
+    again = times[1:] == times[:-1]
+    if not again.any():
+        return reading, []
+    before, after = values[:-1], values[1:]
+    again &= ((before == after) | (np.isnan(before) & np.isnan(after))).all(axis=1)
+    if not again.any():
+        return reading, []
+    kept = np.concatenate([[True], ~again])
+    row, count = int(reading.given[~kept].min()), int(again.sum())
+    text = f"{name}: {count:,} rows repeat the time and all values of another row (first {at(row)}); one is kept"
+    rows = Rows(times[kept], values[kept], reading.rows.columns)
+    return Reading(rows, [], reading.given[kept]), [Notice("rows-repeated", text, row=row + 1)]

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from flts.contracts.errors import DataError
 from flts.preprocess.grid import Grid
-from flts.preprocess.rows import Positions, Rows, Times, Values
+from flts.preprocess.rows import Indices, Positions, Rows, Times, Values
 from flts.spec.fields import ResampleRule
 
 MANY_ROWS, ROWS_PER_ROW = 1_000_000, 20
@@ -25,24 +25,42 @@ def place(rows: Rows, grid: Grid, rule: ResampleRule, name: str, keeps: str | No
     the grid. keeps: the zone whose clock the rows keep instead of that of the grid, for this message. Raises DataError
     naming the file and the row; also for a grid that would be nearly empty.
     """
+    placed, first = lay(rows, grid, rule, name, keeps=keeps)
+    return placed, _notes(len(rows), len(placed), int((first >= 0).sum()), rule, grid, name)
+
+
+def lay(
+    rows: Rows, grid: Grid, rule: ResampleRule, name: str, given: Indices | None = None, keeps: str | None = None
+) -> tuple[Rows, Indices]:
+    """The rows of `place`, and which of the rows each of them is: [placed rows].
+
+    The first one where several became one, and -1 where none did. given [rows]: the row of the table that each row is,
+    for messages; without it they count in order of time. keeps: as for `place`.
+    """
+    if rule == "off" and grid.follows(rows.times):
+        return Rows(rows.times, np.ascontiguousarray(rows.values), rows.columns), np.arange(len(rows), dtype=np.int64)
     if rule == "off":
         positions, off = grid.nearest(rows.times)
-        _refuse_off_grid(rows.times, off, grid, name, keeps)
+        _refuse_off_grid(rows.times, off, grid, name, given, keeps)
     else:
         positions = grid.positions(rows.times)
     first, count = int(positions[0]), int(positions[-1] - positions[0]) + 1
     _refuse_sparse(count, len(rows), grid, name)
     starts = np.flatnonzero(np.diff(positions, prepend=first - 1))
     if rule == "off":
-        refuse_repeated(rows.times, positions, name)
+        refuse_repeated(rows.times, positions, name, given)
     times = grid.times(first + np.arange(count, dtype=np.int64))
     _refuse_too_early(times, rows.times, name)
     where = positions[starts] - first
     values = np.full((count, len(rows.columns)), np.nan)
-    for i in range(len(rows.columns)):
-        column = np.ascontiguousarray(rows.values[:, i])
-        values[where, i] = column if rule == "off" else _aggregate(column, starts, rule)
-    return Rows(times, values, rows.columns), _notes(len(rows), count, len(starts), rule, grid, name)
+    if rule == "off":
+        values[where] = rows.values
+    else:
+        for i in range(len(rows.columns)):
+            values[where, i] = _aggregate(np.ascontiguousarray(rows.values[:, i]), starts, rule)
+    index = np.full(count, -1, dtype=np.int64)
+    index[where] = starts
+    return Rows(times, values, rows.columns), index
 
 
 def begun_only(times: Times, grid: Grid) -> bool:
@@ -95,21 +113,24 @@ def _end(column: Values, starts: NDArray[np.intp], rule: ResampleRule) -> Values
     return np.append(column, np.nan)[index]  # -1 is the NaN after the last row
 
 
-def _refuse_off_grid(times: Times, off: Times, grid: Grid, name: str, keeps: str | None) -> None:
+def _refuse_off_grid(
+    times: Times, off: Times, grid: Grid, name: str, given: Indices | None, keeps: str | None
+) -> None:
     stray = np.flatnonzero(off > grid.tolerance)
     if not len(stray):
         return
-    row = int(stray[0])
+    first = int(stray[0] if given is None else stray[np.argmin(given[stray])])
+    row = first if given is None else int(given[first])
     hint = f"{keeps_clock(keeps)}; or " if keeps else ""
     raise DataError(
-        f"{name}: {len(stray):,} of {len(times):,} rows are not on the grid of {grid} (first {_utc(times[row])} UTC,"
-        f' row {row + 1} in order of time); {hint}set preprocess.resample, such as "mean", and dataset.step, or correct'
-        " the times",
+        f"{name}: {len(stray):,} of {len(times):,} rows are not on the grid of {grid} (first {_utc(times[first])} UTC,"
+        f' row {row + 1}{" in order of time" if given is None else ""}); {hint}set preprocess.resample, such as "mean",'
+        " and dataset.step, or correct the times",
         code="off-grid",
         file=name,
         row=row + 1,
         rows=len(stray),
-        found=_utc(times[row]),
+        found=_utc(times[first]),
         step=str(grid.step),
         zone=keeps,
     )
@@ -123,18 +144,23 @@ def keeps_clock(zone: str) -> str:
     )
 
 
-def refuse_repeated(times: Times, positions: Positions, name: str) -> None:
-    """Raise DataError where two rows have one position."""
+def refuse_repeated(times: Times, positions: Positions, name: str, given: Indices | None = None) -> None:
+    """Raise DataError where two rows have one position; given: as for `lay`."""
     same = np.flatnonzero(np.diff(positions) == 0)
-    if len(same):
-        shown = ", ".join(_utc(time) for time in times[same[:SHOWN]])
-        raise DataError(
-            f"{name}: {len(same)} rows repeat the time of another row (UTC {shown}); keep one row per time, or set"
-            ' preprocess.resample, such as "mean", to merge them',
-            code="repeated-times",
-            file=name,
-            rows=len(same),
-        )
+    if not len(same):
+        return
+    shown = ", ".join(_utc(time) for time in times[same[:SHOWN]])
+    numbers = np.arange(len(times)) if given is None else given
+    row, other = (int(numbers[same[0] + i]) + 1 for i in (1, 0))
+    which = "" if given is None else f", first row {row} that of row {other}"
+    raise DataError(
+        f"{name}: {len(same)} rows repeat the time of another row (UTC {shown}{which}); keep one row per time, or set"
+        ' preprocess.resample, such as "mean", to merge them',
+        code="repeated-times",
+        file=name,
+        rows=len(same),
+        row=row,
+    )
 
 
 def _refuse_sparse(count: int, rows: int, grid: Grid, name: str) -> None:

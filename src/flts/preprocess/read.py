@@ -16,7 +16,7 @@ from flts.contracts.errors import DataError, nearest
 from flts.contracts.notices import Notice
 from flts.preprocess.files import EMPTY
 from flts.preprocess.parquet import TIME
-from flts.preprocess.rows import Rows, Values
+from flts.preprocess.rows import Indices, Rows, Values
 from flts.preprocess.source import Raw
 from flts.preprocess.times import Faults, at, is_zoned, quoted, utc_times
 from flts.spec.fields import Dataset
@@ -31,10 +31,15 @@ LARGEST = 1e30
 
 @dataclass(frozen=True)
 class Reading:
-    """The rows of one table, and warnings about them."""
+    """The rows of one table, and warnings about them.
+
+    given [rows]: the row of the table that each of them is, from 0; the first one where several became one, and -1
+    where the table has none.
+    """
 
     rows: Rows
     warnings: list[Notice]
+    given: Indices
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ def read_rows(raw: Raw, dataset: Dataset) -> Reading:
     values = stack(columns.numbers, len(columns.times))
     exists = columns.times.is_not_null().to_numpy()  # a time that cannot be used in another way was refused
     times, values = columns.times.drop_nulls().to_numpy(), values if exists.all() else values[exists]
+    given = np.flatnonzero(exists)
     if not exists.all():
         first = int(np.argmin(exists))
         text = (
@@ -72,14 +78,25 @@ def read_rows(raw: Raw, dataset: Dataset) -> Reading:
         warnings.append(Notice("times-skipped", text, row=first + 1))
     if not len(times):
         raise _no_rows(raw.name)
-    if (np.diff(times) < 0).any():
-        row = int(np.flatnonzero(exists)[np.argmax(np.diff(times) < 0) + 1])
-        text = f"{raw.name}: rows are not in order of time (first at {at(row)}); they were sorted"
+    ordered = in_order(Rows(times, values, names), given, raw.name)
+    return Reading(ordered.rows, [*warnings, *ordered.warnings], ordered.given)
+
+
+def in_order(rows: Rows, given: Indices, name: str) -> Reading:
+    """Rows in the order of their table, sorted by time. Raises DataError for a number that is too large.
+
+    given [rows]: the row of the table that each of them is, from 0; name: what messages call the table.
+    """
+    warnings = []
+    back = np.flatnonzero(rows.times[1:] < rows.times[:-1])
+    if len(back):
+        row = int(given[back[0] + 1])
+        text = f"{name}: rows are not in order of time (first at {at(row)}); they were sorted"
         warnings.append(Notice("unsorted", text, row=row + 1))
-        order = np.argsort(times, kind="stable")
-        times, values = times[order], values[order]
-    _refuse_infinite(values, names, raw.name)
-    return Reading(Rows(times, values, names), warnings)
+        order = np.argsort(rows.times, kind="stable")
+        rows, given = Rows(rows.times[order], rows.values[order], rows.columns), given[order]
+    _refuse_infinite(rows, given, name)
+    return Reading(rows, warnings, given)
 
 
 def read_columns(frame: pl.DataFrame, name: str, time_column: str, timezone: str, faults: Faults = None) -> Columns:
@@ -212,24 +229,27 @@ def _unusable_target(target: str, frame: pl.DataFrame, columns: Sequence[str], n
     )
 
 
-def _refuse_infinite(values: Values, columns: Sequence[str], name: str) -> None:
+def _refuse_infinite(rows: Rows, given: Indices, name: str) -> None:
     """Refuse infinities, and numbers that would become one in 32 bits."""
+    values = rows.values
     beyond = np.flatnonzero(np.maximum(np.fmax.reduce(values), -np.fmin.reduce(values)) > LARGEST)
     if not len(beyond):
         return
     outside = np.abs(values[:, beyond]) > LARGEST
     infinite = outside & np.isinf(values[:, beyond])
     refused = infinite if infinite.any() else outside
-    row, column = (int(index) for index in np.argwhere(refused)[0])
-    where = f"(first in row {row + 1} in order of time; cells in all: {int(refused.sum())})"
-    value = values[row, beyond[column]]
+    lines, places = np.nonzero(refused)
+    first = int(np.argmin(given[lines]))
+    row, column = int(given[lines[first]]), rows.columns[beyond[places[first]]]
+    where = f"(first in {at(row)}; cells in all: {len(lines)})"
+    value = values[lines[first], beyond[places[first]]]
     what = "an infinite value" if infinite.any() else f"{value:g}, beyond the ±{LARGEST:g} that 32-bit features allow"
     raise DataError(
-        f"{name}: column '{columns[beyond[column]]}' holds {what} {where}; leave the cell empty where nothing was"
-        " measured, or use another unit",
+        f"{name}: column '{column}' holds {what} {where}; leave the cell empty where nothing was measured, or use"
+        " another unit",
         code="value-infinite" if infinite.any() else "value-too-large",
         file=name,
-        column=columns[beyond[column]],
+        column=column,
         row=row + 1,
         found=f"{value:g}",
     )

@@ -12,6 +12,8 @@ Times = NDArray[np.int64]
 """UTC nanoseconds, or nanoseconds on a clock."""
 Positions = NDArray[np.int64]
 """Counts of steps on a grid."""
+Indices = NDArray[np.int64]
+"""Which rows of a table, from 0."""
 Values = NDArray[np.float64]
 
 

@@ -99,6 +99,12 @@ class FittedPreprocess:
         return minimum, np.array([column.maximum for column in columns]) - minimum
 
     @cached_property
+    def trained_on(self) -> tuple[Values, Values]:
+        """Middle and width of the range of each column over train, [columns]."""
+        low, high = (np.array([getattr(c, end) for c in self.columns]) for end in ("minimum", "maximum"))
+        return (low + high) / 2.0, high - low
+
+    @cached_property
     def _arrays(self) -> Mapping[str, Values]:
         columns = self.columns
         return {
@@ -108,6 +114,10 @@ class FittedPreprocess:
             "center": np.array([c.center for c in columns]),
             "scale": np.array([c.scale for c in columns]),
         }
+
+    @cached_property
+    def _clips(self) -> bool:
+        return any(column.low is not None for column in self.columns)
 
     def measured(self, values: Values) -> NDArray[np.bool_]:
         """Whether each row holds every target: [..., rows, columns] → [..., rows]."""
@@ -119,7 +129,7 @@ class FittedPreprocess:
 
     def clip(self, values: Values) -> Values:
         """Clip to the limits of each column, where it has some; an empty cell stays empty."""
-        if all(column.low is None for column in self.columns):
+        if not self._clips:
             return values
         clipped: Values = np.clip(values, self._arrays["low"], self._arrays["high"])
         return clipped

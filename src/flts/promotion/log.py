@@ -46,6 +46,20 @@ class Chain:
 EMPTY = Chain()
 
 
+@dataclass(frozen=True)
+class Head:
+    """The newest entry of a log as it is stored: its number and the SHA-256 of its bytes; 0 and None in an empty log.
+
+    Cheap to ask for, and enough to notice every change at the end of a log, whoever made it.
+    """
+
+    number: int = 0
+    sha256: str | None = None
+
+
+NOTHING = Head()
+
+
 def read_log(store: Store, scope: str) -> list[LogEntry]:
     """All entries in order, for a reader that appends none. Raises the errors of `read_chain`."""
     return list(read_chain(store, scope).entries)
@@ -72,12 +86,34 @@ def read_chain(store: Store, scope: str, known: Chain = EMPTY) -> Chain:
     return chain
 
 
-def served(store: Store, scope: str) -> Chain:
+def head(store: Store, scope: str, known: Head = NOTHING) -> Head:
+    """The newest entry, unread. known: what this returned before; while that is so, two small requests tell it.
+
+    Only the last entry is looked at: an older one that a person changes counts once the log is read again.
+    """
+    if known.sha256 is not None and stands_last(store, scope, known.number, known.sha256):
+        return known
+    keys = [key for key in store.list(layout.log(scope)) if layout.is_log_entry(key)]
+    data = store.get(keys[-1]) if keys else None
+    if data is None:
+        return NOTHING
+    return Head(int(keys[-1].rpartition("/")[2].removesuffix(".json")), sha256(data))
+
+
+def stands_last(store: Store, scope: str, number: int, entry_sha256: str) -> bool:
+    """Whether an entry still stands in the log as it was read, with none after it."""
+    stored = store.get(layout.log_entry(scope, number))
+    same = stored is not None and sha256(stored) == entry_sha256
+    return same and not store.exists(layout.log_entry(scope, number + 1))
+
+
+def served(store: Store, scope: str, known: Chain = EMPTY) -> Chain:
     """The log for a server. A lost or unreadable decision blocks no forecast; one that was edited does.
 
-    Raises DamagedObject as `read_chain` does, but for such a decision: the judge and whoever shows it name it.
+    known: what was read before, as for `read_chain`. Raises DamagedObject as that does, but for such a decision: the
+    judge and whoever shows it name it.
     """
-    chain = _entries(store, scope, EMPTY)
+    chain = _entries(store, scope, known)
     newest = chain.entries[-1] if chain.entries else None
     if newest is not None and newest.decision_sha256 is not None and _readable(store, newest):
         decision_of(store, newest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,18 +12,27 @@ from numpy.typing import NDArray
 
 from flts.contracts.errors import DataError, UsageError
 from flts.contracts.notices import Notice
+from flts.forecasting.answers import Answers
 from flts.forecasting.bundle import Bundle
 from flts.forecasting.histories import Histories, enough_measured
-from flts.forecasting.intervals import LEVELS
-from flts.models.base import ForecastTask
+from flts.forecasting.intervals import LEVELS, STORED_LEVEL
+from flts.models.base import Extends, ForecastTask
 from flts.preprocess.history import read_history
 from flts.preprocess.parquet import time_column
-from flts.preprocess.rows import Rows, Times, Values
+from flts.preprocess.read import Reading
+from flts.preprocess.rows import Indices, Rows, Times, Values
 from flts.preprocess.source import Raw, RawTable
+from flts.preprocess.times import at
+from flts.preprocess.transform import FittedPreprocess
 from flts.serve.version1 import refuse_gap
 
 if TYPE_CHECKING:
     import polars as pl
+
+FAR = 10.0
+"""A value outside a range that has the same middle as that of train and is so many times as wide is worth a warning."""
+LONGEST = 10_000
+"""Steps that a model forecasts at most where it can go on for ever; limits the time and memory of a request."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +72,23 @@ class Answer:
         )
 
 
-def answer(bundle: Bundle, history: Any, level: float = 0.8) -> Answer:
+def answer(bundle: Bundle, history: Any, level: float = 0.8, horizon: int | None = None) -> Answer:
     """Forecast from the end of a file or a table that has a time column and those of the manifest, in any order.
 
-    Raises UsageError for a level that has no intervals, DataError for a history that cannot be used.
+    horizon: steps; None for all that the model was trained for. Raises UsageError for a level that has no intervals and
+    for a horizon that the model cannot reach, DataError for a history that cannot be used.
+
+    A server takes the same steps one by one: `refuse_unavailable`, `usable_history` or `usable_rows`, Bundle.forecast,
+    `answer_of`.
     """
+    refuse_unavailable(bundle, level, horizon)
+    rows, warnings = usable_history(bundle, history if isinstance(history, Raw) else RawTable.of("history", history))
+    answers = bundle.forecast(Histories(rows, np.array([len(rows)], dtype=np.int64)))
+    return answer_of(bundle, rows, answers, level=level, horizon=horizon, warnings=warnings)
+
+
+def refuse_unavailable(bundle: Bundle, level: float, horizon: int | None) -> None:
+    """Raise UsageError for a level that has no intervals, and for a horizon that the model cannot reach."""
     if level not in LEVELS:
         valid = [f"{offered:g}" for offered in LEVELS]
         raise UsageError(
@@ -76,39 +97,105 @@ def answer(bundle: Bundle, history: Any, level: float = 0.8) -> Answer:
             found=level,
             valid=valid,
         )
-    raw = history if isinstance(history, Raw) else RawTable.of("history", history)
-    rows, warnings = usable_history(bundle, raw)
-    answers = bundle.forecast(Histories(rows, np.array([len(rows)], dtype=np.int64)))
-    (lower,), (upper,) = answers.interval(level)
-    task, (kind,) = bundle.model.task, answers.kinds()
-    grid = task.fitted.grid
-    times = grid.after(rows.times[-1:], task.horizon)[0]
-    return Answer(times, task.fitted.targets, answers.mean[0], lower, upper, kind, grid.timezone, warnings)
+    if horizon is None:
+        return
+    largest = largest_horizon(bundle)
+    if not 1 <= horizon <= largest:
+        raise _unreachable(horizon, largest, bundle)
+
+
+def largest_horizon(bundle: Bundle) -> int:
+    """The most steps that the model can forecast."""
+    trained = bundle.model.task.horizon
+    return max(trained, LONGEST) if isinstance(bundle.model.predictor, Extends) else trained
 
 
 def usable_history(bundle: Bundle, raw: Raw) -> tuple[Rows, tuple[Notice, ...]]:
-    """The last rows that the bundle uses, and warnings. Raises DataError where they are too few, or hold too little.
+    """The last rows of a table that the bundle uses, and warnings. Raises DataError as `usable_rows` and the reader."""
+    return usable_rows(bundle, read_history(raw, bundle.model.task.fitted, bundle.manifest.time_column), raw.name)
+
+
+def usable_rows(bundle: Bundle, reading: Reading, name: str) -> tuple[Rows, tuple[Notice, ...]]:
+    """The last rows of a history that the bundle uses, and warnings about them.
 
     Empty cells stay empty: the model fills them as it did in training. A model that looks at no value of the history is
-    asked for none either: it forecasts from the time of the last row.
+    asked for none either: it forecasts from the time of the last row. Raises DataError where the rows are too few, or
+    hold too little.
     """
     manifest, task = bundle.manifest, bundle.model.task
-    reading = read_history(raw, task.fitted, manifest.time_column)
-    rows = reading.rows
-    if len(rows) < manifest.min_history_rows:
+    found = len(reading.rows)
+    if found < manifest.min_history_rows:
         raise DataError(
-            f"{raw.name}: has {len(rows)} rows, the model needs at least {manifest.min_history_rows}",
+            f"{name}: has {found} rows, the model needs at least {manifest.min_history_rows}",
             code="history-too-short",
-            found=len(rows),
+            found=found,
             expected=manifest.min_history_rows,
         )
-    rows = rows[-bundle.rows_used :]
+    used = slice(-bundle.rows_used, None)
+    rows, given = reading.rows[used], reading.given[used]
+    measured = task.fitted.measured(rows.values)
     if not task.fitted.placed:
-        refuse_gap(rows, task, raw.name)
-    elif manifest.uses_history:
-        _refuse_unmeasured(rows, task, raw.name)
-    empty = _newest_empty(rows, task, raw.name, uses_history=manifest.uses_history)
-    return rows, (*reading.warnings, *empty)
+        refuse_gap(rows, task, name)
+    elif manifest.uses_history and not measured.all():
+        _refuse_unmeasured(measured, rows, task, name)
+    return rows, (
+        *reading.warnings,
+        *_outside_training_range(rows, given, task.fitted, name),
+        *_newest_empty(measured, rows, task, name, uses_history=manifest.uses_history),
+    )
+
+
+def answer_of(
+    bundle: Bundle,
+    rows: Rows,
+    answers: Answers,
+    *,
+    level: float = STORED_LEVEL,
+    horizon: int | None = None,
+    warnings: tuple[Notice, ...] = (),
+) -> Answer:
+    """What the bundle answers to a request whose rows gave these answers [1 origin].
+
+    A shorter horizon than the trained one cuts it; beyond the trained one, bounds are NaN. Raises UsageError for a
+    horizon that ends after the last time that can be written, TrainingFailed for a forecast that is not finite.
+    """
+    task, (lower,), (upper,) = bundle.model.task, *answers.interval(level)
+    mean, (kind,), steps = answers.mean[0], answers.kinds(), horizon or bundle.model.task.horizon
+    times = task.fitted.grid.after(rows.times[-1:], steps)[0]
+    if steps < task.horizon:
+        mean, lower, upper = mean[:steps], lower[:steps], upper[:steps]
+    elif steps > task.horizon:
+        _refuse_no_time(times, steps, bundle)
+        mean = np.concatenate([mean, _beyond(bundle, rows, steps)])
+        unknown = np.full((steps - task.horizon, task.targets), np.nan)
+        lower, upper = np.concatenate([lower, unknown]), np.concatenate([upper, unknown])
+    return Answer(times, task.fitted.targets, mean, lower, upper, kind, task.fitted.grid.timezone, warnings)
+
+
+def _beyond(bundle: Bundle, rows: Rows, steps: int) -> Values:
+    """Forecasts of the steps after the trained horizon, [steps - horizon, targets]."""
+    model = bundle.model
+    assert isinstance(model.predictor, Extends)  # others were refused before
+    task = replace(model.task, horizon=steps)
+    further = replace(model, predictor=model.predictor.extended(task), task=task)
+    forecasts = further.forecast_all(Histories(rows, np.array([len(rows)], dtype=np.int64)))
+    return forecasts.mean[0, model.task.horizon :]
+
+
+def _refuse_no_time(times: Times, steps: int, bundle: Bundle) -> None:
+    """Times beyond 2262 wrap around to early ones."""
+    late = np.flatnonzero(times[1:] <= times[:-1])
+    if len(late):
+        raise _unreachable(steps, max(int(late[0]) + 1, bundle.model.task.horizon), bundle)
+
+
+def _unreachable(horizon: int, largest: int, bundle: Bundle) -> UsageError:
+    return UsageError(
+        f"horizon {horizon} is not available; {bundle.manifest.model} forecasts 1 to {largest} steps",
+        code="horizon-out-of-range",
+        found=horizon,
+        expected=largest,
+    )
 
 
 def rows_for(bundle: Bundle, raw: Raw) -> Rows:
@@ -116,8 +203,7 @@ def rows_for(bundle: Bundle, raw: Raw) -> Rows:
     return read_history(raw, bundle.model.task.fitted, bundle.manifest.time_column).rows
 
 
-def _refuse_unmeasured(rows: Rows, task: ForecastTask, name: str) -> None:
-    measured = task.fitted.measured(rows.values)
+def _refuse_unmeasured(measured: NDArray[np.bool_], rows: Rows, task: ForecastTask, name: str) -> None:
     window = measured[-task.input_length :]
     if enough_measured(measured, np.array([len(rows)]), len(window), task.min_measured)[0]:
         return
@@ -131,9 +217,27 @@ def _refuse_unmeasured(rows: Rows, task: ForecastTask, name: str) -> None:
     )
 
 
-def _newest_empty(rows: Rows, task: ForecastTask, name: str, *, uses_history: bool) -> Iterator[Notice]:
+def _outside_training_range(rows: Rows, given: Indices, fitted: FittedPreprocess, name: str) -> Iterator[Notice]:
+    """A warning for each column with values far from those of training: a wrong unit, or another series."""
+    middle, width = fitted.trained_on
+    outside = np.abs(rows.values - middle) > width * (FAR / 2.0)
+    if not outside.any():
+        return
+    for column in np.flatnonzero(outside.any(axis=0)):
+        cells = np.flatnonzero(outside[:, column])
+        first, stats = int(cells[0]), fitted.columns[column]
+        row = int(given[first])
+        text = (
+            f"{name}: {len(cells):,} values of '{stats.name}' are outside {FAR:g} times the range of the train rows,"
+            f" {stats.minimum:g} to {stats.maximum:g} (first {rows.values[first, column]:g} in {at(row)})"
+        )
+        yield Notice("outside-training-range", text, stats.name, row + 1)
+
+
+def _newest_empty(
+    measured: NDArray[np.bool_], rows: Rows, task: ForecastTask, name: str, *, uses_history: bool
+) -> Iterator[Notice]:
     """A warning where the newest rows hold no target: the forecast rests on older ones."""
-    measured = task.fitted.measured(rows.values)
     if not measured[-1]:
         count = int(np.argmax(measured[::-1])) if measured.any() else len(rows)
         rests = " and rests on the rows before" if uses_history else ""

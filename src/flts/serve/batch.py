@@ -88,7 +88,7 @@ def forecast_batch(bundle: Bundle, rows: Rows, level: float = STORED_LEVEL) -> B
     lower, upper = answers.interval(level)
     origins = rows.times[histories.ends - 1]
     times = fitted.grid.after(origins, task.horizon)
-    truth = _truth(rows, times, fitted.targets)
+    truth = truth_at(rows, times, fitted.targets)
     kinds, zone = tuple(answers.kinds()), fitted.grid.timezone
     return Batch(origins, times, fitted.targets, answers.mean, lower, upper, truth, kinds, zone)
 
@@ -102,8 +102,8 @@ def errors(bundle: Bundle, batch: Batch) -> Errors | None:
     return measure(batch.truth, batch.mean, Yardstick(fitted.targets, width, None, "not asked"))
 
 
-def _truth(rows: Rows, times: Times, targets: tuple[str, ...]) -> Values:
-    """The targets of the rows at the forecast times."""
+def truth_at(rows: Rows, times: Times, targets: tuple[str, ...]) -> Values:
+    """The targets of the rows at these times: [...] → [..., targets], NaN where there is no row."""
     values = rows.select(targets)
     positions = np.searchsorted(rows.times, times)
     exists = positions < len(rows)

@@ -6,13 +6,12 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flts.contracts import events, layout
-from flts.contracts.canonical import sha256
+from flts.contracts import events
 from flts.contracts.errors import NoChampion, UsageError
 from flts.contracts.ports import Store
 from flts.contracts.records.log import LogEntry
 from flts.forecasting.bundle import Bundle, load_bundle
-from flts.promotion.log import Chain, scopes, served
+from flts.promotion.log import Chain, scopes, served, stands_last
 from flts.serve.answer import Answer, answer
 
 if TYPE_CHECKING:
@@ -75,7 +74,9 @@ class Follower:
         """The current champion. Raises NoChampion, and DamagedObject when its bundle was changed."""
         while True:
             serving = self._serving.get(scope)
-            if serving is not None and self._is_newest(scope, serving):
+            if serving is not None and stands_last(
+                self._store, scope, serving.champion.entry.number, serving.entry_sha256
+            ):
                 return serving.champion
             log = served(self._store, scope)
             fresh = self._next(log, serving)
@@ -94,13 +95,6 @@ class Follower:
                 )
             return fresh.champion
 
-    def _is_newest(self, scope: str, serving: _Serving) -> bool:
-        """Whether the entry still stands in the log as it was read, with none after it."""
-        number = serving.champion.entry.number
-        stored = self._store.get(layout.log_entry(scope, number))
-        same = stored is not None and sha256(stored) == serving.entry_sha256
-        return same and not self._store.exists(layout.log_entry(scope, number + 1))
-
     def _next(self, log: Chain, serving: _Serving | None) -> _Serving | None:
         """The champion of a log, with the loaded bundle where that is the same; None for an empty log."""
         if not log.entries:
@@ -115,29 +109,44 @@ class Follower:
 
 def _announce(scope: str, before: _Serving, now: _Serving | None, log: Chain) -> None:
     was = before.champion.entry.number
-    if not log.holds(was, before.entry_sha256):
-        events.emit(events.PromotionLogReplaced(service="forecast", scope=scope, was=was, promotion=len(log.entries)))
+    announce_replaced(scope, log, was, before.entry_sha256, service="forecast")
     if now is not None:
-        entry = now.champion.entry
-        events.emit(
-            events.ModelSwap(
-                scope=scope,
-                config_hash=entry.champion.config_hash,
-                model_type=entry.champion.model_type,
-                promotion=entry.number,
-            )
+        announce_swap(now.champion.entry, service="forecast")
+
+
+def announce_replaced(scope: str, log: Chain, was: int, entry_sha256: str, *, service: str) -> None:
+    """Say that the promotion that was served is no longer in the log, if that is so."""
+    if not log.holds(was, entry_sha256):
+        events.emit(events.PromotionLogReplaced(service=service, scope=scope, was=was, promotion=len(log.entries)))
+
+
+def announce_swap(entry: LogEntry, *, service: str) -> None:
+    """Say that another promotion makes the forecasts from now on."""
+    events.emit(
+        events.ModelSwap(
+            service=service,
+            scope=entry.scope,
+            config_hash=entry.champion.config_hash,
+            model_type=entry.champion.model_type,
+            promotion=entry.number,
         )
+    )
 
 
-def _load(store: Store, entry: LogEntry) -> Champion:
-    bundle = load_bundle(store, entry.champion.bundle_sha256)
-    bundle.self_test()
+def announce_loaded(entry: LogEntry) -> None:
+    """Say that the bundle of a promotion was loaded and passed its self-test."""
     events.emit(
         events.ModelLoaded(
             config_hash=entry.champion.config_hash,
             model_type=entry.champion.model_type,
             promotion=entry.number,
-            bundle_sha256=bundle.sha256,
+            bundle_sha256=entry.champion.bundle_sha256,
         )
     )
+
+
+def _load(store: Store, entry: LogEntry) -> Champion:
+    bundle = load_bundle(store, entry.champion.bundle_sha256)
+    bundle.self_test()
+    announce_loaded(entry)
     return Champion(entry, bundle)

@@ -2,65 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
-from fastapi import FastAPI, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.requests import Request
+from fastapi import FastAPI
+from starlette.routing import Route
 
-from flts.contracts.errors import NoChampion
-from flts.server.predict import predict
+from flts.server.metrics import ServeMetrics
+from flts.server.predict import Predict
 from flts.server.service import Service
+from flts.server.state import STATE, QueueState
+from flts.server.turns import Turns
 from flts.version import __version__
 from flts.web import problem
-from flts.web.observed import HttpMetrics, Observed
-from flts.web.security import AUTH, Auth
+from flts.web.described import Described
+from flts.web.observed import Emit, Observed, at_once
+from flts.web.security import Auth
 from flts.web.unambiguous import Unambiguous
 
 SERVICE = "serve"
 
 
-def create_app(service: Service, *, auth: Auth) -> FastAPI:
-    """The forecast service, for the requests that `auth` accepts."""
-    app = FastAPI(
+def create_app(service: Service, *, auth: Auth, emit: Emit = at_once) -> FastAPI:
+    """The forecast service, for the requests that `auth` accepts. `app.state.metrics` holds its ServeMetrics.
+
+    emit: logs what happens.
+    """
+    app = Described(
         title="FLTS forecasts",
         version=__version__,
+        description="Forecasts of the promoted models, in original units.",
         docs_url=None,  # these pages load scripts from other servers
         redoc_url=None,
         redirect_slashes=False,
     )
-    metrics = HttpMetrics(SERVICE)
-    app.state.auth, app.state.service, app.state.metrics = auth, service, metrics
-    app.add_route("/predict", predict, methods=["POST"])
-    app.add_api_route("/model", model, dependencies=[AUTH])
-    app.add_api_route("/healthz", healthz)
-    app.add_api_route("/readyz", readyz)
-    app.add_api_route("/metrics", metrics_page, response_class=Response)
+    queue = partial(queue_state, service.turns)
+    metrics = ServeMetrics(service.models, queue)
+    service.watch(metrics.answered)
+    service.turns.waited = metrics.waited
+    if service.log is not None:
+        metrics.registry.register(service.log)
+    app.state.auth, app.state.service, app.state.metrics, app.state.queue = auth, service, metrics, queue
+    app.router.routes.insert(0, Route("/predict", Predict(service, auth), methods=["POST"]))
+    app.include_router(STATE)
     problem.answer_with_problems(app)
     app.add_middleware(Unambiguous)
-    app.add_middleware(Observed, service=SERVICE, metrics=metrics)
+    app.add_middleware(Observed, service=SERVICE, metrics=metrics, emit=emit)
     return app
 
 
-async def model(request: Request, identifier: str = "global") -> dict[str, Any]:
-    """The model that answers for a scope."""
-    served = request.app.state.service.model(identifier)
-    entry = served.champion.entry
-    return {"scope": served.scope, "promotion": entry.number, **entry.champion.model_dump()}
-
-
-async def healthz() -> dict[str, str]:
-    """The process runs and answers."""
-    return {"status": "ok"}
-
-
-async def readyz(request: Request) -> dict[str, str]:
-    """A model is loaded and passed its self-test."""
-    if not request.app.state.service.models.served:
-        raise NoChampion("no model is loaded yet")
-    return {"status": "ready"}
-
-
-async def metrics_page(request: Request) -> Response:
-    """Counts and durations in the format of Prometheus."""
-    return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+def queue_state(turns: Turns) -> QueueState:
+    """How much waits now."""
+    return QueueState.model_validate(turns.state())

@@ -1,38 +1,199 @@
-"""The body of `POST /predict` → what it asks for. Raises Problem for everything that does not fit."""
+"""The body of `POST /predict` → what it asks for, exactly as it is written. Raises Problem for all that does not fit.
+
+orjson reads a body that is plain. It takes the last of two equal keys, so its result counts only where every quote of
+the body belongs to a key or a text in it; the exact parser decides about all other bodies, and words the refusals.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections import Counter
+from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import orjson
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
-from flts.preprocess.source import RawTable
-from flts.server.wanted import DEFAULT_LEVEL, DEFAULT_SCOPE, Wanted
+from flts.contracts.errors import nearest
+from flts.forecasting.intervals import LEVELS
+from flts.preprocess.times import LONG, quoted
+from flts.server.columns import PLAIN, Cells, Constant, shown
+from flts.server.wanted import DEFAULT_LEVEL, Wanted
 from flts.web.problem import Problem
 
+KEYS = ("history", "future", "horizon", "identifier", "level")
+MAX_ROWS = 100_000
+"""Rows of a history."""
+DISCARDED = 16 * 2**20
+"""Bytes beyond the limit that are received before a body is refused."""
+ON_LOOP = 128 * 2**10
+"""Bytes that are parsed on the event loop, in about a millisecond; more are parsed in a thread."""
+INTEGER_DIGITS = 18
+"""Longer integers are read as floats: a cell is one in the end."""
 
-class PredictBody(BaseModel):
-    """A request for a forecast."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+async def receive_body(receive: Receive, limit: int, declared: str | None = None) -> bytes:
+    """The bytes of a request. Raises Problem 413 where they are too many, whatever their declared length says.
 
-    history: dict[str, list[Any]]
-    """Columns by name, the times of the rows in `time`, original units, any order."""
-    horizon: Annotated[int, Field(ge=1)] | None = None
-    identifier: str = ""
-    level: float = DEFAULT_LEVEL
+    A body that is too large is not kept, but received for a while: a client that still sends reads no answer.
+    declared: the content of Content-Length. Raises ClientDisconnect where the client leaves.
+    """
+    if declared is not None and declared.isdecimal() and int(declared[:20]) > limit + DISCARDED:
+        raise _too_large(limit)
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part, more = message.get("body", b""), message.get("more_body", False)
+        size += len(part)
+        if size <= limit:
+            parts.append(part)
+        elif not more or size > limit + DISCARDED:
+            raise _too_large(limit)
+        else:
+            parts.clear()
+        if not more:
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def parse_body(body: bytes) -> Wanted:
+    """`read_body`, in a thread where that takes long."""
+    return read_body(body) if len(body) <= ON_LOOP else await asyncio.to_thread(read_body, body)
 
 
 def read_body(body: bytes) -> Wanted:
-    """Parse a body."""
+    """What a body asks for."""
+    return quick(body) or exact(body)
+
+
+def quick(body: bytes) -> Wanted | None:
+    """What a plain body asks for; None where the exact parser has to decide."""
     try:
-        asked = PredictBody.model_validate(json.loads(body))
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(faults), code="body-invalid") from None
+        asked = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if type(asked) is not dict or type(history := asked.get("history")) is not dict:
+        return None
+    texts, kinds = len(asked) + len(history), {}
+    for name, cells in history.items():
+        if type(cells) is not list:
+            return None
+        kinds[name] = of_column = frozenset(map(type, cells))
+        if str in of_column:
+            texts += len(cells) if len(of_column) == 1 else sum(type(cell) is str for cell in cells)
+        if not of_column <= PLAIN:
+            return None
+    texts += sum(type(value) is str for value in asked.values())
+    nested = any(value and type(value) in {dict, list} for key, value in asked.items() if key != "history")
+    if nested or body.count(b'"') != 2 * texts or b"\\" in body:
+        return None
+    return _wanted(asked, Cells(history, kinds))
+
+
+def exact(body: bytes) -> Wanted:
+    """What any body asks for."""
+    asked = _parsed(body)
+    if not isinstance(asked, dict):
+        raise _unfit("body-invalid", f"the body is {shown(asked)}; an object with the key 'history' fits")
+    if "history" not in asked:
+        raise _unfit("key-missing", f"the key 'history' is missing{_meant(asked)}; it holds the columns by name")
+    history = asked["history"]
+    if not isinstance(history, dict):
+        raise _unfit("value-type", f"history: {shown(history)} does not fit; {COLUMNS}")
+    for name, cells in history.items():
+        if not isinstance(cells, list):
+            raise _unfit("value-type", f"history: column {quoted(name)} holds {shown(cells)}; {COLUMNS}")
+    return _wanted(asked, Cells.of(history))
+
+
+COLUMNS = "an object of columns fits, each a list of its cells"
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        text = body.decode()
+        asked = json.loads(text, object_pairs_hook=_once, parse_constant=Constant, parse_int=_integer)
+        if "\\u" in text:
+            json.dumps(asked, ensure_ascii=False).encode()  # an escape can name half a character
+    except UnicodeError as error:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"the body is not UTF-8: {error.reason}", code="not-utf-8") from None  # type: ignore[attr-defined]
+    except RecursionError:
+        raise Problem(HTTPStatus.BAD_REQUEST, "the body is nested too deeply", code="too-deep") from None
     except ValueError as error:
         raise Problem(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}", code="not-json") from None
-    table = RawTable.of("history", asked.history)
-    return Wanted(table, asked.identifier or DEFAULT_SCOPE, asked.horizon, asked.level)
+    return asked
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of these pairs. Parsers commonly keep the last of two equal keys in silence."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        count = Counter(key for key, _ in pairs)
+        twice = next(key for key in found if count[key] > 1)
+        raise _unfit("key-twice", f"the key {quoted(twice)} stands twice in one object; keep one of them")
+    return found
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= INTEGER_DIGITS else float(digits)
+
+
+def _wanted(asked: dict[str, Any], history: Cells) -> Wanted:
+    """Check everything but the cells, which the model of the scope decides about."""
+    unknown = next((key for key in asked if key not in KEYS), None)
+    if unknown is not None:
+        raise _unfit("key-unknown", f"unknown key {quoted(unknown)}; {nearest(unknown[:LONG], KEYS)}")
+    _check_rows(history)
+    if asked.get("future"):
+        raise _unfit("future-unused", "future: no model takes known future columns; leave the key out")
+    horizon, level = asked.get("horizon"), asked.get("level")
+    if horizon is not None and (type(horizon) is not int or horizon < 1):
+        raise _unfit("value-type", f"horizon: {shown(horizon)} does not fit; a whole number from 1 on fits")
+    if level is not None and (type(level) not in {int, float} or level not in LEVELS):
+        raise _unfit("unknown-level", f"level: {shown(level)} is not available; valid: {_listed(LEVELS)}")
+    identifier = asked.get("identifier")
+    if identifier is not None and type(identifier) is not str:
+        raise _unfit("value-type", f"identifier: {shown(identifier)} does not fit; the name of a scope as text fits")
+    return Wanted(history, identifier or None, horizon, DEFAULT_LEVEL if level is None else float(level))
+
+
+def _check_rows(history: Cells) -> None:
+    """Refuse columns of other lengths, and more rows than MAX_ROWS."""
+    lengths = {len(cells) for cells in history.columns.values()}
+    if lengths and max(lengths) > MAX_ROWS:
+        raise Problem(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"history: {max(lengths):,} rows are more than the {MAX_ROWS:,} that a request may have; send the newest",
+            code="too-many-rows",
+        )
+    if len(lengths) > 1:
+        first, *others = history.columns.items()
+        name, cells = next((name, cells) for name, cells in others if len(cells) != len(first[1]))
+        raise _unfit(
+            "columns-unequal",
+            f"history: column {quoted(name)} has {len(cells):,} cells and {quoted(first[0])} has {len(first[1]):,};"
+            " each column has one cell for each row, null where nothing was measured",
+        )
+
+
+def _meant(asked: Iterable[str]) -> str:
+    """The key that may have been meant as 'history'."""
+    unknown = next((key for key in asked if key not in KEYS), None)
+    return f", and {quoted(unknown)} is unknown" if unknown is not None else ""
+
+
+def _listed(values: Iterable[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def _unfit(code: str, detail: str) -> Problem:
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, code=code)
+
+
+def _too_large(limit: int) -> Problem:
+    detail = f"the body is larger than {limit:,} bytes; send the newest rows only"
+    return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, {"Connection": "close"}, code="body-too-large")

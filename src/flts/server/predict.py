@@ -1,44 +1,34 @@
-"""`POST /predict`: a history in, forecasts out, both in original units."""
+"""`POST /predict`: a history in, forecasts out, both in original units. A plain ASGI endpoint: nothing is between."""
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from starlette.requests import HTTPConnection
+from starlette.types import Receive, Scope, Send
 
-from starlette.requests import Request
-from starlette.responses import Response
+from flts.server.body import parse_body, receive_body
+from flts.server.caller import caller_of
+from flts.server.document import to_bytes
+from flts.server.service import Service, note
+from flts.web.security import Auth
 
-from flts.server.body import read_body
-from flts.server.service import Service
-from flts.server.wanted import Answered
-
-
-async def predict(request: Request) -> Response:
-    """Answer one request."""
-    service: Service = request.app.state.service
-    answered = await service.forecast(read_body(await request.body()), request.state.request_id)
-    return Response(json.dumps(document(answered)).encode(), media_type="application/json")
+JSON = (b"content-type", b"application/json")
 
 
-def document(answered: Answered) -> dict[str, Any]:
-    """The answer as JSON: one object per step and target, newest step last; bounds null where the model has none."""
-    answer = answered.answer
-    frame = answer.frame().to_dicts()
-    entry = answered.served.champion.entry
-    return {
-        "forecasts": [{**row, "time": row["time"].isoformat()} for row in frame],
-        "interval": answer.interval,
-        "warnings": [
-            {"code": notice.code, "column": notice.column, "row": notice.row, "text": notice.text}
-            for notice in answer.warnings
-        ],
-        "series": None,
-        "model": {
-            "model_type": entry.champion.model_type,
-            "run_id": entry.champion.run_id,
-            "model_hash": entry.champion.model_hash,
-            "config_hash": entry.champion.config_hash,
-            "promotion": entry.number,
-        },
-        "request_id": answered.request_id,
-    }
+class Predict:
+    """The endpoint of a service, for the requests that `auth` accepts."""
+
+    def __init__(self, service: Service, auth: Auth) -> None:
+        self._service, self._auth = service, auth
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        service, request = self._service, HTTPConnection(scope)
+        self._auth.check(request)
+        service.turns.check_room()
+        caller = caller_of(scope, receive, service.request_seconds)
+        body = await receive_body(receive, service.max_body_bytes, request.headers.get("content-length"))
+        answered = await service.forecast(await parse_body(body), caller)
+        note(scope, answered)
+        data = to_bytes(answered)
+        length = (b"content-length", str(len(data)).encode())
+        await send({"type": "http.response.start", "status": 200, "headers": [JSON, length]})
+        await send({"type": "http.response.body", "body": data})

@@ -2,38 +2,100 @@
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 
-from flts.contracts.errors import NoChampion
-from flts.serve.answer import answer
+from starlette.types import Scope
+
+from flts.contracts import events
+from flts.contracts.errors import DataError, NotApplicable, TrainingFailed, UsageError
+from flts.contracts.request_ids import new_request_id
+from flts.forecasting.answers import Answers
+from flts.serve.answer import Answer, answer_of, refuse_unavailable
+from flts.server.caller import NOBODY, Caller
+from flts.server.columns import usable
 from flts.server.models import Models, Served
+from flts.server.prediction_log import PredictionLog
+from flts.server.turns import Turns
 from flts.server.wanted import Answered, Wanted
 from flts.web.problem import Problem
+
+UNFIT = (DataError, UsageError, NotApplicable, TrainingFailed)
+"""What is wrong with a request: its history, its level or its horizon does not fit the model."""
+QUEUE_LIMIT, REQUEST_SECONDS, BODY_BYTES = 256, 1.0, 4 * 2**20
+
+Watcher = Callable[[Answered], None]
+"""Is told of every answer. Called on the event loop, so it takes microseconds and raises nothing."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """What all requests share."""
+    """What all requests share.
+
+    log: where answers are kept; request_seconds: what a request may take unless its head says otherwise;
+    max_body_bytes: of one request.
+    """
 
     models: Models
+    log: PredictionLog | None = None
+    turns: Turns = field(default_factory=lambda: Turns(QUEUE_LIMIT))
+    request_seconds: float = REQUEST_SECONDS
+    max_body_bytes: int = BODY_BYTES
+    _watchers: list[Watcher] = field(default_factory=list)
 
-    async def forecast(self, wanted: Wanted, request_id: str) -> Answered:
-        """The forecast that a request asks for. Raises Problem."""
-        served = self.model(wanted.scope)
-        made = await asyncio.to_thread(answer, served.champion.bundle, wanted.history, wanted.level)
-        return Answered(made, served, request_id)
+    async def forecast(self, wanted: Wanted, caller: Caller = NOBODY) -> Answered:
+        """The forecast that a request asks for. Raises Problem, and ClientDisconnect where nobody waits any more."""
+        served = await self.models.find(wanted.scope)
+        bundle = served.champion.bundle
+        try:
+            refuse_unavailable(bundle, wanted.level, wanted.horizon)
+            rows, warnings = await usable(bundle, wanted.history)
 
-    def model(self, scope: str) -> Served:
-        """What a scope is served with. Raises Problem 404, or NoChampion before the first load."""
-        served = self.models.served.get(scope)
-        if served is not None:
-            return served
-        if not self.models.polled:
-            raise NoChampion("no model is loaded yet", scope=scope)
-        raise Problem(
-            HTTPStatus.NOT_FOUND,
-            f"no model is promoted in scope '{scope}'; scopes with one: {', '.join(self.models.served) or 'none'}",
-            code="scope-unknown",
-        )
+            def finish(answers: Answers) -> Answer:
+                return answer_of(bundle, rows, answers, level=wanted.level, horizon=wanted.horizon, warnings=warnings)
+
+            answer = await self.turns.take(bundle, rows, finish, caller.until, caller.receive)
+        except UNFIT as error:
+            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), code=error.code) from None
+        answered = Answered(answer, served, new_request_id(served.scope), caller)
+        if self.log is not None:
+            self.log.record(answered, wanted.level, rows, token=caller.token, caller_id=caller.id)
+        for watch in self._watchers:
+            watch(answered)
+        return answered
+
+    def model(self, scope: str | None) -> Served:
+        """What a scope is served with, where its model is in memory. Raises as `Models.loaded` does."""
+        return self.models.loaded(scope)
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell this one of every answer from now on."""
+        self._watchers.append(watcher)
+
+
+def note(scope: Scope, answered: Answered) -> None:
+    """Tell the layers around an endpoint what it answers: they log it, and put the id of the request into the head."""
+    state = scope["state"]
+    state["request_id"], state["event"] = answered.request_id, partial(_served_event, answered, scope["path"])
+
+
+def _served_event(answered: Answered, path: str, ms: float, received: int, sent: int) -> events.ForecastServed:
+    entry, caller, answer = answered.served.champion.entry, answered.caller, answered.answer
+    return events.ForecastServed(
+        service="serve",
+        config_hash=entry.champion.config_hash,
+        model_type=entry.champion.model_type,
+        promotion=entry.number,
+        forecasts=answer.mean.size,
+        scope=answered.served.scope,
+        request_id=answered.request_id,
+        caller_id=caller.id,
+        token=caller.token,
+        route=path,
+        interval=answer.interval,
+        duration_ms=round(ms, 2),
+        received=received,
+        sent=sent,
+    )

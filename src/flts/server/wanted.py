@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flts.preprocess.source import RawTable
+from flts.preprocess.source import Raw
 from flts.serve.answer import Answer
+from flts.server.caller import NOBODY, Caller
+from flts.server.columns import Cells
 from flts.server.models import Served
 
-DEFAULT_SCOPE = "global"
 DEFAULT_LEVEL = 0.8
 
 
@@ -16,12 +17,13 @@ DEFAULT_LEVEL = 0.8
 class Wanted:
     """A forecast that a request asks for.
 
-    history: a table with the time column and those of the manifest, in original units and any order. scope: whose
-    champion answers; horizon: steps, None for all that the model was trained for; level: of the interval.
+    history: a table with the time column and those of the manifest, in original units and any order; cells of JSON are
+    read strictly. scope: whose champion answers, None for `global`, or for the only scope there is; horizon: steps, None for all that
+    the model was trained for; level: of the interval.
     """
 
-    history: RawTable
-    scope: str = DEFAULT_SCOPE
+    history: Raw | Cells
+    scope: str | None = None
     horizon: int | None = None
     level: float = DEFAULT_LEVEL
 
@@ -33,3 +35,4 @@ class Answered:
     answer: Answer
     served: Served
     request_id: str
+    caller: Caller = NOBODY

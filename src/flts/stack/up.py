@@ -255,20 +255,33 @@ def _backends(folder: Path, bus: Bus, starting: _Starting) -> Mapping[str, str]:
 
 
 def _services(folder: Path, environment: Mapping[str, str], models: Sequence[str]) -> Iterator[Server]:
-    """A process for each service, and the gateway. One trainer fits all models, as many at once as there are cores."""
+    """A process for each service, the gateway and the forecast service.
+
+    One trainer fits all models, as many at once as there are cores.
+    """
     logs = folder / "services"
-    port = ports(logs, *(service.name for service in registry.SERVICES), "gateway")
+    port = ports(logs, *(service.name for service in registry.SERVICES), "gateway", "serve", "serve-probes")
     for service in registry.SERVICES:
         options = ["--model", ",".join(models)] if service.per_model else []
         command = ["worker", service.name, *options, "--probe-port", str(port[service.name])]
         yield _service(logs, f"worker-{service.name}", command, port[service.name], environment)
     yield _service(logs, "gateway", ["gateway", "--port", str(port["gateway"])], port["gateway"], environment)
+    command = ["serve", "--port", str(port["serve"]), "--probe-port", str(port["serve-probes"])]
+    # it is ready once a model is promoted, which may be long after the start
+    yield _service(logs, "serve", command, port["serve"], environment, up="/healthz")
 
 
-def _service(folder: Path, name: str, command: Sequence[str], port: int, environment: Mapping[str, str]) -> Server:
+def _service(
+    folder: Path,
+    name: str,
+    command: Sequence[str],
+    port: int,
+    environment: Mapping[str, str],
+    up: str = "/readyz",
+) -> Server:
     url = f"http://{HOST}:{port}"
     program = [sys.executable, "-m", "flts", *command]
-    return Server(name, folder, program, url, lambda: answers(f"{url}/readyz"), environment)
+    return Server(name, folder, program, url, lambda: answers(f"{url}{up}"), environment)
 
 
 def _trainable() -> list[str]:

@@ -22,7 +22,9 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from flts.contracts import events
+from flts.web.lag import Lag
 from flts.web.problem import RETRY_SECONDS
+from flts.web.pulse import Pulse
 
 HEAD_SECONDS = 10.0
 """How long a connection may wait for a whole head."""
@@ -200,6 +202,7 @@ class LimitedServer(uvicorn.Server):
 
     def __init__(self, app: ASGIApp, service: str, limits: ConnectionLimits, grace: float) -> None:
         self._among = Connections(service, limits)
+        self.pulse, self.lag = Pulse(), Lag()
         super().__init__(
             uvicorn.Config(
                 app,
@@ -218,11 +221,14 @@ class LimitedServer(uvicorn.Server):
         )
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
-        asyncio.get_running_loop().set_exception_handler(self._failed)
+        loop = self.pulse.loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._failed)
+        self.lag.start()
         await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         await super().shutdown(sockets)
+        self.lag.close()
         self._among.trouble.log_rest()
 
     def _failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import time
 import traceback
-import uuid
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
-from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 
 from flts.contracts import events
 from flts.contracts.errors import FltsError
+from flts.contracts.request_ids import uuid7
 from flts.web.problem import Problem, document
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE", "POST", "OPTIONS", "PATCH"})
+METHODS = frozenset({"other", "GET", "HEAD", "PUT", "DELETE", "POST", "OPTIONS", "PATCH"})
 SECONDS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 300.0)
+NOSNIFF = (b"x-content-type-options", b"nosniff")
+NO_CACHE = (b"cache-control", b"private, no-cache")
 CLIENT_GONE = 499
 """Status in log and metrics of a request whose client left before the answer."""
 
 
 class HttpMetrics:
-    """The metrics of one server, in its own registry. Every label has few values, whatever clients send."""
+    """The metrics of one server, in its own registry. Every label has few values, whatever clients send.
 
-    def __init__(self, service: str) -> None:
+    seconds: the buckets of the histogram of durations.
+    """
+
+    def __init__(self, service: str, seconds: Sequence[float] = SECONDS) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         name = f"flts_{service}"
@@ -39,36 +45,69 @@ class HttpMetrics:
             f"{name}_request_seconds",
             "Time from the head of a request to the end of its answer",
             ["method", "route"],
-            buckets=SECONDS,
+            buckets=seconds,
+            registry=self.registry,
+        )
+        self._refused = Counter(
+            f"{name}_refused",
+            "Requests answered with a problem document, by its code",
+            ["code"],
             registry=self.registry,
         )
         self._bytes = Counter(
             f"{name}_bytes", "Bytes of bodies, received and sent", ["direction"], registry=self.registry
         )
+        self._sized = [self._bytes.labels(direction) for direction in ("received", "sent")]
+        self._found: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def count(self, method: str, route: str, status: int, seconds: float, received: int, sent: int) -> None:
         """Count a request that has ended."""
-        method = method if method in METHODS else "other"
-        self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(method, route).observe(seconds)
-        self._bytes.labels("received").inc(received)
-        self._bytes.labels("sent").inc(sent)
+        requests, durations = self._found.get((method, route, status)) or self._find(method, route, status)
+        requests.inc()
+        durations.observe(seconds)
+        for counter, size in zip(self._sized, (received, sent), strict=True):
+            counter.inc(size)
+
+    def _find(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+        """The metrics with these labels, which are looked for once; unknown methods share one."""
+        if method not in METHODS:
+            return self._find("other", route, status)
+        found = self._requests.labels(method, route, str(status)), self._seconds.labels(method, route)
+        self._found[method, route, status] = found
+        return found
+
+    def refused(self, code: str) -> None:
+        """Count a request that was answered with a problem document. code: one of ours, of which there are few."""
+        self._refused.labels(code).inc()
+
+
+Emit = Callable[[Callable[[], events.Event]], None]
+"""Logs the event that a function makes."""
+
+
+def at_once(make: Callable[[], events.Event]) -> None:
+    """Log an event now, on the thread of the caller."""
+    events.emit(make())
 
 
 class Observed:
-    """Counts and logs every request, and answers errors that nothing inside has handled."""
+    """Counts and logs every request, and answers errors that nothing inside has handled.
 
-    def __init__(self, app: ASGIApp, *, service: str, metrics: HttpMetrics) -> None:
-        self._app, self._service, self._metrics = app, service, metrics
+    The state of a request holds `started`, when its head was read (monotonic clock), and `request_id`, which an
+    endpoint may replace. An endpoint with an event of its own for an answer leaves a function in `event`, which is
+    called with the duration in ms and the bytes received and sent.
+    """
+
+    def __init__(self, app: ASGIApp, *, service: str, metrics: HttpMetrics, emit: Emit = at_once) -> None:
+        self._app, self._service, self._metrics, self._emit = app, service, metrics, emit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = time.perf_counter()
-        request_id = str(uuid.uuid4())
+        started = time.monotonic()
         state = scope.setdefault("state", {})
-        state["request_id"] = request_id
+        state["started"], state["request_id"] = started, uuid7()
         status = received = sent = 0
 
         async def counted_receive() -> Message:
@@ -81,10 +120,7 @@ class Observed:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request_id
-                headers["X-Content-Type-Options"] = "nosniff"
-                headers.setdefault("Cache-Control", "private, no-cache")
+                message = {**message, "headers": _with_ours(message.get("headers", ()), state["request_id"])}
             sent += len(message.get("body", b""))
             await send(message)
 
@@ -93,36 +129,59 @@ class Observed:
         except ClientDisconnect:
             status = CLIENT_GONE
         except Exception as error:  # noqa: BLE001 - the last layer: every error is logged and answered
-            # once an answer has begun, the framework wraps the error
-            first = error.__cause__ if isinstance(error.__cause__, FltsError) else error
-            where = "".join(traceback.format_tb(first.__traceback__))
-            events.emit(
-                events.RequestFailed(
-                    service=self._service, request_id=request_id, error=type(first).__name__, traceback=where
-                )
-            )
-            if isinstance(first, FltsError):
-                state["reason"] = str(first)
+            self._log_failure(error, state)
             if status == 0:
-                detail = f"internal error; see the log for request {request_id}"
-                answer = document(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail), request_id)
+                detail = f"internal error; see the log for request {state['request_id']}"
+                answer = document(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail), state["request_id"])
                 await answer(scope, receive, counted_send)
             # an answer that has begun stays incomplete, which the client can see
         finally:
-            seconds = time.perf_counter() - started
+            seconds = time.monotonic() - started
             route = getattr(scope.get("route"), "path_format", "none")
             self._metrics.count(scope["method"], route, status, seconds, received, sent)
-            events.emit(
-                events.RequestServed(
-                    service=self._service,
-                    request_id=request_id,
-                    method=scope["method"][:20],
-                    route=route,
-                    object_key=state.get("object_key"),
-                    status=status,
-                    duration_ms=round(1000 * seconds),
-                    received=received,
-                    sent=sent,
-                    reason=state.get("reason"),
-                )
+            if events.wanted():
+                self._emit(self._event(scope, route, status, seconds, received, sent))
+
+    def _log_failure(self, error: Exception, state: dict[str, Any]) -> None:
+        # once an answer has begun, the framework wraps the error
+        first = error.__cause__ if isinstance(error.__cause__, FltsError) else error
+        if isinstance(first, FltsError):
+            state["reason"] = str(first)
+        events.emit(
+            events.RequestFailed(
+                service=self._service,
+                request_id=state["request_id"],
+                error=type(first).__name__,
+                traceback="".join(traceback.format_tb(first.__traceback__)),
             )
+        )
+
+    def _event(
+        self, scope: Scope, route: str, status: int, seconds: float, received: int, sent: int
+    ) -> Callable[[], events.Event]:
+        """What is logged of a request."""
+        state = scope["state"]
+        own: Callable[[float, int, int], events.Event] | None = state.get("event")
+        if own is not None and status < HTTPStatus.BAD_REQUEST:
+            return partial(own, 1000 * seconds, received, sent)
+        return partial(
+            events.RequestServed,
+            service=self._service,
+            request_id=state["request_id"],
+            method=scope["method"][:20],
+            route=route,
+            object_key=state.get("object_key"),
+            status=status,
+            duration_ms=round(1000 * seconds),
+            received=received,
+            sent=sent,
+            reason=state.get("reason"),
+        )
+
+
+def _with_ours(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer with those that every answer has."""
+    ours = [*headers, (b"x-request-id", request_id.encode("ascii")), NOSNIFF]
+    if not any(name == b"cache-control" for name, _ in ours):
+        ours.append(NO_CACHE)
+    return ours

@@ -75,7 +75,7 @@ def describe(openapi: dict[str, Any]) -> None:
 
 
 def answer_with_problems(app: FastAPI) -> None:
-    """Answer every expected error of an app with a problem document.
+    """Answer every expected error of an app with a problem document, and count it in `app.state.metrics`.
 
     The outermost layer answers all others, without details of the inside.
     """
@@ -87,6 +87,7 @@ def answer_with_problems(app: FastAPI) -> None:
 
 
 def _answer(request: Request, problem: Problem) -> JSONResponse:
+    request.app.state.metrics.refused(problem.code)
     return document(problem, request.state.request_id)
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.requests import HTTPConnection
 
 from flts.contracts.errors import UsageError
 from flts.web.problem import Problem
@@ -49,7 +50,7 @@ class Auth:
             )
         self._expected = None if token is None else f"Bearer {token}".encode()
 
-    def check(self, request: Request) -> None:
+    def check(self, request: HTTPConnection) -> None:
         """Raises Problem for a request that is not accepted."""
         if self._expected is None:
             self._check_address(request)
@@ -66,7 +67,7 @@ class Auth:
                 code="token-needed",
             )
 
-    def _check_address(self, request: Request) -> None:
+    def _check_address(self, request: HTTPConnection) -> None:
         host = request.headers.get("host", "")
         name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
         if not is_loopback(name):

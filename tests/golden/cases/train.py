@@ -190,7 +190,9 @@ def intervals() -> Outputs:
     width = np.array([9.0, 8.0])
     sequence = np.abs(rng.normal(1.0, 0.5, (130, 3, 1))).round(3)
     ends = np.array([40, 41, 43, 120, 200, 260])
-    adaptive, own = rolling_offsets(ends, np.arange(130) + 40, sequence, scores[:, :, :1], np.full((4, 3, 1), 9.0))
+    adaptive, own = rolling_offsets(
+        ends, ends, np.arange(130) + 40, sequence, scores[:, :, :1], np.full((4, 1, 3, 1), 9.0)
+    )
     return {
         "offsets": conformal_offsets(scores),
         "windows": {str(n): conformal_offsets(scores[:n]) is None for n in (19, 20, 21, 22, 23)},

@@ -22,6 +22,8 @@ NOT_NAMED = {
     "backends/buckets.py upload bucket.upload": "passes on to the store of one bucket",
     "backends/buckets.py delete bucket.delete": "passes on to the store of one bucket",
     "home.py locked (home / 'lock').open": "holds no result; the kernel frees the lock of a process that ended",
+    "server/spool.py _take (folder / _LOCK).open": "holds no result; the kernel frees the lock of a process that ended",
+    "server/spool.py append os.truncate": "after a disk that took half a line; its reader cuts off what is left",
     "runner/child.py main os.fdopen": "the pipe to the parent",
     "runner/child.py _make_scratch scratch.mkdir": "temporary files; the parent removes them, or the child",
     "runner/child.py _remove_scratch shutil.rmtree": "removes temporary files",

@@ -98,6 +98,25 @@ def test_a_history_gives_the_same_alone_and_among_the_rows_around_it(rows: int) 
     np.testing.assert_allclose(served.half_width["0.9"][0], expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_requests_that_are_answered_together_get_what_each_gets_alone(seed: int) -> None:
+    rng, found, rows = np.random.default_rng(seed), bundle(), with_gaps()
+    requests = []
+    for length in rng.choice([1, 5, 12, 20, 21, 23, 60, found.rows_used, 200], rng.integers(2, 9)):
+        end = int(rng.integers(length, len(rows) + 1))
+        asked = np.unique(np.r_[length, rng.integers(1, length + 1, 2)]) if length > 30 else np.array([length])
+        requests.append(Histories(rows[end - length : end], asked))
+    together, start = found.forecast_each(requests), 0
+    for request in requests:
+        alone, own = found.forecast(request), slice(start, start + len(request))
+        np.testing.assert_array_equal(together.mean[own], alone.mean)
+        np.testing.assert_array_equal(together.spread[own], alone.spread)
+        np.testing.assert_array_equal(together.adaptive[own], alone.adaptive)
+        for level, half in alone.half_width.items():
+            np.testing.assert_array_equal(together.half_width[level][own], half)
+        start += len(request)
+
+
 def test_the_rows_that_a_model_uses_give_the_static_offsets_exactly() -> None:
     whole, alone = bundle(), bundle(stored=None)
     history = Histories(ROWS[380:400], np.array([20]))
@@ -128,6 +147,15 @@ def test_each_origin_is_forecast_once_whoever_asks_for_it() -> None:
     found.forecast(Histories(ROWS, np.arange(300, 420)))
     assert isinstance(found.model.predictor, Last)
     assert found.model.predictor.windows == 420 - (300 - reach(HORIZON))
+
+
+@pytest.mark.parametrize("end", [TRAIN, TRAIN + 1, TRAIN + 60, 300, 420])
+@pytest.mark.parametrize("length", [5, 20, 21, 80, 150])
+def test_how_many_windows_a_request_takes_is_known_before_it_is_answered(end: int, length: int) -> None:
+    found, rows = bundle(), ROWS[end - length : end]
+    found.forecast(Histories(rows, np.array([length])))
+    assert isinstance(found.model.predictor, Last)
+    assert found.windows(rows) == found.model.predictor.windows
 
 
 def test_errors_that_grow_after_train_widen_the_intervals_until_they_cover() -> None:

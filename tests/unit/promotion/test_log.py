@@ -22,7 +22,19 @@ from flts.contracts.ports import Store
 from flts.contracts.records.base import Upgrade
 from flts.contracts.records.log import LogEntry
 from flts.promotion import log as log_module
-from flts.promotion.log import MEND, Chain, append, next_entry, read_chain, read_log, rollback_target
+from flts.promotion.log import (
+    MEND,
+    NOTHING,
+    Chain,
+    Head,
+    append,
+    head,
+    next_entry,
+    read_chain,
+    read_log,
+    rollback_target,
+    served,
+)
 
 THREADS = 8
 
@@ -395,3 +407,30 @@ def test_what_is_not_a_scope_is_a_mistake_of_the_caller(store: Store, scope: str
     with raises(UsageError, code="scope-invalid", scope=scope):
         append(store, scope, proposed)
     assert contents(store) == {}
+
+
+def test_the_head_is_the_newest_entry_as_it_is_stored(store: Store) -> None:
+    entries = three()
+    assert head(store, "global") == NOTHING
+    put_log(store, entries)
+    store.create(f"{layout.log('global')}notes.txt", b"a note that somebody put beside them")
+    found = head(store, "global")
+    assert found == Head(3, chain(entries).head)
+    watched = Watched(store)
+    assert head(watched, "global", found) == found
+    assert (watched.read, watched.listed) == ([layout.log_entry("global", 3)], [])
+    assert head(store, "global", Head(2, chain(entries[:2]).head)) == found
+    store.erase(layout.log_entry("global", 3))
+    assert head(store, "global", found) == Head(2, chain(entries[:2]).head)
+    store.replace(layout.log_entry("global", 2), b"{}")
+    assert head(store, "global", found) == Head(2, sha256(b"{}"))
+
+
+def test_a_server_reads_of_a_log_what_it_does_not_know(store: Store) -> None:
+    entries = three()
+    put_log(store, entries[:2])
+    known = served(store, "global")
+    put_log(store, entries)
+    watched = Watched(store)
+    assert list(served(watched, "global", known).entries) == entries
+    assert watched.read == [layout.log_entry("global", number) for number in (2, 3)]

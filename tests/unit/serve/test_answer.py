@@ -135,7 +135,7 @@ def test_missing_columns_are_named(
     [
         (lambda t: t.drop("time"), "time-column-missing", {"column": "time"}),
         (lambda t: t.clear(), "no-rows", {}),
-        (lambda t: t.vstack(t.tail(1)), "repeated-times", {"rows": 1}),
+        (lambda t: t.vstack(t.tail(1).with_columns(load=0.0)), "repeated-times", {"rows": 1, "row": 271}),
         (lambda t: t.with_columns(load=pl.lit(float("inf"))), "value-infinite", {"column": "load", "row": 1}),
         (lambda t: 42, "no-table", {}),
         (lambda t: {"time": [1, 2], "load": [1.0]}, "no-table", {}),

@@ -1,8 +1,19 @@
-"""A line of a batch forecast: `inference-logs/<scope>/<YYYYMMDD>/<uuid>.jsonl` holds one of these as JSON a line."""
+"""Lines of `inference-logs/<scope>/<YYYYMMDD>/<uuid>.jsonl`: a part holds lines of one of the two kinds, as JSON.
+
+AnswerLine    an answered request; the part is one of a server, and its UUID is of version 7: it says when it began
+ForecastLine  one value of a batch forecast; the part is the answer to one claim
+"""
 
 from __future__ import annotations
 
-from flts.contracts.records.base import Digest, Part
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Tag, TypeAdapter
+
+from flts.contracts.records.base import Digest, Number, Part
+
+Cells = list[list[float | None]]
+"""[horizon][targets], None where there is no value."""
 
 
 class ForecastLine(Part):
@@ -26,3 +37,51 @@ class ForecastLine(Part):
     """Of the champion that answered."""
     promotion: int
     """Number of its entry in the promotion log."""
+
+
+class AnswerLine(Part):
+    """An answered request, in original units."""
+
+    absent_when_none = frozenset({"history"})
+
+    v: Literal[1] = 1
+    request_id: str
+    """See `contracts.request_ids`."""
+    answered: str
+    """When, RFC 3339 UTC."""
+    token: str | None
+    """Name of the token that asked; None where none was needed."""
+    caller_id: str | None
+    """The caller's own X-Request-Id."""
+    promotion: Number
+    """Number of the entry in the promotion log whose champion answered."""
+    model_type: str
+    model_hash: Digest
+    bundle_sha256: Digest
+    """The bundle that made the numbers."""
+    origin: str
+    """Time of the last history row, RFC 3339 UTC."""
+    times: list[str]
+    """Of the forecast rows, RFC 3339 UTC."""
+    targets: list[str]
+    mean: list[list[float]]
+    """[horizon][targets]."""
+    level: float
+    """Of the interval."""
+    interval: str
+    """static, adaptive or none."""
+    lower: Cells
+    upper: Cells
+    warnings: list[str]
+    """Codes of what the caller was warned of."""
+    history: dict[str, list[str | float | None]] | None = None
+    """The rows of the history that were used, as a request has them; stored with `prediction_log = rows` alone."""
+
+
+def _kind(line: Any) -> str:
+    return "forecast" if isinstance(line, dict) and "step" in line else "answer"
+
+
+Line = Annotated[Annotated[AnswerLine, Tag("answer")] | Annotated[ForecastLine, Tag("forecast")], Discriminator(_kind)]
+LINES: TypeAdapter[AnswerLine | ForecastLine] = TypeAdapter(Line)
+"""Reads a line of either kind."""

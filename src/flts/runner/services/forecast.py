@@ -56,7 +56,7 @@ class Forecaster:
         batch = forecast_batch(champion.bundle, rows)
         part = str(uuid.uuid5(_NAMESPACE, f"{claim.event_id}/{champion.entry.number}"))
         key = layout.inference_log(claim.identifier, claim.ts.astimezone(UTC).strftime("%Y%m%d"), part)
-        write_once(self.context.store, key, _lines(batch, champion, part), at="forecast.log")
+        write_once(self.context.store, key, lines_of_batch(batch, champion, part), at="forecast.log")
         self._tell(claim, champion, batch, key, len(rows))
 
     def dead_letter(self, record: Record, error: Exception) -> None:
@@ -104,7 +104,7 @@ class Forecaster:
         )
 
 
-def _lines(batch: Batch, champion: Champion, request_id: str) -> bytes:
+def lines_of_batch(batch: Batch, champion: Champion, request_id: str) -> bytes:
     """One `ForecastLine` as JSON per line: request, origin, time, forecast and model."""
     import polars as pl
 

@@ -17,9 +17,9 @@ from flts.runner.services.letters import topic_of_letters
 from flts.runner.services.loop import Loop
 from flts.runner.services.marks import Marks
 from flts.runner.services.metrics import ServiceMetrics
-from flts.runner.services.probe import Check, HealthChecks, Probes
 from flts.runner.services.registry import Staff
 from flts.version import __version__
+from flts.web.probe import Check, HealthChecks, Probes
 from flts.wiring import RunContext
 
 STUCK_AFTER = 60.0

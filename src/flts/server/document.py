@@ -1,0 +1,69 @@
+"""An answer as the bytes of a JSON document."""
+
+from __future__ import annotations
+
+import zoneinfo
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from flts.contracts.notices import Notice
+from flts.serve.answer import Answer
+from flts.server.wanted import Answered
+from flts.spec.steps import SECOND
+
+
+def to_bytes(answered: Answered) -> bytes:
+    """The document of an answer."""
+    return orjson.dumps(document(answered))
+
+
+def document(answered: Answered) -> dict[str, Any]:
+    """One object per step and target, newest step last; a bound that the model does not have is NaN, in JSON null."""
+    answer, entry = answered.answer, answered.served.champion.entry
+    return {
+        "forecasts": forecasts(answer),
+        "interval": answer.interval,
+        "warnings": [warning(notice) for notice in answer.warnings],
+        "series": None,
+        "model": {
+            "model_type": entry.champion.model_type,
+            "run_id": entry.champion.run_id,
+            "model_hash": entry.champion.model_hash,
+            "config_hash": entry.champion.config_hash,
+            "promotion": entry.number,
+        },
+        "request_id": answered.request_id,
+    }
+
+
+def forecasts(answer: Answer) -> list[dict[str, Any]]:
+    """The forecasts of an answer, one object per step and target."""
+    zone = zoneinfo.ZoneInfo(answer.timezone)
+    return [
+        {"time": time, "target": target, "mean": mean, "lower": lower, "upper": upper}
+        for time, *of_step in zip(
+            (moment(time, zone) for time in answer.times.tolist()),
+            answer.mean.tolist(),
+            answer.lower.tolist(),
+            answer.upper.tolist(),
+            strict=True,
+        )
+        for target, mean, lower, upper in zip(answer.targets, *of_step, strict=True)
+    ]
+
+
+def moment(time: int, zone: zoneinfo.ZoneInfo) -> str:
+    """A time in UTC nanoseconds as RFC 3339 in a zone, with as many digits of a second as it has."""
+    seconds, beyond = divmod(time, SECOND)
+    text = datetime.fromtimestamp(seconds, zone).isoformat()
+    if not beyond:
+        return text
+    whole = len("2018-02-05T23:40:00")
+    return f"{text[:whole]}.{beyond:09d}".rstrip("0") + text[whole:]
+
+
+def warning(notice: Notice) -> dict[str, Any]:
+    """A warning as an object."""
+    return {"code": notice.code, "column": notice.column, "row": notice.row, "text": notice.text}

@@ -1,0 +1,306 @@
+"""What was answered, kept: a request hands its answer to a thread, which writes lines; another one stores them.
+
+No request waits for a disk or for the store. What both cannot take is lost, and counted.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from flts.contracts import events, layout
+from flts.contracts.errors import FltsError
+from flts.contracts.ports import Store, write_once
+from flts.contracts.request_ids import parse_request_id, uuid7
+from flts.preprocess.grid import Grid
+from flts.preprocess.rows import Rows, Times
+from flts.server.spool import Spool
+from flts.server.wanted import Answered
+
+BEAT = 0.2
+"""Seconds after which waiting answers are written: what SIGKILL can lose."""
+MOST_WAITING = 2_000_000
+"""Most numbers that wait to be written, in answers and histories."""
+OF_AN_ANSWER = 200
+"""What the objects of an answer take beside its numbers, in numbers."""
+AT_ONCE = 8
+"""Lines that are written before a request may run."""
+LOOK = 60.0
+"""Seconds between two looks for the files of processes that have ended."""
+PAUSES = (1.0, 60.0)
+"""Seconds until a store that failed is tried again: at first, and at most."""
+
+
+class Said(NamedTuple):
+    """An answer that waits to be written."""
+
+    answered: Answered
+    level: float
+    rows: Rows | None
+    token: str | None
+    caller_id: str | None
+    time: float
+    size: int
+
+
+@dataclass(frozen=True)
+class LogState:
+    """How the log does. lines, parts, dropped: since the start; behind_since: seconds since 1970."""
+
+    lines: int
+    parts: int
+    dropped: Mapping[str, int]
+    spooled_bytes: int
+    behind_since: float | None
+    reason: str | None
+
+
+@contextmanager
+def keeping(
+    store: Store, mode: Literal["off", "forecasts", "rows"], folder: Path, limit: int, grace: float
+) -> Iterator[PredictionLog | None]:
+    """A log that runs, None with `off`; at the end the store has `grace` seconds to take what waits.
+
+    folder, limit: of the spool. Raises MachineFailed for a folder that cannot be used.
+    """
+    if mode == "off":
+        yield None
+        return
+    log = PredictionLog(store, Spool(folder, limit), rows=mode == "rows")
+    log.start()
+    try:
+        yield log
+    finally:
+        log.close(grace)
+
+
+class PredictionLog(Collector):
+    """The log of one server. Its metrics are those of a Collector."""
+
+    def __init__(self, store: Store, spool: Spool, *, rows: bool = False) -> None:
+        """rows: whether lines also hold the rows of the history that were used."""
+        self._store, self._spool, self._rows = store, spool, rows
+        self._waiting: deque[Said] = deque()
+        # each number is written by one thread alone, so that none needs a lock
+        self._put = self._taken = self._too_many = self._failed = self._lines = self._parts = 0
+        self._behind_since: float | None = None
+        self._reason: str | None = None
+        self._told: Mapping[str, int] = {}
+        self._told_at = -LOOK
+        self._closing, self._written, self._ready = threading.Event(), threading.Event(), threading.Event()
+        self._writer = threading.Thread(target=self._write, name="prediction-log", daemon=True)
+        self._uploader = threading.Thread(target=self._upload, name="prediction-upload", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write and to store."""
+        self._writer.start()
+        self._uploader.start()
+
+    def record(
+        self,
+        answered: Answered,
+        level: float,
+        rows: Rows | None = None,
+        *,
+        token: str | None = None,
+        caller_id: str | None = None,
+    ) -> None:
+        """Keep an answer, without waiting; or lose it where too many wait. For one thread: that of the requests.
+
+        rows: those of the history that were used; token: the name of the one that asked; caller_id: the caller's own id
+        of the request.
+        """
+        kept = rows if self._rows else None
+        size = OF_AN_ANSWER + 3 * answered.answer.mean.size + (0 if kept is None else kept.values.size)
+        if self._put - self._taken + size > MOST_WAITING:
+            self._too_many += 1
+            return
+        self._put += size
+        self._waiting.append(Said(answered, level, kept, token, caller_id, time.time(), size))
+
+    def close(self, grace: float) -> None:
+        """Write what waits, and give the store `grace` seconds to take it; the rest stays for the next process."""
+        self._closing.set()
+        self._writer.join()
+        self._ready.set()
+        self._uploader.join(grace)
+        self._spool.close()
+
+    def state(self) -> LogState:
+        """How the log does."""
+        return LogState(self._lines, self._parts, self._dropped(), self._spool.bytes, self._behind_since, self._reason)
+
+    def collect(self) -> Iterator[Metric]:
+        """The state as metrics."""
+        now = self.state()
+        yield CounterMetricFamily("flts_serve_log_lines", "Answers written to the prediction log", value=now.lines)
+        yield CounterMetricFamily("flts_serve_log_parts", "Parts of the prediction log stored", value=now.parts)
+        yield GaugeMetricFamily(
+            "flts_serve_log_spooled_bytes", "Bytes of the prediction log that wait for the store", now.spooled_bytes
+        )
+        behind = 0.0 if now.behind_since is None else time.time() - now.behind_since
+        yield GaugeMetricFamily(
+            "flts_serve_log_behind_seconds", "Since when the store takes no part of the prediction log", behind
+        )
+        dropped = CounterMetricFamily(
+            "flts_serve_log_dropped", "Answers that the prediction log lost", labels=["reason"]
+        )
+        for reason in ("queue-full", "spool-full", "disk", "error"):
+            dropped.add_metric([reason], now.dropped.get(reason, 0))
+        yield dropped
+
+    def _dropped(self) -> Mapping[str, int]:
+        lost = Counter(self._spool.dropped) + Counter({"queue-full": self._too_many, "error": self._failed})
+        return dict(lost)
+
+    def _write(self) -> None:
+        """The thread that writes lines."""
+        closing = False
+        while not closing:
+            closing = self._closing.wait(BEAT)
+            self._drain()
+            if self._spool.complete(everything=closing):
+                self._ready.set()
+            self._tell_dropped(now=closing)
+        self._written.set()
+
+    def _drain(self) -> None:
+        """Write what waits now."""
+        lines: dict[tuple[str, str], list[bytes]] = defaultdict(list)
+        for count in range(1, len(self._waiting) + 1):
+            said = self._waiting.popleft()
+            self._taken += said.size
+            try:
+                lines[_place(said)].append(line(said.answered, said))
+                self._lines += 1
+            except Exception:  # noqa: BLE001 - an answer that cannot be written must not end the log; it is counted
+                self._failed += 1
+            if count % AT_ONCE == 0:
+                time.sleep(0)  # lets the event loop run: it would wait for 5 ms until this thread is interrupted
+        for (scope, day), written in lines.items():
+            self._spool.append(scope, day, written)
+
+    def _tell_dropped(self, *, now: bool) -> None:
+        """One event for what was lost, at most once in a minute."""
+        dropped = self._dropped()
+        if dropped == self._told or (not now and time.monotonic() - self._told_at < LOOK):
+            return
+        new = {reason: count - self._told.get(reason, 0) for reason, count in dropped.items()}
+        self._told, self._told_at = dropped, time.monotonic()
+        for reason, count in new.items():
+            if count:
+                events.emit(events.PredictionsDropped(reason=reason, count=count))
+
+    def _upload(self) -> None:
+        """The thread that stores complete parts."""
+        looked, pause = -LOOK, PAUSES[0]
+        while True:
+            last = self._written.is_set()
+            self._ready.clear()
+            try:
+                if time.monotonic() - looked >= LOOK:
+                    looked = time.monotonic()
+                    self._spool.take_over()
+                self._store_parts()
+                pause = PAUSES[0]
+            except Exception as error:  # noqa: BLE001 - whatever a store or a disk raises, the spool keeps the lines
+                self._fell_behind(error)
+                if last:
+                    return
+                self._written.wait(pause)
+                pause = min(2 * pause, PAUSES[1])
+                continue
+            if last:
+                return
+            self._ready.wait(LOOK)
+
+    def _store_parts(self) -> None:
+        while (part := self._spool.next()) is not None:
+            stored = False
+            try:
+                _store(self._store, *part)
+                stored = True
+            finally:
+                self._spool.done(stored=stored)
+            self._parts += 1
+            if self._behind_since is not None:
+                self._behind_since = self._reason = None
+                events.emit(events.PredictionLogCaughtUp())
+
+    def _fell_behind(self, error: Exception) -> None:
+        self._reason = str(error) if isinstance(error, FltsError) else f"{type(error).__name__}: {error}"
+        if self._behind_since is None:
+            self._behind_since = time.time()
+            events.emit(events.PredictionLogBehind(reason=self._reason, spooled_bytes=self._spool.bytes))
+
+
+def _store(store: Store, key: str, data: bytes) -> None:
+    """Create a part. Where its name holds other bytes, as after a disk that lost some, it gets another name."""
+    named = layout.inference_part(key)
+    assert named is not None
+    while data and write_once(store, key, data, at="spool.part") != data:
+        key = layout.inference_log(named.scope, named.day, uuid7())
+
+
+def _place(said: Said) -> tuple[str, str]:
+    """Scope and day of an answer, as its id says them."""
+    named = parse_request_id(said.answered.request_id)
+    if named is None:
+        raise ValueError(f"{said.answered.request_id} is no id of a request")
+    return named.scope, named.day
+
+
+def line(answered: Answered, said: Said) -> bytes:
+    """An answer as an `AnswerLine`."""
+    import orjson
+
+    answer, champion = answered.answer, answered.served.champion
+    grid, promoted = champion.bundle.model.task.fitted.grid, champion.entry.champion
+    fields: dict[str, Any] = {
+        "v": 1,
+        "request_id": answered.request_id,
+        "answered": datetime.fromtimestamp(said.time, UTC),
+        "token": said.token,
+        "caller_id": said.caller_id,
+        "promotion": champion.entry.number,
+        "model_type": promoted.model_type,
+        "model_hash": promoted.model_hash,
+        "bundle_sha256": champion.bundle.sha256,
+        "origin": _shown(_before(grid, answer.times[:1]))[0],
+        "times": _shown(answer.times),
+        "targets": answer.targets,
+        "mean": np.ascontiguousarray(answer.mean),
+        "level": said.level,
+        "interval": answer.interval,
+        "lower": np.ascontiguousarray(answer.lower),
+        "upper": np.ascontiguousarray(answer.upper),
+        "warnings": [notice.code for notice in answer.warnings],
+    }
+    if said.rows is not None:
+        columns = zip(said.rows.columns, np.ascontiguousarray(said.rows.values.T), strict=True)
+        fields["history"] = {"time": _shown(said.rows.times), **dict(columns)}
+    options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
+    return orjson.dumps(fields, option=options)
+
+
+def _before(grid: Grid, times: Times) -> Times:
+    """The times one step earlier; the inverse of `Grid.after`."""
+    if not grid.local and grid.step.on_clock:
+        return times - grid.step.on_clock
+    return grid.times(grid.positions(times) - 1)
+
+
+def _shown(times: Times) -> np.ndarray[Any, np.dtype[np.datetime64]]:
+    """Times as a library writes them: RFC 3339, UTC."""
+    return np.ascontiguousarray(times).view("datetime64[ns]")

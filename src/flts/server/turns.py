@@ -1,0 +1,312 @@
+"""Turns at the model: requests wait in a bounded queue, and what waits when the model is free is computed together.
+
+There is no timer. A model that answers at once computes on the event loop, after everything that has arrived was read;
+one that takes longer computes in a thread, and more requests gather meanwhile. A request that cannot be answered in
+time is refused at once, and one that nobody waits for any more is not computed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import numpy as np
+from starlette.requests import ClientDisconnect
+
+from flts.forecasting.answers import Answers
+from flts.forecasting.bundle import Bundle
+from flts.forecasting.histories import Histories
+from flts.preprocess.rows import Rows
+from flts.web.problem import Problem
+
+BATCH = 64
+"""Most windows of several requests that are computed together; a request that needs more is computed alone."""
+BATCH_SECONDS = 0.05
+"""Longest time that a batch of several requests is expected to take: the first one waits for the last."""
+LOOP_SECONDS = 0.005
+"""A batch that is expected to take longer leaves the event loop."""
+LOOP_WINDOWS = 256
+"""So does one of more windows."""
+ADAPTIVE_ROWS = 512
+"""Most rows before those that a model uses, from whose errors the interval of a request follows."""
+RECENT = 0.02
+"""Seconds for which a client is taken to be still there."""
+KNOWN = 256
+"""Bundles whose pace is remembered."""
+NEWEST = 0.2
+"""Weight of the newest measurement of a pace."""
+
+T = TypeVar("T")
+Receive = Callable[[], Coroutine[Any, Any, Any]]
+"""The `receive` of ASGI."""
+
+
+@dataclass(frozen=True)
+class TurnsState:
+    """How much waits now. depth: requests that wait; limit: most that may; in_flight: those that are computed."""
+
+    depth: int
+    limit: int
+    in_flight: int
+
+
+Finish = Callable[[Answers], T]
+"""Makes of the answers [1 origin] to a request what it wants; called where they are computed."""
+
+
+@dataclass(eq=False)
+class _Waiting:
+    """A request in the queue.
+
+    until: its deadline, and since: when it came, both by the monotonic clock; receive: tells whether its client has
+    left; windows: how many are forecast for it.
+    """
+
+    rows: Rows
+    finish: Finish[Any]
+    until: float
+    receive: Receive | None
+    windows: int
+    since: float
+    done: asyncio.Future[Any]
+    queued: bool = True
+    alarm: asyncio.TimerHandle | None = None
+
+
+@dataclass(eq=False)
+class _Lane:
+    """What waits for one bundle. called: whether its next turn comes by itself; away: whether a thread computes."""
+
+    bundle: Bundle
+    waiting: deque[_Waiting] = field(default_factory=deque)
+    windows: int = 0
+    called: bool = False
+    away: bool = False
+
+
+class Turns:
+    """All requests that wait for a model or are computed. Lives on one event loop."""
+
+    def __init__(
+        self,
+        limit: int,
+        waited: Callable[[float], None] = lambda seconds: None,
+        clock: Callable[[], float] = time.thread_time,
+    ) -> None:
+        """limit: most requests that wait; waited: is told how long each one did, in seconds; clock: CPU of a thread."""
+        self.waited = waited
+        self._limit, self._clock = limit, clock
+        self._lanes: dict[str, _Lane] = {}
+        self._pace: OrderedDict[str, float] = OrderedDict()
+        self._depth = self._in_flight = 0
+        self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "model")
+        self._away: set[asyncio.Task[None]] = set()
+
+    def state(self) -> TurnsState:
+        """How much waits now."""
+        return TurnsState(self._depth, self._limit, self._in_flight)
+
+    def check_room(self) -> None:
+        """Refuse a request where the queue is full, best before it is read. Raises Problem 429."""
+        if self._depth >= self._limit:
+            raise _busy(f"{self._depth} requests wait, and no more may", 1.0)
+
+    async def take(
+        self, bundle: Bundle, rows: Rows, finish: Finish[T], until: float = math.inf, receive: Receive | None = None
+    ) -> T:
+        """What `finish` makes of the forecast after these rows, when its turn has come.
+
+        Raises Problem: 429 where too many wait, 504 after the deadline; ClientDisconnect where nobody waits for it any
+        more; and what the bundle raises.
+        """
+        self.check_room()
+        rows = rows[-(bundle.model.history_rows + ADAPTIVE_ROWS) :]
+        lane = self._lanes.get(bundle.sha256)
+        if lane is None:
+            lane = self._lanes[bundle.sha256] = _Lane(bundle)
+        windows, now = bundle.windows(rows), time.monotonic()
+        expected = (lane.windows + windows) * self._pace.get(bundle.sha256, 0.0)
+        if lane.waiting and now + expected > until:
+            raise _busy(f"the requests before this one take about {expected:.1f} s", expected)
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(rows, finish, until, receive, windows, now, done)
+        lane.waiting.append(waiting)
+        lane.windows += windows
+        self._depth += 1
+        if lane.away:
+            _set_alarm(waiting)
+        else:
+            self._call(lane)
+        try:
+            return await done
+        finally:
+            if waiting.alarm is not None:
+                waiting.alarm.cancel()
+            if waiting.queued:  # its alarm rang, or its task was cancelled
+                lane.waiting.remove(waiting)
+                self._leave(lane, waiting)
+
+    def close(self) -> None:
+        """End the threads, without waiting for what they compute."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _call(self, lane: _Lane) -> None:
+        """Let the next turn of a lane come, after everything that has arrived by now was read."""
+        if not lane.called:
+            lane.called = True
+            asyncio.get_running_loop().call_soon(self._turn, lane)
+
+    def _turn(self, lane: _Lane) -> None:
+        """Compute the next batch of a lane, here or in a thread."""
+        lane.called = False
+        pace, now = self._pace.get(lane.bundle.sha256), time.monotonic()
+        batch = self._next_batch(lane, pace or 0.0, now)
+        if not batch:
+            self._go_on(lane)
+            return
+        self._in_flight += len(batch)
+        for waiting in batch:
+            self.waited(now - waiting.since)
+        windows = _windows(batch)
+        if pace is None or windows > LOOP_WINDOWS or windows * pace > LOOP_SECONDS:
+            lane.away = True
+            for waiting in (*batch, *lane.waiting):
+                _set_alarm(waiting)
+            task = asyncio.get_running_loop().create_task(self._elsewhere(lane, batch))
+            self._away.add(task)
+            task.add_done_callback(self._away.discard)
+        else:
+            self._settle(lane, batch, *self._compute(lane.bundle, batch))
+
+    async def _elsewhere(self, lane: _Lane, batch: Sequence[_Waiting]) -> None:
+        """Compute a batch in a thread."""
+        loop = asyncio.get_running_loop()
+        try:
+            made, seconds = await loop.run_in_executor(self._threads, self._compute, lane.bundle, batch)
+        except Exception as error:  # noqa: BLE001 - no thread is left: those who wait must hear of it
+            made, seconds = [error] * len(batch), 0.0
+        lane.away = False
+        self._settle(lane, batch, made, seconds)
+
+    def _compute(self, bundle: Bundle, batch: Sequence[_Waiting]) -> tuple[list[Any], float]:
+        """The forecasts of a batch, or why there is none, and the seconds of CPU that they took."""
+        started = self._clock()
+        made = _forecasts(bundle, batch)
+        return made, self._clock() - started
+
+    def _next_batch(self, lane: _Lane, pace: float, now: float) -> list[_Waiting]:
+        """Take the requests of the next turn out of the queue; those that are not worth computing end here."""
+        most = min(BATCH, BATCH_SECONDS / pace if pace else BATCH)
+        batch: list[_Waiting] = []
+        windows = 0
+        while lane.waiting and (not batch or windows + lane.waiting[0].windows <= most):
+            waiting = lane.waiting.popleft()
+            self._leave(lane, waiting)
+            if waiting.done.done():
+                continue
+            if now >= waiting.until:
+                waiting.done.set_exception(_late())
+            elif waiting.receive is not None and now - waiting.since > RECENT and has_left(waiting.receive):
+                waiting.done.set_exception(ClientDisconnect())
+            else:
+                batch.append(waiting)
+                windows += waiting.windows
+        return batch
+
+    def _leave(self, lane: _Lane, waiting: _Waiting) -> None:
+        """A request waits no more."""
+        waiting.queued = False
+        lane.windows -= waiting.windows
+        self._depth -= 1
+
+    def _settle(self, lane: _Lane, batch: Sequence[_Waiting], made: Sequence[Any], seconds: float) -> None:
+        """Hand out what was computed, and learn from it how long a window takes."""
+        for waiting, found in zip(batch, made, strict=True):
+            if waiting.done.done():
+                continue
+            if isinstance(found, Exception):
+                waiting.done.set_exception(found)
+            else:
+                waiting.done.set_result(found)
+        self._in_flight -= len(batch)
+        name, measured = lane.bundle.sha256, seconds / _windows(batch)
+        before = self._pace.get(name, measured)
+        self._pace[name] = before + NEWEST * (measured - before)
+        self._pace.move_to_end(name)
+        if len(self._pace) > KNOWN:
+            self._pace.popitem(last=False)
+        self._go_on(lane)
+
+    def _go_on(self, lane: _Lane) -> None:
+        """Let the next turn come, or forget a lane in which nobody waits."""
+        if lane.waiting:
+            self._call(lane)
+        else:
+            self._lanes.pop(lane.bundle.sha256, None)
+
+
+def has_left(receive: Receive) -> bool:
+    """Whether the client of a request whose body was read has gone: asks for the next message, but does not wait."""
+    asked = receive()
+    try:
+        asked.send(None)
+    except StopIteration as told:
+        return bool(told.value["type"] == "http.disconnect")
+    finally:
+        asked.close()
+    return False
+
+
+def _windows(batch: Sequence[_Waiting]) -> int:
+    return sum(waiting.windows for waiting in batch)
+
+
+def _set_alarm(waiting: _Waiting) -> None:
+    """Answer a request at its deadline, whatever the thread does that computes."""
+
+    def ring() -> None:
+        if not waiting.done.done():
+            waiting.done.set_exception(_late())
+
+    if waiting.alarm is None and waiting.until < math.inf:
+        waiting.alarm = waiting.done.get_loop().call_at(waiting.until, ring)
+
+
+def _forecasts(bundle: Bundle, batch: Sequence[_Waiting]) -> list[Any]:
+    requests = [Histories(waiting.rows, np.array([len(waiting.rows)], dtype=np.int64)) for waiting in batch]
+    try:
+        answers = bundle.forecast_each(requests)
+    except Exception as error:  # noqa: BLE001 - each library has errors of its own; the request that caused it raises it
+        if len(batch) == 1:
+            return [error]
+        return [made for waiting in batch for made in _forecasts(bundle, [waiting])]
+    return [_finished(waiting, of_one) for waiting, of_one in zip(batch, answers.each(), strict=True)]
+
+
+def _finished(waiting: _Waiting, answers: Answers) -> Any:
+    try:
+        return waiting.finish(answers)
+    except Exception as error:  # noqa: BLE001 - as above
+        return error
+
+
+def _busy(why: str, seconds: float) -> Problem:
+    wait = max(1, math.ceil(seconds))
+    headers = {"Retry-After": str(wait)}
+    return Problem(HTTPStatus.TOO_MANY_REQUESTS, f"too busy: {why}; try again in {wait} s", headers, code="queue-full")
+
+
+def _late() -> Problem:
+    return Problem(
+        HTTPStatus.GATEWAY_TIMEOUT,
+        "the forecast was not made in time; ask again, or allow more seconds with X-Request-Timeout",
+        code="deadline-passed",
+    )

@@ -1,0 +1,333 @@
+"""Turns at a model: what is computed together, what is refused, and what is not computed at all."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.requests import ClientDisconnect
+from starlette.types import Message
+
+from flts.contracts.errors import TrainingFailed
+from flts.forecasting.answers import Answers
+from flts.forecasting.histories import Histories
+from flts.preprocess.rows import Rows
+from flts.server.turns import BATCH, BATCH_SECONDS, LOOP_WINDOWS, Turns, has_left
+from flts.web.problem import Problem
+
+POISON = -1.0
+
+
+class Model:
+    """Stands in for a bundle: forecasts the last value of a history, and remembers what it computed together.
+
+    seconds: that a window takes by the model's clock; gate: where given, a batch waits for it.
+    """
+
+    def __init__(self, name: str = "a", seconds: float = 0.0, gate: threading.Event | None = None) -> None:
+        self.sha256, self.seconds, self.gate = name, seconds, gate
+        self.spent = 0.0
+        self.batches: list[list[float]] = []
+        self.threads: list[threading.Thread] = []
+        self.model = type("", (), {"history_rows": 1})
+
+    def turns(self, limit: int = 1000, waited: Callable[[float], None] = lambda seconds: None) -> Turns:
+        """Turns that measure with the clock of this model."""
+        return Turns(limit, waited, lambda: self.spent)
+
+    def windows(self, rows: Rows) -> int:
+        return len(rows)
+
+    def forecast_each(self, requests: Sequence[Histories]) -> Answers:
+        if self.gate is not None:
+            assert self.gate.wait(60)
+        values = np.array([request.context.values[-1, 0] for request in requests])
+        self.batches.append(values.tolist())
+        self.threads.append(threading.current_thread())
+        self.spent += self.seconds * sum(len(request.context) for request in requests)
+        if POISON in values:
+            raise TrainingFailed("not finite", code="forecasts-not-finite")
+        mean = values[:, None, None]
+        return Answers(mean, mean[:, 0], {}, np.zeros(len(mean), dtype=bool), ())
+
+    async def asked(
+        self, turns: Turns, value: float, windows: int = 1, until: float = math.inf, receive: Any = None
+    ) -> float:
+        """One request, whose answer is its value."""
+        rows = Rows(np.arange(windows), np.full((windows, 1), value), ("y",))
+        bundle: Any = self
+        return await turns.take(bundle, rows, lambda answers: float(answers.mean[0, 0, 0]), until, receive)
+
+
+def running(test: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(test())  # type: ignore[arg-type]
+
+
+async def known(turns: Turns, model: Model) -> None:
+    """After the first answer, which a thread gave, the pace of the model is known."""
+    gate, model.gate = model.gate, None
+    await model.asked(turns, 0.0)
+    assert model.threads[0] is not threading.main_thread()
+    model.batches.clear()
+    model.threads.clear()
+    model.gate = gate
+
+
+@pytest.mark.parametrize("count", [1, 2, BATCH, BATCH + 1, 200])
+def test_what_waits_together_is_computed_together_and_everyone_gets_their_own(count: int) -> None:
+    async def test() -> None:
+        model = Model()
+        turns = model.turns()
+        await known(turns, model)
+        answers = await asyncio.gather(*(model.asked(turns, float(n)) for n in range(count)))
+        assert answers == list(map(float, range(count)))
+        assert [len(batch) for batch in model.batches] == [BATCH] * (count // BATCH) + [count % BATCH] * bool(
+            count % BATCH
+        )
+        assert set(model.threads) == {threading.main_thread()}
+        assert turns.state().depth == turns.state().in_flight == 0
+
+    running(test)
+
+
+def test_windows_count_and_not_requests() -> None:
+    async def test() -> None:
+        model = Model()
+        turns = model.turns()
+        await known(turns, model)
+        await asyncio.gather(
+            *(model.asked(turns, float(n), windows) for n, windows in enumerate([30, 34, 1, 100, 5, 60]))
+        )
+        assert model.batches == [[0, 1], [2], [3], [4], [5]]
+
+    running(test)
+
+
+def test_a_slow_model_leaves_the_event_loop_and_its_batches_are_short() -> None:
+    async def test() -> None:
+        model = Model(seconds=0.02)
+        turns = model.turns()
+        await known(turns, model)
+        beats = 0
+
+        async def beat() -> None:
+            nonlocal beats
+            while True:
+                await asyncio.sleep(0)
+                beats += 1
+
+        beating = asyncio.create_task(beat())
+        await asyncio.gather(*(model.asked(turns, float(n)) for n in range(7)))
+        beating.cancel()
+        assert threading.main_thread() not in model.threads
+        assert beats > 7
+        assert 2 <= max(map(len, model.batches)) <= BATCH_SECONDS / 0.02 + 1
+
+    running(test)
+
+
+def test_a_request_of_many_windows_leaves_the_event_loop() -> None:
+    async def test() -> None:
+        model = Model()
+        turns = model.turns()
+        await known(turns, model)
+        await model.asked(turns, 1.0, LOOP_WINDOWS)
+        await model.asked(turns, 1.0, LOOP_WINDOWS + 1)
+        assert [thread is threading.main_thread() for thread in model.threads] == [True, False]
+
+    running(test)
+
+
+def test_two_models_do_not_wait_for_each_other() -> None:
+    async def test() -> None:
+        turns, gate = Turns(1000), threading.Event()
+        slow, fast = Model("slow", gate=gate), Model("fast")
+        waiting = asyncio.create_task(slow.asked(turns, 1.0))
+        assert await fast.asked(turns, 2.0) == 2.0
+        assert not waiting.done()
+        gate.set()
+        assert await waiting == 1.0
+
+    running(test)
+
+
+def test_a_full_queue_refuses_with_429_and_says_when_to_come_again() -> None:
+    async def test() -> None:
+        gate = threading.Event()
+        model = Model(gate=gate)
+        turns = model.turns(3)
+        waiting = [asyncio.create_task(model.asked(turns, 0.0))]
+        while not turns.state().in_flight:
+            await asyncio.sleep(0)
+        waiting += [asyncio.create_task(model.asked(turns, float(n))) for n in range(3)]
+        await asyncio.sleep(0)
+        assert turns.state().depth == 3
+        with pytest.raises(Problem) as refused:
+            await model.asked(turns, 9.0)
+        assert (refused.value.status, refused.value.code) == (429, "queue-full")
+        assert int(refused.value.headers["Retry-After"]) >= 1
+        gate.set()
+        assert await asyncio.gather(*waiting) == [0.0, 0.0, 1.0, 2.0]
+        assert [9.0] not in model.batches
+
+    running(test)
+
+
+def test_a_request_that_cannot_be_answered_in_time_is_refused_at_once() -> None:
+    async def test() -> None:
+        model = Model(seconds=0.01)
+        turns = model.turns()
+        await known(turns, model)
+        model.gate = threading.Event()
+        waiting = [asyncio.create_task(model.asked(turns, 1.0, 60)) for _ in range(5)]
+        await asyncio.sleep(0)
+        with pytest.raises(Problem) as refused:
+            await model.asked(turns, 2.0, until=time.monotonic() + 1.0)
+        assert refused.value.status == 429
+        for task in waiting:
+            task.cancel()
+        model.gate.set()
+
+    running(test)
+
+
+def test_after_the_deadline_the_answer_is_504_and_nothing_is_computed() -> None:
+    async def test() -> None:
+        gate = threading.Event()
+        model = Model(gate=gate)
+        turns = model.turns()
+        computed = asyncio.create_task(model.asked(turns, 1.0, until=time.monotonic() + 0.05))
+        while not turns.state().in_flight:
+            await asyncio.sleep(0)
+        waits = asyncio.create_task(model.asked(turns, 2.0, until=time.monotonic() + 0.05))
+        for task in (computed, waits):
+            with pytest.raises(Problem) as late:
+                await task
+            assert (late.value.status, late.value.code) == (504, "deadline-passed")
+        assert turns.state().depth == 0
+        gate.set()
+        assert await model.asked(turns, 3.0) == 3.0
+        assert model.batches == [[1.0], [3.0]]
+
+    running(test)
+
+
+def test_what_expired_before_its_turn_on_the_loop_is_not_computed() -> None:
+    async def test() -> None:
+        model = Model()
+        turns = model.turns()
+        await known(turns, model)
+        with pytest.raises(Problem) as late:
+            await model.asked(turns, 1.0, until=time.monotonic() - 0.1)
+        assert late.value.status == 504
+        assert model.batches == []
+
+    running(test)
+
+
+class Client:
+    """The `receive` of a request whose body was read, as a server has it."""
+
+    def __init__(self) -> None:
+        self.left = asyncio.Event()
+
+    async def receive(self) -> Message:
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+
+def test_whether_a_client_has_left_is_asked_without_waiting() -> None:
+    async def test() -> None:
+        client = Client()
+        assert not has_left(client.receive)
+        assert not client.left._waiters  # type: ignore[attr-defined]  # nothing waits on
+        client.left.set()
+        assert has_left(client.receive)
+
+    running(test)
+
+
+def test_what_a_client_that_has_left_asked_for_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flts.server.turns.RECENT", -1.0)
+
+    async def test() -> None:
+        gate = threading.Event()
+        model, clients = Model(gate=gate), [Client(), Client()]
+        turns = model.turns()
+        first = asyncio.create_task(model.asked(turns, 0.0))
+        while not turns.state().in_flight:
+            await asyncio.sleep(0)
+        waiting = [
+            asyncio.create_task(model.asked(turns, float(n), receive=client.receive))
+            for n, client in enumerate(clients)
+        ]
+        await asyncio.sleep(0.05)  # longer than a client is taken to be still there
+        clients[0].left.set()
+        gate.set()
+        with pytest.raises(ClientDisconnect):
+            await waiting[0]
+        assert (await first, await waiting[1]) == (0.0, 1.0)
+        assert model.batches == [[0.0], [1.0]]
+
+    running(test)
+
+
+def test_a_cancelled_request_leaves_the_queue() -> None:
+    async def test() -> None:
+        gate = threading.Event()
+        model = Model(gate=gate)
+        turns = model.turns()
+        first = asyncio.create_task(model.asked(turns, 0.0))
+        while not turns.state().in_flight:
+            await asyncio.sleep(0)
+        second = asyncio.create_task(model.asked(turns, 1.0))
+        await asyncio.sleep(0)
+        assert turns.state().depth == 1
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        assert turns.state().depth == 0
+        gate.set()
+        await first
+        assert model.batches == [[0.0]]
+
+    running(test)
+
+
+def test_a_request_that_fails_takes_no_other_with_it() -> None:
+    async def test() -> None:
+        model = Model()
+        turns = model.turns()
+        await known(turns, model)
+        asked = [model.asked(turns, value) for value in (1.0, POISON, 2.0)]
+        first, failed, last = await asyncio.gather(*asked, return_exceptions=True)
+        assert (first, last) == (1.0, 2.0)
+        assert isinstance(failed, TrainingFailed)
+
+    running(test)
+
+
+def test_how_long_a_request_waited_is_told() -> None:
+    async def test() -> None:
+        waited: list[float] = []
+        gate = threading.Event()
+        model = Model(gate=gate)
+        turns = model.turns(waited=waited.append)
+        first = asyncio.create_task(model.asked(turns, 0.0))
+        while not turns.state().in_flight:
+            await asyncio.sleep(0)
+        second = asyncio.create_task(model.asked(turns, 1.0))
+        await asyncio.sleep(0.02)
+        gate.set()
+        await asyncio.gather(first, second)
+        assert len(waited) == 2
+        assert waited[0] < waited[1]
+        assert waited[1] >= 0.02
+
+    running(test)
