@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from flts.contracts.records.decision import METRICS, AbsentBaseline, CandidateRow, Metric, UnrankedRow
+from flts.contracts.records.decision import METRICS, CandidateRow, Metric
 from flts.evaluate.profile import WEEKDAYS
+from flts.promotion import words
+from flts.promotion.words import COVERAGE, LEVEL, NOT_COUNTED
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,9 +22,6 @@ if TYPE_CHECKING:
         BaselineRow,
         DecisionRecord,
         HourErrors,
-        Interval,
-        Lead,
-        SmallestLead,
         StepErrors,
         WeekdayErrors,
     )
@@ -30,10 +29,6 @@ if TYPE_CHECKING:
 
 STEPS_SHOWN = 24
 ERRORS = ("RMSE", "MAE", "cells")
-LEVEL = "0.8"
-COVERAGE = "coverage (80 %)"
-ONE_FIT = "its forecasts depend on dates alone, and it is not fitted again at each origin"
-NOT_COUNTED = "not counted: other experiments that were tried on the same rows make a lucky winner more likely"
 
 
 def print_result(result: RunResult) -> None:
@@ -70,29 +65,13 @@ def print_decision(decision: DecisionRecord, durations_ms: Mapping[str, int | No
     console.print()
     console.print(_board(decision, durations_ms or {}))
     console.print()
-    _print_notes(decision, console)
-    for reason in decision.reasons:
-        _say(console, f"  {reason}")
-    if decision.sure:
-        _say(console, f"  {decision.sure}")
-    winner = decision.row(decision.winner)
-    if winner is not None and winner.adaptive is not None and not winner.no_intervals:
-        _say(console, f"  {_followed(winner, decision.windows.count)}")
+    for note in words.notes(decision):
+        _say(console, f"  {note.text}", style="red" if note.fault else "dim")
+    for sentence in words.why(decision):
+        _say(console, f"  {sentence}")
     certainty = decision.certainty
     if certainty is None:
         return
-    leads = {
-        "the runner-up": certainty.runner_up,
-        "the baseline": certainty.best_baseline,
-        "the champion": certainty.champion,
-    }
-    for against, lead in leads.items():
-        if lead is not None:
-            _say(console, f"  {_lead(against, lead)}")
-    # with "not-worse" the gate tests another difference than this lead, and against the reference
-    tested_otherwise = decision.rules.gate == "not-worse" and certainty.champion is not None
-    if certainty.smallest_lead is not None and not tested_otherwise:
-        _say(console, f"  {_smallest(certainty.smallest_lead)}")
     for warning in certainty.warnings:
         _say(console, warning, label="  [yellow]caution[/]  ")
     _say(console, f"  {NOT_COUNTED}", style="dim")
@@ -146,23 +125,6 @@ def _say(console: Any, text: str, *, label: str = "", style: str = "") -> None:
     console.print(f"{label}{escape(text)}", highlight=False, soft_wrap=True, style=style)
 
 
-def _print_notes(decision: DecisionRecord, console: Any) -> None:
-    """What the table cannot say about its rows."""
-    for row in decision.candidates:
-        if isinstance(row, UnrankedRow):
-            kind = "not applicable" if row.status == "N/A" else "failed"
-            _say(console, f"  {row.model} {kind}: {row.reason}", style="red")
-            continue
-        if row.uses_history is False:
-            _say(console, f"  {row.model} is judged from one fit: {ONE_FIT}", style="dim")
-        for verdict in row.limits.values():
-            if not verdict.passed:
-                _say(console, f"  {row.model} not eligible: {verdict.reason}", style="red")
-    for baseline in decision.baselines:
-        if isinstance(baseline, AbsentBaseline) and baseline.reason:
-            _say(console, f"  {baseline.model} not applicable: {baseline.reason}", style="dim")
-
-
 def _board(decision: DecisionRecord, durations_ms: Mapping[str, int | None]) -> Table:
     targets = decision.yardstick.targets
     single = [f"RMSE of {targets[0]}"] if len(targets) == 1 else []
@@ -194,9 +156,9 @@ def _board_line(
         str(candidate.rank) if candidate else "",
         row.model if candidate else f"{row.model} (baseline)",
         f"{row.score:.4f}",
-        _between(row.score_interval),
+        words.between(row.score_interval),
         *(_error(getattr(row, name), metric) for name, metric in METRICS.items()),
-        *([_number(row.units[targets[0]].rmse)] if len(targets) == 1 else []),
+        *([words.number(row.units[targets[0]].rmse)] if len(targets) == 1 else []),
         "" if skill is None else f"{skill:+.1%}",
         f"{covered.coverage:.1%}" if covered else "",
         "" if duration is None else f"{duration / 1000:.1f}s",
@@ -214,23 +176,13 @@ def _levels(winner: CandidateRow) -> Table:
         [
             f"{float(level):.0%}",
             f"{result.coverage:.1%}",
-            _between(result.interval, "{:.1%}"),
+            words.between(result.interval, "{:.1%}"),
             f"{result.width:.4f}",
             *([f"{static[level]:.1%}"] if static else []),
         ]
         for level, result in (winner.coverage or {}).items()
     ]
     return make_table(["level", "coverage", "95 %", "mean width, scaled", *(["static"] if static else [])], rows)
-
-
-def _followed(winner: CandidateRow, windows: int) -> str:
-    """How many windows had adaptive intervals, and what both kinds cover at 80 %."""
-    adaptive = winner.adaptive or 0
-    counted = f"intervals of {winner.model}: adaptive in {adaptive:,} windows, static in {windows - adaptive:,}"
-    pooled = (winner.coverage or {}).get(LEVEL)
-    if not adaptive or pooled is None or winner.static_coverage is None:
-        return counted
-    return f"{counted}; at 80 % they cover {pooled.coverage:.1%}, static ones alone {winner.static_coverage[LEVEL]:.1%}"
 
 
 def _steps(winner: CandidateRow) -> Table:
@@ -264,32 +216,6 @@ def make_table(
     for position, row in enumerate(rows):
         table.add_row(*row, style=styles[position] if styles else None)
     return table
-
-
-def _lead(against: str, lead: Lead) -> str:
-    relative = "" if lead.relative_lead is None else f" ({lead.relative_lead:+.1%})"
-    between = f", 95 % interval {_between(lead.interval, '{:+.4f}')}" if lead.interval else ""
-    tested = ""
-    if lead.test is not None and lead.test.p is not None:
-        adjusted = lead.test.adjusted_p
-        tested = f", p = {lead.test.p:.2g}" if adjusted is None else f", adjusted p = {adjusted:.2g}"
-    elif lead.diebold_mariano is not None and lead.diebold_mariano.p is not None:
-        tested = f", Diebold-Mariano p = {lead.diebold_mariano.p:.2g}"
-    return f"lead over {against} {lead.model}: {lead.lead:+.4f}{relative}{between}{tested}"
-
-
-def _smallest(found: SmallestLead) -> str:
-    relative = "" if found.relative is None else f" ({found.relative:.1%} of its score)"
-    shown = f"smallest lead over {found.over} that these windows can show at level {found.level:.2g}"
-    return f"{shown}: {found.lead:.4f}{relative}"
-
-
-def _between(interval: Interval | None, form: str = "{:.4f}") -> str:
-    return f"{form.format(interval.low)} to {form.format(interval.high)}" if interval else ""
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def open_console() -> Any:

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from flts.server.metrics import ServeMetrics
+from flts.server.page.routes import add_page
 from flts.server.predict import Predict
 from flts.server.service import Service
 from flts.server.state import STATE, QueueState
@@ -44,6 +45,7 @@ def create_app(service: Service, *, auth: Auth, emit: Emit = at_once) -> FastAPI
     app.state.auth, app.state.service, app.state.metrics, app.state.queue = auth, service, metrics, queue
     app.router.routes.insert(0, Route("/predict", Predict(service, auth), methods=["POST"]))
     app.include_router(STATE)
+    add_page(app)
     problem.answer_with_problems(app)
     app.add_middleware(Unambiguous)
     app.add_middleware(Observed, service=SERVICE, metrics=metrics, emit=emit)

@@ -8,12 +8,13 @@ import pytest
 from tests.golden.store import OLDEST, records
 from tests.support.judging import case_of, off_by, truth_of
 
-from flts.cli.board import NOT_COUNTED, print_decision
+from flts.cli.board import print_decision
 from flts.contracts.canonical import digest
 from flts.contracts.records.base import parse_record
 from flts.contracts.records.decision import DecisionRecord
 from flts.evaluate.decide import decide
 from flts.evaluate.gate import ChampionForecast
+from flts.promotion.words import NOT_COUNTED
 from flts.spec.fields import Evaluate
 
 TRUTH = truth_of(200)

@@ -1,0 +1,122 @@
+"""The box of the page: a pasted or dropped CSV in, its forecast beside its newest rows out, also as CSV."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import PurePath
+
+from flts.contracts.errors import DataError
+from flts.contracts.records.model import Manifest
+from flts.forecasting.intervals import LEVELS
+from flts.preprocess.limits import Limits
+from flts.preprocess.source import RawFile, RawTable
+from flts.serve.answer import rows_for
+from flts.server.page.chart import Chart, of_answer
+from flts.server.page.shown import counted, lasting
+from flts.server.wanted import DEFAULT_LEVEL, Answered
+from flts.spec.steps import Step
+from flts.web.problem import Problem
+
+MOST_BYTES = 4 * 2**20
+"""Of a body with its form."""
+MOST_ROWS = 100_000
+MOST_SHOWN_AGAIN = 100_000
+"""Characters of a pasted text that are sent back beside its forecast."""
+LIMITS = Limits(cells=10**7, memory=2**28)
+PASTED = "the pasted rows"
+INTERVALS = {
+    "adaptive": "Its intervals follow the newest errors in this history.",
+    "static": "Its intervals are those of training: the history has no later errors to follow.",
+    "none": "This model has no intervals.",
+}
+
+
+@dataclass(frozen=True)
+class Pasted:
+    """What was sent: a text, or a file with its name."""
+
+    text: str
+    file: str
+    data: bytes
+    level: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """The forecast of a box. download: the same rows as a CSV in a URL of their own."""
+
+    sentence: str
+    intervals: str
+    warnings: Sequence[str]
+    charts: Sequence[Chart]
+    download: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Box:
+    """The form and what became of it. needs: what a history must hold; error: why there is no forecast."""
+
+    needs: str
+    columns: Sequence[str]
+    text: str
+    level: float
+    levels: Sequence[float]
+    error: str = ""
+    result: Result | None = None
+
+
+def box(manifest: Manifest, pasted: Pasted | None = None, error: str = "", result: Result | None = None) -> Box:
+    """The form for a model, with what was sent before."""
+    step = Step.parse(manifest.fitted.grid.step)
+    every = lasting(1, step).removeprefix("1 ")
+    needs = f"at least {manifest.min_history_rows:,} rows, one every {every}, in original units"
+    text = pasted.text if pasted and len(pasted.text) <= MOST_SHOWN_AGAIN else ""
+    level = pasted.level if pasted else DEFAULT_LEVEL
+    columns = [manifest.time_column, *manifest.columns]
+    return Box(needs, columns, text, level, sorted(LEVELS), error, result)
+
+
+def table(pasted: Pasted) -> RawTable:
+    """The rows that were sent. Raises DataError and Problem that say what they are instead."""
+    if not pasted.data and not pasted.text.strip():
+        raise DataError("nothing was sent: paste rows with their header, or choose a CSV file", code="nothing-sent")
+    if pasted.data:
+        file = RawFile(PurePath(pasted.file).name or "the file", pasted.data, LIMITS)
+    else:
+        file = RawFile(PASTED, pasted.text.strip().encode() + b"\n", LIMITS)
+    rows = RawTable(file.name, file.frame())
+    if len(rows.table) > MOST_ROWS:
+        raise Problem(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"{file.name}: has {len(rows.table):,} rows; at most {MOST_ROWS:,} are read",
+            code="too-many-rows",
+        )
+    return rows
+
+
+def result(answered: Answered, rows: RawTable, level: float) -> Result:
+    """The forecast for people: a chart with its table for each target."""
+    answer, champion = answered.answer, answered.served.champion
+    history = rows_for(champion.bundle, rows)
+    most = max(2 * len(answer.times), 48)
+    charts = [of_answer(answer, history, target, level, most) for target in answer.targets]
+    step = Step.parse(champion.bundle.manifest.fitted.grid.step)
+    entry = champion.entry
+    steps = counted(len(answer.times), "step")
+    sentence = (
+        f"{entry.champion.model}, promotion {entry.number}: the next {steps} ({lasting(len(answer.times), step)}),"
+        f" in the time of {answer.timezone}"
+    )
+    data = answer.frame().write_csv(datetime_format="%Y-%m-%dT%H:%M:%S%.f%:z").encode()
+    return Result(
+        sentence=sentence,
+        intervals=INTERVALS.get(answer.interval, ""),
+        warnings=[str(notice) for notice in answer.warnings],
+        charts=charts,
+        download="data:text/csv;base64," + base64.b64encode(data).decode(),
+        name=f"{answered.served.scope}-forecast.csv",
+    )

@@ -1,0 +1,117 @@
+"""What the store holds about promotions. Everything read here is written once, so it is read once and kept."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Generic, TypeVar
+
+from flts.contracts import layout
+from flts.contracts.canonical import sha256
+from flts.contracts.errors import DamagedObject
+from flts.contracts.ports import Store, read_checked
+from flts.contracts.records.base import parse_stored, require_record
+from flts.contracts.records.decision import DecisionRecord, Preview
+from flts.contracts.records.log import LogEntry
+from flts.contracts.records.model import Manifest
+from flts.promotion.log import decision_of, listed
+from flts.server.models import Served
+
+DECISIONS, LOGS = 64, 16
+"""How many of each are kept."""
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Kept(Generic[K, V]):
+    """The newest values by key, for several threads. What raises is not kept."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._lock = most, Lock()
+        self._values: OrderedDict[K, V] = OrderedDict()
+
+    def get(self, key: K, make: Callable[[], V]) -> V:
+        """The value of a key, made where it is not kept."""
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+        value = make()
+        with self._lock:
+            self._values[key] = value
+            if len(self._values) > self._most:
+                self._values.popitem(last=False)
+        return value
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A decision, with what a chart of its winner needs. preview and manifest: None where they cannot be read."""
+
+    decision: DecisionRecord
+    preview: Preview | None
+    manifest: Manifest | None
+
+
+class Evidence:
+    """Reads a store for the page, in the threads of the page."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._logs: Kept[Hashable, Sequence[LogEntry]] = Kept(LOGS)
+        self._decisions: Kept[str, DecisionRecord] = Kept(DECISIONS)
+        self._judgements: Kept[tuple[str, str], Judgement] = Kept(LOGS)
+
+    def log(self, served: Served) -> Sequence[LogEntry]:
+        """The promotions of a scope in order. Raises DamagedObject."""
+        key = served.scope, self.version(served)
+        return self._logs.get(key, lambda: listed(self._store, served.scope))
+
+    def version(self, served: Served) -> Hashable:
+        """Differs where the log of a scope may differ from what was read before."""
+        return _digest(served.champion.entry), served.stale_since
+
+    def decision(self, entry: LogEntry) -> DecisionRecord:
+        """The decision behind a promotion. Raises DamagedObject."""
+        return self._decisions.get(_digest(entry), lambda: decision_of(self._store, entry))
+
+    def behind(self, entry: LogEntry) -> Judgement:
+        """The same with its preview."""
+        key = entry.scope, _digest(entry)
+        return self._judgements.get(key, lambda: self._with_preview(self.decision(entry)))
+
+    def judgement(self, scope: str, decision_id: str) -> Judgement:
+        """A decision by its id, promoted or not. Raises DamagedObject where it is absent or damaged."""
+        key = layout.decision(scope, decision_id)
+        return self._judgements.get(
+            (scope, decision_id), lambda: self._with_preview(require_record(self._store, key, DecisionRecord))
+        )
+
+    def _with_preview(self, decision: DecisionRecord) -> Judgement:
+        return Judgement(decision, self._preview(decision), self._manifest(decision))
+
+    def _preview(self, decision: DecisionRecord) -> Preview | None:
+        if decision.preview_sha256 is None:
+            return None
+        key = layout.preview(decision.scope, decision.decision_id)
+        try:
+            return parse_stored(self._store, key, Preview, read_checked(self._store, key, decision.preview_sha256))
+        except DamagedObject:
+            return None
+
+    def _manifest(self, decision: DecisionRecord) -> Manifest | None:
+        winner = decision.row(decision.winner)
+        if winner is None:
+            return None
+        key = layout.bundle(winner.bundle_sha256, "manifest.json")
+        try:
+            return parse_stored(self._store, key, Manifest, read_checked(self._store, key, winner.bundle_sha256))
+        except DamagedObject:
+            return None
+
+
+def _digest(entry: LogEntry) -> str:
+    return sha256(entry.to_bytes())

@@ -1,0 +1,75 @@
+"""The promotions of a scope, newest first: which model, since when, by whom, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from flts.contracts.errors import DamagedObject
+from flts.contracts.records.decision import DecisionRecord
+from flts.contracts.records.log import LogEntry
+from flts.server.page.shown import Moment, moment
+
+NEWEST, PAGE = 8, 50
+"""How many the first page shows, and each page of them."""
+UNREADABLE = "its decision cannot be read"
+
+
+@dataclass(frozen=True)
+class PromotionRow:
+    """One entry of the promotion log. serves: whether its model answers now."""
+
+    number: int
+    model: str
+    score: str
+    time: Moment
+    actor: str
+    how: str
+    why: str
+    serves: bool
+
+
+@dataclass(frozen=True)
+class Promotions:
+    """The newest entries below a number. older: the number to go on from, None where there are no more."""
+
+    rows: Sequence[PromotionRow]
+    total: int
+    older: int | None
+
+
+def promotions(
+    entries: Sequence[LogEntry],
+    serving: int,
+    decide: Callable[[LogEntry], DecisionRecord],
+    most: int,
+    before: int | None = None,
+) -> Promotions:
+    """serving: number of the entry that answers; decide: reads the decision behind an entry or raises DamagedObject."""
+    shown = [entry for entry in reversed(entries) if before is None or entry.number < before]
+    rows = [_row(entry, serving, decide) for entry in shown[:most]]
+    return Promotions(rows, len(entries), rows[-1].number if len(shown) > most else None)
+
+
+def _row(entry: LogEntry, serving: int, decide: Callable[[LogEntry], DecisionRecord]) -> PromotionRow:
+    champion = entry.champion
+    score = "" if champion.score is None else f"{champion.score:.4f}"
+    how = {"promote": "judge", "manual": "by hand", "rollback": f"rollback to {entry.restores}"}[entry.kind]
+    why = _why(entry, decide)
+    return PromotionRow(
+        entry.number, champion.model, score, moment(entry.time), entry.actor, how, why, entry.number == serving
+    )
+
+
+def _why(entry: LogEntry, decide: Callable[[LogEntry], DecisionRecord]) -> str:
+    match entry.kind:
+        case "rollback":
+            return f"restores the champion of promotion {entry.restores}"
+        case "manual":
+            return "a person chose it, whatever the gates decided"
+        case "promote":
+            try:
+                verdict = decide(entry).gates.get("champion")
+            except DamagedObject:
+                return UNREADABLE
+            return verdict.reason if verdict else ""

@@ -1,0 +1,251 @@
+"""The routes of the page. Reading, rendering and parsing happen in threads of its own, so that no request waits."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from fastapi import FastAPI
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message
+
+from flts.contracts.errors import DamagedObject, DataError, FltsError, NoChampion, Transient, UsageError
+from flts.contracts.records.log import LogEntry
+from flts.server.models import Served
+from flts.server.page import rendering
+from flts.server.page.box import MOST_BYTES, Pasted, Result, box, result, table
+from flts.server.page.evidence import Evidence, Kept
+from flts.server.page.promotions import NEWEST, PAGE
+from flts.server.page.views import decision_view, home_view, promotions_view
+from flts.server.service import Service
+from flts.server.wanted import DEFAULT_LEVEL, DEFAULT_SCOPE, Wanted
+from flts.web.problem import RETRY_SECONDS, Problem
+
+SECONDS = 10.0
+"""How long a page waits for the store."""
+THREADS = 2
+PAGES = 16
+"""First pages that are kept, each for the minute in which it was made."""
+READ = ["GET", "HEAD"]
+FOREVER = "public, max-age=31536000, immutable"
+T = TypeVar("T")
+View = Callable[[Request], Awaitable[Response]]
+
+
+def add_page(app: FastAPI) -> None:
+    """Add the page to the app of a forecast service."""
+    page = Pages(app.state.service)
+    for path, view, methods in (
+        ("/", page.home, READ),
+        ("/forecast", page.forecast, ["POST"]),
+        ("/promotions/{scope}", page.promotions, READ),
+        ("/decisions/{scope}/{name}", page.decision, READ),
+    ):
+        app.add_api_route(path, _guarded(view), methods=methods, include_in_schema=False, response_model=None)
+    app.add_api_route("/static/{name}", static, methods=READ, include_in_schema=False, response_model=None)
+
+
+def _guarded(view: View) -> View:
+    """Who may see a view, and its errors as pages. A sign-in form belongs into `sign_in.html`."""
+
+    async def guarded(request: Request) -> Response:
+        try:
+            request.app.state.auth.check(request)
+            return await view(request)
+        except Problem as problem:
+            return _problem_page(problem)
+        except FltsError as error:
+            # the message may name internal addresses, so it goes to the log only
+            request.state.reason = str(error)
+            return _problem_page(_unavailable(error))
+
+    return guarded
+
+
+def _problem_page(problem: Problem) -> Response:
+    template = "sign_in.html" if problem.status is HTTPStatus.UNAUTHORIZED else "problem.html"
+    response = rendering.page(template, problem.status, title=problem.status.phrase, detail=problem.detail)
+    response.headers.update(problem.headers)
+    return response
+
+
+def _unavailable(error: FltsError) -> Problem:
+    headers = {"Retry-After": str(RETRY_SECONDS)}
+    if isinstance(error, NoChampion):
+        detail = "No model is loaded yet. Load this page again in a moment."
+    elif isinstance(error, Transient):
+        detail = "The object store does not answer. Forecasts go on; load this page again in a moment."
+    else:
+        detail, headers = "A stored object cannot be read; the log of the server names it. Forecasts go on.", {}
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers, code=error.code)
+
+
+class Pages:
+    """The views of one service."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._evidence = Evidence(service.models.store)
+        self._pages: Kept[Hashable, Response] = Kept(PAGES)
+        self._threads = ThreadPoolExecutor(THREADS, "page")
+
+    async def home(self, request: Request) -> Response:
+        """The champion of a scope: the one that is asked for, `global`, or the first there is."""
+        scopes = self._scopes()
+        if not scopes and self._service.models.polled:
+            return await self._run(partial(rendering.page, "empty.html"))
+        served = await self._served(request.query_params.get("scope") or _first(scopes))
+        target = request.query_params.get("target")
+        minute = int(time.time() // 60)  # the page says how long ago things were
+        key = served.scope, self._evidence.version(served), target, tuple(scopes), minute
+        return await self._run(partial(self._pages.get, key, partial(self._home, served, scopes, target)))
+
+    async def forecast(self, request: Request) -> Response:
+        """The same, with the forecast of what was sent, or the reason why there is none."""
+        scopes = self._scopes()
+        served = await self._served(request.query_params.get("scope") or _first(scopes))
+        pasted, status, error, found = Pasted("", "", b"", DEFAULT_LEVEL), HTTPStatus.OK, "", None
+        try:
+            pasted = await _read(request)
+            rows = await self._run(partial(table, pasted))
+            wanted = Wanted(rows, served.scope, level=pasted.level)
+            answered = await self._service.forecast(wanted, request.state.request_id)
+            found, served = await self._run(partial(result, answered, rows, pasted.level)), answered.served
+        except Problem as problem:
+            status, error = problem.status, problem.detail
+        except (DataError, UsageError) as refused:
+            status, error = HTTPStatus.UNPROCESSABLE_ENTITY, str(refused)
+        return await self._run(partial(self._home, served, scopes, None, pasted, status, error, found))
+
+    async def promotions(self, request: Request) -> Response:
+        """All promotions of a scope, some at a time."""
+        served = await self._served(request.path_params["scope"])
+        before = request.query_params.get("before", "")
+        number = int(before) if re.fullmatch("[0-9]{1,9}", before) else None
+        return await self._run(partial(self._promotions, served, self._scopes(), number))
+
+    async def decision(self, request: Request) -> Response:
+        """One decision, by the number of its promotion or by its id."""
+        served = await self._served(request.path_params["scope"])
+        name, target = request.path_params["name"], request.query_params.get("target")
+        return await self._run(partial(self._decision, served, self._scopes(), name, target))
+
+    def _home(
+        self,
+        served: Served,
+        scopes: Sequence[str],
+        target: str | None,
+        pasted: Pasted | None = None,
+        status: HTTPStatus = HTTPStatus.OK,
+        error: str = "",
+        found: Result | None = None,
+    ) -> Response:
+        form = box(served.champion.bundle.manifest, pasted, error, found)
+        view = home_view(served, self._evidence, target, form, NEWEST, time.time())
+        return rendering.page("home.html", status, view=view, scope=served.scope, scopes=scopes)
+
+    def _promotions(self, served: Served, scopes: Sequence[str], before: int | None) -> Response:
+        view = promotions_view(served, self._evidence, PAGE, before)
+        return rendering.page("promotions.html", view=view, scope=served.scope, scopes=scopes)
+
+    def _decision(self, served: Served, scopes: Sequence[str], name: str, target: str | None) -> Response:
+        log = self._evidence.log(served)
+        entries = [entry for entry in log if name in {str(entry.number), entry.decision_id}]
+        if not entries and not re.fullmatch("[0-9a-f]{64}", name):
+            raise _no_decision(served.scope, name, log)
+        try:
+            found = self._evidence.behind(entries[0]) if entries else self._evidence.judgement(served.scope, name)
+        except DamagedObject as damage:
+            if damage.code == "object-missing" and not entries:
+                raise _no_decision(served.scope, name, log) from None
+            raise
+        view = decision_view(found, entries, served, target)
+        return rendering.page("decision.html", view=view, scope=served.scope, scopes=scopes)
+
+    async def _served(self, scope: str) -> Served:
+        return self._service.model(scope)
+
+    def _scopes(self) -> list[str]:
+        return sorted(self._service.models.served)
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        """The result of work in a thread of the page. Raises Problem where the store keeps it waiting."""
+        try:
+            return await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(self._threads, work), SECONDS)
+        except TimeoutError:
+            detail = f"The object store did not answer within {SECONDS:g} s. Forecasts go on; load this page again."
+            raise Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_SECONDS)}, code="store-slow"
+            ) from None
+
+
+def _first(scopes: Sequence[str]) -> str:
+    return DEFAULT_SCOPE if DEFAULT_SCOPE in scopes or not scopes else scopes[0]
+
+
+def _no_decision(scope: str, name: str, log: Sequence[LogEntry]) -> Problem:
+    return Problem(
+        HTTPStatus.NOT_FOUND,
+        f"There is no decision '{name[:70]}' in scope '{scope}'. Those of promotions have the numbers 1 to {len(log)};"
+        " one that promoted nothing has its id.",
+        code="decision-unknown",
+    )
+
+
+async def _read(request: Request) -> Pasted:
+    """The form. Raises Problem for a body that is too large or is no form."""
+    received = 0
+
+    async def limited() -> Message:
+        nonlocal received
+        message = await request.receive()
+        received += len(message.get("body", b""))
+        if received > MOST_BYTES:
+            raise Problem(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f"more than {MOST_BYTES // 2**20} MiB were sent; send fewer rows, the newest ones",
+                {"Connection": "close"},
+                code="body-too-large",
+            )
+        return message
+
+    try:
+        async with Request(request.scope, limited).form(max_files=1, max_fields=8, max_part_size=MOST_BYTES) as form:
+            file = form.get("file")
+            data = await file.read() if isinstance(file, UploadFile) else b""
+            name = (file.filename or "") if isinstance(file, UploadFile) else ""
+            return Pasted(_text(form.get("rows")), name, data, _level(_text(form.get("level"))))
+    except HTTPException as error:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"the form cannot be read: {error.detail}", code="form-invalid") from None
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _level(text: str) -> float:
+    """A level as it was sent; one that is not offered is refused where the interval is made."""
+    try:
+        return float(text or DEFAULT_LEVEL)
+    except ValueError:
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"'{text[:20]}' is not a level", code="unknown-level") from None
+
+
+async def static(request: Request) -> Response:
+    """A file of the page. It holds no data, so it needs no token."""
+    asset = rendering.assets().get(request.path_params["name"])
+    if asset is None:
+        raise HTTPException(HTTPStatus.NOT_FOUND)
+    headers = dict(rendering.HEADERS)
+    if request.query_params.get("v") == asset.version:
+        headers["Cache-Control"] = FOREVER
+    return Response(asset.data, media_type=asset.media_type, headers=headers)

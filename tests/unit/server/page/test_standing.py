@@ -1,0 +1,143 @@
+"""What is said of a champion claims no more than was shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.support.judging import case_of, known, off_by, truth_of
+from tests.support.stored import MOMENT, promoted
+
+from flts.contracts.canonical import digest
+from flts.contracts.records.decision import DecisionRecord, Interval, UnrankedRow
+from flts.contracts.records.log import Kind, LogEntry
+from flts.evaluate.case import Baseline, Candidate
+from flts.evaluate.decide import decide
+from flts.promotion.words import NOT_COUNTED
+from flts.server.page.shown import percent
+from flts.server.page.standing import against_the_past, kind, told
+
+TRUTH = truth_of(200)
+
+
+class Seasonal:
+    """The part of a manifest that a season comes from."""
+
+    class fitted:  # noqa: N801 - as in the manifest
+        class grid:  # noqa: N801
+            step = "1h"
+
+    def __init__(self, *seasons: int) -> None:
+        self.seasons = list(seasons)
+
+
+def manifest(*seasons: int) -> Any:
+    return Seasonal(*seasons)
+
+
+def entry(model: str = "good", kind: Kind = "promote", restores: int | None = None) -> LogEntry:
+    return LogEntry(
+        scope="global",
+        number=1,
+        kind=kind,
+        previous_sha256=None,
+        decision_id=digest("d"),
+        actor="tests",
+        time=MOMENT,
+        champion=promoted(model),
+        restores=restores,
+    )
+
+
+def decided(**changes: Any) -> DecisionRecord:
+    return decide(case_of(truth=TRUTH, **changes)).record
+
+
+def with_lead(decision: DecisionRecord, name: str, interval: Interval | None, **changes: Any) -> DecisionRecord:
+    """The same decision with another interval of a lead."""
+    certainty = known(decision.certainty)
+    lead = getattr(certainty, name).model_copy(update={"interval": interval, **changes})
+    return decision.model_copy(update={"certainty": certainty.model_copy(update={name: lead})})
+
+
+NOISE = Interval(low=-0.1, high=0.2)
+
+
+def test_a_lead_beyond_the_noise_is_a_win() -> None:
+    assert told(decided()).heading == "Why good won"
+
+
+@pytest.mark.parametrize("interval", [NOISE, None, Interval(low=0.0, high=0.2)])
+def test_a_lead_within_the_noise_or_untested_is_not_called_a_win(interval: Interval | None) -> None:
+    assert told(with_lead(decided(), "runner_up", interval)).heading == "good leads, within the noise"
+
+
+def test_one_model_alone_won_nothing() -> None:
+    alone = [case_of(truth=TRUTH).candidates[0]]
+    assert told(decided(candidates=alone)).heading == "good is the only model with a forecast"
+
+
+def test_no_forecast_no_winner() -> None:
+    failed = Candidate("bad", digest("bad"), "FAILED", "TrainingFailed: no luck")
+    said = told(decided(candidates=[failed]))
+    assert said.heading == "No model won"
+    assert "bad failed: TrainingFailed: no luck" in said.doubts
+
+
+def test_failures_and_warnings_are_doubts_and_what_is_not_counted_is_always_said() -> None:
+    failed = UnrankedRow(status="FAILED", rank=None, model="bad", model_hash=digest("bad"), reason="no luck")
+    decision = decided()
+    said = told(decision.model_copy(update={"candidates": [*decision.candidates, failed]}))
+    assert said.doubts == [*known(decision.certainty).warnings, "bad failed: no luck"]
+    assert said.remarks[-1] == NOT_COUNTED
+    assert said.reasons[: len(decision.reasons)] == decision.reasons
+
+
+def test_better_than_the_past_names_the_season_and_both_scores() -> None:
+    decision = decided()
+    asked = against_the_past(entry(), decision, manifest(24, 168))
+    good, seasonal = known(decision.row("good")), decision.ranked_baselines[0]
+    assert seasonal.model == "seasonal_naive"
+    assert (asked.answer, asked.tone) == ("Yes", "good")
+    assert asked.details[0] == (
+        f"Its error score is {percent(1.0 - good.score / seasonal.score)} lower than that of repeating the value 1 day"
+        f" earlier ({good.score:.4f} against {seasonal.score:.4f}, 200 test windows)."
+    )
+    assert asked.details[-1] == "This lead is larger than the noise."
+
+
+@pytest.mark.parametrize("interval", [NOISE, None])
+def test_a_lead_over_the_past_within_the_noise_is_not_shown(interval: Interval | None) -> None:
+    asked = against_the_past(entry(), with_lead(decided(), "best_baseline", interval), manifest(24))
+    assert (asked.answer, asked.tone) == ("Not shown", "open")
+
+
+def test_a_baseline_that_is_as_good_is_said_plainly() -> None:
+    naive = Baseline("naive", off_by(TRUTH, 0.1, 5))
+    asked = against_the_past(entry(), decided(baselines=[naive]), manifest())
+    assert (asked.answer, asked.tone) == ("No", "bad")
+    assert "higher than that of repeating the last value" in asked.details[0]
+
+
+def test_both_baselines_are_named_where_the_last_value_is_the_better_one() -> None:
+    baselines = [Baseline("naive", off_by(TRUTH, 4.0, 5)), Baseline("seasonal_naive", off_by(TRUTH, 8.0, 6))]
+    asked = against_the_past(entry(), decided(baselines=baselines), manifest(24))
+    assert "the value 1 day earlier" in asked.details[0]
+    assert "the last value" in asked.details[1]
+
+
+def test_a_champion_that_did_not_win_has_no_tested_lead() -> None:
+    asked = against_the_past(entry("fair", "manual"), decided(), manifest(24))
+    assert (asked.answer, asked.tone) == ("Lower error", "open")
+
+
+@pytest.mark.parametrize("decision", [None, "other"])
+def test_without_its_decision_nothing_is_claimed(decision: str | None) -> None:
+    found = decided() if decision else None
+    asked = against_the_past(entry("unknown"), found, manifest(24))
+    assert (asked.answer, asked.tone) == ("Unknown", "open")
+
+
+def test_how_a_model_became_champion() -> None:
+    found = [kind(entry()), kind(entry(kind="manual")), kind(entry(kind="rollback", restores=7))]
+    assert found == ["promoted by the judge", "promoted by hand", "a rollback to promotion 7"]
