@@ -42,7 +42,7 @@ class Server:
     def ask(self, history: pl.DataFrame, level: float = 0.8, request_id: str | None = None) -> Asked:
         """The answer to a history."""
         made = answer(self.champion.bundle, history, level)
-        served = Served(self.scope, self.champion, 0.0)
+        served = Served(self.scope, self.champion, 0.0, "")
         return Asked(Answered(made, served, request_id or new_request_id(self.scope)), level)
 
     def rows(self, history: Any) -> Rows:

@@ -113,9 +113,7 @@ def _end(column: Values, starts: NDArray[np.intp], rule: ResampleRule) -> Values
     return np.append(column, np.nan)[index]  # -1 is the NaN after the last row
 
 
-def _refuse_off_grid(
-    times: Times, off: Times, grid: Grid, name: str, given: Indices | None, keeps: str | None
-) -> None:
+def _refuse_off_grid(times: Times, off: Times, grid: Grid, name: str, given: Indices | None, keeps: str | None) -> None:
     stray = np.flatnonzero(off > grid.tolerance)
     if not len(stray):
         return

@@ -18,8 +18,8 @@ class Wanted:
     """A forecast that a request asks for.
 
     history: a table with the time column and those of the manifest, in original units and any order; cells of JSON are
-    read strictly. scope: whose champion answers, None for `global`, or for the only scope there is; horizon: steps, None for all that
-    the model was trained for; level: of the interval.
+    read strictly. scope: whose champion answers, None for `global`, or for the only scope there is; horizon: steps,
+    None for all that the model was trained for; level: of the interval.
     """
 
     history: Raw | Cells

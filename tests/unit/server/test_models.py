@@ -589,7 +589,7 @@ def test_a_hundred_promotions_under_requests_fail_none_and_mix_none() -> None:
     async def clients(stop: threading.Event) -> None:
         async def client() -> None:
             while not stop.is_set():
-                answered = await service.forecast(Wanted(raw), "id")
+                answered = await service.forecast(Wanted(raw))
                 seen.append((answered.served.champion.entry.number, answered.answer.mean.tobytes()))
 
         await asyncio.gather(*(client() for _ in range(4)))

@@ -20,14 +20,14 @@ from starlette.types import Message
 
 from flts.contracts.errors import DamagedObject, DataError, FltsError, NoChampion, Transient, UsageError
 from flts.contracts.records.log import LogEntry
-from flts.server.models import Served
+from flts.server.models import GLOBAL, Served
 from flts.server.page import rendering
 from flts.server.page.box import MOST_BYTES, Pasted, Result, box, result, table
 from flts.server.page.evidence import Evidence, Kept
 from flts.server.page.promotions import NEWEST, PAGE
 from flts.server.page.views import decision_view, home_view, promotions_view
 from flts.server.service import Service
-from flts.server.wanted import DEFAULT_LEVEL, DEFAULT_SCOPE, Wanted
+from flts.server.wanted import DEFAULT_LEVEL, Wanted
 from flts.web.problem import RETRY_SECONDS, Problem
 
 SECONDS = 10.0
@@ -118,7 +118,7 @@ class Pages:
             pasted = await _read(request)
             rows = await self._run(partial(table, pasted))
             wanted = Wanted(rows, served.scope, level=pasted.level)
-            answered = await self._service.forecast(wanted, request.state.request_id)
+            answered = await self._service.forecast(wanted)
             found, served = await self._run(partial(result, answered, rows, pasted.level)), answered.served
         except Problem as problem:
             status, error = problem.status, problem.detail
@@ -189,7 +189,7 @@ class Pages:
 
 
 def _first(scopes: Sequence[str]) -> str:
-    return DEFAULT_SCOPE if DEFAULT_SCOPE in scopes or not scopes else scopes[0]
+    return GLOBAL if GLOBAL in scopes or not scopes else scopes[0]
 
 
 def _no_decision(scope: str, name: str, log: Sequence[LogEntry]) -> Problem:

@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -303,7 +304,7 @@ def test_a_stale_model_is_said_to_be_stale(store: Store) -> None:
     app = served(store)
     models: Models = app.state.service.models
     current = models.served["global"]
-    models._served = {"global": type(current)("global", current.champion, time.time(), time.time() - 60, "at /secret")}
+    models._served = {"global": replace(current, stale_since=time.time() - 60, reason="at /secret")}
     page = shown(app)
     assert "A newer promotion cannot be served since" in page.one(role="status").text()
     assert "/secret" not in page.text()
