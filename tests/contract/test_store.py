@@ -521,23 +521,12 @@ def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
         open_store((tmp_path / "closed").as_uri()).create("a/b", b"x")
 
 
-@pytest.mark.parametrize(
-    ("use", "message"),
-    [
-        (lambda s: s.create("file/below", b"x"), "cannot write file/below in file://"),
-        (lambda s: s.replace("file/below", b"x"), "cannot write file/below in file://"),
-        (lambda s: s.replace("folder", b"x"), "cannot write folder in file://"),
-    ],
-)
-def test_the_error_for_a_key_that_the_file_system_refuses_says_what_where_and_why(
-    tmp_path: Path, use: Callable[[Store], object], message: str
-) -> None:
+def test_the_error_for_a_key_that_the_file_system_refuses_says_what_where_and_why(tmp_path: Path) -> None:
     store = open_store(tmp_path.as_uri())
-    store.create("file", b"x")
     store.create("folder/file", b"x")
     with raises(StageFailed, code="store-failed") as caught:
-        use(store)
-    assert str(caught.value).startswith(message)
+        store.replace("folder", b"x")
+    assert str(caught.value).startswith("cannot write folder in file://")
     assert "directory" in str(caught.value)
 
 
@@ -636,3 +625,40 @@ def test_in_a_folder_only_regular_files_in_its_own_folders_are_objects(tmp_path:
 async def one_chunk() -> AsyncIterator[bytes]:
     """The body of an upload."""
     yield b"x"
+
+
+WRITES: list[Callable[[Store, str], object]] = [
+    lambda store, key: store.create(key, b"x"),
+    lambda store, key: store.replace(key, b"x"),
+    lambda store, key: store.erase(key),
+]
+
+
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("at", ["models", "models/a"])
+@pytest.mark.parametrize("kind", ["link", "dangling link", "circle", "file"])
+def test_in_a_folder_no_write_leaves_the_store_by_a_link_and_no_model_is_to_blame(
+    kind: str, at: str, write: Callable[[Store, str], object], tmp_path: Path
+) -> None:
+    store, elsewhere = open_store((tmp_path / "store").as_uri()), tmp_path / "elsewhere"
+    (elsewhere / "a").mkdir(parents=True)
+    for kept in (elsewhere / "b.json", elsewhere / "a" / "b.json"):
+        kept.write_bytes(b"kept")
+    blocking = tmp_path / "store" / at
+    blocking.parent.mkdir(exist_ok=True)
+    if kind == "file":
+        blocking.write_bytes(b"")
+    else:
+        blocking.symlink_to({"link": elsewhere, "dangling link": tmp_path / "gone", "circle": blocking}[kind])
+    with raises(MachineFailed, code="not-a-folder", found=at):
+        write(store, "models/a/b.json")
+    assert {path.name: path.read_bytes() for path in elsewhere.rglob("*.json")} == {"b.json": b"kept"}
+    assert (tmp_path / "gone").exists() is False
+
+
+def test_a_store_may_lie_behind_a_link(tmp_path: Path) -> None:
+    (tmp_path / "large disk").mkdir()
+    (tmp_path / "store").symlink_to(tmp_path / "large disk")
+    store = open_store((tmp_path / "store").as_uri())
+    assert store.create("models/a/b.json", b"x")
+    assert store.get("models/a/b.json") == b"x"

@@ -57,7 +57,7 @@ PASSED: Mapping[str, Sequence[str]] = {
         *("promote.preview", "promote.decision", "promote.log", "bus.publish", "promote.pointer.config"),
         *("promote.pointer.root", "promote.pointer.scope", "run.judge", "bus.commit"),
     ),
-    "forecast": ("work.mark", "forecast.log", "bus.publish", "bus.commit"),
+    "forecast": ("work.mark", "forecast.day", "forecast.log", "bus.publish", "bus.commit"),
 }
 """Every write and every message of a service itself; test_every_point.py covers the writes of its child processes."""
 TWICE = {("train", "bus.publish"), ("evaluate", "bus.commit"), (JOB, "bus.publish")}
@@ -138,7 +138,7 @@ def test_the_next_service_finishes_the_work_of_a_killed_one(
     first_to_last(store)
     assert results(store) == undisturbed
     (answer,) = {message.event_id: message for message in answers(bus)}.values()
-    assert [key for key in contents(store) if key.startswith("inference-logs/")] == [answer.log_object_key]
+    assert [key for key in contents(store) if key.endswith(".jsonl")] == [answer.log_object_key]
     assert not [letter for topic in TOPICS for letter in letters(bus, topic)]
 
 
@@ -159,5 +159,5 @@ def first_to_last(store: Store) -> None:
 
 def test_these_tests_kill_a_service_at_every_point_of_its_own() -> None:
     """test_every_point.py covers the points of commands on one machine; a new point must be in one of the two."""
-    own = {"bus.publish", "bus.commit", "forecast.log", "work.mark"}
+    own = {"bus.publish", "bus.commit", "forecast.day", "forecast.log", "work.mark"}
     assert own <= {name for names in PASSED.values() for name in names} <= set(points.names())

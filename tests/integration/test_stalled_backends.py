@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -12,14 +14,18 @@ from typing import Any
 
 import pytest
 from tests.support.raising import raises
+from tests.support.servers import kafka_bus
+from tests.support.services import wait_until
 from tests.support.stalling import stalling
 
 from flts.backends import s3
 from flts.backends.bus_kafka import KafkaBus
 from flts.backends.kafka_client import KafkaOptions
 from flts.contracts.errors import BackendUnavailable
-from flts.contracts.ports import Stored, StreamedStore, TrackedRun
+from flts.contracts.ports import Record, Stored, StreamedStore, Subscription, TrackedRun
 from flts.settings import load_settings
+from flts.stack.kafka import quick_kafka
+from flts.stack.server import Server
 from flts.wiring import open_store, open_tracker
 
 pytestmark = pytest.mark.slow
@@ -124,3 +130,53 @@ def test_every_call_of_a_frozen_kafka_ends(call: Callable[[KafkaBus], object]) -
         assert proxy.accepted > 0
         with in_time(), closing(bus.subscribe(["topic"], "group")) as member, suppress(BackendUnavailable):
             assert member.poll(LIMIT) is None
+
+
+def test_a_commit_and_a_leave_at_a_kafka_that_freezes_after_the_member_joined_end(tmp_path: Path) -> None:
+    with quick_kafka(tmp_path) as broker, closing(kafka_bus(broker, timeout=5.0, session_timeout=60.0)) as bus:
+        bus.ensure(["topic"])
+        for number in range(3):
+            bus.publish("topic", "key", str(number).encode())
+        member = bus.subscribe(["topic"], "group")
+        records = [take(member) for _ in range(2)]
+        member.commit(records[0])
+        with frozen(broker):
+            with pytest.raises(BackendUnavailable), in_time():
+                member.commit(records[1])
+            with pytest.raises(BackendUnavailable), in_time():
+                member.commit(records[1])
+        wait_until(lambda: committed(member, records[1]), "the broker to answer again")
+        assert bus.lag("topic", "group") == 1
+        assert take(member).value == b"2", "a record that came while the commit waited is not lost"
+        with frozen(broker), in_time():
+            member.close()
+
+
+def committed(member: Subscription, record: Record) -> bool:
+    with suppress(BackendUnavailable):
+        member.commit(record)
+        return True
+    return False
+
+
+def take(member: Subscription) -> Record:
+    """The next record."""
+    taken: list[Record] = []
+
+    def came() -> bool:
+        record = member.poll(0.1)
+        taken.extend([record] if record else [])
+        return bool(taken)
+
+    wait_until(came, "a record")
+    return taken[0]
+
+
+@contextmanager
+def frozen(server: Server) -> Iterator[None]:
+    """Stop a server of this test, and continue it."""
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)

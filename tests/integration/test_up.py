@@ -69,7 +69,8 @@ class Bench:
     def answered(self) -> list[str]:
         """Keys of all batches that were forecast, as the gateway lists them."""
         with urlopen(f"{self.process('gateway').url}/objects/inference-logs?prefix=global/") as response:  # noqa: S310 - ours
-            return [found["key"] for found in json.load(response)["objects"]]
+            keys = [found["key"] for found in json.load(response)["objects"]]
+        return [key for key in keys if key.endswith(".jsonl")]
 
     def left(self) -> list[str]:
         """Commands of all processes that belong to the stack."""

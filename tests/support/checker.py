@@ -206,7 +206,7 @@ def _served(history: History) -> Iterator[str]:
 def _lines(history: History) -> Iterator[str]:
     """Every stored forecast is by the champion that it names."""
     for key, data in history.objects.items():
-        if not key.startswith("inference-logs/"):
+        if not key.startswith("inference-logs/") or not key.endswith(".jsonl"):
             continue
         entries = history.entries(key.split("/")[1])
         for promotion, model_hash in {(r["promotion"], r["model_hash"]) for r in map(json.loads, data.splitlines())}:

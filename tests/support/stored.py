@@ -274,7 +274,7 @@ def grow(
     entries: list[LogEntry], model: str, kind: Any = "promote", *, scope: str = "global", config: str = "config"
 ) -> LogEntry:
     """Append an entry to a list; its decision_id is derived from its number."""
-    champion, time = promoted(model, config), f"2026-01-02T03:04:{len(entries):02}"
+    champion, time = promoted(model, config), f"2026-01-02T03:04:{len(entries):02}+00:00"
     entry = next_entry(chain(entries), scope, kind, champion, digest(len(entries)), "tests", time)
     entries.append(entry)
     return entry

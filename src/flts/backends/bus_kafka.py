@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
 
 POLL_SECONDS = 0.1
+SHORTEST_WAIT = 0.001
+"""Seconds before the answer to a commit is looked for, at first."""
 UNNAMED = "unnamed"
 """Shown as the member of an active group when the broker does not name its members."""
 PATIENCE_SECONDS = 1.0
@@ -241,9 +244,17 @@ class KafkaSubscription:
         self._delivered: dict[Partition, int] = {}
         """The offset after the last delivered record, by partition that this member owns."""
         self._committed: dict[Partition, int] = {}
+        self._refused: dict[Partition, KafkaError] = {}
+        """The answer to the last commit of a partition, where that is an error."""
+        self._ahead: deque[Message] = deque()
+        """Records that came while a commit waited for its answer."""
         self._paused = self._closed = False
         self._timeout = options.timeout
-        own = {"group.id": group, **({"group.instance.id": options.member} if options.member else {})}
+        own = {
+            "group.id": group,
+            "on_commit": self._on_commit,
+            **({"group.instance.id": options.member} if options.member else {}),
+        }
         self._consumer = open_consumer(options, self._trouble, own)
         with kafka_errors(f"join {group} at {url}"):
             self._consumer.subscribe(
@@ -257,7 +268,7 @@ class KafkaSubscription:
             self._consumer.resume(self._consumer.assignment())
             self._paused = False
         deadline = time.monotonic() + timeout
-        message = self._next(min(timeout, PATIENCE_SECONDS))
+        message = self._ahead.popleft() if self._ahead else self._next(min(timeout, PATIENCE_SECONDS))
         while message is None and (left := deadline - time.monotonic()) > 0:
             message = self._next(min(left, PATIENCE_SECONDS))
         if message is None:
@@ -284,25 +295,61 @@ class KafkaSubscription:
                 return self._holds(record)
 
     def commit(self, record: Record) -> None:
-        from confluent_kafka import KafkaError, KafkaException, TopicPartition
+        from confluent_kafka import KafkaError
 
-        partition, offset = (record.topic, record.partition), record.offset + 1
+        what = f"commit {record.topic} for {self._group} at {self._url}"
+        moving = {KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID}
         deadline = time.monotonic() + self._timeout
-        while self._holds(record) and self._committed.get(partition, 0) < offset:
-            try:
-                self._consumer.commit(offsets=[TopicPartition(*partition, offset)], asynchronous=False)
-                self._committed[partition] = offset
-            except KafkaException as raised:
-                error: KafkaError = raised.args[0]
-                moving = {KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID}
-                if error.code() not in moving or time.monotonic() > deadline:
-                    raise failed(f"commit {record.topic} for {self._group} at {self._url}", error) from None
-                self.stay(record, POLL_SECONDS)  # a rebalance goes on only while its members poll
+        while not self._is_committed(record):
+            error = self._ask_to_commit(record, deadline, what)
+            if error is None:
+                continue
+            if error.code() not in moving or time.monotonic() > deadline:
+                raise failed(what, error)
+            self.stay(record, POLL_SECONDS)  # a rebalance goes on only while its members poll
+
+    def _ask_to_commit(self, record: Record, deadline: float, what: str) -> KafkaError | None:
+        """Send a commit and wait for its answer; the error that it was answered with.
+
+        Not by the client's own waiting call: nothing ends that one while a broker is silent. Raises BackendUnavailable.
+        """
+        from confluent_kafka import TopicPartition
+
+        partition, pause = (record.topic, record.partition), SHORTEST_WAIT
+        self._refused.pop(partition, None)
+        with kafka_errors(what):
+            self._consumer.commit(offsets=[TopicPartition(*partition, record.offset + 1)], asynchronous=True)
+        while not self._is_committed(record) and partition not in self._refused:
+            if time.monotonic() > deadline:
+                raise BackendUnavailable(
+                    f"cannot {what}: no answer within {self._timeout:g} s", code="no-answer", url=self._url
+                )
+            with suppress(BackendUnavailable):  # the answer may still come, and the deadline counts
+                message = self._next(pause)
+                if message is not None:
+                    self._ahead.append(message)
+            pause = min(2 * pause, POLL_SECONDS)
+        return self._refused.pop(partition, None)
+
+    def _is_committed(self, record: Record) -> bool:
+        """Whether nothing is left to do: the broker has it, or the partition went to another member."""
+        partition = record.topic, record.partition
+        return not self._holds(record) or self._committed.get(partition, 0) > record.offset
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        """The answer to a commit, which arrives while this member polls."""
+        for one in partitions:
+            partition, refusal = (one.topic, one.partition), error or one.error
+            if refusal is not None:
+                self._refused[partition] = refusal
+            elif partition in self._delivered:
+                self._committed[partition] = max(self._committed.get(partition, 0), one.offset)
 
     def close(self) -> None:
         if not self._closed:
             self._closed = True
             self._delivered.clear()
+            self._ahead.clear()
             self._consumer.close()
 
     def _next(self, timeout: float) -> Message | None:
@@ -319,6 +366,7 @@ class KafkaSubscription:
         if error.code() == KafkaError._MAX_POLL_EXCEEDED:
             self._delivered.clear()  # polled too late: the group took its partitions away; it joins again by itself
             self._committed.clear()
+            self._ahead.clear()
             return None
         self._trouble.check()
         raise failed(f"read as {self._group} at {self._url}", error)
@@ -339,6 +387,8 @@ class KafkaSubscription:
         (consumer.pause if self._paused else consumer.resume)(partitions)
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        for partition in partitions:
-            self._delivered.pop((partition.topic, partition.partition), None)
-            self._committed.pop((partition.topic, partition.partition), None)
+        gone = {(partition.topic, partition.partition) for partition in partitions}
+        for partition in gone:
+            self._delivered.pop(partition, None)
+            self._committed.pop(partition, None)
+        self._ahead = deque(message for message in self._ahead if partition_of(message) not in gone)

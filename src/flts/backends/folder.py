@@ -26,6 +26,12 @@ def taken(folder: Path, key: str) -> bool:
     return _blocked_above(folder, key) or S_ISDIR(_mode(folder / key))
 
 
+def in_the_way(folder: Path, key: str) -> str:
+    """The part of a key that is a link or a file where the store needs a folder of its own; empty where none is."""
+    parents = [parent for parent in reversed(Path(key).parents) if parent.parts]
+    return next((p.as_posix() for p in parents if (mode := _mode(folder / p)) and not S_ISDIR(mode)), "")
+
+
 def keys(folder: Path, below: str) -> Iterator[str]:
     """The keys of all objects in a folder of the store, in any order. Raises OSError."""
     if below and (_blocked_above(folder, f"{below}/x") or not S_ISDIR(_mode(folder / below))):
@@ -47,8 +53,7 @@ def keys(folder: Path, below: str) -> Iterator[str]:
 
 
 def _blocked_above(folder: Path, key: str) -> bool:
-    modes = (_mode(folder.joinpath(*parent.parts)) for parent in Path(key).parents if parent.parts)
-    return any(mode and not S_ISDIR(mode) for mode in modes)
+    return in_the_way(folder, key) != ""
 
 
 def _mode(path: Path) -> int:

@@ -99,7 +99,7 @@ def _connection(options: KafkaOptions, trouble: Trouble) -> dict[str, Any]:
     return {**ours, **patience, **options.options, **secrets}
 
 
-def open_consumer(options: KafkaOptions, trouble: Trouble, own: Mapping[str, str]) -> Consumer:
+def open_consumer(options: KafkaOptions, trouble: Trouble, own: Mapping[str, Any]) -> Consumer:
     """A consumer that commits only when it is told to. own: its group and further options. Raises UsageError."""
     from confluent_kafka import Consumer
 

@@ -140,6 +140,8 @@ def failed(what: str, error: Exception) -> FltsError:
         return UsageError(f"{reason}; make the bucket first", code="no-bucket")
     if code and code[1] in {"AuthorizationHeaderMalformed", "PermanentRedirect"}:
         return UsageError(f"{reason}; set AWS_REGION to the region of the bucket", code="wrong-region")
+    if code and code[1] in {"RequestTimeTooSkewed", "RequestExpired"}:
+        return UsageError(f"{reason}; set the clock of this machine, or that of the store", code="clock-differs")
     if re.search(r"/latest/(api/token|meta-data)", first):
         return UsageError(
             f"{what}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a file with"

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from flts.backends import folder, large, s3
 from flts.backends.buckets import Buckets
 from flts.backends.large import AT_ONCE, STAGING
-from flts.contracts.errors import NameTaken, StageFailed, UsageError
+from flts.contracts.errors import MachineFailed, NameTaken, StageFailed, UsageError
 from flts.contracts.machine import lacking, lacking_in
 from flts.contracts.ports import PART, Stored, StreamedStore
 
@@ -53,6 +53,7 @@ class ObjectStoreAdapter:
     def create(self, key: str, data: bytes) -> bool:
         import obstore
 
+        self._check_place(key)
         try:
             if self._of_s3 and len(data) > large.ONE_REQUEST:
                 return large.create(self._store, key, data, exists=self.exists(key))
@@ -66,6 +67,7 @@ class ObjectStoreAdapter:
     def replace(self, key: str, data: bytes) -> None:
         import obstore
 
+        self._check_place(key)
         try:
             obstore.put(self._store, key, data, mode="overwrite")
         except obstore.exceptions.BaseError as error:
@@ -74,6 +76,7 @@ class ObjectStoreAdapter:
     def erase(self, key: str) -> None:
         import obstore
 
+        self._check_place(key)
         try:
             obstore.delete(self._store, key)
         except (FileNotFoundError, obstore.exceptions.NotFoundError):
@@ -259,6 +262,21 @@ class ObjectStoreAdapter:
 
     def _hides(self, key: str) -> bool:
         return self._folder is not None and not folder.holds(self._folder, key)
+
+    def _check_place(self, key: str) -> None:
+        """Raise MachineFailed where a link would lead a write out of a local store, or a file is where a folder goes.
+
+        What it hides may be all results of all models, so no model is to blame.
+        """
+        blocking = folder.in_the_way(self._folder, key) if self._folder is not None else ""
+        if blocking:
+            raise MachineFailed(
+                f"cannot write {key} in {self.url}: {blocking} is a link or a file, and a store needs a folder of its"
+                " own there; put the folder itself in its place, or mount it there",
+                code="not-a-folder",
+                key=key,
+                found=blocking,
+            )
 
     def _taken(self, key: str) -> bool:
         """Whether the folder of a local store cannot hold this key: it names a folder, or lies below an object."""

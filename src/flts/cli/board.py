@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from flts.contracts.errors import visible
 from flts.contracts.records.decision import METRICS, CandidateRow, Metric
 from flts.evaluate.profile import WEEKDAYS
 from flts.promotion import words
@@ -219,8 +220,14 @@ def make_table(
 
 
 def open_console() -> Any:
-    """The console that results are printed on."""
-    from rich.console import Console
+    """The console that results are printed on; control characters in what they name are escaped."""
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+    class Shown(Console):
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+            for text, style, control in super().render(renderable, options):
+                yield Segment(text if control else visible(text), style, control)
 
     # a pipe has no width, and a folded scoreboard cannot be read or searched
-    return Console() if sys.stdout.isatty() else Console(width=180, no_color=True)
+    return Shown() if sys.stdout.isatty() else Shown(width=180, no_color=True)

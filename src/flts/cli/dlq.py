@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flts.cli.options import Json, settings
+from flts.contracts.errors import visible
 
 if TYPE_CHECKING:
     from flts.contracts.ports import Bus
@@ -41,10 +42,10 @@ def list_letters(topic: Topic = None, as_json: Json = False) -> None:
         [
             [
                 letter.id,
-                escape(_visible(letter.group)),
+                escape(visible(letter.group)),
                 f"{letter.when:%Y-%m-%d %H:%M:%S}",
-                escape(_visible(letter.error)),
-                escape(_visible(_short(letter.reason))),
+                escape(visible(letter.error)),
+                escape(visible(_short(letter.reason))),
                 str(letter.attempts),
                 "yes" if letter.replayed else "no",
             ]
@@ -73,14 +74,14 @@ def show(letter_id: Annotated[str, typer.Argument(metavar="ID")], as_json: Json 
         )
         return
     typer.echo(f"letter    {letter.id}, {'replayed' if letter.replayed else 'not replayed'}")
-    typer.echo(f"message   {letter.origin or 'the letter does not say which'}, key {_visible(letter.record.key)}")
-    who = f"by {_visible(letter.group)}, " if letter.group else ""
+    typer.echo(f"message   {letter.origin or 'the letter does not say which'}, key {visible(letter.record.key)}")
+    who = f"by {visible(letter.group)}, " if letter.group else ""
     typer.echo(f"given up  {who}{letter.when:%Y-%m-%d %H:%M:%S} UTC after {letter.attempts} attempts")
-    typer.echo(f"reason    {_visible(letter.error)}: {_visible(letter.reason)}")
+    typer.echo(f"reason    {visible(letter.error)}: {visible(letter.reason)}")
     for name, header in sorted(letter.headers.items()):
-        typer.echo(f"header    {_visible(name)}: {_visible(header)}")
+        typer.echo(f"header    {visible(name)}: {visible(header)}")
     typer.echo(f"value     {len(letter.record.value):,} bytes")
-    typer.echo(_visible(value))
+    typer.echo(visible(value))
 
 
 @app.command()
@@ -189,11 +190,6 @@ def _summary(letter: Letter) -> dict[str, Any]:
 def _short(reason: str) -> str:
     line = " ".join(reason.split())
     return line if len(line) <= REASON_SHOWN else f"{line[: REASON_SHOWN - 1]}…"
-
-
-def _visible(text: str) -> str:
-    """Text from outside with control characters escaped, so that it cannot control the terminal."""
-    return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
 
 
 def _as_text(text: str) -> str:

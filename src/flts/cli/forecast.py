@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from flts.cli.options import Home, Json, Scope, settings
+from flts.contracts.errors import visible
 
 WRITTEN = "%Y-%m-%dT%H:%M:%S%.f%:z"
 """Times in a CSV: local, with their offset."""
@@ -43,7 +44,7 @@ def forecast(
         raise DataError(f"{file}: no such file", code="file-missing", file=str(file))
     answer = champion.answer(RawFile(str(file), file, limits_of(chosen)), level)
     for warning in answer.warnings:
-        typer.echo(f"note: {warning}", err=True)
+        typer.echo(f"note: {visible(str(warning))}", err=True)
     without = f"none, {champion.bundle.manifest.intervals.reason}"
     typer.echo(f"interval: {INTERVALS.get(answer.interval, without)}", err=True)  # stdout holds the forecasts alone
     frame, entry = answer.frame(), champion.entry

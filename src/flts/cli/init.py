@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from flts.cli.data import DataFile, Target, TestFile, Time, Timezone
+from flts.contracts.errors import visible
 
 
 def init(
@@ -29,10 +30,10 @@ def init(
         file, test_file, output=output, target=target, horizon=horizon, time=time, timezone=timezone, force=force
     )
     task = first.spec.task
-    typer.echo(f"{output}: forecast '{first.target}' ({first.why_target})")
+    typer.echo(visible(f"{output}: forecast '{first.target}' ({first.why_target})"))
     typer.echo(f"  {task.input_length} rows of history, {task.horizon} ahead, by {', '.join(first.models)}")
     for finding in first.warnings:
-        typer.echo(f"  ! {finding.message}")
+        typer.echo(f"  ! {visible(finding.message)}")
     if first.missing:
         typer.echo(f"  ! not installed, so only a comment in {output}: {first.missing}")
     named = "" if output == Path("flts.toml") else f" {output}"

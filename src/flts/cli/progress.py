@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from flts.contracts.errors import visible
 from flts.runner.reporter import Quiet
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class PlainLines:
     def line(self, text: str) -> None:
         """Print the seconds since the start and a text."""
         with self._lock:
-            print(f"{time.monotonic() - self._start:7.1f}s  {text}", flush=True)
+            print(f"{time.monotonic() - self._start:7.1f}s  {visible(text)}", flush=True)
 
     def stage(self, name: str, state: str, detail: str = "") -> None:
         """A stage started, or ended."""

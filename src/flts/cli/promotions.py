@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flts.cli.options import Home, Json, Scope, existing_store, settings
+from flts.contracts.errors import visible
 
 if TYPE_CHECKING:
     from flts.contracts.records.log import LogEntry
@@ -67,10 +68,9 @@ def show(
     if as_json:
         board.print_json({"entry": entry, "decision": decision})
         return
-    typer.echo(
-        f"promotion {entry.number} of '{scope}': {entry.champion.model}, {entry.kind}, {entry.time}, by {entry.actor}"
-    )
-    typer.echo(f"bundle {entry.champion.bundle_sha256}\nuri {entry.champion.model_uri}")
+    champion, what = entry.champion, f"promotion {entry.number} of '{scope}'"
+    typer.echo(visible(f"{what}: {champion.model}, {entry.kind}, {entry.time}, by {entry.actor}"))
+    typer.echo(visible(f"bundle {champion.bundle_sha256}\nuri {champion.model_uri}"))
     board.print_decision(decision)
 
 

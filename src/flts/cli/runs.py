@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from flts.cli.options import Home, Json, existing_store
+from flts.contracts.errors import visible
 
 app = typer.Typer(help="List runs and show one.", no_args_is_help=True)
 
@@ -93,13 +94,13 @@ def show(
         board.print_json(record)
         return
     claim, data = record.claim, record.data
-    typer.echo(f"config {config_hash}\nrun {record.run} in {claim.environment}, started {claim.started}")
+    typer.echo(visible(f"config {config_hash}\nrun {record.run} in {claim.environment}, started {claim.started}"))
     counts = f"{data.train.rows:,} train, {data.test.rows:,} test" if data else "no longer in the store"
     typer.echo(f"rows {counts}, data {claim.data_hash[:12]}")
     if record.decision is None:
         typer.echo("not judged")
         for name, failure in record.failures.items():
-            typer.echo(f"  {name}: {failure.error}: {failure.reason}")
+            typer.echo(visible(f"  {name}: {failure.error}: {failure.reason}"))
         return
     board.print_decision(record.decision, {name: part.duration_ms for name, part in record.models.items()})
     board.print_details(record.decision)

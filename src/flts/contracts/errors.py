@@ -55,7 +55,7 @@ class FltsError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, code: str | None = None, **data: Plain) -> None:
-        super().__init__(shortened(without_credentials(message)))
+        super().__init__(shortened(visible(without_credentials(message))))
         self.code = code or re.sub(r"(?<!^)(?=[A-Z])", "-", type(self).__name__).lower()
         self._data = {name: _plain(value) for name, value in data.items()}
 
@@ -182,6 +182,13 @@ def shortened(text: str) -> str:
     head, tail = data[: LONGEST * 2 // 3], data[-LONGEST // 4 :]
     left_out = f" … ({len(data) - len(head) - len(tail):,} bytes left out) … "
     return head.decode(errors="ignore") + left_out + tail.decode(errors="ignore")
+
+
+def visible(text: str) -> str:
+    """Text from outside with control characters escaped, so that it cannot control the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:

@@ -244,6 +244,11 @@ def live(scope: str) -> str:
     return f"{inference_logs(scope)}live.json"
 
 
+def answered(scope: str, part: str) -> str:
+    """Which day the forecasts of a request or batch lie under: the same request may be sent again on another one."""
+    return f"inference-logs/{scope}/days/{part}.json"
+
+
 def quarantined(time: str, key: str) -> str:
     """A damaged object that was put aside at this time (YYYYMMDDTHHMMSS.ffffffZ), under its own key."""
     return f"quarantine/{time}/{key}"
@@ -263,6 +268,7 @@ IDENTITIES = tuple(
         r"model-promotion/(?P<scope>[^/]+)/decisions/(?P<decision_id>[^/.]+)\.json",
         r"model-promotion/(?P<scope>[^/]+)/log/(?P<number>[0-9]+)\.json",
         r"model-promotion/(?P<scope>[^/]+)/(?:(?P<config_hash>[^/]+)/)?current\.json",
+        r"inference-logs/(?P<scope>[^/]+)/days/(?P<request_id>[^/]+)\.json",
         r"runs/[^/]+/(?P<run>[0-9]+)/(?:(?:train-|failures/)(?P<model>[^/]+)|[^/]+)\.json",
         LIVE.pattern,
     )

@@ -24,6 +24,7 @@ from pydantic import (
 from flts.contracts.canonical import canonical_json, digest
 from flts.contracts.errors import DataError
 from flts.contracts.layout import checked_key, scope_name
+from flts.contracts.moments import moment
 
 LARGEST = 1 << 20
 """Bytes of the largest message; a longer one is refused without parsing it."""
@@ -36,14 +37,7 @@ ModelName = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
 Scope = Annotated[str, AfterValidator(lambda value: scope_name(value or "global"))]
 
 
-def _in_utc(moment: datetime) -> datetime:
-    """Refuse a time that is none in UTC, such as the first hour of year 1 in a zone east of it, or none a day later."""
-    if not 1 < moment.year < 9000:
-        raise ValueError("the year must be between 2 and 8999")
-    return moment
-
-
-Moment = Annotated[datetime, AfterValidator(_in_utc)]
+Moment = Annotated[datetime, AfterValidator(moment)]
 
 
 class Message(BaseModel):

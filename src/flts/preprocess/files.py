@@ -36,6 +36,8 @@ COMPRESSED = (*DEFLATED, ZSTD)
 ZSTD_BLOCK = 1 << 17
 """Bytes that a block of zstd decodes to at most (RFC 8878, 3.1.1.2.4)."""
 HEADER_BYTES = 1 << 20
+LINE_BYTES = 2**27
+"""Bytes of the longest line: that of a million columns is shorter."""
 CHUNK = 1 << 20
 CELL, COLUMN = 8, 1024
 """Bytes in memory of a number, and of a column beside its cells."""
@@ -111,13 +113,23 @@ def _count(file: File) -> None:
     """Refuse a CSV file above the limits. A number takes eight bytes in memory, a text about what it has in the file.
 
     A line counts as a row with all columns of the header, because polars fills a short one with empty cells. The header
-    ends with the first line break outside quotes.
+    ends with the first line break outside quotes. A line that never ends is refused too: a parser takes several times
+    its size.
     """
-    columns, lines, size, quoted, in_header = 1, 0, 0, False, True
+    columns, lines, size, quoted, in_header, unended = 1, 0, 0, False, True, 0
     for chunk in _text(file):
         rest = chunk if size else chunk.lstrip(b"\xef\xbb\xbf\r\n \t")
         size += len(chunk)
         lines += chunk.count(b"\n")
+        tail = len(chunk) - chunk.rfind(b"\n") - 1
+        unended = tail + (unended if tail == len(chunk) else 0)
+        if unended > LINE_BYTES:
+            raise DataError(
+                f"{file.name}: line {lines + 1:,} has more than {LINE_BYTES:,} bytes; write one row a line",
+                code="line-too-large",
+                file=file.name,
+                line=lines + 1,
+            )
         while in_header and rest:
             line, ended, rest = rest.partition(b"\n")
             columns += line.count(b",")

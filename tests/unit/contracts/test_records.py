@@ -20,6 +20,7 @@ from flts.contracts.records.base import (
     JsonObject,
     Part,
     StoredRecord,
+    Time,
     Upgrade,
     parse_record,
     plain_json,
@@ -297,3 +298,38 @@ def test_a_record_under_the_key_of_another_one_is_refused_with_the_field_that_sa
 )
 def test_a_key_repeats_fields_of_its_record(key: str, named: dict[str, str | int]) -> None:
     assert layout.identity(key) == named
+
+
+class Timed(StoredRecord):
+    """A record that says when."""
+
+    v: Literal[1] = 1
+    at: Time
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-01-02T03:04:05+00:00", "2026-01-02T03:04:05.000001-11:30", "2026-01-02T03:04:05Z"]
+)
+def test_a_time_is_kept_as_it_is_written(text: str) -> None:
+    assert Timed(at=text).at == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "",
+            "now",
+            "2026-01-02",
+            "2026-01-02T03:04:05",
+            "2026-02-30T00:00:00Z",
+            "1767322800",
+            "2026-01-02T03:04:05+25:00",
+        ),
+        *("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"),
+    ],
+)
+def test_a_time_that_no_clock_writes_is_a_damaged_record(text: str) -> None:
+    """A reader compares it with its own clock, and would end with an error that names no object."""
+    with raises(DamagedObject, code="record-damaged", fields=("at",)):
+        parse_record(Timed, json.dumps({"v": 1, "at": text}).encode(), "x")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +13,7 @@ import pytest
 from tests.support.raising import raises
 
 from flts.contracts.errors import DamagedObject, DataError
-from flts.preprocess import limits
+from flts.preprocess import files, limits
 from flts.preprocess.files import File, most_of_zstd, read_file
 from flts.preprocess.limits import Limits, check_memory, free_memory
 from flts.preprocess.parquet import from_parquet, to_parquet
@@ -139,3 +140,20 @@ def test_a_table_of_the_store_is_read_where_it_fits_into_memory(monkeypatch: pyt
     with raises(DataError, code="table-too-large", file="models/x"):
         from_parquet(stored, key="models/x")
     check_memory("models/x", 79_999)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zlib.compress])
+@pytest.mark.parametrize("text", [b"time,load\n1," + b"1" * 5000, b"t" * 5000, b"a,b\n1,2\n\0" + b"\0" * 5000 + b"\n"])
+def test_a_line_that_does_not_end_is_refused_before_it_is_parsed(
+    text: bytes, pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "LINE_BYTES", 1000)
+    monkeypatch.setattr(files, "CHUNK", 100)
+    with raises(DataError, code="line-too-large", file="a.csv"):
+        read_file(File("a.csv", pack(text.replace(b"\0", b"x") if pack is bytes else text)))
+
+
+def test_many_short_lines_are_no_long_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "LINE_BYTES", 1000)
+    monkeypatch.setattr(files, "CHUNK", 7)
+    assert read_file(File("a.csv", gzip.compress(b"time,load\n" + b"1,2\n" * 5000))).shape == (5000, 2)

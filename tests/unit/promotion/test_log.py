@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 
 import pytest
 from tests.support.raising import raises
-from tests.support.stored import StoppedClock, Watched, chain, contents, grow, promoted, put_log
+from tests.support.stored import MOMENT, StoppedClock, Watched, chain, contents, grow, promoted, put_log
 
 from flts.backends.store import memory_store, open_store
 from flts.contracts import layout
@@ -175,7 +175,7 @@ class NewerEntry(LogEntry):
 
 
 def proposed(log: Chain) -> LogEntry:
-    return next_entry(log, "global", "manual", promoted("d"), digest("d"), "me", "now")
+    return next_entry(log, "global", "manual", promoted("d"), digest("d"), "me", MOMENT)
 
 
 def test_a_log_of_an_older_format_goes_on_in_the_newer_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,7 +288,7 @@ def test_appending_writes_what_is_proposed_under_the_next_number(store: Store) -
     put_log(store, three())
 
     def propose(log: Chain) -> LogEntry:
-        return next_entry(log, "global", "manual", promoted("d"), digest("d"), "me", "now")
+        return next_entry(log, "global", "manual", promoted("d"), digest("d"), "me", MOMENT)
 
     entry = append(store, "global", propose)
     assert entry is not None
@@ -313,7 +313,7 @@ def test_a_proposer_that_loses_the_number_is_called_again_with_the_longer_log() 
 
     def propose(log: Chain) -> LogEntry:
         asked.append(len(log.entries))
-        return next_entry(log, "global", "promote", promoted("mine"), digest("mine"), "me", "now")
+        return next_entry(log, "global", "promote", promoted("mine"), digest("mine"), "me", MOMENT)
 
     entry = append(Watched(store, rival), "global", propose)
     assert asked == [0, 1, 2]
@@ -328,7 +328,7 @@ def test_a_proposer_that_loses_the_number_and_proposes_nothing_more_leaves_the_f
     def propose(log: Chain) -> LogEntry | None:
         if log.entries:
             return None
-        return next_entry(log, "global", "promote", promoted("mine"), digest("mine"), "me", "now")
+        return next_entry(log, "global", "promote", promoted("mine"), digest("mine"), "me", MOMENT)
 
     assert append(Watched(store, lambda key: put_log(store, three()[:1])), "global", propose) is None
     assert read_log(store, "global") == three()[:1]
@@ -342,7 +342,7 @@ def test_concurrent_appends_give_one_entry_per_number_and_lose_none(store: Store
         def propose(log: Chain) -> LogEntry:
             asked[writer].append(len(log.entries))
             champion = promoted(f"model-{writer}")
-            return next_entry(log, "global", "promote", champion, digest(writer), str(writer), "now")
+            return next_entry(log, "global", "promote", champion, digest(writer), str(writer), MOMENT)
 
         barrier.wait()
         return append(store, "global", propose)

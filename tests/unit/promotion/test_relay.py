@@ -325,11 +325,19 @@ def test_a_pointer_that_is_lost_or_unreadable_is_written_again(lost: str, left: 
     assert other.get(lost) == whole
 
 
-def test_every_scope_is_brought_up_to_its_log_and_a_damaged_one_does_not_stop_the_others() -> None:
+ODD_TIMES = ["", "yesterday", "2026-01-02T03:04:05", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"]
+
+
+@pytest.mark.parametrize("damage", [b"{", *(json.dumps({"time": time}).encode() for time in ODD_TIMES)])
+def test_every_scope_is_brought_up_to_its_log_and_a_damaged_one_does_not_stop_the_others(damage: bytes) -> None:
     store, bus = memory_store(), MemoryBus()
     for scope in ("east", "north", "west"):
         put_log(store, log_of("a", "b", scope=scope))
-    store.replace(layout.log_entry("north", 1), b"{")
+    newest = layout.log_entry("north", 2)
+    edited = (
+        damage if damage == b"{" else json.dumps(json.loads(store.get(newest) or b"") | json.loads(damage)).encode()
+    )
+    store.replace(newest, edited)
     relay_all(store, bus)
     pointers = {scope: pointer(store, layout.scope_pointer(scope)) for scope in ("east", "north", "west")}
     assert {scope: found and found["promotion"] for scope, found in pointers.items()} == {

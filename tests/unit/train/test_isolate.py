@@ -236,8 +236,12 @@ def test_output_that_is_not_text_does_not_hide_the_crash(
     assert re.search(r" broken . bytes$", str(caught.value))
 
 
-def test_a_child_is_stopped_at_the_time_limit(isolated: Callable[..., Trained], hooked: Callable[[str], None]) -> None:
-    hooked("import time; time.sleep(600)")
+@pytest.mark.parametrize("waits", ["time.sleep(600)", "os.kill(os.getpid(), signal.SIGSTOP)"])
+def test_a_child_is_stopped_at_the_time_limit(
+    waits: str, isolated: Callable[..., Trained], hooked: Callable[[str], None]
+) -> None:
+    """Also one that somebody stopped, and that can therefore act on nothing."""
+    hooked(f"import os, signal, time; {waits}")
     with raises(DeadlineExceeded, code="deadline-exceeded", limit=0.2):
         isolated(limit=0.2)
 

@@ -8,16 +8,29 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Tag, TypeAdapter
+from pydantic import Discriminator, Field, Tag, TypeAdapter
 
-from flts.contracts.records.base import Digest, Number, Part
+from flts.contracts.records.base import Digest, Number, Part, ScopeName, StoredRecord
 
 Cells = list[list[float | None]]
 """[horizon][targets], None where there is no value."""
 
 
+class AnswerDay(StoredRecord):
+    """`inference-logs/<scope>/days/<uuid>.json`: the day under which a batch was answered first.
+
+    The day is that of the claim, and a claim that is sent again may name another one.
+    """
+
+    v: Literal[1] = 1
+    scope: ScopeName
+    request_id: str
+    """The UUID in the name of the object."""
+    day: Annotated[str, Field(pattern=r"^[0-9]{8}$")]
+
+
 class ForecastLine(Part):
-    """One step of one target from one origin, in original units."""
+    """A line: one step of one target from one origin, in original units."""
 
     origin: str
     """Time of the last history row, RFC 3339."""

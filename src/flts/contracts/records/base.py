@@ -7,6 +7,7 @@ an older reader would misread raises `v` and adds an upgrade; `tests/golden` kee
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_serializer
@@ -15,6 +16,7 @@ from pydantic_core import from_json
 from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import DamagedObject
 from flts.contracts.layout import identity, mend, restore, scope_name
+from flts.contracts.moments import moment
 from flts.contracts.ports import Store, write_once
 
 MOST_BYTES = 64 * 2**20
@@ -30,6 +32,16 @@ Count = Annotated[int, Field(ge=0)]
 Number = Annotated[int, Field(ge=1)]
 """Of a run, or of an entry of the promotion log."""
 ScopeName = Annotated[str, AfterValidator(scope_name)]
+
+
+def _time(value: str) -> str:
+    """The same text. Raises ValueError for one that no clock writes."""
+    moment(datetime.fromisoformat(value))
+    return value
+
+
+Time = Annotated[str, AfterValidator(_time)]
+"""When something happened, RFC 3339 with its offset; kept as it is written."""
 R = TypeVar("R", bound=BaseModel)
 Upgrade = Callable[[JsonObject], JsonObject]
 

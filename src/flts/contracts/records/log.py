@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from flts.contracts.records.base import Digest, Number, Part, ScopeName, StoredRecord, Upgrade
+from flts.contracts.records.base import Digest, Number, Part, ScopeName, StoredRecord, Time, Upgrade
 
 Kind = Literal["promote", "rollback", "manual"]
 
@@ -43,7 +43,7 @@ class LogEntry(StoredRecord):
     decision_sha256: Digest | None = None
     """Of the decision as it is stored; None in an entry of format 1."""
     actor: str
-    time: str
+    time: Time
     champion: Promoted
     restores: Number | None = None
     """Number of the entry whose champion a rollback restores."""

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_serializer
 
-from flts.contracts.records.base import Count, Digest, Number, Part, ScopeName, StoredRecord
+from flts.contracts.records.base import Count, Digest, Number, Part, ScopeName, StoredRecord, Time
 
 Outcome = Literal["promote", "keep", "none"]
 Recomputed = Literal["equal", "environment_differs", "nondeterminism_detected"]
@@ -26,7 +26,7 @@ class RunClaim(StoredRecord):
     """Number of the newest log entry when the run began."""
     flts: str
     """Version of the distribution."""
-    started: str
+    started: Time
     claimed_by: str
     """Distinguishes two processes that claim the same number."""
 
@@ -41,7 +41,7 @@ class PreprocessPart(StoredRecord):
     data_hash: Digest
     meta_sha256: Digest
     reused: bool
-    ended: str
+    ended: Time
 
 
 class ScaledErrors(Part):
@@ -64,8 +64,8 @@ class TrainPart(StoredRecord):
     tracking_uri: str | None
     """The server that has `run_id`; None where tracking is off."""
     run_id: str | None
-    started: str
-    ended: str
+    started: Time
+    ended: Time
     processor: str
     fitted: bool
     """False where the result existed before."""
@@ -83,8 +83,8 @@ class FailurePart(StoredRecord):
     scope: ScopeName
     environment: str
     model: str
-    started: str
-    ended: str
+    started: Time
+    ended: Time
     error: str = Field(validation_alias="class", serialization_alias="class")
     """Name of the error class."""
     reason: str
@@ -111,7 +111,7 @@ class QuarantineRecord(StoredRecord):
     reason: str
     objects: dict[str, Digest]
     """SHA-256 of each object as it was found, by the key that it had."""
-    ended: str
+    ended: Time
 
 
 class JudgePart(StoredRecord):
@@ -128,4 +128,4 @@ class JudgePart(StoredRecord):
     promotion: Number | None
     """Number of the newest log entry at the end; None when nothing was ever promoted."""
     run_ids: dict[str, str | None]
-    ended: str
+    ended: Time

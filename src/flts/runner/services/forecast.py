@@ -12,7 +12,8 @@ from flts.contracts import events, layout
 from flts.contracts.errors import DataError, UsageError
 from flts.contracts.messages import InferenceData, PerformanceEval
 from flts.contracts.ports import Record, read_checked, write_once
-from flts.contracts.records.answer import ForecastLine
+from flts.contracts.records.answer import AnswerDay
+from flts.contracts.records.base import write_record
 from flts.preprocess.source import RawFile
 from flts.runner.services.registry import Staff
 from flts.serve.answer import rows_for
@@ -55,7 +56,7 @@ class Forecaster:
         rows = rows_for(champion.bundle, raw)
         batch = forecast_batch(champion.bundle, rows)
         part = str(uuid.uuid5(_NAMESPACE, f"{claim.event_id}/{champion.entry.number}"))
-        key = layout.inference_log(claim.identifier, claim.ts.astimezone(UTC).strftime("%Y%m%d"), part)
+        key = layout.inference_log(claim.identifier, self._day(claim, part), part)
         write_once(self.context.store, key, lines_of_batch(batch, champion, part), at="forecast.log")
         self._tell(claim, champion, batch, key, len(rows))
 
@@ -70,6 +71,12 @@ class Forecaster:
             raise DataError(
                 f"{claim.topic}: the rows cannot be read: {error}", code="rows-unreadable", key=claim.key_in_store
             ) from None
+
+    def _day(self, claim: InferenceData, part: str) -> str:
+        """The day of the claim, YYYYMMDD; of the first one where it was sent again."""
+        day = claim.ts.astimezone(UTC).date().isoformat().replace("-", "")  # strftime pads no year
+        mine = AnswerDay(scope=claim.identifier, request_id=part, day=day)
+        return write_record(self.context.store, layout.answered(claim.identifier, part), mine, at="forecast.day").day
 
     def _too_late(self, claim: InferenceData) -> bool:
         if claim.deadline_ms is None:

@@ -40,6 +40,7 @@ from flts.runner.services import trace
 from flts.runner.services.letters import send_to_dead_letters
 from flts.runner.services.marks import Marks
 from flts.runner.services.metrics import ServiceMetrics
+from flts.runner.services.patience import Patience
 
 IDLE = 0.25
 """Seconds between two checks for a stop."""
@@ -276,7 +277,7 @@ class _Work:
         moved: threading.Event,
         marks: Marks,
     ) -> None:
-        self._service, self.record, self._patience, self._stop_asked = service, record, patience, stop
+        self._service, self.record, self._patience, self._stop_asked = service, record, Patience(patience), stop
         self._moved, self._marks = moved, marks
         self.busy = self.waits = self.ended = self.settled = False
         self.due = math.inf
@@ -287,6 +288,7 @@ class _Work:
         self.error: Exception | None = None
         self.attempts, self._pause = 0, FIRST_PAUSE
         self.started = time.monotonic()
+        self._patience.renew()
 
     def begin(self) -> None:
         """Work, or go on after a wait."""
@@ -304,7 +306,7 @@ class _Work:
             with trace.continued(self.record, self._service.group):
                 self._try()
         except NoChampion as missing:
-            if self._left() <= self._pause:
+            if self._patience.left <= self._pause:
                 error = missing
             elif self._stop_asked.is_set():
                 error = Interrupted("asked to stop while a scope had no champion")
@@ -324,30 +326,29 @@ class _Work:
         """Leave the worker to other records for a while, twice as long each time."""
         self._marks.undone(self.record)
         pause, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE)
+        self._patience.pause(pause)
         events.emit(
             events.RetryScheduled(service=self._service.group, attempt=self.attempts, wait_s=pause, reason=str(missing))
         )
         self.due, self.waits, self.busy = time.monotonic() + pause, True, False
         self._moved.set()
 
-    def _left(self) -> float:
-        """Seconds of the patience that are left."""
-        return self.started + self._patience - time.monotonic()
-
     def _try(self) -> None:
         import stamina
 
+        pause = 0.0
         for attempt in stamina.retry_context(
-            on=_of_a_backend, attempts=None, timeout=max(MORE, self._left()), wait_initial=0.1, wait_max=LONGEST_PAUSE
+            on=self._waits_for, attempts=None, timeout=None, wait_initial=FIRST_PAUSE, wait_max=LONGEST_PAUSE
         ):
             with attempt:
                 self.attempts += 1
+                self._patience.pause(pause)
+                pause = attempt.next_wait
                 if attempt.num > 1 and self._stop_asked.is_set():
                     raise Interrupted("asked to stop while a backend was away")
-                with self._marks.working(self.record):
+                with self._patience.attempt(), self._marks.working(self.record):
                     self._service.handle(self.record)
 
-
-def _of_a_backend(error: Exception) -> bool:
-    """Whether every record would meet this error: then the worker waits with its record, and takes no other."""
-    return isinstance(error, Transient) and not isinstance(error, NoChampion)
+    def _waits_for(self, error: Exception) -> bool:
+        """Whether to try again at once: every record would meet this error, so the worker keeps its record."""
+        return isinstance(error, Transient) and not isinstance(error, NoChampion) and self._patience.left > 0

@@ -15,6 +15,7 @@ from tests.support.tracking import context_of
 
 from flts.backends.store import memory_store
 from flts.contracts import layout, runs
+from flts.contracts.canonical import digest
 from flts.contracts.errors import DataError
 from flts.contracts.messages import ModelTraining
 from flts.contracts.records.base import read_record
@@ -118,6 +119,21 @@ def test_a_failure_without_a_trainer_has_none_of_the_fields_that_only_a_trainer_
     part = read_record(store, key, FailurePart)
     assert part is not None
     assert part.to_bytes() == store.get(key)
+
+
+@pytest.mark.parametrize("started", ["", "yesterday", "2026-01-01T00:00:00", "0001-01-01T00:00:00+14:00"])
+def test_a_claim_with_an_odd_time_is_passed_over_and_the_watch_goes_on(started: str) -> None:
+    experiment, store = small_experiment(small_spec(("ridge",)))
+    context = context_of(store)
+    claimed(context, experiment)
+    other = digest("another configuration")
+    claim_run(context, other, "global", experiment.identity.data_hash, promotion=0)
+    key = layout.run_part(other, 1, "claim")
+    store.replace(key, json.dumps(json.loads(store.get(key) or b"") | {"started": started}).encode())
+    context.clock = Later(context.clock.now() + timedelta(seconds=61))
+    deadline.check(context, 60.0)
+    assert len(list(runs.parts(store, experiment.identity.config_hash, "failures/ridge", FailurePart))) == 1
+    assert not store.list(layout.failure(other, 1, "ridge"))
 
 
 def test_a_deadline_is_watched_until_the_service_stops(monkeypatch: pytest.MonkeyPatch) -> None:

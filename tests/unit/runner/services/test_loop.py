@@ -27,7 +27,7 @@ from flts.contracts.errors import (
 )
 from flts.contracts.messages import TOPICS, TrainingData
 from flts.contracts.ports import BusState, Record, Store
-from flts.runner.services import loop
+from flts.runner.services import loop, patience
 from flts.runner.services.evaluate import Evaluator
 from flts.runner.services.host import Conditions, serve, stop_on_signals
 from flts.runner.services.letters import letters, topic_of_letters
@@ -67,6 +67,20 @@ def test_a_backend_that_comes_back_in_time_costs_no_dead_letter(store: Store) ->
         bus.publish("training-data", "k", b"1")
         wait_until(lambda: bus.lag("training-data", "moody") == 0, "the commit")
     assert service.handled == [b"1"] * 3
+    assert not letters(bus, "training-data")
+
+
+def test_work_that_took_longer_than_the_patience_is_retried_when_its_last_write_meets_a_backend_that_is_away(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = iter(range(100))
+    monkeypatch.setattr(patience, "monotonic", lambda: 3600.0 * next(hours))
+    bus = MemoryBus()
+    context, service = context_on(store, bus), Moody([BackendUnavailable("away for a moment")])
+    with serving(context, [service]):
+        bus.publish("training-data", "k", b"1")
+        wait_until(lambda: bus.lag("training-data", "moody") == 0, "the commit")
+    assert service.handled == [b"1"] * 2
     assert not letters(bus, "training-data")
 
 

@@ -182,7 +182,7 @@ def test_rows_are_forecast_once_and_their_errors_published(store: Store) -> None
     assert first.input_event_id == claim.event_id
     lines = [json.loads(line) for line in (store.get(first.log_object_key) or b"").splitlines()]
     assert (first.rows, first.forecasts, len(lines)) == (60, 49 * 3, 49 * 3)
-    assert [key for key in contents(store) if key.startswith("inference-logs/")] == [first.log_object_key]
+    assert [key for key in contents(store) if key.endswith(".jsonl")] == [first.log_object_key]
     assert lines[0].keys() == {
         *("origin", "step", "time", "target", "mean", "lower", "upper"),
         *("request_id", "model_type", "model_hash", "promotion"),
