@@ -2,19 +2,29 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP := python -m pip install --quiet --disable-pip-version-check
+INSTALL := $(BIN)/$(PIP) -c constraints.txt
+# with digests, and no package that would run code of its own to be built
+LOCKED := $(BIN)/$(PIP) --require-hashes --only-binary :all: -r requirements/all.txt
 WORKERS ?= 2
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
-$(VENV)/made: pyproject.toml constraints.txt
+$(VENV)/made: pyproject.toml constraints.txt requirements/all.txt
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) -e '.[all]'
+	$(LOCKED)
+	$(INSTALL) torch
+	$(BIN)/$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/made-dev: $(VENV)/made
-	$(INSTALL) -e '.[dev]'
+$(VENV)/made-dev: $(VENV)/made requirements/dev.txt
+	$(LOCKED) -r requirements/dev.txt
+	@touch $@
+
+.venv-lock/made: constraints.txt
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/$(PIP) -c constraints.txt pip-audit uv
 	@touch $@
 
 setup: $(VENV)/made-dev ## create the virtual environment for development
@@ -35,14 +45,18 @@ bench: setup ## measure the figures of docs/performance.md
 	$(BIN)/python -m tests.bench
 bench-peers: setup ## compare with other libraries on the same rows, windows and updates
 	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[peers]'
+	.venv-peers/bin/$(PIP) -c constraints.txt -e '.[peers]'
 	.venv-peers/bin/python -m tests.bench.peers
 mutation: setup ## mutate the judge and the hashes; every mutant that survives needs a reason
 	$(INSTALL) -e '.[mutation]'
 	nice -n 5 $(BIN)/python -m tests.mutation --workers $(WORKERS)
+lock: .venv-lock/made ## write requirements/*.txt anew, after a change of pyproject.toml or constraints.txt
+	.venv-lock/bin/python requirements/lock.py
+audit: .venv-lock/made ## ask for known vulnerabilities of what the locks name; needs the network
+	.venv-lock/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/all.txt -r requirements/dev.txt
 docs: setup ## write the generated reference pages
 	$(BIN)/python docs/generate.py
 clean: ## remove everything that make created
-	rm -rf $(VENV) .venv-peers .flts mutants
+	rm -rf $(VENV) .venv-peers .venv-lock .flts mutants
 
-.PHONY: help setup demo test-fast test test-all lint type bench bench-peers mutation docs clean
+.PHONY: help setup demo test-fast test test-all lint type bench bench-peers mutation lock audit docs clean

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flts.contracts.errors import DataError, UsageError
+from flts.contracts.errors import UsageError
 from flts.contracts.records.log import LogEntry
-from flts.preprocess.source import RawFile, RawInput, RawTable
+from flts.preprocess.source import RawFile, RawInput, RawTable, refuse_no_file
 from flts.report.evidence import RunSummary, newest_first
 from flts.runner import by_hand, local
 from flts.runner.reporter import Quiet, Reporter
@@ -181,8 +181,7 @@ def forecast(
     champion = load_champion(scope, settings=settings)
     if isinstance(history, str | Path):
         file = Path(history)
-        if not file.is_file():
-            raise DataError(f"{file}: no such file", code="file-missing", file=str(file))
+        refuse_no_file(file)
         history = RawFile(str(file), file, limits_of(settings))
     return champion.forecast(history, level)
 

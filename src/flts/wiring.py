@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from flts.contracts.errors import MissingExtra, UsageError
 from flts.contracts.ports import Bus, Clock, Store, StreamedStore, Tracker
@@ -178,19 +178,15 @@ def open_tracker(settings: Settings) -> Tracker | None:
 def open_raw(dataset: Dataset, folder: Path, settings: Settings | None = None) -> RawInput:
     """The raw files of a Spec. folder: base of relative paths; settings: name the S3 endpoint and the limits."""
     source, limits = dataset.source, limits_of(settings) if settings else Limits()
-    parts = urlsplit(source)
-    if parts.scheme == "file" and parts.netloc not in {"", "localhost"}:
-        raise UsageError(
-            f"source {source} names the host '{parts.netloc}', and a file is read on this machine only; write"
-            f" file://{parts.path}, with three slashes",
-            code="source-host",
-            key="dataset.source",
-            found=parts.netloc,
-        )
-    if parts.scheme not in {"", "file"}:
+    scheme = urlsplit(source).scheme
+    if scheme not in {"", "file"}:
         store = open_store(settings.at_endpoint(source) if settings else source)
         return locate(dataset, store.get, source, limits)
-    data_folder = folder / (unquote(parts.path) if parts.scheme else source)
+    data_folder = folder / source
+    if scheme:
+        from flts.backends.folder import named_by
+
+        data_folder = folder / named_by(source, "dataset.source")
 
     def on_disk(name: str) -> Path | None:
         path = data_folder / name

@@ -530,9 +530,22 @@ def test_the_error_for_a_key_that_the_file_system_refuses_says_what_where_and_wh
     assert "directory" in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["ftp://host/x", "objects", "/folder/objects", "", "file://host/objects"])
+@pytest.mark.parametrize("url", ["ftp://host/x", "objects", "/folder/objects", ""])
 def test_an_invalid_store_url_is_refused(url: str) -> None:
     with raises(UsageError, code="store-url-invalid", url=url):
+        open_store(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("file://host/objects", "host-in-file-url"),
+        ("file:///objects?endpoint=x", "mark-in-file-url"),
+        ("file:///objects#1", "mark-in-file-url"),
+    ],
+)
+def test_a_file_url_that_names_more_than_a_folder_is_refused(url: str, code: str) -> None:
+    with raises(UsageError, code=code, key="store"):
         open_store(url)
 
 

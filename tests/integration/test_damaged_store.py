@@ -89,6 +89,7 @@ DAMAGED: Places = {
     "forecasts": (FIRST, own(layout.forecasts)),
     "the champion's windows": (SECOND, champions(layout.windows_result)),
     "the champion's forecasts": (SECOND, champions(layout.forecasts)),
+    "the champion's bundle": (SECOND, bundle),
 }
 LOST: Places = {
     "forecasts": DAMAGED["forecasts"],
@@ -112,9 +113,20 @@ def test_what_is_advised_about_a_damaged_object_makes_it_again(folder: Folder, k
     folder.file(key).write_bytes(b"")
     advice = layout.mend(key)
     assert advice in (folder.trouble(experiment) or "")
-    follow(folder, experiment, key, advice)
+    own = FIRST if "of its own experiment" in advice else experiment
+    follow(folder, own, key, advice)
     assert folder.trouble(experiment) is None
     assert folder.file(key).read_bytes() == whole
+
+
+@pytest.mark.slow
+def test_a_damaged_bundle_of_a_champion_that_is_no_candidate_is_told_with_its_experiment(folder: Folder) -> None:
+    key = bundle(folder)
+    folder.file(key).write_bytes(b"")
+    said = folder.trouble(SECOND) or ""
+    assert key in said
+    assert f"`flts runs show {folder.first.identity.config_hash[:12]}`" in said
+    assert "`flts promotions rollback`" in said
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
@@ -17,7 +18,7 @@ HIDE = "import sys\nsys.modules.update(dict.fromkeys({names!r}))\n"
 
 def hide_extras(folder: Path) -> dict[str, str]:
     """Write a start-up file into `folder`; returns the environment of a Python that has only what FLTS requires."""
-    kept = _installed_with(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
+    kept = installed_with(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
     hidden = sorted(
         module for module, owners in packages_distributions().items() if not kept & {_name(owner) for owner in owners}
     )
@@ -26,20 +27,22 @@ def hide_extras(folder: Path) -> dict[str, str]:
     return {"PYTHONPATH": f"{folder}:{ROOT / 'src'}"}
 
 
-def _installed_with(dependencies: list[str]) -> set[str]:
-    """These distributions, with all that they require in turn, and flts itself."""
-    kept, waiting = {"flts"}, list(dependencies)
+def installed_with(dependencies: Iterable[str]) -> set[str]:
+    """These distributions, with all that they and their extras require in turn, and flts itself."""
+    found, waiting = {("flts", "")}, [(Requirement(text), "") for text in dependencies]
     while waiting:
-        requirement = Requirement(waiting.pop())
+        requirement, extra = waiting.pop()
         name = _name(requirement.name)
-        if name in kept or not (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
+        if not (requirement.marker is None or requirement.marker.evaluate({"extra": extra})):
             continue
-        kept.add(name)
-        try:
-            waiting += requires(name) or []
-        except PackageNotFoundError:
-            continue  # the requirement of a requirement on another platform
-    return kept
+        for asked in {"", *requirement.extras} - {had for known, had in found if known == name}:
+            try:
+                required = requires(name) or []
+            except PackageNotFoundError:
+                continue  # the requirement of a requirement on another platform
+            found.add((name, asked))
+            waiting += [(Requirement(text), asked) for text in required]
+    return {name for name, _ in found}
 
 
 def _name(distribution: str) -> str:

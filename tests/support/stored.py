@@ -21,6 +21,7 @@ from flts.contracts.records.run import FailurePart, RunClaim, ScaledErrors, Trai
 from flts.evaluate.case import Candidate
 from flts.evaluate.metrics import measure
 from flts.forecasting.answers import Answers
+from flts.forecasting.bundle import MANIFEST, read_bundle
 from flts.forecasting.intervals import LEVELS
 from flts.preprocess.rows import Values
 from flts.preprocess.source import RawInput, RawTable
@@ -144,12 +145,13 @@ def truth(experiment: Experiment) -> Values:
 def put_model(store: Store, experiment: Experiment, name: str, bundle_sha256: str) -> None:
     """The commit point of a model that was never fitted."""
     model_hash = experiment.identity.model_hashes[name]
+    fitted = store.exists(layout.bundle(bundle_sha256, MANIFEST))
     result = ModelResult(
         model=name,
         model_hash=model_hash,
         bundle_sha256=bundle_sha256,
         validation_sha256=digest([name, "validation"]),
-        chosen={},
+        chosen=read_bundle(store, bundle_sha256)[0].chosen if fitted else {},
         refit=True,
         curve=[],
         made_on=MadeOn(libraries={}, processor="tests"),

@@ -1,4 +1,4 @@
-"""Which files of a folder are objects: regular ones, in folders of its own.
+"""The folder behind a file:// URL, and which of its files are objects: regular ones, in folders of its own.
 
 A link may lead out of the store or in a circle, and a pipe keeps its reader waiting for ever: neither is there.
 """
@@ -10,10 +10,37 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
+from urllib.parse import unquote, urlsplit
+
+from flts.contracts.errors import UsageError
 
 ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 UNFINISHED = "#"
 """Part of the names of files that are still being written; no key contains it."""
+
+
+def named_by(url: str, key: str) -> Path:
+    """The folder that a file:// URL names. key: what holds the URL, for messages. Raises UsageError for another host.
+
+    What follows '?' or '#' would be cut off in silence, so it is refused too.
+    """
+    parts = urlsplit(url)
+    if parts.netloc not in {"", "localhost"}:
+        raise UsageError(
+            f"{key} = {url} names the host '{parts.netloc}', and a folder is used on this machine only; write"
+            f" file:///folder, with three slashes",
+            code="host-in-file-url",
+            key=key,
+            found=parts.netloc,
+        )
+    if mark := next((mark for mark in "?#" if mark in url), None):
+        raise UsageError(
+            f"{key} = {url} names no folder: '{mark}' has a meaning of its own in a URL; write %{ord(mark):X} for it",
+            code="mark-in-file-url",
+            key=key,
+            found=mark,
+        )
+    return Path(unquote(parts.path))
 
 
 def holds(folder: Path, key: str) -> bool:

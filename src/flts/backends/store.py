@@ -321,8 +321,8 @@ def open_store(url: str) -> StreamedStore:
     match parts.scheme:
         case "memory":
             return memory_store()
-        case "file" if parts.netloc in {"", "localhost"} and not parts.query:  # file://folder/x would name a host
-            place = Path(unquote(parts.path))
+        case "file":
+            place = folder.named_by(url, "store")
             try:
                 place.mkdir(parents=True, exist_ok=True)
             except OSError as error:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -119,27 +117,16 @@ def diff(
 @app.command()
 def upgrade(file: SpecFile = None) -> None:
     """Bring a flts.toml of an older version to this one, and say what it means now. Comments and order stay."""
-    from flts.contracts.errors import UsageError
     from flts.spec.sources import VERSION, read_text
     from flts.spec.upgrade import upgrade_text
+    from flts.spec.written import write_text
 
     path = file or Path("flts.toml")
     upgraded = upgrade_text(read_text(path), str(path))
     if not upgraded.notes:
         typer.echo(f"{path}: has version {VERSION} already")
         return
-    place = path.resolve()  # a link stays a link
-    part = place.with_name(f".{place.name}.{os.getpid()}")
-    try:
-        part.write_bytes(upgraded.text.encode())
-        shutil.copymode(place, part)
-        part.replace(place)
-    except OSError as error:
-        raise UsageError(
-            f"{path}: cannot be written: {error.strerror or error}", code="cannot-write", file=str(path)
-        ) from None
-    finally:
-        part.unlink(missing_ok=True)
+    write_text(path, upgraded.text, replace=True)
     typer.echo(f"{path}: has version {VERSION} now")
     for note in upgraded.notes:
         typer.echo(f"  {note}")

@@ -30,8 +30,8 @@ def forecast(
     """Forecast from the end of a history with the champion."""
     from flts.api import load_champion
     from flts.cli import board
-    from flts.contracts.errors import DataError, UsageError
-    from flts.preprocess.source import RawFile
+    from flts.contracts.errors import UsageError
+    from flts.preprocess.source import RawFile, refuse_no_file
     from flts.wiring import limits_of
 
     if output is not None and output.suffix not in {".csv", ".parquet"}:
@@ -39,9 +39,8 @@ def forecast(
             f"--output {output}: write to a .csv or a .parquet file", code="output-format", file=str(output)
         )
     chosen = settings(home=home)
+    refuse_no_file(file)
     champion = load_champion(scope, settings=chosen)
-    if not file.is_file():
-        raise DataError(f"{file}: no such file", code="file-missing", file=str(file))
     answer = champion.answer(RawFile(str(file), file, limits_of(chosen)), level)
     for warning in answer.warnings:
         typer.echo(f"note: {visible(str(warning))}", err=True)

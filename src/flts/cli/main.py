@@ -29,7 +29,7 @@ from flts.cli import (
     trace,
     worker,
 )
-from flts.contracts.errors import FltsError, Interrupted, shortened, without_credentials
+from flts.contracts.errors import FltsError, Interrupted, UsageError, shortened, without_credentials
 from flts.contracts.machine import machine_fault
 from flts.version import __version__
 
@@ -79,7 +79,7 @@ def main() -> None:
         signal.signal(number, _stop)
     sys.excepthook = _say_unexpected
     try:
-        app()
+        sys.exit(_call())
     except FltsError as error:
         for line in str(error).splitlines():
             typer.echo(f"error: {line}", err=True)
@@ -95,6 +95,24 @@ def main() -> None:
             raise
         typer.echo(f"error: {fault}", err=True)
         sys.exit(fault.exit_code)
+
+
+def _call() -> int:
+    """Run the command and return its exit code. A mistake that typer finds is raised as an error of our own."""
+    try:
+        return int(app(standalone_mode=False, prog_name="flts") or 0)  # None of a command that ran to its end
+    except typer.TyperException as mistake:
+        text = mistake.format_message()
+        if text.startswith("Usage:"):  # a group without a command: the text is its help
+            typer.echo(text, err=True)
+            return mistake.exit_code
+        context = getattr(mistake, "ctx", None)
+        command = context.command_path if context else "flts"
+        raise UsageError(
+            f"{text[:1].lower()}{text[1:].rstrip('.')}; `{command} --help` shows what is valid",
+            code="command-invalid",
+            command=command,
+        ) from None
 
 
 def _say_unexpected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

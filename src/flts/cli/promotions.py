@@ -19,11 +19,15 @@ app = typer.Typer(help="List, show and change promotions.", no_args_is_help=True
 def list_promotions(scope: Scope = "global", home: Home = None, as_json: Json = False) -> None:
     """The promotion log of a scope, newest first."""
     from flts.cli import board
-    from flts.promotion.log import listed
+    from flts.promotion.log import listed, none_in
 
-    entries = listed(existing_store(home), scope)[::-1]
+    store = existing_store(home)
+    entries = listed(store, scope)[::-1]
     if as_json:
         board.print_json(entries)
+        return
+    if not entries:
+        typer.echo(none_in(store, scope))
         return
     board.print_table(
         ["number", "kind", "model", "score", "config", "time (UTC)", "by"],

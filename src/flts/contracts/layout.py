@@ -65,6 +65,10 @@ def mend(key: str) -> str:
     """What to do about a damaged object: one that no run makes again is restored, never deleted."""
     if table := FORECASTS.fullmatch(key):
         return f"delete it and {windows_result(**table.groupdict())}, and the next run that needs them makes both again"
+    if key.startswith("bundles/"):
+        return (
+            "restore it from a backup, or `flts run --recompute` of its own experiment puts it aside and makes it again"
+        )
     if key.startswith("models/") and "/windows/" not in key:
         return "`flts run --recompute` of its own experiment puts it aside and makes it again"
     if key.startswith(MADE_AGAIN):

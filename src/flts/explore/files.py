@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from flts.contracts.errors import DataError, UsageError, nearest
 from flts.preprocess.limits import Limits
-from flts.preprocess.source import SUFFIXES, Raw, RawFile, RawInput, RawTable
+from flts.preprocess.source import SUFFIXES, Raw, RawFile, RawInput, RawTable, refuse_no_file
 from flts.spec.sources import validate
 
 TEST_FRACTION = 0.2
@@ -23,13 +22,13 @@ def raw_input(train: Any, test: Any, limits: Limits) -> RawInput:
 
 def raw_files(file: Path, test_file: Path | None, limits: Limits) -> RawInput:
     """The files as a run would open them; NAME_test beside NAME is its test. Raises DataError or UsageError."""
-    _refuse_no_file(file)
+    refuse_no_file(file)
     if test_file is None and file.suffix in SUFFIXES:
         beside = (file.with_name(f"{file.stem}_test{suffix}") for suffix in SUFFIXES)
         test_file = next((path for path in beside if path.is_file()), None)
     if test_file is None:
         return RawInput(RawFile(file.name, file, limits), None)
-    _refuse_no_file(test_file)
+    refuse_no_file(test_file)
     return RawInput(RawFile(file.name, file, limits), RawFile(test_file.name, test_file, limits))
 
 
@@ -41,22 +40,5 @@ def check_zone(timezone: str) -> None:
 def _raw(name: str, rows: Any, limits: Limits) -> Raw:
     if not isinstance(rows, str | Path):
         return RawTable.of(name, rows)
-    _refuse_no_file(Path(rows))
+    refuse_no_file(Path(rows))
     return RawFile(Path(rows).name, Path(rows), limits)
-
-
-def _refuse_no_file(file: Path) -> None:
-    if file.suffix == ".toml":
-        raise UsageError(
-            f"{file}: is an experiment; name the CSV or Parquet file with its rows",
-            code="not-rows",
-            file=str(file),
-        )
-    if file.is_dir():
-        raise UsageError(f"{file}: is a folder; name a CSV or Parquet file in it", code="not-a-file", file=str(file))
-    if not file.exists():
-        beside = [path.name for path in file.parent.glob("*") if path.suffix in {".csv", ".parquet"}]
-        hint = f"; {nearest(file.name, beside)}" if beside and len(beside) <= 20 else ""
-        raise DataError(f"{file}: no such file{hint}", code="file-missing", file=str(file))
-    if not file.is_file():  # to open a pipe waits for a writer, and some devices never end
-        raise UsageError(f"{file}: is a pipe or a device; save the rows in a file", code="not-a-file", file=str(file))

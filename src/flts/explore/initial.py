@@ -18,6 +18,7 @@ from flts.preprocess.limits import Limits
 from flts.preprocess.source import SUFFIXES, RawInput, RawTable
 from flts.spec import sources
 from flts.spec.fields import Spec
+from flts.spec.written import exists_already, write_text
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def first_experiment(
 def check_output(output: Path, *, force: bool) -> None:
     """Raise UsageError for a file that exists already, or whose folder does not."""
     if output.exists() and not force:
-        raise _exists_already(output)
+        raise exists_already(output)
     if not output.parent.is_dir():
         raise UsageError(
             f"{output}: there is no folder {output.parent} to write to",
@@ -120,28 +121,6 @@ def _where(file: Path, test_file: Path | None, files: RawInput, output: Path) ->
 
 
 def write_experiment(output: Path, text: str, *, force: bool) -> None:
-    """Write the file atomically: no reader sees half of it, and an existing file is replaced only with `force`."""
-    part = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        part.write_text(text)
-        sources.load_spec(part)
-        if force:
-            part.replace(output)
-        else:
-            output.hardlink_to(part)
-    except FileExistsError:
-        raise _exists_already(output) from None
-    except OSError as error:
-        raise UsageError(
-            f"{output}: cannot be written: {error.strerror or error}", code="cannot-write", file=str(output)
-        ) from None
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _exists_already(output: Path) -> Exception:
-    return UsageError(
-        f"{output} already exists; --force replaces it, --output names another file",
-        code="file-exists",
-        file=str(output),
-    )
+    """Write the experiment once it is known to be one; an existing file is replaced only with `force`."""
+    sources.validate(sources.parse_toml(text, str(output)))
+    write_text(output, text, replace=force)

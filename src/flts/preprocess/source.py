@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flts.contracts.canonical import canonical_json
-from flts.contracts.errors import DataError, SpecError
+from flts.contracts.errors import DataError, SpecError, UsageError, nearest
 from flts.preprocess.files import File, read_file
 from flts.preprocess.limits import Limits
 from flts.preprocess.parquet import TIME
@@ -129,6 +129,24 @@ class RawInput:
     def digests(self) -> RawDigests:
         """The digests that data_hash is made of."""
         return RawDigests(self.train.digest(), self.test.digest() if self.test else None)
+
+
+def refuse_no_file(file: Path) -> None:
+    """Raise UsageError or DataError unless a path that a person gives is a file of rows to read."""
+    if file.suffix == ".toml":
+        raise UsageError(
+            f"{file}: is an experiment; name the CSV or Parquet file with its rows",
+            code="not-rows",
+            file=str(file),
+        )
+    if file.is_dir():
+        raise UsageError(f"{file}: is a folder; name a CSV or Parquet file in it", code="not-a-file", file=str(file))
+    if not file.exists():
+        beside = [path.name for path in file.parent.glob("*") if path.suffix in SUFFIXES]
+        hint = f"; {nearest(file.name, beside)}" if beside and len(beside) <= 20 else ""
+        raise DataError(f"{file}: no such file{hint}", code="file-missing", file=str(file))
+    if not file.is_file():  # to open a pipe waits for a writer, and some devices never end
+        raise UsageError(f"{file}: is a pipe or a device; save the rows in a file", code="not-a-file", file=str(file))
 
 
 def locate(dataset: Dataset, open_file: OpenFile, where: str, limits: Limits | None = None) -> RawInput:

@@ -38,11 +38,12 @@ from flts.preprocess.fit import seasonal_error
 from flts.preprocess.grid import MONDAY, Grid, wall_time
 from flts.preprocess.rows import Rows, Values
 from flts.preprocess.stage import ProcessedDataset
+from flts.promotion.champion import named_if_damaged
 from flts.promotion.log import decision_of
 from flts.spec.steps import DAY, HOUR
 from flts.train.determinism import processor
 from flts.train.experiment import Experiment
-from flts.train.stage import bundle_forecasts, commit_forecasts
+from flts.train.stage import bundle_forecasts, commit_forecasts, fitted_bundle
 
 PREVIEW_ORIGINS = 300
 LATENCY_REPEATS = 21
@@ -168,7 +169,7 @@ def _stored_candidate(
             return None
         status: Status = "N/A" if failure.error == "NotApplicable" else "FAILED"
         return Candidate(name, model_hash, status, f"{failure.error}: {failure.reason}")
-    manifest, _ = read_bundle(store, result.bundle_sha256)
+    manifest, _ = fitted_bundle(store, result)
     values = experiment.forecasts(store, model_hash, committed.forecasts_sha256)
     mean, intervals = values["y_hat"], StoredIntervals.of(values, manifest)
     not_finite = unmeasurable(mean, experiment.task.fitted)
@@ -286,7 +287,8 @@ def _comparable(store: Store, experiment: Experiment, promoted: Promoted) -> Cha
     Raises DamagedObject for a damaged model: a person restores or replaces it, the judge does not pass over it.
     """
     try:
-        manifest, files = read_bundle(store, promoted.bundle_sha256)
+        with named_if_damaged(promoted):
+            manifest, files = read_bundle(store, promoted.bundle_sha256)
         why_not = _not_comparable(manifest, experiment)
         if why_not:
             return ChampionForecast(promoted.model, promoted.model_hash, None, why_not)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from flts.contracts import layout
 from flts.contracts.canonical import sha256
-from flts.contracts.errors import DamagedObject, UsageError
+from flts.contracts.errors import DamagedObject, UsageError, without_credentials
 from flts.contracts.ports import Store, read_checked, write_once
 from flts.contracts.records.base import parse_record, parse_stored, read_record, require_record
 from flts.contracts.records.decision import DecisionRecord
@@ -265,6 +265,13 @@ def rollback_target(entries: Sequence[LogEntry], scope: str) -> LogEntry:
             f"scope '{scope}' has no earlier champion to roll back to", code="no-earlier-champion", scope=scope
         )
     return stack[-2]
+
+
+def none_in(store: Store, scope: str) -> str:
+    """What people are told of a scope in which nothing was promoted: which scopes have a promotion."""
+    others = scopes(store)
+    hint = f"scopes with one: {', '.join(others)}" if others else "`flts run` can promote one"
+    return f"scope '{scope}' of {without_credentials(store.url)} has no promotion; {hint}"
 
 
 def scopes(store: Store) -> list[str]:

@@ -61,6 +61,8 @@ def start(
     """
     reporter.stage("preprocess", "running")
     prepared, experiment = prepare(context.store, spec, raw)
+    if not recompute:
+        _refuse_changed(context.store, experiment.identity.config_hash, prepared)
     meta = prepared.meta
     rows = f"{meta.train.rows:,} train rows, {meta.test.rows:,} test rows"
     reporter.stage("preprocess", "reused" if prepared.reused else "done", rows)
@@ -71,6 +73,27 @@ def start(
     _record(context, claim, prepared)
     _tell(context, claim)
     return StartedRun(claim, experiment, meta, log, unfinished, recompute)
+
+
+def _refuse_changed(store: Store, config_hash: str, prepared: Prepared) -> None:
+    """Raise DamagedObject where meta.json is not the one that the newest run of this configuration recorded.
+
+    Its name is the hash of the input, so no digest tells a changed number in it. A recompute takes it as it is.
+    """
+    try:
+        part = next(runs.parts(store, config_hash, "preprocess", PreprocessPart), None)
+    except DamagedObject:
+        return  # a damaged record of an earlier run says nothing of meta.json
+    if part is not None and part.meta_sha256 != prepared.sha256:
+        key = layout.meta(prepared.data_hash)
+        raise DamagedObject(
+            f"{key} in {store.url} is damaged: its digest is {prepared.sha256[:12]}…, run {part.run} of this experiment"
+            f" used {part.meta_sha256[:12]}…; {layout.mend(key)}",
+            code="digest-differs",
+            key=key,
+            expected=part.meta_sha256,
+            found=prepared.sha256,
+        )
 
 
 def prepare(store: Store, spec: Spec, raw: RawInput) -> tuple[Prepared, Experiment]:

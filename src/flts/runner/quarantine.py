@@ -1,4 +1,4 @@
-"""A damaged result of a model is put aside, so that it can be made again: the one exception to create-only."""
+"""A damaged result or bundle is put aside, so that it can be made again: the one exception to create-only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from flts.contracts.ports import Store, read_checked, take_away, write_once
 from flts.contracts.records.base import read_record, write_record
 from flts.contracts.records.model import Latency, ModelResult, WindowsResult
 from flts.contracts.records.run import QuarantineRecord
+from flts.forecasting.bundle import MANIFEST
 from flts.train.experiment import Experiment
+from flts.train.stage import fitted_bundle
 from flts.wiring import RunContext
 
 
@@ -24,7 +26,7 @@ def put_aside(context: RunContext, experiment: Experiment, name: str) -> None:
     """
     store, model_hash = context.store, experiment.identity.model_hashes[name]
     if damage := _damage_of_model(store, model_hash):
-        _move(context, name, model_hash, layout.model_result(model_hash), damage)
+        _move(context, name, model_hash, _commit_of(model_hash, damage), damage)
     elif damage := _damage_of_windows(store, experiment, model_hash):
         commit = layout.windows_result(model_hash, experiment.identity.windows_hash)
         _move(context, name, model_hash, commit, damage)
@@ -36,9 +38,17 @@ def _damage_of_model(store: Store, model_hash: str) -> DamagedObject | None:
         result = read_record(store, layout.model_result(model_hash), ModelResult)
         if result is not None:
             read_checked(store, layout.validation(model_hash), result.validation_sha256)
+            fitted_bundle(store, result)
     except DamagedObject as damage:
         return damage
     return None
+
+
+def _commit_of(model_hash: str, damage: DamagedObject) -> str:
+    """The commit point of the folder with the damage: of the bundle, or of the result where that names no bundle."""
+    key = str(damage.data.get("key"))
+    in_bundle = key.startswith("bundles/") and not (damage.code == "object-missing" and key.endswith(f"/{MANIFEST}"))
+    return f"{key.rpartition('/')[0]}/{MANIFEST}" if in_bundle else layout.model_result(model_hash)
 
 
 def _damage_of_windows(store: Store, experiment: Experiment, model_hash: str) -> DamagedObject | None:
@@ -54,7 +64,7 @@ def _damage_of_windows(store: Store, experiment: Experiment, model_hash: str) ->
 
 def _move(context: RunContext, name: str, model_hash: str, commit: str, damage: DamagedObject) -> None:
     store, now = context.store, context.clock.now()
-    time, folder = f"{now.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}", commit.removesuffix("result.json")
+    time, folder = f"{now.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}", f"{commit.rpartition('/')[0]}/"
     found = {key: data for key in store.list(folder) if (data := store.get(key)) is not None}
     for key, data in found.items():
         aside = layout.quarantined(time, key)

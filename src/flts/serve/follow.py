@@ -11,7 +11,8 @@ from flts.contracts.errors import NoChampion, UsageError
 from flts.contracts.ports import Store
 from flts.contracts.records.log import LogEntry
 from flts.forecasting.bundle import Bundle, load_bundle
-from flts.promotion.log import Chain, scopes, served, stands_last
+from flts.promotion.champion import named_if_damaged
+from flts.promotion.log import Chain, none_in, scopes, served, stands_last
 from flts.serve.answer import Answer, answer
 
 if TYPE_CHECKING:
@@ -44,15 +45,7 @@ def champion_of(store: Store, scope: str) -> Champion:
     """Load the champion. Raises UsageError when the scope has none, DamagedObject when its bundle was changed."""
     entries = served(store, scope).entries
     if not entries:
-        others = scopes(store)
-        hint = f"scopes with one: {', '.join(others)}" if others else "`flts run` can promote one"
-        raise UsageError(
-            f"scope '{scope}' of {store.url} has no champion; {hint}",
-            code="no-champion",
-            scope=scope,
-            store=store.url,
-            scopes=others,
-        )
+        raise UsageError(none_in(store, scope), code="no-champion", scope=scope, store=store.url, scopes=scopes(store))
     return _load(store, entries[-1])
 
 
@@ -146,7 +139,8 @@ def announce_loaded(entry: LogEntry) -> None:
 
 
 def _load(store: Store, entry: LogEntry) -> Champion:
-    bundle = load_bundle(store, entry.champion.bundle_sha256)
+    with named_if_damaged(entry.champion):
+        bundle = load_bundle(store, entry.champion.bundle_sha256)
     bundle.self_test()
     announce_loaded(entry)
     return Champion(entry, bundle)

@@ -21,6 +21,7 @@ from flts.contracts.machine import machine_fault
 from flts.contracts.ports import Store
 from flts.contracts.records.log import LogEntry
 from flts.promotion import log
+from flts.promotion.champion import named_if_damaged
 from flts.promotion.log import EMPTY, NOTHING, Chain, Head
 from flts.serve.follow import Champion, announce_loaded, announce_replaced, announce_swap
 from flts.server.trial import Tested, Trials
@@ -377,7 +378,8 @@ class Models:
         for other in self._served.values():
             if other.champion.bundle.sha256 == wanted:
                 return Tested(other.champion.bundle, other.self_test_seconds)
-        tested = self._trials.load(wanted)
+        with named_if_damaged(entry.champion):
+            tested = self._trials.load(wanted)
         announce_loaded(entry)
         return tested
 

@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from flts.contracts import events, layout
 from flts.contracts.canonical import sha256
-from flts.contracts.errors import NotApplicable
+from flts.contracts.errors import DamagedObject, NotApplicable
 from flts.contracts.ports import Progress, Silent, Store, write_once
 from flts.contracts.records.base import JsonObject, plain_json, read_record, write_record
-from flts.contracts.records.model import MadeOn, ModelResult, WindowsResult
+from flts.contracts.records.model import MadeOn, Manifest, ModelResult, WindowsResult
 from flts.contracts.records.run import Recomputed
 from flts.forecasting.answers import Answers
 from flts.forecasting.bounds import resolve
-from flts.forecasting.bundle import TOLERANCE, Bundle, load_bundle, write_bundle
+from flts.forecasting.bundle import TOLERANCE, Bundle, load_bundle, read_bundle, write_bundle
 from flts.forecasting.tables import forecasts_from_parquet, forecasts_to_parquet
-from flts.models.base import Family, ForecastTask, Recipe, Refits
+from flts.models.base import Family, Files, ForecastTask, Recipe, Refits
 from flts.models.registry import CANDIDATES
 from flts.preprocess.parquet import differs
 from flts.preprocess.rows import Values
@@ -86,6 +86,23 @@ def stored_result(store: Store, name: str, model_hash: str, windows_hash: str) -
     if result is None or committed is None:
         return None
     return _trained(name, result, committed, fitted=False)
+
+
+def fitted_bundle(store: Store, result: ModelResult) -> tuple[Manifest, Files]:
+    """The bundle behind a result, digests checked. Raises DamagedObject, also for a result that differs from it.
+
+    No digest covers result.json itself, but the manifest repeats what the family chose.
+    """
+    manifest, files = read_bundle(store, result.bundle_sha256)
+    if result.chosen != manifest.chosen:
+        key = layout.model_result(result.model_hash)
+        raise DamagedObject(
+            f"{key} in {store.url} is damaged: it says that {result.model} chose other values than its bundle"
+            f" {result.bundle_sha256[:12]}… does; {layout.mend(key)}",
+            code="result-differs",
+            key=key,
+        )
+    return manifest, files
 
 
 def _trained(

@@ -42,16 +42,16 @@ def flts(folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
     from flts.cli import main as entry
 
     raised: list[FltsError] = []
-    app = entry.app
+    call_command = entry._call
 
-    def remembering() -> None:
+    def remembering() -> int:
         try:
-            app()
+            return call_command()
         except FltsError as error:
             raised.append(error)
             raise
 
-    monkeypatch.setattr(entry, "app", remembering)
+    monkeypatch.setattr(entry, "_call", remembering)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def call(*arguments: str) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -153,13 +154,13 @@ DAMAGED = {
     "train rows": "processed-data/*/train.parquet",
     "test rows": "processed-data/*/test.parquet",
     "what was fitted on train": "processed-data/*/meta.json",
-    "a file of a bundle": "bundles/*/coefficients.safetensors",
-    "a manifest": "bundles/*/manifest.json",
     "an entry of the log": "model-promotion/*/log/00000001.json",
 }
 
 
 MADE_AGAIN = {
+    "a file of a bundle": "bundles/*/coefficients.safetensors",
+    "a manifest": "bundles/*/manifest.json",
     "a result": "models/*/result.json",
     "validation forecasts": "models/*/validation.parquet",
     "test forecasts": "models/*/windows/*/forecasts.parquet",
@@ -200,6 +201,22 @@ def test_an_object_damaged_by_one_byte_is_named_and_the_advice_restores_it(flts:
     assert flts("run", "--recompute").code == 0
     assert contents(objects) == before
     assert flts("forecast", "--input", "load_test.csv").code == 0
+
+
+def test_a_number_that_was_changed_in_valid_statistics_is_noticed_by_the_next_run(flts: Flts, folder: Path) -> None:
+    assert flts("run").code == 0
+    (meta,) = (folder / ".flts/objects").glob("processed-data/*/meta.json")
+    whole = json.loads(meta.read_text())
+    whole["fitted"]["columns"][0]["median"] += 1.0
+    meta.write_text(json.dumps(whole))
+    done = flts("run")
+    assert done.code == 1
+    assert done.error is not None
+    assert done.error.code == "digest-differs"
+    assert "run 1 of this experiment used" in done.err
+    meta.unlink()
+    assert flts("run", "--recompute").code == 0
+    assert flts("run").code == 0
 
 
 @pytest.mark.parametrize("kind", MADE_AGAIN)
@@ -247,7 +264,7 @@ def test_a_missing_object_is_named_and_the_advice_restores_it(flts: Flts, folder
 def test_a_champion_with_a_damaged_byte_does_not_forecast(flts: Flts, folder: Path, kind: str) -> None:
     assert flts("run").code == 0
     objects = folder / ".flts/objects"
-    (damaged,) = objects.glob(DAMAGED[kind])
+    (damaged,) = objects.glob((DAMAGED | MADE_AGAIN)[kind])
     data = bytearray(damaged.read_bytes())
     data[len(data) // 3] ^= 4
     data[0] ^= 1

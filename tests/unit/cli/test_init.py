@@ -8,6 +8,7 @@ import json
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,7 +20,7 @@ from tests.unit.cli.conftest import Flts, Outcome
 from flts.preprocess.rows import Rows
 from flts.spec import sources
 from flts.spec.fields import Spec
-from flts.spec.sources import LoadedSpec, load_spec
+from flts.spec.sources import load_spec, parse_toml
 
 EXAMPLE = ROOT / "examples/jfk-departures/jfk-departures.csv"
 
@@ -213,13 +214,13 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(
 def test_a_file_that_appears_meanwhile_is_not_replaced(
     flts: Flts, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slowly(path: Path) -> LoadedSpec:
+    def slowly(text: str, file: str) -> dict[str, Any]:
         (folder / "first.toml").write_text("mine")
-        return load_spec(path)
+        return parse_toml(text, file)
 
     importlib.import_module("flts.api")  # now, so that it does not keep the name that is replaced below
 
-    monkeypatch.setattr(sources, "load_spec", slowly)
+    monkeypatch.setattr(sources, "parse_toml", slowly)
     done = flts("init", "load.csv", "--output", "first.toml")
     assert done.code == 2
     assert "--force" in done.err

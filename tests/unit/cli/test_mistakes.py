@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -113,3 +115,66 @@ def test_a_level_without_offsets_is_refused(flts: Flts) -> None:
     done = flts("forecast", "--input", "load_test.csv", "--level", "0.7")
     assert done.code == 2
     assert "0.5, 0.8, 0.9, 0.95" in done.err
+
+
+WRONG_COMMANDS = {
+    "unknown option": (["run", "--recalculate"], ["no such option: --recalculate", "--recompute", "`flts run --help`"]),
+    "unknown command": (["rnu"], ["no such command 'rnu'", "did you mean 'run'", "`flts --help`"]),
+    "unknown command of a group": (["runs", "lst"], ["'lst'", "`flts runs --help`"]),
+    "missing option": (["forecast"], ["missing option '--input'", "`flts forecast --help`"]),
+    "no value of an option": (["forecast", "--input"], ["--input", "argument"]),
+    "one argument too many": (["run", "flts.toml", "two.toml"], ["two.toml", "`flts run --help`"]),
+    "no number": (["promotions", "show", "newest"], ["number", "integer", "`flts promotions show --help`"]),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_COMMANDS)
+def test_a_wrong_command_is_one_line_that_names_its_help(flts: Flts, name: str) -> None:
+    arguments, said = WRONG_COMMANDS[name]
+    done = flts(*arguments)
+    assert (done.code, done.out) == (2, "")
+    (line,) = done.err.splitlines()
+    assert line.startswith("error: ")
+    for part in said:
+        assert part.lower() in line.lower()
+
+
+def test_a_group_without_a_command_shows_its_help(flts: Flts) -> None:
+    done = flts("runs")
+    assert done.code == 2
+    assert done.err.startswith("Usage: flts runs")
+    assert "error" not in done.err.splitlines()[0]
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["run", "--help"]])
+def test_what_is_no_mistake_ends_with_zero(flts: Flts, arguments: list[str]) -> None:
+    done = flts(*arguments)
+    assert done.code == 0
+    assert "flts" in done.out
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "code", "exit_code"),
+    [
+        ("pipe.csv", os.mkfifo, "not-a-file", 2),
+        ("folder.csv", os.mkdir, "not-a-file", 2),
+        ("laod_test.csv", lambda _: None, "file-missing", 4),
+    ],
+)
+def test_a_history_that_is_no_file_is_refused_before_the_champion_is_loaded(
+    flts: Flts, folder: Path, name: str, make: Callable[[Path], None], code: str, exit_code: int
+) -> None:
+    make(folder / name)
+    done = flts("forecast", "--input", name)
+    assert done.error is not None
+    assert (done.code, done.error.code) == (exit_code, code)
+    assert name in done.err
+
+
+def test_a_scope_without_a_promotion_is_told_from_one_with(flts: Flts) -> None:
+    flts("run", "--set", "dataset.identifier=north")
+    listed = flts("promotions", "list")
+    assert (listed.code, listed.out.count("\n")) == (0, 1)
+    assert "scope 'global'" in listed.out
+    assert "scopes with one: north" in listed.out
+    assert flts("promotions", "list", "--json").out.strip() == "[]"

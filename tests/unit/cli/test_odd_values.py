@@ -21,7 +21,7 @@ SET: dict[str, tuple[str, int, str]] = {
     "a long key": (f"{LONG}=1", 2, "key-unknown"),
     "a key of 20,000 parts": ("a." * 20_000 + "a=1", 2, "nested-too-deep"),
     "a value 20,000 deep": ("x=" + "[" * 20_000, 2, "nested-too-deep"),
-    "a file on another host": ("dataset.source='file://host/path'", 2, "source-host"),
+    "a file on another host": ("dataset.source='file://host/path'", 2, "host-in-file-url"),
 }
 FILES = {
     "a list 20,000 deep": ("x = " + "[" * 20_000 + "]" * 20_000, "nested-too-deep"),

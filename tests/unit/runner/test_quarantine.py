@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.support.experiments import small_experiment
-from tests.support.stored import contents, copy, fit
+from tests.support.stored import contents, copy, fit, gathered
 from tests.support.tracking import context_of
 
 from flts.backends.store import memory_store
@@ -14,6 +14,7 @@ from flts.contracts import failpoints, layout
 from flts.contracts.canonical import sha256
 from flts.contracts.ports import Store
 from flts.contracts.records.base import require_record
+from flts.contracts.records.model import ModelResult
 from flts.contracts.records.run import QuarantineRecord
 from flts.runner.quarantine import put_aside
 from flts.train.experiment import Experiment
@@ -118,3 +119,50 @@ def test_the_next_recompute_finishes_one_that_was_stopped(
     assert contents(store, folder) == {}
     assert {old: store.get(layout.quarantined(TIME, old)) for old in before} == before
     assert stored_result(store, "ridge", folder.split("/")[1], experiment.identity.windows_hash) is None
+
+
+def in_bundle(fitted: tuple[Experiment, Store], file: str) -> str:
+    result = require_record(fitted[1], model_result(fitted[0]), ModelResult)
+    return layout.bundle(result.bundle_sha256, file)
+
+
+def model_result(experiment: Experiment) -> str:
+    return layout.model_result(experiment.identity.model_hashes["ridge"])
+
+
+@pytest.mark.parametrize("file", ["coefficients.safetensors", "manifest.json"])
+def test_a_damaged_bundle_goes_aside_and_the_result_stays(
+    fitted: tuple[Experiment, Store], store: Store, file: str
+) -> None:
+    key = in_bundle(fitted, file)
+    store.replace(key, b"null")
+    before = contents(store)
+    put_aside(context_of(store), fitted[0], "ridge")
+    moved = {old: data for old, data in before.items() if old.startswith("bundles/")}
+    assert contents(store, "bundles/") == {}
+    assert {old: store.get(layout.quarantined(TIME, old)) for old in moved} == moved
+    assert contents(store, "models/") == {old: data for old, data in before.items() if old.startswith("models/")}
+
+
+def test_a_result_that_names_no_bundle_goes_aside(fitted: tuple[Experiment, Store], store: Store) -> None:
+    key = model_result(fitted[0])
+    result = require_record(store, key, ModelResult)
+    other = "01"[result.bundle_sha256[0] == "0"] + result.bundle_sha256[1:]
+    store.replace(key, result.model_copy(update={"bundle_sha256": other}).to_bytes())
+    bundles = contents(store, "bundles/")
+    put_aside(context_of(store), fitted[0], "ridge")
+    assert not store.exists(key)
+    assert contents(store, "bundles/") == bundles
+
+
+def test_a_number_that_was_changed_in_a_valid_result_is_noticed_and_goes_aside(
+    fitted: tuple[Experiment, Store], store: Store
+) -> None:
+    key = model_result(fitted[0])
+    result = require_record(store, key, ModelResult)
+    store.replace(key, result.model_copy(update={"chosen": {**result.chosen, "alpha": 0.125}}).to_bytes())
+    (candidate,) = gathered(store, fitted[0])
+    assert candidate.status == "FAILED"
+    assert key in (candidate.reason or "")
+    put_aside(context_of(store), fitted[0], "ridge")
+    assert not store.exists(key)

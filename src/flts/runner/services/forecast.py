@@ -12,7 +12,7 @@ from flts.contracts import events, layout
 from flts.contracts.errors import DataError, UsageError
 from flts.contracts.messages import InferenceData, PerformanceEval
 from flts.contracts.ports import Record, read_checked, write_once
-from flts.contracts.records.answer import AnswerDay
+from flts.contracts.records.answer import AnswerDay, ForecastLine
 from flts.contracts.records.base import write_record
 from flts.preprocess.source import RawFile
 from flts.runner.services.registry import Staff

@@ -1,0 +1,43 @@
+"""flts.toml on disk: written in one step, so that no reader sees half of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from flts.contracts.errors import UsageError
+
+
+def write_text(file: Path, text: str, *, replace: bool) -> None:
+    """Write a file at once; an existing one keeps its rights, and a link stays a link.
+
+    Raises UsageError where the file exists and may not be replaced, and where it cannot be written.
+    """
+    place = file.resolve() if replace else file
+    part = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
+        part.write_bytes(text.encode())
+        if not replace:
+            place.hardlink_to(part)
+            return
+        if place.exists():
+            shutil.copymode(place, part)
+        part.replace(place)
+    except FileExistsError:
+        raise exists_already(file) from None
+    except OSError as error:
+        raise UsageError(
+            f"{file}: cannot be written: {error.strerror or error}", code="cannot-write", file=str(file)
+        ) from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def exists_already(file: Path) -> UsageError:
+    """The refusal to write over a file."""
+    return UsageError(
+        f"{file} already exists; --force replaces it, --output names another file",
+        code="file-exists",
+        file=str(file),
+    )
