@@ -10,6 +10,7 @@ import polars as pl
 from structlog.testing import capture_logs
 
 from flts.contracts import layout
+from flts.contracts.canonical import sha256
 from flts.contracts.ports import Store
 from flts.contracts.request_ids import new_request_id, parse_request_id, uuid7
 from flts.preprocess.rows import Rows
@@ -38,11 +39,12 @@ class Server:
         self.store, self.scope = store, scope
         with capture_logs():  # an earlier test may have closed the stream of the events
             self.champion: Champion = champion_of(store, scope)
+        self._entry_sha256 = sha256(store.get(layout.log_entry(scope, self.champion.entry.number)) or b"")
 
     def ask(self, history: pl.DataFrame, level: float = 0.8, request_id: str | None = None) -> Asked:
         """The answer to a history."""
         made = answer(self.champion.bundle, history, level)
-        served = Served(self.scope, self.champion, 0.0, "")
+        served = Served(self.scope, self.champion, 0.0, self._entry_sha256)
         return Asked(Answered(made, served, request_id or new_request_id(self.scope)), level)
 
     def rows(self, history: Any) -> Rows:

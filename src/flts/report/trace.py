@@ -137,14 +137,15 @@ def _entry(way: _Way) -> LogEntry:
         raise DamagedObject(
             f"{key} is absent: the log has {len(entries)} entries, a person took it out", code="object-missing", key=key
         )
-    if line.model_hash != entry.champion.model_hash:
-        other = entry.champion.model_hash
-        raise _differs(
-            key, f"it promotes model {other[:12]}…, and {line.model_hash[:12]}… answered; a person replaced it"
-        )
-    if isinstance(line, AnswerLine) and line.bundle_sha256 != entry.champion.bundle_sha256:
-        other = entry.champion.bundle_sha256
-        raise _differs(key, f"it names bundle {other[:12]}…, and {line.bundle_sha256[:12]}… answered")
+    promoted = entry.champion
+    if line.model_hash != promoted.model_hash:
+        said = f"it promotes model {promoted.model_hash[:12]}…, and {line.model_hash[:12]}… answered"
+        raise _differs(key, f"{said}; a person replaced it")
+    if isinstance(line, AnswerLine):
+        read_checked(way.store, key, line.entry_sha256)
+        if line.bundle_sha256 != promoted.bundle_sha256:
+            said = f"it names bundle {promoted.bundle_sha256[:12]}…, and {line.bundle_sha256[:12]}… answered"
+            raise _differs(key, said)
     return entry
 
 
@@ -206,7 +207,7 @@ def _run(way: _Way) -> _Seen:
         way.store, layout.run_part(champion.config_hash, number, f"train-{champion.model}"), TrainPart
     )
     key = layout.run_part(champion.config_hash, number, "judge")
-    return _seen(way, key, config_hash=champion.config_hash, run=number, trained=trained and trained.ended)
+    return _seen(way, key, config_hash=champion.config_hash, run=number, trained=trained.ended if trained else None)
 
 
 def _run_number(store: Store, entry: LogEntry) -> int | None:

@@ -139,7 +139,9 @@ class PredictionLog(Collector):
 
     def state(self) -> LogState:
         """How the log does."""
-        return LogState(self._lines, self._parts, self._dropped(), self._spool.bytes, self._behind_since, self._reason)
+        return LogState(
+            self._lines, self._parts, self._dropped(), self._spool.waiting, self._behind_since, self._reason
+        )
 
     def collect(self) -> Iterator[Metric]:
         """The state as metrics."""
@@ -242,7 +244,7 @@ class PredictionLog(Collector):
         self._reason = str(error) if isinstance(error, FltsError) else f"{type(error).__name__}: {error}"
         if self._behind_since is None:
             self._behind_since = time.time()
-            events.emit(events.PredictionLogBehind(reason=self._reason, spooled_bytes=self._spool.bytes))
+            events.emit(events.PredictionLogBehind(reason=self._reason, spooled_bytes=self._spool.waiting))
 
 
 def _store(store: Store, key: str, data: bytes) -> None:
@@ -274,6 +276,7 @@ def line(answered: Answered, said: Said) -> bytes:
         "token": said.token,
         "caller_id": said.caller_id,
         "promotion": champion.entry.number,
+        "entry_sha256": answered.served.entry_sha256,
         "model_type": promoted.model_type,
         "model_hash": promoted.model_hash,
         "bundle_sha256": champion.bundle.sha256,

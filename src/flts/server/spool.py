@@ -63,7 +63,7 @@ class Spool:
             raise _unusable(folder, error) from None
 
     @property
-    def bytes(self) -> int:
+    def waiting(self) -> int:
         """Bytes that wait for the store."""
         with self._mutex:
             return sum(self._sizes.values())

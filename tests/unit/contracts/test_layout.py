@@ -31,6 +31,8 @@ C, D, M, W, B = "c" * 64, "d" * 64, "m" * 64, "w" * 64, "b" * 64
         (layout.run_part(C, 7, "claim"), f"runs/{C}/0007/claim.json"),
         (layout.run_part(C, 7, "train-gru"), f"runs/{C}/0007/train-gru.json"),
         (layout.failure(C, 7, "gru"), f"runs/{C}/0007/failures/gru.json"),
+        (layout.inference_log("north", "20260102", "u"), "inference-logs/north/20260102/u.jsonl"),
+        (layout.live("north"), "inference-logs/north/live.json"),
     ],
 )
 def test_an_object_has_its_documented_key(key: str, name: str) -> None:
@@ -81,3 +83,15 @@ def test_only_the_folders_that_a_claim_makes_are_runs(folder: str, number: int |
     assert layout.run_number(f"runs/{C}/{folder}/claim.json") == number
     if number is not None:
         assert layout.run_part(C, number, "claim") == f"runs/{C}/{folder}/claim.json"
+
+
+def test_only_the_parts_under_a_day_are_logged_forecasts() -> None:
+    assert layout.inference_part(layout.inference_log("north", "20260102", "u")) == ("north", "20260102", "u")
+    assert layout.inference_log("north", "20260102", "u").startswith(layout.inference_logs("north", "20260102"))
+    others = [layout.live("north"), "inference-logs/north/2026/u.jsonl", "inference-logs/north/20260102/u.json"]
+    assert [layout.inference_part(key) for key in others] == [None, None, None]
+
+
+def test_live_error_is_made_again_unlike_what_it_was_made_from() -> None:
+    assert "flts predictions join" in layout.mend(layout.live("north"))
+    assert layout.identity(layout.live("north")) == {"scope": "north"}

@@ -154,6 +154,15 @@ def test_a_log_that_was_replaced_under_the_same_number_is_noticed(server: Server
     assert "a person replaced it" in found.steps[1].state
 
 
+def test_another_entry_of_the_same_model_under_the_same_number_is_noticed(server: Server) -> None:
+    request_id = answered(server)
+    key = layout.log_entry("global", 1)
+    overwrite(server.store, key, lambda data: data.replace(b'"actor":"', b'"actor":"other '))
+    found = trace(server.store, request_id)
+    assert not states(found)["promotion"]
+    assert f"{key} in {server.store.url} is damaged" in found.steps[1].state
+
+
 def test_an_entry_that_was_taken_out_leaves_the_bundle_that_the_line_names(server: Server) -> None:
     request_id = answered(server)
     server.store.erase(layout.log_entry("global", 1))

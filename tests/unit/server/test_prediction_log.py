@@ -122,7 +122,7 @@ def test_a_line_says_what_was_answered_by_which_model_to_whom(server: Server, op
     made, champion = asked.answered.answer, server.champion
     assert (line.request_id, line.token, line.caller_id) == (asked.answered.request_id, "nightly", "order-7")
     assert (line.promotion, line.model_type, line.model_hash) == (1, "RIDGE", champion.entry.champion.model_hash)
-    assert line.bundle_sha256 == champion.bundle.sha256
+    assert (line.bundle_sha256, line.entry_sha256) == (champion.bundle.sha256, asked.answered.served.entry_sha256)
     assert (line.level, line.interval, line.targets) == (0.9, made.interval, ["load"])
     assert line.mean == made.mean.tolist()
     assert (line.lower, line.upper) == (made.lower.tolist(), made.upper.tolist())

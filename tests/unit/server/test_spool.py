@@ -66,7 +66,7 @@ def test_lines_of_a_scope_and_day_become_one_part_under_its_key(open_spool: Open
     assert named is not None
     assert (named.scope, named.day, data) == ("north", DAY, b"1\n2\n3\n")
     files.done(stored=True)
-    assert (files.next(), files.bytes) == (None, 0)
+    assert (files.next(), files.waiting) == (None, 0)
 
 
 def test_scopes_and_days_have_parts_of_their_own(open_spool: OpenSpool) -> None:
@@ -101,7 +101,7 @@ def test_beyond_the_limit_the_oldest_parts_are_dropped_and_their_lines_counted(o
     for number in range(4):
         files.append("north", DAY, [b"%d\n" % number, b"x\n"])
     assert files.dropped == {"spool-full": 4}
-    assert files.bytes == 8
+    assert files.waiting == 8
     assert taken(files) == [b"2\nx\n", b"3\nx\n"]
 
 
@@ -154,7 +154,7 @@ def test_the_files_of_a_process_that_ended_are_taken_over_and_those_of_a_living_
     heir = open_spool()
     assert heir.take_over() == 1
     assert heir.take_over() == 0
-    assert heir.bytes == 5
+    assert heir.waiting == 5
     assert heir.complete()
     assert taken(heir) == [b"left\n"]
     assert len(list((tmp_path / "spool").iterdir())) == 2, "the folder of the ended process is gone"

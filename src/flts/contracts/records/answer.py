@@ -68,6 +68,8 @@ class AnswerLine(Part):
     """The caller's own X-Request-Id."""
     promotion: Number
     """Number of the entry in the promotion log whose champion answered."""
+    entry_sha256: Digest
+    """Of that entry as it is stored: a number may come again where a person shortens the log."""
     model_type: str
     model_hash: Digest
     bundle_sha256: Digest
