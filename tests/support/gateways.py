@@ -1,4 +1,4 @@
-"""`flts gateway` in its own process."""
+"""`flts gateway` or `flts serve` in its own process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+MODULE = (sys.executable, "-m", "flts")
+
 
 @dataclass(frozen=True)
 class Running:
-    """A gateway that listens."""
+    """A server that listens."""
 
     process: subprocess.Popen[bytes]
     address: str
@@ -45,14 +47,25 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, *options: str, **variables: str) -> Iterator[Running]:
-    """A gateway in a folder, on a free port; ended at the end if it still runs."""
-    log = folder / "gateway.log"
+def running(
+    folder: Path,
+    *options: str,
+    command: str = "gateway",
+    program: Sequence[str] = MODULE,
+    stdout: Any = None,
+    **variables: str,
+) -> Iterator[Running]:
+    """A server in a folder, on a free port; ended at the end if it still runs.
+
+    command: gateway or serve; program: what takes the arguments of `flts`; stdout: a file for what it prints.
+    """
+    log = folder / f"{command}.log"
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flts", "gateway", "--port", "0", *options],
+            [*program, command, "--port", "0", *options],
             cwd=folder,
             env={**os.environ, "FLTS_LOG_FORMAT": "json", **variables},
+            stdout=stdout,
             stderr=stderr,
         )
     try:
@@ -72,4 +85,4 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
             code = process.wait(0.05)
         except subprocess.TimeoutExpired:
             continue
-        raise AssertionError(f"the gateway ended with {code}: {log.read_text()}")
+        raise AssertionError(f"the server ended with {code}: {log.read_text()}")

@@ -50,6 +50,7 @@ class ServeMetrics(HttpMetrics):
         )
         self.registry.register(_Served(models))
         self.registry.register(_Process(self, models))
+        self.registry.register(_Live(models))
 
     def waited(self, seconds: float) -> None:
         """Count a request that waited so long for the model."""
@@ -111,6 +112,33 @@ class _Served(Collector):
             ("self_test_seconds", "Time that the self-test of the model took", _self_test),
         ):
             yield _gauge(f"flts_serve_{name}", text, states, value)
+
+
+class _Live(Collector):
+    """What the forecasts of every scope were worth, where somebody computed it."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+
+    def describe(self) -> Iterable[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        now = time.time()
+        skill = GaugeMetricFamily(
+            "flts_serve_live_skill", "Skill of served forecasts against the seasonal naive one", labels=["scope"]
+        )
+        coverage = GaugeMetricFamily(
+            "flts_serve_live_coverage", "Share of the truth within the interval of a level", labels=["scope", "level"]
+        )
+        age = GaugeMetricFamily("flts_serve_live_age_seconds", "Time since these were computed", labels=["scope"])
+        for scope, live in self._models.lives.found.items():
+            if live.skill is not None and live.skill.skill is not None:
+                skill.add_metric([scope], live.skill.skill)
+            for level, covered in live.coverage.items():
+                coverage.add_metric([scope, level], covered.coverage)
+            age.add_metric([scope], now - datetime.fromisoformat(live.made).timestamp())
+        yield from (skill, coverage, age)
 
 
 Value = Callable[[ScopeState], float | None]

@@ -8,6 +8,7 @@ way, the model that answers goes on, and says since when and why it is not the n
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,8 +25,9 @@ from flts.promotion import log
 from flts.promotion.champion import named_if_damaged
 from flts.promotion.log import EMPTY, NOTHING, Chain, Head
 from flts.serve.follow import Champion, announce_loaded, announce_replaced, announce_swap
+from flts.server.live import Lives
 from flts.server.trial import Tested, Trials
-from flts.web.problem import Problem
+from flts.web.problem import RETRY_SECONDS, Problem
 
 GLOBAL = "global"
 """The scope that is meant where a request names none."""
@@ -127,6 +129,8 @@ class Models:
         """wanted: the scopes to serve; empty for every scope that has a promotion."""
         self.store, self._wanted, self._capacity = store, tuple(wanted), capacity
         self._trials = Trials(store, capacity.self_test)
+        self.lives = Lives(store)
+        """What the forecasts of each scope were worth, read again from time to time."""
         self.asked = threading.Event()
         """Set when a look should come at once."""
         self.looked = 0.0
@@ -178,19 +182,33 @@ class Models:
 
     # requests
 
-    async def find(self, identifier: str | None = None) -> Served:
+    async def find(self, identifier: str | None = None, until: float = math.inf) -> Served:
         """What a scope is served with; its model is loaded first where it was put out of memory.
 
-        identifier: None or empty means `global`, or the only scope there is. Raises Problem 404 for a scope that is not
-        served, and NoChampion before its first model is loaded.
+        identifier: None or empty means `global`, or the only scope there is; until: by the monotonic clock. Raises
+        Problem 404 for a scope that is not served, NoChampion before its first model is loaded, and Problem 504 where
+        it is not loaded in time.
         """
         scope = identifier or self._default
         found = self._served.get(scope)
         if found is None:
-            # shielded: others wait for the same load, whoever of them leaves
-            found = await asyncio.shield(asyncio.wrap_future(self._demand(scope)))
+            found = await self._awaited(scope, until)
         self._used[scope] = time.monotonic()
         return found
+
+    async def _awaited(self, scope: str, until: float) -> Served:
+        # shielded: others wait for the same load, whoever of them leaves
+        loading = asyncio.shield(asyncio.wrap_future(self._demand(scope)))
+        left = None if until == math.inf else until - time.monotonic()
+        try:
+            return await asyncio.wait_for(loading, left)
+        except TimeoutError:
+            raise Problem(
+                HTTPStatus.GATEWAY_TIMEOUT,
+                f"the model of scope '{scope}' is being loaded again, and was not ready in time; ask again",
+                {"Retry-After": str(RETRY_SECONDS)},
+                code="deadline-passed",
+            ) from None
 
     def loaded(self, identifier: str | None = None) -> Served:
         """The same for what is in memory, without a wait. Raises NoChampion for a model that is not."""
@@ -256,19 +274,20 @@ class Models:
     def look(self) -> None:
         """Read the end of every log, and begin to load what is new there. Raises nothing."""
         try:
-            names = self._wanted or self._scopes()
+            wanted = self._wanted or self._scopes()
         except BaseException as error:  # noqa: BLE001 - whatever a store raises, the loaded models go on
             for followed in list(self._followed.values()):
                 self._fail(followed, followed.head, error)
             return
-        failed = [scope for scope in dict.fromkeys((*names, *self._followed)) if not self._look_at(scope)]
+        failed = [scope for scope in dict.fromkeys((*wanted, *self._followed)) if not self._look_at(scope)]
         with self._lock:
             if not failed:
                 self.looked = time.time()
             # an outage is not an empty store: before the first complete look, an unknown scope may still turn up
             self._polled = self._polled or not failed
-            (*alone,) = self._followed
-            self._default = alone[0] if len(alone) == 1 and GLOBAL not in self._followed else GLOBAL
+            names = list(self._followed)
+            self._default = names[0] if len(names) == 1 else GLOBAL
+        self.lives.refresh(names)
 
     def _scopes(self) -> Sequence[str]:
         """Every scope with a promotion log, asked for so seldom that it takes a small share of the time."""

@@ -47,7 +47,7 @@ class Service:
 
     async def forecast(self, wanted: Wanted, caller: Caller = NOBODY) -> Answered:
         """The forecast that a request asks for. Raises Problem, and ClientDisconnect where nobody waits any more."""
-        served = await self.models.find(wanted.scope)
+        served = await self.models.find(wanted.scope, caller.until)
         bundle = served.champion.bundle
         try:
             refuse_unavailable(bundle, wanted.level, wanted.horizon)

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from flts.contracts.errors import FltsError, NameTaken, Transient
+from flts.contracts.errors import FltsError, NameTaken, NoChampion, Transient
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
@@ -129,10 +129,11 @@ def _failed(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, FltsError)
     request.state.reason = str(error)
     if isinstance(error, Transient):
-        detail = f"the object store does not answer; try again in {RETRY_SECONDS} s"
+        what = "no model is loaded yet" if isinstance(error, NoChampion) else "the object store does not answer"
+        detail = f"{what}; try again in {RETRY_SECONDS} s"
         headers = {"Retry-After": str(RETRY_SECONDS)}
         return _answer(request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers, code=error.code))
-    detail = "the object store refused the request; see the log of the gateway"
+    detail = "the object store refused the request; see the log of this server"
     return _answer(request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, code=error.code))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -524,6 +525,18 @@ def test_a_model_that_left_is_loaded_once_for_all_who_ask_for_it() -> None:
     found = asyncio.run(everyone())
     assert {id(one) for one in found} == {id(found[0])}
     assert Counter(moody.read)[layout.bundle(second, MANIFEST)] == 1
+
+
+def test_a_request_waits_no_longer_than_its_deadline_for_a_model_that_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, first, second = two_bundles()
+    promote(first, store=store, scope="a")
+    promote(second, store=store, scope="b")
+    models = Models(store, (), Capacity(models=1))
+    models.poll()
+    with hanging(second, monkeypatch), pytest.raises(Problem) as caught:
+        asyncio.run(models.find("b", time.monotonic() + 0.01))
+    assert (caught.value.status, caught.value.code) == (504, "deadline-passed")
+    wait_until(lambda: "b" in models.served, "the model that nobody waits for any more")
 
 
 def test_a_model_that_left_comes_back_as_it_was_when_the_newest_promotion_fails() -> None:

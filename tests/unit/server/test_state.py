@@ -106,12 +106,13 @@ def test_an_unknown_scope_is_a_problem(identifier: str, status: int) -> None:
     assert served.get(f"/model?identifier={identifier}").status == status
 
 
-def test_readiness_is_that_of_the_first_models_and_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readiness_is_that_of_the_first_models_and_stays() -> None:
     store, first, second = two_bundles()
     promote(first, store=store)
     served = serving(store)
     before = served.get("/readyz", {})
-    assert (before.status, before.code) == (503, "no-model-loaded")
+    assert (before.status, before.code, before.headers["retry-after"]) == (503, "no-model-loaded", "5")
+    assert "no model is loaded yet" in before.problem
     assert served.get("/healthz", {}).status == 200
     served.models.poll()
     assert served.get("/readyz", {}).json() == {"status": "ready"}
