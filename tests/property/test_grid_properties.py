@@ -72,6 +72,33 @@ def test_later_times_never_have_an_earlier_position(data: st.DataObject, grid: G
 
 
 @settings(deadline=None, max_examples=200)
+@given(data=st.data(), grid=grids())
+def test_the_nearest_position_is_found_alike_whether_steps_are_even_or_not(data: st.DataObject, grid: Grid) -> None:
+    first, last = grid.times(data.draw(positions_of(grid)))[[0, -1]].tolist()
+    half = st.integers(0, 38).map(lambda k: first + k * grid.step.nanoseconds + grid.step.nanoseconds // 2)
+    times = np.array(data.draw(st.lists(half | st.integers(first, last), min_size=1, max_size=40)), dtype=np.int64)
+    position, off = grid.nearest(times)
+    near = grid.cells(times) + np.array([[-1], [0], [1]])
+    apart = np.abs(times - grid.times(near))
+    np.testing.assert_array_equal(position, near[apart.argmin(axis=0), np.arange(len(times))])  # the earlier of two
+    np.testing.assert_array_equal(off, apart.min(axis=0))
+
+
+@settings(deadline=None, max_examples=200)
+@given(data=st.data(), grid=grids(), shift=st.sampled_from([0, 0, 1, -1]))
+def test_times_that_follow_the_grid_are_those_of_positions_in_a_row(
+    data: st.DataObject, grid: Grid, shift: int
+) -> None:
+    times = grid.times(data.draw(positions_of(grid))) + shift
+    if grid.follows(times):
+        np.testing.assert_array_equal(grid.times(grid.cells(times[0]) + np.arange(len(times))), times)
+        assert not grid.follows(np.delete(times, 7))
+        assert not grid.follows(times[::-1])
+    else:
+        assert shift or grid.local or not grid.step.on_clock
+
+
+@settings(deadline=None, max_examples=200)
 @given(
     data=st.data(),
     grid=grids(),

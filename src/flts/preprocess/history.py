@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from flts.contracts.errors import DataError, shortened
+from flts.contracts.errors import DataError
 from flts.contracts.notices import Notice
 from flts.preprocess.parquet import TIME
 from flts.preprocess.place import begun_only, lay, refuse_repeated
 from flts.preprocess.read import Reading, read_rows
 from flts.preprocess.rows import Rows
 from flts.preprocess.source import Raw, RawTable
-from flts.preprocess.times import at
+from flts.preprocess.times import at, quoted
 from flts.preprocess.transform import FittedPreprocess
 from flts.spec.fields import Dataset
 
@@ -70,7 +70,7 @@ def settle(reading: Reading, extra: Sequence[str], fitted: FittedPreprocess, nam
     rows, given = reading.rows, reading.given
     if not fitted.placed:
         refuse_repeated(rows.times, rows.times, name, given)
-        return Reading(rows, warnings, given)
+        return Reading(Rows(rows.times, np.ascontiguousarray(rows.values), rows.columns), warnings, given)
     placed, index = lay(rows, fitted.grid, fitted.resample, name, given)
     given = np.where(index >= 0, given[index], -1)
     if fitted.resample == "off" or not begun_only(rows.times, fitted.grid):
@@ -86,7 +86,7 @@ def _unused(extra: Sequence[str], name: str) -> list[Notice]:
     if not extra:
         return []
     more = f" and {len(extra) - SHOWN} more" if len(extra) > SHOWN else ""
-    text = f"{name}: columns that the model does not use: {', '.join(map(shortened, extra[:SHOWN]))}{more}"
+    text = f"{name}: columns that the model does not use: {', '.join(map(quoted, extra[:SHOWN]))}{more}"
     return [Notice("columns-unused", text, extra[0])]
 
 

@@ -178,7 +178,10 @@ def _beyond(bundle: Bundle, rows: Rows, steps: int) -> Values:
     assert isinstance(model.predictor, Extends)  # others were refused before
     task = replace(model.task, horizon=steps)
     further = replace(model, predictor=model.predictor.extended(task), task=task)
-    forecasts = further.forecast_all(Histories(rows, np.array([len(rows)], dtype=np.int64)))
+    try:
+        forecasts = further.forecast_all(Histories(rows, np.array([len(rows)], dtype=np.int64)))
+    except OverflowError:  # a library that counts nanoseconds from the start of train ends earlier than the times do
+        raise _unreachable(steps, model.task.horizon, bundle) from None
     return forecasts.mean[0, model.task.horizon :]
 
 

@@ -89,17 +89,17 @@ def exact(cells: Cells, fitted: FittedPreprocess, time_column: str) -> Reading:
     import polars as pl
 
     time, count = time_of(cells.columns, time_column), cells.rows
-    series = []
+    series = {}  # a list of them would give a column without a name one
     for name, column in cells.columns.items():
         if name == time:
             _refuse_other_than_times(name, column)
-            series.append(pl.Series(name, column, dtype=pl.String))
+            series[name] = pl.Series(name, column, dtype=pl.String)
         elif name in fitted.names:
             _refuse_other_than_numbers(name, column)
-            series.append(pl.Series(name, np.array(column, dtype=np.float64)))
+            series[name] = pl.Series(name, np.array(column, dtype=np.float64))
         else:
             _refuse_nested(name, column)
-            series.append(pl.Series(name, [None] * count, dtype=pl.Null))  # only its name matters
+            series[name] = pl.Series(name, [None] * count, dtype=pl.Null)  # only its name matters
     return read_history(RawTable(NAME, pl.DataFrame(series)), fitted, time_column)
 
 

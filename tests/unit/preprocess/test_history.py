@@ -109,3 +109,55 @@ def test_rows_off_the_grid_of_train_are_refused(shift: pd.Timedelta, code: str |
     else:
         with raises(DataError, code=code, file="history", row=1, step="1h"):
             history(frame_of(index + shift), fitted)
+
+
+def test_equal_rows_count_once_where_no_rule_merges_rows_and_the_table_row_is_named() -> None:
+    frame = frame_of(
+        pd.date_range("2024-01-01", periods=50, freq="h", tz="UTC"), x=[1.0, 2.0, 3.0, None] * 12 + [1.0, 2.0]
+    )
+    fitted = learned(frame)
+    assert fitted.names == ("y", "x")
+    reading = read_history(RawTable("history", frame[:10].vstack(frame[3:5])), fitted, "time")
+    assert reading.rows.values[:, 0].tolist() == list(range(10))
+    assert reading.given.tolist() == list(range(10))
+    assert [(notice.code, notice.row) for notice in reading.warnings] == [("unsorted", 11), ("rows-repeated", 11)]
+    other = frame[4:5].with_columns(y=pl.lit(7.0))
+    with raises(DataError, code="repeated-times", file="history", rows=1, row=11):
+        history(frame[:10].vstack(other), fitted)
+    near = frame[4:5].with_columns(pl.col("time").dt.offset_by("1s"))
+    with raises(DataError, code="repeated-times", file="history", rows=1, row=11):
+        history(frame[:10].vstack(near), fitted)
+
+
+def test_a_rule_that_merges_rows_merges_equal_ones_as_in_train() -> None:
+    frame = frame_of(pd.date_range("2024-01-01", periods=1200, freq="10min", tz="UTC"))
+    reading = read_history(
+        RawTable("history", frame[:24].vstack(frame[6:7])), learned(frame, step="1h", rule="sum"), "time"
+    )
+    assert reading.rows.values[:2, 0].tolist() == [sum(range(6)), sum(range(6, 12)) + 6]
+    assert "rows-repeated" not in [notice.code for notice in reading.warnings]
+    assert reading.given.tolist() == [0, 6, 12, 18]
+
+
+def test_rows_that_the_table_does_not_have_are_no_rows_of_it() -> None:
+    frame = frame_of(pd.date_range("2024-01-01", periods=50, freq="h", tz="UTC"))
+    reading = read_history(RawTable("history", pl.concat([frame[:3], frame[5:8]])), learned(frame), "time")
+    assert reading.given.tolist() == [0, 1, 2, -1, -1, 3, 4, 5]
+
+
+def test_a_row_off_the_grid_is_the_row_of_the_table() -> None:
+    frame = frame_of(pd.date_range("2024-01-01", periods=50, freq="h", tz="UTC"))
+    stray = frame[7:8].with_columns(pl.col("time").dt.offset_by("30m"))
+    with raises(DataError, code="off-grid", row=2):
+        history(pl.concat([frame[9:10], stray, frame[:7]]), learned(frame))
+
+
+def test_columns_that_are_not_used_are_named_and_not_read() -> None:
+    index = pd.date_range("2024-01-01", periods=50, freq="h", tz="UTC")
+    fitted = learned(frame_of(index))
+    odd = frame_of(index, much=[float("inf")] * 50, note=["x"] * 50, **{f"c{i}": np.ones(50) for i in range(30)})
+    reading = read_history(RawTable("history", odd), fitted, "time")
+    assert len(reading.rows) == 50
+    assert [(notice.code, notice.column) for notice in reading.warnings] == [("columns-unused", "much")]
+    assert "'much', 'note', 'c0'" in str(reading.warnings[0])
+    assert str(reading.warnings[0]).endswith("and 12 more")

@@ -13,6 +13,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from tests.support.experiments import small_experiment, small_spec
+from tests.support.families import has_libraries
 from tests.support.raising import raises
 from tests.support.series import HOUR, hourly, split, table
 from tests.support.stored import experiment_on, fit
@@ -21,7 +22,7 @@ from flts.contracts.errors import DataError, UsageError
 from flts.forecasting.bundle import Bundle, load_bundle
 from flts.preprocess.rows import Rows
 from flts.preprocess.source import RawFile, RawTable
-from flts.serve.answer import answer, rows_for, usable_history
+from flts.serve.answer import LONGEST, answer, rows_for, usable_history
 
 ROWS = hourly(300)
 LAST = ROWS[:270]
@@ -334,3 +335,81 @@ def test_rows_older_than_the_window_may_be_absent() -> None:
     older = table(LAST).filter(~pl.int_range(pl.len()).is_in([*range(200, 240)]))
     assert np.isfinite(answer(bundle, older).mean).all()
     assert len(rows_for(bundle, RawTable("history", older))) == len(LAST)
+
+
+def test_a_shorter_horizon_cuts_the_answer(bundle: Bundle) -> None:
+    whole, cut = answer(bundle, table(LAST)), answer(bundle, table(LAST), horizon=2)
+    assert cut.frame().equals(whole.frame().head(2))
+    assert answer(bundle, table(LAST), horizon=3).frame().equals(whole.frame())
+
+
+@pytest.mark.parametrize("horizon", [4, 0, -1, 10**30])
+def test_a_horizon_beyond_the_trained_one_is_refused_with_the_largest(bundle: Bundle, horizon: int) -> None:
+    with raises(UsageError, code="horizon-out-of-range", found=horizon, expected=3):
+        answer(bundle, table(LAST), horizon=horizon)
+
+
+@pytest.fixture(scope="module", params=["prophet", "automfles"])
+def further(request: pytest.FixtureRequest) -> Bundle:
+    """A family whose forecast can go on."""
+    if not has_libraries(request.param):
+        pytest.skip(f"the libraries of {request.param} are not installed")
+    experiment, store = small_experiment(small_spec((request.param,)), hourly(300))
+    return load_bundle(store, fit(store, experiment, request.param).bundle_sha256)
+
+
+def test_a_family_that_can_go_on_answers_a_longer_horizon_without_bounds(further: Bundle) -> None:
+    trained, longer = answer(further, table(LAST)), answer(further, table(LAST), horizon=30)
+    assert longer.times.tolist() == [int(LAST.times[-1]) + HOUR * step for step in range(1, 31)]
+    for name in ("mean", "lower", "upper"):
+        np.testing.assert_array_equal(getattr(longer, name)[:3], getattr(trained, name))
+    assert np.isfinite(longer.mean).all()
+    assert np.isnan(longer.lower[3:]).all()
+    assert np.isnan(longer.upper[3:]).all()
+    assert longer.interval == trained.interval != "none"
+    day = longer.mean[3:, 0]
+    assert day.max() - day.min() > 0.2 * float(further.model.task.fitted.target_range[1][0])
+
+
+def test_it_goes_no_further_than_times_can_be_written(further: Bundle) -> None:
+    assert len(answer(further, table(LAST), horizon=LONGEST).times) == LONGEST
+    with raises(UsageError, code="horizon-out-of-range", expected=LONGEST):
+        answer(further, table(LAST), horizon=LONGEST + 1)
+
+
+@pytest.mark.parametrize(("name", "horizon"), [("automfles", 263), ("prophet", 100)])
+def test_years_end_where_64_bits_do(name: str, horizon: int) -> None:
+    if not has_libraries(name):
+        pytest.skip(f"the libraries of {name} are not installed")
+    frame = pl.DataFrame({"time": [f"{year}-01-01" for year in range(1850, 2000)], "load": np.arange(150.0) % 7})
+    experiment, store = experiment_on(small_spec((name,)), frame[:110], frame[110:])
+    yearly = load_bundle(store, fit(store, experiment, name).bundle_sha256)
+    last = np.datetime64(f"{1999 + horizon}-01-01", "ns").astype(np.int64)
+    assert answer(yearly, frame, horizon=horizon).times[-1] == last
+    with raises(UsageError, code="horizon-out-of-range", found=264, expected=263):
+        answer(yearly, frame, horizon=264)
+    if name == "prophet":  # it counts nanoseconds from 1850 on
+        with raises(UsageError, code="horizon-out-of-range", found=200, expected=3):
+            answer(yearly, frame, horizon=200)
+
+
+def test_rows_that_repeat_another_whole_row_count_once_and_the_answer_says_so(bundle: Bundle) -> None:
+    history = table(LAST)
+    for twice in (history.vstack(history.tail(1)), history.vstack(history), pl.concat([history[:5], history[4:]])):
+        response = answer(bundle, twice)
+        assert response.frame().equals(answer(bundle, history).frame())
+        assert "rows-repeated" in [notice.code for notice in response.warnings]
+    empty = history.with_columns(load=pl.when(pl.int_range(pl.len()) != 260).then("load"))
+    assert answer(bundle, empty.vstack(empty[260:261])).mean.tolist() == answer(bundle, empty).mean.tolist()
+
+
+def test_the_warnings_of_a_history_name_its_rows_and_columns(bundle: Bundle) -> None:
+    history = table(LAST).with_columns(
+        note=pl.lit("x"), load=pl.when(pl.int_range(pl.len()) == 3).then(1e9).otherwise("load")
+    )
+    response = answer(bundle, history.tail(120).reverse().vstack(history.tail(1)))
+    assert [(notice.code, notice.column, notice.row) for notice in response.warnings] == [
+        ("columns-unused", "note", None),
+        ("unsorted", None, 2),
+        ("rows-repeated", None, 121),
+    ]

@@ -1,0 +1,72 @@
+"""Judged is served: for every family, `POST /predict` on a test window gives the forecast that the judge scored."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.experiments import small_experiment, small_spec
+from tests.support.families import installed
+from tests.support.series import hourly
+from tests.support.serving import application, predict, promote
+from tests.support.stored import fit
+
+from flts.forecasting.bundle import TOLERANCE
+from flts.models.registry import BUILT_IN
+from flts.preprocess.rows import Rows, Values
+from flts.train.experiment import Experiment
+
+TARGETS = ("load", "wind")
+
+
+@cache
+def served(name: str) -> tuple[FastAPI, Experiment, dict[str, Values]]:
+    """The service with this family, and what is stored of its test forecasts."""
+    spec = small_spec((name,), dataset={"targets": list(TARGETS)}, evaluate={"windows": 0})
+    experiment, store = small_experiment(spec, hourly(300))
+    trained = fit(store, experiment, name)
+    promote(store, trained.bundle_sha256, name)
+    return (
+        application(store),
+        experiment,
+        dict(experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)),
+    )
+
+
+def body_of(rows: Rows, zone: str) -> dict[str, Any]:
+    """Rows as a client sends them."""
+    times = [
+        datetime.fromtimestamp(time // 10**9, UTC).isoformat().replace("+00:00", zone) for time in rows.times.tolist()
+    ]
+    cells = [[None if math.isnan(cell) else cell for cell in column] for column in rows.values.T.tolist()]
+    return {"history": {"time": times, **dict(zip(rows.columns, cells, strict=True))}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", installed(BUILT_IN))
+@settings(deadline=None, max_examples=6)
+@given(data=st.data())
+def test_predict_gives_the_forecast_that_was_judged(name: str, data: st.DataObject) -> None:
+    app, experiment, stored = served(name)
+    train, windows = experiment.dataset.train, experiment.windows.indices
+    window = data.draw(st.integers(0, len(windows) - 1), label="window")
+    rows = train.then(experiment.dataset.test)[: len(train) + int(windows[window])]
+    horizon = data.draw(st.integers(1, experiment.task.horizon), label="horizon")
+    zone = data.draw(st.sampled_from(["Z", "+00:00", "", " "]), label="how the zone is written")  # ' ' takes the reader
+    answer = predict(app, {**body_of(rows, zone), "horizon": horizon})
+    assert answer.status == 200, answer.body
+    _, width = experiment.task.fitted.target_range
+    for column, kept in (("mean", "y_hat"), ("lower", "lower"), ("upper", "upper")):
+        values = [row[column] for row in answer.json()["forecasts"]]
+        found = np.array(values, dtype=np.float64).reshape(horizon, len(TARGETS))
+        off = np.abs(found - stored[kept][window, :horizon]) / width
+        assert np.nanmax(off, initial=0.0) <= TOLERANCE, column
+        np.testing.assert_array_equal(np.isnan(found), np.isnan(stored[kept][window, :horizon]))
+    assert [row["target"] for row in answer.json()["forecasts"]] == list(TARGETS) * horizon

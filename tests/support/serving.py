@@ -1,0 +1,39 @@
+"""A forecast service in this process, with the champions of a store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI
+
+from flts.backends.store import memory_store
+from flts.contracts.canonical import digest
+from flts.contracts.ports import Store
+from flts.promotion.log import next_entry
+from flts.server.app import create_app
+from flts.server.models import Models
+from flts.server.service import Service
+from flts.web.security import Auth
+from tests.support.asgi import Answer, ask
+from tests.support.stored import chain, promoted, put_log
+
+
+def promote(store: Store, bundle_sha256: str, model: str = "ridge", scope: str = "global") -> None:
+    """The first entry of a promotion log."""
+    champion = promoted(model, bundle_sha256=bundle_sha256)
+    entry = next_entry(chain([]), scope, "promote", champion, digest("d"), "tests", "2026-01-02T03:04:05")
+    put_log(store, [entry])
+
+
+def application(store: Store | None = None, **limits: Any) -> FastAPI:
+    """The service with every promoted model loaded; without a store it has none."""
+    models = Models(memory_store() if store is None else store)
+    models.poll()
+    return create_app(Service(models, **limits), auth=Auth("127.0.0.1", None))
+
+
+def predict(app: FastAPI, body: Mapping[str, Any] | bytes) -> Answer:
+    """The answer to `POST /predict`."""
+    return ask(app, "POST", "/predict", body=body if isinstance(body, bytes) else json.dumps(body).encode())
