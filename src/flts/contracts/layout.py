@@ -153,14 +153,19 @@ def windows_result(model_hash: str, windows_hash: str) -> str:
     return f"models/{model_hash}/windows/{windows_hash}/result.json"
 
 
+def decisions(scope: str) -> str:
+    """The folder of all decisions of a scope, with their previews."""
+    return f"model-promotion/{scope}/decisions/"
+
+
 def decision(scope: str, decision_id: str) -> str:
     """One decision."""
-    return f"model-promotion/{scope}/decisions/{decision_id}.json"
+    return f"{decisions(scope)}{decision_id}.json"
 
 
 def preview(scope: str, decision_id: str) -> str:
     """The last scored origins of a decision's winner, for a page."""
-    return f"model-promotion/{scope}/decisions/{decision_id}.preview.json"
+    return f"{decisions(scope)}{decision_id}.preview.json"
 
 
 def log(scope: str) -> str:

@@ -42,6 +42,7 @@ NOT_NAMED = {
     "cli/runs.py plot output.mkdir": "the folder a person asked for with --output",
     "cli/runs.py plot file.write_bytes": "the files a person asked for with --output",
     "gateway/objects.py delete_object OBJECTS.delete": "says which method a route has",
+    "server/page/box.py result answer.frame().write_csv": "the text of a download, no file",
     "backends/tracking.py log tempfile.TemporaryDirectory": "temporary files of the tracker, a view for people",
     "backends/tracking.py _lay_out tempfile.TemporaryDirectory": "temporary files of the tracker",
     "backends/tracking.py _lay_out target.parent.mkdir": "temporary files of the tracker",

@@ -51,7 +51,7 @@ def of_preview(preview: Preview, target: str, zone: str) -> Chart:
     gaps = np.diff(np.array(preview.time, dtype=np.int64))
     joined = bool(gaps.size) and int(gaps.max()) < 2 * int(gaps.min())
     return Chart(
-        name=f"{target}: what came, and the forecast made one step before",
+        name=f"{target}: what came, and what {preview.model} forecast one step before",
         target=target,
         zone=zone,
         truth="truth",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -19,7 +20,7 @@ from flts.contracts.records.model import Manifest
 from flts.promotion.log import decision_of, listed
 from flts.server.models import Served
 
-DECISIONS, LOGS = 64, 16
+DECISIONS, LOGS, KEEPS = 64, 16, 5000
 """How many of each are kept."""
 
 K = TypeVar("K", bound=Hashable)
@@ -48,6 +49,16 @@ class Kept(Generic[K, V]):
 
 
 @dataclass(frozen=True)
+class Keep:
+    """A decision that promoted nothing, in short. last: the last test origin, UTC nanoseconds."""
+
+    decision_id: str
+    winner: str | None
+    reason: str
+    last: int
+
+
+@dataclass(frozen=True)
 class Judgement:
     """A decision, with what a chart of its winner needs. preview and manifest: None where they cannot be read."""
 
@@ -64,6 +75,7 @@ class Evidence:
         self._logs: Kept[Hashable, Sequence[LogEntry]] = Kept(LOGS)
         self._decisions: Kept[str, DecisionRecord] = Kept(DECISIONS)
         self._judgements: Kept[tuple[str, str], Judgement] = Kept(LOGS)
+        self._keeps: Kept[str, Keep | None] = Kept(KEEPS)
 
     def log(self, served: Served) -> Sequence[LogEntry]:
         """The promotions of a scope in order. Raises DamagedObject."""
@@ -90,6 +102,23 @@ class Evidence:
             (scope, decision_id), lambda: self._with_preview(require_record(self._store, key, DecisionRecord))
         )
 
+    def keeps(self, served: Served) -> list[Keep]:
+        """The decisions of a scope that promoted nothing, those on the newest rows first.
+
+        Each is read once. One that cannot be read is left out.
+        """
+        promoted = {layout.decision(served.scope, entry.decision_id) for entry in self.log(served)}
+        keys = [key for key in self._store.list(layout.decisions(served.scope)) if layout.identity(key)]
+        found = [self._keeps.get(key, partial(self._keep, key)) for key in keys if key not in promoted]
+        return sorted(filter(None, found), key=lambda keep: (-keep.last, keep.decision_id))
+
+    def _keep(self, key: str) -> Keep | None:
+        try:
+            record = require_record(self._store, key, DecisionRecord)
+        except DamagedObject:
+            return None
+        return Keep(record.decision_id, record.winner, _why_kept(record), record.windows.last)
+
     def _with_preview(self, decision: DecisionRecord) -> Judgement:
         return Judgement(decision, self._preview(decision), self._manifest(decision))
 
@@ -111,6 +140,12 @@ class Evidence:
             return parse_stored(self._store, key, Manifest, read_checked(self._store, key, winner.bundle_sha256))
         except DamagedObject:
             return None
+
+
+def _why_kept(decision: DecisionRecord) -> str:
+    """The verdicts that were not passed; the first reason where there are none."""
+    failed = [verdict.reason for verdict in decision.gates.values() if not verdict.passed]
+    return "; ".join(failed or decision.reasons[:1])
 
 
 def _digest(entry: LogEntry) -> str:

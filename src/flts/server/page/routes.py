@@ -25,9 +25,11 @@ from flts.server.page import rendering
 from flts.server.page.box import MOST_BYTES, Pasted, Result, box, result, table
 from flts.server.page.evidence import Evidence, Kept
 from flts.server.page.promotions import NEWEST, PAGE
+from flts.server.page.shown import moment_of
 from flts.server.page.views import decision_view, home_view, promotions_view
 from flts.server.service import Service
 from flts.server.wanted import DEFAULT_LEVEL, Wanted
+from flts.spec.steps import SECOND
 from flts.web.problem import RETRY_SECONDS, Problem
 
 SECONDS = 10.0
@@ -48,6 +50,7 @@ def add_page(app: FastAPI) -> None:
         ("/", page.home, READ),
         ("/forecast", page.forecast, ["POST"]),
         ("/promotions/{scope}", page.promotions, READ),
+        ("/decisions/{scope}", page.decisions, READ),
         ("/decisions/{scope}/{name}", page.decision, READ),
     ):
         app.add_api_route(path, _guarded(view), methods=methods, include_in_schema=False, response_model=None)
@@ -133,6 +136,11 @@ class Pages:
         number = int(before) if re.fullmatch("[0-9]{1,9}", before) else None
         return await self._run(partial(self._promotions, served, self._scopes(), number))
 
+    async def decisions(self, request: Request) -> Response:
+        """The decisions of a scope that promoted nothing."""
+        served = await self._served(request.path_params["scope"])
+        return await self._run(partial(self._decisions, served, self._scopes()))
+
     async def decision(self, request: Request) -> Response:
         """One decision, by the number of its promotion or by its id."""
         served = await self._served(request.path_params["scope"])
@@ -156,6 +164,10 @@ class Pages:
     def _promotions(self, served: Served, scopes: Sequence[str], before: int | None) -> Response:
         view = promotions_view(served, self._evidence, PAGE, before)
         return rendering.page("promotions.html", view=view, scope=served.scope, scopes=scopes)
+
+    def _decisions(self, served: Served, scopes: Sequence[str]) -> Response:
+        rows = [(keep, moment_of(keep.last // SECOND)) for keep in self._evidence.keeps(served)]
+        return rendering.page("decisions.html", rows=rows, scope=served.scope, scopes=scopes)
 
     def _decision(self, served: Served, scopes: Sequence[str], name: str, target: str | None) -> Response:
         log = self._evidence.log(served)

@@ -23,6 +23,7 @@ from tests.support.stored import without
 
 from flts.backends.store import memory_store
 from flts.contracts import layout
+from flts.contracts.canonical import digest
 from flts.contracts.errors import BackendUnavailable
 from flts.contracts.ports import Store
 from flts.contracts.records.decision import DecisionRecord, Verdict
@@ -33,7 +34,7 @@ from flts.server.page.rendering import POLICY, assets, page
 
 LARGEST = 150_000
 """Bytes of the first page with everything it loads."""
-PAGES = ("/", "/promotions/global", "/decisions/global/1")
+PAGES = ("/", "/promotions/global", "/decisions/global", "/decisions/global/1")
 Made = tuple[Store, DecisionRecord]
 
 
@@ -177,9 +178,9 @@ def test_no_name_that_others_chose_becomes_markup(made: Made, target: str) -> No
     promote(store, decision, actor=ODD)
     page = shown(served(store), target.replace("<", "%3C").replace('"', "%22").replace(" ", "%20"))
     assert not page.all("b")
-    if target != "/promotions/global":
+    if target.startswith(("/?", "/decisions/global/")) or target == "/":
         assert ODD in " ".join(row.one("th").text() for row in page.one("table", class_="board").all("tr")[1:])
-    assert ODD in page.text()
+    assert ODD in page.text() or target == "/decisions/global"
 
 
 def test_promotions_say_who_and_why_newest_first(made: Made) -> None:
@@ -226,6 +227,22 @@ def test_a_decision_is_found_by_number_and_by_id_promoted_or_not(app: FastAPI, s
     assert kept.decision_id in page.text()
     for unknown in ("2", "0", "x", "f" * 64, ODD.replace("/", "").replace("<", "%3C").replace(" ", "%20")):
         assert "There is no decision" in shown(app, f"/decisions/global/{unknown}", 404).text()
+
+
+def test_decisions_that_promoted_nothing_are_listed_with_the_reason(store: Store, made: Made) -> None:
+    gates = {"champion": Verdict(passed=False, reason="the champion (ridge) is not beaten", numbers={})}
+    later = made[1].windows.model_copy(update={"last": made[1].windows.last + 86_400 * 10**9})
+    variant(store, made[1], "kept", outcome="keep", gates=gates)
+    newest = variant(store, made[1], "newest", outcome="keep", winner=None, gates={}, reasons=[ODD], windows=later)
+    store.create(layout.decision("global", digest("damaged")), b"{}")
+    page = shown(served(store), "/decisions/global")
+    rows = [[cell.text() for cell in row.all()] for row in page.one("table", class_="promotions").all("tr")[1:]]
+    assert newest.decision_id[:12] in rows[0]
+    assert [rows[0][3], rows[0][-1]] == ["none", ODD]
+    assert "the champion (ridge) is not beaten" in rows[1]
+    assert page.all("a", href=f"/decisions/global/{newest.decision_id}")
+    assert made[1].decision_id[:12] in page.text()
+    assert len(rows) == 3
 
 
 def test_every_scope_has_its_page(made: Made) -> None:

@@ -74,7 +74,7 @@
       scales: { y: { range: (_plot, low, high) => uPlot.rangeNum(low, high, 0.08, false) } },
       axes: [{ ...axis, values: label, space: 70, size: 28 }, { ...axis, size: (_plot, texts) => 10 + 7 * Math.max(1, ...(texts || []).map((text) => text.length)) }],
       series: joined
-        ? [{}, line(inks.within, 1), line(inks.within, 1), line(inks.truth, 1.75), line(inks.made, 2)]
+        ? [{}, line(inks.within, 1.5), line(inks.within, 1.5), line(inks.truth, 1.75), line(inks.made, 2)]
         : [{}, hidden, hidden, hidden, hidden],
       bands: joined ? [{ series: [2, 1], fill: faded(inks.within, 0.45) }] : [],
       hooks: {
@@ -103,13 +103,13 @@
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", `${figure.querySelector("figcaption").textContent}; the table below has the numbers`);
     place.replaceChildren(canvas, reading);
-    const keys = ["truth", "made"].map((key) => figure.querySelector(`.${key}`).textContent);
+    const keys = ["truth", "made"].map((key) => figure.querySelector(`.${key}`).textContent.trim());
     const whole = figure.dataset.whole === "1";
     let plot = null, first = whole ? 0 : Math.max(0, count - (place.clientWidth < 560 ? 40 : 120));
 
     const say = (i) => {
       if (i === null || i === undefined) return;
-      const [time, ...cells] = [...shown.cells[i]].map((cell) => cell.textContent);
+      const [time, ...cells] = [...shown.cells[i]].map((cell) => cell.textContent.trim());
       const [truth, made, low, high] = cells;
       const parts = [time, truth && `${keys[0]} ${truth}`, made && `${keys[1]} ${made}`, low && high && `${low} to ${high}`];
       output.textContent = parts.filter(Boolean).join(" · ");

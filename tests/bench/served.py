@@ -1,0 +1,190 @@
+"""Servers to measure: a store with two promoted networks, `flts serve` on it, and the bare server beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import psutil
+
+from flts.backends.store import memory_store
+from flts.contracts import layout
+from flts.contracts.canonical import digest, sha256
+from flts.contracts.ports import Silent, Store
+from flts.contracts.records.log import Promoted
+from flts.forecasting.bundle import read_bundle, write_bundle
+from flts.models.base import Recipe
+from flts.models.registry import CANDIDATES
+from flts.preprocess.source import RawInput, RawTable
+from flts.preprocess.stage import load_dataset, preprocess
+from flts.promotion.log import next_entry, read_chain
+from flts.spec.sources import validate
+from flts.train.fitting import fit_model
+from flts.train.stage import task_of
+from flts.wiring import open_store
+from tests.bench.measure import fresh_folder
+from tests.support import ROOT
+
+COLUMNS = tuple(f"c{number:02d}" for number in range(12))
+TRAIN, ROWS = 1_200, 1_500
+LONG = 60.0
+"""Seconds that a server may take to start or to end."""
+
+
+@dataclass(frozen=True)
+class Champions:
+    """A store with two bundles of one kind, the first of which is promoted."""
+
+    folder: Path
+    store: Store
+    bundles: tuple[str, str]
+    table: Mapping[str, list[Any]]
+
+    def promote(self, bundle: str) -> int:
+        """Append an entry to the log; returns its number."""
+        manifest, _ = read_bundle(self.store, bundle)
+        log = read_chain(self.store, "global")
+        entry = next_entry(log, "global", "promote", _promoted(manifest.model, bundle), digest("d"), "bench", _now())
+        self.store.create(layout.log_entry("global", entry.number), entry.to_bytes())
+        return entry.number
+
+    def body(self, rows: int) -> bytes:
+        """A request with the newest rows of the series, all of them after train."""
+        return json.dumps({"history": {name: column[-rows:] for name, column in self.table.items()}}).encode()
+
+    def onnx(self) -> Path:
+        """The network of the first bundle in a file of its own."""
+        file = self.folder / "model.onnx"
+        file.write_bytes(read_bundle(self.store, self.bundles[0])[1]["model.onnx"])
+        return file
+
+
+@contextmanager
+def champions(model: str = "gru") -> Iterator[Champions]:
+    """Two fits of a model on 12 columns, window 10, horizon 1; GRU 128 × 2."""
+    with fresh_folder() as folder:
+        store, table = open_store((folder / "objects").as_uri()), _table()
+        names = [_fit(store, model, table, seed) for seed in (1, 2)]
+        found = Champions(folder, store, (names[0], names[1]), table)
+        found.promote(names[0])
+        yield found
+
+
+def _fit(store: Store, model: str, table: Mapping[str, list[Any]], seed: int) -> str:
+    spec = validate(
+        {
+            "dataset": {"name": "bench", "targets": ["c00"]},
+            "task": {"input_length": 10, "horizon": 1},
+            "preprocess": {"time_features": False},  # so that the bare session takes the same twelve columns
+            "models": {model: {"epochs": 1} if model == "gru" else {}},
+        }
+    )
+    parts = (slice(TRAIN), slice(TRAIN, None))
+    raw = [RawTable.of("rows", {name: column[part] for name, column in table.items()}) for part in parts]
+    rows = memory_store()
+    done = preprocess(spec, RawInput(*raw), rows, version=1)
+    dataset = load_dataset(rows, done.data_hash, ("c00",))
+    recipe = Recipe(spec.expected[model], patience=3, seed=seed)
+    if model == "ridge":
+        recipe = Recipe(spec.expected[model].model_copy(update={"alphas": [10.0**seed]}), patience=3, seed=seed)
+    made = fit_model(CANDIDATES[model], dataset.train, task_of(dataset, spec.task), recipe, 0.1, Silent())
+    return write_bundle(store, made.manifest, made.files)
+
+
+def _table() -> dict[str, list[Any]]:
+    """Quarter hours: daily waves with noise."""
+    draw = np.random.default_rng(0)
+    wave = np.sin(2 * np.pi * np.arange(ROWS) / 96)[:, None] * np.arange(1, len(COLUMNS) + 1)
+    values = (20 + wave + draw.normal(0, 0.3, (ROWS, len(COLUMNS)))).round(3)
+    times = np.datetime64("2024-01-01T00:00:00") + np.arange(ROWS) * np.timedelta64(900, "s")
+    return {"time": [f"{time}Z" for time in times], **dict(zip(COLUMNS, values.T.tolist(), strict=True))}
+
+
+def _promoted(model: str, bundle: str) -> Promoted:
+    hashes = {name: digest([name, bundle]) for name in ("config_hash", "data_hash", "model_hash")}
+    scores = dict.fromkeys(("score", "rmse", "mae", "mse"), 0.1)
+    return Promoted(
+        **hashes, **scores, model=model, model_type=model.upper(), bundle_sha256=bundle, run_id=None,
+        model_uri=f"store:bundles/{bundle}", weights={"rmse": 0.5, "mae": 0.3, "mse": 0.2},
+    )  # fmt: skip
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server."""
+
+    url: str
+    process: psutil.Process
+
+    def cpu(self) -> float:
+        """Seconds of CPU so far."""
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
+    def memory(self) -> float:
+        """Resident MB."""
+        return float(self.process.memory_info().rss) / 1e6
+
+
+@contextmanager
+def flts_serve(of: Champions, **settings: str) -> Iterator[Server]:
+    """`flts serve` on a store, on a free port, with its events in a file as JSON."""
+    chosen = {"serve_port": "0", "probe_port": "0", "tracking": "off", "log_format": "json", **settings}
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("FLTS_")},
+        **{f"FLTS_{name.upper()}": value for name, value in chosen.items()},
+        "FLTS_STORE": of.store.url,
+    }
+    log = of.folder / "serve.log"
+    with log.open("wb") as stream:
+        command = [sys.executable, "-m", "flts", "serve", "--home", str(of.folder / "home")]
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=stream)
+        with _ended(process):
+            yield Server(_address(process, log), psutil.Process(process.pid))
+
+
+@contextmanager
+def bare(of: Champions) -> Iterator[Server]:
+    """The least that a server of the same network can be."""
+    command = [sys.executable, "-m", "tests.bench.bare", str(of.onnx()), ",".join(COLUMNS)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+    with _ended(process):
+        assert process.stdout is not None
+        yield Server(process.stdout.readline().decode().strip(), psutil.Process(process.pid))
+
+
+def _address(process: subprocess.Popen[bytes], log: Path) -> str:
+    end = time.monotonic() + LONG
+    while time.monotonic() < end and process.poll() is None:
+        for line in log.read_text().splitlines():
+            if '"server_started"' in line:
+                return str(json.loads(line)["address"])
+        time.sleep(0.02)
+    raise SystemExit(f"flts serve did not start:\n{log.read_text()[-3000:]}")
+
+
+@contextmanager
+def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(LONG)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
