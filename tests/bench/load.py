@@ -64,7 +64,9 @@ def percentile(latencies: NDArray[np.float64], share: float) -> float:
 
 def post(path: str, body: bytes, host: str = "127.0.0.1") -> bytes:
     """The bytes of a request."""
-    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
     return head.encode() + body
 
 

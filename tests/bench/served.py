@@ -12,14 +12,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import psutil
 
 from flts.backends.store import memory_store
 from flts.contracts import layout
-from flts.contracts.canonical import digest, sha256
+from flts.contracts.canonical import digest
 from flts.contracts.ports import Silent, Store
 from flts.contracts.records.log import Promoted
 from flts.forecasting.bundle import read_bundle, write_bundle

@@ -14,15 +14,13 @@ from flts.forecasting.intervals import LEVELS
 from flts.preprocess.limits import Limits
 from flts.preprocess.source import RawFile, RawTable
 from flts.serve.answer import rows_for
+from flts.server.body import MAX_ROWS
 from flts.server.page.chart import Chart, of_answer
 from flts.server.page.shown import counted, lasting
 from flts.server.wanted import DEFAULT_LEVEL, Answered
 from flts.spec.steps import Step
 from flts.web.problem import Problem
 
-MOST_BYTES = 4 * 2**20
-"""Of a body with its form."""
-MOST_ROWS = 100_000
 MOST_SHOWN_AGAIN = 100_000
 """Characters of a pasted text that are sent back beside its forecast."""
 LIMITS = Limits(cells=10**7, memory=2**28)
@@ -89,10 +87,10 @@ def table(pasted: Pasted) -> RawTable:
     else:
         file = RawFile(PASTED, pasted.text.strip().encode() + b"\n", LIMITS)
     rows = RawTable(file.name, file.frame())
-    if len(rows.table) > MOST_ROWS:
+    if len(rows.table) > MAX_ROWS:
         raise Problem(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            f"{file.name}: has {len(rows.table):,} rows; at most {MOST_ROWS:,} are read",
+            f"{file.name}: has {len(rows.table):,} rows; at most {MAX_ROWS:,} are read",
             code="too-many-rows",
         )
     return rows

@@ -15,10 +15,12 @@ from flts.contracts.errors import DamagedObject
 from flts.contracts.ports import Store, read_checked
 from flts.contracts.records.base import parse_stored, require_record
 from flts.contracts.records.decision import DecisionRecord, Preview
+from flts.contracts.records.live import Live
 from flts.contracts.records.log import LogEntry
 from flts.contracts.records.model import Manifest
+from flts.forecasting.bundle import MANIFEST
 from flts.promotion.log import decision_of, listed
-from flts.server.models import Served
+from flts.serve.live import live
 
 DECISIONS, LOGS, KEEPS = 64, 16, 5000
 """How many of each are kept."""
@@ -49,6 +51,21 @@ class Kept(Generic[K, V]):
 
 
 @dataclass(frozen=True)
+class Current:
+    """The promotion that answers in a scope, whether or not its model is in memory. since, stale_since: of `Served`.
+
+    entry_sha256: of the entry as it is stored; manifest: that of its model where it is in memory.
+    """
+
+    scope: str
+    entry: LogEntry
+    entry_sha256: str
+    since: float
+    stale_since: float | None
+    manifest: Manifest | None = None
+
+
+@dataclass(frozen=True)
 class Keep:
     """A decision that promoted nothing, in short. last: the last test origin, UTC nanoseconds."""
 
@@ -75,16 +92,28 @@ class Evidence:
         self._logs: Kept[Hashable, Sequence[LogEntry]] = Kept(LOGS)
         self._decisions: Kept[str, DecisionRecord] = Kept(DECISIONS)
         self._judgements: Kept[tuple[str, str], Judgement] = Kept(LOGS)
+        self._manifests: Kept[str, Manifest] = Kept(LOGS)
         self._keeps: Kept[str, Keep | None] = Kept(KEEPS)
 
-    def log(self, served: Served) -> Sequence[LogEntry]:
+    def log(self, current: Current) -> Sequence[LogEntry]:
         """The promotions of a scope in order. Raises DamagedObject."""
-        key = served.scope, self.version(served)
-        return self._logs.get(key, lambda: listed(self._store, served.scope))
+        key = current.scope, current.entry_sha256, current.stale_since
+        return self._logs.get(key, lambda: listed(self._store, current.scope))
 
-    def version(self, served: Served) -> Hashable:
-        """Differs where the log of a scope may differ from what was read before."""
-        return _digest(served.champion.entry), served.stale_since
+    def live(self, scope: str) -> Live | None:
+        """The live error as it is now; None where it was never computed, or cannot be read."""
+        try:
+            return live(self._store, scope)
+        except DamagedObject:
+            return None
+
+    def manifest(self, bundle_sha256: str) -> Manifest:
+        """The manifest of a bundle. Raises DamagedObject."""
+        key = layout.bundle(bundle_sha256, MANIFEST)
+        return self._manifests.get(
+            bundle_sha256,
+            lambda: parse_stored(self._store, key, Manifest, read_checked(self._store, key, bundle_sha256)),
+        )
 
     def decision(self, entry: LogEntry) -> DecisionRecord:
         """The decision behind a promotion. Raises DamagedObject."""
@@ -102,13 +131,13 @@ class Evidence:
             (scope, decision_id), lambda: self._with_preview(require_record(self._store, key, DecisionRecord))
         )
 
-    def keeps(self, served: Served) -> list[Keep]:
+    def keeps(self, current: Current) -> list[Keep]:
         """The decisions of a scope that promoted nothing, those on the newest rows first.
 
         Each is read once. One that cannot be read is left out.
         """
-        promoted = {layout.decision(served.scope, entry.decision_id) for entry in self.log(served)}
-        keys = [key for key in self._store.list(layout.decisions(served.scope)) if layout.identity(key)]
+        promoted = {layout.decision(current.scope, entry.decision_id) for entry in self.log(current)}
+        keys = [key for key in self._store.list(layout.decisions(current.scope)) if layout.identity(key)]
         found = [self._keeps.get(key, partial(self._keep, key)) for key in keys if key not in promoted]
         return sorted(filter(None, found), key=lambda keep: (-keep.last, keep.decision_id))
 
@@ -135,9 +164,8 @@ class Evidence:
         winner = decision.row(decision.winner)
         if winner is None:
             return None
-        key = layout.bundle(winner.bundle_sha256, "manifest.json")
         try:
-            return parse_stored(self._store, key, Manifest, read_checked(self._store, key, winner.bundle_sha256))
+            return self.manifest(winner.bundle_sha256)
         except DamagedObject:
             return None
 

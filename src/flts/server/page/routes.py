@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -20,15 +21,17 @@ from starlette.types import Message
 
 from flts.contracts.errors import DamagedObject, DataError, FltsError, NoChampion, Transient, UsageError
 from flts.contracts.records.log import LogEntry
+from flts.server.body import receive_body
+from flts.server.caller import Caller
 from flts.server.models import GLOBAL, Served
 from flts.server.page import rendering
-from flts.server.page.box import MOST_BYTES, Pasted, Result, box, result, table
-from flts.server.page.evidence import Evidence, Kept
+from flts.server.page.box import Pasted, Result, box, result, table
+from flts.server.page.evidence import Current, Evidence, Kept
 from flts.server.page.promotions import NEWEST, PAGE
 from flts.server.page.shown import moment_of
 from flts.server.page.views import decision_view, home_view, promotions_view
-from flts.server.service import Service
-from flts.server.wanted import DEFAULT_LEVEL, Wanted
+from flts.server.service import Service, note
+from flts.server.wanted import DEFAULT_LEVEL, Answered, Wanted
 from flts.spec.steps import SECOND
 from flts.web.problem import RETRY_SECONDS, Problem
 
@@ -41,6 +44,21 @@ READ = ["GET", "HEAD"]
 FOREVER = "public, max-age=31536000, immutable"
 T = TypeVar("T")
 View = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What became of a form: a result, or the error that is said at the box."""
+
+    pasted: Pasted
+    status: HTTPStatus = HTTPStatus.OK
+    error: str = ""
+    result: Result | None = None
+    answered: Answered | None = None
+
+
+NOTHING = Pasted("", "", b"", DEFAULT_LEVEL)
+UNTRIED = Tried(NOTHING)
 
 
 def add_page(app: FastAPI) -> None:
@@ -106,88 +124,98 @@ class Pages:
         scopes = self._scopes()
         if not scopes and self._service.models.polled:
             return await self._run(partial(rendering.page, "empty.html"))
-        served = await self._served(request.query_params.get("scope") or _first(scopes))
+        current = await self._current(request.query_params.get("scope") or _first(scopes))
         target = request.query_params.get("target")
         minute = int(time.time() // 60)  # the page says how long ago things were
-        key = served.scope, self._evidence.version(served), target, tuple(scopes), minute
-        return await self._run(partial(self._pages.get, key, partial(self._home, served, scopes, target)))
+        key = current.scope, current.entry_sha256, current.stale_since, target, tuple(scopes), minute
+        return await self._run(partial(self._pages.get, key, partial(self._home, current, scopes, target)))
 
     async def forecast(self, request: Request) -> Response:
         """The same, with the forecast of what was sent, or the reason why there is none."""
         scopes = self._scopes()
-        served = await self._served(request.query_params.get("scope") or _first(scopes))
-        pasted, status, error, found = Pasted("", "", b"", DEFAULT_LEVEL), HTTPStatus.OK, "", None
+        current = await self._current(request.query_params.get("scope") or _first(scopes))
+        tried = await self._try(request, current.scope)
+        if tried.answered is not None:
+            current = _of_served(tried.answered.served)
+        return await self._run(partial(self._home, current, scopes, None, tried))
+
+    async def _try(self, request: Request, scope: str) -> Tried:
+        """Forecast what a form holds. Raises nothing that its sender can mend: that is said at the box."""
+        pasted = NOTHING
         try:
-            pasted = await _read(request)
+            self._service.turns.check_room()
+            pasted = await _read(request, self._service.max_body_bytes)
             rows = await self._run(partial(table, pasted))
-            wanted = Wanted(rows, served.scope, level=pasted.level)
-            answered = await self._service.forecast(wanted)
-            found, served = await self._run(partial(result, answered, rows, pasted.level)), answered.served
+            caller = Caller(time.monotonic() + SECONDS, token=request.scope["state"].get("token"))
+            answered = await self._service.forecast(Wanted(rows, scope, level=pasted.level), caller)
+            note(request.scope, answered)
+            found = await self._run(partial(result, answered, rows, pasted.level))
+            return Tried(pasted, result=found, answered=answered)
         except Problem as problem:
-            status, error = problem.status, problem.detail
+            return Tried(pasted, problem.status, problem.detail)
         except (DataError, UsageError) as refused:
-            status, error = HTTPStatus.UNPROCESSABLE_ENTITY, str(refused)
-        return await self._run(partial(self._home, served, scopes, None, pasted, status, error, found))
+            return Tried(pasted, HTTPStatus.UNPROCESSABLE_ENTITY, str(refused))
 
     async def promotions(self, request: Request) -> Response:
         """All promotions of a scope, some at a time."""
-        served = await self._served(request.path_params["scope"])
+        current = await self._current(request.path_params["scope"])
         before = request.query_params.get("before", "")
         number = int(before) if re.fullmatch("[0-9]{1,9}", before) else None
-        return await self._run(partial(self._promotions, served, self._scopes(), number))
+        return await self._run(partial(self._promotions, current, self._scopes(), number))
 
     async def decisions(self, request: Request) -> Response:
         """The decisions of a scope that promoted nothing."""
-        served = await self._served(request.path_params["scope"])
-        return await self._run(partial(self._decisions, served, self._scopes()))
+        current = await self._current(request.path_params["scope"])
+        return await self._run(partial(self._decisions, current, self._scopes()))
 
     async def decision(self, request: Request) -> Response:
         """One decision, by the number of its promotion or by its id."""
-        served = await self._served(request.path_params["scope"])
+        current = await self._current(request.path_params["scope"])
         name, target = request.path_params["name"], request.query_params.get("target")
-        return await self._run(partial(self._decision, served, self._scopes(), name, target))
+        return await self._run(partial(self._decision, current, self._scopes(), name, target))
 
-    def _home(
-        self,
-        served: Served,
-        scopes: Sequence[str],
-        target: str | None,
-        pasted: Pasted | None = None,
-        status: HTTPStatus = HTTPStatus.OK,
-        error: str = "",
-        found: Result | None = None,
-    ) -> Response:
-        form = box(served.champion.bundle.manifest, pasted, error, found)
-        view = home_view(served, self._evidence, target, form, NEWEST, time.time())
-        return rendering.page("home.html", status, view=view, scope=served.scope, scopes=scopes)
+    def _home(self, current: Current, scopes: Sequence[str], target: str | None, tried: Tried = UNTRIED) -> Response:
+        manifest = current.manifest or self._evidence.manifest(current.entry.champion.bundle_sha256)
+        form = box(manifest, tried.pasted, tried.error, tried.result)
+        view = home_view(current, manifest, self._evidence, target, form, NEWEST, time.time())
+        return rendering.page("home.html", tried.status, view=view, scope=current.scope, scopes=scopes)
 
-    def _promotions(self, served: Served, scopes: Sequence[str], before: int | None) -> Response:
-        view = promotions_view(served, self._evidence, PAGE, before)
-        return rendering.page("promotions.html", view=view, scope=served.scope, scopes=scopes)
+    def _promotions(self, current: Current, scopes: Sequence[str], before: int | None) -> Response:
+        view = promotions_view(current, self._evidence, PAGE, before)
+        return rendering.page("promotions.html", view=view, scope=current.scope, scopes=scopes)
 
-    def _decisions(self, served: Served, scopes: Sequence[str]) -> Response:
-        rows = [(keep, moment_of(keep.last // SECOND)) for keep in self._evidence.keeps(served)]
-        return rendering.page("decisions.html", rows=rows, scope=served.scope, scopes=scopes)
+    def _decisions(self, current: Current, scopes: Sequence[str]) -> Response:
+        rows = [(keep, moment_of(keep.last // SECOND)) for keep in self._evidence.keeps(current)]
+        return rendering.page("decisions.html", rows=rows, scope=current.scope, scopes=scopes)
 
-    def _decision(self, served: Served, scopes: Sequence[str], name: str, target: str | None) -> Response:
-        log = self._evidence.log(served)
+    def _decision(self, current: Current, scopes: Sequence[str], name: str, target: str | None) -> Response:
+        log = self._evidence.log(current)
         entries = [entry for entry in log if name in {str(entry.number), entry.decision_id}]
         if not entries and not re.fullmatch("[0-9a-f]{64}", name):
-            raise _no_decision(served.scope, name, log)
+            raise _no_decision(current.scope, name, log)
         try:
-            found = self._evidence.behind(entries[0]) if entries else self._evidence.judgement(served.scope, name)
+            found = self._evidence.behind(entries[0]) if entries else self._evidence.judgement(current.scope, name)
         except DamagedObject as damage:
             if damage.code == "object-missing" and not entries:
-                raise _no_decision(served.scope, name, log) from None
+                raise _no_decision(current.scope, name, log) from None
             raise
-        view = decision_view(found, entries, served, target)
-        return rendering.page("decision.html", view=view, scope=served.scope, scopes=scopes)
+        view = decision_view(found, entries, current, target)
+        return rendering.page("decision.html", view=view, scope=current.scope, scopes=scopes)
 
-    async def _served(self, scope: str) -> Served:
-        return self._service.model(scope)
+    async def _current(self, scope: str) -> Current:
+        """What answers in a scope. A model that was put out of memory is not loaded again for its page."""
+        models = self._service.models
+        try:
+            state, standing = models.known(scope)
+        except NoChampion:  # never loaded: there was no room for it yet
+            return _of_served(await models.find(scope))
+        if state.served is not None:
+            return _of_served(state.served)
+        stale_since = state.stale.since if state.stale else None
+        return Current(scope, standing.entry, standing.sha256, standing.since, stale_since)
 
     def _scopes(self) -> list[str]:
-        return sorted(self._service.models.served)
+        return [state.scope for state in self._service.models.states()]
 
     async def _run(self, work: Callable[[], T]) -> T:
         """The result of work in a thread of the page. Raises Problem where the store keeps it waiting."""
@@ -213,25 +241,27 @@ def _no_decision(scope: str, name: str, log: Sequence[LogEntry]) -> Problem:
     )
 
 
-async def _read(request: Request) -> Pasted:
-    """The form. Raises Problem for a body that is too large or is no form."""
-    received = 0
+def _of_served(served: Served) -> Current:
+    champion = served.champion
+    return Current(
+        served.scope,
+        champion.entry,
+        served.entry_sha256,
+        served.since,
+        served.stale_since,
+        champion.bundle.manifest,
+    )
 
-    async def limited() -> Message:
-        nonlocal received
-        message = await request.receive()
-        received += len(message.get("body", b""))
-        if received > MOST_BYTES:
-            raise Problem(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"more than {MOST_BYTES // 2**20} MiB were sent; send fewer rows, the newest ones",
-                {"Connection": "close"},
-                code="body-too-large",
-            )
-        return message
+
+async def _read(request: Request, limit: int) -> Pasted:
+    """The form. Raises Problem for a body that is too large or is no form, ClientDisconnect."""
+    body = await receive_body(request.receive, limit, request.headers.get("content-length"))
+
+    async def received() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
 
     try:
-        async with Request(request.scope, limited).form(max_files=1, max_fields=8, max_part_size=MOST_BYTES) as form:
+        async with Request(request.scope, received).form(max_files=1, max_fields=8, max_part_size=limit) as form:
             file = form.get("file")
             data = await file.read() if isinstance(file, UploadFile) else b""
             name = (file.filename or "") if isinstance(file, UploadFile) else ""

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from flts.contracts.records.decision import BaselineRow, DecisionRecord, Lead
+from flts.contracts.records.decision import BaselineRow, DecisionRecord, Lead, WeightsRecord
+from flts.contracts.records.live import Live, LiveErrors, LiveSkill
 from flts.contracts.records.log import LogEntry
 from flts.contracts.records.model import Manifest
-from flts.promotion.words import NOT_COUNTED, notes, why
-from flts.server.models import Served
+from flts.promotion.words import LEVEL, NOT_COUNTED, notes, why
+from flts.server.page.evidence import Current
 from flts.server.page.shown import Moment, ago, lasting, moment, moment_of, percent
 from flts.spec.steps import Step
 
 Tone = Literal["good", "open", "bad"]
 SEASONAL = "seasonal_naive"
+NOT_MEASURED = "Not measured"
 
 
 @dataclass(frozen=True)
@@ -120,23 +122,23 @@ def _repeating(baseline: str, manifest: Manifest) -> str:
     return f"the value {lasting(manifest.seasons[0], Step.parse(manifest.fitted.grid.step))} earlier"
 
 
-def since_when(served: Served, now: float) -> Question:
-    """Since when the champion serves, and whether a newer one should."""
-    entry = served.champion.entry
+def since_when(current: Current, now: float) -> Question:
+    """Since when the champion serves."""
+    entry = current.entry
     details = [
         f"Promotion {entry.number}, {ago(entry.time, now)}: {kind(entry)} ({entry.actor}).",
-        f"This server answers with it since {moment_of(served.since).text}.",
+        f"This server answers with it since {moment_of(current.since).text}.",
     ]
     return Question("Since when does it serve?", promoted(entry).text, details, "good")
 
 
-def stale(served: Served) -> str:
+def stale(current: Current) -> str:
     """Why the newest promotion does not serve; empty where it does. The reason may name places, and is in the log."""
-    if served.stale_since is None:
+    if current.stale_since is None:
         return ""
     return (
-        f"A newer promotion cannot be served since {moment_of(served.stale_since).text}; promotion"
-        f" {served.champion.entry.number} goes on answering. The log of the server says why."
+        f"A newer promotion cannot be served since {moment_of(current.stale_since).text}; promotion"
+        f" {current.entry.number} goes on answering. The log of the server says why."
     )
 
 
@@ -156,9 +158,55 @@ def kind(entry: LogEntry) -> str:
             return "promoted by the judge"
 
 
-def is_it_worse() -> Question:
-    """What became of the forecasts that were served."""
+def is_it_worse(live: Live | None, entry: LogEntry, decision: DecisionRecord | None) -> Question:
+    """How the forecasts that were served compare with those of the test windows, on the same scale."""
+    asked, champion = "Is it getting worse?", entry.champion
+    if live is None:
+        said = "No truth was compared with the forecasts that were served."
+        how = f"flts predictions join --truth FILE --scope {entry.scope} --write compares them."
+        return Question(asked, NOT_MEASURED, [said, how], "open")
+    found = next((model for model in live.models if model.model_hash == champion.model_hash), None)
+    row = decision.row(champion.model) if decision else None
+    computed = f"Computed {moment(live.made).text}."
+    if live.bundle_sha256 != champion.bundle_sha256 or row is None:
+        return Question(asked, NOT_MEASURED, [f"{computed} Another model was champion then."], "open")
+    if found is None or not found.errors.cells:
+        return Question(asked, NOT_MEASURED, [f"{computed} No forecast of this model had truth."], "open")
+    score = _composite(found.errors, live.weights)
     details = [
-        "No truth was compared with the forecasts that were served.",
+        f"Its error score was {score:.4f} in {found.errors.cells:,} forecasts with truth, and {row.score:.4f} on the"
+        " test windows. No test says whether the difference is noise.",
+        *_live_skill(found.skill),
+        *_live_coverage(live),
+        computed,
     ]
-    return Question("Is it getting worse?", "Not measured", details, "open")
+    answer, tone = _live_verdict(score, row.score, found.skill.skill)
+    return Question(asked, answer, details, tone)
+
+
+def _composite(errors: LiveErrors, weights: WeightsRecord) -> float:
+    return weights.rmse * errors.rmse + weights.mae * errors.mae + weights.mse * errors.mse
+
+
+def _live_verdict(score: float, before: float, skill: float | None) -> tuple[str, Tone]:
+    if skill is not None and skill <= 0.0:
+        return "Worse than the past", "bad"
+    if score <= before:
+        return "No", "good"
+    return (f"{percent(score / before - 1.0)} more error", "open") if before else ("More error", "open")
+
+
+def _live_skill(found: LiveSkill) -> Iterator[str]:
+    if found.skill is None:
+        return
+    if found.skill <= 0.0:
+        yield f"The baseline {found.baseline}, a forecast that anyone can make, was at least as good there."
+    else:
+        yield f"It removed {percent(found.skill)} of the error score of {found.baseline} there."
+
+
+def _live_coverage(live: Live) -> Iterator[str]:
+    found = live.coverage.get(LEVEL)
+    if found is not None and found.cells:
+        whose = "Its" if len(live.models) == 1 else "All models'"
+        yield f"{whose} 80 % intervals held the truth in {percent(found.coverage)} of {found.cells:,}."

@@ -11,10 +11,9 @@ from flts.contracts.records.log import LogEntry
 from flts.contracts.records.model import Manifest
 from flts.evaluate.profile import WEEKDAYS
 from flts.promotion.words import between
-from flts.server.models import Served
 from flts.server.page.box import Box
 from flts.server.page.chart import Chart, of_preview
-from flts.server.page.evidence import Evidence, Judgement
+from flts.server.page.evidence import Current, Evidence, Judgement
 from flts.server.page.promotions import Promotions, promotions
 from flts.server.page.scoreboard import Board, board
 from flts.server.page.shown import Moment, lasting, moment_of
@@ -88,9 +87,11 @@ class DecisionPage:
     identity: Sequence[tuple[str, str]]
 
 
-def home_view(served: Served, evidence: Evidence, target: str | None, form: Box, newest: int, now: float) -> Home:
+def home_view(
+    current: Current, manifest: Manifest, evidence: Evidence, target: str | None, form: Box, newest: int, now: float
+) -> Home:
     """What the store cannot tell is left out, and the page says so."""
-    entry, manifest = served.champion.entry, served.champion.bundle.manifest
+    entry = current.entry
     judgement = _behind(evidence, entry)
     decision = judgement.decision if judgement else None
     step = Step.parse(manifest.fitted.grid.step)
@@ -99,21 +100,25 @@ def home_view(served: Served, evidence: Evidence, target: str | None, form: Box,
         model=entry.champion.model,
         number=entry.number,
         forecasts=f"{_listed(manifest.targets)}, {ahead} ahead",
-        questions=[against_the_past(entry, decision, manifest), since_when(served, now), is_it_worse()],
-        stale=stale(served),
+        questions=[
+            against_the_past(entry, decision, manifest),
+            since_when(current, now),
+            is_it_worse(evidence.live(current.scope), entry, decision),
+        ],
+        stale=stale(current),
         decision=_parts(judgement, target, entry.champion.model_hash) if judgement else None,
         chosen_for=_chosen_for(entry, decision),
         box=form,
-        promotions=_promotions(served, evidence, newest, None),
+        promotions=_promotions(current, evidence, newest, None),
     )
 
 
-def promotions_view(served: Served, evidence: Evidence, most: int, before: int | None) -> Promotions:
+def promotions_view(current: Current, evidence: Evidence, most: int, before: int | None) -> Promotions:
     """Some promotions. Raises DamagedObject."""
-    return promotions(evidence.log(served), served.champion.entry.number, evidence.decision, most, before)
+    return promotions(evidence.log(current), current.entry.number, evidence.decision, most, before)
 
 
-def decision_view(found: Judgement, entries: Sequence[LogEntry], served: Served, target: str | None) -> DecisionPage:
+def decision_view(found: Judgement, entries: Sequence[LogEntry], current: Current, target: str | None) -> DecisionPage:
     """entries: the promotions that name this decision."""
     decision = found.decision
     named = f"promotion {entries[0].number}" if entries else decision.decision_id[:12]
@@ -121,7 +126,7 @@ def decision_view(found: Judgement, entries: Sequence[LogEntry], served: Served,
         title=f"Decision of {named}",
         outcome=_outcome(decision),
         promotions=[(entry.number, promoted(entry), kind(entry), entry.actor) for entry in entries],
-        parts=_parts(found, target, served.champion.entry.champion.model_hash),
+        parts=_parts(found, target, current.entry.champion.model_hash),
         why_not=[(other.model, other.why_not) for other in decision.why_not],
         tables=list(_tables(decision)),
         rules=_rules(decision),
@@ -136,9 +141,9 @@ def _behind(evidence: Evidence, entry: LogEntry) -> Judgement | None:
         return None
 
 
-def _promotions(served: Served, evidence: Evidence, most: int, before: int | None) -> Promotions | None:
+def _promotions(current: Current, evidence: Evidence, most: int, before: int | None) -> Promotions | None:
     try:
-        return promotions_view(served, evidence, most, before)
+        return promotions_view(current, evidence, most, before)
     except DamagedObject:
         return None
 

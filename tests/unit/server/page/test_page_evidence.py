@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from tests.support.boards import judged, promote, variant
 from tests.support.raising import raises
 from tests.support.stored import Watched, without
 
 from flts.contracts import layout
-from flts.contracts.canonical import digest
+from flts.contracts.canonical import digest, sha256
 from flts.contracts.errors import DamagedObject
 from flts.contracts.ports import Store
 from flts.contracts.records.decision import DecisionRecord
-from flts.server.models import Models, Served
-from flts.server.page.evidence import Evidence, Kept
+from flts.contracts.records.log import LogEntry
+from flts.server.page.evidence import Current, Evidence, Kept
 
 
 @pytest.fixture(scope="module")
@@ -21,25 +23,24 @@ def made() -> tuple[Store, DecisionRecord]:
     return judged(300, 60)
 
 
-def serving(store: Store) -> Served:
-    models = Models(store)
-    models.poll()
-    return models.served["global"]
+def serving(log: Sequence[LogEntry]) -> Current:
+    """The newest of these promotions answers."""
+    return Current("global", log[-1], sha256(log[-1].to_bytes()), 0.0, None)
 
 
 def test_a_log_and_its_decisions_are_read_once_until_another_is_promoted(made: tuple[Store, DecisionRecord]) -> None:
     store, decision = without(made[0]), made[1]
     log = promote(store, decision)
     watched = Watched(store)
-    evidence, served = Evidence(watched), serving(store)
+    evidence, current = Evidence(watched), serving(log)
     for _ in range(2):
-        assert evidence.log(served) == log
+        assert evidence.log(current) == log
         assert evidence.behind(log[0]).decision == decision
         assert evidence.decision(log[0]) == decision
     assert len(watched.listed) == 1
     assert len(watched.read) == len(set(watched.read))
     log = promote(store, variant(store, decision), log)
-    assert evidence.log(serving(store)) == log
+    assert evidence.log(serving(log)) == log
     assert len(watched.listed) == 2
 
 

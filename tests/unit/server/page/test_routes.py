@@ -29,8 +29,8 @@ from flts.contracts.ports import Store
 from flts.contracts.records.decision import DecisionRecord, Verdict
 from flts.server.models import Models
 from flts.server.page import rendering, routes
-from flts.server.page.box import MOST_BYTES
 from flts.server.page.rendering import POLICY, assets, page
+from flts.server.service import BODY_BYTES
 
 LARGEST = 150_000
 """Bytes of the first page with everything it loads."""
@@ -320,8 +320,7 @@ def test_a_store_that_is_away_is_said_without_its_address(store: Store) -> None:
 def test_a_stale_model_is_said_to_be_stale(store: Store) -> None:
     app = served(store)
     models: Models = app.state.service.models
-    current = models.served["global"]
-    models._served = {"global": replace(current, stale_since=time.time() - 60, reason="at /secret")}
+    models._served = {"global": replace(models.served["global"], stale_since=time.time() - 60, reason="at /secret")}
     page = shown(app)
     assert "A newer promotion cannot be served since" in page.one(role="status").text()
     assert "/secret" not in page.text()
@@ -384,7 +383,7 @@ def test_a_file_is_read_like_pasted_rows(app: FastAPI) -> None:
         ({"rows": rows(), "level": "0.7"}, None, 422, "level 0.7 is not available"),
         ({"rows": rows(), "level": "much"}, None, 422, "'much' is not a level"),
         ({}, (f"../{'x' * 20}.csv", b"PK\x03\x04"), 422, "xxxx.csv"),
-        ({"rows": "a\n" * (MOST_BYTES // 2)}, None, 413, "4 MiB"),
+        ({"rows": "a\n" * (BODY_BYTES // 2)}, None, 413, "4,194,304"),
         ({"rows": "time,load\n" + "2026-01-01,1\n" * 100_001}, None, 413, "at most 100,000 are read"),
     ],
 )
