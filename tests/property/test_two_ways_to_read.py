@@ -30,7 +30,15 @@ NAMES = ("load", "wind")
 def fitted(step: str, *, zone: str = "UTC", local: bool = False, phase: int = 0, **rules: Any) -> FittedPreprocess:
     every = Step.parse(step)
     grid = Grid(every, zone, local, phase, 0, every.part(0.05))
-    stats = {"median": 0.0, "low": None, "high": None, "center": 0.0, "scale": 1.0, "minimum": -1.0, "maximum": 1.0}
+    stats: dict[str, Any] = {
+        "median": 0.0,
+        "low": None,
+        "high": None,
+        "center": 0.0,
+        "scale": 1.0,
+        "minimum": -1.0,
+        "maximum": 1.0,
+    }
     return FittedPreprocess(
         columns=tuple(FittedColumn(name=name, **stats) for name in NAMES),
         targets=("load",),
@@ -140,7 +148,7 @@ def tables(draw: st.DrawFn, grid: Grid) -> dict[str, list[Any]]:
     at = draw(times(grid))
     few = draw(st.booleans())  # so that rows with the same time often have the same values
     cells = st.sampled_from([1.0, None]) if few else CELLS
-    table = {name: draw(st.lists(cells, min_size=len(at), max_size=len(at))) for name in NAMES}
+    table: dict[str, list[Any]] = {name: draw(st.lists(cells, min_size=len(at), max_size=len(at))) for name in NAMES}
     if draw(st.integers(0, 9)) == 0:
         table[draw(st.sampled_from(NAMES))][draw(st.integers(0, len(at) - 1))] = draw(st.sampled_from(ODD_CELLS))
     whole = {"time": at, **table}

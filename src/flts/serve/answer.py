@@ -97,17 +97,12 @@ def refuse_unavailable(bundle: Bundle, level: float, horizon: int | None) -> Non
             found=level,
             valid=valid,
         )
-    if horizon is None:
+    trained = bundle.model.task.horizon
+    if horizon is None or 1 <= horizon <= trained:
         return
-    largest = largest_horizon(bundle)
+    largest = max(trained, LONGEST) if isinstance(bundle.model.predictor, Extends) else trained
     if not 1 <= horizon <= largest:
         raise _unreachable(horizon, largest, bundle)
-
-
-def largest_horizon(bundle: Bundle) -> int:
-    """The most steps that the model can forecast."""
-    trained = bundle.model.task.horizon
-    return max(trained, LONGEST) if isinstance(bundle.model.predictor, Extends) else trained
 
 
 def usable_history(bundle: Bundle, raw: Raw) -> tuple[Rows, tuple[Notice, ...]]:

@@ -21,7 +21,7 @@ from flts.server.wanted import Wanted
 from flts.web.problem import Problem
 
 TIMES = ["2024-01-01T00:00:00Z", "2024-01-01T01:00:00Z"]
-HISTORY = {"time": TIMES, "load": [1.5, None]}
+HISTORY: dict[str, list[Any]] = {"time": TIMES, "load": [1.5, None]}
 REFUSED = HTTPStatus.UNPROCESSABLE_ENTITY
 
 

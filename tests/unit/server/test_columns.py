@@ -165,7 +165,8 @@ def test_columns_that_the_model_does_not_use_are_named_whatever_they_hold(bundle
 
 
 def test_but_not_lists_and_literals_that_json_does_not_have(bundle: Bundle) -> None:
-    for cell in ([], {}, Constant("NaN")):
+    nested: list[Any] = [[], {}, Constant("NaN")]
+    for cell in nested:
         with raises(DataError, code="cell-unfit", column="sun", row=3):
             read(bundle, {**columns_of(), "sun": [0, 0, cell] + [0] * 267})
 
