@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from flts.contracts.errors import UsageError, nearest, without_credentials
+from flts.contracts.layout import scope_name
 
 PREFIX = "FLTS_"
 ALMOST = 0.87
@@ -98,7 +99,7 @@ class Settings(BaseSettings):
     """Port of the gateway; 0 takes a free one."""
     serve_port: int = Field(default=8000, ge=0, le=65535)
     """Port of the forecast service; 0 takes a free one."""
-    serve_scopes: tuple[str, ...] = ()
+    serve_scopes: tuple[Annotated[str, AfterValidator(scope_name)], ...] = ()
     """Scopes that the forecast service answers for, as JSON: ["jfk", "lga"]; empty for every scope with a promotion."""
     max_body_bytes: int = Field(default=4 * 2**20, gt=0, le=2**30)
     """Largest body of a request to the forecast service."""
