@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import uvicorn
 from tests.support.boards import crowd, judged, promote, served, variant
 from tests.support.series import hourly, table
+from tests.support.services import LONG
 from tests.support.stored import without
 
 from flts.contracts.ports import Store
@@ -71,6 +73,7 @@ class Seen:
     def __init__(self, browser: Any, address: str, theme: str = "light", size: str = "desktop", **context: Any) -> None:
         width, height = SIZES[size]
         self._context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme, **context)
+        self._context.set_default_timeout(1000 * LONG)
         self.page = self._context.new_page()
         self.said: list[str] = []
         self.asked: list[str] = []
@@ -155,7 +158,9 @@ def _check_pixels(picture: bytes, inks: dict[str, tuple[int, ...]]) -> None:
     from PIL import Image
 
     with Image.open(io.BytesIO(picture)) as image:
-        counted = {colour: count for count, colour in image.convert("RGB").getcolors(2**24)}
+        pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
+    colours, counts = np.unique(pixels, axis=0, return_counts=True)
+    counted = {tuple(map(int, colour)): int(count) for colour, count in zip(colours, counts, strict=True)}
     paper = max(counted, key=lambda colour: counted[colour])
     assert paper not in inks.values()
     for name, ink in inks.items():

@@ -17,7 +17,7 @@ from flts.promotion.judge import judge
 from flts.promotion.log import next_entry
 from flts.promotion.stage import promoted_of
 from flts.server.app import create_app
-from flts.server.models import Models
+from flts.server.models import Capacity, Models
 from flts.server.service import Service
 from flts.web.security import Auth
 from tests.support.experiments import small_experiment, small_spec
@@ -75,8 +75,8 @@ def promote(
     return [*log, entry]
 
 
-def served(store: Store, token: str | None = None) -> FastAPI:
-    """A forecast service on a store, after its first poll."""
-    models = Models(store)
+def served(store: Store, token: str | None = None, room: int = 16) -> FastAPI:
+    """A forecast service on a store, after its first poll. room: models in memory."""
+    models = Models(store, capacity=Capacity(models=room))
     models.poll()
     return create_app(Service(models), auth=Auth("127.0.0.1", token))

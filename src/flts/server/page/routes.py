@@ -47,7 +47,7 @@ View = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True)
-class Tried:
+class Submitted:
     """What became of a form: a result, or the error that is said at the box."""
 
     pasted: Pasted
@@ -58,7 +58,7 @@ class Tried:
 
 
 NOTHING = Pasted("", "", b"", DEFAULT_LEVEL)
-UNTRIED = Tried(NOTHING)
+UNSENT = Submitted(NOTHING)
 
 
 def add_page(app: FastAPI) -> None:
@@ -134,12 +134,12 @@ class Pages:
         """The same, with the forecast of what was sent, or the reason why there is none."""
         scopes = self._scopes()
         current = await self._current(request.query_params.get("scope") or _first(scopes))
-        tried = await self._try(request, current.scope)
-        if tried.answered is not None:
-            current = _of_served(tried.answered.served)
-        return await self._run(partial(self._home, current, scopes, None, tried))
+        sent = await self._try(request, current.scope)
+        if sent.answered is not None:
+            current = _of_served(sent.answered.served)
+        return await self._run(partial(self._home, current, scopes, None, sent))
 
-    async def _try(self, request: Request, scope: str) -> Tried:
+    async def _try(self, request: Request, scope: str) -> Submitted:
         """Forecast what a form holds. Raises nothing that its sender can mend: that is said at the box."""
         pasted = NOTHING
         try:
@@ -150,11 +150,11 @@ class Pages:
             answered = await self._service.forecast(Wanted(rows, scope, level=pasted.level), caller)
             note(request.scope, answered)
             found = await self._run(partial(result, answered, rows, pasted.level))
-            return Tried(pasted, result=found, answered=answered)
+            return Submitted(pasted, result=found, answered=answered)
         except Problem as problem:
-            return Tried(pasted, problem.status, problem.detail)
+            return Submitted(pasted, problem.status, problem.detail)
         except (DataError, UsageError) as refused:
-            return Tried(pasted, HTTPStatus.UNPROCESSABLE_ENTITY, str(refused))
+            return Submitted(pasted, HTTPStatus.UNPROCESSABLE_ENTITY, str(refused))
 
     async def promotions(self, request: Request) -> Response:
         """All promotions of a scope, some at a time."""
@@ -174,11 +174,11 @@ class Pages:
         name, target = request.path_params["name"], request.query_params.get("target")
         return await self._run(partial(self._decision, current, self._scopes(), name, target))
 
-    def _home(self, current: Current, scopes: Sequence[str], target: str | None, tried: Tried = UNTRIED) -> Response:
+    def _home(self, current: Current, scopes: Sequence[str], target: str | None, sent: Submitted = UNSENT) -> Response:
         manifest = current.manifest or self._evidence.manifest(current.entry.champion.bundle_sha256)
-        form = box(manifest, tried.pasted, tried.error, tried.result)
+        form = box(manifest, sent.pasted, sent.error, sent.result)
         view = home_view(current, manifest, self._evidence, target, form, NEWEST, time.time())
-        return rendering.page("home.html", tried.status, view=view, scope=current.scope, scopes=scopes)
+        return rendering.page("home.html", sent.status, view=view, scope=current.scope, scopes=scopes)
 
     def _promotions(self, current: Current, scopes: Sequence[str], before: int | None) -> Response:
         view = promotions_view(current, self._evidence, PAGE, before)

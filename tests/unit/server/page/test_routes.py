@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import re
@@ -258,6 +259,23 @@ def test_every_scope_has_its_page(made: Made) -> None:
     assert "south" in shown(app, "/?scope=south", 404).text()
 
 
+def test_looking_at_a_page_loads_no_model_that_was_put_out_of_memory(made: Made) -> None:
+    store = without(made[0])
+    promote(store, made[1])
+    promote(store, variant(store, made[1], "north", scope="north"))
+    app = served(store, room=1)
+    models: Models = app.state.service.models
+    for name in ("global", "north"):  # each is loaded once, and leaves for the other
+        asyncio.run(models.find(name))
+    assert [*models.served] == ["north"]
+    page = shown(app, "/?scope=global")
+    assert page.one("h1").text() == "ridge"
+    assert "at least 12 rows" in page.one(id="needs").text()
+    assert shown(app, "/decisions/global/1").one("table", class_="board")
+    assert [*models.served] == ["north"]
+    assert [link.text() for link in page.one("nav", aria_label="Scopes").all("a")] == ["global", "north"]
+
+
 # --- what cannot be shown
 
 
@@ -355,6 +373,21 @@ def test_pasted_rows_are_forecast_by_the_service(app: FastAPI) -> None:
     predicted = ask(app, "POST", "/predict", {"Content-Type": "application/json"}, json.dumps(asked).encode()).json()
     made = [float(row[1].text()) for row in cells if row[1].text()]
     assert made == pytest.approx([row["mean"] for row in predicted["forecasts"]], abs=0.06)
+
+
+def test_a_forecast_of_the_box_is_an_answer_like_any_other(app: FastAPI) -> None:
+    answers: list[Any] = []
+    app.state.service.watch(answers.append)
+    sent = send(app, {"rows": rows()})
+    assert [answer.served.scope for answer in answers] == ["global"]
+    assert sent.headers["x-request-id"] == answers[0].request_id
+
+
+def test_a_full_queue_is_said_at_the_box(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app.state.service.turns, "_limit", 0)
+    answer = send(app, {"rows": rows()})
+    assert answer.status == HTTPStatus.TOO_MANY_REQUESTS
+    assert "wait" in parse(answer.body).one(id="box-error").text()
 
 
 def test_the_download_has_the_whole_numbers(app: FastAPI) -> None:

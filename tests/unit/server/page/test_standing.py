@@ -10,12 +10,13 @@ from tests.support.stored import MOMENT, promoted
 
 from flts.contracts.canonical import digest
 from flts.contracts.records.decision import DecisionRecord, Interval, UnrankedRow
+from flts.contracts.records.live import Live, LiveCoverage, LiveErrors, LiveModel, LiveSkill
 from flts.contracts.records.log import Kind, LogEntry
 from flts.evaluate.case import Baseline, Candidate
 from flts.evaluate.decide import decide
 from flts.promotion.words import NOT_COUNTED
 from flts.server.page.shown import percent
-from flts.server.page.standing import against_the_past, kind, told
+from flts.server.page.standing import against_the_past, is_it_worse, kind, told
 
 TRUTH = truth_of(200)
 
@@ -141,3 +142,72 @@ def test_without_its_decision_nothing_is_claimed(decision: str | None) -> None:
 def test_how_a_model_became_champion() -> None:
     found = [kind(entry()), kind(entry(kind="manual")), kind(entry(kind="rollback", restores=7))]
     assert found == ["promoted by the judge", "promoted by hand", "a rollback to promotion 7"]
+
+
+# --- is it getting worse?
+
+
+def live(score: float, skill: float | None = 0.2, **changes: Any) -> Live:
+    """Live errors of the champion whose RMSE, MAE and MSE are all `score`."""
+    errors = LiveErrors(cells=90, rmse=score, mae=score, mse=score, targets={})
+    worth = LiveSkill(
+        baseline="seasonal_naive", season=24, cells=90, score=score, baseline_score=0.2, skill=skill, reason=None
+    )
+    champion = entry().champion
+    model = LiveModel(
+        model_hash=champion.model_hash, model_type="GOOD", promotions=[1], origins=30, errors=errors, skill=worth
+    )
+    fields: dict[str, Any] = {
+        "scope": "global",
+        "flts": "0",
+        "made": MOMENT,
+        "promotion": 1,
+        "bundle_sha256": champion.bundle_sha256,
+        "weights": {"rmse": 0.5, "mae": 0.3, "mse": 0.2},
+        "truth": {"file": "t.csv", "sha256": digest("t"), "rows": 90, "first": MOMENT, "last": MOMENT},
+        "days": {},
+        "requests": 30,
+        "first_origin": None,
+        "last_origin": None,
+        "awaiting": 0,
+        "left_out": {},
+        "errors": errors,
+        "steps": [],
+        "coverage": {"0.8": LiveCoverage(cells=90, coverage=0.7, width=0.1)},
+        "skill": worth,
+        "models": [model],
+    }
+    return Live.model_validate({**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("factor", "skill", "answer", "tone"),
+    [
+        (0.9, 0.2, "No", "good"),
+        (1.0, 0.2, "No", "good"),
+        (1.5, 0.2, "50.0 % more error", "open"),
+        (1.5, None, "50.0 % more error", "open"),
+        (1.5, 0.0, "Worse than the past", "bad"),
+        (0.9, -0.1, "Worse than the past", "bad"),
+    ],
+)
+def test_it_is_worse_where_its_live_error_says_so(factor: float, skill: float | None, answer: str, tone: str) -> None:
+    decision = decided()
+    before = known(decision.row("good")).score
+    asked = is_it_worse(live(before * factor, skill), entry(), decision)
+    assert (asked.answer, asked.tone) == (answer, tone)
+    assert f"{before * factor:.4f} in 90 forecasts with truth, and {before:.4f} on the" in asked.details[0]
+    assert "Its 80 % intervals held the truth in 70.0 % of 90." in asked.details
+
+
+def test_what_was_not_measured_for_this_champion_is_not_claimed() -> None:
+    decision = decided()
+    for found in (None, live(0.1, bundle_sha256=digest("other")), live(0.1, models=[])):
+        assert is_it_worse(found, entry(), decision).answer == "Not measured"
+    assert is_it_worse(live(0.1), entry(), None).answer == "Not measured"
+
+
+def test_coverage_of_several_models_is_not_put_down_to_the_champion() -> None:
+    found = live(0.1)
+    both = found.model_copy(update={"models": [*found.models, found.models[0]]})
+    assert any(detail.startswith("All models' 80 %") for detail in is_it_worse(both, entry(), decided()).details)
