@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.experiments import small_experiment, small_spec
 from tests.support.families import installed
+from tests.support.promotions import promote
 from tests.support.series import hourly
-from tests.support.serving import application, predict, promote
+from tests.support.serving import application, predict
 from tests.support.stored import fit
 
 from flts.forecasting.bundle import TOLERANCE
@@ -32,7 +33,7 @@ def served(name: str) -> tuple[FastAPI, Experiment, dict[str, Values]]:
     spec = small_spec((name,), dataset={"targets": list(TARGETS)}, evaluate={"windows": 0})
     experiment, store = small_experiment(spec, hourly(300))
     trained = fit(store, experiment, name)
-    promote(store, trained.bundle_sha256, name)
+    promote(trained.bundle_sha256, store=store)
     return (
         application(store),
         experiment,

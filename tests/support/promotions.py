@@ -12,7 +12,7 @@ from flts.contracts.records.log import LogEntry, Promoted
 from flts.forecasting.bundle import read_bundle, write_bundle
 from flts.promotion.log import next_entry
 from tests.support.experiments import small_experiment, small_spec
-from tests.support.stored import chain, contents, fit, promoted, put_log
+from tests.support.stored import MOMENT, chain, contents, fit, promoted, put_log
 
 
 def promote(*bundles: str, store: Store, scope: str = "global", kind: Any = "promote") -> list[LogEntry]:
@@ -20,7 +20,7 @@ def promote(*bundles: str, store: Store, scope: str = "global", kind: Any = "pro
     entries: list[LogEntry] = []
     for bundle in bundles:
         champion: Promoted = promoted("ridge", bundle_sha256=bundle)
-        entries.append(next_entry(chain(entries), scope, kind, champion, digest("d"), "tests", "2026-01-02T03:04:05"))
+        entries.append(next_entry(chain(entries), scope, kind, champion, digest("d"), "tests", MOMENT))
     put_log(store, entries)
     return entries
 

@@ -9,22 +9,12 @@ from typing import Any
 from fastapi import FastAPI
 
 from flts.backends.store import memory_store
-from flts.contracts.canonical import digest
 from flts.contracts.ports import Store
-from flts.promotion.log import next_entry
 from flts.server.app import create_app
 from flts.server.models import Models
 from flts.server.service import Service
 from flts.web.security import Auth
 from tests.support.asgi import Answer, ask
-from tests.support.stored import chain, promoted, put_log
-
-
-def promote(store: Store, bundle_sha256: str, model: str = "ridge", scope: str = "global") -> None:
-    """The first entry of a promotion log."""
-    champion = promoted(model, bundle_sha256=bundle_sha256)
-    entry = next_entry(chain([]), scope, "promote", champion, digest("d"), "tests", "2026-01-02T03:04:05")
-    put_log(store, [entry])
 
 
 def application(store: Store | None = None, **limits: Any) -> FastAPI:

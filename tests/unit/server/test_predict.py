@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from tests.support.experiments import small_experiment
+from tests.support.promotions import promote
 from tests.support.series import hourly, table
-from tests.support.serving import application, predict, promote
+from tests.support.serving import application, predict
 from tests.support.stored import fit
 
 from flts.backends.store import ObjectStoreAdapter
@@ -33,7 +34,7 @@ def fitted() -> tuple[Store, str]:
 @pytest.fixture(scope="module")
 def app(fitted: tuple[Store, str]) -> FastAPI:
     store, bundle = fitted
-    promote(store, bundle)
+    promote(bundle, store=store)
     return application(store, max_body_bytes=100_000)
 
 
@@ -57,11 +58,11 @@ def test_a_request_without_a_scope_asks_for_the_global_one(app: FastAPI, scope: 
 def test_where_nothing_is_global_it_asks_for_the_only_one() -> None:
     experiment, store = small_experiment()
     bundle = fit(store, experiment).bundle_sha256
-    promote(store, bundle, scope="north")
+    promote(bundle, store=store, scope="north")
     one = application(store)
     assert predict(one, body()).status == predict(one, body(identifier="north")).status == 200
     assert predict(one, body(identifier="global")).code == "scope-unknown"
-    promote(store, bundle, scope="south")
+    promote(bundle, store=store, scope="south")
     assert predict(application(store), body()).code == "scope-unknown"
 
 
