@@ -22,12 +22,16 @@ NOT_MEASURED = "Not measured"
 
 @dataclass(frozen=True)
 class Question:
-    """A question, its answer in a few words, and the sentences behind it. tone: good, bad, or open: not known."""
+    """A question, its answer in a few words, and the sentences behind it. tone: good, bad, or open: not known.
+
+    command: what would answer it, for the terminal.
+    """
 
     question: str
     answer: str
     details: Sequence[str]
     tone: Tone
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,8 +167,8 @@ def is_it_worse(live: Live | None, entry: LogEntry, decision: DecisionRecord | N
     asked, champion = "Is it getting worse?", entry.champion
     if live is None:
         said = "No truth was compared with the forecasts that were served."
-        how = f"flts predictions join --truth FILE --scope {entry.scope} --write compares them."
-        return Question(asked, NOT_MEASURED, [said, how], "open")
+        command = f"flts predictions join --truth FILE --scope {entry.scope} --write"
+        return Question(asked, NOT_MEASURED, [said], "open", command)
     found = next((model for model in live.models if model.model_hash == champion.model_hash), None)
     row = decision.row(champion.model) if decision else None
     computed = f"Computed {moment(live.made).text}."

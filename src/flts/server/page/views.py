@@ -79,7 +79,8 @@ class DecisionPage:
 
     title: str
     outcome: str
-    promotions: Sequence[tuple[int, Moment, str, str]]
+    promotions: Sequence[tuple[int, Moment, str]]
+    """Number, time, and which model was promoted how and by whom."""
     parts: DecisionParts
     why_not: Sequence[tuple[str, str]]
     tables: Sequence[Plain]
@@ -125,7 +126,10 @@ def decision_view(found: Judgement, entries: Sequence[LogEntry], current: Curren
     return DecisionPage(
         title=f"Decision of {named}",
         outcome=_outcome(decision),
-        promotions=[(entry.number, promoted(entry), kind(entry), entry.actor) for entry in entries],
+        promotions=[
+            (entry.number, promoted(entry), f"{entry.champion.model}, {kind(entry)} ({entry.actor})")
+            for entry in entries
+        ],
         parts=_parts(found, target, current.entry.champion.model_hash),
         why_not=[(other.model, other.why_not) for other in decision.why_not],
         tables=list(_tables(decision)),
