@@ -128,10 +128,33 @@ class Settings(BaseSettings):
     """Bearer token of requests; prefer `token_file`: no list of processes or variables shows its content."""
     token_file: Path | None = None
     """File with the bearer token on one line."""
+    tokens_file: Path | None = None
+    """TOML file with several tokens, each with a name, rights, the SHA-256 of the token, and an end: `flts token new`
+    prints an entry. It is read again when it changes."""
+    rate_per_token: float = Field(default=0.0, ge=0)
+    """Requests per second that each name of a token may send, with as many at once after a pause; any further one is
+    refused with 429. 0 means any number."""
+    session_secret: SecretStr = SecretStr("")
+    """Secret that signs the cookies of the page, the same for every replica; prefer `session_secret_file`. Without one
+    it is made of `token`, or at random at every start."""
+    session_secret_file: Path | None = None
+    """File with that secret on one line."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks of proxies, as JSON: ["10.0.0.0/8"]. Only their X-Forwarded-For, -Host and -Proto count,
+    and only for signing in to the page."""
+    tls_certificate_file: Path | None = None
+    """File with the certificate of the gateway or the forecast service in PEM, then those of its issuers; with it they
+    speak TLS. It is read again when it changes, and so is the key."""
+    tls_key_file: Path | None = None
+    """File with the private key of that certificate in PEM, without a password."""
+    drain_seconds: float = Field(default=0.0, ge=0)
+    """Seconds for which the gateway or the forecast service goes on accepting connections after SIGTERM, while /readyz
+    says 503; enough for a load balancer to notice."""
     max_object_bytes: int = Field(default=2**30, gt=0, le=50_000_000_000)
     """Largest object that the gateway takes; S3 takes no more than 10,000 parts of 5 MiB."""
     max_connections: int = Field(default=256, ge=1, le=100_000)
-    """Most connections of the gateway; fewer where the limit on open files does not allow two files for each."""
+    """Most connections of the gateway or the forecast service; fewer where the limit on open files does not allow two
+    files for each."""
     max_bytes_in_flight: int = Field(default=256 * 2**20, ge=20 * 2**20)
     """Most bytes of uploads and downloads that the gateway holds; a transfer for which none are left waits its turn."""
     start_timeout: float = Field(default=60.0, gt=0)
@@ -174,6 +197,10 @@ class Settings(BaseSettings):
     def bearer_token(self) -> str | None:
         """The token or the content of its file, if any. Raises UsageError for both, or for an unreadable file."""
         return _secret("token", self.token, self.token_file)
+
+    def session_key(self) -> str | None:
+        """The secret that signs cookies, in the same way."""
+        return _secret("session_secret", self.session_secret, self.session_secret_file)
 
     def sasl_password(self) -> str | None:
         """The SASL password for Kafka, in the same way."""

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flts.cli.door import auth_of, server_of
 from flts.cli.options import Home, logged
 
 if TYPE_CHECKING:
     from flts.settings import Settings
-    from flts.web.connections import LimitedServer
+    from flts.web.limited import LimitedServer
+    from flts.web.security import Auth
 
 
 def gateway(
@@ -32,28 +34,26 @@ def gateway(
     from flts.web import running
 
     chosen = logged(terminal="text", home=home, host=host, gateway_port=port, token_file=token_file)
-    server = _server(chosen)
+    auth = auth_of(chosen, "gateway")
+    server = _server(chosen, auth)
     with running.listen(chosen.host, chosen.gateway_port) as listening:
         events.emit(
             events.ServerStarted(
                 service="gateway",
                 version=__version__,
-                address=running.url(listening),
-                token_needed=chosen.bearer_token() is not None,
+                address=running.url(listening, server.tls),
+                token_needed=auth.needed,
             )
         )
         running.serve(server, listening, "gateway")
 
 
-def _server(chosen: Settings) -> LimitedServer:
-    """The server, not started. Raises UsageError for an address that needs a token and has none."""
+def _server(chosen: Settings, auth: Auth) -> LimitedServer:
+    """The server, not started."""
     from flts.gateway.app import create_app
     from flts.home import open_home
-    from flts.web.connections import ConnectionLimits, LimitedServer, affordable
-    from flts.web.security import Auth
     from flts.wiring import open_store
 
-    auth = Auth(chosen.host, chosen.bearer_token())
     if not chosen.store:
         open_home(chosen.home)
     app = create_app(
@@ -62,4 +62,4 @@ def _server(chosen: Settings) -> LimitedServer:
         max_object_bytes=chosen.max_object_bytes,
         max_bytes_in_flight=chosen.max_bytes_in_flight,
     )
-    return LimitedServer(app, "gateway", ConnectionLimits(affordable(chosen.max_connections)), chosen.grace)
+    return server_of(app, chosen, "gateway")

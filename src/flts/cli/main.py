@@ -26,6 +26,7 @@ from flts.cli import (
     runs,
     serve,
     stack,
+    token,
     trace,
     worker,
 )
@@ -58,6 +59,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(runs.app, name="runs")
 app.add_typer(promotions.app, name="promotions")
 app.add_typer(predictions.app, name="predictions")
+app.add_typer(token.app, name="token")
 
 
 def _version(wanted: bool) -> None:

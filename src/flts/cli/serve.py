@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flts.cli.door import auth_of, server_of
 from flts.cli.options import Home, logged
 
 if TYPE_CHECKING:
@@ -50,12 +51,10 @@ def _serve(chosen: Settings) -> None:
     from flts.version import __version__
     from flts.web import running
     from flts.web.background import Background
-    from flts.web.connections import ConnectionLimits, LimitedServer, affordable
     from flts.web.probe import HealthChecks
-    from flts.web.security import Auth
     from flts.wiring import existing_store, open_bus
 
-    auth = Auth(chosen.host, chosen.bearer_token())
+    auth = auth_of(chosen, SERVICE)
     store = existing_store(chosen)
     _refuse_nothing(chosen, store)
     capacity = Capacity(chosen.serve_models, chosen.self_test_seconds, chosen.poll_seconds)
@@ -67,9 +66,10 @@ def _serve(chosen: Settings) -> None:
         turns = ended.enter_context(closing(Turns(chosen.queue_limit)))
         service = Service(models, ended.enter_context(kept), turns, chosen.request_timeout, chosen.max_body_bytes)
         app = create_app(service, auth=auth, emit=written)
-        server = LimitedServer(app, SERVICE, ConnectionLimits(affordable(chosen.max_connections)), chosen.grace)
+        server = server_of(app, chosen, SERVICE)
         app.state.metrics.lag = server.lag
-        health = HealthChecks({"loop": server.pulse.check}, {"loop": server.pulse.check, "models": models.check_ready})
+        ready = {"loop": server.pulse.check, "open": server.check_open, "models": models.check_ready}
+        health = HealthChecks({"loop": server.pulse.check}, ready)
         probes = ended.enter_context(closing(_probes(chosen, health, app.state.metrics.registry)))
         ended.enter_context(closing(Following(models, chosen.poll_seconds))).start()
         if not chosen.bus.startswith("memory:"):
@@ -79,8 +79,8 @@ def _serve(chosen: Settings) -> None:
             events.ServerStarted(
                 service=SERVICE,
                 version=__version__,
-                address=running.url(listening),
-                token_needed=chosen.bearer_token() is not None,
+                address=running.url(listening, server.tls),
+                token_needed=auth.needed,
                 probes=probes.address,
             )
         )

@@ -575,6 +575,8 @@ class RequestServed(Event):
     """Bytes of the body of the answer."""
     reason: str | None
     """The cause of an error that the answer does not reveal."""
+    token: str | None = None
+    """Name of the token that was sent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -597,12 +599,29 @@ class EventsLost(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FileReread(Event):
+    """Files of a running server were changed, and the new ones are in force."""
+
+    event = "file_reread"
+    files: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRefused(Event):
+    """Files of a running server were changed and cannot be used; what they held before stays in force."""
+
+    event = "file_refused"
+    files: Sequence[str]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConnectionTrouble(Event):
     """Connections were refused or ended without an answer; one line per reason and minute at most."""
 
     event = "connection_trouble"
     reason: str
-    """full, slow-head, slow-reader, invalid (no HTTP), or what the system reported."""
+    """full, slow-head, slow-reader, invalid (no HTTP), no-tls (no handshake), or what the system reported."""
     count: int
     """How often since the last line with this reason."""
     limit: int

@@ -45,6 +45,7 @@ def secrets(settings: Settings) -> Iterator[Diagnosis]:
     """Check that secrets in files can be read; their values are never shown."""
     readers = {
         "token": settings.bearer_token,
+        "session_secret": settings.session_key,
         "kafka_password": settings.sasl_password,
         "kafka_key_password": settings.key_password,
     }

@@ -16,6 +16,7 @@ from flts.version import __version__
 from flts.web import problem
 from flts.web.connections import IDLE_SECONDS
 from flts.web.described import Described, Health
+from flts.web.limited import OPEN
 from flts.web.observed import HttpMetrics, Observed
 from flts.web.security import Auth
 from flts.web.unambiguous import Unambiguous
@@ -62,7 +63,7 @@ async def healthz() -> Health:
     return Health(status="ok")
 
 
-@_health.get("/readyz", responses=problem.responses(HTTPStatus.SERVICE_UNAVAILABLE))
+@_health.get("/readyz", dependencies=[OPEN], responses=problem.responses(HTTPStatus.SERVICE_UNAVAILABLE))
 async def readyz(gateway: Served) -> Health:
     """The object store answers; it is asked at every request."""
     try:

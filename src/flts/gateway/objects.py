@@ -26,7 +26,7 @@ from flts.gateway.upload import Body, announced_bytes, check_upload
 from flts.web import problem
 from flts.web.observed import HttpMetrics
 from flts.web.problem import Problem
-from flts.web.security import AUTH
+from flts.web.security import AUTH, REFUSALS
 
 WRITABLE = "dataset"
 """The one bucket that accepts uploads; the stages write all others."""
@@ -178,13 +178,10 @@ Writable = Annotated[Name, Depends(_writable)]
 OBJECTS = APIRouter(
     tags=["objects"],
     dependencies=[AUTH],
-    responses=problem.responses(
-        HTTPStatus.BAD_REQUEST,
-        HTTPStatus.UNAUTHORIZED,
-        HTTPStatus.MISDIRECTED_REQUEST,
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-    ),
+    responses={
+        **REFUSALS,
+        **problem.responses(HTTPStatus.BAD_REQUEST, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE),
+    },
 )
 
 

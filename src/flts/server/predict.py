@@ -21,11 +21,11 @@ class Predict:
         self._service, self._auth = service, auth
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        service, request = self._service, HTTPConnection(scope)
-        self._auth.check(request)
+        service = self._service
+        self._auth.check(scope, "predict")
         service.turns.check_room()
         caller = caller_of(scope, receive, service.request_seconds)
-        body = await receive_body(receive, service.max_body_bytes, request.headers.get("content-length"))
+        body = await receive_body(receive, service.max_body_bytes, HTTPConnection(scope).headers.get("content-length"))
         answered = await service.forecast(await parse_body(body), caller)
         note(scope, answered)
         data = to_bytes(answered)

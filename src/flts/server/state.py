@@ -15,8 +15,9 @@ from flts.server.models import Models, ScopeState, Served, Standing
 from flts.version import __version__
 from flts.web import problem
 from flts.web.described import Health
+from flts.web.limited import OPEN
 from flts.web.observed import HttpMetrics
-from flts.web.security import AUTH
+from flts.web.security import AUTH, REFUSALS
 
 Moment = Annotated[str, Field(description="RFC 3339, UTC.")]
 
@@ -111,7 +112,6 @@ def _models(request: Request) -> Models:
 
 
 Following = Annotated[Models, Depends(_models)]
-_REFUSED = problem.responses(HTTPStatus.UNAUTHORIZED, HTTPStatus.MISDIRECTED_REQUEST)
 STATE = APIRouter(tags=["state"])
 """Routes that read what the last look at the promotion logs left."""
 
@@ -119,7 +119,7 @@ STATE = APIRouter(tags=["state"])
 @STATE.get(
     "/model",
     dependencies=[AUTH],
-    responses={**_REFUSED, **problem.responses(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE)},
+    responses={**REFUSALS, **problem.responses(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE)},
 )
 async def model(
     models: Following,
@@ -146,21 +146,21 @@ async def healthz() -> Health:
     return Health(status="ok")
 
 
-@STATE.get("/readyz", responses=problem.responses(HTTPStatus.SERVICE_UNAVAILABLE))
+@STATE.get("/readyz", dependencies=[OPEN], responses=problem.responses(HTTPStatus.SERVICE_UNAVAILABLE))
 async def readyz(models: Following) -> Health:
     """A model is loaded and passed its self-test: of the named scopes, else of `global` if it has one, else any."""
     models.check_ready()
     return Health(status="ready")
 
 
-@STATE.get("/queue", dependencies=[AUTH], responses=_REFUSED)
+@STATE.get("/queue", dependencies=[AUTH], responses=REFUSALS)
 async def queue(request: Request) -> QueueState:
     """How many requests wait, how many may, and how many are computed."""
     state: QueueState = request.app.state.queue()
     return state
 
 
-@STATE.post("/reload", dependencies=[AUTH], status_code=HTTPStatus.ACCEPTED, responses=_REFUSED)
+@STATE.post("/reload", dependencies=[AUTH], status_code=HTTPStatus.ACCEPTED, responses=REFUSALS)
 async def reload(models: Following) -> Health:
     """Look at the promotion logs at once, and try again what could not be loaded."""
     models.hurry()

@@ -12,19 +12,15 @@ import asyncio
 import resource
 from collections import Counter
 from dataclasses import dataclass
-from functools import partial
-from socket import socket
-from typing import Any, cast
+from http import HTTPStatus
+from typing import Any, Protocol
 
-import h11
-import uvicorn
-from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from flts.contracts import events
-from flts.web.lag import Lag
-from flts.web.problem import RETRY_SECONDS
-from flts.web.pulse import Pulse
+from flts.contracts.request_ids import uuid7
+from flts.web.problem import RETRY_SECONDS, Problem, document
 
 HEAD_SECONDS = 10.0
 """How long a connection may wait for a whole head."""
@@ -34,8 +30,10 @@ LOG_SECONDS = 60.0
 """Least time between two lines about the same kind of trouble."""
 OWN_DESCRIPTORS = 32
 """Open files of the process itself; each connection needs one more, and its request one for the store."""
-FEWEST_ACCEPTED = 8
-"""Connections accepted in one turn of the event loop, before the limit is looked at; a quarter of the limit if more."""
+HEAD_BYTES = 2**16
+"""Largest head of a request, and most bytes of trailers or of the extensions of a chunk."""
+PIPELINED = 64
+"""Most requests that a connection may send before it waits for an answer."""
 REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\nRetry-After: %d\r\n\r\n"
 
 
@@ -96,15 +94,23 @@ class TroubleLog:
         )
 
 
+class Client(Protocol):
+    """One connection."""
+
+    transport: asyncio.Transport
+
+
 class Connections:
     """All connections of one server."""
 
     def __init__(self, service: str, limits: ConnectionLimits) -> None:
         self.limits, self.trouble = limits, TroubleLog(service, limits.connections)
-        self._open: set[Connection] = set()
-        self._waiting: dict[Connection, None] = {}
+        self._open: set[Client] = set()
+        self._waiting: dict[Client, None] = {}
+        self.draining = False
+        """Whether the server was asked to stop: every answer is the last one of its connection."""
 
-    def admit(self, new: Connection) -> bool:
+    def admit(self, new: Client) -> bool:
         """Whether there is room for one more, if need be in place of the one that has waited longest."""
         if len(self._open) >= self.limits.connections:
             self.trouble.note("full")
@@ -116,28 +122,31 @@ class Connections:
         self._open.add(new)
         return True
 
-    def waits(self, connection: Connection) -> None:
+    def waits(self, connection: Client) -> None:
         """A connection has no request in work from now on."""
         self._waiting[connection] = None
 
-    def works(self, connection: Connection) -> None:
+    def works(self, connection: Client) -> None:
         """A connection has a request in work."""
         self._waiting.pop(connection, None)
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: Client) -> None:
         """A connection has ended."""
         self._open.discard(connection)
         self.works(connection)
 
 
-class Connection(H11Protocol):
-    """The connection of one client, ended when it takes longer than it may."""
+class Connection(HttpToolsProtocol):
+    """The connection of one client, ended when it takes longer or more than it may."""
 
     def __init__(self, *args: Any, among: Connections, **options: Any) -> None:
         super().__init__(*args, **options)
         self._among, self._limits = among, among.limits
         self._next_head: asyncio.TimerHandle | None = None
         self._reader: asyncio.TimerHandle | None = None
+        self._fed = self._kept = 0
+        self._sending_body = self._heard = False
+        self._refusal: Problem | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -155,17 +164,64 @@ class Connection(H11Protocol):
         self._stop(self._reader)
         super().connection_lost(exc)
 
-    def handle_events(self) -> None:
-        super().handle_events()
-        if self.cycle is not None and not self.cycle.response_complete:
+    def data_received(self, data: bytes) -> None:
+        if self._heard:
+            return
+        self._unset_keepalive_if_required()
+        self._fed += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._heard = True
+        except httptools.HttpParserError as error:
+            self._refuse(self._refusal or _unreadable(error))
+            return
+        if self._fed > HEAD_BYTES:
+            self._refuse(_too_large())
+        elif self.cycle is not None and not self.cycle.response_complete:
             self._among.works(self)
             self._stop(self._next_head)
 
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._kept = 0
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._keep(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._keep(len(name) + len(value))
+        if not self._sending_body:  # a trailer is no header: nobody has looked at it when a request was accepted
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if len(self.pipeline) >= PIPELINED:
+            raise self._refused(
+                Problem(HTTPStatus.TOO_MANY_REQUESTS, "too many requests without waiting", code="pipelined")
+            )
+        super().on_headers_complete()
+        self._fed, self._sending_body = 0, True
+        # a client that waits for permission may leave out its body, and one that changes the protocol goes on in it
+        if self.expect_100_continue or self.parser.should_upgrade() or self._among.draining:
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        self._fed = 0
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._fed, self._sending_body = 0, False
+
     def on_response_complete(self) -> None:
         # the reader may have to take the end of the answer first, or the client to send the rest of its body
-        early = self.transport.get_write_buffer_size() > 0 or self.conn.their_state is h11.SEND_BODY
+        early = self.transport.get_write_buffer_size() > 0 or self._sending_body
         self._wait(self._limits.idle_seconds if early else self._limits.head_seconds)
         super().on_response_complete()
+        if self.pipeline or not self.cycle.response_complete:
+            self._among.works(self)
+            self._stop(self._next_head)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -175,12 +231,34 @@ class Connection(H11Protocol):
         super().resume_writing()
         self._stop(self._reader)
 
-    def send_400_response(self, msg: str) -> None:
+    def _keep(self, size: int) -> None:
+        self._kept += size
+        if self._kept > HEAD_BYTES:
+            raise self._refused(_too_large())
+
+    def _refused(self, problem: Problem) -> Problem:
+        """The problem, which the parser does not pass on when it is raised."""
+        self._refusal = problem
+        return problem
+
+    def _refuse(self, problem: Problem) -> None:
+        """Say what is wrong and end the connection: nobody knows what follows. What came before is answered first."""
         self._among.trouble.note("invalid")
-        try:
-            super().send_400_response(msg)
-        except h11.LocalProtocolError:  # an answer has begun already
-            self.transport.abort()
+        self._heard = True
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if not self._sending_body:
+                cycle.keep_alive = False
+                return
+            if self.pipeline or cycle.response_started:
+                self.transport.abort()
+                return
+            cycle.disconnected = True
+            cycle.message_event.set()
+        answer = document(problem, uuid7())
+        headers = b"".join(b"%s: %s\r\n" % header for header in [*answer.raw_headers, (b"connection", b"close")])
+        self.transport.write(STATUS_LINE[problem.status] + headers + b"\r\n" + bytes(answer.body))
+        self.transport.close()
 
     def _wait(self, seconds: float) -> None:
         self._among.waits(self)
@@ -197,40 +275,17 @@ class Connection(H11Protocol):
             timer.cancel()
 
 
-class LimitedServer(uvicorn.Server):
-    """A server that keeps its limits, and logs as JSON what the event loop would write as text."""
+def _too_large() -> Problem:
+    return Problem(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        f"the head of a request takes at most {HEAD_BYTES} bytes",
+        code="head-too-large",
+    )
 
-    def __init__(self, app: ASGIApp, service: str, limits: ConnectionLimits, grace: float) -> None:
-        self._among = Connections(service, limits)
-        self.pulse, self.lag = Pulse(), Lag()
-        super().__init__(
-            uvicorn.Config(
-                app,
-                # the type of the parameter knows classes only, but it is called like a function
-                http=cast("Any", partial(Connection, among=self._among)),
-                ws="none",
-                lifespan="off",
-                access_log=False,  # the app logs each request with its outcome itself
-                log_config=None,
-                log_level="critical",
-                backlog=max(FEWEST_ACCEPTED, limits.connections // 4),
-                proxy_headers=False,
-                server_header=False,
-                timeout_graceful_shutdown=round(grace),
-            )
-        )
 
-    async def startup(self, sockets: list[socket] | None = None) -> None:
-        loop = self.pulse.loop = asyncio.get_running_loop()
-        loop.set_exception_handler(self._failed)
-        self.lag.start()
-        await super().startup(sockets)
-
-    async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        await super().shutdown(sockets)
-        self.lag.close()
-        self._among.trouble.log_rest()
-
-    def _failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        self._among.trouble.note(f"{context['message']}: {type(error).__name__}" if error else context["message"])
+def _unreadable(error: httptools.HttpParserError) -> Problem:
+    why = "its target cannot be read" if isinstance(error, httptools.HttpParserCallbackError) else str(error)
+    twice = "Content-Length" in why and ("Transfer-Encoding" in why or "Duplicate" in why)
+    return Problem(
+        HTTPStatus.BAD_REQUEST, f"this is no request: {why}", code="length-ambiguous" if twice else "request-unreadable"
+    )

@@ -58,10 +58,17 @@ class HttpMetrics:
             f"{name}_bytes", "Bytes of bodies, received and sent", ["direction"], registry=self.registry
         )
         self._sized = [self._bytes.labels(direction) for direction in ("received", "sent")]
+        self._tokens = Counter(
+            f"{name}_token_requests", "Requests answered, by the name of their token", ["token"], registry=self.registry
+        )
         self._found: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
-    def count(self, method: str, route: str, status: int, seconds: float, received: int, sent: int) -> None:
-        """Count a request that has ended."""
+    def count(
+        self, method: str, route: str, status: int, seconds: float, received: int, sent: int, token: str | None = None
+    ) -> None:
+        """Count a request that has ended. token: the name of one that was known."""
+        if token is not None:
+            self._tokens.labels(token).inc()
         requests, durations = self._found.get((method, route, status)) or self._find(method, route, status)
         requests.inc()
         durations.observe(seconds)
@@ -138,7 +145,7 @@ class Observed:
         finally:
             seconds = time.monotonic() - started
             route = getattr(scope.get("route"), "path_format", "none")
-            self._metrics.count(scope["method"], route, status, seconds, received, sent)
+            self._metrics.count(scope["method"], route, status, seconds, received, sent, state.get("token"))
             if events.wanted():
                 self._emit(self._event(scope, route, status, seconds, received, sent))
 
@@ -176,6 +183,7 @@ class Observed:
             received=received,
             sent=sent,
             reason=state.get("reason"),
+            token=state.get("token"),
         )
 
 

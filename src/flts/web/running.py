@@ -29,10 +29,11 @@ def listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def url(listening: socket.socket) -> str:
+def url(listening: socket.socket, tls: bool = False) -> str:
     """The address of a listening socket, as a browser takes it."""
     host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if tls else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def serve(server: uvicorn.Server, listening: socket.socket, service: str) -> None:

@@ -1,4 +1,4 @@
-"""A request that can be read in two ways is refused: a proxy in front of the gateway may read it in the other."""
+"""A request that can be read in two ways is refused: a proxy in front of the server may read it in the other."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from http import HTTPStatus
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from flts.web.problem import Problem, document
+from flts.web.security import header_of
 
 SINGLE = frozenset(
     {
@@ -30,20 +31,21 @@ SINGLE = frozenset(
 
 
 class Unambiguous:
-    """Answers 400 to a request that repeats a header, or announces its length in two ways, and ends the connection."""
+    """Refuses a request that repeats a header, or whose end two readers may see differently; ends the connection."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        problem = _ambiguity([name for name, _ in scope["headers"]]) if scope["type"] == "http" else None
+        problem = _ambiguity(scope) if scope["type"] == "http" else None
         answer = self._app if problem is None else document(problem, scope["state"]["request_id"])
         await answer(scope, receive, send)
 
 
-def _ambiguity(names: list[bytes]) -> Problem | None:
+def _ambiguity(scope: Scope) -> Problem | None:
     # after such a request, nobody knows where the next one begins
     close = {"Connection": "close"}
+    names = [name for name, _ in scope["headers"]]
     for name in sorted(SINGLE.intersection(names)):
         if names.count(name) > 1:
             detail = f"the header {name.decode()} is sent {names.count(name)} times; send it once"
@@ -51,4 +53,15 @@ def _ambiguity(names: list[bytes]) -> Problem | None:
     if b"content-length" in names and b"transfer-encoding" in names:
         detail = "both Content-Length and Transfer-Encoding are sent; send one of them"
         return Problem(HTTPStatus.BAD_REQUEST, detail, close, code="length-ambiguous")
+    if b"transfer-encoding" in names:
+        if (header_of(scope, b"transfer-encoding") or b"").strip().lower() != b"chunked":
+            detail = "Transfer-Encoding takes chunked alone"
+            return Problem(HTTPStatus.NOT_IMPLEMENTED, detail, close, code="transfer-encoding-unknown")
+        if scope["http_version"] != "1.1":
+            detail = "Transfer-Encoding belongs to HTTP/1.1"
+            return Problem(HTTPStatus.BAD_REQUEST, detail, close, code="length-ambiguous")
+    if b"host" not in names and scope["http_version"] == "1.1":
+        return Problem(HTTPStatus.BAD_REQUEST, "the header Host is missing", close, code="host-missing")
+    if scope["http_version"] == "0.9":
+        return Problem(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/0.9 is not spoken here", close, code="http-version")
     return None

@@ -206,8 +206,8 @@ def test_answers_outside_the_training_range_and_waits_are_counted() -> None:
 def test_the_document_describes_every_answer_of_these_routes() -> None:
     described = serving(two_bundles()[0]).app.openapi()
     paths = described["paths"]
-    assert paths["/model"]["get"]["responses"].keys() == {"200", "401", "404", "421", "503"}
-    assert paths["/reload"]["post"]["responses"].keys() == {"202", "401", "421"}
+    assert paths["/model"]["get"]["responses"].keys() == {"200", "401", "403", "404", "421", "429", "503"}
+    assert paths["/reload"]["post"]["responses"].keys() == {"202", "401", "403", "421", "429"}
     assert paths["/queue"]["get"]["responses"]["200"]["content"]["application/json"]["schema"] == {
         "$ref": "#/components/schemas/QueueState"
     }

@@ -19,7 +19,8 @@ from flts.backends.store import memory_store
 from flts.contracts import events
 from flts.contracts.ports import PART
 from flts.gateway.app import create_app
-from flts.web.connections import OWN_DESCRIPTORS, ConnectionLimits, LimitedServer, TroubleLog, affordable
+from flts.web.connections import OWN_DESCRIPTORS, ConnectionLimits, TroubleLog, affordable
+from flts.web.limited import LimitedServer
 from flts.web.security import Auth
 
 HALF_A_HEAD = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-"

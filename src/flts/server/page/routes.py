@@ -80,7 +80,7 @@ def _guarded(view: View) -> View:
 
     async def guarded(request: Request) -> Response:
         try:
-            request.app.state.auth.check(request)
+            request.app.state.auth.check(request.scope, "predict" if request.method == "POST" else "read")
             return await view(request)
         except Problem as problem:
             return _problem_page(problem)
