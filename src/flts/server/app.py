@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 from fastapi import FastAPI
 from starlette.routing import Route
 
+from flts.server import invocations, openapi, openinference
+from flts.server.endpoint import Endpoint
+from flts.server.invocations import Invocations
 from flts.server.metrics import ServeMetrics
+from flts.server.openinference import Infer
 from flts.server.page.routes import add_page
 from flts.server.predict import Predict
 from flts.server.service import Service
@@ -29,6 +34,7 @@ def create_app(service: Service, *, auth: Auth, emit: Emit = at_once) -> FastAPI
     emit: logs what happens.
     """
     app = Described(
+        complete=openapi.complete,
         title="FLTS forecasts",
         version=__version__,
         description="Forecasts of the promoted models, in original units.",
@@ -43,10 +49,19 @@ def create_app(service: Service, *, auth: Auth, emit: Emit = at_once) -> FastAPI
     if service.log is not None:
         metrics.registry.register(service.log)
     app.state.auth, app.state.service, app.state.metrics, app.state.queue = auth, service, metrics, queue
-    app.router.routes.insert(0, Route("/predict", Predict(service, auth), methods=["POST"]))
+    endpoints: Mapping[str, type[Endpoint]] = {
+        "/predict": Predict,
+        invocations.PATH: Invocations,
+        **dict.fromkeys(openinference.INFER, Infer),
+    }
+    app.router.routes[:0] = [
+        Route(path, endpoint(service, auth), methods=["POST"]) for path, endpoint in endpoints.items()
+    ]
     app.include_router(STATE)
+    app.include_router(invocations.PROBES)
+    app.include_router(openinference.PROTOCOL)
     add_page(app)
-    problem.answer_with_problems(app)
+    problem.answer_with_problems(app, {invocations.PATH: invocations.error, openinference.PREFIX: openinference.error})
     app.add_middleware(Unambiguous)
     app.add_middleware(Observed, service=SERVICE, metrics=metrics, emit=emit)
     return app

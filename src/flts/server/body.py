@@ -1,5 +1,7 @@
 """The body of `POST /predict` → what it asks for, exactly as it is written. Raises Problem for all that does not fit.
 
+The other protocols take the parts of it that they share: how bytes are received and parsed, and what is checked.
+
 orjson reads a body that is plain. It takes the last of two equal keys, so its result counts only where every quote of
 the body belongs to a key or a text in it; the exact parser decides about all other bodies, and words the refusals.
 """
@@ -9,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from starlette.requests import ClientDisconnect
@@ -19,6 +21,7 @@ from starlette.types import Receive
 
 from flts.contracts.errors import nearest
 from flts.forecasting.intervals import LEVELS
+from flts.preprocess.source import Raw
 from flts.preprocess.times import LONG, quoted
 from flts.server.columns import PLAIN, Cells, Constant, shown
 from flts.server.wanted import DEFAULT_LEVEL, Wanted
@@ -33,6 +36,8 @@ ON_LOOP = 128 * 2**10
 """Bytes that are parsed on the event loop, in about a millisecond; more are parsed in a thread."""
 INTEGER_DIGITS = 18
 """Longer integers are read as floats: a cell is one in the end."""
+
+T = TypeVar("T")
 
 
 async def receive_body(receive: Receive, limit: int, declared: str | None = None) -> bytes:
@@ -60,9 +65,9 @@ async def receive_body(receive: Receive, limit: int, declared: str | None = None
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-async def parse_body(body: bytes) -> Wanted:
-    """`read_body`, in a thread where that takes long."""
-    return read_body(body) if len(body) <= ON_LOOP else await asyncio.to_thread(read_body, body)
+async def parse_body(read: Callable[[bytes], T], body: bytes) -> T:
+    """What `read` makes of a body; in a thread where that takes long."""
+    return read(body) if len(body) <= ON_LOOP else await asyncio.to_thread(read, body)
 
 
 def read_body(body: bytes) -> Wanted:
@@ -96,24 +101,32 @@ def quick(body: bytes) -> Wanted | None:
 
 def exact(body: bytes) -> Wanted:
     """What any body asks for."""
-    asked = _parsed(body)
+    asked = parse_json(body)
     if not isinstance(asked, dict):
-        raise _unfit("body-invalid", f"the body is {shown(asked)}; an object with the key 'history' fits")
+        raise unfit("body-invalid", f"the body is {shown(asked)}; an object with the key 'history' fits")
     if "history" not in asked:
-        raise _unfit("key-missing", f"the key 'history' is missing{_meant(asked)}; it holds the columns by name")
-    history = asked["history"]
-    if not isinstance(history, dict):
-        raise _unfit("value-type", f"history: {shown(history)} does not fit; {COLUMNS}")
-    for name, cells in history.items():
+        raise unfit("key-missing", f"the key 'history' is missing{_meant(asked)}; it holds the columns by name")
+    return _wanted(asked, cells_of(asked["history"], "history"))
+
+
+def cells_of(columns: Any, name: str) -> Cells:
+    """A table as an object of columns; name: the key that holds it."""
+    if not isinstance(columns, dict):
+        raise unfit("value-type", f"{name}: {shown(columns)} does not fit; {COLUMNS}")
+    for column, cells in columns.items():
         if not isinstance(cells, list):
-            raise _unfit("value-type", f"history: column {quoted(name)} holds {shown(cells)}; {COLUMNS}")
-    return _wanted(asked, Cells.of(history))
+            raise unfit("value-type", f"{name}: column {quoted(column)} holds {shown(cells)}; {COLUMNS}")
+    return Cells.of(columns)
 
 
 COLUMNS = "an object of columns fits, each a list of its cells"
 
 
-def _parsed(body: bytes) -> Any:
+def parse_json(body: bytes) -> Any:
+    """The value that a body holds. Raises Problem where it is no JSON, and for a key that stands twice in an object.
+
+    A literal that JSON does not have, such as NaN, becomes a Constant, which no reader takes for a cell.
+    """
     try:
         text = body.decode()
         asked = json.loads(text, object_pairs_hook=_once, parse_constant=Constant, parse_int=_integer)
@@ -134,7 +147,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         count = Counter(key for key, _ in pairs)
         twice = next(key for key in found if count[key] > 1)
-        raise _unfit("key-twice", f"the key {quoted(twice)} stands twice in one object; keep one of them")
+        raise unfit("key-twice", f"the key {quoted(twice)} stands twice in one object; keep one of them")
     return found
 
 
@@ -144,20 +157,31 @@ def _integer(digits: str) -> int | float:
 
 def _wanted(asked: dict[str, Any], history: Cells) -> Wanted:
     """Check everything but the cells, which the model of the scope decides about."""
-    unknown = next((key for key in asked if key not in KEYS), None)
-    if unknown is not None:
-        raise _unfit("key-unknown", f"unknown key {quoted(unknown)}; {nearest(unknown[:LONG], KEYS)}")
-    _check_rows(history)
+    refuse_unknown(asked, KEYS)
     if asked.get("future"):
-        raise _unfit("future-unused", "future: no model takes known future columns; leave the key out")
+        raise unfit("future-unused", "future: no model takes known future columns; leave the key out")
+    return wanted(history, asked)
+
+
+def refuse_unknown(asked: Iterable[str], valid: Sequence[str], where: str = "") -> None:
+    """Refuse a key that is not one of the valid ones. where: the object that holds it, for messages."""
+    unknown = next((key for key in asked if key not in valid), None)
+    if unknown is not None:
+        raise unfit("key-unknown", f"{where}unknown key {quoted(unknown)}; {nearest(unknown[:LONG], valid)}")
+
+
+def wanted(history: Raw | Cells, asked: Mapping[str, Any]) -> Wanted:
+    """A request for the forecast after a history. asked: may hold `horizon`, `level` and `identifier`."""
+    if isinstance(history, Cells):
+        _check_rows(history)
     horizon, level = asked.get("horizon"), asked.get("level")
     if horizon is not None and (type(horizon) is not int or horizon < 1):
-        raise _unfit("value-type", f"horizon: {shown(horizon)} does not fit; a whole number from 1 on fits")
+        raise unfit("value-type", f"horizon: {shown(horizon)} does not fit; a whole number from 1 on fits")
     if level is not None and (type(level) not in {int, float} or level not in LEVELS):
-        raise _unfit("unknown-level", f"level: {shown(level)} is not available; valid: {_listed(LEVELS)}")
+        raise unfit("unknown-level", f"level: {shown(level)} is not available; valid: {_listed(LEVELS)}")
     identifier = asked.get("identifier")
     if identifier is not None and type(identifier) is not str:
-        raise _unfit("value-type", f"identifier: {shown(identifier)} does not fit; the name of a scope as text fits")
+        raise unfit("value-type", f"identifier: {shown(identifier)} does not fit; the name of a scope as text fits")
     return Wanted(history, identifier or None, horizon, DEFAULT_LEVEL if level is None else float(level))
 
 
@@ -173,7 +197,7 @@ def _check_rows(history: Cells) -> None:
     if len(lengths) > 1:
         first, *others = history.columns.items()
         name, cells = next((name, cells) for name, cells in others if len(cells) != len(first[1]))
-        raise _unfit(
+        raise unfit(
             "columns-unequal",
             f"history: column {quoted(name)} has {len(cells):,} cells and {quoted(first[0])} has {len(first[1]):,};"
             " each column has one cell for each row, null where nothing was measured",
@@ -190,7 +214,8 @@ def _listed(values: Iterable[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)
 
 
-def _unfit(code: str, detail: str) -> Problem:
+def unfit(code: str, detail: str) -> Problem:
+    """A request that can be read and does not fit."""
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, code=code)
 
 

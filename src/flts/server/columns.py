@@ -190,12 +190,17 @@ def _refuse_other_than_times(name: str, column: Sequence[Any]) -> None:
         if type(cell) is not str:
             if cell is None:
                 continue  # the reader refuses it
-            raise _unfit(name, row, cell, f"a time is text, such as {SUCH_AS}")
+            raise _unfit(name, row, cell, f"a time is text, such as {SUCH_AS}{_of_pandas(cell)}")
         if re.fullmatch(r"\s*[0-9]{4}-[0-9]{2}\s*", cell):
             raise _unfit(name, row, cell, f"a time names its day, such as {SUCH_AS}")
 
 
 SUCH_AS = '"2018-02-05T23:40:00Z"'
+
+
+def _of_pandas(cell: Any) -> str:
+    """What helps with a count of milliseconds, which may be those of any clock."""
+    return "; pandas writes such text with to_json(date_format='iso')" if type(cell) in {int, float} else ""
 
 
 def _refuse_other_than_numbers(name: str, column: Sequence[Any]) -> None:

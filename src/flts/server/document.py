@@ -40,11 +40,10 @@ def document(answered: Answered) -> dict[str, Any]:
 
 def forecasts(answer: Answer) -> list[dict[str, Any]]:
     """The forecasts of an answer, one object per step and target."""
-    zone = zoneinfo.ZoneInfo(answer.timezone)
     return [
         {"time": time, "target": target, "mean": mean, "lower": lower, "upper": upper}
         for time, *of_step in zip(
-            (moment(time, zone) for time in answer.times.tolist()),
+            moments(answer),
             answer.mean.tolist(),
             answer.lower.tolist(),
             answer.upper.tolist(),
@@ -52,6 +51,12 @@ def forecasts(answer: Answer) -> list[dict[str, Any]]:
         )
         for target, mean, lower, upper in zip(answer.targets, *of_step, strict=True)
     ]
+
+
+def moments(answer: Answer) -> list[str]:
+    """The times of an answer as RFC 3339, in the zone of the Spec."""
+    zone = zoneinfo.ZoneInfo(answer.timezone)
+    return [moment(time, zone) for time in answer.times.tolist()]
 
 
 def moment(time: int, zone: zoneinfo.ZoneInfo) -> str:

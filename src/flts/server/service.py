@@ -48,6 +48,7 @@ class Service:
     async def forecast(self, wanted: Wanted, caller: Caller = NOBODY) -> Answered:
         """The forecast that a request asks for. Raises Problem, and ClientDisconnect where nobody waits any more."""
         served = await self.models.find(wanted.scope, caller.until)
+        refuse_other(served.scope, served.champion.entry.number, wanted.promotion)
         bundle = served.champion.bundle
         try:
             refuse_unavailable(bundle, wanted.level, wanted.horizon)
@@ -73,6 +74,16 @@ class Service:
     def watch(self, watcher: Watcher) -> None:
         """Tell this one of every answer from now on."""
         self._watchers.append(watcher)
+
+
+def refuse_other(scope: str, served: int, promotion: int | None) -> None:
+    """Raise Problem where another promotion of a scope is served than the one that is asked for, if any is."""
+    if promotion not in {None, served}:
+        raise Problem(
+            HTTPStatus.NOT_FOUND,
+            f"promotion {promotion} of scope '{scope}' is not served; number {served} is",
+            code="promotion-unknown",
+        )
 
 
 def note(scope: Scope, answered: Answered) -> None:

@@ -19,13 +19,15 @@ class Wanted:
 
     history: a table with the time column and those of the manifest, in original units and any order; cells of JSON are
     read strictly. scope: whose champion answers, None for `global`, or for the only scope there is; horizon: steps,
-    None for all that the model was trained for; level: of the interval.
+    None for all that the model was trained for; level: of the interval; promotion: the number of the only one whose
+    model may answer, None for whichever does.
     """
 
     history: Raw | Cells
     scope: str | None = None
     horizon: int | None = None
     level: float = DEFAULT_LEVEL
+    promotion: int | None = None
 
 
 @dataclass(frozen=True)

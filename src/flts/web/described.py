@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI
@@ -17,11 +18,16 @@ class Health(BaseModel):
 
 
 class Described(FastAPI):
-    """FastAPI, but for its description of errors."""
+    """FastAPI, but for its description of errors. complete: adds to it what the framework does not know."""
+
+    def __init__(self, *, complete: Callable[[dict[str, Any]], None] = lambda document: None, **options: Any) -> None:
+        super().__init__(**options)
+        self._complete = complete
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
             described = super().openapi()
+            self._complete(described)
             problem.describe(described)
         assert self.openapi_schema is not None
         return self.openapi_schema

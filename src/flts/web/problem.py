@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -43,6 +44,10 @@ class Problem(Exception):
         self.code = code or status.name.lower().replace("_", "-")
 
 
+Form = Callable[[Problem, str], Response]
+"""Writes a problem; the text is the id of the request."""
+
+
 def document(problem: Problem, request_id: str) -> JSONResponse:
     """The response for a problem."""
     body = {
@@ -56,9 +61,11 @@ def document(problem: Problem, request_id: str) -> JSONResponse:
     return JSONResponse(body, int(problem.status), problem.headers, MEDIA_TYPE)
 
 
-def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
-    """The OpenAPI description of the problems of a route."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+def responses(
+    *statuses: HTTPStatus, schema: str = "Problem", media_type: str = MEDIA_TYPE
+) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI description of the problems of a route. schema: of the form that they have there."""
+    content = {media_type: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
     return {int(status): {"description": status.phrase, "content": content} for status in statuses}
 
 
@@ -74,11 +81,13 @@ def describe(openapi: dict[str, Any]) -> None:
             del operation["responses"]["422"]
 
 
-def answer_with_problems(app: FastAPI) -> None:
+def answer_with_problems(app: FastAPI, forms: Mapping[str, Form] = MappingProxyType({})) -> None:
     """Answer every expected error of an app with a problem document, and count it in `app.state.metrics`.
 
-    The outermost layer answers all others, without details of the inside.
+    The outermost layer answers all others, without details of the inside. forms: how errors are written at a path and
+    below it, where another protocol says how.
     """
+    app.state.forms = forms
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -86,17 +95,20 @@ def answer_with_problems(app: FastAPI) -> None:
     app.add_exception_handler(NameTaken, _taken)
 
 
-def _answer(request: Request, problem: Problem) -> JSONResponse:
+def _answer(request: Request, problem: Problem) -> Response:
     request.app.state.metrics.refused(problem.code)
-    return document(problem, request.state.request_id)
+    path = request.url.path
+    forms = request.app.state.forms.items()
+    form = next((form for start, form in forms if path == start or path.startswith(f"{start}/")), document)
+    return form(problem, request.state.request_id)
 
 
-def _problem(request: Request, error: Exception) -> JSONResponse:
+def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     return _answer(request, error)
 
 
-def _http(request: Request, error: Exception) -> JSONResponse:
+def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status, headers = HTTPStatus(error.status_code), dict(error.headers or {})
     path = request.url.path[:200]
@@ -118,13 +130,13 @@ def _methods(request: Request) -> Sequence[str]:
     return sorted(map(str.upper, described or getattr(route, "methods", None) or {"GET"}))
 
 
-def _invalid(request: Request, error: Exception) -> JSONResponse:
+def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = [f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in error.errors()]
     return _answer(request, Problem(HTTPStatus.BAD_REQUEST, "; ".join(faults)))
 
 
-def _failed(request: Request, error: Exception) -> JSONResponse:
+def _failed(request: Request, error: Exception) -> Response:
     # the message may name internal addresses, so it goes to the log only
     assert isinstance(error, FltsError)
     request.state.reason = str(error)
@@ -137,6 +149,6 @@ def _failed(request: Request, error: Exception) -> JSONResponse:
     return _answer(request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, code=error.code))
 
 
-def _taken(request: Request, _error: Exception) -> JSONResponse:
+def _taken(request: Request, _error: Exception) -> Response:
     detail = "this store keeps objects as files: the key names a folder, or lies below an object; use another"
     return _answer(request, Problem(HTTPStatus.CONFLICT, detail, code="name-taken"))

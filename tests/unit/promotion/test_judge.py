@@ -57,7 +57,7 @@ GRU_TOO = small_spec(("ridge", "gru"))
 
 def entry_of(champion: Promoted, decision_id: str = digest("decision")) -> LogEntry:
     """The first entry of a log."""
-    return next_entry(EMPTY, "global", "promote", champion, decision_id, "tests", "2026-01-02T03:04:05")
+    return next_entry(EMPTY, "global", "promote", champion, decision_id, "tests", "2026-01-02T03:04:05+00:00")
 
 
 def with_champion() -> tuple[Experiment, Store, LogEntry]:
@@ -521,7 +521,7 @@ def test_a_new_fit_is_compared_with_the_reference_and_not_with_a_champion_that_w
         champion = promoted_of(record, "ridge", experiment.identity.data_hash, None)
         entries.append(
             next_entry(
-                chain(entries), "global", "promote", champion, record.decision_id, "tests", "2026-01-02T03:04:05"
+                chain(entries), "global", "promote", champion, record.decision_id, "tests", "2026-01-02T03:04:05+00:00"
             )
         )
     first, second, third = records

@@ -47,7 +47,9 @@ def promoted_store(spec: Any) -> Store:
     experiment, store = small_experiment(spec)
     bundle = fit(store, experiment).bundle_sha256
     model = promoted("ridge", bundle_sha256=bundle, model_hash=experiment.identity.model_hashes["ridge"])
-    put_log(store, [next_entry(chain([]), "global", "promote", model, digest("d"), "tests", "2026-01-02T03:04:05")])
+    put_log(
+        store, [next_entry(chain([]), "global", "promote", model, digest("d"), "tests", "2026-01-02T03:04:05+00:00")]
+    )
     return store
 
 

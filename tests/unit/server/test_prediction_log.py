@@ -73,7 +73,9 @@ def server() -> Server:
     experiment, store = small_experiment(small_spec())
     bundle = fit(store, experiment).bundle_sha256
     champion = promoted("ridge", bundle_sha256=bundle)
-    put_log(store, [next_entry(chain([]), "north", "promote", champion, digest("d"), "tests", "2026-01-02T03:04:05")])
+    put_log(
+        store, [next_entry(chain([]), "north", "promote", champion, digest("d"), "tests", "2026-01-02T03:04:05+00:00")]
+    )
     return Server(store, "north")
 
 

@@ -5,25 +5,21 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from pathlib import PurePath
 
 from flts.contracts.errors import DataError
 from flts.contracts.records.model import Manifest
 from flts.forecasting.intervals import LEVELS
-from flts.preprocess.limits import Limits
-from flts.preprocess.source import RawFile, RawTable
+from flts.preprocess.source import RawTable
 from flts.serve.answer import rows_for
-from flts.server.body import MAX_ROWS
 from flts.server.page.chart import Chart, of_answer
 from flts.server.page.shown import counted, lasting
+from flts.server.sent import read_sent
 from flts.server.wanted import DEFAULT_LEVEL, Answered
 from flts.spec.steps import Step
-from flts.web.problem import Problem
 
 MOST_SHOWN_AGAIN = 100_000
 """Characters of a pasted text that are sent back beside its forecast."""
-LIMITS = Limits(cells=10**7, memory=2**28)
 PASTED = "the pasted rows"
 INTERVALS = {
     "adaptive": "Its intervals follow the newest errors in this history.",
@@ -83,17 +79,8 @@ def table(pasted: Pasted) -> RawTable:
     if not pasted.data and not pasted.text.strip():
         raise DataError("nothing was sent: paste rows with their header, or choose a CSV file", code="nothing-sent")
     if pasted.data:
-        file = RawFile(PurePath(pasted.file).name or "the file", pasted.data, LIMITS)
-    else:
-        file = RawFile(PASTED, pasted.text.strip().encode() + b"\n", LIMITS)
-    rows = RawTable(file.name, file.frame())
-    if len(rows.table) > MAX_ROWS:
-        raise Problem(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            f"{file.name}: has {len(rows.table):,} rows; at most {MAX_ROWS:,} are read",
-            code="too-many-rows",
-        )
-    return rows
+        return read_sent(PurePath(pasted.file).name or "the file", pasted.data)
+    return read_sent(PASTED, pasted.text.strip().encode() + b"\n")
 
 
 def result(answered: Answered, rows: RawTable, level: float) -> Result:

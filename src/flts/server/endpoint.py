@@ -1,0 +1,44 @@
+"""A request for a forecast by any protocol: bytes in, bytes out. A plain ASGI endpoint: nothing is between."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from starlette.requests import HTTPConnection
+from starlette.types import Receive, Scope, Send
+
+from flts.server.body import receive_body
+from flts.server.caller import caller_of
+from flts.server.service import Service, note
+from flts.server.wanted import Answered, Wanted
+from flts.web.security import Auth
+
+JSON = (b"content-type", b"application/json")
+Write = Callable[[Answered], bytes]
+"""Writes an answer as the body of a JSON response."""
+
+
+class Endpoint(ABC):
+    """One protocol of a service, for the requests that `auth` accepts."""
+
+    def __init__(self, service: Service, auth: Auth) -> None:
+        self.service, self._auth = service, auth
+
+    @abstractmethod
+    async def read(self, request: HTTPConnection, body: bytes) -> tuple[Wanted, Write]:
+        """What a request asks for, and how its answer is written. Raises Problem for what does not fit."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        service, request = self.service, HTTPConnection(scope)
+        self._auth.check(scope, "predict")
+        service.turns.check_room()
+        caller = caller_of(scope, receive, service.request_seconds)
+        body = await receive_body(receive, service.max_body_bytes, request.headers.get("content-length"))
+        wanted, write = await self.read(request, body)
+        answered = await service.forecast(wanted, caller)
+        note(scope, answered)
+        data = write(answered)
+        length = (b"content-length", str(len(data)).encode())
+        await send({"type": "http.response.start", "status": 200, "headers": [JSON, length]})
+        await send({"type": "http.response.body", "body": data})
