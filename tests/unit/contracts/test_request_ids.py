@@ -9,6 +9,9 @@ import pytest
 
 from flts.contracts.request_ids import ms_of, new_request_id, parse_request_id, uuid7
 
+VERSION_4 = "94c17424-fa90-43ae-bdfc-42f6c5028087"
+VERSION_7 = "01a22b56-c0c3-79e2-a327-983510f8355f"
+
 
 @pytest.mark.parametrize("scope", ["jfk", "global", "a", "north-west.2", "20260102-x", "a" * 63])
 def test_an_id_gives_back_its_day_scope_and_moment(scope: str) -> None:
@@ -39,14 +42,14 @@ def test_later_ones_sort_after_earlier_ones_and_none_comes_twice() -> None:
     [
         "",
         "jfk",
-        str(uuid.uuid4()),
-        uuid7(),
-        f"20260102-jfk-{uuid.uuid4()}",
-        f"2026010-jfk-{uuid7()}",
-        f"20260102-JFK-{uuid7()}",
-        f"20260102--{uuid7()}",
-        f"20260102-jfk-{uuid7()}\n",
-        f"20260102-jfk-{uuid7()[:-1]}",
+        VERSION_4,
+        VERSION_7,
+        f"20260102-jfk-{VERSION_4}",
+        f"2026010-jfk-{VERSION_7}",
+        f"20260102-JFK-{VERSION_7}",
+        f"20260102--{VERSION_7}",
+        f"20260102-jfk-{VERSION_7}\n",
+        f"20260102-jfk-{VERSION_7[:-1]}",
     ],
 )
 def test_another_text_is_no_id(text: str) -> None:
