@@ -210,15 +210,6 @@ class Models:
                 code="deadline-passed",
             ) from None
 
-    def loaded(self, identifier: str | None = None) -> Served:
-        """The same for what is in memory, without a wait. Raises NoChampion for a model that is not."""
-        scope = identifier or self._default
-        with self._lock:
-            found = self._served.get(scope)
-            if found is None:
-                raise _unloaded(self._entry(scope))
-        return found
-
     def known(self, identifier: str | None = None) -> tuple[ScopeState, Standing]:
         """The state of one scope whose model was loaded once. Raises as `find` does; loads nothing."""
         scope = identifier or self._default

@@ -16,7 +16,7 @@ from flts.forecasting.answers import Answers
 from flts.serve.answer import Answer, answer_of, refuse_unavailable
 from flts.server.caller import NOBODY, Caller
 from flts.server.columns import usable
-from flts.server.models import Models, Served
+from flts.server.models import Models
 from flts.server.prediction_log import PredictionLog
 from flts.server.turns import Turns
 from flts.server.wanted import Answered, Wanted
@@ -66,10 +66,6 @@ class Service:
         for watch in self._watchers:
             watch(answered)
         return answered
-
-    def model(self, scope: str | None) -> Served:
-        """What a scope is served with, where its model is in memory. Raises as `Models.loaded` does."""
-        return self.models.loaded(scope)
 
     def watch(self, watcher: Watcher) -> None:
         """Tell this one of every answer from now on."""
