@@ -147,12 +147,13 @@ def test_configurations_are_compared_with_each_other_and_with_files(flts: Flts, 
 
 
 def test_the_champion_forecasts_the_same_bytes(flts: Flts, folder: Path, archive: str) -> None:
-    expected = (folder / "forecast.json").read_text()
-    found = flts("forecast", "--input", "load_test.csv", "--json")
+    expected = json.loads((folder / "forecast.json").read_text())
+    found = json.loads(flts("forecast", "--input", "load_test.csv", "--json"))
+    assert found.pop("interval") in {"adaptive", "static"}  # the flts that made the archives did not say it
     if made_here(archive):
-        assert found == expected
+        assert json.dumps(found) == json.dumps(expected)
     else:  # other kernels add in another order, so the last bits differ
-        assert list(differences(json.loads(expected), json.loads(found))) == []
+        assert list(differences(expected, found)) == []
 
 
 @of(golden.OLDEST)

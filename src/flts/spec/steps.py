@@ -74,6 +74,10 @@ class Step:
         """Nanoseconds of so many usual steps."""
         return count * self.nanoseconds
 
+    def units(self, count: int) -> int:
+        """So many steps in its unit, such as months."""
+        return count * self.count
+
     def part(self, share: float) -> int:
         """Nanoseconds of this share of a usual step."""
         return int(share * self.nanoseconds)

@@ -54,7 +54,7 @@ def lasting(rows: int, step: Step) -> str:
     """How long so many steps are: '24 hours' for 24 steps of 1h is '1 day'."""
     match step.unit:
         case "month":
-            months = rows * step.count
+            months = step.units(rows)
             return counted(months // 12, "year") if months % 12 == 0 else counted(months, "month")
         case "business day":
             return counted(rows, "business day")
