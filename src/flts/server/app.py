@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from functools import partial
 
 from fastapi import FastAPI
-from starlette.routing import Route
 
 from flts.server import invocations, openapi, openinference
-from flts.server.endpoint import Endpoint
+from flts.server.endpoint import Endpoint, PlainRoute
 from flts.server.invocations import Invocations
 from flts.server.metrics import ServeMetrics
 from flts.server.openinference import Infer
@@ -55,7 +54,7 @@ def create_app(service: Service, *, auth: Auth, emit: Emit = at_once) -> FastAPI
         **dict.fromkeys(openinference.INFER, Infer),
     }
     app.router.routes[:0] = [
-        Route(path, endpoint(service, auth), methods=["POST"]) for path, endpoint in endpoints.items()
+        PlainRoute(path, endpoint(service, auth), methods=["POST"]) for path, endpoint in endpoints.items()
     ]
     app.include_router(STATE)
     app.include_router(invocations.PROBES)
