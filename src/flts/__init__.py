@@ -3,6 +3,8 @@
     result = flts.run("flts.toml")
     flts.forecast(history)
 
+    flts.Client("http://127.0.0.1:8000").forecast(history)
+
 Nothing heavy is imported before it is used.
 """
 
@@ -14,8 +16,10 @@ from flts.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from flts.api import forecast, init, inspect, load_champion, promote, rollback, run, runs
+    from flts.client import AsyncClient, Client
     from flts.contracts.errors import (
         BackendUnavailable,
+        ClientError,
         DamagedObject,
         DataError,
         DeadlineExceeded,
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
         NameTaken,
         NoChampion,
         NotApplicable,
+        RequestRefused,
+        ServiceUnavailable,
         SpecError,
         StageFailed,
         Terminal,
@@ -42,8 +48,11 @@ if TYPE_CHECKING:
     from flts.spec.sources import load_spec
 
 __all__ = [
+    "AsyncClient",
     "BackendUnavailable",
     "Champion",
+    "Client",
+    "ClientError",
     "DamagedObject",
     "DataError",
     "DeadlineExceeded",
@@ -56,7 +65,9 @@ __all__ = [
     "NameTaken",
     "NoChampion",
     "NotApplicable",
+    "RequestRefused",
     "RunResult",
+    "ServiceUnavailable",
     "Settings",
     "Spec",
     "SpecError",
@@ -79,8 +90,10 @@ __all__ = [
 if not TYPE_CHECKING:  # a type checker that saw this function would take any name for a public one
     _HOMES = {
         "flts.api": ("forecast", "init", "inspect", "load_champion", "promote", "rollback", "run", "runs"),
+        "flts.client": ("AsyncClient", "Client"),
         "flts.contracts.errors": (
             "BackendUnavailable",
+            "ClientError",
             "DamagedObject",
             "DataError",
             "DeadlineExceeded",
@@ -93,6 +106,8 @@ if not TYPE_CHECKING:  # a type checker that saw this function would take any na
             "NameTaken",
             "NoChampion",
             "NotApplicable",
+            "RequestRefused",
+            "ServiceUnavailable",
             "SpecError",
             "StageFailed",
             "Terminal",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 from tests.support.asgi import ask
 from tests.support.experiments import small_experiment
-from tests.support.serving import promote
+from tests.support.promotions import promote
 from tests.support.stored import fit
 
 from flts.server.app import create_app
@@ -29,7 +29,7 @@ PATIENT = 60.0
 
 def serving() -> FastAPI:
     experiment, store = small_experiment()
-    promote(store, fit(store, experiment).bundle_sha256, scope="jfk")
+    promote(fit(store, experiment).bundle_sha256, store=store, scope="jfk")
     models = Models(store)
     models.poll()
     return create_app(Service(models, request_seconds=PATIENT), auth=Auth("127.0.0.1", TOKEN))

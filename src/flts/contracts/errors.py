@@ -13,11 +13,14 @@
     │   │   └── DeadlineExceeded 1   … or ran past the time limit
     │   ├── DamagedObject       1    a stored object is absent, or differs from its digest or format
     │   ├── NameTaken           1    an object cannot have the name of a folder, nor lie below another object
-    │   └── StageFailed         1    a stage ended without its result
-    │       └── MachineFailed   1    … because this machine lacks space, rights, descriptors or memory
+    │   ├── StageFailed         1    a stage ended without its result
+    │   │   └── MachineFailed   1    … because this machine lacks space, rights, descriptors or memory
+    │   └── RequestRefused      1    a ClientError: the forecast service refuses a request
     ├── Transient
     │   ├── BackendUnavailable  3    a server did not answer; a later attempt may succeed
-    │   └── NoChampion          3    nothing was promoted in this scope yet
+    │   ├── NoChampion          3    nothing was promoted in this scope yet
+    │   └── ServiceUnavailable  3    a ClientError: the forecast service is busy, not ready, too late or away
+    ├── ClientError             1    what flts.Client raises: one of the two above
     └── Interrupted           130    a person or a supervisor asked to stop; nothing is recorded as failed
 
 The number is the exit code of the command line. A message says what happened, where, and what would fit.
@@ -163,6 +166,39 @@ class BackendUnavailable(Transient):
 
 class NoChampion(Transient):
     """A forecast is requested in a scope in which nothing was promoted yet."""
+
+
+class ClientError(FltsError):
+    """A forecast service gave no forecast. `code` and `detail` are those of its answer.
+
+    detail: what is wrong, and what would fit; status: of the answer, None where none came; request_id: under which the
+    service knows the request, if it said so.
+    """
+
+    @property
+    def detail(self) -> str:
+        """What is wrong, and what would fit."""
+        return str(self)
+
+    @property
+    def status(self) -> int | None:
+        """The status of the answer, None where none came."""
+        status = self.data.get("status")
+        return status if isinstance(status, int) else None
+
+    @property
+    def request_id(self) -> str | None:
+        """Under which the service knows the request, if it said so."""
+        request_id = self.data.get("request_id")
+        return request_id if isinstance(request_id, str) else None
+
+
+class RequestRefused(ClientError, Terminal):
+    """The forecast service refuses a request as it is, or does not know who sends it."""
+
+
+class ServiceUnavailable(ClientError, Transient):
+    """The forecast service is busy, has no model yet, was too slow, or cannot be reached."""
 
 
 class Interrupted(FltsError):

@@ -25,6 +25,7 @@ from flts.server.models import Models
 from flts.server.sent import read_sent
 from flts.server.wanted import Answered, Wanted
 from flts.web import problem
+from flts.web.limited import OPEN
 from flts.web.problem import Problem
 
 PATH = "/invocations"
@@ -50,8 +51,8 @@ PROBES = APIRouter(tags=["MLflow"])
 """How a client of MLflow asks whether a server is ready."""
 
 
-@PROBES.get("/ping", response_class=Response, responses=_ALIVE)
-@PROBES.get("/health", response_class=Response, responses=_ALIVE)
+@PROBES.get("/ping", dependencies=[OPEN], response_class=Response, responses=_ALIVE)
+@PROBES.get("/health", dependencies=[OPEN], response_class=Response, responses=_ALIVE)
 async def ping(request: Request) -> Response:
     """As `GET /readyz`; the answer is an empty line."""
     models: Models = request.app.state.service.models

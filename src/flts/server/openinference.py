@@ -31,6 +31,7 @@ from flts.server.service import Service, refuse_other
 from flts.server.wanted import Answered, Wanted
 from flts.version import __version__
 from flts.web import problem
+from flts.web.limited import OPEN
 from flts.web.problem import Problem
 from flts.web.security import AUTH
 
@@ -104,7 +105,12 @@ ERROR = "OpenError"
 """Its schema in the OpenAPI document."""
 _unready = partial(problem.responses, schema=ERROR, media_type="application/json")
 _REFUSED = _unready(
-    HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND, HTTPStatus.MISDIRECTED_REQUEST, HTTPStatus.SERVICE_UNAVAILABLE
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.MISDIRECTED_REQUEST,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
 )
 PROTOCOL = APIRouter(prefix=PREFIX, tags=["Open Inference Protocol"])
 """What the protocol asks beside forecasts."""
@@ -122,7 +128,7 @@ async def live() -> OpenLive:
     return OpenLive()
 
 
-@PROTOCOL.get("/health/ready", responses=_unready(HTTPStatus.SERVICE_UNAVAILABLE))
+@PROTOCOL.get("/health/ready", dependencies=[OPEN], responses=_unready(HTTPStatus.SERVICE_UNAVAILABLE))
 async def ready(service: Serving) -> OpenReady:
     """As `GET /readyz`."""
     service.models.check_ready()

@@ -94,7 +94,7 @@ class TroubleLog:
         )
 
 
-class Client(Protocol):
+class Peer(Protocol):
     """One connection."""
 
     transport: asyncio.Transport
@@ -105,12 +105,12 @@ class Connections:
 
     def __init__(self, service: str, limits: ConnectionLimits) -> None:
         self.limits, self.trouble = limits, TroubleLog(service, limits.connections)
-        self._open: set[Client] = set()
-        self._waiting: dict[Client, None] = {}
+        self._open: set[Peer] = set()
+        self._waiting: dict[Peer, None] = {}
         self.draining = False
         """Whether the server was asked to stop: every answer is the last one of its connection."""
 
-    def admit(self, new: Client) -> bool:
+    def admit(self, new: Peer) -> bool:
         """Whether there is room for one more, if need be in place of the one that has waited longest."""
         if len(self._open) >= self.limits.connections:
             self.trouble.note("full")
@@ -122,15 +122,15 @@ class Connections:
         self._open.add(new)
         return True
 
-    def waits(self, connection: Client) -> None:
+    def waits(self, connection: Peer) -> None:
         """A connection has no request in work from now on."""
         self._waiting[connection] = None
 
-    def works(self, connection: Client) -> None:
+    def works(self, connection: Peer) -> None:
         """A connection has a request in work."""
         self._waiting.pop(connection, None)
 
-    def forget(self, connection: Client) -> None:
+    def forget(self, connection: Peer) -> None:
         """A connection has ended."""
         self._open.discard(connection)
         self.works(connection)

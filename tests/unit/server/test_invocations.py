@@ -10,8 +10,9 @@ import pytest
 from fastapi import FastAPI
 from tests.support.asgi import Answer, ask
 from tests.support.experiments import small_experiment
+from tests.support.promotions import promote
 from tests.support.series import hourly, table
-from tests.support.serving import application, predict, promote
+from tests.support.serving import application, predict
 from tests.support.stored import fit
 
 from flts.backends.store import memory_store
@@ -32,7 +33,7 @@ CSV = "\n".join(",".join(map(str, row)) for row in [list(HISTORY), *ROWS]).encod
 @pytest.fixture(scope="module")
 def app() -> FastAPI:
     experiment, store = small_experiment()
-    promote(store, fit(store, experiment).bundle_sha256, scope="north")
+    promote(fit(store, experiment).bundle_sha256, store=store, scope="north")
     return application(store)
 
 

@@ -12,8 +12,9 @@ from fastapi import FastAPI
 from starlette.routing import BaseRoute, Route
 from tests.support.asgi import ask
 from tests.support.experiments import small_experiment
+from tests.support.promotions import promote
 from tests.support.series import hourly, table
-from tests.support.serving import application, promote
+from tests.support.serving import application
 from tests.support.stored import fit
 
 APP = application()
@@ -83,7 +84,7 @@ def test_metrics_name_the_route_of_a_plain_endpoint() -> None:
 
 def served() -> FastAPI:
     experiment, store = small_experiment()
-    promote(store, fit(store, experiment).bundle_sha256, scope="jfk")
+    promote(fit(store, experiment).bundle_sha256, store=store, scope="jfk")
     return application(store)
 
 

@@ -10,8 +10,9 @@ import pytest
 from fastapi import FastAPI
 from tests.support.asgi import Answer, ask
 from tests.support.experiments import small_experiment
+from tests.support.promotions import promote
 from tests.support.series import hourly, table
-from tests.support.serving import application, predict, promote
+from tests.support.serving import application, predict
 from tests.support.stored import fit
 
 from flts.backends.store import memory_store
@@ -35,8 +36,8 @@ INPUTS = [tensor(name, data) for name, data in COLUMNS.items()]
 def app() -> FastAPI:
     experiment, store = small_experiment()
     bundle = fit(store, experiment).bundle_sha256
-    promote(store, bundle, scope="north")
-    promote(store, bundle)
+    promote(bundle, store=store, scope="north")
+    promote(bundle, store=store)
     return application(store)
 
 

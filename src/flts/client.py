@@ -1,0 +1,380 @@
+"""A client of the forecast service: a history in, a typed forecast out, and its errors as exceptions.
+
+    with flts.Client("http://127.0.0.1:8000") as client:
+        forecast = client.forecast(history, identifier="jfk", horizon=3)
+        print(forecast.rows[0].mean, forecast.frame())
+
+`AsyncClient` is the same with `async with` and `await`. What both do is written once, in `_steps`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import random
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+from flts.contracts.errors import ClientError, DataError, MissingExtra, RequestRefused, ServiceUnavailable
+from flts.contracts.notices import Notice
+
+if TYPE_CHECKING:
+    import httpx
+    import pandas as pd
+    import polars as pl
+
+    History: TypeAlias = Mapping[str, Sequence[Any]] | pd.DataFrame | pl.DataFrame
+
+URL = "http://127.0.0.1:8000"
+LONGEST = 300.0
+"""Seconds that the service allows a request at most."""
+PAUSE = 0.2
+"""Seconds before the first further attempt where the service names none; each later pause is twice as long."""
+SPREAD = 0.25
+"""By which share pauses are longer at random, so that clients that were refused together do not return together."""
+AGAIN = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+"""Answers after which the same request may succeed in a moment."""
+PLAIN = frozenset({float, int, str, bool, type(None)})
+TRANSIENT = AGAIN | {HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT}
+
+
+@dataclass(frozen=True)
+class ForecastRow:
+    """One step of one target in original units; a bound that the model does not have is None."""
+
+    time: datetime
+    target: str
+    mean: float
+    lower: float | None
+    upper: float | None
+
+
+@dataclass(frozen=True)
+class PromotedModel:
+    """Which model made a forecast. promotion: the number of its entry in the promotion log of its scope."""
+
+    model_type: str
+    run_id: str | None
+    model_hash: str
+    config_hash: str
+    promotion: int
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What the service answered.
+
+    rows: one for each step and target, in order of time; interval: `adaptive`, `static` or `none`; warnings: what to
+    know about the history; request_id: under which `flts trace` finds the answer.
+    """
+
+    rows: tuple[ForecastRow, ...]
+    interval: str
+    warnings: tuple[Notice, ...]
+    model: PromotedModel
+    request_id: str
+
+    def frame(self) -> pl.DataFrame:
+        """A table with columns time (UTC), target, mean, lower, upper; one row per step and target."""
+        import polars as pl
+
+        number = pl.Float64
+        schema = {
+            "time": pl.Datetime("us", "UTC"),
+            "target": pl.String,
+            "mean": number,
+            "lower": number,
+            "upper": number,
+        }
+        return pl.DataFrame([vars(row) for row in self.rows], schema=schema)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """One attempt. seconds: what it may take."""
+
+    headers: Mapping[str, str]
+    body: bytes
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """Why there was no answer at all. again: whether another attempt makes sense."""
+
+    reason: str
+    again: bool
+
+
+_Steps = Generator["_Request | float", "httpx.Response | _Failure | None", Forecast]
+"""Requests to send, and seconds to wait; takes what came back for a request."""
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What both clients know. url: of the service; timeout: seconds of a whole call; retries: further attempts."""
+
+    url: str
+    token: str | None
+    timeout: float
+    retries: int
+
+    def steps(self, history: History, identifier: str | None, horizon: int | None, level: float | None) -> _Steps:
+        """The attempts of one call. Raises ClientError, DataError."""
+        asked = {"history": columns_of(history), "identifier": identifier, "horizon": horizon, "level": level}
+        body = _json({key: value for key, value in asked.items() if value is not None})
+        end = time.monotonic() + self.timeout
+        for attempt in range(self.retries + 1):
+            left = max(0.001, end - time.monotonic())
+            found = yield _Request(self._headers(left), body, left)
+            assert found is not None
+            if not isinstance(found, _Failure) and found.status_code == HTTPStatus.OK:
+                return _forecast(found)
+            pause = _pause(found, attempt)
+            if pause is None or attempt == self.retries or time.monotonic() + pause >= end:
+                raise self._error(found)
+            yield pause
+        raise AssertionError("the last attempt returns or raises")
+
+    def _headers(self, seconds: float) -> dict[str, str]:
+        headers = {"Content-Type": "application/json", "X-Request-Timeout": f"{min(seconds, LONGEST):.3f}"}
+        return headers if self.token is None else {**headers, "Authorization": f"Bearer {self.token}"}
+
+    def _error(self, found: httpx.Response | _Failure) -> ClientError:
+        """The error of an answer, as its problem document says it."""
+        if isinstance(found, _Failure):
+            return ServiceUnavailable(f"{self.url} does not answer: {found.reason}", code="no-answer", url=self.url)
+        status = found.status_code
+        document = _object(found)
+        detail = document.get("detail") or f"{self.url} answered {status} without saying why"
+        kind = ServiceUnavailable if status in TRANSIENT else RequestRefused
+        request_id = found.headers.get("x-request-id")
+        return kind(
+            str(detail), code=str(document.get("code") or f"http-{status}"), status=status, request_id=request_id
+        )
+
+
+class Client:
+    """Asks a forecast service. Use it with `with`, or end it with `close`; threads may share it."""
+
+    def __init__(
+        self,
+        url: str = URL,
+        *,
+        token: str | None = None,
+        timeout: float = 10.0,
+        retries: int = 2,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """timeout: seconds that a call may take with all its attempts, which the service is told; retries: further
+        attempts where the service is busy, has no model yet, or cannot be reached; transport: that of httpx.
+
+        Raises MissingExtra.
+        """
+        self._shared = _Shared(url.rstrip("/"), token, timeout, retries)
+        self._http = _httpx().Client(base_url=self._shared.url, transport=transport)
+
+    def forecast(
+        self,
+        history: History,
+        *,
+        identifier: str | None = None,
+        horizon: int | None = None,
+        level: float | None = None,
+    ) -> Forecast:
+        """The forecast after a history: its columns as lists by name, or a table of pandas or polars.
+
+        NaN is an empty cell. identifier: a scope, by default `global` or the only one there is; horizon: steps, by
+        default as many as the model was trained for; level: of the interval, 0.8 by default. Raises RequestRefused for
+        what the service does not take, ServiceUnavailable where it gives no answer in time, DataError for a history
+        that cannot be sent.
+        """
+        steps = self._shared.steps(history, identifier, horizon, level)
+        step = next(steps)
+        while True:
+            found = None
+            if isinstance(step, _Request):
+                found = self._send(step)
+            else:
+                time.sleep(step)
+            try:
+                step = steps.send(found)
+            except StopIteration as ended:
+                forecast: Forecast = ended.value
+                return forecast
+
+    def _send(self, request: _Request) -> httpx.Response | _Failure:
+        import httpx
+
+        try:
+            return self._http.post("/predict", content=request.body, headers=request.headers, timeout=request.seconds)
+        except httpx.TransportError as error:
+            return _failure(error)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncClient:
+    """Asks a forecast service from asyncio. Use it with `async with`, or end it with `close`; tasks may share it."""
+
+    def __init__(
+        self,
+        url: str = URL,
+        *,
+        token: str | None = None,
+        timeout: float = 10.0,
+        retries: int = 2,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """As for `Client`."""
+        self._shared = _Shared(url.rstrip("/"), token, timeout, retries)
+        self._http = _httpx().AsyncClient(base_url=self._shared.url, transport=transport)
+
+    async def forecast(
+        self,
+        history: History,
+        *,
+        identifier: str | None = None,
+        horizon: int | None = None,
+        level: float | None = None,
+    ) -> Forecast:
+        """As `Client.forecast`."""
+        steps = self._shared.steps(history, identifier, horizon, level)
+        step = next(steps)
+        while True:
+            found = None
+            if isinstance(step, _Request):
+                found = await self._send(step)
+            else:
+                await asyncio.sleep(step)
+            try:
+                step = steps.send(found)
+            except StopIteration as ended:
+                forecast: Forecast = ended.value
+                return forecast
+
+    async def _send(self, request: _Request) -> httpx.Response | _Failure:
+        import httpx
+
+        try:
+            return await self._http.post(
+                "/predict", content=request.body, headers=request.headers, timeout=request.seconds
+            )
+        except httpx.TransportError as error:
+            return _failure(error)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+def _httpx() -> Any:
+    try:
+        import httpx
+    except ImportError:
+        raise MissingExtra("flts.Client", "client") from None
+    return httpx
+
+
+def _failure(error: httpx.TransportError) -> _Failure:
+    import httpx
+
+    reason = f"{type(error).__name__} {error}".strip()
+    return _Failure(reason, again=not isinstance(error, httpx.TimeoutException | httpx.UnsupportedProtocol))
+
+
+def _pause(found: httpx.Response | _Failure, attempt: int) -> float | None:
+    """Seconds before another attempt; None where none makes sense."""
+    named = 0.0
+    if isinstance(found, _Failure):
+        if not found.again:
+            return None
+    elif found.status_code not in AGAIN:
+        return None
+    else:
+        text = found.headers.get("retry-after", "")
+        named = float(text) if text.isdecimal() else 0.0
+    return (named or PAUSE * 2.0**attempt) * (1.0 + SPREAD * random.random())  # noqa: S311 - no secret
+
+
+def columns_of(history: History) -> Mapping[str, Sequence[Any]]:
+    """A history as the lists of cells that JSON has. Imports polars for all but lists and tuples. Raises DataError."""
+    if isinstance(history, Mapping) and all(isinstance(cells, list | tuple) for cells in history.values()):
+        return {name: [*_cells(name, cells)] for name, cells in history.items()}
+    import polars as pl
+
+    from flts.preprocess.source import RawTable
+
+    table = RawTable.of("history", history).table
+    moments = [name for name, kind in table.schema.items() if kind == pl.Datetime]
+    written = table.with_columns(pl.col(moments).dt.to_string("iso:strict"))
+    return {name: [*_cells(name, column.to_list())] for name, column in zip(written.columns, written, strict=True)}
+
+
+def _cells(name: str, cells: Sequence[Any]) -> Iterator[Any]:
+    for row, given in enumerate(cells, 1):
+        cell = given if type(given) in PLAIN else _plain(given)
+        if isinstance(cell, float) and not math.isfinite(cell):
+            if math.isinf(cell):
+                raise DataError(
+                    f"history: row {row:,}, column '{name}': {cell} does not fit; a finite number or None does",
+                    code="cell-unfit",
+                    column=name,
+                    row=row,
+                )
+            cell = None
+        yield cell
+
+
+def _plain(cell: Any) -> Any:
+    """A time as text, and a number of numpy as one of Python."""
+    if hasattr(cell, "isoformat"):
+        return cell.isoformat()
+    return cell.item() if hasattr(cell, "item") else cell
+
+
+def _json(asked: Any) -> bytes:
+    try:
+        return json.dumps(asked, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError) as error:
+        raise DataError(f"history: cannot be sent: {error}", code="history-unfit") from None
+
+
+def _object(answer: httpx.Response) -> dict[str, Any]:
+    """The JSON object of an answer; an empty one where it has none, as from a proxy."""
+    try:
+        found = answer.json()
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _forecast(answer: httpx.Response) -> Forecast:
+    document = answer.json()
+    rows = (ForecastRow(**{**row, "time": datetime.fromisoformat(row["time"])}) for row in document["forecasts"])
+    return Forecast(
+        tuple(rows),
+        document["interval"],
+        tuple(Notice(**warning) for warning in document["warnings"]),
+        PromotedModel(**document["model"]),
+        document["request_id"],
+    )
