@@ -83,14 +83,8 @@ class Forecast:
         """A table with columns time (UTC), target, mean, lower, upper; one row per step and target."""
         import polars as pl
 
-        number = pl.Float64
-        schema = {
-            "time": pl.Datetime("us", "UTC"),
-            "target": pl.String,
-            "mean": number,
-            "lower": number,
-            "upper": number,
-        }
+        moment, number = pl.Datetime("us", "UTC"), pl.Float64()
+        schema = {"time": moment, "target": pl.String(), "mean": number, "lower": number, "upper": number}
         return pl.DataFrame([vars(row) for row in self.rows], schema=schema)
 
 
@@ -177,7 +171,7 @@ class Client:
         Raises MissingExtra.
         """
         self._shared = _Shared(url.rstrip("/"), token, timeout, retries)
-        self._http = _httpx().Client(base_url=self._shared.url, transport=transport)
+        self._http: httpx.Client = _httpx().Client(base_url=self._shared.url, transport=transport)
 
     def forecast(
         self,
@@ -241,7 +235,7 @@ class AsyncClient:
     ) -> None:
         """As for `Client`."""
         self._shared = _Shared(url.rstrip("/"), token, timeout, retries)
-        self._http = _httpx().AsyncClient(base_url=self._shared.url, transport=transport)
+        self._http: httpx.AsyncClient = _httpx().AsyncClient(base_url=self._shared.url, transport=transport)
 
     async def forecast(
         self,

@@ -37,7 +37,7 @@ def serving() -> FastAPI:
 
 APP = serving()
 SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", APP)
-EXCLUDED = [
+EXCLUDED: list[Any] = [
     # a request is judged before it becomes a URL and before the token is added; unit tests name what must be refused
     negative_data_rejection,
     # a schema cannot say that a history fits the model: most that are valid by it are refused
@@ -81,7 +81,7 @@ def bodies(table: dict[str, list[Any]], odd: Any) -> dict[str, Any]:
     rows = [list(row) for row in zip(*table.values(), strict=True)]
     inputs = [{"name": name, "datatype": "FP64", "shape": [len(cells)], "data": cells} for name, cells in table.items()]
     inputs[0]["datatype"] = "BYTES"
-    forms = {
+    forms: dict[str, list[Any]] = {
         "/predict": [{"history": table}, {"history": odd}, {"history": table, "level": odd}],
         "/invocations": [
             {"inputs": table},

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,7 +24,6 @@ from tests.support.serving import application, predict
 from tests.support.stored import fit
 
 import flts
-from flts import client as module
 from flts.client import Forecast, columns_of
 from flts.contracts.errors import ClientError, DataError, MissingExtra, RequestRefused, ServiceUnavailable
 
@@ -73,9 +74,9 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         done.set_result(None)
         return done
 
-    monkeypatch.setattr(module.time, "sleep", waited.append)
-    monkeypatch.setattr(module.asyncio, "sleep", slept)
-    monkeypatch.setattr(module.random, "random", lambda: 0.0)
+    monkeypatch.setattr(time, "sleep", waited.append)
+    monkeypatch.setattr(asyncio, "sleep", slept)
+    monkeypatch.setattr(random, "random", lambda: 0.0)
     return waited
 
 

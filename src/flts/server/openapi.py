@@ -115,7 +115,7 @@ SCHEMAS: Mapping[str, Schema] = {
         ),
         series={"type": "null"},
         model=_object(
-            MODEL,
+            list(MODEL),
             model_type={"type": "string"},
             run_id={"type": ["string", "null"]},
             model_hash={"type": "string"},
