@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from flts.contracts import events
 from flts.contracts.errors import FltsError
 from flts.contracts.request_ids import uuid7
-from flts.web.problem import Problem, document
+from flts.web.problem import Problem, written
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -139,7 +139,7 @@ class Observed:
             self._log_failure(error, state)
             if status == 0:
                 detail = f"internal error; see the log for request {state['request_id']}"
-                answer = document(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail), state["request_id"])
+                answer = written(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail), scope)
                 await answer(scope, receive, counted_send)
             # an answer that has begun stays incomplete, which the client can see
         finally:

@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from flts.contracts.errors import FltsError, NameTaken, NoChampion, Transient
 
@@ -61,6 +62,14 @@ def document(problem: Problem, request_id: str) -> JSONResponse:
     return JSONResponse(body, int(problem.status), problem.headers, MEDIA_TYPE)
 
 
+def written(problem: Problem, scope: Scope) -> Response:
+    """The response for a problem in the form of the path that was asked for."""
+    path, forms = scope["path"], getattr(scope["app"].state, "forms", {})
+    form = next((form for start, form in forms.items() if path == start or path.startswith(f"{start}/")), document)
+    response: Response = form(problem, scope["state"]["request_id"])
+    return response
+
+
 def responses(
     *statuses: HTTPStatus, schema: str = "Problem", media_type: str = MEDIA_TYPE
 ) -> dict[int | str, dict[str, Any]]:
@@ -97,10 +106,7 @@ def answer_with_problems(app: FastAPI, forms: Mapping[str, Form] = MappingProxyT
 
 def _answer(request: Request, problem: Problem) -> Response:
     request.app.state.metrics.refused(problem.code)
-    path = request.url.path
-    forms = request.app.state.forms.items()
-    form = next((form for start, form in forms if path == start or path.startswith(f"{start}/")), document)
-    return form(problem, request.state.request_id)
+    return written(problem, request.scope)
 
 
 def _problem(request: Request, error: Exception) -> Response:

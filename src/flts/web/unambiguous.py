@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from flts.web.problem import Problem, document
+from flts.web.problem import Problem, written
 from flts.web.security import header_of
 
 SINGLE = frozenset(
@@ -38,7 +38,7 @@ class Unambiguous:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         problem = _ambiguity(scope) if scope["type"] == "http" else None
-        answer = self._app if problem is None else document(problem, scope["state"]["request_id"])
+        answer = self._app if problem is None else written(problem, scope)
         await answer(scope, receive, send)
 
 

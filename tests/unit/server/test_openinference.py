@@ -193,3 +193,19 @@ def test_every_error_below_the_protocol_has_its_form(app: FastAPI, method: str, 
 
 def test_paths_beside_the_protocol_keep_problem_documents(app: FastAPI) -> None:
     assert ask(app, "GET", "/v2x").problem
+
+
+def test_errors_of_the_layers_around_have_the_form_of_the_protocol_too(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ambiguous = infer(app, {"inputs": INPUTS}, **{"Transfer-Encoding": "chunked"})
+    assert ambiguous.status == 400
+    assert "Transfer-Encoding" in error(ambiguous)
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(type(app.state.service), "forecast", broken)
+    failed = infer(app, {"inputs": INPUTS})
+    assert failed.status == 500
+    assert "secret" not in error(failed)
