@@ -382,6 +382,8 @@ ANSWERS: Mapping[str, Any] = {
     "/v2/models/{scope}/versions/{version}/ready": READY,
 }
 """An example of what each route of the framework answers."""
+LATER = {str(int(status)) for status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)}
+"""Answers that may say when to ask again."""
 
 
 def complete(document: dict[str, Any]) -> None:
@@ -392,6 +394,8 @@ def complete(document: dict[str, Any]) -> None:
     for path, methods in document["paths"].items():
         for operation in methods.values():
             for status, response in operation["responses"].items():
+                if status in LATER:
+                    response["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
                 for content in response.get("content", {}).values():
                     _exemplify(path, status, content)
 
