@@ -15,7 +15,7 @@ import math
 import random
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -363,12 +363,19 @@ def _object(answer: httpx.Response) -> dict[str, Any]:
 
 
 def _forecast(answer: httpx.Response) -> Forecast:
-    document = answer.json()
-    rows = (ForecastRow(**{**row, "time": datetime.fromisoformat(row["time"])}) for row in document["forecasts"])
-    return Forecast(
-        tuple(rows),
-        document["interval"],
-        tuple(Notice(**warning) for warning in document["warnings"]),
-        PromotedModel(**document["model"]),
-        document["request_id"],
-    )
+    """The forecast in an answer; what a newer service says beside it is left out. Raises RequestRefused for another."""
+    try:
+        document = answer.json()
+        rows = [
+            ForecastRow(datetime.fromisoformat(row["time"]), row["target"], row["mean"], row["lower"], row["upper"])
+            for row in document["forecasts"]
+        ]
+        warnings = [Notice(one["code"], one["text"], one["column"], one["row"]) for one in document["warnings"]]
+        model = PromotedModel(**{field.name: document["model"][field.name] for field in fields(PromotedModel)})
+        return Forecast(tuple(rows), document["interval"], tuple(warnings), model, document["request_id"])
+    except (ValueError, KeyError, TypeError):
+        raise RequestRefused(
+            f"{answer.url} answered something else than a forecast; is it a forecast service?",
+            code="no-forecast",
+            status=answer.status_code,
+        ) from None

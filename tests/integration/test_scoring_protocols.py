@@ -72,7 +72,7 @@ def test_the_scoring_server_of_mlflow_answers_the_same(served: Running, content_
 
     store, first, _ = two_bundles()
     metadata = SimpleNamespace(get_input_schema=lambda: None)
-    model = SimpleNamespace(predict=BundleModel(load_bundle(store, first)).predict, metadata=metadata)
+    model: Any = SimpleNamespace(predict=BundleModel(load_bundle(store, first)).predict, metadata=metadata)
     data = body if isinstance(body, str) else json.dumps(body)
     headers = {"Content-Type": content_type}
     theirs = ask(scoring_server.init(model), "POST", "/invocations", headers, data.encode())
@@ -102,7 +102,8 @@ def test_the_client_of_mlflow_is_answered(served: Running) -> None:
     from mlflow.pyfunc.scoring_server.client import ScoringServerClient
 
     address = urlsplit(served.address)
-    client = ScoringServerClient(address.hostname, address.port)
+    connected: Any = ScoringServerClient
+    client = connected(address.hostname, address.port)
     client.wait_server_ready(60)
     answer = client.invoke(TEXT.to_pandas(), params={"horizon": 2, "level": 0.9})
     expected = predicted(served, horizon=2, level=0.9)
@@ -112,11 +113,11 @@ def test_the_client_of_mlflow_is_answered(served: Running) -> None:
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="the client needs pydantic.v1, which Python 3.14 lacks")
 def test_a_published_client_of_open_inference_is_answered(served: Running) -> None:
     import httpx
-    from open_inference.openapi import BadRequestError, InferenceRequest, NotFoundError, RequestInput, RequestOutput
+    from open_inference.openapi import BadRequestError, InferenceRequest, NotFoundError
     from open_inference.openapi.client import OpenInferenceClient
 
     http = httpx.Client(timeout=60)
-    client = OpenInferenceClient(base_url=served.address, httpx_client=http)
+    client: Any = OpenInferenceClient(base_url=served.address, httpx_client=http)
     with http:
         client.check_server_liveness()
         client.check_server_readiness()
@@ -127,18 +128,23 @@ def test_a_published_client_of_open_inference_is_answered(served: Running) -> No
         assert (described.name, described.versions) == ("north", ["1"])
         assert client.read_model_version_metadata("north", "1") == described
         inputs = [
-            RequestInput(name=one.name, datatype=one.datatype, shape=[len(TIMES)], data=COLUMNS[one.name])
+            {"name": one.name, "datatype": one.datatype, "shape": [len(TIMES)], "data": COLUMNS[one.name]}
             for one in described.inputs
         ]
-        outputs = [RequestOutput(name="mean"), RequestOutput(name="upper")]
-        request = InferenceRequest(id="a-1", inputs=inputs, outputs=outputs, parameters={"level": 0.5, "horizon": 2})
+        asked = {
+            "id": "a-1",
+            "inputs": inputs,
+            "outputs": [{"name": "mean"}, {"name": "upper"}],
+            "parameters": {"level": 0.5, "horizon": 2},
+        }
+        request = InferenceRequest.parse_obj(asked)
         answer = client.model_version_infer("north", "1", request=request)
         expected = predicted(served, horizon=2, level=0.5)
         assert answer.id == "a-1"
         assert [(one.name, one.shape) for one in answer.outputs] == [("mean", [2, 1]), ("upper", [2, 1])]
         assert [one.data.__root__ for one in answer.outputs] == [list(expected["mean"]), list(expected["upper"])]
         with pytest.raises(BadRequestError) as refused:
-            client.model_infer("north", request=InferenceRequest(inputs=inputs, parameters={"level": 2.0}))
+            client.model_infer("north", request=InferenceRequest.parse_obj({**asked, "parameters": {"level": 2.0}}))
         assert "level" in refused.value.body["error"]
         with pytest.raises(NotFoundError):
             client.check_model_version_readiness("north", "2")

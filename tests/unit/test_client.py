@@ -27,7 +27,7 @@ import flts
 from flts.client import Forecast, columns_of
 from flts.contracts.errors import ClientError, DataError, MissingExtra, RequestRefused, ServiceUnavailable
 
-ANSWER = {
+ANSWER: dict[str, Any] = {
     "forecasts": [
         {"time": "2018-02-06T00:00:00+01:00", "target": "load", "mean": 1.5, "lower": 1.0, "upper": None},
         {"time": "2018-02-06T01:00:00+01:00", "target": "load", "mean": 2.5, "lower": None, "upper": 3.0},
@@ -196,6 +196,21 @@ def test_an_answer_of_a_proxy_is_an_error_too(answer: httpx.Response) -> None:
     handle, _ = answers(answer)
     with raises(ServiceUnavailable, code="http-502", status=502):
         in_turn(handle)
+
+
+@pytest.mark.parametrize(
+    "answer", [httpx.Response(200, text="<html>"), httpx.Response(200, json=[]), httpx.Response(200, json={})]
+)
+def test_an_answer_that_is_no_forecast_is_an_error(answer: httpx.Response) -> None:
+    handle, _ = answers(answer)
+    with raises(RequestRefused, code="no-forecast", status=200):
+        in_turn(handle)
+
+
+def test_what_a_newer_service_says_beside_a_forecast_is_left_out() -> None:
+    newer = {**ANSWER, "more": 1, "model": {**ANSWER["model"], "more": 1}}
+    handle, _ = answers(httpx.Response(200, json=newer))
+    assert in_turn(handle).model.promotion == 3
 
 
 TIME = datetime(2018, 2, 5, 23, tzinfo=UTC)
