@@ -52,9 +52,12 @@ def _serve(chosen: Settings) -> None:
     from flts.web import running
     from flts.web.background import Background
     from flts.web.probe import HealthChecks
+    from flts.web.proxies import Proxies
+    from flts.web.session import Sessions
     from flts.wiring import existing_store, open_bus
 
     auth = auth_of(chosen, SERVICE)
+    sessions = Sessions(auth, chosen.session_key(), Proxies.of(chosen.trusted_proxies))
     store = existing_store(chosen)
     _refuse_nothing(chosen, store)
     capacity = Capacity(chosen.serve_models, chosen.self_test_seconds, chosen.poll_seconds)
@@ -65,7 +68,7 @@ def _serve(chosen: Settings) -> None:
         kept = keeping(store, chosen.prediction_log, chosen.spool_folder, chosen.spool_bytes, chosen.grace)
         turns = ended.enter_context(closing(Turns(chosen.queue_limit)))
         service = Service(models, ended.enter_context(kept), turns, chosen.request_timeout, chosen.max_body_bytes)
-        app = create_app(service, auth=auth, emit=written)
+        app = create_app(service, auth=auth, sessions=sessions, emit=written)
         server = server_of(app, chosen, SERVICE)
         app.state.metrics.lag = server.lag
         ready = {"loop": server.pulse.check, "open": server.check_open, "models": models.check_ready}

@@ -22,15 +22,16 @@ from flts.web import problem
 from flts.web.described import Described
 from flts.web.observed import Emit, Observed, at_once
 from flts.web.security import Auth
+from flts.web.session import Sessions
 from flts.web.unambiguous import Unambiguous
 
 SERVICE = "serve"
 
 
-def create_app(service: Service, *, auth: Auth, emit: Emit = at_once) -> FastAPI:
+def create_app(service: Service, *, auth: Auth, sessions: Sessions | None = None, emit: Emit = at_once) -> FastAPI:
     """The forecast service, for the requests that `auth` accepts. `app.state.metrics` holds its ServeMetrics.
 
-    emit: logs what happens.
+    sessions: of those who signed in to the page; emit: logs what happens.
     """
     app = Described(
         complete=openapi.complete,
@@ -48,6 +49,7 @@ def create_app(service: Service, *, auth: Auth, emit: Emit = at_once) -> FastAPI
     if service.log is not None:
         metrics.registry.register(service.log)
     app.state.auth, app.state.service, app.state.metrics, app.state.queue = auth, service, metrics, queue
+    app.state.sessions = sessions or Sessions(auth)
     endpoints: Mapping[str, type[Endpoint]] = {
         "/predict": Predict,
         invocations.PATH: Invocations,

@@ -137,11 +137,14 @@ class Connections:
 
 
 class Connection(HttpToolsProtocol):
-    """The connection of one client, ended when it takes longer or more than it may."""
+    """The connection of one client, ended when it takes longer or more than it may.
 
-    def __init__(self, *args: Any, among: Connections, **options: Any) -> None:
+    below: the transport that carries TLS, where it is spoken.
+    """
+
+    def __init__(self, *args: Any, among: Connections, below: asyncio.Transport | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._among, self._limits = among, among.limits
+        self._among, self._limits, self._below = among, among.limits, below
         self._next_head: asyncio.TimerHandle | None = None
         self._reader: asyncio.TimerHandle | None = None
         self._fed = self._kept = 0
@@ -150,8 +153,9 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        # then writing is paused for as long as the reader leaves anything, and the timer of a reader covers all of it
-        transport.set_write_buffer_limits(high=0)
+        # then writing is paused for as long as the reader leaves anything, and the timer of a reader covers all of it;
+        # TLS takes 0 for "always paused"
+        transport.set_write_buffer_limits(high=0 if self._below is None else 1, low=0)
         if self._among.admit(self):
             self._wait(self._limits.head_seconds)
         else:
@@ -216,7 +220,8 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         # the reader may have to take the end of the answer first, or the client to send the rest of its body
-        early = self.transport.get_write_buffer_size() > 0 or self._sending_body
+        below = 0 if self._below is None else self._below.get_write_buffer_size()
+        early = self.transport.get_write_buffer_size() + below > 0 or self._sending_body
         self._wait(self._limits.idle_seconds if early else self._limits.head_seconds)
         super().on_response_complete()
         if self.pipeline or not self.cycle.response_complete:

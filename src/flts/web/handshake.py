@@ -32,6 +32,7 @@ class Handshake(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport
+        transport.set_write_buffer_limits(high=0)
         transport.pause_reading()
         if self._among.admit(self):
             self._among.waits(self)
@@ -64,7 +65,7 @@ class Handshake(asyncio.Protocol):
         self._among.forget(self)
         if transport is None or transport.is_closing():
             return
-        protocol = self._connected()
+        protocol = self._connected(below=self.transport)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         if self._early:

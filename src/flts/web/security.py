@@ -75,6 +75,8 @@ class Auth:
                 "invalid token; a bearer token consists of A-Z, a-z, 0-9, '.', '_', '~', '+', '/' and '-'",
                 code="token-invalid",
             )
+        self.seed = None if token is None else hmac.digest(token.encode(), b"flts session", "sha256")
+        """Something that only who has the token can make; nothing in a file of tokens tells it."""
         self._one = () if token is None else (Token(ONE, RIGHTS, digest_of(token.encode())),)
         self._more = tokens
         self._rates = Rates(rate, max(1.0, rate)) if rate else None

@@ -55,7 +55,7 @@ class Entry(BaseModel):
         """A date-time of TOML, or the same as text."""
         if isinstance(value, str):
             return moment(value)
-        if isinstance(value, datetime) and value.tzinfo is not None:
+        if value is None or (isinstance(value, datetime) and value.tzinfo is not None):
             return value
         raise ValueError("it takes a date and time of RFC 3339 with its offset, such as 2030-01-31T00:00:00Z")
 
@@ -120,7 +120,8 @@ def _entry(file: Path, number: int, entry: dict[str, Any]) -> Entry:
     try:
         return Entry.model_validate(entry)
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
+        faults = error.errors(include_url=False, include_input=False)
+    fault = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")  # a misspelt key is missing, too
     key = str(fault["loc"][0])
     where = f"entry {number} ('{_short(entry['name'])}')" if isinstance(entry.get("name"), str) else f"entry {number}"
     match key, fault["type"]:

@@ -185,7 +185,9 @@ def test_a_text_that_is_no_id_is_refused(text: str, promoted: Store) -> None:
         trace(promoted, text)
 
 
-@pytest.mark.parametrize("request_id", ["20260102-global-01a22b57-fc14-7c4a-9fff-93126606bc2f", "7f9c2ba4-e88f-4a7e-9a3f-1d2c3b4a5f6e"])
+@pytest.mark.parametrize(
+    "request_id", ["20260102-global-01a22b57-fc14-7c4a-9fff-93126606bc2f", "7f9c2ba4-e88f-4a7e-9a3f-1d2c3b4a5f6e"]
+)
 def test_an_answer_that_is_not_stored_is_refused_with_where_it_may_be(request_id: str, promoted: Store) -> None:
     with raises(UsageError, code="request-unknown", request_id=request_id):
         trace(promoted, request_id)

@@ -10,30 +10,32 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from fastapi import FastAPI
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message
 
 from flts.contracts.errors import DamagedObject, DataError, FltsError, NoChampion, Transient, UsageError
 from flts.contracts.records.log import LogEntry
-from flts.server.body import receive_body
 from flts.server.caller import Caller
 from flts.server.models import GLOBAL, Served
 from flts.server.page import rendering
 from flts.server.page.box import Pasted, Result, box, result, table
 from flts.server.page.evidence import Current, Evidence, Kept
+from flts.server.page.forms import form_of, text
 from flts.server.page.promotions import NEWEST, PAGE
 from flts.server.page.shown import moment_of
+from flts.server.page.sign_in import sessions_of, sign_in, sign_in_page, sign_out
 from flts.server.page.views import decision_view, home_view, promotions_view
 from flts.server.service import Service, note
 from flts.server.wanted import DEFAULT_LEVEL, Answered, Wanted
 from flts.spec.steps import SECOND
 from flts.web.problem import RETRY_SECONDS, Problem
+from flts.web.session import Session
+from flts.web.tokens import Right
 
 SECONDS = 10.0
 """How long a page waits for the store."""
@@ -57,6 +59,14 @@ class Submitted:
     answered: Answered | None = None
 
 
+@dataclass(frozen=True)
+class Bar:
+    """What stands above every page: the scopes, and who has signed in."""
+
+    scopes: tuple[str, ...]
+    session: Session | None
+
+
 NOTHING = Pasted("", "", b"", DEFAULT_LEVEL)
 UNSENT = Submitted(NOTHING)
 
@@ -71,30 +81,35 @@ def add_page(app: FastAPI) -> None:
         ("/decisions/{scope}", page.decisions, READ),
         ("/decisions/{scope}/{name}", page.decision, READ),
     ):
-        app.add_api_route(path, _guarded(view), methods=methods, include_in_schema=False, response_model=None)
+        right: Right = "read" if methods == READ else "predict"
+        app.add_api_route(path, _guarded(view, right), methods=methods, include_in_schema=False, response_model=None)
+    for path, view in (("/sign-in", sign_in), ("/sign-out", _guarded(sign_out, "read"))):
+        app.add_api_route(path, view, methods=["POST"], include_in_schema=False, response_model=None)
     app.add_api_route("/static/{name}", static, methods=READ, include_in_schema=False, response_model=None)
 
 
-def _guarded(view: View) -> View:
-    """Who may see a view, and its errors as pages. A sign-in form belongs into `sign_in.html`."""
+def _guarded(view: View, right: Right) -> View:
+    """Who may see a view, and its errors as pages. `request.state.session` is that of who signed in."""
 
     async def guarded(request: Request) -> Response:
         try:
-            request.app.state.auth.check(request.scope, "predict" if request.method == "POST" else "read")
+            request.state.session = sessions_of(request).check(request.scope, right)
             return await view(request)
         except Problem as problem:
-            return _problem_page(problem)
+            return _problem_page(request, problem)
         except FltsError as error:
             # the message may name internal addresses, so it goes to the log only
             request.state.reason = str(error)
-            return _problem_page(_unavailable(error))
+            return _problem_page(request, _unavailable(error))
 
     return guarded
 
 
-def _problem_page(problem: Problem) -> Response:
-    template = "sign_in.html" if problem.status is HTTPStatus.UNAUTHORIZED else "problem.html"
-    response = rendering.page(template, problem.status, title=problem.status.phrase, detail=problem.detail)
+def _problem_page(request: Request, problem: Problem) -> Response:
+    if problem.status is HTTPStatus.UNAUTHORIZED:
+        url = request.url
+        return sign_in_page(request, problem, f"{url.path}?{url.query}" if request.method in READ else "/")
+    response = rendering.page("problem.html", problem.status, title=problem.status.phrase, detail=problem.detail)
     response.headers.update(problem.headers)
     return response
 
@@ -121,23 +136,23 @@ class Pages:
 
     async def home(self, request: Request) -> Response:
         """The champion of a scope: the one that is asked for, `global`, or the first there is."""
-        scopes = self._scopes()
-        if not scopes and self._service.models.polled:
+        bar = self._bar(request)
+        if not bar.scopes and self._service.models.polled:
             return await self._run(partial(rendering.page, "empty.html"))
-        current = await self._current(request.query_params.get("scope") or _first(scopes))
+        current = await self._current(request.query_params.get("scope") or _first(bar.scopes))
         target = request.query_params.get("target")
         minute = int(time.time() // 60)  # the page says how long ago things were
-        key = current.scope, current.entry_sha256, current.stale_since, target, tuple(scopes), minute
-        return await self._run(partial(self._pages.get, key, partial(self._home, current, scopes, target)))
+        key = current.scope, current.entry_sha256, current.stale_since, target, bar, minute
+        return await self._run(partial(self._pages.get, key, partial(self._home, current, bar, target)))
 
     async def forecast(self, request: Request) -> Response:
         """The same, with the forecast of what was sent, or the reason why there is none."""
-        scopes = self._scopes()
-        current = await self._current(request.query_params.get("scope") or _first(scopes))
+        bar = self._bar(request)
+        current = await self._current(request.query_params.get("scope") or _first(bar.scopes))
         sent = await self._try(request, current.scope)
         if sent.answered is not None:
             current = _of_served(sent.answered.served)
-        return await self._run(partial(self._home, current, scopes, None, sent))
+        return await self._run(partial(self._home, current, bar, None, sent))
 
     async def _try(self, request: Request, scope: str) -> Submitted:
         """Forecast what a form holds. Raises nothing that its sender can mend: that is said at the box."""
@@ -161,34 +176,36 @@ class Pages:
         current = await self._current(request.path_params["scope"])
         before = request.query_params.get("before", "")
         number = int(before) if re.fullmatch("[0-9]{1,9}", before) else None
-        return await self._run(partial(self._promotions, current, self._scopes(), number))
+        return await self._run(partial(self._promotions, current, self._bar(request), number))
 
     async def decisions(self, request: Request) -> Response:
         """The decisions of a scope that promoted nothing."""
         current = await self._current(request.path_params["scope"])
-        return await self._run(partial(self._decisions, current, self._scopes()))
+        return await self._run(partial(self._decisions, current, self._bar(request)))
 
     async def decision(self, request: Request) -> Response:
         """One decision, by the number of its promotion or by its id."""
         current = await self._current(request.path_params["scope"])
         name, target = request.path_params["name"], request.query_params.get("target")
-        return await self._run(partial(self._decision, current, self._scopes(), name, target))
+        return await self._run(partial(self._decision, current, self._bar(request), name, target))
 
-    def _home(self, current: Current, scopes: Sequence[str], target: str | None, sent: Submitted = UNSENT) -> Response:
+    def _home(self, current: Current, bar: Bar, target: str | None, sent: Submitted = UNSENT) -> Response:
         manifest = current.manifest or self._evidence.manifest(current.entry.champion.bundle_sha256)
         form = box(manifest, sent.pasted, sent.error, sent.result)
         view = home_view(current, manifest, self._evidence, target, form, NEWEST, time.time())
-        return rendering.page("home.html", sent.status, view=view, scope=current.scope, scopes=scopes)
+        return rendering.page(
+            "home.html", sent.status, view=view, scope=current.scope, scopes=bar.scopes, session=bar.session
+        )
 
-    def _promotions(self, current: Current, scopes: Sequence[str], before: int | None) -> Response:
+    def _promotions(self, current: Current, bar: Bar, before: int | None) -> Response:
         view = promotions_view(current, self._evidence, PAGE, before)
-        return rendering.page("promotions.html", view=view, scope=current.scope, scopes=scopes)
+        return rendering.page("promotions.html", view=view, scope=current.scope, scopes=bar.scopes, session=bar.session)
 
-    def _decisions(self, current: Current, scopes: Sequence[str]) -> Response:
+    def _decisions(self, current: Current, bar: Bar) -> Response:
         rows = [(keep, moment_of(keep.last // SECOND)) for keep in self._evidence.keeps(current)]
-        return rendering.page("decisions.html", rows=rows, scope=current.scope, scopes=scopes)
+        return rendering.page("decisions.html", rows=rows, scope=current.scope, scopes=bar.scopes, session=bar.session)
 
-    def _decision(self, current: Current, scopes: Sequence[str], name: str, target: str | None) -> Response:
+    def _decision(self, current: Current, bar: Bar, name: str, target: str | None) -> Response:
         log = self._evidence.log(current)
         entries = [entry for entry in log if name in {str(entry.number), entry.decision_id}]
         if not entries and not re.fullmatch("[0-9a-f]{64}", name):
@@ -200,7 +217,7 @@ class Pages:
                 raise _no_decision(current.scope, name, log) from None
             raise
         view = decision_view(found, entries, current, target)
-        return rendering.page("decision.html", view=view, scope=current.scope, scopes=scopes)
+        return rendering.page("decision.html", view=view, scope=current.scope, scopes=bar.scopes, session=bar.session)
 
     async def _current(self, scope: str) -> Current:
         """What answers in a scope. A model that was put out of memory is not loaded again for its page."""
@@ -214,8 +231,8 @@ class Pages:
         stale_since = state.stale.since if state.stale else None
         return Current(scope, standing.entry, standing.sha256, standing.since, stale_since)
 
-    def _scopes(self) -> list[str]:
-        return [state.scope for state in self._service.models.states()]
+    def _bar(self, request: Request) -> Bar:
+        return Bar(tuple(state.scope for state in self._service.models.states()), request.state.session)
 
     async def _run(self, work: Callable[[], T]) -> T:
         """The result of work in a thread of the page. Raises Problem where the store keeps it waiting."""
@@ -254,24 +271,13 @@ def _of_served(served: Served) -> Current:
 
 
 async def _read(request: Request, limit: int) -> Pasted:
-    """The form. Raises Problem for a body that is too large or is no form, ClientDisconnect."""
-    body = await receive_body(request.receive, limit, request.headers.get("content-length"))
-
-    async def received() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    try:
-        async with Request(request.scope, received).form(max_files=1, max_fields=8, max_part_size=limit) as form:
-            file = form.get("file")
-            data = await file.read() if isinstance(file, UploadFile) else b""
-            name = (file.filename or "") if isinstance(file, UploadFile) else ""
-            return Pasted(_text(form.get("rows")), name, data, _level(_text(form.get("level"))))
-    except HTTPException as error:
-        raise Problem(HTTPStatus.BAD_REQUEST, f"the form cannot be read: {error.detail}", code="form-invalid") from None
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+    """What was sent for a forecast. Raises Problem, also for a form that no page of this session sent."""
+    async with form_of(request, limit) as form:
+        sessions_of(request).check_form(request.scope, request.state.session, text(form.get("form")))
+        file = form.get("file")
+        data = await file.read() if isinstance(file, UploadFile) else b""
+        name = (file.filename or "") if isinstance(file, UploadFile) else ""
+        return Pasted(text(form.get("rows")), name, data, _level(text(form.get("level"))))
 
 
 def _level(text: str) -> float:
