@@ -12,13 +12,13 @@ from tests.support.stored import chain
 
 from flts.promotion.relay import selected
 from flts.server.following import Following, Hints
-from flts.server.models import Models
+from flts.server.models import ServedModels
 
 NEVER = 3600.0
 """Seconds between two looks, so that only a message explains one."""
 
 
-def serves(models: Models, scope: str, number: int) -> bool:
+def serves(models: ServedModels, scope: str, number: int) -> bool:
     return models.served[scope].champion.entry.number == number
 
 
@@ -28,7 +28,7 @@ def test_every_replica_hears_of_a_promotion(kind: str, request: pytest.FixtureRe
     store, first, second = two_bundles()
     scope = kind.replace("_", "-")  # other tests send messages to the same topic
     promote(first, store=store, scope=scope)
-    replicas = [Models(store, (scope,)) for _ in range(2)]
+    replicas = [ServedModels(store, (scope,)) for _ in range(2)]
     with ExitStack() as ended:
         ended.enter_context(closing(bus))
         for models in replicas:

@@ -17,8 +17,8 @@ from tests.support.promotions import promote
 from tests.support.stored import fit
 
 from flts.server.app import create_app
-from flts.server.models import Models
-from flts.server.service import Service
+from flts.server.models import ServedModels
+from flts.server.service import ForecastService
 from flts.web.security import Auth
 
 TOKEN = "only-for-this-test"  # noqa: S105 - used by this test only
@@ -30,9 +30,9 @@ PATIENT = 60.0
 def serving() -> FastAPI:
     experiment, store = small_experiment()
     promote(fit(store, experiment).bundle_sha256, store=store, scope="jfk")
-    models = Models(store)
+    models = ServedModels(store)
     models.poll()
-    return create_app(Service(models, request_seconds=PATIENT), auth=Auth("127.0.0.1", TOKEN))
+    return create_app(ForecastService(models, request_seconds=PATIENT), auth=Auth("127.0.0.1", TOKEN))
 
 
 APP = serving()

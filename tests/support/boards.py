@@ -17,8 +17,8 @@ from flts.promotion.judge import judge
 from flts.promotion.log import next_entry
 from flts.promotion.stage import promoted_of
 from flts.server.app import create_app
-from flts.server.models import Capacity, Models
-from flts.server.service import Service
+from flts.server.models import Capacity, ServedModels
+from flts.server.service import ForecastService
 from flts.web.security import Auth
 from tests.support.experiments import small_experiment, small_spec
 from tests.support.series import hourly
@@ -77,6 +77,6 @@ def promote(
 
 def served(store: Store, token: str | None = None, room: int = 16) -> FastAPI:
     """A forecast service on a store, after its first poll. room: models in memory."""
-    models = Models(store, capacity=Capacity(models=room))
+    models = ServedModels(store, capacity=Capacity(models=room))
     models.poll()
-    return create_app(Service(models), auth=Auth("127.0.0.1", token))
+    return create_app(ForecastService(models), auth=Auth("127.0.0.1", token))

@@ -44,9 +44,9 @@ def _serve(chosen: Settings) -> None:
     from flts.contracts import events
     from flts.server.app import SERVICE, create_app
     from flts.server.following import Following, Hints
-    from flts.server.models import Capacity, Models
+    from flts.server.models import Capacity, ServedModels
     from flts.server.prediction_log import keeping
-    from flts.server.service import Service
+    from flts.server.service import ForecastService
     from flts.server.turns import Turns
     from flts.version import __version__
     from flts.web import running
@@ -61,13 +61,15 @@ def _serve(chosen: Settings) -> None:
     store = existing_store(chosen)
     _refuse_nothing(chosen, store)
     capacity = Capacity(chosen.serve_models, chosen.self_test_seconds, chosen.poll_seconds)
-    models = Models(store, chosen.serve_scopes, capacity)
+    models = ServedModels(store, chosen.serve_scopes, capacity)
     with ExitStack() as ended, running.listen(chosen.host, chosen.serve_port) as listening:
         written = ended.enter_context(closing(Background(SERVICE)))
         written.start()
         kept = keeping(store, chosen.prediction_log, chosen.spool_folder, chosen.spool_bytes, chosen.grace)
         turns = ended.enter_context(closing(Turns(chosen.queue_limit)))
-        service = Service(models, ended.enter_context(kept), turns, chosen.request_timeout, chosen.max_body_bytes)
+        service = ForecastService(
+            models, ended.enter_context(kept), turns, chosen.request_timeout, chosen.max_body_bytes
+        )
         app = create_app(service, auth=auth, sessions=sessions, emit=written)
         server = server_of(app, chosen, SERVICE)
         app.state.metrics.lag = server.lag

@@ -14,7 +14,7 @@ from flts.server.metrics import ServeMetrics
 from flts.server.openinference import Infer
 from flts.server.page.routes import add_page
 from flts.server.predict import Predict
-from flts.server.service import Service
+from flts.server.service import ForecastService
 from flts.server.state import STATE, QueueState
 from flts.server.turns import Turns
 from flts.version import __version__
@@ -28,7 +28,9 @@ from flts.web.unambiguous import Unambiguous
 SERVICE = "serve"
 
 
-def create_app(service: Service, *, auth: Auth, sessions: Sessions | None = None, emit: Emit = at_once) -> FastAPI:
+def create_app(
+    service: ForecastService, *, auth: Auth, sessions: Sessions | None = None, emit: Emit = at_once
+) -> FastAPI:
     """The forecast service, for the requests that `auth` accepts. `app.state.metrics` holds its ServeMetrics.
 
     sessions: of those who signed in to the page; emit: logs what happens.

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from flts.server.body import receive_body
 from flts.server.caller import caller_of
-from flts.server.service import Service, note
+from flts.server.service import ForecastService, note
 from flts.server.wanted import Answered, Wanted
 from flts.web.security import Auth
 
@@ -31,7 +31,7 @@ class PlainRoute(Route):
 class Endpoint(ABC):
     """One protocol of a service, for the requests that `auth` accepts."""
 
-    def __init__(self, service: Service, auth: Auth) -> None:
+    def __init__(self, service: ForecastService, auth: Auth) -> None:
         self.service, self._auth = service, auth
 
     @abstractmethod

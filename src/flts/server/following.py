@@ -14,7 +14,7 @@ from flts.contracts import events
 from flts.contracts.errors import DataError, FltsError
 from flts.contracts.messages import ModelSelected
 from flts.contracts.ports import Bus, Subscription
-from flts.server.models import Models
+from flts.server.models import ServedModels
 
 JITTER = 0.2
 """Share by which the time between two looks varies, so that replicas do not ask at once."""
@@ -29,7 +29,7 @@ AWAY_SECONDS = 30.0
 class Following:
     """Looks at the logs in a thread of its own until it is closed."""
 
-    def __init__(self, models: Models, seconds: float) -> None:
+    def __init__(self, models: ServedModels, seconds: float) -> None:
         self._models, self._seconds = models, seconds
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="follow", daemon=True)
@@ -60,7 +60,7 @@ class Hints:
     starts at the oldest one, and what it says of promotions that are served already is passed over.
     """
 
-    def __init__(self, models: Models, bus: Bus) -> None:
+    def __init__(self, models: ServedModels, bus: Bus) -> None:
         self._models, self._bus = models, bus
         self._group = f"serve-{uuid.uuid4().hex}"
         self._closed = threading.Event()

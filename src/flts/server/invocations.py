@@ -21,7 +21,7 @@ from flts.server.body import cells_of, parse_body, parse_json, refuse_unknown, u
 from flts.server.columns import NAME, Cells, shown
 from flts.server.document import forecasts
 from flts.server.endpoint import Endpoint, Write
-from flts.server.models import Models
+from flts.server.models import ServedModels
 from flts.server.sent import read_sent
 from flts.server.wanted import Answered, Wanted
 from flts.web import problem
@@ -55,7 +55,7 @@ PROBES = APIRouter(tags=["MLflow"])
 @PROBES.get("/health", dependencies=[OPEN], response_class=Response, responses=_ALIVE)
 async def ping(request: Request) -> Response:
     """As `GET /readyz`; the answer is an empty line."""
-    models: Models = request.app.state.service.models
+    models: ServedModels = request.app.state.service.models
     models.check_ready()
     return Response("\n", media_type=TEXT)
 

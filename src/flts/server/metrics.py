@@ -14,7 +14,7 @@ from prometheus_client import Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from flts.server.models import Models, ScopeState, Served
+from flts.server.models import ScopeState, Served, ServedModels
 from flts.server.state import QueueState
 from flts.server.wanted import Answered
 from flts.web.observed import HttpMetrics
@@ -30,7 +30,7 @@ class ServeMetrics(HttpMetrics):
 
     def __init__(
         self,
-        models: Models,
+        models: ServedModels,
         queue: Callable[[], QueueState] = QueueState,
         lag: Callable[[], float | None] = lambda: None,
     ) -> None:
@@ -65,7 +65,7 @@ class ServeMetrics(HttpMetrics):
 class _Process(Collector):
     """The queue, the event loop, the self-tests and the polls of this process."""
 
-    def __init__(self, metrics: ServeMetrics, models: Models) -> None:
+    def __init__(self, metrics: ServeMetrics, models: ServedModels) -> None:
         self._metrics, self._models = metrics, models
 
     def describe(self) -> Iterable[Metric]:
@@ -93,7 +93,7 @@ class _Process(Collector):
 class _Served(Collector):
     """What every scope is served with."""
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: ServedModels) -> None:
         self._models = models
 
     def describe(self) -> Iterable[Metric]:
@@ -117,7 +117,7 @@ class _Served(Collector):
 class _Live(Collector):
     """What the forecasts of every scope were worth, where somebody computed it."""
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: ServedModels) -> None:
         self._models = models
 
     def describe(self) -> Iterable[Metric]:

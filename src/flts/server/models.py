@@ -122,7 +122,7 @@ class Capacity:
 CAPACITY = Capacity()
 
 
-class Models:
+class ServedModels:
     """The loaded champions. Looks run in one thread, loads in others; requests read what these left."""
 
     def __init__(self, store: Store, wanted: Sequence[str] = (), capacity: Capacity = CAPACITY) -> None:

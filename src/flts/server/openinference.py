@@ -27,7 +27,7 @@ from flts.server.columns import Cells, shown
 from flts.server.document import moments, warning
 from flts.server.endpoint import Endpoint, Write
 from flts.server.models import Served
-from flts.server.service import Service, refuse_other
+from flts.server.service import ForecastService, refuse_other
 from flts.server.wanted import Answered, Wanted
 from flts.version import __version__
 from flts.web import problem
@@ -93,12 +93,12 @@ class OpenModel(BaseModel):
     outputs: list[OpenTensor]
 
 
-def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
+def _service(request: Request) -> ForecastService:
+    service: ForecastService = request.app.state.service
     return service
 
 
-Serving = Annotated[Service, Depends(_service)]
+Serving = Annotated[ForecastService, Depends(_service)]
 Name = Annotated[str, Path(description="A scope.", examples=["jfk"])]
 Version = Annotated[str, Path(description="The number of a promotion.", examples=["1"])]
 ERROR = "OpenError"

@@ -16,7 +16,7 @@ from flts.forecasting.answers import Answers
 from flts.serve.answer import Answer, answer_of, refuse_unavailable
 from flts.server.caller import NOBODY, Caller
 from flts.server.columns import usable
-from flts.server.models import Models
+from flts.server.models import ServedModels
 from flts.server.prediction_log import PredictionLog
 from flts.server.turns import Turns
 from flts.server.wanted import Answered, Wanted
@@ -31,14 +31,14 @@ Watcher = Callable[[Answered], None]
 
 
 @dataclass(frozen=True)
-class Service:
+class ForecastService:
     """What all requests share.
 
     log: where answers are kept; request_seconds: what a request may take unless its head says otherwise;
     max_body_bytes: of one request.
     """
 
-    models: Models
+    models: ServedModels
     log: PredictionLog | None = None
     turns: Turns = field(default_factory=lambda: Turns(QUEUE_LIMIT))
     request_seconds: float = REQUEST_SECONDS

@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
 
 from flts.contracts.records.log import Kind
-from flts.server.models import Models, ScopeState, Served, Standing
+from flts.server.models import ScopeState, Served, ServedModels, Standing
 from flts.version import __version__
 from flts.web import problem
 from flts.web.described import Health
@@ -106,12 +106,12 @@ class ModelList(BaseModel):
     waiting: list[UnservedScope]
 
 
-def _models(request: Request) -> Models:
-    models: Models = request.app.state.service.models
+def _models(request: Request) -> ServedModels:
+    models: ServedModels = request.app.state.service.models
     return models
 
 
-Following = Annotated[Models, Depends(_models)]
+Following = Annotated[ServedModels, Depends(_models)]
 STATE = APIRouter(tags=["state"])
 """Routes that read what the last look at the promotion logs left."""
 

@@ -19,14 +19,14 @@ from flts.contracts.records.log import LogEntry
 from flts.promotion.relay import selected
 from flts.server import following
 from flts.server.following import Following, Hints
-from flts.server.models import Models
+from flts.server.models import ServedModels
 
 NEVER = 3600.0
 """Seconds between two looks, so that only a hint explains one."""
 
 
 @contextmanager
-def followed(models: Models, seconds: float, bus: MemoryBus | None = None) -> Iterator[None]:
+def followed(models: ServedModels, seconds: float, bus: MemoryBus | None = None) -> Iterator[None]:
     with closing(Following(models, seconds)) as looks:
         looks.start()
         if bus is None:
@@ -37,7 +37,7 @@ def followed(models: Models, seconds: float, bus: MemoryBus | None = None) -> It
                 yield
 
 
-def serves(models: Models, number: int, scope: str = "global") -> bool:
+def serves(models: ServedModels, number: int, scope: str = "global") -> bool:
     served = models.served.get(scope)
     return served is not None and served.champion.entry.number == number
 
@@ -51,12 +51,12 @@ def announce(bus: MemoryBus, entries: Sequence[LogEntry]) -> None:
 def test_the_logs_are_looked_at_again_and_again_and_at_once_when_asked() -> None:
     store, first, second = two_bundles()
     promote(first, store=store)
-    models = Models(store)
+    models = ServedModels(store)
     with followed(models, 0.01):
         wait_until(lambda: serves(models, 1), "the first promotion")
         promote(first, second, store=store)
         wait_until(lambda: serves(models, 2), "the second promotion")
-    other = Models(store)
+    other = ServedModels(store)
     with followed(other, NEVER):
         wait_until(lambda: serves(other, 2), "the promotion that was there")
         promote(first, second, first, store=store)
@@ -66,7 +66,7 @@ def test_the_logs_are_looked_at_again_and_again_and_at_once_when_asked() -> None
 
 def test_a_message_brings_every_replica_to_look_at_once() -> None:
     store, first, second = two_bundles()
-    bus, replicas = MemoryBus(), [Models(store), Models(store)]
+    bus, replicas = MemoryBus(), [ServedModels(store), ServedModels(store)]
     promote(first, store=store)
     with followed(replicas[0], NEVER, bus), followed(replicas[1], NEVER, bus):
         for models in replicas:
@@ -86,7 +86,7 @@ def test_old_messages_and_those_that_are_none_cause_no_look() -> None:
     for number in (1, 2):
         announce(bus, entries[:number])
     bus.publish(ModelSelected.topic, "global", b"no message")
-    models = Models(store)
+    models = ServedModels(store)
     models.poll()
     hints = Hints(models, bus)
     parsed = [ModelSelected.parse(record.value) for record in bus.records(ModelSelected.topic)[:2]]
@@ -102,7 +102,7 @@ def test_a_bus_that_is_away_is_said_once_and_asked_again(monkeypatch: pytest.Mon
     monkeypatch.setattr(following, "AWAY_SECONDS", 0.001)
     store, first, second = two_bundles()
     promote(first, store=store)
-    models, tried = Models(store), threading.Event()
+    models, tried = ServedModels(store), threading.Event()
 
     class Away(MemoryBus):
         tries = 0
@@ -135,7 +135,7 @@ def test_a_look_that_hangs_does_not_keep_the_process() -> None:
             released.wait()
             return super().get(key)
 
-    looks = Following(Models(Hangs(store)), 0.01)
+    looks = Following(ServedModels(Hangs(store)), 0.01)
     looks.start()
     assert entered.wait(60.0)
     looks.close()

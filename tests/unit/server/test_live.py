@@ -15,7 +15,7 @@ from flts.contracts.records.live import Live, LiveCoverage, LiveSkill, LiveTruth
 from flts.server import live
 from flts.server.live import Lives
 from flts.server.metrics import ServeMetrics
-from flts.server.models import Models
+from flts.server.models import ServedModels
 
 
 def record(skill: float | None, scope: str = "global") -> Live:
@@ -51,7 +51,7 @@ def test_what_somebody_computed_is_read_once_a_minute_and_exported(monkeypatch: 
     promote(first, store=store, scope="north")
     store.replace(layout.live("global"), record(0.25).to_bytes())
     watched = Watched(store)
-    models = Models(watched)
+    models = ServedModels(watched)
     models.poll()
     page = generate_latest(ServeMetrics(models).registry).decode()
     assert 'flts_serve_live_skill{scope="global"} 0.25' in page

@@ -28,8 +28,8 @@ from flts.models.ridge import Ridge
 from flts.preprocess.source import RawTable
 from flts.serve.answer import answer
 from flts.server import trial
-from flts.server.models import LONGEST_PAUSE, UNLOADED, Capacity, Models, Served
-from flts.server.service import Service
+from flts.server.models import LONGEST_PAUSE, UNLOADED, Capacity, Served, ServedModels
+from flts.server.service import ForecastService
 from flts.server.wanted import Wanted
 from flts.web.problem import Problem
 
@@ -63,14 +63,14 @@ class Moody(Watched):
         return super().list(prefix)
 
 
-def find(models: Models, identifier: str = "") -> Served:
+def find(models: ServedModels, identifier: str = "") -> Served:
     return asyncio.run(models.find(identifier))
 
 
-def following(store: Store, *bundles: str, capacity: Capacity = AT_ONCE) -> Models:
+def following(store: Store, *bundles: str, capacity: Capacity = AT_ONCE) -> ServedModels:
     """Models that serve scope `global` with these bundles, promoted in turn."""
     promote(*bundles, store=store)
-    models = Models(store, (), capacity)
+    models = ServedModels(store, (), capacity)
     models.poll()
     return models
 
@@ -112,7 +112,7 @@ def test_a_look_without_news_costs_two_small_requests_a_scope() -> None:
     promote(first, second, store=store, scope="north")
     promote(second, store=store, scope="south")
     watched = Watched(store)
-    models = Models(watched, ("north", "south"))
+    models = ServedModels(watched, ("north", "south"))
     models.poll()
     watched.read.clear()
     watched.listed.clear()
@@ -376,7 +376,7 @@ def test_a_self_test_that_hangs_holds_up_no_other_scope(monkeypatch: pytest.Monk
     store, first, second = two_bundles()
     promote(first, store=store, scope="a")
     promote(first, store=store, scope="b")
-    models = Models(store, (), Capacity(self_test=3600.0, pause=1e-9))
+    models = ServedModels(store, (), Capacity(self_test=3600.0, pause=1e-9))
     models.poll()
     with hanging(second, monkeypatch):
         promote(first, second, store=store, scope="a")
@@ -418,7 +418,7 @@ def test_a_self_test_that_hangs_is_left_at_its_limit_and_not_started_twice(monke
 def test_before_the_first_look_there_is_no_answer_and_then_an_unknown_scope_is_not_found() -> None:
     store, first, second = two_bundles()
     promote(first, store=store, scope="north")
-    models = Models(store)
+    models = ServedModels(store)
     with pytest.raises(NoChampion):
         find(models, "south")
     with pytest.raises(NoChampion):
@@ -437,7 +437,7 @@ def test_before_the_first_look_there_is_no_answer_and_then_an_unknown_scope_is_n
 def test_an_absent_identifier_means_global_or_the_only_scope() -> None:
     store, first, second = two_bundles()
     promote(first, store=store, scope="north")
-    models = Models(store, (), AT_ONCE)
+    models = ServedModels(store, (), AT_ONCE)
     models.poll()
     assert find(models).scope == "north"
     promote(second, store=store, scope="south")
@@ -455,7 +455,7 @@ def test_only_named_scopes_are_served_and_readiness_waits_for_all_of_them() -> N
     store, first, second = two_bundles()
     promote(first, store=store, scope="north")
     promote(first, store=store, scope="south")
-    models = Models(store, ("north", "west"))
+    models = ServedModels(store, ("north", "west"))
     models.poll()
     with pytest.raises(Problem):
         find(models, "south")
@@ -469,10 +469,10 @@ def test_only_named_scopes_are_served_and_readiness_waits_for_all_of_them() -> N
 def test_global_decides_whether_a_server_of_all_scopes_is_ready() -> None:
     store, first, second = two_bundles()
     promote(first, store=store, scope="north")
-    models = Models(store, (), AT_ONCE)
+    models = ServedModels(store, (), AT_ONCE)
     models.poll()
     models.check_ready()
-    other = Models(store, (), AT_ONCE)
+    other = ServedModels(store, (), AT_ONCE)
     promote(off_by(store, second, 1.0), store=store)
     other.poll()
     with raises(NoChampion, code=UNLOADED, scopes=["global"]):
@@ -486,7 +486,7 @@ def test_the_model_that_was_used_longest_ago_leaves_and_comes_back_when_it_is_as
     store, first, second = two_bundles()
     for scope, bundle in (("a", first), ("b", second), ("c", first)):
         promote(bundle, store=store, scope=scope)
-    models = Models(store, (), Capacity(models=2))
+    models = ServedModels(store, (), Capacity(models=2))
     models.poll()
     assert sorted(models.served) == ["a", "b"]
     models.check_ready()
@@ -513,7 +513,7 @@ def test_a_model_that_left_is_loaded_once_for_all_who_ask_for_it() -> None:
     promote(first, store=store, scope="a")
     promote(second, store=store, scope="b")
     moody = Watched(store)
-    models = Models(moody, (), Capacity(models=1))
+    models = ServedModels(moody, (), Capacity(models=1))
     models.poll()
 
     async def everyone() -> list[Served]:
@@ -531,7 +531,7 @@ def test_a_request_waits_no_longer_than_its_deadline_for_a_model_that_left(monke
     store, first, second = two_bundles()
     promote(first, store=store, scope="a")
     promote(second, store=store, scope="b")
-    models = Models(store, (), Capacity(models=1))
+    models = ServedModels(store, (), Capacity(models=1))
     models.poll()
     with hanging(second, monkeypatch), pytest.raises(Problem) as caught:
         asyncio.run(models.find("b", time.monotonic() + 0.01))
@@ -543,7 +543,7 @@ def test_a_model_that_left_comes_back_as_it_was_when_the_newest_promotion_fails(
     store, first, second = two_bundles()
     promote(first, store=store, scope="a")
     promote(second, store=store, scope="b")
-    models = Models(store, (), Capacity(models=1, pause=3600.0))
+    models = ServedModels(store, (), Capacity(models=1, pause=3600.0))
     models.poll()
     find(models, "b")
     promote(first, off_by(store, second, 1.0), store=store, scope="a")
@@ -557,7 +557,7 @@ def test_a_bundle_is_in_memory_once_for_all_scopes() -> None:
     store, first, _ = two_bundles()
     promote(first, store=store, scope="a")
     promote(first, store=store, scope="b")
-    models = Models(store)
+    models = ServedModels(store)
     models.poll()
     promote(first, store=store, scope="c")
     models.hurry()
@@ -568,7 +568,7 @@ def test_a_bundle_is_in_memory_once_for_all_scopes() -> None:
 
 
 def test_a_store_of_the_version_before_is_served() -> None:
-    models = Models(golden_store())
+    models = ServedModels(golden_store())
     models.poll()
     assert models.served
     assert all(one.stale_since is None for one in models.served.values())
@@ -580,7 +580,7 @@ def test_a_store_of_the_version_before_is_served() -> None:
 def test_two_replicas_follow_one_log() -> None:
     store, first, second = two_bundles()
     promote(first, store=store)
-    replicas = [Models(store, (), AT_ONCE), Models(store, (), AT_ONCE)]
+    replicas = [ServedModels(store, (), AT_ONCE), ServedModels(store, (), AT_ONCE)]
     for names in ((first,), (first, second), (first, second, first)):
         promote(*names, store=store)
         for replica in replicas:
@@ -594,9 +594,9 @@ def test_a_hundred_promotions_under_requests_fail_none_and_mix_none() -> None:
     store, first, second = two_bundles()
     order = [first if number % 2 else second for number in range(101)]
     promote(*order[:1], store=store)
-    models = Models(store, (), AT_ONCE)
+    models = ServedModels(store, (), AT_ONCE)
     models.poll()
-    service, raw = Service(models), RawTable.of("history", HISTORY)
+    service, raw = ForecastService(models), RawTable.of("history", HISTORY)
     seen: list[tuple[int, bytes]] = []
 
     async def clients(stop: threading.Event) -> None:

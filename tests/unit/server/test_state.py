@@ -18,8 +18,8 @@ from flts.contracts.records.log import Promoted
 from flts.preprocess.source import RawTable
 from flts.serve.answer import answer
 from flts.server.app import create_app
-from flts.server.models import Capacity, Models
-from flts.server.service import Service
+from flts.server.models import Capacity, ServedModels
+from flts.server.service import ForecastService
 from flts.server.wanted import Answered
 from flts.version import __version__
 from flts.web.security import Auth
@@ -32,15 +32,15 @@ class Served:
     """A service on a store, in this process."""
 
     app: FastAPI
-    models: Models
+    models: ServedModels
 
     def get(self, target: str, headers: dict[str, str] | None = None) -> Answer:
         return ask(self.app, "GET", target, TOKEN if headers is None else headers)
 
 
 def serving(store: Store, *scopes: str, capacity: Capacity | None = None) -> Served:
-    models = Models(store, scopes, capacity or Capacity(pause=1e-9))
-    return Served(create_app(Service(models), auth=Auth("127.0.0.1", "secret")), models)
+    models = ServedModels(store, scopes, capacity or Capacity(pause=1e-9))
+    return Served(create_app(ForecastService(models), auth=Auth("127.0.0.1", "secret")), models)
 
 
 def samples(page: str) -> dict[tuple[str, ...], float]:

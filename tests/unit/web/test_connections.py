@@ -22,8 +22,8 @@ from flts.contracts import events
 from flts.contracts.ports import PART
 from flts.gateway.app import create_app
 from flts.server.app import create_app as create_forecasts
-from flts.server.models import Models
-from flts.server.service import Service
+from flts.server.models import ServedModels
+from flts.server.service import ForecastService
 from flts.web.connections import HEAD_BYTES, OWN_DESCRIPTORS, PIPELINED, ConnectionLimits, TroubleLog, affordable
 from flts.web.limited import LimitedServer
 from flts.web.security import Auth
@@ -58,7 +58,7 @@ def gateway() -> FastAPI:
 
 def forecasts() -> FastAPI:
     """A forecast service without a model."""
-    return create_forecasts(Service(Models(memory_store())), auth=Auth("127.0.0.1", None))
+    return create_forecasts(ForecastService(ServedModels(memory_store())), auth=Auth("127.0.0.1", None))
 
 
 both = pytest.mark.parametrize("app", [gateway, forecasts])

@@ -29,8 +29,8 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Kept(Generic[K, V]):
-    """The newest values by key, for several threads. What raises is not kept."""
+class Recent(Generic[K, V]):
+    """The values that were used last, by key, for several threads. What raises is not kept."""
 
     def __init__(self, most: int) -> None:
         self._most, self._lock = most, Lock()
@@ -89,11 +89,11 @@ class Evidence:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._logs: Kept[Hashable, Sequence[LogEntry]] = Kept(LOGS)
-        self._decisions: Kept[str, DecisionRecord] = Kept(DECISIONS)
-        self._judgements: Kept[tuple[str, str], Judgement] = Kept(LOGS)
-        self._manifests: Kept[str, Manifest] = Kept(LOGS)
-        self._keeps: Kept[str, Keep | None] = Kept(KEEPS)
+        self._logs: Recent[Hashable, Sequence[LogEntry]] = Recent(LOGS)
+        self._decisions: Recent[str, DecisionRecord] = Recent(DECISIONS)
+        self._judgements: Recent[tuple[str, str], Judgement] = Recent(LOGS)
+        self._manifests: Recent[str, Manifest] = Recent(LOGS)
+        self._keeps: Recent[str, Keep | None] = Recent(KEEPS)
 
     def log(self, current: Current) -> Sequence[LogEntry]:
         """The promotions of a scope in order. Raises DamagedObject."""

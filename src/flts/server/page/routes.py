@@ -24,13 +24,13 @@ from flts.server.caller import Caller
 from flts.server.models import GLOBAL, Served
 from flts.server.page import rendering
 from flts.server.page.box import Pasted, Result, box, result, table
-from flts.server.page.evidence import Current, Evidence, Kept
+from flts.server.page.evidence import Current, Evidence, Recent
 from flts.server.page.forms import form_of, text
 from flts.server.page.promotions import NEWEST, PAGE
 from flts.server.page.shown import moment_of
 from flts.server.page.sign_in import sessions_of, sign_in, sign_in_page, sign_out
 from flts.server.page.views import decision_view, home_view, promotions_view
-from flts.server.service import Service, note
+from flts.server.service import ForecastService, note
 from flts.server.wanted import DEFAULT_LEVEL, Answered, Wanted
 from flts.spec.steps import SECOND
 from flts.web.problem import RETRY_SECONDS, Problem
@@ -128,10 +128,10 @@ def _unavailable(error: FltsError) -> Problem:
 class Pages:
     """The views of one service."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: ForecastService) -> None:
         self._service = service
         self._evidence = Evidence(service.models.store)
-        self._pages: Kept[Hashable, Response] = Kept(PAGES)
+        self._pages: Recent[Hashable, Response] = Recent(PAGES)
         self._threads = ThreadPoolExecutor(THREADS, "page")
 
     async def home(self, request: Request) -> Response:

@@ -15,7 +15,7 @@ from flts.contracts.errors import DamagedObject
 from flts.contracts.ports import Store
 from flts.contracts.records.decision import DecisionRecord
 from flts.contracts.records.log import LogEntry
-from flts.server.page.evidence import Current, Evidence, Kept
+from flts.server.page.evidence import Current, Evidence, Recent
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_an_absent_decision_is_an_error(made: tuple[Store, DecisionRecord]) -> N
 
 
 def test_what_is_kept_is_limited_and_what_raises_is_made_again() -> None:
-    kept: Kept[int, int] = Kept(2)
+    kept: Recent[int, int] = Recent(2)
     calls: list[int] = []
 
     def make(key: int) -> int:

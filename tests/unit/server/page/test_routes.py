@@ -28,7 +28,7 @@ from flts.contracts.canonical import digest
 from flts.contracts.errors import BackendUnavailable
 from flts.contracts.ports import Store
 from flts.contracts.records.decision import DecisionRecord, Verdict
-from flts.server.models import Models
+from flts.server.models import ServedModels
 from flts.server.page import rendering, routes
 from flts.server.page.rendering import POLICY, assets, page
 from flts.server.service import BODY_BYTES
@@ -264,7 +264,7 @@ def test_looking_at_a_page_loads_no_model_that_was_put_out_of_memory(made: Made)
     promote(store, made[1])
     promote(store, variant(store, made[1], "north", scope="north"))
     app = served(store, room=1)
-    models: Models = app.state.service.models
+    models: ServedModels = app.state.service.models
     for name in ("global", "north"):  # each is loaded once, and leaves for the other
         asyncio.run(models.find(name))
     assert [*models.served] == ["north"]
@@ -337,7 +337,7 @@ def test_a_store_that_is_away_is_said_without_its_address(store: Store) -> None:
 
 def test_a_stale_model_is_said_to_be_stale(store: Store) -> None:
     app = served(store)
-    models: Models = app.state.service.models
+    models: ServedModels = app.state.service.models
     models._served = {"global": replace(models.served["global"], stale_since=time.time() - 60, reason="at /secret")}
     page = shown(app)
     assert "A newer promotion cannot be served since" in page.one(role="status").text()
