@@ -43,6 +43,8 @@ type: setup ## check types
 	$(BIN)/mypy
 bench: setup ## measure the figures of docs/performance.md
 	$(BIN)/python -m tests.bench
+bench-serve: setup ## measure the forecast service under load, beside a bare server
+	$(BIN)/python -m tests.bench.serve
 bench-peers: setup ## compare with other libraries on the same rows, windows and updates
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/$(PIP) -c constraints.txt -e '.[peers]'
@@ -59,4 +61,4 @@ docs: setup ## write the generated reference pages
 clean: ## remove everything that make created
 	rm -rf $(VENV) .venv-peers .venv-lock .flts mutants
 
-.PHONY: help setup demo test-fast test test-all lint type bench bench-peers mutation lock audit docs clean
+.PHONY: help setup demo test-fast test test-all lint type bench bench-serve bench-peers mutation lock audit docs clean

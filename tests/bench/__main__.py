@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable, Iterator
 
 from flts.train.determinism import cores, made_on, processor
-from tests.bench import accuracy, coverage, data, gate, models, services, speed
+from tests.bench import accuracy, coverage, data, gate, models, serve, services, speed
 from tests.bench.measure import LTE, Figure
 from tests.support import ROOT
 
@@ -29,6 +29,10 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "gate_power": gate.gate_power,
     "services": services.services,
     "batch": services.batch,
+    "serve_ratio": serve.ratio,
+    "serve_start": serve.start,
+    "serve_overload": serve.overload,
+    "serve_promotions": serve.promotions,
     "wide": models.wide,
     "calendar": models.calendar,
     "holes": models.holes,

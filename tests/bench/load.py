@@ -13,6 +13,7 @@ import socket
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -170,10 +171,8 @@ class _Generator:
     def _send(self, connection: _Connection, due: float) -> None:
         connection.due, connection.received = due, b""
         self._working += 1
-        try:
+        with suppress(OSError):  # of a connection that the server has closed, the end is read next
             connection.sock.send(self._request)
-        except OSError:  # the server has closed it; the end is read next
-            pass
 
     def _receive(self, connection: _Connection, load: Load, start: float) -> None:
         try:

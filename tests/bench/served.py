@@ -27,7 +27,7 @@ from flts.models.base import Recipe
 from flts.models.registry import CANDIDATES
 from flts.preprocess.source import RawInput, RawTable
 from flts.preprocess.stage import load_dataset, preprocess
-from flts.promotion.log import next_entry, read_chain
+from flts.promotion.log import EMPTY, Chain, next_entry, read_chain
 from flts.spec.sources import validate
 from flts.train.fitting import fit_model
 from flts.train.stage import task_of
@@ -41,22 +41,23 @@ LONG = 60.0
 """Seconds that a server may take to start or to end."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Champions:
-    """A store with two bundles of one kind, the first of which is promoted."""
+    """A store with two bundles of one model, the first of which is promoted. log: as it was read last."""
 
     folder: Path
     store: Store
+    model: str
     bundles: tuple[str, str]
     table: Mapping[str, list[Any]]
+    log: Chain = EMPTY
 
-    def promote(self, bundle: str) -> int:
-        """Append an entry to the log; returns its number."""
-        manifest, _ = read_bundle(self.store, bundle)
-        log = read_chain(self.store, "global")
-        entry = next_entry(log, "global", "promote", _promoted(manifest.model, bundle), digest("d"), "bench", _now())
+    def promote(self, bundle: str) -> None:
+        """Append an entry to the log, in about a millisecond."""
+        self.log = read_chain(self.store, "global", self.log)
+        champion = _promoted(self.model, bundle)
+        entry = next_entry(self.log, "global", "promote", champion, digest("d"), "bench", _now())
         self.store.create(layout.log_entry("global", entry.number), entry.to_bytes())
-        return entry.number
 
     def body(self, rows: int) -> bytes:
         """A request with the newest rows of the series, all of them after train."""
@@ -75,7 +76,7 @@ def champions(model: str = "gru") -> Iterator[Champions]:
     with fresh_folder() as folder:
         store, table = open_store((folder / "objects").as_uri()), _table()
         names = [_fit(store, model, table, seed) for seed in (1, 2)]
-        found = Champions(folder, store, (names[0], names[1]), table)
+        found = Champions(folder, store, model, (names[0], names[1]), table)
         found.promote(names[0])
         yield found
 
@@ -86,7 +87,7 @@ def _fit(store: Store, model: str, table: Mapping[str, list[Any]], seed: int) ->
             "dataset": {"name": "bench", "targets": ["c00"]},
             "task": {"input_length": 10, "horizon": 1},
             "preprocess": {"time_features": False},  # so that the bare session takes the same twelve columns
-            "models": {model: {"epochs": 1} if model == "gru" else {}},
+            "models": {model: {"epochs": 3} if model == "gru" else {}},
         }
     )
     parts = (slice(TRAIN), slice(TRAIN, None))
@@ -102,21 +103,31 @@ def _fit(store: Store, model: str, table: Mapping[str, list[Any]], seed: int) ->
 
 
 def _table() -> dict[str, list[Any]]:
-    """Quarter hours: daily waves with noise."""
+    """Quarter hours: daily waves with so much noise that a network learns more than the last value."""
     draw = np.random.default_rng(0)
     wave = np.sin(2 * np.pi * np.arange(ROWS) / 96)[:, None] * np.arange(1, len(COLUMNS) + 1)
-    values = (20 + wave + draw.normal(0, 0.3, (ROWS, len(COLUMNS)))).round(3)
+    values = (20 + wave + draw.normal(0, 1.0, (ROWS, len(COLUMNS)))).round(3)
     times = np.datetime64("2024-01-01T00:00:00") + np.arange(ROWS) * np.timedelta64(900, "s")
     return {"time": [f"{time}Z" for time in times], **dict(zip(COLUMNS, values.T.tolist(), strict=True))}
 
 
 def _promoted(model: str, bundle: str) -> Promoted:
-    hashes = {name: digest([name, bundle]) for name in ("config_hash", "data_hash", "model_hash")}
-    scores = dict.fromkeys(("score", "rmse", "mae", "mse"), 0.1)
+    config, data, fitted = (digest([name, bundle]) for name in ("config", "data", "model"))
     return Promoted(
-        **hashes, **scores, model=model, model_type=model.upper(), bundle_sha256=bundle, run_id=None,
-        model_uri=f"store:bundles/{bundle}", weights={"rmse": 0.5, "mae": 0.3, "mse": 0.2},
-    )  # fmt: skip
+        config_hash=config,
+        data_hash=data,
+        model_hash=fitted,
+        model=model,
+        model_type=model.upper(),
+        bundle_sha256=bundle,
+        run_id=None,
+        model_uri=f"store:bundles/{bundle}",
+        score=0.1,
+        rmse=0.1,
+        mae=0.1,
+        mse=0.1,
+        weights={"rmse": 0.5, "mae": 0.3, "mse": 0.2},
+    )
 
 
 def _now() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,16 +34,24 @@ class Answers:
     bounds: Bounds
 
     def each(self) -> Iterator[Answers]:
-        """The answers of every origin alone."""
+        """The answers of every origin alone; an interval that one of them is asked for is computed for all."""
         for one in range(len(self.mean)):
             at = slice(one, one + 1)
             half = {level: of_level[at] for level, of_level in self.half_width.items()}
-            yield Answers(self.mean[at], self.spread[at], half, self.adaptive[at], self.bounds)
+            yield _Part(self.mean[at], self.spread[at], half, self.adaptive[at], self.bounds, self, at)
 
     def interval(self, level: float) -> Interval:
         """The interval of a level, within the bounds; NaN where the model has none."""
-        half = self.half_width.get(f"{level:g}")
-        return _around(self.mean, np.full(self.mean.shape, np.nan) if half is None else half, self.bounds)
+        found = self._intervals.get(level)
+        if found is None:
+            half = self.half_width.get(f"{level:g}")
+            half = np.full(self.mean.shape, np.nan) if half is None else half
+            found = self._intervals[level] = _around(self.mean, half, self.bounds)
+        return found
+
+    @cached_property
+    def _intervals(self) -> dict[float, Interval]:
+        return {}
 
     def kinds(self) -> list[str]:
         """What the intervals of each origin are: static, adaptive or none."""
@@ -62,6 +71,16 @@ class Answers:
         spread = np.broadcast_to(self.spread[:, None, :], self.mean.shape)
         adaptive = np.broadcast_to(self.adaptive[:, None, None], self.mean.shape)
         return {**whole, "spread": spread, "adaptive": adaptive}
+
+
+@dataclass(frozen=True)
+class _Part(Answers):
+    whole: Answers
+    at: slice
+
+    def interval(self, level: float) -> Interval:
+        lower, upper = self.whole.interval(level)
+        return lower[self.at], upper[self.at]
 
 
 @dataclass(frozen=True)

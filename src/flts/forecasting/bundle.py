@@ -62,9 +62,16 @@ class Bundle:
         earlier = len(rows) - max(known, self.model.history_rows)
         return 1 + min(max(earlier, 0), reach(self.model.task.horizon))
 
-    def forecast_each(self, requests: Sequence[Histories]) -> Answers:
-        """Forecasts from the origins of several requests at once, in their order; each sees its own rows alone."""
-        return self.forecast(Histories.joined(requests))
+    def forecast_each(self, requests: Sequence[Rows]) -> Answers:
+        """Forecasts after the last row of each request, at once; each sees its own rows alone. Raises as `forecast`."""
+        model, lengths = self.model, set(map(len, requests))
+        (length, *others) = lengths
+        if others or length < model.history.minimum or (self.scores is not None and length > model.history_rows):
+            ended = [Histories(rows, np.array([len(rows)], dtype=np.int64)) for rows in requests]
+            return self.forecast(Histories.joined(ended))
+        made = model.forecast(np.stack([rows.times for rows in requests]), np.stack([rows.values for rows in requests]))
+        refuse_unmeasurable(made.mean, model.task.fitted)
+        return self._answers(made, self._static, np.zeros(len(requests), dtype=bool))
 
     def forecast(self, histories: Histories) -> Answers:
         """Forecasts with intervals from every origin; columns as in the manifest, rows on the grid.

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from functools import partial
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from flts.server import invocations, openapi, openinference
-from flts.server.endpoint import Endpoint, PlainRoute
+from flts.server.endpoint import Endpoint
 from flts.server.invocations import Invocations
 from flts.server.metrics import ServeMetrics
 from flts.server.openinference import Infer
@@ -52,14 +53,18 @@ def create_app(
         metrics.registry.register(service.log)
     app.state.auth, app.state.service, app.state.metrics, app.state.queue = auth, service, metrics, queue
     app.state.sessions = sessions or Sessions(auth)
+
+    def layers(endpoint: ASGIApp) -> ASGIApp:
+        answering = Unambiguous(problem.Answering(endpoint))
+        return Observed(answering, service=SERVICE, metrics=metrics, emit=emit)
+
     endpoints: Mapping[str, type[Endpoint]] = {
         "/predict": Predict,
         invocations.PATH: Invocations,
         **dict.fromkeys(openinference.INFER, Infer),
     }
-    app.router.routes[:0] = [
-        PlainRoute(path, endpoint(service, auth), methods=["POST"]) for path, endpoint in endpoints.items()
-    ]
+    for path, endpoint in endpoints.items():
+        app.add_endpoint(path, endpoint(service, auth), layers)
     app.include_router(STATE)
     app.include_router(invocations.PROBES)
     app.include_router(openinference.PROTOCOL)

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from starlette.requests import HTTPConnection
-from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
 from flts.server.body import receive_body
@@ -18,14 +17,6 @@ from flts.web.security import Auth
 JSON = (b"content-type", b"application/json")
 Write = Callable[[Answered], bytes]
 """Writes an answer as the body of a JSON response."""
-
-
-class PlainRoute(Route):
-    """The route of a plain endpoint; the layers around it find it in the scope, as they find those of FastAPI."""
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        match, child = super().matches(scope)
-        return match, {**child, "route": self} if match is not Match.NONE else child
 
 
 class Endpoint(ABC):

@@ -85,7 +85,8 @@ def refuse_other(scope: str, served: int, promotion: int | None) -> None:
 def note(scope: Scope, answered: Answered) -> None:
     """Tell the layers around an endpoint what it answers: they log it, and put the id of the request into the head."""
     state = scope["state"]
-    state["request_id"], state["event"] = answered.request_id, partial(_served_event, answered, scope["path"])
+    state["request_id"], state["caller_id"] = answered.request_id, answered.caller.id
+    state["event"] = partial(_served_event, answered, scope["path"])
 
 
 def _served_event(answered: Answered, path: str, ms: float, received: int, sent: int) -> events.ForecastServed:

@@ -11,19 +11,18 @@ import asyncio
 import math
 import os
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-import numpy as np
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 from flts.forecasting.answers import Answers
 from flts.forecasting.bundle import Bundle
-from flts.forecasting.histories import Histories
 from flts.preprocess.rows import Rows
 from flts.web.problem import Problem
 
@@ -43,10 +42,10 @@ KNOWN = 256
 """Bundles whose pace is remembered."""
 NEWEST = 0.2
 """Weight of the newest measurement of a pace."""
+MEASURED = 16
+"""One of so many batches is measured again: asking for the CPU of a thread takes as long as a tenth of a forecast."""
 
 T = TypeVar("T")
-Receive = Callable[[], Coroutine[Any, Any, Any]]
-"""The `receive` of ASGI."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +104,9 @@ class Turns:
         self.waited = waited
         self._limit, self._clock = limit, clock
         self._lanes: dict[str, _Lane] = {}
-        self._pace: OrderedDict[str, float] = OrderedDict()
-        self._depth = self._in_flight = 0
+        self._pace: dict[str, float] = {}
+        """Seconds of CPU for a window of a bundle, the one that was measured last at the end."""
+        self._depth = self._in_flight = self._computed = 0
         self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "model")
         self._away: set[asyncio.Task[None]] = set()
 
@@ -183,20 +183,24 @@ class Turns:
             task = asyncio.get_running_loop().create_task(self._elsewhere(lane, batch))
             self._away.add(task)
             task.add_done_callback(self._away.discard)
+            return
+        self._computed += 1
+        if self._computed % MEASURED:
+            self._settle(lane, batch, _forecasts(lane.bundle, batch))
         else:
-            self._settle(lane, batch, *self._compute(lane.bundle, batch))
+            self._settle(lane, batch, *self._measured(lane.bundle, batch))
 
     async def _elsewhere(self, lane: _Lane, batch: Sequence[_Waiting]) -> None:
         """Compute a batch in a thread."""
         loop = asyncio.get_running_loop()
         try:
-            made, seconds = await loop.run_in_executor(self._threads, self._compute, lane.bundle, batch)
+            made, seconds = await loop.run_in_executor(self._threads, self._measured, lane.bundle, batch)
         except Exception as error:  # noqa: BLE001 - no thread is left: those who wait must hear of it
-            made, seconds = [error] * len(batch), 0.0
+            made, seconds = [error] * len(batch), None
         lane.away = False
         self._settle(lane, batch, made, seconds)
 
-    def _compute(self, bundle: Bundle, batch: Sequence[_Waiting]) -> tuple[list[Any], float]:
+    def _measured(self, bundle: Bundle, batch: Sequence[_Waiting]) -> tuple[list[Any], float | None]:
         """The forecasts of a batch, or why there is none, and the seconds of CPU that they took."""
         started = self._clock()
         made = _forecasts(bundle, batch)
@@ -227,8 +231,10 @@ class Turns:
         lane.windows -= waiting.windows
         self._depth -= 1
 
-    def _settle(self, lane: _Lane, batch: Sequence[_Waiting], made: Sequence[Any], seconds: float) -> None:
-        """Hand out what was computed, and learn from it how long a window takes."""
+    def _settle(
+        self, lane: _Lane, batch: Sequence[_Waiting], made: Sequence[Any], seconds: float | None = None
+    ) -> None:
+        """Hand out what was computed. seconds: of CPU that it took, where that was measured."""
         for waiting, found in zip(batch, made, strict=True):
             if waiting.done.done():
                 continue
@@ -237,13 +243,16 @@ class Turns:
             else:
                 waiting.done.set_result(found)
         self._in_flight -= len(batch)
-        name, measured = lane.bundle.sha256, seconds / _windows(batch)
-        before = self._pace.get(name, measured)
-        self._pace[name] = before + NEWEST * (measured - before)
-        self._pace.move_to_end(name)
-        if len(self._pace) > KNOWN:
-            self._pace.popitem(last=False)
+        if seconds is not None:
+            self._learn(lane.bundle.sha256, seconds / _windows(batch))
         self._go_on(lane)
+
+    def _learn(self, bundle: str, measured: float) -> None:
+        """Remember how long a window takes."""
+        before = self._pace.pop(bundle, measured)
+        self._pace[bundle] = before + NEWEST * (measured - before)
+        if len(self._pace) > KNOWN:
+            del self._pace[next(iter(self._pace))]
 
     def _go_on(self, lane: _Lane) -> None:
         """Let the next turn come, or forget a lane in which nobody waits."""
@@ -256,6 +265,7 @@ class Turns:
 def has_left(receive: Receive) -> bool:
     """Whether the client of a request whose body was read has gone: asks for the next message, but does not wait."""
     asked = receive()
+    assert isinstance(asked, Coroutine), "a server whose receive is an async function"
     try:
         asked.send(None)
     except StopIteration as told:
@@ -281,9 +291,8 @@ def _set_alarm(waiting: _Waiting) -> None:
 
 
 def _forecasts(bundle: Bundle, batch: Sequence[_Waiting]) -> list[Any]:
-    requests = [Histories(waiting.rows, np.array([len(waiting.rows)], dtype=np.int64)) for waiting in batch]
     try:
-        answers = bundle.forecast_each(requests)
+        answers = bundle.forecast_each([waiting.rows for waiting in batch])
     except Exception as error:  # noqa: BLE001 - each library has errors of its own; the request that caused it raises it
         if len(batch) == 1:
             return [error]

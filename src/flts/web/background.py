@@ -26,7 +26,8 @@ class Background:
     def __init__(self, service: str) -> None:
         self._service = service
         self._waiting: deque[tuple[datetime, Callable[[], events.Event]]] = deque()
-        self._lost = 0
+        self.lost = 0
+        """Events that were not written, since the start."""
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._write, name="events", daemon=True)
 
@@ -34,7 +35,7 @@ class Background:
         if len(self._waiting) < MOST:
             self._waiting.append((datetime.now(UTC), make))
         else:
-            self._lost += 1
+            self.lost += 1
 
     def start(self) -> None:
         """Begin to write."""
@@ -54,8 +55,8 @@ class Background:
                 try:
                     events.emit_all([(when, make()) for when, make in batch])
                 except (OSError, ValueError):  # the stream is closed or full
-                    self._lost += len(batch)
-            if self._lost > told and not self._closing.is_set():
+                    self.lost += len(batch)
+            if self.lost > told and not self._closing.is_set():
                 with suppress(OSError, ValueError):
-                    events.emit(events.EventsLost(service=self._service, count=self._lost - told))
-                    told = self._lost
+                    events.emit(events.EventsLost(service=self._service, count=self.lost - told))
+                    told = self.lost

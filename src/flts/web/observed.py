@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -101,8 +101,9 @@ class Observed:
     """Counts and logs every request, and answers errors that nothing inside has handled.
 
     The state of a request holds `started`, when its head was read (monotonic clock), and `request_id`, which an
-    endpoint may replace. An endpoint with an event of its own for an answer leaves a function in `event`, which is
-    called with the duration in ms and the bytes received and sent.
+    endpoint may replace. An endpoint leaves the caller's own id in `caller_id`, which the answer repeats. One with an
+    event of its own for an answer leaves a function in `event`, which is called with the duration in ms and the bytes
+    received and sent.
     """
 
     def __init__(self, app: ASGIApp, *, service: str, metrics: HttpMetrics, emit: Emit = at_once) -> None:
@@ -127,7 +128,7 @@ class Observed:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": _with_ours(message.get("headers", ()), state["request_id"])}
+                message = {**message, "headers": _with_ours(message.get("headers", ()), state)}
             sent += len(message.get("body", b""))
             await send(message)
 
@@ -187,9 +188,11 @@ class Observed:
         )
 
 
-def _with_ours(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
+def _with_ours(headers: Iterable[tuple[bytes, bytes]], state: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
     """The headers of an answer with those that every answer has."""
-    ours = [*headers, (b"x-request-id", request_id.encode("ascii")), NOSNIFF]
+    ours = [*headers, (b"x-request-id", state["request_id"].encode("ascii")), NOSNIFF]
+    if state.get("caller_id") is not None:
+        ours.append((b"x-caller-request-id", state["caller_id"].encode("ascii")))
     if not any(name == b"cache-control" for name, _ in ours):
         ours.append(NO_CACHE)
     return ours

@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from flts.contracts.errors import FltsError, NameTaken, NoChampion, Transient
 
@@ -97,11 +97,37 @@ def answer_with_problems(app: FastAPI, forms: Mapping[str, Form] = MappingProxyT
     below it, where another protocol says how.
     """
     app.state.forms = forms
-    app.add_exception_handler(Problem, _problem)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(FltsError, _failed)
-    app.add_exception_handler(NameTaken, _taken)
+    for kind, handler in _handlers().items():
+        app.add_exception_handler(kind, handler)
+
+
+class Answering:
+    """The same for an endpoint that is called without the framework, in a scope that names its `app`."""
+
+    def __init__(self, endpoint: ASGIApp) -> None:
+        self._endpoint, self._handlers = endpoint, _handlers()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._endpoint(scope, receive, send)
+        except Exception as error:
+            handler = next((self._handlers[kind] for kind in type(error).__mro__ if kind in self._handlers), None)
+            if handler is None:
+                raise
+            await handler(Request(scope, receive), error)(scope, receive, send)
+
+
+Handler = Callable[[Request, Exception], Response]
+
+
+def _handlers() -> dict[type[Exception], Handler]:
+    return {
+        Problem: _problem,
+        HTTPException: _http,
+        RequestValidationError: _invalid,
+        FltsError: _failed,
+        NameTaken: _taken,
+    }
 
 
 def _answer(request: Request, problem: Problem) -> Response:

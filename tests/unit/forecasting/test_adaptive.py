@@ -102,19 +102,36 @@ def test_a_history_gives_the_same_alone_and_among_the_rows_around_it(rows: int) 
 def test_requests_that_are_answered_together_get_what_each_gets_alone(seed: int) -> None:
     rng, found, rows = np.random.default_rng(seed), bundle(), with_gaps()
     requests = []
-    for length in rng.choice([1, 5, 12, 20, 21, 23, 60, found.rows_used, 200], rng.integers(2, 9)):
+    lengths = [1, 5, 12, 20, 21, 23, 60, found.rows_used, 200]
+    alike = rng.choice(lengths) if seed % 2 else None
+    for _ in range(rng.integers(2, 9)):
+        length = int(alike or rng.choice(lengths))
         end = int(rng.integers(length, len(rows) + 1))
-        asked = np.unique(np.r_[length, rng.integers(1, length + 1, 2)]) if length > 30 else np.array([length])
-        requests.append(Histories(rows[end - length : end], asked))
-    together, start = found.forecast_each(requests), 0
-    for request in requests:
-        alone, own = found.forecast(request), slice(start, start + len(request))
-        np.testing.assert_array_equal(together.mean[own], alone.mean)
-        np.testing.assert_array_equal(together.spread[own], alone.spread)
-        np.testing.assert_array_equal(together.adaptive[own], alone.adaptive)
-        for level, half in alone.half_width.items():
-            np.testing.assert_array_equal(together.half_width[level][own], half)
-        start += len(request)
+        requests.append(rows[end - length : end])
+    together = list(found.forecast_each(requests).each())
+    for request, answers in zip(requests, together, strict=True):
+        alone = found.forecast(Histories(request, np.array([len(request)])))
+        np.testing.assert_array_equal(answers.mean, alone.mean)
+        np.testing.assert_array_equal(answers.spread, alone.spread)
+        assert answers.kinds() == alone.kinds()
+        for level in LEVELS:
+            np.testing.assert_array_equal(answers.half_width[f"{level:g}"], alone.half_width[f"{level:g}"])
+            np.testing.assert_array_equal(answers.interval(level), alone.interval(level))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_joined_histories_hold_the_rows_of_their_own_request_alone(seed: int) -> None:
+    rng, found, rows = np.random.default_rng(seed), bundle(), with_gaps()
+    requests = []
+    for length in rng.choice([31, 60, found.rows_used, 200], rng.integers(2, 6)):
+        end = int(rng.integers(length, len(rows) + 1))
+        requests.append(Histories(rows[end - length : end], np.unique(rng.integers(1, length + 1, 3))))
+    together = list(found.forecast(Histories.joined(requests)).each())
+    alone = [answers for request in requests for answers in found.forecast(request).each()]
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(one.mean, other.mean)
+        np.testing.assert_array_equal(one.interval(0.8), other.interval(0.8))
+        assert one.kinds() == other.kinds()
 
 
 def test_the_rows_that_a_model_uses_give_the_static_offsets_exactly() -> None:

@@ -1,0 +1,243 @@
+"""The forecast service beside the least that a server of the same network can be, under overload and promotions.
+
+`python -m tests.bench.serve [NAME …] [--rounds N] [--seconds S]` measures some lines alone, with short settings.
+Server and load generator share the machine, so only ratios within one run count. They are judged where the machine was
+quiet before, and reported anyway.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from flts.forecasting.bundle import load_bundle
+from flts.forecasting.histories import Histories
+from flts.preprocess.source import RawTable
+from flts.serve.answer import usable_history
+from tests.bench.load import Load, closed, percentile, post, scheduled
+from tests.bench.measure import Figure
+from tests.bench.served import Champions, Server, bare, champions, flts_serve
+
+CONNECTIONS, MANY = 16, 512
+QUIET = 1.0
+"""Load average of the last minute below which a run judges."""
+HEAVY = ("pandas", "polars", "torch")
+"""Libraries whose code must not be in the memory of a server of a network or a ridge."""
+SUSTAINED = 0.020
+"""Seconds: the 99th percentile up to which a rate is sustained."""
+SERVED = re.compile(rb'"mean":([-0-9.e]+).*"promotion":([0-9]+)')
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is measured: rounds of each server, and the seconds of a round."""
+
+    rounds: int = 7
+    seconds: float = 5.0
+
+
+WHOLE = Extent()
+
+
+def ratio(extent: Extent = WHOLE) -> Iterator[Figure]:
+    """CPU, rate and tail of FLTS beside the bare session, in turns; GRU 128 × 2, one window of 10 rows × 12 columns."""
+    verdict = judged()
+    with champions() as of, flts_serve(of) as ours, bare(of) as plain:
+        for rows, goal in ((10, "CPU 1.3 ×, rate 0.75 ×, p99 1.5 ×"), (200, "shown")):
+            request = post("/predict", of.body(rows))
+            _warm(ours, request)
+            rounds = [(_round(ours, request, extent), _round(plain, request, extent)) for _ in range(extent.rounds)]
+            (cpu, rate, tail), (cpu_0, rate_0, tail_0) = (_best(column) for column in zip(*rounds, strict=True))
+            yield Figure(
+                f"forecast service, GRU 128 × 2, {rows} rows × 12 columns, {CONNECTIONS} connections",
+                f"CPU {cpu / cpu_0:.2f} ×, rate {rate / rate_0:.2f} ×, p99 {tail / tail_0:.2f} ×{verdict}",
+                goal,
+                f"{cpu:.0f} µs, {rate:,.0f} requests/s, p99 {tail:.1f} ms; a bare ASGI function with the session alone"
+                f" (one window): {cpu_0:.0f} µs, {rate_0:,.0f} requests/s, p99 {tail_0:.1f} ms",
+                "serve_ratio",
+            )
+        request = post("/predict", of.body(10))
+        alone = [percentile(closed(server.url, request, 1, extent.seconds).of(), 0.5) for server in (ours, plain)]
+        yield Figure(
+            "the same, one connection",
+            f"p50 {alone[0]:.2f} ms{verdict}",
+            "0.8 ms",
+            f"the bare function: p50 {alone[1]:.2f} ms",
+            "serve_ratio",
+        )
+
+
+def start(_: Extent = WHOLE) -> Iterator[Figure]:
+    """What it takes until the first answer."""
+    for model in ("gru", "ridge"):
+        with champions(model) as of, flts_serve(of) as server:
+            _warm(server, post("/predict", of.body(10)))
+            maps = Path(f"/proc/{server.process.pid}/maps").read_text()
+            loaded = [name for name in HEAVY if f"/site-packages/{name}/" in maps]
+            yield Figure(
+                f"forecast service of a {model}, from its start to its first answer",
+                f"{server.cpu():.1f} s of CPU, {server.memory():.0f} MB"
+                + (f"; loads {', '.join(loaded)}" if loaded else ""),
+                "2.0 s of CPU, 150 MB",
+                "libraries that are not loaded: " + ", ".join(name for name in HEAVY if name not in loaded),
+                "serve_start",
+            )
+
+
+def overload(extent: Extent = WHOLE) -> Iterator[Figure]:
+    """Twice the rate that the service sustains, from a schedule that does not wait; then half of it."""
+    verdict, long = judged(), 12 * extent.seconds
+    with champions() as of, flts_serve(of, max_connections="2048") as server:
+        request = post("/predict", of.body(10))
+        _warm(server, request)
+        rate = _sustained(server, request, extent.seconds)
+        half = percentile(_at(server, request, rate / 2, extent.seconds).of(), 0.99)
+        memory: list[tuple[float, float]] = []
+        over = scheduled(
+            server.url, request, 2 * rate, long, MANY, watch=lambda now: memory.append((now, server.memory()))
+        )
+        after = _at(server, request, rate / 2, 2 * extent.seconds)
+        late = np.array(after.ended) > 2.0
+        then = percentile(np.array(after.latency)[late], 0.99)
+        early = max((size for now, size in memory if now <= long / 6), default=float("nan"))
+        yield Figure(
+            f"twice the sustained rate for {long:.0f} s",
+            f"{over.rate() / rate:.0%} of it answered, p99 {percentile(over.of(), 0.99):.0f} ms; 429 within"
+            f" {percentile(over.of(429), 0.99):.0f} ms (p99){verdict}",
+            "90 %, 300 ms; 20 ms",
+            f"sustained {rate:,.0f}/s (p99 under {SUSTAINED * 1000:.0f} ms); {_counts(over)}; generator's ceiling"
+            f" {over.ceiling:,.0f}/s",
+            "serve_overload",
+        )
+        yield Figure(
+            "memory from a sixth to the end of it; p99 at half the rate, from 2 s after it on",
+            f"{max(size for _, size in memory) / early - 1:+.0%}; {then / half:.2f} ×{verdict}",
+            "10 %; 1.2 ×",
+            f"{early:.0f} MB; p99 at half the rate before: {half:.1f} ms",
+            "serve_overload",
+        )
+
+
+def promotions(extent: Extent = WHOLE) -> Iterator[Figure]:
+    """A promotion every 0.6 s under load, between two bundles: which model an answer names, and which made it."""
+    verdict, seconds = judged(), 12 * extent.seconds
+    with champions() as of, flts_serve(of, poll_seconds="0.1", max_connections="2048") as server:
+        request = post("/predict", of.body(10))
+        _warm(server, request)
+        rate = _sustained(server, request, extent.seconds) / 2
+        before = percentile(_at(server, request, rate, extent.seconds).of(), 0.99)
+        every, done = seconds / 101, [1]
+
+        def promote(now: float) -> None:
+            if now >= done[0] * every and done[0] <= 100:
+                of.promote(of.bundles[done[0] % 2])
+                done[0] += 1
+
+        during = scheduled(server.url, request, rate, seconds, keep=True, watch=promote)
+        mixed, seen = _mixed(of, during)
+        failed = len(during.status) - during.counts()[200] + during.unanswered
+        yield Figure(
+            f"{done[0] - 1} promotions in {seconds:.0f} s at half the sustained rate",
+            f"{failed} failed, {mixed} mixed, p99 {percentile(during.of(), 0.99) / before:.2f} ×{verdict}",
+            "0, 0, 2 ×",
+            f"{len(during.status):,} answers by {seen} promotions; p99 without {before:.1f} ms",
+            "serve_promotions",
+        )
+
+
+BENCHMARKS: dict[str, Callable[[Extent], Iterator[Figure]]] = {
+    "ratio": ratio,
+    "start": start,
+    "overload": overload,
+    "promotions": promotions,
+}
+
+
+def judged() -> str:
+    """What is said of a figure that does not count, because the machine had other work before."""
+    load = os.getloadavg()[0]
+    return "" if load < QUIET else f" (not judged: load {load:.1f})"
+
+
+def _warm(server: Server, request: bytes) -> None:
+    """Wait until a model answers."""
+    end = time.monotonic() + 60
+    while not closed(server.url, request, 1, 0.05).counts()[200]:
+        if time.monotonic() > end:
+            raise SystemExit("no model answers")
+
+
+def _round(server: Server, request: bytes, extent: Extent) -> tuple[float, float, float]:
+    """CPU per answer in µs, answers in a second, 99th percentile in ms."""
+    before = server.cpu()
+    load = closed(server.url, request, CONNECTIONS, extent.seconds)
+    if set(load.counts()) != {200}:
+        raise SystemExit(f"{server.url} answered {_counts(load)}")
+    return (server.cpu() - before) / len(load.status) * 1e6, load.rate(), percentile(load.of(), 0.99)
+
+
+def _best(rounds: tuple[tuple[float, float, float], ...]) -> tuple[float, float, float]:
+    cpu, rate, tail = zip(*rounds, strict=True)
+    return min(cpu), max(rate), min(tail)
+
+
+def _at(server: Server, request: bytes, rate: float, seconds: float) -> Load:
+    return scheduled(server.url, request, rate, seconds, MANY)
+
+
+def _sustained(server: Server, request: bytes, seconds: float) -> float:
+    """The highest rate, in steps of a tenth of what 16 connections take, at which nothing fails or waits long."""
+    most = closed(server.url, request, CONNECTIONS, seconds).rate()
+    for tenths in range(10, 1, -1):
+        load = _at(server, request, most * tenths / 10, seconds)
+        if set(load.counts()) == {200} and percentile(load.of(), 0.99) <= SUSTAINED * 1000:
+            return most * tenths / 10
+    return most / 10
+
+
+def _mixed(of: Champions, load: Load) -> tuple[int, int]:
+    """Answers whose mean is not that of the bundle behind the promotion that they name; and how many promotions."""
+    means = []
+    for name in of.bundles:
+        bundle = load_bundle(of.store, name)
+        rows, _ = usable_history(bundle, RawTable.of("rows", {n: column[-10:] for n, column in of.table.items()}))
+        means.append(float(bundle.forecast(Histories(rows, np.array([len(rows)]))).mean[0, 0, 0]))
+    assert abs(means[0] - means[1]) > 1e-3, "two bundles that forecast alike show nothing"
+    mixed, seen = 0, set()
+    for body in load.bodies:
+        match = SERVED.search(body)
+        if match is not None:
+            number = int(match[2])
+            seen.add(number)
+            # the first entry promotes the first bundle, the next one the second
+            mixed += abs(float(match[1]) - means[(number - 1) % 2]) > 1e-5
+    return mixed, len(seen)
+
+
+def _counts(load: Load) -> str:
+    return ", ".join(f"{count:,} × {status or 'no answer'}" for status, count in sorted(load.counts().items()))
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.serve")
+    parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], help="lines to measure; by default all")
+    parser.add_argument("--rounds", type=int, default=WHOLE.rounds)
+    parser.add_argument(
+        "--seconds", type=float, default=WHOLE.seconds, help="of a round; longer lines take 12 times it"
+    )
+    arguments = parser.parse_args()
+    for name in arguments.names or BENCHMARKS:
+        for figure in BENCHMARKS[name](Extent(arguments.rounds, arguments.seconds)):
+            print(f"{figure.name}: {figure.measured} (goal {figure.goal}); {figure.reference}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
