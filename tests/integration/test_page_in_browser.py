@@ -7,6 +7,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,36 @@ def _send(page: Any) -> None:
     page.fill("#rows", ROWS)
     with page.expect_navigation(wait_until="networkidle"):
         page.get_by_role("button", name="Forecast", exact=True).click()
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_signing_in_forecasting_and_signing_out(browser: Any, theme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed").Axe()
+    made, decision = judged(900, 320)
+    store = without(made)
+    promote(store, variant(store, decision, "alone"))
+    app = served(store, "a-token")
+    with (
+        listen("127.0.0.1", 0) as listening,
+        contextmanager(_running)(app, listening) as address,
+        Seen(browser, address, theme, "phone", bypass_csp=True) as seen,
+    ):
+        page = seen.open("/promotions/global")
+        assert axe.run(page).violations_count == 0
+        for token, heading in (("wrong", "This server asks for a token"), ("a-token", "Promotions")):
+            page.get_by_label("Token").fill(token)
+            with page.expect_navigation(wait_until="networkidle"):
+                page.get_by_role("button", name="Sign in").click()
+            assert page.locator("h1").inner_text().startswith(heading)
+        assert page.url == f"{address}/promotions/global"
+        assert axe.run(page).violations_count == 0
+        assert page.evaluate("document.documentElement.scrollWidth") == SIZES["phone"][0]
+        seen.open()
+        _send(page)
+        assert page.locator(".result h3").inner_text().startswith("ridge, promotion 1")
+        with page.expect_navigation(wait_until="networkidle"):
+            page.get_by_role("button", name="Sign out").click()
+        assert page.locator("h1").inner_text() == "This server asks for a token"
 
 
 def test_pasted_rows_are_forecast_and_saved_without_an_error(browser: Any, address: str) -> None:

@@ -29,7 +29,7 @@ def gateway(
     from flts.contracts.errors import MissingExtra
     from flts.version import __version__
 
-    if any(importlib.util.find_spec(name) is None for name in ("fastapi", "uvicorn", "prometheus_client")):
+    if any(importlib.util.find_spec(name) is None for name in ("fastapi", "httptools", "uvicorn", "prometheus_client")):
         raise MissingExtra("flts gateway", "serve")
     from flts.web import running
 

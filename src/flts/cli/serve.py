@@ -33,7 +33,7 @@ def serve(
 
     from flts.contracts.errors import MissingExtra
 
-    if any(importlib.util.find_spec(name) is None for name in ("fastapi", "uvicorn", "prometheus_client")):
+    if any(importlib.util.find_spec(name) is None for name in ("fastapi", "httptools", "uvicorn", "prometheus_client")):
         raise MissingExtra("flts serve", "serve")
     flags = {"home": home, "host": host, "serve_port": port, "probe_port": probe_port, "token_file": token_file}
     _serve(logged(terminal="text", **flags))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
@@ -40,8 +41,25 @@ INTEGER_DIGITS = 18
 T = TypeVar("T")
 
 
-async def receive_body(receive: Receive, limit: int, declared: str | None = None) -> bytes:
+async def receive_body(receive: Receive, limit: int, declared: str | None = None, until: float = math.inf) -> bytes:
     """The bytes of a request. Raises Problem 413 where they are too many, whatever their declared length says.
+
+    until: when the last one has to be there, by the monotonic clock; after that, Problem 408.
+    """
+    try:
+        async with asyncio.timeout_at(until):
+            return await _received(receive, limit, declared)
+    except TimeoutError:
+        raise Problem(
+            HTTPStatus.REQUEST_TIMEOUT,
+            "the body did not arrive within the deadline of its request; X-Request-Timeout can allow more seconds",
+            {"Connection": "close"},
+            code="body-late",
+        ) from None
+
+
+async def _received(receive: Receive, limit: int, declared: str | None) -> bytes:
+    """The bytes of a request. Raises Problem 413.
 
     A body that is too large is not kept, but received for a while: a client that still sends reads no answer.
     declared: the content of Content-Length. Raises ClientDisconnect where the client leaves.

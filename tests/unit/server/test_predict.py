@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from tests.support.asgi import ask
 from tests.support.experiments import small_experiment
 from tests.support.promotions import promote
 from tests.support.series import hourly, table
@@ -103,3 +104,11 @@ def test_the_store_is_not_needed_to_answer(app: FastAPI, monkeypatch: pytest.Mon
     monkeypatch.setattr(ObjectStoreAdapter, "get", away)
     monkeypatch.setattr(ObjectStoreAdapter, "list", away)
     assert predict(app, body()).status == 200
+
+
+@pytest.mark.parametrize("target", ["/predict", "/invocations"])
+def test_a_body_that_does_not_end_gets_no_more_time_than_its_request(app: FastAPI, target: str) -> None:
+    headers = {"X-Request-Timeout": "0.05", "Content-Type": "application/json"}
+    answer = ask(app, "POST", target, headers, [b"{"], stalls=True)
+    assert answer.status == 408
+    assert answer.headers["connection"] == "close"

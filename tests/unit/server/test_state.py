@@ -212,3 +212,15 @@ def test_the_document_describes_every_answer_of_these_routes() -> None:
         "$ref": "#/components/schemas/QueueState"
     }
     assert {"ServedModel", "ModelList", "Stale", "Needs", "Problem"} <= described["components"]["schemas"].keys()
+
+
+@pytest.mark.parametrize("target", ["/readyz", "/ping", "/health", "/v2/health/ready"])
+def test_a_service_that_was_asked_to_stop_is_not_ready(target: str) -> None:
+    store, first, _ = two_bundles()
+    promote(first, store=store)
+    served = serving(store)
+    served.models.poll()
+    assert served.get(target, {}).status == 200
+    served.app.state.stopping = lambda: True
+    assert served.get(target, {}).status == 503
+    assert served.get("/healthz", {}).status == 200

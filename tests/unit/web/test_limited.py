@@ -189,7 +189,7 @@ def test_who_does_not_shake_hands_is_ended_and_keeps_nobody_out(
     made = context(authority)
     with (
         capture_logs() as logged,
-        running(scheme, tls=lambda: made, connections=4, head=0.5) as (_, address),
+        running(scheme, tls=lambda: made, connections=4, head=2.0) as (_, address),
         ExitStack() as stack,
     ):
         silent = [stack.enter_context(socket.create_connection(address, timeout=LONG)) for _ in range(20)]
@@ -209,4 +209,4 @@ def test_who_does_not_shake_hands_is_ended_and_keeps_nobody_out(
     for line in logged:
         counts[line["reason"]] = counts.get(line["reason"], 0) + line["count"]
     assert counts.keys() == {"full", "no-tls"}
-    assert counts["full"] >= 16
+    assert sum(counts.values()) > len(silent)

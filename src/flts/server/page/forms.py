@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -13,13 +14,15 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from flts.server.body import receive_body
+from flts.web.connections import IDLE_SECONDS
 from flts.web.problem import Problem
 
 
 @asynccontextmanager
 async def form_of(request: Request, limit: int) -> AsyncIterator[FormData]:
-    """The form. Raises Problem for a body of more bytes or one that is no form, ClientDisconnect."""
-    body = await receive_body(request.receive, limit, request.headers.get("content-length"))
+    """The form. Raises Problem for a body of more bytes, a slow one, or one that is no form; ClientDisconnect."""
+    until = time.monotonic() + IDLE_SECONDS
+    body = await receive_body(request.receive, limit, request.headers.get("content-length"), until)
 
     async def received() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}

@@ -83,8 +83,9 @@ def add_page(app: FastAPI) -> None:
     ):
         right: Right = "read" if methods == READ else "predict"
         app.add_api_route(path, _guarded(view, right), methods=methods, include_in_schema=False, response_model=None)
-    for path, view in (("/sign-in", sign_in), ("/sign-out", _guarded(sign_out, "read"))):
-        app.add_api_route(path, view, methods=["POST"], include_in_schema=False, response_model=None)
+    leave = _guarded(sign_out, "read")
+    app.add_api_route("/sign-in", sign_in, methods=["POST"], include_in_schema=False, response_model=None)
+    app.add_api_route("/sign-out", leave, methods=["POST"], include_in_schema=False, response_model=None)
     app.add_api_route("/static/{name}", static, methods=READ, include_in_schema=False, response_model=None)
 
 
@@ -107,8 +108,8 @@ def _guarded(view: View, right: Right) -> View:
 
 def _problem_page(request: Request, problem: Problem) -> Response:
     if problem.status is HTTPStatus.UNAUTHORIZED:
-        url = request.url
-        return sign_in_page(request, problem, f"{url.path}?{url.query}" if request.method in READ else "/")
+        here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return sign_in_page(request, problem, here if request.method in READ else "/")
     response = rendering.page("problem.html", problem.status, title=problem.status.phrase, detail=problem.detail)
     response.headers.update(problem.headers)
     return response
