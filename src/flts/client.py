@@ -40,7 +40,7 @@ SPREAD = 0.25
 AGAIN = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 """Answers after which the same request may succeed in a moment."""
 PLAIN = frozenset({float, int, str, bool, type(None)})
-TRANSIENT = AGAIN | {HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT}
+TRANSIENT = AGAIN | {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
@@ -41,10 +40,13 @@ INTEGER_DIGITS = 18
 T = TypeVar("T")
 
 
-async def receive_body(receive: Receive, limit: int, declared: str | None = None, until: float = math.inf) -> bytes:
+async def receive_body(receive: Receive, limit: int, until: float, declared: str | None = None) -> bytes:
     """The bytes of a request. Raises Problem 413 where they are too many, whatever their declared length says.
 
-    until: when the last one has to be there, by the monotonic clock; after that, Problem 408.
+    A body that is too large is not kept, but received for a while: a client that still sends reads no answer.
+    until: when all of it has to be there, by the monotonic clock, or Problem 408 is raised; otherwise a client that
+    stops in the middle would keep its connection. declared: the content of Content-Length. Raises ClientDisconnect
+    where the client leaves.
     """
     try:
         async with asyncio.timeout_at(until):
@@ -52,18 +54,13 @@ async def receive_body(receive: Receive, limit: int, declared: str | None = None
     except TimeoutError:
         raise Problem(
             HTTPStatus.REQUEST_TIMEOUT,
-            "the body did not arrive within the deadline of its request; X-Request-Timeout can allow more seconds",
+            "the body did not arrive in time; send it again, or allow more seconds with X-Request-Timeout",
             {"Connection": "close"},
             code="body-late",
         ) from None
 
 
 async def _received(receive: Receive, limit: int, declared: str | None) -> bytes:
-    """The bytes of a request. Raises Problem 413.
-
-    A body that is too large is not kept, but received for a while: a client that still sends reads no answer.
-    declared: the content of Content-Length. Raises ClientDisconnect where the client leaves.
-    """
     if declared is not None and declared.isdecimal() and int(declared[:20]) > limit + DISCARDED:
         raise _too_large(limit)
     parts, size = [], 0

@@ -35,7 +35,7 @@ class Endpoint(ABC):
         service.turns.check_room()
         caller = caller_of(scope, receive, service.request_seconds)
         declared = request.headers.get("content-length")
-        body = await receive_body(receive, service.max_body_bytes, declared, caller.until)
+        body = await receive_body(receive, service.max_body_bytes, caller.until, declared)
         wanted, write = await self.read(request, body)
         answered = await service.forecast(wanted, caller)
         note(scope, answered)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -152,7 +153,7 @@ def receive(
         return next(left)
 
     try:
-        return asyncio.run(receive_body(following, limit, declared))
+        return asyncio.run(receive_body(following, limit, time.monotonic() + 60.0, declared))
     except Problem as problem:
         return problem
 
@@ -169,6 +170,18 @@ def test_a_longer_one_is_refused_whatever_its_declared_length_says(declared: str
     assert (problem.status, problem.code) == (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large")
 
 
+def test_a_body_that_stops_in_the_middle_is_refused_at_its_deadline() -> None:
+    parts: list[Message] = [{"type": "http.request", "body": b"{", "more_body": True}]
+
+    async def stalling() -> Message:
+        return parts.pop() if parts else await asyncio.Event().wait()  # type: ignore[return-value]
+
+    with pytest.raises(Problem) as raised:
+        asyncio.run(receive_body(stalling, 5, time.monotonic() + 0.01))
+    assert (raised.value.status, raised.value.code) == (HTTPStatus.REQUEST_TIMEOUT, "body-late")
+    assert raised.value.headers["Connection"] == "close"
+
+
 def test_no_more_than_the_discarded_bytes_are_received_of_a_body_that_is_too_large(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -181,10 +194,10 @@ def test_no_more_than_the_discarded_bytes_are_received_of_a_body_that_is_too_lar
         return {"type": "http.request", "body": b"x", "more_body": True}
 
     with pytest.raises(Problem):
-        asyncio.run(receive_body(endless, 5))
+        asyncio.run(receive_body(endless, 5, time.monotonic() + 60.0))
     assert received == 16
     with pytest.raises(Problem):
-        asyncio.run(receive_body(endless, 5, "16"))
+        asyncio.run(receive_body(endless, 5, time.monotonic() + 60.0, "16"))
     assert received == 16
 
 

@@ -14,15 +14,17 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from flts.server.body import receive_body
-from flts.web.connections import IDLE_SECONDS
 from flts.web.problem import Problem
 
 
 @asynccontextmanager
-async def form_of(request: Request, limit: int) -> AsyncIterator[FormData]:
-    """The form. Raises Problem for a body of more bytes, a slow one, or one that is no form; ClientDisconnect."""
-    until = time.monotonic() + IDLE_SECONDS
-    body = await receive_body(request.receive, limit, request.headers.get("content-length"), until)
+async def form_of(request: Request, limit: int, seconds: float) -> AsyncIterator[FormData]:
+    """The form, which has some seconds to arrive.
+
+    Raises Problem for one that is late, for a body of more bytes or one that is no form, ClientDisconnect.
+    """
+    until, declared = time.monotonic() + seconds, request.headers.get("content-length")
+    body = await receive_body(request.receive, limit, until, declared)
 
     async def received() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}

@@ -39,6 +39,8 @@ from flts.web.tokens import Right
 
 SECONDS = 10.0
 """How long a page waits for the store."""
+FORM_SECONDS = 60.0
+"""How long the rows of a person may take to arrive."""
 THREADS = 2
 PAGES = 16
 """First pages that are kept, each for the minute in which it was made."""
@@ -273,7 +275,7 @@ def _of_served(served: Served) -> Current:
 
 async def _read(request: Request, limit: int) -> Pasted:
     """What was sent for a forecast. Raises Problem, also for a form that no page of this session sent."""
-    async with form_of(request, limit) as form:
+    async with form_of(request, limit, FORM_SECONDS) as form:
         sessions_of(request).check_form(request.scope, request.state.session, text(form.get("form")))
         file = form.get("file")
         data = await file.read() if isinstance(file, UploadFile) else b""

@@ -14,6 +14,8 @@ from flts.web.session import Sessions, place_after
 
 MOST = 2**16
 """Bytes of the form with a token."""
+SECONDS = 10.0
+"""How long it may take to arrive: anybody may send one."""
 
 
 def sessions_of(request: Request) -> Sessions:
@@ -36,7 +38,7 @@ async def sign_in(request: Request) -> Response:
     """Begin a session with a token, and go on to where the form was asked for."""
     after = "/"
     try:
-        async with form_of(request, MOST) as form:
+        async with form_of(request, MOST, SECONDS) as form:
             after = place_after(text(form.get("after")))
             cookie = sessions_of(request).sign_in(request.scope, text(form.get("token")))
     except Problem as problem:
@@ -47,6 +49,6 @@ async def sign_in(request: Request) -> Response:
 async def sign_out(request: Request) -> Response:
     """End the session in this browser. Raises Problem for a form of another page."""
     sessions = sessions_of(request)
-    async with form_of(request, MOST) as form:
+    async with form_of(request, MOST, SECONDS) as form:
         sessions.check_form(request.scope, request.state.session, text(form.get("form")))
     return RedirectResponse("/", HTTPStatus.SEE_OTHER, {"Set-Cookie": sessions.sign_out(request.scope)})
