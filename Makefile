@@ -7,6 +7,8 @@ INSTALL := $(BIN)/$(PIP) -c constraints.txt
 # with digests, and no package that would run code of its own to be built
 LOCKED := $(BIN)/$(PIP) --require-hashes --only-binary :all: -r requirements/all.txt
 WORKERS ?= 2
+VARIANT ?= all
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' src/flts/version.py)
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -24,7 +26,7 @@ $(VENV)/made-dev: $(VENV)/made requirements/dev.txt
 
 .venv-lock/made: constraints.txt
 	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/$(PIP) -c constraints.txt pip-audit uv
+	.venv-lock/bin/$(PIP) -c constraints.txt cyclonedx-bom pip-audit uv
 	@touch $@
 
 setup: $(VENV)/made-dev ## create the virtual environment for development
@@ -56,9 +58,16 @@ lock: .venv-lock/made ## write requirements/*.txt anew, after a change of pyproj
 	.venv-lock/bin/python requirements/lock.py
 audit: .venv-lock/made ## ask for known vulnerabilities of what the locks name; needs the network
 	.venv-lock/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/all.txt -r requirements/dev.txt
+sbom: .venv-lock/made ## write the list of packages of each image, CycloneDX, to dist/
+	.venv-lock/bin/python deploy/sbom.py
+image: ## build the image with docker: `make image VARIANT=serve` builds the small one
+	docker build -f deploy/Dockerfile --build-arg VARIANT=$(VARIANT) --build-arg VERSION=$(VERSION) \
+	  --build-arg REVISION=$$(git rev-parse HEAD) --build-arg CREATED=$$(date -u +%Y-%m-%dT%H:%M:%SZ) -t flts:dev .
 docs: setup ## write the generated reference pages
 	$(BIN)/python docs/generate.py
+chart: setup ## write the generated files of the chart, after a change of its values or of the Spec
+	$(BIN)/python deploy/helm/generate.py
 clean: ## remove everything that make created
 	rm -rf $(VENV) .venv-peers .venv-lock .flts mutants
 
-.PHONY: help setup demo test-fast test test-all lint type bench bench-serve bench-peers mutation lock audit docs clean
+.PHONY: help setup demo test-fast test test-all lint type bench bench-serve bench-peers mutation lock audit sbom image docs chart clean

@@ -5,7 +5,6 @@ Without `settings` a function reads them as the command line does: flts-settings
 
 from __future__ import annotations
 
-import getpass
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -196,31 +195,42 @@ def runs(*, settings: Settings | None = None) -> Sequence[RunSummary]:
 
 
 def promote(
-    config: str, model: str, scope: str = "global", *, settings: Settings | None = None, actor: str | None = None
+    config: str,
+    model: str,
+    scope: str = "global",
+    *,
+    settings: Settings | None = None,
+    actor: str | None = None,
+    reason: str | None = None,
 ) -> LogEntry | None:
     """Make a judged model the champion by hand, even if a gate refused it. None when it is the champion already.
 
     config: the first characters of the config_hash whose run judged it; actor: the person to record in the log, by
-    default the user of this process. Raises UsageError for a configuration that was not judged in this scope, and for a
-    model without forecasts there.
+    default that of the settings, else the user of this process; reason: why, in words for the log. Raises UsageError
+    for a configuration that was not judged in this scope, and for a model without forecasts there.
 
     >>> first = flts.runs()[-1]
     >>> flts.promote(first.config_hash[:12], "ridge").kind
     'manual'
     """
-    return by_hand.promote(settings or load_settings(), config, model, scope, actor or getpass.getuser())
+    return by_hand.promote(settings or load_settings(), config, model, scope, actor, reason)
 
 
 def rollback(
-    scope: str = "global", *, saw: int | None = None, settings: Settings | None = None, actor: str | None = None
+    scope: str = "global",
+    *,
+    saw: int | None = None,
+    settings: Settings | None = None,
+    actor: str | None = None,
+    reason: str | None = None,
 ) -> LogEntry:
     """Restore the champion before the current one; each further call goes one champion further back.
 
-    saw: number of the promotion to undo, by default the newest. Raises UsageError when there is no earlier champion,
-    and when another promotion is the newest by then.
+    saw: number of the promotion to undo, by default the newest; actor and reason: as of `promote`. Raises UsageError
+    when there is no earlier champion, and when another promotion is the newest by then.
 
     >>> entry = flts.rollback()
     >>> entry.kind, entry.number, entry.restores
     ('rollback', 3, 1)
     """
-    return by_hand.rollback(settings or load_settings(), scope, actor or getpass.getuser(), saw)
+    return by_hand.rollback(settings or load_settings(), scope, actor, saw, reason)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
+from socket import gethostname
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
@@ -39,6 +41,14 @@ class Settings(BaseSettings):
     """Endpoint of an S3 that is not Amazon's, for instance http://127.0.0.1:8333; empty: AWS_ENDPOINT_URL, if set."""
     environment: str = Field(default="local", pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
     """Name of this environment, written into every record."""
+    release_file: Path = Path("/etc/flts-release/release.json")
+    """File with a JSON object of what is known of this deployment, such as its release, revision and cluster. A run
+    records it with its claim, fits and judgement. There need not be one."""
+    node: str = ""
+    """Name of the machine below this container, which a run records beside the release."""
+    actor: str = ""
+    """Who promotes or rolls back by hand, as the promotion log records it; empty means the user of this process, or the
+    number of a user without a name, as in most containers."""
     tracking: Literal["auto", "mlflow", "off"] = "auto"
     """Whether runs are tracked in MLflow: auto means if it is installed, and the output says which."""
     mlflow_uri: str = Field(default="", pattern=r"^(|sqlite:[^@\s]+|https?://[^@?\s]+)$")
@@ -209,6 +219,26 @@ class Settings(BaseSettings):
     def key_password(self) -> str | None:
         """The password of the private key for Kafka, in the same way."""
         return _secret("kafka_key_password", self.kafka_key_password, self.kafka_key_password_file)
+
+    def deployment(self) -> dict[str, str] | None:
+        """What the release file says, with this host and its node; None without a file and a node.
+
+        Raises UsageError for a file that is no such object.
+        """
+        try:
+            said = json.loads(self.release_file.read_text())
+            facts = {name: str(value) for name, value in said.items()}
+        except FileNotFoundError:
+            facts = {}
+        except (OSError, ValueError, AttributeError):
+            raise UsageError(
+                f"release_file {self.release_file} cannot be read as a JSON object",
+                code="release-unreadable",
+                file=str(self.release_file),
+            ) from None
+        if self.node:
+            facts["node"] = self.node
+        return {**facts, "host": gethostname()} if facts else None
 
 
 def _secret(name: str, value: SecretStr, file: Path | None) -> str | None:

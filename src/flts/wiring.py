@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from flts.contracts.errors import MissingExtra, UsageError
+from flts.contracts.layout import BUCKETS
 from flts.contracts.ports import Bus, Clock, Store, StreamedStore, Tracker
 from flts.home import check_home, locked, open_home
 from flts.preprocess.limits import Limits
@@ -43,6 +44,7 @@ class RunContext:
     train_timeout: float
     children: Children
     limits: Limits = field(default_factory=Limits)
+    deployment: dict[str, str] | None = None
 
     def close(self) -> None:
         """End running fits and close the tracker."""
@@ -107,6 +109,7 @@ def _opened(settings: Settings, store: Store, bus: Bus, threads: int) -> Iterato
         settings.train_timeout,
         Children(settings.jobs or max(1, cores() // threads)),
         limits_of(settings),
+        settings.deployment(),
     )
     try:
         yield context
@@ -132,6 +135,20 @@ def existing_store(settings: Settings) -> StreamedStore:
             )
         check_home(settings.home)
     return open_store(settings.store_url)
+
+
+def make_buckets(settings: Settings, further: Sequence[str] = ()) -> list[str]:
+    """Make the absent buckets of the store, and further ones beside them; returns their names.
+
+    A store that is no S3 needs none. Raises UsageError where the keys may not make one, BackendUnavailable.
+    """
+    from flts.backends import s3
+
+    if urlsplit(settings.store_url).scheme != "s3":
+        return []
+    location = s3.parse(settings.store_url)
+    own = [location.bucket] if location.bucket else [f"{location.prefix}{name}" for name in BUCKETS]
+    return [name for name in [*own, *further] if s3.make_bucket(location, name)]
 
 
 def open_bus(settings: Settings | None = None) -> Bus:

@@ -344,8 +344,9 @@ def test_runs_and_promotions_equal_those_of_the_command_line() -> None:
     assert [run.model_dump(mode="json", by_alias=True) for run in (second, first)] == printed("runs", "list")
     assert (second.judge and second.judge.promotion, first.judge and first.judge.promotion) == (2, 1)
     assert flts.promote(second.config_hash, "ridge") is None
-    by_hand = flts.promote(first.config_hash, "ridge", actor="a person")
+    by_hand = flts.promote(first.config_hash, "ridge", actor="a person", reason="it fits the season")
     assert by_hand is not None
+    assert by_hand.reason == "it fits the season"
     assert flts.load_champion().entry == by_hand
     back = flts.rollback(actor="another")
     log = printed("promotions", "list")

@@ -18,6 +18,7 @@ from tests.support import ROOT
 from tests.support.bare import installed_with
 
 FOLDER = ROOT / "requirements"
+FILES = ("all.txt", "dev.txt", "mlflow-server.txt", "serve.txt")
 ENTRY = re.compile(
     r"^(?P<name>[a-z0-9][a-z0-9-]*)==(?P<version>[^\s;]+)(?: ; (?P<marker>.+?))? \\\n"
     r"(?:    --hash=sha256:[0-9a-f]{64} \\\n)*    --hash=sha256:[0-9a-f]{64}\n",
@@ -56,14 +57,22 @@ def required(extra: str) -> Iterator[Requirement]:
             waiting += project["optional-dependencies"][name]
 
 
-@pytest.mark.parametrize("file", ["all.txt", "dev.txt"])
+@pytest.mark.parametrize("file", FILES)
 def test_every_entry_of_a_lock_has_a_version_and_digests(file: str) -> None:
     text = (FOLDER / file).read_text()
-    assert len(ENTRY.findall(text)) > 20
+    assert len(ENTRY.findall(text)) > 2
     assert re.sub(r"^#.*\n", "", ENTRY.sub("", text), flags=re.MULTILINE) == ""
 
 
-@pytest.mark.parametrize(("extra", "files"), [("all", ("all.txt",)), ("dev", ("all.txt", "dev.txt"))])
+@pytest.mark.parametrize(
+    ("extra", "files"),
+    [
+        ("all", ("all.txt",)),
+        ("dev", ("all.txt", "dev.txt")),
+        ("mlflow-server", ("all.txt", "mlflow-server.txt")),
+        *((extra, ("serve.txt",)) for extra in ("kafka", "onnx", "serve")),
+    ],
+)
 def test_the_locks_hold_what_pyproject_asks_for(extra: str, files: tuple[str, ...]) -> None:
     for requirement in required(extra):
         name = canonicalize_name(requirement.name)
@@ -83,6 +92,16 @@ def test_the_locks_hold_the_versions_of_the_constraints() -> None:
     assert differing == {}, "run `make lock`"
 
 
+def test_the_images_are_made_of_what_the_tests_run_with() -> None:
+    tested = locked("all.txt", "dev.txt")
+    images = locked("mlflow-server.txt", "serve.txt")
+    assert {name: found for name, found in images.items() if found != tested.get(name)} == {}
+
+
+def test_the_small_image_has_nothing_that_only_a_fit_needs() -> None:
+    assert not {"torch", "prophet", "cmdstanpy", "statsforecast", "mlflow", "pandas"} & locked("serve.txt").keys()
+
+
 def test_what_the_tests_run_with_is_what_the_locks_name() -> None:
     installed = installed_with(str(requirement) for requirement in required("dev"))
     build = {canonicalize_name(Requirement(text).name) for text in PROJECT["build-system"]["requires"]}
@@ -92,6 +111,14 @@ def test_what_the_tests_run_with_is_what_the_locks_name() -> None:
 
 
 def test_the_locks_name_no_host_and_nothing_of_torch() -> None:
-    text = "".join((FOLDER / file).read_text() for file in ("all.txt", "dev.txt"))
+    text = "".join((FOLDER / file).read_text() for file in FILES)
     assert "://" not in text
-    assert [name for name in locked("all.txt", "dev.txt") if OF_TORCH.fullmatch(name)] == []
+    assert [name for name in locked(*FILES) if OF_TORCH.fullmatch(name)] == []
+
+
+def test_the_torch_of_the_images_is_the_pinned_one_with_a_digest_for_each_processor() -> None:
+    text = (FOLDER / "torch-cpu.txt").read_text()
+    pinned = re.search(r"^torch==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert pinned is not None
+    assert re.findall(r"^torch==(\S+) ", text, re.MULTILINE) == [f"{pinned[1]}+cpu"]
+    assert len(set(re.findall(r"--hash=sha256:[0-9a-f]{64}", text))) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -191,3 +192,26 @@ def test_an_address_with_a_password_in_it_is_refused_and_not_shown(name: str, va
     with raises(UsageError, code="setting-invalid", setting=[name]) as raised:
         load_settings(**{name: value})
     assert "hush" not in f"{raised.value} {raised.value.data}"
+
+
+def test_what_a_deployment_says_of_itself_is_recorded_with_the_host(tmp_path: Path) -> None:
+    file = tmp_path / "release.json"
+    assert load_settings(release_file=file).deployment() is None
+    file.write_text('{"release": "north", "revision": 3, "cluster": "east"}')
+    told = load_settings(release_file=file, node="worker-1").deployment()
+    expected = {
+        "release": "north",
+        "revision": "3",
+        "cluster": "east",
+        "node": "worker-1",
+        "host": socket.gethostname(),
+    }
+    assert told == expected
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "3"])
+def test_a_release_file_that_is_no_object_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "release.json"
+    file.write_text(text)
+    with raises(UsageError, code="release-unreadable", file=str(file)):
+        load_settings(release_file=file).deployment()

@@ -8,9 +8,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
 from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.request import Request, urlopen
 
 from flts.contracts.errors import BackendUnavailable, FltsError, UsageError, nearest
 
@@ -88,6 +91,37 @@ def connect(location: Location, bucket: str, prefix: str = "") -> S3Store:
             code="s3-settings",
             reason=reason,
         ) from None
+
+
+def make_bucket(location: Location, name: str) -> bool:
+    """Create a bucket unless it exists; says whether it did. Raises UsageError, BackendUnavailable."""
+    import obstore
+
+    store = connect(location, name)
+    try:
+        obstore.get(store, "absent").bytes()
+    except (FileNotFoundError, obstore.exceptions.NotFoundError) as error:
+        if NO_BUCKET not in str(error):
+            return False
+    except obstore.exceptions.BaseError as error:
+        raise failed(f"look for the bucket {name}", error) from None
+    else:
+        return False
+    # obstore cannot create buckets, but it can sign the PUT that does
+    url = obstore.sign(store, "PUT", "", timedelta(hours=1))
+    try:
+        with urlopen(Request(url, method="PUT"), timeout=ANSWER_WITHIN.seconds):  # noqa: S310 - an address signed here
+            return True
+    except HTTPError as error:
+        with error:
+            if error.code == HTTPStatus.CONFLICT:  # another process was quicker
+                return False
+            reason = f"make the bucket {name}: {error.code} {error.reason}"
+        if error.code < HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise UsageError(f"{reason}; make it yourself, or allow its owner to", code="bucket-refused") from None
+        raise BackendUnavailable(reason) from None
+    except OSError as error:
+        raise BackendUnavailable(f"make the bucket {name}: {error}") from None
 
 
 def credentials(environment: Mapping[str, str]) -> Mapping[str, str]:

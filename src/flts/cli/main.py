@@ -14,10 +14,12 @@ import typer
 from flts.cli import (
     config,
     data,
+    deploy,
     dlq,
     doctor,
     forecast,
     gateway,
+    health,
     init,
     predictions,
     preprocess,
@@ -52,7 +54,9 @@ app.command("gateway")(gateway.gateway)
 app.command("up")(stack.up)
 app.command("down")(stack.down)
 app.command("doctor")(doctor.doctor)
+app.command("health")(health.health)
 app.add_typer(worker.app, name="worker")
+app.add_typer(deploy.app, name="deploy")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")

@@ -12,6 +12,9 @@ from flts.contracts.errors import visible
 if TYPE_CHECKING:
     from flts.contracts.records.log import LogEntry
 
+Actor = Annotated[str | None, typer.Option(help="Who does it, for the log. [the user of this process]")]
+Reason = Annotated[str | None, typer.Option(help="Why, in words for the log.")]
+
 app = typer.Typer(help="List, show and change promotions.", no_args_is_help=True)
 
 
@@ -74,6 +77,8 @@ def show(
         return
     champion, what = entry.champion, f"promotion {entry.number} of '{scope}'"
     typer.echo(visible(f"{what}: {champion.model}, {entry.kind}, {entry.time}, by {entry.actor}"))
+    if entry.reason:
+        typer.echo(visible(f"reason: {entry.reason}"))
     typer.echo(visible(f"bundle {champion.bundle_sha256}\nuri {champion.model_uri}"))
     board.print_decision(decision)
 
@@ -83,12 +88,14 @@ def promote(
     config: Annotated[str, typer.Argument(help="The start of the config_hash that judged the model.")],
     model: Annotated[str, typer.Argument(help="Name of the model on its scoreboard.")],
     scope: Scope = "global",
+    actor: Actor = None,
+    reason: Reason = None,
     home: Home = None,
 ) -> None:
     """Promote a judged model by hand, whatever the gates decided."""
     from flts import api
 
-    entry = api.promote(config, model, scope, settings=settings(home=home))
+    entry = api.promote(config, model, scope, settings=settings(home=home, actor=actor), reason=reason)
     _say(entry, f"{model} is already the champion of '{scope}'")
 
 
@@ -99,11 +106,13 @@ def rollback(
     saw: Annotated[
         int | None, typer.Option(help="Number of the promotion to undo; refused when it is not the newest.")
     ] = None,
+    actor: Actor = None,
+    reason: Reason = None,
 ) -> None:
     """Restore the champion before the current one; each further rollback goes one back."""
     from flts import api
 
-    _say(api.rollback(scope, saw=saw, settings=settings(home=home)), "")
+    _say(api.rollback(scope, saw=saw, settings=settings(home=home, actor=actor), reason=reason), "")
 
 
 def _say(entry: LogEntry | None, otherwise: str) -> None:

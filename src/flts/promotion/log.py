@@ -223,7 +223,7 @@ def append(
             return entry
 
 
-def next_entry(
+def next_entry(  # noqa: PLR0913 - the fields of an entry
     log: Chain,
     scope: str,
     kind: Kind,
@@ -231,8 +231,10 @@ def next_entry(
     decision_id: str,
     actor: str,
     time: str,
+    *,
     restores: int | None = None,
     decision_sha256: str | None = None,
+    reason: str | None = None,
 ) -> LogEntry:
     """The entry that would come next. decision_sha256: `stored_digest` of the decision, which readers check."""
     return LogEntry(
@@ -246,6 +248,7 @@ def next_entry(
         time=time,
         champion=champion,
         restores=restores,
+        reason=reason,
     )
 
 

@@ -100,7 +100,16 @@ def _own_promotion(entries: Sequence[LogEntry], config_hash: str, since: int | N
     return next((entry for entry in later if entry.champion.config_hash == config_hash), None)
 
 
-def rollback(store: Store, bus: Bus, clock: Clock, scope: str, actor: str, *, saw: int | None = None) -> LogEntry:
+def rollback(
+    store: Store,
+    bus: Bus,
+    clock: Clock,
+    scope: str,
+    actor: str,
+    *,
+    saw: int | None = None,
+    reason: str | None = None,
+) -> LogEntry:
     """Restore the champion before the current one. Raises UsageError when there is none.
 
     saw: number of the promotion that the caller wants to undo; by default the one that is newest now. Where another one
@@ -124,6 +133,7 @@ def rollback(store: Store, bus: Bus, clock: Clock, scope: str, actor: str, *, sa
             clock.now().isoformat(),
             restores=target.number,
             decision_sha256=target.decision_sha256 or stored_digest(store, scope, target.decision_id),
+            reason=reason,
         )
 
     entry = append(store, scope, propose, seen)
@@ -144,7 +154,15 @@ def _changed(newest: LogEntry, saw: int) -> UsageError:
 
 
 def promote_by_hand(
-    store: Store, bus: Bus, clock: Clock, scope: str, champion: Promoted, decision_id: str, actor: str
+    store: Store,
+    bus: Bus,
+    clock: Clock,
+    scope: str,
+    champion: Promoted,
+    decision_id: str,
+    actor: str,
+    *,
+    reason: str | None = None,
 ) -> LogEntry | None:
     """Promote a judged candidate whatever the gates said. None when it is already the champion."""
 
@@ -160,6 +178,7 @@ def promote_by_hand(
             actor,
             clock.now().isoformat(),
             decision_sha256=stored_digest(store, scope, decision_id),
+            reason=reason,
         )
 
     entry = append(store, scope, propose)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from contextlib import AbstractContextManager
 
 from flts.contracts import layout, runs
@@ -18,9 +20,12 @@ from flts.settings import Settings
 from flts.wiring import RunContext, existing_store, locked_context, shared_context
 
 
-def promote(settings: Settings, config: str, model: str, scope: str, actor: str) -> LogEntry | None:
+def promote(
+    settings: Settings, config: str, model: str, scope: str, actor: str | None = None, reason: str | None = None
+) -> LogEntry | None:
     """Make a judged model the champion, whatever the gate said. None when it is the champion already.
 
+    actor: who does it, by default as the settings say; reason: why, in their words.
     Raises UsageError for a configuration that was not judged in this scope, and for a model without a forecast.
     """
     with _context(settings) as context:
@@ -36,21 +41,38 @@ def promote(settings: Settings, config: str, model: str, scope: str, actor: str)
             )
         claim = require_record(store, layout.run_part(config_hash, judge.run, "claim"), RunClaim)
         decision = require_record(store, layout.decision(scope, judge.decision_id), DecisionRecord)
+        who = actor or acting(settings)
         champion = promoted_of(decision, model, claim.data_hash, judge.run_ids.get(model))
-        entry = promote_by_hand(store, context.bus, context.clock, scope, champion, decision.decision_id, actor)
+        entry = promote_by_hand(
+            store, context.bus, context.clock, scope, champion, decision.decision_id, who, reason=reason
+        )
         point_tracker(context, entry)
         return entry
 
 
-def rollback(settings: Settings, scope: str, actor: str, saw: int | None = None) -> LogEntry:
+def rollback(
+    settings: Settings, scope: str, actor: str | None = None, saw: int | None = None, reason: str | None = None
+) -> LogEntry:
     """Restore the champion before promotion `saw`, by default before the newest.
 
+    actor: who does it, by default as the settings say; reason: why, in their words.
     Raises UsageError when there is none, and when another promotion is the newest by then.
     """
     with _context(settings) as context:
-        entry = roll_back(context.store, context.bus, context.clock, scope, actor, saw=saw)
+        who = actor or acting(settings)
+        entry = roll_back(context.store, context.bus, context.clock, scope, who, saw=saw, reason=reason)
         point_tracker(context, entry)
         return entry
+
+
+def acting(settings: Settings) -> str:
+    """Who acts: the actor of the settings, else the user of this process, else the number of a user without a name."""
+    if settings.actor:
+        return settings.actor
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # KeyError up to Python 3.12: the number stands in no list of users
+        return f"uid {os.getuid()}"
 
 
 def _context(settings: Settings) -> AbstractContextManager[RunContext]:

@@ -147,6 +147,7 @@ def _record(context: RunContext, work: Work, scored: ScoredCandidate, run_id: st
         recomputed=scored.trained.recomputed,
         duration_ms=scored.duration_ms,
         errors=ScaledErrors(rmse=errors.rmse, mae=errors.mae, mse=errors.mse),
+        deployment=context.deployment,
     )
     key = layout.run_part(claim.config_hash, claim.run, f"train-{work.name}")
     write_record(context.store, key, part, at="run.train")
@@ -203,6 +204,7 @@ def _record_failure(context: RunContext, work: Work, error: Terminal, run_id: st
         error=type(error).__name__,
         reason=str(error),
         run_id=run_id,
+        deployment=context.deployment,
     )
     write_record(context.store, layout.failure(claim.config_hash, claim.run, work.name), part, at="run.failure")
     return part
@@ -221,6 +223,7 @@ def record_dead_letter(context: RunContext, claim: RunOf, name: str, error: Exce
         error=type(error).__name__,
         reason=str(error),
         run_id=None,
+        deployment=context.deployment,
     )
     write_record(context.store, layout.failure(claim.config_hash, claim.run, name), part, at="run.buried")
     tell_failure(context, claim, part)

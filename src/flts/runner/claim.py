@@ -125,6 +125,7 @@ def claim_run(
         flts=__version__,
         started=context.clock.now().isoformat(),
         claimed_by=uuid.uuid4().hex,
+        deployment=context.deployment,
     )
     return runs.claim(context.store, config_hash, record)
 

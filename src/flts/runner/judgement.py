@@ -92,6 +92,7 @@ def record_judgement(
         promotion=champion.number if champion else None,
         run_ids=dict(run_ids),
         ended=context.clock.now().isoformat(),
+        deployment=context.deployment,
     )
     if context.tracker is not None and not _told_before(context.store, config_hash, part):
         _annotate(context.tracker, decision, champion, run_ids)

@@ -87,6 +87,34 @@ def test_a_judged_model_can_be_promoted_by_hand(flts: Flts) -> None:
     assert "did you mean 'ridge'" in wrong.err
 
 
+def test_every_part_of_a_run_says_in_which_deployment_it_was_made(
+    flts: Flts, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "release.json").write_text('{"release": "north", "revision": 3}')
+    monkeypatch.setenv("FLTS_RELEASE_FILE", "release.json")
+    config = json.loads(flts("run", "--json").out)["config_hash"]
+    record = json.loads(flts("runs", "show", config, "--json").out)
+    parts = [record["claim"], record["judge"], *record["models"].values()]
+    assert [(part["deployment"]["release"], part["deployment"]["revision"]) for part in parts] == [("north", "3")] * 3
+
+
+def test_who_changes_the_champion_by_hand_and_why_stands_in_the_log(
+    flts: Flts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flts("run")
+    flts("run", "--set", "task.input_length=24", "--set", 'evaluate.gate="always"')
+    first = json.loads(flts("runs", "list", "--json").out)[1]["config_hash"][:12]
+    monkeypatch.setenv("FLTS_ACTOR", "night shift")
+    flts("promotions", "rollback", "--reason", "wrong at noon")
+    flts("promotions", "promote", first, "ridge", "--actor", "Ada", "--reason", "checked")
+    flts("promotions", "rollback")
+    entries = json.loads(flts("promotions", "list", "--json").out)
+    said = [(entry["kind"], entry["actor"], entry.get("reason")) for entry in entries if entry["kind"] != "promote"]
+    assert ("rollback", "night shift", "wrong at noon") in said
+    assert "reason: wrong at noon" in flts("promotions", "show", "3").out
+    assert "reason" not in flts("promotions", "show", "1").out
+
+
 @pytest.mark.parametrize("left", [None, b"{", b'{"v": 1}'], ids=["lost", "torn", "without fields"])
 def test_a_missing_or_damaged_decision_is_named_and_no_message_advises_to_delete_it(
     flts: Flts, folder: Path, left: bytes | None

@@ -168,10 +168,10 @@ def test_a_rollback_without_an_earlier_champion_is_refused_with_the_mend(store: 
 class NewerEntry(LogEntry):
     """An entry as a later version of the format may have it."""
 
-    upgrades: ClassVar[Mapping[int, Upgrade]] = {2: lambda record: {**record, "reason": "unknown"}}
+    upgrades: ClassVar[Mapping[int, Upgrade]] = {2: lambda record: {**record, "cause": "unknown"}}
 
     v: Literal[3] = 3  # type: ignore[assignment]
-    reason: str = ""
+    cause: str = ""
 
 
 def proposed(log: Chain) -> LogEntry:

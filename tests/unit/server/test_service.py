@@ -16,8 +16,8 @@ from tests.support.series import hourly, table
 from flts.contracts import events
 from flts.contracts.request_ids import parse_request_id
 from flts.server.app import create_app
-from flts.server.models import Models
-from flts.server.service import Service
+from flts.server.models import ServedModels
+from flts.server.service import ForecastService
 from flts.server.turns import Turns
 from flts.web.security import Auth
 
@@ -34,9 +34,9 @@ class Served:
     def __init__(self, **options: Any) -> None:
         self.store, *self.bundles = two_bundles()
         promote(self.bundles[0], store=self.store)
-        models = Models(self.store)
+        models = ServedModels(self.store)
         models.poll()
-        self.models, self.service = models, Service(models, **options)
+        self.models, self.service = models, ForecastService(models, **options)
         self.logged: list[events.Event] = []
         self.app: FastAPI = create_app(
             self.service, auth=Auth("127.0.0.1", None), emit=lambda make: self.logged.append(make())

@@ -33,6 +33,7 @@ class LogEntry(StoredRecord):
 
     # format 1 did not name the digest of its decision
     upgrades: ClassVar[Mapping[int, Upgrade]] = {1: lambda record: {**record, "decision_sha256": None}}
+    absent_when_none = frozenset({"reason"})
 
     v: Literal[2] = 2
     scope: ScopeName
@@ -47,3 +48,5 @@ class LogEntry(StoredRecord):
     champion: Promoted
     restores: Number | None = None
     """Number of the entry whose champion a rollback restores."""
+    reason: str | None = None
+    """Why a person promoted or rolled back, in their words."""

@@ -16,6 +16,8 @@ Recomputed = Literal["equal", "environment_differs", "nondeterminism_detected"]
 class RunClaim(StoredRecord):
     """`claim.json`: a run took this number."""
 
+    absent_when_none = frozenset({"deployment"})
+
     v: Literal[1] = 1
     run: Number
     scope: ScopeName
@@ -29,6 +31,8 @@ class RunClaim(StoredRecord):
     started: Time
     claimed_by: str
     """Distinguishes two processes that claim the same number."""
+    deployment: dict[str, str] | None = None
+    """Release, revision, cluster, node and host of the process, where a deployment names them."""
 
 
 class PreprocessPart(StoredRecord):
@@ -55,6 +59,8 @@ class ScaledErrors(Part):
 class TrainPart(StoredRecord):
     """`train-<model>.json`: a candidate of this run has its result."""
 
+    absent_when_none = frozenset({"deployment"})
+
     v: Literal[1] = 1
     run: Number
     scope: ScopeName
@@ -73,6 +79,7 @@ class TrainPart(StoredRecord):
     """Result of a second fit, where one was asked for."""
     duration_ms: int
     errors: ScaledErrors
+    deployment: dict[str, str] | None = None
 
 
 class FailurePart(StoredRecord):
@@ -93,11 +100,13 @@ class FailurePart(StoredRecord):
     """None where the work did not start; then the two fields below are not stored either."""
     tracking_uri: str | None = None
     processor: str | None = None
+    deployment: dict[str, str] | None = None
 
     @model_serializer(mode="wrap")
     def _stored(self, handler: Callable[[Self], dict[str, Any]]) -> dict[str, Any]:
         fields = handler(self)
         unknown = {"model_hash", "tracking_uri", "processor"} if self.model_hash is None else set()
+        unknown |= {"deployment"} if self.deployment is None else set()
         return {k: v for k, v in fields.items() if k not in unknown}
 
 
@@ -117,6 +126,8 @@ class QuarantineRecord(StoredRecord):
 class JudgePart(StoredRecord):
     """`judge.json`: the run was judged."""
 
+    absent_when_none = frozenset({"deployment"})
+
     v: Literal[1] = 1
     run: Number
     scope: ScopeName
@@ -129,3 +140,4 @@ class JudgePart(StoredRecord):
     """Number of the newest log entry at the end; None when nothing was ever promoted."""
     run_ids: dict[str, str | None]
     ended: Time
+    deployment: dict[str, str] | None = None

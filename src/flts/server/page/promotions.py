@@ -64,12 +64,16 @@ def _row(entry: LogEntry, serving: int, decide: Callable[[LogEntry], DecisionRec
 def _why(entry: LogEntry, decide: Callable[[LogEntry], DecisionRecord]) -> str:
     match entry.kind:
         case "rollback":
-            return f"restores the champion of promotion {entry.restores}"
+            return _in_words(f"restores the champion of promotion {entry.restores}", entry.reason)
         case "manual":
-            return "a person chose it, whatever the gates decided"
+            return _in_words("a person chose it, whatever the gates decided", entry.reason)
         case "promote":
             try:
                 verdict = decide(entry).gates.get("champion")
             except DamagedObject:
                 return UNREADABLE
             return verdict.reason if verdict else ""
+
+
+def _in_words(what: str, reason: str | None) -> str:
+    return f"{what}: {reason}" if reason else what

@@ -1,0 +1,83 @@
+"""`flts deploy`: what the chart calls in a cluster, and the comparison of a deployment with this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flts.cli.options import Json, SpecFile, loaded_spec, logged
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+app = typer.Typer(help="Compare a deployment with this machine, and prepare a cluster.", no_args_is_help=True)
+
+Timeout = Annotated[float, typer.Option(help="Seconds to wait for backends that do not answer.")]
+
+
+@app.command()
+def check(
+    values: Annotated[list[Path], typer.Option("--values", help="File of values of the chart; later ones win.")],
+    file: SpecFile = None,
+    chart: Annotated[Path | None, typer.Option(help="Folder of the chart, for its own defaults.")] = None,
+    manifest: Annotated[Path | None, typer.Option(help="Also compare with a run: `flts runs show --json`.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Name every value in which a deployment differs, and the hashes it moves. Exits with 1 when one differs."""
+    from flts.cli import board
+    from flts.deploy.check import against_file, against_manifest, deployed
+
+    spec = deployed(values, chart)
+    drifts = against_file(spec, loaded_spec(file, None).spec)
+    if manifest is not None:
+        drifts += against_manifest(spec, manifest)
+    if as_json:
+        board.print_json([drift._asdict() for drift in drifts])
+    elif drifts:
+        rows = [[d.key, _text(d.deployed), _text(d.other), d.against, _hashes(d.moves)] for d in drifts]
+        board.print_table(["key", "deployed", "expected", "by", "moves"], rows)
+    else:
+        typer.echo("no difference")
+    if drifts:
+        raise typer.Exit(1)
+
+
+@app.command()
+def prepare(
+    timeout: Timeout = 600.0,
+    bucket: Annotated[list[str] | None, typer.Option(help="Make this bucket, too.")] = None,
+) -> None:
+    """Make the buckets and topics that do not exist yet."""
+    from flts.deploy.prepare import prepare as made
+
+    names = made(logged(terminal="text"), bucket or [], timeout)
+    typer.echo(f"buckets made: {', '.join(names) or 'none'}; all topics exist")
+
+
+@app.command()
+def wait(timeout: Timeout = 600.0) -> None:
+    """Wait until every bucket exists and every backend answers."""
+    from flts.deploy.prepare import wait as waited
+
+    waited(logged(terminal="text"), timeout)
+    typer.echo("every backend answers")
+
+
+@app.command()
+def secrets(name: Annotated[str, typer.Argument(help="Name of the Secret.")]) -> None:
+    """Make the Secret of this deployment, once. Runs in a pod."""
+    from flts.deploy.secrets import Api, make_secret
+
+    made = make_secret(Api.of_this_pod(), name)
+    typer.echo(f"made the Secret {name}" if made else f"the Secret {name} exists and stays as it is")
+
+
+def _text(value: Any) -> str:
+    return "—" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _hashes(names: Sequence[str]) -> str:
+    return ", ".join(names) or "nothing"
