@@ -127,7 +127,7 @@ def test_every_variable_is_a_setting_and_has_a_value_that_it_takes(objects: list
         given = {
             name.removeprefix("FLTS_").lower(): value for name, value in variables.items() if name.startswith("FLTS_")
         }
-        assert set(given) - {"node"} <= set(Settings.model_fields), where
+        assert set(given) <= set(Settings.model_fields), where
         plain = {name: value for name, value in given.items() if value is not None}
         Settings.model_validate(
             {name: yaml.safe_load(value) if value[:1] in "[{" else value for name, value in plain.items()}
