@@ -33,12 +33,15 @@ def entries() -> list[dict[str, str]]:
 
 
 def started() -> set[str]:
-    """The images of compose.yaml that FLTS does not build, and the base of its own."""
+    """The images of compose.yaml and of the chart that FLTS does not build, and the base of its own."""
     services = YAML(typ="safe").load((FOLDER / "compose.yaml").read_text())["services"].values()
     foreign = {service["image"] for service in services if "$" not in service["image"]}
+    values = (FOLDER / "helm/flts/values.yaml").read_text()
+    bundled = set(re.findall(r"^ +image: ([\w./-]+:[\w.-]+)$", values, re.MULTILINE))
+    assert len(bundled) == 3
     base = re.search(r"^ARG BASE=([^@\s]+)@", (FOLDER / "Dockerfile").read_text(), re.MULTILINE)
     assert base is not None
-    return foreign | {f"docker.io/library/{base[1]}"}
+    return foreign | bundled | {f"docker.io/library/{base[1]}"}
 
 
 def test_the_lock_names_exactly_the_images_that_are_started() -> None:
