@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from http import HTTPStatus
 
 from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
@@ -12,6 +13,7 @@ from flts.server.body import receive_body
 from flts.server.caller import caller_of
 from flts.server.service import ForecastService, note
 from flts.server.wanted import Answered, Wanted
+from flts.web.problem import Problem
 from flts.web.security import Auth
 
 JSON = (b"content-type", b"application/json")
@@ -34,6 +36,7 @@ class Endpoint(ABC):
         self._auth.check(scope, "predict")
         service.turns.check_room()
         caller = caller_of(scope, receive, service.request_seconds)
+        _refuse_encoded(request)
         declared = request.headers.get("content-length")
         body = await receive_body(receive, service.max_body_bytes, caller.until, declared)
         wanted, write = await self.read(request, body)
@@ -43,3 +46,14 @@ class Endpoint(ABC):
         length = (b"content-length", str(len(data)).encode())
         await send({"type": "http.response.start", "status": 200, "headers": [JSON, length]})
         await send({"type": "http.response.body", "body": data})
+
+
+def _refuse_encoded(request: HTTPConnection) -> None:
+    """Refuse a compressed body, which nobody unpacks here: it would be called no JSON."""
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding != "identity":
+        raise Problem(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"Content-Encoding is {coding[:40]!r}; send the body as it is, without that header",
+            code="content-encoding",
+        )

@@ -6,6 +6,7 @@ writes counts of milliseconds unless it is told otherwise, and nothing says of w
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from http import HTTPStatus
 from typing import Any
@@ -67,7 +68,8 @@ class Invocations(Endpoint):
         """A body of JSON or CSV, as its Content-Type says."""
         if _media_type(request.headers.get("content-type", "")) == JSON:
             return await parse_body(read_json, body), to_predictions
-        return await parse_body(read_csv, body), to_predictions
+        # even a short CSV: the first one imports polars, and other requests would wait for that
+        return await asyncio.to_thread(read_csv, body), to_predictions
 
 
 def _media_type(content_type: str) -> str:

@@ -27,6 +27,7 @@ REFUSALS = (
     HTTPStatus.NOT_FOUND,
     HTTPStatus.REQUEST_TIMEOUT,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     HTTPStatus.MISDIRECTED_REQUEST,
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.SERVICE_UNAVAILABLE,
@@ -289,7 +290,7 @@ PATHS: Mapping[str, Any] = {
             invocations.CSV: {"schema": {"type": "string"}, "example": CSV},
         },
         _content("InvocationsAnswer", {"predictions": [ROW]}),
-        problem.responses(*REFUSALS, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, schema=MLFLOW_ERROR, media_type=JSON),
+        problem.responses(*REFUSALS, schema=MLFLOW_ERROR, media_type=JSON),
     ),
     **{
         path: _forecast(

@@ -70,7 +70,10 @@ class Spool:
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """Lines that were lost, by reason: `spool-full` for the oldest ones, `disk` for those that were not written."""
+        """Lines that were lost, by reason: `spool-full` for the oldest ones, `disk` for those that were not written.
+
+        A part whose file somebody has removed counts as one line under `disk`.
+        """
         with self._mutex:
             return dict(self._dropped)
 
@@ -111,14 +114,24 @@ class Spool:
         return sum(self._take(folder) for folder in others if not folder.name.startswith(_BEGINNING))
 
     def next(self) -> tuple[str, bytes] | None:
-        """The oldest complete part, as its key and its bytes; the writer does not drop it until `done`."""
-        with self._mutex:
-            writing = {part.path for part in self._open.values()}
-            complete = [path for path in self._sizes if path not in writing]
-            if not complete:
-                return None
-            path = self._in_hand = min(complete, key=_age)
-        data = path.read_bytes()
+        """The oldest complete part, as its key and its bytes; the writer does not drop it until `done`.
+
+        A file that somebody has removed is lost, and holds up no other one.
+        """
+        while True:
+            with self._mutex:
+                writing = {part.path for part in self._open.values()}
+                complete = [path for path in self._sizes if path not in writing]
+                if not complete:
+                    return None
+                path = self._in_hand = min(complete, key=_age)
+            try:
+                data = path.read_bytes()
+                break
+            except FileNotFoundError:
+                with self._mutex:
+                    self._lose("disk", path, 1)
+                    self._in_hand = None
         whole = data[: data.rfind(b"\n") + 1]  # without the half of a line that a full disk or a power cut left
         return layout.inference_log(path.parent.parent.name, path.parent.name, path.stem), whole
 
@@ -146,8 +159,15 @@ class Spool:
                 return
             oldest = min(droppable, key=_age)
             self._open = {of: part for of, part in self._open.items() if part.path != oldest}
-            self._dropped["spool-full"] += oldest.read_bytes().count(b"\n")
-            self._forget(oldest)
+            try:
+                self._lose("spool-full", oldest, oldest.read_bytes().count(b"\n"))
+            except FileNotFoundError:
+                self._lose("disk", oldest, 1)
+
+    def _lose(self, reason: str, path: Path, lines: int) -> None:
+        """Count a part as lost; nobody knows how many lines were in one that is gone, so that counts as one."""
+        self._dropped[reason] += lines
+        self._forget(path)
 
     def _forget(self, path: Path) -> None:
         failpoint("spool.forget.before")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,9 @@ from tests.support.stored import fit
 
 from flts.backends.store import memory_store
 from flts.contracts.canonical import canonical_json
-from flts.server import sent
+from flts.server import invocations, sent
+from flts.server.invocations import read_csv
+from flts.server.wanted import Wanted
 
 FRAME = table(hourly(300)[200:270])
 HISTORY: Mapping[str, Sequence[Any]] = {
@@ -41,6 +44,18 @@ def invoke(app: FastAPI, body: Any, content_type: str | None = "application/json
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     headers = {} if content_type is None else {"Content-Type": content_type}
     return ask(app, "POST", "/invocations", headers, data)
+
+
+def test_a_csv_is_read_beside_the_event_loop(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+
+    def read(body: bytes) -> Wanted:
+        threads.append(threading.current_thread())
+        return read_csv(body)
+
+    monkeypatch.setattr(invocations, "read_csv", read)
+    assert invoke(app, CSV, "text/csv").status == 200
+    assert threads != [threading.main_thread()]
 
 
 @pytest.mark.parametrize(

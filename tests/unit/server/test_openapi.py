@@ -20,7 +20,7 @@ from tests.support.stored import fit
 APP = application()
 DOCUMENT: dict[str, Any] = ask(APP, "GET", "/openapi.json").json()
 HIDDEN = {"/openapi.json"}
-ERRORS = {"400", "401", "403", "404", "408", "413", "429", "503", "504"}
+ERRORS = {"400", "401", "403", "404", "408", "413", "415", "429", "503", "504"}
 """What every request for a forecast may meet; one that does not fit is a 422, or as its protocol has it a 400."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
@@ -49,6 +50,12 @@ def test_a_history_is_answered(app: FastAPI) -> None:
     assert first["lower"] < first["mean"] < first["upper"]
     assert (document["interval"], document["warnings"], document["series"]) == ("adaptive", [], None)
     assert document["model"]["promotion"] == 1
+
+
+@pytest.mark.parametrize("path", ["/predict", "/invocations", "/v2/models/global/infer"])
+def test_a_compressed_body_is_refused_by_its_header(app: FastAPI, path: str) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    assert ask(app, "POST", path, headers, gzip.compress(b"{}")).status == 415
 
 
 @pytest.mark.parametrize("scope", ["global", "", None])

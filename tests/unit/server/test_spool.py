@@ -127,6 +127,35 @@ def test_an_open_part_is_dropped_where_it_is_the_oldest(open_spool: OpenSpool) -
     assert taken(files) == [b"2\n3\n", b"5\n"]
 
 
+def remove_files(spool: Path) -> None:
+    """What a program that cleans up does to files of an older age."""
+    for part in spool.glob("*/*/*/*.jsonl"):
+        part.unlink()
+
+
+def test_a_part_whose_file_was_removed_is_counted_and_holds_up_no_other_one(
+    open_spool: OpenSpool, tmp_path: Path
+) -> None:
+    files = open_spool(part_bytes=2)
+    files.append("north", DAY, [b"1\n"])
+    remove_files(tmp_path / "spool")
+    files.append("north", DAY, [b"2\n"])
+    assert taken(files) == [b"2\n"]
+    assert (files.dropped, files.waiting) == ({"disk": 1}, 0)
+
+
+def test_nor_does_the_limit_end_the_writer_where_the_oldest_file_was_removed(
+    open_spool: OpenSpool, tmp_path: Path
+) -> None:
+    files = open_spool(4, part_bytes=2)
+    files.append("north", DAY, [b"1\n"])
+    remove_files(tmp_path / "spool")
+    for number in (2, 3):
+        files.append("north", DAY, [b"%d\n" % number])
+    assert files.dropped == {"disk": 1}
+    assert taken(files) == [b"2\n", b"3\n"]
+
+
 def test_a_full_disk_loses_the_new_lines_only_and_cuts_no_line_in_half(open_spool: OpenSpool) -> None:
     files = open_spool()
     files.append("north", DAY, [b"whole\n"])
