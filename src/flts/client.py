@@ -20,7 +20,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from flts.contracts.errors import ClientError, DataError, MissingExtra, RequestRefused, ServiceUnavailable
+from flts.contracts.errors import ClientError, DataError, MissingExtra, RequestRefused, ServiceUnavailable, UsageError
 from flts.contracts.notices import Notice
 
 if TYPE_CHECKING:
@@ -118,6 +118,14 @@ class _Shared:
     timeout: float
     retries: int
 
+    def __post_init__(self) -> None:
+        if self.token is not None and not (self.token.isascii() and self.token.isprintable()):
+            raise UsageError(
+                "the token of the client has a character that no header can hold, such as the end of a line; read it"
+                " with .strip()",
+                code="token-invalid",
+            )
+
     def steps(self, history: History, identifier: str | None, horizon: int | None, level: float | None) -> _Steps:
         """The attempts of one call. Raises ClientError, DataError."""
         asked = {"history": columns_of(history), "identifier": identifier, "horizon": horizon, "level": level}
@@ -168,7 +176,7 @@ class Client:
         """timeout: seconds that a call may take with all its attempts, which the service is told; retries: further
         attempts where the service is busy, has no model yet, or cannot be reached; transport: that of httpx.
 
-        Raises MissingExtra.
+        Raises MissingExtra, and UsageError for a token that no header can hold.
         """
         self._shared = _Shared(url.rstrip("/"), token, timeout, retries)
         self._http: httpx.Client = _httpx().Client(base_url=self._shared.url, transport=transport)

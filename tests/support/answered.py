@@ -19,8 +19,8 @@ from flts.runner.services.forecast import lines_of_batch
 from flts.serve.answer import answer, rows_for, usable_history
 from flts.serve.batch import forecast_batch
 from flts.serve.follow import Champion, champion_of
-from flts.server.models import Served
 from flts.server.prediction_log import Said, line
+from flts.server.served import Served
 from flts.server.wanted import Answered
 
 

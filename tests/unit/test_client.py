@@ -25,7 +25,7 @@ from tests.support.stored import fit
 
 import flts
 from flts.client import Forecast, columns_of
-from flts.contracts.errors import ClientError, DataError, MissingExtra, RequestRefused, ServiceUnavailable
+from flts.contracts.errors import ClientError, DataError, MissingExtra, RequestRefused, ServiceUnavailable, UsageError
 
 ANSWER: dict[str, Any] = {
     "forecasts": [
@@ -101,6 +101,16 @@ def problem(status: int, code: str, headers: Mapping[str, str] | None = None) ->
 
 
 OK = httpx.Response(200, json=ANSWER)
+
+
+@pytest.mark.parametrize("client", [flts.Client, flts.AsyncClient])
+@pytest.mark.parametrize("token", ["secret\n", "secret…", "a\0b"])
+def test_a_token_that_no_header_can_hold_is_refused_at_once(
+    client: type[flts.Client | flts.AsyncClient], token: str
+) -> None:
+    with raises(UsageError, code="token-invalid") as caught:
+        client("http://service:8000", token=token)
+    assert token not in str(caught.value)
 
 
 @both

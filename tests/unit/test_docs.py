@@ -5,15 +5,26 @@ from __future__ import annotations
 import importlib.util
 import re
 import tomllib
+from pathlib import Path
 from types import ModuleType
 
 import pytest
+from prometheus_client import CollectorRegistry
 from tests.support import ROOT
+from tests.support.serving import application
+
+from flts.backends.store import memory_store
+from flts.server.prediction_log import PredictionLog
+from flts.server.spool import Spool
+from flts.settings import Settings
+from flts.web.observed import HttpMetrics
 
 PAGES = sorted(
     str(page.relative_to(ROOT)) for part in ("*.md", "docs/**/*.md", "examples/**/*.md") for page in ROOT.glob(part)
 )
 ROOMS = ROOT / "src/flts"
+NO_SETTING = {"FLTS_EXPERIMENT", "FLTS_SETTINGS_FILE"}
+"""A variable of the compose file, and the one that names a file of settings."""
 
 
 def generator() -> ModuleType:
@@ -82,3 +93,28 @@ def test_the_architecture_page_shows_the_layers_that_are_enforced() -> None:
     assert [line.strip() for line in shown[1].splitlines()] == [
         layer for layer in enforced if layer not in {"__main__", "version"}
     ]
+
+
+def measured(registry: CollectorRegistry) -> set[str]:
+    """The names of our metrics, as they are scraped."""
+    families = [family for family in registry.collect() if family.name.startswith("flts_")]
+    return {family.name + "_total" * (family.type == "counter") for family in families}
+
+
+def named(page: str, service: str) -> set[str]:
+    return set(re.findall(rf"`(flts_{service}_\w+)`", (ROOT / page).read_text()))
+
+
+def test_the_pages_name_the_metrics_that_exist_and_no_others(tmp_path: Path) -> None:
+    log = PredictionLog(memory_store(), Spool(tmp_path / "spool", 2**20))
+    app = application(log=log)
+    app.state.metrics.lag = lambda: 0.0
+    assert named("docs/operations.md", "serve") == measured(app.state.metrics.registry)
+    assert named("docs/serving.md", "serve") <= measured(app.state.metrics.registry)
+    assert named("docs/http.md", "gateway") == measured(HttpMetrics("gateway").registry)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("docs/") or page == "README.md"])
+def test_every_setting_that_a_page_names_exists(page: str) -> None:
+    names = set(re.findall(r"\bFLTS_[A-Z0-9]+(?:_[A-Z0-9]+)*\b", (ROOT / page).read_text()))
+    assert {name for name in names if name.removeprefix("FLTS_").lower() not in Settings.model_fields} <= NO_SETTING

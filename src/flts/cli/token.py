@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -42,6 +43,8 @@ def new(
         until = None if expires is None else moment(expires)
     except ValueError as error:
         raise UsageError(f"--expires is '{expires}'; {error}", code="time-invalid") from None
+    if until is not None and until <= datetime.now(UTC):
+        raise UsageError(f"--expires is '{expires}', which has passed; it takes a time to come", code="time-passed")
     token = f"flts_{secrets.token_urlsafe(32)}"
     sha256 = digest_of(token.encode()).hex()
     entry = Entry.model_validate({"name": name, "rights": wanted, "sha256": sha256, "expires": until})

@@ -14,7 +14,8 @@ from prometheus_client import Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from flts.server.models import ScopeState, Served, ServedModels
+from flts.server.models import ServedModels
+from flts.server.served import ScopeState, Served
 from flts.server.state import QueueState
 from flts.server.wanted import Answered
 from flts.web.observed import HttpMetrics

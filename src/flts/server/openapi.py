@@ -41,7 +41,7 @@ HISTORY = {"time": TIMES, "departures": NUMBERS}
 ROW = {"time": "2018-02-06T00:00:00+00:00", "target": "departures", "mean": 14.2, "lower": 11.9, "upper": 16.4}
 MODEL = {"model_type": "RIDGE", "run_id": None, "model_hash": "5f1c…", "config_hash": "9a07…", "promotion": 3}
 REQUEST_ID = "20180205-jfk-019b7c1e-0000-7000-8000-000000000000"
-NO_MODEL = "no model is loaded yet; try again in 5 s"
+NO_MODEL = "no model is loaded yet (GET /model says why); try again in 5 s"
 
 
 def _object(required: Sequence[str], **properties: Any) -> dict[str, Any]:

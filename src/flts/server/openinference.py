@@ -26,7 +26,7 @@ from flts.server.body import parse_body, parse_json, refuse_unknown, unfit, want
 from flts.server.columns import Cells, shown
 from flts.server.document import moments, warning
 from flts.server.endpoint import Endpoint, Write
-from flts.server.models import Served
+from flts.server.served import Served
 from flts.server.service import ForecastService, refuse_other
 from flts.server.wanted import Answered, Wanted
 from flts.version import __version__

@@ -11,7 +11,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
 
 from flts.contracts.records.log import Kind
-from flts.server.models import ScopeState, Served, ServedModels, Standing
+from flts.server.models import ServedModels
+from flts.server.served import ScopeState, Served, Standing
 from flts.version import __version__
 from flts.web import problem
 from flts.web.described import Health

@@ -8,7 +8,7 @@ from flts.preprocess.source import Raw
 from flts.serve.answer import Answer
 from flts.server.caller import NOBODY, Caller
 from flts.server.columns import Cells
-from flts.server.models import Served
+from flts.server.served import Served
 
 DEFAULT_LEVEL = 0.8
 

@@ -18,6 +18,7 @@ from flts.contracts.errors import FltsError, NameTaken, NoChampion, Transient
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
 """How long a client should wait when a backend did not answer."""
+AWAY = "the object store does not answer"
 SCHEMA = {
     "type": "object",
     "description": "RFC 9457. `detail` says what is wrong and what is valid.",
@@ -173,7 +174,7 @@ def _failed(request: Request, error: Exception) -> Response:
     assert isinstance(error, FltsError)
     request.state.reason = str(error)
     if isinstance(error, Transient):
-        what = "no model is loaded yet" if isinstance(error, NoChampion) else "the object store does not answer"
+        what = "no model is loaded yet (GET /model says why)" if isinstance(error, NoChampion) else AWAY
         detail = f"{what}; try again in {RETRY_SECONDS} s"
         headers = {"Retry-After": str(RETRY_SECONDS)}
         return _answer(request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers, code=error.code))

@@ -34,6 +34,7 @@ def test_the_entry_belongs_to_the_token_and_does_not_hold_it(flts: Flts, tmp_pat
         (("a", "--rights", "predict,write"), "right-unknown"),
         (("a", "--rights", ""), "right-unknown"),
         (("a", "--expires", "2030-01-31"), "time-invalid"),
+        (("a", "--expires", "2020-01-31T00:00:00Z"), "time-passed"),
     ],
 )
 def test_what_does_not_fit_is_refused(flts: Flts, arguments: tuple[str, ...], code: str) -> None:

@@ -15,7 +15,7 @@ from flts.forecasting.bundle import load_bundle
 from flts.serve.answer import Answer
 from flts.serve.follow import Champion
 from flts.server.document import moment, to_bytes
-from flts.server.models import Served
+from flts.server.served import Served
 from flts.server.wanted import Answered
 from flts.spec.steps import HOUR
 

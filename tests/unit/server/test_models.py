@@ -28,7 +28,8 @@ from flts.models.ridge import Ridge
 from flts.preprocess.source import RawTable
 from flts.serve.answer import answer
 from flts.server import trial
-from flts.server.models import LONGEST_PAUSE, UNLOADED, Capacity, Served, ServedModels
+from flts.server.models import LONGEST_PAUSE, UNLOADED, Capacity, ServedModels
+from flts.server.served import Served
 from flts.server.service import ForecastService
 from flts.server.wanted import Wanted
 from flts.web.problem import Problem

@@ -112,7 +112,7 @@ def test_readiness_is_that_of_the_first_models_and_stays() -> None:
     served = serving(store)
     before = served.get("/readyz", {})
     assert (before.status, before.code, before.headers["retry-after"]) == (503, "no-model-loaded", "5")
-    assert "no model is loaded yet" in before.problem
+    assert "no model is loaded yet (GET /model says why)" in before.problem
     assert served.get("/healthz", {}).status == 200
     served.models.poll()
     assert served.get("/readyz", {}).json() == {"status": "ready"}

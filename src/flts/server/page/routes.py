@@ -21,7 +21,7 @@ from starlette.responses import Response
 from flts.contracts.errors import DamagedObject, DataError, FltsError, NoChampion, Transient, UsageError
 from flts.contracts.records.log import LogEntry
 from flts.server.caller import Caller
-from flts.server.models import GLOBAL, Served
+from flts.server.models import GLOBAL
 from flts.server.page import rendering
 from flts.server.page.box import Pasted, Result, box, result, table
 from flts.server.page.evidence import Current, Evidence, Recent
@@ -30,6 +30,7 @@ from flts.server.page.promotions import NEWEST, PAGE
 from flts.server.page.shown import moment_of
 from flts.server.page.sign_in import sessions_of, sign_in, sign_in_page, sign_out
 from flts.server.page.views import decision_view, home_view, promotions_view
+from flts.server.served import Served
 from flts.server.service import ForecastService, note
 from flts.server.wanted import DEFAULT_LEVEL, Answered, Wanted
 from flts.spec.steps import SECOND
@@ -120,7 +121,7 @@ def _problem_page(request: Request, problem: Problem) -> Response:
 def _unavailable(error: FltsError) -> Problem:
     headers = {"Retry-After": str(RETRY_SECONDS)}
     if isinstance(error, NoChampion):
-        detail = "No model is loaded yet. Load this page again in a moment."
+        detail = "No model is loaded yet; /model says why. Load this page again in a moment."
     elif isinstance(error, Transient):
         detail = "The object store does not answer. Forecasts go on; load this page again in a moment."
     else:

@@ -194,7 +194,7 @@ def _composite(errors: LiveErrors, weights: WeightsRecord) -> float:
 
 def _live_verdict(score: float, before: float, skill: float | None) -> tuple[str, Tone]:
     if skill is not None and skill <= 0.0:
-        return "Worse than the past", "bad"
+        return "Worse than repeating the past", "bad"
     if score <= before:
         return "No", "good"
     return (f"{percent(score / before - 1.0)} more error", "open") if before else ("More error", "open")

@@ -52,13 +52,14 @@ def shown(app: FastAPI, signed_in: str, target: str = "/") -> Element:
     return parse(answer.body)
 
 
-def test_the_form_leads_to_where_one_wanted_to_go(app: FastAPI) -> None:
-    asked = ask(app, "GET", "/promotions/global?before=9")
+@pytest.mark.parametrize("target", ["/promotions/global?before=9", "/promotions/global"])
+def test_the_form_leads_to_where_one_wanted_to_go(app: FastAPI, target: str) -> None:
+    asked = ask(app, "GET", target)
     assert asked.status == HTTPStatus.UNAUTHORIZED
     form = parse(asked.body).one("form")
     fields = {field.attributes["name"]: field.attributes.get("value", "") for field in form.all("input")}
     answer = post(app, form.attributes["action"], fields | {"token": TOKEN})
-    assert (answer.status, answer.headers["location"]) == (HTTPStatus.SEE_OTHER, "/promotions/global?before=9")
+    assert (answer.status, answer.headers["location"]) == (HTTPStatus.SEE_OTHER, target)
     assert "HttpOnly; SameSite=Strict" in answer.headers["set-cookie"]
     assert TOKEN not in answer.headers["set-cookie"]
     assert shown(app, answer.headers["set-cookie"].partition(";")[0], answer.headers["location"])

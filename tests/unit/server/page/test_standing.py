@@ -187,8 +187,8 @@ def live(score: float, skill: float | None = 0.2, **changes: Any) -> Live:
         (1.0, 0.2, "No", "good"),
         (1.5, 0.2, "50.0 % more error", "open"),
         (1.5, None, "50.0 % more error", "open"),
-        (1.5, 0.0, "Worse than the past", "bad"),
-        (0.9, -0.1, "Worse than the past", "bad"),
+        (1.5, 0.0, "Worse than repeating the past", "bad"),
+        (0.9, -0.1, "Worse than repeating the past", "bad"),
     ],
 )
 def test_it_is_worse_where_its_live_error_says_so(factor: float, skill: float | None, answer: str, tone: str) -> None:
