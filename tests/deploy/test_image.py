@@ -49,8 +49,13 @@ runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 """
-LOCKED_DOWN = ("--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", "--no-healthcheck")
-LOCKED_DOWN += ("--passwd=false",)  # podman would write the number into its list of users
+LOCKED_DOWN = (
+    "--read-only",
+    "--cap-drop=all",
+    "--security-opt=no-new-privileges",
+    "--no-healthcheck",
+    "--passwd=false",  # podman would write the number into its list of users
+)
 NOBODY = 54321
 """A user that stands in no list of users."""
 
