@@ -1,4 +1,4 @@
-"""What the OpenAPI documents of both servers share: errors are problem documents, and the answer of a probe."""
+"""The applications of both servers: errors are problem documents in OpenAPI, and some endpoints pass no framework."""
 
 from __future__ import annotations
 
