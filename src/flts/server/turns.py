@@ -34,6 +34,8 @@ LOOP_SECONDS = 0.005
 """A batch that is expected to take longer leaves the event loop."""
 LOOP_WINDOWS = 256
 """So does one of more windows."""
+WORTH = 0.5
+"""Share of its time that a request may be expected to wait: the rest is for what the estimate does not know."""
 ADAPTIVE_ROWS = 512
 """Most rows before those that a model uses, from whose errors the interval of a request follows."""
 RECENT = 0.02
@@ -82,13 +84,16 @@ class _Waiting:
 
 @dataclass(eq=False)
 class _Lane:
-    """What waits for one bundle. called: whether its next turn comes by itself; away: whether a thread computes."""
+    """What waits for one bundle.
+
+    windows: that wait; called: whether its next turn comes by itself; away: how many windows a thread computes.
+    """
 
     bundle: Bundle
     waiting: deque[_Waiting] = field(default_factory=deque)
     windows: int = 0
     called: bool = False
-    away: bool = False
+    away: int = 0
 
 
 class Turns:
@@ -106,6 +111,8 @@ class Turns:
         self._lanes: dict[str, _Lane] = {}
         self._pace: dict[str, float] = {}
         """Seconds of CPU for a window of a bundle, the one that was measured last at the end."""
+        self._turnaround: dict[str, float] = {}
+        """Seconds until a window was computed in a thread: other programs and the event loop have their share."""
         self._depth = self._in_flight = self._computed = 0
         self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "model")
         self._away: set[asyncio.Task[None]] = set()
@@ -133,8 +140,9 @@ class Turns:
         if lane is None:
             lane = self._lanes[bundle.sha256] = _Lane(bundle)
         windows, now = bundle.windows(rows), time.monotonic()
-        expected = (lane.windows + windows) * self._pace.get(bundle.sha256, 0.0)
-        if lane.waiting and now + expected > until:
+        pace = max(self._pace.get(bundle.sha256, 0.0), self._turnaround.get(bundle.sha256, 0.0))
+        expected = (lane.away + lane.windows + windows) * pace
+        if lane.waiting and expected > WORTH * (until - now):
             raise _busy(f"the requests before this one take about {expected:.1f} s", expected)
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         waiting = _Waiting(rows, finish, until, receive, windows, now, done)
@@ -177,7 +185,7 @@ class Turns:
             self.waited(now - waiting.since)
         windows = _windows(batch)
         if pace is None or windows > LOOP_WINDOWS or windows * pace > LOOP_SECONDS:
-            lane.away = True
+            lane.away = windows
             for waiting in (*batch, *lane.waiting):
                 _set_alarm(waiting)
             task = asyncio.get_running_loop().create_task(self._elsewhere(lane, batch))
@@ -192,12 +200,13 @@ class Turns:
 
     async def _elsewhere(self, lane: _Lane, batch: Sequence[_Waiting]) -> None:
         """Compute a batch in a thread."""
-        loop = asyncio.get_running_loop()
+        loop, started = asyncio.get_running_loop(), time.monotonic()
         try:
             made, seconds = await loop.run_in_executor(self._threads, self._measured, lane.bundle, batch)
         except Exception as error:  # noqa: BLE001 - no thread is left: those who wait must hear of it
             made, seconds = [error] * len(batch), None
-        lane.away = False
+        _learn(self._turnaround, lane.bundle.sha256, (time.monotonic() - started) / lane.away)
+        lane.away = 0
         self._settle(lane, batch, made, seconds)
 
     def _measured(self, bundle: Bundle, batch: Sequence[_Waiting]) -> tuple[list[Any], float | None]:
@@ -244,15 +253,8 @@ class Turns:
                 waiting.done.set_result(found)
         self._in_flight -= len(batch)
         if seconds is not None:
-            self._learn(lane.bundle.sha256, seconds / _windows(batch))
+            _learn(self._pace, lane.bundle.sha256, seconds / _windows(batch))
         self._go_on(lane)
-
-    def _learn(self, bundle: str, measured: float) -> None:
-        """Remember how long a window takes."""
-        before = self._pace.pop(bundle, measured)
-        self._pace[bundle] = before + NEWEST * (measured - before)
-        if len(self._pace) > KNOWN:
-            del self._pace[next(iter(self._pace))]
 
     def _go_on(self, lane: _Lane) -> None:
         """Let the next turn come, or forget a lane in which nobody waits."""
@@ -275,6 +277,14 @@ def has_left(receive: Receive) -> bool:
     return False
 
 
+def _learn(paces: dict[str, float], bundle: str, measured: float) -> None:
+    """Remember how long a window takes."""
+    before = paces.pop(bundle, measured)
+    paces[bundle] = before + NEWEST * (measured - before)
+    if len(paces) > KNOWN:
+        del paces[next(iter(paces))]
+
+
 def _windows(batch: Sequence[_Waiting]) -> int:
     return sum(waiting.windows for waiting in batch)
 
@@ -293,9 +303,9 @@ def _set_alarm(waiting: _Waiting) -> None:
 def _forecasts(bundle: Bundle, batch: Sequence[_Waiting]) -> list[Any]:
     try:
         answers = bundle.forecast_each([waiting.rows for waiting in batch])
-    except Exception as error:  # noqa: BLE001 - each library has errors of its own; the request that caused it raises it
+    except BaseException as error:  # noqa: BLE001 - each library has its own; the request that caused it raises it
         if len(batch) == 1:
-            return [error]
+            return [_raisable(error)]
         return [made for waiting in batch for made in _forecasts(bundle, [waiting])]
     return [_finished(waiting, of_one) for waiting, of_one in zip(batch, answers.each(), strict=True)]
 
@@ -303,8 +313,15 @@ def _forecasts(bundle: Bundle, batch: Sequence[_Waiting]) -> list[Any]:
 def _finished(waiting: _Waiting, answers: Answers) -> Any:
     try:
         return waiting.finish(answers)
-    except Exception as error:  # noqa: BLE001 - as above
-        return error
+    except BaseException as error:  # noqa: BLE001 - as above
+        return _raisable(error)
+
+
+def _raisable(error: BaseException) -> Exception:
+    """The error as one that a request may raise: a panic in a compiled library is no Exception, and ends nothing else."""
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        raise error
+    return error if isinstance(error, Exception) else RuntimeError(f"{type(error).__name__}: {error}")
 
 
 def _busy(why: str, seconds: float) -> Problem:

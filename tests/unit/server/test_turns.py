@@ -196,6 +196,33 @@ def test_a_request_that_cannot_be_answered_in_time_is_refused_at_once() -> None:
     running(test)
 
 
+def test_time_that_other_programs_take_counts_as_well() -> None:
+    async def test() -> None:
+        model = Model(seconds=0.01, gate=threading.Event())  # more than the event loop computes itself
+        turns = model.turns()
+        slow = asyncio.create_task(model.asked(turns, 0.0))
+        began = time.monotonic()
+        while not turns.state().in_flight or time.monotonic() < began + 0.05:
+            await asyncio.sleep(0)
+        assert model.gate is not None
+        model.gate.set()
+        await slow
+        model.gate = threading.Event()
+        waiting = [asyncio.create_task(model.asked(turns, 1.0))]
+        while not turns.state().in_flight:
+            await asyncio.sleep(0)
+        waiting.append(asyncio.create_task(model.asked(turns, 2.0)))
+        while not turns.state().depth:
+            await asyncio.sleep(0)
+        with pytest.raises(Problem) as refused:
+            await model.asked(turns, 3.0, until=time.monotonic() + 0.1)
+        assert (refused.value.status, refused.value.code) == (429, "queue-full")
+        model.gate.set()
+        assert await asyncio.gather(*waiting) == [1.0, 2.0]
+
+    running(test)
+
+
 def test_after_the_deadline_the_answer_is_504_and_nothing_is_computed() -> None:
     async def test() -> None:
         gate = threading.Event()
@@ -308,6 +335,30 @@ def test_a_request_that_fails_takes_no_other_with_it() -> None:
         first, failed, last = await asyncio.gather(*asked, return_exceptions=True)
         assert (first, last) == (1.0, 2.0)
         assert isinstance(failed, TrainingFailed)
+
+    running(test)
+
+
+class Panic(BaseException):
+    """What a compiled library raises where it finds a fault of its own."""
+
+
+@pytest.mark.parametrize("pace_known", [False, True])
+def test_a_panic_of_a_library_ends_its_request_and_no_other(monkeypatch: pytest.MonkeyPatch, pace_known: bool) -> None:
+    async def test() -> None:
+        model = Model()
+        turns = model.turns()
+        if pace_known:
+            await known(turns, model)
+
+        def panics(_: Any) -> Answers:
+            raise Panic("unreachable")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(model, "forecast_each", panics)
+            with pytest.raises(RuntimeError, match="Panic: unreachable"):
+                await model.asked(turns, 1.0)
+        assert (await model.asked(turns, 2.0), turns.state().in_flight) == (2.0, 0)
 
     running(test)
 
