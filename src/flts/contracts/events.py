@@ -53,8 +53,17 @@ def emit_all(batch: Sequence[tuple[datetime, Event]]) -> None:
         for _, event in batch:
             emit(event)
         return
-    _lines.write("".join(f"{json.dumps(_shown({**_values(event), 'ts': _written(when)}))}\n" for when, event in batch))
+    _lines.write("".join(_line(when, event) for when, event in batch))
     _lines.flush()
+
+
+def _line(when: datetime, event: Event) -> str:
+    shown = {"event": event.event}
+    for name, value in vars(event).items():  # what `_values` and `_shown` do, in one go: every forecast is a line
+        if value is not None:
+            shown[name] = without_credentials(value) if type(value) is str else value
+    shown["ts"] = when.isoformat().replace("+00:00", "Z")
+    return f"{json.dumps(shown)}\n"
 
 
 def wanted() -> bool:
@@ -119,10 +128,6 @@ def _shown(line: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in line.items()
         if value is not None
     }
-
-
-def _written(when: datetime) -> str:
-    return when.isoformat().replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, kw_only=True)

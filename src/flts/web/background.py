@@ -12,7 +12,7 @@ from flts.contracts import events
 
 BEAT = 0.2
 """Seconds after which events are written."""
-AT_ONCE = 32
+AT_ONCE = 8
 """Events that are written before requests may go on."""
 PATIENCE = 5.0
 """Seconds that a reader of the log has to take what waits at the end."""

@@ -13,7 +13,7 @@ import resource
 from collections import Counter
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -21,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from flts.contracts import events
 from flts.contracts.request_ids import uuid7
 from flts.web.problem import RETRY_SECONDS, Problem, document
+from flts.web.together import Together
 
 HEAD_SECONDS = 10.0
 """How long a connection may wait for a whole head."""
@@ -205,6 +206,8 @@ class Connection(HttpToolsProtocol):
                 Problem(HTTPStatus.TOO_MANY_REQUESTS, "too many requests without waiting", code="pipelined")
             )
         super().on_headers_complete()
+        if self.cycle.transport is self.transport:  # of this request, and of none before
+            self.cycle.transport = cast("asyncio.Transport", Together(self.transport, self.loop))
         self._fed, self._sending_body = 0, True
         # a client that waits for permission may leave out its body, and one that changes the protocol goes on in it
         if self.expect_100_continue or self.parser.should_upgrade() or self._among.draining:
