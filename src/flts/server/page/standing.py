@@ -184,6 +184,10 @@ def is_it_worse(live: Live | None, entry: LogEntry, decision: DecisionRecord | N
         *_live_coverage(live),
         computed,
     ]
+    needed = decision.certainty.windows_needed if decision and decision.certainty else 0
+    if found.origins < needed:
+        few = f"{found.origins:,} origins with truth are too few to say; the test windows needed {needed:,}."
+        return Question(asked, "Too early to say", [few, *details], "open")
     answer, tone = _live_verdict(score, row.score, found.skill.skill)
     return Question(asked, answer, details, tone)
 

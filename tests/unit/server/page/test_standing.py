@@ -155,7 +155,7 @@ def live(score: float, skill: float | None = 0.2, **changes: Any) -> Live:
     )
     champion = entry().champion
     model = LiveModel(
-        model_hash=champion.model_hash, model_type="GOOD", promotions=[1], origins=30, errors=errors, skill=worth
+        model_hash=champion.model_hash, model_type="GOOD", promotions=[1], origins=300, errors=errors, skill=worth
     )
     fields: dict[str, Any] = {
         "scope": "global",
@@ -178,6 +178,15 @@ def live(score: float, skill: float | None = 0.2, **changes: Any) -> Live:
         "models": [model],
     }
     return Live.model_validate({**fields, **changes})
+
+
+def test_few_origins_give_no_verdict() -> None:
+    decision, seen = decided(), live(9.0, -1.0)
+    needed = known(decision.certainty).windows_needed
+    few = [model.model_copy(update={"origins": needed - 1}) for model in seen.models]
+    asked = is_it_worse(seen.model_copy(update={"models": few}), entry(), decision)
+    assert (asked.answer, asked.tone) == ("Too early to say", "open")
+    assert str(needed) in asked.details[0]
 
 
 @pytest.mark.parametrize(
