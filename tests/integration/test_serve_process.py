@@ -90,7 +90,7 @@ def test_promotions_are_followed_and_a_broken_one_changes_nothing(tmp_path: Path
         promote(first, second, broken, store=store)
         wait_until(lambda: 'flts_serve_stale{scope="global"} 1.0' in ask(probes, "/metrics")[1], "a stale model")
         assert promotion() == 2
-        assert ask(probes, "/readyz") == (200, json.dumps({"loop": "ok", "models": "ok"}))
+        assert ask(probes, "/readyz") == (200, json.dumps({"loop": "ok", "open": "ok", "models": "ok"}))
         assert ask(probes, "/healthz") == (200, json.dumps({"loop": "ok"}))
         assert server.ask("GET", "/readyz")[0] == 200
         assert server.ask("POST", "/reload")[0] == 202
