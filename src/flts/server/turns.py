@@ -318,7 +318,7 @@ def _finished(waiting: _Waiting, answers: Answers) -> Any:
 
 
 def _raisable(error: BaseException) -> Exception:
-    """The error as one that a request may raise: a panic of a compiled library is no Exception, and ends nothing."""
+    """The error as one that a request may raise: a panic of a compiled library is no Exception."""
     if isinstance(error, KeyboardInterrupt | SystemExit):
         raise error
     return error if isinstance(error, Exception) else RuntimeError(f"{type(error).__name__}: {error}")

@@ -16,18 +16,23 @@ SINGLE = frozenset(
         b"content-encoding",
         b"content-length",
         b"content-range",
+        b"content-type",
         b"expect",
         b"host",
         b"if-match",
         b"if-none-match",
         b"if-range",
+        b"inference-header-content-length",
+        b"origin",
         b"range",
+        b"sec-fetch-site",
         b"transfer-encoding",
         b"want-repr-digest",
         b"x-content-sha256",
+        b"x-request-timeout",
     }
 )
-"""Every header that the gateway or its server reads, but Connection."""
+"""Every header that a server reads, but Connection, Cookie and those of proxies, which may list."""
 
 
 class Unambiguous:

@@ -224,6 +224,9 @@ def test_what_is_no_http_is_counted_and_ended(head: bytes, log: io.StringIO) -> 
         (["If-Match: *", 'If-Match: "a"'], "header-repeated"),
         (["Authorization: Bearer a", "authorization: Bearer b"], "header-repeated"),
         (["Range: bytes=0-1", "Range: bytes=1-2"], "header-repeated"),
+        (["X-Request-Timeout: 1", "X-Request-Timeout: 300"], "header-repeated"),
+        (["Origin: http://127.0.0.1", "Origin: http://elsewhere"], "header-repeated"),
+        (["Content-Type: text/csv", "Content-Type: application/json"], "header-repeated"),
         (["Content-Length: 3", "Transfer-Encoding: chunked"], "length-ambiguous"),
     ],
 )
