@@ -192,6 +192,7 @@ class Turns:
             self._away.add(task)
             task.add_done_callback(self._away.discard)
             return
+        self._turnaround.pop(lane.bundle.sha256, None)  # that of a time when it was slower
         self._computed += 1
         if self._computed % MEASURED:
             self._settle(lane, batch, _forecasts(lane.bundle, batch))
@@ -205,7 +206,8 @@ class Turns:
             made, seconds = await loop.run_in_executor(self._threads, self._measured, lane.bundle, batch)
         except Exception as error:  # noqa: BLE001 - no thread is left: those who wait must hear of it
             made, seconds = [error] * len(batch), None
-        _learn(self._turnaround, lane.bundle.sha256, (time.monotonic() - started) / lane.away)
+        if lane.bundle.sha256 in self._pace:  # a first batch also makes a library ready
+            _learn(self._turnaround, lane.bundle.sha256, (time.monotonic() - started) / lane.away)
         lane.away = 0
         self._settle(lane, batch, made, seconds)
 

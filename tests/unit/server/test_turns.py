@@ -200,6 +200,7 @@ def test_time_that_other_programs_take_counts_as_well() -> None:
     async def test() -> None:
         model = Model(seconds=0.01, gate=threading.Event())  # more than the event loop computes itself
         turns = model.turns()
+        await known(turns, model)
         slow = asyncio.create_task(model.asked(turns, 0.0))
         began = time.monotonic()
         while not turns.state().in_flight or time.monotonic() < began + 0.05:
@@ -219,6 +220,23 @@ def test_time_that_other_programs_take_counts_as_well() -> None:
         assert (refused.value.status, refused.value.code) == (429, "queue-full")
         model.gate.set()
         assert await asyncio.gather(*waiting) == [1.0, 2.0]
+
+    running(test)
+
+
+def test_how_long_a_first_batch_took_counts_for_no_other() -> None:
+    async def test() -> None:
+        model = Model(gate=threading.Event())
+        turns = model.turns()
+        first = asyncio.create_task(model.asked(turns, 0.0))
+        began = time.monotonic()
+        while not turns.state().in_flight or time.monotonic() < began + 0.05:
+            await asyncio.sleep(0)
+        assert model.gate is not None
+        model.gate.set()
+        await first
+        asked = [model.asked(turns, 1.0, windows=100, until=time.monotonic() + 5.0) for _ in range(50)]
+        assert await asyncio.gather(*asked) == [1.0] * 50
 
     running(test)
 
