@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from flts.cli.options import split_names
 from flts.contracts.errors import UsageError, nearest
 
 app = typer.Typer(help="Bearer tokens for the gateway and the forecast service.", no_args_is_help=True)
@@ -21,7 +22,9 @@ def _group() -> None:
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="Who will use it; stands in logs and metrics.")],
-    rights: Annotated[str, typer.Option(help="predict, read and admin, separated by commas.")] = "predict,read",
+    rights: Annotated[
+        list[str] | None, typer.Option(help="predict, read and admin, separated by commas. [predict,read]")
+    ] = None,
     expires: Annotated[
         str | None, typer.Option(help="Until when, such as 2030-01-31T00:00:00Z; without it, for ever.")
     ] = None,
@@ -35,7 +38,7 @@ def new(
         raise UsageError(
             "a name takes 1 to 64 letters, digits, '.', '_' and '-', a letter or digit first", code="name-invalid"
         )
-    wanted = [right.strip() for right in rights.split(",")]
+    wanted = list(dict.fromkeys(split_names(",".join(rights or ["predict,read"])))) or [""]
     for right in wanted:
         if right not in RIGHTS:
             raise UsageError(f"unknown right '{right[:40]}'; {nearest(right, RIGHTS)}", code="right-unknown")

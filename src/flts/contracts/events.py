@@ -47,23 +47,23 @@ def emit(event: Event) -> None:
     _log(_values(event))
 
 
-def emit_all(batch: Sequence[tuple[datetime, Event]]) -> None:
-    """Log events that happened earlier. As JSON they keep their times, and cost a third of `emit`."""
+def line_of(event: Event, when: datetime) -> str | None:
+    """The line of an event that happened at this time, for `write_lines`; None where events are no lines of JSON."""
     if _lines is None or _sink is not None:
-        for _, event in batch:
-            emit(event)
-        return
-    _lines.write("".join(_line(when, event) for when, event in batch))
-    _lines.flush()
-
-
-def _line(when: datetime, event: Event) -> str:
+        return None
     shown = {"event": event.event}
     for name, value in vars(event).items():  # what `_values` and `_shown` do, in one go: every forecast is a line
         if value is not None:
             shown[name] = without_credentials(value) if type(value) is str else value
     shown["ts"] = when.isoformat().replace("+00:00", "Z")
     return f"{json.dumps(shown)}\n"
+
+
+def write_lines(lines: str) -> None:
+    """Log lines of `line_of`."""
+    if _lines is not None:
+        _lines.write(lines)
+        _lines.flush()
 
 
 def wanted() -> bool:

@@ -174,7 +174,12 @@ async def version() -> Version:
     return Version(flts=__version__)
 
 
-@STATE.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@STATE.get(
+    "/metrics",
+    dependencies=[AUTH],
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}, **REFUSALS},
+)
 def metrics(request: Request) -> Response:
     """Counts, durations and the state of every model in the format of Prometheus.
 

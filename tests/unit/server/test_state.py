@@ -137,6 +137,7 @@ def test_the_queue_is_that_of_the_service() -> None:
     promote(first, store=store)
     served = serving(store)
     assert served.get("/queue", {}).status == 401
+    assert served.get("/metrics", {}).status == 401
     assert served.get("/queue").json().keys() == {"depth", "limit", "in_flight"}
 
 
@@ -151,9 +152,9 @@ def test_metrics_follow_what_is_served() -> None:
     store, first, second = two_bundles()
     entries = promote(first, store=store, scope="north")
     served = serving(store)
-    assert ("flts_serve_promotion", "north") not in samples(served.get("/metrics", {}).body.decode())
+    assert ("flts_serve_promotion", "north") not in samples(served.get("/metrics").body.decode())
     served.models.poll()
-    found = samples(served.get("/metrics", {}).body.decode())
+    found = samples(served.get("/metrics").body.decode())
     model_hash = entries[0].champion.model_hash[:12]
     assert found["flts_serve_model_info", "yes", model_hash, "RIDGE", "north"] == 1
     assert found["flts_serve_promotion", "north"] == found["flts_serve_newest_promotion", "north"] == 1
@@ -166,7 +167,7 @@ def test_metrics_follow_what_is_served() -> None:
     assert found["flts_serve_followed_age_seconds",] >= 0
     promote(first, off_by(store, second, 1.0), store=store, scope="north")
     served.models.poll()
-    found = samples(served.get("/metrics", {}).body.decode())
+    found = samples(served.get("/metrics").body.decode())
     assert (found["flts_serve_promotion", "north"], found["flts_serve_newest_promotion", "north"]) == (1, 2)
     assert found["flts_serve_stale", "north"] == 1
     assert found["flts_serve_stale_since_seconds", "north"] == served.models.served["north"].stale_since
@@ -179,7 +180,7 @@ def test_refused_requests_are_counted_by_their_code() -> None:
     for headers in ({}, TOKEN):
         served.get("/model?identifier=x", headers)
     served.get("/nothing")
-    found = samples(served.get("/metrics", {}).body.decode())
+    found = samples(served.get("/metrics").body.decode())
     refused = {key[1]: value for key, value in found.items() if key[0] == "flts_serve_refused_total"}
     assert refused == {"token-needed": 1, "scope-unknown": 1, "not-found": 1}
 
@@ -196,7 +197,7 @@ def test_answers_outside_the_training_range_and_waits_are_counted() -> None:
         metrics.answered(Answered(changed, served.models.served["global"], "id"))
     metrics.waited(0.003)
     metrics.lag = lambda: 0.25
-    counted = samples(served.get("/metrics", {}).body.decode())
+    counted = samples(served.get("/metrics").body.decode())
     assert counted["flts_serve_outside_training_range_total", "global"] == 1
     assert counted["flts_serve_queue_seconds_count",] == 1
     assert counted["flts_serve_queue_seconds_sum",] == 0.003
