@@ -19,7 +19,7 @@ from flts.runner.services.forecast import lines_of_batch
 from flts.serve.answer import answer, rows_for, usable_history
 from flts.serve.batch import forecast_batch
 from flts.serve.follow import Champion, champion_of
-from flts.server.prediction_log import Said, line
+from flts.server.prediction_log import line
 from flts.server.served import Served
 from flts.server.wanted import Answered
 
@@ -58,7 +58,8 @@ class Server:
 
 def put_answers(store: Store, *asked: Asked, rows: Rows | None = None) -> str:
     """Store the lines of these answers as one part; returns its key."""
-    lines = [line(one.answered, Said(one.answered, one.level, rows, None, None, 0.0, 0)) for one in asked]
+    made = {one.answered.request_id: line(one.answered, one.level, rows) for one in asked}
+    lines = [made[one.answered.request_id] for one in asked]
     named = parse_request_id(asked[0].answered.request_id)
     assert named is not None
     key = layout.inference_log(named.scope, named.day, uuid7())

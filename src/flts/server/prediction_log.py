@@ -1,4 +1,4 @@
-"""What was answered, kept: a request hands its answer to a thread, which writes lines; another one stores them.
+"""What was answered, kept: an answer becomes a line at once, a thread writes lines, and another one stores them.
 
 No request waits for a disk or for the store. What both cannot take is lost, and counted.
 """
@@ -30,12 +30,8 @@ from flts.server.wanted import Answered
 
 BEAT = 0.2
 """Seconds after which waiting answers are written: what SIGKILL can lose."""
-MOST_WAITING = 2_000_000
-"""Most numbers that wait to be written, in answers and histories."""
-OF_AN_ANSWER = 200
-"""What the objects of an answer take beside its numbers, in numbers."""
-AT_ONCE = 8
-"""Lines that are written before a request may run."""
+MOST_WAITING = 16 * 2**20
+"""Most bytes that wait to be written."""
 LOOK = 60.0
 """Seconds between two looks for the files of processes that have ended."""
 PAUSES = (1.0, 60.0)
@@ -43,15 +39,11 @@ PAUSES = (1.0, 60.0)
 
 
 class Said(NamedTuple):
-    """An answer that waits to be written."""
+    """A line that waits to be written."""
 
-    answered: Answered
-    level: float
-    rows: Rows | None
-    token: str | None
-    caller_id: str | None
-    time: float
-    size: int
+    scope: str
+    day: str
+    line: bytes
 
 
 @dataclass(frozen=True)
@@ -118,16 +110,21 @@ class PredictionLog(Collector):
     ) -> None:
         """Keep an answer, without waiting; or lose it where too many wait. For one thread: that of the requests.
 
-        rows: those of the history that were used; token: the name of the one that asked; caller_id: the caller's own id
-        of the request.
+        The line is made here, in some microseconds: two threads that compute wait for each other, which costs a request
+        more. rows: those of the history that were used; token: the name of the one that asked; caller_id: the caller's
+        own id of the request.
         """
-        kept = rows if self._rows else None
-        size = OF_AN_ANSWER + 3 * answered.answer.mean.size + (0 if kept is None else kept.values.size)
-        if self._put - self._taken + size > MOST_WAITING:
+        try:
+            scope, day = _place(answered.request_id)
+            made = line(answered, level, rows if self._rows else None, token=token, caller_id=caller_id)
+        except Exception:  # noqa: BLE001 - an answer that cannot be written must not end its request; it is counted
+            self._failed += 1
+            return
+        if self._put - self._taken + len(made) > MOST_WAITING:
             self._too_many += 1
             return
-        self._put += size
-        self._waiting.append(Said(answered, level, kept, token, caller_id, time.time(), size))
+        self._put += len(made)
+        self._waiting.append(Said(scope, day, made))
 
     def close(self, grace: float) -> None:
         """Write what waits, and give the store `grace` seconds to take it; the rest stays for the next process."""
@@ -180,17 +177,12 @@ class PredictionLog(Collector):
     def _drain(self) -> None:
         """Write what waits now."""
         lines: dict[tuple[str, str], list[bytes]] = defaultdict(list)
-        for count in range(1, len(self._waiting) + 1):
+        for _ in range(len(self._waiting)):
             said = self._waiting.popleft()
-            self._taken += said.size
-            try:
-                lines[_place(said)].append(line(said.answered, said))
-                self._lines += 1
-            except Exception:  # noqa: BLE001 - an answer that cannot be written must not end the log; it is counted
-                self._failed += 1
-            if count % AT_ONCE == 0:
-                time.sleep(0)  # lets the event loop run: it would wait for 5 ms until this thread is interrupted
+            self._taken += len(said.line)
+            lines[said.scope, said.day].append(said.line)
         for (scope, day), written in lines.items():
+            self._lines += len(written)
             self._spool.append(scope, day, written)
 
     def _tell_dropped(self, *, now: bool) -> None:
@@ -255,16 +247,23 @@ def _store(store: Store, key: str, data: bytes) -> None:
         key = layout.inference_log(named.scope, named.day, uuid7())
 
 
-def _place(said: Said) -> tuple[str, str]:
+def _place(request_id: str) -> tuple[str, str]:
     """Scope and day of an answer, as its id says them."""
-    named = parse_request_id(said.answered.request_id)
+    named = parse_request_id(request_id)
     if named is None:
-        raise ValueError(f"{said.answered.request_id} is no id of a request")
+        raise ValueError(f"{request_id} is no id of a request")
     return named.scope, named.day
 
 
-def line(answered: Answered, said: Said) -> bytes:
-    """An answer as an `AnswerLine`."""
+def line(
+    answered: Answered,
+    level: float,
+    rows: Rows | None = None,
+    *,
+    token: str | None = None,
+    caller_id: str | None = None,
+) -> bytes:
+    """An answer as an `AnswerLine`. rows: those of the history, where the line holds them."""
     import orjson
 
     answer, champion = answered.answer, answered.served.champion
@@ -272,9 +271,9 @@ def line(answered: Answered, said: Said) -> bytes:
     fields: dict[str, Any] = {
         "v": 1,
         "request_id": answered.request_id,
-        "answered": datetime.fromtimestamp(said.time, UTC),
-        "token": said.token,
-        "caller_id": said.caller_id,
+        "answered": datetime.now(UTC),
+        "token": token,
+        "caller_id": caller_id,
         "promotion": champion.entry.number,
         "entry_sha256": answered.served.entry_sha256,
         "model_type": promoted.model_type,
@@ -284,15 +283,15 @@ def line(answered: Answered, said: Said) -> bytes:
         "times": _shown(answer.times),
         "targets": answer.targets,
         "mean": np.ascontiguousarray(answer.mean),
-        "level": said.level,
+        "level": level,
         "interval": answer.interval,
         "lower": np.ascontiguousarray(answer.lower),
         "upper": np.ascontiguousarray(answer.upper),
         "warnings": [notice.code for notice in answer.warnings],
     }
-    if said.rows is not None:
-        columns = zip(said.rows.columns, np.ascontiguousarray(said.rows.values.T), strict=True)
-        fields["history"] = {"time": _shown(said.rows.times), **dict(columns)}
+    if rows is not None:
+        columns = zip(rows.columns, np.ascontiguousarray(rows.values.T), strict=True)
+        fields["history"] = {"time": _shown(rows.times), **dict(columns)}
     options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
     return orjson.dumps(fields, option=options)
 

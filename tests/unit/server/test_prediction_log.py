@@ -248,9 +248,8 @@ def test_what_the_queue_cannot_take_is_counted_and_told(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = server.ask(HISTORY)
-    monkeypatch.setattr(
-        prediction_log, "MOST_WAITING", 2 * (prediction_log.OF_AN_ANSWER + 3 * asked.answered.answer.mean.size)
-    )
+    size = len(prediction_log.line(asked.answered, asked.level))
+    monkeypatch.setattr(prediction_log, "MOST_WAITING", 2 * size + size // 2)
     store = memory_store()
     log = PredictionLog(store, Spool(tmp_path / "spool", 2**30))
     for _ in range(5):
