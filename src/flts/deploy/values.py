@@ -116,10 +116,8 @@ def _number(value: float, key: str) -> str:
 
 def _text(text: str) -> str:
     """A string of JSON as Go writes it, which is one of TOML, too."""
-    quoted = json.dumps(text, ensure_ascii=False)
-    for character in "<>&\u2028\u2029\x7f":
-        quoted = quoted.replace(character, f"\\u{ord(character):04x}")
-    return quoted
+    escapes = {character: f"\\u{character:04x}" for character in map(ord, "<>&\u2028\u2029\x7f")}
+    return json.dumps(text, ensure_ascii=False).translate(escapes)
 
 
 def _merged(below: Values, above: Values) -> dict[str, Any]:

@@ -150,7 +150,7 @@ REFUSED: dict[str, tuple[Change, list[str], list[str]]] = {
         NOTHING,
         ["'load' cannot be forecast: 100% of its cells are empty"],
     ),
-    "infinities": (cell(9, "wind", "-inf"), NOTHING, ["column 'wind' holds an infinite value", "row 9 in order"]),
+    "infinities": (cell(9, "wind", "-inf"), NOTHING, ["column 'wind' holds an infinite value", "first in row 9;"]),
     "numbers beyond 32 bits": (cell(9, "load", "1e31"), NOTHING, ["column 'load' holds 1e+31, beyond the ±1e+30"]),
     "too few test rows": (
         rows(lambda t: t[:2], TEST),
