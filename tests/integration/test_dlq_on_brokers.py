@@ -73,6 +73,7 @@ def test_a_letter_is_listed_shown_and_replayed_byte_for_byte(kind: str, request:
     bus.close()
 
 
+@pytest.mark.long
 def test_a_broker_that_dies_during_a_replay_loses_no_letter(durable_broker: Server) -> None:
     bus, topic = kafka_bus(durable_broker), f"rows-{uuid.uuid4().hex[:8]}"
     values = [str(number).encode() for number in range(SENT)]

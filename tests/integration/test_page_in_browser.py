@@ -97,8 +97,15 @@ class Seen:
 TARGETS = ("/", "/decisions/global/1", "/decisions/global", "/promotions/global")
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize(
+    ("theme", "size"),
+    [
+        ("light", "desktop"),
+        ("dark", "phone"),
+        pytest.param("light", "phone", marks=pytest.mark.long),
+        pytest.param("dark", "desktop", marks=pytest.mark.long),
+    ],
+)
 def test_no_page_has_a_barrier_an_error_or_anything_from_elsewhere(
     browser: Any, address: str, theme: str, size: str
 ) -> None:

@@ -186,6 +186,7 @@ def test_a_run_that_a_dead_process_left_open_is_closed_when_its_candidate_is_log
     assert [client.get_run(run).info.status for run in (left, other, logged)] == ["KILLED", "RUNNING", "FINISHED"]
 
 
+@pytest.mark.long
 def test_artifacts_that_the_server_cannot_store_make_the_backend_unavailable(
     twice: Twice, s3_server: S3, tmp_path: Path
 ) -> None:

@@ -121,7 +121,7 @@ def test_a_taken_probe_port_is_refused_only_where_somebody_chose_it(tmp_path: Pa
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")
-@pytest.mark.parametrize("model", ["ridge", "gru"])
+@pytest.mark.parametrize("model", ["ridge", pytest.param("gru", marks=pytest.mark.long)])
 def test_a_start_and_a_request_are_small_and_load_no_large_library(tmp_path: Path, model: str) -> None:
     write_experiment(tmp_path)
     if model == "gru":

@@ -350,7 +350,11 @@ class KafkaSubscription:
             self._closed = True
             self._delivered.clear()
             self._ahead.clear()
-            self._consumer.close()
+            # at a broker that freezes the client may wait for an answer without end; its member then leaves by itself
+            # after its session_timeout
+            leaving = threading.Thread(target=self._consumer.close, name="leave", daemon=True)
+            leaving.start()
+            leaving.join(self._timeout)
 
     def _next(self, timeout: float) -> Message | None:
         """The next record, or None. Raises the error that keeps records from coming."""
