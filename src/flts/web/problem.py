@@ -111,7 +111,7 @@ class Answering:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._endpoint(scope, receive, send)
-        except Exception as error:
+        except Exception as error:  # each error has the answer of its class; one that has none is raised again
             handler = next((self._handlers[kind] for kind in type(error).__mro__ if kind in self._handlers), None)
             if handler is None:
                 raise

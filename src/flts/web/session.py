@@ -35,7 +35,7 @@ LONGEST = 512
 
 @dataclass(frozen=True)
 class Session:
-    """Who has signed in. form: what every form of this session carries, and no other page knows."""
+    """Who has signed in. form: what every form of this sign-in carries, and no other page knows."""
 
     name: str
     form: str
@@ -104,7 +104,7 @@ class Sessions:
             raise Problem(HTTPStatus.FORBIDDEN, "This form was sent by another page.", code="other-origin")
 
     def check_form(self, scope: Scope, session: Session | None, sent: str) -> None:
-        """Raises Problem for a form that no page of this session sent."""
+        """Raises Problem for a form that no page of this sign-in sent."""
         self.check_origin(scope)
         if session is not None and not hmac.compare_digest(session.form.encode(), sent.encode(errors="replace")):
             raise Problem(

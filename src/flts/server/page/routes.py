@@ -275,7 +275,7 @@ def _of_served(served: Served) -> Current:
 
 
 async def _read(request: Request, limit: int) -> Pasted:
-    """What was sent for a forecast. Raises Problem, also for a form that no page of this session sent."""
+    """What was sent for a forecast. Raises Problem, also for a form that no page of this sign-in sent."""
     async with form_of(request, limit, FORM_SECONDS) as form:
         sessions_of(request).check_form(request.scope, request.state.session, text(form.get("form")))
         file = form.get("file")
