@@ -114,7 +114,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=4 * 2**20, gt=0, le=2**30)
     """Largest body of a request to the forecast service."""
     poll_seconds: float = Field(default=5.0, gt=0)
-    """Seconds between two looks of the forecast service at the promotion logs; where a bus is set, its messages
+    """Seconds between two polls of the promotion logs by the forecast service; where a bus is set, its messages
     announce a promotion at once."""
     serve_models: int = Field(default=16, ge=1)
     """Most models that the forecast service keeps in memory; of more scopes, the one that was used longest ago leaves,

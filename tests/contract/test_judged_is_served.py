@@ -16,9 +16,11 @@ from tests.support.experiments import small_experiment, small_spec
 from tests.support.families import installed
 from tests.support.promotions import promote
 from tests.support.series import hourly
+from tests.support.services import LONG
 from tests.support.serving import application, predict
 from tests.support.stored import fit
 
+from flts.forecasting.adaptive import MOST_EARLIER, NEWEST
 from flts.forecasting.bundle import TOLERANCE
 from flts.models.registry import BUILT_IN
 from flts.preprocess.rows import Rows, Values
@@ -27,15 +29,19 @@ from flts.train.experiment import Experiment
 TARGETS = ("load", "wind")
 
 
+Served = tuple[FastAPI, Experiment, dict[str, Values]]
+
+
 @cache
-def served(name: str) -> tuple[FastAPI, Experiment, dict[str, Values]]:
+def served(name: str, horizon: int = 3, rows: int = 300, test: int = 60, windows: int = 0) -> Served:
     """The service with this family, and what is stored of its test forecasts."""
-    spec = small_spec((name,), dataset={"targets": list(TARGETS)}, evaluate={"windows": 0})
-    experiment, store = small_experiment(spec, hourly(300))
+    dataset, task = {"targets": list(TARGETS)}, {"horizon": horizon}
+    spec = small_spec((name,), dataset=dataset, task=task, evaluate={"windows": windows})
+    experiment, store = small_experiment(spec, hourly(rows), test)
     trained = fit(store, experiment, name)
     promote(trained.bundle_sha256, store=store)
     return (
-        application(store),
+        application(store, request_seconds=LONG),
         experiment,
         dict(experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)),
     )
@@ -56,11 +62,25 @@ def body_of(rows: Rows, zone: str) -> dict[str, Any]:
 @given(data=st.data())
 def test_predict_gives_the_forecast_that_was_judged(name: str, data: st.DataObject) -> None:
     app, experiment, stored = served(name)
-    train, windows = experiment.dataset.train, experiment.windows.indices
-    window = data.draw(st.integers(0, len(windows) - 1), label="window")
-    rows = train.then(experiment.dataset.test)[: len(train) + int(windows[window])]
+    window = data.draw(st.integers(0, len(experiment.windows.indices) - 1), label="window")
     horizon = data.draw(st.integers(1, experiment.task.horizon), label="horizon")
     zone = data.draw(st.sampled_from(["Z", "+00:00", "", " "]), label="how the zone is written")  # ' ' takes the reader
+    check(app, experiment, stored, window, horizon, zone)
+
+
+def test_the_bounds_of_a_long_horizon_are_those_that_were_judged() -> None:
+    """A request has fewer earlier origins than its last steps ask for, and the judge took no more."""
+    horizon = MOST_EARLIER - NEWEST + 20
+    app, experiment, stored = served("ridge", horizon, 2150, 1150, 3)
+    check(app, experiment, stored, 2, horizon, "Z")
+
+
+def check(
+    app: FastAPI, experiment: Experiment, stored: dict[str, Values], window: int, horizon: int, zone: str
+) -> None:
+    """The answer to all rows before a test window is what is stored of it."""
+    train, windows = experiment.dataset.train, experiment.windows.indices
+    rows = train.then(experiment.dataset.test)[: len(train) + int(windows[window])]
     answer = predict(app, {**body_of(rows, zone), "horizon": horizon})
     assert answer.status == 200, answer.body
     _, width = experiment.task.fitted.target_range

@@ -31,7 +31,7 @@ def serving() -> FastAPI:
     experiment, store = small_experiment()
     promote(fit(store, experiment).bundle_sha256, store=store, scope="jfk")
     models = ServedModels(store)
-    models.poll()
+    models.catch_up()
     return create_app(ForecastService(models, request_seconds=PATIENT), auth=Auth("127.0.0.1", TOKEN))
 
 

@@ -78,5 +78,5 @@ def promote(
 def served(store: Store, token: str | None = None, room: int = 16) -> FastAPI:
     """A forecast service on a store, after its first poll. room: models in memory."""
     models = ServedModels(store, capacity=Capacity(models=room))
-    models.poll()
+    models.catch_up()
     return create_app(ForecastService(models), auth=Auth("127.0.0.1", token))

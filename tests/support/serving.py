@@ -20,7 +20,7 @@ from tests.support.asgi import Answer, ask
 def application(store: Store | None = None, **limits: Any) -> FastAPI:
     """The service with every promoted model loaded; without a store it has none."""
     models = ServedModels(memory_store() if store is None else store)
-    models.poll()
+    models.catch_up()
     return create_app(ForecastService(models, **limits), auth=Auth("127.0.0.1", None))
 
 

@@ -21,6 +21,8 @@ from flts.preprocess.rows import Values
 
 NEWEST = 100
 """Scores that the offsets of a step rest on."""
+MOST_EARLIER = 512
+"""Earlier origins of a request: each is forecast for it, so they bound what an answer costs at a long horizon."""
 NONE = np.empty(0, dtype=np.int64)
 """No earlier origins."""
 CHUNK = 64
@@ -28,8 +30,11 @@ CHUNK = 64
 
 
 def reach(horizon: int) -> int:
-    """Rows before a request in which its earlier origins lie: so many that the last step has NEWEST scores."""
-    return NEWEST + horizon - 1
+    """Rows before a request in which its earlier origins lie: so many that the last step has NEWEST scores.
+
+    At most MOST_EARLIER: beyond 413 steps the last ones have fewer scores of their own, and take those of training.
+    """
+    return min(NEWEST + horizon - 1, MOST_EARLIER)
 
 
 def earlier_origins(histories: Histories, model: Model, trained_until: int) -> Indices:

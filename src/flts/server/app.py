@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from fastapi import FastAPI
-from starlette.types import ASGIApp
+from starlette.middleware import Middleware
 
 from flts.server import invocations, openapi, openinference
 from flts.server.endpoint import Endpoint
@@ -20,7 +20,7 @@ from flts.server.state import STATE, QueueState
 from flts.server.turns import Turns
 from flts.version import __version__
 from flts.web import problem
-from flts.web.described import Described
+from flts.web.direct import Direct
 from flts.web.observed import Emit, Observed, at_once
 from flts.web.security import Auth
 from flts.web.session import Sessions
@@ -36,7 +36,10 @@ def create_app(
 
     sessions: of those who signed in to the page; emit: logs what happens.
     """
-    app = Described(
+    queue = partial(queue_state, service.turns)
+    metrics = ServeMetrics(service.models, queue)
+    app = Direct(
+        layers=[Middleware(Observed, service=SERVICE, metrics=metrics, emit=emit), Middleware(Unambiguous)],
         complete=openapi.complete,
         title="FLTS forecasts",
         version=__version__,
@@ -45,8 +48,6 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    queue = partial(queue_state, service.turns)
-    metrics = ServeMetrics(service.models, queue)
     service.watch(metrics.answered)
     service.turns.waited = metrics.waited
     if service.log is not None:
@@ -54,24 +55,18 @@ def create_app(
     app.state.auth, app.state.service, app.state.metrics, app.state.queue = auth, service, metrics, queue
     app.state.sessions = sessions or Sessions(auth)
 
-    def layers(endpoint: ASGIApp) -> ASGIApp:
-        answering = Unambiguous(problem.Answering(endpoint))
-        return Observed(answering, service=SERVICE, metrics=metrics, emit=emit)
-
     endpoints: Mapping[str, type[Endpoint]] = {
         "/predict": Predict,
         invocations.PATH: Invocations,
         **dict.fromkeys(openinference.INFER, Infer),
     }
     for path, endpoint in endpoints.items():
-        app.add_endpoint(path, endpoint(service, auth), layers)
+        app.add_endpoint(path, endpoint(service, auth))
     app.include_router(STATE)
     app.include_router(invocations.PROBES)
     app.include_router(openinference.PROTOCOL)
     add_page(app)
     problem.answer_with_problems(app, {invocations.PATH: invocations.error, openinference.PREFIX: openinference.error})
-    app.add_middleware(Unambiguous)
-    app.add_middleware(Observed, service=SERVICE, metrics=metrics, emit=emit)
     return app
 
 

@@ -1,6 +1,6 @@
-"""The threads that follow the promotion logs: a look every few seconds is the truth, a message on the bus a hint.
+"""The threads that follow the promotion logs: a poll every few seconds is the truth, a message on the bus a hint.
 
-Neither is on the way of a request. A hint that is lost costs a few seconds, and one that comes twice one cheap look.
+Neither is on the way of a request. A hint that is lost costs a few seconds, and one that comes twice one cheap poll.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from flts.contracts.ports import Bus, Subscription
 from flts.server.models import ServedModels
 
 JITTER = 0.2
-"""Share by which the time between two looks varies, so that replicas do not ask at once."""
+"""Share by which the time between two polls varies, so that replicas do not ask at once."""
 LEAST_SECONDS = 0.1
-"""Between two looks, however many hints come."""
+"""Between two polls, however many hints come."""
 WAIT_SECONDS = 0.5
 """The longest wait for a message before the thread sees that it should end."""
 AWAY_SECONDS = 30.0
@@ -27,7 +27,7 @@ AWAY_SECONDS = 30.0
 
 
 class Following:
-    """Looks at the logs in a thread of its own until it is closed."""
+    """Polls the logs in a thread of its own until it is closed."""
 
     def __init__(self, models: ServedModels, seconds: float) -> None:
         self._models, self._seconds = models, seconds
@@ -35,7 +35,7 @@ class Following:
         self._thread = threading.Thread(target=self._follow, name="follow", daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Begin to poll."""
         self._thread.start()
 
     def close(self) -> None:
@@ -48,13 +48,13 @@ class Following:
     def _follow(self) -> None:
         while not self._closed.is_set():
             self._models.asked.clear()
-            self._models.look()
+            self._models.poll()
             self._closed.wait(LEAST_SECONDS)
             self._models.asked.wait(self._seconds * random.uniform(1.0 - JITTER, 1.0 + JITTER))  # noqa: S311 - no secret
 
 
 class Hints:
-    """Hears of promotions on a bus, and asks for a look at once.
+    """Hears of promotions on a bus, and asks for a poll at once.
 
     Each process has a group of its own and commits nothing, so that every replica gets every message; a new group
     starts at the oldest one, and what it says of promotions that are served already is passed over.
@@ -88,7 +88,7 @@ class Hints:
                 finally:
                     with suppress(FltsError):
                         subscription.close()
-            except FltsError as error:  # no error of a bus ends the service: the looks go on
+            except FltsError as error:  # no error of a bus ends the service: the polls go on
                 if error.code != said:
                     said = error.code
                     events.emit(events.BackendLost(service="serve", reason=str(error)))

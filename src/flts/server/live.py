@@ -1,4 +1,4 @@
-"""What the forecasts of each scope were worth, as it was computed last: read beside the looks, shown as metrics."""
+"""What the forecasts of each scope were worth, as it was computed last: read beside the polls, shown as metrics."""
 
 from __future__ import annotations
 

@@ -84,8 +84,8 @@ class _Process(Collector):
         for result, count in self._models.self_tests.items():
             tests.add_metric([result], count)
         yield tests
-        if self._models.looked:
-            age = time.time() - self._models.looked
+        if self._models.polled_at:
+            age = time.time() - self._models.polled_at
             yield GaugeMetricFamily(
                 "flts_serve_followed_age_seconds", "Time since every promotion log was read", value=age
             )

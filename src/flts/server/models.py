@@ -1,6 +1,6 @@
 """Which model each scope is served with: a poll follows the promotion logs, and no request waits for it.
 
-A look at the logs is cheap and never waits for a model. What was promoted is loaded in a thread of its own beside the
+A poll of the logs is cheap and never waits for a model. What was promoted is loaded in a thread of its own beside the
 model that answers, and takes its place in one assignment once it has passed its self-test. Whatever goes wrong on the
 way, the model that answers goes on, and says since when and why it is not the newest.
 """
@@ -37,7 +37,7 @@ LONGEST_PAUSE = 300.0
 LOADERS = 4
 """Models that are loaded at once; one that hangs holds its place until the time limit."""
 SHARE = 1 / 30
-"""Share of the time that looking for new scopes may take: it lists the whole promotion folder."""
+"""Share of the time that finding new scopes may take: it lists the whole promotion folder."""
 UNLOADED = "no-model-loaded"
 SHOWN = 20
 """Most scopes that a message names."""
@@ -45,7 +45,7 @@ SHOWN = 20
 
 @dataclass
 class _Followed:
-    """What is known of a scope. head: the newest entry that a look saw; chain: the log as it was last read."""
+    """What is known of a scope. head: the newest entry that a poll saw; chain: the log as it was last read."""
 
     scope: str
     head: Head = NOTHING
@@ -70,7 +70,7 @@ CAPACITY = Capacity()
 
 
 class ServedModels:
-    """The loaded champions. Looks run in one thread, loads in others; requests read what these left."""
+    """The loaded champions. Polls run in one thread, loads in others; requests read what these left."""
 
     def __init__(self, store: Store, wanted: Sequence[str] = (), capacity: Capacity = CAPACITY) -> None:
         """wanted: the scopes to serve; empty for every scope that has a promotion."""
@@ -79,12 +79,12 @@ class ServedModels:
         self.lives = Lives(store)
         """What the forecasts of each scope were worth, read again from time to time."""
         self.asked = threading.Event()
-        """Set when a look should come at once."""
-        self.looked = 0.0
+        """Set when a poll should come at once."""
+        self.polled_at = 0.0
         """When every log was last read without an error, in seconds since 1970; 0.0 before."""
         self._served: Mapping[str, Served] = {}
         self._followed: dict[str, _Followed] = {}
-        self._default, self._polled = GLOBAL, False
+        self._default = GLOBAL
         self._used: dict[str, float] = {}
         self._found: Sequence[str] = ()
         self._find_again = 0.0
@@ -99,7 +99,7 @@ class ServedModels:
     @property
     def polled(self) -> bool:
         """Whether the logs were read at least once."""
-        return self._polled
+        return self.polled_at > 0.0
 
     @property
     def self_tests(self) -> Mapping[str, int]:
@@ -180,7 +180,7 @@ class ServedModels:
         followed = self._followed.get(scope)
         if followed is not None:
             return followed
-        if not self._polled:
+        if not self.polled:
             raise NoChampion("no model is loaded yet", code=UNLOADED, scope=scope)
         names = sorted(self._followed)
         shown = ", ".join(names[:SHOWN]) or "none"
@@ -194,7 +194,7 @@ class ServedModels:
     # following
 
     def hurry(self) -> None:
-        """Look at once, and try again what failed, whenever its next attempt was due."""
+        """Poll at once, and try again what failed, whenever its next attempt was due."""
         with self._lock:
             for followed in self._followed.values():
                 if followed.stale is not None:
@@ -202,14 +202,14 @@ class ServedModels:
             self._find_again = 0.0
         self.asked.set()
 
-    def poll(self) -> None:
-        """Look, and wait until everything that was promoted is loaded or has failed."""
-        self.look()
+    def catch_up(self) -> None:
+        """Poll, and wait until everything that was promoted is loaded or has failed."""
+        self.poll()
         with self._lock:
             loading = [one.loading for one in self._followed.values() if one.loading is not None]
         wait(loading)
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Read the end of every log, and begin to load what is new there. Raises nothing."""
         try:
             wanted = self._wanted or self._scopes()
@@ -217,12 +217,11 @@ class ServedModels:
             for followed in list(self._followed.values()):
                 self._fail(followed, followed.head, error)
             return
-        failed = [scope for scope in dict.fromkeys((*wanted, *self._followed)) if not self._look_at(scope)]
+        failed = [scope for scope in dict.fromkeys((*wanted, *self._followed)) if not self._poll_one(scope)]
         with self._lock:
+            # an outage is not an empty store: before the first complete poll, an unknown scope may still turn up
             if not failed:
-                self.looked = time.time()
-            # an outage is not an empty store: before the first complete look, an unknown scope may still turn up
-            self._polled = self._polled or not failed
+                self.polled_at = time.time()
             names = list(self._followed)
             self._default = names[0] if len(names) == 1 else GLOBAL
         self.lives.refresh(names)
@@ -235,8 +234,8 @@ class ServedModels:
             self._find_again = now + (time.monotonic() - now) / SHARE
         return self._found
 
-    def _look_at(self, scope: str) -> bool:
-        """Look at one scope; whether its log could be read."""
+    def _poll_one(self, scope: str) -> bool:
+        """Read the end of one log; whether it could be read."""
         followed = self._followed.get(scope) or _Followed(scope)
         try:
             newest = log.head(self.store, scope, followed.head)

@@ -370,7 +370,7 @@ ANSWERS: Mapping[str, Any] = {
     "/healthz": {"status": "ok"},
     "/readyz": {"status": "ready"},
     "/queue": {"depth": 0, "limit": 256, "in_flight": 1},
-    "/reload": {"status": "looking"},
+    "/reload": {"status": "polling"},
     "/version": {"service": "serve", "flts": __version__},
     "/metrics": 'flts_serve_stale{scope="jfk"} 0.0\n',
     "/ping": "\n",

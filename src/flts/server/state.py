@@ -114,7 +114,7 @@ def _models(request: Request) -> ServedModels:
 
 Following = Annotated[ServedModels, Depends(_models)]
 STATE = APIRouter(tags=["state"])
-"""Routes that read what the last look at the promotion logs left."""
+"""Routes that read what the last poll of the promotion logs left."""
 
 
 @STATE.get(
@@ -163,9 +163,9 @@ async def queue(request: Request) -> QueueState:
 
 @STATE.post("/reload", dependencies=[AUTH], status_code=HTTPStatus.ACCEPTED, responses=REFUSALS)
 async def reload(models: Following) -> Health:
-    """Look at the promotion logs at once, and try again what could not be loaded."""
+    """Poll the promotion logs at once, and try again what could not be loaded."""
     models.hurry()
-    return Health(status="looking")
+    return Health(status="polling")
 
 
 @STATE.get("/version")

@@ -36,8 +36,6 @@ LOOP_WINDOWS = 256
 """So does one of more windows."""
 WORTH = 0.5
 """Share of its time that a request may be expected to wait: the rest is for what the estimate does not know."""
-ADAPTIVE_ROWS = 512
-"""Most rows before those that a model uses, from whose errors the interval of a request follows."""
 RECENT = 0.02
 """Seconds for which a client is taken to be still there."""
 KNOWN = 256
@@ -135,7 +133,6 @@ class Turns:
         more; and what the bundle raises.
         """
         self.check_room()
-        rows = rows[-(bundle.model.history_rows + ADAPTIVE_ROWS) :]
         lane = self._lanes.get(bundle.sha256)
         if lane is None:
             lane = self._lanes[bundle.sha256] = _Lane(bundle)

@@ -15,7 +15,7 @@ from tests.support.series import HOUR, hourly
 from flts.contracts.errors import DamagedObject, DataError
 from flts.contracts.ports import Progress, Silent
 from flts.contracts.records.model import Scale
-from flts.forecasting.adaptive import rolling_offsets
+from flts.forecasting.adaptive import reach, rolling_offsets
 from flts.forecasting.bounds import resolve
 from flts.forecasting.bundle import SCORES, Bundle, assemble, read_scores
 from flts.forecasting.intervals import conformal_offsets
@@ -41,6 +41,7 @@ def cases() -> Outputs:
         "fit": fit(),
         "intervals": intervals(),
         "short": short(),
+        "reach": {str(horizon): reach(horizon) for horizon in (1, 3, 24, 413, 414, 1000)},
     }
 
 

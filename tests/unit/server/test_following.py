@@ -1,4 +1,4 @@
-"""A promotion is followed by itself: at once where a message announces it, else with the next look."""
+"""A promotion is followed by itself: at once where a message announces it, else with the next poll."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from flts.server.following import Following, Hints
 from flts.server.models import ServedModels
 
 NEVER = 3600.0
-"""Seconds between two looks, so that only a hint explains one."""
+"""Seconds between two polls, so that only a hint explains one."""
 
 
 @contextmanager
 def followed(models: ServedModels, seconds: float, bus: MemoryBus | None = None) -> Iterator[None]:
-    with closing(Following(models, seconds)) as looks:
-        looks.start()
+    with closing(Following(models, seconds)) as polls:
+        polls.start()
         if bus is None:
             yield
         else:
@@ -61,10 +61,10 @@ def test_the_logs_are_looked_at_again_and_again_and_at_once_when_asked() -> None
         wait_until(lambda: serves(other, 2), "the promotion that was there")
         promote(first, second, first, store=store)
         other.hurry()
-        wait_until(lambda: serves(other, 3), "the look that was asked for")
+        wait_until(lambda: serves(other, 3), "the poll that was asked for")
 
 
-def test_a_message_brings_every_replica_to_look_at_once() -> None:
+def test_a_message_brings_every_replica_to_poll_at_once() -> None:
     store, first, second = two_bundles()
     bus, replicas = MemoryBus(), [ServedModels(store), ServedModels(store)]
     promote(first, store=store)
@@ -87,7 +87,7 @@ def test_old_messages_and_those_that_are_none_cause_no_look() -> None:
         announce(bus, entries[:number])
     bus.publish(ModelSelected.topic, "global", b"no message")
     models = ServedModels(store)
-    models.poll()
+    models.catch_up()
     hints = Hints(models, bus)
     parsed = [ModelSelected.parse(record.value) for record in bus.records(ModelSelected.topic)[:2]]
     assert [hints._is_news(message) for message in parsed] == [False, False]
@@ -114,7 +114,7 @@ def test_a_bus_that_is_away_is_said_once_and_asked_again(monkeypatch: pytest.Mon
             super().ensure(topics)
             tried.set()
 
-    models.poll()
+    models.catch_up()
     bus = Away()
     with capture_logs() as events, closing(Hints(models, bus)) as hints:
         hints.start()
@@ -135,11 +135,11 @@ def test_a_look_that_hangs_does_not_keep_the_process() -> None:
             released.wait()
             return super().get(key)
 
-    looks = Following(ServedModels(Hangs(store)), 0.01)
-    looks.start()
+    polls = Following(ServedModels(Hangs(store)), 0.01)
+    polls.start()
     assert entered.wait(60.0)
-    looks.close()
-    assert looks._thread.is_alive()
-    assert looks._thread.daemon
+    polls.close()
+    assert polls._thread.is_alive()
+    assert polls._thread.daemon
     released.set()
-    looks._thread.join(60.0)
+    polls._thread.join(60.0)

@@ -1,4 +1,4 @@
-"""The live error of a scope is read beside the looks and shown as metrics."""
+"""The live error of a scope is read beside the polls and shown as metrics."""
 
 from __future__ import annotations
 
@@ -52,17 +52,17 @@ def test_what_somebody_computed_is_read_once_a_minute_and_exported(monkeypatch: 
     store.replace(layout.live("global"), record(0.25).to_bytes())
     watched = Watched(store)
     models = ServedModels(watched)
-    models.poll()
+    models.catch_up()
     page = generate_latest(ServeMetrics(models).registry).decode()
     assert 'flts_serve_live_skill{scope="global"} 0.25' in page
     assert 'flts_serve_live_coverage{level="0.8",scope="global"} 0.75' in page
     assert 'flts_serve_live_age_seconds{scope="global"}' in page
     assert 'flts_serve_live_skill{scope="north"}' not in page
     store.replace(layout.live("global"), record(None).to_bytes())
-    models.poll()
+    models.catch_up()
     assert watched.read.count(layout.live("global")) == 1
     clock[0] += live.PAUSE
-    models.poll()
+    models.catch_up()
     assert 'flts_serve_live_skill{scope="global"}' not in generate_latest(ServeMetrics(models).registry).decode()
 
 

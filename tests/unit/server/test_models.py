@@ -36,7 +36,7 @@ from flts.web.problem import Problem
 
 HISTORY = table(hourly(290))
 AT_ONCE = Capacity(pause=1e-9)
-"""What failed is tried again with every look."""
+"""What failed is tried again with every poll."""
 
 
 class Moody(Watched):
@@ -72,7 +72,7 @@ def following(store: Store, *bundles: str, capacity: Capacity = AT_ONCE) -> Serv
     """Models that serve scope `global` with these bundles, promoted in turn."""
     promote(*bundles, store=store)
     models = ServedModels(store, (), capacity)
-    models.poll()
+    models.catch_up()
     return models
 
 
@@ -88,7 +88,7 @@ def test_the_newest_promotion_is_served_and_a_new_one_takes_its_place() -> None:
     assert before.stale_since is None
     with capture_logs() as events:
         entries = promote(first, second, store=store)
-        models.poll()
+        models.catch_up()
     after = models.served["global"]
     assert (after.champion.entry, after.champion.bundle.sha256) == (entries[1], second)
     assert entries[1].previous_sha256 == before.entry_sha256 != after.entry_sha256
@@ -101,23 +101,23 @@ def test_a_promotion_of_the_same_bundle_is_served_without_loading_it_again() -> 
     models = following(store, first)
     before = models.served["global"]
     promote(first, first, store=store)
-    models.poll()
+    models.catch_up()
     after = models.served["global"]
     assert after.champion.entry.number == 2
     assert after.champion.bundle is before.champion.bundle
     assert models.self_tests == {"passed": 1, "failed": 0, "hung": 0}
 
 
-def test_a_look_without_news_costs_two_small_requests_a_scope() -> None:
+def test_a_poll_without_news_costs_two_small_requests_a_scope() -> None:
     store, first, second = two_bundles()
     promote(first, second, store=store, scope="north")
     promote(second, store=store, scope="south")
     watched = Watched(store)
     models = ServedModels(watched, ("north", "south"))
-    models.poll()
+    models.catch_up()
     watched.read.clear()
     watched.listed.clear()
-    models.look()
+    models.poll()
     assert watched.read == [layout.log_entry("north", 2), layout.log_entry("south", 1)]
     assert watched.listed == []
 
@@ -195,7 +195,7 @@ def test_a_promotion_that_cannot_be_served_leaves_the_older_one(
     with monkeypatch.context() as patch, capture_logs() as events:
         promote(first, harm(store, second, patch), store=store)
         for _ in range(3):
-            models.poll()
+            models.catch_up()
     stale = find(models)
     assert stale.champion is served.champion
     assert stale.since == served.since
@@ -213,7 +213,7 @@ def test_a_promotion_that_cannot_be_served_leaves_the_older_one(
     third = promote(first, first, first, store=two_bundles()[0], kind="manual")[2]
     store.create(layout.log_entry("global", 3), relinked(store, third))
     with capture_logs() as events:
-        models.poll()
+        models.catch_up()
     assert of(events, "model_swap", "model_current") == ["model_swap", "model_current"]
     now = models.served["global"]
     assert (now.champion.entry.number, now.stale_since, now.reason) == (3, None, None)
@@ -246,13 +246,13 @@ def test_a_store_that_is_away_leaves_the_older_promotion_and_is_followed_when_it
     with capture_logs() as events:
         for _ in range(3):
             models.hurry()
-            models.poll()
+            models.catch_up()
     stale = find(models)
     assert (stale.champion.bundle.sha256, stale.stale_since is not None) == (first, True)
     models.check_ready()
     assert [(event["event"], event["code"]) for event in events] == [("model_stale", code)]
     moody.error = None
-    models.poll()
+    models.catch_up()
     now = models.served["global"]
     assert (now.champion.bundle.sha256, now.stale_since) == (second, None)
 
@@ -263,10 +263,10 @@ def test_an_outage_does_not_put_off_what_comes_after_it() -> None:
     models = following(moody, first, capacity=Capacity(pause=LONGEST_PAUSE))
     moody.error = BackendUnavailable("away")
     for _ in range(20):
-        models.look()
+        models.poll()
     promote(first, second, store=store)
     moody.error = None
-    models.poll()
+    models.catch_up()
     assert models.served["global"].champion.bundle.sha256 == second
 
 
@@ -274,14 +274,14 @@ def test_a_damaged_log_leaves_the_older_promotion() -> None:
     store, first, second = two_bundles()
     models = following(store, first)
     store.create(layout.log_entry("global", 2), b"{}")
-    models.poll()
+    models.catch_up()
     assert models.served["global"].champion.entry.number == 1
     assert models.served["global"].stale_since is not None
     store.erase(layout.log_entry("global", 2))
-    models.poll()
+    models.catch_up()
     assert models.served["global"].stale_since is None
     promote(first, second, store=store)
-    models.poll()
+    models.catch_up()
     assert models.served["global"].champion.entry.number == 2
 
 
@@ -291,8 +291,8 @@ def test_a_log_that_vanished_leaves_the_older_promotion() -> None:
     store.erase(layout.log_entry("global", 1))
     with capture_logs() as events:
         models.hurry()
-        models.poll()
-        models.poll()
+        models.catch_up()
+        models.catch_up()
     assert [(event["event"], event["code"], event["newest"]) for event in events] == [("model_stale", "log-emptied", 0)]
     assert find(models).champion.entry.number == 1
     models.check_ready()
@@ -304,14 +304,14 @@ def test_a_shortened_log_and_a_replaced_entry_are_new_truths() -> None:
     assert models.served["global"].champion.bundle.sha256 == second
     store.erase(layout.log_entry("global", 2))
     with capture_logs() as events:
-        models.poll()
+        models.catch_up()
     shorter = models.served["global"]
     assert (shorter.champion.entry.number, shorter.champion.bundle.sha256, shorter.stale_since) == (1, first, None)
     assert of(events, "promotion_log_replaced", "model_swap") == ["promotion_log_replaced", "model_swap"]
     other = two_bundles()[0]
     (entry,) = promote(second, store=other)
     store.replace(layout.log_entry("global", 1), entry.to_bytes())
-    models.poll()
+    models.catch_up()
     replaced = models.served["global"]
     assert (replaced.champion.entry.number, replaced.champion.bundle.sha256) == (1, second)
     assert replaced.entry_sha256 != shorter.entry_sha256
@@ -322,7 +322,7 @@ def test_a_rollback_is_followed_like_any_promotion() -> None:
     models = following(store, first, second)
     entry = promote(first, second, first, store=two_bundles()[0], kind="rollback")[2]
     store.create(layout.log_entry("global", 3), relinked(store, entry))
-    models.poll()
+    models.catch_up()
     now = models.served["global"].champion
     assert (now.entry.kind, now.bundle.sha256) == ("rollback", first)
 
@@ -338,7 +338,7 @@ def test_what_fails_is_tried_again_after_a_pause_that_grows(monkeypatch: pytest.
     promote(first, second, store=store)
     tries: list[float] = []
     for _ in range(400):
-        models.poll()
+        models.catch_up()
         if layout.bundle(second, MANIFEST) in watched.read:
             tries.append(clock[0] - 1000.0)
         watched.read.clear()
@@ -348,7 +348,7 @@ def test_what_fails_is_tried_again_after_a_pause_that_grows(monkeypatch: pytest.
     assert pauses[:6].tolist() == [5.0, 10.0, 20.0, 40.0, 80.0, 160.0]
     assert set(pauses[6:]) == {LONGEST_PAUSE}
     models.hurry()
-    models.poll()
+    models.catch_up()
     assert layout.bundle(second, MANIFEST) in watched.read
 
 
@@ -378,12 +378,12 @@ def test_a_self_test_that_hangs_holds_up_no_other_scope(monkeypatch: pytest.Monk
     promote(first, store=store, scope="a")
     promote(first, store=store, scope="b")
     models = ServedModels(store, (), Capacity(self_test=3600.0, pause=1e-9))
-    models.poll()
+    models.catch_up()
     with hanging(second, monkeypatch):
         promote(first, second, store=store, scope="a")
-        models.look()
+        models.poll()
         promote(first, first, store=store, scope="b")
-        models.look()
+        models.poll()
         wait_until(lambda: models.served["b"].champion.entry.number == 2, "the other scope")
         assert models.served["a"].champion.entry.number == 1
     wait_until(lambda: models.served["a"].champion.entry.number == 2, "the scope whose self-test ended at last")
@@ -399,7 +399,7 @@ def test_a_self_test_that_hangs_is_left_at_its_limit_and_not_started_twice(monke
 
     with hanging(second, monkeypatch) as released:
         for _ in range(3):
-            models.poll()
+            models.catch_up()
         assert hung() == 1
         assert models.self_tests == {"passed": 1, "failed": 0, "hung": 1}
         state, _ = models.known()
@@ -409,7 +409,7 @@ def test_a_self_test_that_hangs_is_left_at_its_limit_and_not_started_twice(monke
         released.set()
         wait_until(lambda: hung() == 0, "the end of the thread")
     monkeypatch.setattr(trial.Trials, "_limited", lambda _self, _name, work: work())
-    models.poll()
+    models.catch_up()
     assert models.served["global"].champion.entry.number == 2
 
 
@@ -424,14 +424,14 @@ def test_before_the_first_look_there_is_no_answer_and_then_an_unknown_scope_is_n
         find(models, "south")
     with pytest.raises(NoChampion):
         models.check_ready()
-    models.poll()
+    models.catch_up()
     with pytest.raises(Problem) as caught:
         find(models, "south")
     assert (caught.value.status, caught.value.code) == (404, "scope-unknown")
     assert "north" in caught.value.detail
     promote(second, store=store, scope="south")
     models.hurry()
-    models.poll()
+    models.catch_up()
     assert find(models, "south").champion.bundle.sha256 == second
 
 
@@ -439,16 +439,16 @@ def test_an_absent_identifier_means_global_or_the_only_scope() -> None:
     store, first, second = two_bundles()
     promote(first, store=store, scope="north")
     models = ServedModels(store, (), AT_ONCE)
-    models.poll()
+    models.catch_up()
     assert find(models).scope == "north"
     promote(second, store=store, scope="south")
     models.hurry()
-    models.poll()
+    models.catch_up()
     with pytest.raises(Problem, match="north, south"):
         find(models)
     promote(second, store=store)
     models.hurry()
-    models.poll()
+    models.catch_up()
     assert find(models).scope == "global"
 
 
@@ -457,13 +457,13 @@ def test_only_named_scopes_are_served_and_readiness_waits_for_all_of_them() -> N
     promote(first, store=store, scope="north")
     promote(first, store=store, scope="south")
     models = ServedModels(store, ("north", "west"))
-    models.poll()
+    models.catch_up()
     with pytest.raises(Problem):
         find(models, "south")
     with raises(NoChampion, code=UNLOADED, scopes=["west"]):
         models.check_ready()
     promote(second, store=store, scope="west")
-    models.poll()
+    models.catch_up()
     models.check_ready()
 
 
@@ -471,11 +471,11 @@ def test_global_decides_whether_a_server_of_all_scopes_is_ready() -> None:
     store, first, second = two_bundles()
     promote(first, store=store, scope="north")
     models = ServedModels(store, (), AT_ONCE)
-    models.poll()
+    models.catch_up()
     models.check_ready()
     other = ServedModels(store, (), AT_ONCE)
     promote(off_by(store, second, 1.0), store=store)
-    other.poll()
+    other.catch_up()
     with raises(NoChampion, code=UNLOADED, scopes=["global"]):
         other.check_ready()
     assert find(other, "north").champion.bundle.sha256 == first
@@ -488,7 +488,7 @@ def test_the_model_that_was_used_longest_ago_leaves_and_comes_back_when_it_is_as
     for scope, bundle in (("a", first), ("b", second), ("c", first)):
         promote(bundle, store=store, scope=scope)
     models = ServedModels(store, (), Capacity(models=2))
-    models.poll()
+    models.catch_up()
     assert sorted(models.served) == ["a", "b"]
     models.check_ready()
     find(models, "b")
@@ -498,10 +498,10 @@ def test_the_model_that_was_used_longest_ago_leaves_and_comes_back_when_it_is_as
     assert [(event["scope"], event["promotion"]) for event in events if event["event"] == "model_put_out"] == [("b", 1)]
     assert sorted(models.served) == ["a", "c"]
     since = models.known("b")[1].since
-    models.poll()
+    models.catch_up()
     assert sorted(models.served) == ["a", "c"]
     promote(second, first, store=store, scope="b")
-    models.poll()
+    models.catch_up()
     assert sorted(models.served) == ["a", "c"]
     again = find(models, "b")
     assert (again.champion.entry.number, again.champion.bundle.sha256) == (2, first)
@@ -515,7 +515,7 @@ def test_a_model_that_left_is_loaded_once_for_all_who_ask_for_it() -> None:
     promote(second, store=store, scope="b")
     moody = Watched(store)
     models = ServedModels(moody, (), Capacity(models=1))
-    models.poll()
+    models.catch_up()
 
     async def everyone() -> list[Served]:
         waiting = [asyncio.ensure_future(models.find("b")) for _ in range(20)]
@@ -533,7 +533,7 @@ def test_a_request_waits_no_longer_than_its_deadline_for_a_model_that_left(monke
     promote(first, store=store, scope="a")
     promote(second, store=store, scope="b")
     models = ServedModels(store, (), Capacity(models=1))
-    models.poll()
+    models.catch_up()
     with hanging(second, monkeypatch), pytest.raises(Problem) as caught:
         asyncio.run(models.find("b", time.monotonic() + 0.01))
     assert (caught.value.status, caught.value.code) == (504, "deadline-passed")
@@ -545,10 +545,10 @@ def test_a_model_that_left_comes_back_as_it_was_when_the_newest_promotion_fails(
     promote(first, store=store, scope="a")
     promote(second, store=store, scope="b")
     models = ServedModels(store, (), Capacity(models=1, pause=3600.0))
-    models.poll()
+    models.catch_up()
     find(models, "b")
     promote(first, off_by(store, second, 1.0), store=store, scope="a")
-    models.poll()
+    models.catch_up()
     stale = find(models, "a")
     assert (stale.champion.entry.number, stale.champion.bundle.sha256) == (1, first)
     assert stale.stale_since is not None
@@ -559,10 +559,10 @@ def test_a_bundle_is_in_memory_once_for_all_scopes() -> None:
     promote(first, store=store, scope="a")
     promote(first, store=store, scope="b")
     models = ServedModels(store)
-    models.poll()
+    models.catch_up()
     promote(first, store=store, scope="c")
     models.hurry()
-    models.poll()
+    models.catch_up()
     bundles = {id(served.champion.bundle) for served in models.served.values()}
     assert len(models.served) == 3
     assert len(bundles) < 3
@@ -570,7 +570,7 @@ def test_a_bundle_is_in_memory_once_for_all_scopes() -> None:
 
 def test_a_store_of_the_version_before_is_served() -> None:
     models = ServedModels(golden_store())
-    models.poll()
+    models.catch_up()
     assert models.served
     assert all(one.stale_since is None for one in models.served.values())
 
@@ -585,7 +585,7 @@ def test_two_replicas_follow_one_log() -> None:
     for names in ((first,), (first, second), (first, second, first)):
         promote(*names, store=store)
         for replica in replicas:
-            replica.poll()
+            replica.catch_up()
         one, other = (replica.served["global"] for replica in replicas)
         assert one.entry_sha256 == other.entry_sha256
         assert one.champion.bundle.sha256 == other.champion.bundle.sha256 == names[-1]
@@ -596,7 +596,7 @@ def test_a_hundred_promotions_under_requests_fail_none_and_mix_none() -> None:
     order = [first if number % 2 else second for number in range(101)]
     promote(*order[:1], store=store)
     models = ServedModels(store, (), AT_ONCE)
-    models.poll()
+    models.catch_up()
     service, raw = ForecastService(models), RawTable.of("history", HISTORY)
     seen: list[tuple[int, bytes]] = []
 
@@ -621,7 +621,7 @@ def test_a_hundred_promotions_under_requests_fail_none_and_mix_none() -> None:
     try:
         for number in range(2, 102):
             promote(*order[:number], store=store)
-            models.poll()
+            models.catch_up()
             reached = len(seen)
             wait_until(lambda reached=reached: bool(failed) or len(seen) > reached, "an answer")  # type: ignore[misc]
     finally:

@@ -35,7 +35,7 @@ class Served:
         self.store, *self.bundles = two_bundles()
         promote(self.bundles[0], store=self.store)
         models = ServedModels(self.store)
-        models.poll()
+        models.catch_up()
         self.models, self.service = models, ForecastService(models, **options)
         self.logged: list[events.Event] = []
         self.app: FastAPI = create_app(

@@ -56,7 +56,7 @@ def test_the_model_of_a_scope_is_described_with_what_a_history_has_to_hold() -> 
     store, first, second = two_bundles()
     (entry,) = promote(first, store=store, scope="north")
     served = serving(store)
-    served.models.poll()
+    served.models.catch_up()
     shown = served.get("/model?identifier=north").json()
     champion = entry.champion.model_dump(exclude={"weights"})
     assert {name: shown[name] for name in Promoted.model_fields if name != "weights"} == champion
@@ -75,7 +75,7 @@ def test_the_model_of_a_scope_is_described_with_what_a_history_has_to_hold() -> 
     assert shown["trained_until"].endswith("+00:00")
     assert served.get("/model?identifier=").json() == shown
     promote(first, off_by(store, second, 1.0), store=store, scope="north")
-    served.models.poll()
+    served.models.catch_up()
     stale = served.get("/model?identifier=north").json()
     assert (stale["promotion"], stale["newest_promotion"]) == (1, 2)
     assert (stale["stale"]["promotion"], stale["stale"]["code"]) == (2, "self-test-failed")
@@ -89,7 +89,7 @@ def test_without_an_identifier_every_scope_is_listed_with_those_that_wait() -> N
     promote(second, store=store, scope="b")
     promote(off_by(store, second, 1.0), store=store, scope="c")
     served = serving(store, capacity=Capacity(models=2))
-    served.models.poll()
+    served.models.catch_up()
     shown = served.get("/model").json()
     assert [(one["scope"], one["loaded"]) for one in shown["models"]] == [("a", True), ("b", True)]
     assert shown["waiting"] == [{"scope": "c", "newest_promotion": 1, "stale": None}]
@@ -102,7 +102,7 @@ def test_an_unknown_scope_is_a_problem(identifier: str, status: int) -> None:
     store, first, _ = two_bundles()
     promote(first, store=store)
     served = serving(store)
-    served.models.poll()
+    served.models.catch_up()
     assert served.get(f"/model?identifier={identifier}").status == status
 
 
@@ -114,21 +114,22 @@ def test_readiness_is_that_of_the_first_models_and_stays() -> None:
     assert (before.status, before.code, before.headers["retry-after"]) == (503, "no-model-loaded", "5")
     assert "no model is loaded yet (GET /model says why)" in before.problem
     assert served.get("/healthz", {}).status == 200
-    served.models.poll()
+    served.models.catch_up()
     assert served.get("/readyz", {}).json() == {"status": "ready"}
     promote(first, off_by(store, second, 1.0), store=store)
-    served.models.poll()
+    served.models.catch_up()
     assert served.models.served["global"].stale_since is not None
     assert served.get("/readyz", {}).status == 200
 
 
-def test_reload_asks_for_a_look_at_once() -> None:
+def test_reload_asks_for_a_poll_at_once() -> None:
     store, first, _ = two_bundles()
     promote(first, store=store)
     served = serving(store)
     assert ask(served.app, "POST", "/reload").status == 401
     assert not served.models.asked.is_set()
-    assert ask(served.app, "POST", "/reload", TOKEN).status == 202
+    answer = ask(served.app, "POST", "/reload", TOKEN)
+    assert (answer.status, answer.json()) == (202, {"status": "polling"})
     assert served.models.asked.is_set()
 
 
@@ -153,7 +154,7 @@ def test_metrics_follow_what_is_served() -> None:
     entries = promote(first, store=store, scope="north")
     served = serving(store)
     assert ("flts_serve_promotion", "north") not in samples(served.get("/metrics").body.decode())
-    served.models.poll()
+    served.models.catch_up()
     found = samples(served.get("/metrics").body.decode())
     model_hash = entries[0].champion.model_hash[:12]
     assert found["flts_serve_model_info", "yes", model_hash, "RIDGE", "north"] == 1
@@ -166,7 +167,7 @@ def test_metrics_follow_what_is_served() -> None:
     assert found["flts_serve_self_tests_total", "passed"] == 1
     assert found["flts_serve_followed_age_seconds",] >= 0
     promote(first, off_by(store, second, 1.0), store=store, scope="north")
-    served.models.poll()
+    served.models.catch_up()
     found = samples(served.get("/metrics").body.decode())
     assert (found["flts_serve_promotion", "north"], found["flts_serve_newest_promotion", "north"]) == (1, 2)
     assert found["flts_serve_stale", "north"] == 1
@@ -176,7 +177,7 @@ def test_metrics_follow_what_is_served() -> None:
 
 def test_refused_requests_are_counted_by_their_code() -> None:
     served = serving(two_bundles()[0])
-    served.models.poll()
+    served.models.catch_up()
     for headers in ({}, TOKEN):
         served.get("/model?identifier=x", headers)
     served.get("/nothing")
@@ -189,7 +190,7 @@ def test_answers_outside_the_training_range_and_waits_are_counted() -> None:
     store, first, _ = two_bundles()
     promote(first, store=store)
     served = serving(store)
-    served.models.poll()
+    served.models.catch_up()
     metrics: Any = served.app.state.metrics
     found = answer(served.models.served["global"].champion.bundle, RawTable.of("history", table(hourly(290))))
     for notices in ((), (Notice("outside-training-range", "x", "load", 3), Notice("newest-empty", "y", "load"))):
@@ -220,7 +221,7 @@ def test_a_service_that_was_asked_to_stop_is_not_ready(target: str) -> None:
     store, first, _ = two_bundles()
     promote(first, store=store)
     served = serving(store)
-    served.models.poll()
+    served.models.catch_up()
     assert served.get(target, {}).status == 200
     served.app.state.stopping = lambda: True
     assert served.get(target, {}).status == 503

@@ -282,7 +282,7 @@ def test_looking_at_a_page_loads_no_model_that_was_put_out_of_memory(made: Made)
 def test_a_server_without_a_model_says_how_to_get_one() -> None:
     assert "flts run" in shown(served(memory_store())).text()
     app = served(memory_store())
-    app.state.service.models._polled = False
+    app.state.service.models.polled_at = 0.0
     answer = ask(app, "GET", "/")
     assert answer.status == HTTPStatus.SERVICE_UNAVAILABLE
     assert "No model is loaded yet" in parse(answer.body).text()
