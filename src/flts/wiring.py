@@ -117,15 +117,15 @@ def _opened(settings: Settings, store: Store, bus: Bus, threads: int) -> Iterato
         context.close()
 
 
-def open_store(url: str) -> StreamedStore:
-    """The object store behind a URL."""
+def open_store(url: str, *, make: bool = True) -> StreamedStore:
+    """The object store behind a URL. make: its folder where there is none; else that raises UsageError."""
     from flts.backends.store import open_store as opened
 
-    return opened(url)
+    return opened(url, make=make)
 
 
 def existing_store(settings: Settings) -> StreamedStore:
-    """The store of an earlier run. Raises UsageError for a folder in which nothing was run yet."""
+    """The store of an earlier run, of which nothing is made. Raises UsageError where nothing was run yet."""
     if not settings.store:
         if not (settings.home / "VERSION").exists():
             raise UsageError(
@@ -134,7 +134,7 @@ def existing_store(settings: Settings) -> StreamedStore:
                 folder=str(settings.home),
             )
         check_home(settings.home)
-    return open_store(settings.store_url)
+    return open_store(settings.store_url, make=not settings.store)
 
 
 def make_buckets(settings: Settings, further: Sequence[str] = ()) -> list[str]:

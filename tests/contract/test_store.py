@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import subprocess
@@ -447,11 +448,50 @@ class TestStreams:
         asyncio.run(store.probe())
 
 
-def test_the_probe_of_a_deleted_folder_fails(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda store: store.get("a/b"),
+        lambda store: store.exists("a/b"),
+        lambda store: store.list("a/"),
+        lambda store: store.create("a/b", b"x"),
+        lambda store: store.replace("a/b", b"x"),
+        lambda store: store.erase("a/b"),
+        lambda store: asyncio.run(store.look("a/b")),
+        lambda store: asyncio.run(store.page("", "", 10)),
+        lambda store: asyncio.run(store.upload("a/b", in_chunks(3))),
+        lambda store: asyncio.run(store.probe()),
+    ],
+    ids=["get", "exists", "list", "create", "replace", "erase", "look", "page", "upload", "probe"],
+)
+def test_a_folder_that_is_gone_is_no_empty_store_and_is_not_made_again(
+    tmp_path: Path, use: Callable[[StreamedStore], object]
+) -> None:
     store = open_store((tmp_path / "objects").as_uri())
     (tmp_path / "objects").rmdir()
-    with raises(StageFailed, code="folder-gone", folder=str(tmp_path / "objects")):
-        asyncio.run(store.probe())
+    with raises(MachineFailed, code="folder-gone", folder=str(tmp_path / "objects")):
+        use(store)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_is_only_to_be_read_is_not_made(tmp_path: Path) -> None:
+    with raises(UsageError, code="no-store", folder=str(tmp_path / "objects")):
+        open_store((tmp_path / "objects").as_uri(), make=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_a_disk_that_fails_is_no_absent_object(tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(tmp_path.as_uri())
+    store.create("a/b", b"x")
+
+    def failing(path: Path) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(Path, "lstat", failing)
+    for use in (store.get, store.exists, lambda key: store.create(key, b"y")):
+        with raises(MachineFailed, code="disk-failed", key="a/b"):
+            use("a/b")
 
 
 @pytest.mark.parametrize("key", ["a", "a/b/c", "a/b/c/d"])

@@ -1,6 +1,7 @@
 """The folder behind a file:// URL, and which of its files are objects: regular ones, in folders of its own.
 
 A link may lead out of the store or in a circle, and a pipe keeps its reader waiting for ever: neither is there.
+Nor is an empty store where the folder itself has gone, as with a disk that is no longer mounted.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from urllib.parse import unquote, urlsplit
 
-from flts.contracts.errors import UsageError
+from flts.contracts.errors import MachineFailed, UsageError
 
 ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 UNFINISHED = "#"
@@ -43,8 +44,18 @@ def named_by(url: str, key: str) -> Path:
     return Path(unquote(parts.path))
 
 
+def require(folder: Path) -> None:
+    """Raise MachineFailed where the folder of a store is gone, which was there when the store was opened."""
+    if not folder.is_dir():
+        raise MachineFailed(
+            f"folder not found: {folder}, which holds the store; mount its disk again, or restore it from a backup",
+            code="folder-gone",
+            folder=str(folder),
+        )
+
+
 def holds(folder: Path, key: str) -> bool:
-    """Whether there is an object of this key."""
+    """Whether there is an object of this key. Raises OSError."""
     return not _blocked_above(folder, key) and S_ISREG(_mode(folder / key))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,6 +104,7 @@ class ObjectStoreAdapter:
         below, _, _ = prefix.rpartition("/")
         try:
             if self._folder is not None:
+                folder.require(self._folder)
                 return sorted(key for key in folder.keys(self._folder, below) if _under(prefix, key))
             listed = obstore.list(self._store, prefix=f"{below}/" if below else None).collect()
         except (OSError, obstore.exceptions.BaseError) as error:
@@ -166,6 +168,8 @@ class ObjectStoreAdapter:
     async def upload(self, key: str, chunks: AsyncIterable[bytes], *, only_new: bool = False) -> str | None:
         import obstore
 
+        if self._folder is not None:
+            folder.require(self._folder)
         if self._taken(key):
             raise NameTaken(
                 f"{key} is a folder in {self.url}, or lies below an object; choose another key", key=key, url=self.url
@@ -219,6 +223,7 @@ class ObjectStoreAdapter:
         below, _, _ = prefix.rpartition("/")
         try:
             if self._folder is not None:
+                folder.require(self._folder)
                 there = (key for key in folder.keys(self._folder, below) if _under(prefix, key) and key > after)
                 return list(filter(None, map(self._look_now, heapq.nsmallest(limit, there))))
             objects = (
@@ -243,8 +248,8 @@ class ObjectStoreAdapter:
     async def probe(self) -> None:
         import obstore
 
-        if self._folder is not None and not self._folder.is_dir():
-            raise StageFailed(f"folder not found: {self._folder}", code="folder-gone", folder=str(self._folder))
+        if self._folder is not None:
+            folder.require(self._folder)
         try:
             async for _ in obstore.list(self._store, chunk_size=1):
                 return
@@ -261,14 +266,26 @@ class ObjectStoreAdapter:
         return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
     def _hides(self, key: str) -> bool:
-        return self._folder is not None and not folder.holds(self._folder, key)
+        """Whether a local store has no object of this key. Raises MachineFailed where its folder is gone."""
+        if self._folder is None:
+            return False
+        with self._on_disk("look for", key):
+            if folder.holds(self._folder, key):
+                return False
+            folder.require(self._folder)
+        return True
 
     def _check_place(self, key: str) -> None:
         """Raise MachineFailed where a link would lead a write out of a local store, or a file is where a folder goes.
 
-        What it hides may be all results of all models, so no model is to blame.
+        What it hides may be all results of all models, so no model is to blame. A folder that is gone is not made
+        again: what was stored is elsewhere, and would be hidden by it.
         """
-        blocking = folder.in_the_way(self._folder, key) if self._folder is not None else ""
+        if self._folder is None:
+            return
+        with self._on_disk("write", key):
+            folder.require(self._folder)
+            blocking = folder.in_the_way(self._folder, key)
         if blocking:
             raise MachineFailed(
                 f"cannot write {key} in {self.url}: {blocking} is a link or a file, and a store needs a folder of its"
@@ -280,7 +297,18 @@ class ObjectStoreAdapter:
 
     def _taken(self, key: str) -> bool:
         """Whether the folder of a local store cannot hold this key: it names a folder, or lies below an object."""
-        return self._folder is not None and folder.taken(self._folder, key)
+        if self._folder is None:
+            return False
+        with self._on_disk("look for", key):
+            return folder.taken(self._folder, key)
+
+    @contextmanager
+    def _on_disk(self, verb: str, key: str) -> Iterator[None]:
+        """Raise what the disk says, such as that it failed, as an error about this object."""
+        try:
+            yield
+        except OSError as error:
+            raise self._failed(verb, key, error) from None
 
     def _failed(self, verb: str, key: str, error: Exception) -> Exception:
         what = f"cannot {verb} {key} in {self.url}"
@@ -313,8 +341,12 @@ def memory_store() -> ObjectStoreAdapter:
     return ObjectStoreAdapter("memory:///", MemoryStore())
 
 
-def open_store(url: str) -> StreamedStore:
-    """The store behind a URL. Raises UsageError for another scheme, StageFailed for a folder that cannot be created."""
+def open_store(url: str, *, make: bool = True) -> StreamedStore:
+    """The store behind a URL. make: its folder where there is none.
+
+    Raises UsageError for another scheme and for an absent folder that is not to be made, StageFailed for one that
+    cannot be.
+    """
     from obstore.store import LocalStore
 
     parts = urlsplit(url)
@@ -323,6 +355,12 @@ def open_store(url: str) -> StreamedStore:
             return memory_store()
         case "file":
             place = folder.named_by(url, "store")
+            if not make and not place.is_dir():
+                raise UsageError(
+                    f"folder not found: {place}, where store = {url} points; the first run there makes it",
+                    code="no-store",
+                    folder=str(place),
+                )
             try:
                 place.mkdir(parents=True, exist_ok=True)
             except OSError as error:

@@ -1,7 +1,8 @@
 """Named crash points: a test arms one through FLTS_FAILPOINTS, and the process dies or raises exactly there.
 
 `FLTS_FAILPOINTS="train.result.before=kill"` names points and their actions: kill (SIGKILL), term (SIGTERM), int
-(SIGINT) or error (OSError). `…=kill@3` acts at the third passage. Nothing is armed unless the variable is set.
+(SIGINT), stop (SIGSTOP, so that a test can change the world around it before SIGCONT) or error (OSError). `…=kill@3`
+acts at the third passage. Nothing is armed unless the variable is set.
 
 The process of a trainer inherits the variable. There parent-kill, parent-term and parent-int signal the parent process
 and wait, so that a run is ended while one of its trainers is exactly at this point.
@@ -16,6 +17,7 @@ import threading
 ENV = "FLTS_FAILPOINTS"
 
 _SIGNALS = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "int": signal.SIGINT}
+_STOP = "stop"
 _PARENT = "parent-"
 
 
@@ -24,8 +26,8 @@ def _parse(text: str) -> dict[str, tuple[str, int]]:
     for item in filter(None, (part.strip() for part in text.split(","))):
         name, _, action = item.partition("=")
         what, _, passage = action.partition("@")
-        if what != "error" and what.removeprefix(_PARENT) not in _SIGNALS:
-            raise ValueError(f"{ENV}: invalid action in '{item}'; use NAME=kill, term, int or error")
+        if what not in {"error", _STOP} and what.removeprefix(_PARENT) not in _SIGNALS:
+            raise ValueError(f"{ENV}: invalid action in '{item}'; use NAME=kill, term, int, stop or error")
         armed[name] = (what, int(passage or 1))
     return armed
 
@@ -44,6 +46,9 @@ def failpoint(name: str) -> None:
     del _armed[name]
     if action == "error":
         raise OSError(f"failpoint {name}")
+    if action == _STOP:
+        signal.raise_signal(signal.SIGSTOP)  # to this thread, so that it does not go on while another one gets it
+        return
     number = _SIGNALS[action.removeprefix(_PARENT)]
     if action.startswith(_PARENT):
         os.kill(os.getppid(), number)

@@ -21,6 +21,8 @@ _LACKING: Mapping[int, tuple[str, str]] = {
     errno.EROFS: ("no-rights", "the disk can only be read; mount it for writing, or name another folder"),
     errno.EACCES: ("no-rights", "permission denied; give this user the right, or name another folder"),
     errno.EPERM: ("no-rights", "operation not permitted; give this user the right, or name another folder"),
+    errno.EIO: ("disk-failed", "the disk failed to read or write; the log of the system says more"),
+    errno.ESTALE: ("disk-failed", "the network disk has lost this folder; mount it again"),
     errno.EMFILE: ("no-descriptors", "this process may open no more files; raise `ulimit -n`"),
     errno.ENFILE: ("no-descriptors", "this machine can open no more files; end other programs, or raise fs.file-max"),
     errno.ENOMEM: ("no-memory", "this machine has no memory left; end other programs, or lower `jobs`"),

@@ -37,9 +37,9 @@ def _store(settings: Settings, *, services: bool) -> Iterator[Diagnosis]:
         if services:
             yield wrong("store", "a bus is set but no store, and services share both", "set store (FLTS_STORE)")
         if not (settings.home / "objects").is_dir():
-            return  # opening it would create it, and a check changes nothing
+            return  # `flts run` makes it
     try:
-        opened = open_store(settings.store_url)
+        opened = open_store(settings.store_url, make=False)
     except FltsError as error:
         yield refused("store", error, "set store (FLTS_STORE)")
         return

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from flts.contracts.errors import FltsError, Transient, without_credentials
+from flts.contracts.errors import FltsError, MachineFailed, Transient, without_credentials
 
 State = Literal["ok", "warning", "wrong"]
 
@@ -43,7 +43,8 @@ def unanswered(about: str, found: str, mend: str) -> Diagnosis:
 
 
 def refused(about: str, error: FltsError, mend: str) -> Diagnosis:
-    """Something does not work; the error says why."""
+    """Something does not work; the error says why. Where this machine lacks something, it also says what to do."""
+    mend = "" if isinstance(error, MachineFailed) else mend
     return Diagnosis(about, "wrong", _line(str(error)), _line(mend), unreachable=isinstance(error, Transient))
 
 

@@ -87,7 +87,7 @@ def _train(claim: Claim, reporter: _Reporter) -> Trained:
     from flts.train.stage import model_spec, train
     from flts.wiring import open_store
 
-    store = open_store(claim.store)
+    store = open_store(claim.store, make=False)
     experiment = load_experiment(store, claim.config_hash, claim.data_hash)
     model = model_spec(experiment.spec, experiment.identity, claim.model)
     return train(experiment.dataset, model, experiment.windows, store, reporter, recompute=claim.recompute)

@@ -241,7 +241,7 @@ def _write(path: Path, data: bytes) -> None:
 def _unusable(folder: Path, error: OSError) -> MachineFailed:
     known = machine_fault(error)
     return MachineFailed(
-        f"{folder}: the prediction log cannot be kept there: {known or error.strerror or error}; name another folder"
+        f"{folder}: the prediction log cannot be kept there: {error.strerror or error}; name another folder"
         " with FLTS_SPOOL_DIR, or keep none with FLTS_PREDICTION_LOG=off",
         code=known.code if known else "spool-unusable",
         folder=str(folder),

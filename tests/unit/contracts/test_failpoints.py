@@ -71,6 +71,16 @@ def test_an_armed_point_in_a_child_ends_the_parent_and_waits(action: str, number
     assert (ended.returncode, ended.stdout) == (-number, "start\n")
 
 
+def test_an_armed_point_stops_the_process_until_it_is_continued() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", TWO_PASSAGES], env={**os.environ, ENV: "here=stop"}, stdout=subprocess.PIPE, text=True
+    ) as process:
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        process.send_signal(signal.SIGCONT)
+        assert process.communicate()[0] == "start\nonce\nend\n"
+
+
 def test_only_the_armed_passage_acts() -> None:
     ended = run("here=kill@2")
     assert (ended.returncode, ended.stdout) == (-signal.SIGKILL, "start\nonce\n")
@@ -107,7 +117,9 @@ def test_arming_replaces_the_points_armed_before() -> None:
             failpoint(name)
 
 
-@pytest.mark.parametrize("text", ["here", "here=", "here=explode", "here=parent-error", "=", "here=kill,there"])
+@pytest.mark.parametrize(
+    "text", ["here", "here=", "here=explode", "here=parent-error", "here=parent-stop", "=", "here=kill,there"]
+)
 def test_a_point_without_an_action_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="invalid action"):
         arm(text)

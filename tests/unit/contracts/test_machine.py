@@ -32,6 +32,8 @@ def caused_by(cause: Exception) -> Exception:
         (OSError(errno.EMFILE, "Too many open files"), "no-descriptors"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "no-memory"),
         (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "no-processes"),
+        (OSError(errno.EIO, "Input/output error"), "disk-failed"),
+        (OSError(errno.ESTALE, "Stale file handle"), "disk-failed"),
         (MemoryError(), "no-memory"),
         (RuntimeError("Generic LocalFileSystem error: a: Permission denied (os error 13)"), "no-rights"),
         (RuntimeError("[enforce fail at inline_container.cc:603] . : No space left on device"), "disk-full"),

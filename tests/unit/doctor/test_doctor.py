@@ -15,7 +15,7 @@ from tests.support.stored import StoppedClock
 from flts import wiring
 from flts.backends.bus_memory import MemoryBus
 from flts.backends.store import memory_store
-from flts.contracts.errors import BackendUnavailable, DataError, UsageError
+from flts.contracts.errors import BackendUnavailable, DataError, MachineFailed, UsageError
 from flts.contracts.messages import TOPICS
 from flts.contracts.ports import Stored
 from flts.doctor import bus, here, store
@@ -83,6 +83,18 @@ def test_a_finding_is_one_line_and_shows_no_password_of_a_url() -> None:
 
 
 # the store
+
+
+def test_what_this_machine_lacks_says_itself_what_to_do() -> None:
+    read_only = MachineFailed("the disk can only be read; mount it for writing", code="no-rights")
+    found = in_store(create=raising(read_only))[-1]
+    assert (found.state, found.mend) == ("wrong", "")
+
+
+def test_a_store_in_a_folder_that_is_not_there_is_named_and_not_made(tmp_path: Path) -> None:
+    findings = list(examine(settings(tmp_path, store=(tmp_path / "objects").as_uri()), ["ridge"]))
+    assert [finding.state for finding in findings if finding.about == "store"] == ["wrong"]
+    assert not (tmp_path / "objects").exists()
 
 
 def test_a_working_store_is_ok_and_keeps_no_object_of_the_doctor() -> None:
