@@ -60,9 +60,11 @@ audit: .venv-lock/made ## ask for known vulnerabilities of what the locks name; 
 	.venv-lock/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/all.txt -r requirements/dev.txt
 sbom: .venv-lock/made ## write the list of packages of each image, CycloneDX, to dist/
 	.venv-lock/bin/python deploy/sbom.py
-image: ## build the image with docker: `make image VARIANT=serve` builds the small one
+image: ## build the image with docker, TORCH_INDEX=URL; `make image VARIANT=serve` builds the small one
 	docker build -f deploy/Dockerfile --build-arg VARIANT=$(VARIANT) --build-arg VERSION=$(VERSION) \
-	  --build-arg REVISION=$$(git rev-parse HEAD) --build-arg CREATED=$$(date -u +%Y-%m-%dT%H:%M:%SZ) -t flts:dev .
+	  --build-arg TORCH_INDEX --build-arg REVISION=$$(git rev-parse HEAD) --build-arg CREATED=$$(date -u +%Y-%m-%dT%H:%M:%SZ) -t flts:dev .
+release: $(VENV)/made .venv-lock/made ## build wheel, images and chart of one version into dist/; DRY_RUN=1 only checks
+	$(BIN)/python deploy/release.py $(if $(DRY_RUN),--dry-run)
 docs: setup ## write the generated reference pages
 	$(BIN)/python docs/generate.py
 chart: setup ## write the generated files of the chart, after a change of its values or of the Spec
@@ -70,4 +72,4 @@ chart: setup ## write the generated files of the chart, after a change of its va
 clean: ## remove everything that make created
 	rm -rf $(VENV) .venv-peers .venv-lock .flts mutants
 
-.PHONY: help setup demo test-fast test test-all lint type bench bench-serve bench-peers mutation lock audit sbom image docs chart clean
+.PHONY: help setup demo test-fast test test-all lint type bench bench-serve bench-peers mutation lock audit sbom image release docs chart clean

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -73,3 +74,39 @@ def test_a_release_refuses_an_image_without_a_digest() -> None:
     missing = script("images").unresolved()
     assert release.returncode == (1 if missing else 0)
     assert re.findall(r"^error: (\S+) has no digest", release.stderr, re.MULTILINE) == missing
+
+
+DOCKER = """#!/bin/sh
+case "$6" in
+  *known*) echo sha256:{digest} ;;
+  *) echo "error: manifest unknown" >&2; exit 1 ;;
+esac
+"""
+
+
+def test_a_digest_is_read_from_the_registry_and_one_that_is_not_found_stays_unresolved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = '[[image]]\nname = "{}"\ntag = "1"\ndigest = "unresolved"\nread = ""\n'
+    lock = tmp_path / "images.lock"
+    lock.write_text("# kept\n" + entry.format("docker.io/a/known") + entry.format("docker.io/a/gone"))
+    docker = tmp_path / "docker"
+    docker.write_text(DOCKER.replace("{digest}", "a" * 64))
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    left = script("images").resolve(lock)
+    assert left == ["docker.io/a/gone:1: error: manifest unknown"]
+    known, gone = tomllib.loads(lock.read_text())["image"]
+    assert (known["digest"], gone["digest"], gone["read"]) == ("sha256:" + "a" * 64, "unresolved", "")
+    assert known["read"]
+    assert lock.read_text().startswith("# kept\n")
+
+
+def test_without_docker_no_digest_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = tmp_path / "images.lock"
+    lock.write_text('[[image]]\nname = "a"\ntag = "1"\ndigest = "unresolved"\nread = ""\n')
+    before = lock.read_text()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    [said] = script("images").resolve(lock)
+    assert "docker" in said
+    assert lock.read_text() == before
