@@ -75,8 +75,8 @@ def promote(
     return [*log, entry]
 
 
-def served(store: Store, token: str | None = None, room: int = 16) -> FastAPI:
+def served(store: Store, token: str | None = None, room: int = 16, auth: Auth | None = None) -> FastAPI:
     """A forecast service on a store, after its first poll. room: models in memory."""
     models = ServedModels(store, capacity=Capacity(models=room))
     models.catch_up()
-    return create_app(ForecastService(models), auth=Auth("127.0.0.1", token))
+    return create_app(ForecastService(models), auth=auth or Auth("127.0.0.1", token))

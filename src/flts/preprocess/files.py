@@ -135,9 +135,8 @@ def _count(file: File) -> None:
             columns += line.count(b",")
             quoted ^= bool(line.count(b'"') % 2)
             in_header = not ended or (quoted and size <= HEADER_BYTES)
-        file.limits.check(
-            file.name, lines, columns, lines * columns, max(CELL * lines * columns, size) + COLUMN * columns
-        )
+        memory = max(CELL * lines * columns, size) + COLUMN * columns
+        file.limits.check(file.name, lines, columns, lines * columns, memory, size)
 
 
 def _text(file: File) -> Iterator[bytes]:

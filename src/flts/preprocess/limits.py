@@ -15,12 +15,17 @@ CONTAINER = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of one table. cells: rows × columns; memory: bytes when decoded, 0 for a quarter of the free memory."""
+    """Limits of one table.
+
+    cells: rows × columns; memory: bytes when decoded, 0 for a quarter of the free memory; text: bytes of a CSV file
+    when it is decompressed, 0 for any number.
+    """
 
     cells: int = 10**8
     memory: int = 0
+    text: int = 0
 
-    def check(self, name: str, rows: int, columns: int, cells: int, memory: int) -> None:
+    def check(self, name: str, rows: int, columns: int, cells: int, memory: int, text: int = 0) -> None:
         """Raise DataError for a table of so many cells, or of so many bytes in memory, that has more than these limits.
 
         A caller that counts while it reads gives what it has found so far.
@@ -31,6 +36,8 @@ class Limits:
         elif memory > allowed:
             rule = "setting max_decoded_bytes" if self.memory else "a quarter of the free memory; see max_decoded_bytes"
             limit = f"at most {allowed:,} bytes are decoded ({rule})"
+        elif self.text and text > self.text:
+            limit = f"at most {self.text:,} bytes of text are read"
         else:
             return
         table = f"{rows:,} rows and {columns:,} columns, {cells:,} cells in " if cells else ""

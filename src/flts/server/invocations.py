@@ -69,7 +69,7 @@ class Invocations(Endpoint):
         if _media_type(request.headers.get("content-type", "")) == JSON:
             return await parse_body(read_json, body), to_predictions
         # even a short CSV: the first one imports polars, and other requests would wait for that
-        return await asyncio.to_thread(read_csv, body), to_predictions
+        return await asyncio.to_thread(read_csv, body, self.service.max_body_bytes), to_predictions
 
 
 def _media_type(content_type: str) -> str:
@@ -84,10 +84,10 @@ def _media_type(content_type: str) -> str:
     return media
 
 
-def read_csv(body: bytes) -> Wanted:
-    """What a table in CSV asks for. Raises Problem."""
+def read_csv(body: bytes, most: int) -> Wanted:
+    """What a table in CSV asks for. most: bytes that a request may have. Raises Problem."""
     try:
-        return wanted(read_sent(NAME, body), {})
+        return wanted(read_sent(NAME, body, most), {})
     except DataError as error:
         raise unfit(error.code, str(error)) from None
 

@@ -112,17 +112,12 @@ class Auth:
 
     def admit(self, scope: Scope, token: Token, right: Right) -> None:
         """Let a request with this token pass. Raises Problem where it expired, lacks a right, or comes too often."""
-        scope["state"]["token"] = token.name
+        scope["state"]["token"], scope["state"]["admitted"] = token.name, token
         if token.expires is not None and token.expires <= time.time():
             raise Problem(
                 HTTPStatus.UNAUTHORIZED, f"the token '{token.name}' has expired", CHALLENGE, code="token-expired"
             )
-        if right not in token.rights:
-            raise Problem(
-                HTTPStatus.FORBIDDEN,
-                f"this needs the right '{right}'; the token '{token.name}' has {', '.join(sorted(token.rights))}",
-                code="right-missing",
-            )
+        check_right(scope, right)
         seconds = self._rates.take(token.name) if self._rates is not None else 0
         if seconds:
             raise Problem(
@@ -146,6 +141,17 @@ class Auth:
                 "this server has no token, so it answers no page of another machine",
                 code="other-origin",
             )
+
+
+def check_right(scope: Scope, right: Right) -> None:
+    """Raise Problem where the token of an accepted request lacks a right. A server without tokens asks for none."""
+    token: Token | None = scope["state"].get("admitted")
+    if token is not None and right not in token.rights:
+        raise Problem(
+            HTTPStatus.FORBIDDEN,
+            f"this needs the right '{right}'; the token '{token.name}' has {', '.join(sorted(token.rights))}",
+            code="right-missing",
+        )
 
 
 def _hostname(host: bytes | None) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from tests.support.stored import fit
 
 from flts.backends.store import memory_store
 from flts.contracts.canonical import canonical_json
+from flts.contracts.ports import Store
 from flts.server import invocations, sent
 from flts.server.invocations import read_csv
 from flts.server.wanted import Wanted
@@ -34,9 +37,14 @@ CSV = "\n".join(",".join(map(str, row)) for row in [list(HISTORY), *ROWS]).encod
 
 
 @pytest.fixture(scope="module")
-def app() -> FastAPI:
+def store() -> Store:
     experiment, store = small_experiment()
     promote(fit(store, experiment).bundle_sha256, store=store, scope="north")
+    return store
+
+
+@pytest.fixture(scope="module")
+def app(store: Store) -> FastAPI:
     return application(store)
 
 
@@ -49,9 +57,9 @@ def invoke(app: FastAPI, body: Any, content_type: str | None = "application/json
 def test_a_csv_is_read_beside_the_event_loop(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
     threads = []
 
-    def read(body: bytes) -> Wanted:
+    def read(body: bytes, most: int) -> Wanted:
         threads.append(threading.current_thread())
-        return read_csv(body)
+        return read_csv(body, most)
 
     monkeypatch.setattr(invocations, "read_csv", read)
     assert invoke(app, CSV, "text/csv").status == 200
@@ -152,6 +160,16 @@ def test_a_file_of_too_many_rows_is_refused(app: FastAPI, monkeypatch: pytest.Mo
     assert invoke(app, CSV, "text/csv").status == 200
     answer = invoke(app, CSV + b"\n" + CSV.splitlines()[-1], "text/csv")
     assert (answer.status, answer.json()["code"]) == (413, "too-many-rows")
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zlib.compress], ids=["gzip", "zlib"])
+def test_a_compressed_file_holds_no_more_than_a_body_may(store: Store, pack: Callable[[bytes], bytes]) -> None:
+    most = len(CSV)
+    app = application(store, max_body_bytes=most)
+    assert invoke(app, pack(CSV), "text/csv").json() == invoke(app, CSV, "text/csv").json()
+    answer = invoke(app, pack(CSV + b"\n"), "text/csv")
+    assert (answer.status, answer.json()["code"]) == (413, "body-too-large")
+    assert f"{most:,} bytes" in answer.json()["message"]
 
 
 def test_rows_with_a_key_of_their_own_each_take_no_more_memory_than_they_have(app: FastAPI) -> None:

@@ -52,7 +52,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Box:
-    """The form and what became of it. needs: what a history must hold; error: why there is no forecast."""
+    """The form and what became of it.
+
+    needs: what a history must hold; error: why there is no forecast; refused: why there is no form.
+    """
 
     needs: str
     columns: Sequence[str]
@@ -61,9 +64,16 @@ class Box:
     levels: Sequence[float]
     error: str = ""
     result: Result | None = None
+    refused: str = ""
 
 
-def box(manifest: Manifest, pasted: Pasted | None = None, error: str = "", result: Result | None = None) -> Box:
+def box(
+    manifest: Manifest,
+    pasted: Pasted | None = None,
+    error: str = "",
+    result: Result | None = None,
+    refused: str = "",
+) -> Box:
     """The form for a model, with what was sent before."""
     step = Step.parse(manifest.fitted.grid.step)
     every = lasting(1, step).removeprefix("1 ")
@@ -71,16 +81,16 @@ def box(manifest: Manifest, pasted: Pasted | None = None, error: str = "", resul
     text = pasted.text if pasted and len(pasted.text) <= MOST_SHOWN_AGAIN else ""
     level = pasted.level if pasted else DEFAULT_LEVEL
     columns = [manifest.time_column, *manifest.columns]
-    return Box(needs, columns, text, level, sorted(LEVELS), error, result)
+    return Box(needs, columns, text, level, sorted(LEVELS), error, result, refused)
 
 
-def table(pasted: Pasted) -> RawTable:
-    """The rows that were sent. Raises DataError and Problem that say what they are instead."""
+def table(pasted: Pasted, most: int) -> RawTable:
+    """The rows that were sent. most: bytes of a request. Raises DataError and Problem that say what they are."""
     if not pasted.data and not pasted.text.strip():
         raise DataError("nothing was sent: paste rows with their header, or choose a CSV file", code="nothing-sent")
     if pasted.data:
-        return read_sent(PurePath(pasted.file).name or "the file", pasted.data)
-    return read_sent(PASTED, pasted.text.strip().encode() + b"\n")
+        return read_sent(PurePath(pasted.file).name or "the file", pasted.data, most)
+    return read_sent(PASTED, pasted.text.strip().encode() + b"\n", most)
 
 
 def result(answered: Answered, rows: RawTable, level: float) -> Result:

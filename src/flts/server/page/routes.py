@@ -35,8 +35,8 @@ from flts.server.service import ForecastService, note
 from flts.server.wanted import DEFAULT_LEVEL, Answered, Wanted
 from flts.spec.steps import SECOND
 from flts.web.problem import RETRY_SECONDS, Problem
+from flts.web.security import check_right
 from flts.web.session import Session
-from flts.web.tokens import Right
 
 SECONDS = 10.0
 """How long a page waits for the store."""
@@ -45,7 +45,7 @@ FORM_SECONDS = 60.0
 THREADS = 2
 PAGES = 16
 """First pages that are kept, each for the minute in which it was made."""
-READ = ["GET", "HEAD"]
+READ, SEND = ["GET", "HEAD"], ["POST"]
 FOREVER = "public, max-age=31536000, immutable"
 T = TypeVar("T")
 View = Callable[[Request], Awaitable[Response]]
@@ -64,10 +64,11 @@ class Submitted:
 
 @dataclass(frozen=True)
 class Bar:
-    """What stands above every page: the scopes, and who has signed in."""
+    """Who looks at a page, and the scopes above it. refused: why they may not forecast; empty where they may."""
 
     scopes: tuple[str, ...]
     session: Session | None
+    refused: str
 
 
 NOTHING = Pasted("", "", b"", DEFAULT_LEVEL)
@@ -78,26 +79,24 @@ def add_page(app: FastAPI) -> None:
     """Add the page to the app of a forecast service."""
     page = Pages(app.state.service)
     for path, view, methods in (
-        ("/", page.home, READ),
-        ("/forecast", page.forecast, ["POST"]),
-        ("/promotions/{scope}", page.promotions, READ),
-        ("/decisions/{scope}", page.decisions, READ),
-        ("/decisions/{scope}/{name}", page.decision, READ),
+        ("/", _guarded(page.home), READ),
+        ("/forecast", _guarded(page.forecast), SEND),
+        ("/promotions/{scope}", _guarded(page.promotions), READ),
+        ("/decisions/{scope}", _guarded(page.decisions), READ),
+        ("/decisions/{scope}/{name}", _guarded(page.decision), READ),
+        ("/sign-in", sign_in, SEND),
+        ("/sign-out", _guarded(sign_out), SEND),
+        ("/static/{name}", static, READ),
     ):
-        right: Right = "read" if methods == READ else "predict"
-        app.add_api_route(path, _guarded(view, right), methods=methods, include_in_schema=False, response_model=None)
-    leave = _guarded(sign_out, "read")
-    app.add_api_route("/sign-in", sign_in, methods=["POST"], include_in_schema=False, response_model=None)
-    app.add_api_route("/sign-out", leave, methods=["POST"], include_in_schema=False, response_model=None)
-    app.add_api_route("/static/{name}", static, methods=READ, include_in_schema=False, response_model=None)
+        app.add_api_route(path, view, methods=methods, include_in_schema=False, response_model=None)
 
 
-def _guarded(view: View, right: Right) -> View:
-    """Who may see a view, and its errors as pages. `request.state.session` is that of who signed in."""
+def _guarded(view: View) -> View:
+    """A view for those who may read, and its errors as pages. `request.state.session` is that of who signed in."""
 
     async def guarded(request: Request) -> Response:
         try:
-            request.state.session = sessions_of(request).check(request.scope, right)
+            request.state.session = sessions_of(request).check(request.scope, "read")
             return await view(request)
         except Problem as problem:
             return _problem_page(request, problem)
@@ -160,11 +159,14 @@ class Pages:
 
     async def _try(self, request: Request, scope: str) -> Submitted:
         """Forecast what a form holds. Raises nothing that its sender can mend: that is said at the box."""
-        pasted = NOTHING
+        pasted, sessions = NOTHING, sessions_of(request)
         try:
+            sessions.check_origin(request.scope)  # what another page sent is not shown
             self._service.turns.check_room()
-            pasted = await _read(request, self._service.max_body_bytes)
-            rows = await self._run(partial(table, pasted))
+            pasted, word = await _read(request, self._service.max_body_bytes)
+            sessions.check_form(request.scope, request.state.session, word)
+            check_right(request.scope, "predict")  # the page is for readers, and what they sent stays on it
+            rows = await self._run(partial(table, pasted, self._service.max_body_bytes))
             caller = Caller(time.monotonic() + SECONDS, token=request.scope["state"].get("token"))
             answered = await self._service.forecast(Wanted(rows, scope, level=pasted.level), caller)
             note(request.scope, answered)
@@ -195,7 +197,7 @@ class Pages:
 
     def _home(self, current: Current, bar: Bar, target: str | None, sent: Submitted = UNSENT) -> Response:
         manifest = current.manifest or self._evidence.manifest(current.entry.champion.bundle_sha256)
-        form = box(manifest, sent.pasted, sent.error, sent.result)
+        form = box(manifest, sent.pasted, sent.error, sent.result, bar.refused if sent is UNSENT else "")
         view = home_view(current, manifest, self._evidence, target, form, NEWEST, time.time())
         return rendering.page(
             "home.html", sent.status, view=view, scope=current.scope, scopes=bar.scopes, session=bar.session
@@ -236,7 +238,12 @@ class Pages:
         return Current(scope, standing.entry, standing.sha256, standing.since, stale_since)
 
     def _bar(self, request: Request) -> Bar:
-        return Bar(tuple(state.scope for state in self._service.models.states()), request.state.session)
+        scopes = tuple(state.scope for state in self._service.models.states())
+        try:
+            check_right(request.scope, "predict")
+        except Problem as problem:
+            return Bar(scopes, request.state.session, problem.detail)
+        return Bar(scopes, request.state.session, "")
 
     async def _run(self, work: Callable[[], T]) -> T:
         """The result of work in a thread of the page. Raises Problem where the store keeps it waiting."""
@@ -274,14 +281,14 @@ def _of_served(served: Served) -> Current:
     )
 
 
-async def _read(request: Request, limit: int) -> Pasted:
-    """What was sent for a forecast. Raises Problem, also for a form that no page of this sign-in sent."""
+async def _read(request: Request, limit: int) -> tuple[Pasted, str]:
+    """What was sent for a forecast, and the word of the page that sent it. Raises Problem."""
     async with form_of(request, limit, FORM_SECONDS) as form:
-        sessions_of(request).check_form(request.scope, request.state.session, text(form.get("form")))
         file = form.get("file")
         data = await file.read() if isinstance(file, UploadFile) else b""
         name = (file.filename or "") if isinstance(file, UploadFile) else ""
-        return Pasted(text(form.get("rows")), name, data, _level(text(form.get("level"))))
+        pasted = Pasted(text(form.get("rows")), name, data, _level(text(form.get("level"))))
+        return pasted, text(form.get("form"))
 
 
 def _level(text: str) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
+import io
 import json
 import re
 import threading
@@ -13,6 +15,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
+import polars as pl
 import pytest
 from fastapi import FastAPI
 from starlette.responses import Response
@@ -82,6 +85,13 @@ def send(
 
 def rows(count: int = 40) -> str:
     return table(hourly(count)).write_csv()
+
+
+def parquet(count: int) -> bytes:
+    """A file of a few kilobytes that decodes to so many rows."""
+    buffer = io.BytesIO()
+    pl.DataFrame({name: pl.repeat(1.0, count, eager=True) for name in "abcdefghij"}).write_parquet(buffer)
+    return buffer.getvalue()
 
 
 # --- what is loaded
@@ -418,6 +428,8 @@ def test_a_file_is_read_like_pasted_rows(app: FastAPI) -> None:
         ({}, (f"../{'x' * 20}.csv", b"PK\x03\x04"), 422, "xxxx.csv"),
         ({"rows": "a\n" * (BODY_BYTES // 2)}, None, 413, "4,194,304"),
         ({"rows": "time,load\n" + "2026-01-01,1\n" * 100_001}, None, 413, "at most 100,000 are read"),
+        ({}, ("load.csv", gzip.compress(b"time,load\n" * BODY_BYTES)), 413, "decodes to more than the 4,194,304 bytes"),
+        ({}, ("load.parquet", parquet(BODY_BYTES)), 413, "decodes to more than the 4,194,304 bytes"),
     ],
 )
 def test_what_cannot_be_forecast_is_said_at_the_box(

@@ -16,6 +16,8 @@ from tests.support.stored import without
 
 from flts.contracts.ports import Store
 from flts.server.page.sign_in import MOST
+from flts.web.security import Auth
+from flts.web.tokens import Right, Token, digest_of
 
 TOKEN = "a-token"  # noqa: S105
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -82,7 +84,35 @@ def test_every_page_and_the_box_are_for_who_signed_in(app: FastAPI) -> None:
     for fields, status in (({"form": word}, 200), ({}, 403), ({"form": "0" * 64}, 403)):
         answer = post(app, "/forecast", {"rows": rows, "level": "0.8"} | fields, Cookie=signed_in)
         assert answer.status == status
-        assert (b"Download as CSV" in answer.body) == (status == HTTPStatus.OK)
+        page = parse(answer.body)
+        assert bool(page.all(class_="result")) == (status == HTTPStatus.OK)
+        assert page.one("textarea").text().split() == rows.split()  # what was pasted is not lost
+
+
+def test_who_may_read_alone_is_told_so_and_keeps_what_was_pasted(store: Store) -> None:
+    rights: list[frozenset[Right]] = [frozenset({"read", "predict"})]
+    auth = Auth("127.0.0.1", None, lambda: [Token("reader", rights[0], digest_of(TOKEN.encode()))])
+    app = served(store, auth=auth)
+    signed_in = cookie(app)
+    word = shown(app, signed_in).one("form", action="/sign-out").one("input").attributes["value"]
+    assert shown(app, signed_in).all("textarea")
+    rights[0] = frozenset({"read"})
+    page = shown(app, signed_in)
+    assert not page.all("textarea")
+    assert "'predict'" in page.one(id="forecast").text()
+    answer = post(app, "/forecast", {"rows": "time,load\n1,2", "form": word}, Cookie=signed_in)
+    page = parse(answer.body)
+    assert answer.status == HTTPStatus.FORBIDDEN
+    assert "'predict'" in page.one(id="box-error").text()
+    assert page.one("textarea").text().split() == ["time,load", "1,2"]
+
+
+def test_the_box_is_part_of_a_page_for_readers(store: Store) -> None:
+    auth = Auth("127.0.0.1", None, lambda: [Token("caller", frozenset({"predict"}), digest_of(TOKEN.encode()))])
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    answer = post(served(store, auth=auth), "/forecast", {"rows": "a"}, **headers)
+    assert answer.status == HTTPStatus.FORBIDDEN
+    assert b"Scoreboard" not in answer.body
 
 
 def test_each_session_has_pages_of_its_own(app: FastAPI) -> None:
@@ -105,6 +135,7 @@ def test_the_way_out_ends_the_session_in_the_browser(app: FastAPI) -> None:
 
 def test_forms_of_other_pages_are_refused_also_where_nobody_signs_in(store: Store, app: FastAPI) -> None:
     foreign = {"Origin": "http://evil.example"}
+    assert b"hunter2" not in post(served(store), "/forecast", {"rows": "hunter2"}, **foreign).body
     assert post(app, "/sign-in", {"token": TOKEN}, **foreign).status == HTTPStatus.FORBIDDEN
     assert post(served(store), "/forecast", {"rows": "a"}, **foreign).status == HTTPStatus.FORBIDDEN
     assert post(served(store), "/forecast", {"rows": "a"}, Origin="http://127.0.0.1:8080").status == 422
