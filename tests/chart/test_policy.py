@@ -10,8 +10,9 @@ import pytest
 import yaml
 from tests.support.charts import (
     API,
-    CHART,
     RUN,
+    SCALERS,
+    TEMPLATES,
     VALUES,
     Helm,
     Manifest,
@@ -26,7 +27,10 @@ from typer.main import get_command
 from flts.cli.main import app
 from flts.settings import Settings
 
-ALL = ("--set", "preprocess.cronJob.enabled=true,serve.autoscaling.enabled=true,serve.ingress.enabled=true")
+ALL = (
+    *("--set", "preprocess.cronJob.enabled=true,serve.autoscaling.enabled=true,serve.ingress.enabled=true"),
+    *("--set", "trainers.autoscaling.enabled=true,trainers.autoscaling.minReplicas=2"),
+)
 RENDERED = [*(("--values", name) for name in VALUES), (*RUN, *API, *ALL)]
 
 
@@ -85,11 +89,12 @@ def test_every_container_has_requests_and_limits(objects: list[Manifest]) -> Non
             assert {"cpu", "memory"} <= set(container["resources"][part]), where
 
 
-def test_every_service_has_three_probes_and_no_job_has_one(objects: list[Manifest]) -> None:
+def test_every_service_has_three_probes_and_what_ends_has_none(objects: list[Manifest]) -> None:
     for one, template in pods(objects):
         for container in template["spec"]["containers"]:
             found = {name for name in ("startupProbe", "livenessProbe", "readinessProbe") if name in container}
-            assert len(found) == (0 if one["kind"] in {"Job", "CronJob"} else 3), one["metadata"]["name"]
+            ends = one["kind"] in {"Job", "CronJob", "Pod"}
+            assert len(found) == (0 if ends else 3), one["metadata"]["name"]
 
 
 def test_no_probe_of_life_asks_a_backend(objects: list[Manifest]) -> None:
@@ -149,12 +154,15 @@ def test_every_object_has_the_standard_labels(objects: list[Manifest]) -> None:
         labels = one["metadata"]["labels"]
         assert {f"app.kubernetes.io/{name}" for name in wanted} | {"helm.sh/chart"} <= set(labels)
         assert one["metadata"]["namespace"] == "forecasts"
-        assert "helm.sh/hook" not in one["metadata"].get("annotations", {})
+        hook = one["metadata"].get("annotations", {}).get("helm.sh/hook")
+        assert hook == ("test" if one["kind"] == "Pod" else None), one["metadata"]["name"]
 
 
 def test_no_pod_names_the_chart_so_that_its_new_version_restarts_none(objects: list[Manifest]) -> None:
     for _, template in pods(objects):
-        assert "helm.sh/chart" not in template["metadata"]["labels"]
+        assert (
+            template["kind"] == "Pod" if "kind" in template else "helm.sh/chart" not in template["metadata"]["labels"]
+        )
 
 
 def test_selectors_find_their_pods_and_nothing_else(objects: list[Manifest]) -> None:
@@ -191,21 +199,14 @@ def test_no_manifest_holds_a_secret_and_none_is_rendered_as_one(objects: list[Ma
 def test_what_keeps_pods_from_going_is_rendered_for_two_replicas_at_least(objects: list[Manifest]) -> None:
     replicas = {one["metadata"]["name"]: one["spec"].get("replicas") for one in objects if one["kind"] == "Deployment"}
     least = {
-        one["metadata"]["name"]: one["spec"]["minReplicas"]
+        one["metadata"]["name"]: one["spec"].get("minReplicas", one["spec"].get("minReplicaCount"))
         for one in objects
-        if one["kind"] == "HorizontalPodAutoscaler"
+        if one["kind"] in SCALERS
     }
     for one in objects:
         if one["kind"] == "PodDisruptionBudget":
             name = one["metadata"]["name"]
             assert (replicas[name] or least[name]) >= 2
-
-
-def test_what_a_scaler_scales_has_no_number_of_replicas(objects: list[Manifest]) -> None:
-    for one in objects:
-        if one["kind"] == "HorizontalPodAutoscaler":
-            target = named(objects, "Deployment", one["spec"]["scaleTargetRef"]["name"])
-            assert "replicas" not in target["spec"]
 
 
 def test_the_job_of_the_secrets_may_get_its_own_and_create(helm: Helm) -> None:
@@ -284,7 +285,7 @@ def test_values_of_pods_reach_them(helm: Helm, tmp_path: Path) -> None:
         "podLabels": {"team": "a"},
         "podAnnotations": {"note": "b"},
     }
-    of_flts = ("preprocess", "prepare", "trainers", "evaluate", "forecast", "gateway", "serve", "secrets")
+    of_flts = ("preprocess", "prepare", "trainers", "evaluate", "forecast", "gateway", "serve", "test", "secrets")
     components = [*of_flts, "kafka", "s3", "postgresql", "mlflow"]
     values = dict.fromkeys(components, placed) | {
         "image": {"pullSecrets": [{"name": "login"}]},
@@ -306,6 +307,6 @@ def test_values_of_pods_reach_them(helm: Helm, tmp_path: Path) -> None:
 
 
 def test_no_template_asks_for_chance_or_the_time() -> None:
-    for file in (CHART / "templates").iterdir():
+    for file in TEMPLATES:
         text = file.read_text()
         assert not re.search(r"\b(rand\w+|uuidv4|now|genSignedCert|genSelfSignedCert|genCA|lookup)\b", text), file.name

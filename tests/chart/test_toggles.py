@@ -20,9 +20,13 @@ SWITCHES = {
     "preprocess.enabled": {("Job", "preprocess")},
     "preprocess.cronJob.enabled": {("CronJob", "preprocess")},
     "prepare.enabled": {("Job", "prepare")},
-    "trainers.enabled": {("Deployment", "train")},
-    "evaluate.enabled": {("Deployment", "evaluate")},
+    "trainers.enabled": {("Deployment", "train"), ("Pod", "test")},
+    "trainers.autoscaling.enabled": {("ScaledObject", "train")},
+    "evaluate.enabled": {("Deployment", "evaluate"), ("Pod", "test")},
+    "evaluate.autoscaling.enabled": {("ScaledObject", "evaluate")},
     "forecast.enabled": {("Deployment", "forecast")},
+    "forecast.autoscaling.enabled": {("ScaledObject", "forecast")},
+    "test.enabled": {("Pod", "test")},
     "gateway.enabled": {("Deployment", "gateway"), ("Service", "gateway")},
     "gateway.autoscaling.enabled": {("HorizontalPodAutoscaler", "gateway")},
     "serve.enabled": {("Deployment", "serve"), ("Service", "serve")},
@@ -38,7 +42,14 @@ SWITCHES = {
         *(("Job", "secrets"), ("Role", "secrets"), ("RoleBinding", "secrets"), ("ServiceAccount", "secrets")),
     },
 }
-ALWAYS = (*RUN, *API, "--set", "networkPolicy.enabled=false", "--set", "trainers.replicas=2")
+ALWAYS = (
+    *RUN,
+    *API,
+    "--set",
+    "networkPolicy.enabled=false",
+    "--set",
+    "trainers.replicas=2,trainers.autoscaling.minReplicas=2",
+)
 
 
 def switches(values: Mapping[str, Any], path: str = "") -> Iterator[str]:

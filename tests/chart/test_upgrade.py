@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.support.charts import CHART, RUN, VALUES, Helm, Manifest, named
+from tests.support.charts import CHART, RUN, TEMPLATES, VALUES, Helm, Manifest, named
 
 CRON = ("--set", "preprocess.cronJob.enabled=true")
 
@@ -28,13 +28,13 @@ def test_the_revision_stands_in_one_object_that_no_name_or_checksum_includes() -
     # no command renders another revision without a cluster, so the templates are looked at
     using = [
         line
-        for file in sorted((CHART / "templates").iterdir())
+        for file in TEMPLATES
         for line in file.read_text().splitlines()
         if ".Release.Revision" in line or ".Release.IsUpgrade" in line or ".Release.IsInstall" in line
     ]
     assert len(using) == 1
     assert '"revision" .Release.Revision' in using[0]
-    for file in (CHART / "templates").iterdir():
+    for file in TEMPLATES:
         assert "config.yaml" not in file.read_text(), "a checksum of the whole file would include the revision"
 
 

@@ -16,12 +16,15 @@ import yaml
 from tests.support import ROOT
 
 CHART = ROOT / "deploy/helm/flts"
+TEMPLATES = tuple(sorted(file for file in (CHART / "templates").rglob("*") if file.is_file()))
 VALUES = tuple(sorted(file.name for file in CHART.glob("values*.yaml")))
 """Every file of values that the chart has."""
 RUN = ("--set", "preprocess.datasetName=load", "--set", "spec.dataset.targets={load}")
 """With these a run can start, so that its job is rendered."""
 API = ("--set", "networkPolicy.enabled=true", "--set", "networkPolicy.apiServer.cidrs={10.0.0.1/32}")
 """Network policies, of which the job for Secrets needs the address of the API server."""
+SCALERS = ("HorizontalPodAutoscaler", "ScaledObject")
+"""What changes the number of replicas: Kubernetes by CPU, KEDA by messages that wait."""
 
 Manifest = Mapping[str, Any]
 
@@ -81,6 +84,8 @@ def pods(objects: Sequence[Manifest]) -> Iterator[tuple[Manifest, Manifest]]:
                 yield one, one["spec"]["template"]
             case "CronJob":
                 yield one, one["spec"]["jobTemplate"]["spec"]["template"]
+            case "Pod":
+                yield one, one
 
 
 def containers(template: Manifest) -> list[Manifest]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flts.cli.options import Json, SpecFile, loaded_spec, logged
+from flts.cli.options import Json, SpecFile, loaded_spec, logged, split_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,6 +64,30 @@ def wait(timeout: Timeout = 600.0) -> None:
 
     waited(logged(terminal="text"), timeout)
     typer.echo("every backend answers")
+
+
+@app.command()
+def smoke(
+    file: Annotated[Path, typer.Argument(help="The experiment; its first rows are used.")],
+    models: Annotated[str, typer.Option("--models", help="These models, separated by commas.")] = "gru,ridge",
+    url: Annotated[str, typer.Option(help="Also ask this forecast service.")] = "",
+    timeout: Annotated[float, typer.Option(help="Seconds for everything.")] = 240.0,
+) -> None:
+    """Run a small experiment through the services, in the scope helm-test. `helm test` calls it."""
+    from flts.deploy.smoke import experiment
+    from flts.deploy.smoke import smoke as tried
+
+    passed = tried(logged(terminal="text"), experiment(file, split_names(models)), url, timeout)
+    result, champion = passed.result, passed.champion
+    typer.echo(
+        f"run {result.run} of {result.config_hash} is judged: {len(result.decision.candidates)} models have forecasts"
+    )
+    typer.echo(f"the pointer of scope {result.scope} names promotion {champion.promotion}, {champion.model_type}")
+    if passed.forecast is None:
+        typer.echo("no forecast service was asked")
+        return
+    for row in passed.forecast.rows:
+        typer.echo(f"{url} answers with it: {row.target} at {row.time.isoformat()} is {row.mean:g}")
 
 
 @app.command()

@@ -14,7 +14,7 @@ app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
 {{/* Name, labels and annotations of an object. name: what follows the full name; component: what it belongs to;
-annotations: of this object only. */}}
+annotations, extraLabels: of this object only. */}}
 {{- define "flts.metadata" -}}
 name: {{ include "flts.fullname" .root }}-{{ .name }}
 namespace: {{ .root.Release.Namespace }}
@@ -24,7 +24,7 @@ labels:
   app.kubernetes.io/part-of: flts
   app.kubernetes.io/managed-by: {{ .root.Release.Service }}
   helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-  {{- with .root.Values.commonLabels }}
+  {{- with merge (dict) (.extraLabels | default dict) .root.Values.commonLabels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
 {{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}

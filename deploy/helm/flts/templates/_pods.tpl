@@ -1,6 +1,6 @@
 {{/* What all pods and containers have in common. */}}
 
-{{/* Which backends each component uses: its environment and its network policy both follow from this table. */}}
+{{/* Which servers each component uses: its environment and its network policy both follow from this table. */}}
 {{- define "flts.edges" -}}
 prepare: [kafka, s3]
 preprocess: [kafka, s3]
@@ -9,6 +9,7 @@ evaluate: [kafka, mlflow, s3]
 forecast: [kafka, s3]
 gateway: [s3]
 serve: [kafka, s3]
+test: [kafka, s3, serve]
 mlflow: [postgresql, s3]
 {{- end -}}
 

@@ -29,11 +29,7 @@ spec:
           {{- include "flts.probes" (dict "port" .probes "scheme" $scheme) | nindent 10 }}
       volumes:
         {{- include "flts.volumes" .root | nindent 8 }}
-        - name: token
-          secret:
-            secretName: {{ include "flts.secret" (dict "root" .root "key" (printf "%s.existingSecret" .component) "name" .values.existingSecret) }}
-            defaultMode: 0440
-            items: [{key: {{ .component }}-token, path: token}]
+        - {{- include "flts.token.volume" . | nindent 10 }}
         {{- with .values.tlsSecret }}
         - name: tls
           secret: {secretName: {{ . }}, defaultMode: 0440}
@@ -63,6 +59,15 @@ spec:
     - type: Resource
       resource: {name: cpu, target: {type: Utilization, averageUtilization: {{ .values.autoscaling.targetCPU | int64 }}}}
 {{- end }}
+{{- end -}}
+
+{{/* The volume with the token of a server. component: gateway or serve; values: its own. */}}
+{{- define "flts.token.volume" -}}
+name: token
+secret:
+  secretName: {{ include "flts.secret" (dict "root" .root "key" (printf "%s.existingSecret" .component) "name" .values.existingSecret) }}
+  defaultMode: 0440
+  items: [{key: {{ .component }}-token, path: token}]
 {{- end -}}
 
 {{- define "flts.server.env" -}}

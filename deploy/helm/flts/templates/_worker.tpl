@@ -1,11 +1,14 @@
-{{/* A Deployment of a worker. name: of the object; component, values, args, labels as elsewhere; replicas, threads. */}}
+{{/* A Deployment of a worker. name: of the object; component, values, args, labels, threads as elsewhere; topic and group:
+     what it reads, whose lag scales it. */}}
 {{- define "flts.worker" -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
   {{- include "flts.metadata" . | nindent 2 }}
 spec:
+  {{- if not .values.autoscaling.enabled }}
   replicas: {{ .values.replicas | int64 }}
+  {{- end }}
   selector:
     matchLabels:
       {{- include "flts.selector" . | nindent 6 }}
@@ -28,6 +31,31 @@ spec:
           {{- include "flts.probes" (dict "port" "probes") | nindent 10 }}
       volumes:
         {{- include "flts.volumes" .root | nindent 8 }}
+{{- with .values.autoscaling }}
+{{- if .enabled }}
+---
+apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
+metadata:
+  {{- include "flts.metadata" $ | nindent 2 }}
+spec:
+  scaleTargetRef: {name: {{ include "flts.fullname" $.root }}-{{ $.name }}}
+  minReplicaCount: {{ .minReplicas | int64 }}
+  maxReplicaCount: {{ .maxReplicas | int64 }}
+  triggers:
+    - type: kafka
+      metadata:
+        bootstrapServers: {{ include "flts.brokers" $.root | quote }}
+        topic: {{ $.topic }}
+        consumerGroup: {{ $.group }}
+        lagThreshold: {{ .lag | int64 | quote }}
+        # a group that never committed starts at the first message
+        offsetResetPolicy: earliest
+      {{- with .authentication }}
+      authenticationRef: {name: {{ . }}}
+      {{- end }}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "flts.worker.env" -}}

@@ -1,0 +1,69 @@
+"""Deployments that something scales: their number of replicas is not the chart's, and lag is that of their group."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.support.charts import API, SCALERS, Helm, Manifest, environment, named
+
+from flts.runner.services.registry import groups
+
+SCALED = {
+    "gateway": ("flts-gateway", "HorizontalPodAutoscaler"),
+    "serve": ("flts-serve", "HorizontalPodAutoscaler"),
+    "trainers": ("flts-train-gru", "ScaledObject"),
+    "evaluate": ("flts-evaluate", "ScaledObject"),
+    "forecast": ("flts-forecast", "ScaledObject"),
+}
+"""For each component a Deployment and what scales it."""
+
+
+def scalers(objects: list[Manifest]) -> dict[str, Manifest]:
+    """What scales, by the Deployment that it names."""
+    return {one["spec"]["scaleTargetRef"]["name"]: one for one in objects if one["kind"] in SCALERS}
+
+
+@pytest.mark.parametrize("component", SCALED)
+def test_what_is_scaled_has_no_number_of_replicas_and_all_else_has_one(helm: Helm, component: str) -> None:
+    name, kind = SCALED[component]
+    for on in (False, True):
+        objects = helm.render("--set", f"{component}.autoscaling.enabled={str(on).lower()},{component}.replicas=3")
+        found = scalers(objects)
+        assert (name in found) is on
+        assert {one["kind"] for one in found.values()} <= {kind}
+        for one in objects:
+            if one["kind"] == "Deployment":
+                assert ("replicas" in one["spec"]) is (one["metadata"]["name"] not in found), one["metadata"]["name"]
+        if not on:
+            assert named(objects, "Deployment", name)["spec"]["replicas"] == 3
+
+
+def test_a_worker_is_scaled_by_the_lag_of_its_own_group(helm: Helm) -> None:
+    on = ",".join(f"{name}.autoscaling.enabled=true" for name in ("trainers", "evaluate", "forecast"))
+    objects = helm.render("--set", f"{on},spec.models.ridge.alphas={{1}},spec.models.gru.epochs=2")
+    found = scalers(objects)
+    assert len(found) == 4
+    read: dict[str, Any] = {}
+    for name, one in found.items():
+        [trigger] = one["spec"]["triggers"]
+        assert trigger["type"] == "kafka"
+        variables = environment(named(objects, "Deployment", name)["spec"]["template"]["spec"]["containers"][0])
+        assert variables["FLTS_BUS"] == f"kafka://{trigger['metadata']['bootstrapServers']}"
+        assert all(isinstance(value, str) for value in trigger["metadata"].values()), "KEDA reads text"
+        assert "authenticationRef" not in trigger
+        read[name.removeprefix("flts-")] = (trigger["metadata"]["consumerGroup"], trigger["metadata"]["topic"])
+    groups_of_a_run = list(groups(["gru", "ridge"]))
+    assert read == {group.name: (group.name, group.service.load().topic) for group in groups_of_a_run}
+
+
+def test_a_scaler_logs_in_as_the_brokers_ask_and_may_reach_the_bundled_one(helm: Helm) -> None:
+    keda = '[{"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":"keda"}}}]'
+    objects = helm.render(
+        *API,
+        *("--set", "trainers.autoscaling.enabled=true,trainers.autoscaling.authentication=brokers"),
+        *("--set-json", f"networkPolicy.from.kafka={keda}"),
+    )
+    assert {one["spec"]["triggers"][0]["authenticationRef"]["name"] for one in scalers(objects).values()} == {"brokers"}
+    [rule] = named(objects, "NetworkPolicy", "flts-kafka-ingress")["spec"]["ingress"]
+    assert {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "keda"}}} in rule["from"]
