@@ -12,7 +12,7 @@ import struct
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from scramp import ScramException, ScramMechanism
@@ -63,11 +63,17 @@ class Front:
 
     behind: int
     tls: ssl.SSLContext | None
-    users: Mapping[str, str]
+    users: Mapping[str, str] = field(default_factory=dict)
+    postgres: bool = False
+    """Whether clients ask for TLS as those of PostgreSQL do: in eight bytes, which are answered with an S."""
 
     async def meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One client, until it or the broker leaves, or the test is over."""
         with closing(writer), suppress(asyncio.IncompleteReadError, OSError, asyncio.CancelledError):
+            if self.postgres:
+                await reader.readexactly(8)
+                writer.write(b"S")
+                await writer.drain()
             if self.tls is not None:
                 await writer.start_tls(self.tls)  # before anything is read: the client speaks first
             back_reader, back_writer = await asyncio.open_connection(HOST, self.behind)
@@ -132,13 +138,13 @@ def guarded(folder: Path, tls: ssl.SSLContext | None = None, users: Mapping[str,
     command = [str(program), "broker", "--storage-engine", "memory://tansu/", *listens]
     with (
         Server("tansu", folder, command, f"kafka://{HOST}:{front}", lambda: accepts(broker)) as server,
-        _listening(Front(broker, tls, users or {}), front),
+        listening(Front(broker, tls, users or {}), front),
     ):
         yield server.url
 
 
 @contextmanager
-def _listening(front: Front, port: int) -> Iterator[None]:
+def listening(front: Front, port: int) -> Iterator[None]:
     """Serve in its own thread."""
     loop = asyncio.new_event_loop()
     server = loop.run_until_complete(asyncio.start_server(front.meet, HOST, port))
