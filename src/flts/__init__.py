@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from flts.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from flts.api import forecast, init, inspect, load_champion, promote, rollback, run, runs
+    from flts.api import forecast, init, inspect, load_champion, promote, rollback, run, runs, verify
     from flts.client import AsyncClient, Client
     from flts.contracts.errors import (
         BackendUnavailable,
@@ -85,11 +85,12 @@ __all__ = [
     "rollback",
     "run",
     "runs",
+    "verify",
 ]
 
 if not TYPE_CHECKING:  # a type checker that saw this function would take any name for a public one
     _HOMES = {
-        "flts.api": ("forecast", "init", "inspect", "load_champion", "promote", "rollback", "run", "runs"),
+        "flts.api": ("forecast", "init", "inspect", "load_champion", "promote", "rollback", "run", "runs", "verify"),
         "flts.client": ("AsyncClient", "Client"),
         "flts.contracts.errors": (
             "BackendUnavailable",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from flts.explore.initial import FirstExperiment
     from flts.explore.inspection import InspectionReport
+    from flts.verification.report import Report
 
 
 def inspect(
@@ -234,3 +235,35 @@ def rollback(
     ('rollback', 3, 1)
     """
     return by_hand.rollback(settings or load_settings(), scope, actor, saw, reason)
+
+
+def verify(
+    config: str | None = None,
+    *,
+    run: int | None = None,
+    scope: str | None = None,
+    claim: str | None = None,
+    require: Sequence[str] = (),
+    expect_head: str | None = None,
+    settings: Settings | None = None,
+) -> Report:
+    """Re-derive every claim about a run from what it left behind.
+
+    config: the first characters of its config_hash, by default that of the newest run; run: its number, by default the
+    newest; scope: only runs of this scope; claim: check this one alone, with those that it rests on; require: ids of
+    claims, or their beginnings, that must be recorded; expect_head: the digest of the newest entry of the promotion log
+    as somebody wrote it down. `exit_code` of the report is that of `flts verify`. Raises UsageError when there is no
+    such run or claim.
+
+    >>> report = flts.verify()
+    >>> report.exit_code, report.first_false
+    (0, None)
+    >>> report.claim("train.ridge.rmse").state
+    'true'
+    """
+    from flts.report.evidence import chosen_run
+    from flts.verification.report import examine
+
+    store = existing_store(settings or load_settings())
+    config_hash, number = chosen_run(store, config, run, scope)
+    return examine(store, config_hash, number, only=claim, required=require, expected_head=expect_head)

@@ -231,7 +231,18 @@ def test_the_folder_of_a_newer_flts_is_not_changed(settings: Settings) -> None:
     assert sorted(path.name for path in settings.home.iterdir()) == ["VERSION"]
 
 
-FUNCTIONS = ("forecast", "init", "inspect", "load_champion", "load_spec", "promote", "rollback", "run", "runs")
+FUNCTIONS = (
+    "forecast",
+    "init",
+    "inspect",
+    "load_champion",
+    "load_spec",
+    "promote",
+    "rollback",
+    "run",
+    "runs",
+    "verify",
+)
 ON_A_NEW_FOLDER = {"run"}
 """Functions whose examples expect that there is no run yet."""
 

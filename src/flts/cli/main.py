@@ -30,6 +30,7 @@ from flts.cli import (
     stack,
     token,
     trace,
+    verify,
     worker,
 )
 from flts.contracts.errors import FltsError, Interrupted, UsageError, shortened, without_credentials
@@ -50,6 +51,7 @@ app.command("preprocess")(preprocess.preprocess)
 app.command("forecast")(forecast.forecast)
 app.command("serve")(serve.serve)
 app.command("trace")(trace.trace)
+app.command("verify")(verify.verify)
 app.command("gateway")(gateway.gateway)
 app.command("up")(stack.up)
 app.command("down")(stack.down)

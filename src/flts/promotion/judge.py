@@ -57,10 +57,13 @@ class Waiting:
     missing: Sequence[str]
 
 
-def gather(store: Store, experiment: Experiment, scope: str) -> list[Candidate] | Waiting:
-    """Every expected model with its forecasts or the reason it has none; Waiting while some have neither."""
+def gather(store: Store, experiment: Experiment, scope: str, run: int | None = None) -> list[Candidate] | Waiting:
+    """Every expected model with its forecasts or the reason it has none; Waiting while some have neither.
+
+    run: whose failures count, by default the newest of this configuration and scope.
+    """
     candidates, missing = [], []
-    run = runs.newest(store, experiment.identity.config_hash, scope)
+    run = run or runs.newest(store, experiment.identity.config_hash, scope)
     for name, model_hash in sorted(experiment.identity.model_hashes.items()):
         candidate = _candidate(store, experiment, name, model_hash, run)
         if candidate is None:

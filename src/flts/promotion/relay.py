@@ -92,6 +92,12 @@ def read_pointer(store: Store, key: str) -> ModelSelected | None:
         return None
 
 
+def follows(store: Store, log: Chain, scope: str, key: str) -> bool | None:
+    """Whether the pointer under a key says what this log asks for; None where the log asks for no such pointer."""
+    wanted = _pointers(log, scope).get(key)
+    return None if wanted is None else _same(read_pointer(store, key), wanted)
+
+
 def _of_champion(scope: str) -> list[str]:
     """The pointers to the champion of a scope, in the order they are written."""
     return [*([layout.root_pointer()] if scope == "global" else []), layout.scope_pointer(scope)]

@@ -70,16 +70,7 @@ def run_record(store: Store, config_hash: str, run: int) -> RunRecord:
 
     A judged run must have its decision: the promotion log may refer to it.
     """
-    numbers = runs.numbers(store, config_hash)
-    if run not in numbers:
-        valid = [str(number) for number in numbers]
-        raise UsageError(
-            f"configuration {config_hash[:12]} has no run {run}; valid: {', '.join(valid) or 'none'}",
-            code="run-unknown",
-            config_hash=config_hash,
-            run=run,
-            valid=valid,
-        )
+    _require_run(store, config_hash, run)
     claim = require_record(store, layout.run_part(config_hash, run, "claim"), RunClaim)
     parts = _names_of_parts(store, config_hash, run)
     trained = [name.removeprefix("train-") for name in parts if name.startswith("train-")]
@@ -104,10 +95,42 @@ def run_record(store: Store, config_hash: str, run: int) -> RunRecord:
     )
 
 
+def _require_run(store: Store, config_hash: str, run: int) -> None:
+    numbers = runs.numbers(store, config_hash)
+    if run not in numbers:
+        valid = [str(number) for number in numbers]
+        raise UsageError(
+            f"configuration {config_hash[:12]} has no run {run}; valid: {', '.join(valid) or 'none'}",
+            code="run-unknown",
+            config_hash=config_hash,
+            run=run,
+            valid=valid,
+        )
+
+
 def newest_first(store: Store) -> Sequence[RunSummary]:
     """Claim and judgement of every run, newest first."""
     claims = (key for key in store.list("runs/") if key.endswith("/claim.json") and layout.run_number(key))
     return sorted((_summary(store, key) for key in claims), key=lambda row: row.claim.started, reverse=True)
+
+
+def chosen_run(store: Store, config: str | None, run: int | None, scope: str | None) -> tuple[str, int]:
+    """The config_hash and number of the run that a person means, by default the newest.
+
+    config: the start of its config_hash; scope: only runs of this scope. Raises UsageError when there is none.
+    """
+    config_hash = resolve(store, config) if config else None
+    if config_hash is not None and run is not None:
+        _require_run(store, config_hash, run)
+        return config_hash, run
+    if run is not None:
+        raise UsageError(f"run {run} of which configuration? name the start of its config_hash", code="config-missing")
+    rows = newest_first(store)
+    row = next((r for r in rows if config_hash in {None, r.config_hash} and scope in {None, r.claim.scope}), None)
+    if row is None:
+        wanted = f" of scope '{scope}'" if scope else ""
+        raise UsageError(f"{store.url} has no run{wanted}", code="no-runs", store=store.url, scope=scope)
+    return row.config_hash, row.run
 
 
 def _summary(store: Store, key: str) -> RunSummary:

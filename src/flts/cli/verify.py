@@ -1,0 +1,86 @@
+"""`flts verify`: re-derive every claim about a run from what it left behind, and write the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flts.cli.options import Home, Json, settings
+from flts.contracts.errors import visible
+
+if TYPE_CHECKING:
+    from flts.verification.claims import State
+    from flts.verification.report import Report
+
+STYLES: dict[State, str] = {
+    "true": "green",
+    "false": "bold red",
+    "depends on a false one": "red",
+    "not recorded": "dim",
+    "unreachable": "yellow",
+}
+
+
+def verify(
+    config: Annotated[str | None, typer.Argument(help="The start of a config_hash. [that of the newest run]")] = None,
+    run: Annotated[int | None, typer.Option(help="Number of the run. [the newest]")] = None,
+    scope: Annotated[str | None, typer.Option(help="Only runs of this scope. [any]")] = None,
+    expect_head: Annotated[
+        str | None, typer.Option(help="The digest that the newest entry of the promotion log must have.")
+    ] = None,
+    claim: Annotated[str | None, typer.Option(help="Check this claim alone, and write no report.")] = None,
+    require: Annotated[
+        list[str] | None, typer.Option(help="A claim, or the start of several, that must be recorded. Repeatable.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the report. [reports/CONFIG/RUN in the folder of --home]")
+    ] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Check every claim about a run. Exit codes: 0 none is false, 1 one is, 3 one could not be checked."""
+    import flts
+    from flts.cli import board
+    from flts.verification.write.folder import write_report
+
+    chosen = settings(home=home)
+    report = flts.verify(
+        config, run=run, scope=scope, claim=claim, require=require or (), expect_head=expect_head, settings=chosen
+    )
+    written = []
+    if claim is None:
+        folder = output or chosen.home / "reports" / report.config_hash[:12] / f"{report.run:04d}"
+        written = write_report(report, folder)
+    if as_json:
+        board.print_json(report)
+    else:
+        _say(report, written, every=claim is not None)
+    if report.exit_code:
+        raise typer.Exit(report.exit_code)
+
+
+def _say(report: Report, written: list[Path], *, every: bool) -> None:
+    """The claims that do not hold, a line per section, and where the report is. every: list all claims."""
+    from collections import Counter
+
+    from rich.text import Text
+
+    from flts.cli.board import open_console
+
+    console = open_console()
+    console.print(f"run {report.run} of config {report.config_hash[:12]}")
+    for section in report.sections:
+        claims = report.of(section)
+        counts = Counter(claim.state for claim in claims)
+        listed = [Text(f"{counts[state]} {state}", style) for state, style in STYLES.items() if counts[state]]
+        if listed:
+            console.print(Text(f"{section.title:<12}"), Text(", ").join(listed), soft_wrap=True)
+        for claim in claims:
+            if every or claim.state not in {"true", "not recorded"}:
+                console.print(Text(f"  {claim.state}  {claim.id}", STYLES[claim.state]), soft_wrap=True)
+                if claim.reason:
+                    console.print(Text(f"    {visible(claim.reason)}"), soft_wrap=True)
+    for file in written:
+        console.print(str(file), soft_wrap=True)

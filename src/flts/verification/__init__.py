@@ -1,0 +1,1 @@
+"""Verify: re-derive every claim about a run from what it left behind, and write the report."""

@@ -1,0 +1,237 @@
+"""The judge: its scoreboard and its decision made again by its own arithmetic, and compared field by field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from flts.contracts import layout
+from flts.contracts.canonical import sha256
+from flts.contracts.errors import DamagedObject, StageFailed
+from flts.contracts.records.decision import METRICS, DecisionRecord
+from flts.contracts.records.log import LogEntry
+from flts.promotion.judge import Waiting, gather, judge
+from flts.spec.lineage import explain
+from flts.verification.claims import FALSE, TRUE, Check, Found, SectionChecks, absent, recorded, same
+from flts.verification.evidence import Rehearsal, RunEvidence
+from flts.verification.sealed import seal_of_decision
+
+FIGURES = {
+    "score": "score",
+    **dict.fromkeys(METRICS, ""),
+    "score_interval": "interval of the score",
+    "rank": "rank",
+    "skill": "skill against the best baseline",
+    "skill_vs_naive": "skill against naive",
+    "coverage": "coverage of the intervals",
+}
+"""Fields of a row of the scoreboard that have a claim of their own, and what a sentence calls them."""
+PARTS = {
+    "windows": "The test windows",
+    "yardstick": "What errors are scaled by",
+    "rules": "Weights and limits",
+    "baselines": "The rows of the baselines",
+    "winner": "The winner",
+    "gates": "The verdicts of the gates",
+    "look": "The tests against the champion",
+    "certainty": "How certain the choice is",
+    "outcome": "The outcome",
+    "reasons": "The reasons",
+    "why_not": "Why no other model won",
+}
+"""Fields of a decision that have a claim of their own, and what a sentence calls them."""
+
+
+def evaluation(evidence: RunEvidence) -> SectionChecks:
+    """Claims about the scoreboard and the decision."""
+    key = _key(evidence)
+    checks = [
+        Check("evaluation.decision", "The decision of this run is stored as it was made", _decision, _vouched(key)),
+        Check("evaluation.decision_id", "Its decision_id is the digest of what was compared", _decision_id),
+        *(_part(name, says) for name, says in PARTS.items()),
+        *(check for model in evidence.models for check in _of_model(model)),
+        Check("evaluation.others", "Everything else in the decision is as computed again", _others),
+        Check("evaluation.preview", "The preview of the winner shows its forecasts", _preview, _preview_key(evidence)),
+        Check("evaluation.judged", "The record of the judge says what the decision says", _judged),
+    ]
+    return SectionChecks("evaluation", "Evaluation", checks)
+
+
+def _key(evidence: RunEvidence) -> str:
+    with evidence.noting():
+        try:
+            return evidence.decision_key or ""
+        except DamagedObject:
+            return ""
+
+
+def _vouched(*keys: str) -> tuple[str, ...]:
+    return tuple(filter(None, keys))
+
+
+def _preview_key(evidence: RunEvidence) -> tuple[str, ...]:
+    key = _key(evidence)
+    return (key.removesuffix(".json") + ".preview.json",) if key else ()
+
+
+def again(evidence: RunEvidence) -> tuple[DecisionRecord, Mapping[str, bytes]]:
+    """The decision made again from the stored forecasts, and every object that the judge wrote with it.
+
+    Raises StageFailed where the store no longer has what the decision was compared with.
+    """
+    return evidence.once("decision again", lambda: _again(evidence))
+
+
+def _again(evidence: RunEvidence) -> tuple[DecisionRecord, Mapping[str, bytes]]:
+    experiment, scope = evidence.experiment, evidence.claim.scope
+    rehearsal = Rehearsal(evidence)
+    candidates = gather(rehearsal, experiment, scope, evidence.run)
+    if isinstance(candidates, Waiting):
+        missing = ", ".join(candidates.missing)
+        raise DamagedObject(f"neither a result nor a failure is stored for {missing}", code="result-missing")
+    stored, made = evidence.decision, None
+    for entries in _standings(evidence):
+        made = judge(rehearsal, experiment, candidates, scope, entries).record
+        if stored is not None and made.decision_id == stored.decision_id:
+            break
+    if made is None:
+        raise StageFailed(
+            "the champion that the candidates were compared with is no longer in the promotion log",
+            code="champion-unknown",
+        )
+    return made, rehearsal.written
+
+
+def _standings(evidence: RunEvidence) -> list[Sequence[LogEntry]]:
+    """The logs that the judge may have seen, the likeliest first: those whose champion the decision names."""
+    stored, entries = evidence.decision, evidence.log.entries
+    if stored is None:
+        return []
+    entry = evidence.entry
+    if entry is not None:
+        lengths = [entry.number - 1]
+    else:
+        newest = evidence.judged.promotion if evidence.judged else None
+        lengths = list(range(min(newest or 0, len(entries)), evidence.claim.promotion - 1, -1))
+    wanted = stored.champion.model_hash if stored.champion else None
+    seen = [entries[:length] for length in lengths]
+    return [log for log in seen if (log[-1].champion.model_hash if log else None) == wanted]
+
+
+def _needs_decision(look: Callable[[RunEvidence, DecisionRecord], Found]) -> Callable[[RunEvidence], Found]:
+    def look_at(evidence: RunEvidence) -> Found:
+        decision = evidence.decision
+        return absent("this run was not judged") if decision is None else look(evidence, decision)
+
+    return look_at
+
+
+@_needs_decision
+def _decision(evidence: RunEvidence, decision: DecisionRecord) -> Found:
+    key = evidence.decision_key
+    assert key is not None
+    found = evidence.digest(key)
+    pinned = seal_of_decision(evidence)
+    return recorded(found) if pinned is None else same(pinned, found, f"{key} was changed; {layout.mend(key)}")
+
+
+@_needs_decision
+def _decision_id(evidence: RunEvidence, decision: DecisionRecord) -> Found:
+    return same(decision.decision_id, again(evidence)[0].decision_id, "other things are stored than were compared")
+
+
+def _part(name: str, says: str) -> Check:
+    def look(evidence: RunEvidence, decision: DecisionRecord) -> Found:
+        return _compared(getattr(decision, name), getattr(again(evidence)[0], name), f"{name} of the decision")
+
+    verb = "are" if says.startswith(("The rows", "The test", "The verdicts", "The reasons", "Weights")) else "is"
+    return Check(f"evaluation.{name}", f"{says} {verb} as computed again", _needs_decision(look))
+
+
+def _of_model(model: str) -> list[Check]:
+    return [
+        *(_figure(model, name, words or name.upper()) for name, words in FIGURES.items()),
+        Check(f"evaluation.{model}.row", f"The whole row of {model} is as computed again", _row(model)),
+    ]
+
+
+def _figure(model: str, name: str, words: str) -> Check:
+    def look(evidence: RunEvidence, decision: DecisionRecord) -> Found:
+        stored, made = decision.row(model), again(evidence)[0].row(model)
+        if stored is None and made is None:
+            return absent(f"{model} has no forecast")
+        return _compared(getattr(stored, name, None), getattr(made, name, None), f"{name} of {model} in the decision")
+
+    return Check(f"evaluation.{model}.{name}", f"The {words} of {model} is as computed again", _needs_decision(look))
+
+
+def _row(model: str) -> Callable[[RunEvidence], Found]:
+    def look(evidence: RunEvidence, decision: DecisionRecord) -> Found:
+        rows = [
+            next((row for row in record.candidates if row.model == model), None)
+            for record in (decision, again(evidence)[0])
+        ]
+        return _differences(_plain(rows[0]), _plain(rows[1]), f"the row of {model} in the decision")
+
+    return _needs_decision(look)
+
+
+@_needs_decision
+def _others(evidence: RunEvidence, decision: DecisionRecord) -> Found:
+    return _differences(_plain(decision), _plain(again(evidence)[0]), "the decision")
+
+
+@_needs_decision
+def _preview(evidence: RunEvidence, decision: DecisionRecord) -> Found:
+    if decision.preview_sha256 is None:
+        return absent("there is no winner to preview")
+    key = layout.preview(decision.scope, decision.decision_id)
+    data = evidence.get(key)
+    if data is None:
+        return Found(FALSE, decision.preview_sha256, None, f"{key} is absent; {layout.restore(key)}")
+    return same(decision.preview_sha256, sha256(data), f"{key} was changed; {layout.mend(key)}")
+
+
+@_needs_decision
+def _judged(evidence: RunEvidence, decision: DecisionRecord) -> Found:
+    judged = evidence.judged
+    assert judged is not None
+    return same(decision.outcome, judged.outcome, f"{evidence.part('judge')} records another outcome")
+
+
+def _compared(stored: Any, made: Any, what: str) -> Found:
+    """A value of the decision beside the one computed again; a structure is shown as its differences."""
+    first, second = _plain(stored), _plain(made)
+    if isinstance(first, dict | list) or isinstance(second, dict | list):
+        return _differences(first, second, what)
+    return same(first, second, f"{what} is not the one computed again")
+
+
+def _differences(stored: Any, made: Any, what: str) -> Found:
+    differing = explain(_keyed(stored), _keyed(made))
+    if not differing:
+        return Found(TRUE)
+    shown = "; ".join(map(str, differing[:MOST]))
+    more = f" and {len(differing) - MOST} more" if len(differing) > MOST else ""
+    return Found(FALSE, reason=f"{what} is not the one computed again: {shown}{more}")
+
+
+def _keyed(value: Any) -> Any:
+    """Lists as mappings, so that a difference is shown at its place."""
+    if isinstance(value, dict):
+        return {key: _keyed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return {str(place): _keyed(item) for place, item in enumerate(value)}
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value.model_dump(mode="json", by_alias=True) if hasattr(value, "model_dump") else value
+
+
+MOST = 3
+"""Differences that a reason names at most."""

@@ -1,0 +1,130 @@
+"""The rows: counted in the Parquet files, their digests and sizes, the sampling, and the statistics of train."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from flts.contracts import layout
+from flts.contracts.canonical import digest
+from flts.contracts.errors import DamagedObject
+from flts.contracts.records.base import plain_json
+from flts.contracts.records.data import RowsPart
+from flts.preprocess.parquet import rows_from_parquet
+from flts.preprocess.rows import Rows
+from flts.spec.lineage import RawDigests, data_fields, explain
+from flts.verification.claims import FALSE, TRUE, Check, Found, SectionChecks, absent, recorded, same
+from flts.verification.evidence import RunEvidence
+from flts.verification.sealed import sealed
+
+Part = Literal["train", "test"]
+
+
+def preprocess(evidence: RunEvidence) -> SectionChecks:
+    """Claims about the processed rows."""
+    try:
+        data_hash = evidence.claim.data_hash
+    except DamagedObject:
+        data_hash = "unknown"  # the first claim says so, and all of these depend on it
+    meta = layout.meta(data_hash)
+    checks = [
+        Check("preprocess.meta", "The description of the rows is the one that the run used", _meta, (meta,)),
+        Check("preprocess.data_hash", "The description of the rows has the data_hash of the run", _data_hash),
+        Check("preprocess.experiment", "The rows were made as the experiment says", _as_specified),
+        *_checks_of("train", layout.train_rows(data_hash)),
+        *_checks_of("test", layout.test_rows(data_hash)),
+        Check(
+            "preprocess.statistics",
+            "Lowest and highest value of each column, counted again in the train rows, are the fitted ones",
+            _statistics,
+            rests_on=("preprocess.train.digest",),
+        ),
+    ]
+    return SectionChecks("preprocess", "Preprocess", checks)
+
+
+def _checks_of(part: Part, key: str) -> list[Check]:
+    def of(evidence: RunEvidence) -> RowsPart:
+        return evidence.meta.train if part == "train" else evidence.meta.test
+
+    def read(evidence: RunEvidence) -> bytes:
+        data = evidence.get(key)
+        if data is None:
+            raise DamagedObject(
+                f"{key} is absent, and its description names it; {layout.restore(key)}", code="object-missing", key=key
+            )
+        return data
+
+    def check_digest(evidence: RunEvidence) -> Found:
+        read(evidence)
+        pinned = sealed(evidence, key) or of(evidence).sha256
+        return same(pinned, evidence.digest(key), f"{key} was changed; {layout.mend(key)}")
+
+    def check_size(evidence: RunEvidence) -> Found:
+        return same(
+            of(evidence).size, len(read(evidence)), f"{layout.meta(evidence.claim.data_hash)} says another size"
+        )
+
+    def check_rows(evidence: RunEvidence) -> Found:
+        counted = len(_rows(evidence, key))
+        return same(of(evidence).rows, counted, f"{layout.meta(evidence.claim.data_hash)} says another number of rows")
+
+    def check_sampling(evidence: RunEvidence) -> Found:
+        before, sample = of(evidence).rows_before, evidence.spec.sample
+        asked = sample.train_rows if part == "train" else sample.test_rows
+        expected = min(asked or before, before)
+        return same(expected, len(_rows(evidence, key)), f"the experiment takes {expected:,} of {before:,} rows")
+
+    return [
+        Check(f"preprocess.{part}.digest", f"The {part} rows are those that were stored", check_digest, (key,)),
+        Check(f"preprocess.{part}.size", f"The {part} rows have the recorded size in bytes", check_size),
+        Check(f"preprocess.{part}.rows", f"The {part} rows, counted in the Parquet file, are as many", check_rows),
+        Check(f"preprocess.{part}.sampling", f"As many {part} rows are kept as the sample asks for", check_sampling),
+    ]
+
+
+def _rows(evidence: RunEvidence, key: str) -> Rows:
+    return evidence.once(f"rows {key}", lambda: rows_from_parquet(evidence.get(key) or b"", key=key))
+
+
+def _meta(evidence: RunEvidence) -> Found:
+    key, prepared = layout.meta(evidence.claim.data_hash), evidence.prepared
+    evidence.required(key, type(evidence.meta))
+    found = evidence.digest(key)
+    pinned = sealed(evidence, key) or (prepared.meta_sha256 if prepared else None)
+    if pinned is None:
+        return recorded(found)
+    return same(pinned, found, f"{key} is not the one that the run used; {layout.mend(key)}")
+
+
+def _data_hash(evidence: RunEvidence) -> Found:
+    found = digest(evidence.meta.made_of.model_dump(mode="json"))
+    return same(evidence.claim.data_hash, found, "the description names other input than its hash")
+
+
+def _as_specified(evidence: RunEvidence) -> Found:
+    """Compare what data_hash is made of with what the experiment says; the raw bytes are taken as they are named."""
+    made_of = evidence.meta.made_of.model_dump(mode="json")
+    raw = RawDigests(str(made_of["train"]), str(made_of["test"]) if "test" in made_of else None)
+    version = made_of["version"]
+    assert isinstance(version, int)
+    differing = explain(made_of, plain_json(data_fields(evidence.spec, raw, version)))
+    if differing:
+        return Found(FALSE, reason=f"rows and experiment differ: {'; '.join(map(str, differing))}")
+    return Found(TRUE)
+
+
+def _statistics(evidence: RunEvidence) -> Found:
+    """Clipping and filling change neither end of a column: the range is that of the finished rows."""
+    rows = _rows(evidence, layout.train_rows(evidence.claim.data_hash))
+    for column in evidence.meta.fitted.columns:
+        if column.name not in rows.columns:
+            return Found(FALSE, column.name, None, f"the train rows have no column '{column.name}'")
+        values = rows.values[:, rows.columns.index(column.name)]
+        found = [float(np.nanmin(values)), float(np.nanmax(values))]
+        if found != [column.minimum, column.maximum]:
+            return Found(
+                FALSE, [column.minimum, column.maximum], list(found), f"'{column.name}' has another range in the rows"
+            )
+    return recorded(len(evidence.meta.fitted.columns)) if evidence.meta.fitted.columns else absent("no columns")

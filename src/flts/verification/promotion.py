@@ -1,0 +1,86 @@
+"""The promotion: the chain of the log, the entry of this run, and everything that is derived from both."""
+
+from __future__ import annotations
+
+from flts.contracts import layout
+from flts.contracts.errors import DamagedObject
+from flts.promotion import relay
+from flts.promotion.log import decision_of
+from flts.verification.claims import FALSE, TRUE, Check, Found, SectionChecks, absent, recorded, same
+from flts.verification.evidence import RunEvidence
+from flts.verification.sealed import changed_entry
+
+
+def promotion(evidence: RunEvidence, expected_head: str | None = None) -> SectionChecks:
+    """Claims about the promotion log. expected_head: the digest of its newest entry as somebody wrote it down."""
+    try:
+        scope = evidence.claim.scope
+    except DamagedObject:
+        scope = "unknown"  # the first claim says so, and all of these depend on it
+    pointers = {
+        "root": layout.root_pointer(),
+        "scope": layout.scope_pointer(scope),
+        "config": layout.config_pointer(scope, evidence.config_hash),
+    }
+    checks = [
+        Check("promotion.log", "Every entry of the promotion log names the one before it", _log, (layout.log(scope),)),
+        Check("promotion.head", "The newest entry of the log is the expected one", lambda e: _head(e, expected_head)),
+        Check("promotion.entry", "The log entry of this run says what its decision says", _entry),
+        Check("promotion.recorded", "The run that promoted has its entry in the log", _promoted),
+        *(_pointer(name, key) for name, key in pointers.items() if name != "root" or scope == "global"),
+    ]
+    return SectionChecks("promotion", "Promotion", checks)
+
+
+def _log(evidence: RunEvidence) -> Found:
+    """The chain of digests, and for its newest entry, which nothing follows, what the pointers name."""
+    log = evidence.log
+    if not log.entries:
+        return absent("nothing was ever promoted in this scope")
+    named = changed_entry(evidence, log, log.entries[-1])
+    if named is not None:
+        who, expected = next(iter(named.items()))
+        key = layout.log_entry(log.entries[-1].scope, len(log.entries))
+        return Found(FALSE, expected, log.head, f"{key} is not the entry that {who} names; {layout.restore(key)}")
+    return recorded(len(log.entries))
+
+
+def _head(evidence: RunEvidence, expected: str | None) -> Found:
+    head = evidence.log.head
+    if expected is not None:
+        return same(expected, head, "the log was shortened, replaced or continued since this digest was written down")
+    return recorded(head) if head else absent("nothing was ever promoted in this scope")
+
+
+def _entry(evidence: RunEvidence) -> Found:
+    entry = evidence.entry
+    if entry is None:
+        return absent("this run promoted nothing")
+    decision_of(evidence, entry)
+    return Found(TRUE, entry.decision_sha256, evidence.digest(layout.decision(entry.scope, entry.decision_id)))
+
+
+def _promoted(evidence: RunEvidence) -> Found:
+    judged, entry = evidence.judged, evidence.entry
+    if judged is None:
+        return absent("this run was not judged")
+    if judged.outcome != "promote":
+        return absent("this run promoted nothing")
+    if entry is None:
+        reason = f"{evidence.part('judge')} says that it promoted, and the log has no entry of its decision"
+        return Found(FALSE, judged.decision_id, None, reason)
+    return recorded(entry.number)
+
+
+def _pointer(name: str, key: str) -> Check:
+    def look(evidence: RunEvidence) -> Found:
+        follows = relay.follows(evidence, evidence.log, evidence.claim.scope, key)
+        found = evidence.digest(key)
+        if follows is None and found is None:
+            return absent("nothing was promoted that it could point at")
+        if follows:
+            return recorded(found)
+        what = "says something else than the log" if found else "is absent"
+        return Found(FALSE, None, found, f"{key} {what}; `flts run` writes it again")
+
+    return Check(f"promotion.pointer.{name}", f"The pointer of the {name} says what the log says", look, (key,))

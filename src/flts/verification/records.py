@@ -1,0 +1,89 @@
+"""The first section: which run this is, where it ran, and whether its records are whole and belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flts.contracts import layout
+from flts.contracts.records.base import StoredRecord
+from flts.contracts.records.run import FailurePart, JudgePart, PreprocessPart, TrainPart
+from flts.verification.claims import FALSE, Check, Found, SectionChecks, absent, recorded, same
+from flts.verification.evidence import RunEvidence
+
+NAMES = ("release", "revision")
+"""What a deployment says of itself in the claim of a run."""
+
+
+def records(evidence: RunEvidence) -> SectionChecks:
+    """Claims about the run as a whole."""
+    checks = [
+        Check("run.claim", "The run took its number", _claim, (evidence.part("claim"),)),
+        Check(
+            "run.config_hash",
+            "The stored experiment on these rows has the config_hash of this run",
+            _config_hash,
+            (layout.spec(evidence.config_hash),),
+        ),
+        Check("run.environment", "The run names its environment", lambda e: recorded(e.claim.environment)),
+        *(_deployment(name) for name in NAMES),
+        _part("preprocess", "preprocess", PreprocessPart, evidence),
+        *(_of_model(model, evidence) for model in evidence.models),
+        _part("judge", "judge", JudgePart, evidence),
+    ]
+    return SectionChecks("run", "Run", checks)
+
+
+def _claim(evidence: RunEvidence) -> Found:
+    return same(evidence.run, evidence.claim.run, f"{evidence.part('claim')} is the claim of another run")
+
+
+def _config_hash(evidence: RunEvidence) -> Found:
+    key = layout.spec(evidence.config_hash)
+    return same(
+        evidence.config_hash,
+        evidence.identity.config_hash,
+        f"{key} is not the experiment of this hash, or the code versions of this flts are not those of the run",
+    )
+
+
+def _deployment(name: str) -> Check:
+    def look(evidence: RunEvidence) -> Found:
+        value = (evidence.claim.deployment or {}).get(name)
+        return recorded(value) if value else absent("the run was not started by a deployment that names it")
+
+    return Check(f"run.{name}", f"The deployment names its {name}", look, due=False)
+
+
+def _part(name: str, part: str, kind: type[StoredRecord], evidence: RunEvidence) -> Check:
+    def look(evidence: RunEvidence) -> Found:
+        found = evidence.record(key, kind)
+        if found is None:
+            return absent(f"{key} is absent: the run ended before this step, or is still going on")
+        return _belongs(evidence, key, found)
+
+    key = evidence.part(part)
+    return Check(f"run.{name}", f"The record of {name} is whole and belongs to this run", look, (key,))
+
+
+def _of_model(model: str, evidence: RunEvidence) -> Check:
+    keys = evidence.part(f"train-{model}"), layout.failure(evidence.config_hash, evidence.run, model)
+    kinds: Sequence[type[StoredRecord]] = (TrainPart, FailurePart)
+
+    def look(evidence: RunEvidence) -> Found:
+        for key, kind in zip(keys, kinds, strict=True):
+            found = evidence.record(key, kind)
+            if found is not None:
+                return _belongs(evidence, key, found)
+        return absent(f"{keys[0]} is absent, and so is {keys[1]}: the run ended before, or is still going on")
+
+    return Check(f"run.{model}", f"The record of {model} is whole and belongs to this run", look, keys)
+
+
+def _belongs(evidence: RunEvidence, key: str, part: StoredRecord) -> Found:
+    """Whether a part names the scope, the environment and the rows of the claim."""
+    claim = evidence.claim
+    for field in ("scope", "environment", "data_hash"):
+        found, expected = getattr(part, field, None), getattr(claim, field)
+        if found is not None and found != expected:
+            return Found(FALSE, expected, found, f"{key} names another {field} than {evidence.part('claim')}")
+    return recorded(getattr(part, "ended", None))

@@ -1,0 +1,74 @@
+"""What the promotion log seals: the digests that a promoted decision names, as long as the log vouches for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flts.contracts import layout
+from flts.contracts.errors import DamagedObject
+from flts.contracts.records.decision import DecisionRecord
+from flts.contracts.records.log import LogEntry
+from flts.promotion.log import Chain
+from flts.promotion.relay import read_pointer
+from flts.verification.evidence import RunEvidence
+
+
+def sealed(evidence: RunEvidence, key: str) -> str | None:
+    """The digest that a sealed decision names for an object; None where none does."""
+    return evidence.once("seals", lambda: _seals(evidence)).get(key)
+
+
+def seal_of_decision(evidence: RunEvidence) -> str | None:
+    """The digest that the log names for the decision of this run.
+
+    None where the run promoted nothing, and where the entry itself was changed: then it says nothing about others.
+    """
+    try:
+        entry, log = evidence.entry, evidence.log
+    except DamagedObject:
+        return None
+    if entry is None or entry.decision_sha256 is None:
+        return None
+    return entry.decision_sha256 if changed_entry(evidence, log, entry) is None else None
+
+
+def changed_entry(evidence: RunEvidence, log: Chain, entry: LogEntry) -> dict[str, str] | None:
+    """What the pointers name as the digest of an entry, where it has another one; None where the entry is whole.
+
+    The entry after it names every entry but the newest.
+    """
+    if entry.number < len(log.entries):
+        return None
+    keys = (
+        layout.scope_pointer(entry.scope),
+        layout.config_pointer(entry.scope, entry.champion.config_hash),
+        layout.root_pointer(),
+    )
+    pointers = ((key, read_pointer(evidence, key)) for key in keys)
+    named = {
+        key: pointer.entry_sha256
+        for key, pointer in pointers
+        if pointer and pointer.entry_sha256 and (pointer.scope, pointer.promotion) == (entry.scope, entry.number)
+    }
+    return named if named and log.digest(entry.number) not in named.values() else None
+
+
+def sealed_decision(evidence: RunEvidence) -> DecisionRecord | None:
+    """The decision of this run as the log vouches for it; None where it does not."""
+    try:
+        key, pinned = evidence.decision_key, seal_of_decision(evidence)
+        return evidence.decision if key and pinned and evidence.digest(key) == pinned else None
+    except DamagedObject:
+        return None
+
+
+def _seals(evidence: RunEvidence) -> Mapping[str, str]:
+    decision = sealed_decision(evidence)
+    if decision is None:
+        return {}
+    windows_hash = decision.windows.windows_hash
+    rests_on = getattr(decision, "evidence", None)
+    return {
+        **(rests_on.objects if rests_on else {}),
+        **{layout.forecasts(row.model_hash, windows_hash): row.forecasts_sha256 for row in decision.ranked},
+    }

@@ -1,0 +1,28 @@
+"""Writes a report: one file per format into one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from flts.contracts.machine import machine_faults
+from flts.verification.report import Report
+from flts.verification.write.json import to_json
+from flts.verification.write.markdown import to_markdown
+from flts.verification.write.statement import to_statement
+
+FILES: Mapping[str, Callable[[Report], str]] = {
+    "report.md": to_markdown,
+    "report.json": to_json,
+    "statement.intoto.json": to_statement,
+}
+"""Every file of a report, and what writes it."""
+
+
+@machine_faults()
+def write_report(report: Report, folder: Path) -> list[Path]:
+    """Write every file and return their paths. Raises MachineFailed for a folder that cannot be written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, written in FILES.items():
+        (folder / name).write_text(written(report), encoding="utf-8")
+    return [folder / name for name in FILES]
