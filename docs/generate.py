@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from flts.contracts import errors
 from flts.settings import Settings
 from flts.spec.fields import Spec
-from flts.spec.lineage import moves
+from flts.spec.lineage import moves, short
 from flts.spec.models import Models
 from flts.spec.sources import validate
 
@@ -57,7 +57,7 @@ def _table(table: type[BaseModel], path: str, moved: dict[str, tuple[str, ...]])
             tables += [f"\n## [{below}]\n", inner.__doc__ or "", *_table(inner, below, moved)]
             continue
         default = json.dumps(field.get_default(call_default_factory=True), ensure_ascii=False)
-        values.append(f"| `{name}` | `{default}` | {_line(field.description)} | {_short(moved.get(below, ()))} |")
+        values.append(f"| `{name}` | `{default}` | {_line(field.description)} | {short(moved.get(below, ()))} |")
     head = ["", "| key | default | what it is | moves |", "|---|---|---|---|"] if values else []
     return [*head, *values, *tables]
 
@@ -65,14 +65,6 @@ def _table(table: type[BaseModel], path: str, moved: dict[str, tuple[str, ...]])
 def _line(description: str | None) -> str:
     """A table has room for one line."""
     return " ".join((description or "").split())
-
-
-def _short(hashes: tuple[str, ...]) -> str:
-    if "data_hash" in hashes:
-        return "every hash"
-    models = [name for name in hashes if name.startswith("model_hash")]
-    others = [name for name in hashes if name not in models]
-    return ", ".join(["every model_hash"] * (len(models) > 1) + models * (len(models) == 1) + others) or "nothing"
 
 
 def _inner(annotation: Any) -> type[BaseModel] | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from flts.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from flts.api import forecast, init, inspect, load_champion, promote, rollback, run, runs, verify
+    from flts.api import compare, forecast, init, inspect, load_champion, promote, rollback, run, runs, verify
     from flts.client import AsyncClient, Client
     from flts.contracts.errors import (
         BackendUnavailable,
@@ -76,6 +76,7 @@ __all__ = [
     "TrainingFailed",
     "Transient",
     "UsageError",
+    "compare",
     "forecast",
     "init",
     "inspect",
@@ -90,7 +91,18 @@ __all__ = [
 
 if not TYPE_CHECKING:  # a type checker that saw this function would take any name for a public one
     _HOMES = {
-        "flts.api": ("forecast", "init", "inspect", "load_champion", "promote", "rollback", "run", "runs", "verify"),
+        "flts.api": (
+            "compare",
+            "forecast",
+            "init",
+            "inspect",
+            "load_champion",
+            "promote",
+            "rollback",
+            "run",
+            "runs",
+            "verify",
+        ),
         "flts.client": ("AsyncClient", "Client"),
         "flts.contracts.errors": (
             "BackendUnavailable",

@@ -20,11 +20,12 @@ from flts.serve.follow import Champion, champion_of
 from flts.settings import Settings, load_settings
 from flts.spec.fields import Spec
 from flts.spec.sources import load_spec, validate
-from flts.wiring import existing_store, limits_of
+from flts.wiring import existing_store, limits_of, store_at
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from flts.comparison.result import Comparison
     from flts.explore.initial import FirstExperiment
     from flts.explore.inspection import InspectionReport
     from flts.verification.report import Report
@@ -193,6 +194,26 @@ def runs(*, settings: Settings | None = None) -> Sequence[RunSummary]:
     [(1, 'global', 'promote'), (1, 'global', 'promote')]
     """
     return newest_first(existing_store(settings or load_settings()))
+
+
+def compare(*runs: str | Path, settings: Settings | None = None) -> Comparison:
+    """Two or more runs side by side, each with a verdict against the first.
+
+    Each is CONFIG[:RUN] of the store of the settings, STORE#CONFIG[:RUN] of another one, the newest run of STORE, or
+    a file that `flts runs show CONFIG --json` wrote. CONFIG is the start of a config_hash; STORE is a folder or a URL.
+    Raises UsageError for one run alone and for a run that does not exist, DamagedObject for one whose claim cannot be
+    read; other damage is part of the comparison.
+
+    >>> first = flts.runs()[-1]
+    >>> comparison = flts.compare(first.config_hash[:12], f".flts#{first.config_hash[:12]}:1")
+    >>> comparison.same, comparison.verdicts[0].kind
+    (False, 'not-computed-twice')
+    """
+    from flts.comparison import compare as comparison
+    from flts.comparison.sides import read_side
+
+    chosen = settings or load_settings()
+    return comparison.compare([read_side(str(named), lambda where: store_at(where, chosen)) for named in runs])
 
 
 def promote(

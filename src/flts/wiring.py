@@ -137,6 +137,28 @@ def existing_store(settings: Settings) -> StreamedStore:
     return open_store(settings.store_url, make=not settings.store)
 
 
+def store_at(where: str, settings: Settings) -> StreamedStore:
+    """The store behind a URL, a folder of objects or a `.flts` folder; that of the settings for an empty name.
+
+    Raises UsageError for a folder that is none of them.
+    """
+    if not where:
+        return existing_store(settings)
+    if "://" in where:
+        return open_store(settings.at_endpoint(where))
+    folder = Path(where)
+    if (folder / "VERSION").is_file():
+        check_home(folder)
+        folder /= "objects"
+    if not (folder / "specs").is_dir():
+        raise UsageError(
+            f"{where}: holds no runs; name a .flts folder, the folder of a store, or its URL",
+            code="no-store",
+            folder=where,
+        )
+    return open_store(folder.resolve().as_uri())
+
+
 def make_buckets(settings: Settings, further: Sequence[str] = ()) -> list[str]:
     """Make the absent buckets of the store, and further ones beside them; returns their names.
 

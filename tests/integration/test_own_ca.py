@@ -1,7 +1,7 @@
 """Servers whose certificates a CA of one's own signed: with its bundle they are trusted, without it they are not.
 
-S3, MLflow and PostgreSQL stand behind proxies that speak TLS; integration/test_kafka_tls.py has Kafka. The variables are
-those that the chart sets where `caBundle` names a bundle, and PostgreSQL's URL holds `sslrootcert`.
+S3, MLflow and PostgreSQL stand behind proxies that speak TLS; integration/test_kafka_tls.py has Kafka. The variables
+are those that the chart sets where `caBundle` names a bundle, and the URL of PostgreSQL holds `sslrootcert`.
 """
 
 from __future__ import annotations

@@ -232,6 +232,7 @@ def test_the_folder_of_a_newer_flts_is_not_changed(settings: Settings) -> None:
 
 
 FUNCTIONS = (
+    "compare",
     "forecast",
     "init",
     "inspect",

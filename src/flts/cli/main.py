@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from flts.cli import (
+    compare,
     config,
     data,
     deploy,
@@ -50,6 +51,7 @@ app.command("run")(run.run)
 app.command("preprocess")(preprocess.preprocess)
 app.command("forecast")(forecast.forecast)
 app.command("serve")(serve.serve)
+app.command("compare")(compare.compare)
 app.command("trace")(trace.trace)
 app.command("verify")(verify.verify)
 app.command("gateway")(gateway.gateway)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
 
 from flts.contracts import layout, runs
-from flts.contracts.errors import UsageError, nearest
+from flts.contracts.errors import DamagedObject, UsageError, nearest
 from flts.contracts.ports import Store
-from flts.contracts.records.base import Digest, JsonObject, Part, read_object, read_record, require_record
+from flts.contracts.records.base import Digest, JsonObject, Part, R, read_object, read_record, require_record
 from flts.contracts.records.data import ProcessedMeta
 from flts.contracts.records.decision import DecisionRecord
+from flts.contracts.records.model import ModelResult
 from flts.contracts.records.run import FailurePart, JudgePart, PreprocessPart, RunClaim, TrainPart
+
+T = TypeVar("T")
 
 
 class RunSummary(Part):
@@ -24,22 +27,30 @@ class RunSummary(Part):
     """None until the run is judged."""
 
 
-class RunRecord(Part):
-    """All parts of one run, and the objects that they name."""
+class RunParts(Part):
+    """What the processes of one run recorded."""
 
-    v: Literal[1] = 1
     config_hash: Digest
     run: int
     claim: RunClaim
-    spec: JsonObject | None
-    """The stored experiment, without its locators; plain, as a model may be of a family that is no longer installed."""
-    data: ProcessedMeta | None
     preprocess: PreprocessPart | None
     models: dict[str, TrainPart]
     """By model, for those with a result."""
     failures: dict[str, FailurePart]
     """By model, for those without a result."""
     judge: JudgePart | None
+    """None until the run is judged."""
+
+
+class RunRecord(RunParts):
+    """All parts of one run, and the objects that they name."""
+
+    v: Literal[1] = 1
+    spec: JsonObject | None
+    """The stored experiment, without its locators; plain, as a model may be of a family that is no longer installed."""
+    data: ProcessedMeta | None
+    results: dict[str, ModelResult]
+    """By model: the fit, with the versions and the processor that it was made on."""
     decision: DecisionRecord | None
     """None until the run is judged."""
 
@@ -65,33 +76,43 @@ def resolve(store: Store, prefix: str) -> str:
     )
 
 
-def run_record(store: Store, config_hash: str, run: int) -> RunRecord:
+def run_record(store: Store, config_hash: str, run: int, *, damaged: list[DamagedObject] | None = None) -> RunRecord:
     """One run with all its parts. Raises UsageError when there is none, DamagedObject for a part that cannot be read.
 
-    A judged run must have its decision: the promotion log may refer to it.
+    A judged run must have its decision: the promotion log may refer to it. damaged: takes the errors of damaged parts,
+    which then count as absent; a damaged claim is raised all the same.
     """
     _require_run(store, config_hash, run)
-    claim = require_record(store, layout.run_part(config_hash, run, "claim"), RunClaim)
-    parts = _names_of_parts(store, config_hash, run)
-    trained = [name.removeprefix("train-") for name in parts if name.startswith("train-")]
-    failed = [name.removeprefix("failures/") for name in parts if name.startswith("failures/")]
-    judge = read_record(store, layout.run_part(config_hash, run, "judge"), JudgePart)
+    parts, read = run_parts(store, config_hash, run, damaged=damaged), _Reader(store, damaged)
+    claim, judge = parts.claim, parts.judge
+    results = {name: read(layout.model_result(part.model_hash), ModelResult) for name, part in parts.models.items()}
     return RunRecord(
+        **dict(parts),
+        spec=read.tolerantly(lambda: read_object(store, layout.spec(config_hash))),
+        data=read(layout.meta(claim.data_hash), ProcessedMeta),
+        results={name: result for name, result in results.items() if result is not None},
+        decision=read(layout.decision(claim.scope, judge.decision_id), DecisionRecord, named=True) if judge else None,
+    )
+
+
+def run_parts(store: Store, config_hash: str, run: int, *, damaged: list[DamagedObject] | None = None) -> RunParts:
+    """The parts of a run that exists, without the objects that they name. Raises DamagedObject as `run_record` does."""
+    folder, read = f"{layout.runs(config_hash)}{run:04d}/", _Reader(store, damaged)
+    names = [key.removeprefix(folder).removesuffix(".json") for key in store.list(folder)]
+
+    def by_model(prefix: str, kind: type[R]) -> dict[str, R]:
+        keys = {name.removeprefix(prefix): f"{folder}{name}.json" for name in names if name.startswith(prefix)}
+        parts = {model: read(key, kind, named=True) for model, key in keys.items()}
+        return {model: part for model, part in parts.items() if part is not None}
+
+    return RunParts(
         config_hash=config_hash,
         run=run,
-        claim=claim,
-        spec=read_object(store, layout.spec(config_hash)),
-        data=read_record(store, layout.meta(claim.data_hash), ProcessedMeta),
-        preprocess=read_record(store, layout.run_part(config_hash, run, "preprocess"), PreprocessPart),
-        models={
-            name: require_record(store, layout.run_part(config_hash, run, f"train-{name}"), TrainPart)
-            for name in trained
-        },
-        failures={name: require_record(store, layout.failure(config_hash, run, name), FailurePart) for name in failed},
-        judge=judge,
-        decision=require_record(store, layout.decision(claim.scope, judge.decision_id), DecisionRecord)
-        if judge
-        else None,
+        claim=require_record(store, layout.run_part(config_hash, run, "claim"), RunClaim),
+        preprocess=read(layout.run_part(config_hash, run, "preprocess"), PreprocessPart),
+        models=by_model("train-", TrainPart),
+        failures=by_model("failures/", FailurePart),
+        judge=read(layout.run_part(config_hash, run, "judge"), JudgePart),
     )
 
 
@@ -139,6 +160,23 @@ def _summary(store: Store, key: str) -> RunSummary:
     return RunSummary(config_hash=config_hash, run=claim.run, claim=claim, judge=judge)
 
 
-def _names_of_parts(store: Store, config_hash: str, run: int) -> list[str]:
-    folder = f"{layout.runs(config_hash)}{run:04d}/"
-    return [key.removeprefix(folder).removesuffix(".json") for key in store.list(folder)]
+class _Reader:
+    """Reads records; damage is raised, or collected where somebody takes it."""
+
+    def __init__(self, store: Store, damaged: list[DamagedObject] | None) -> None:
+        self._store, self._damaged = store, damaged
+
+    def __call__(self, key: str, kind: type[R], *, named: bool = False) -> R | None:
+        """The record; None when it is absent. named: another record names it, so absence is damage."""
+        read = require_record if named else read_record
+        return self.tolerantly(lambda: read(self._store, key, kind))
+
+    def tolerantly(self, read: Callable[[], T | None]) -> T | None:
+        """What this reads; None for damage that is collected."""
+        try:
+            return read()
+        except DamagedObject as error:
+            if self._damaged is None:
+                raise
+            self._damaged.append(error)
+            return None

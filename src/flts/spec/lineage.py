@@ -13,7 +13,7 @@ one experiment has one hash however it is written.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -166,6 +166,15 @@ def moves(spec: Spec) -> dict[str, tuple[str, ...]]:
                 together = {*moved_by.get(path, ()), *hashes}
                 moved_by[path] = tuple(name for name in everything if name in together)
     return moved_by
+
+
+def short(hashes: Sequence[str]) -> str:
+    """These hashes in a few words: those that change with a value, as `moves` lists them."""
+    if "data_hash" in hashes:
+        return "every hash"
+    models = [name for name in hashes if name.startswith("model_hash")]
+    others = [name for name in hashes if name not in models]
+    return ", ".join(["every model_hash"] * (len(models) > 1) + models * (len(models) == 1) + others) or "nothing"
 
 
 class _Paths:

@@ -17,6 +17,7 @@ from flts.contracts.errors import DamagedObject, UsageError
 from flts.contracts.ports import Store
 from flts.contracts.records.base import require_record
 from flts.contracts.records.data import ProcessedMeta
+from flts.contracts.records.model import ModelResult
 from flts.contracts.records.run import JudgePart, RunClaim
 from flts.contracts.runs import numbers
 from flts.report.evidence import configurations, newest_first, resolve, run_record
@@ -141,6 +142,11 @@ def test_a_record_joins_all_parts_of_a_run_and_the_objects_that_they_name() -> N
         parts = {key.removeprefix(folder).removesuffix(".json"): as_json(golden, key) for key in golden.list(folder)}
         judge, scope = parts.get("judge"), parts["claim"]["scope"]
         meta = require_record(golden, layout.meta(parts["claim"]["data_hash"]), ProcessedMeta)
+        models = {name.removeprefix("train-"): part for name, part in parts.items() if name.startswith("train-")}
+        results = {
+            name: require_record(golden, layout.model_result(part["model_hash"]), ModelResult)
+            for name, part in models.items()
+        }
         assert record == {
             "v": 1,
             "config_hash": row.config_hash,
@@ -149,7 +155,8 @@ def test_a_record_joins_all_parts_of_a_run_and_the_objects_that_they_name() -> N
             "spec": as_json(golden, layout.spec(row.config_hash)),
             "data": meta.model_dump(mode="json"),
             "preprocess": parts.get("preprocess"),
-            "models": {name.removeprefix("train-"): part for name, part in parts.items() if name.startswith("train-")},
+            "models": models,
+            "results": {name: result.model_dump(mode="json") for name, result in results.items()},
             "failures": {
                 name.removeprefix("failures/"): part for name, part in parts.items() if name.startswith("failures/")
             },
@@ -167,7 +174,7 @@ def test_a_run_that_is_not_judged_yet_has_no_judge_and_no_decision() -> None:
     put_claim(store, experiment)
     record = run_record(store, experiment.identity.config_hash, 1)
     assert (record.judge, record.decision, record.preprocess, record.spec) == (None, None, None, None)
-    assert (record.models, record.failures) == ({}, {})
+    assert (record.models, record.failures, record.results) == ({}, {}, {})
     assert record.data is not None
 
 
@@ -192,6 +199,20 @@ def test_a_damaged_part_names_its_key_and_its_field(store: Store) -> None:
     store.replace(key, json.dumps({**json.loads(store.get(key) or b""), "promotion": -1}).encode())
     with raises(DamagedObject, code="record-damaged", key=key, fields=("promotion",)):
         run_record(store, A, 1)
+
+
+def test_damage_is_collected_where_somebody_takes_it(store: Store) -> None:
+    part = judged(store, A, 1)
+    store.replace(layout.spec(A), b"{")
+    store.create(layout.run_part(A, 1, "train-ridge"), b"[]")
+    damaged: list[DamagedObject] = []
+    record = run_record(store, A, 1, damaged=damaged)
+    assert (record.spec, record.models, record.judge, record.decision) == (None, {}, part, None)
+    assert {error.data["key"]: error.code for error in damaged} == {
+        layout.spec(A): "record-damaged",
+        layout.run_part(A, 1, "train-ridge"): "record-damaged",
+        layout.decision("global", part.decision_id): "object-missing",
+    }
 
 
 def test_a_run_that_has_lost_its_claim_is_damaged_and_nothing_else(store: Store) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from flts.contracts.canonical import canonical_json, digest, sha256
 from flts.spec.fields import Spec
-from flts.spec.lineage import ABSENT, RawDigests, Versions, data_fields, explain, identify, moves
+from flts.spec.lineage import ABSENT, RawDigests, Versions, data_fields, explain, identify, moves, short
 from flts.spec.models import DEFAULT_MODELS
 from flts.spec.sources import validate
 
@@ -158,6 +158,15 @@ def test_moves_of_a_spec_with_fewer_models_names_only_these() -> None:
     assert "train.patience" not in moved  # ridge has no epochs
     assert moved["sample.seed"] == ("data_hash", "model_hash(ridge)", "windows_hash", "config_hash")
     assert not any(path.startswith("models.gru") for path in moved)
+
+
+def test_the_hashes_of_a_value_are_named_in_short() -> None:
+    moved = moves(validate({"models": {"ridge": {}, "gru": {}}}))
+    assert short(moved["sample.seed"]) == "every hash"
+    assert short(moved["run.seed"]) == "every model_hash, config_hash"
+    assert short(moved["train.patience"]) == "model_hash(gru), config_hash"
+    assert short(moved["evaluate.windows"]) == "windows_hash, config_hash"
+    assert short(()) == "nothing"
 
 
 def test_a_removed_candidate_changes_the_configuration_and_no_other_model() -> None:

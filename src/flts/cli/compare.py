@@ -1,0 +1,61 @@
+"""`flts compare`: runs side by side, wherever they were run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flts.cli.options import Home, Json, settings
+from flts.contracts.errors import UsageError, visible
+
+if TYPE_CHECKING:
+    from flts.comparison.result import Comparison
+
+
+def compare(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN RUN...",
+            help="CONFIG[:RUN] of this store, STORE#CONFIG[:RUN], or a file of `flts runs show CONFIG --json`. CONFIG"
+            " is the start of a config_hash; STORE is a folder or a URL, and alone means its newest run.",
+        ),
+    ],
+    home: Home = None,
+    as_json: Json = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the comparison as a Markdown page.")] = False,
+) -> None:
+    """Compare runs: experiments, results, versions, machines, durations, scores. Exits with 0 for the same result.
+
+    Each run is compared with the first one. A result counts as the same only where both runs computed it.
+    """
+    from flts import api
+    from flts.cli import board
+    from flts.comparison import words
+
+    if as_json and as_markdown:
+        raise UsageError("--json and --markdown: choose one", code="format-twice")
+    found = api.compare(*runs, settings=settings(home=home))
+    if as_json:
+        board.print_json(found)
+    elif as_markdown:
+        typer.echo(words.markdown(found))
+    else:
+        _print(found)
+    if not found.same:
+        raise typer.Exit(1)
+
+
+def _print(found: Comparison) -> None:
+    from flts.cli import board
+    from flts.comparison import words
+
+    for verdict in found.verdicts:
+        typer.echo(visible(f"{verdict.a} and {verdict.b}: {verdict.text}"))
+    for section in words.sections(found):
+        typer.echo(f"\n{section.title}")
+        if section.rows:
+            board.print_table(section.headings, section.rows)
+        for line in section.lines:
+            typer.echo(visible(f"  {line}"))

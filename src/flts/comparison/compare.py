@@ -1,0 +1,142 @@
+"""Compares runs: their experiments, what each stage made, versions, machines, durations and scores. Pure."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator, Mapping, Sequence
+
+from flts.comparison.artifacts import artifacts, models_of, scores
+from flts.comparison.durations import durations
+from flts.comparison.experiment import differences, readable
+from flts.comparison.result import (
+    ComparedArtifact,
+    ComparedRun,
+    ComparedValue,
+    ComparedWork,
+    Comparison,
+    PairVerdict,
+    SpecDifference,
+)
+from flts.comparison.sides import Side
+from flts.comparison.verdict import facts, is_of_machine, pair_verdict, work
+from flts.contracts.errors import UsageError, without_credentials
+from flts.contracts.records.decision import DecisionRecord
+from flts.report.evidence import RunRecord
+from flts.spec.fields import Spec
+
+LABELS = string.ascii_uppercase
+
+
+def compare(sides: Sequence[Side]) -> Comparison:
+    """The runs side by side, each with a verdict against the first. Raises UsageError for fewer than two, or over 26.
+
+    Pure: the same sides give the same comparison, whatever the clock says.
+    """
+    if not 2 <= len(sides) <= len(LABELS):
+        raise UsageError(
+            f"a comparison takes 2 to {len(LABELS)} runs, found {len(sides)}",
+            code="runs-to-compare",
+            found=len(sides),
+        )
+    labels, records = LABELS[: len(sides)], [side.record for side in sides]
+    models, made = models_of(records), artifacts(records)
+    specs = [readable(record.spec) for record in records]
+    known = [spec for spec in specs if spec is not None]
+    return Comparison(
+        runs=[_run(label, side) for label, side in zip(labels, sides, strict=True)],
+        verdicts=[_verdict(sides, specs, made, models, other) for other in range(1, len(sides))],
+        spec=differences(known) if len(known) == len(specs) else [],
+        artifacts=made,
+        versions=_versions(records),
+        machines=_machines(records),
+        work=[ComparedWork(model=model, work=[work(side, model) for side in sides]) for model in models],
+        durations=durations(sides, labels, models),
+        scores=scores(records),
+        notes=list(_notes(labels, records, specs)),
+    )
+
+
+def _run(label: str, side: Side) -> ComparedRun:
+    record, decision = side.record, side.record.decision
+    champion = decision.champion if decision else None
+    return ComparedRun(
+        label=label,
+        named=without_credentials(side.named),
+        config_hash=record.config_hash,
+        run=record.run,
+        scope=record.claim.scope,
+        environment=record.claim.environment,
+        started=record.claim.started,
+        outcome=record.judge.outcome if record.judge else None,
+        winner=decision.winner if decision else None,
+        champion=f"{champion.model} {champion.model_hash[:12]}" if champion else None,
+        windows=decision.windows.count if decision else None,
+        sure=decision.sure if decision else None,
+        damaged=list(side.damaged),
+    )
+
+
+def _verdict(
+    sides: Sequence[Side],
+    specs: Sequence[Spec | None],
+    made: Sequence[ComparedArtifact],
+    models: Sequence[str],
+    other: int,
+) -> PairVerdict:
+    a, b = specs[0], specs[other]
+    differing: list[SpecDifference] | None = None if a is None or b is None else differences([a, b])
+    of_two = [artifact.model_copy(update={"values": [artifact.values[0], artifact.values[other]]}) for artifact in made]
+    return pair_verdict(sides[0], sides[other], (LABELS[0], LABELS[other]), differing, of_two, models)
+
+
+def _versions(records: Sequence[RunRecord]) -> list[ComparedValue]:
+    """FLTS, and every library that a fit was made with."""
+    flts = [{"flts": record.claim.flts} for record in records]
+    return _side_by_side(flts) + _side_by_side([_made_on(record, of_machine=False) for record in records])
+
+
+def _machines(records: Sequence[RunRecord]) -> list[ComparedValue]:
+    """The environment with its deployment, and the processor and kernels that the fits were made on."""
+    claimed = [{"environment": record.claim.environment, **(record.claim.deployment or {})} for record in records]
+    return _side_by_side(claimed) + _side_by_side([_made_on(record, of_machine=True) for record in records])
+
+
+def _made_on(record: RunRecord, *, of_machine: bool) -> dict[str, str]:
+    """Facts about the fits behind a run; several values where fits of different places stand behind it."""
+    found = [facts(result.made_on) for _, result in sorted(record.results.items())]
+    names = sorted({name for made in found for name in made if is_of_machine(name) == of_machine})
+    return {name: ", ".join(sorted({made[name] for made in found if name in made})) for name in names}
+
+
+def _side_by_side(found: Sequence[Mapping[str, str]]) -> list[ComparedValue]:
+    names = dict.fromkeys(name for values in found for name in values)
+    return [ComparedValue(name=name, values=[values.get(name) for values in found]) for name in names]
+
+
+def _notes(labels: str, records: Sequence[RunRecord], specs: Sequence[Spec | None]) -> Iterator[str]:
+    """What the tables do not say by themselves."""
+    for label, record, spec in zip(labels, records, specs, strict=True):
+        if spec is None:
+            yield f"the experiment of {label} cannot be read, so no value of it is compared"
+        if record.decision is None:
+            yield f"{label} is not judged" if record.judge is None else f"the decision of {label} cannot be read"
+            continue
+        if no_skill := _no_skill(record.decision):
+            yield f"{label}: {no_skill}"
+    windows = {record.decision.windows.windows_hash for record in records if record.decision}
+    if len(windows) > 1:
+        yield "the runs were judged on different windows, so a lower score of one run says nothing about its models"
+    winners = {record.decision.winner for record in records if record.decision}
+    if len(winners) > 1:
+        for label, record in zip(labels, records, strict=True):
+            if record.decision and record.decision.sure:
+                yield f"{label}: {record.decision.sure}"
+
+
+def _no_skill(decision: DecisionRecord) -> str | None:
+    """Said where the winner is no better than the best baseline."""
+    winner = decision.row(decision.winner)
+    best = next(iter(decision.ranked_baselines), None)
+    if winner is None or best is None or winner.score < best.score:
+        return None
+    return f"no model is better than the baseline {best.model}"
