@@ -166,17 +166,23 @@ def load_champion(scope: str = "global", *, settings: Settings | None = None) ->
 
 
 def forecast(
-    history: Any, *, scope: str = "global", level: float = 0.8, settings: Settings | None = None
+    history: Any,
+    *,
+    scope: str = "global",
+    level: float = 0.8,
+    horizon: int | None = None,
+    settings: Settings | None = None,
 ) -> pl.DataFrame:
     """Forecast from the end of a history with the champion of a scope, in original units.
 
     history: a table, or the path of a CSV or Parquet file, newest row last; level of the interval: 0.5, 0.8, 0.9 or
-    0.95. Returns columns time (local time of the train rows), target, mean, lower and upper; bounds are null where the
-    model has none. To forecast many times, keep the result of `load_champion`; its method `answer` also gives the
-    warnings about a history. Raises the errors of `load_champion`, and DataError.
+    0.95; horizon: steps, by default all that the model was trained for. Returns columns time (local time of the train
+    rows), target, mean, lower and upper; bounds are null where the model has none. To forecast many times, keep the
+    result of `load_champion`; its method `answer` also gives the warnings about a history. Raises the errors of
+    `load_champion`, DataError, and UsageError for a level or a horizon that the model does not have.
 
-    >>> flts.forecast("load_test.csv", level=0.9).columns
-    ['time', 'target', 'mean', 'lower', 'upper']
+    >>> flts.forecast("load_test.csv", level=0.9, horizon=2)["target"].to_list()
+    ['load', 'load']
     """
     settings = settings or load_settings()
     champion = load_champion(scope, settings=settings)
@@ -184,7 +190,7 @@ def forecast(
         file = Path(history)
         refuse_no_file(file)
         history = RawFile(str(file), file, limits_of(settings))
-    return champion.forecast(history, level)
+    return champion.forecast(history, level, horizon)
 
 
 def runs(*, settings: Settings | None = None) -> Sequence[RunSummary]:

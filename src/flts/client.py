@@ -4,7 +4,7 @@
         forecast = client.forecast(history, identifier="jfk", horizon=3)
         print(forecast.rows[0].mean, forecast.frame())
 
-`AsyncClient` is the same with `async with` and `await`. What both do is written once, in `_steps`.
+`AsyncClient` is the same with `async with` and `await`. What both do is written once, in `_Shared`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import json
 import math
 import random
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias
 
-from flts.contracts.errors import ClientError, DataError, MissingExtra, RequestRefused, ServiceUnavailable, UsageError
+from flts.contracts.errors import DataError, MissingExtra, RequestRefused, ServiceUnavailable, UsageError
 from flts.contracts.notices import Notice
 
 if TYPE_CHECKING:
@@ -89,15 +89,6 @@ class Forecast:
 
 
 @dataclass(frozen=True)
-class _Request:
-    """One attempt. seconds: what it may take."""
-
-    headers: Mapping[str, str]
-    body: bytes
-    seconds: float
-
-
-@dataclass(frozen=True)
 class _Failure:
     """Why there was no answer at all. again: whether another attempt makes sense."""
 
@@ -105,18 +96,24 @@ class _Failure:
     again: bool
 
 
-_Steps = Generator["_Request | float", "httpx.Response | _Failure | None", Forecast]
-"""Requests to send, and seconds to wait; takes what came back for a request."""
+Post: TypeAlias = "Callable[..., Awaitable[httpx.Response]]"
+"""The method `post` of a client of httpx."""
+Sleep = Callable[[float], Awaitable[None]]
 
 
 @dataclass(frozen=True)
 class _Shared:
-    """What both clients know. url: of the service; timeout: seconds of a whole call; retries: further attempts."""
+    """What both clients know. url: of the service; timeout: seconds of a whole call; retries: further attempts.
+
+    post and sleep: how a client sends and waits; those of `Client` never suspend.
+    """
 
     url: str
     token: str | None
     timeout: float
     retries: int
+    post: Post
+    sleep: Sleep
 
     def __post_init__(self) -> None:
         if self.token is not None and not (self.token.isascii() and self.token.isprintable()):
@@ -126,37 +123,46 @@ class _Shared:
                 code="token-invalid",
             )
 
-    def steps(self, history: History, identifier: str | None, horizon: int | None, level: float | None) -> _Steps:
-        """The attempts of one call. Raises ClientError, DataError."""
+    async def forecast(
+        self, history: History, identifier: str | None, horizon: int | None, level: float | None
+    ) -> Forecast:
+        """One call with all its attempts. Raises ClientError, DataError."""
         asked = {"history": columns_of(history), "identifier": identifier, "horizon": horizon, "level": level}
         body = _json({key: value for key, value in asked.items() if value is not None})
         end = time.monotonic() + self.timeout
         for attempt in range(self.retries + 1):
-            left = max(0.001, end - time.monotonic())
-            found = yield _Request(self._headers(left), body, left)
-            assert found is not None
+            found = await self._attempt(body, max(0.001, end - time.monotonic()))
             if not isinstance(found, _Failure) and found.status_code == HTTPStatus.OK:
                 return _forecast(found)
             pause = _pause(found, attempt)
             if pause is None or attempt == self.retries or time.monotonic() + pause >= end:
-                raise self._error(found)
-            yield pause
+                self._give_up(found)
+            await self.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 
-    def _headers(self, seconds: float) -> dict[str, str]:
-        headers = {"Content-Type": "application/json", "X-Request-Timeout": f"{min(seconds, LONGEST):.3f}"}
-        return headers if self.token is None else {**headers, "Authorization": f"Bearer {self.token}"}
+    async def _attempt(self, body: bytes, seconds: float) -> httpx.Response | _Failure:
+        """What comes back within some seconds."""
+        import httpx
 
-    def _error(self, found: httpx.Response | _Failure) -> ClientError:
-        """The error of an answer, as its problem document says it."""
+        headers = {"Content-Type": "application/json", "X-Request-Timeout": f"{min(seconds, LONGEST):.3f}"}
+        if self.token is not None:
+            headers["Authorization"] = f"Bearer {self.token}"
+        try:
+            return await self.post(f"{self.url}/predict", content=body, headers=headers, timeout=seconds)
+        except httpx.TransportError as error:
+            again = not isinstance(error, httpx.TimeoutException | httpx.UnsupportedProtocol)
+            return _Failure(f"{type(error).__name__} {error}".strip(), again)
+
+    def _give_up(self, found: httpx.Response | _Failure) -> NoReturn:
+        """Raise the error of an answer, as its problem document says it."""
         if isinstance(found, _Failure):
-            return ServiceUnavailable(f"{self.url} does not answer: {found.reason}", code="no-answer", url=self.url)
+            raise ServiceUnavailable(f"{self.url} does not answer: {found.reason}", code="no-answer", url=self.url)
         status = found.status_code
         document = _object(found)
         detail = document.get("detail") or f"{self.url} answered {status} without saying why"
         kind = ServiceUnavailable if status in TRANSIENT else RequestRefused
         request_id = found.headers.get("x-request-id")
-        return kind(
+        raise kind(
             str(detail), code=str(document.get("code") or f"http-{status}"), status=status, request_id=request_id
         )
 
@@ -178,8 +184,15 @@ class Client:
 
         Raises MissingExtra, and UsageError for a token that no header can hold.
         """
-        self._shared = _Shared(url.rstrip("/"), token, timeout, retries)
-        self._http: httpx.Client = _httpx().Client(base_url=self._shared.url, transport=transport)
+        self._http: httpx.Client = _httpx().Client(transport=transport)
+
+        async def post(url: str, **options: Any) -> httpx.Response:
+            return self._http.post(url, **options)
+
+        async def sleep(seconds: float) -> None:
+            time.sleep(seconds)
+
+        self._shared = _Shared(url.rstrip("/"), token, timeout, retries, post, sleep)
 
     def forecast(
         self,
@@ -196,27 +209,7 @@ class Client:
         what the service does not take, ServiceUnavailable where it gives no answer in time, DataError for a history
         that cannot be sent.
         """
-        steps = self._shared.steps(history, identifier, horizon, level)
-        step = next(steps)
-        while True:
-            found = None
-            if isinstance(step, _Request):
-                found = self._send(step)
-            else:
-                time.sleep(step)
-            try:
-                step = steps.send(found)
-            except StopIteration as ended:
-                forecast: Forecast = ended.value
-                return forecast
-
-    def _send(self, request: _Request) -> httpx.Response | _Failure:
-        import httpx
-
-        try:
-            return self._http.post("/predict", content=request.body, headers=request.headers, timeout=request.seconds)
-        except httpx.TransportError as error:
-            return _failure(error)
+        return _at_once(self._shared.forecast(history, identifier, horizon, level))
 
     def close(self) -> None:
         """Close the connections."""
@@ -242,8 +235,8 @@ class AsyncClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """As for `Client`."""
-        self._shared = _Shared(url.rstrip("/"), token, timeout, retries)
-        self._http: httpx.AsyncClient = _httpx().AsyncClient(base_url=self._shared.url, transport=transport)
+        self._http: httpx.AsyncClient = _httpx().AsyncClient(transport=transport)
+        self._shared = _Shared(url.rstrip("/"), token, timeout, retries, self._http.post, asyncio.sleep)
 
     async def forecast(
         self,
@@ -254,29 +247,7 @@ class AsyncClient:
         level: float | None = None,
     ) -> Forecast:
         """As `Client.forecast`."""
-        steps = self._shared.steps(history, identifier, horizon, level)
-        step = next(steps)
-        while True:
-            found = None
-            if isinstance(step, _Request):
-                found = await self._send(step)
-            else:
-                await asyncio.sleep(step)
-            try:
-                step = steps.send(found)
-            except StopIteration as ended:
-                forecast: Forecast = ended.value
-                return forecast
-
-    async def _send(self, request: _Request) -> httpx.Response | _Failure:
-        import httpx
-
-        try:
-            return await self._http.post(
-                "/predict", content=request.body, headers=request.headers, timeout=request.seconds
-            )
-        except httpx.TransportError as error:
-            return _failure(error)
+        return await self._shared.forecast(history, identifier, horizon, level)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -297,11 +268,14 @@ def _httpx() -> Any:
     return httpx
 
 
-def _failure(error: httpx.TransportError) -> _Failure:
-    import httpx
-
-    reason = f"{type(error).__name__} {error}".strip()
-    return _Failure(reason, again=not isinstance(error, httpx.TimeoutException | httpx.UnsupportedProtocol))
+def _at_once(call: Coroutine[Any, Any, Forecast]) -> Forecast:
+    """The result of a coroutine that never suspends."""
+    try:
+        call.send(None)
+    except StopIteration as ended:
+        forecast: Forecast = ended.value
+        return forecast
+    raise AssertionError("it suspends")
 
 
 def _pause(found: httpx.Response | _Failure, attempt: int) -> float | None:

@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 import polars as pl
 import pytest
 import trustme
-from tests.support.experiments import write_experiment
 from tests.support.services import LONG, wait_until
 
 pytestmark = pytest.mark.slow
@@ -93,14 +92,9 @@ def serving(folder: Path, context: ssl.SSLContext | None = None, **settings: str
         stderr.close()
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which a run has promoted a model."""
-    made = tmp_path_factory.mktemp("served")
-    write_experiment(made)
-    run = [sys.executable, "-m", "flts", "run"]
-    subprocess.run(run, cwd=made, env={**os.environ, "FLTS_TRACKING": "off"}, check=True, capture_output=True)
-    return made
+@pytest.fixture
+def folder(served_folder: Path) -> Path:
+    return served_folder
 
 
 @pytest.fixture

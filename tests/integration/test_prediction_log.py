@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from http.client import HTTPConnection
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import polars as pl
 import pytest
-from tests.support.experiments import write_experiment
+from tests.support.gateways import Running, running
 from tests.support.points import SIDES
 from tests.support.services import LONG, wait_until
 from tests.support.stored import contents
@@ -32,64 +25,30 @@ LAST = 20
 """Answers that are given just before the end, within the time that may be lost."""
 
 
-@dataclass
 class Serving:
-    """A server in its own process."""
+    """A server in its own process, ready."""
 
-    process: subprocess.Popen[str]
-    address: str
+    def __init__(self, server: Running) -> None:
+        self.process, self.lines, self._server = server.process, server.lines, server
+        wait_until(lambda: server.ask("GET", "/readyz")[0] == 200, "the model")
 
     def predict(self, history: dict[str, list[object]]) -> str:
         """The id of an answer."""
-        connection = HTTPConnection(urlsplit(self.address).netloc, timeout=LONG)
-        connection.request("POST", "/predict", json.dumps({"history": history}), {"Content-Type": "application/json"})
-        answer = json.loads(connection.getresponse().read())
-        connection.close()
-        return str(answer["request_id"])
-
-    def ready(self) -> bool:
-        """Whether a model is loaded."""
-        connection = HTTPConnection(urlsplit(self.address).netloc, timeout=LONG)
-        connection.request("GET", "/readyz")
-        status = connection.getresponse().status
-        connection.close()
-        return status == 200
+        status, answer = self._server.ask("POST", "/predict", json.dumps({"history": history}))
+        assert status == 200, answer
+        return str(json.loads(answer)["request_id"])
 
 
 @contextmanager
 def serving(folder: Path, failpoints: str = "") -> Iterator[Serving]:
     """`flts serve` on what lies in the folder; killed at the end where it still runs."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "flts", "serve", "--port", "0"],
-        cwd=folder,
-        env={**os.environ, ENV: failpoints, "FLTS_LOG_FORMAT": "json"},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    stderr = process.stderr
-    address = next(event["address"] for event in map(json.loads, stderr) if event["event"] == "server_started")
-    reader = threading.Thread(target=stderr.read)
-    reader.start()
-    try:
-        server = Serving(process, address)
-        wait_until(server.ready, "the model")
-        yield server
-    finally:
-        process.kill()
-        process.wait()
-        reader.join()
-        stderr.close()
+    with running(folder, command="serve", **{ENV: failpoints}) as server:
+        yield Serving(server)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which a run has promoted a model."""
-    made = tmp_path_factory.mktemp("served")
-    write_experiment(made)
-    run = [sys.executable, "-m", "flts", "run"]
-    subprocess.run(run, cwd=made, env={**os.environ, "FLTS_TRACKING": "off"}, check=True, capture_output=True)
-    return made
+@pytest.fixture
+def folder(served_folder: Path) -> Path:
+    return served_folder
 
 
 @pytest.fixture
@@ -134,6 +93,7 @@ def test_a_server_that_is_asked_to_stop_stores_all_that_it_answered(
         asked = [server.predict(history) for _ in range(5)]
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(LONG) == 0
+    assert [line["event"] for line in server.lines()][-6:] == [*["forecast_served"] * 5, "service_stopped"]
     assert set(asked) <= set(stored_ids(store))
     assert spooled_lines(folder) == 0
 

@@ -344,8 +344,11 @@ def test_a_forecast_of_a_file_equals_that_of_its_table_and_of_the_command(here: 
     assert by_path.equals(flts.forecast(pl.read_csv("load_test.csv", try_parse_dates=True), level=0.5))
     rows = printed("forecast", "--input", "load_test.csv", "--level", "0.5")["forecasts"]
     assert [row["mean"] for row in rows] == by_path["mean"].to_list()
+    assert flts.forecast(here / "load_test.csv", level=0.5, horizon=2).equals(by_path[:2])
     with raises(DataError, code="file-missing", file="absent.csv"):
         flts.forecast("absent.csv")
+    with raises(UsageError, code="horizon-out-of-range", found=4, expected=3):
+        flts.forecast(here / "load_test.csv", horizon=4)
     with raises(UsageError, code="no-champion", scope="north"):
         flts.forecast(TEST, scope="north")
 
@@ -379,6 +382,18 @@ def test_an_invalid_promotion_by_hand_is_refused() -> None:
             flts.promote(config, model, scope)
     with raises(UsageError, code="no-earlier-champion", scope="north"):
         flts.rollback("north")
+
+
+def test_who_names_another_scope_is_told_which_there_are(here: Path) -> None:
+    config_hash = next(run.config_hash for run in flts.runs() if run.judge is not None)
+    with raises(UsageError, code="not-judged", scope="north", valid=["global"]) as promoting:
+        flts.promote(config_hash, "ridge", "north")
+    with raises(UsageError, code="no-earlier-champion") as rolling:
+        flts.rollback("north")
+    with raises(UsageError, code="no-champion") as forecasting:
+        flts.forecast(here / "load_test.csv", scope="north")
+    for refused in (promoting, rolling, forecasting):
+        assert "global" in str(refused.value)
 
 
 def test_without_any_run_there_is_nothing_to_list_or_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ INTERVALS = {
 def forecast(
     file: Annotated[Path, typer.Option("--input", help="CSV or Parquet with the history, newest row last.")],
     level: Annotated[float, typer.Option(help="Level of the interval: 0.5, 0.8, 0.9 or 0.95.")] = 0.8,
+    horizon: Annotated[int | None, typer.Option(help="Steps to forecast. [all that the model was trained for]")] = None,
     output: Annotated[Path | None, typer.Option(help="Write CSV or Parquet here instead of a table.")] = None,
     scope: Scope = "global",
     home: Home = None,
@@ -41,7 +42,7 @@ def forecast(
     chosen = settings(home=home)
     refuse_no_file(file)
     champion = load_champion(scope, settings=chosen)
-    answer = champion.answer(RawFile(str(file), file, limits_of(chosen)), level)
+    answer = champion.answer(RawFile(str(file), file, limits_of(chosen)), level, horizon)
     for warning in answer.warnings:
         typer.echo(f"note: {visible(str(warning))}", err=True)
     without = f"none, {champion.bundle.manifest.intervals.reason}"

@@ -37,15 +37,12 @@ def gateway(
     auth = auth_of(chosen, "gateway")
     server = _server(chosen, auth)
     with running.listen(chosen.host, chosen.gateway_port) as listening:
-        events.emit(
-            events.ServerStarted(
-                service="gateway",
-                version=__version__,
-                address=running.url(listening, server.tls),
-                token_needed=auth.needed,
-            )
+        address = running.url(listening, server.tls)
+        started = events.ServerStarted(
+            service="gateway", version=__version__, address=address, token_needed=auth.needed
         )
-        running.serve(server, listening, "gateway")
+        with running.announced(started):
+            running.serve(server, listening, "gateway")
 
 
 def _server(chosen: Settings, auth: Auth) -> LimitedServer:

@@ -59,14 +59,14 @@ def show(
     """One entry of the log with the decision behind it."""
     from flts.cli import board
     from flts.contracts.errors import UsageError
-    from flts.promotion.log import decision_of, read_log
+    from flts.promotion.log import decision_of, none_in, read_log
 
     store = existing_store(home)
     entries = read_log(store, scope)
     entry = next((e for e in entries if e.number == (number or len(entries))), None)
     if entry is None:
         raise UsageError(
-            f"scope '{scope}' has no promotion {number or 1}; it has {len(entries)}",
+            f"scope '{scope}' has no promotion {number}; it has {len(entries)}" if entries else none_in(store, scope),
             code="promotion-unknown",
             scope=scope,
             promotion=number or 1,

@@ -62,7 +62,11 @@ def _serve(chosen: Settings) -> None:
     _refuse_nothing(chosen, store)
     capacity = Capacity(chosen.serve_models, chosen.self_test_seconds, chosen.poll_seconds)
     models = ServedModels(store, chosen.serve_scopes, capacity)
-    with ExitStack() as ended, running.listen(chosen.host, chosen.serve_port) as listening:
+    with (
+        ExitStack() as at_last,
+        ExitStack() as ended,
+        running.listen(chosen.host, chosen.serve_port) as listening,
+    ):
         written = ended.enter_context(closing(Background(SERVICE)))
         written.start()
         kept = keeping(store, chosen.prediction_log, chosen.spool_folder, chosen.spool_bytes, chosen.grace)
@@ -76,19 +80,18 @@ def _serve(chosen: Settings) -> None:
         ready = {"loop": server.pulse.check, "open": server.check_open, "models": models.check_ready}
         health = HealthChecks({"loop": server.pulse.check}, ready)
         probes = ended.enter_context(closing(_probes(chosen, health, app.state.metrics.registry)))
+        started = events.ServerStarted(
+            service=SERVICE,
+            version=__version__,
+            address=running.url(listening, server.tls),
+            token_needed=auth.needed,
+            probes=probes.address,
+        )
+        at_last.enter_context(running.announced(started))  # it has stopped when all lines of its requests are written
         ended.enter_context(closing(Following(models, chosen.poll_seconds))).start()
         if not chosen.bus.startswith("memory:"):
             bus = ended.enter_context(closing(open_bus(chosen)))
             ended.enter_context(closing(Hints(models, bus))).start()
-        events.emit(
-            events.ServerStarted(
-                service=SERVICE,
-                version=__version__,
-                address=running.url(listening, server.tls),
-                token_needed=auth.needed,
-                probes=probes.address,
-            )
-        )
         running.serve(server, listening, SERVICE)
 
 

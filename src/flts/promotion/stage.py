@@ -13,7 +13,7 @@ from flts.contracts.records.log import LogEntry, Promoted
 from flts.evaluate.case import Candidate
 from flts.evaluate.decide import Decision
 from flts.promotion.judge import judge, stored_decision
-from flts.promotion.log import EMPTY, Chain, append, next_entry, read_chain, rollback_target, stored_digest
+from flts.promotion.log import EMPTY, Chain, append, next_entry, none_in, read_chain, rollback_target, stored_digest
 from flts.promotion.relay import relay
 from flts.train.experiment import Experiment
 
@@ -116,7 +116,9 @@ def rollback(
     is newest when the entry is written, UsageError is raised: two rollbacks that meet go back one promotion, not two.
     """
     seen = read_chain(store, scope)
-    if saw is not None and seen.entries and saw != seen.entries[-1].number:
+    if not seen.entries:
+        raise UsageError(none_in(store, scope), code="no-earlier-champion", scope=scope)
+    if saw is not None and saw != seen.entries[-1].number:
         raise _changed(seen.entries[-1], saw)
 
     def propose(log: Chain) -> LogEntry:

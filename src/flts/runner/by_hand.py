@@ -30,14 +30,17 @@ def promote(
     """
     with _context(settings) as context:
         store, config_hash = context.store, resolve(context.store, config)
-        parts = runs.parts(store, config_hash, "judge", JudgePart)
+        parts = list(runs.parts(store, config_hash, "judge", JudgePart))
         judge = next((part for part in parts if part.scope == scope), None)
         if judge is None:
+            judged = sorted({part.scope for part in parts})
             raise UsageError(
-                f"configuration {config_hash[:12]} was never judged in scope '{scope}'",
+                f"configuration {config_hash[:12]} was never judged in scope '{scope}'; scopes in which it was:"
+                f" {', '.join(judged) or 'none'}",
                 code="not-judged",
                 config_hash=config_hash,
                 scope=scope,
+                valid=judged,
             )
         claim = require_record(store, layout.run_part(config_hash, judge.run, "claim"), RunClaim)
         decision = require_record(store, layout.decision(scope, judge.decision_id), DecisionRecord)

@@ -26,19 +26,19 @@ class Champion:
     entry: LogEntry
     bundle: Bundle
 
-    def forecast(self, history: Any, level: float = 0.8) -> pl.DataFrame:
+    def forecast(self, history: Any, level: float = 0.8, horizon: int | None = None) -> pl.DataFrame:
         """Forecasts from the end of a history, in original units.
 
         history: polars, pandas or Arrow table, or a mapping of columns, with the time and the manifest's columns in
-        original units, newest row last; or a raw file. Returns columns time (local time of the train rows), target,
-        mean, lower, upper; bounds are null where the model has none. `answer` also says what is wrong with the
-        history. Raises DataError and UsageError.
+        original units, newest row last; or a raw file. horizon: steps, by default all that the model was trained for.
+        Returns columns time (local time of the train rows), target, mean, lower, upper; bounds are null where the model
+        has none. `answer` also says what is wrong with the history. Raises DataError and UsageError.
         """
-        return self.answer(history, level).frame()
+        return self.answer(history, level, horizon).frame()
 
-    def answer(self, history: Any, level: float = 0.8) -> Answer:
+    def answer(self, history: Any, level: float = 0.8, horizon: int | None = None) -> Answer:
         """The same as arrays, with the warnings about the history."""
-        return answer(self.bundle, history, level)
+        return answer(self.bundle, history, level, horizon)
 
 
 def champion_of(store: Store, scope: str) -> Champion:

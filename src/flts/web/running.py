@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
@@ -40,6 +42,16 @@ def url(listening: socket.socket, tls: bool = False) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
+@contextmanager
+def announced(started: events.ServerStarted) -> Iterator[None]:
+    """Say that a server has started, and at the end that it has stopped: the last thing that it says."""
+    events.emit(started)
+    try:
+        yield
+    finally:
+        events.emit(events.ServiceStopped(service=started.service))
+
+
 def serve(server: uvicorn.Server, listening: socket.socket, service: str) -> None:
     """Serve until SIGTERM, or until Ctrl-C, which raises Interrupted. Requests in hand have time to finish."""
     stopped_by: list[int] = []
@@ -53,7 +65,6 @@ def serve(server: uvicorn.Server, listening: socket.socket, service: str) -> Non
         signal.signal(number, stop)
     _calm_collector()
     server.run(sockets=[listening])
-    events.emit(events.ServiceStopped(service=service))
     if signal.SIGINT in stopped_by:
         raise Interrupted(f"the {service} was interrupted; requests in hand had time to finish")
 

@@ -191,6 +191,19 @@ def test_the_champion_forecasts_from_the_end_of_a_file(flts: Flts, folder: Path)
     assert written["mean"].to_list() == pytest.approx([row["mean"] for row in answer["forecasts"]])
 
 
+def test_a_forecast_takes_as_many_steps_as_it_is_asked_for(flts: Flts) -> None:
+    flts("run")
+    whole, short = (
+        json.loads(flts("forecast", "--input", "load_test.csv", "--json", *given).out)["forecasts"]
+        for given in ((), ("--horizon", "2"))
+    )
+    assert (len(whole), short) == (3, whole[:2])
+    for horizon in ("0", "4"):
+        refused = flts("forecast", "--input", "load_test.csv", "--horizon", horizon)
+        assert (refused.code, refused.out) == (2, "")
+        assert "ridge forecasts 1 to 3 steps" in refused.err
+
+
 @pytest.mark.parametrize(("history", "kind"), [("load_test.csv", "adaptive"), ("load.csv", "static")])
 def test_a_forecast_says_on_stderr_and_in_json_which_kind_its_interval_is(flts: Flts, history: str, kind: str) -> None:
     flts("run")
