@@ -11,7 +11,13 @@ from socket import gethostname
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from flts.contracts.errors import UsageError, nearest, without_credentials
 from flts.contracts.layout import scope_name
@@ -285,6 +291,13 @@ def load_settings(**flags: Any) -> Settings:
                 lines.append(f"setting {name}: {fault['msg']}{_found(str(fault['loc'][0]), fault['input'])}")
         code = "setting-invalid" if Settings.model_fields.keys() & set(named) else "setting-unknown"
         raise UsageError("\n".join(lines), code=code, setting=named) from None
+    except SettingsError as error:  # quotes the field, never the value
+        name = str(error).partition('"')[2].partition('"')[0]
+        raise UsageError(
+            f"setting {name}: {PREFIX}{name.upper()} holds no valid JSON, which this setting needs in the environment",
+            code="setting-invalid",
+            setting=[name],
+        ) from None
     except ValueError as error:  # the settings file is not TOML
         raise UsageError(
             f"{settings_file()}: {error}", code="settings-file-unreadable", file=str(settings_file())

@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from flts.contracts import layout
 from flts.contracts.failpoints import ENV
@@ -48,6 +50,20 @@ class Service:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(LONG)
 
+    def stopped(self) -> psutil.Process:
+        """Wait until it or one of its children has stopped at a failpoint; returns that process."""
+        found: list[psutil.Process] = []
+
+        def looked() -> bool:
+            assert self.process.poll() is None, self.log.read_text()[-2000:]
+            leader = psutil.Process(self.process.pid)
+            everyone = [leader, *leader.children(recursive=True)]
+            found[:] = [process for process in everyone if process.status() == psutil.STATUS_STOPPED]
+            return bool(found)
+
+        wait_until(looked, f"{self.log.name} to stop at its failpoint")
+        return found[0]
+
     def died(self) -> None:
         """Wait until it was killed at a failpoint."""
         code = self.process.wait(LONG)
@@ -56,18 +72,19 @@ class Service:
 
 @dataclass
 class Processes:
-    """Processes on one store and one bus. `folder` holds the logs."""
+    """Processes on one store and one bus. `folder` holds the logs; within: what goes before each command."""
 
     folder: Path
     environment: Mapping[str, str]
     started: list[Service] = field(default_factory=list)
+    within: Sequence[str] = ()
 
-    def start(self, *command: str, failpoints: str = "") -> Service:
-        """`flts COMMAND` in the background; returns when it accepts work."""
-        log = self.folder / f"{len(self.started)}-{'-'.join(command[:2])}.log"
+    def launch(self, *command: str, failpoints: str = "") -> Service:
+        """`flts COMMAND` in the background."""
+        log = self.folder / f"{len(self.started)}-{'-'.join(Path(word).name for word in command[:2])}.log"
         with log.open("wb") as err:
             process = subprocess.Popen(
-                [sys.executable, "-m", "flts", *command],
+                [*self.within, sys.executable, "-m", "flts", *command],
                 env=os.environ | dict(self.environment) | {ENV: failpoints},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -76,7 +93,12 @@ class Processes:
             )
         service = Service(process, log)
         self.started.append(service)
-        wait_until(lambda: service.said("service_started") or process.poll() is not None, f"{command} to start")
+        return service
+
+    def start(self, *command: str, failpoints: str = "") -> Service:
+        """`flts COMMAND` in the background; returns when it accepts work."""
+        service = self.launch(*command, failpoints=failpoints)
+        wait_until(lambda: service.said("service_started") or service.process.poll() is not None, f"{command} to start")
         return service
 
     def worker(self, name: str, models: str = "ridge", failpoints: str = "") -> Service:
@@ -91,7 +113,7 @@ class Processes:
     def run(self, *command: str, failpoints: str = "") -> subprocess.CompletedProcess[str]:
         """`flts COMMAND` to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "flts", *command],
+            [*self.within, sys.executable, "-m", "flts", *command],
             env=os.environ | dict(self.environment) | {ENV: failpoints},
             capture_output=True,
             text=True,
@@ -124,6 +146,7 @@ class Processes:
         for service in self.started:
             if service.process.poll() is None:
                 service.process.terminate()
+                service.process.send_signal(signal.SIGCONT)  # one that a test has stopped
         for service in self.started:
             try:
                 service.process.wait(LONG)
@@ -132,8 +155,8 @@ class Processes:
 
 
 @contextmanager
-def processes(folder: Path, environment: Mapping[str, str]) -> Iterator[Processes]:
-    """Processes on these backends, all ended at the end."""
+def processes(folder: Path, environment: Mapping[str, str], within: Sequence[str] = ()) -> Iterator[Processes]:
+    """Processes on these backends, all ended at the end. within: what goes before each command."""
     folder.mkdir(parents=True, exist_ok=True)
     common = {
         "FLTS_TRACKING": "off",
@@ -145,7 +168,7 @@ def processes(folder: Path, environment: Mapping[str, str]) -> Iterator[Processe
         "FLTS_PATIENCE": "60",
         "FLTS_GRACE": "5",
     }
-    running = Processes(folder, common | dict(environment))
+    running = Processes(folder, common | dict(environment), within=within)
     try:
         yield running
     finally:

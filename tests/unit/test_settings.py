@@ -215,3 +215,11 @@ def test_a_release_file_that_is_no_object_is_refused(tmp_path: Path, text: str) 
     file.write_text(text)
     with raises(UsageError, code="release-unreadable", file=str(file)):
         load_settings(release_file=file).deployment()
+
+
+def test_a_variable_that_is_no_json_is_named_and_its_value_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLTS_KAFKA_OPTIONS", '{"sasl.password": hush')
+    with raises(UsageError, code="setting-invalid", setting=["kafka_options"]) as refused:
+        load_settings()
+    assert "FLTS_KAFKA_OPTIONS" in str(refused.value)
+    assert "hush" not in str(refused.value)

@@ -238,7 +238,9 @@ def nearest(word: str, valid: Iterable[str]) -> str:
 
 _USER = re.compile(r"(\w://)(?:[^/\s'\"]*|[^/\s'\":]*:[^\s'\"]*)@")
 """User and password of a URL. A password may hold a slash that nobody escaped."""
-_OPTION = re.compile(r"([?&](?!endpoint=)[^=&\s'\"]+=)[^&\s'\"]+")
+_USER_OF_NO_URL = re.compile(r"\b((?:s3|kafka|https?|ftp|postgresql|mysql):)(?!//)[^\s'\"]*@", re.IGNORECASE)
+"""The same where somebody forgot the slashes."""
+_OPTION = re.compile(r"([?&;](?!endpoint=)[^=&\s'\"]+=)[^&\s'\"]+")
 """The value of an option of a URL; that of `endpoint` is the only one that is no secret."""
 
 
@@ -247,6 +249,8 @@ def without_credentials(text: str) -> str:
 
     Every error of FLTS, every log line and every line about a backend goes through here.
     """
+    if "@" in text:
+        text = _USER_OF_NO_URL.sub(r"\1…@", text)
     return _OPTION.sub(r"\1…", _USER.sub(r"\1…@", text)) if "://" in text else text
 
 

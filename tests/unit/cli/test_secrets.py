@@ -84,7 +84,17 @@ def test_a_secret_whose_name_is_not_in_quotes_is_not_shown_and_the_mend_is(folde
     assert "Traceback" not in output
 
 
-@pytest.mark.parametrize("url", [*URLS, f"postgresql://me:{HUSH}@db/x", f"GET https://h/x?X-Amz-Signature={HUSH}&y=1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *URLS,
+        f"S3:k:{HUSH}@b/x",
+        f"http:/u:{HUSH}@h",
+        f"https://h/x;token={HUSH}",
+        f"postgresql://me:{HUSH}@db/x",
+        f"GET https://h/x?X-Amz-Signature={HUSH}&y=1",
+    ],
+)
 def test_an_error_holds_no_credentials_in_its_message_or_its_data(url: str) -> None:
     error = UsageError(f"cannot reach '{url}', found {url!r}", url=url, all=[url])
     assert HUSH not in f"{error} {error!r} {dict(error.data)}"
@@ -96,6 +106,7 @@ def test_an_error_holds_no_credentials_in_its_message_or_its_data(url: str) -> N
         "s3://bucket/prefix?endpoint=http://127.0.0.1:8333",
         "file:///home/me@corp/.flts/objects",
         "column 'a@b' of x?y=z is missing",
+        "column 'load:b@c' at 12:00:00",
     ],
 )
 def test_what_is_no_secret_is_shown_as_it_is(text: str) -> None:
