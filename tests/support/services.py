@@ -73,11 +73,11 @@ def start_run(context: RunContext, spec: Spec, *, recompute: bool = False) -> Tr
     return start(context, spec, RAW, Quiet(), recompute=recompute).claim
 
 
-def wait_until(true: Callable[[], bool], what: str) -> None:
+def wait_until(true: Callable[[], bool], what: str, limit: float = LONG) -> None:
     """Wait for a condition; fails with `what` when it does not hold in time."""
-    end = time.monotonic() + LONG
+    end = time.monotonic() + limit
     while not true():
-        assert time.monotonic() < end, f"waited {LONG:g} s in vain: {what}"
+        assert time.monotonic() < end, f"waited {limit:g} s in vain: {what}"
         time.sleep(0.02)
 
 
