@@ -19,6 +19,7 @@ from tests.support.families import has_libraries
 from tests.support.raising import raises
 
 from flts import api
+from flts.contracts import layout
 from flts.contracts.errors import DataError
 from flts.contracts.messages import ModelSelected
 from flts.contracts.records.base import parse_record
@@ -198,6 +199,21 @@ def test_a_repeated_run_fits_nothing_and_changes_no_stored_object(flts: Flts, fo
     if file == "flts.toml":  # its ridge was promoted by hand; second.toml has gate = always
         assert {key for key in before if after[key] != before[key]} == set()
         assert not any("/log/" in key for key in set(after) - set(before))
+
+
+@of(golden.NEWEST)
+@repeatable
+def test_a_promotion_that_was_rolled_back_is_not_applied_again_by_its_run(flts: Flts, folder: Path) -> None:
+    """Its decision was stored without the digests that a decision names now, and they are no part of its id."""
+    (folder / golden.OBJECTS / layout.log_entry("global", 4)).unlink()  # up to here, the newest entry is the rollback
+    before = stored(folder)
+    result: dict[str, Any] = json.loads(flts("run", "second.toml", "--json"))
+    assert (result["repeated"], result["champion"]["kind"]) == (True, "rollback")
+    after = stored(folder)
+    for folder_of in (layout.log("global"), layout.decisions("global")):
+        assert {key: data for key, data in after.items() if key.startswith(folder_of)} == {
+            key: data for key, data in before.items() if key.startswith(folder_of)
+        }
 
 
 @pytest.mark.long

@@ -16,10 +16,13 @@ from tests.support.series import HOUR, hourly, split, table
 
 import flts
 from flts.backends.tracking import MlflowTracker
+from flts.contracts import layout
+from flts.contracts.canonical import sha256
 from flts.contracts.errors import BackendUnavailable
 from flts.contracts.ports import TrackedRun
 from flts.forecasting.bundle import read_bundle
 from flts.preprocess.rows import Rows
+from flts.promotion.log import read_chain
 from flts.promotion.stage import rollback
 from flts.runner.judgement import point_tracker
 from flts.runner.local import RunResult
@@ -56,10 +59,12 @@ def spec(*models: str, **tables: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Registry:
-    """What the registry holds at one moment: bundle digests by version, and the version that is champion."""
+    """What the registry holds at one moment: the version that is champion, and by version the digests of its bundle and
+    of the newest log entry that made it champion."""
 
     bundles: Mapping[str, str]
     champion: str
+    entries: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,10 @@ def registry(settings: Settings) -> Registry:
     client = client_of(settings)
     versions = client.search_model_versions("name = 'flts-global'")
     alias = client.get_model_version_by_alias("flts-global", "champion")
-    return Registry({str(v.version): v.tags["flts.bundle_sha256"] for v in versions}, str(alias.version))
+    bundles, entries = (
+        {str(v.version): v.tags[f"flts.{name}_sha256"] for v in versions} for name in ("bundle", "entry")
+    )
+    return Registry(bundles, str(alias.version), entries)
 
 
 SILENT = """
@@ -126,7 +134,8 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     other = flts.run(values, folder=folder, settings=settings)
     promoted = registry(settings)
     with locked_context(settings) as context:
-        point_tracker(context, rollback(context.store, context.bus, context.clock, "global", "tests"))
+        rollback(context.store, context.bus, context.clock, "global", "tests")
+        point_tracker(context, read_chain(context.store, "global"))
     return Story(settings, four, two, silent, other, promoted, registry(settings))
 
 
@@ -270,11 +279,18 @@ def test_a_reused_model_in_another_configuration_names_the_run_that_fitted_it(st
     assert "flts.reused_run_id" not in story.run(story.other, "ridge").data.tags
 
 
+def digest_of_entry(story: Story, number: int) -> str:
+    """SHA-256 of an entry of the promotion log as it is stored."""
+    store = open_store(story.settings.store_url)
+    return sha256(store.get(layout.log_entry("global", number)) or b"")
+
+
 def test_each_promoted_bundle_is_one_version_and_the_alias_follows_the_log_back(story: Story) -> None:
     first, second = (result.decision.ranked[0].bundle_sha256 for result in (story.four, story.other))
     assert story.other.promoted
-    assert story.promoted == Registry({"1": first, "2": second}, "2")
-    assert story.rolled_back == Registry({"1": first, "2": second}, "1")
+    one, two, three = (digest_of_entry(story, number) for number in (1, 2, 3))
+    assert story.promoted == Registry({"1": first, "2": second}, "2", {"1": one, "2": two})
+    assert story.rolled_back == Registry({"1": first, "2": second}, "1", {"1": three, "2": two})
 
 
 def a_run(**changes: Any) -> TrackedRun:
@@ -350,7 +366,7 @@ def test_runs_that_a_killed_process_left_open_are_closed_when_the_scope_is_opene
 def test_a_run_of_another_database_is_left_alone(tracker: MlflowTracker) -> None:
     stranger = "0" * 32
     tracker.annotate(stranger, {"score": 0.5}, {"flts.promoted": "true"})
-    tracker.promote("strange", stranger, "RIDGE", "b" * 64)
+    tracker.promote("strange", stranger, "RIDGE", "b" * 64, "e" * 64)
     client = opened(tracker)
     assert client.search_registered_models("name = 'flts-strange'") == []
 

@@ -53,7 +53,7 @@ def in_time() -> Iterator[None]:
         lambda tracker: tracker.log(RUN),
         lambda tracker: tracker.first_run({"a": "b"}, {}),
         lambda tracker: tracker.annotate("0" * 32, {"score": 1.0}, {}),
-        lambda tracker: tracker.promote("global", "0" * 32, "RIDGE", "b"),
+        lambda tracker: tracker.promote("global", "0" * 32, "RIDGE", "b", "e"),
     ],
 )
 def test_every_call_of_a_frozen_mlflow_ends(call: Callable[[Any], object], tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ class RecordingTracker:
         self.prepared: list[str] = []
         self.runs: list[TrackedRun] = []
         self.annotations: list[tuple[str, Mapping[str, float], Mapping[str, str]]] = []
-        self.promotions: list[tuple[str, str, str, str]] = []
+        self.promotions: list[tuple[str, str, str, str, str]] = []
         self.closed = 0
         self.threads: set[int] = set()
 
@@ -45,9 +45,9 @@ class RecordingTracker:
         self.threads.add(threading.get_ident())
         self.annotations.append((run_id, metrics, tags))
 
-    def promote(self, scope: str, run_id: str, model_type: str, bundle_sha256: str) -> None:
+    def promote(self, scope: str, run_id: str, model_type: str, bundle_sha256: str, entry_sha256: str) -> None:
         self.threads.add(threading.get_ident())
-        self.promotions.append((scope, run_id, model_type, bundle_sha256))
+        self.promotions.append((scope, run_id, model_type, bundle_sha256, entry_sha256))
 
     def check(self) -> None:
         """Always there."""

@@ -46,8 +46,11 @@ class InOneThread:
     def annotate(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
         self._ask("annotate a run", lambda: self._tracker.annotate(run_id, metrics, tags))
 
-    def promote(self, scope: str, run_id: str, model_type: str, bundle_sha256: str) -> None:
-        self._ask("register the champion", lambda: self._tracker.promote(scope, run_id, model_type, bundle_sha256))
+    def promote(self, scope: str, run_id: str, model_type: str, bundle_sha256: str, entry_sha256: str) -> None:
+        self._ask(
+            "register the champion",
+            lambda: self._tracker.promote(scope, run_id, model_type, bundle_sha256, entry_sha256),
+        )
 
     def check(self) -> None:
         # in a thread of its own: it does not use the client, and a server may send its answer byte by byte

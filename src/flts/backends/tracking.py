@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 ALIAS = "champion"
 BUNDLE_TAG = "flts.bundle_sha256"
+ENTRY_TAG = "flts.entry_sha256"
 IDENTITY_TAGS = ("flts.config_hash", "flts.model_hash")
 AWAY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
 REFUSED = ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED")
@@ -123,7 +124,7 @@ class MlflowTracker:
                 tags=[RunTag(name, value) for name, value in tags.items()],
             )
 
-    def promote(self, scope: str, run_id: str, model_type: str, bundle_sha256: str) -> None:
+    def promote(self, scope: str, run_id: str, model_type: str, bundle_sha256: str, entry_sha256: str) -> None:
         from mlflow.exceptions import MlflowException
 
         name = f"flts-{scope}"
@@ -141,7 +142,8 @@ class MlflowTracker:
                 source = f"runs:/{run_id}/{model_type}"
                 tags = {BUNDLE_TAG: bundle_sha256}
                 version = client.create_model_version(name, source, run_id=run_id, tags=tags).version
-            client.set_registered_model_alias(name, ALIAS, version)
+            client.set_model_version_tag(name, version, ENTRY_TAG, entry_sha256)
+            client.set_registered_model_alias(name, ALIAS, version)  # last: who follows it finds the tag
 
     def check(self) -> None:
         if self._embedded:

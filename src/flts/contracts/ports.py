@@ -214,8 +214,11 @@ class Tracker(Protocol):
     def annotate(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
         """Add metrics and tags to a run after it was judged."""
 
-    def promote(self, scope: str, run_id: str, model_type: str, bundle_sha256: str) -> None:
-        """Register the promoted model as a version and move the alias `champion` to it."""
+    def promote(self, scope: str, run_id: str, model_type: str, bundle_sha256: str, entry_sha256: str) -> None:
+        """Register the promoted model as a version and move the alias `champion` to it.
+
+        entry_sha256: of the log entry that made it champion, which the version names.
+        """
 
     def check(self) -> None:
         """Return when the tracker answers. Raises BackendUnavailable."""
@@ -295,12 +298,19 @@ def read_checked(store: Store, key: str, expected_sha256: str) -> bytes:
         )
     found_sha256 = sha256(data)
     if found_sha256 != expected_sha256:
-        raise DamagedObject(
-            f"{key} in {store.url} is damaged: its digest is {found_sha256[:12]}…, the record says"
-            f" {expected_sha256[:12]}…; {mend(key)}",
-            code="digest-differs",
-            key=key,
-            expected=expected_sha256,
-            found=found_sha256,
-        )
+        raise changed(store, key, expected_sha256, found_sha256)
     return data
+
+
+def changed(
+    store: Store, key: str, expected_sha256: str, found_sha256: str, said: str = "the record says"
+) -> DamagedObject:
+    """The error for an object with another digest than the one that was recorded; `said`: who names that one."""
+    return DamagedObject(
+        f"{key} in {store.url} is damaged: its digest is {found_sha256[:12]}…, {said} {expected_sha256[:12]}…;"
+        f" {mend(key)}",
+        code="digest-differs",
+        key=key,
+        expected=expected_sha256,
+        found=found_sha256,
+    )

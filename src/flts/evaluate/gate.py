@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from flts.contracts.records.decision import Look, Number, Verdict
@@ -19,7 +20,8 @@ GATED_LEVEL = "0.8"
 class ChampionForecast:
     """A model to compare with, and the number of the promotion that made it champion.
 
-    forecast: [origins, horizon, targets], or None with the reason where it has none.
+    forecast: [origins, horizon, targets], or None with the reason where it has none; evidence: SHA-256 of the stored
+    objects behind it, by key.
     """
 
     model: str
@@ -27,6 +29,7 @@ class ChampionForecast:
     forecast: Values | None
     not_comparable: str | None = None
     promotion: int | None = None
+    evidence: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def named(self) -> str:

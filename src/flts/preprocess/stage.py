@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from flts.contracts.records.base import (
     parse_stored,
     plain_json,
     read_record,
-    require_record,
+    require_sealed,
     write_record,
 )
 from flts.contracts.records.data import Absent, DroppedColumn, KnownInput, MadeOf, ProcessedMeta, RowsPart, RowsSummary
@@ -54,6 +54,8 @@ class ProcessedDataset:
     meta: RowsSummary
     time_column: str
     """Its name in the raw rows."""
+    meta_sha256: str | None = None
+    """Of meta.json as it is stored; None where the rows are not."""
 
 
 @dataclass(frozen=True)
@@ -163,12 +165,13 @@ def process(spec: Spec, raw: RawInput) -> Processed:
 
 def load_dataset(store: Store, data_hash: str, targets: tuple[str, ...]) -> ProcessedDataset:
     """Processed rows for these targets, digests checked. Raises DamagedObject, DataError for an unusable target."""
-    meta = require_record(store, layout.meta(data_hash), ProcessedMeta)
+    meta, meta_sha256 = require_sealed(store, layout.meta(data_hash), ProcessedMeta)
     train, test = (
         rows_from_parquet(read_checked(store, key, part.sha256), key=key)
         for key, part in ((layout.train_rows(data_hash), meta.train), (layout.test_rows(data_hash), meta.test))
     )
-    return dataset_of(data_hash, train, test, meta, targets, meta.made_of.time_column)
+    dataset = dataset_of(data_hash, train, test, meta, targets, meta.made_of.time_column)
+    return replace(dataset, meta_sha256=meta_sha256)
 
 
 def dataset_of(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,8 +17,8 @@ from flts.contracts import layout, runs
 from flts.contracts.canonical import sha256
 from flts.contracts.errors import DamagedObject, DataError, NotApplicable, TrainingFailed
 from flts.contracts.ports import Store
-from flts.contracts.records.base import read_record, write_record
-from flts.contracts.records.decision import Preview, WindowsSummary
+from flts.contracts.records.base import read_record, read_sealed, require_sealed, write_record
+from flts.contracts.records.decision import DecisionRecord, Evidence, Preview, WindowsSummary
 from flts.contracts.records.log import LogEntry, Promoted
 from flts.contracts.records.model import Latency, Manifest, ModelResult, WindowsResult
 from flts.contracts.records.run import FailurePart
@@ -39,6 +39,7 @@ from flts.preprocess.grid import MONDAY, Grid, wall_time
 from flts.preprocess.rows import Rows, Values
 from flts.preprocess.stage import ProcessedDataset
 from flts.promotion.champion import named_if_damaged
+from flts.promotion.evidence import digest_of, refuse_changed
 from flts.promotion.log import decision_of
 from flts.spec.steps import DAY, HOUR
 from flts.train.determinism import processor
@@ -79,7 +80,8 @@ def judge(
     """Decide against the champion of this log and store the decision with its preview.
 
     Reads and writes the store; the decision itself is pure. Raises DamagedObject where the decision behind the champion
-    is absent or damaged: it says how far the windows have moved since.
+    is absent or damaged: it says how far the windows have moved since. So does a result that is no longer the one
+    that it, or this same decision, was made from.
     """
     truth = experiment.windows.truth(experiment.dataset, experiment.task.horizon)
     windows = WindowsSummary(
@@ -91,13 +93,13 @@ def judge(
         dropped=experiment.windows.left_out,
         empty_cells=truth.empty,
     )
-    standing = _standing(store, experiment, scope, entries, windows)
+    standing, answers = _standing(store, experiment, scope, entries, windows), baselines(experiment)
     decision = decide(
         Case(
             scope=scope,
             config_hash=experiment.identity.config_hash,
             candidates=candidates,
-            baselines=baselines(experiment),
+            baselines=answers,
             champion=standing.champion,
             truth=truth.values,
             clock=wall_clock(experiment),
@@ -111,9 +113,24 @@ def judge(
         )
     )
     preview = _write_preview(store, experiment, decision, scope, truth.values) if decision.winner else None
-    complete = decision.record.model_copy(update={"preview_sha256": preview})
+    results: dict[str, str] = {}
+    for behind in (*(c.evidence for c in candidates), *standing.evidence):
+        results |= behind
+    complete = decision.record.model_copy(
+        update={"preview_sha256": preview, "evidence": _evidence(experiment.dataset, results, answers)}
+    )
     record = write_record(store, layout.decision(scope, decision.decision_id), complete, at="promote.decision")
+    for earlier in filter(None, (record, standing.behind)):
+        refuse_changed(store, earlier, results)  # not meta.json: a recompute takes it as it is
     return replace(decision, record=record)
+
+
+def _evidence(dataset: ProcessedDataset, results: Mapping[str, str], answers: Sequence[Baseline]) -> Evidence:
+    assert dataset.meta_sha256 is not None
+    return Evidence(
+        objects={layout.meta(dataset.data_hash): dataset.meta_sha256, **results},
+        baselines={answer.name: digest_of(answer.forecast) for answer in answers if answer.forecast is not None},
+    )
 
 
 def stored_decision(store: Store, entry: LogEntry, candidates: Sequence[Candidate]) -> Decision:
@@ -164,14 +181,15 @@ def _stored_candidate(
     store: Store, experiment: Experiment, name: str, model_hash: str, run: int | None
 ) -> Candidate | None:
     windows_hash = experiment.identity.windows_hash
-    result = read_record(store, layout.model_result(model_hash), ModelResult)
-    committed = read_record(store, layout.windows_result(model_hash, windows_hash), WindowsResult)
+    model = read_sealed(store, layout.model_result(model_hash), ModelResult)
+    windows = read_sealed(store, layout.windows_result(model_hash, windows_hash), WindowsResult)
     failure = _failure(store, experiment, name, run) if run else None
-    if result is None or committed is None:
+    if model is None or windows is None:
         if failure is None:
             return None
         status: Status = "N/A" if failure.error == "NotApplicable" else "FAILED"
         return Candidate(name, model_hash, status, f"{failure.error}: {failure.reason}")
+    (result, result_sha256), (committed, _) = model, windows
     manifest, _ = fitted_bundle(store, result)
     values = experiment.forecasts(store, model_hash, committed.forecasts_sha256)
     mean, intervals = values["y_hat"], StoredIntervals.of(values, manifest)
@@ -193,7 +211,15 @@ def _stored_candidate(
         uses_history=manifest.uses_history,
         bundle_bytes=len(manifest.to_bytes()) + sum(file.size for file in manifest.files.values()),
         latency_ms=_latency(store, experiment, model_hash, result.bundle_sha256) if limited else None,
+        evidence={layout.model_result(model_hash): result_sha256} | _behind(windows),
     )
+
+
+def _behind(windows: tuple[WindowsResult, str]) -> dict[str, str]:
+    """The evidence of forecasts: the result that commits them, and their table."""
+    committed, committed_sha256 = windows
+    named = committed.model_hash, committed.windows_hash
+    return {layout.windows_result(*named): committed_sha256, layout.forecasts(*named): committed.forecasts_sha256}
 
 
 def _failure(store: Store, experiment: Experiment, name: str, run: int) -> FailurePart | None:
@@ -240,6 +266,13 @@ class _Standing:
     champion: ChampionForecast | None = None
     reference: ChampionForecast | None = None
     spans: float = 0.0
+    behind: DecisionRecord | None = None
+    """The decision that chose the champion, where a test looks at it."""
+
+    @property
+    def evidence(self) -> Sequence[Mapping[str, str]]:
+        """Digests by key of what each of both rests on."""
+        return [model.evidence for model in (self.champion, self.reference) if model is not None]
 
 
 def _standing(
@@ -257,7 +290,7 @@ def _standing(
         if chosen.champion.model_hash != champion.model_hash:
             reference = _standing_in(store, experiment, chosen)
     behind = decision_of(store, newest)
-    return _Standing(champion, reference, spans_since(windows, behind.windows))
+    return _Standing(champion, reference, spans_since(windows, behind.windows), behind)
 
 
 def reference_of(store: Store, scope: str, entries: Sequence[LogEntry]) -> LogEntry:
@@ -295,8 +328,9 @@ def _comparable(store: Store, experiment: Experiment, promoted: Promoted) -> Cha
         why_not = _not_comparable(manifest, experiment)
         if why_not:
             return ChampionForecast(promoted.model, promoted.model_hash, None, why_not)
-        forecast = _champion_forecast(store, experiment, promoted, manifest, files)
-        return ChampionForecast(promoted.model, promoted.model_hash, forecast)
+        windows = _champion_windows(store, experiment, promoted, manifest, files)
+        values = experiment.forecasts(store, promoted.model_hash, windows[0].forecasts_sha256)
+        return ChampionForecast(promoted.model, promoted.model_hash, values["y_hat"], evidence=_behind(windows))
     except (NotApplicable, TrainingFailed, DataError) as reason:
         return ChampionForecast(promoted.model, promoted.model_hash, None, str(reason))
 
@@ -320,17 +354,17 @@ def _not_comparable(manifest: Manifest, experiment: Experiment) -> str | None:
     return None
 
 
-def _champion_forecast(
+def _champion_windows(
     store: Store, experiment: Experiment, promoted: Promoted, manifest: Manifest, files: Files
-) -> Values:
-    """The committed forecasts of its model_hash on these windows; when there are none, forecast and commit."""
-    model_hash, windows_hash = promoted.model_hash, experiment.identity.windows_hash
-    committed = read_record(store, layout.windows_result(model_hash, windows_hash), WindowsResult)
+) -> tuple[WindowsResult, str]:
+    """The committed result of its model_hash on these windows; when there is none, forecast and commit."""
+    model_hash, key = promoted.model_hash, layout.windows_result(promoted.model_hash, experiment.identity.windows_hash)
+    committed = read_sealed(store, key, WindowsResult)
     if committed is None:
         rows = _with_columns(experiment.dataset, tuple(manifest.columns))
         answer = bundle_forecasts(assemble(promoted.bundle_sha256, manifest, files), rows, experiment.windows)
-        committed, _ = commit_forecasts(answer, experiment.task, model_hash, experiment.windows, store, rows)
-    return experiment.forecasts(store, model_hash, committed.forecasts_sha256)["y_hat"]
+        commit_forecasts(answer, experiment.task, model_hash, experiment.windows, store, rows)
+    return committed or require_sealed(store, key, WindowsResult)
 
 
 def _with_columns(dataset: ProcessedDataset, columns: tuple[str, ...]) -> ProcessedDataset:

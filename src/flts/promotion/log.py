@@ -32,6 +32,11 @@ class Chain:
     entries: Sequence[LogEntry] = ()
     head: str | None = None
 
+    @property
+    def newest(self) -> LogEntry | None:
+        """The entry in force; None for an empty log."""
+        return self.entries[-1] if self.entries else None
+
     def digest(self, number: int) -> str:
         """SHA-256 of an entry as it is stored."""
         named = self.head if number == len(self.entries) else self.entries[number].previous_sha256

@@ -16,8 +16,8 @@ from flts.contracts.records.log import LogEntry
 from flts.promotion.log import EMPTY, Chain, read_chain, scopes
 
 
-def relay(store: Store, bus: Bus, scope: str, known: Chain = EMPTY) -> LogEntry | None:
-    """Bring message and pointers of a scope up to its log; returns the champion's entry, None for an empty log.
+def relay(store: Store, bus: Bus, scope: str, known: Chain = EMPTY) -> Chain:
+    """Bring message and pointers of a scope up to its log, and return the log.
 
     Checks again after writing: a slower relay may just have replaced a newer pointer by an older one. known: what was
     read of the log before, which is not read again. A pointer to an entry that is not in the log says that a person
@@ -33,7 +33,7 @@ def relay(store: Store, bus: Bus, scope: str, known: Chain = EMPTY) -> LogEntry 
             continue  # the log grew before the pointers were read: they are those of a faster relay
         stale = {key: message for key, message in wanted.items() if not _same(found[key], message)}
         if not stale:
-            return newest
+            return log
         moved = not stale.keys().isdisjoint(_of_champion(scope))
         if moved:
             taken_back = next((gone[key] for key in _of_champion(scope) if key in gone), None)
@@ -53,7 +53,7 @@ def relay(store: Store, bus: Bus, scope: str, known: Chain = EMPTY) -> LogEntry 
                     model_type=champion.model_type,
                 )
             )
-    return None
+    return log
 
 
 def relay_all(store: Store, bus: Bus) -> None:

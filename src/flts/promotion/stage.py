@@ -22,14 +22,18 @@ from flts.train.experiment import Experiment
 class Judged:
     """The result of a judgement.
 
-    entry: the log entry of this decision, new or earlier; repeated: it was in the log before; champion: the entry
-    that is in force now, None when nothing was ever promoted.
+    entry: the log entry of this decision, new or earlier; repeated: it was in the log before; log: as it is now.
     """
 
     decision: Decision
     entry: LogEntry | None
     repeated: bool
-    champion: LogEntry | None
+    log: Chain
+
+    @property
+    def champion(self) -> LogEntry | None:
+        """The entry that is in force now; None when nothing was ever promoted."""
+        return self.log.newest
 
 
 def promote(  # noqa: PLR0913 - the places it works on, and what only its caller knows of the run

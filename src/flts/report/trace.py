@@ -12,11 +12,13 @@ from flts.contracts.ports import Store, read_checked
 from flts.contracts.records.answer import AnswerLine, ForecastLine
 from flts.contracts.records.base import Part, parse_stored, read_record, require_record
 from flts.contracts.records.data import ProcessedMeta
+from flts.contracts.records.decision import DecisionRecord
 from flts.contracts.records.log import LogEntry
 from flts.contracts.records.model import ModelResult
 from flts.contracts.records.run import JudgePart, PreprocessPart, TrainPart
 from flts.contracts.request_ids import parse_request_id
 from flts.forecasting.bundle import MANIFEST, read_bundle
+from flts.promotion.evidence import refuse_changed
 from flts.promotion.log import decision_of, listed
 from flts.report.predictions import FoundAnswer, find_answer
 
@@ -56,12 +58,13 @@ class Trace(Part):
 
 @dataclass(frozen=True)
 class _Way:
-    """What the steps know: the answer, and the entry that it names once that was found to promote its model."""
+    """What the steps know: the answer, and the entry that it names and its decision once they were found right."""
 
     store: Store
     scope: str
     answer: FoundAnswer
     entry: LogEntry | None = None
+    decision: DecisionRecord | None = None
 
     @property
     def line(self) -> AnswerLine | ForecastLine:
@@ -99,7 +102,10 @@ def trace(store: Store, request_id: str) -> Trace:
     steps = [_step("answer", _answer, way), _step("promotion", _promotion, way)]
     if steps[-1].state == OK:
         way = replace(way, entry=_entry(way))
-    rest = {"decision": _decision, "bundle": _bundle, "model": _model, "data": _data, "run": _run}
+    steps.append(_step("decision", _decision, way))
+    if steps[-1].state == OK:
+        way = replace(way, decision=decision_of(store, way.promotion))
+    rest = {"bundle": _bundle, "model": _model, "data": _data, "run": _run}
     steps += [_step(what, check, way) for what, check in rest.items()]
     return Trace(request_id=request_id, scope=part.scope, lines=list(answer.lines), steps=steps)
 
@@ -180,16 +186,25 @@ def _model(way: _Way) -> _Seen:
     record = require_record(way.store, key, ModelResult)
     if record.bundle_sha256 != bundle_sha256:
         raise _differs(key, f"it names bundle {record.bundle_sha256[:12]}…, and {bundle_sha256[:12]}… answered")
+    _as_decided(way, key)
     return _seen(way, key, model_hash=record.model_hash)
 
 
 def _data(way: _Way) -> _Seen:
     """The processed rows."""
     data_hash = way.promotion.champion.data_hash
+    _as_decided(way, layout.meta(data_hash))
     record = require_record(way.store, layout.meta(data_hash), ProcessedMeta)
     read_checked(way.store, layout.train_rows(data_hash), record.train.sha256)
     read_checked(way.store, layout.test_rows(data_hash), record.test.sha256)
     return _seen(way, layout.meta(data_hash), data_hash=data_hash, train_rows=record.train.rows)
+
+
+def _as_decided(way: _Way, key: str) -> None:
+    """Raise DamagedObject for an object that is no longer the one that the decision rests on."""
+    data = way.store.get(key)
+    if way.decision is not None and data is not None:
+        refuse_changed(way.store, way.decision, {key: sha256(data)})
 
 
 def _run(way: _Way) -> _Seen:

@@ -12,6 +12,7 @@ from flts.contracts.records.base import require_record
 from flts.contracts.records.decision import DecisionRecord
 from flts.contracts.records.log import LogEntry
 from flts.contracts.records.run import JudgePart, RunClaim
+from flts.promotion.log import read_chain
 from flts.promotion.stage import promote_by_hand, promoted_of
 from flts.promotion.stage import rollback as roll_back
 from flts.report.evidence import resolve
@@ -49,7 +50,7 @@ def promote(
         entry = promote_by_hand(
             store, context.bus, context.clock, scope, champion, decision.decision_id, who, reason=reason
         )
-        point_tracker(context, entry)
+        point_tracker(context, read_chain(context.store, scope))
         return entry
 
 
@@ -64,7 +65,7 @@ def rollback(
     with _context(settings) as context:
         who = actor or acting(settings)
         entry = roll_back(context.store, context.bus, context.clock, scope, who, saw=saw, reason=reason)
-        point_tracker(context, entry)
+        point_tracker(context, read_chain(context.store, scope))
         return entry
 
 

@@ -10,7 +10,7 @@ from flts.contracts import events, layout, runs
 from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import DamagedObject, SpecError
 from flts.contracts.messages import InferenceData, TrainingData
-from flts.contracts.ports import Store, write_once
+from flts.contracts.ports import Store, changed, write_once
 from flts.contracts.records.base import write_record
 from flts.contracts.records.data import ProcessedMeta
 from flts.contracts.records.run import PreprocessPart, RunClaim
@@ -86,14 +86,8 @@ def _refuse_changed(store: Store, config_hash: str, prepared: Prepared) -> None:
         return  # a damaged record of an earlier run says nothing of meta.json
     if part is not None and part.meta_sha256 != prepared.sha256:
         key = layout.meta(prepared.data_hash)
-        raise DamagedObject(
-            f"{key} in {store.url} is damaged: its digest is {prepared.sha256[:12]}…, run {part.run} of this experiment"
-            f" used {part.meta_sha256[:12]}…; {layout.mend(key)}",
-            code="digest-differs",
-            key=key,
-            expected=part.meta_sha256,
-            found=prepared.sha256,
-        )
+        said = f"run {part.run} of this experiment used"
+        raise changed(store, key, part.meta_sha256, prepared.sha256, said)
 
 
 def prepare(store: Store, spec: Spec, raw: RawInput) -> tuple[Prepared, Experiment]:

@@ -90,21 +90,24 @@ def record_judgement(
         outcome=judged.decision.outcome,
         repeated=judged.repeated,
         promotion=champion.number if champion else None,
+        entry_sha256=judged.log.head,
         run_ids=dict(run_ids),
         ended=context.clock.now().isoformat(),
         deployment=context.deployment,
     )
     if context.tracker is not None and not _told_before(context.store, config_hash, part):
         _annotate(context.tracker, decision, champion, run_ids)
-        point_tracker(context, champion)
+        point_tracker(context, judged.log)
     write_record(context.store, layout.run_part(config_hash, run, "judge"), part, at="run.judge")
 
 
-def point_tracker(context: RunContext, champion: LogEntry | None) -> None:
-    """Make the tracker's alias `champion` follow the log."""
-    if context.tracker is not None and champion is not None and champion.champion.run_id is not None:
-        promoted = champion.champion
-        context.tracker.promote(champion.scope, champion.champion.run_id, promoted.model_type, promoted.bundle_sha256)
+def point_tracker(context: RunContext, log: Chain) -> None:
+    """Make the tracker's alias `champion` follow the log, and its version name the digest of the newest entry."""
+    if context.tracker is None or log.newest is None or log.head is None:
+        return
+    scope, promoted = log.newest.scope, log.newest.champion
+    if promoted.run_id is not None:
+        context.tracker.promote(scope, promoted.run_id, promoted.model_type, promoted.bundle_sha256, log.head)
 
 
 def _part_of(
@@ -133,9 +136,9 @@ def _annotate(
 
 def _told_before(store: Store, config_hash: str, part: JudgePart) -> bool:
     """Whether an earlier judgement of this configuration and scope told the tracker the same."""
-    told = (part.scope, part.run_ids, part.promotion)
+    told = (part.scope, part.run_ids, part.promotion, part.entry_sha256)
     earlier = runs.parts(store, config_hash, "judge", JudgePart)
-    return any((record.scope, record.run_ids, record.promotion) == told for record in earlier)
+    return any((record.scope, record.run_ids, record.promotion, record.entry_sha256) == told for record in earlier)
 
 
 def _compare_scores(store: Store, config_hash: str, run: int, decision: DecisionRecord) -> None:

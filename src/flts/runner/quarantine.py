@@ -8,10 +8,12 @@ from flts.contracts import events, layout
 from flts.contracts.canonical import sha256
 from flts.contracts.errors import DamagedObject, StageFailed
 from flts.contracts.ports import Store, read_checked, take_away, write_once
-from flts.contracts.records.base import read_record, write_record
+from flts.contracts.records.base import R, read_record, read_sealed, write_record
+from flts.contracts.records.decision import DecisionRecord
 from flts.contracts.records.model import Latency, ModelResult, WindowsResult
 from flts.contracts.records.run import QuarantineRecord
 from flts.forecasting.bundle import MANIFEST
+from flts.promotion.evidence import newest_decision, refuse_changed
 from flts.train.experiment import Experiment
 from flts.train.stage import fitted_bundle
 from flts.wiring import RunContext
@@ -25,23 +27,35 @@ def put_aside(context: RunContext, experiment: Experiment, name: str) -> None:
     last; where a crash left it, the next recompute starts again.
     """
     store, model_hash = context.store, experiment.identity.model_hashes[name]
-    if damage := _damage_of_model(store, model_hash):
+    decision = newest_decision(store, experiment.identity.config_hash)
+    if damage := _damage_of_model(store, model_hash, decision):
         _move(context, name, model_hash, _commit_of(model_hash, damage), damage)
-    elif damage := _damage_of_windows(store, experiment, model_hash):
+    elif damage := _damage_of_windows(store, experiment, model_hash, decision):
         commit = layout.windows_result(model_hash, experiment.identity.windows_hash)
         _move(context, name, model_hash, commit, damage)
 
 
-def _damage_of_model(store: Store, model_hash: str) -> DamagedObject | None:
+def _damage_of_model(store: Store, model_hash: str, decision: DecisionRecord | None) -> DamagedObject | None:
     try:
         read_record(store, layout.latency(model_hash), Latency)
-        result = read_record(store, layout.model_result(model_hash), ModelResult)
+        result = _as_decided(store, layout.model_result(model_hash), ModelResult, decision)
         if result is not None:
             read_checked(store, layout.validation(model_hash), result.validation_sha256)
             fitted_bundle(store, result)
     except DamagedObject as damage:
         return damage
     return None
+
+
+def _as_decided(store: Store, key: str, kind: type[R], decision: DecisionRecord | None) -> R | None:
+    """The record under a key. Raises DamagedObject also where the newest decision was made from another one."""
+    found = read_sealed(store, key, kind)
+    if found is None:
+        return None
+    record, digest = found
+    if decision is not None:
+        refuse_changed(store, decision, {key: digest})
+    return record
 
 
 def _commit_of(model_hash: str, damage: DamagedObject) -> str:
@@ -51,10 +65,12 @@ def _commit_of(model_hash: str, damage: DamagedObject) -> str:
     return f"{key.rpartition('/')[0]}/{MANIFEST}" if in_bundle else layout.model_result(model_hash)
 
 
-def _damage_of_windows(store: Store, experiment: Experiment, model_hash: str) -> DamagedObject | None:
+def _damage_of_windows(
+    store: Store, experiment: Experiment, model_hash: str, decision: DecisionRecord | None
+) -> DamagedObject | None:
     try:
         key = layout.windows_result(model_hash, experiment.identity.windows_hash)
-        committed = read_record(store, key, WindowsResult)
+        committed = _as_decided(store, key, WindowsResult, decision)
         if committed is not None:
             experiment.forecasts(store, model_hash, committed.forecasts_sha256)
     except DamagedObject as damage:

@@ -28,7 +28,7 @@ def test_calls_from_many_threads_run_in_one_other_thread() -> None:
     assert inside.uri == tracker.uri
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda n: inside.annotate(str(n), {}, {}), range(8)))
-        list(pool.map(lambda n: inside.promote("global", str(n), "RIDGE", "b"), range(4)))
+        list(pool.map(lambda n: inside.promote("global", str(n), "RIDGE", "b", "e"), range(4)))
         inside.prepare("global")
     inside.close()
     assert len(tracker.threads) == 1
@@ -54,7 +54,7 @@ CALLS: dict[str, Callable[[InOneThread], object]] = {
     "log": lambda tracker: tracker.log(cast("TrackedRun", None)),  # it hangs before it looks at the run
     "first_run": lambda tracker: tracker.first_run({}, {}),
     "annotate": lambda tracker: tracker.annotate("r", {}, {}),
-    "promote": lambda tracker: tracker.promote("global", "r", "RIDGE", "b"),
+    "promote": lambda tracker: tracker.promote("global", "r", "RIDGE", "b", "e"),
 }
 
 

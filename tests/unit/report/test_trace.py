@@ -137,11 +137,16 @@ def test_a_changed_byte_is_named_by_its_step(step: str, server: Server) -> None:
     assert [name for name, intact in states(found).items() if not intact] == [step]
 
 
-def test_a_changed_description_of_the_rows_is_named_by_the_run_that_knows_its_digest(server: Server) -> None:
+@pytest.mark.parametrize(("step", "also"), [("model", []), ("data", ["run"])])
+def test_a_changed_record_is_named_by_its_step_as_the_decision_knows_its_digest(
+    step: str, also: list[str], server: Server
+) -> None:
+    """The run knows that of the description of the rows, too."""
     request_id = answered(server)
-    key = layout.meta(read_log(server.store, "global")[0].champion.data_hash)
+    champion = read_log(server.store, "global")[0].champion
+    key = layout.model_result(champion.model_hash) if step == "model" else layout.meta(champion.data_hash)
     overwrite(server.store, key, lambda data: data + b"\n")
-    assert [name for name, intact in states(trace(server.store, request_id)).items() if not intact] == ["run"]
+    assert [name for name, intact in states(trace(server.store, request_id)).items() if not intact] == [step, *also]
 
 
 def test_a_log_that_was_replaced_under_the_same_number_is_noticed(server: Server) -> None:

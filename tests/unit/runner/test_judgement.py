@@ -20,7 +20,9 @@ from tests.support.tracking import RecordingTracker, context_of
 from flts.contracts import failpoints, layout
 from flts.contracts.errors import StageFailed
 from flts.contracts.ports import Store
-from flts.contracts.records.run import ScaledErrors
+from flts.contracts.records.base import require_record
+from flts.contracts.records.run import JudgePart, ScaledErrors
+from flts.promotion.log import EMPTY, read_chain
 from flts.promotion.stage import Judged, promote, rollback
 from flts.runner.judgement import point_tracker, record_judgement
 from flts.train.experiment import Experiment
@@ -70,7 +72,8 @@ def test_the_tracker_gets_the_judges_figures_and_the_champion() -> None:
     for run_id, metrics, _ in tracker.annotations:
         row = rows["ridge" if run_id == "r" else "gru"]
         assert metrics == row.model_dump(include={"score", "rank", "skill", "skill_vs_naive"})
-    assert tracker.promotions == [("global", "r", "RIDGE", rows["ridge"].bundle_sha256)]
+    head = read_chain(store, "global").head
+    assert tracker.promotions == [("global", "r", "RIDGE", rows["ridge"].bundle_sha256, head)]
     assert part(store, experiment, "judge") == {
         "v": 1,
         "run": 1,
@@ -80,6 +83,7 @@ def test_the_tracker_gets_the_judges_figures_and_the_champion() -> None:
         "outcome": "promote",
         "repeated": False,
         "promotion": 1,
+        "entry_sha256": head,
         "run_ids": ids,
         "ended": "2026-01-02T03:04:05+00:00",
     }
@@ -103,6 +107,21 @@ def test_the_tracker_is_told_again_only_when_something_changed() -> None:
         {"ridge": "r2"},
     )
     assert len(tracker.annotations) == 3
+
+
+def test_a_tracker_that_was_never_told_the_digest_of_the_entry_is_told_by_the_next_run() -> None:
+    """As after a judgement of an earlier flts, which did not tell it."""
+    experiment, store = two_candidates()
+    tracker = RecordingTracker()
+    context = context_of(store, tracker)
+    ids: dict[str, str | None] = {"ridge": "r", "gru": "g"}
+    config_hash = experiment.identity.config_hash
+    for run in (1, 2):
+        record_judgement(context, config_hash, "global", run, judged(context, experiment, ids), ids)
+        key = layout.run_part(config_hash, run, "judge")
+        earlier = require_record(store, key, JudgePart).model_copy(update={"entry_sha256": None})
+        store.replace(key, earlier.to_bytes())
+    assert [entry for *_, entry in tracker.promotions] == [read_chain(store, "global").head] * 2
 
 
 def test_a_judgement_interrupted_before_its_part_tells_the_tracker_again() -> None:
@@ -131,7 +150,7 @@ def test_a_champion_that_was_never_tracked_is_not_registered() -> None:
     judgement = judged(context, experiment, {"ridge": None, "gru": None})
     record_judgement(context, experiment.identity.config_hash, "global", 1, judgement, {"ridge": None, "gru": None})
     assert (tracker.annotations, tracker.promotions) == ([], [])
-    point_tracker(context, None)
+    point_tracker(context, EMPTY)
     assert tracker.promotions == []
 
 
@@ -144,8 +163,9 @@ def test_after_a_rollback_the_alias_follows_the_log() -> None:
     context = context_of(store, tracker)
     judged(context, experiment, {"ridge": "one", "gru": None})
     judged(context, other, {"ridge": "two"})
-    point_tracker(context, rollback(store, context.bus, context.clock, "global", "me"))
-    assert [run_id for _, run_id, _, _ in tracker.promotions] == ["one"]
+    rollback(store, context.bus, context.clock, "global", "me")
+    point_tracker(context, read_chain(store, "global"))
+    assert [run_id for _, run_id, *_ in tracker.promotions] == ["one"]
 
 
 def test_scores_that_differ_between_judge_and_trainer_are_an_error() -> None:

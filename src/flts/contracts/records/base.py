@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_serializer
 from pydantic_core import from_json
 
-from flts.contracts.canonical import canonical_json
+from flts.contracts.canonical import canonical_json, sha256
 from flts.contracts.errors import DamagedObject
 from flts.contracts.layout import identity, mend, restore, scope_name
 from flts.contracts.moments import moment
@@ -174,6 +174,20 @@ def read_record(store: Store, key: str, kind: type[R]) -> R | None:
     """The record under a key, None when it is absent. Raises DamagedObject with the key and what to do about it."""
     data = store.get(key)
     return None if data is None else parse_stored(store, key, kind, data)
+
+
+def read_sealed(store: Store, key: str, kind: type[R]) -> tuple[R, str] | None:
+    """The record under a key and the SHA-256 of its stored bytes, None when it is absent. Raises DamagedObject."""
+    data = store.get(key)
+    return None if data is None else (parse_stored(store, key, kind, data), sha256(data))
+
+
+def require_sealed(store: Store, key: str, kind: type[R]) -> tuple[R, str]:
+    """As `read_sealed`, of a key that another record names. Raises DamagedObject also when it is absent."""
+    found = read_sealed(store, key, kind)
+    if found is None:
+        raise _absent(store, key)
+    return found
 
 
 def require_record(store: Store, key: str, kind: type[R]) -> R:

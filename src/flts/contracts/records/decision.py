@@ -344,8 +344,21 @@ class RulesRecord(Part):
     max_latency_ms: float | str
 
 
+class Evidence(Part):
+    """Digests of what a decision rests on, as it was when the decision was made."""
+
+    objects: dict[str, Digest]
+    """SHA-256 of stored objects by key: meta.json of the rows; of each candidate with a forecast, result.json of the
+    model and of its windows, and the forecasts; of each model that they were compared with, the last two."""
+    baselines: dict[str, Digest]
+    """SHA-256 of the forecasts of each baseline that applies, which are not stored: float64, little-endian, of shape
+    [windows][horizon][targets], the last axis first."""
+
+
 class DecisionRecord(StoredRecord):
     """`decisions/<decision_id>.json`: one decision with everything it rests on."""
+
+    absent_when_none = frozenset({"evidence"})
 
     # format 1 had another test in its leads and no look; both stay readable as they were
     upgrades: ClassVar[Mapping[int, Upgrade]] = {1: lambda record: {**record, "look": None}}
@@ -373,6 +386,8 @@ class DecisionRecord(StoredRecord):
     yardstick: YardstickRecord
     rules: RulesRecord
     preview_sha256: Digest | None
+    evidence: Evidence | None = None
+    """No part of decision_id; None in the decision of an earlier flts."""
 
     @field_validator("certainty", mode="before")
     @classmethod

@@ -126,7 +126,7 @@ class QuarantineRecord(StoredRecord):
 class JudgePart(StoredRecord):
     """`judge.json`: the run was judged."""
 
-    absent_when_none = frozenset({"deployment"})
+    absent_when_none = frozenset({"deployment", "entry_sha256"})
 
     v: Literal[1] = 1
     run: Number
@@ -138,6 +138,8 @@ class JudgePart(StoredRecord):
     """The decision was in the log before."""
     promotion: Number | None
     """Number of the newest log entry at the end; None when nothing was ever promoted."""
+    entry_sha256: Digest | None = None
+    """Of that entry as it is stored, which the tracker was told; None also in the part of an earlier flts."""
     run_ids: dict[str, str | None]
     ended: Time
     deployment: dict[str, str] | None = None
