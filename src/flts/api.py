@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -264,23 +265,27 @@ def rollback(
     return by_hand.rollback(settings or load_settings(), scope, actor, saw, reason)
 
 
-def verify(
+def verify(  # noqa: PLR0913 - one for each option of the command
     config: str | None = None,
     *,
     run: int | None = None,
     scope: str | None = None,
     claim: str | None = None,
-    require: Sequence[str] = (),
+    pods: str | Path | None = None,
+    logs: Sequence[str | Path] = (),
+    expect: str | Path | None = None,
     expect_head: str | None = None,
+    require: Sequence[str] = (),
     settings: Settings | None = None,
 ) -> Report:
     """Re-derive every claim about a run from what it left behind.
 
     config: the first characters of its config_hash, by default that of the newest run; run: its number, by default the
-    newest; scope: only runs of this scope; claim: check this one alone, with those that it rests on; require: ids of
-    claims, or their beginnings, that must be recorded; expect_head: the digest of the newest entry of the promotion log
-    as somebody wrote it down. `exit_code` of the report is that of `flts verify`. Raises UsageError when there is no
-    such run or claim.
+    newest; scope: only runs of this scope; claim: check this one alone, with those that it rests on; pods: the output
+    of `kubectl get pods -o json`; logs: files of log lines; expect: a TOML file with what a team wants to hold;
+    expect_head: the digest of the newest entry of the promotion log as somebody wrote it down; require: ids of claims,
+    or their beginnings, that must be recorded. `exit_code` of the report is that of `flts verify`. Raises UsageError
+    when there is no such run or claim, and for a file that is not what it should be.
 
     >>> report = flts.verify()
     >>> report.exit_code, report.first_false
@@ -289,8 +294,31 @@ def verify(
     'true'
     """
     from flts.report.evidence import chosen_run
+    from flts.verification.expectations import read_expectations
+    from flts.verification.outside import Outside, read_log, read_pods
     from flts.verification.report import examine
+    from flts.wiring import open_bus, open_tracker
 
-    store = existing_store(settings or load_settings())
+    settings = settings or load_settings()
+    store = existing_store(settings)
     config_hash, number = chosen_run(store, config, run, scope)
-    return examine(store, config_hash, number, only=claim, required=require, expected_head=expect_head)
+    expected = read_expectations(Path(expect)) if expect is not None else []
+    with ExitStack() as opened:
+        bus = None if settings.bus.startswith("memory:") else opened.enter_context(closing(open_bus(settings)))
+        tracker = open_tracker(settings)
+        outside = Outside(
+            bus=bus,
+            tracker=opened.enter_context(closing(tracker)) if tracker else None,
+            pods=read_pods(Path(pods)) if pods is not None else None,
+            logs=[read_log(Path(file)) for file in logs],
+        )
+        return examine(
+            store,
+            config_hash,
+            number,
+            outside=outside,
+            expected=expected,
+            only=claim,
+            required=require,
+            expected_head=expect_head,
+        )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from flts.backends.bus_memory import MemoryBus
 from flts.contracts.messages import ModelTraining, TrainingData
-from flts.contracts.ports import Bus, Store, TrackedRun, Tracker
+from flts.contracts.ports import Bus, SeenRun, Store, TrackedRun, Tracker
 from flts.train.experiment import Experiment
 from flts.train.isolate import Children
 from flts.wiring import RunContext
@@ -48,6 +48,17 @@ class RecordingTracker:
     def promote(self, scope: str, run_id: str, model_type: str, bundle_sha256: str, entry_sha256: str) -> None:
         self.threads.add(threading.get_ident())
         self.promotions.append((scope, run_id, model_type, bundle_sha256, entry_sha256))
+
+    def look(self, run_id: str) -> SeenRun | None:
+        number = int(run_id.removeprefix("run-"))
+        if number > len(self.runs):
+            return None
+        run = self.runs[number - 1]
+        return SeenRun(f"flts/{run.scope}", run.status, run.tags, run.metrics, run.started_ms, run.ended_ms)
+
+    def champion(self, scope: str) -> Mapping[str, str] | None:
+        named = [bundle for where, _, _, bundle in self.promotions if where == scope]
+        return {"flts.bundle_sha256": named[-1]} if named else None
 
     def check(self) -> None:
         """Always there."""

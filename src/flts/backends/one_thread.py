@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from flts.backends.aside import aside, settle
 from flts.contracts.errors import BackendUnavailable
-from flts.contracts.ports import TrackedRun, Tracker
+from flts.contracts.ports import SeenRun, TrackedRun, Tracker
 
 T = TypeVar("T")
 LOOK = 0.25
@@ -51,6 +51,12 @@ class InOneThread:
             "register the champion",
             lambda: self._tracker.promote(scope, run_id, model_type, bundle_sha256, entry_sha256),
         )
+
+    def look(self, run_id: str) -> SeenRun | None:
+        return self._ask("show a run", lambda: self._tracker.look(run_id))
+
+    def champion(self, scope: str) -> Mapping[str, str] | None:
+        return self._ask("show the champion", lambda: self._tracker.champion(scope))
 
     def check(self) -> None:
         # in a thread of its own: it does not use the client, and a server may send its answer byte by byte

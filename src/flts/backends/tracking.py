@@ -19,7 +19,7 @@ from urllib.request import urlopen
 
 from flts.contracts.errors import BackendUnavailable, StageFailed, UsageError
 from flts.contracts.machine import lacking, lacking_in
-from flts.contracts.ports import TrackedRun
+from flts.contracts.ports import SeenRun, TrackedRun
 from flts.forecasting.intervals import STORED_LEVEL
 from flts.version import __version__
 
@@ -35,6 +35,8 @@ IDENTITY_TAGS = ("flts.config_hash", "flts.model_hash")
 AWAY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
 REFUSED = ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED")
 """Error codes of MLflow: for a server that failed or did not answer, and for one that refused our credentials."""
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""For an absent model, and for one without this alias."""
 
 
 class MlflowTracker:
@@ -145,6 +147,35 @@ class MlflowTracker:
             client.set_model_version_tag(name, version, ENTRY_TAG, entry_sha256)
             client.set_registered_model_alias(name, ALIAS, version)  # last: who follows it finds the tag
 
+    def look(self, run_id: str) -> SeenRun | None:
+        with self._failing("show a run"):
+            run = self._run(run_id) if self._exists() else None
+            if run is None:
+                return None
+            experiment = self._client().get_experiment(run.info.experiment_id)
+            return SeenRun(
+                experiment.name,
+                run.info.status,
+                dict(run.data.tags),
+                dict(run.data.metrics),
+                run.info.start_time,
+                run.info.end_time,
+            )
+
+    def champion(self, scope: str) -> Mapping[str, str] | None:
+        from mlflow.exceptions import MlflowException
+
+        with self._failing("show the champion"):
+            if not self._exists():
+                return None
+            try:
+                version = self._client().get_model_version_by_alias(f"flts-{scope}", ALIAS)
+            except MlflowException as error:
+                if error.error_code in ABSENT:
+                    return None
+                raise
+            return dict(version.tags)
+
     def check(self) -> None:
         if self._embedded:
             return
@@ -158,6 +189,10 @@ class MlflowTracker:
 
     def close(self) -> None:
         self._opened = None
+
+    def _exists(self) -> bool:
+        """Whether there is anything to look at: to open an absent database would make it."""
+        return not self._embedded or Path(self.uri.removeprefix("sqlite:///")).exists()
 
     def _client(self) -> MlflowClient:
         if self._opened is None:

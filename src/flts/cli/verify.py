@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flts.cli.options import Home, Json, settings
-from flts.contracts.errors import visible
 
 if TYPE_CHECKING:
     from flts.verification.claims import State
@@ -27,6 +26,9 @@ def verify(
     config: Annotated[str | None, typer.Argument(help="The start of a config_hash. [that of the newest run]")] = None,
     run: Annotated[int | None, typer.Option(help="Number of the run. [the newest]")] = None,
     scope: Annotated[str | None, typer.Option(help="Only runs of this scope. [any]")] = None,
+    pods: Annotated[Path | None, typer.Option(help="The output of `kubectl get pods -o json`.")] = None,
+    log: Annotated[list[Path] | None, typer.Option(help="A file of log lines, as JSON. Repeatable.")] = None,
+    expect: Annotated[Path | None, typer.Option(help="A TOML file with what has to hold.")] = None,
     expect_head: Annotated[
         str | None, typer.Option(help="The digest that the newest entry of the promotion log must have.")
     ] = None,
@@ -47,7 +49,16 @@ def verify(
 
     chosen = settings(home=home)
     report = flts.verify(
-        config, run=run, scope=scope, claim=claim, require=require or (), expect_head=expect_head, settings=chosen
+        config,
+        run=run,
+        scope=scope,
+        claim=claim,
+        pods=pods,
+        logs=log or (),
+        expect=expect,
+        expect_head=expect_head,
+        require=require or (),
+        settings=chosen,
     )
     written = []
     if claim is None:
@@ -62,12 +73,13 @@ def verify(
 
 
 def _say(report: Report, written: list[Path], *, every: bool) -> None:
-    """The claims that do not hold, a line per section, and where the report is. every: list all claims."""
+    """A line per section, why claims do not hold, what the run raised, and where the report is. every: all claims."""
     from collections import Counter
 
     from rich.text import Text
 
     from flts.cli.board import open_console
+    from flts.verification.write.tables import reasons_of, shown
 
     console = open_console()
     console.print(f"run {report.run} of config {report.config_hash[:12]}")
@@ -77,10 +89,13 @@ def _say(report: Report, written: list[Path], *, every: bool) -> None:
         listed = [Text(f"{counts[state]} {state}", style) for state, style in STYLES.items() if counts[state]]
         if listed:
             console.print(Text(f"{section.title:<12}"), Text(", ").join(listed), soft_wrap=True)
-        for claim in claims:
-            if every or claim.state not in {"true", "not recorded"}:
-                console.print(Text(f"  {claim.state}  {claim.id}", STYLES[claim.state]), soft_wrap=True)
-                if claim.reason:
-                    console.print(Text(f"    {visible(claim.reason)}"), soft_wrap=True)
+        if every:
+            for claim in claims:
+                console.print(Text(f"  {claim.state}  {claim.id}  {shown(claim.found)}", STYLES[claim.state]))
+        for reason, ids in reasons_of(claims).items():
+            console.print(Text(f"  {', '.join(ids)}"), soft_wrap=True)
+            console.print(Text(f"    {reason}", "bold"), soft_wrap=True)
+    for issue in report.issues:
+        console.print(Text(f"issue: {issue.says}", "yellow"), soft_wrap=True)
     for file in written:
         console.print(str(file), soft_wrap=True)

@@ -194,6 +194,18 @@ class TrackedRun:
     """Further requirements for loading the bundle, in the syntax of pip."""
 
 
+@dataclass(frozen=True)
+class SeenRun:
+    """One run as an experiment tracker shows it now."""
+
+    experiment: str
+    status: str
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    started_ms: int
+    ended_ms: int | None
+
+
 class Tracker(Protocol):
     """Where people look at runs; no decision depends on it."""
 
@@ -219,6 +231,12 @@ class Tracker(Protocol):
 
         entry_sha256: of the log entry that made it champion, which the version names.
         """
+
+    def look(self, run_id: str) -> SeenRun | None:
+        """A run as it is now; None when this tracker has none of this id."""
+
+    def champion(self, scope: str) -> Mapping[str, str] | None:
+        """The tags of the version that the alias `champion` of a scope names; None when there is none."""
 
     def check(self) -> None:
         """Return when the tracker answers. Raises BackendUnavailable."""

@@ -115,6 +115,12 @@ class Engine:
         self._order = {name: position for position, name in enumerate(self._checks)}
         self._claims: dict[str, ReportClaim] = {}
 
+    def add(self, section: SectionChecks) -> None:
+        """A section whose checks ask for other claims."""
+        first = len(self._checks)
+        self._checks |= {check.id: (section.name, check) for check in section.checks}
+        self._order |= {check.id: place for place, check in enumerate(section.checks, first)}
+
     @property
     def ids(self) -> list[str]:
         """Ids of all claims, in the order of the pipeline."""
@@ -180,7 +186,4 @@ def _weighed(found: Found, below: Sequence[ReportClaim]) -> Found:
     bad = [claim.id for claim in below if claim.state in BAD]
     if bad:
         return Found(DEPENDS, found.expected, found.found, f"it rests on {', '.join(bad)}")
-    away = [claim.id for claim in below if claim.state == UNREACHABLE]
-    if away and found.state != NOT_RECORDED:
-        return Found(UNREACHABLE, found.expected, None, f"it rests on {', '.join(away)}")
     return found

@@ -2,30 +2,53 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from pydantic import JsonValue
+
 from flts.contracts import layout
 from flts.contracts.canonical import sha256
-from flts.contracts.errors import DamagedObject, StageFailed
-from flts.contracts.records.decision import METRICS, DecisionRecord
+from flts.contracts.errors import DamagedObject, FltsError, StageFailed
+from flts.contracts.records.decision import METRICS, CandidateRow, DecisionRecord
 from flts.contracts.records.log import LogEntry
+from flts.forecasting.intervals import LEVELS
+from flts.models.registry import BASELINES
 from flts.promotion.judge import Waiting, gather, judge
 from flts.spec.lineage import explain
 from flts.verification.claims import FALSE, TRUE, Check, Found, SectionChecks, absent, recorded, same
 from flts.verification.evidence import Rehearsal, RunEvidence
 from flts.verification.sealed import seal_of_decision
 
-FIGURES = {
-    "score": "score",
-    **dict.fromkeys(METRICS, ""),
-    "score_interval": "interval of the score",
-    "rank": "rank",
-    "skill": "skill against the best baseline",
-    "skill_vs_naive": "skill against naive",
-    "coverage": "coverage of the intervals",
+
+def _interval(row: CandidateRow) -> JsonValue:
+    return [row.score_interval.low, row.score_interval.high] if row.score_interval else None
+
+
+def _covered(level: str) -> Callable[[CandidateRow], JsonValue]:
+    return lambda row: found.coverage if (found := (row.coverage or {}).get(level)) else None
+
+
+def _field(name: str) -> Callable[[CandidateRow], JsonValue]:
+    def value(row: CandidateRow) -> JsonValue:
+        found: JsonValue = getattr(row, name)
+        return found
+
+    return value
+
+
+PLURALS = ("The rows", "The test", "The verdicts", "The reasons", "Weights")
+FIGURES: Mapping[str, tuple[str, Callable[[CandidateRow], JsonValue]]] = {
+    "score": ("score", _field("score")),
+    "score_interval": ("interval of the score", _interval),
+    **{name: (metric.heading, _field(name)) for name, metric in METRICS.items()},
+    "rank": ("rank", _field("rank")),
+    "skill": ("skill against the best baseline", _field("skill")),
+    "skill_vs_naive": ("skill against naive", _field("skill_vs_naive")),
+    **{f"coverage_{level * 100:g}": (f"coverage at {level:.0%}", _covered(f"{level:g}")) for level in LEVELS},
 }
-"""Fields of a row of the scoreboard that have a claim of their own, and what a sentence calls them."""
+"""Figures of the scoreboard that have a claim of their own: what a sentence calls them, and where a row has them."""
 PARTS = {
     "windows": "The test windows",
     "yardstick": "What errors are scaled by",
@@ -34,10 +57,11 @@ PARTS = {
     "winner": "The winner",
     "gates": "The verdicts of the gates",
     "look": "The tests against the champion",
-    "certainty": "How certain the choice is",
+    "certainty": "The certainty of the choice",
     "outcome": "The outcome",
     "reasons": "The reasons",
-    "why_not": "Why no other model won",
+    "sure": "What it says about how certain the choice is",
+    "why_not": "What it says about why no other model won",
 }
 """Fields of a decision that have a claim of their own, and what a sentence calls them."""
 
@@ -50,6 +74,7 @@ def evaluation(evidence: RunEvidence) -> SectionChecks:
         Check("evaluation.decision_id", "Its decision_id is the digest of what was compared", _decision_id),
         *(_part(name, says) for name, says in PARTS.items()),
         *(check for model in evidence.models for check in _of_model(model)),
+        *(_baseline(name) for name in BASELINES),
         Check("evaluation.others", "Everything else in the decision is as computed again", _others),
         Check("evaluation.preview", "The preview of the winner shows its forecasts", _preview, _preview_key(evidence)),
         Check("evaluation.judged", "The record of the judge says what the decision says", _judged),
@@ -95,11 +120,23 @@ def _again(evidence: RunEvidence) -> tuple[DecisionRecord, Mapping[str, bytes]]:
         if stored is not None and made.decision_id == stored.decision_id:
             break
     if made is None:
-        raise StageFailed(
-            "the champion that the candidates were compared with is no longer in the promotion log",
-            code="champion-unknown",
-        )
+        raise _without_champion(evidence)
     return made, rehearsal.written
+
+
+def _without_champion(evidence: RunEvidence) -> FltsError:
+    """The error for a decision whose champion is not in the log: one of both was changed since."""
+    judged, log = evidence.judged, evidence.log
+    newest = judged.promotion if judged else None
+    if newest is not None and newest <= len(log.entries):
+        return DamagedObject(
+            f"{evidence.decision_key} names a champion that the promotion log did not have at its time",
+            code="champion-unknown",
+            key=evidence.decision_key,
+        )
+    return StageFailed(
+        "the champion that the candidates were compared with is no longer in the promotion log", code="champion-gone"
+    )
 
 
 def _standings(evidence: RunEvidence) -> list[Sequence[LogEntry]]:
@@ -137,32 +174,56 @@ def _decision(evidence: RunEvidence, decision: DecisionRecord) -> Found:
 
 @_needs_decision
 def _decision_id(evidence: RunEvidence, decision: DecisionRecord) -> Found:
-    return same(decision.decision_id, again(evidence)[0].decision_id, "other things are stored than were compared")
+    return same(
+        decision.decision_id,
+        again(evidence)[0].decision_id,
+        f"{evidence.decision_key} was made from other things than are stored",
+    )
 
 
 def _part(name: str, says: str) -> Check:
     def look(evidence: RunEvidence, decision: DecisionRecord) -> Found:
-        return _compared(getattr(decision, name), getattr(again(evidence)[0], name), f"{name} of the decision")
+        return _compared(
+            getattr(decision, name), getattr(again(evidence)[0], name), f"{name} in {evidence.decision_key}"
+        )
 
-    verb = "are" if says.startswith(("The rows", "The test", "The verdicts", "The reasons", "Weights")) else "is"
+    verb = "are" if says.startswith(PLURALS) else "is"
     return Check(f"evaluation.{name}", f"{says} {verb} as computed again", _needs_decision(look))
 
 
 def _of_model(model: str) -> list[Check]:
     return [
-        *(_figure(model, name, words or name.upper()) for name, words in FIGURES.items()),
+        *(_figure(model, name, words, value) for name, (words, value) in FIGURES.items()),
         Check(f"evaluation.{model}.row", f"The whole row of {model} is as computed again", _row(model)),
     ]
 
 
-def _figure(model: str, name: str, words: str) -> Check:
+def _figure(model: str, name: str, words: str, value: Callable[[CandidateRow], JsonValue]) -> Check:
     def look(evidence: RunEvidence, decision: DecisionRecord) -> Found:
         stored, made = decision.row(model), again(evidence)[0].row(model)
         if stored is None and made is None:
             return absent(f"{model} has no forecast")
-        return _compared(getattr(stored, name, None), getattr(made, name, None), f"{name} of {model} in the decision")
+        first, second = value(stored) if stored else None, value(made) if made else None
+        if first is None and second is None:
+            return absent(f"{model} has no {words}")
+        return same(first, second, f"{evidence.decision_key} names another {words} of {model} than computed again")
 
     return Check(f"evaluation.{model}.{name}", f"The {words} of {model} is as computed again", _needs_decision(look))
+
+
+def _baseline(name: str) -> Check:
+    def look(evidence: RunEvidence, decision: DecisionRecord) -> Found:
+        stored, made = (
+            next((row.score for row in record.ranked_baselines if row.model == name), None)
+            for record in (decision, again(evidence)[0])
+        )
+        if stored is None and made is None:
+            return absent(f"{name} does not apply to these rows")
+        return same(stored, made, f"{evidence.decision_key} names another score of {name} than computed again")
+
+    return Check(
+        f"evaluation.{name}.score", f"The score of the baseline {name} is as computed again", _needs_decision(look)
+    )
 
 
 def _row(model: str) -> Callable[[RunEvidence], Found]:
@@ -171,14 +232,14 @@ def _row(model: str) -> Callable[[RunEvidence], Found]:
             next((row for row in record.candidates if row.model == model), None)
             for record in (decision, again(evidence)[0])
         ]
-        return _differences(_plain(rows[0]), _plain(rows[1]), f"the row of {model} in the decision")
+        return _differences(_plain(rows[0]), _plain(rows[1]), f"the row of {model} in {evidence.decision_key}")
 
     return _needs_decision(look)
 
 
 @_needs_decision
 def _others(evidence: RunEvidence, decision: DecisionRecord) -> Found:
-    return _differences(_plain(decision), _plain(again(evidence)[0]), "the decision")
+    return _differences(_plain(decision), _plain(again(evidence)[0]), str(evidence.decision_key))
 
 
 @_needs_decision
@@ -196,15 +257,22 @@ def _preview(evidence: RunEvidence, decision: DecisionRecord) -> Found:
 def _judged(evidence: RunEvidence, decision: DecisionRecord) -> Found:
     judged = evidence.judged
     assert judged is not None
-    return same(decision.outcome, judged.outcome, f"{evidence.part('judge')} records another outcome")
+    return same(decision.outcome, judged.outcome, f"{evidence.part('judge')} records another outcome than the decision")
 
 
 def _compared(stored: Any, made: Any, what: str) -> Found:
     """A value of the decision beside the one computed again; a structure is shown as its differences."""
     first, second = _plain(stored), _plain(made)
     if isinstance(first, dict | list) or isinstance(second, dict | list):
-        return _differences(first, second, what)
+        found = _differences(first, second, what)
+        return dataclasses.replace(found, expected=_flat(first), found=_flat(second))
     return same(first, second, f"{what} is not the one computed again")
+
+
+def _flat(value: Any) -> JsonValue:
+    """A structure that a line has room for; None for a deeper one."""
+    items = value.values() if isinstance(value, dict) else value or ()
+    return None if any(isinstance(item, dict | list) for item in items) else value
 
 
 def _differences(stored: Any, made: Any, what: str) -> Found:

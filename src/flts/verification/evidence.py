@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
 from flts.contracts import layout
-from flts.contracts.canonical import sha256
+from flts.contracts.canonical import digest, sha256
 from flts.contracts.errors import DamagedObject, FltsError
-from flts.contracts.ports import Store
+from flts.contracts.ports import Record, SeenRun, Store
 from flts.contracts.records.base import R, parse_stored, require_record
 from flts.contracts.records.data import ProcessedMeta
 from flts.contracts.records.decision import DecisionRecord
@@ -25,6 +26,7 @@ from flts.spec.fields import Spec
 from flts.spec.lineage import Identity, identify
 from flts.train import CODE_VERSION as TRAIN
 from flts.train.experiment import Experiment, plan_experiment
+from flts.verification.outside import Outside
 
 T = TypeVar("T")
 Noted = dict[str, str | None]
@@ -38,8 +40,9 @@ class RunEvidence:
     the same bytes.
     """
 
-    def __init__(self, store: Store, config_hash: str, run: int) -> None:
+    def __init__(self, store: Store, config_hash: str, run: int, outside: Outside | None = None) -> None:
         self._store, self.config_hash, self.run = store, config_hash, run
+        self.outside = outside or Outside()
         self.url = store.url
         self._objects: dict[str, bytes | None] = {}
         self._digests: Noted = {}
@@ -144,6 +147,24 @@ class RunEvidence:
         return self.required(self.part("claim"), RunClaim)
 
     @property
+    def scope(self) -> str:
+        """The scope of the run, by its name alone where the claim cannot be read."""
+        with self.noting():
+            try:
+                return self.claim.scope
+            except DamagedObject:
+                return "unknown"  # the first claim says so, and all others rest on it
+
+    @property
+    def deployment(self) -> Mapping[str, str]:
+        """What the deployment says of itself; empty outside of one, and where the claim cannot be read."""
+        with self.noting():
+            try:
+                return self.claim.deployment or {}
+            except DamagedObject:
+                return {}
+
+    @property
     def prepared(self) -> PreprocessPart | None:
         """The record of the rows."""
         return self.record(self.part("preprocess"), PreprocessPart)
@@ -237,6 +258,43 @@ class RunEvidence:
 
         with self.noting():  # which claims there are is no evidence for any of them
             return self.once("models", read)
+
+    def tracked_here(self, model: str) -> bool:
+        """Whether the record of a model names a tracked run."""
+        with self.noting():
+            try:
+                part = self.trained(model) or self.failed(model)
+            except DamagedObject:
+                return False
+            return part is not None and part.run_id is not None
+
+    def tracked(self, run_id: str) -> SeenRun | None:
+        """A tracked run as the tracker shows it now."""
+
+        def read() -> SeenRun | None:
+            tracker = self.outside.tracker
+            seen = None if tracker is None else tracker.look(run_id)
+            self.note(f"tracked run {run_id}", None if seen is None else digest(dataclasses.asdict(seen)))
+            return seen
+
+        return self.once(f"tracked {run_id}", read)
+
+    @property
+    def champion_tags(self) -> Mapping[str, str] | None:
+        """The tags of the champion in the tracker."""
+
+        def read() -> Mapping[str, str] | None:
+            tracker = self.outside.tracker
+            tags = None if tracker is None else tracker.champion(self.scope)
+            self.note(f"tracked champion {self.scope}", None if tags is None else digest(tags))
+            return tags
+
+        return self.once("champion", read)
+
+    def messages(self, topic: str) -> Sequence[Record]:
+        """Everything that a topic holds now; who uses a message notes it."""
+        bus = self.outside.bus
+        return self.once(f"topic {topic}", lambda: [] if bus is None else bus.records(topic))
 
     def model_hash(self, model: str) -> str | None:
         """The model_hash that the run recorded; None where it recorded none."""

@@ -80,6 +80,11 @@ def _checks_of(part: Part, key: str) -> list[Check]:
         Check(f"preprocess.{part}.digest", f"The {part} rows are those that were stored", check_digest, (key,)),
         Check(f"preprocess.{part}.size", f"The {part} rows have the recorded size in bytes", check_size),
         Check(f"preprocess.{part}.rows", f"The {part} rows, counted in the Parquet file, are as many", check_rows),
+        Check(
+            f"preprocess.{part}.before",
+            f"The {part} rows before sampling are recorded",
+            lambda e: recorded(of(e).rows_before),
+        ),
         Check(f"preprocess.{part}.sampling", f"As many {part} rows are kept as the sample asks for", check_sampling),
     ]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from flts.contracts import layout
-from flts.contracts.errors import DamagedObject
 from flts.promotion import relay
 from flts.promotion.log import decision_of
+from flts.verification import chain, tracking
 from flts.verification.claims import FALSE, TRUE, Check, Found, SectionChecks, absent, recorded, same
 from flts.verification.evidence import RunEvidence
 from flts.verification.sealed import changed_entry
@@ -13,18 +13,20 @@ from flts.verification.sealed import changed_entry
 
 def promotion(evidence: RunEvidence, expected_head: str | None = None) -> SectionChecks:
     """Claims about the promotion log. expected_head: the digest of its newest entry as somebody wrote it down."""
-    try:
-        scope = evidence.claim.scope
-    except DamagedObject:
-        scope = "unknown"  # the first claim says so, and all of these depend on it
+    scope = evidence.scope
+    log = (layout.log(scope),)
     pointers = {
         "root": layout.root_pointer(),
         "scope": layout.scope_pointer(scope),
         "config": layout.config_pointer(scope, evidence.config_hash),
     }
     checks = [
-        Check("promotion.log", "Every entry of the promotion log names the one before it", _log, (layout.log(scope),)),
-        Check("promotion.head", "The newest entry of the log is the expected one", lambda e: _head(e, expected_head)),
+        Check("promotion.log", "Every entry of the promotion log names the one before it", _log, log),
+        chain.witness(evidence),
+        tracking.witness(evidence),
+        Check(
+            "promotion.head", "The newest entry of the log is the expected one", lambda e: _head(e, expected_head), log
+        ),
         Check("promotion.entry", "The log entry of this run says what its decision says", _entry),
         Check("promotion.recorded", "The run that promoted has its entry in the log", _promoted),
         *(_pointer(name, key) for name, key in pointers.items() if name != "root" or scope == "global"),

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Literal
 
-from flts.contracts.errors import UsageError, nearest
+from pydantic import JsonValue
+
+from flts.contracts import layout
+from flts.contracts.errors import FltsError, UsageError, nearest
 from flts.contracts.ports import Store
-from flts.contracts.records.base import Digest, Part, StoredRecord
+from flts.contracts.records.base import Digest, JsonObject, Part, StoredRecord, read_object
+from flts.verification.chain import chain
 from flts.verification.claims import BAD, NOT_RECORDED, UNREACHABLE, Engine, ReportClaim, SectionChecks
 from flts.verification.evaluation import evaluation
 from flts.verification.evidence import RunEvidence
+from flts.verification.expectations import Expectation, expectations
+from flts.verification.issues import Issue, issues
+from flts.verification.logs import excerpts, logs
+from flts.verification.outside import Outside
 from flts.verification.preprocess import preprocess
+from flts.verification.processes import processes
 from flts.verification.promotion import promotion
 from flts.verification.records import records
+from flts.verification.tracking import tracking
 from flts.verification.training import training
 
 
@@ -30,8 +41,18 @@ class Report(StoredRecord):
     v: Literal[1] = 1
     config_hash: Digest
     run: int
+    header: dict[str, str]
+    """What the run says of itself: scope, environment, versions, times, and the deployment where there is one."""
     sections: list[ReportSection]
     claims: list[ReportClaim]
+    issues: list[Issue]
+    """What the run itself gives reason to doubt."""
+    spec: JsonObject | None
+    """The experiment as it is stored; None where it cannot be read."""
+    pods: list[dict[str, JsonValue]]
+    """The pods that were named, as rows of a table."""
+    excerpts: list[str]
+    """The lines about this run in the log files that were named."""
     required: list[str]
     """Ids of claims that must be recorded, or their beginnings."""
 
@@ -77,18 +98,24 @@ def examine(
     config_hash: str,
     run: int,
     *,
+    outside: Outside | None = None,
+    expected: Sequence[Expectation] = (),
     only: str | None = None,
     required: Sequence[str] = (),
     expected_head: str | None = None,
 ) -> Report:
     """Settle every claim about a run, or `only` one with those that it rests on.
 
-    required: ids, or their beginnings, that must be recorded; expected_head: the digest of the newest log entry as
-    somebody wrote it down. Raises UsageError for an unknown claim.
+    outside: where to look besides the store; expected: what a team wants to hold; required: ids, or their beginnings,
+    that must be recorded; expected_head: the digest of the newest log entry as somebody wrote it down. Raises
+    UsageError for an unknown claim.
     """
-    evidence = RunEvidence(store, config_hash, run)
+    evidence = RunEvidence(store, config_hash, run, outside)
     sections = _sections(evidence, expected_head)
     engine = Engine(sections, evidence, f"flts verify {config_hash[:12]} --run {run}")
+    if expected:
+        sections.append(expectations(engine, expected))
+        engine.add(sections[-1])
     for name in (*required, *([only] if only else ())):
         if not any(named(known, name) for known in engine.ids):
             raise unknown_claim(name, engine.ids)
@@ -96,8 +123,13 @@ def examine(
     return Report(
         config_hash=config_hash,
         run=run,
+        header=_header(evidence),
         sections=[ReportSection(name=section.name, title=section.title) for section in sections],
         claims=claims,
+        issues=issues(evidence),
+        spec=_spec(evidence),
+        pods=[dataclasses.asdict(pod) for pod in outside.pods.pods] if outside and outside.pods else [],
+        excerpts=excerpts(evidence),
         required=list(required),
     )
 
@@ -106,10 +138,37 @@ def _sections(evidence: RunEvidence, expected_head: str | None) -> list[SectionC
     return [
         records(evidence),
         preprocess(evidence),
+        tracking(evidence),
         training(evidence),
         evaluation(evidence),
         promotion(evidence, expected_head),
+        chain(evidence),
+        logs(evidence),
+        processes(evidence),
     ]
+
+
+def _header(evidence: RunEvidence) -> dict[str, str]:
+    try:
+        claim = evidence.claim
+    except FltsError:
+        return {}
+    said = {
+        "scope": claim.scope,
+        "environment": claim.environment,
+        "flts": claim.flts,
+        "started": claim.started,
+        "data_hash": claim.data_hash,
+    }
+    return said | (claim.deployment or {})
+
+
+def _spec(evidence: RunEvidence) -> JsonObject | None:
+    """Plain, as a model may be of a family that is no longer installed."""
+    try:
+        return read_object(evidence, layout.spec(evidence.config_hash))
+    except FltsError:
+        return None
 
 
 def _with_those_below(engine: Engine, only: str) -> list[ReportClaim]:

@@ -1,69 +1,283 @@
-"""The verifier notices every change of a store: the first claim that does not hold names what was changed."""
+"""The verifier notices every change: the first claim that does not hold names it, and no claim on top stays true."""
 
 from __future__ import annotations
 
-import pytest
-from tests.support.experiments import small_spec
-from tests.support.series import hourly, split
-from tests.support.stored import contents, copy
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-import flts
+import pytest
+from tests.support.stored import contents, put_forecasts, put_train_part, truth
+from tests.support.tracking import RecordingTracker, context_of
+from tests.support.verified import Ran
+
 from flts.backends.store import memory_store
-from flts.contracts.ports import Store
-from flts.settings import load_settings
-from flts.verification.claims import BAD, FALSE
-from flts.verification.report import Report, examine
-from flts.wiring import open_store
+from flts.contracts import layout
+from flts.contracts.canonical import canonical_json, sha256
+from flts.contracts.messages import ModelSelected, ModelTraining, TrainingData
+from flts.contracts.ports import Record, SeenRun, Store
+from flts.promotion.stage import Judged
+from flts.runner.judgement import judge_run
+from flts.runner.stored import load_experiment
+from flts.verification.claims import BAD, DEPENDS, FALSE, NOT_RECORDED, TRUE, ReportClaim
+from flts.verification.report import Report
+
+UNSEALED = ("runs/", "processed-data/by-input/")
+"""No record names the digest of these: they say when something was done, and whether for the first time."""
+
+
+def first_false(report: Report) -> ReportClaim:
+    """The first claim that does not hold, after a check that none on top of it stays true."""
+    first = report.first_false
+    assert first is not None
+    assert first.state == FALSE
+    assert report.exit_code == 1
+    bad = {claim.id for claim in report.claims if claim.state in BAD}
+    for claim in report.claims:
+        assert (claim.state == DEPENDS) == bool(bad & set(claim.rests_on)), claim
+    return first
+
+
+def edited(**fields: Any) -> Callable[[bytes], bytes]:
+    """A change of fields of a JSON object."""
+    return lambda data: canonical_json({**json.loads(data), **fields})
+
+
+ABSENT = {
+    "run.release",
+    "run.revision",
+    "promotion.witness.tracking",
+    "logs.ridge.train_failed",
+    "pods.ready",
+    "pods.restarts",
+}
+"""What a healthy run without a deployment, without failures, and with a tracker that names no entry, does not have."""
+
+
+def test_every_claim_about_a_healthy_run_is_true(healthy: Ran, tmp_path: Path) -> None:
+    report = healthy.report(tmp_path)
+    assert report.exit_code == 0
+    states = {claim.id: claim.state for claim in report.claims}
+    assert {name: state for name, state in states.items() if state != TRUE} == dict.fromkeys(ABSENT, NOT_RECORDED)
+
+
+def test_a_changed_byte_of_any_object_is_found_and_named(healthy: Ran) -> None:
+    keys = [key for key in healthy.keys("") if not key.startswith(UNSEALED)]
+    assert len(keys) > 12
+    for key in keys:
+
+        def flipped(data: bytes) -> bytes:
+            middle = len(data) // 2
+            return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+        first = first_false(healthy.with_object(key, flipped).alone())
+        assert key in (first.reason or ""), f"{key}: {first.id}: {first.reason}"
+
+
+def test_an_absent_object_is_found_and_named(healthy: Ran) -> None:
+    for key in healthy.keys(""):
+        if key.startswith(UNSEALED) or "/log/" in key:  # a log without its only entry is that of a new scope
+            continue
+        other = healthy.copied()
+        other.store.erase(key)
+        first = first_false(other.alone())
+        assert key in (first.reason or ""), f"{key}: {first.id}: {first.reason}"
+
+
+EDITS: Mapping[str, tuple[str, str, dict[str, Any], str]] = {
+    "a metric of the trainer": (
+        "train-ridge.json",
+        "runs/",
+        {"errors": {"rmse": 0.1, "mae": 0.2, "mse": 0.3}},
+        "train.ridge.rmse",
+    ),
+    "a duration": ("train-ridge.json", "runs/", {"duration_ms": 10**9}, "train.ridge.duration"),
+    "the hash of a model": ("train-ridge.json", "runs/", {"model_hash": "0" * 64}, "train.ridge.model_hash"),
+    "the rows of a run": ("claim.json", "runs/", {"data_hash": "0" * 64}, "run.config_hash"),
+    "the scope of a part": ("train-ridge.json", "runs/", {"scope": "other"}, "run.ridge"),
+    "the digest of the description": ("preprocess.json", "runs/", {"meta_sha256": "0" * 64}, "preprocess.meta"),
+    "the decision of the judge": ("judge.json", "runs/", {"decision_id": "0" * 64}, "evaluation.decision"),
+    "the outcome of the judge": ("judge.json", "runs/", {"outcome": "keep"}, "evaluation.judged"),
+    "a pointer": ("current.json", "model-promotion/global/current.json", {"score": 0.0}, "promotion.pointer.scope"),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_a_changed_field_is_found_by_its_claim(healthy: Ran, name: str) -> None:
+    ending, start, fields, claim = EDITS[name]
+    first = first_false(healthy.with_object(healthy.key(ending, start), edited(**fields)).alone())
+    assert first.id == claim
+
+
+def test_a_row_count_that_was_changed_with_its_digest_is_counted_again(healthy: Ran) -> None:
+    meta = healthy.key("meta.json", "processed-data/")
+
+    def more(data: bytes) -> bytes:
+        found = json.loads(data)
+        return canonical_json({**found, "train": {**found["train"], "rows": found["train"]["rows"] + 1}})
+
+    other = healthy.with_object(meta, more)
+    digest = sha256(other.store.get(meta) or b"")
+    other = other.with_object(other.key("preprocess.json", "runs/"), edited(meta_sha256=digest))
+    first = first_false(other.alone())
+    assert first.id in {"preprocess.meta", "preprocess.train.rows"}
+    assert meta in (first.reason or "")
+
+
+def with_log(run: Ran, event: str, **fields: Any) -> Ran:
+    """The same run whose log says something else in the lines of one event."""
+    lines = [json.loads(line) for line in (run.log or "").splitlines()]
+    told = [{**line, **fields} if line["event"] == event else line for line in lines]
+    return replace(run, log="\n".join(map(json.dumps, told)))
+
+
+LINES: Mapping[str, tuple[dict[str, Any], str]] = {
+    "sampling_applied": ({"train_rows_after": 50}, "logs.sampling_applied"),
+    "upload_done": ({"size": 1}, "logs.upload_done"),
+    "train_complete": ({"test_rmse": 0.5}, "logs.ridge.train_complete"),
+    "promotion_decision": ({"score": 0.0}, "logs.promotion_decision"),
+    "promotion_root_pointer_write": ({"model_type": "GRU"}, "logs.promotion_root_pointer_write"),
+}
+
+
+@pytest.mark.parametrize("event", LINES)
+def test_a_changed_log_line_is_found(healthy: Ran, tmp_path: Path, event: str) -> None:
+    fields, claim = LINES[event]
+    first = first_false(with_log(healthy, event, **fields).report(tmp_path))
+    assert first.id == claim
+    assert "flts.log:" in (first.reason or "")
+
+
+def with_messages(run: Ran, topic: str, change: Callable[[list[Record]], list[Record]]) -> Ran:
+    return replace(run, messages={**run.messages, topic: change(list(run.messages[topic]))})
+
+
+def test_a_repeated_message_is_counted_and_stays_true(healthy: Ran, tmp_path: Path) -> None:
+    other = with_messages(
+        healthy, TrainingData.topic, lambda records: [*records, replace(records[0], offset=len(records))]
+    )
+    claim = other.report(tmp_path).claim("chain.training-data")
+    assert (claim.state, claim.found) == (TRUE, 2)
+
+
+def is_end(record: Record) -> bool:
+    return ModelTraining.parse(record.value).status != "RUNNING"
+
+
+def test_a_dropped_message_is_false_only_inside_the_retained_offsets(healthy: Ran, tmp_path: Path) -> None:
+    topic = ModelTraining.topic
+    dropped = with_messages(healthy, topic, lambda records: [one for one in records if not is_end(one)])
+    assert first_false(dropped.report(tmp_path)).id == "chain.ridge.model-training"
+    later = with_messages(dropped, topic, lambda records: [replace(one, offset=one.offset + 100) for one in records])
+    assert later.report(tmp_path).claim("chain.ridge.model-training").state == NOT_RECORDED
+
+
+def test_a_message_with_another_effect_is_found(healthy: Ran, tmp_path: Path) -> None:
+    def slower(records: list[Record]) -> list[Record]:
+        return [
+            replace(one, value=canonical_json({**json.loads(one.value), "duration_ms": 1})) if is_end(one) else one
+            for one in records
+        ]
+
+    first = first_false(with_messages(healthy, ModelTraining.topic, slower).report(tmp_path))
+    assert first.id == "chain.ridge.model-training"
+    assert "model-training 0:" in (first.reason or "")
+
+
+class Told(RecordingTracker):
+    """A tracker that shows other runs than were logged."""
+
+    def __init__(self, tracker: RecordingTracker, entry_sha256: str | None = None, **changes: Any) -> None:
+        super().__init__(tracker.uri)
+        self.runs, self.promotions = tracker.runs, tracker.promotions
+        self._entry, self._changes = entry_sha256, changes
+
+    def look(self, run_id: str) -> SeenRun | None:
+        seen = super().look(run_id)
+        return None if seen is None else replace(seen, **self._changes)
+
+    def champion(self, scope: str) -> Mapping[str, str] | None:
+        return {"flts.entry_sha256": self._entry} if self._entry else super().champion(scope)
+
+
+TRACKED: Mapping[str, tuple[dict[str, Any], str]] = {
+    "state": ({"status": "FAILED"}, "tracking.ridge.status"),
+    "experiment": ({"experiment": "Default"}, "tracking.ridge.experiment"),
+    "tags": ({"tags": {}}, "tracking.ridge.hashes"),
+    "metrics": ({"metrics": {"test_rmse": 0.0}}, "tracking.ridge.errors"),
+    "times": ({"ended_ms": None}, "tracking.ridge.ended"),
+}
+
+
+@pytest.mark.parametrize("name", TRACKED)
+def test_a_changed_tracked_run_is_found(healthy: Ran, tmp_path: Path, name: str) -> None:
+    changes, claim = TRACKED[name]
+    other = replace(healthy, tracker=Told(healthy.tracker or RecordingTracker(), **changes))
+    assert first_false(other.report(tmp_path)).id == claim
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, str]:
-    """What a healthy local run leaves, and its config_hash."""
-    home = tmp_path_factory.mktemp("home")
-    train, test = split(hourly(300), 60)
-    result = flts.run(small_spec(), train=train, test=test, settings=load_settings(home=home, tracking="off"))
-    store = memory_store()
-    copy(open_store((home / "objects").as_uri()), store)
-    return store, result.config_hash
+def forged(healthy: Ran) -> Ran:
+    """The same run with better forecasts: artifact, result, decision, log and pointers rewritten so that all agree."""
+    experiment = load_experiment(healthy.store, healthy.config_hash, healthy.data_hash)
+    store, gone = memory_store(), ("model-promotion/", "runs/")
+    for key, data in contents(healthy.store).items():
+        if not key.startswith(gone) and "/windows/" not in key:
+            store.create(key, data)
+    for part in ("claim", "preprocess"):
+        key = layout.run_part(healthy.config_hash, 1, part)
+        store.create(key, healthy.store.get(key) or b"")
+    put_forecasts(store, experiment, "ridge", truth(experiment) + 0.5)
+    put_train_part(store, experiment, 1, "ridge", "run-1", tracking_uri=URI)
+    context = context_of(store)
+    context.environment = "tests"
+    judged = judge_run(context, experiment, "global", 1, actor="tests")
+    assert isinstance(judged, Judged)
+    told = {topic: context.bus.records(topic) for topic in (ModelSelected.topic,)}
+    return replace(healthy, store=store, messages=told, tracker=shown(healthy, store), log=None)
 
 
-@pytest.fixture
-def changed(run: tuple[Store, str]) -> Store:
-    """A copy of that store, to be changed."""
-    store = memory_store()
-    copy(run[0], store)
-    return store
+URI = RecordingTracker().uri
 
 
-def states(report: Report) -> dict[str, str]:
-    return {claim.id: claim.state for claim in report.claims}
+def shown(healthy: Ran, store: Store, entry_sha256: str | None = None) -> Told:
+    """The tracker, in which somebody rewrote the errors of the run, too."""
+    (key,) = (key for key in store.list("runs/") if key.endswith("train-ridge.json"))
+    errors = json.loads(store.get(key) or b"")["errors"]
+    assert healthy.tracker is not None
+    metrics = {f"test_{name}": value for name, value in errors.items()}
+    return Told(healthy.tracker, entry_sha256, metrics=metrics)
 
 
-def test_a_healthy_local_run_is_a_success(run: tuple[Store, str]) -> None:
-    report = examine(*run, 1)
+def test_a_store_that_was_rewritten_consistently_says_true_by_itself(forged: Ran, healthy: Ran) -> None:
+    assert forged.alone().first_false is None
+    score = "evaluation.ridge.score"
+    assert forged.alone().claim(score).found != healthy.alone().claim(score).found
+
+
+def test_it_is_found_by_the_messages(forged: Ran, healthy: Ran, tmp_path: Path) -> None:
+    first = first_false(replace(forged, messages=healthy.messages).report(tmp_path))
+    assert first.id == "promotion.witness.message"
+    assert layout.log_entry("global", 1) in (first.reason or "")
+
+
+def test_it_is_found_by_the_tracker(forged: Ran, healthy: Ran, tmp_path: Path) -> None:
+    head = str(healthy.alone().claim("promotion.head").found)
+    first = first_false(replace(forged, tracker=shown(healthy, forged.store, head)).report(tmp_path))
+    assert first.id == "promotion.witness.tracking"
+    assert layout.log_entry("global", 1) in (first.reason or "")
+
+
+def test_what_was_rewritten_in_all_places_is_found_by_the_expected_head_alone(
+    forged: Ran, healthy: Ran, tmp_path: Path
+) -> None:
+    head = str(healthy.alone().claim("promotion.head").found)
+    own = str(forged.alone().claim("promotion.head").found)
+    everywhere = replace(forged, tracker=shown(healthy, forged.store, own))
+    report = everywhere.report(tmp_path)
     assert report.exit_code == 0
-    assert set(states(report).values()) == {"true", "not recorded"}
-
-
-# no record names the digest of these, and none of their claims can be counted again: when something happened, and
-# whether it was done for the first time
-UNSEALED = ("runs/", "processed-data/by-input/")
-
-
-def test_a_changed_byte_of_any_object_is_found_and_named(run: tuple[Store, str]) -> None:
-    store, config_hash = run
-    for key, data in contents(store).items():
-        if key.startswith(UNSEALED):
-            continue
-        other = memory_store()
-        copy(store, other)
-        middle = len(data) // 2
-        other.replace(key, data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
-        report = examine(other, config_hash, 1)
-        first = report.first_false
-        assert report.exit_code == 1, key
-        assert first is not None
-        assert first.state == FALSE
-        assert key in (first.reason or ""), f"{key}: {first.id}: {first.reason}"
-        bad = {claim.id for claim in report.claims if claim.state in BAD}
-        assert not [c.id for c in report.claims if c.state == "true" and bad & set(c.rests_on)]
+    assert [report.claim(f"promotion.witness.{who}").state for who in ("message", "tracking")] == [TRUE, TRUE]
+    assert first_false(everywhere.report(tmp_path, expected_head=head)).id == "promotion.head"
+    assert healthy.report(tmp_path, expected_head=head).exit_code == 0

@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Sequence
 
-from pydantic import JsonValue
-
-from flts.verification.claims import BAD, DEPENDS, FALSE, NOT_RECORDED, TRUE, UNREACHABLE, ReportClaim, State
+from flts.verification.claims import TRUE, UNREACHABLE, ReportClaim
 from flts.verification.report import Report
-
-MARKS: dict[State, str] = {TRUE: "✓", FALSE: "✗", DEPENDS: "↯", NOT_RECORDED: "·", UNREACHABLE: "?"}
-SHOWN = 12
-"""Characters of a digest that are shown."""
+from flts.verification.write.tables import (
+    MARKS,
+    SHOWN,
+    ReportTable,
+    deliverables,
+    reasons_of,
+    shown,
+    table_of,
+)
 
 
 def to_markdown(report: Report) -> str:
-    """Summary first, then every section with its claims."""
+    """Summary first, then every section with its table and its claims, what follows from them, and the appendices."""
     lines = [
         f"# Verification of run {report.run} of `{report.config_hash[:SHOWN]}`",
         "",
-        f"Configuration `{report.config_hash}`, run {report.run}.",
+        *_table(ReportTable(["", ""], header(report))),
         "",
         "## Summary",
         "",
-        verdict(report),
+        _cell(verdict(report)),
+        "",
+        *_table(deliverables(report)),
         "",
     ]
     for section in report.sections:
-        claims = report.of(section)
+        claims, table = report.of(section), table_of(report, section.name)
         if claims:
-            lines += [f"## {section.title}", "", *_table(claims), ""]
-    return "\n".join(lines)
+            lines += [f"## {section.title}", "", *(_table(table) if table else ()), *([""] if table else ())]
+            lines += [*_claims(claims), ""]
+    lines += ["## Issues that the run raised", "", *_list([issue.says for issue in report.issues], "None."), ""]
+    lines += [
+        "## Recommendations",
+        "",
+        *_list(recommendations(report), "None."),
+        "",
+    ]
+    lines += _appendices(report)
+    return "\n".join(lines) + "\n"
 
 
 def verdict(report: Report) -> str:
@@ -39,37 +55,63 @@ def verdict(report: Report) -> str:
     listed = ", ".join(f"{counts[state]} {state}" for state in MARKS if counts[state])
     first = report.first_false
     if first is not None:
-        return (
-            f"**Not verified.** The first claim that does not hold is `{first.id}`: {first.reason}. Claims: {listed}."
-        )
+        said = f"The first claim that does not hold is {first.id}: {first.reason}"
+        return f"Not verified. {said}. Claims: {listed}."
     if counts[UNREACHABLE]:
-        return f"**Not complete.** No claim is false, and some could not be checked. Claims: {listed}."
-    return f"**Verified.** No claim is false. Claims: {listed}."
+        return f"Not complete. No claim is false, and some could not be checked. Claims: {listed}."
+    if report.exit_code:
+        return f"Not verified. A claim that is required is not recorded. Claims: {listed}."
+    return f"Verified. No claim is false. Claims: {listed}."
 
 
-def _table(claims: list[ReportClaim]) -> list[str]:
-    rows = [
-        f"| {MARKS[claim.state]} {claim.state} | `{claim.id}` | {_cell(claim.says)} | {shown(claim.expected)} |"
-        f" {shown(claim.found)} |"
-        for claim in claims
-    ]
-    reasons = [f"- `{claim.id}`: {_cell(claim.reason)}" for claim in claims if claim.reason and claim.state in BAD]
-    head = ["| state | claim | what it says | recorded | found |", "|---|---|---|---|---|"]
-    return [*head, *rows, *([""] if reasons else []), *reasons]
+def recommendations(report: Report) -> list[str]:
+    """What would help, each from a claim that does not hold or from an issue of this run."""
+    first = report.first_false
+    found = [f"{first.id}: {first.reason}"] if first else []
+    found += [f"{claim.id}: {claim.reason}" for claim in report.claims if claim.state == UNREACHABLE][:1]
+    return found + [f"{issue.says}: {issue.recommends}" for issue in report.issues if issue.recommends]
 
 
-def shown(value: JsonValue) -> str:
-    """A value as a table has room for it: numbers to six digits, digests by their beginning."""
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, list):
-        return ", ".join(map(shown, value))
-    text = _cell(str(value))
-    return f"{text[:SHOWN]}…" if len(text) == 64 and " " not in text else text
+def header(report: Report) -> list[list[str]]:
+    """Which run this is, as rows of a name and a value."""
+    named = {"config_hash": report.config_hash, "run": str(report.run), **report.header}
+    return [[name, value] for name, value in named.items()]
 
 
-def _cell(text: str | None) -> str:
+def _claims(claims: Sequence[ReportClaim]) -> list[str]:
+    rows = []
+    for claim in claims:
+        state = f"{MARKS[claim.state]} {claim.state}"
+        expected = "" if claim.state == TRUE and claim.expected == claim.found else shown(claim.expected)
+        rows.append([state, f"`{claim.id}`", claim.says, expected, shown(claim.found)])
+    reasons = [f"- {', '.join(f'`{name}`' for name in ids)}: {_cell(why)}" for why, ids in reasons_of(claims).items()]
+    table = ReportTable(["state", "claim", "what it says", "recorded", "found"], rows)
+    return [*_table(table), *([""] if reasons else ()), *reasons]
+
+
+def _appendices(report: Report) -> list[str]:
+    lines = ["## Appendix: the experiment", ""]
+    if report.spec is None:
+        lines += ["It cannot be read.", ""]
+    else:
+        lines += ["```json", json.dumps(report.spec, indent=1, sort_keys=True, ensure_ascii=False), "```", ""]
+    if report.excerpts:
+        lines += ["## Appendix: log lines", "", "```json", *report.excerpts, "```", ""]
+    digests = {source.name: source.sha256 for claim in report.claims for source in claim.evidence}
+    rows = [[f"`{name}`", digest or "absent"] for name, digest in sorted(digests.items())]
+    return [*lines, "## Appendix: evidence", "", *_table(ReportTable(["what was read", "SHA-256"], rows))]
+
+
+def _table(table: ReportTable) -> list[str]:
+    rule = ["---:" if heading in table.numbers else "---" for heading in table.headings]
+    rows = [[_cell(cell) for cell in row] for row in table.rows]
+    return [f"| {' | '.join(row)} |" for row in (table.headings, rule, *rows)]
+
+
+def _list(lines: Sequence[str], none: str) -> list[str]:
+    return [f"- {_cell(line)}" for line in lines] or [none]
+
+
+def _cell(text: str) -> str:
     """Text for a cell of a table: one line, without what would end the cell or start markup."""
-    return " ".join((text or "").split()).replace("|", "\\|").replace("<", "&lt;")
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

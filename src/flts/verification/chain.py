@@ -1,0 +1,203 @@
+"""The messages of a run: each one matched with its effect in the store, from the claim to the promotion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from flts.contracts import layout
+from flts.contracts.canonical import sha256
+from flts.contracts.errors import DataError
+from flts.contracts.messages import Message, ModelSelected, ModelTraining, TrainingData
+from flts.contracts.ports import Record
+from flts.contracts.records.run import TrainPart
+from flts.promotion.relay import selected
+from flts.verification.claims import FALSE, Check, Found, SectionChecks, absent, recorded
+from flts.verification.evidence import RunEvidence
+
+M = TypeVar("M", bound=Message)
+NO_BUS = "no broker was named: set FLTS_BUS"
+DEAD = "DLQ-"
+
+
+def chain(evidence: RunEvidence) -> SectionChecks:
+    """Claims about the messages, in the order in which they are sent."""
+    due = evidence.outside.bus is not None
+    checks = [
+        Check("chain.training-data", "The claim was announced once to the trainers", _claim, due=due),
+        *(
+            Check(
+                f"chain.{model}.model-training", f"The end of {model} was announced as recorded", _ended(model), due=due
+            )
+            for model in evidence.models
+        ),
+        Check("chain.model-selected", "The promotion of this run was announced as the log has it", _selected, due=due),
+        Check("chain.dead-letters", "No message of this run is in a dead-letter topic", _dead_letters, due=due),
+    ]
+    return SectionChecks("chain", "Event chain", checks)
+
+
+def witness(evidence: RunEvidence) -> Check:
+    """The messages as a witness of the log: whoever rewrites the store cannot rewrite what was announced."""
+    return Check(
+        "promotion.witness.message",
+        "Every announced promotion is in the log as it was announced",
+        _witnessed,
+        (layout.log(evidence.scope),),
+        due=evidence.outside.bus is not None,
+    )
+
+
+def _claim(evidence: RunEvidence) -> Found:
+    claim, prepared = evidence.claim, evidence.prepared
+    if prepared is None:
+        return absent("the rows of this run were not recorded")
+    meta = evidence.meta
+    effect = {
+        "data_hash": claim.data_hash,
+        "object_key": layout.meta(claim.data_hash).partition("/")[2],
+        "sha256": prepared.meta_sha256,
+        "row_count": meta.train.rows,
+        "spec_key": layout.spec(evidence.config_hash),
+    }
+    return _matched(evidence, TrainingData, _of_run(evidence), effect, evidence.part("preprocess"))
+
+
+def _ended(model: str) -> Callable[[RunEvidence], Found]:
+    def look(evidence: RunEvidence) -> Found:
+        part = evidence.trained(model) or evidence.failed(model)
+        if part is None:
+            return absent(f"the run holds neither a result nor a failure of {model}")
+        effect: dict[str, Any] = {"data_hash": evidence.claim.data_hash, "run_id": part.run_id}
+        if isinstance(part, TrainPart):
+            effect |= {"status": "SUCCESS", "model_hash": part.model_hash, "duration_ms": part.duration_ms}
+        else:
+            effect |= {"status": "FAILED", "error": f"{part.error}: {part.reason}"}
+
+        def ours(message: ModelTraining) -> bool:
+            return _of_run(evidence)(message) and message.model == model and message.status != "RUNNING"
+
+        return _matched(evidence, ModelTraining, ours, effect, evidence.part(f"train-{model}"))
+
+    return look
+
+
+def _selected(evidence: RunEvidence) -> Found:
+    entry = evidence.entry
+    if entry is None:
+        return absent("this run promoted nothing")
+    wanted = selected(evidence.log, entry)
+    effect = {name: getattr(wanted, name) for name in type(wanted).model_fields if name not in {"v", "ts", "replaces"}}
+
+    def ours(message: ModelSelected) -> bool:
+        return (message.scope, message.promotion, message.decision_id) == (entry.scope, entry.number, entry.decision_id)
+
+    return _matched(evidence, ModelSelected, ours, effect, layout.log_entry(entry.scope, entry.number))
+
+
+def _dead_letters(evidence: RunEvidence) -> Found:
+    if evidence.outside.bus is None:
+        return absent(NO_BUS)
+    kinds: Sequence[type[TrainingData | ModelTraining]] = (TrainingData, ModelTraining)
+    ours = _of_run(evidence)
+    dead = []
+    for kind in kinds:
+        for record in evidence.messages(f"{DEAD}{kind.topic}"):
+            message = _parsed(kind, record)
+            if message is not None and ours(message):
+                dead.append(_name(record))
+                evidence.note(_name(record), sha256(record.value))
+    if dead:
+        return Found(FALSE, 0, len(dead), f"{', '.join(dead)} could not be handled; `flts dlq show` says why")
+    return recorded(0) if _any(evidence) else absent("this bus holds no message of this run")
+
+
+def _witnessed(evidence: RunEvidence) -> Found:
+    if evidence.outside.bus is None:
+        return absent(NO_BUS)
+    log, scope = evidence.log, evidence.claim.scope
+    announced = _announced(evidence, scope)
+    for number, message in sorted(announced.items()):
+        key = layout.log_entry(scope, number)
+        found = log.digest(number) if number <= len(log.entries) else None
+        if message.entry_sha256 is not None and message.entry_sha256 != found:
+            what = "is another entry than" if found else "is absent, and it is"
+            reason = f"{key} {what} the one that {ModelSelected.topic} announced"
+            return Found(FALSE, message.entry_sha256, found, reason)
+    return recorded(len(announced)) if announced else absent(f"{ModelSelected.topic} holds no message of this scope")
+
+
+def _announced(evidence: RunEvidence, scope: str) -> Mapping[int, ModelSelected]:
+    """The newest message about each number that no later one took back."""
+    found: dict[int, ModelSelected] = {}
+    for record in evidence.messages(ModelSelected.topic):
+        message = _parsed(ModelSelected, record)
+        if message is None or message.scope != scope:
+            continue
+        evidence.note(_name(record), sha256(record.value))
+        if message.replaces is not None:  # a person shortened the log: what was announced from there on is void
+            back = next((n for n, other in found.items() if other.event_id == message.replaces), message.promotion)
+            found = {n: other for n, other in found.items() if n < min(back, message.promotion)}
+        found[message.promotion] = message
+    return found
+
+
+def _of_run(evidence: RunEvidence) -> Callable[[TrainingData | ModelTraining], bool]:
+    wanted = (evidence.claim.scope, evidence.config_hash, evidence.run)
+    return lambda message: (message.identifier, message.config_hash, message.run) == wanted
+
+
+def _matched(
+    evidence: RunEvidence, kind: type[M], ours: Callable[[M], bool], effect: Mapping[str, Any], where: str
+) -> Found:
+    """How often the message was sent; false where one says something else than its effect, or where none is left."""
+    if evidence.outside.bus is None:
+        return absent(NO_BUS)
+    count = 0
+    for record in evidence.messages(kind.topic):
+        message = _parsed(kind, record)
+        if message is None or not ours(message):
+            continue
+        evidence.note(_name(record), sha256(record.value))
+        count += 1
+        for field, expected in effect.items():
+            found = getattr(message, field)
+            if found != expected:
+                return Found(FALSE, expected, found, f"{_name(record)} names another {field} than {where}")
+    if count:
+        return recorded(count)
+    if not _any(evidence):
+        return absent("this bus holds no message of this run")
+    if not _retained(evidence.messages(kind.topic)):
+        return absent(f"{kind.topic} no longer holds the messages of that time")
+    return Found(FALSE, 1, 0, f"{kind.topic} holds no message about {where}, and nothing was deleted from it")
+
+
+def _any(evidence: RunEvidence) -> bool:
+    """Whether this bus holds any message of the run: a run in one process announces nothing to others."""
+    ours = _of_run(evidence)
+    kinds: Sequence[type[TrainingData | ModelTraining]] = (TrainingData, ModelTraining)
+    return any(
+        (message := _parsed(kind, record)) is not None and ours(message)
+        for kind in kinds
+        for record in evidence.messages(kind.topic)
+    )
+
+
+def _retained(records: Sequence[Record]) -> bool:
+    """Whether a topic still holds its first message in every partition that holds any."""
+    first: dict[int, int] = {}
+    for record in records:
+        first[record.partition] = min(record.offset, first.get(record.partition, record.offset))
+    return bool(first) and not any(first.values())
+
+
+def _parsed(kind: type[M], record: Record) -> M | None:
+    try:
+        return kind.parse(record.value)
+    except DataError:
+        return None
+
+
+def _name(record: Record) -> str:
+    return f"{record.topic} {record.partition}:{record.offset}"

@@ -1,0 +1,124 @@
+"""What the run itself gives reason to doubt or to do, computed from its records; nothing here is general advice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from flts.contracts.errors import FltsError
+from flts.contracts.records.base import Part
+from flts.contracts.records.decision import DecisionRecord, UnrankedRow
+from flts.verification.evidence import RunEvidence
+
+
+class Issue(Part):
+    """One thing that a person should know about the run."""
+
+    id: str
+    says: str
+    recommends: str | None
+    """What would help, with the figures of this run."""
+    claims: list[str]
+    """Ids of the claims that show it."""
+
+
+def issues(evidence: RunEvidence) -> list[Issue]:
+    """Every issue, in the order of the pipeline. What cannot be read raises none: its claim says so."""
+    found: list[Issue] = []
+    for look in (_rows, _models, _threads, _decision, _processes):
+        found += _readable(look, evidence)
+    return found
+
+
+def _readable(look: Callable[[RunEvidence], Iterator[Issue]], evidence: RunEvidence) -> list[Issue]:
+    try:
+        return list(look(evidence))
+    except FltsError:
+        return []
+
+
+def _rows(evidence: RunEvidence) -> Iterator[Issue]:
+    for place, warning in enumerate((*evidence.meta.warnings, *evidence.experiment.warnings), 1):
+        yield Issue(id=f"rows.{place}", says=warning, recommends=None, claims=["preprocess.meta"])
+
+
+def _models(evidence: RunEvidence) -> Iterator[Issue]:
+    for model in evidence.models:
+        failure = evidence.failed(model)
+        if failure is not None and failure.error != "NotApplicable":
+            yield Issue(
+                id=f"failed.{model}",
+                says=f"{model} failed: {failure.error}: {failure.reason}",
+                recommends=f"mend what stopped {model}, or leave its table out of the experiment",
+                claims=[f"train.{model}.outcome"],
+            )
+        part = evidence.trained(model)
+        if part is not None and part.recomputed not in {None, "equal"}:
+            why = "in the same environment" if part.recomputed == "nondeterminism_detected" else "elsewhere"
+            yield Issue(
+                id=f"recomputed.{model}",
+                says=f"a second fit of {model} {why} gave another result",
+                recommends=None,
+                claims=[f"train.{model}.result"],
+            )
+
+
+def _threads(evidence: RunEvidence) -> Iterator[Issue]:
+    pods, threads = evidence.outside.pods, evidence.spec.run.threads
+    for pod in pods.pods if pods else ():
+        if "train" in pod.name and pod.cpu_limit is not None and pod.cpu_limit < threads:
+            yield Issue(
+                id=f"threads.{pod.name}",
+                says=f"{pod.name} may use {pod.cpu_limit:g} cores, and each fit runs {threads} threads",
+                recommends=f"raise its CPU limit to {threads}, or set run.threads to {max(1, int(pod.cpu_limit))}",
+                claims=["pods.ready"],
+            )
+
+
+def _decision(evidence: RunEvidence) -> Iterator[Issue]:
+    decision = evidence.decision
+    if decision is None:
+        return
+    for row in decision.candidates:
+        if isinstance(row, UnrankedRow) and row.status == "N/A":
+            claims = [f"evaluation.{row.model}.row"]
+            yield Issue(
+                id=f"not-applicable.{row.model}", says=f"{row.model}: {row.reason}", recommends=None, claims=claims
+            )
+    yield from _ranking(decision)
+
+
+def _ranking(decision: DecisionRecord) -> Iterator[Issue]:
+    certainty, winner = decision.certainty, decision.row(decision.winner)
+    if certainty is None or winner is None:
+        return
+    if certainty.windows < certainty.windows_needed:
+        yield Issue(
+            id="few-windows",
+            says=f"{certainty.windows} test windows are too few for the ranking to mean anything:"
+            f" at least {certainty.windows_needed} are needed",
+            recommends=f"judge on at least {certainty.windows_needed - certainty.windows} more test windows",
+            claims=["evaluation.windows", "evaluation.certainty"],
+        )
+    if winner.skill_vs_naive is not None and winner.skill_vs_naive <= 0:
+        yield Issue(
+            id="no-skill",
+            says=f"no model is better than naive: the last value repeated scores at most {winner.score:.4f},"
+            f" the score of {winner.model}",
+            recommends="serve no model of this run before one beats naive; set evaluate.min_skill = 0 to refuse it",
+            claims=[f"evaluation.{winner.model}.skill_vs_naive"],
+        )
+    for place, warning in enumerate(certainty.warnings, 1):
+        if not warning.startswith(f"{certainty.windows} test windows"):
+            yield Issue(id=f"certainty.{place}", says=warning, recommends=None, claims=["evaluation.certainty"])
+
+
+def _processes(evidence: RunEvidence) -> Iterator[Issue]:
+    pods = evidence.outside.pods
+    for pod in pods.pods if pods else ():
+        if pod.restarts:
+            yield Issue(
+                id=f"restarts.{pod.name}",
+                says=f"{pod.name} was restarted {pod.restarts} times",
+                recommends=f"kubectl logs {pod.name} --previous",
+                claims=["pods.restarts"],
+            )

@@ -1,0 +1,161 @@
+"""Log files: what the services said when they did the work, beside what the store holds of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from flts.contracts import layout
+from flts.verification.claims import FALSE, Check, Found, SectionChecks, absent, recorded
+from flts.verification.evidence import RunEvidence
+from flts.verification.outside import LogLine
+
+Said = Mapping[str, Any]
+NO_LOG = "no log file was named: --log FILE"
+
+
+def logs(evidence: RunEvidence) -> SectionChecks:
+    """Claims about what was logged, in the order in which it happens."""
+    checks = [
+        _claim("sampling_applied", "sampling_applied", "Rows were sampled as logged", _sampled, _before_claim),
+        _claim("upload_done", "upload_done", "The rows were stored as logged", _uploaded, _before_claim),
+        _claim("claim_published", "claim_published", "The run was claimed as logged", _claimed, _of_config),
+        *(check for model in evidence.models for check in _of_model(model)),
+        _claim("promotion_decision", "promotion_decision", "The decision is the logged one", _decided, _of_config),
+        _claim(
+            "promotion_root_pointer_write",
+            "promotion_root_pointer_write",
+            "The pointers were written as logged",
+            _pointed,
+            _of_config,
+        ),
+        _claim(
+            "promotion_publish", "promotion_publish", "The promotion was announced as logged", _published, _of_config
+        ),
+    ]
+    return SectionChecks("logs", "Log lines", checks)
+
+
+def excerpts(evidence: RunEvidence) -> list[str]:
+    """The lines about this run, as they were logged."""
+    told = (line for file in evidence.outside.logs for line in file.lines)
+    return [line.text for line in told if line.fields.get("config_hash") == evidence.config_hash]
+
+
+def _of_model(model: str) -> list[Check]:
+    def lines(evidence: RunEvidence, event: str) -> Iterator[LogLine]:
+        return (line for line in _of_config(evidence, event) if line.fields.get("model_type") == model.upper())
+
+    def trained(evidence: RunEvidence) -> list[Said]:
+        part = evidence.trained(model)
+        if part is None:
+            return []
+        errors = {f"test_{name}": value for name, value in part.errors.model_dump().items()}
+        return [{"run_id": part.run_id, "duration_ms": part.duration_ms, **errors}]
+
+    def failed(evidence: RunEvidence) -> list[Said]:
+        part = evidence.failed(model)
+        return [{"error": part.error, "reason": part.reason}] if part else []
+
+    return [
+        _claim(f"{model}.train_complete", "train_complete", f"{model} ended as logged", trained, lines),
+        _claim(f"{model}.train_failed", "train_failed", f"{model} failed as logged", failed, lines),
+    ]
+
+
+def _claim(
+    name: str,
+    event: str,
+    says: str,
+    effects: Callable[[RunEvidence], Sequence[Said]],
+    lines: Callable[[RunEvidence, str], Iterator[LogLine]],
+) -> Check:
+    """A claim that every effect has its line. A log may hold several runs of one experiment, so one line must fit."""
+
+    def look(evidence: RunEvidence) -> Found:
+        if not evidence.outside.logs:
+            return absent(NO_LOG)
+        told = list(lines(evidence, event))
+        for line in told:
+            evidence.note(line.source, line.sha256)
+        if not told:
+            return absent(f"the log files hold no line {event} of this run")
+        wanted = effects(evidence)
+        for effect in wanted:
+            nearest = min(told, key=lambda line: len(_differing(line, effect)))
+            if differing := _differing(nearest, effect):
+                field = differing[0]
+                reason = f"{nearest.source} says another {field} than the store"
+                return Found(FALSE, effect[field], nearest.fields.get(field), reason)
+        return recorded(len(told)) if wanted else absent(f"the store holds nothing that {event} is about")
+
+    return Check(f"logs.{name}", says, look, due=False)
+
+
+def _differing(line: LogLine, effect: Said) -> list[str]:
+    """The fields that the line has otherwise; a field without a value is left out of a line."""
+    return [field for field, value in effect.items() if line.fields.get(field) != value]
+
+
+def _of_config(evidence: RunEvidence, event: str) -> Iterator[LogLine]:
+    for file in evidence.outside.logs:
+        for line in file.lines:
+            if line.event == event and line.fields.get("config_hash") == evidence.config_hash:
+                yield line
+
+
+def _before_claim(evidence: RunEvidence, event: str) -> Iterator[LogLine]:
+    """Lines that name no experiment: those between the claim of this run and the one before it in the same file."""
+    for file in evidence.outside.logs:
+        waiting: list[LogLine] = []
+        for line in file.lines:
+            if line.event == event:
+                waiting.append(line)
+            elif line.event == "claim_published":
+                fields = line.fields
+                if (fields.get("config_hash"), fields.get("run")) == (evidence.config_hash, evidence.run):
+                    yield from waiting
+                waiting = []
+
+
+def _sampled(evidence: RunEvidence) -> list[Said]:
+    meta = evidence.meta
+    return [
+        {
+            "train_rows_before": meta.train.rows_before,
+            "train_rows_after": meta.train.rows,
+            "test_rows_before": meta.test.rows_before,
+            "test_rows_after": meta.test.rows,
+        }
+    ]
+
+
+def _uploaded(evidence: RunEvidence) -> list[Said]:
+    meta, data_hash = evidence.meta, evidence.claim.data_hash
+    parts = {layout.train_rows(data_hash): meta.train, layout.test_rows(data_hash): meta.test}
+    return [{"object_key": key, "size": part.size, "sha256": part.sha256} for key, part in parts.items()]
+
+
+def _claimed(evidence: RunEvidence) -> list[Said]:
+    return [{"data_hash": evidence.claim.data_hash, "run": evidence.run}]
+
+
+def _decided(evidence: RunEvidence) -> list[Said]:
+    decision = evidence.decision
+    if decision is None:
+        return []
+    winner = decision.row(decision.winner)
+    said: dict[str, Any] = {"decision_id": decision.decision_id, "outcome": decision.outcome}
+    if winner is not None:
+        said |= {"model_type": winner.model.upper(), "score": winner.score}
+    return [{**said, "reason": "; ".join(decision.reasons)}]
+
+
+def _pointed(evidence: RunEvidence) -> list[Said]:
+    entry = evidence.entry
+    return [{"run_id": entry.champion.run_id, "model_type": entry.champion.model_type}] if entry else []
+
+
+def _published(evidence: RunEvidence) -> list[Said]:
+    entry = evidence.entry
+    return [{"promotion": entry.number}] if entry else []

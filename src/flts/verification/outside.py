@@ -1,0 +1,133 @@
+"""What a report may rest on besides the store: a bus, a tracker, the pods of a cluster, and log files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flts.contracts.canonical import sha256
+from flts.contracts.errors import UsageError
+from flts.contracts.ports import Bus, Tracker
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One event of a log file, as it was logged."""
+
+    source: str
+    """Name of the file and number of the line."""
+    sha256: str
+    text: str
+    fields: dict[str, Any]
+
+    @property
+    def event(self) -> str:
+        """What happened."""
+        return str(self.fields.get("event", ""))
+
+
+@dataclass(frozen=True)
+class LogFile:
+    """A file with an event in each line; lines of other programs are passed over."""
+
+    name: str
+    lines: Sequence[LogLine]
+
+
+@dataclass(frozen=True)
+class PodState:
+    """One pod as Kubernetes describes it."""
+
+    name: str
+    phase: str
+    ready: int
+    containers: int
+    restarts: int
+    node: str | None
+    cpu_limit: float | None
+    """Cores that all its containers may use; None where one of them has no limit."""
+
+
+@dataclass(frozen=True)
+class Pods:
+    """The pods of a cluster at one moment."""
+
+    source: str
+    sha256: str
+    pods: Sequence[PodState]
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Where else to look; None and empty where there is nothing."""
+
+    bus: Bus | None = None
+    tracker: Tracker | None = None
+    pods: Pods | None = None
+    logs: Sequence[LogFile] = ()
+
+
+def read_log(file: Path) -> LogFile:
+    """The events of a log file. Raises UsageError for one that cannot be read or that holds no event."""
+    lines = []
+    for number, text in enumerate(_read(file, "--log").decode(errors="replace").splitlines(), 1):
+        try:
+            fields = json.loads(text) if text.startswith("{") else None
+        except ValueError:
+            fields = None
+        if isinstance(fields, dict) and "event" in fields:
+            lines.append(LogLine(f"{file.name}:{number}", sha256(text.encode()), text, fields))
+    if not lines:
+        raise UsageError(
+            f"{file} holds no event of FLTS: each line must be a JSON object, as with --log-format json",
+            code="log-empty",
+            file=str(file),
+        )
+    return LogFile(file.name, lines)
+
+
+def read_pods(file: Path) -> Pods:
+    """The pods in the output of `kubectl get pods -o json`. Raises UsageError for another file."""
+    data = _read(file, "--pods")
+    try:
+        pods = [_pod(item) for item in json.loads(data)["items"]]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise UsageError(
+            f"{file} is not the output of `kubectl get pods -o json`", code="pods-unreadable", file=str(file)
+        ) from None
+    return Pods(file.name, sha256(data), sorted(pods, key=lambda pod: pod.name))
+
+
+def _read(file: Path, option: str) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"{option} {file} cannot be read: {error.strerror or error}", code="file-unreadable", file=str(file)
+        ) from None
+
+
+def _pod(item: dict[str, Any]) -> PodState:
+    statuses = item["status"].get("containerStatuses", [])
+    limits = [_cores(c.get("resources", {}).get("limits", {}).get("cpu")) for c in item["spec"]["containers"]]
+    known = [limit for limit in limits if limit is not None]
+    return PodState(
+        name=str(item["metadata"]["name"]),
+        phase=str(item["status"]["phase"]),
+        ready=sum(bool(status["ready"]) for status in statuses),
+        containers=len(item["spec"]["containers"]),
+        restarts=sum(int(status["restartCount"]) for status in statuses),
+        node=item["spec"].get("nodeName"),
+        cpu_limit=sum(known) if known and len(known) == len(limits) else None,
+    )
+
+
+def _cores(quantity: Any) -> float | None:
+    """A quantity of Kubernetes in cores: `500m` is half a core. None where there is no limit."""
+    if quantity is None:
+        return None
+    text = str(quantity)
+    return float(text[:-1]) / 1000 if text.endswith("m") else float(text)

@@ -1,0 +1,216 @@
+"""The tables of a report, made of its claims: every format shows the same ones, and each figure has its claim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from flts.contracts.records.decision import METRICS
+from flts.models.registry import BASELINES
+from flts.verification.claims import BAD, DEPENDS, FALSE, NOT_RECORDED, TRUE, UNREACHABLE, ReportClaim, State
+from flts.verification.report import Report
+
+MARKS: Mapping[State, str] = {TRUE: "✓", FALSE: "✗", DEPENDS: "↯", NOT_RECORDED: "·", UNREACHABLE: "?"}
+WORST: Sequence[State] = (FALSE, DEPENDS, UNREACHABLE, TRUE, NOT_RECORDED)
+"""The state of a group of claims is the first of these that one of them has."""
+SHOWN = 12
+"""Characters of a digest that are shown."""
+DELIVERABLES = {
+    "run": "Which experiment ran, where and on which rows",
+    "preprocess": "The rows are those that the experiment asks for",
+    "tracking": "Every tracked run ended as recorded, with these errors",
+    "training": "Every artifact is whole, and every error was computed again",
+    "evaluation": "The decision and its reasons follow from the stored forecasts",
+    "promotion": "The promotion is in the log, and all that is derived from it agrees",
+    "chain": "Every message is matched with its effect",
+    "logs": "The log lines say what the store holds",
+    "pods": "The processes are ready",
+    "expect": "What the team expects holds",
+}
+"""What each section delivers."""
+
+
+@dataclass(frozen=True)
+class ReportTable:
+    """A table: headings, and rows of texts; numbers: headings of columns that are aligned to the right."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numbers: frozenset[str] = frozenset()
+
+
+def shown(value: JsonValue, digits: int = 6) -> str:
+    """A value as a table has room for it: numbers to some digits, digests by their beginning."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.{digits}g}"
+    if isinstance(value, list):
+        between = "; " if any(isinstance(item, str) for item in value) else " to "
+        return between.join(shown(item, digits) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {shown(item, digits)}" for name, item in value.items())
+    text = str(value)
+    return f"{text[:SHOWN]}…" if len(text) in {32, 64} and text.isalnum() else text
+
+
+def deliverables(report: Report) -> ReportTable:
+    """What each section came to."""
+    rows = []
+    for section in report.sections:
+        claims = report.of(section)
+        if claims:
+            state = next(state for state in WORST if any(claim.state == state for claim in claims))
+            holding = sum(claim.state == TRUE for claim in claims)
+            rows.append([f"{MARKS[state]} {state}", DELIVERABLES[section.name], f"{holding} of {len(claims)}"])
+    return ReportTable(["state", "what", "claims that are true"], rows, frozenset({"claims that are true"}))
+
+
+def table_of(report: Report, section: str) -> ReportTable | None:
+    """The table of a section, None for one without."""
+    made = {
+        "preprocess": _rows,
+        "tracking": _tracked,
+        "training": _trained,
+        "evaluation": _scoreboard,
+        "pods": _pods,
+    }.get(section)
+    table = made(_Cells(report)) if made else None
+    return table if table is not None and table.rows else None
+
+
+class _Cells:
+    """What claims found, as cells with the mark of their state."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self._claims = {claim.id: claim for claim in report.claims}
+
+    def __call__(self, claim: str, digits: int = 6) -> str:
+        """What a claim found; marked where the claim does not hold."""
+        found = self._claims.get(claim)
+        if found is None or found.state == NOT_RECORDED:
+            return ""
+        value = shown(found.found, digits)
+        return value if found.state == TRUE else f"{MARKS[found.state]} {value}".strip()
+
+    def mark(self, claim: str) -> str:
+        """The state of a claim."""
+        found = self._claims.get(claim)
+        return "" if found is None else MARKS[found.state]
+
+    def value(self, claim: str) -> JsonValue:
+        """What a claim found, None where it does not hold."""
+        found = self._claims.get(claim)
+        return found.found if found is not None and found.state == TRUE else None
+
+    @property
+    def models(self) -> list[str]:
+        """Every model, those with a rank first."""
+        names = [name[len("train.") : -len(".outcome")] for name in self._claims if name.endswith(".outcome")]
+        models = [name for name in names if f"train.{name}.outcome" in self._claims]
+
+        def order(name: str) -> tuple[float, str]:
+            rank = self.value(f"evaluation.{name}.rank")
+            return (float(rank) if isinstance(rank, int | float) else float("inf"), name)
+
+        return sorted(models, key=order)
+
+
+def _rows(cell: _Cells) -> ReportTable:
+    rows = [
+        [
+            part,
+            cell(f"preprocess.{part}.before"),
+            cell(f"preprocess.{part}.rows"),
+            cell(f"preprocess.{part}.size"),
+            cell(f"preprocess.{part}.digest"),
+        ]
+        for part in ("train", "test")
+        if cell.mark(f"preprocess.{part}.rows")
+    ]
+    numbers = frozenset({"rows before", "rows kept", "bytes"})
+    return ReportTable(["part", "rows before", "rows kept", "bytes", "SHA-256"], rows, numbers)
+
+
+def _tracked(cell: _Cells) -> ReportTable:
+    rows = [
+        [name, *(cell(f"tracking.{name}.{what}") for what in ("run", "status", "experiment", "ended"))]
+        for name in cell.models
+        if cell(f"tracking.{name}.run")
+    ]
+    return ReportTable(["model", "run id", "status", "experiment", "ended (UTC)"], rows)
+
+
+def _trained(cell: _Cells) -> ReportTable:
+    errors = ("rmse", "mae", "mse")
+    rows = [
+        [
+            name,
+            cell(f"train.{name}.outcome"),
+            cell(f"train.{name}.duration", 4),
+            f"{cell.mark(f'train.{name}.model_hash')} {cell(f'train.{name}.model_hash')}".strip(),
+            *(cell(f"train.{name}.{error}", 4) for error in errors),
+        ]
+        for name in cell.models
+    ]
+    headings = ["model", "status", "seconds", "model_hash", *map(str.upper, errors)]
+    return ReportTable(headings, rows, frozenset({"seconds", *map(str.upper, errors)}))
+
+
+def _scoreboard(cell: _Cells) -> ReportTable:
+    rows = [
+        [
+            *(cell(f"evaluation.{name}.{what}", 4) for what in ("rank",)),
+            name,
+            *(cell(f"evaluation.{name}.{what}", 4) for what in ("score", "score_interval", *METRICS)),
+            _percent(cell, f"evaluation.{name}.skill"),
+            _percent(cell, f"evaluation.{name}.coverage_80"),
+        ]
+        for name in cell.models
+        if cell(f"evaluation.{name}.score")
+    ]
+    rows += [
+        ["", f"{name} (baseline)", score, *[""] * (len(METRICS) + 3)]
+        for name in BASELINES
+        if (score := cell(f"evaluation.{name}.score", 4))
+    ]
+    figures = [metric.heading for metric in METRICS.values()]
+    headings = ["rank", "model", "score", "95 % interval", *figures, "skill", "coverage (80 %)"]
+    return ReportTable(headings, rows, frozenset({*headings} - {"model"}))
+
+
+def _percent(cell: _Cells, claim: str) -> str:
+    value = cell.value(claim)
+    return f"{value:.1%}" if isinstance(value, float) else cell(claim)
+
+
+def _pods(cell: _Cells) -> ReportTable:
+    rows = [
+        [
+            shown(pod["name"]),
+            f"{pod['ready']}/{pod['containers']}",
+            shown(pod["phase"]),
+            shown(pod["restarts"]),
+            shown(pod["node"]),
+            shown(pod["cpu_limit"]),
+        ]
+        for pod in cell.report.pods
+    ]
+    headings = ["pod", "ready", "phase", "restarts", "node", "CPU limit"]
+    return ReportTable(headings, rows, frozenset({"restarts", "CPU limit"}))
+
+
+def reasons_of(claims: Sequence[ReportClaim]) -> dict[str, list[str]]:
+    """Why claims do not hold or could not be checked: each reason once, with the ids of its claims."""
+    found: dict[str, list[str]] = {}
+    for claim in claims:
+        if claim.state in BAD or claim.state == UNREACHABLE:
+            found.setdefault(claim.reason or "", []).append(claim.id)
+    return found

@@ -1,0 +1,216 @@
+"""The report in each format: the same claims, the same bytes from the same evidence, and the exit code they come to."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from tests.support.raising import raises
+from tests.support.verified import Ran
+
+from flts.contracts.errors import BackendUnavailable, UsageError
+from flts.contracts.ports import Store
+from flts.verification.claims import FALSE, NOT_RECORDED, TRUE, UNREACHABLE
+from flts.verification.expectations import read_expectations
+from flts.verification.outside import Outside, read_log, read_pods
+from flts.verification.report import Report, examine
+from flts.verification.write.folder import FILES, write_report
+from flts.verification.write.json import to_json
+from flts.verification.write.markdown import to_markdown
+from flts.verification.write.statement import PREDICATE, STATEMENT, to_statement
+
+
+class Unreachable:
+    """A store whose server is away for some of its keys."""
+
+    def __init__(self, store: Store, prefix: str) -> None:
+        self._store, self._prefix, self.url = store, prefix, store.url
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    def get(self, key: str) -> bytes | None:
+        if key.startswith(self._prefix):
+            raise BackendUnavailable("the store does not answer", code="store-unavailable")
+        return self._store.get(key)
+
+
+def test_every_file_names_every_claim(healthy: Ran, tmp_path: Path) -> None:
+    report = healthy.report(tmp_path)
+    files = write_report(report, tmp_path / "report")
+    assert [file.name for file in files] == [*FILES]
+    for file in files:
+        text = file.read_text()
+        for claim in report.claims:
+            left_out = file.name.startswith("statement") and claim.state == NOT_RECORDED and not claim.due
+            assert (claim.id in text) != left_out, (file.name, claim.id)
+
+
+def test_the_same_evidence_gives_the_same_bytes(healthy: Ran, tmp_path: Path) -> None:
+    first, second = healthy.report(tmp_path), healthy.copied().report(tmp_path)
+    for write in FILES.values():
+        assert write(first) == write(second)
+
+
+def test_the_json_is_read_back(healthy: Ran) -> None:
+    report = healthy.alone()
+    assert Report.model_validate_json(to_json(report)) == report
+
+
+def test_each_claim_names_the_digest_of_its_evidence_and_the_command_that_checks_it(healthy: Ran) -> None:
+    report = healthy.alone()
+    claim = report.claim("train.ridge.rmse")
+    assert {source.name for source in claim.evidence} >= {
+        healthy.key("forecasts.parquet"),
+        healthy.key("test.parquet"),
+        healthy.key("train-ridge.json"),
+    }
+    assert claim.check == f"flts verify {healthy.config_hash[:12]} --run 1 --claim train.ridge.rmse"
+    alone = healthy.alone(only="train.ridge.rmse")
+    assert alone.claim("train.ridge.rmse") == claim
+    below = {name for one in alone.claims for name in one.rests_on}
+    assert {one.id for one in alone.claims} == {"train.ridge.rmse", *below}
+    assert not [name for name in alone.claims if name.id.startswith(("evaluation.", "promotion."))]
+
+
+def test_the_tables_show_the_scoreboard(healthy: Ran) -> None:
+    report = healthy.alone()
+    (row,) = (line for line in to_markdown(report).splitlines() if line.startswith("| 1 | ridge |"))
+    score = report.claim("evaluation.ridge.score").found
+    assert f"{score:.4g}" in row
+
+
+def test_a_statement_lists_what_passed_and_leaves_out_what_cannot_be_here(healthy: Ran) -> None:
+    report = healthy.alone()
+    statement = json.loads(to_statement(report))
+    predicate = statement["predicate"]
+    assert (statement["_type"], statement["predicateType"]) == (STATEMENT, PREDICATE)
+    assert {len(subject["digest"]["sha256"]) for subject in statement["subject"]} == {64}
+    counts = Counter(claim.state for claim in report.claims)
+    assert len(predicate["passedTests"]) == counts[TRUE]
+    assert {name.partition(".")[0] for name in predicate["failedTests"]} == {"tracking", "promotion"}
+    assert [one["name"] for one in predicate["configuration"]] == [f"specs/{healthy.config_hash}.json"]
+    assert not [name for name in predicate["warnedTests"] if name.startswith(("pods.", "logs.", "chain."))]
+
+
+def test_a_statement_fails_and_passes_as_the_report_does(healthy: Ran, tmp_path: Path) -> None:
+    assert json.loads(to_statement(healthy.report(tmp_path)))["predicate"]["result"] == "WARNED"
+    damaged = healthy.with_object(healthy.key("test.parquet"), lambda data: data + b"x")
+    result = json.loads(to_statement(damaged.alone()))["predicate"]
+    assert result["result"] == "FAILED"
+    assert "preprocess.test.digest" in result["failedTests"]
+    assert "train.ridge.rmse" in result["failedTests"]
+
+
+def test_a_local_run_without_broker_pods_and_tracker_passes(local: Ran) -> None:
+    report = local.alone()
+    assert report.exit_code == 0
+    result = json.loads(to_statement(report))["predicate"]
+    assert (result["result"], result["warnedTests"], result["failedTests"]) == ("PASSED", [], [])
+
+
+def test_what_cannot_be_reached_is_neither_true_nor_false(healthy: Ran) -> None:
+    store = Unreachable(healthy.store, "bundles/")
+    report = examine(store, healthy.config_hash, 1)  # type: ignore[arg-type]
+    assert report.claim("train.ridge.bundle").state == UNREACHABLE
+    assert report.claim("train.ridge.rmse").state == TRUE
+    assert report.exit_code == 3
+
+
+def test_a_required_claim_must_be_recorded(healthy: Ran, tmp_path: Path) -> None:
+    assert healthy.report(tmp_path, required=["chain", "train.ridge"]).exit_code == 0
+    assert healthy.report(tmp_path, required=["pods"]).exit_code == 1
+    with raises(UsageError, code="claim-unknown"):
+        healthy.alone(required=["train.gru"])
+    with raises(UsageError, code="claim-unknown"):
+        healthy.alone(only="train.ridge.speed")
+
+
+EXPECTED = """
+expect = [
+  { claim = "train.*.duration", operator = "<", value = "1 min" },
+  { claim = "evaluation.ridge.coverage_80", operator = ">=", value = 0.5 },
+  { claim = "pods.restarts", operator = "==", value = 0 },
+]
+"""
+
+
+def pods(folder: Path, restarts: int = 0, cpu: str = "2") -> Path:
+    """The output of kubectl about one pod."""
+    file = folder / "pods.json"
+    item = {
+        "metadata": {"name": "train-ridge-1"},
+        "spec": {"containers": [{"resources": {"limits": {"cpu": cpu}}}], "nodeName": "node-1"},
+        "status": {"phase": "Running", "containerStatuses": [{"ready": True, "restartCount": restarts}]},
+    }
+    file.write_text(json.dumps({"items": [item]}))
+    return file
+
+
+@pytest.mark.parametrize("restarts", [0, 2])
+def test_an_expectation_is_a_claim(healthy: Ran, tmp_path: Path, restarts: int) -> None:
+    file = tmp_path / "expect.toml"
+    file.write_text(EXPECTED)
+    outside = Outside(pods=read_pods(pods(tmp_path, restarts)))
+    report = healthy.alone(expected=read_expectations(file), outside=outside)
+    states = {claim.id: claim.state for claim in report.claims if claim.section == "expect"}
+    assert states == {
+        "expect.1.train.ridge.duration": TRUE,
+        "expect.2.evaluation.ridge.coverage_80": TRUE,
+        "expect.3.pods.restarts": FALSE if restarts else TRUE,
+    }
+    assert [issue.id for issue in report.issues if issue.id.startswith("restarts")] == ["restarts.train-ridge-1"] * (
+        restarts > 0
+    )
+
+
+def test_an_expectation_of_what_is_not_recorded_is_not_recorded(healthy: Ran, tmp_path: Path) -> None:
+    file = tmp_path / "expect.toml"
+    file.write_text(EXPECTED)
+    report = healthy.alone(expected=read_expectations(file))
+    assert report.claim("expect.3.pods.restarts").state == NOT_RECORDED
+
+
+WRONG = {
+    "no toml": "expect = [",
+    "another key": 'expects = [{ claim = "a", operator = "<", value = 1 }]',
+    "nothing": "expect = []",
+    "no value": 'expect = [{ claim = "a", operator = "<" }]',
+    "no operator": 'expect = [{ claim = "a", operator = "<>", value = 1 }]',
+    "a list": 'expect = [{ claim = "a", operator = "<", value = [1] }]',
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_file_of_expectations_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "expect.toml"
+    file.write_text(WRONG[name])
+    with raises(UsageError, code="expectations-invalid"):
+        read_expectations(file)
+
+
+def test_an_expectation_of_an_unknown_claim_is_refused(healthy: Ran, tmp_path: Path) -> None:
+    file = tmp_path / "expect.toml"
+    file.write_text('expect = [{ claim = "train.gru.duration", operator = "<", value = 1 }]')
+    with raises(UsageError, code="claim-unknown"):
+        healthy.alone(expected=read_expectations(file))
+
+
+def test_threads_above_the_limit_of_a_pod_are_an_issue(healthy: Ran, tmp_path: Path) -> None:
+    report = healthy.alone(outside=Outside(pods=read_pods(pods(tmp_path, cpu="500m"))))
+    (issue,) = (issue for issue in report.issues if issue.id.startswith("threads"))
+    assert "0.5 cores" in issue.says
+    assert issue.says in to_markdown(report)
+
+
+def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    with raises(UsageError, code="file-unreadable"):
+        read_log(file)
+    file.write_text("[]")
+    with raises(UsageError, code="log-empty"):
+        read_log(file)
+    with raises(UsageError, code="pods-unreadable"):
+        read_pods(file)
