@@ -22,11 +22,11 @@ from flts.contracts.errors import (
     MissingExtra,
     UsageError,
 )
-from flts.home import locked, open_home
+from flts.home import VERSION, locked, open_home
 from flts.settings import Settings, load_settings
 from flts.spec.fields import Dataset
 from flts.train.determinism import cores
-from flts.wiring import SystemClock, locked_context, open_raw, open_tracker
+from flts.wiring import SystemClock, locked_context, open_raw, open_store, open_tracker, store_at
 
 pytestmark = pytest.mark.slow
 
@@ -136,3 +136,24 @@ def test_closing_a_context_ends_fits_and_tracker() -> None:
     assert context.children.cancelled
     assert tracker.closed == 1
     assert contents(store) != {}
+
+
+def test_a_store_is_named_by_a_url_a_folder_or_the_folder_of_everything_a_run_leaves_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "made-up")
+    chosen = settings(tmp_path / "own", s3_endpoint="http://127.0.0.1:1")
+    home = tmp_path / "other"
+    (home / "objects/specs").mkdir(parents=True)
+    (home / "VERSION").write_text(f"{VERSION}\n")
+    inside = (home / "objects").as_uri()
+    assert [store_at(where, chosen).url for where in (str(home), str(home / "objects"), inside)] == [inside] * 3
+    assert store_at("s3://bucket/runs", chosen).url == open_store("s3://bucket/runs?endpoint=http://127.0.0.1:1").url
+    with raises(UsageError, code="no-home"):
+        store_at("", chosen)
+    with raises(UsageError, code="no-store", folder=str(tmp_path)):
+        store_at(str(tmp_path), chosen)
+    (home / "VERSION").write_text("99\n")
+    with raises(UsageError, code="home-format"):
+        store_at(str(home), chosen)

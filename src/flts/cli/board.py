@@ -205,17 +205,21 @@ def make_table(
     styles: Sequence[str | None] = (),
     left: Sequence[str] | None = None,
 ) -> Table:
-    """A table to print. left: headings of the text columns; without it all columns are text that may fold."""
+    """A table to print, its texts as they are: square brackets are no markup.
+
+    left: headings of the text columns; without it all columns are text that may fold.
+    """
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in headings:
         if left is None:
-            table.add_column(heading, overflow="fold")
+            table.add_column(escape(heading), overflow="fold")
         else:
-            table.add_column(heading, justify="left" if heading in left else "right", no_wrap=True)
+            table.add_column(escape(heading), justify="left" if heading in left else "right", no_wrap=True)
     for position, row in enumerate(rows):
-        table.add_row(*row, style=styles[position] if styles else None)
+        table.add_row(*map(escape, row), style=styles[position] if styles else None)
     return table
 
 

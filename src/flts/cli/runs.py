@@ -85,14 +85,15 @@ def show(
     """One run: its scoreboard and decision, or with --json everything that is stored about it."""
     from flts.cli import board
     from flts.contracts.runs import numbers
-    from flts.report.evidence import resolve, run_record
+    from flts.report.evidence import resolve, run_manifest, run_record
 
     store = existing_store(home)
     config_hash = resolve(store, config)
-    record = run_record(store, config_hash, run or max(numbers(store, config_hash), default=1))
+    number = run or max(numbers(store, config_hash), default=1)
     if as_json:
-        board.print_json(record)
+        board.print_json(run_manifest(store, config_hash, number))
         return
+    record = run_record(store, config_hash, number)
     claim, data = record.claim, record.data
     typer.echo(visible(f"config {config_hash}\nrun {record.run} in {claim.environment}, started {claim.started}"))
     counts = f"{data.train.rows:,} train, {data.test.rows:,} test" if data else "no longer in the store"

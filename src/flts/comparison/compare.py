@@ -14,11 +14,9 @@ from flts.comparison.result import (
     ComparedValue,
     ComparedWork,
     Comparison,
-    PairVerdict,
-    SpecDifference,
 )
 from flts.comparison.sides import Side
-from flts.comparison.verdict import facts, is_of_machine, pair_verdict, work
+from flts.comparison.verdict import Pair, facts, is_of_machine, pair_verdict, work
 from flts.contracts.errors import UsageError, without_credentials
 from flts.contracts.records.decision import DecisionRecord
 from flts.report.evidence import RunRecord
@@ -44,8 +42,8 @@ def compare(sides: Sequence[Side]) -> Comparison:
     known = [spec for spec in specs if spec is not None]
     return Comparison(
         runs=[_run(label, side) for label, side in zip(labels, sides, strict=True)],
-        verdicts=[_verdict(sides, specs, made, models, other) for other in range(1, len(sides))],
-        spec=differences(known) if len(known) == len(specs) else [],
+        verdicts=[pair_verdict(_pair(sides, specs, made, models, other)) for other in range(1, len(sides))],
+        spec=differences(known) if len(known) == len(specs) else None,
         artifacts=made,
         versions=_versions(records),
         machines=_machines(records),
@@ -76,17 +74,23 @@ def _run(label: str, side: Side) -> ComparedRun:
     )
 
 
-def _verdict(
+def _pair(
     sides: Sequence[Side],
     specs: Sequence[Spec | None],
     made: Sequence[ComparedArtifact],
     models: Sequence[str],
     other: int,
-) -> PairVerdict:
+) -> Pair:
+    """The first run and another one."""
     a, b = specs[0], specs[other]
-    differing: list[SpecDifference] | None = None if a is None or b is None else differences([a, b])
-    of_two = [artifact.model_copy(update={"values": [artifact.values[0], artifact.values[other]]}) for artifact in made]
-    return pair_verdict(sides[0], sides[other], (LABELS[0], LABELS[other]), differing, of_two, models)
+    return Pair(
+        sides[0],
+        sides[other],
+        (LABELS[0], LABELS[other]),
+        None if a is None or b is None else differences([a, b]),
+        [artifact.model_copy(update={"values": [artifact.values[0], artifact.values[other]]}) for artifact in made],
+        models,
+    )
 
 
 def _versions(records: Sequence[RunRecord]) -> list[ComparedValue]:
@@ -114,23 +118,28 @@ def _side_by_side(found: Sequence[Mapping[str, str]]) -> list[ComparedValue]:
 
 
 def _notes(labels: str, records: Sequence[RunRecord], specs: Sequence[Spec | None]) -> Iterator[str]:
-    """What the tables do not say by themselves."""
+    """What the tables do not say by themselves; a sentence about several runs is said once."""
+    said: dict[str, list[str]] = {}
+    other_winners = len({record.decision.winner for record in records if record.decision}) > 1
     for label, record, spec in zip(labels, records, specs, strict=True):
-        if spec is None:
-            yield f"the experiment of {label} cannot be read, so no value of it is compared"
-        if record.decision is None:
-            yield f"{label} is not judged" if record.judge is None else f"the decision of {label} cannot be read"
-            continue
-        if no_skill := _no_skill(record.decision):
-            yield f"{label}: {no_skill}"
+        for sentence in _about(record, spec, sure=other_winners):
+            said.setdefault(sentence, []).append(label)
+    yield from (f"{', '.join(who)}: {sentence}" for sentence, who in said.items())
     windows = {record.decision.windows.windows_hash for record in records if record.decision}
     if len(windows) > 1:
         yield "the runs were judged on different windows, so a lower score of one run says nothing about its models"
-    winners = {record.decision.winner for record in records if record.decision}
-    if len(winners) > 1:
-        for label, record in zip(labels, records, strict=True):
-            if record.decision and record.decision.sure:
-                yield f"{label}: {record.decision.sure}"
+
+
+def _about(record: RunRecord, spec: Spec | None, *, sure: bool) -> Iterator[str]:
+    """sure: say how certain the choice of the winner is."""
+    decision = record.decision
+    if spec is None:
+        yield "the experiment cannot be read, so no value of it is compared"
+    if decision is None:
+        yield "not judged" if record.judge is None else "the decision cannot be read"
+        return
+    said = [decision.sure if sure else None, _no_skill(decision)]
+    yield from filter(None, [*said, *(decision.certainty.warnings if decision.certainty else ())])
 
 
 def _no_skill(decision: DecisionRecord) -> str | None:

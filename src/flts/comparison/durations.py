@@ -38,7 +38,7 @@ def _compared(work: str, sides: Sequence[Side], labels: Sequence[str], take: Tak
 def _repeated(side: Side, take: Take) -> RepeatedRuns | None:
     """All durations of this work in the same environment; None where nothing did it."""
     here = side.record.claim.environment
-    every = [side.record, *(other for other in side.others if other.claim.environment == here)]
+    every = [side.record, *(other for other in side.record.others if other.claim.environment == here)]
     seconds = sorted(value for parts in every if (value := take(parts)) is not None)
     if not seconds:
         return None

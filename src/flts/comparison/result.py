@@ -144,8 +144,8 @@ class Comparison(Part):
     runs: list[ComparedRun]
     verdicts: list[PairVerdict]
     """One per run after the first."""
-    spec: list[SpecDifference]
-    """Empty where the experiments are equal; see `notes` where one of them cannot be read."""
+    spec: list[SpecDifference] | None
+    """Empty where the experiments are equal, None where one of them cannot be read."""
     artifacts: list[ComparedArtifact]
     versions: list[ComparedValue]
     machines: list[ComparedValue]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,23 +13,19 @@ from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import DamagedObject, UsageError
 from flts.contracts.ports import Store
 from flts.contracts.records.base import parse_object
-from flts.report.evidence import RunParts, RunRecord, newest_first, resolve, run_parts, run_record
+from flts.report.evidence import RunManifest, newest_first, resolve, run_manifest
 
 OpenStore = Callable[[str], Store]
 """The store behind a URL or a folder; the current one for an empty name."""
-LOOKED_AT = 100
-"""Runs of a configuration at most, the newest ones, whose durations are read."""
 HOW = "name a run as CONFIG[:RUN], as STORE#CONFIG[:RUN], or by a file of `flts runs show CONFIG --json`"
 
 
 @dataclass(frozen=True)
 class Side:
-    """One run with the other runs of its configuration."""
+    """One of the runs that are compared."""
 
     named: str
-    record: RunRecord
-    others: Sequence[RunParts]
-    """Other runs of this configuration in its store; none for a manifest, which holds one run."""
+    record: RunManifest
     damaged: Sequence[str] = ()
     """What could not be read."""
 
@@ -44,7 +41,8 @@ def read_side(named: str, open_store: OpenStore) -> Side:
     if not mark and ("://" in named or Path(named).is_dir()):
         where, run = named, ""
     elif not mark and (named.endswith(".json") or Path(named).is_file()):
-        return _of_manifest(named)
+        manifest = ManifestFile(Path(named))
+        return _side(named, manifest, manifest.config_hash, manifest.run)
     store = open_store(where)
     config, _, number = run.partition(":")
     if number and not number.isdecimal():
@@ -53,29 +51,15 @@ def read_side(named: str, open_store: OpenStore) -> Side:
         newest = next(iter(newest_first(store)), None)
         if newest is None:
             raise UsageError(f"{store.url} has no runs yet", code="no-runs", store=store.url)
-        return _of_store(named, store, newest.config_hash, newest.run)
+        return _side(named, store, newest.config_hash, newest.run)
     config_hash = resolve(store, config)
-    return _of_store(named, store, config_hash, int(number or max(runs.numbers(store, config_hash), default=1)))
+    return _side(named, store, config_hash, int(number or max(runs.numbers(store, config_hash), default=1)))
 
 
-def _of_store(named: str, store: Store, config_hash: str, run: int) -> Side:
+def _side(named: str, store: Store, config_hash: str, run: int) -> Side:
     damaged: list[DamagedObject] = []
-    record = run_record(store, config_hash, run, damaged=damaged)
-    others = []
-    for number in runs.numbers(store, config_hash)[-LOOKED_AT:]:
-        if number != run:
-            try:
-                others.append(run_parts(store, config_hash, number, damaged=[]))
-            except DamagedObject:  # without its claim it is not known where the run was
-                continue
-    return Side(named, record, others, [str(error) for error in damaged])
-
-
-def _of_manifest(named: str) -> Side:
-    manifest = ManifestFile(Path(named))
-    damaged: list[DamagedObject] = []
-    record = run_record(manifest, manifest.config_hash, manifest.run, damaged=damaged)
-    return Side(named, record, (), [str(error) for error in damaged])
+    record = run_manifest(store, config_hash, run, damaged=damaged)
+    return Side(named, record, [str(error) for error in damaged])
 
 
 class ManifestFile:
@@ -86,8 +70,8 @@ class ManifestFile:
         self.url = str(file)
         try:
             manifest = parse_object(file.read_bytes(), self.url)
-            self.config_hash, self.run = str(manifest["config_hash"]), _whole(manifest["run"])
-            objects = dict(_objects(manifest, self.config_hash, self.run))
+            self.config_hash, self.run = _digest(manifest["config_hash"]), _whole(manifest["run"])
+            objects = dict(_objects(manifest, self.config_hash))
         except OSError as error:
             raise UsageError(
                 f"{file}: cannot be read: {error.strerror}; {HOW}", code="file-unreadable", file=self.url
@@ -98,7 +82,9 @@ class ManifestFile:
                 code="not-a-manifest",
                 file=self.url,
             ) from None
-        self._objects: Mapping[str, bytes] = {key: canonical_json(part) for key, part in objects.items() if part}
+        self._objects: Mapping[str, bytes] = {
+            key: canonical_json(part) for key, part in objects.items() if part is not None
+        }
 
     def get(self, key: str) -> bytes | None:
         return self._objects.get(key)
@@ -122,24 +108,35 @@ class ManifestFile:
         raise UsageError(f"{self.url}: a manifest is only read", code="manifest-read-only", key=key)
 
 
+def _digest(value: Any) -> str:
+    if not re.fullmatch("[0-9a-f]{64}", value):
+        raise ValueError
+    return str(value)
+
+
 def _whole(value: Any) -> int:
     if type(value) is not int or value < 1:
         raise ValueError
     return value
 
 
-def _objects(manifest: Mapping[str, Any], config_hash: str, run: int) -> list[tuple[str, Any]]:
+def _objects(manifest: Mapping[str, Any], config_hash: str) -> Iterator[tuple[str, Any]]:
     """Key and content of every part. Raises LookupError, TypeError or AttributeError for another document."""
-    claim, judge = manifest["claim"], manifest["judge"]
-    trained, results = manifest["models"], manifest.get("results", {})  # a manifest of an older flts has no results
-    found = [
-        (layout.spec(config_hash), manifest["spec"]),
-        (layout.meta(claim["data_hash"]), manifest["data"]),
-        *((layout.run_part(config_hash, run, name), manifest[name]) for name in ("claim", "preprocess", "judge")),
-        *((layout.run_part(config_hash, run, f"train-{name}"), part) for name, part in trained.items()),
-        *((layout.failure(config_hash, run, name), part) for name, part in manifest["failures"].items()),
-        *((layout.model_result(trained[name]["model_hash"]), part) for name, part in results.items()),
-    ]
+    claim, judge, models = manifest["claim"], manifest["judge"], manifest["models"]
+    yield layout.spec(config_hash), manifest["spec"]
+    yield layout.meta(claim["data_hash"]), manifest["data"]
+    for run in (manifest, *manifest.get("others", ())):  # an older flts wrote neither others nor results
+        yield from _parts(run, config_hash, _whole(run["run"]))
+    for name, result in manifest.get("results", {}).items():
+        yield layout.model_result(models[name]["model_hash"]), result
     if judge:
-        found.append((layout.decision(claim["scope"], judge["decision_id"]), manifest["decision"]))
-    return found
+        yield layout.decision(claim["scope"], judge["decision_id"]), manifest["decision"]
+
+
+def _parts(run: Mapping[str, Any], config_hash: str, number: int) -> Iterator[tuple[str, Any]]:
+    for name in ("claim", "preprocess", "judge"):
+        yield layout.run_part(config_hash, number, name), run[name]
+    for name, part in run["models"].items():
+        yield layout.run_part(config_hash, number, f"train-{name}"), part
+    for name, part in run["failures"].items():
+        yield layout.failure(config_hash, number, name), part

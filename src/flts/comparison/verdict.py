@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from flts.comparison.result import ComparedArtifact, PairVerdict, SpecDifference, VerdictKind, Work
 from flts.comparison.sides import Side
@@ -13,66 +14,63 @@ from flts.report.evidence import RunParts
 from flts.spec.lineage import short
 
 PROCESSOR, KERNEL = "processor", "kernel of "
+SHA256 = 64
+"""Characters of a digest."""
 SHOWN = 3
 """Values of the experiment that a verdict names at most."""
 
 
-def pair_verdict(
-    a: Side,
-    b: Side,
-    labels: tuple[str, str],
-    spec: Sequence[SpecDifference] | None,
-    made: Sequence[ComparedArtifact],
-    models: Sequence[str],
-) -> PairVerdict:
-    """The verdict on two runs. spec: None where an experiment cannot be read; spec, made: values of these two runs."""
-    twice = [model for model in models if computed_twice(a, b, model)]
-    rest = [model for model in models if model not in twice]
-    first = next((artifact for artifact in made if _apart(artifact)), None)
-    kind, text = _kind_and_text(a, b, labels, spec, made, first, twice, rest)
+@dataclass(frozen=True)
+class Pair:
+    """Two runs, with what differs between them."""
+
+    a: Side
+    b: Side
+    labels: tuple[str, str]
+    spec: Sequence[SpecDifference] | None
+    """None where the experiment of one of them cannot be read."""
+    made: Sequence[ComparedArtifact]
+    """Values of these two runs."""
+    models: Sequence[str]
+
+
+def pair_verdict(pair: Pair) -> PairVerdict:
+    """Whether both gave the same result."""
+    twice = [model for model in pair.models if computed_twice(pair.a, pair.b, model)]
+    first = next((artifact for artifact in pair.made if None not in artifact.values and artifact.differs), None)
+    kind, text = _kind_and_text(pair, first, twice)
     return PairVerdict(
-        a=labels[0],
-        b=labels[1],
+        a=pair.labels[0],
+        b=pair.labels[1],
         kind=kind,
         text=text,
-        first=first.name if first and kind != "different-spec" else None,
+        first=first.name if first and kind == "different-result" else None,
         computed_twice=twice,
-        not_computed_twice=rest,
+        not_computed_twice=[model for model in pair.models if model not in twice],
     )
 
 
-def _kind_and_text(
-    a: Side,
-    b: Side,
-    labels: tuple[str, str],
-    spec: Sequence[SpecDifference] | None,
-    made: Sequence[ComparedArtifact],
-    first: ComparedArtifact | None,
-    twice: Sequence[str],
-    rest: Sequence[str],
-) -> tuple[VerdictKind, str]:
-    if spec:
-        more = f" and {len(spec) - SHOWN} more" if len(spec) > SHOWN else ""
-        return "different-spec", f"different Spec: {'; '.join(map(_changed, spec[:SHOWN]))}{more}"
-    if spec is None and a.record.config_hash != b.record.config_hash:
-        absent = [label for label, side in zip(labels, (a, b), strict=True) if side.record.spec is None]
-        return "incomplete", f"not compared: the experiment of {' and '.join(absent or labels)} cannot be read"
+def _kind_and_text(pair: Pair, first: ComparedArtifact | None, twice: Sequence[str]) -> tuple[VerdictKind, str]:
+    a, b = pair.labels
+    if pair.spec:
+        more = f" and {len(pair.spec) - SHOWN} more" if len(pair.spec) > SHOWN else ""
+        return "different-spec", f"different Spec: {'; '.join(map(_changed, pair.spec[:SHOWN]))}{more}"
+    if pair.spec is None and pair.a.record.config_hash != pair.b.record.config_hash:
+        return "incomplete", "not compared: the hashes differ, and an experiment cannot be read"
     if first is not None:
-        return (
-            "different-result",
-            f"same Spec, different result: {_parting(first, labels)}{_cause(a, b, first, labels)}",
-        )
-    lacking = next((artifact for artifact in made if artifact.differs), None)  # where one of the two has none
+        return "different-result", f"same Spec, different result: {_parting(pair, first)}"
+    lacking = next((artifact for artifact in pair.made if artifact.differs), None)  # one of the two has none
     if lacking is not None:
-        lacks = labels[lacking.values.index(None)]
+        lacks = pair.labels[lacking.values.index(None)]
         return "incomplete", f"same Spec and no difference, but {lacks} has no record of: {lacking.name}"
     if not twice:
         return "not-computed-twice", (
-            f"same Spec, nothing computed twice: {_reused(labels, (a, b), rest)}, so equal digests prove nothing;"
-            " `flts run --recompute` computes it again"
+            f"same Spec, nothing computed twice: {_idle(pair)}, so equal digests prove nothing; `flts run --recompute`"
+            " computes it again"
         )
-    text = f"same result: {', '.join(twice)} computed by {labels[0]} and by {labels[1]}, equal to the byte"
-    return "same-result", text + (f"; nothing is said of {', '.join(rest)}, not computed by both" if rest else "")
+    rest = [model for model in pair.models if model not in twice]
+    unsaid = f"; nothing is said of {', '.join(rest)}, not computed by both" if rest else ""
+    return "same-result", f"same result: {', '.join(twice)} computed by {a} and by {b}, equal to the byte{unsaid}"
 
 
 def computed_twice(a: Side, b: Side, model: str) -> bool:
@@ -109,11 +107,11 @@ def _own(side: Side, model: str) -> Fit | None:
 
 def _earlier(side: Side, model: str) -> set[Fit | None]:
     here = side.record.claim.environment
-    return {fit for other in side.others if other.claim.environment == here and (fit := _fit(other, model))}
+    return {fit for other in side.record.others if other.claim.environment == here and (fit := _fit(other, model))}
 
 
 def _known(side: Side, model: str) -> set[Fit | None]:
-    return {fit for parts in (side.record, *side.others) if (fit := _fit(parts, model))}
+    return {fit for parts in (side.record, *side.record.others) if (fit := _fit(parts, model))}
 
 
 def _fit(parts: RunParts, model: str) -> Fit | None:
@@ -123,34 +121,28 @@ def _fit(parts: RunParts, model: str) -> Fit | None:
     return part.environment, part.started, part.ended, part.processor
 
 
-def _apart(artifact: ComparedArtifact) -> bool:
-    return None not in artifact.values and artifact.differs
-
-
 def _changed(difference: SpecDifference) -> str:
     before, after = (json.dumps(value, ensure_ascii=False) for value in difference.values)
     return f"{difference.key} {before} → {after} (moves {short(difference.moves)})"
 
 
-def _parting(first: ComparedArtifact, labels: tuple[str, str]) -> str:
-    a, b = (value[:12] if value and len(value) == 64 else value for value in first.values)
-    return f"the first difference is {first.name} ({labels[0]} {a}, {labels[1]} {b})"
-
-
-def _cause(a: Side, b: Side, first: ComparedArtifact, labels: tuple[str, str]) -> str:
-    """What may explain that two fits of one model differ."""
-    made = [side.record.results.get(first.model or "") for side in (a, b)]
-    if made[0] is None or made[1] is None or first.name.startswith("model_hash"):
-        return ""
-    one, other = (facts(result.made_on) for result in made if result)
+def _parting(pair: Pair, first: ComparedArtifact) -> str:
+    """The first difference, and what may explain it."""
+    a, b = (value[:12] if value and len(value) == SHA256 else value for value in first.values)
+    named = f"the first difference is {first.name} ({pair.labels[0]} {a}, {pair.labels[1]} {b})"
+    made = [side.record.results.get(first.model or "") for side in (pair.a, pair.b)]
+    if "_hash" in first.name:
+        return f"{named}; the code that it covers has another version"
+    if made[0] is None or made[1] is None:
+        return named
+    one, other = facts(made[0].made_on), facts(made[1].made_on)
     differing = [
         f"{name} {one.get(name, 'none')} and {other.get(name, 'none')}"
         for name in dict.fromkeys([*one, *other])
         if one.get(name) != other.get(name)
     ]
-    if not differing:
-        return "; both have the same versions, processor and kernels"
-    return f"; {labels[0]} and {labels[1]} have {', '.join(differing)}"
+    places = f"{' and '.join(pair.labels)} have {', '.join(differing)}" if differing else "both have the same versions"
+    return f"{named}; {places}{'' if differing else ', processor and kernels'}"
 
 
 def facts(made_on: MadeOn) -> dict[str, str]:
@@ -164,7 +156,11 @@ def is_of_machine(fact: str) -> bool:
     return fact == PROCESSOR or fact.startswith(KERNEL)
 
 
-def _reused(labels: tuple[str, str], sides: tuple[Side, Side], models: Sequence[str]) -> str:
+def _idle(pair: Pair) -> str:
     """Which of the runs did not compute."""
-    idle = [label for label, side in zip(labels, sides, strict=True) if not any(_own(side, model) for model in models)]
+    idle = [
+        label
+        for label, side in zip(pair.labels, (pair.a, pair.b), strict=True)
+        if not any(_own(side, model) for model in pair.models)
+    ]
     return f"{' and '.join(idle)} reused every result" if idle else "both records are of the same fits"

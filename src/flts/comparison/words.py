@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from flts.comparison.result import ComparedDuration, ComparedScore, ComparedValue, Comparison
+from flts.comparison.result import ComparedDuration, ComparedScore, ComparedValue, Comparison, DurationStatement
 from flts.contracts.records.decision import METRICS
 from flts.spec.lineage import short
 
 NONE = "—"
-EXCEEDS = {True: "yes", False: "no", None: "not known"}
+MARKUP = re.compile(r"[\\`*\[\]<>|]|^#|(?<![^\W_])_|_(?![^\W_])")
+"""What Markdown reads as markup; an underscore within a word is none."""
+SPREAD = {True: "beyond", False: "within", None: "unknown"}
+"""Whether a difference exceeds the spread of repeated runs."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,8 @@ def sections(found: Comparison) -> Iterator[ComparisonSection]:
     yield ComparisonSection(
         "Experiment",
         ["key", *labels, "moves"],
-        [[row.key, *map(_plain, row.values), short(row.moves)] for row in found.spec],
-        [] if found.spec else ["no value differs" if _all_specs(found) else "not compared"],
+        [[row.key, *map(_plain, row.values), short(row.moves)] for row in found.spec or ()],
+        ["not compared"] if found.spec is None else [] if found.spec else ["no value differs"],
     )
     yield _values("Artifacts, in the order of the pipeline", "artifact", labels, found.artifacts)
     yield _values("Versions", "version", labels, found.versions)
@@ -76,10 +80,6 @@ def markdown(found: Comparison) -> str:
     return "\n".join(lines)
 
 
-def _all_specs(found: Comparison) -> bool:
-    return not any("cannot be read, so no value" in note for note in found.notes)
-
-
 def _values(title: str, what: str, labels: Sequence[str], values: Sequence[ComparedValue]) -> ComparisonSection:
     differing = [value for value in values if value.differs]
     rows = [[value.name, *(_digest(one) for one in value.values)] for value in differing]
@@ -89,21 +89,22 @@ def _values(title: str, what: str, labels: Sequence[str], values: Sequence[Compa
 
 def _durations(labels: Sequence[str], durations: Sequence[ComparedDuration]) -> ComparisonSection:
     """The median of repeated runs with their number; below, every difference that is more than they vary."""
-    headings = ["work", *labels]
-    for label in labels[1:]:
-        headings += [f"{label} to {labels[0]}", "more than runs vary"]
     rows = []
     for row in durations:
-        cells = [NONE if side is None else f"{side.median:.1f} ({side.runs})" for side in row.repeated]
-        for said in row.statements[1:]:
-            ratio = NONE if said is None or said.ratio is None else f"{said.ratio - 1:+.0%}"
-            cells += [ratio, NONE if said is None else EXCEEDS[said.exceeds]]
-        rows.append([row.work, *cells])
-    statements = [said for row in durations for said in row.statements if said]
-    lines = [said.text for said in statements if said.exceeds]
-    if any(said.exceeds is None for said in statements):
-        lines.append("not known: one run says nothing of how much runs vary; `flts run --recompute` repeats one")
+        medians = [NONE if side is None else f"{side.median:.1f} ({side.runs})" for side in row.repeated]
+        rows.append([row.work, *medians, *map(_slower, row.statements[1:])])
+    statements = [(row.work, said) for row in durations for said in row.statements if said]
+    lines = [f"{work}: {said.text}" for work, said in statements if said.exceeds]
+    if any(said.exceeds is None for _, said in statements):
+        lines.append("unknown: one run says nothing of how much runs vary; `flts run --recompute` repeats one")
+    headings = ["work", *labels, *(f"{label} to {labels[0]}, spread" for label in labels[1:])]
     return ComparisonSection("Durations: median in seconds (runs)", headings, rows, lines)
+
+
+def _slower(said: DurationStatement | None) -> str:
+    if said is None or said.ratio is None:
+        return NONE
+    return f"{said.ratio - 1:+.0%} {SPREAD[said.exceeds]}"
 
 
 def _scores(labels: Sequence[str], scores: Sequence[ComparedScore]) -> Iterator[ComparisonSection]:
@@ -144,4 +145,4 @@ def _row(cells: Sequence[str]) -> str:
 
 def _escaped(text: str) -> str:
     """Text that Markdown shows as it is; it may come from a store that somebody else wrote."""
-    return "".join(f"\\{mark}" if mark in "\\`*_[]<>|#" else mark for mark in " ".join(text.split()))
+    return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))

@@ -15,6 +15,8 @@ from flts.contracts.records.model import ModelResult
 from flts.contracts.records.run import FailurePart, JudgePart, PreprocessPart, RunClaim, TrainPart
 
 T = TypeVar("T")
+OTHERS = 100
+"""Other runs of a configuration that a manifest holds at most."""
 
 
 class RunSummary(Part):
@@ -55,6 +57,13 @@ class RunRecord(RunParts):
     """None until the run is judged."""
 
 
+class RunManifest(RunRecord):
+    """A run with the other runs of its configuration: what `flts runs show --json` prints and a comparison reads."""
+
+    others: list[RunParts]
+    """At most the newest hundred, oldest first; how long the same work took in them."""
+
+
 def configurations(store: Store) -> list[str]:
     """Every config_hash that was ever run: a run stores its Spec before it takes a number."""
     return [config_hash for key in store.list("specs/") if (config_hash := layout.config_hash_of(key))]
@@ -93,6 +102,23 @@ def run_record(store: Store, config_hash: str, run: int, *, damaged: list[Damage
         results={name: result for name, result in results.items() if result is not None},
         decision=read(layout.decision(claim.scope, judge.decision_id), DecisionRecord, named=True) if judge else None,
     )
+
+
+def run_manifest(
+    store: Store, config_hash: str, run: int, *, damaged: list[DamagedObject] | None = None
+) -> RunManifest:
+    """One run with the other runs of its configuration, of which what is damaged counts as absent.
+
+    Raises as `run_record` does.
+    """
+    record, others = run_record(store, config_hash, run, damaged=damaged), []
+    numbers = [number for number in runs.numbers(store, config_hash) if number != run]
+    for number in numbers[-OTHERS:]:
+        try:
+            others.append(run_parts(store, config_hash, number, damaged=[]))
+        except DamagedObject:  # without its claim it is not known where the run was
+            continue
+    return RunManifest(**dict(record), others=others)
 
 
 def run_parts(store: Store, config_hash: str, run: int, *, damaged: list[DamagedObject] | None = None) -> RunParts:

@@ -64,7 +64,7 @@ def test_a_damaged_part_is_said_and_the_rest_compared(flts: Flts, home: Path) ->
     done = flts("compare", RIDGE, f"other#{RIDGE}")
     assert (done.code, done.error) == (1, None)
     assert "is damaged" in done.out
-    assert "the decision of B cannot be read" in done.out
+    assert "B: the decision cannot be read" in done.out
 
 
 MISTAKES = {

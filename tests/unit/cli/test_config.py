@@ -72,6 +72,15 @@ def test_diff_compares_what_the_rows_make_of_two_files(flts: Flts, folder: Path)
     assert {row["key"] for row in differing} == {"evaluate.windows", "sample.seed"}
 
 
+def test_square_brackets_in_a_name_are_shown_as_they_are(flts: Flts, folder: Path) -> None:
+    text = (folder / "flts.toml").read_text()
+    (folder / "[other].toml").write_text(text.replace('["load"]', '["[/bold]", "[red]x"]'))
+    done = flts("config", "diff", "flts.toml", "[other].toml")
+    assert done.code == 1
+    assert '["[/bold]", "[red]x"]' in done.out
+    assert "[other].toml" in done.out
+
+
 def test_diff_compares_a_stored_configuration_of_version_1_as_it_is_written(flts: Flts, folder: Path) -> None:
     config = json.loads(flts("run", "--json").out)["config_hash"]
     specs = folder / ".flts/objects/specs"

@@ -17,7 +17,7 @@ from flts.comparison.sides import Side
 from flts.contracts.canonical import digest
 from flts.contracts.errors import UsageError
 from flts.contracts.records.run import FailurePart, TrainPart
-from flts.report.evidence import RunParts, RunRecord, newest_first, run_record
+from flts.report.evidence import RunManifest, RunParts, RunRecord, newest_first, run_record
 
 SEVERAL = "21c7a2fa79ba"
 """A run of automfles, gru, prophet and ridge."""
@@ -71,7 +71,8 @@ def with_row(record: RunRecord, model: str, **changes: Any) -> RunRecord:
 
 
 def side(record: RunRecord, *others: RunParts, damaged: tuple[str, ...] = ()) -> Side:
-    return Side("here", record, others, damaged)
+    """The run beside the others of its configuration."""
+    return Side("here", RunManifest(**dict(record), others=list(others)), damaged)
 
 
 def verdict(a: Side | RunRecord, b: Side | RunRecord) -> PairVerdict:
@@ -189,7 +190,7 @@ def test_a_model_that_failed_in_one_run_is_the_difference() -> None:
 
 def test_other_values_of_the_experiment_are_named_with_the_hashes_they_move() -> None:
     found = compare([side(stored()), side(stored("54c2954f163c"))])
-    rows = {row.key: (row.values, row.moves) for row in found.spec}
+    rows = {row.key: (row.values, row.moves) for row in known(found.spec)}
     assert rows["task.input_length"][0] == [12, 24]
     assert set(rows["task.input_length"][1]) == {
         *(f"model_hash({name})" for name in MODELS),
@@ -211,8 +212,8 @@ def test_an_experiment_that_cannot_be_read_is_not_compared() -> None:
         assert verdict(stored(), lost).kind == "same-result"  # equal hashes say that the experiments are equal
         other = stored("54c2954f163c").model_copy(update={"spec": gone})
         found = compare([side(stored()), side(other)])
-        assert (found.verdicts[0].kind, found.spec) == ("incomplete", [])
-        assert "the experiment of B cannot be read" in found.notes[0]
+        assert (found.verdicts[0].kind, found.spec) == ("incomplete", None)
+        assert any(note.startswith("B: the experiment cannot be read") for note in found.notes)
 
 
 def test_what_a_run_lacks_is_said() -> None:
@@ -225,15 +226,24 @@ def test_what_a_run_lacks_is_said() -> None:
         None,
         ["claim.json is damaged"],
     )
-    assert found.notes == ["B is not judged"]
+    assert found.notes[-1] == "B: not judged"
 
 
 def test_a_winner_that_is_no_better_than_a_baseline_is_said() -> None:
     decision = known(stored().decision)
     best = decision.ranked_baselines[0]
     beaten = with_row(stored(), str(decision.winner), score=best.score)
-    assert compare([side(stored()), side(stored())]).notes == []
-    assert compare([side(stored()), side(beaten)]).notes == [f"B: no model is better than the baseline {best.model}"]
+    said = f"no model is better than the baseline {best.model}"
+    before, after = (compare([side(stored()), side(other)]).notes for other in (stored(), beaten))
+    assert [note for note in after if note not in before] == [f"B: {said}"]
+    assert before == [f"A, B: {warning}" for warning in known(decision.certainty).warnings]
+
+
+def test_how_sure_a_choice_is_is_said_where_the_winners_differ() -> None:
+    sure = known(stored().decision).sure
+    other = CHANGES["winner"](later(stored()))
+    assert f"A, B: {sure}" in compare([side(stored()), side(other)]).notes
+    assert not any(str(sure) in note for note in compare([side(stored()), side(later(stored()))]).notes)
 
 
 def test_every_run_is_compared_with_the_first() -> None:
@@ -248,7 +258,7 @@ def test_every_run_is_compared_with_the_first() -> None:
 
 
 def test_a_name_is_shown_without_credentials() -> None:
-    named = Side("s3://user:secret@host/bucket#ab", stored(), ())
+    named = Side("s3://user:secret@host/bucket#ab", side(stored()).record)
     assert "secret" not in compare([named, named]).model_dump_json()
 
 

@@ -15,7 +15,7 @@ from flts.comparison.sides import ManifestFile, Side, read_side
 from flts.contracts import layout
 from flts.contracts.errors import DamagedObject, UsageError
 from flts.contracts.ports import Store
-from flts.report.evidence import RunRecord, newest_first, run_record
+from flts.report.evidence import RunManifest, newest_first, run_manifest
 
 CONFIG = "21c7a2fa79ba"
 
@@ -26,12 +26,12 @@ def store() -> Store:
 
 
 @pytest.fixture(scope="module")
-def record(store: Store) -> RunRecord:
+def record(store: Store) -> RunManifest:
     config_hash = next(row.config_hash for row in newest_first(store) if row.config_hash.startswith(CONFIG))
-    return run_record(store, config_hash, 1)
+    return run_manifest(store, config_hash, 1)
 
 
-def manifest(record: RunRecord, file: Path) -> str:
+def manifest(record: RunManifest, file: Path) -> str:
     """A file as `flts runs show --json` writes it."""
     file.write_text(json.dumps(record.model_dump(mode="json", by_alias=True), indent=2))
     return str(file)
@@ -46,9 +46,9 @@ def read(named: str, store: Store) -> Side:
 
 
 @pytest.mark.parametrize("named", [CONFIG, f"{CONFIG}:1", f"#{CONFIG}", f"s3://bucket/runs#{CONFIG[:8]}:1"])
-def test_a_run_of_a_store_is_named_by_the_start_of_its_hash(named: str, store: Store, record: RunRecord) -> None:
+def test_a_run_of_a_store_is_named_by_the_start_of_its_hash(named: str, store: Store, record: RunManifest) -> None:
     side = read(named, store)
-    assert (side.named, side.record, side.others, side.damaged) == (named, record, [], [])
+    assert (side.named, side.record, side.damaged) == (named, record, [])
 
 
 @pytest.mark.parametrize("named", ["s3://bucket/runs", "s3://bucket/runs#"])
@@ -58,14 +58,16 @@ def test_a_store_alone_is_its_newest_run(named: str, store: Store) -> None:
     assert (found.config_hash, found.run) == (newest.config_hash, newest.run)
 
 
-def test_a_manifest_says_what_its_store_says(tmp_path: Path, store: Store, record: RunRecord) -> None:
+def test_a_manifest_says_what_its_store_says(tmp_path: Path, store: Store, record: RunManifest) -> None:
     side = read_side(manifest(record, tmp_path / "run.json"), lambda where: pytest.fail("a store is opened"))
     assert (side.record, side.damaged) == (record, [])
     found = compare([side, read(CONFIG, store)])
     assert [artifact.name for artifact in found.artifacts if artifact.differs] == []
 
 
-def test_a_part_of_a_manifest_that_is_damaged_is_named_and_the_rest_is_read(tmp_path: Path, record: RunRecord) -> None:
+def test_a_part_of_a_manifest_that_is_damaged_is_named_and_the_rest_is_read(
+    tmp_path: Path, record: RunManifest
+) -> None:
     file = Path(manifest(record, tmp_path / "run.json"))
     whole = json.loads(file.read_text())
     whole["decision"]["outcome"] = "perhaps"
@@ -81,7 +83,7 @@ def test_a_part_of_a_manifest_that_is_damaged_is_named_and_the_rest_is_read(tmp_
     assert compare([side, side]).runs[0].damaged == list(side.damaged)
 
 
-def test_a_manifest_without_results_is_read(tmp_path: Path, record: RunRecord) -> None:
+def test_a_manifest_without_results_is_read(tmp_path: Path, record: RunManifest) -> None:
     file = Path(manifest(record, tmp_path / "run.json"))
     whole = json.loads(file.read_text())
     del whole["results"]
@@ -101,19 +103,40 @@ def test_a_file_that_is_no_manifest_is_refused(text: str, tmp_path: Path) -> Non
         read_side(str(file), lambda where: memory_store())
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("config_hash", "../abc"),
+        ("config_hash", 7),
+        ("run", 0),
+        ("run", "1"),
+        ("models", None),
+        ("others", [7]),
+        ("judge", "yes"),
+    ],
+)
+def test_a_manifest_with_another_form_is_refused(
+    field: str, value: object, tmp_path: Path, record: RunManifest
+) -> None:
+    file = Path(manifest(record, tmp_path / "run.json"))
+    file.write_text(json.dumps({**json.loads(file.read_text()), field: value}))
+    with raises(UsageError, code="not-a-manifest", file=str(file)):
+        read_side(str(file), lambda where: memory_store())
+
+
 def test_a_manifest_that_is_not_there_is_named(tmp_path: Path) -> None:
     with raises(UsageError, code="file-unreadable", file=str(tmp_path / "none.json")):
         read_side(str(tmp_path / "none.json"), lambda where: memory_store())
 
 
-def test_a_manifest_without_a_readable_claim_is_damaged(tmp_path: Path, record: RunRecord) -> None:
+def test_a_manifest_without_a_readable_claim_is_damaged(tmp_path: Path, record: RunManifest) -> None:
     file = Path(manifest(record, tmp_path / "run.json"))
     file.write_text(file.read_text().replace('"recompute": false', '"recompute": 7'))
     with raises(DamagedObject, code="record-damaged"):
         read_side(str(file), lambda where: memory_store())
 
 
-def test_a_manifest_is_only_read(tmp_path: Path, record: RunRecord) -> None:
+def test_a_manifest_is_only_read(tmp_path: Path, record: RunManifest) -> None:
     file = ManifestFile(Path(manifest(record, tmp_path / "run.json")))
     key = layout.spec(record.config_hash)
     assert file.exists(key)
@@ -131,7 +154,7 @@ def test_a_run_that_does_not_exist_is_refused(named: str, code: str, store: Stor
         read(named, memory_store() if code == "no-runs" else store)
 
 
-def test_other_runs_of_the_configuration_come_along(store: Store, record: RunRecord) -> None:
+def test_other_runs_of_the_configuration_come_along(tmp_path: Path, record: RunManifest) -> None:
     mine = golden_store("store-2.zip")
     for number in (2, 3):
         claim = record.claim.model_copy(update={"run": number})
@@ -141,6 +164,8 @@ def test_other_runs_of_the_configuration_come_along(store: Store, record: RunRec
     mine.create(layout.run_part(record.config_hash, 3, "train-ridge"), b"{")
     mine.create(layout.run_part(record.config_hash, 4, "judge"), b"{}")  # it has lost its claim
     side = read(f"{CONFIG}:1", mine)
-    assert [(other.run, list(other.models)) for other in side.others] == [(2, ["ridge"]), (3, [])]
+    assert [(other.run, list(other.models)) for other in side.record.others] == [(2, ["ridge"]), (3, [])]
     assert side.damaged == []
     assert read(f"{CONFIG}:3", mine).damaged
+    file = manifest(side.record, tmp_path / "run.json")
+    assert read_side(file, lambda where: mine).record == side.record
