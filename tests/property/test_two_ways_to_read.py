@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -17,8 +18,10 @@ from flts.contracts.errors import DataError
 from flts.contracts.records.data import FittedColumn
 from flts.preprocess.grid import Grid
 from flts.preprocess.read import Reading
+from flts.preprocess.rows import Rows
 from flts.preprocess.transform import FittedPreprocess
 from flts.server import body, columns
+from flts.server.questions import plain
 from flts.server.wanted import Wanted
 from flts.spec.steps import DAY, HOUR, SECOND, Step
 from flts.web.problem import Problem
@@ -60,6 +63,15 @@ GRIDS: Mapping[str, FittedPreprocess] = {
     "milliseconds": fitted("1ms"),
     "hours of a bundle of version 1": fitted("1h", placed=False),
 }
+
+
+def asked_of(rules: FittedPreprocess) -> Any:
+    """Stands in for a bundle that uses any number of rows."""
+    task = SimpleNamespace(fitted=rules, horizon=1)
+    model = SimpleNamespace(task=task, history=SimpleNamespace(minimum=1), history_rows=10**6)
+    return SimpleNamespace(model=model, manifest=SimpleNamespace(time_column="time"))
+
+
 Write = Callable[[datetime, int], str]
 """A moment and its nanoseconds beyond the second, as text."""
 OFFSETS = [timezone(timedelta(minutes=minutes)) for minutes in (60, -300, 345, -5, 0)]
@@ -196,6 +208,12 @@ def check(data: bytes, rules: FittedPreprocess) -> None:
     event("read quickly" if quick is not None else "the reader decides")
     if quick is not None:
         assert quick == outcome(lambda: columns.exact(same, rules, "time"))
+    if plain(cells, asked_of(rules), None):
+        found = columns.quick_together([cells], rules)
+        event("read with others" if found is not None and found[2][0] else "not read with others")
+        if found is not None and found[2][0]:
+            rows = Rows(found[0][0], found[1][0], NAMES)
+            assert quick == outcome(lambda: Reading(rows, [], np.arange(len(rows))))
 
 
 @pytest.mark.parametrize("name", GRIDS)

@@ -46,8 +46,7 @@ def _serve(chosen: Settings) -> None:
     from flts.server.following import Following, Hints
     from flts.server.models import Capacity, ServedModels
     from flts.server.prediction_log import keeping
-    from flts.server.service import ForecastService
-    from flts.server.turns import Turns
+    from flts.server.service import ForecastService, model_turns
     from flts.version import __version__
     from flts.web import running
     from flts.web.background import Background
@@ -70,7 +69,7 @@ def _serve(chosen: Settings) -> None:
         written = ended.enter_context(closing(Background(SERVICE)))
         written.start()
         kept = keeping(store, chosen.prediction_log, chosen.spool_folder, chosen.spool_bytes, chosen.grace)
-        turns = ended.enter_context(closing(Turns(chosen.queue_limit)))
+        turns = ended.enter_context(closing(model_turns(chosen.queue_limit)))
         service = ForecastService(
             models, ended.enter_context(kept), turns, chosen.request_timeout, chosen.max_body_bytes
         )

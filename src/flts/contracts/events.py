@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TextIO
 
 from flts.contracts.errors import without_credentials
@@ -51,12 +52,51 @@ def line_of(event: Event, when: datetime) -> str | None:
     """The line of an event that happened at this time, for `write_lines`; None where events are no lines of JSON."""
     if _lines is None or _sink is not None:
         return None
-    shown = {"event": event.event}
-    for name, value in vars(event).items():  # what `_values` and `_shown` do, in one go: every forecast is a line
-        if value is not None:
-            shown[name] = without_credentials(value) if type(value) is str else value
-    shown["ts"] = when.isoformat().replace("+00:00", "Z")
-    return f"{json.dumps(shown)}\n"
+    return f"{_json(_shown(_values(event)))[:-1]}{_end(when)}"
+
+
+def _end(when: datetime) -> str:
+    """The end of a line: when it happened."""
+    return f', "ts": "{when.isoformat().replace("+00:00", "Z")}"}}\n'
+
+
+_json: Callable[[Any], str] = json.JSONEncoder().encode
+
+
+class Often:
+    """A kind of event that happens often: the fields that all of them share are written once."""
+
+    def __init__(self, kind: type[Event], **shared: Any) -> None:
+        self.make: Callable[..., Event] = partial(kind, **shared)
+        self.head = _json(_shown({"event": kind.event, **shared}))[:-1]
+
+    def happened(self, **own: str | float | None) -> Happened:
+        """One of them, with the fields of its own."""
+        return Happened(self, own)
+
+
+@dataclass(slots=True)
+class Happened:
+    """An event of a kind that happens often; called, it is the event."""
+
+    kind: Often
+    own: dict[str, str | float | None]
+
+    def __call__(self) -> Event:
+        """The event."""
+        return self.kind.make(**self.own)
+
+    def line(self, when: datetime) -> str | None:
+        """As `line_of`."""
+        if _lines is None or _sink is not None:
+            return None
+        fields = [self.kind.head]
+        for name, value in self.own.items():
+            if type(value) is str:
+                fields.append(f'"{name}": {_json(without_credentials(value))}')
+            elif value is not None:
+                fields.append(f'"{name}": {value!r}')
+        return ", ".join(fields) + _end(when)
 
 
 def write_lines(lines: str) -> None:

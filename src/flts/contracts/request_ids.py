@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import time
 from datetime import date, timedelta
@@ -11,8 +12,10 @@ from typing import NamedTuple
 
 from flts.contracts.layout import SCOPE
 
-NS_PER_DAY = 86_400 * 10**9
+MS_PER_DAY = 86_400 * 10**3
 _UUID7 = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+_DRAW = random.Random()  # noqa: S311 - an id is no secret, and the system takes as long for a draw as for a whole id
+os.register_at_fork(after_in_child=_DRAW.seed)
 _ID = re.compile(f"(?P<day>[0-9]{{8}})-(?P<scope>{SCOPE.pattern})-(?P<unique>{_UUID7})")
 
 
@@ -30,7 +33,7 @@ def uuid7(ns: int | None = None) -> str:
     ns: nanoseconds since 1970; None for now.
     """
     ms, rest = divmod(time.time_ns() if ns is None else ns, 1_000_000)
-    drawn = 2 << 62 | int.from_bytes(os.urandom(8)) & (1 << 62) - 1
+    drawn = 2 << 62 | _DRAW.getrandbits(62)
     # written by hand: the class of the standard library takes three times as long, and every request needs one
     text = f"{ms:012x}7{rest * 4096 // 1_000_000:03x}{drawn:016x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
@@ -38,13 +41,17 @@ def uuid7(ns: int | None = None) -> str:
 
 def ms_of(unique: str) -> int | None:
     """When a UUID of version 7 was made, in milliseconds since 1970; None for any other text."""
-    return int(unique[:8] + unique[9:13], 16) if re.fullmatch(_UUID7, unique) else None
+    return _ms(unique) if re.fullmatch(_UUID7, unique) else None
 
 
-def new_request_id(scope: str) -> str:
-    """The id of a request that arrives now."""
-    ns = time.time_ns()
-    return f"{_day(ns // NS_PER_DAY)}-{scope}-{uuid7(ns)}"
+def _ms(unique: str) -> int:
+    return int(unique[:8] + unique[9:13], 16)
+
+
+def new_request_id(scope: str, unique: str | None = None) -> str:
+    """The id of a request. unique: the UUID that it got when it arrived; None where it arrives now."""
+    unique = unique or uuid7()
+    return f"{_day(_ms(unique) // MS_PER_DAY)}-{scope}-{unique}"
 
 
 @lru_cache(maxsize=4)

@@ -28,7 +28,7 @@ from flts.forecasting.intervals import LEVELS
 from flts.forecasting.model import Forecasts, Model, refuse_unmeasurable
 from flts.models.base import Family, Files, ForecastTask, Indices
 from flts.models.registry import CANDIDATES, missing, package_of
-from flts.preprocess.rows import Rows, Values
+from flts.preprocess.rows import Rows, Times, Values
 from flts.preprocess.transform import FittedPreprocess
 
 MANIFEST = "manifest.json"
@@ -69,9 +69,18 @@ class Bundle:
         if others or length < model.history.minimum or (self.scores is not None and length > model.history_rows):
             ended = [Histories(rows, np.array([len(rows)], dtype=np.int64)) for rows in requests]
             return self.forecast(Histories.joined(ended))
-        made = model.forecast(np.stack([rows.times for rows in requests]), np.stack([rows.values for rows in requests]))
-        refuse_unmeasurable(made.mean, model.task.fitted)
-        return self._answers(made, self._static, np.zeros(len(requests), dtype=bool))
+        return self.forecast_alike(
+            np.stack([rows.times for rows in requests]), np.stack([rows.values for rows in requests])
+        )
+
+    def forecast_alike(self, times: Times, values: Values) -> Answers:
+        """The same for histories of one length that have no earlier origins, as arrays.
+
+        times [requests, rows]; values [requests, rows, columns]; from `min_history_rows` to `history_rows` of them.
+        """
+        made = self.model.forecast(times, values)
+        refuse_unmeasurable(made.mean, self.model.task.fitted)
+        return self._answers(made, self._static, np.zeros(len(times), dtype=bool))
 
     def forecast(self, histories: Histories) -> Answers:
         """Forecasts with intervals from every origin; columns as in the manifest, rows on the grid.

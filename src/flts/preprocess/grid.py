@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flts.contracts.records.data import GridRecord
 from flts.preprocess.rows import Positions, Times
@@ -116,12 +117,16 @@ class Grid:
             return times[..., None] + self.step.on_clock * ahead
         return self.times(self.positions(times)[..., None] + ahead)
 
-    def follows(self, times: Times) -> bool:
-        """Whether these are the very times of positions in a row. Only asked of even steps: False on any other grid."""
+    def follows(self, times: Times) -> NDArray[np.bool_]:
+        """Whether rows have the very times of positions in a row, [..., rows] → [...].
+
+        Only asked of even steps: False on any other grid.
+        """
         if not self._even:
-            return False
+            return np.zeros(times.shape[:-1], dtype=bool)
         step = self.step.on_clock
-        return (int(times[0]) - self.phase) % step == 0 and bool((times[1:] - times[:-1] == step).all())
+        apart = times[..., 1:] - times[..., :-1]
+        return np.asarray(((times[..., 0] - self.phase) % step == 0) & (apart == step).all(axis=-1))
 
     def shown(self, time: np.int64) -> str:
         """A time as messages show it: local time with its offset, to the second."""

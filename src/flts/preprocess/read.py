@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flts.contracts.errors import DataError, nearest
 from flts.contracts.notices import Notice
@@ -229,13 +230,18 @@ def _unusable_target(target: str, frame: pl.DataFrame, columns: Sequence[str], n
     )
 
 
+def too_large(values: Values) -> NDArray[np.bool_]:
+    """Which numbers are infinite, or would become so in 32 bits; an empty cell is none."""
+    return np.abs(values) > LARGEST
+
+
 def _refuse_infinite(rows: Rows, given: Indices, name: str) -> None:
     """Refuse infinities, and numbers that would become one in 32 bits."""
     values = rows.values
     beyond = np.flatnonzero(np.maximum(np.fmax.reduce(values), -np.fmin.reduce(values)) > LARGEST)
     if not len(beyond):
         return
-    outside = np.abs(values[:, beyond]) > LARGEST
+    outside = too_large(values[:, beyond])
     infinite = outside & np.isinf(values[:, beyond])
     refused = infinite if infinite.any() else outside
     lines, places = np.nonzero(refused)

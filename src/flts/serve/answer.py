@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -154,17 +154,50 @@ def answer_of(
     A shorter horizon than the trained one cuts it; beyond the trained one, bounds are NaN. Raises UsageError for a
     horizon that ends after the last time that can be written, TrainingFailed for a forecast that is not finite.
     """
-    task, (lower,), (upper,) = bundle.model.task, *answers.interval(level)
-    mean, (kind,), steps = answers.mean[0], answers.kinds(), horizon or bundle.model.task.horizon
+    trained = bundle.model.task.horizon
+    (within,) = answers_of(bundle, rows.times[-1:], answers, [(level, min(horizon or trained, trained), warnings)])
+    return within if horizon is None or horizon <= trained else _extended(within, bundle, rows, horizon)
+
+
+Asked = tuple[float, int | None, tuple[Notice, ...]]
+"""Level, horizon and warnings of a request."""
+
+
+def answers_of(bundle: Bundle, ends: Times, answers: Answers, asked: Sequence[Asked]) -> list[Answer]:
+    """What the bundle answers to several requests whose histories end at these times, up to the trained horizon."""
+    fitted, horizon = bundle.model.task.fitted, bundle.model.task.horizon
+    times, kinds, made = fitted.grid.after(ends, horizon), answers.kinds(), []
+    for one, (level, steps, warnings) in enumerate(asked):
+        lower, upper = answers.interval(level)
+        if steps is None or steps == horizon:
+            numbers = times[one], fitted.targets, answers.mean[one], lower[one], upper[one]
+        else:
+            numbers = (
+                times[one, :steps],
+                fitted.targets,
+                answers.mean[one, :steps],
+                lower[one, :steps],
+                upper[one, :steps],
+            )
+        made.append(Answer(*numbers, kinds[one], fitted.grid.timezone, warnings))
+    return made
+
+
+def _extended(within: Answer, bundle: Bundle, rows: Rows, steps: int) -> Answer:
+    """An answer for more steps than the model was trained for, whose bounds nobody knows."""
+    task = bundle.model.task
     times = task.fitted.grid.after(rows.times[-1:], steps)[0]
-    if steps < task.horizon:
-        mean, lower, upper = mean[:steps], lower[:steps], upper[:steps]
-    elif steps > task.horizon:
-        _refuse_no_time(times, steps, bundle)
-        mean = np.concatenate([mean, _beyond(bundle, rows, steps)])
-        unknown = np.full((steps - task.horizon, task.targets), np.nan)
-        lower, upper = np.concatenate([lower, unknown]), np.concatenate([upper, unknown])
-    return Answer(times, task.fitted.targets, mean, lower, upper, kind, task.fitted.grid.timezone, warnings)
+    _refuse_no_time(times, steps, bundle)
+    unknown = np.full((steps - task.horizon, task.targets), np.nan)
+    mean, lower, upper = (
+        np.concatenate(parts)
+        for parts in (
+            (within.mean, _beyond(bundle, rows, steps)),
+            (within.lower, unknown),
+            (within.upper, unknown),
+        )
+    )
+    return replace(within, times=times, mean=mean, lower=lower, upper=upper)
 
 
 def _beyond(bundle: Bundle, rows: Rows, steps: int) -> Values:
@@ -215,10 +248,15 @@ def _refuse_unmeasured(measured: NDArray[np.bool_], rows: Rows, task: ForecastTa
     )
 
 
+def far(values: Values, fitted: FittedPreprocess) -> NDArray[np.bool_]:
+    """Which values [..., columns] are outside FAR times the range of training; an empty cell is not."""
+    middle, width = fitted.trained_on
+    return np.abs(values - middle) > width * (FAR / 2.0)
+
+
 def _outside_training_range(rows: Rows, given: Indices, fitted: FittedPreprocess, name: str) -> Iterator[Notice]:
     """A warning for each column with values far from those of training: a wrong unit, or another series."""
-    middle, width = fitted.trained_on
-    outside = np.abs(rows.values - middle) > width * (FAR / 2.0)
+    outside = far(rows.values, fitted)
     if not outside.any():
         return
     for column in np.flatnonzero(outside.any(axis=0)):

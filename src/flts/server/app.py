@@ -15,9 +15,8 @@ from flts.server.metrics import ServeMetrics
 from flts.server.openinference import Infer
 from flts.server.page.routes import add_page
 from flts.server.predict import Predict
-from flts.server.service import ForecastService
+from flts.server.service import ForecastService, ModelTurns
 from flts.server.state import STATE, QueueState
-from flts.server.turns import Turns
 from flts.version import __version__
 from flts.web import problem
 from flts.web.direct import Direct
@@ -70,6 +69,6 @@ def create_app(
     return app
 
 
-def queue_state(turns: Turns) -> QueueState:
+def queue_state(turns: ModelTurns) -> QueueState:
     """How much waits now."""
     return QueueState.model_validate(turns.state())

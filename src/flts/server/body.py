@@ -17,13 +17,14 @@ from typing import Any, TypeVar
 
 import orjson
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive
+from starlette.types import Message, Receive
 
 from flts.contracts.errors import nearest
 from flts.forecasting.intervals import LEVELS
 from flts.preprocess.source import Raw
 from flts.preprocess.times import LONG, quoted
-from flts.server.columns import PLAIN, Cells, Constant, shown
+from flts.server.columns import PLAIN, TEXT, Cells, Constant, shown
+from flts.server.messages import at_once
 from flts.server.wanted import DEFAULT_LEVEL, Wanted
 from flts.web.problem import Problem
 
@@ -37,10 +38,12 @@ ON_LOOP = 128 * 2**10
 INTEGER_DIGITS = 18
 """Longer integers are read as floats: a cell is one in the end."""
 
+LISTS = frozenset({list})
+
 T = TypeVar("T")
 
 
-async def receive_body(receive: Receive, limit: int, until: float, declared: str | None = None) -> bytes:
+async def receive_body(receive: Receive, limit: int, until: float, declared: bytes | None = None) -> bytes:
     """The bytes of a request. Raises Problem 413 where they are too many, whatever their declared length says.
 
     A body that is too large is not kept, but received for a while: a client that still sends reads no answer.
@@ -48,9 +51,15 @@ async def receive_body(receive: Receive, limit: int, until: float, declared: str
     stops in the middle would keep its connection. declared: the content of Content-Length. Raises ClientDisconnect
     where the client leaves.
     """
+    if declared is not None and declared.isdigit() and int(declared[:20]) > limit + DISCARDED:
+        raise _too_large(limit)
+    first = at_once(receive)
+    if first is not None and len(first.get("body", b"")) <= limit and not first.get("more_body", True):
+        whole: bytes = first["body"]
+        return whole
     try:
         async with asyncio.timeout_at(until):
-            return await _received(receive, limit, declared)
+            return await _received(receive, limit, first)
     except TimeoutError:
         raise Problem(
             HTTPStatus.REQUEST_TIMEOUT,
@@ -60,12 +69,11 @@ async def receive_body(receive: Receive, limit: int, until: float, declared: str
         ) from None
 
 
-async def _received(receive: Receive, limit: int, declared: str | None) -> bytes:
-    if declared is not None and declared.isdecimal() and int(declared[:20]) > limit + DISCARDED:
-        raise _too_large(limit)
+async def _received(receive: Receive, limit: int, first: Message | None) -> bytes:
+    """The bytes of a request. first: its first message, if it was there at once."""
     parts, size = [], 0
+    message = first or await receive()
     while True:
-        message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         part, more = message.get("body", b""), message.get("more_body", False)
@@ -78,6 +86,7 @@ async def _received(receive: Receive, limit: int, declared: str | None) -> bytes
             parts.clear()
         if not more:
             return parts[0] if len(parts) == 1 else b"".join(parts)
+        message = await receive()
 
 
 async def parse_body(read: Callable[[bytes], T], body: bytes) -> T:
@@ -96,22 +105,35 @@ def quick(body: bytes) -> Wanted | None:
         asked = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
-    if type(asked) is not dict or type(history := asked.get("history")) is not dict:
+    if type(asked) is not dict or type(history := asked.get("history")) is not dict or b"\\" in body:
         return None
-    texts, kinds = len(asked) + len(history), {}
-    for name, cells in history.items():
-        if type(cells) is not list:
-            return None
-        kinds[name] = of_column = frozenset(map(type, cells))
-        if str in of_column:
-            texts += len(cells) if len(of_column) == 1 else sum(type(cell) is str for cell in cells)
-        if not of_column <= PLAIN:
-            return None
-    texts += sum(type(value) is str for value in asked.values())
-    nested = any(value and type(value) in {dict, list} for key, value in asked.items() if key != "history")
-    if nested or body.count(b'"') != 2 * texts or b"\\" in body:
+    if not {*map(type, history.values())} <= LISTS:
         return None
-    return _wanted(asked, Cells(history, kinds))
+    beside = 0
+    for key, value in asked.items():
+        kind = type(value)
+        beside += kind is str
+        if value and key != "history" and (kind is dict or kind is list):
+            return None
+    texts, cells = body.count(b'"') / 2 - len(asked) - len(history) - beside, _of_one_text(body, history)
+    if cells.text is None or texts != len(history[cells.text]):
+        cells = Cells(history)
+        if texts != _texts(cells) or not frozenset().union(*cells.kinds.values()) <= PLAIN:
+            return None
+    return _wanted(asked, cells)
+
+
+def _of_one_text(body: bytes, history: dict[str, list[Any]]) -> Cells:
+    """The cells of a history. Nearly all have times and numbers only, which needs no look at every number."""
+    texts = [name for name, cells in history.items() if cells and type(cells[0]) is str]
+    plain = len(texts) == 1 and b"true" not in body and b"false" not in body
+    return Cells(history, texts[0] if plain and {*map(type, history[texts[0]])} == TEXT else None)
+
+
+def _texts(cells: Cells) -> int:
+    """How many cells hold text."""
+    held = (cells.columns[name] for name, kinds in cells.kinds.items() if str in kinds)
+    return sum(type(cell) is str for column in held for cell in column)
 
 
 def exact(body: bytes) -> Wanted:
@@ -131,7 +153,7 @@ def cells_of(columns: Any, name: str) -> Cells:
     for column, cells in columns.items():
         if not isinstance(cells, list):
             raise unfit("value-type", f"{name}: column {quoted(column)} holds {shown(cells)}; {COLUMNS}")
-    return Cells.of(columns)
+    return Cells(columns)
 
 
 COLUMNS = "an object of columns fits, each a list of its cells"

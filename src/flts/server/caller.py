@@ -6,8 +6,8 @@ import math
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
+from typing import NamedTuple
 
 from starlette.types import Receive, Scope
 
@@ -19,18 +19,19 @@ LONGEST = 300.0
 _ID = re.compile(rb"[!-~]{1,200}")
 
 
-@dataclass(frozen=True)
-class Caller:
+class Caller(NamedTuple):
     """Who asks.
 
     until: the deadline, by the monotonic clock; receive: that of ASGI, which tells whether the client has left;
-    id: what the caller calls the request in X-Request-Id; token: the name of its token.
+    id: what the caller calls the request in X-Request-Id; token: the name of its token; unique: the UUID
+    of the request.
     """
 
     until: float = math.inf
     receive: Receive | None = None
     id: str | None = None
     token: str | None = None
+    unique: str | None = None
 
 
 NOBODY = Caller()
@@ -42,7 +43,8 @@ def caller_of(scope: Scope, receive: Receive, seconds: float) -> Caller:
     state, headers = scope["state"], dict(scope["headers"])
     asked = headers.get(REQUEST_TIMEOUT)
     allowed = seconds if asked is None else _seconds(asked)
-    return Caller(state.get("started", time.monotonic()) + allowed, receive, _id(headers), state.get("token"))
+    until = state.get("started", time.monotonic()) + allowed
+    return Caller(until, receive, _id(headers), state.get("token"), state.get("request_id"))
 
 
 def _seconds(asked: bytes) -> float:

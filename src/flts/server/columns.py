@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,12 @@ from flts.contracts.errors import DataError
 from flts.contracts.notices import Notice
 from flts.forecasting.bundle import Bundle
 from flts.preprocess.history import read_history, settle, time_of
-from flts.preprocess.read import Reading, in_order
-from flts.preprocess.rows import Rows, Times
+from flts.preprocess.read import Reading, in_order, too_large
+from flts.preprocess.rows import Rows, Times, Values
 from flts.preprocess.source import Raw, RawTable
 from flts.preprocess.times import CLOCK, DATE, YEARS, at, quoted
 from flts.preprocess.transform import FittedPreprocess
-from flts.serve.answer import usable_history, usable_rows
+from flts.serve.answer import far, usable_history, usable_rows
 
 NAME = "history"
 """What messages call the table."""
@@ -53,13 +53,13 @@ class Cells:
     """The columns of a JSON object by name, all of one length. Cells are what the parser made of them."""
 
     columns: Mapping[str, Sequence[Any]]
-    kinds: Mapping[str, frozenset[type]]
-    """The types of the cells of each column."""
+    text: str | None = field(default=None, compare=False)
+    """The column that holds text alone, where no other one holds a text, true or false; None where nobody looked."""
 
-    @classmethod
-    def of(cls, columns: Mapping[str, Sequence[Any]]) -> Cells:
-        """Columns of one length."""
-        return cls(columns, {name: frozenset(map(type, cells)) for name, cells in columns.items()})
+    @cached_property
+    def kinds(self) -> Mapping[str, frozenset[type]]:
+        """The types of the cells of each column."""
+        return {name: frozenset(map(type, cells)) for name, cells in self.columns.items()}
 
     @property
     def rows(self) -> int:
@@ -116,6 +116,33 @@ def quick(cells: Cells, fitted: FittedPreprocess, time_column: str) -> Reading |
     values = np.empty((len(times), 0)) if not names else np.array([columns[name] for name in names], np.float64).T
     rows = Rows(times, np.ascontiguousarray(values), names)
     return settle(in_order(rows, np.arange(len(times), dtype=np.int64), NAME), extra, fitted, NAME)
+
+
+def quick_together(
+    histories: Sequence[Cells], fitted: FittedPreprocess
+) -> tuple[Times, Values, NDArray[np.bool_]] | None:
+    """Histories of equal length, each with the columns of `fitted` and one of text, read in one pass.
+
+    Returns times [histories, rows], values [histories, rows, columns] and whether each history is ordinary
+    [histories]: on the grid, in order, no row absent, every target measured, no value far from those of training.
+    `quick` reads such a history alike, and nobody has to be warned of anything. None where their times or numbers are
+    not plain.
+    """
+    names, count = fitted.names, len(histories)
+    texts = [text for cells in histories for text in cells.columns[cells.text or ""]]
+    rows = len(texts) // count
+    times = utc(texts, fitted.grid.timezone)
+    if times is None:
+        return None
+    try:
+        values = np.array([[cells.columns[name] for name in names] for cells in histories], np.float64)
+    except (TypeError, ValueError, OverflowError):  # a cell that is a list or an object
+        return None
+    if values.shape != (count, len(names), rows):
+        return None
+    values, times = np.ascontiguousarray(values.transpose(0, 2, 1)), times.reshape(count, rows)
+    usual = fitted.grid.follows(times) & fitted.measured(values).all(axis=-1)
+    return times, values, usual & ~(far(values, fitted) | too_large(values)).any(axis=(1, 2))
 
 
 @dataclass(frozen=True)

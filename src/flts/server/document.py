@@ -10,36 +10,44 @@ import orjson
 
 from flts.contracts.notices import Notice
 from flts.serve.answer import Answer
+from flts.server.served import Served
 from flts.server.wanted import Answered
 from flts.spec.steps import SECOND
 
 
 def to_bytes(answered: Answered) -> bytes:
-    """The document of an answer."""
-    return orjson.dumps(document(answered))
+    """The document of an answer, in JSON."""
+    answer = answered.answer
+    return orjson.dumps(
+        {
+            "forecasts": forecasts(answer),
+            "interval": answer.interval,
+            "warnings": [warning(notice) for notice in answer.warnings],
+            "series": None,
+            "model": answered.served.once(_model),
+            "request_id": answered.request_id,
+        }
+    )
 
 
-def document(answered: Answered) -> dict[str, Any]:
-    """One object per step and target, newest step last; a bound that the model does not have is NaN, in JSON null."""
-    answer, entry = answered.answer, answered.served.champion.entry
-    return {
-        "forecasts": forecasts(answer),
-        "interval": answer.interval,
-        "warnings": [warning(notice) for notice in answer.warnings],
-        "series": None,
-        "model": {
-            "model_type": entry.champion.model_type,
-            "run_id": entry.champion.run_id,
-            "model_hash": entry.champion.model_hash,
-            "config_hash": entry.champion.config_hash,
-            "promotion": entry.number,
-        },
-        "request_id": answered.request_id,
-    }
+def _model(served: Served) -> orjson.Fragment:
+    """The model that answers, as every answer names it."""
+    entry = served.champion.entry
+    return orjson.Fragment(
+        orjson.dumps(
+            {
+                "model_type": entry.champion.model_type,
+                "run_id": entry.champion.run_id,
+                "model_hash": entry.champion.model_hash,
+                "config_hash": entry.champion.config_hash,
+                "promotion": entry.number,
+            }
+        )
+    )
 
 
 def forecasts(answer: Answer) -> list[dict[str, Any]]:
-    """The forecasts of an answer, one object per step and target."""
+    """One object per step and target, newest step last; a bound that the model does not have is NaN, in JSON null."""
     return [
         {"time": time, "target": target, "mean": mean, "lower": lower, "upper": upper}
         for time, *of_step in zip(

@@ -14,7 +14,7 @@ from flts.server.caller import caller_of
 from flts.server.service import ForecastService, note
 from flts.server.wanted import Answered, Wanted
 from flts.web.problem import Problem
-from flts.web.security import Auth
+from flts.web.security import Auth, header_of
 
 JSON = (b"content-type", b"application/json")
 Write = Callable[[Answered], bytes]
@@ -36,8 +36,8 @@ class Endpoint(ABC):
         self._auth.check(scope, "predict")
         service.turns.check_room()
         caller = caller_of(scope, receive, service.request_seconds)
-        _refuse_encoded(request)
-        declared = request.headers.get("content-length")
+        _refuse_encoded(header_of(scope, b"content-encoding"))
+        declared = header_of(scope, b"content-length")
         body = await receive_body(receive, service.max_body_bytes, caller.until, declared)
         wanted, write = await self.read(request, body)
         answered = await service.forecast(wanted, caller)
@@ -48,9 +48,9 @@ class Endpoint(ABC):
         await send({"type": "http.response.body", "body": data})
 
 
-def _refuse_encoded(request: HTTPConnection) -> None:
+def _refuse_encoded(given: bytes | None) -> None:
     """Refuse a compressed body, which nobody unpacks here: it would be called no JSON."""
-    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    coding = "identity" if given is None else given.decode("latin-1").strip().lower()
     if coding != "identity":
         raise Problem(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,

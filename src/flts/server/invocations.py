@@ -140,7 +140,7 @@ def _of_split(form: str, table: Any) -> Cells:
                 "row-unfit", f"{form}: row {number:,} has {found}; one cell for each of {len(names)} columns fits"
             )
     columns = zip(*rows, strict=True) if rows else ([] for _ in names)
-    return Cells.of(dict(zip(names, map(list, columns), strict=True)))
+    return Cells(dict(zip(names, map(list, columns), strict=True)))
 
 
 def _of_rows(form: str, rows: Any) -> Cells:
@@ -158,7 +158,7 @@ def _of_rows(form: str, rows: Any) -> Cells:
                 f"{form}: row {number:,} and row 1 do not have the same columns: one lacks {odd}; write null where"
                 " nothing was measured",
             )
-    return Cells.of({name: [row[name] for row in rows] for name in names})
+    return Cells({name: [row[name] for row in rows] for name in names})
 
 
 def to_predictions(answered: Answered) -> bytes:

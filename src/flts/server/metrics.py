@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
-from prometheus_client import Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -19,6 +18,7 @@ from flts.server.served import ScopeState, Served
 from flts.server.state import QueueState
 from flts.server.wanted import Answered
 from flts.web.observed import HttpMetrics
+from flts.web.tallies import Durations, Tally
 
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0)
 """Buckets: an answer takes a millisecond, and a request may wait a second for it."""
@@ -37,17 +37,14 @@ class ServeMetrics(HttpMetrics):
     ) -> None:
         super().__init__("serve", SECONDS)
         self.queue, self.lag = queue, lag
-        self._waited = Histogram(
-            "flts_serve_queue_seconds",
-            "Time that a request waited for the model",
-            buckets=SECONDS,
-            registry=self.registry,
+        self._waited = Durations(
+            "flts_serve_queue_seconds", "Time that a request waited for the model", [], SECONDS, self.registry
         )
-        self._outside = Counter(
+        self._outside = Tally(
             "flts_serve_outside_training_range",
             "Answers with a value more than ten times outside the range of the train rows",
             ["scope"],
-            registry=self.registry,
+            self.registry,
         )
         self.registry.register(_Served(models))
         self.registry.register(_Process(self, models))
@@ -60,7 +57,7 @@ class ServeMetrics(HttpMetrics):
     def answered(self, answered: Answered) -> None:
         """Count what an answer says of its history."""
         if any(notice.code == OUTSIDE for notice in answered.answer.warnings):
-            self._outside.labels(answered.served.scope).inc()
+            self._outside.add((answered.served.scope,))
 
 
 class _Process(Collector):

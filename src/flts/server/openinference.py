@@ -237,7 +237,7 @@ def _history(inputs: Any) -> Cells:
         if name in columns:
             raise unfit("key-twice", f"inputs: the tensor {quoted(name)} stands twice; keep one of them")
         columns[name] = _data(name, tensor)
-    return Cells.of(columns)
+    return Cells(columns)
 
 
 def _data(name: str, tensor: Mapping[str, Any]) -> list[Any]:

@@ -22,9 +22,10 @@ from prometheus_client.registry import Collector
 from flts.contracts import events, layout
 from flts.contracts.errors import FltsError
 from flts.contracts.ports import Store, write_once
-from flts.contracts.request_ids import parse_request_id, uuid7
+from flts.contracts.request_ids import uuid7
 from flts.preprocess.grid import Grid
 from flts.preprocess.rows import Rows, Times
+from flts.server.served import Served
 from flts.server.spool import Spool
 from flts.server.wanted import Answered
 
@@ -115,7 +116,6 @@ class PredictionLog(Collector):
         own id of the request.
         """
         try:
-            scope, day = _place(answered.request_id)
             made = line(answered, level, rows if self._rows else None, token=token, caller_id=caller_id)
         except Exception:  # noqa: BLE001 - an answer that cannot be written must not end its request; it is counted
             self._failed += 1
@@ -124,7 +124,8 @@ class PredictionLog(Collector):
             self._too_many += 1
             return
         self._put += len(made)
-        self._waiting.append(Said(scope, day, made))
+        # the id of a request begins with its day
+        self._waiting.append(Said(answered.served.scope, answered.request_id[:8], made))
 
     def close(self, grace: float) -> None:
         """Write what waits, and give the store `grace` seconds to take it; the rest stays for the next process."""
@@ -247,14 +248,6 @@ def _store(store: Store, key: str, data: bytes) -> None:
         key = layout.inference_log(named.scope, named.day, uuid7())
 
 
-def _place(request_id: str) -> tuple[str, str]:
-    """Scope and day of an answer, as its id says them."""
-    named = parse_request_id(request_id)
-    if named is None:
-        raise ValueError(f"{request_id} is no id of a request")
-    return named.scope, named.day
-
-
 def line(
     answered: Answered,
     level: float,
@@ -266,22 +259,14 @@ def line(
     """An answer as an `AnswerLine`. rows: those of the history, where the line holds them."""
     import orjson
 
-    answer, champion = answered.answer, answered.served.champion
-    grid, promoted = champion.bundle.model.task.fitted.grid, champion.entry.champion
+    answer, grid = answered.answer, answered.served.champion.bundle.model.task.fitted.grid
     fields: dict[str, Any] = {
-        "v": 1,
         "request_id": answered.request_id,
         "answered": datetime.now(UTC),
         "token": token,
         "caller_id": caller_id,
-        "promotion": champion.entry.number,
-        "entry_sha256": answered.served.entry_sha256,
-        "model_type": promoted.model_type,
-        "model_hash": promoted.model_hash,
-        "bundle_sha256": champion.bundle.sha256,
         "origin": _shown(_before(grid, answer.times[:1]))[0],
         "times": _shown(answer.times),
-        "targets": answer.targets,
         "mean": np.ascontiguousarray(answer.mean),
         "level": level,
         "interval": answer.interval,
@@ -293,7 +278,24 @@ def line(
         columns = zip(rows.columns, np.ascontiguousarray(rows.values.T), strict=True)
         fields["history"] = {"time": _shown(rows.times), **dict(columns)}
     options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
-    return orjson.dumps(fields, option=options)
+    return answered.served.once(_head) + orjson.dumps(fields, option=options)[1:]
+
+
+def _head(served: Served) -> bytes:
+    """The beginning of a line: what it says of the model that answered."""
+    import orjson
+
+    champion, promoted = served.champion, served.champion.entry.champion
+    fields = {
+        "v": 1,
+        "promotion": champion.entry.number,
+        "entry_sha256": served.entry_sha256,
+        "model_type": promoted.model_type,
+        "model_hash": promoted.model_hash,
+        "bundle_sha256": champion.bundle.sha256,
+        "targets": champion.bundle.model.task.fitted.targets,
+    }
+    return orjson.dumps(fields)[:-1] + b","
 
 
 def _before(grid: Grid, times: Times) -> Times:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
 
 from flts.contracts.records.log import LogEntry
 from flts.promotion.log import Head
 from flts.serve.follow import Champion
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,17 @@ class Served:
     self_test_seconds: float = 0.0
     stale_since: float | None = None
     reason: str | None = None
+
+    def once(self, make: Callable[[Served], T]) -> T:
+        """What `make` makes of this, made once: some of it is written with every answer."""
+        made: T | None = self._made.get(make)
+        if made is None:
+            made = self._made[make] = make(self)
+        return made
+
+    @cached_property
+    def _made(self) -> dict[Callable[[Served], Any], Any]:
+        return {}
 
 
 @dataclass(frozen=True)

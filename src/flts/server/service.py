@@ -12,12 +12,14 @@ from starlette.types import Scope
 from flts.contracts import events
 from flts.contracts.errors import DataError, NotApplicable, TrainingFailed, UsageError
 from flts.contracts.request_ids import new_request_id
-from flts.forecasting.answers import Answers
-from flts.serve.answer import Answer, answer_of, refuse_unavailable
+from flts.forecasting.bundle import Bundle
+from flts.serve.answer import refuse_unavailable
 from flts.server.caller import NOBODY, Caller
 from flts.server.columns import usable
 from flts.server.models import ServedModels
 from flts.server.prediction_log import PredictionLog
+from flts.server.questions import Question, Told, answer_together, newest, plain
+from flts.server.served import Served
 from flts.server.turns import Turns
 from flts.server.wanted import Answered, Wanted
 from flts.web.problem import Problem
@@ -30,6 +32,14 @@ Watcher = Callable[[Answered], None]
 """Is told of every answer. Called on the event loop, so it takes microseconds and raises nothing."""
 
 
+ModelTurns = Turns[Question, "Told | None"]
+
+
+def model_turns(limit: int) -> ModelTurns:
+    """The turns of a service. limit: most requests that wait."""
+    return Turns(limit, answer_together)
+
+
 @dataclass(frozen=True)
 class ForecastService:
     """What all requests share.
@@ -40,7 +50,7 @@ class ForecastService:
 
     models: ServedModels
     log: PredictionLog | None = None
-    turns: Turns = field(default_factory=lambda: Turns(QUEUE_LIMIT))
+    turns: ModelTurns = field(default_factory=lambda: model_turns(QUEUE_LIMIT))
     request_seconds: float = REQUEST_SECONDS
     max_body_bytes: int = BODY_BYTES
     _watchers: list[Watcher] = field(default_factory=list)
@@ -52,20 +62,30 @@ class ForecastService:
         bundle = served.champion.bundle
         try:
             refuse_unavailable(bundle, wanted.level, wanted.horizon)
-            rows, warnings = await usable(bundle, wanted.history)
-
-            def finish(answers: Answers) -> Answer:
-                return answer_of(bundle, rows, answers, level=wanted.level, horizon=wanted.horizon, warnings=warnings)
-
-            answer = await self.turns.take(bundle, rows, finish, caller.until, caller.receive)
+            told = await self._told(bundle, wanted, caller)
         except UNFIT as error:
             raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), code=error.code) from None
-        answered = Answered(answer, served, new_request_id(served.scope), caller)
+        answered = Answered(told.answer, served, new_request_id(served.scope, caller.unique), caller)
         if self.log is not None:
-            self.log.record(answered, wanted.level, rows, token=caller.token, caller_id=caller.id)
+            self.log.record(answered, wanted.level, told.rows, token=caller.token, caller_id=caller.id)
         for watch in self._watchers:
             watch(answered)
         return answered
+
+    async def _told(self, bundle: Bundle, wanted: Wanted, caller: Caller) -> Told:
+        """The answer of a model. A plain history waits as it is, and is read with those that wait beside it."""
+        history, until = wanted.history, caller.until
+        if plain(history, bundle, wanted.horizon):
+            question = Question(history, wanted.level, wanted.horizon)
+            told = await self.turns.take(bundle, question, 1, until, caller.receive)
+            if told is not None:
+                return told
+        rows, warnings = await usable(bundle, history)
+        rows = newest(bundle, rows)
+        question = Question(rows, wanted.level, wanted.horizon, warnings)
+        told = await self.turns.take(bundle, question, bundle.windows(rows), until, caller.receive)
+        assert told is not None  # it was read
+        return told
 
     def watch(self, watcher: Watcher) -> None:
         """Tell this one of every answer from now on."""
@@ -89,15 +109,10 @@ def note(scope: Scope, answered: Answered) -> None:
     state["event"] = partial(_served_event, answered, scope["path"])
 
 
-def _served_event(answered: Answered, path: str, ms: float, received: int, sent: int) -> events.ForecastServed:
-    entry, caller, answer = answered.served.champion.entry, answered.caller, answered.answer
-    return events.ForecastServed(
-        service="serve",
-        config_hash=entry.champion.config_hash,
-        model_type=entry.champion.model_type,
-        promotion=entry.number,
+def _served_event(answered: Answered, path: str, ms: float, received: int, sent: int) -> events.Happened:
+    caller, answer = answered.caller, answered.answer
+    return answered.served.once(_forecast_served).happened(
         forecasts=answer.mean.size,
-        scope=answered.served.scope,
         request_id=answered.request_id,
         caller_id=caller.id,
         token=caller.token,
@@ -106,4 +121,16 @@ def _served_event(answered: Answered, path: str, ms: float, received: int, sent:
         duration_ms=round(ms, 2),
         received=received,
         sent=sent,
+    )
+
+
+def _forecast_served(served: Served) -> events.Often:
+    entry = served.champion.entry
+    return events.Often(
+        events.ForecastServed,
+        service="serve",
+        config_hash=entry.champion.config_hash,
+        model_type=entry.champion.model_type,
+        promotion=entry.number,
+        scope=served.scope,
     )

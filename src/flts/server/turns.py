@@ -12,18 +12,17 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
-from flts.forecasting.answers import Answers
 from flts.forecasting.bundle import Bundle
-from flts.preprocess.rows import Rows
+from flts.server.messages import at_once
 from flts.web.problem import Problem
 
 BATCH = 64
@@ -45,7 +44,12 @@ NEWEST = 0.2
 MEASURED = 16
 """One of so many batches is measured again: asking for the CPU of a thread takes as long as a tenth of a forecast."""
 
-T = TypeVar("T")
+Q = TypeVar("Q")
+"""What is asked of a model."""
+A = TypeVar("A")
+"""What it answers."""
+Compute = Callable[[Bundle, Sequence[Q]], "Sequence[A | Exception]"]
+"""The answer to each question, or what it has to raise. Called in any thread; what it raises is the fault of one."""
 
 
 @dataclass(frozen=True)
@@ -57,20 +61,15 @@ class TurnsState:
     in_flight: int
 
 
-Finish = Callable[[Answers], T]
-"""Makes of the answers [1 origin] to a request what it wants; called where they are computed."""
-
-
-@dataclass(eq=False)
-class _Waiting:
+@dataclass(eq=False, slots=True)
+class _Waiting(Generic[Q]):
     """A request in the queue.
 
     until: its deadline, and since: when it came, both by the monotonic clock; receive: tells whether its client has
     left; windows: how many are forecast for it.
     """
 
-    rows: Rows
-    finish: Finish[Any]
+    question: Q
     until: float
     receive: Receive | None
     windows: int
@@ -80,33 +79,37 @@ class _Waiting:
     alarm: asyncio.TimerHandle | None = None
 
 
-@dataclass(eq=False)
-class _Lane:
+@dataclass(eq=False, slots=True)
+class _Lane(Generic[Q]):
     """What waits for one bundle.
 
     windows: that wait; called: whether its next turn comes by itself; away: how many windows a thread computes.
     """
 
     bundle: Bundle
-    waiting: deque[_Waiting] = field(default_factory=deque)
+    waiting: deque[_Waiting[Q]] = field(default_factory=deque)
     windows: int = 0
     called: bool = False
     away: int = 0
 
 
-class Turns:
+class Turns(Generic[Q, A]):
     """All requests that wait for a model or are computed. Lives on one event loop."""
 
     def __init__(
         self,
         limit: int,
+        compute: Compute[Q, A],
         waited: Callable[[float], None] = lambda seconds: None,
         clock: Callable[[], float] = time.thread_time,
     ) -> None:
-        """limit: most requests that wait; waited: is told how long each one did, in seconds; clock: CPU of a thread."""
+        """limit: most requests that wait; compute: answers a batch of questions to one bundle.
+
+        waited: is told how long each request did, in seconds; clock: CPU of a thread.
+        """
         self.waited = waited
-        self._limit, self._clock = limit, clock
-        self._lanes: dict[str, _Lane] = {}
+        self._limit, self._compute, self._clock = limit, compute, clock
+        self._lanes: dict[str, _Lane[Q]] = {}
         self._pace: dict[str, float] = {}
         """Seconds of CPU for a window of a bundle, the one that was measured last at the end."""
         self._turnaround: dict[str, float] = {}
@@ -125,24 +128,24 @@ class Turns:
             raise _busy(f"{self._depth} requests wait, and no more may", 1.0)
 
     async def take(
-        self, bundle: Bundle, rows: Rows, finish: Finish[T], until: float = math.inf, receive: Receive | None = None
-    ) -> T:
-        """What `finish` makes of the forecast after these rows, when its turn has come.
+        self, bundle: Bundle, question: Q, windows: int, until: float = math.inf, receive: Receive | None = None
+    ) -> A:
+        """The answer to a question, when its turn has come. windows: how many the bundle forecasts for it.
 
         Raises Problem: 429 where too many wait, 504 after the deadline; ClientDisconnect where nobody waits for it any
-        more; and what the bundle raises.
+        more; and what `compute` raises.
         """
         self.check_room()
         lane = self._lanes.get(bundle.sha256)
         if lane is None:
             lane = self._lanes[bundle.sha256] = _Lane(bundle)
-        windows, now = bundle.windows(rows), time.monotonic()
+        now = time.monotonic()
         pace = max(self._pace.get(bundle.sha256, 0.0), self._turnaround.get(bundle.sha256, 0.0))
         expected = (lane.away + lane.windows + windows) * pace
         if lane.waiting and expected > WORTH * (until - now):
             raise _busy(f"the requests before this one take about {expected:.1f} s", expected)
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        waiting = _Waiting(rows, finish, until, receive, windows, now, done)
+        done: asyncio.Future[A] = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(question, until, receive, windows, now, done)
         lane.waiting.append(waiting)
         lane.windows += windows
         self._depth += 1
@@ -163,13 +166,13 @@ class Turns:
         """End the threads, without waiting for what they compute."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _call(self, lane: _Lane) -> None:
+    def _call(self, lane: _Lane[Q]) -> None:
         """Let the next turn of a lane come, after everything that has arrived by now was read."""
         if not lane.called:
             lane.called = True
             asyncio.get_running_loop().call_soon(self._turn, lane)
 
-    def _turn(self, lane: _Lane) -> None:
+    def _turn(self, lane: _Lane[Q]) -> None:
         """Compute the next batch of a lane, here or in a thread."""
         lane.called = False
         pace, now = self._pace.get(lane.bundle.sha256), time.monotonic()
@@ -192,11 +195,11 @@ class Turns:
         self._turnaround.pop(lane.bundle.sha256, None)  # that of a time when it was slower
         self._computed += 1
         if self._computed % MEASURED:
-            self._settle(lane, batch, _forecasts(lane.bundle, batch))
+            self._settle(lane, batch, self._answers(lane.bundle, [waiting.question for waiting in batch]))
         else:
             self._settle(lane, batch, *self._measured(lane.bundle, batch))
 
-    async def _elsewhere(self, lane: _Lane, batch: Sequence[_Waiting]) -> None:
+    async def _elsewhere(self, lane: _Lane[Q], batch: Sequence[_Waiting[Q]]) -> None:
         """Compute a batch in a thread."""
         loop, started = asyncio.get_running_loop(), time.monotonic()
         try:
@@ -208,16 +211,25 @@ class Turns:
         lane.away = 0
         self._settle(lane, batch, made, seconds)
 
-    def _measured(self, bundle: Bundle, batch: Sequence[_Waiting]) -> tuple[list[Any], float | None]:
+    def _measured(self, bundle: Bundle, batch: Sequence[_Waiting[Q]]) -> tuple[Sequence[A | Exception], float]:
         """The forecasts of a batch, or why there is none, and the seconds of CPU that they took."""
         started = self._clock()
-        made = _forecasts(bundle, batch)
+        made = self._answers(bundle, [waiting.question for waiting in batch])
         return made, self._clock() - started
 
-    def _next_batch(self, lane: _Lane, pace: float, now: float) -> list[_Waiting]:
+    def _answers(self, bundle: Bundle, questions: Sequence[Q]) -> Sequence[A | Exception]:
+        """The answer to each question; one that cannot be answered takes no other with it."""
+        try:
+            return self._compute(bundle, questions)
+        except BaseException as error:  # noqa: BLE001 - each library has its own; the request that caused it raises it
+            if len(questions) == 1:
+                return [_raisable(error)]
+            return [made for question in questions for made in self._answers(bundle, [question])]
+
+    def _next_batch(self, lane: _Lane[Q], pace: float, now: float) -> list[_Waiting[Q]]:
         """Take the requests of the next turn out of the queue; those that are not worth computing end here."""
         most = min(BATCH, BATCH_SECONDS / pace if pace else BATCH)
-        batch: list[_Waiting] = []
+        batch: list[_Waiting[Q]] = []
         windows = 0
         while lane.waiting and (not batch or windows + lane.waiting[0].windows <= most):
             waiting = lane.waiting.popleft()
@@ -233,14 +245,14 @@ class Turns:
                 windows += waiting.windows
         return batch
 
-    def _leave(self, lane: _Lane, waiting: _Waiting) -> None:
+    def _leave(self, lane: _Lane[Q], waiting: _Waiting[Q]) -> None:
         """A request waits no more."""
         waiting.queued = False
         lane.windows -= waiting.windows
         self._depth -= 1
 
     def _settle(
-        self, lane: _Lane, batch: Sequence[_Waiting], made: Sequence[Any], seconds: float | None = None
+        self, lane: _Lane[Q], batch: Sequence[_Waiting[Q]], made: Sequence[Any], seconds: float | None = None
     ) -> None:
         """Hand out what was computed. seconds: of CPU that it took, where that was measured."""
         for waiting, found in zip(batch, made, strict=True):
@@ -255,7 +267,7 @@ class Turns:
             _learn(self._pace, lane.bundle.sha256, seconds / _windows(batch))
         self._go_on(lane)
 
-    def _go_on(self, lane: _Lane) -> None:
+    def _go_on(self, lane: _Lane[Q]) -> None:
         """Let the next turn come, or forget a lane in which nobody waits."""
         if lane.waiting:
             self._call(lane)
@@ -265,15 +277,8 @@ class Turns:
 
 def has_left(receive: Receive) -> bool:
     """Whether the client of a request whose body was read has gone: asks for the next message, but does not wait."""
-    asked = receive()
-    assert isinstance(asked, Coroutine), "a server whose receive is an async function"
-    try:
-        asked.send(None)
-    except StopIteration as told:
-        return bool(told.value["type"] == "http.disconnect")
-    finally:
-        asked.close()
-    return False
+    message = at_once(receive)
+    return message is not None and bool(message["type"] == "http.disconnect")
 
 
 def _learn(paces: dict[str, float], bundle: str, measured: float) -> None:
@@ -284,11 +289,11 @@ def _learn(paces: dict[str, float], bundle: str, measured: float) -> None:
         del paces[next(iter(paces))]
 
 
-def _windows(batch: Sequence[_Waiting]) -> int:
+def _windows(batch: Sequence[_Waiting[Any]]) -> int:
     return sum(waiting.windows for waiting in batch)
 
 
-def _set_alarm(waiting: _Waiting) -> None:
+def _set_alarm(waiting: _Waiting[Any]) -> None:
     """Answer a request at its deadline, whatever the thread does that computes."""
 
     def ring() -> None:
@@ -297,23 +302,6 @@ def _set_alarm(waiting: _Waiting) -> None:
 
     if waiting.alarm is None and waiting.until < math.inf:
         waiting.alarm = waiting.done.get_loop().call_at(waiting.until, ring)
-
-
-def _forecasts(bundle: Bundle, batch: Sequence[_Waiting]) -> list[Any]:
-    try:
-        answers = bundle.forecast_each([waiting.rows for waiting in batch])
-    except BaseException as error:  # noqa: BLE001 - each library has its own; the request that caused it raises it
-        if len(batch) == 1:
-            return [_raisable(error)]
-        return [made for waiting in batch for made in _forecasts(bundle, [waiting])]
-    return [_finished(waiting, of_one) for waiting, of_one in zip(batch, answers.each(), strict=True)]
-
-
-def _finished(waiting: _Waiting, answers: Answers) -> Any:
-    try:
-        return waiting.finish(answers)
-    except BaseException as error:  # noqa: BLE001 - as above
-        return _raisable(error)
 
 
 def _raisable(error: BaseException) -> Exception:

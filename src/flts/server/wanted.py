@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from flts.preprocess.source import Raw
 from flts.serve.answer import Answer
@@ -30,8 +31,7 @@ class Wanted:
     promotion: int | None = None
 
 
-@dataclass(frozen=True)
-class Answered:
+class Answered(NamedTuple):
     """The answer to a request, and which model gave it: nothing in it changes when another model is promoted."""
 
     answer: Answer

@@ -37,8 +37,13 @@ class Background:
         if len(self._waiting) >= MOST:
             self.lost += 1
             return
-        event = make()
-        self._waiting.append(events.line_of(event, datetime.now(UTC)) or event)
+        now = datetime.now(UTC)
+        line = make.line(now) if isinstance(make, events.Happened) else None
+        if line is None:
+            event = make()
+            self._waiting.append(events.line_of(event, now) or event)
+        else:
+            self._waiting.append(line)
 
     def start(self) -> None:
         """Begin to write."""

@@ -9,6 +9,7 @@ however many half-sent heads there are.
 from __future__ import annotations
 
 import asyncio
+import math
 import resource
 from collections import Counter
 from dataclasses import dataclass
@@ -146,7 +147,8 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *args: Any, among: Connections, below: asyncio.Transport | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
         self._among, self._limits, self._below = among, among.limits, below
-        self._next_head: asyncio.TimerHandle | None = None
+        self._ends = self._closes = math.inf
+        self._alarm: asyncio.TimerHandle | None = None
         self._reader: asyncio.TimerHandle | None = None
         self._fed = self._kept = 0
         self._sending_body = self._heard = False
@@ -165,15 +167,15 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._among.forget(self)
-        self._stop(self._next_head)
+        self._stop(self._alarm)
         self._stop(self._reader)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._heard:
             return
-        self._unset_keepalive_if_required()
         self._fed += len(data)
+        self._closes = math.inf
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -184,8 +186,7 @@ class Connection(HttpToolsProtocol):
         if self._fed > HEAD_BYTES:
             self._refuse(_too_large())
         elif self.cycle is not None and not self.cycle.response_complete:
-            self._among.works(self)
-            self._stop(self._next_head)
+            self._work()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -222,14 +223,20 @@ class Connection(HttpToolsProtocol):
         self._fed, self._sending_body = 0, False
 
     def on_response_complete(self) -> None:
+        # in place of that of the class above, which makes a timer for each answer
+        self.server_state.total_requests += 1
         # the reader may have to take the end of the answer first, or the client to send the rest of its body
         below = 0 if self._below is None else self._below.get_write_buffer_size()
         early = self.transport.get_write_buffer_size() + below > 0 or self._sending_body
+        self._closes = self.loop.time() + self.timeout_keep_alive
         self._wait(self._limits.idle_seconds if early else self._limits.head_seconds)
-        super().on_response_complete()
-        if self.pipeline or not self.cycle.response_complete:
-            self._among.works(self)
-            self._stop(self._next_head)
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+            self._work()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -269,9 +276,33 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
     def _wait(self, seconds: float) -> None:
+        """No request is in work; the next one has to be there in so many seconds."""
         self._among.waits(self)
-        self._stop(self._next_head)
-        self._next_head = self.loop.call_later(seconds, self._end, "slow-head")
+        self._ends = self.loop.time() + seconds
+        if self._alarm is not None and self._alarm.when() > self._due():
+            self._alarm.cancel()
+            self._alarm = None
+        if self._alarm is None:
+            self._alarm = self.loop.call_at(self._due(), self._ring)
+
+    def _work(self) -> None:
+        """A request is in work. The alarm stays: to set one for each request takes longer than to let it ring."""
+        self._among.works(self)
+        self._ends = self._closes = math.inf
+
+    def _due(self) -> float:
+        """When the connection ends, unless something comes."""
+        return min(self._ends, self._closes)
+
+    def _ring(self) -> None:
+        """End a connection that waits for too long; look again later at one that began to wait meanwhile."""
+        self._alarm, due, now = None, self._due(), self.loop.time()
+        if due > now:
+            self._alarm = self.loop.call_at(due, self._ring) if due < math.inf else None
+        elif self._ends <= now:
+            self._end("slow-head")
+        else:  # nothing was asked since the last answer
+            self.transport.close()
 
     def _end(self, reason: str) -> None:
         self._among.trouble.note(reason)

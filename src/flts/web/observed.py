@@ -9,19 +9,21 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, ProcessCollector
 from starlette.requests import ClientDisconnect
 
 from flts.contracts import events
 from flts.contracts.errors import FltsError
 from flts.contracts.request_ids import uuid7
 from flts.web.problem import Problem, written
+from flts.web.tallies import Durations, Tally
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 METHODS = frozenset({"other", "GET", "HEAD", "PUT", "DELETE", "POST", "OPTIONS", "PATCH"})
 SECONDS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 300.0)
+RECEIVED, SENT = ("received",), ("sent",)
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 NO_CACHE = (b"cache-control", b"private, no-cache")
 CLIENT_GONE = 499
@@ -38,54 +40,37 @@ class HttpMetrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         name = f"flts_{service}"
-        self._requests = Counter(
-            f"{name}_requests", "Requests answered", ["method", "route", "status"], registry=self.registry
-        )
-        self._seconds = Histogram(
+        of = self.registry
+        self._requests = Tally(f"{name}_requests", "Requests answered", ["method", "route", "status"], of)
+        self._seconds = Durations(
             f"{name}_request_seconds",
             "Time from the head of a request to the end of its answer",
             ["method", "route"],
-            buckets=seconds,
-            registry=self.registry,
+            seconds,
+            of,
         )
-        self._refused = Counter(
-            f"{name}_refused",
-            "Requests answered with a problem document, by its code",
-            ["code"],
-            registry=self.registry,
-        )
-        self._bytes = Counter(
-            f"{name}_bytes", "Bytes of bodies, received and sent", ["direction"], registry=self.registry
-        )
-        self._sized = [self._bytes.labels(direction) for direction in ("received", "sent")]
-        self._tokens = Counter(
-            f"{name}_token_requests", "Requests answered, by the name of their token", ["token"], registry=self.registry
-        )
-        self._found: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._refused = Tally(f"{name}_refused", "Requests answered with a problem document, by its code", ["code"], of)
+        self._bytes = Tally(f"{name}_bytes", "Bytes of bodies, received and sent", ["direction"], of)
+        for direction in (RECEIVED, SENT):
+            self._bytes.add(direction, 0.0)
+        self._tokens = Tally(f"{name}_token_requests", "Requests answered, by the name of their token", ["token"], of)
 
     def count(
         self, method: str, route: str, status: int, seconds: float, received: int, sent: int, token: str | None = None
     ) -> None:
         """Count a request that has ended. token: the name of one that was known."""
         if token is not None:
-            self._tokens.labels(token).inc()
-        requests, durations = self._found.get((method, route, status)) or self._find(method, route, status)
-        requests.inc()
-        durations.observe(seconds)
-        for counter, size in zip(self._sized, (received, sent), strict=True):
-            counter.inc(size)
-
-    def _find(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
-        """The metrics with these labels, which are looked for once; unknown methods share one."""
-        if method not in METHODS:
-            return self._find("other", route, status)
-        found = self._requests.labels(method, route, str(status)), self._seconds.labels(method, route)
-        self._found[method, route, status] = found
-        return found
+            self._tokens.add((token,))
+        if method not in METHODS:  # unknown ones share one name
+            method = "other"
+        self._requests.add((method, route, str(status)))
+        self._seconds.observe(seconds, (method, route))
+        self._bytes.add(RECEIVED, received)
+        self._bytes.add(SENT, sent)
 
     def refused(self, code: str) -> None:
         """Count a request that was answered with a problem document. code: one of ours, of which there are few."""
-        self._refused.labels(code).inc()
+        self._refused.add((code,))
 
 
 Emit = Callable[[Callable[[], events.Event]], None]
@@ -169,9 +154,9 @@ class Observed:
     ) -> Callable[[], events.Event]:
         """What is logged of a request."""
         state = scope["state"]
-        own: Callable[[float, int, int], events.Event] | None = state.get("event")
+        own: Callable[[float, int, int], events.Happened] | None = state.get("event")
         if own is not None and status < HTTPStatus.BAD_REQUEST:
-            return partial(own, 1000 * seconds, received, sent)
+            return own(1000 * seconds, received, sent)
         return partial(
             events.RequestServed,
             service=self._service,
@@ -193,6 +178,6 @@ def _with_ours(headers: Iterable[tuple[bytes, bytes]], state: Mapping[str, Any])
     ours = [*headers, (b"x-request-id", state["request_id"].encode("ascii")), NOSNIFF]
     if state.get("caller_id") is not None:
         ours.append((b"x-caller-request-id", state["caller_id"].encode("ascii")))
-    if not any(name == b"cache-control" for name, _ in ours):
+    if b"cache-control" not in {name for name, _ in ours}:
         ours.append(NO_CACHE)
     return ours

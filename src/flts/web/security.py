@@ -25,6 +25,8 @@ _BEARER = HTTPBearer(auto_error=False, scheme_name="token", description="Require
 ONE = "token"
 """Name of the token of `token_file`."""
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="flts"'}
+LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+"""The usual names of this machine; there are more addresses of it."""
 READING = frozenset({"GET", "HEAD"})
 """Methods for which the right `read` is enough, unless an endpoint says otherwise."""
 REFUSALS = responses(
@@ -37,7 +39,7 @@ Tokens = Callable[[], Iterable[Token]]
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach an address. Any name other than localhost counts as reachable."""
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return host in LOCAL or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 

@@ -9,6 +9,8 @@ from typing import Any
 class Together:
     """The transport of one answer. What is written first waits for what follows, at most until the loop turns."""
 
+    __slots__ = ("_begun", "_held", "_loop", "_transport")
+
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport, self._loop = transport, loop
         self._begun, self._held = False, b""

@@ -50,10 +50,11 @@ class Unambiguous:
 def _ambiguity(scope: Scope) -> Problem | None:
     # after such a request, nobody knows where the next one begins
     close = {"Connection": "close"}
-    names = [name for name, _ in scope["headers"]]
-    for name in sorted(SINGLE.intersection(names)):
-        if names.count(name) > 1:
-            detail = f"the header {name.decode()} is sent {names.count(name)} times; send it once"
+    listed = [name for name, _ in scope["headers"]]
+    names = frozenset(listed)
+    for name in sorted(SINGLE & names) if len(names) < len(listed) else ():
+        if listed.count(name) > 1:
+            detail = f"the header {name.decode()} is sent {listed.count(name)} times; send it once"
             return Problem(HTTPStatus.BAD_REQUEST, detail, close, code="header-repeated")
     if b"content-length" in names and b"transfer-encoding" in names:
         detail = "both Content-Length and Transfer-Encoding are sent; send one of them"

@@ -38,7 +38,7 @@ def refusal(data: bytes) -> Problem:
 
 def test_a_plain_body_is_read_by_the_quick_parser_and_alike_by_the_exact_one() -> None:
     data = written(horizon=2, identifier="north", level=0.9)
-    assert quick(data) == exact(data) == read_body(data) == Wanted(Cells.of(HISTORY), "north", 2, 0.9)
+    assert quick(data) == exact(data) == read_body(data) == Wanted(Cells(HISTORY), "north", 2, 0.9)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_plain_body_is_read_by_the_quick_parser_and_alike_by_the_exact_one() -
     ],
 )
 def test_a_key_that_is_absent_null_or_empty_has_its_default(keys: dict[str, Any]) -> None:
-    assert read_body(written(**keys)) == exact(written(**keys)) == Wanted(Cells.of(HISTORY), None, None, 0.8)
+    assert read_body(written(**keys)) == exact(written(**keys)) == Wanted(Cells(HISTORY), None, None, 0.8)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -61,7 +61,7 @@ def test_each_level_of_the_intervals_is_taken(level: float) -> None:
 def test_text_with_escapes_is_read_by_the_exact_parser() -> None:
     data = b'{"history": {"time": ["2024-01-01T00:00:00\\u005a"], "l\\u006fad": [1]}}'
     assert quick(data) is None
-    assert read_body(data).history == Cells.of({"time": TIMES[:1], "load": [1]})
+    assert read_body(data).history == Cells({"time": TIMES[:1], "load": [1]})
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_long_key_is_quoted_shortened() -> None:
 
 def test_too_many_rows_are_refused_and_as_many_as_allowed_are_read() -> None:
     most = {"history": {"time": [0] * MAX_ROWS}}
-    assert read_body(json.dumps(most).encode()).history == Cells.of(most["history"])
+    assert read_body(json.dumps(most).encode()).history == Cells(most["history"])
     problem = refusal(json.dumps({"history": {"time": [0] * (MAX_ROWS + 1), "load": []}}).encode())
     assert (problem.status, problem.code) == (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-many-rows")
 
@@ -153,7 +153,9 @@ def receive(
         return next(left)
 
     try:
-        return asyncio.run(receive_body(following, limit, time.monotonic() + 60.0, declared))
+        return asyncio.run(
+            receive_body(following, limit, time.monotonic() + 60.0, None if declared is None else declared.encode())
+        )
     except Problem as problem:
         return problem
 
@@ -197,7 +199,7 @@ def test_no_more_than_the_discarded_bytes_are_received_of_a_body_that_is_too_lar
         asyncio.run(receive_body(endless, 5, time.monotonic() + 60.0))
     assert received == 16
     with pytest.raises(Problem):
-        asyncio.run(receive_body(endless, 5, time.monotonic() + 60.0, "16"))
+        asyncio.run(receive_body(endless, 5, time.monotonic() + 60.0, b"16"))
     assert received == 16
 
 

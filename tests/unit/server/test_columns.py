@@ -45,7 +45,7 @@ def columns_of(rows: Rows = LAST) -> dict[str, list[Any]]:
 
 def read(bundle: Bundle, columns: dict[str, list[Any]]) -> tuple[Rows, list[str]]:
     """The rows and the codes of the warnings."""
-    rows, warnings = asyncio.run(usable(bundle, Cells.of(columns)))
+    rows, warnings = asyncio.run(usable(bundle, Cells(columns)))
     return rows, [notice.code for notice in warnings]
 
 
@@ -56,7 +56,7 @@ def changed(name: str, row: int, cell: Any) -> dict[str, list[Any]]:
 
 
 def test_plain_rows_are_read_quickly_and_exactly_alike(bundle: Bundle) -> None:
-    cells, fitted = Cells.of(columns_of()), bundle.model.task.fitted
+    cells, fitted = Cells(columns_of()), bundle.model.task.fitted
     reading = quick(cells, fitted, "time")
     assert reading is not None
     same = exact(cells, fitted, "time")
@@ -122,14 +122,14 @@ def test_a_number_that_is_too_large_is_refused_with_its_row(bundle: Bundle) -> N
 
 def test_unsorted_rows_are_sorted_with_a_warning_that_names_the_row_as_sent(bundle: Bundle) -> None:
     newest_first = {name: cells[::-1] for name, cells in columns_of().items()}
-    rows, warnings = asyncio.run(usable(bundle, Cells.of(newest_first)))
+    rows, warnings = asyncio.run(usable(bundle, Cells(newest_first)))
     np.testing.assert_array_equal(rows.times, read(bundle, columns_of())[0].times)
     assert [(notice.code, notice.row) for notice in warnings] == [("unsorted", 2)]
 
 
 def test_equal_rows_count_once_with_a_warning_and_other_values_are_refused_with_both_rows(bundle: Bundle) -> None:
     twice = {name: [*cells, cells[200], cells[269]] for name, cells in columns_of().items()}
-    rows, warnings = asyncio.run(usable(bundle, Cells.of(twice)))
+    rows, warnings = asyncio.run(usable(bundle, Cells(twice)))
     np.testing.assert_array_equal(rows.values, read(bundle, columns_of())[0].values)
     assert [(notice.code, notice.row) for notice in warnings] == [("unsorted", 271), ("rows-repeated", 271)]
     twice["load"][271] = 0.25
@@ -158,7 +158,7 @@ def test_absent_rows_and_nulls_are_empty_cells(bundle: Bundle) -> None:
 @pytest.mark.parametrize("cells", [[1.5] * 270, ["text"] * 270, [None] * 270, [True, "a", 1] * 90])
 def test_columns_that_the_model_does_not_use_are_named_whatever_they_hold(bundle: Bundle, cells: list[Any]) -> None:
     columns = {"sun": cells, **columns_of(), "rain": cells}
-    rows, warnings = asyncio.run(usable(bundle, Cells.of(columns)))
+    rows, warnings = asyncio.run(usable(bundle, Cells(columns)))
     np.testing.assert_array_equal(rows.values, read(bundle, columns_of())[0].values)
     assert [(notice.code, notice.column) for notice in warnings] == [("columns-unused", "sun")]
     assert "'sun', 'rain'" in str(warnings[0])
@@ -191,7 +191,7 @@ def test_too_few_rows_are_refused_with_both_numbers(bundle: Bundle) -> None:
 def test_values_far_from_those_of_training_are_answered_with_a_warning_for_each_column(bundle: Bundle) -> None:
     columns = columns_of()
     columns["load"][265], columns["load"][267], columns["wind"][269] = 4e3, -4e3, 1e6
-    _, warnings = asyncio.run(usable(bundle, Cells.of(columns)))
+    _, warnings = asyncio.run(usable(bundle, Cells(columns)))
     assert [(notice.code, notice.column, notice.row) for notice in warnings] == [
         ("outside-training-range", "load", 266),
         ("outside-training-range", "wind", 270),

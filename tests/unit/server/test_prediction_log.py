@@ -25,7 +25,7 @@ from flts.contracts.errors import BackendUnavailable
 from flts.contracts.layout import inference_part
 from flts.contracts.ports import Store
 from flts.contracts.records.answer import LINES, AnswerLine
-from flts.contracts.request_ids import new_request_id, parse_request_id
+from flts.contracts.request_ids import parse_request_id
 from flts.promotion.log import next_entry
 from flts.server import prediction_log
 from flts.server.prediction_log import PredictionLog
@@ -269,7 +269,7 @@ def test_an_answer_that_cannot_be_written_is_counted_and_the_next_one_is_kept(
 ) -> None:
     store = memory_store()
     log = open_log(store)
-    say(log, server.ask(HISTORY, request_id="no id"))
+    say(log, server.ask(HISTORY, request_id="\ud800"))
     kept = say(log, server.ask(HISTORY))
     log.close(LONG)
     assert log.state().dropped == {"error": 1}
@@ -280,7 +280,7 @@ def test_the_metrics_say_how_the_log_does(server: Server, open_log: OpenLog) -> 
     log, registry = open_log(memory_store()), CollectorRegistry()
     registry.register(log)
     say(log, server.ask(HISTORY))
-    say(log, server.ask(HISTORY, request_id=new_request_id("north")[:-1]))
+    say(log, server.ask(HISTORY, request_id="\ud800"))
     log.close(LONG)
     page = generate_latest(registry).decode()
     for line in (

@@ -17,7 +17,7 @@ from flts.contracts import events
 from flts.contracts.request_ids import parse_request_id
 from flts.server.app import create_app
 from flts.server.models import ServedModels
-from flts.server.service import ForecastService
+from flts.server.service import ForecastService, ModelTurns, model_turns
 from flts.server.turns import Turns
 from flts.web.security import Auth
 
@@ -97,14 +97,14 @@ def test_the_checks_of_every_request_hold_for_forecasts() -> None:
 def test_an_expired_request_is_answered_with_504_and_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     served = Served(request_seconds=1e-9)
     computed = []
-    monkeypatch.setattr("flts.server.turns._forecasts", lambda bundle, batch: computed.append(batch))
+    monkeypatch.setattr("flts.server.questions.quick_together", lambda *asked: computed.append(asked))
     answer = served.predict()
     assert (answer.status, answer.code) == (504, "deadline-passed")
     assert computed == []
 
 
 def test_a_full_queue_is_answered_with_429_before_the_body_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    turns = Turns(1)
+    turns = model_turns(1)
     served = Served(turns=turns)
     monkeypatch.setattr(turns, "_depth", 1)
     answer = served.predict(content=b"not read")
@@ -119,7 +119,7 @@ def test_an_answer_names_the_model_that_made_it_whatever_is_promoted_meanwhile(
     before = served.predict().json()
     taken = Turns.take
 
-    async def promoted_meanwhile(turns: Turns, *arguments: Any) -> Any:
+    async def promoted_meanwhile(turns: ModelTurns, *arguments: Any) -> Any:
         promote(*served.bundles, store=served.store)
         await asyncio.to_thread(served.models.poll)
         return await taken(turns, *arguments)

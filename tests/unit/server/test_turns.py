@@ -15,7 +15,6 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from flts.contracts.errors import TrainingFailed
-from flts.forecasting.answers import Answers
 from flts.preprocess.rows import Rows
 from flts.server.turns import BATCH, BATCH_SECONDS, LOOP_WINDOWS, Turns, has_left
 from flts.web.problem import Problem
@@ -36,14 +35,11 @@ class Model:
         self.threads: list[threading.Thread] = []
         self.model = type("", (), {"history_rows": 1})
 
-    def turns(self, limit: int = 1000, waited: Callable[[float], None] = lambda seconds: None) -> Turns:
+    def turns(self, limit: int = 1000, waited: Callable[[float], None] = lambda seconds: None) -> Turns[Rows, float]:
         """Turns that measure with the clock of this model."""
-        return Turns(limit, waited, lambda: self.spent)
+        return Turns(limit, forecast, waited, lambda: self.spent)
 
-    def windows(self, rows: Rows) -> int:
-        return len(rows)
-
-    def forecast_each(self, requests: Sequence[Rows]) -> Answers:
+    def forecast(self, requests: Sequence[Rows]) -> list[float]:
         if self.gate is not None:
             assert self.gate.wait(60)
         values = np.array([rows.values[-1, 0] for rows in requests])
@@ -52,23 +48,29 @@ class Model:
         self.spent += self.seconds * sum(map(len, requests))
         if POISON in values:
             raise TrainingFailed("not finite", code="forecasts-not-finite")
-        mean = values[:, None, None]
-        return Answers(mean, mean[:, 0], {}, np.zeros(len(mean), dtype=bool), ())
+        answers: list[float] = values.tolist()
+        return answers
 
     async def asked(
-        self, turns: Turns, value: float, windows: int = 1, until: float = math.inf, receive: Any = None
+        self, turns: Turns[Rows, float], value: float, windows: int = 1, until: float = math.inf, receive: Any = None
     ) -> float:
         """One request, whose answer is its value."""
         rows = Rows(np.arange(windows), np.full((windows, 1), value), ("y",))
         bundle: Any = self
-        return await turns.take(bundle, rows, lambda answers: float(answers.mean[0, 0, 0]), until, receive)
+        return await turns.take(bundle, rows, windows, until, receive)
+
+
+def forecast(bundle: Any, requests: Sequence[Rows]) -> list[float]:
+    """What a model computes together."""
+    made: list[float] = bundle.forecast(requests)
+    return made
 
 
 def running(test: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(test())  # type: ignore[arg-type]
 
 
-async def known(turns: Turns, model: Model) -> None:
+async def known(turns: Turns[Rows, float], model: Model) -> None:
     """After the first answer, which a thread gave, the pace of the model is known."""
     gate, model.gate = model.gate, None
     await model.asked(turns, 0.0)
@@ -145,7 +147,7 @@ def test_a_request_of_many_windows_leaves_the_event_loop() -> None:
 
 def test_two_models_do_not_wait_for_each_other() -> None:
     async def test() -> None:
-        turns, gate = Turns(1000), threading.Event()
+        turns, gate = Turns(1000, forecast), threading.Event()
         slow, fast = Model("slow", gate=gate), Model("fast")
         waiting = asyncio.create_task(slow.asked(turns, 1.0))
         assert await fast.asked(turns, 2.0) == 2.0
@@ -369,11 +371,11 @@ def test_a_panic_of_a_library_ends_its_request_and_no_other(monkeypatch: pytest.
         if pace_known:
             await known(turns, model)
 
-        def panics(_: Any) -> Answers:
+        def panics(_: Any) -> list[float]:
             raise Panic("unreachable")
 
         with monkeypatch.context() as broken:
-            broken.setattr(model, "forecast_each", panics)
+            broken.setattr(model, "forecast", panics)
             with pytest.raises(RuntimeError, match="Panic: unreachable"):
                 await model.asked(turns, 1.0)
         assert (await model.asked(turns, 2.0), turns.state().in_flight) == (2.0, 0)

@@ -46,6 +46,35 @@ def test_a_line_has_no_credentials_and_no_empty_field() -> None:
     assert line["ts"] == "2026-01-02T03:04:05Z"
 
 
+@pytest.mark.usefixtures("stream")
+def test_an_event_that_happens_often_has_the_line_of_any_event() -> None:
+    now = datetime.fromisoformat("2026-01-02T03:04:05.678+00:00")
+    often = events.Often(
+        events.RequestServed, service="serve", route="/é", object_key=None, reason="https://me:key@host"
+    )
+    own: dict[str, str | float | None] = {
+        "status": 200,
+        "duration_ms": 1,
+        "received": 2,
+        "sent": 3,
+        "token": None,
+    }
+    happened = often.happened(method="POST", request_id='a"b\\c https://me:key@host', **own)
+    line, same = happened.line(now), events.line_of(happened(), now)
+    assert line is not None
+    assert same is not None
+    assert json.loads(line) == json.loads(same)
+    assert "key@" not in line
+    assert line.endswith("\n")
+
+
+def test_where_events_are_no_lines_it_is_the_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "_lines", None)
+    happened = events.Often(events.ServiceStopped).happened(service="serve")
+    assert happened.line(datetime.fromisoformat("2026-01-02T03:04:05+00:00")) is None
+    assert happened() == events.ServiceStopped(service="serve")
+
+
 def test_what_is_too_much_is_lost_and_counted(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flts.web.background.MOST", 2)
     log = Background("serve")

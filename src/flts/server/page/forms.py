@@ -15,6 +15,7 @@ from starlette.types import Message
 
 from flts.server.body import receive_body
 from flts.web.problem import Problem
+from flts.web.security import header_of
 
 
 @asynccontextmanager
@@ -23,7 +24,7 @@ async def form_of(request: Request, limit: int, seconds: float) -> AsyncIterator
 
     Raises Problem for one that is late, for a body of more bytes or one that is no form, ClientDisconnect.
     """
-    until, declared = time.monotonic() + seconds, request.headers.get("content-length")
+    until, declared = time.monotonic() + seconds, header_of(request.scope, b"content-length")
     body = await receive_body(request.receive, limit, until, declared)
 
     async def received() -> Message:
