@@ -57,8 +57,12 @@ class RecordingTracker:
         return SeenRun(f"flts/{run.scope}", run.status, run.tags, run.metrics, run.started_ms, run.ended_ms)
 
     def champion(self, scope: str) -> Mapping[str, str] | None:
-        named = [bundle for where, _, _, bundle in self.promotions if where == scope]
-        return {"flts.bundle_sha256": named[-1]} if named else None
+        named = [
+            {"flts.bundle_sha256": bundle, "flts.entry_sha256": entry}
+            for where, _, _, bundle, entry in self.promotions
+            if where == scope
+        ]
+        return named[-1] if named else None
 
     def check(self) -> None:
         """Always there."""
