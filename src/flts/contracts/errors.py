@@ -236,9 +236,9 @@ def nearest(word: str, valid: Iterable[str]) -> str:
     return f"did you mean '{hint}'? (valid: {listed})" if hint else f"valid: {listed}"
 
 
-_USER = re.compile(r"(\w://)(?:[^/\s'\"]*|[^/\s'\":]*:[^\s'\"]*)@")
-"""User and password of a URL. A password may hold a slash that nobody escaped."""
-_USER_OF_NO_URL = re.compile(r"\b((?:s3|kafka|https?|ftp|postgresql|mysql):)(?!//)[^\s'\"]*@", re.IGNORECASE)
+_USER = re.compile(r"(\w://?)(?:[^/\s'\"]*|[^/\s'\":]*:[^\s'\"]*)@")
+"""User and password of a URL. A password may hold a slash that nobody escaped. A URL taken for a path has one slash."""
+_USER_OF_NO_URL = re.compile(r"\b((?:s3|kafka|https?|ftp|postgresql|mysql):)(?!/)[^\s'\"]*@", re.IGNORECASE)
 """The same where somebody forgot the slashes."""
 _OPTION = re.compile(r"([?&;](?!endpoint=)[^=&\s'\"]+=)[^&\s'\"]+")
 """The value of an option of a URL; that of `endpoint` is the only one that is no secret."""
@@ -251,7 +251,7 @@ def without_credentials(text: str) -> str:
     """
     if "@" in text:
         text = _USER_OF_NO_URL.sub(r"\1…@", text)
-    return _OPTION.sub(r"\1…", _USER.sub(r"\1…@", text)) if "://" in text else text
+    return _OPTION.sub(r"\1…", _USER.sub(r"\1…@", text)) if ":/" in text else text
 
 
 def _plain(value: Plain) -> Plain:

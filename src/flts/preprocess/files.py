@@ -56,6 +56,11 @@ class File:
         """Its bytes from the start."""
         return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content.open("rb")
 
+    @property
+    def source(self) -> Path | bytes:
+        """What polars is given, with `glob=False`: it takes a path with `*`, `[` or `~` for other files."""
+        return self.content if isinstance(self.content, bytes) else self.content.absolute()
+
 
 def read_file(file: File) -> pl.DataFrame:
     """The table in a CSV or Parquet file. Raises DataError naming the file, and the row where there is one.
@@ -93,7 +98,7 @@ def _parquet(file: File) -> pl.DataFrame:
         except ValueError as error:
             raise _unreadable(file, str(error)) from None
     file.limits.check(file.name, size.rows, size.columns, size.cells, size.memory)
-    return pl.read_parquet(file.content)
+    return pl.read_parquet(file.source, glob=False)
 
 
 def _csv(file: File) -> pl.DataFrame:
@@ -102,11 +107,11 @@ def _csv(file: File) -> pl.DataFrame:
 
     _count(file)
     try:
-        return pl.read_csv(file.content, infer_schema_length=None, null_values=list(EMPTY))
+        return pl.read_csv(file.source, infer_schema_length=None, null_values=list(EMPTY), glob=False)
     except pl.exceptions.NoDataError:
         raise
     except pl.exceptions.PolarsError:
-        return pl.read_csv(file.content, infer_schema=False, null_values=list(EMPTY))
+        return pl.read_csv(file.source, infer_schema=False, null_values=list(EMPTY), glob=False)
 
 
 def _count(file: File) -> None:
@@ -197,7 +202,7 @@ def _lines(file: File) -> Iterator[bytes]:
     import polars as pl
 
     scanned = pl.scan_csv(
-        file.content,
+        file.source,
         has_header=False,
         separator="\x01",
         quote_char=None,

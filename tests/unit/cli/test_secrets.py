@@ -75,6 +75,13 @@ def test_a_secret_in_the_source_of_the_rows_is_in_no_output(source: str, command
 
 
 @pytest.mark.slow
+def test_a_secret_in_a_url_that_is_taken_for_a_path_is_not_shown(folder: Path) -> None:
+    code, output = said_and_left(folder, "data", "inspect", f"https://u:{HUSH}@h/x.csv?token={HUSH}")
+    assert code == 4
+    assert HUSH not in output
+
+
+@pytest.mark.slow
 def test_a_secret_whose_name_is_not_in_quotes_is_not_shown_and_the_mend_is(folder: Path) -> None:
     (folder / "flts-settings.toml").write_text(f'[kafka_options]\nsasl.password = "{HUSH}"\n')
     code, output = said_and_left(folder, "run")
@@ -107,6 +114,7 @@ def test_an_error_holds_no_credentials_in_its_message_or_its_data(url: str) -> N
         "file:///home/me@corp/.flts/objects",
         "column 'a@b' of x?y=z is missing",
         "column 'load:b@c' at 12:00:00",
+        "C:/Users/me@corp/x.csv",
     ],
 )
 def test_what_is_no_secret_is_shown_as_it_is(text: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
+import polars as pl
 import pytest
 from tests.support.raising import raises
 
@@ -39,3 +41,23 @@ def test_zero_bytes_mean_another_encoding() -> None:
 def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     with raises(DataError, code="file-unreadable", file="a.csv"):
         read_file(File("a.csv", tmp_path / "a.csv"))
+
+
+@pytest.mark.parametrize("folder", ["a", "[a]", "*", "~"])
+@pytest.mark.parametrize("name", ["load[12]", "load*", "l?ad1"])
+@pytest.mark.parametrize("kind", ["csv", "csv.gz", "parquet"])
+def test_a_path_is_a_name_and_no_pattern(
+    kind: str, name: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for place in ("a", folder):
+        Path(place).mkdir(exist_ok=True)
+        for number, stem in enumerate(("load1", name)):
+            frame = pl.DataFrame({"time": ["2020-01-01"], "load": [number]})
+            path = Path(place, f"{stem}.{kind}")
+            if kind == "parquet":
+                frame.write_parquet(path.absolute())  # polars takes ~ for a home
+            else:
+                data = frame.write_csv().encode()
+                path.write_bytes(gzip.compress(data) if kind == "csv.gz" else data)
+    assert read_file(File(f"{name}.{kind}", Path(folder, f"{name}.{kind}")))["load"].to_list() == [1]
