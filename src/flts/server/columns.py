@@ -150,14 +150,14 @@ class _Form:
     """How all times of a column are written.
 
     width: characters; local: of the part before the zone; zone: whether there is one and, if it is Z, no offset.
-    least and span [width]: the smallest code that each place may have, and by how much it may be larger.
+    least and span [width]: the smallest byte that each place may have, and by how much it may be larger.
     """
 
     width: int
     local: int
     zone: str | None
-    least: NDArray[np.uint32]
-    span: NDArray[np.uint32]
+    least: NDArray[np.uint8]
+    span: NDArray[np.uint8]
 
 
 @lru_cache(maxsize=64)
@@ -171,7 +171,7 @@ def _form(zeros: str) -> _Form | None:
         (ord("+"), 2) if i == local and mark != "Z" else (ord(mark), 9 if mark == "0" else 0)  # '+' to '-'
         for i, mark in enumerate(zeros)
     ]
-    least, span = np.array(places, dtype=np.uint32).T
+    least, span = np.array(places, dtype=np.uint8).T
     return _Form(len(zeros), local, match[2], least, span)
 
 
@@ -183,23 +183,24 @@ def utc(texts: Sequence[str], timezone: str) -> Times | None:
     form = _form(texts[0].translate(ZEROS)) if texts and len(texts[0]) <= LONGEST else None
     if form is None or (form.zone is None and timezone != "UTC"):
         return None
-    text = np.array(texts)
-    if text.dtype.itemsize != 4 * form.width:
+    text = "".join(texts)
+    if not text.isascii() or {*map(len, texts)} != {form.width}:
         return None
-    codes = text.view(np.uint32).reshape(len(texts), -1)
+    codes = np.frombuffer(text.encode(), dtype=np.uint8).reshape(len(texts), form.width)
     if not (codes - form.least <= form.span).all() or not FIRST <= min(texts) <= max(texts) < LAST:
         return None
     try:
-        local = text.astype(f"U{form.local}").astype("datetime64[ns]").view(np.int64)
+        local = np.ascontiguousarray(codes[:, : form.local]).view(f"S{form.local}")[:, 0]
+        times = local.astype("datetime64[ns]").view(np.int64)
     except ValueError:  # no such day or hour
         return None
     if form.zone is None or form.zone == "Z":
-        return local
+        return times
     ends = [time[form.local :] for time in texts]
     ahead = {end: _offset(end) for end in set(ends)}
     if None in ahead.values():
         return None
-    return local - np.array([ahead[end] for end in ends], dtype=np.int64)
+    return times - np.array([ahead[end] for end in ends], dtype=np.int64)
 
 
 @lru_cache(maxsize=256)

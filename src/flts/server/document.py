@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zoneinfo
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -63,14 +64,14 @@ def forecasts(answer: Answer) -> list[dict[str, Any]]:
 
 def moments(answer: Answer) -> list[str]:
     """The times of an answer as RFC 3339, in the zone of the Spec."""
-    zone = zoneinfo.ZoneInfo(answer.timezone)
-    return [moment(time, zone) for time in answer.times.tolist()]
+    return [moment(time, answer.timezone) for time in answer.times.tolist()]
 
 
-def moment(time: int, zone: zoneinfo.ZoneInfo) -> str:
+@lru_cache(maxsize=4096)  # clients ask from the same origins: the newest row that there is
+def moment(time: int, timezone: str) -> str:
     """A time in UTC nanoseconds as RFC 3339 in a zone, with as many digits of a second as it has."""
     seconds, beyond = divmod(time, SECOND)
-    text = datetime.fromtimestamp(seconds, zone).isoformat()
+    text = datetime.fromtimestamp(seconds, zoneinfo.ZoneInfo(timezone)).isoformat()
     if not beyond:
         return text
     whole = len("2018-02-05T23:40:00")
