@@ -47,6 +47,8 @@ bench: setup ## measure the figures of docs/performance.md
 	$(BIN)/python -m tests.bench
 bench-serve: setup ## measure the forecast service under load, beside a bare server
 	$(BIN)/python -m tests.bench.serve
+bench-resources: setup ## measure memory and CPU of every role, for the requests and limits of the chart
+	$(BIN)/python -m tests.bench.resources
 bench-peers: setup ## compare with other libraries on the same rows, windows and updates
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/$(PIP) -c constraints.txt -e '.[peers]'
@@ -61,7 +63,7 @@ audit: .venv-lock/made ## ask for known vulnerabilities of what the locks name; 
 sbom: .venv-lock/made ## write the list of packages of each image, CycloneDX, to dist/
 	.venv-lock/bin/python deploy/sbom.py
 image: ## build the image with docker, TORCH_INDEX=URL; `make image VARIANT=serve` builds the small one
-	docker build -f deploy/Dockerfile --build-arg VARIANT=$(VARIANT) --build-arg VERSION=$(VERSION) \
+	docker build $(BUILD_OPTIONS) -f deploy/Dockerfile --build-arg VARIANT=$(VARIANT) --build-arg VERSION=$(VERSION) \
 	  --build-arg TORCH_INDEX --build-arg REVISION=$$(git rev-parse HEAD) --build-arg CREATED=$$(date -u +%Y-%m-%dT%H:%M:%SZ) -t flts:dev .
 release: $(VENV)/made .venv-lock/made ## build wheel, images and chart of one version into dist/; DRY_RUN=1 only checks
 	$(BIN)/python deploy/release.py $(if $(DRY_RUN),--dry-run)
@@ -72,4 +74,4 @@ chart: setup ## write the generated files of the chart, after a change of its va
 clean: ## remove everything that make created
 	rm -rf $(VENV) .venv-peers .venv-lock .flts mutants
 
-.PHONY: help setup demo test-fast test test-all lint type bench bench-serve bench-peers mutation lock audit sbom image release docs chart clean
+.PHONY: help setup demo test-fast test test-all lint type bench bench-serve bench-resources bench-peers mutation lock audit sbom image release docs chart clean

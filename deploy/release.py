@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,9 +83,18 @@ def without_digest(lock: Path = images.LOCK) -> list[str]:
     return [f"images.lock has no digest for {listed}: {how}"] if missing else []
 
 
+@cache
 def builder() -> str | None:
-    """The program that builds images, where one is installed."""
-    return next((name for name in ("docker", "podman") if shutil.which(name)), None)
+    """The program that builds images, where one is installed and answers."""
+    for name in ("docker", "podman"):
+        if shutil.which(name) and subprocess.run([name, "info"], capture_output=True, check=False).returncode == 0:
+            return name
+    return None
+
+
+def build_options() -> list[str]:
+    """More options of the build, such as the secret pip.conf."""
+    return shlex.split(os.environ.get("BUILD_OPTIONS", ""))
 
 
 def helm() -> str | None:
@@ -94,10 +104,10 @@ def helm() -> str | None:
 
 def absent_programs() -> list[str]:
     """What a release needs and this machine lacks."""
-    wrong = [] if builder() else ["no docker (or podman) is installed, so no image can be built"]
+    wrong = [] if builder() else ["no docker (or podman) answers here, so no image can be built"]
     if not helm():
         wrong.append("no helm is installed (in PATH, or HELM), so the chart cannot be packed")
-    if not os.environ.get("TORCH_INDEX"):
+    if not os.environ.get("TORCH_INDEX") and not any("pip.conf" in option for option in build_options()):
         wrong.append("TORCH_INDEX is not set: the index of torch for a CPU (docs/containers.md)")
     return wrong
 
@@ -113,8 +123,11 @@ def steps(number: str, commit: str, created: str) -> list[Step]:
     def image(variant: str, tag: str, *more: str) -> Step:
         arguments = [f"VARIANT={variant}", f"VERSION={number}", f"REVISION={commit}", f"CREATED={created}", *more]
         options = [part for argument in arguments for part in ("--build-arg", argument)]
-        build = [builder() or "docker", "build", "-f", "deploy/Dockerfile", *options, "--tag", tag, "."]
-        return Step(f"image {tag}", build)
+        # podman would leave out the health check
+        program = ["podman", "build", "--format=docker"] if builder() == "podman" else ["docker", "build"]
+        return Step(
+            f"image {tag}", [*program, *build_options(), "-f", "deploy/Dockerfile", *options, "--tag", tag, "."]
+        )
 
     return [
         Step(f"flts-{number}-py3-none-any.whl", [*wheel, "--wheel-dir", str(DIST), "."]),

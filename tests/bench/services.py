@@ -55,14 +55,18 @@ class Stack:
     def bus(self) -> Bus:
         return open_bus(load_settings(bus=self.environment["FLTS_BUS"], kafka_replication=1))
 
-    def worker(self, *command: str) -> None:
+    def worker(self, *command: str) -> subprocess.Popen[bytes]:
         """`flts worker …` in the background."""
-        name = "-".join(command)
-        with (self.folder / f"{name}.log").open("wb") as log:
-            self.processes.append(
-                subprocess.Popen([*FLTS, "worker", *command], env=self._all(), cwd=self.folder, stderr=log)
-            )
-        wait_for(lambda: b"service_started" in (self.folder / f"{name}.log").read_bytes(), name)
+        return self.start("worker", *command, event="service_started")
+
+    def start(self, *command: str, event: str) -> subprocess.Popen[bytes]:
+        """`flts …` in the background; returns when it has logged this event."""
+        file = self.folder / f"{'-'.join(command).replace('/', '')}.log"
+        with file.open("wb") as log:
+            process = subprocess.Popen([*FLTS, *command], env=self.variables(), cwd=self.folder, stderr=log)
+        self.processes.append(process)
+        wait_for(lambda: event in file.read_text(), file.stem)
+        return process
 
     def end(self) -> None:
         """End all workers."""
@@ -75,12 +79,18 @@ class Stack:
     def run(self, *command: str) -> dict[str, Any]:
         """Run `flts … --json`; returns what it printed."""
         done = subprocess.run(
-            [*FLTS, *command, "--json"], env=self._all(), cwd=self.folder, capture_output=True, text=True, check=True
+            [*FLTS, *command, "--json"],
+            env=self.variables(),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         printed: dict[str, Any] = json.loads(done.stdout)
         return printed
 
-    def _all(self) -> dict[str, str]:
+    def variables(self) -> dict[str, str]:
+        """Variables of a process that uses the servers."""
         return {**os.environ, **self.environment}
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from typing import Any
@@ -140,6 +142,34 @@ def test_prometheus_scrapes_every_service_with_a_probe_port() -> None:
     probed = {name for name, command in COMMANDS.items() if command[0] in {"worker", "serve"}}
     assert set(config["scrape_configs"][0]["dns_sd_configs"][0]["names"]) == probed
     assert Settings.model_fields["probe_port"].default == config["scrape_configs"][0]["dns_sd_configs"][0]["port"]
+
+
+def test_the_store_starts_as_in_the_chart() -> None:
+    template = (FOLDER / "helm/flts/templates/s3.yaml").read_text()
+    in_chart = {flag for flag in re.findall(r"^ +- (-[\w.]+(?:=\S+)?)$", template, re.MULTILINE) if "{{" not in flag}
+    differing = {flag for flag in in_chart ^ set(SERVICE["s3"]["command"][1:]) if not flag.startswith("-s3.config=")}
+    assert differing == set()
+
+
+CHECKERS = {"promtool": ("check", "config", "prometheus.yml"), "haproxy": ("-c", "-f", "haproxy.cfg")}
+
+
+@pytest.mark.parametrize("program", CHECKERS)
+def test_a_server_accepts_its_configuration(program: str) -> None:
+    found = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")
+    if found is None:
+        pytest.skip(f"{program} is not installed: apt-get install prometheus haproxy")
+    *options, file = CHECKERS[program]
+    checked = subprocess.run([found, *options, str(FOLDER / file)], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_grafana_finds_prometheus() -> None:
+    [source] = YAML(typ="safe").load((FOLDER / "grafana-datasource.yml").read_text())["datasources"]
+    assert (source["type"], source["isDefault"]) == ("prometheus", True)
+    assert source["url"] == "http://prometheus:9090"
+    assert any(mount.endswith("9090") for mount in SERVICE["prometheus"]["ports"])
+    assert any("/etc/grafana/provisioning/datasources/" in mount for mount in SERVICE["grafana"]["volumes"])
 
 
 def test_volumes_that_are_used_are_declared() -> None:

@@ -1,8 +1,6 @@
 """The images, built by podman and run as a cluster runs them: a numbered user, a read-only root, no rights.
 
-The base is that of the Dockerfile where it can be pulled, else a stand-in of the same Debian made by mmdebstrap; sizes
-are compared without the base, plus what the real base takes. FLTS_TEST_BUILD holds more options of `podman build`, such
-as the secret pip.conf where the public index is not reached directly.
+Sizes are compared without the base, plus what the real base takes.
 """
 
 from __future__ import annotations
@@ -10,8 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +16,7 @@ from typing import Any
 
 import pytest
 from packaging.utils import canonicalize_name
+from tests.deploy.conftest import Podman
 from tests.deploy.test_compose import SERVICE
 from tests.deploy.test_images import script
 from tests.support import ROOT
@@ -38,17 +35,6 @@ pytestmark = pytest.mark.long
 BASE_BYTES = 130 * 10**6
 """What python:3.11-slim-bookworm takes, rounded up."""
 MOST_BYTES = {"serve": 600 * 10**6, "all": 2300 * 10**6}
-STAND_IN = "localhost/flts-base:bookworm"
-PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-OPTIONS = os.environ.get("FLTS_TEST_BUILD", "")
-CONTAINERS = """
-[containers]
-default_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]
-[engine]
-runtime = "runc"
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-"""
 LOCKED_DOWN = (
     "--read-only",
     "--cap-drop=all",
@@ -58,59 +44,6 @@ LOCKED_DOWN = (
 )
 NOBODY = 54321
 """A user that stands in no list of users."""
-
-Podman = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Podman:
-    """Call podman. The test is skipped where it is missing."""
-    for program in ("podman", "runc"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed: apt-get install podman buildah runc mmdebstrap")
-    config = tmp_path_factory.mktemp("podman") / "containers.conf"
-    config.write_text(CONTAINERS)
-
-    def call(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {"CONTAINERS_CONF": str(config)}
-        done = subprocess.run(["podman", *arguments], env=environment, capture_output=True, text=True, check=False)  # noqa: S607
-        assert not check or done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-        return done
-
-    return call
-
-
-@pytest.fixture(scope="module")
-def base(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The base of the Dockerfile, or its stand-in."""
-    named = re.search(r"^ARG BASE=(\S+)$", (ROOT / "deploy/Dockerfile").read_text(), re.MULTILINE)
-    assert named is not None
-    real = f"docker.io/library/{named[1]}"
-    if podman("pull", "--quiet", real, check=False).returncode == 0:
-        return real
-    if podman("image", "exists", STAND_IN, check=False).returncode == 0:
-        return STAND_IN
-    if shutil.which("mmdebstrap") is None:
-        pytest.skip("the base cannot be pulled, and mmdebstrap is not installed to make a stand-in")
-    tar = tmp_path_factory.mktemp("base") / "base.tar"
-    packages = "--include=python3,python3-pip,python3-venv,ca-certificates"
-    subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", packages, "bookworm", str(tar)], check=True)  # noqa: S607
-    podman("import", "--change", f"ENV {PATH}", str(tar), STAND_IN)
-    return STAND_IN
-
-
-@pytest.fixture(scope="module")
-def build(podman: Podman, base: str) -> Callable[[str], str]:
-    """Build a variant, once; returns its name."""
-    extra = shlex.split(OPTIONS)
-
-    def built(variant: str) -> str:
-        name = f"localhost/flts-test:{variant}"
-        arguments = ["--build-arg", f"BASE={base}", "--build-arg", f"VARIANT={variant}", "--tag", name]
-        podman("build", "--network=host", "--format=docker", *extra, *arguments, "-f", "deploy/Dockerfile", str(ROOT))
-        return name
-
-    return built
 
 
 @pytest.fixture(scope="module", params=["serve", "all"])
@@ -167,6 +100,14 @@ def test_its_bytecode_is_there_because_nobody_can_write_it_later(podman: Podman,
         " and m.__file__.endswith('.py') and not os.path.exists(m.__cached__)])"
     )
     assert python(podman, image, code).split() == []
+
+
+def test_a_build_without_an_index_of_torch_ends_at_once_and_says_what_to_pass(podman: Podman, base: str) -> None:
+    arguments = ["--build-arg", f"BASE={base}", "--build-arg", "TORCH_INDEX=file:///nowhere"]
+    done = podman("build", "--network=none", *arguments, "-f", "deploy/Dockerfile", str(ROOT), check=False)
+    assert done.returncode != 0
+    assert "error: no torch for a CPU was found" in done.stderr + done.stdout
+    assert "--build-arg TORCH_INDEX=URL" in done.stderr + done.stdout
 
 
 def test_no_test_and_no_header_of_torch_is_in_it(podman: Podman, build: Callable[[str], str]) -> None:
