@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
+from flts.contracts.canonical import digest
 from flts.contracts.errors import BackendUnavailable, FltsError, MachineFailed, StageFailed, UsageError
 from flts.contracts.records.base import Digest, Part
 from flts.verification.evidence import RunEvidence
@@ -20,14 +21,6 @@ NOT_RECORDED: State = "not recorded"
 UNREACHABLE: State = "unreachable"
 BAD = frozenset({FALSE, DEPENDS})
 """States of a claim on which nothing else can rest."""
-
-
-class Source(Part):
-    """A piece of evidence: an object of the store, or something outside it."""
-
-    name: str
-    sha256: Digest | None
-    """Of its bytes; None where it is absent or has none."""
 
 
 class ReportClaim(Part):
@@ -46,7 +39,10 @@ class ReportClaim(Part):
     """Why the claim is not true."""
     rests_on: list[str]
     """Ids of the claims that it depends on."""
-    evidence: list[Source]
+    evidence: list[str]
+    """Names of what was read: objects of the store, messages, tracked runs, log lines."""
+    evidence_sha256: Digest
+    """Of the digests of all of it, by name."""
     check: str
     """The command that checks this claim again, alone."""
     due: bool
@@ -114,6 +110,8 @@ class Engine:
         self._checks = {check.id: (section.name, check) for section in sections for check in section.checks}
         self._order = {name: position for position, name in enumerate(self._checks)}
         self._claims: dict[str, ReportClaim] = {}
+        self.read: dict[str, str | None] = {}
+        """SHA-256 of everything that the claims settled so far rest on, by name; None where it is absent."""
 
     def add(self, section: SectionChecks) -> None:
         """A section whose checks ask for other claims."""
@@ -139,6 +137,7 @@ class Engine:
     def _settle(self, section: str, check: Check) -> ReportClaim:
         with self._evidence.noting() as noted:
             found = _look(check, self._evidence)
+        self.read |= noted
         rests_on = self._rests_on(check, noted)
         found = _weighed(found, [self.claim(name) for name in rests_on])
         return ReportClaim(
@@ -150,7 +149,8 @@ class Engine:
             found=found.found,
             reason=found.reason,
             rests_on=rests_on,
-            evidence=[Source(name=name, sha256=digest) for name, digest in sorted(noted.items())],
+            evidence=sorted(noted),
+            evidence_sha256=digest(noted),
             check=f"{self._command} --claim {check.id}",
             due=check.due,
         )

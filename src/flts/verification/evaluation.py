@@ -38,7 +38,6 @@ def _field(name: str) -> Callable[[CandidateRow], JsonValue]:
     return value
 
 
-PLURALS = ("The rows", "The test", "The verdicts", "The reasons", "Weights")
 FIGURES: Mapping[str, tuple[str, Callable[[CandidateRow], JsonValue]]] = {
     "score": ("score", _field("score")),
     "score_interval": ("interval of the score", _interval),
@@ -49,21 +48,28 @@ FIGURES: Mapping[str, tuple[str, Callable[[CandidateRow], JsonValue]]] = {
     **{f"coverage_{level * 100:g}": (f"coverage at {level:.0%}", _covered(f"{level:g}")) for level in LEVELS},
 }
 """Figures of the scoreboard that have a claim of their own: what a sentence calls them, and where a row has them."""
-PARTS = {
-    "windows": "The test windows",
-    "yardstick": "What errors are scaled by",
-    "rules": "Weights and limits",
-    "baselines": "The rows of the baselines",
-    "winner": "The winner",
-    "gates": "The verdicts of the gates",
-    "look": "The tests against the champion",
-    "certainty": "The certainty of the choice",
-    "outcome": "The outcome",
-    "reasons": "The reasons",
-    "sure": "What it says about how certain the choice is",
-    "why_not": "What it says about why no other model won",
+Shows = Callable[[DecisionRecord], JsonValue]
+PARTS: Mapping[str, tuple[str, Shows]] = {
+    "windows": ("The test windows are", lambda d: d.windows.count),
+    "yardstick": (
+        "What errors are scaled by is",
+        lambda d: dict(zip(d.yardstick.targets, d.yardstick.width, strict=True)),
+    ),
+    "rules": ("Weights and limits are", lambda d: d.rules.weights.model_dump()),
+    "baselines": ("The rows of the baselines are", lambda d: [row.model for row in d.baselines]),
+    "winner": ("The winner is", lambda d: d.winner),
+    "gates": ("The verdicts of the gates are", lambda d: [gate.reason for gate in d.gates.values()]),
+    "look": ("The tests against the champion are", lambda d: d.look.against.model if d.look else None),
+    "certainty": ("The certainty of the choice is", lambda d: d.certainty.best_share if d.certainty else None),
+    "outcome": ("The outcome is", lambda d: d.outcome),
+    "reasons": ("The reasons are", lambda d: list(d.reasons)),
+    "sure": ("The sentence about certainty is", lambda d: d.sure),
+    "why_not": (
+        "What is said about each other model is",
+        lambda d: [f"{one.model}: {one.why_not}" for one in d.why_not],
+    ),
 }
-"""Fields of a decision that have a claim of their own, and what a sentence calls them."""
+"""Fields of a decision that have a claim of their own: how its sentence begins, and what is shown of a field."""
 
 
 def evaluation(evidence: RunEvidence) -> SectionChecks:
@@ -72,7 +78,7 @@ def evaluation(evidence: RunEvidence) -> SectionChecks:
     checks = [
         Check("evaluation.decision", "The decision of this run is stored as it was made", _decision, _vouched(key)),
         Check("evaluation.decision_id", "Its decision_id is the digest of what was compared", _decision_id),
-        *(_part(name, says) for name, says in PARTS.items()),
+        *(_part(name, says, shows) for name, (says, shows) in PARTS.items()),
         *(check for model in evidence.models for check in _of_model(model)),
         *(_baseline(name) for name in BASELINES),
         Check("evaluation.others", "Everything else in the decision is as computed again", _others),
@@ -181,14 +187,14 @@ def _decision_id(evidence: RunEvidence, decision: DecisionRecord) -> Found:
     )
 
 
-def _part(name: str, says: str) -> Check:
+def _part(name: str, says: str, shows: Shows) -> Check:
     def look(evidence: RunEvidence, decision: DecisionRecord) -> Found:
-        return _compared(
-            getattr(decision, name), getattr(again(evidence)[0], name), f"{name} in {evidence.decision_key}"
-        )
+        made = again(evidence)[0]
+        first, second = (_plain(getattr(record, name)) for record in (decision, made))
+        found = _differences(first, second, f"{name} in {evidence.decision_key}")
+        return dataclasses.replace(found, expected=shows(decision), found=shows(made))
 
-    verb = "are" if says.startswith(PLURALS) else "is"
-    return Check(f"evaluation.{name}", f"{says} {verb} as computed again", _needs_decision(look))
+    return Check(f"evaluation.{name}", f"{says} as computed again", _needs_decision(look))
 
 
 def _of_model(model: str) -> list[Check]:
@@ -239,7 +245,9 @@ def _row(model: str) -> Callable[[RunEvidence], Found]:
 
 @_needs_decision
 def _others(evidence: RunEvidence, decision: DecisionRecord) -> Found:
-    return _differences(_plain(decision), _plain(again(evidence)[0]), str(evidence.decision_key))
+    stored, made = _plain(decision), _plain(again(evidence)[0])
+    made = {name: value for name, value in made.items() if name in stored or name not in LATER}
+    return _differences(stored, made, str(evidence.decision_key))
 
 
 @_needs_decision
@@ -258,21 +266,6 @@ def _judged(evidence: RunEvidence, decision: DecisionRecord) -> Found:
     judged = evidence.judged
     assert judged is not None
     return same(decision.outcome, judged.outcome, f"{evidence.part('judge')} records another outcome than the decision")
-
-
-def _compared(stored: Any, made: Any, what: str) -> Found:
-    """A value of the decision beside the one computed again; a structure is shown as its differences."""
-    first, second = _plain(stored), _plain(made)
-    if isinstance(first, dict | list) or isinstance(second, dict | list):
-        found = _differences(first, second, what)
-        return dataclasses.replace(found, expected=_flat(first), found=_flat(second))
-    return same(first, second, f"{what} is not the one computed again")
-
-
-def _flat(value: Any) -> JsonValue:
-    """A structure that a line has room for; None for a deeper one."""
-    items = value.values() if isinstance(value, dict) else value or ()
-    return None if any(isinstance(item, dict | list) for item in items) else value
 
 
 def _differences(stored: Any, made: Any, what: str) -> Found:
@@ -301,5 +294,7 @@ def _plain(value: Any) -> Any:
     return value.model_dump(mode="json", by_alias=True) if hasattr(value, "model_dump") else value
 
 
+LATER = {"evidence"}
+"""Fields that a decision of an earlier FLTS does not have."""
 MOST = 3
 """Differences that a reason names at most."""

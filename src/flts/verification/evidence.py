@@ -9,24 +9,21 @@ from typing import TypeVar
 
 from flts.contracts import layout
 from flts.contracts.canonical import digest, sha256
-from flts.contracts.errors import DamagedObject, FltsError
+from flts.contracts.errors import DamagedObject, FltsError, StageFailed
 from flts.contracts.ports import Record, SeenRun, Store
-from flts.contracts.records.base import R, parse_stored, require_record
+from flts.contracts.records.base import R, parse_stored, require_object, require_record, version_of
 from flts.contracts.records.data import ProcessedMeta
 from flts.contracts.records.decision import DecisionRecord
 from flts.contracts.records.log import LogEntry
 from flts.contracts.records.model import ModelResult
 from flts.contracts.records.run import FailurePart, JudgePart, PreprocessPart, RunClaim, TrainPart
-from flts.evaluate import CODE_VERSION as EVALUATE
-from flts.models.registry import versions
-from flts.preprocess import CODE_VERSION as PREPROCESS
 from flts.preprocess.stage import ProcessedDataset, load_dataset
 from flts.promotion.log import Chain, listed
 from flts.spec.fields import Spec
-from flts.spec.lineage import Identity, identify
-from flts.train import CODE_VERSION as TRAIN
+from flts.spec.lineage import Identity, Versions
 from flts.train.experiment import Experiment, plan_experiment
 from flts.verification.outside import Outside
+from flts.verification.versions import CURRENT, identified
 
 T = TypeVar("T")
 Noted = dict[str, str | None]
@@ -189,8 +186,29 @@ class RunEvidence:
 
     @property
     def identity(self) -> Identity:
-        """The hashes that this version of FLTS gives the experiment."""
-        return self.once("identity", lambda: identify(self.spec, self.claim.data_hash, VERSIONS))
+        """The hashes that the experiment has with the code versions of the run."""
+        return self._identified[0]
+
+    def require_identity(self) -> None:
+        """Raise StageFailed for an experiment of an earlier version, whose fields are others."""
+        assert self._identified
+
+    @property
+    def _identified(self) -> tuple[Identity, Versions]:
+        """Raises StageFailed for an experiment of an earlier version, whose hashes this FLTS cannot make."""
+
+        def read() -> tuple[Identity, Versions]:
+            stored = require_object(self, layout.spec(self.config_hash))
+            if stored.get("v") != version_of(Spec):
+                raise StageFailed(
+                    f"the experiment has version {stored.get('v')} of its format, and this flts makes the hashes of"
+                    f" version {version_of(Spec)}; use flts {self.claim.flts}, which claimed the run",
+                    code="spec-older",
+                )
+            hashes = {model: found for model in self.models if (found := self.model_hash(model)) is not None}
+            return identified(self.spec, self.claim.data_hash, self.config_hash, hashes)
+
+        return self.once("identity", read)
 
     @property
     def meta(self) -> ProcessedMeta:
@@ -205,8 +223,19 @@ class RunEvidence:
 
     @property
     def experiment(self) -> Experiment:
-        """The experiment on its rows."""
-        return self.once("experiment", lambda: plan_experiment(self.spec, self.identity, self.dataset))
+        """The experiment on its rows. Raises StageFailed where this FLTS would compute other numbers."""
+
+        def read() -> Experiment:
+            identity, made_with = self._identified
+            if (made_with.train, made_with.evaluate) != (CURRENT.train, CURRENT.evaluate):
+                raise StageFailed(
+                    f"the run was made with version {made_with.train} of train and {made_with.evaluate} of evaluate,"
+                    f" and this flts has {CURRENT.train} and {CURRENT.evaluate}; use flts {self.claim.flts}",
+                    code="versions-differ",
+                )
+            return plan_experiment(self.spec, identity, self.dataset)
+
+        return self.once("experiment", read)
 
     def result(self, model_hash: str) -> ModelResult:
         """The commit point of a model."""
@@ -338,6 +367,5 @@ class Rehearsal:
         self.written.pop(key, None)
 
 
-VERSIONS = versions(PREPROCESS, TRAIN, EVALUATE)
 PER_MODEL = ("train-", "failures/")
 """How the parts of a run that are about one model begin."""

@@ -110,6 +110,7 @@ def _data_hash(evidence: RunEvidence) -> Found:
 
 def _as_specified(evidence: RunEvidence) -> Found:
     """Compare what data_hash is made of with what the experiment says; the raw bytes are taken as they are named."""
+    evidence.require_identity()
     made_of = evidence.meta.made_of.model_dump(mode="json")
     raw = RawDigests(str(made_of["train"]), str(made_of["test"]) if "test" in made_of else None)
     version = made_of["version"]

@@ -13,7 +13,7 @@ from flts.contracts.errors import FltsError, UsageError, nearest
 from flts.contracts.ports import Store
 from flts.contracts.records.base import Digest, JsonObject, Part, StoredRecord, read_object
 from flts.verification.chain import chain
-from flts.verification.claims import BAD, NOT_RECORDED, UNREACHABLE, Engine, ReportClaim, SectionChecks
+from flts.verification.claims import BAD, NOT_RECORDED, TRUE, UNREACHABLE, Engine, ReportClaim, SectionChecks
 from flts.verification.evaluation import evaluation
 from flts.verification.evidence import RunEvidence
 from flts.verification.expectations import Expectation, expectations
@@ -45,6 +45,8 @@ class Report(StoredRecord):
     """What the run says of itself: scope, environment, versions, times, and the deployment where there is one."""
     sections: list[ReportSection]
     claims: list[ReportClaim]
+    evidence: dict[str, Digest | None]
+    """SHA-256 of everything that was read, by name; None where it is absent."""
     issues: list[Issue]
     """What the run itself gives reason to doubt."""
     spec: JsonObject | None
@@ -78,6 +80,10 @@ class Report(StoredRecord):
         if found is None:
             raise unknown_claim(name, [claim.id for claim in self.claims])
         return found
+
+    def value(self, name: str) -> JsonValue:
+        """What a claim found; None where it does not hold, and for a claim that this run does not have."""
+        return next((claim.found for claim in self.claims if claim.id == name and claim.state == TRUE), None)
 
     def _lacking(self, claim: ReportClaim) -> bool:
         return claim.state == NOT_RECORDED and any(named(claim.id, wanted) for wanted in self.required)
@@ -126,6 +132,7 @@ def examine(
         header=_header(evidence),
         sections=[ReportSection(name=section.name, title=section.title) for section in sections],
         claims=claims,
+        evidence=engine.read,
         issues=issues(evidence),
         spec=_spec(evidence),
         pods=[dataclasses.asdict(pod) for pod in outside.pods.pods] if outside and outside.pods else [],

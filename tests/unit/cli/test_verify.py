@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from tests.unit.cli.conftest import Flts
 
+from flts.verification.write.folder import FILES
+
 RIDGE = "train.ridge.rmse"
 
 
@@ -22,7 +24,7 @@ def test_a_healthy_run_is_verified_and_a_damaged_one_is_not(ran: Flts, folder: P
     done = ran("verify")
     assert done.code == 0
     reports = [Path(line) for line in done.out.splitlines() if line.startswith(".flts/reports/")]
-    assert [file.name for file in reports][:3] == ["report.md", "report.json", "statement.intoto.json"]
+    assert [file.name for file in reports] == [*FILES]
     assert all(file.is_file() for file in reports)
     (rows,) = (folder / ".flts/objects/processed-data").glob("*/test.parquet")
     rows.write_bytes(rows.read_bytes() + b" ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from flts.verification.expectations import read_expectations
 from flts.verification.outside import Outside, read_log, read_pods
 from flts.verification.report import Report, examine
 from flts.verification.write.folder import FILES, write_report
+from flts.verification.write.html import to_html
 from flts.verification.write.json import to_json
 from flts.verification.write.markdown import to_markdown
 from flts.verification.write.statement import PREDICATE, STATEMENT, to_statement
@@ -62,7 +64,7 @@ def test_the_json_is_read_back(healthy: Ran) -> None:
 def test_each_claim_names_the_digest_of_its_evidence_and_the_command_that_checks_it(healthy: Ran) -> None:
     report = healthy.alone()
     claim = report.claim("train.ridge.rmse")
-    assert {source.name for source in claim.evidence} >= {
+    assert {*claim.evidence} >= {
         healthy.key("forecasts.parquet"),
         healthy.key("test.parquet"),
         healthy.key("train-ridge.json"),
@@ -214,3 +216,44 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
         read_log(file)
     with raises(UsageError, code="pods-unreadable"):
         read_pods(file)
+
+
+class Page(HTMLParser):
+    """The tags of a page, and everything that it would load."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        named = dict(attrs)
+        self.ids += [value for name, value in attrs if name == "id" and value]
+        self.links += [value for name, value in named.items() if name in {"src", "href", "data"} and value]
+
+
+def test_the_page_needs_nothing_but_itself(healthy: Ran, tmp_path: Path) -> None:
+    report = healthy.report(tmp_path)
+    text = to_html(report)
+    page = Page(text)
+    assert len(text.encode()) < 2**20
+    assert not {"script", "link", "img", "iframe"} & page.tags.keys()
+    assert "url(" not in text
+    assert "@import" not in text
+    assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
+    assert len(page.ids) == len(set(page.ids))
+    assert {claim.id for claim in report.claims} <= set(page.ids)
+    assert page.tags["svg"] == 2
+
+
+def test_what_a_page_quotes_is_escaped(healthy: Ran, tmp_path: Path) -> None:
+    file = tmp_path / "expect.toml"
+    file.write_text('expect = [{ claim = "run.environment", operator = "==", value = "<script>alert(1)</script>" }]')
+    report = healthy.alone(expected=read_expectations(file))
+    assert report.exit_code == 1
+    for written in (to_html(report), to_markdown(report)):
+        assert "<script" not in written
+        assert "&lt;script" in written

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from flts.contracts.machine import machine_faults
 from flts.verification.report import Report
+from flts.verification.write.html import to_html
 from flts.verification.write.json import to_json
 from flts.verification.write.markdown import to_markdown
 from flts.verification.write.statement import to_statement
 
 FILES: Mapping[str, Callable[[Report], str]] = {
     "report.md": to_markdown,
+    "report.html": to_html,
     "report.json": to_json,
     "statement.intoto.json": to_statement,
 }

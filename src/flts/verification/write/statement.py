@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from flts.contracts import layout
-from flts.verification.claims import BAD, NOT_RECORDED, TRUE, UNREACHABLE, ReportClaim
+from flts.verification.claims import BAD, NOT_RECORDED, TRUE, UNREACHABLE
 from flts.verification.report import Report
 
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -19,17 +19,15 @@ def to_statement(report: Report) -> str:
     """
     failed = [claim.id for claim in report.claims if claim.state in BAD or claim.state == UNREACHABLE]
     warned = [claim.id for claim in report.claims if claim.state == NOT_RECORDED and claim.due]
+    experiment = layout.spec(report.config_hash)
+    digest = report.evidence.get(experiment)
     statement = {
         "_type": STATEMENT,
-        "subject": [{"name": name, "digest": {"sha256": digest}} for name, digest in sorted(_subjects(report).items())],
+        "subject": [_resource(name, digest) for name, digest in sorted(report.evidence.items()) if digest],
         "predicateType": PREDICATE,
         "predicate": {
             "result": "FAILED" if failed else "WARNED" if warned else "PASSED",
-            "configuration": [
-                {"name": layout.spec(report.config_hash), "digest": {"sha256": digest}}
-                for digest in [_digest_of(report.claims, layout.spec(report.config_hash))]
-                if digest
-            ],
+            "configuration": [_resource(experiment, digest)] if digest else [],
             "passedTests": [claim.id for claim in report.claims if claim.state == TRUE],
             "warnedTests": warned,
             "failedTests": failed,
@@ -38,13 +36,6 @@ def to_statement(report: Report) -> str:
     return json.dumps(statement, indent=1, ensure_ascii=False) + "\n"
 
 
-def _subjects(report: Report) -> dict[str, str]:
-    """Everything that was read, by name."""
-    return {
-        source.name: source.sha256 for claim in report.claims for source in claim.evidence if source.sha256 is not None
-    }
-
-
-def _digest_of(claims: list[ReportClaim], name: str) -> str | None:
-    every = (source for claim in claims for source in claim.evidence if source.name == name)
-    return next((source.sha256 for source in every), None)
+def _resource(name: str, digest: str) -> dict[str, object]:
+    """A resource descriptor of in-toto."""
+    return {"name": name, "digest": {"sha256": digest}}

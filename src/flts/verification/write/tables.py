@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -60,6 +61,35 @@ def shown(value: JsonValue, digits: int = 6) -> str:
     return f"{text[:SHOWN]}…" if len(text) in {32, 64} and text.isalnum() else text
 
 
+def verdict(report: Report) -> str:
+    """What the claims come to, in one or two sentences."""
+    counts = Counter(claim.state for claim in report.claims)
+    listed = ", ".join(f"{counts[state]} {state}" for state in MARKS if counts[state])
+    first = report.first_false
+    if first is not None:
+        said = f"The first claim that does not hold is {first.id}: {first.reason}"
+        return f"Not verified. {said}. Claims: {listed}."
+    if counts[UNREACHABLE]:
+        return f"Not complete. No claim is false, and some could not be checked. Claims: {listed}."
+    if report.exit_code:
+        return f"Not verified. A claim that is required is not recorded. Claims: {listed}."
+    return f"Verified. No claim is false. Claims: {listed}."
+
+
+def recommendations(report: Report) -> list[str]:
+    """What would help, each from a claim that does not hold or from an issue of this run."""
+    first = report.first_false
+    found = [f"{first.id}: {first.reason}"] if first else []
+    found += [f"{claim.id}: {claim.reason}" for claim in report.claims if claim.state == UNREACHABLE][:1]
+    return found + [f"{issue.says}: {issue.recommends}" for issue in report.issues if issue.recommends]
+
+
+def header(report: Report) -> list[list[str]]:
+    """Which run this is, as rows of a name and a value."""
+    named = {"config_hash": report.config_hash, "run": str(report.run), **report.header}
+    return [[name, value] for name, value in named.items()]
+
+
 def deliverables(report: Report) -> ReportTable:
     """What each section came to."""
     rows = []
@@ -70,6 +100,24 @@ def deliverables(report: Report) -> ReportTable:
             holding = sum(claim.state == TRUE for claim in claims)
             rows.append([f"{MARKS[state]} {state}", DELIVERABLES[section.name], f"{holding} of {len(claims)}"])
     return ReportTable(["state", "what", "claims that are true"], rows, frozenset({"claims that are true"}))
+
+
+def read_objects(report: Report) -> ReportTable:
+    """Everything that was read, with its digest."""
+    rows = [[name, digest or "absent"] for name, digest in sorted(report.evidence.items())]
+    return ReportTable(["what was read", "SHA-256"], rows)
+
+
+def models_of(report: Report) -> list[str]:
+    """Every model of the run, those with a rank first."""
+    names = [claim.id.split(".") for claim in report.claims if claim.section == "training"]
+    models = dict.fromkeys(parts[1] for parts in names)
+
+    def order(name: str) -> tuple[float, str]:
+        rank = report.value(f"evaluation.{name}.rank")
+        return (float(rank) if isinstance(rank, int | float) else float("inf"), name)
+
+    return sorted(models, key=order)
 
 
 def table_of(report: Report, section: str) -> ReportTable | None:
@@ -105,22 +153,10 @@ class _Cells:
         found = self._claims.get(claim)
         return "" if found is None else MARKS[found.state]
 
-    def value(self, claim: str) -> JsonValue:
-        """What a claim found, None where it does not hold."""
-        found = self._claims.get(claim)
-        return found.found if found is not None and found.state == TRUE else None
-
     @property
     def models(self) -> list[str]:
         """Every model, those with a rank first."""
-        names = [name[len("train.") : -len(".outcome")] for name in self._claims if name.endswith(".outcome")]
-        models = [name for name in names if f"train.{name}.outcome" in self._claims]
-
-        def order(name: str) -> tuple[float, str]:
-            rank = self.value(f"evaluation.{name}.rank")
-            return (float(rank) if isinstance(rank, int | float) else float("inf"), name)
-
-        return sorted(models, key=order)
+        return models_of(self.report)
 
 
 def _rows(cell: _Cells) -> ReportTable:
@@ -187,7 +223,7 @@ def _scoreboard(cell: _Cells) -> ReportTable:
 
 
 def _percent(cell: _Cells, claim: str) -> str:
-    value = cell.value(claim)
+    value = cell.report.value(claim)
     return f"{value:.1%}" if isinstance(value, float) else cell(claim)
 
 
