@@ -92,6 +92,9 @@ def test_the_two_configurations_of_the_seed_differ_in_one_value_with_an_effect()
     assert found.verdicts[0].kind == "different-spec"
     assert found.verdicts[0].text == "different Spec: sample.test_rows 50 → 30 (moves every hash)"
     assert [run.windows for run in found.runs] == [40, 20]
+    rows = {value.name: value.values for value in found.rows}
+    assert (rows["train rows before sampling"], rows["test rows before sampling"]) == (["15,927"] * 2, ["3,982"] * 2)
+    assert (rows["train rows"], rows["test rows"]) == (["50"] * 2, ["50", "30"])
     # one model per name is the same in both: train rows, values and seeds are
     equal = {artifact.name for artifact in found.artifacts if not artifact.differs}
     assert {f"validation forecasts of {name}" for name in models} <= equal

@@ -17,16 +17,17 @@ def compare(
     runs: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN RUN...",
-            help="CONFIG[:RUN] of this store, STORE#CONFIG[:RUN], or a file of `flts runs show CONFIG --json`. CONFIG"
-            " is the start of a config_hash; STORE is a folder or a URL, and alone means its newest run.",
+            metavar="RUN",
+            help="Two or more of: CONFIG[:RUN] of this store, STORE#CONFIG[:RUN], a file of `flts runs show CONFIG"
+            " --json`. CONFIG is the start of a config_hash; STORE is a folder or a URL, and alone means its newest"
+            " run.",
         ),
     ],
     home: Home = None,
     as_json: Json = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the comparison as a Markdown page.")] = False,
 ) -> None:
-    """Compare runs: experiments, results, versions, machines, durations, scores. Exits with 0 for the same result.
+    """Compare runs: experiments, results, versions, machines, durations, scores. Exit code 0 only for the same result.
 
     Each run is compared with the first one. A result counts as the same only where both runs computed it.
     """

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from flts.comparison.result import ComparedArtifact, ComparedScore, Stage
 from flts.contracts.canonical import digest
 from flts.contracts.records.decision import METRICS, CandidateRow, DecisionRecord, ScoredRow
-from flts.report.evidence import RunRecord
+from flts.report.evidence import RunManifest
 
 FORECAST = "a forecast"
 
@@ -22,7 +22,7 @@ class _Made(NamedTuple):
     model: str | None = None
 
 
-def artifacts(records: Sequence[RunRecord]) -> list[ComparedArtifact]:
+def artifacts(records: Sequence[RunManifest]) -> list[ComparedArtifact]:
     """Every artifact of these runs, preprocess first; what no run has is left out."""
     models = models_of(records)
     rows = zip(*(_made(record, models) for record in records), strict=True)
@@ -33,13 +33,13 @@ def artifacts(records: Sequence[RunRecord]) -> list[ComparedArtifact]:
     ]
 
 
-def models_of(records: Sequence[RunRecord]) -> list[str]:
+def models_of(records: Sequence[RunManifest]) -> list[str]:
     """Every candidate of these runs, sorted."""
     judged = (row.model for record in records if record.decision for row in record.decision.candidates)
     return sorted({*judged, *(name for record in records for name in (*record.models, *record.failures))})
 
 
-def scores(records: Sequence[RunRecord]) -> list[ComparedScore]:
+def scores(records: Sequence[RunManifest]) -> list[ComparedScore]:
     """The errors of every model with a forecast, in the order of the first run's scoreboard, baselines last."""
     decisions = [record.decision for record in records]
     candidates = {row.model for decision in decisions if decision for row in decision.ranked}
@@ -62,7 +62,7 @@ def scores(records: Sequence[RunRecord]) -> list[ComparedScore]:
     return found
 
 
-def _made(record: RunRecord, models: Sequence[str]) -> Iterator[_Made]:
+def _made(record: RunManifest, models: Sequence[str]) -> Iterator[_Made]:
     data, decision = record.data, record.decision
     raw = data.made_of.model_extra or {} if data else {}
     for name, field in (("raw train rows", "train"), ("raw test rows", "test"), ("preprocess code version", "version")):
@@ -79,7 +79,7 @@ def _made(record: RunRecord, models: Sequence[str]) -> Iterator[_Made]:
     yield _Made("evaluate", "winner", (decision.winner or "none") if decision else None)
 
 
-def _trained(record: RunRecord, model: str) -> Iterator[_Made]:
+def _trained(record: RunManifest, model: str) -> Iterator[_Made]:
     part, failure, result = record.models.get(model), record.failures.get(model), record.results.get(model)
     row = record.decision.row(model) if record.decision else None
     outcome = failure.error if failure else None

@@ -19,7 +19,7 @@ from flts.comparison.sides import Side
 from flts.comparison.verdict import Pair, facts, is_of_machine, pair_verdict, work
 from flts.contracts.errors import UsageError, without_credentials
 from flts.contracts.records.decision import DecisionRecord
-from flts.report.evidence import RunRecord
+from flts.report.evidence import RunManifest
 from flts.spec.fields import Spec
 
 LABELS = string.ascii_uppercase
@@ -44,6 +44,7 @@ def compare(sides: Sequence[Side]) -> Comparison:
         runs=[_run(label, side) for label, side in zip(labels, sides, strict=True)],
         verdicts=[pair_verdict(_pair(sides, specs, made, models, other)) for other in range(1, len(sides))],
         spec=differences(known) if len(known) == len(specs) else None,
+        rows=_side_by_side([_rows(record) for record in records]),
         artifacts=made,
         versions=_versions(records),
         machines=_machines(records),
@@ -93,19 +94,31 @@ def _pair(
     )
 
 
-def _versions(records: Sequence[RunRecord]) -> list[ComparedValue]:
+def _rows(record: RunManifest) -> dict[str, str]:
+    """Rows and sizes of the processed tables."""
+    if record.data is None:
+        return {}
+    tables = {"train": record.data.train, "test": record.data.test}
+    return {
+        **{f"{name} rows": f"{table.rows:,}" for name, table in tables.items()},
+        **{f"{name} rows before sampling": f"{table.rows_before:,}" for name, table in tables.items()},
+        **{f"bytes of {name}.parquet": f"{table.size:,}" for name, table in tables.items()},
+    }
+
+
+def _versions(records: Sequence[RunManifest]) -> list[ComparedValue]:
     """FLTS, and every library that a fit was made with."""
     flts = [{"flts": record.claim.flts} for record in records]
     return _side_by_side(flts) + _side_by_side([_made_on(record, of_machine=False) for record in records])
 
 
-def _machines(records: Sequence[RunRecord]) -> list[ComparedValue]:
+def _machines(records: Sequence[RunManifest]) -> list[ComparedValue]:
     """The environment with its deployment, and the processor and kernels that the fits were made on."""
     claimed = [{"environment": record.claim.environment, **(record.claim.deployment or {})} for record in records]
     return _side_by_side(claimed) + _side_by_side([_made_on(record, of_machine=True) for record in records])
 
 
-def _made_on(record: RunRecord, *, of_machine: bool) -> dict[str, str]:
+def _made_on(record: RunManifest, *, of_machine: bool) -> dict[str, str]:
     """Facts about the fits behind a run; several values where fits of different places stand behind it."""
     found = [facts(result.made_on) for _, result in sorted(record.results.items())]
     names = sorted({name for made in found for name in made if is_of_machine(name) == of_machine})
@@ -117,7 +130,7 @@ def _side_by_side(found: Sequence[Mapping[str, str]]) -> list[ComparedValue]:
     return [ComparedValue(name=name, values=[values.get(name) for values in found]) for name in names]
 
 
-def _notes(labels: str, records: Sequence[RunRecord], specs: Sequence[Spec | None]) -> Iterator[str]:
+def _notes(labels: str, records: Sequence[RunManifest], specs: Sequence[Spec | None]) -> Iterator[str]:
     """What the tables do not say by themselves; a sentence about several runs is said once."""
     said: dict[str, list[str]] = {}
     other_winners = len({record.decision.winner for record in records if record.decision}) > 1
@@ -130,7 +143,7 @@ def _notes(labels: str, records: Sequence[RunRecord], specs: Sequence[Spec | Non
         yield "the runs were judged on different windows, so a lower score of one run says nothing about its models"
 
 
-def _about(record: RunRecord, spec: Spec | None, *, sure: bool) -> Iterator[str]:
+def _about(record: RunManifest, spec: Spec | None, *, sure: bool) -> Iterator[str]:
     """sure: say how certain the choice of the winner is."""
     decision = record.decision
     if spec is None:

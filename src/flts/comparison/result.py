@@ -146,6 +146,8 @@ class Comparison(Part):
     """One per run after the first."""
     spec: list[SpecDifference] | None
     """Empty where the experiments are equal, None where one of them cannot be read."""
+    rows: list[ComparedValue]
+    """How many rows and bytes the processed tables have."""
     artifacts: list[ComparedArtifact]
     versions: list[ComparedValue]
     machines: list[ComparedValue]

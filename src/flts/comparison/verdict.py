@@ -96,8 +96,8 @@ def work(side: Side, model: str) -> Work | None:
     return "fitted" if part.recomputed is None else "fitted again"
 
 
-Fit = tuple[str, str, str, str]
-"""Environment, start, end and processor of a fit, which no other fit shares."""
+Fit = tuple[str, str]
+"""Start and end of a fit, to the microsecond; a copy of its record has the same."""
 
 
 def _own(side: Side, model: str) -> Fit | None:
@@ -118,7 +118,7 @@ def _fit(parts: RunParts, model: str) -> Fit | None:
     part: TrainPart | None = parts.models.get(model)
     if part is None or not part.fitted or part.recomputed not in {None, "equal"}:
         return None
-    return part.environment, part.started, part.ended, part.processor
+    return part.started, part.ended
 
 
 def _changed(difference: SpecDifference) -> str:

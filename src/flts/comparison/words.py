@@ -56,6 +56,7 @@ def sections(found: Comparison) -> Iterator[ComparisonSection]:
         [[row.key, *map(_plain, row.values), short(row.moves)] for row in found.spec or ()],
         ["not compared"] if found.spec is None else [] if found.spec else ["no value differs"],
     )
+    yield _values("Rows", "", labels, found.rows)
     yield _values("Artifacts, in the order of the pipeline", "artifact", labels, found.artifacts)
     yield _values("Versions", "version", labels, found.versions)
     yield _values("Machines", "fact", labels, found.machines)

@@ -51,15 +51,15 @@ class RunRecord(RunParts):
     spec: JsonObject | None
     """The stored experiment, without its locators; plain, as a model may be of a family that is no longer installed."""
     data: ProcessedMeta | None
-    results: dict[str, ModelResult]
-    """By model: the fit, with the versions and the processor that it was made on."""
     decision: DecisionRecord | None
     """None until the run is judged."""
 
 
 class RunManifest(RunRecord):
-    """A run with the other runs of its configuration: what `flts runs show --json` prints and a comparison reads."""
+    """A run with its fits and the other runs of its configuration: what `flts runs show --json` prints."""
 
+    results: dict[str, ModelResult]
+    """By model: the fit, with the versions and the processor that it was made on."""
     others: list[RunParts]
     """At most the newest hundred, oldest first; how long the same work took in them."""
 
@@ -94,12 +94,10 @@ def run_record(store: Store, config_hash: str, run: int, *, damaged: list[Damage
     _require_run(store, config_hash, run)
     parts, read = run_parts(store, config_hash, run, damaged=damaged), _Reader(store, damaged)
     claim, judge = parts.claim, parts.judge
-    results = {name: read(layout.model_result(part.model_hash), ModelResult) for name, part in parts.models.items()}
     return RunRecord(
         **dict(parts),
         spec=read.tolerantly(lambda: read_object(store, layout.spec(config_hash))),
         data=read(layout.meta(claim.data_hash), ProcessedMeta),
-        results={name: result for name, result in results.items() if result is not None},
         decision=read(layout.decision(claim.scope, judge.decision_id), DecisionRecord, named=True) if judge else None,
     )
 
@@ -107,18 +105,20 @@ def run_record(store: Store, config_hash: str, run: int, *, damaged: list[Damage
 def run_manifest(
     store: Store, config_hash: str, run: int, *, damaged: list[DamagedObject] | None = None
 ) -> RunManifest:
-    """One run with the other runs of its configuration, of which what is damaged counts as absent.
+    """One run with its fits and the other runs of its configuration, of which what is damaged counts as absent.
 
     Raises as `run_record` does.
     """
-    record, others = run_record(store, config_hash, run, damaged=damaged), []
+    record, read, others = run_record(store, config_hash, run, damaged=damaged), _Reader(store, damaged), []
+    fits = {name: read(layout.model_result(part.model_hash), ModelResult) for name, part in record.models.items()}
     numbers = [number for number in runs.numbers(store, config_hash) if number != run]
     for number in numbers[-OTHERS:]:
         try:
             others.append(run_parts(store, config_hash, number, damaged=[]))
         except DamagedObject:  # without its claim it is not known where the run was
             continue
-    return RunManifest(**dict(record), others=others)
+    results = {name: result for name, result in fits.items() if result is not None}
+    return RunManifest(**dict(record), results=results, others=others)
 
 
 def run_parts(store: Store, config_hash: str, run: int, *, damaged: list[DamagedObject] | None = None) -> RunParts:

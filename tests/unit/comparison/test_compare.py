@@ -17,7 +17,7 @@ from flts.comparison.sides import Side
 from flts.contracts.canonical import digest
 from flts.contracts.errors import UsageError
 from flts.contracts.records.run import FailurePart, TrainPart
-from flts.report.evidence import RunManifest, RunParts, RunRecord, newest_first, run_record
+from flts.report.evidence import RunManifest, RunParts, newest_first, run_manifest
 
 SEVERAL = "21c7a2fa79ba"
 """A run of automfles, gru, prophet and ridge."""
@@ -25,14 +25,14 @@ MODELS = ["automfles", "gru", "prophet", "ridge"]
 
 
 @cache
-def stored(config: str = SEVERAL) -> RunRecord:
+def stored(config: str = SEVERAL) -> RunManifest:
     """A run of the golden store."""
     store = golden_store("store-2.zip")
     config_hash = next(row.config_hash for row in newest_first(store) if row.config_hash.startswith(config))
-    return run_record(store, config_hash, 1)
+    return run_manifest(store, config_hash, 1)
 
 
-def later(record: RunRecord, run: int = 2, seconds: float = 60.0, **changes: Any) -> RunRecord:
+def later(record: RunManifest, run: int = 2, seconds: float = 60.0, **changes: Any) -> RunManifest:
     """The same experiment run again, with other times, every model fitted; changes: fields of each trained part."""
     fields = {"run": run, "started": f"2027-01-{run:02}T00:00:00+00:00", "ended": f"2027-01-{run:02}T00:01:00+00:00"}
     timed = {**fields, "duration_ms": round(seconds * 1000), **changes}
@@ -47,35 +47,35 @@ def later(record: RunRecord, run: int = 2, seconds: float = 60.0, **changes: Any
     )
 
 
-def elsewhere(record: RunRecord, environment: str = "cluster") -> RunRecord:
+def elsewhere(record: RunManifest, environment: str = "cluster") -> RunManifest:
     """The same run under the name of another environment."""
     models = {name: part.model_copy(update={"environment": environment}) for name, part in record.models.items()}
     claim = record.claim.model_copy(update={"environment": environment})
     return record.model_copy(update={"claim": claim, "models": models})
 
 
-def with_part(record: RunRecord, model: str, **changes: Any) -> RunRecord:
+def with_part(record: RunManifest, model: str, **changes: Any) -> RunManifest:
     part: TrainPart = record.models[model].model_copy(update=changes)
     return record.model_copy(update={"models": {**record.models, model: part}})
 
 
-def with_result(record: RunRecord, model: str, **changes: Any) -> RunRecord:
+def with_result(record: RunManifest, model: str, **changes: Any) -> RunManifest:
     result = record.results[model].model_copy(update=changes)
     return record.model_copy(update={"results": {**record.results, model: result}})
 
 
-def with_row(record: RunRecord, model: str, **changes: Any) -> RunRecord:
+def with_row(record: RunManifest, model: str, **changes: Any) -> RunManifest:
     decision = known(record.decision)
     rows = [row.model_copy(update=changes) if row.model == model else row for row in decision.candidates]
     return record.model_copy(update={"decision": decision.model_copy(update={"candidates": rows})})
 
 
-def side(record: RunRecord, *others: RunParts, damaged: tuple[str, ...] = ()) -> Side:
+def side(record: RunManifest, *others: RunParts, damaged: tuple[str, ...] = ()) -> Side:
     """The run beside the others of its configuration."""
-    return Side("here", RunManifest(**dict(record), others=list(others)), damaged)
+    return Side("here", record.model_copy(update={"others": list(others)}), damaged)
 
 
-def verdict(a: Side | RunRecord, b: Side | RunRecord) -> PairVerdict:
+def verdict(a: Side | RunManifest, b: Side | RunManifest) -> PairVerdict:
     """The verdict on two runs."""
     found = compare([one if isinstance(one, Side) else side(one) for one in (a, b)])
     assert found.same == (found.verdicts[0].kind == "same-result")
@@ -125,7 +125,7 @@ def test_fits_in_a_copy_of_a_store_do_not_count(environment: str) -> None:
 
 
 OTHER = digest("other")
-CHANGES: dict[str, Callable[[RunRecord], RunRecord]] = {
+CHANGES: dict[str, Callable[[RunManifest], RunManifest]] = {
     "train.parquet": lambda r: r.model_copy(
         update={
             "data": known(r.data).model_copy(update={"train": known(r.data).train.model_copy(update={"sha256": OTHER})})
@@ -285,7 +285,7 @@ def test_versions_and_machines_are_those_that_the_fits_were_made_on() -> None:
 def durations(a: list[float], b: list[float]) -> ComparedDuration:
     """The fits of ridge in so many runs of each environment."""
 
-    def repeated(record: RunRecord, seconds: list[float], first: int) -> Side:
+    def repeated(record: RunManifest, seconds: list[float], first: int) -> Side:
         newest, *others = (later(record, first + n, value) for n, value in enumerate(seconds))
         return side(newest, *others, elsewhere(later(record, 9, 1e6), "another"))
 

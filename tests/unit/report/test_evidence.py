@@ -20,7 +20,7 @@ from flts.contracts.records.data import ProcessedMeta
 from flts.contracts.records.model import ModelResult
 from flts.contracts.records.run import JudgePart, RunClaim
 from flts.contracts.runs import numbers
-from flts.report.evidence import configurations, newest_first, resolve, run_record
+from flts.report.evidence import OTHERS, configurations, newest_first, resolve, run_manifest, run_record
 
 A, B, C = "ab" * 32, "ab" * 16 + "cd" * 16, "ef" * 32
 
@@ -137,7 +137,7 @@ def test_a_record_joins_all_parts_of_a_run_and_the_objects_that_they_name() -> N
     golden = golden_store()
     shown = 0
     for row in newest_first(golden):
-        record = run_record(golden, row.config_hash, row.run).model_dump(mode="json", by_alias=True)
+        record = run_manifest(golden, row.config_hash, row.run).model_dump(mode="json", by_alias=True)
         folder = f"{layout.runs(row.config_hash)}{row.run:04d}/"
         parts = {key.removeprefix(folder).removesuffix(".json"): as_json(golden, key) for key in golden.list(folder)}
         judge, scope = parts.get("judge"), parts["claim"]["scope"]
@@ -156,6 +156,7 @@ def test_a_record_joins_all_parts_of_a_run_and_the_objects_that_they_name() -> N
             "data": meta.model_dump(mode="json"),
             "preprocess": parts.get("preprocess"),
             "models": models,
+            "others": [],
             "results": {name: result.model_dump(mode="json") for name, result in results.items()},
             "failures": {
                 name.removeprefix("failures/"): part for name, part in parts.items() if name.startswith("failures/")
@@ -174,7 +175,7 @@ def test_a_run_that_is_not_judged_yet_has_no_judge_and_no_decision() -> None:
     put_claim(store, experiment)
     record = run_record(store, experiment.identity.config_hash, 1)
     assert (record.judge, record.decision, record.preprocess, record.spec) == (None, None, None, None)
-    assert (record.models, record.failures, record.results) == ({}, {}, {})
+    assert (record.models, record.failures) == ({}, {})
     assert record.data is not None
 
 
@@ -213,6 +214,18 @@ def test_damage_is_collected_where_somebody_takes_it(store: Store) -> None:
         layout.run_part(A, 1, "train-ridge"): "record-damaged",
         layout.decision("global", part.decision_id): "object-missing",
     }
+
+
+def test_a_manifest_holds_the_newest_other_runs() -> None:
+    experiment, store = small_experiment()
+    for number in range(1, OTHERS + 4):
+        put_claim(store, experiment, number)
+    config_hash = experiment.identity.config_hash
+    store.replace(layout.run_part(config_hash, 50, "claim"), b"{")
+    newest = OTHERS + 3
+    for run, oldest in ((1, 4), (newest, 3)):
+        others = [other.run for other in run_manifest(store, config_hash, run).others]
+        assert others == [number for number in range(oldest, newest + 1) if number not in {50, run}]
 
 
 def test_a_run_that_has_lost_its_claim_is_damaged_and_nothing_else(store: Store) -> None:
