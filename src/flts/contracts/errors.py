@@ -207,6 +207,11 @@ class Interrupted(FltsError):
     exit_code = 130
 
 
+def of_newer(error: BaseException) -> bool:
+    """Whether a newer flts wrote what could not be read: in an update, a process of that version can go on with it."""
+    return isinstance(error, FltsError) and error.code in {"record-newer", "message-newer"}
+
+
 def shortened(text: str) -> str:
     """The same text, without its middle where it is longer than a person reads: a value that it quotes has any length.
 

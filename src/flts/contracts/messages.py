@@ -95,6 +95,14 @@ class Message(BaseModel):
             return cls.model_validate_json(data)
         except ValidationError as error:
             faults = [(".".join(map(str, e["loc"])) or "message", e["msg"]) for e in error.errors()]
+            version = next((e["input"] for e in error.errors() if e["loc"] == ("v",)), None)
+            if type(version) is int and version > cls.model_fields["v"].default:
+                raise DataError(
+                    f"{cls.topic}: a newer flts sent this message, in version {version}; it needs that flts to be read",
+                    code="message-newer",
+                    topic=cls.topic,
+                    version=version,
+                ) from None
             raise DataError(
                 f"{cls.topic}: {'; '.join(f'{field}: {why}' for field, why in faults)}",
                 code="message-invalid",

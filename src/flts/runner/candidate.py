@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, replace
 
 from flts.contracts import events, layout
-from flts.contracts.errors import NEEDS_A_PERSON, Terminal, TrainingFailed
+from flts.contracts.errors import NEEDS_A_PERSON, Terminal, TrainingFailed, of_newer
 from flts.contracts.machine import machine_faults
 from flts.contracts.messages import ModelTraining, TrainingData
 from flts.contracts.ports import Progress, Store
@@ -51,7 +51,8 @@ def finish_model(
     """Train one candidate (or find it trained), score it, track it, record it, and tell the judge.
 
     A Terminal error becomes a failed candidate with its reason. Transient errors and Interrupted are raised, and so is
-    what a person has to mend: wrong credentials of the store or a full disk, for instance, are no failure of a model.
+    what a person or a newer flts has to do: wrong credentials of the store, a full disk, or a record of a later format,
+    for instance, are no failure of a model.
     """
     with context.children.slots:  # the model's time starts here; waiting for a slot does not count
         work = Work(claim, experiment, name, context.clock.now())
@@ -61,6 +62,8 @@ def finish_model(
         except NEEDS_A_PERSON:
             raise
         except Terminal as error:
+            if of_newer(error):
+                raise
             return _fail(context, work, error)
     progress.phase("track")
     part = _record(context, work, scored, _track(context, work, scored))

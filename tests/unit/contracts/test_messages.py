@@ -202,7 +202,7 @@ def test_a_field_that_a_later_version_added_is_ignored() -> None:
         (b"[]", "message: Input should be an object"),
         (b"{}", "ts: Field required; identifier: Field required; config_hash: Field required"),
         (canonical_json({**MODEL_TRAINING, "ts": "now"}), "ts: Input should be a valid datetime"),
-        (canonical_json({**MODEL_TRAINING, "ts": "2020-01-01T00:00:00Z", "v": 2}), "v: Input should be 1"),
+        (canonical_json({**MODEL_TRAINING, "ts": "2020-01-01T00:00:00Z", "v": 0}), "v: Input should be 1"),
         (canonical_json({**MODEL_TRAINING, "ts": "2020-01-01T00:00:00Z", "status": "\n"}), "status: Input should be"),
         (canonical_json({**MODEL_TRAINING, "ts": "2020-01-01T00:00:00Z", "model_hash": "A"}), "model_hash: String"),
     ],
@@ -216,6 +216,12 @@ def test_an_invalid_message_is_refused_in_one_line_that_names_the_topic_and_the_
     assert message.startswith(f"model-training: {faults}")
     assert "\n" not in message
     assert raised.value.exit_code == 4
+
+
+def test_a_message_of_a_newer_flts_is_told_from_a_broken_one() -> None:
+    sent = canonical_json({**MODEL_TRAINING, "ts": "2020-01-01T00:00:00Z", "v": 2})
+    with raises(DataError, code="message-newer", topic="model-training", version=2):
+        ModelTraining.parse(sent)
 
 
 def test_a_number_that_json_cannot_hold_is_refused() -> None:

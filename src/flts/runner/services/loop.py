@@ -31,6 +31,7 @@ from flts.contracts.errors import (
     NoChampion,
     StageFailed,
     Transient,
+    of_newer,
     shortened,
 )
 from flts.contracts.failpoints import failpoint
@@ -350,5 +351,9 @@ class _Work:
                     self._service.handle(self.record)
 
     def _waits_for(self, error: Exception) -> bool:
-        """Whether to try again at once: every record would meet this error, so the worker keeps its record."""
-        return isinstance(error, Transient) and not isinstance(error, NoChampion) and self._patience.left > 0
+        """Whether to try again at once: every record would meet this error, so the worker keeps its record.
+
+        It also keeps one that needs a newer flts: in an update it is soon asked to stop, and a newer member goes on.
+        """
+        waits = isinstance(error, Transient) and not isinstance(error, NoChampion)
+        return (waits or of_newer(error)) and self._patience.left > 0
