@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import inspect
 import json
+import pkgutil
+import textwrap
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from flts.contracts import errors
+from flts.contracts import errors, records
+from flts.contracts.messages import TOPICS, Message
+from flts.contracts.records.base import Part, StoredRecord
+from flts.report.evidence import RunRecord
 from flts.settings import Settings
 from flts.spec.fields import Spec
 from flts.spec.lineage import moves, short
@@ -23,7 +32,12 @@ NOTE = "<!-- written by docs/generate.py from the code; change it there -->\n"
 
 def pages() -> dict[str, str]:
     """Name and text of every generated page."""
-    return {"spec.md": _spec_page(), "settings.md": _settings_page(), "errors.md": _errors_page()}
+    return {
+        "spec.md": _spec_page(),
+        "settings.md": _settings_page(),
+        "errors.md": _errors_page(),
+        "records.schema.json": _schema(),
+    }
 
 
 def main() -> None:
@@ -113,6 +127,67 @@ def _errors_page() -> str:
         meaning = _line((inspect.getdoc(kind) or "").partition("\n\n")[0])
         lines.append(f"| `{kind.__name__}` | `{parent}` | {kind.exit_code} | {meaning} |")
     return "\n".join(lines) + "\n"
+
+
+class _Plain(GenerateJsonSchema):
+    """Without titles, which repeat the names."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """Never."""
+        return False
+
+
+def _schema() -> str:
+    """The schema of every record, of the parts that no record contains, and of every message, as they are written."""
+    parts = _parts()
+    _, schema = models_json_schema(
+        [(kind, "validation") for kind in (*parts, *TOPICS.values())],
+        by_alias=True,
+        schema_generator=_Plain,
+        title="What FLTS stores and sends",
+        description=(
+            "One definition for each stored record and each message, of the version that this FLTS writes; each says"
+            " under which key its object lies, or is the message of one topic. RunRecord is what `flts runs show"
+            " --json` prints. Records of older versions are read, too. The experiment has a schema of its own:"
+            " `flts config schema`."
+        ),
+    )
+    for kind in parts:
+        definition = schema["$defs"][kind.__name__]
+        for name, text in _described(kind):
+            definition["properties"][kind.model_fields[name].validation_alias or name]["description"] = text
+        if issubclass(kind, StoredRecord):
+            definition["required"] = ["v", *definition.get("required", [])]
+    for topic, message in TOPICS.items():
+        definition = schema["$defs"][message.__name__]
+        definition["description"] = f"Topic `{topic}`: {definition['description']}"
+        text = inspect.getdoc(Message.event_id)
+        definition["properties"]["event_id"] = {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": text}
+    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+
+
+def _parts() -> list[type[Part]]:
+    """Every record and part of one, by name."""
+    kinds: dict[str, type[Part]] = {"RunRecord": RunRecord}
+    for module in pkgutil.iter_modules(records.__path__, f"{records.__name__}."):
+        for kind in vars(importlib.import_module(module.name)).values():
+            if isinstance(kind, type) and issubclass(kind, Part) and kind not in {Part, StoredRecord}:
+                kinds[kind.__name__] = kind
+    return [kinds[name] for name in sorted(kinds)]
+
+
+def _described(kind: type[Part]) -> Iterator[tuple[str, str]]:
+    """The fields of a part that have a description below them in the source, also inherited ones."""
+    for parent in reversed(kind.__mro__[: kind.__mro__.index(Part)]):
+        (body,) = ast.parse(textwrap.dedent(inspect.getsource(parent))).body
+        assert isinstance(body, ast.ClassDef)
+        for field, below in zip(body.body, body.body[1:], strict=False):
+            match field, below:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))) if (
+                    name in kind.model_fields
+                ):
+                    yield name, _line(text)
 
 
 if __name__ == "__main__":

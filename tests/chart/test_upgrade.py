@@ -39,11 +39,12 @@ def test_the_revision_stands_in_one_object_that_no_name_or_checksum_includes() -
 
 
 def test_pods_read_the_release_as_a_file(helm: Helm) -> None:
-    objects = helm.render("--set", "clusterName=c1")
+    objects = helm.render("--set", "clusterName=c1,image.repository=here/flts,image.tag=1.2")
     written = yaml.safe_load(named(objects, "ConfigMap", "flts-release")["data"]["release.json"])
     assert written == {
         "chart": yaml.safe_load((CHART / "Chart.yaml").read_text())["version"],
         "cluster": "c1",
+        "image": "here/flts:1.2",
         "namespace": "forecasts",
         "release": "flts",
         "revision": 1,

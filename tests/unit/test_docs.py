@@ -37,7 +37,7 @@ def generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["spec.md", "settings.md", "errors.md"])
+@pytest.mark.parametrize("name", ["spec.md", "settings.md", "errors.md", "records.schema.json"])
 def test_the_reference_pages_are_what_the_code_gives(name: str) -> None:
     assert (ROOT / "docs/reference" / name).read_text() == generator().pages()[name], "run `make docs`"
 

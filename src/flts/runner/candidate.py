@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass, replace
 
 from flts.contracts import events, layout
@@ -12,13 +11,15 @@ from flts.contracts.machine import machine_faults
 from flts.contracts.messages import ModelTraining, TrainingData
 from flts.contracts.ports import Progress, Store
 from flts.contracts.records.base import write_record
-from flts.contracts.records.run import FailurePart, ScaledErrors, TrainPart
+from flts.contracts.records.run import FailurePart, MessageRef, ScaledErrors, TrainPart
 from flts.evaluate.metrics import Errors, measure
+from flts.models.registry import CANDIDATES
 from flts.promotion.judge import yardstick
 from flts.runner import tell
 from flts.runner.quarantine import put_aside
+from flts.runner.stopwatch import Stopwatch
 from flts.runner.stored import VERSIONS, load_stored_spec
-from flts.runner.tell import RunOf
+from flts.runner.tell import RunOf, experiment_of
 from flts.runner.tracking import (
     Work,
     candidate_run,
@@ -26,11 +27,13 @@ from flts.runner.tracking import (
     fitted_run_id,
     known_failed_run_id,
     known_run_id,
+    status_of,
 )
 from flts.spec.lineage import identify
 from flts.train.determinism import processor
 from flts.train.experiment import Experiment
 from flts.train.isolate import Claim, train_isolated
+from flts.train.machine import machine
 from flts.train.stage import Trained, stored_result
 from flts.wiring import RunContext
 
@@ -46,16 +49,25 @@ class ScoredCandidate:
 
 @machine_faults()
 def finish_model(
-    context: RunContext, claim: TrainingData, experiment: Experiment, name: str, progress: Progress, *, recompute: bool
+    context: RunContext,
+    claim: TrainingData,
+    experiment: Experiment,
+    name: str,
+    progress: Progress,
+    *,
+    recompute: bool,
+    message: MessageRef | None = None,
 ) -> ModelTraining:
     """Train one candidate (or find it trained), score it, track it, record it, and tell the judge.
+
+    message: the one that brought the claim, on a broker.
 
     A Terminal error becomes a failed candidate with its reason. Transient errors and Interrupted are raised, and so is
     what a person or a newer flts has to do: wrong credentials of the store, a full disk, or a record of a later format,
     for instance, are no failure of a model.
     """
     with context.children.slots:  # the model's time starts here; waiting for a slot does not count
-        work = Work(claim, experiment, name, context.clock.now())
+        work = Work(claim, experiment, name, context.clock.now(), message)
         tell.publish(context.bus, tell.running(claim, name, work.model_hash, work.start))
         try:
             scored = _train_and_score(context, work, progress, recompute=recompute)
@@ -71,13 +83,11 @@ def finish_model(
 
 
 def _train_and_score(context: RunContext, work: Work, progress: Progress, *, recompute: bool) -> ScoredCandidate:
-    began = time.monotonic()
+    watch = Stopwatch.start(context.clock)
     trained = _train(context, work, progress, recompute=recompute)
     progress.phase("score")
     errors = _score(context.store, work, trained)
-    return ScoredCandidate(
-        trained, errors, round((time.monotonic() - began) * 1000)
-    )  # monotonic: the clock may be set meanwhile
+    return ScoredCandidate(trained, errors, watch.elapsed_ms)
 
 
 def _train(context: RunContext, work: Work, progress: Progress, *, recompute: bool) -> Trained:
@@ -142,7 +152,9 @@ def _record(context: RunContext, work: Work, scored: ScoredCandidate, run_id: st
         model=work.name,
         model_hash=work.model_hash,
         tracking_uri=context.tracker.uri if context.tracker else None,
+        experiment=experiment_of(claim) if run_id else None,
         run_id=run_id,
+        run_status="FINISHED" if run_id else None,
         started=work.start.isoformat(),
         ended=context.clock.now().isoformat(),
         processor=processor(),
@@ -150,7 +162,11 @@ def _record(context: RunContext, work: Work, scored: ScoredCandidate, run_id: st
         recomputed=scored.trained.recomputed,
         duration_ms=scored.duration_ms,
         errors=ScaledErrors(rmse=errors.rmse, mae=errors.mae, mse=errors.mse),
+        bundle_sha256=scored.trained.bundle_sha256,
+        forecasts_sha256=scored.trained.forecasts_sha256,
         deployment=context.deployment,
+        machine=machine(CANDIDATES[work.name].libraries),
+        message=work.message,
     )
     key = layout.run_part(claim.config_hash, claim.run, f"train-{work.name}")
     write_record(context.store, key, part, at="run.train")
@@ -206,14 +222,20 @@ def _record_failure(context: RunContext, work: Work, error: Terminal, run_id: st
         processor=processor(),
         error=type(error).__name__,
         reason=str(error),
+        experiment=experiment_of(claim) if run_id else None,
         run_id=run_id,
+        run_status=status_of(error) if run_id else None,
         deployment=context.deployment,
+        machine=machine(CANDIDATES[work.name].libraries),
+        message=work.message,
     )
     write_record(context.store, layout.failure(claim.config_hash, claim.run, work.name), part, at="run.failure")
     return part
 
 
-def record_dead_letter(context: RunContext, claim: RunOf, name: str, error: Exception) -> None:
+def record_dead_letter(
+    context: RunContext, claim: RunOf, name: str, error: Exception, message: MessageRef | None = None
+) -> None:
     """Record a failure for a claim that could not be handled, so that the judge does not wait for its model."""
     now = context.clock.now().isoformat()
     part = FailurePart(
@@ -227,6 +249,7 @@ def record_dead_letter(context: RunContext, claim: RunOf, name: str, error: Exce
         reason=str(error),
         run_id=None,
         deployment=context.deployment,
+        message=message,
     )
     write_record(context.store, layout.failure(claim.config_hash, claim.run, name), part, at="run.buried")
     tell_failure(context, claim, part)

@@ -19,11 +19,13 @@ from flts.preprocess.source import RawInput
 from flts.preprocess.stage import Prepared, load_dataset, preprocess
 from flts.promotion.log import Chain, read_chain
 from flts.runner.reporter import Reporter
+from flts.runner.stopwatch import Stopwatch
 from flts.runner.stored import VERSIONS
 from flts.spec.fields import Spec
 from flts.spec.lineage import identify
 from flts.spec.resolved import resolve
 from flts.train.experiment import Experiment, plan_experiment
+from flts.train.machine import machine
 from flts.train.stage import stored_result
 from flts.version import __version__
 from flts.wiring import RunContext
@@ -60,6 +62,7 @@ def start(
     DamagedObject for a promotion log that cannot be continued.
     """
     reporter.stage("preprocess", "running")
+    watch = Stopwatch.start(context.clock)
     prepared, experiment = prepare(context.store, spec, raw)
     if not recompute:
         _refuse_changed(context.store, experiment.identity.config_hash, prepared)
@@ -70,7 +73,7 @@ def start(
     log = read_chain(context.store, spec.dataset.scope)
     number = _claim_number(context, experiment, promotion=len(log.entries), recompute=recompute)
     claim = _claim(context, experiment, prepared, number, meta.train.rows)
-    _record(context, claim, prepared)
+    _record(context, claim, prepared, watch)
     _tell(context, claim)
     return StartedRun(claim, experiment, meta, log, unfinished, recompute)
 
@@ -193,7 +196,7 @@ def _claim(context: RunContext, experiment: Experiment, prepared: Prepared, numb
     )
 
 
-def _record(context: RunContext, claim: TrainingData, prepared: Prepared) -> None:
+def _record(context: RunContext, claim: TrainingData, prepared: Prepared, watch: Stopwatch) -> None:
     part = PreprocessPart(
         run=claim.run,
         scope=claim.identifier,
@@ -201,7 +204,10 @@ def _record(context: RunContext, claim: TrainingData, prepared: Prepared) -> Non
         data_hash=claim.data_hash,
         meta_sha256=prepared.sha256,
         reused=prepared.reused,
+        started=watch.started.isoformat(),
         ended=claim.ts.isoformat(),
+        duration_ms=watch.elapsed_ms,
+        machine=machine(),
     )
     key = layout.run_part(claim.config_hash, claim.run, "preprocess")
     write_record(context.store, key, part, at="run.preprocess")

@@ -11,12 +11,14 @@ from flts.contracts.ports import Store, Tracker
 from flts.contracts.records.base import read_record, write_record
 from flts.contracts.records.decision import DecisionRecord
 from flts.contracts.records.log import LogEntry
-from flts.contracts.records.run import FailurePart, JudgePart, RunClaim, ScaledErrors, TrainPart
+from flts.contracts.records.run import FailurePart, JudgePart, MessageRef, RunClaim, ScaledErrors, TrainPart
 from flts.evaluate.case import Candidate
 from flts.promotion.judge import Waiting, gather
-from flts.promotion.log import EMPTY, Chain
+from flts.promotion.log import EMPTY, Chain, stored_digest
 from flts.promotion.stage import Judged, promote
+from flts.runner.stopwatch import Stopwatch
 from flts.train.experiment import Experiment
+from flts.train.machine import machine
 from flts.wiring import RunContext
 
 
@@ -46,12 +48,20 @@ def completeness(store: Store, experiment: Experiment, scope: str, run: int) -> 
 
 
 def judge_run(
-    context: RunContext, experiment: Experiment, scope: str, run: int, *, actor: str, known: Chain = EMPTY
+    context: RunContext,
+    experiment: Experiment,
+    scope: str,
+    run: int,
+    *,
+    actor: str,
+    known: Chain = EMPTY,
+    message: MessageRef | None = None,
 ) -> Judged | Waiting:
     """Judge what the store holds for a configuration, record it, and tell the tracker.
 
-    known: what was read of the log before, which is not read again.
+    known: what was read of the log before, which is not read again; message: the one that led here, on a broker.
     """
+    watch = Stopwatch.start(context.clock)
     store, config_hash = context.store, experiment.identity.config_hash
     complete = completeness(store, experiment, scope, run)
     if isinstance(complete, Waiting):
@@ -69,12 +79,20 @@ def judge_run(
         since=claim.promotion if claim else None,
         known=known,
     )
-    record_judgement(context, config_hash, scope, run, judged, complete.run_ids)
+    record_judgement(context, config_hash, scope, run, judged, complete.run_ids, watch=watch, message=message)
     return judged
 
 
 def record_judgement(
-    context: RunContext, config_hash: str, scope: str, run: int, judged: Judged, run_ids: Mapping[str, str | None]
+    context: RunContext,
+    config_hash: str,
+    scope: str,
+    run: int,
+    judged: Judged,
+    run_ids: Mapping[str, str | None],
+    *,
+    watch: Stopwatch,
+    message: MessageRef | None = None,
 ) -> None:
     """Tell the tracker what only the judge knows, then write the judge's part of the run.
 
@@ -87,13 +105,18 @@ def record_judgement(
         scope=scope,
         environment=context.environment,
         decision_id=judged.decision.decision_id,
+        decision_sha256=stored_digest(context.store, scope, judged.decision.decision_id),
         outcome=judged.decision.outcome,
         repeated=judged.repeated,
         promotion=champion.number if champion else None,
         entry_sha256=judged.log.head,
         run_ids=dict(run_ids),
+        started=watch.started.isoformat(),
         ended=context.clock.now().isoformat(),
+        duration_ms=watch.elapsed_ms,
         deployment=context.deployment,
+        machine=machine(),
+        message=message,
     )
     if context.tracker is not None and not _told_before(context.store, config_hash, part):
         _annotate(context.tracker, decision, champion, run_ids)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal, Protocol
 
-from flts.contracts.messages import ModelTraining
-from flts.contracts.ports import Bus
-from flts.contracts.records.run import FailurePart, TrainPart
+from flts.contracts.messages import Message, ModelTraining
+from flts.contracts.ports import Bus, Record
+from flts.contracts.records.run import FailurePart, MessageRef, TrainPart
 from flts.train.stage import Trained
 
 Status = Literal["RUNNING", "SUCCESS", "FAILED"]
@@ -31,6 +31,16 @@ class RunOf(Protocol):
     @property
     def run(self) -> int:
         """Number of the run."""
+
+
+def experiment_of(run: RunOf) -> str:
+    """Name of the tracker's experiment for the scope of a run."""
+    return f"flts/{run.identifier}"
+
+
+def reference(record: Record, message: Message) -> MessageRef:
+    """Where a message lies on its bus."""
+    return MessageRef(topic=record.topic, partition=record.partition, offset=record.offset, event_id=message.event_id)
 
 
 def publish(bus: Bus, message: ModelTraining) -> ModelTraining:
@@ -85,7 +95,7 @@ def _message(
         model=model,
         model_hash=model_hash,
         model_type=model.upper(),
-        experiment=f"flts/{run.identifier}",
+        experiment=experiment_of(run),
         status=status,
         run_id=run_id,
         bundle_sha256=trained.bundle_sha256 if trained else None,

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 from flts.contracts import layout, runs
 from flts.contracts.errors import NotApplicable, Terminal
@@ -14,7 +13,7 @@ from flts.contracts.messages import TrainingData
 from flts.contracts.ports import Store, TrackedRun, Tracker
 from flts.contracts.records.base import require_record
 from flts.contracts.records.data import ProcessedMeta
-from flts.contracts.records.run import FailurePart, TrainPart
+from flts.contracts.records.run import FailurePart, MessageRef, RunStatus, TrainPart
 from flts.evaluate.metrics import Errors
 from flts.forecasting.bundle import MANIFEST, read_bundle
 from flts.models.registry import CANDIDATES, package_of
@@ -30,12 +29,13 @@ REASON = 4000
 
 @dataclass(frozen=True)
 class Work:
-    """One candidate of one claim, and when work on it started."""
+    """One candidate of one claim, when work on it started, and the message that asked for it on a broker."""
 
     claim: TrainingData
     experiment: Experiment
     name: str
     start: datetime
+    message: MessageRef | None = None
 
     @property
     def model_hash(self) -> str:
@@ -112,12 +112,17 @@ def candidate_run(
 def failed_run(store: Store, work: Work, error: Terminal, environment: str, now: datetime) -> TrackedRun:
     """A candidate without a forecast, and why. NotApplicable is tracked as KILLED, because it is not a failure."""
     tags = _tags(store, work, environment) | {"flts.error": type(error).__name__, "flts.reason": str(error)[:REASON]}
-    return _run(work, "KILLED" if isinstance(error, NotApplicable) else "FAILED", tags, {}, now)
+    return _run(work, status_of(error), tags, {}, now)
+
+
+def status_of(error: Terminal) -> RunStatus:
+    """How the tracked run of a candidate without a forecast ends."""
+    return "KILLED" if isinstance(error, NotApplicable) else "FAILED"
 
 
 def _run(
     work: Work,
-    status: Literal["FINISHED", "FAILED", "KILLED"],
+    status: RunStatus,
     tags: Mapping[str, str],
     metrics: Mapping[str, float],
     now: datetime,

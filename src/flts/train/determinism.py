@@ -10,6 +10,7 @@ import importlib
 import os
 import platform
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -43,9 +44,22 @@ def thread_variables(threads: int) -> dict[str, str]:
 
 def made_on(libraries: Sequence[str]) -> MadeOn:
     """Versions of these libraries, the processor of this machine, and the kernels that they use on it."""
-    names = {*_ALWAYS, *(name for library in libraries for name in _OF_LIBRARY.get(library, (library,)))}
-    versions = {name: _version(name) for name in sorted(names)}
+    names = _distributions(libraries)
+    versions = {name: _version(name) for name in names}
     return MadeOn(libraries=versions, processor=processor(), kernels=_kernels(names))
+
+
+def installed(libraries: Sequence[str]) -> dict[str, str]:
+    """Versions of those of these libraries that are installed, and of numpy and polars; none is imported."""
+    found = {}
+    for name in _distributions(libraries):
+        with suppress(metadata.PackageNotFoundError, KeyError):
+            found[name] = _version(name)
+    return found
+
+
+def _distributions(libraries: Sequence[str]) -> list[str]:
+    return sorted({*_ALWAYS, *(name for library in libraries for name in _OF_LIBRARY.get(library, (library,)))})
 
 
 def _kernels(distributions: Collection[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ import pytest
 from tests.unit.cli.conftest import Flts
 
 from flts.spec.fields import Spec
+from flts.version import __version__
 
 
 def test_a_run_shows_the_board_the_winner_and_where_everything_is(flts: Flts, folder: Path) -> None:
@@ -87,7 +88,7 @@ def test_a_judged_model_can_be_promoted_by_hand(flts: Flts) -> None:
     assert "did you mean 'ridge'" in wrong.err
 
 
-def test_every_part_of_a_run_says_in_which_deployment_it_was_made(
+def test_every_part_of_a_run_says_in_which_deployment_and_by_what_process_it_was_made(
     flts: Flts, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "release.json").write_text('{"release": "north", "revision": 3}')
@@ -96,6 +97,10 @@ def test_every_part_of_a_run_says_in_which_deployment_it_was_made(
     record = json.loads(flts("runs", "show", config, "--json").out)
     parts = [record["claim"], record["judge"], *record["models"].values()]
     assert [(part["deployment"]["release"], part["deployment"]["revision"]) for part in parts] == [("north", "3")] * 3
+    for part in (record["preprocess"], record["judge"], *record["models"].values()):
+        assert part["machine"]["flts"] == __version__
+        assert part["started"] <= part["ended"]
+        assert part["duration_ms"] >= 0
 
 
 def test_who_changes_the_champion_by_hand_and_why_stands_in_the_log(

@@ -23,6 +23,7 @@ from flts.promotion.judge import baselines
 from flts.promotion.stage import Judged, promote
 from flts.runner.judgement import record_judgement
 from flts.runner.quarantine import put_aside
+from flts.runner.stopwatch import Stopwatch
 from flts.train.experiment import Experiment
 
 Made = tuple[Experiment, Store]
@@ -49,7 +50,8 @@ def made() -> Made:
     experiment, store = small_experiment(SPEC)
     put_result(store, experiment, "gru", fit(store, experiment).bundle_sha256, 9.0)
     result = judged(store, experiment)
-    record_judgement(context_of(store), experiment.identity.config_hash, "global", 1, result, {})
+    context, config_hash = context_of(store), experiment.identity.config_hash
+    record_judgement(context, config_hash, "global", 1, result, {}, watch=Stopwatch.start(context.clock))
     return experiment, store
 
 

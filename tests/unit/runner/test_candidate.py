@@ -30,8 +30,10 @@ from flts.contracts.errors import (
     UsageError,
 )
 from flts.evaluate.metrics import measure
+from flts.models.registry import CANDIDATES
 from flts.promotion.judge import yardstick
 from flts.runner import candidate as finishing
+from flts.train.machine import machine
 from flts.train.stage import Trained, stored_result
 
 pytestmark = pytest.mark.slow
@@ -49,6 +51,8 @@ def test_a_stored_model_is_scored_and_reported_without_a_fit(monkeypatch: pytest
     assert record["errors"] == {"rmse": errors.rmse, "mae": errors.mae, "mse": errors.mse}
     assert (record["fitted"], record["recomputed"], record["run_id"]) == (False, None, None)
     assert (record["environment"], record["scope"], record["tracking_uri"]) == ("here", "global", None)
+    assert {"experiment", "run_status", "message"} & record.keys() == set()
+    assert record["machine"] == machine(CANDIDATES["ridge"].libraries).model_dump()
     assert [m.status for m in told(context.bus)] == ["RUNNING", "SUCCESS"]
     assert told(context.bus)[-1] == message
     assert (message.bundle_sha256, message.forecasts_sha256) == (trained.bundle_sha256, trained.forecasts_sha256)
@@ -100,6 +104,8 @@ def test_a_terminal_error_is_a_failed_candidate_with_its_reason(
     assert (message.status, message.error, message.run_id) == ("FAILED", f"{name}: {error}", "run-1")
     record = json.loads(store.get(layout.failure(experiment.identity.config_hash, 1, "ridge")) or b"")
     assert (record["class"], record["reason"], record["run_id"]) == (name, str(error), "run-1")
+    assert (record["experiment"], record["run_status"]) == ("flts/global", status)
+    assert record["machine"] == machine(CANDIDATES["ridge"].libraries).model_dump()
     assert part(store, experiment, "train-ridge") is None
     (run,) = tracker.runs
     assert run.status == status

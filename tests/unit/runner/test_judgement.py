@@ -21,11 +21,13 @@ from flts.contracts import failpoints, layout
 from flts.contracts.errors import StageFailed
 from flts.contracts.ports import Store
 from flts.contracts.records.base import require_record
-from flts.contracts.records.run import JudgePart, ScaledErrors
-from flts.promotion.log import EMPTY, read_chain
+from flts.contracts.records.run import JudgePart, Machine, ScaledErrors
+from flts.promotion.log import EMPTY, read_chain, stored_digest
 from flts.promotion.stage import Judged, promote, rollback
 from flts.runner.judgement import point_tracker, record_judgement
+from flts.runner.stopwatch import Stopwatch
 from flts.train.experiment import Experiment
+from flts.train.machine import machine
 from flts.wiring import RunContext
 
 pytestmark = pytest.mark.slow
@@ -50,6 +52,13 @@ def judged(context: RunContext, experiment: Experiment, run_ids: dict[str, str |
     )
 
 
+def recorded(
+    context: RunContext, experiment: Experiment, run: int, judgement: Judged, run_ids: dict[str, str | None]
+) -> None:
+    watch = Stopwatch.start(context.clock)
+    record_judgement(context, experiment.identity.config_hash, "global", run, judgement, run_ids, watch=watch)
+
+
 def two_candidates() -> tuple[Experiment, Store]:
     experiment, store = small_experiment(small_spec(("ridge", "gru")))
     bundle = fit(store, experiment).bundle_sha256
@@ -63,7 +72,7 @@ def test_the_tracker_gets_the_judges_figures_and_the_champion() -> None:
     context = context_of(store, tracker)
     ids: dict[str, str | None] = {"ridge": "r", "gru": "g"}
     judgement = judged(context, experiment, ids)
-    record_judgement(context, experiment.identity.config_hash, "global", 1, judgement, ids)
+    recorded(context, experiment, 1, judgement, ids)
     rows = {row.model: row for row in judgement.decision.record.ranked}
     assert {run_id: tags for run_id, _, tags in tracker.annotations} == {
         "r": {"flts.promoted": "true"},
@@ -74,17 +83,22 @@ def test_the_tracker_gets_the_judges_figures_and_the_champion() -> None:
         assert metrics == row.model_dump(include={"score", "rank", "skill", "skill_vs_naive"})
     head = read_chain(store, "global").head
     assert tracker.promotions == [("global", "r", "RIDGE", rows["ridge"].bundle_sha256, head)]
-    assert part(store, experiment, "judge") == {
+    stored = part(store, experiment, "judge")
+    assert Machine.model_validate(stored.pop("machine")) == machine()
+    assert stored.pop("duration_ms") >= 0
+    assert stored == {
         "v": 1,
         "run": 1,
         "scope": "global",
         "environment": "here",
         "decision_id": judgement.decision.decision_id,
+        "decision_sha256": stored_digest(store, "global", judgement.decision.decision_id),
         "outcome": "promote",
         "repeated": False,
         "promotion": 1,
         "entry_sha256": head,
         "run_ids": ids,
+        "started": "2026-01-02T03:04:05+00:00",
         "ended": "2026-01-02T03:04:05+00:00",
     }
 
@@ -95,13 +109,12 @@ def test_the_tracker_is_told_again_only_when_something_changed() -> None:
     context = context_of(store, tracker)
     ids: dict[str, str | None] = {"ridge": "r", "gru": "g"}
     for run in (1, 2, 3):
-        record_judgement(context, experiment.identity.config_hash, "global", run, judged(context, experiment, ids), ids)
+        recorded(context, experiment, run, judged(context, experiment, ids), ids)
     assert (len(tracker.annotations), len(tracker.promotions)) == (2, 1)
     assert [part(store, experiment, "judge", run)["promotion"] for run in (1, 2, 3)] == [1, 1, 1]
-    record_judgement(
+    recorded(
         context,
-        experiment.identity.config_hash,
-        "global",
+        experiment,
         4,
         judged(context, experiment, {"ridge": "r2", "gru": "g"}),
         {"ridge": "r2"},
@@ -115,10 +128,9 @@ def test_a_tracker_that_was_never_told_the_digest_of_the_entry_is_told_by_the_ne
     tracker = RecordingTracker()
     context = context_of(store, tracker)
     ids: dict[str, str | None] = {"ridge": "r", "gru": "g"}
-    config_hash = experiment.identity.config_hash
     for run in (1, 2):
-        record_judgement(context, config_hash, "global", run, judged(context, experiment, ids), ids)
-        key = layout.run_part(config_hash, run, "judge")
+        recorded(context, experiment, run, judged(context, experiment, ids), ids)
+        key = layout.run_part(experiment.identity.config_hash, run, "judge")
         earlier = require_record(store, key, JudgePart).model_copy(update={"entry_sha256": None})
         store.replace(key, earlier.to_bytes())
     assert [entry for *_, entry in tracker.promotions] == [read_chain(store, "global").head] * 2
@@ -131,15 +143,15 @@ def test_a_judgement_interrupted_before_its_part_tells_the_tracker_again() -> No
     ids: dict[str, str | None] = {"ridge": "r", "gru": "g"}
     failpoints.arm("run.judge.before=error")
     with pytest.raises(OSError, match="failpoint"):
-        record_judgement(context, experiment.identity.config_hash, "global", 1, judged(context, experiment, ids), ids)
-    record_judgement(context, experiment.identity.config_hash, "global", 2, judged(context, experiment, ids), ids)
+        recorded(context, experiment, 1, judged(context, experiment, ids), ids)
+    recorded(context, experiment, 2, judged(context, experiment, ids), ids)
     assert len(tracker.promotions) == 2
 
 
 def test_without_a_tracker_only_the_part_is_written() -> None:
     experiment, store = two_candidates()
     context = context_of(store)
-    record_judgement(context, experiment.identity.config_hash, "global", 1, judged(context, experiment, {}), {})
+    recorded(context, experiment, 1, judged(context, experiment, {}), {})
     assert part(store, experiment, "judge")["run_ids"] == {}
 
 
@@ -148,7 +160,7 @@ def test_a_champion_that_was_never_tracked_is_not_registered() -> None:
     tracker = RecordingTracker()
     context = context_of(store, tracker)
     judgement = judged(context, experiment, {"ridge": None, "gru": None})
-    record_judgement(context, experiment.identity.config_hash, "global", 1, judgement, {"ridge": None, "gru": None})
+    recorded(context, experiment, 1, judgement, {"ridge": None, "gru": None})
     assert (tracker.annotations, tracker.promotions) == ([], [])
     point_tracker(context, EMPTY)
     assert tracker.promotions == []
@@ -173,5 +185,5 @@ def test_scores_that_differ_between_judge_and_trainer_are_an_error() -> None:
     context = context_of(store)
     put_train_part(store, experiment, 1, "ridge", errors=ScaledErrors(rmse=0.1, mae=0.1, mse=0.01))
     with raises(StageFailed, code="scores-differ", model="ridge"):
-        record_judgement(context, experiment.identity.config_hash, "global", 1, judged(context, experiment, {}), {})
+        recorded(context, experiment, 1, judged(context, experiment, {}), {})
     assert store.get(layout.run_part(experiment.identity.config_hash, 1, "judge")) is None

@@ -355,6 +355,10 @@ class Evidence(Part):
     [windows][horizon][targets], the last axis first."""
 
 
+def _or_empty(schema: dict[str, Any]) -> None:
+    schema["anyOf"].append({"type": "object", "maxProperties": 0})
+
+
 class DecisionRecord(StoredRecord):
     """`decisions/<decision_id>.json`: one decision with everything it rests on."""
 
@@ -377,7 +381,8 @@ class DecisionRecord(StoredRecord):
     gates: dict[str, Verdict]
     look: Look | None
     """None where nothing was tested: no champion, one that cannot be compared, gate = "always", or format 1."""
-    certainty: Certainty | None
+    certainty: Certainty | None = Field(json_schema_extra=_or_empty)
+    """An empty object where there is no winner."""
     candidates: list[AnyCandidate]
     """Best first; those without a forecast last."""
     baselines: list[AnyBaseline] = Field(validation_alias="referees", serialization_alias="referees")

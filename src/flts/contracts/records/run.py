@@ -10,7 +10,39 @@ from pydantic import Field, model_serializer
 from flts.contracts.records.base import Count, Digest, Number, Part, ScopeName, StoredRecord, Time
 
 Outcome = Literal["promote", "keep", "none"]
+RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
+"""How a run of the tracker ended."""
 Recomputed = Literal["equal", "environment_differs", "nondeterminism_detected"]
+
+
+class Machine(Part):
+    """The process that wrote a part: its versions, and what it had to work with.
+
+    The kernels that a fit used are in `made_on` of its result: only a process that loaded a library can ask it.
+    """
+
+    absent_when_none = frozenset({"cpu_limit", "memory_limit"})
+
+    flts: str
+    python: str
+    libraries: dict[str, str]
+    """Versions by distribution, of those that its work imports."""
+    processor: str
+    cpus: Count
+    """Processors that it may run on."""
+    cpu_limit: float | None = None
+    """Processors that its control groups allow it to use at once; None where they set no limit."""
+    memory_limit: Count | None = None
+    """Bytes that its control groups allow it; None where they set no limit."""
+
+
+class MessageRef(Part):
+    """A message on a broker that made a process work."""
+
+    topic: str
+    partition: Count
+    offset: Count
+    event_id: Digest
 
 
 class RunClaim(StoredRecord):
@@ -36,7 +68,9 @@ class RunClaim(StoredRecord):
 
 
 class PreprocessPart(StoredRecord):
-    """`preprocess.json`: the rows of this run are ready."""
+    """`preprocess.json`: the rows of this run are ready; meta.json has their counts, sizes and digests."""
+
+    absent_when_none = frozenset({"started", "duration_ms", "machine"})
 
     v: Literal[1] = 1
     run: Number
@@ -45,7 +79,11 @@ class PreprocessPart(StoredRecord):
     data_hash: Digest
     meta_sha256: Digest
     reused: bool
+    started: Time | None = None
     ended: Time
+    duration_ms: Count | None = None
+    machine: Machine | None = None
+    """None in the part of an earlier flts, as are all fields that may be absent."""
 
 
 class ScaledErrors(Part):
@@ -59,7 +97,9 @@ class ScaledErrors(Part):
 class TrainPart(StoredRecord):
     """`train-<model>.json`: a candidate of this run has its result."""
 
-    absent_when_none = frozenset({"deployment"})
+    absent_when_none = frozenset(
+        {"deployment", "experiment", "run_status", "bundle_sha256", "forecasts_sha256", "machine", "message"}
+    )
 
     v: Literal[1] = 1
     run: Number
@@ -69,7 +109,11 @@ class TrainPart(StoredRecord):
     model_hash: Digest
     tracking_uri: str | None
     """The server that has `run_id`; None where tracking is off."""
+    experiment: str | None = None
+    """The MLflow experiment of `run_id`."""
     run_id: str | None
+    run_status: RunStatus | None = None
+    """How that run ended."""
     started: Time
     ended: Time
     processor: str
@@ -79,11 +123,19 @@ class TrainPart(StoredRecord):
     """Result of a second fit, where one was asked for."""
     duration_ms: int
     errors: ScaledErrors
+    bundle_sha256: Digest | None = None
+    forecasts_sha256: Digest | None = None
+    """Of the test forecasts that the errors are those of."""
     deployment: dict[str, str] | None = None
+    machine: Machine | None = None
+    message: MessageRef | None = None
+    """The claim that asked for it; None without a broker."""
 
 
 class FailurePart(StoredRecord):
     """`failures/<model>.json`: why a model of this run has no forecast."""
+
+    absent_when_none = frozenset({"deployment", "experiment", "run_status", "machine", "message"})
 
     v: Literal[1] = 1
     run: Number
@@ -95,18 +147,22 @@ class FailurePart(StoredRecord):
     error: str = Field(validation_alias="class", serialization_alias="class")
     """Name of the error class."""
     reason: str
+    experiment: str | None = None
     run_id: str | None
+    run_status: RunStatus | None = None
     model_hash: Digest | None = None
-    """None where the work did not start; then the two fields below are not stored either."""
+    """None where the work did not start; then the two fields below and `machine` are not stored either."""
     tracking_uri: str | None = None
     processor: str | None = None
     deployment: dict[str, str] | None = None
+    machine: Machine | None = None
+    message: MessageRef | None = None
 
     @model_serializer(mode="wrap")
     def _stored(self, handler: Callable[[Self], dict[str, Any]]) -> dict[str, Any]:
         fields = handler(self)
         unknown = {"model_hash", "tracking_uri", "processor"} if self.model_hash is None else set()
-        unknown |= {"deployment"} if self.deployment is None else set()
+        unknown |= {name for name in self.absent_when_none if fields[name] is None}
         return {k: v for k, v in fields.items() if k not in unknown}
 
 
@@ -126,13 +182,17 @@ class QuarantineRecord(StoredRecord):
 class JudgePart(StoredRecord):
     """`judge.json`: the run was judged."""
 
-    absent_when_none = frozenset({"deployment", "entry_sha256"})
+    absent_when_none = frozenset(
+        {"deployment", "entry_sha256", "decision_sha256", "started", "duration_ms", "machine", "message"}
+    )
 
     v: Literal[1] = 1
     run: Number
     scope: ScopeName
     environment: str
     decision_id: Digest
+    decision_sha256: Digest | None = None
+    """Of the decision as it is stored; a decision that promotes nobody is named by no log entry."""
     outcome: Outcome
     repeated: bool
     """The decision was in the log before."""
@@ -141,5 +201,10 @@ class JudgePart(StoredRecord):
     entry_sha256: Digest | None = None
     """Of that entry as it is stored, which the tracker was told; None also in the part of an earlier flts."""
     run_ids: dict[str, str | None]
+    started: Time | None = None
     ended: Time
+    duration_ms: Count | None = None
     deployment: dict[str, str] | None = None
+    machine: Machine | None = None
+    message: MessageRef | None = None
+    """The message after which the run was complete; None without a broker."""

@@ -17,6 +17,7 @@ from flts.runner.judgement import judge_run
 from flts.runner.services import deadline
 from flts.runner.services.registry import Staff
 from flts.runner.stored import load_experiment
+from flts.runner.tell import reference
 from flts.wiring import RunContext
 
 if TYPE_CHECKING:
@@ -59,7 +60,12 @@ class Evaluator:
             return
         experiment = load_experiment(store, config_hash, message.data_hash)
         judged = judge_run(
-            self.context, experiment, scope, run, actor=f"flts worker evaluate@{self.context.environment}"
+            self.context,
+            experiment,
+            scope,
+            run,
+            actor=f"flts worker evaluate@{self.context.environment}",
+            message=reference(record, message),
         )
         if isinstance(judged, Waiting):
             events.emit(

@@ -16,6 +16,7 @@ from flts.runner.candidate import finish_model, record_dead_letter, tell_failure
 from flts.runner.services.letters import was_replayed
 from flts.runner.services.registry import Staff
 from flts.runner.stored import load_experiment, load_stored_spec
+from flts.runner.tell import reference
 from flts.wiring import RunContext
 
 if TYPE_CHECKING:
@@ -58,7 +59,15 @@ class Trainer:
             )
         read_checked(store, layout.meta(claim.data_hash), claim.sha256)
         experiment = load_experiment(store, claim.config_hash, claim.data_hash)
-        finish_model(self.context, claim, experiment, self.model, Silent(), recompute=self._must_recompute(claim))
+        finish_model(
+            self.context,
+            claim,
+            experiment,
+            self.model,
+            Silent(),
+            recompute=self._must_recompute(claim),
+            message=reference(record, claim),
+        )
 
     def dead_letter(self, record: Record, error: Exception) -> None:
         """Record a failure of the model, so that the judge does not wait; nothing where claim or Spec is unreadable."""
@@ -68,7 +77,7 @@ class Trainer:
         except (DataError, DamagedObject):
             return
         if self.model in expected:
-            record_dead_letter(self.context, claim, self.model, error)
+            record_dead_letter(self.context, claim, self.model, error, reference(record, claim))
 
     def _must_recompute(self, claim: TrainingData) -> bool:
         """Whether the run asks for a recompute and this model still lacks one."""

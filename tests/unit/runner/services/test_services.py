@@ -17,17 +17,18 @@ from tests.support.services import (
     wait_for_judgement,
     wait_until,
 )
-from tests.support.stored import contents, results
+from tests.support.stored import as_json, contents, results
 
 import flts
 from flts.backends.bus_memory import MemoryBus
 from flts.contracts import layout
 from flts.contracts.canonical import sha256
-from flts.contracts.messages import InferenceData, ModelTraining, PerformanceEval
+from flts.contracts.messages import InferenceData, ModelTraining, PerformanceEval, TrainingData
 from flts.contracts.ports import Record, Store
 from flts.promotion.log import read_log
 from flts.runner.services.letters import Letter, by_message, letters, replay, topic_of_letters
 from flts.runner.services.train import Trainer
+from flts.runner.tell import reference
 from flts.serve.follow import champion_of
 from flts.settings import load_settings
 from flts.wiring import SystemClock, open_store
@@ -65,6 +66,23 @@ def test_a_second_run_of_a_configuration_fits_and_promotes_nothing(store: Store)
     assert part["fitted"] is False
     assert len(read_log(store, "global")) == 1
     assert {key for key in results(store) if "decisions" not in key} == {k for k in before if "decisions" not in k}
+
+
+def test_a_part_names_the_message_that_it_was_made_from(store: Store) -> None:
+    bus = MemoryBus()
+    context = context_on(store, bus)
+    with serving(context, all_services(context)):
+        claim = start_run(context, small_spec())
+        wait_for_judgement(store, claim)
+    trained, judged = (as_json(store, layout.run_part(claim.config_hash, 1, part)) for part in ("train-ridge", "judge"))
+    (asked,) = bus.records(TrainingData.topic)
+    assert trained["message"] == reference(asked, claim).model_dump()
+    told_last = bus.records(ModelTraining.topic)[-1]
+    assert judged["message"] == reference(told_last, ModelTraining.parse(told_last.value)).model_dump()
+    assert (trained["bundle_sha256"], trained["forecasts_sha256"]) == (
+        told(bus)[-1].bundle_sha256,
+        told(bus)[-1].forecasts_sha256,
+    )
 
 
 def test_a_recompute_fits_again_and_compares(store: Store) -> None:
