@@ -67,7 +67,7 @@ def _seals(evidence: RunEvidence) -> Mapping[str, str]:
     if decision is None:
         return {}
     windows_hash = decision.windows.windows_hash
-    rests_on = getattr(decision, "evidence", None)
+    rests_on = decision.evidence
     return {
         **(rests_on.objects if rests_on else {}),
         **{layout.forecasts(row.model_hash, windows_hash): row.forecasts_sha256 for row in decision.ranked},
