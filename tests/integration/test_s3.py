@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,7 +23,7 @@ from flts.backends import large
 from flts.backends import s3 as s3_backend
 from flts.backends.large import STAGING
 from flts.backends.store import open_store
-from flts.contracts.errors import BackendUnavailable, UsageError
+from flts.contracts.errors import BackendUnavailable, FltsError, UsageError
 from flts.contracts.ports import PART
 from flts.settings import load_settings
 from flts.spec.fields import Dataset
@@ -67,6 +68,19 @@ def torn(request: BaseHTTPRequestHandler) -> None:
     request.close_connection = True
 
 
+def nowhere(code: str) -> Answer:
+    """404 with this code of S3."""
+    body = f"<Error><Code>{code}</Code></Error>".encode()
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(404)
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body)
+
+    return answer
+
+
 @pytest.fixture
 def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
     """An S3 that answers as a test wants."""
@@ -78,6 +92,10 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
             answer = place.answers[min(place.asked, len(place.answers) - 1)]
             place.asked += 1
             answer(self)
+
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
 
         def log_message(self, format: str, *args: object) -> None:
             """Nothing on stderr."""
@@ -235,6 +253,26 @@ def test_a_missing_bucket_is_named(s3_server: S3, monkeypatch: pytest.MonkeyPatc
     s3_prefix(s3_server, monkeypatch)
     with raises(UsageError, code="no-bucket"):
         open_store("s3://nosuch").get("a/b")
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "expected"),
+    [("NoSuchBucket", UsageError, "no-bucket"), ("NoSuchKey", BackendUnavailable, "backend-unavailable")],
+)
+def test_a_write_that_finds_no_place_is_an_error_of_ours(
+    endpoint: Endpoint, code: str, error: type[FltsError], expected: str
+) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"x"
+
+    endpoint.answers, store = [nowhere(code)], open_store("s3://bucket")
+    for write in (
+        lambda: store.create("a/b", b"x"),
+        lambda: store.replace("a/b", b"x"),
+        lambda: asyncio.run(store.upload("a/b", chunks())),
+    ):
+        with raises(error, code=expected):
+            write()
 
 
 def test_credentials_can_come_from_a_file_and_the_endpoint_from_settings(

@@ -61,7 +61,7 @@ class ObjectStoreAdapter:
             obstore.put(self._store, key, data, mode="create")
         except (FileExistsError, obstore.exceptions.AlreadyExistsError):
             return False
-        except obstore.exceptions.BaseError as error:
+        except (FileNotFoundError, obstore.exceptions.BaseError) as error:  # a bucket that is not there, too
             raise self._failed("write", key, error) from None
         return True
 
@@ -71,7 +71,7 @@ class ObjectStoreAdapter:
         self._check_place(key)
         try:
             obstore.put(self._store, key, data, mode="overwrite")
-        except obstore.exceptions.BaseError as error:
+        except (FileNotFoundError, obstore.exceptions.BaseError) as error:  # a bucket that is not there, too
             raise self._failed("write", key, error) from None
 
     def erase(self, key: str) -> None:
@@ -198,7 +198,7 @@ class ObjectStoreAdapter:
                 written = await obstore.put_async(self._store, key, whole(), chunk_size=PART, max_concurrency=AT_ONCE)
         except (FileExistsError, obstore.exceptions.AlreadyExistsError):
             return None
-        except obstore.exceptions.BaseError as error:
+        except (FileNotFoundError, obstore.exceptions.BaseError) as error:
             raise self._failed("write", key, error) from None
         return str(written["e_tag"] or "")
 
@@ -253,7 +253,7 @@ class ObjectStoreAdapter:
         try:
             async for _ in obstore.list(self._store, chunk_size=1):
                 return
-        except obstore.exceptions.BaseError as error:
+        except (FileNotFoundError, obstore.exceptions.BaseError) as error:
             raise self._failed("list", "", error) from None
 
     @property
