@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+import flts
 from flts.contracts import events
+from flts.settings import load_settings
 from tests.support import ROOT
+from tests.support.experiments import write_experiment
 from tests.support.servers import (  # noqa: F401 - fixtures: each starts when the first test asks for it
     database_server,
     durable_broker,
@@ -41,6 +44,14 @@ def _no_listener_is_left() -> Iterator[None]:
     """The command line sends events to the stderr of its test, which the next test does not have."""
     yield
     events.configure("off")
+
+
+@pytest.fixture(scope="session")
+def promoted_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which `flts run` has promoted a ridge. A test that changes it takes a copy."""
+    folder = tmp_path_factory.mktemp("promoted")
+    flts.run(write_experiment(folder), settings=load_settings(home=folder / ".flts", tracking="off"))
+    return folder
 
 
 @pytest.fixture

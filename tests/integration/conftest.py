@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
-from tests.support.experiments import write_experiment
-
-import flts
-from flts.settings import load_settings
 
 
 @pytest.fixture(scope="module")
-def served_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which a run has promoted a model, with the rows that followed in load_test.csv."""
-    made = tmp_path_factory.mktemp("served")
-    write_experiment(made)
-    flts.run(made / "flts.toml", settings=load_settings(home=made / ".flts", tracking="off"))
+def served_folder(promoted_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a promoted model for the servers of one file, and the rows that followed in load_test.csv."""
+    made = tmp_path_factory.mktemp("served") / "folder"
+    shutil.copytree(promoted_folder, made)
     return made

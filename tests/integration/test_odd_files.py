@@ -93,7 +93,7 @@ FILES = {
         seasons=(7,),
         named="Europe/Madrid",
     ),
-    "hours at 59 minutes": Odd(meter, "infer", ["2024-02-20T00:59", "2024-02-20T01:59"], seasons=(24, 168)),
+    "hours at 59 minutes": Odd(meter, "infer", ["2024-02-20T00:59", "2024-02-20T01:59"], seasons=(24, 168), horizon=2),
     "business days": Odd(
         lambda: text(dates(date(2022, 1, 3), "1d", 560)).filter(pl.col("time").str.to_date().dt.weekday() < 6),
         "1bd",

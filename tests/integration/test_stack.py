@@ -148,6 +148,7 @@ def test_what_postgres_committed_survives_a_crash(tmp_path: Path) -> None:
         engine.dispose()
 
 
+@pytest.mark.long
 def test_runs_and_artifacts_of_an_mlflow_server_survive_its_crash(tmp_path: Path, own_s3: S3) -> None:
     from mlflow import MlflowClient
 

@@ -35,7 +35,7 @@ HURRIED = {"FINISHED": {}, "FAILED": {"FLTS_TRAIN_TIMEOUT": "0.001"}}
 """What makes it end so."""
 
 
-@pytest.fixture(params=["embedded", "server"])
+@pytest.fixture(params=["embedded", pytest.param("server", marks=pytest.mark.long)])
 def uri(request: pytest.FixtureRequest) -> str:
     """Where runs are logged to; empty for the database of the folder."""
     return str(request.getfixturevalue("mlflow_server").url) if request.param == "server" else ""

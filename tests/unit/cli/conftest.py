@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -34,6 +35,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FLTS_TRACKING", "off")
     return tmp_path
+
+
+@pytest.fixture
+def ran(folder: Path, promoted_folder: Path) -> Path:
+    """The working directory after `flts run`."""
+    shutil.copytree(promoted_folder / ".flts", folder / ".flts")
+    return folder
 
 
 @pytest.fixture

@@ -176,9 +176,9 @@ def contents(objects: Path) -> dict[str, bytes]:
     return {str(path.relative_to(objects)): path.read_bytes() for path in files if path.name != "result.json"}
 
 
+@pytest.mark.usefixtures("ran")
 @pytest.mark.parametrize("kind", DAMAGED)
 def test_an_object_damaged_by_one_byte_is_named_and_the_advice_restores_it(flts: Flts, folder: Path, kind: str) -> None:
-    assert flts("run").code == 0
     objects = folder / ".flts/objects"
     (damaged,) = objects.glob(DAMAGED[kind])
     before = contents(objects)
@@ -203,8 +203,8 @@ def test_an_object_damaged_by_one_byte_is_named_and_the_advice_restores_it(flts:
     assert flts("forecast", "--input", "load_test.csv").code == 0
 
 
+@pytest.mark.usefixtures("ran")
 def test_a_number_that_was_changed_in_valid_statistics_is_noticed_by_the_next_run(flts: Flts, folder: Path) -> None:
-    assert flts("run").code == 0
     (meta,) = (folder / ".flts/objects").glob("processed-data/*/meta.json")
     whole = json.loads(meta.read_text())
     whole["fitted"]["columns"][0]["median"] += 1.0
@@ -219,9 +219,9 @@ def test_a_number_that_was_changed_in_valid_statistics_is_noticed_by_the_next_ru
     assert flts("run").code == 0
 
 
+@pytest.mark.usefixtures("ran")
 @pytest.mark.parametrize("kind", MADE_AGAIN)
 def test_a_recompute_puts_a_damaged_result_aside_and_makes_it_again(flts: Flts, folder: Path, kind: str) -> None:
-    assert flts("run").code == 0
     objects = folder / ".flts/objects"
     (damaged,) = objects.glob(MADE_AGAIN[kind])
     key, before = damaged.relative_to(objects), contents(objects)
@@ -241,9 +241,9 @@ def test_a_recompute_puts_a_damaged_result_aside_and_makes_it_again(flts: Flts, 
     assert list((objects / "quarantine").iterdir()) == [time]
 
 
+@pytest.mark.usefixtures("ran")
 @pytest.mark.parametrize("kind", ["train rows", "a file of a bundle", "a manifest", "test forecasts"])
 def test_a_missing_object_is_named_and_the_advice_restores_it(flts: Flts, folder: Path, kind: str) -> None:
-    assert flts("run").code == 0
     objects = folder / ".flts/objects"
     (absent,) = objects.glob((DAMAGED | MADE_AGAIN)[kind])
     before = contents(objects)
@@ -260,9 +260,9 @@ def test_a_missing_object_is_named_and_the_advice_restores_it(flts: Flts, folder
     assert contents(objects) == before
 
 
+@pytest.mark.usefixtures("ran")
 @pytest.mark.parametrize("kind", ["a file of a bundle", "a manifest", "an entry of the log"])
 def test_a_champion_with_a_damaged_byte_does_not_forecast(flts: Flts, folder: Path, kind: str) -> None:
-    assert flts("run").code == 0
     objects = folder / ".flts/objects"
     (damaged,) = objects.glob((DAMAGED | MADE_AGAIN)[kind])
     data = bytearray(damaged.read_bytes())
@@ -275,9 +275,9 @@ def test_a_champion_with_a_damaged_byte_does_not_forecast(flts: Flts, folder: Pa
     assert "Traceback" not in done.err
 
 
+@pytest.mark.usefixtures("ran")
 @pytest.mark.parametrize("pointer", ["current.json", "global/current.json", "global/*/current.json"])
 def test_a_damaged_pointer_is_written_again(flts: Flts, folder: Path, pointer: str) -> None:
-    assert flts("run").code == 0
     (damaged,) = (folder / ".flts/objects/model-promotion").glob(pointer)
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[:-1])
@@ -285,11 +285,11 @@ def test_a_damaged_pointer_is_written_again(flts: Flts, folder: Path, pointer: s
     assert damaged.read_bytes() == whole
 
 
+@pytest.mark.usefixtures("ran")
 @pytest.mark.parametrize("kind", ["decisions/*.json", "decisions/*.preview.json"])
 def test_a_damaged_decision_blocks_no_forecast_and_is_named_where_it_is_shown(
     flts: Flts, folder: Path, kind: str
 ) -> None:
-    assert flts("run").code == 0
     scope = folder / ".flts/objects/model-promotion/global"
     damaged = min(scope.glob(kind), key=lambda path: len(path.name))
     damaged.write_bytes(b"z" + damaged.read_bytes()[1:])
@@ -304,6 +304,7 @@ def test_a_damaged_decision_blocks_no_forecast_and_is_named_where_it_is_shown(
 # other versions and two at once
 
 
+@pytest.mark.usefixtures("ran")
 @pytest.mark.parametrize(
     ("version", "said", "command"),
     [
@@ -317,7 +318,6 @@ def test_a_damaged_decision_blocks_no_forecast_and_is_named_where_it_is_shown(
 def test_a_folder_of_another_version_is_named_and_left_alone(
     flts: Flts, folder: Path, version: str, said: str, command: list[str]
 ) -> None:
-    assert flts("run").code == 0
     (folder / ".flts/VERSION").write_text(f"{version}\n")
     before = {path: path.read_bytes() for path in (folder / ".flts").rglob("*") if path.is_file()}
     done = flts(*command)

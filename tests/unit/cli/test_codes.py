@@ -41,8 +41,8 @@ def test_a_mistake_has_a_code(flts: Flts, folder: Path, name: str) -> None:
     assert done.err == "".join(f"error: {line}\n" for line in str(done.error).splitlines())
 
 
+@pytest.mark.usefixtures("ran")
 def test_a_forecast_from_a_missing_file_is_refused(flts: Flts) -> None:
-    assert flts("run").code == 0
     done = flts("forecast", "--input", "later.csv")
     assert done.error is not None
     assert (done.error.code, done.error.data) == ("file-missing", {"file": "later.csv"})

@@ -24,8 +24,8 @@ def test_a_run_shows_the_board_the_winner_and_where_everything_is(flts: Flts, fo
     assert (folder / ".flts/objects").as_uri() in done.out
 
 
+@pytest.mark.usefixtures("ran")
 def test_a_second_run_changes_nothing_and_says_so(flts: Flts) -> None:
-    flts("run")
     again = flts("run")
     assert again.code == 0
     assert "ridge is the champion already" in again.out
@@ -45,17 +45,17 @@ def test_a_run_prints_one_json_document_and_logs_events_as_json_lines(flts: Flts
     assert names.index("promotion_scoreboard") < names.index("promotion_decision") < names.index("promotion_publish")
 
 
+@pytest.mark.usefixtures("ran")
 def test_a_recompute_reports_that_the_result_is_equal(flts: Flts) -> None:
-    flts("run")
     again = flts("run", "--recompute")
     assert again.code == 0
     assert "recomputed ridge: equal" in again.out
 
 
+@pytest.mark.usefixtures("ran")
 def test_a_promotion_can_be_listed_shown_and_rolled_back_and_a_repeated_run_does_not_undo_the_rollback(
     flts: Flts,
 ) -> None:
-    flts("run")
     flts("run", "--set", "task.input_length=24", "--set", 'evaluate.gate="always"')
     assert "input_length" not in flts("promotions", "list").out
     entries = json.loads(flts("promotions", "list", "--json").out)
@@ -69,8 +69,8 @@ def test_a_promotion_can_be_listed_shown_and_rolled_back_and_a_repeated_run_does
     assert "ridge is the only model with a forecast" in shown.out
 
 
+@pytest.mark.usefixtures("ran")
 def test_a_second_rollback_without_an_earlier_champion_is_refused(flts: Flts) -> None:
-    flts("run")
     refused = flts("promotions", "rollback")
     assert refused.code == 2
     assert "no earlier champion" in refused.err
@@ -103,10 +103,10 @@ def test_every_part_of_a_run_says_in_which_deployment_and_by_what_process_it_was
         assert part["duration_ms"] >= 0
 
 
+@pytest.mark.usefixtures("ran")
 def test_who_changes_the_champion_by_hand_and_why_stands_in_the_log(
     flts: Flts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flts("run")
     flts("run", "--set", "task.input_length=24", "--set", 'evaluate.gate="always"')
     first = json.loads(flts("runs", "list", "--json").out)[1]["config_hash"][:12]
     monkeypatch.setenv("FLTS_ACTOR", "night shift")
@@ -120,11 +120,12 @@ def test_who_changes_the_champion_by_hand_and_why_stands_in_the_log(
     assert "reason" not in flts("promotions", "show", "1").out
 
 
+@pytest.mark.usefixtures("ran")
 @pytest.mark.parametrize("left", [None, b"{", b'{"v": 1}'], ids=["lost", "torn", "without fields"])
 def test_a_missing_or_damaged_decision_is_named_and_no_message_advises_to_delete_it(
     flts: Flts, folder: Path, left: bytes | None
 ) -> None:
-    config = json.loads(flts("run", "--json").out)["config_hash"]
+    config = json.loads(flts("runs", "list", "--json").out)[0]["config_hash"]
     (decision,) = (folder / ".flts/objects/model-promotion/global/decisions").glob("*[0-9a-f].json")
     decision.unlink()
     if left is not None:
@@ -147,8 +148,9 @@ def test_a_missing_or_damaged_decision_is_named_and_no_message_advises_to_delete
     assert f"model-promotion/global/decisions/{decision.name}" in judged.err
 
 
+@pytest.mark.usefixtures("ran")
 def test_runs_are_listed_and_shown(flts: Flts, folder: Path) -> None:
-    config = json.loads(flts("run", "--json").out)["config_hash"]
+    config = json.loads(flts("runs", "list", "--json").out)[0]["config_hash"]
     assert config[:12] in flts("runs", "list").out
     shown = flts("runs", "show", config[:8])
     assert shown.code == 0
@@ -182,8 +184,8 @@ def test_forecasts_are_dated_in_the_zone_of_train_and_a_note_says_what_the_histo
     assert ("time (Europe/Madrid)" in table.out, "note" in table.err) == (True, False)
 
 
+@pytest.mark.usefixtures("ran")
 def test_the_champion_forecasts_from_the_end_of_a_file(flts: Flts, folder: Path) -> None:
-    flts("run")
     table = flts("forecast", "--input", "load_test.csv")
     assert table.code == 0
     assert table.out.count("load") == 3
@@ -196,8 +198,8 @@ def test_the_champion_forecasts_from_the_end_of_a_file(flts: Flts, folder: Path)
     assert written["mean"].to_list() == pytest.approx([row["mean"] for row in answer["forecasts"]])
 
 
+@pytest.mark.usefixtures("ran")
 def test_a_forecast_takes_as_many_steps_as_it_is_asked_for(flts: Flts) -> None:
-    flts("run")
     whole, short = (
         json.loads(flts("forecast", "--input", "load_test.csv", "--json", *given).out)["forecasts"]
         for given in ((), ("--horizon", "2"))
@@ -209,9 +211,9 @@ def test_a_forecast_takes_as_many_steps_as_it_is_asked_for(flts: Flts) -> None:
         assert "ridge forecasts 1 to 3 steps" in refused.err
 
 
+@pytest.mark.usefixtures("ran")
 @pytest.mark.parametrize(("history", "kind"), [("load_test.csv", "adaptive"), ("load.csv", "static")])
 def test_a_forecast_says_on_stderr_and_in_json_which_kind_its_interval_is(flts: Flts, history: str, kind: str) -> None:
-    flts("run")
     table = flts("forecast", "--input", history)
     said = table.err.splitlines()[-1]
     assert said.startswith(f"interval: {kind}, ")
@@ -273,14 +275,16 @@ def test_config_diff_names_the_differences_of_two_experiments(flts: Flts, folder
     assert (same.code, same.out.strip()) == (0, "no difference")
 
 
+@pytest.mark.usefixtures("ran")
 def test_config_diff_compares_with_a_stored_configuration(flts: Flts) -> None:
-    config = json.loads(flts("run", "--json").out)["config_hash"]
+    config = json.loads(flts("runs", "list", "--json").out)[0]["config_hash"]
     differing = json.loads(flts("config", "diff", config[:10], "flts.toml", "--json").out)
     assert all(row["moves"] == [] for row in differing), "only locators may differ from what was stored"
 
 
+@pytest.mark.usefixtures("ran")
 def test_config_diff_shows_a_stored_model_that_no_package_provides(flts: Flts, folder: Path) -> None:
-    config = json.loads(flts("run", "--json").out)["config_hash"]
+    config = json.loads(flts("runs", "list", "--json").out)[0]["config_hash"]
     specs = folder / ".flts/objects/specs"
     stored = json.loads((specs / f"{config}.json").read_text())
     stored["models"]["gone"] = {"rows": 24}
@@ -299,8 +303,9 @@ def test_a_reason_with_square_brackets_is_printed_as_it_stands(flts: Flts) -> No
     assert "none of 1 models is within the limits of [evaluate]" in done.out
 
 
+@pytest.mark.usefixtures("ran")
 def test_what_is_not_a_scope_is_refused_by_every_command_that_takes_one(flts: Flts) -> None:
-    config = json.loads(flts("run", "--json").out)["config_hash"][:12]
+    config = json.loads(flts("runs", "list", "--json").out)[0]["config_hash"][:12]
     commands = ("forecast --input load_test.csv", "promotions list", "promotions show", "promotions rollback")
     for command in commands:
         for scope in ("../x", "North", "current.json", ""):

@@ -48,8 +48,8 @@ def test_odd_names_in_rows_and_arguments_are_escaped(flts: Flts, rows: Path, com
     assert controls(shown) == set()
 
 
+@pytest.mark.usefixtures("ran")
 def test_odd_texts_in_the_store_are_escaped(flts: Flts, folder: Path) -> None:
-    assert flts("run").code == 0
     store = open_store((folder / ".flts" / "objects").as_uri())
     key = layout.log_entry("global", 1)
     entry = json.loads(store.get(key) or b"") | {"actor": RED + TITLE + SPEED}

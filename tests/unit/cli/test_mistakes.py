@@ -96,6 +96,7 @@ def test_a_folder_of_a_newer_version_is_left_alone(flts: Flts, folder: Path) -> 
     assert sorted(p.name for p in (folder / ".flts").iterdir()) == ["VERSION"]
 
 
+@pytest.mark.usefixtures("ran")
 @pytest.mark.parametrize(
     ("column", "said"),
     [("time", "has no time column"), ("wind", "lacks the numeric columns wind")],
@@ -103,15 +104,14 @@ def test_a_folder_of_a_newer_version_is_left_alone(flts: Flts, folder: Path) -> 
 def test_a_history_without_a_column_is_refused_by_name(flts: Flts, folder: Path, column: str, said: str) -> None:
     import polars as pl
 
-    flts("run")
     pl.read_csv(folder / "load_test.csv").drop(column).write_csv(folder / "history.csv")
     done = flts("forecast", "--input", "history.csv")
     assert done.code == 4
     assert said in done.err
 
 
+@pytest.mark.usefixtures("ran")
 def test_a_level_without_offsets_is_refused(flts: Flts) -> None:
-    flts("run")
     done = flts("forecast", "--input", "load_test.csv", "--level", "0.7")
     assert done.code == 2
     assert "0.5, 0.8, 0.9, 0.95" in done.err

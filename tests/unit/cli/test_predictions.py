@@ -18,10 +18,9 @@ WIDTH = 80
 
 
 @pytest.fixture
-def store(flts: Flts, folder: Path) -> Store:
+def store(ran: Path) -> Store:
     """What a run leaves, with a champion."""
-    flts("run")
-    return open_store((folder / ".flts/objects").as_uri())
+    return open_store((ran / ".flts/objects").as_uri())
 
 
 @pytest.fixture
