@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from tests.support import ROOT
 from tests.support.charts import Helm, Manifest, named
 
 from flts.contracts.errors import UsageError
@@ -43,6 +45,20 @@ def test_the_store_starts_and_asks_for_its_keys(helm: Helm, tmp_path: Path, monk
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
         with pytest.raises(UsageError):
             open_store(settings.store_url).get(f"{made[0]}/one")
+
+
+def test_the_page_lists_the_images_with_their_users_and_folders(helm: Helm) -> None:
+    page = (ROOT / "docs/kubernetes.md").read_text()
+    objects = helm.render()
+    for name in ("kafka", "s3", "postgresql"):
+        spec = named(objects, "StatefulSet", f"flts-{name}")["spec"]["template"]["spec"]
+        [found] = spec["containers"]
+        image, user = found["image"], spec["securityContext"]["runAsUser"]
+        row = re.search(rf"^\| `{re.escape(image)}` \| {user} \| (.*?) \| (.*?) \|$", page, re.MULTILINE)
+        assert row is not None, f"{image}, user {user}"
+        assert row[2]
+        written = {mount["mountPath"] for mount in found["volumeMounts"] if not mount.get("readOnly")}
+        assert set(re.findall(r"`(/[^`]*)`", row[1])) == written
 
 
 def test_the_server_of_mlflow_has_every_option_that_it_is_given(helm: Helm) -> None:

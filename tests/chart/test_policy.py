@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -304,6 +305,36 @@ def test_values_of_pods_reach_them(helm: Helm, tmp_path: Path) -> None:
         assert spec["imagePullSecrets"] == [{"name": "login"}]
         assert one["metadata"]["labels"]["cost"] == "c"
     assert all("EXTRA" in environment(container) for where, container in ours(objects) if not where.endswith("secrets"))
+
+
+def test_pods_of_a_deployment_spread_over_nodes(objects: list[Manifest]) -> None:
+    for one, template in pods(objects):
+        component = one["metadata"]["labels"]["app.kubernetes.io/component"]
+        if one["kind"] == "Deployment" and component != "mlflow":  # which has one pod at most
+            [spread] = template["spec"]["topologySpreadConstraints"]
+            assert spread["topologyKey"] == "kubernetes.io/hostname"
+            assert spread["labelSelector"] == one["spec"]["selector"], one["metadata"]["name"]
+
+
+def test_a_pod_that_reads_the_experiment_names_its_digest(objects: list[Manifest]) -> None:
+    digest = sha256(named(objects, "ConfigMap", "flts-config")["data"]["flts.toml"].encode()).hexdigest()
+    for one, template in pods(objects):
+        reads = {"name": "config", "configMap": {"name": "flts-config"}} in template["spec"].get("volumes", [])
+        said = template["metadata"].get("annotations", {}).get("checksum/flts-toml")
+        assert said == (digest if reads else None), one["metadata"]["name"]
+
+
+def test_an_ingress_leads_to_the_forecast_service(helm: Helm) -> None:
+    sets = "serve.ingress.enabled=true,serve.ingress.host=a.example,serve.ingress.className=nginx"
+    plain = named(helm.render("--set", sets), "Ingress", "flts-serve")["spec"]
+    assert plain["ingressClassName"] == "nginx"
+    assert "tls" not in plain
+    [rule] = plain["rules"]
+    [path] = rule["http"]["paths"]
+    assert rule["host"] == "a.example"
+    assert path["backend"]["service"] == {"name": "flts-serve", "port": {"name": "http"}}
+    tls = named(helm.render("--set", f"{sets},serve.ingress.tlsSecret=cert"), "Ingress", "flts-serve")["spec"]["tls"]
+    assert tls == [{"hosts": ["a.example"], "secretName": "cert"}]
 
 
 def test_no_template_asks_for_chance_or_the_time() -> None:

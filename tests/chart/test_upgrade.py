@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -77,6 +78,10 @@ def test_a_job_has_another_name_exactly_when_its_spec_changes(
     assert len(before) == len(after) == 3
     assert {name.split("-")[1] for name in set(after) - set(before)} == renamed
     assert all(after[name] == before[name] for name in set(after) & set(before))
+
+
+def test_the_name_of_a_job_ends_in_ten_digits_of_its_digest(helm: Helm) -> None:
+    assert all(re.fullmatch(r"flts-[a-z]+-[0-9a-f]{10}", name) for name in jobs(helm.render(*RUN)))
 
 
 def test_each_value_of_force_reprocess_is_a_run_of_its_own(helm: Helm) -> None:
