@@ -16,6 +16,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
+from flts.backends.store import memory_store
 from flts.contracts import errors, records
 from flts.contracts.messages import TOPICS, Message
 from flts.contracts.records.base import Part, StoredRecord
@@ -25,6 +26,8 @@ from flts.spec.fields import Spec
 from flts.spec.lineage import moves, short
 from flts.spec.models import Models
 from flts.spec.sources import validate
+from flts.verification.evidence import RunEvidence
+from flts.verification.report import sections_of
 
 REFERENCE = Path(__file__).parent / "reference"
 NOTE = "<!-- written by docs/generate.py from the code; change it there -->\n"
@@ -37,6 +40,7 @@ def pages() -> dict[str, str]:
         "settings.md": _settings_page(),
         "errors.md": _errors_page(),
         "records.schema.json": _schema(),
+        "claims.md": _claims_page(),
     }
 
 
@@ -188,6 +192,28 @@ def _described(kind: type[Part]) -> Iterator[tuple[str, str]]:
                     name in kind.model_fields
                 ):
                     yield name, _line(text)
+
+
+class _AnyRun(RunEvidence):
+    """A run of a model called MODEL in scope 'global', of which nothing is known."""
+
+    models = ("MODEL",)
+    scope = "global"
+
+
+def _claims_page() -> str:
+    evidence = _AnyRun(memory_store(), "0" * 64, 1)
+    lines = [
+        NOTE,
+        "# Claims\n",
+        "What [`flts verify`](../verify.md) claims of a run, in the order of the pipeline. The ids are a contract:",
+        "they are the same in every file of a report, and in `--claim`, `--require` and `--expect`. MODEL is the name",
+        "of a model of the run. A claim of `--expect` is `expect.N.CLAIM`, where N is its place in the file.",
+    ]
+    for section in sections_of(evidence):
+        lines += ["", f"## {section.title}", "", "| id | claim |", "|---|---|"]
+        lines += [f"| `{check.id}` | {check.says} |" for check in section.checks]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

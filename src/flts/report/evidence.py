@@ -157,8 +157,8 @@ def _require_run(store: Store, config_hash: str, run: int) -> None:
 
 def newest_first(store: Store) -> Sequence[RunSummary]:
     """Claim and judgement of every run, newest first."""
-    claims = (key for key in store.list("runs/") if key.endswith("/claim.json") and layout.run_number(key))
-    return sorted((_summary(store, key) for key in claims), key=lambda row: row.claim.started, reverse=True)
+    summaries = (_summary(store, key) for key in _claims(store, "runs/"))
+    return sorted(summaries, key=lambda row: row.claim.started, reverse=True)
 
 
 def chosen_run(store: Store, config: str | None, run: int | None, scope: str | None) -> tuple[str, int]:
@@ -172,16 +172,27 @@ def chosen_run(store: Store, config: str | None, run: int | None, scope: str | N
         return config_hash, run
     if run is not None:
         raise UsageError(f"run {run} of which configuration? name the start of its config_hash", code="config-missing")
-    rows = newest_first(store)
-    row = next((r for r in rows if config_hash in {None, r.config_hash} and scope in {None, r.claim.scope}), None)
-    if row is None:
+    claims = (_claim(store, key) for key in _claims(store, layout.runs(config_hash) if config_hash else "runs/"))
+    found = [(claim.started, name, claim.run) for name, claim in claims if scope in {None, claim.scope}]
+    if not found:
         wanted = f" of scope '{scope}'" if scope else ""
         raise UsageError(f"{store.url} has no run{wanted}", code="no-runs", store=store.url, scope=scope)
-    return row.config_hash, row.run
+    _, name, number = max(found)
+    return name, number
+
+
+def _claims(store: Store, prefix: str) -> list[str]:
+    """The keys of the claims under a prefix."""
+    return [key for key in store.list(prefix) if key.endswith("/claim.json") and layout.run_number(key)]
+
+
+def _claim(store: Store, key: str) -> tuple[str, RunClaim]:
+    """The config_hash and the claim of a run."""
+    return key.split("/")[1], require_record(store, key, RunClaim)
 
 
 def _summary(store: Store, key: str) -> RunSummary:
-    claim, config_hash = require_record(store, key, RunClaim), key.split("/")[1]
+    config_hash, claim = _claim(store, key)
     judge = read_record(store, layout.run_part(config_hash, claim.run, "judge"), JudgePart)
     return RunSummary(config_hash=config_hash, run=claim.run, claim=claim, judge=judge)
 

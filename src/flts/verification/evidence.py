@@ -255,10 +255,18 @@ class RunEvidence:
 
     @property
     def log(self) -> Chain:
-        """The promotion log of the scope, its chain of digests checked. Raises DamagedObject."""
+        """The promotion log of the scope, its chain of digests checked. Raises DamagedObject.
+
+        Its newest entry stands for all: through the chain, its digest is that of the whole log.
+        """
 
         def read() -> Chain:
-            entries = listed(self, self.claim.scope)
+            with self.noting() as every:
+                try:
+                    entries = listed(self, self.claim.scope)
+                except DamagedObject:
+                    self._noted[-2].update(every)
+                    raise
             newest = layout.log_entry(self.claim.scope, len(entries))
             return Chain(entries, self.digest(newest) if entries else None)
 

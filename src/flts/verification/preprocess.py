@@ -10,7 +10,7 @@ from flts.contracts import layout
 from flts.contracts.canonical import digest
 from flts.contracts.errors import DamagedObject
 from flts.contracts.records.base import plain_json
-from flts.contracts.records.data import RowsPart
+from flts.contracts.records.data import ProcessedMeta, RowsPart
 from flts.preprocess.parquet import rows_from_parquet
 from flts.preprocess.rows import Rows
 from flts.spec.lineage import RawDigests, data_fields, explain
@@ -94,13 +94,16 @@ def _rows(evidence: RunEvidence, key: str) -> Rows:
 
 
 def _meta(evidence: RunEvidence) -> Found:
+    """The description has the digest that the run recorded. Where the decision seals it, the seal says who is right."""
     key, prepared = layout.meta(evidence.claim.data_hash), evidence.prepared
-    evidence.required(key, type(evidence.meta))
-    found = evidence.digest(key)
-    pinned = sealed(evidence, key) or (prepared.meta_sha256 if prepared else None)
-    if pinned is None:
+    evidence.required(key, ProcessedMeta)
+    found, pinned = evidence.digest(key), sealed(evidence, key)
+    if pinned is not None and pinned != found:
+        return Found(FALSE, pinned, found, f"{key} is not the one that the decision rests on; {layout.mend(key)}")
+    if prepared is None:
         return recorded(found)
-    return same(pinned, found, f"{key} is not the one that the run used; {layout.mend(key)}")
+    at_fault = key if pinned is None else evidence.part("preprocess")
+    return same(prepared.meta_sha256, found, f"{at_fault} was changed: the run recorded another digest of {key}")
 
 
 def _data_hash(evidence: RunEvidence) -> Found:

@@ -26,9 +26,9 @@ def records(evidence: RunEvidence) -> SectionChecks:
         ),
         Check("run.environment", "The run names its environment", lambda e: recorded(e.claim.environment)),
         *(_deployment(name) for name in NAMES),
-        _part("preprocess", "preprocess", PreprocessPart, evidence),
+        _part("preprocess", "the rows", PreprocessPart, evidence),
         *(_of_model(model, evidence) for model in evidence.models),
-        _part("judge", "judge", JudgePart, evidence),
+        _part("judge", "the judgement", JudgePart, evidence),
     ]
     return SectionChecks("run", "Run", checks)
 
@@ -54,7 +54,7 @@ def _deployment(name: str) -> Check:
     return Check(f"run.{name}", f"The deployment names its {name}", look, due=False)
 
 
-def _part(name: str, part: str, kind: type[StoredRecord], evidence: RunEvidence) -> Check:
+def _part(part: str, words: str, kind: type[StoredRecord], evidence: RunEvidence) -> Check:
     def look(evidence: RunEvidence) -> Found:
         found = evidence.record(key, kind)
         if found is None:
@@ -62,7 +62,7 @@ def _part(name: str, part: str, kind: type[StoredRecord], evidence: RunEvidence)
         return _belongs(evidence, key, found)
 
     key = evidence.part(part)
-    return Check(f"run.{name}", f"The record of {name} is whole and belongs to this run", look, (key,))
+    return Check(f"run.{part}", f"The record of {words} is whole and belongs to this run", look, (key,))
 
 
 def _of_model(model: str, evidence: RunEvidence) -> Check:
@@ -76,7 +76,7 @@ def _of_model(model: str, evidence: RunEvidence) -> Check:
                 return _belongs(evidence, key, found)
         return absent(f"{keys[0]} is absent, and so is {keys[1]}: the run ended before, or is still going on")
 
-    return Check(f"run.{model}", f"The record of {model} is whole and belongs to this run", look, keys)
+    return Check(f"run.{model}.record", f"The record of {model} is whole and belongs to this run", look, keys)
 
 
 def _belongs(evidence: RunEvidence, key: str, part: StoredRecord) -> Found:

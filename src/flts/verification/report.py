@@ -117,7 +117,7 @@ def examine(
     UsageError for an unknown claim.
     """
     evidence = RunEvidence(store, config_hash, run, outside)
-    sections = _sections(evidence, expected_head)
+    sections = sections_of(evidence, expected_head)
     engine = Engine(sections, evidence, f"flts verify {config_hash[:12]} --run {run}")
     if expected:
         sections.append(expectations(engine, expected))
@@ -141,7 +141,8 @@ def examine(
     )
 
 
-def _sections(evidence: RunEvidence, expected_head: str | None) -> list[SectionChecks]:
+def sections_of(evidence: RunEvidence, expected_head: str | None = None) -> list[SectionChecks]:
+    """Every check of a run, in the order of the pipeline."""
     return [
         records(evidence),
         preprocess(evidence),
