@@ -1,7 +1,7 @@
 """Make the figures of this folder again: `python examples/seed-report/make_report.py FOLDER-OF-THE-DATA`.
 
-Runs both experiments several times in a store of their own, then writes the manifest of each and their comparison. The
-files hold figures, statistics and digests, no rows.
+Runs both experiments several times, each in a store of its own, then writes the manifest of each and their comparison.
+The files hold figures, statistics and digests, no rows.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ RUNS = 5
 
 
 def run(
-    environment: str, data: Path, home: Path, *, runs: int = RUNS, models: Sequence[str] | None = None
+    environment: str, data: Path, home: Path, *, models: Sequence[str] | None = None, recompute: bool = False
 ) -> RunManifest:
-    """The first of so many runs of an experiment; in each, every model is fitted."""
+    """Run an experiment, and return the manifest of its first run."""
     settings = load_settings(home=home, tracking="off", environment=environment)
     spec = flts.load_spec(HERE / f"{environment}.toml", source=str(data), models=models).spec
-    results = [flts.run(spec, settings=settings, recompute=number > 0) for number in range(runs)]
-    return run_manifest(existing_store(settings), results[0].config_hash, results[0].run)
+    result = flts.run(spec, settings=settings, recompute=recompute)
+    return run_manifest(existing_store(settings), result.config_hash, 1)
 
 
 def comparison() -> str:
@@ -42,10 +42,12 @@ def comparison() -> str:
 
 def main(data: Path) -> None:
     """Write the manifests and the comparison."""
-    for name in ENVIRONMENTS:
-        with tempfile.TemporaryDirectory() as home:
-            record = run(name, data, Path(home) / ".flts").model_dump(mode="json", by_alias=True)
-        text = json.dumps(record, indent=2, sort_keys=True, allow_nan=False)
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(RUNS):  # in turns, so that both meet the same load of the machine
+            made = {name: run(name, data, Path(folder) / name, recompute=number > 0) for name in ENVIRONMENTS}
+    for name, record in made.items():
+        plain = record.model_dump(mode="json", by_alias=True)
+        text = json.dumps(plain, indent=2, sort_keys=True, allow_nan=False)
         (HERE / f"{name}.json").write_text(f"{text}\n")
     (HERE / "comparison.md").write_text(comparison())
 

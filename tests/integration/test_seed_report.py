@@ -101,7 +101,9 @@ def test_the_two_configurations_of_the_seed_differ_in_one_value_with_an_effect()
     assert {"raw train rows", "raw test rows"} <= equal
     assert "judged on different windows" in " ".join(found.notes)
     assert all(row.seconds.count(None) == 0 for row in found.durations)
-    assert all(said.exceeds is not None for row in found.durations for said in row.statements if said)
+    fits = [row for row in found.durations if row.work.startswith("fit of ")]
+    assert len(fits) == len(models)
+    assert all(side is not None and side.runs == maker().RUNS for row in fits for side in row.repeated)
 
 
 def test_the_comparison_in_the_folder_is_that_of_its_manifests() -> None:
@@ -147,7 +149,7 @@ def test_the_seeds_winner_was_no_better_than_a_mean_on_the_rows_that_it_had_lear
 
 
 def made_again(environment: str, data: Path, home: Path, models: list[str] | None = None) -> RunManifest:
-    record: RunManifest = maker().run(environment, data, home, runs=1, models=models)
+    record: RunManifest = maker().run(environment, data, home, models=models)
     return record
 
 
