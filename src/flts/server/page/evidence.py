@@ -84,7 +84,7 @@ class Judgement:
     manifest: Manifest | None
 
 
-class Evidence:
+class PageReader:
     """Reads a store for the page, in the threads of the page."""
 
     def __init__(self, store: Store) -> None:

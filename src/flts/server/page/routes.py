@@ -24,7 +24,7 @@ from flts.server.caller import Caller
 from flts.server.models import GLOBAL
 from flts.server.page import rendering
 from flts.server.page.box import Pasted, Result, box, result, table
-from flts.server.page.evidence import Current, Evidence, Recent
+from flts.server.page.evidence import Current, PageReader, Recent
 from flts.server.page.forms import form_of, text
 from flts.server.page.promotions import NEWEST, PAGE
 from flts.server.page.shown import moment_of
@@ -133,7 +133,7 @@ class Pages:
 
     def __init__(self, service: ForecastService) -> None:
         self._service = service
-        self._evidence = Evidence(service.models.store)
+        self._evidence = PageReader(service.models.store)
         self._pages: Recent[Hashable, Response] = Recent(PAGES)
         self._threads = ThreadPoolExecutor(THREADS, "page")
 

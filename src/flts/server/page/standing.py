@@ -21,7 +21,7 @@ NOT_MEASURED = "Not measured"
 
 
 @dataclass(frozen=True)
-class Question:
+class BoardQuestion:
     """A question, its answer in a few words, and the sentences behind it. tone: good, bad, or open: not known.
 
     command: what would answer it, for the terminal.
@@ -35,7 +35,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Told:
+class ToldDecision:
     """How a decision is told: a heading that claims no more than was shown, reasons and doubts."""
 
     heading: str
@@ -44,12 +44,12 @@ class Told:
     remarks: Sequence[str]
 
 
-def told(decision: DecisionRecord) -> Told:
+def told(decision: DecisionRecord) -> ToldDecision:
     """A lead within the noise is not called a win."""
     said = list(notes(decision))
     doubts = [*(decision.certainty.warnings if decision.certainty else []), *(n.text for n in said if n.fault)]
     remarks = [*(note.text for note in said if not note.fault), NOT_COUNTED]
-    return Told(_heading(decision), list(why(decision)), doubts, remarks)
+    return ToldDecision(_heading(decision), list(why(decision)), doubts, remarks)
 
 
 def _heading(decision: DecisionRecord) -> str:
@@ -68,23 +68,23 @@ def beyond_noise(lead: Lead) -> bool:
     return lead.interval is not None and lead.interval.low > 0.0
 
 
-def against_the_past(entry: LogEntry, decision: DecisionRecord | None, manifest: Manifest) -> Question:
+def against_the_past(entry: LogEntry, decision: DecisionRecord | None, manifest: Manifest) -> BoardQuestion:
     """Whether the champion is better than a forecast that anyone can make."""
     asked = "Better than repeating the past?"
     row = decision.row(entry.champion.model) if decision else None
     if decision is None or row is None:
-        return Question(asked, "Unknown", ["The decision behind this promotion cannot be read."], "open")
+        return BoardQuestion(asked, "Unknown", ["The decision behind this promotion cannot be read."], "open")
     baselines = {baseline.model: baseline for baseline in decision.ranked_baselines}
     baseline = baselines.get(SEASONAL) or baselines.get("naive")
     if baseline is None:
-        return Question(asked, "Unknown", ["No baseline has a forecast of the test windows."], "open")
+        return BoardQuestion(asked, "Unknown", ["No baseline has a forecast of the test windows."], "open")
     details = [_compared(row.score, baseline, _repeating(baseline.model, manifest), decision.windows.count)]
     best = decision.ranked_baselines[0]
     if best.model != baseline.model:
         repeating = _repeating(best.model, manifest)
         details.append(_compared(row.score, best, repeating, decision.windows.count))
     answer, tone, sentence = _verdict(row.score, best, _lead(decision, entry, best.model))
-    return Question(asked, answer, [*details, sentence], tone)
+    return BoardQuestion(asked, answer, [*details, sentence], tone)
 
 
 def _compared(score: float, baseline: BaselineRow, repeating: str, windows: int) -> str:
@@ -126,14 +126,14 @@ def _repeating(baseline: str, manifest: Manifest) -> str:
     return f"the value {lasting(manifest.seasons[0], Step.parse(manifest.fitted.grid.step))} earlier"
 
 
-def since_when(current: Current, now: float) -> Question:
+def since_when(current: Current, now: float) -> BoardQuestion:
     """Since when the champion serves."""
     entry = current.entry
     details = [
         f"Promotion {entry.number}, {ago(entry.time, now)}: {kind(entry)} ({entry.actor}).",
         f"This server answers with it since {moment_of(current.since).text}.",
     ]
-    return Question("Since when does it serve?", promoted(entry).text, details, "good")
+    return BoardQuestion("Since when does it serve?", promoted(entry).text, details, "good")
 
 
 def stale(current: Current) -> str:
@@ -162,20 +162,20 @@ def kind(entry: LogEntry) -> str:
             return "promoted by the judge"
 
 
-def is_it_worse(live: Live | None, entry: LogEntry, decision: DecisionRecord | None) -> Question:
+def is_it_worse(live: Live | None, entry: LogEntry, decision: DecisionRecord | None) -> BoardQuestion:
     """How the forecasts that were served compare with those of the test windows, on the same scale."""
     asked, champion = "Is it getting worse?", entry.champion
     if live is None:
         said = "No truth was compared with the forecasts that were served."
         command = f"flts predictions join --truth FILE --scope {entry.scope} --write"
-        return Question(asked, NOT_MEASURED, [said], "open", command)
+        return BoardQuestion(asked, NOT_MEASURED, [said], "open", command)
     found = next((model for model in live.models if model.model_hash == champion.model_hash), None)
     row = decision.row(champion.model) if decision else None
     computed = f"Computed {moment(live.made).text}."
     if live.bundle_sha256 != champion.bundle_sha256 or row is None:
-        return Question(asked, NOT_MEASURED, [f"{computed} Another model was champion then."], "open")
+        return BoardQuestion(asked, NOT_MEASURED, [f"{computed} Another model was champion then."], "open")
     if found is None or not found.errors.cells:
-        return Question(asked, NOT_MEASURED, [f"{computed} No forecast of this model had truth."], "open")
+        return BoardQuestion(asked, NOT_MEASURED, [f"{computed} No forecast of this model had truth."], "open")
     score = _composite(found.errors, live.weights)
     details = [
         f"Its error score was {score:.4f} in {found.errors.cells:,} forecasts with truth, and {row.score:.4f} on the"
@@ -187,9 +187,9 @@ def is_it_worse(live: Live | None, entry: LogEntry, decision: DecisionRecord | N
     needed = decision.certainty.windows_needed if decision and decision.certainty else 0
     if found.origins < needed:
         few = f"{found.origins:,} origins with truth are too few to say; the test windows needed {needed:,}."
-        return Question(asked, "Too early to say", [few, *details], "open")
+        return BoardQuestion(asked, "Too early to say", [few, *details], "open")
     answer, tone = _live_verdict(score, row.score, found.skill.skill)
-    return Question(asked, answer, details, tone)
+    return BoardQuestion(asked, answer, details, tone)
 
 
 def _composite(errors: LiveErrors, weights: WeightsRecord) -> float:

@@ -13,13 +13,13 @@ from flts.evaluate.profile import WEEKDAYS
 from flts.promotion.words import between
 from flts.server.page.box import Box
 from flts.server.page.chart import Chart, of_preview
-from flts.server.page.evidence import Current, Evidence, Judgement
+from flts.server.page.evidence import Current, PageReader, Judgement
 from flts.server.page.promotions import Promotions, promotions
 from flts.server.page.scoreboard import Board, board
 from flts.server.page.shown import Moment, lasting, moment_of
 from flts.server.page.standing import (
-    Question,
-    Told,
+    BoardQuestion,
+    ToldDecision,
     against_the_past,
     is_it_worse,
     kind,
@@ -50,7 +50,7 @@ class DecisionParts:
     """
 
     decision_id: str
-    told: Told
+    told: ToldDecision
     board: Board
     windows: str
     targets: Sequence[str]
@@ -65,7 +65,7 @@ class Home:
     model: str
     number: int
     forecasts: str
-    questions: Sequence[Question]
+    questions: Sequence[BoardQuestion]
     stale: str
     decision: DecisionParts | None
     chosen_for: str
@@ -89,7 +89,7 @@ class DecisionPage:
 
 
 def home_view(
-    current: Current, manifest: Manifest, evidence: Evidence, target: str | None, form: Box, newest: int, now: float
+    current: Current, manifest: Manifest, evidence: PageReader, target: str | None, form: Box, newest: int, now: float
 ) -> Home:
     """What the store cannot tell is left out, and the page says so."""
     entry = current.entry
@@ -114,7 +114,7 @@ def home_view(
     )
 
 
-def promotions_view(current: Current, evidence: Evidence, most: int, before: int | None) -> Promotions:
+def promotions_view(current: Current, evidence: PageReader, most: int, before: int | None) -> Promotions:
     """Some promotions. Raises DamagedObject."""
     return promotions(evidence.log(current), current.entry.number, evidence.decision, most, before)
 
@@ -138,14 +138,14 @@ def decision_view(found: Judgement, entries: Sequence[LogEntry], current: Curren
     )
 
 
-def _behind(evidence: Evidence, entry: LogEntry) -> Judgement | None:
+def _behind(evidence: PageReader, entry: LogEntry) -> Judgement | None:
     try:
         return evidence.behind(entry)
     except DamagedObject:
         return None
 
 
-def _promotions(current: Current, evidence: Evidence, most: int, before: int | None) -> Promotions | None:
+def _promotions(current: Current, evidence: PageReader, most: int, before: int | None) -> Promotions | None:
     try:
         return promotions_view(current, evidence, most, before)
     except DamagedObject:

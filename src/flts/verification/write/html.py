@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 from flts.models.registry import BASELINES
 from flts.verification.claims import TRUE, ReportClaim
 from flts.verification.report import Report
-from flts.verification.write.svg import Bar, bars
+from flts.verification.write.svg import ScoreBar, bars
 from flts.verification.write.tables import (
     MARKS,
     SHOWN,
@@ -130,7 +130,7 @@ def _figures(report: Report, section: str) -> list[Element]:
     """Bars of durations and of scores, of claims that are true."""
     if section == "training":
         seconds = [(name, report.value(f"train.{name}.duration")) for name in models_of(report)]
-        rows = [Bar(name, value) for name, value in seconds if isinstance(value, float)]
+        rows = [ScoreBar(name, value) for name, value in seconds if isinstance(value, float)]
         return [bars("Seconds of each model", rows, " s")] if rows else []
     if section == "evaluation":
         rows = [bar for name in (*models_of(report), *BASELINES) if (bar := _scored(report, name)) is not None]
@@ -138,14 +138,14 @@ def _figures(report: Report, section: str) -> list[Element]:
     return []
 
 
-def _scored(report: Report, name: str) -> Bar | None:
+def _scored(report: Report, name: str) -> ScoreBar | None:
     score, interval = (report.value(f"evaluation.{name}.{what}") for what in ("score", "score_interval"))
     if not isinstance(score, float):
         return None
     low, high = interval if isinstance(interval, list) else (None, None)
     if not isinstance(low, float) or not isinstance(high, float):
-        return Bar(name, score, baseline=name in BASELINES)
-    return Bar(name, score, low, high, baseline=name in BASELINES)
+        return ScoreBar(name, score, baseline=name in BASELINES)
+    return ScoreBar(name, score, low, high, baseline=name in BASELINES)
 
 
 def _list(section: Element, lines: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ WIDTH, NAMES, VALUES, ROW, TOP = 720, 170, 90, 26, 22
 
 
 @dataclass(frozen=True)
-class Bar:
+class ScoreBar:
     """One value with its interval; `baseline`: one that is not a candidate."""
 
     name: str
@@ -21,7 +21,7 @@ class Bar:
     baseline: bool = False
 
 
-def bars(title: str, rows: Sequence[Bar], unit: str = "") -> Element:
+def bars(title: str, rows: Sequence[ScoreBar], unit: str = "") -> Element:
     """Values as bars from zero, each with its interval as a line."""
     height = TOP + ROW * len(rows) + 6
     svg = Element("svg", viewBox=f"0 0 {WIDTH} {height}", role="img")
@@ -33,7 +33,7 @@ def bars(title: str, rows: Sequence[Bar], unit: str = "") -> Element:
     return svg
 
 
-def _row(svg: Element, bar: Bar, top: float, scale: float, unit: str) -> None:
+def _row(svg: Element, bar: ScoreBar, top: float, scale: float, unit: str) -> None:
     middle = top + ROW / 2
     _text(svg, bar.name, 0, middle + 4)
     SubElement(

@@ -15,7 +15,7 @@ from flts.contracts.errors import DamagedObject
 from flts.contracts.ports import Store
 from flts.contracts.records.decision import DecisionRecord
 from flts.contracts.records.log import LogEntry
-from flts.server.page.evidence import Current, Evidence, Recent
+from flts.server.page.evidence import Current, PageReader, Recent
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_a_log_and_its_decisions_are_read_once_until_another_is_promoted(made: t
     store, decision = without(made[0]), made[1]
     log = promote(store, decision)
     watched = Watched(store)
-    evidence, current = Evidence(watched), serving(log)
+    evidence, current = PageReader(watched), serving(log)
     for _ in range(2):
         assert evidence.log(current) == log
         assert evidence.behind(log[0]).decision == decision
@@ -46,7 +46,7 @@ def test_a_log_and_its_decisions_are_read_once_until_another_is_promoted(made: t
 
 def test_a_decision_comes_with_its_preview_and_the_manifest_of_its_winner(made: tuple[Store, DecisionRecord]) -> None:
     store, decision = made
-    found = Evidence(store).judgement("global", decision.decision_id)
+    found = PageReader(store).judgement("global", decision.decision_id)
     winner = decision.row(decision.winner)
     assert found.decision == decision
     assert found.preview is not None
@@ -63,13 +63,13 @@ def test_a_lost_or_damaged_preview_or_manifest_is_left_out(made: tuple[Store, De
     manifest = layout.bundle(winner.bundle_sha256, "manifest.json")
     other = without(store, preview, manifest)
     other.create(preview, b"{}")
-    found = Evidence(other).judgement("global", decision.decision_id)
+    found = PageReader(other).judgement("global", decision.decision_id)
     assert (found.decision, found.preview, found.manifest) == (decision, None, None)
 
 
 def test_an_absent_decision_is_an_error(made: tuple[Store, DecisionRecord]) -> None:
     with raises(DamagedObject, code="object-missing"):
-        Evidence(made[0]).judgement("global", digest("no such decision"))
+        PageReader(made[0]).judgement("global", digest("no such decision"))
 
 
 def test_what_is_kept_is_limited_and_what_raises_is_made_again() -> None:
