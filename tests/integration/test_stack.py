@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -208,6 +210,30 @@ def test_only_s3_reads_and_writes_objects_and_only_with_keys(own_s3: S3) -> None
             assert status is None or status >= 400, (name, method, target)
     assert bytes(obstore.get(bucket(own_s3, "bucket"), "key").bytes()) == b"bytes"
     assert (own_s3.folder / "security.toml").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://page.example", "Content-Type": "text/plain"},
+        {"Origin": "null", "Content-Type": "text/plain"},
+        {"Origin": "http://page.example", "Content-Type": "application/json"},
+        {"Host": "page.example", "Content-Type": "application/json"},
+    ],
+)
+def test_a_page_in_a_browser_cannot_post_to_mlflow(mlflow_server: Server, headers: dict[str, str]) -> None:
+    body = json.dumps({"name": uuid.uuid4().hex})
+
+    def post(headers: dict[str, str]) -> int:
+        connection = HTTPConnection(mlflow_server.url.removeprefix("http://"), timeout=LONG)
+        connection.request("POST", "/api/2.0/mlflow/experiments/create", body, headers)
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
+    assert post(headers) == 403
+    assert post({"Content-Type": "application/json"}) == 200  # the name is free, and the request is a good one
 
 
 def test_a_server_has_more_time_on_a_machine_with_more_work_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:

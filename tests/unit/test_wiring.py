@@ -26,7 +26,7 @@ from flts.home import VERSION, locked, open_home
 from flts.settings import Settings, load_settings
 from flts.spec.fields import Dataset
 from flts.train.determinism import cores
-from flts.wiring import SystemClock, locked_context, open_raw, open_store, open_tracker, store_at
+from flts.wiring import SystemClock, existing_store, locked_context, open_raw, open_store, open_tracker, store_at
 
 pytestmark = pytest.mark.slow
 
@@ -157,3 +157,9 @@ def test_a_store_is_named_by_a_url_a_folder_or_the_folder_of_everything_a_run_le
     (home / "VERSION").write_text("99\n")
     with raises(UsageError, code="home-format"):
         store_at(str(home), chosen)
+
+
+def test_reading_a_store_that_is_not_there_makes_nothing(tmp_path: Path) -> None:
+    with raises(UsageError, code="no-store", folder=str(tmp_path / "objects")):
+        existing_store(load_settings(home=tmp_path / ".flts", store=(tmp_path / "objects").as_uri()))
+    assert list(tmp_path.iterdir()) == []
