@@ -49,6 +49,10 @@ bench-serve: setup ## measure the forecast service under load, beside a bare ser
 	$(BIN)/python -m tests.bench.serve
 bench-resources: setup ## measure memory and CPU of every role, for the requests and limits of the chart
 	$(BIN)/python -m tests.bench.resources
+bench-serve-peers: setup ## the same beside LitServe and `mlflow models serve`
+	$(PYTHON) -m venv .venv-serve-peers
+	.venv-serve-peers/bin/$(PIP) -c constraints.txt litserve onnxruntime numpy orjson
+	$(BIN)/python -m tests.bench.serve peers
 bench-peers: setup ## compare with other libraries on the same rows, windows and updates
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/$(PIP) -c constraints.txt -e '.[peers]'
@@ -72,6 +76,6 @@ docs: setup ## write the generated reference pages
 chart: setup ## write the generated files of the chart, after a change of its values or of the Spec
 	$(BIN)/python deploy/helm/generate.py
 clean: ## remove everything that make created
-	rm -rf $(VENV) .venv-peers .venv-lock .flts mutants
+	rm -rf $(VENV) .venv-peers .venv-serve-peers .venv-lock .flts mutants
 
-.PHONY: help setup demo test-fast test test-all lint type bench bench-serve bench-resources bench-peers mutation lock audit sbom image release docs chart clean
+.PHONY: help setup demo test-fast test test-all lint type bench bench-serve bench-serve-peers bench-resources bench-peers mutation lock audit sbom image release docs chart clean

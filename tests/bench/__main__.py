@@ -31,6 +31,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "batch": services.batch,
     "serve_ratio": serve.ratio,
     "serve_start": serve.start,
+    "serve_peers": serve.peers,
     "serve_overload": serve.overload,
     "serve_promotions": serve.promotions,
     "wide": models.wide,

@@ -8,11 +8,14 @@ quiet before, and reported anyway.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +26,16 @@ from flts.preprocess.source import RawTable
 from flts.serve.answer import usable_history
 from tests.bench.load import Load, closed, percentile, post, scheduled
 from tests.bench.measure import Figure
-from tests.bench.served import Champions, Server, bare, champions, flts_serve
+from tests.bench.served import (
+    Champions,
+    Server,
+    bare,
+    champions,
+    flts_serve,
+    litserve,
+    litserve_python,
+    mlflow_serve,
+)
 
 CONNECTIONS, MANY = 16, 512
 QUIET = 1.0
@@ -72,6 +84,47 @@ def ratio(extent: Extent = WHOLE) -> Iterator[Figure]:
             f"the bare function: p50 {alone[1]:.2f} ms",
             "serve_ratio",
         )
+
+
+def peers(extent: Extent = WHOLE) -> Iterator[Figure]:
+    """The same network behind other servers, in turns with FLTS; one that is not installed is left out with a word."""
+    verdict = judged()
+    with champions() as of, flts_serve(of) as ours:
+        body = of.body(10)
+        columns = json.loads(body)["history"]
+        split = {"columns": list(columns), "data": list(zip(*columns.values(), strict=True))}
+        scoring = json.dumps({"dataframe_split": split}).encode()
+        _warm(ours, post("/predict", body))
+        for name, start_peer, request in (
+            ("LitServe, the bare session in batches", _litserve(of), post("/predict", body)),
+            ("mlflow models serve, the bundle of FLTS", partial(mlflow_serve, of), post("/invocations", scoring)),
+        ):
+            if start_peer is None:
+                print(f"{name}: skipped; `make bench-serve-peers` installs it", flush=True)
+                continue
+            with start_peer() as peer:
+                _warm(peer, request)
+                mine, theirs = zip(
+                    *(
+                        (_round(ours, post("/predict", body), extent), _round(peer, request, extent))
+                        for _ in range(extent.rounds)
+                    ),
+                    strict=True,
+                )
+            (cpu, rate, tail), (cpu_0, rate_0, tail_0) = _best(mine), _best(theirs)
+            yield Figure(
+                f"forecast service beside {name}",
+                f"CPU {cpu / cpu_0:.2g} ×, rate {rate / rate_0:.2g} ×, p99 {tail / tail_0:.2g} ×{verdict}",
+                "shown",
+                f"{cpu:.0f} µs, {rate:,.0f} requests/s, p99 {tail:.1f} ms; it: {cpu_0:,.0f} µs, {rate_0:,.0f}"
+                f" requests/s, p99 {tail_0:.1f} ms",
+                "serve_peers",
+            )
+
+
+def _litserve(of: Champions) -> Callable[[], AbstractContextManager[Server]] | None:
+    python = litserve_python()
+    return None if python is None else partial(litserve, of, python)
 
 
 def start(_: Extent = WHOLE) -> Iterator[Figure]:
@@ -155,6 +208,7 @@ def promotions(extent: Extent = WHOLE) -> Iterator[Figure]:
 BENCHMARKS: dict[str, Callable[[Extent], Iterator[Figure]]] = {
     "ratio": ratio,
     "start": start,
+    "peers": peers,
     "overload": overload,
     "promotions": promotions,
 }

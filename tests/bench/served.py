@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from flts.contracts import layout
 from flts.contracts.canonical import digest
 from flts.contracts.ports import Silent, Store
 from flts.contracts.records.log import Promoted
-from flts.forecasting.bundle import read_bundle, write_bundle
+from flts.forecasting.bundle import MANIFEST, read_bundle, write_bundle
 from flts.models.base import Recipe
 from flts.models.registry import CANDIDATES
 from flts.preprocess.source import RawInput, RawTable
@@ -142,9 +143,9 @@ class Server:
     process: psutil.Process
 
     def cpu(self) -> float:
-        """Seconds of CPU so far."""
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
+        """Seconds of CPU so far, with those of its children."""
+        every = [one.cpu_times() for one in (self.process, *self.process.children(recursive=True))]
+        return float(sum(times.user + times.system for times in every))
 
     def memory(self) -> float:
         """Resident MB."""
@@ -178,6 +179,63 @@ def bare(of: Champions) -> Iterator[Server]:
         yield Server(process.stdout.readline().decode().strip(), psutil.Process(process.pid))
 
 
+def litserve_python() -> Path | None:
+    """The Python of `make bench-serve-peers`, which has LitServe."""
+    python = ROOT / ".venv-serve-peers" / "bin" / "python"
+    return python if python.exists() else None
+
+
+@contextmanager
+def litserve(of: Champions, python: Path) -> Iterator[Server]:
+    """The same network behind LitServe."""
+    script = ROOT / "tests" / "bench" / "litserved.py"
+    with _listening([str(python), str(script), str(of.onnx()), ",".join(COLUMNS)], "") as server:
+        yield server
+
+
+@contextmanager
+def mlflow_serve(of: Champions) -> Iterator[Server]:
+    """The bundle behind `mlflow models serve`: the forecast of FLTS with its checks, by MLflow's own server."""
+    import mlflow.pyfunc
+
+    folder, bundle = of.folder / "mlflow", of.folder / "bundle"
+    bundle.mkdir(exist_ok=True)
+    manifest, files = read_bundle(of.store, of.bundles[0])
+    for name, data in {MANIFEST: manifest.to_bytes(), **files}.items():
+        (bundle / name).write_bytes(data)
+    if not folder.exists():
+        mlflow.pyfunc.save_model(str(folder), loader_module="flts.serve.pyfunc", data_path=str(bundle))
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local", "-h", "127.0.0.1"]
+    with _listening([*command, "-m", str(folder)], "-p") as server:
+        yield server
+
+
+@contextmanager
+def _listening(command: Sequence[str], flag: str) -> Iterator[Server]:
+    """A server that takes its port as its last argument. flag: what stands before it, if anything does."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = [*command, *([flag] if flag else []), str(port)]
+    path = f"{Path(command[0]).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # mlflow starts a program beside it
+    process = subprocess.Popen(
+        arguments,
+        cwd=ROOT,
+        env={**os.environ, "PATH": path},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    with _ended(process):
+        end = time.monotonic() + LONG
+        while True:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+                break
+            if time.monotonic() > end or process.poll() is not None:
+                raise SystemExit(f"no server: {' '.join(arguments)}")
+            time.sleep(0.1)
+        yield Server(f"http://127.0.0.1:{port}", psutil.Process(process.pid))
+
+
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:
     end = time.monotonic() + LONG
     while time.monotonic() < end and process.poll() is None:
@@ -193,9 +251,13 @@ def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
     try:
         yield
     finally:
+        started = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         process.send_signal(signal.SIGTERM)
         try:
             process.wait(LONG)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        for child in started:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()

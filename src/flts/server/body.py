@@ -38,7 +38,7 @@ ON_LOOP = 128 * 2**10
 INTEGER_DIGITS = 18
 """Longer integers are read as floats: a cell is one in the end."""
 
-LISTS = frozenset({list})
+LISTS, NESTED = frozenset({list}), frozenset({list, dict})
 
 T = TypeVar("T")
 
@@ -107,14 +107,14 @@ def quick(body: bytes) -> Wanted | None:
         return None
     if type(asked) is not dict or type(history := asked.get("history")) is not dict or b"\\" in body:
         return None
-    if not {*map(type, history.values())} <= LISTS:
+    if {*map(type, history.values())} != LISTS:
         return None
     beside = 0
-    for key, value in asked.items():
-        kind = type(value)
-        beside += kind is str
-        if value and key != "history" and (kind is dict or kind is list):
-            return None
+    if len(asked) > 1:
+        for key, value in asked.items():
+            beside += type(value) is str
+            if value and key != "history" and type(value) in NESTED:
+                return None
     texts, cells = body.count(b'"') / 2 - len(asked) - len(history) - beside, _of_one_text(body, history)
     if cells.text is None or texts != len(history[cells.text]):
         cells = Cells(history)

@@ -14,15 +14,15 @@ import resource
 from collections import Counter
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from flts.contracts import events
 from flts.contracts.request_ids import uuid7
+from flts.web.cycle import Cycle
 from flts.web.problem import RETRY_SECONDS, Problem, document
-from flts.web.together import Together
 
 HEAD_SECONDS = 10.0
 """How long a connection may wait for a whole head."""
@@ -207,8 +207,7 @@ class Connection(HttpToolsProtocol):
                 Problem(HTTPStatus.TOO_MANY_REQUESTS, "too many requests without waiting", code="pipelined")
             )
         super().on_headers_complete()
-        if self.cycle.transport is self.transport:  # of this request, and of none before
-            self.cycle.transport = cast("asyncio.Transport", Together(self.transport, self.loop))
+        self.cycle.__class__ = Cycle  # the class above makes its own
         self._fed, self._sending_body = 0, True
         # a client that waits for permission may leave out its body, and one that changes the protocol goes on in it
         if self.expect_100_continue or self.parser.should_upgrade() or self._among.draining:
