@@ -19,6 +19,12 @@ from pathlib import Path
 import pytest
 from tests.support import ROOT
 
+from flts.backends.store import memory_store
+from flts.runner.claim import prepare
+from flts.settings import load_settings
+from flts.spec.sources import load_spec
+from flts.wiring import open_raw
+
 STAND_IN = "localhost/flts-base:bookworm"
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OPTIONS = os.environ.get("FLTS_TEST_BUILD", "")
@@ -81,6 +87,13 @@ def debian(podman: Podman, name: str, packages: Sequence[str], folder: Path) -> 
     subprocess.run(command, check=True)
     podman("import", "--change", f"ENV {PATH}", str(tar), name)
     tar.unlink()
+
+
+def config_hash_here() -> str:
+    """The config_hash of the example on this machine."""
+    loaded = load_spec(ROOT / "examples/jfk-departures/flts.toml", environ={})
+    raw = open_raw(loaded.spec.dataset, loaded.folder, load_settings())
+    return prepare(memory_store(), loaded.spec, raw)[1].identity.config_hash
 
 
 @pytest.fixture(scope="session")

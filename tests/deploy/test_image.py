@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from packaging.utils import canonicalize_name
-from tests.deploy.conftest import Podman
+from tests.deploy.conftest import Podman, config_hash_here
 from tests.deploy.test_compose import SERVICE
 from tests.deploy.test_images import script
 from tests.support import ROOT
@@ -24,12 +24,7 @@ from tests.support.asked import ask
 from tests.support.experiments import write_experiment
 from tests.support.services import wait_until
 
-from flts.backends.store import memory_store
-from flts.runner.claim import prepare
-from flts.settings import load_settings
-from flts.spec.sources import load_spec
 from flts.stack.server import ports
-from flts.wiring import open_raw
 
 pytestmark = pytest.mark.long
 BASE_BYTES = 130 * 10**6
@@ -134,10 +129,7 @@ def test_an_experiment_has_the_hash_of_this_machine_and_a_user_without_a_name_ro
     assert (entry["kind"], entry["actor"], entry["reason"]) == ("rollback", f"uid {NOBODY}", "a test")
     assert {row["model"] for row in ran["decision"]["candidates"] if row["rank"]} == {"gru", "prophet", "ridge"}
     assert all(ran["run_ids"].values())
-    loaded = load_spec(ROOT / "examples/jfk-departures/flts.toml", environ={})
-    raw = open_raw(loaded.spec.dataset, loaded.folder, load_settings())
-    _, here = prepare(memory_store(), loaded.spec, raw)
-    assert ran["config_hash"] == here.identity.config_hash
+    assert ran["config_hash"] == config_hash_here()
 
 
 @pytest.fixture
