@@ -79,6 +79,16 @@ def test_a_run_through_services_equals_the_one_on_one_machine(
     for worker in workers.values():
         assert worker.stop() == 0
         assert worker.said("service_stopped")
+    # what the services said, on the broker and in their logs, is what the store holds
+    logs = [option for worker in workers.values() if worker.said("train_complete") for option in ("--log", worker.log)]
+    verified = running.run("verify", "--json", *map(str, logs), "--require", "chain", "--require", "tracking")
+    report = json.loads(verified.stdout)
+    assert verified.returncode == 1  # MLflow is required, and off
+    states = {claim["id"]: claim["state"] for claim in report["claims"]}
+    assert {states[name] for name in states if name.startswith("chain.")} == {"true"}
+    assert states["promotion.witness.message"] == "true"
+    assert {states[f"logs.{model}.train_complete"] for model in ("ridge", "gru")} == {"true"}
+    assert not {"false", "depends on a false one", "unreachable"} & {*states.values()}
     # a person decides otherwise, and every server hears of it
     assert running.run("promotions", "promote", claim["config_hash"], "gru").returncode == 0
     bus = open_bus(load_settings(bus=running.environment["FLTS_BUS"]))

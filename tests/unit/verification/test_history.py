@@ -1,0 +1,39 @@
+"""Every run of a scope with a history is verified: promotions, a champion that stays, a rollback, a repeated run."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.experiments import write_experiment
+
+import flts
+from flts.settings import Settings, load_settings
+from flts.verification.claims import TRUE
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A folder in which much has happened."""
+    folder = tmp_path_factory.mktemp("history")
+    file, settings = write_experiment(folder), load_settings(home=folder / ".flts", tracking="off")
+
+    def run(*overrides: str) -> None:
+        flts.run(flts.load_spec(file, overrides=overrides).spec, folder=folder, settings=settings)
+
+    run('evaluate.gate="always"')
+    run('evaluate.gate="always"', "models.ridge.alphas=[100.0]")
+    run("models.ridge.alphas=[1000.0]")
+    flts.rollback(settings=settings, reason="a try")
+    run('evaluate.gate="always"', "models.ridge.alphas=[100.0]")
+    run("evaluate.min_skill=0.99")
+    return settings
+
+
+def test_every_run_of_a_scope_is_verified(settings: Settings) -> None:
+    runs = flts.runs(settings=settings)
+    outcomes = [(run.judge.outcome, run.judge.repeated) for run in reversed(runs) if run.judge]
+    assert outcomes == [("promote", False), ("promote", False), ("keep", False), ("promote", True), ("keep", False)]
+    for run in runs:
+        report = flts.verify(run.config_hash, run=run.run, settings=settings)
+        assert report.first_false is None, report.first_false
+        assert report.exit_code == 0
+        assert report.claim("evaluation.decision_id").state == TRUE
