@@ -41,7 +41,7 @@ SHORT = 1e-4
 def steps(of: Champions) -> Iterator[tuple[str, float]]:
     """Each step, and its microseconds for a request."""
     models = ServedModels(of.store)
-    models.poll()
+    models.catch_up()
     served = models.served["global"]
     bundle, sent = served.champion.bundle, of.body(10)
     fitted = bundle.model.task.fitted

@@ -13,7 +13,7 @@ from flts.evaluate.profile import WEEKDAYS
 from flts.promotion.words import between
 from flts.server.page.box import Box
 from flts.server.page.chart import Chart, of_preview
-from flts.server.page.evidence import Current, PageReader, Judgement
+from flts.server.page.evidence import Current, Judgement, PageReader
 from flts.server.page.promotions import Promotions, promotions
 from flts.server.page.scoreboard import Board, board
 from flts.server.page.shown import Moment, lasting, moment_of
