@@ -79,20 +79,25 @@ def _say(report: Report, written: list[Path], *, every: bool) -> None:
     from rich.text import Text
 
     from flts.cli.board import open_console
-    from flts.verification.write.tables import reasons_of, shown
+    from flts.verification.claims import DEPENDS
+    from flts.verification.write.tables import COUNTED, reasons_of, shown
 
     console = open_console()
     console.print(f"run {report.run} of config {report.config_hash[:12]}")
     for section in report.sections:
         claims = report.of(section)
         counts = Counter(claim.state for claim in claims)
-        listed = [Text(f"{counts[state]} {state}", style) for state, style in STYLES.items() if counts[state]]
+        listed = [
+            Text(f"{counts[state]} {COUNTED.get(state, state)}", style)
+            for state, style in STYLES.items()
+            if counts[state]
+        ]
         if listed:
             console.print(Text(f"{section.title:<12}"), Text(", ").join(listed), soft_wrap=True)
         if every:
             for claim in claims:
                 console.print(Text(f"  {claim.state}  {claim.id}  {shown(claim.found)}", STYLES[claim.state]))
-        for reason, ids in reasons_of(claims).items():
+        for reason, ids in reasons_of([claim for claim in claims if claim.state != DEPENDS]).items():
             console.print(Text(f"  {', '.join(ids)}"), soft_wrap=True)
             console.print(Text(f"    {reason}", "bold"), soft_wrap=True)
     for issue in report.issues:

@@ -54,6 +54,7 @@ def _of_model(model: str, evidence: RunEvidence) -> list[Check]:
         claim("validation", f"The validation forecasts of {model} have their digest", _validation, *keys.validation),
         claim("windows", f"The record of the test forecasts of {model} is whole", _windows, *keys.windows),
         claim("forecasts", f"The test forecasts of {model} have their digest", _forecasts, *keys.forecasts),
+        claim("origins", f"{model} forecast as many test windows as the rows have", _origins),
         *(error_claim(name) for name in ScaledErrors.model_fields),
     ]
 
@@ -145,8 +146,14 @@ def _windows(evidence: RunEvidence, part: TrainPart) -> Found:
     if pinned is not None and pinned != committed.forecasts_sha256:
         reason = f"{key} names other forecasts than the decision; {layout.mend(key)}"
         return Found(FALSE, pinned, committed.forecasts_sha256, reason)
+    return recorded(committed.windows)
+
+
+def _origins(evidence: RunEvidence, part: TrainPart) -> Found:
+    key = layout.windows_result(part.model_hash, evidence.identity.windows_hash)
     counted = len(evidence.experiment.windows.indices)
-    return same(committed.windows, counted, f"{key} counts other windows than the rows have")
+    said = evidence.required(key, WindowsResult).windows
+    return same(said, counted, f"{key} counts other windows than the rows have")
 
 
 def _forecasts(evidence: RunEvidence, part: TrainPart) -> Found:

@@ -16,6 +16,7 @@ from flts.verification.report import Report
 MARKS: Mapping[State, str] = {TRUE: "✓", FALSE: "✗", DEPENDS: "↯", NOT_RECORDED: "·", UNREACHABLE: "?"}
 WORST: Sequence[State] = (FALSE, DEPENDS, UNREACHABLE, TRUE, NOT_RECORDED)
 """The state of a group of claims is the first of these that one of them has."""
+COUNTED: Mapping[State, str] = {DEPENDS: "depending on a false one"}
 SHOWN = 12
 """Characters of a digest that are shown."""
 DELIVERABLES = {
@@ -64,7 +65,7 @@ def shown(value: JsonValue, digits: int = 6) -> str:
 def verdict(report: Report) -> str:
     """What the claims come to, in one or two sentences."""
     counts = Counter(claim.state for claim in report.claims)
-    listed = ", ".join(f"{counts[state]} {state}" for state in MARKS if counts[state])
+    listed = counted(counts)
     first = report.first_false
     if first is not None:
         said = f"The first claim that does not hold is {first.id}: {first.reason}"
@@ -88,6 +89,11 @@ def header(report: Report) -> list[list[str]]:
     """Which run this is, as rows of a name and a value."""
     named = {"config_hash": report.config_hash, "run": str(report.run), **report.header}
     return [[name, value] for name, value in named.items()]
+
+
+def counted(counts: Mapping[State, int]) -> str:
+    """How many claims have each state."""
+    return ", ".join(f"{counts[state]} {COUNTED.get(state, state)}" for state in MARKS if counts.get(state))
 
 
 def deliverables(report: Report) -> ReportTable:
