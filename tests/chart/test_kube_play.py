@@ -19,8 +19,9 @@ from typing import Any
 import polars as pl
 import pytest
 import yaml
-from tests.deploy import conftest, test_started
+from tests.deploy import conftest
 from tests.deploy.conftest import Podman
+from tests.deploy.test_started import stand_ins as started_stand_ins
 from tests.support import ROOT
 from tests.support.charts import Helm, Manifest
 from tests.support.played import NODE, Cluster, StandIn
@@ -38,7 +39,7 @@ from flts.wiring import open_store
 
 pytestmark = pytest.mark.long
 containers, podman, base, build = conftest.containers, conftest.podman, conftest.base, conftest.build
-stand_ins = test_started.stand_ins
+stand_ins = started_stand_ins
 
 VALUES = ("--values", "values-dev.yaml", "--set", "spec.models.prophet=null,spec.models.gru=null,clusterName=podman")
 FILE = "/usr/share/flts/jfk-departures/flts.toml"

@@ -35,8 +35,9 @@ BY_HAND: Command = ("promotions", "promote", "{first}", "ridge")
 """`{first}` stands for the configuration of the first promotion."""
 MARK = "CRASH_TEST"
 
-MOMENTS = {"run", "started", "ended", "claimed_by", "duration_ms"}
-"""Fields of the record of a run: its number, its times, its duration and the owner of the number."""
+MOMENTS = {"run", "started", "ended", "claimed_by", "duration_ms", "entry_sha256"}
+"""Fields of the record of a run: its number, its times, its duration, the owner of the number, and the digest of a log
+entry, which has a time."""
 PAST = {"fitted", "reused"}
 """Fields of the record of a run that depend on how far the run before it got."""
 
