@@ -21,9 +21,6 @@ from flts.preprocess.source import Raw
 from flts.serve.answer import Answer, answer_of, answers_of
 from flts.server.columns import Cells, quick_together
 
-ADAPTIVE_ROWS = 512
-"""Most rows before those that a model uses, from whose errors the interval of a request follows."""
-
 
 class Question(NamedTuple):
     """What a model is asked. history: cells that `plain` accepts, or rows that were read, with warnings about them."""
@@ -59,11 +56,6 @@ def plain(history: Raw | Cells, bundle: Bundle, horizon: int | None) -> TypeGuar
         and fitted.placed
         and fitted.resample == "off"
     )
-
-
-def newest(bundle: Bundle, rows: Rows) -> Rows:
-    """The rows that a question may hold: no request makes a model forecast more than some hundred windows."""
-    return rows[-(bundle.model.history_rows + ADAPTIVE_ROWS) :]
 
 
 def answer_together(bundle: Bundle, questions: Sequence[Question]) -> list[Told | Exception | None]:

@@ -18,7 +18,7 @@ from flts.server.caller import NOBODY, Caller
 from flts.server.columns import usable
 from flts.server.models import ServedModels
 from flts.server.prediction_log import PredictionLog
-from flts.server.questions import Question, Told, answer_together, newest, plain
+from flts.server.questions import Question, Told, answer_together, plain
 from flts.server.served import Served
 from flts.server.turns import Turns
 from flts.server.wanted import Answered, Wanted
@@ -81,7 +81,6 @@ class ForecastService:
             if told is not None:
                 return told
         rows, warnings = await usable(bundle, history)
-        rows = newest(bundle, rows)
         question = Question(rows, wanted.level, wanted.horizon, warnings)
         told = await self.turns.take(bundle, question, bundle.windows(rows), until, caller.receive)
         assert told is not None  # it was read

@@ -15,7 +15,7 @@ from tests.support.stored import fit
 from flts.contracts.notices import Notice
 from flts.forecasting.bundle import Bundle, load_bundle
 from flts.server.columns import Cells, usable
-from flts.server.questions import ADAPTIVE_ROWS, Question, Told, answer_together, newest, plain
+from flts.server.questions import Question, Told, answer_together, plain
 
 ROWS = hourly(300)
 
@@ -126,8 +126,3 @@ def test_what_cannot_wait_as_cells(bundle: Bundle) -> None:
     longer = {name: [*column, column[-1]] for name, column in columns.items()}
     assert not plain(Cells(longer, "time"), bundle, None)
     assert not plain(Cells({name: [] for name in columns}, "time"), bundle, None)
-
-
-def test_no_more_rows_are_kept_than_adaptive_intervals_may_use(bundle: Bundle) -> None:
-    rows = hourly(2_000)
-    assert len(newest(bundle, rows)) == bundle.model.history_rows + ADAPTIVE_ROWS
