@@ -101,6 +101,7 @@ KINDS: Mapping[str, Kind] = {
         pd.date_range("2000-01-01", periods=200, freq="MS", tz="UTC"), lambda m: list(m.strftime("%Y-%m"))
     ),
     "ends of months": Kind(pd.date_range("2000-01-31 23:59:59", periods=200, freq="ME", tz="UTC"), text),
+    "last business days of months": Kind(pd.date_range("2000-01-01", periods=200, freq="BME", tz="UTC"), days),
     "hours off by milliseconds": Kind(jittered(pd.date_range("2024-01-01", periods=600, freq="h", tz="UTC")), text),
     "local hours in autumn": Kind(pd.date_range("2024-09-20", periods=1000, freq="h", tz=BERLIN), text, local),
     "local quarter hours in autumn, resampled": Kind(

@@ -146,7 +146,7 @@ def clock_changes(clock: LocalClock) -> str:
 def why_merged(placed: Placed) -> str:
     """Why rows cannot lie on the grid as they are, for a sentence."""
     if placed.grid.step != placed.own.step:
-        return f"the rows have no step of their own: most do not follow another by the commonest one, {placed.own}"
+        return f"the rows have no step of their own: most do not follow another by {placed.own}"
     off = f"{placed.off_grid:,} of {placed.rows:,} rows are off the grid of {placed.own}" if placed.off_grid else ""
     sharing = f"{placed.sharing:,} rows share a step of {placed.own} with another" if placed.sharing else ""
     return " and ".join(filter(None, (off, sharing)))

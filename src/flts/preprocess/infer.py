@@ -19,6 +19,8 @@ NEAR = 0.01
 """Share of a step by which the middle difference of rows may be off from it."""
 SLACK = 60 * SECOND
 """Two clocks are kept equally well where the rows are off by the same number of minutes."""
+WEEKEND = 4
+"""Days into a month, or before its end, in which its first or last business day lies: a weekend and a holiday."""
 MOST, HALF = 0.9, 0.5
 """Share of the rows that follow a rule for it to be the rule of all: of every kind of row, and of exact times."""
 PLAIN = tuple(
@@ -131,7 +133,8 @@ def stamped(times: Times, step: Step, timezone: str, local: bool, tolerance: int
         phase = 0 if local or timezone == "UTC" or not step.fixed else _before_midnight(times, timezone, step.count)
         return Grid(step, timezone, local, phase)
     if step.unit == "month":
-        return Grid(step, timezone, local, *_phase_of_months(clock, step.count), tolerance)
+        phase, first, one_day = _phase_of_months(clock, step.count)
+        return Grid(step, timezone, local, phase, first, tolerance if one_day else max(tolerance, WEEKEND * DAY))
     return Grid(step, timezone, local, _phase(clock, step.on_clock or DAY), 0, tolerance)
 
 
@@ -163,15 +166,21 @@ def _phase(clock: Times, size: int) -> int:
     return int(exact % size) if np.mean(off <= TOLERANCE * size) >= HALF else 0
 
 
-def _phase_of_months(clock: Times, count: int) -> tuple[int, int]:
-    """Phase and first month of a step of so many months: rows lie at one day of the month, or at its last day."""
+def _phase_of_months(clock: Times, count: int) -> tuple[int, int, bool]:
+    """Phase and first month of a step of so many months, and whether rows lie on one day: of the month, or its last.
+
+    Other rows may lie on the first or last business days; rows that lie anywhere count from the start of their month.
+    """
     time_of_day, days = _days(clock)
     month, day_of_month, left = _months(days)
-    if np.mean(left == 0) >= MOST and np.mean(day_of_month == day_of_month[0]) < MOST:
-        return time_of_day - DAY, _usual((month + 1) % count)
-    return _usual(day_of_month) * DAY + time_of_day if _one_day_of_month(day_of_month, left) else 0, _usual(
-        month % count
-    )
+    at_last, at_one = bool(np.mean(left == 0) >= MOST), _one_day_of_month(day_of_month, left)
+    at_end = at_last or (not at_one and _at_an_end(left))
+    if at_end and np.mean(day_of_month == day_of_month[0]) < MOST:
+        return time_of_day - DAY, _usual((month + 1) % count), at_last
+    first = _usual(month % count)
+    if at_one:
+        return _usual(day_of_month) * DAY + time_of_day, first, True
+    return (time_of_day, first, False) if _at_an_end(day_of_month) else (0, first, True)
 
 
 def _days(clock: Times) -> tuple[int, Times]:
@@ -191,6 +200,11 @@ def _one_day_of_month(day_of_month: Times, left: Times) -> bool:
     """Whether rows lie at one day of the month, or at the last day where a month has no such day."""
     usual = _usual(day_of_month)
     return bool(np.mean((day_of_month == usual) | ((left == 0) & (day_of_month < usual))) >= MOST)
+
+
+def _at_an_end(days: Times) -> bool:
+    """Whether rows lie so few days from the start of a month, or from its end, as a business day can."""
+    return bool(np.mean(days < WEEKEND) >= MOST)
 
 
 def _calendar_step(clock: Times) -> Step | None:
@@ -213,9 +227,9 @@ def _calendar_step(clock: Times) -> Step | None:
 
 
 def _months_apart(days: Times) -> int:
-    """How many months rows are apart that all lie on one day of the month, or on its last; 0 for other rows."""
+    """How many months rows are apart that lie on one day of the month, or around its start or end; 0 for others."""
     month, day_of_month, left = _months(days)
-    if not _one_day_of_month(day_of_month, left) and np.mean(left == 0) < MOST:
+    if not (_one_day_of_month(day_of_month, left) or _at_an_end(left) or _at_an_end(day_of_month)):
         return 0
     apart = np.diff(month)
     return _usual(apart[apart > 0]) if (apart > 0).any() else 0

@@ -39,6 +39,7 @@ def cases() -> Outputs:
         "samples": samples(),
         "resampled": {rule: resampled(rule) for rule in get_args(ResampleRule) if rule != "off"},
         "features": features(),
+        "business days of months": business_days_of_months(),
     }
 
 
@@ -156,6 +157,21 @@ def steps() -> Outputs:
         "seasonal error with holes": {str(season): seasonal_error(holes, season) for season in (1, 24)},
         "off the grid": {str(late): refused(late) for late in (0, 179, 180, 181, 1800)},
     }
+
+
+def business_days_of_months() -> Outputs:
+    """The grid of rows on the first or last business day of their months or quarters, and the next times on it."""
+    months = np.datetime64("2019-02", "M") + np.arange(31)
+    starts = months.astype("datetime64[D]")
+    first, last = np.busday_offset(starts, 0, roll="forward"), np.busday_offset(starts, -1, roll="forward")
+    found = {}
+    for name, days in {"first": first, "last": last, "last of quarters": last[2::3]}.items():
+        times = days.astype("datetime64[ns]").astype(np.int64)
+        for rule in ("off", "mean"):
+            grid = infer_grid(times, "infer", "Europe/Madrid", rule, "rows")
+            ahead = (grid.after(times[-1:], 3)[0] // 10**9).tolist()
+            found[f"{name}, {rule}"] = {"grid": grid.record().model_dump(mode="json"), "next": ahead}
+    return found
 
 
 def refused(late: int) -> bool:

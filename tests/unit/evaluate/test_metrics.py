@@ -51,6 +51,16 @@ def test_errors_in_units_are_those_of_a_plain_loop_over_each_target() -> None:
         )
 
 
+@pytest.mark.parametrize("unit", [1e-300, 1e30])
+def test_errors_in_very_small_or_large_units_are_those_times_the_unit(unit: float) -> None:
+    truth, forecast = with_holes()
+    plain, scaled = (measure(truth * u, forecast * u, yardstick_of(2, width=40.0 * u)) for u in (1.0, unit))
+    assert scaled.rmse == pytest.approx(plain.rmse)
+    for target, errors in plain.units.items():
+        for name in ("rmse", "mae"):
+            assert scaled.units[target][name] == pytest.approx(errors[name] * unit, rel=1e-9, abs=0.0)
+
+
 def test_cells_without_truth_are_not_scored_and_the_scored_ones_are_counted() -> None:
     truth, forecast = with_holes()
     empty = 1 + 3 + 6

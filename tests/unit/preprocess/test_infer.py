@@ -11,7 +11,8 @@ from flts.contracts.errors import DataError
 from flts.preprocess.grid import Grid
 from flts.preprocess.infer import infer_grid, infer_seasons, infer_step
 from flts.preprocess.rows import Times
-from flts.spec.steps import HOUR, SECOND, Step
+from flts.spec.fields import ResampleRule
+from flts.spec.steps import DAY, HOUR, SECOND, Step
 
 BERLIN = "Europe/Berlin"
 MINUTE = 60 * SECOND
@@ -60,6 +61,10 @@ OFFICE = pd.date_range("2020-01-01", periods=5000, freq="15min", tz="UTC")
         (stamps("1990-01-01", 120, "QS"), "3mo"),
         (stamps("1990-01-01", 60, "6MS"), "6mo"),
         (stamps("1950-12-31", 60, "YE"), "1y"),
+        (stamps("2000-01-01", 60, "BME"), "1mo"),
+        (stamps("2000-01-01", 60, "BMS"), "1mo"),
+        (stamps("2000-01-01", 60, "BQE"), "3mo"),
+        (stamps("1950-01-01", 60, "BYE"), "1y"),
     ],
     ids=lambda value: value if isinstance(value, str) else f"{len(value)}",
 )
@@ -94,6 +99,21 @@ def test_hours_of_the_local_clock_are_local() -> None:
     grid = infer_grid(times, "infer", BERLIN, "off", "rows.csv")
     assert grid.local
     assert np.diff(grid.positions(times)).tolist() == [1] * (len(times) - 1)
+
+
+@pytest.mark.parametrize("rule", ["off", "mean"])
+@pytest.mark.parametrize(("freq", "at_end"), [("BME", True), ("BMS", False)])
+def test_first_and_last_business_days_are_the_rows_of_their_months(freq: str, at_end: bool, rule: ResampleRule) -> None:
+    times = stamps("2000-01-01 16:00", 240, freq)
+    grid = infer_grid(times, "1mo", "UTC", rule, "rows.csv")
+    assert np.diff(grid.positions(times)).tolist() == [1] * 239
+    nearest, off = grid.nearest(times)
+    np.testing.assert_array_equal(nearest, grid.positions(times))
+    assert off.max() <= grid.tolerance
+    assert (grid.times(nearest) % DAY == 16 * HOUR).all()
+    assert (grid.times(nearest) >= times).all() == at_end
+    months = grid.times(nearest).astype("datetime64[ns]").astype("datetime64[M]")
+    np.testing.assert_array_equal(months, times.astype("datetime64[ns]").astype("datetime64[M]"))
 
 
 def test_a_resampled_grid_starts_at_full_steps_of_the_zone() -> None:
