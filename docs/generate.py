@@ -208,9 +208,11 @@ def _claims_page() -> str:
         "# Claims\n",
         "What [`flts verify`](../verify.md) claims of a run, in the order of the pipeline. The ids are a contract:",
         "they are the same in every file of a report, and in `--claim`, `--require` and `--expect`. MODEL is the name",
-        "of a model of the run. A claim of `--expect` is `expect.N.CLAIM`, where N is its place in the file.",
+        "of a model of the run. A claim of `--expect` is `expect.N.CLAIM`, where N is its place in the file. A run of",
+        "`--compare` has the claims `comparison.N.experiment`, `comparison.N.result` and `comparison.N.duration`,",
+        "between those of the promotion and of the event chain, where N is its place on the command line.",
     ]
-    for section in sections_of(evidence):
+    for section in filter(lambda section: section.checks, sections_of(evidence)):
         lines += ["", f"## {section.title}", "", "| id | claim |", "|---|---|"]
         lines += [f"| `{check.id}` | {check.says} |" for check in section.checks]
     return "\n".join(lines) + "\n"

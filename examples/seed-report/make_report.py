@@ -1,7 +1,7 @@
 """Make the figures of this folder again: `python examples/seed-report/make_report.py FOLDER-OF-THE-DATA`.
 
-Runs both experiments several times, each in a store of its own, then writes the manifest of each and their comparison.
-The files hold figures, statistics and digests, no rows.
+Runs both experiments several times, each in a store of its own, then writes the manifest of each, its report by
+`flts verify`, and their comparison. The files hold figures, statistics and digests, no rows.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import flts
 from flts.comparison import words
 from flts.report.evidence import RunManifest, run_manifest
 from flts.settings import load_settings
+from flts.verification.write.markdown import to_markdown
 from flts.wiring import existing_store
 
 HERE = Path(__file__).parent
@@ -41,10 +42,14 @@ def comparison() -> str:
 
 
 def main(data: Path) -> None:
-    """Write the manifests and the comparison."""
+    """Write the manifests, the reports and the comparison."""
     with tempfile.TemporaryDirectory() as folder:
         for number in range(RUNS):  # in turns, so that both meet the same load of the machine
             made = {name: run(name, data, Path(folder) / name, recompute=number > 0) for name in ENVIRONMENTS}
+        for name, record in made.items():
+            settings = load_settings(home=Path(folder) / name, tracking="off", environment=name)
+            report = flts.verify(record.config_hash, run=record.run, settings=settings)
+            (HERE / f"{name}-report.md").write_text(to_markdown(report))
     for name, record in made.items():
         plain = record.model_dump(mode="json", by_alias=True)
         text = json.dumps(plain, indent=2, sort_keys=True, allow_nan=False)

@@ -275,6 +275,7 @@ def verify(  # noqa: PLR0913 - one for each option of the command
     logs: Sequence[str | Path] = (),
     expect: str | Path | None = None,
     expect_head: str | None = None,
+    compare: Sequence[str | Path] = (),
     require: Sequence[str] = (),
     settings: Settings | None = None,
 ) -> Report:
@@ -283,9 +284,10 @@ def verify(  # noqa: PLR0913 - one for each option of the command
     config: the first characters of its config_hash, by default that of the newest run; run: its number, by default the
     newest; scope: only runs of this scope; claim: check this one alone, with those that it rests on; pods: the output
     of `kubectl get pods -o json`; logs: files of log lines; expect: a TOML file with what a team wants to hold;
-    expect_head: the digest of the newest entry of the promotion log as somebody wrote it down; require: ids of claims,
-    or their beginnings, that must be recorded. `exit_code` of the report is that of `flts verify`. Raises UsageError
-    when there is no such run or claim, and for a file that is not what it should be.
+    expect_head: the digest of the newest entry of the promotion log as somebody wrote it down; compare: other runs, as
+    `flts.compare` takes them; require: ids of claims, or their beginnings, that must be recorded. `exit_code` of the
+    report is that of `flts verify`. Raises UsageError when there is no such run or claim, and for a file that is not
+    what it should be.
 
     >>> report = flts.verify()
     >>> report.exit_code, report.first_false
@@ -293,6 +295,7 @@ def verify(  # noqa: PLR0913 - one for each option of the command
     >>> report.claim("train.ridge.rmse").state
     'true'
     """
+    from flts.comparison.sides import read_side
     from flts.report.evidence import chosen_run
     from flts.verification.expectations import read_expectations
     from flts.verification.outside import Outside, read_log, read_pods
@@ -303,6 +306,7 @@ def verify(  # noqa: PLR0913 - one for each option of the command
     store = existing_store(settings)
     config_hash, number = chosen_run(store, config, run, scope)
     expected = read_expectations(Path(expect)) if expect is not None else []
+    others = [read_side(str(named), lambda where: store_at(where, settings)) for named in compare]
     with ExitStack() as opened:
         bus = None if settings.bus.startswith("memory:") else opened.enter_context(closing(open_bus(settings)))
         tracker = open_tracker(settings)
@@ -321,4 +325,5 @@ def verify(  # noqa: PLR0913 - one for each option of the command
             only=claim,
             required=require,
             expected_head=expect_head,
+            others=others,
         )

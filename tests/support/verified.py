@@ -11,13 +11,15 @@ from typing import Any
 from flts.backends.bus_memory import MemoryBus
 from flts.backends.store import memory_store
 from flts.contracts import events
-from flts.contracts.messages import TOPICS
+from flts.contracts.messages import TOPICS, ModelTraining, TrainingData
 from flts.contracts.ports import Record, Silent, Store
+from flts.contracts.records.run import MessageRef
 from flts.preprocess.source import RawInput, RawTable
 from flts.runner.candidate import finish_model
 from flts.runner.claim import start
 from flts.runner.judgement import judge_run
 from flts.runner.reporter import Quiet
+from flts.runner.tell import reference
 from flts.spec.fields import Spec
 from flts.train.isolate import Children
 from flts.verification.outside import Outside, read_log
@@ -88,6 +90,12 @@ class Ran:
         return found
 
 
+def newest(bus: MemoryBus, kind: type[TrainingData | ModelTraining]) -> MessageRef:
+    """The message that a service would have got last."""
+    record = bus.records(kind.topic)[-1]
+    return reference(record, kind.parse(record.value))
+
+
 def ran(folder: Path, spec: Spec, tracker: RecordingTracker | None) -> Ran:
     """Run an experiment on 300 hours, step by step on a bus in memory."""
     train, test = split(hourly(300), 60)
@@ -100,8 +108,23 @@ def ran(folder: Path, spec: Spec, tracker: RecordingTracker | None) -> Ran:
     try:
         started = start(context, spec, raw, Quiet())
         for name in started.experiment.identity.model_hashes:
-            finish_model(context, started.claim, started.experiment, name, Silent(), recompute=False)
-        judge_run(context, started.experiment, started.claim.identifier, started.claim.run, actor="tests")
+            finish_model(
+                context,
+                started.claim,
+                started.experiment,
+                name,
+                Silent(),
+                recompute=False,
+                message=newest(bus, TrainingData),
+            )
+        judge_run(
+            context,
+            started.experiment,
+            started.claim.identifier,
+            started.claim.run,
+            actor="tests",
+            message=newest(bus, ModelTraining),
+        )
     finally:
         events.configure("off")
         context.children.cancel()

@@ -32,6 +32,9 @@ def verify(
     expect_head: Annotated[
         str | None, typer.Option(help="The digest that the newest entry of the promotion log must have.")
     ] = None,
+    compare: Annotated[
+        list[str] | None, typer.Option(metavar="RUN", help="Another run, as for `flts compare`. Repeatable.")
+    ] = None,
     claim: Annotated[str | None, typer.Option(help="Check this claim alone, and write no report.")] = None,
     require: Annotated[
         list[str] | None, typer.Option(help="A claim, or the start of several, that must be recorded. Repeatable.")
@@ -57,6 +60,7 @@ def verify(
         logs=log or (),
         expect=expect,
         expect_head=expect_head,
+        compare=compare or (),
         require=require or (),
         settings=chosen,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from flts.comparison.result import ComparedArtifact, ComparedScore, Stage
@@ -24,8 +24,8 @@ class _Made(NamedTuple):
 
 def artifacts(records: Sequence[RunManifest]) -> list[ComparedArtifact]:
     """Every artifact of these runs, preprocess first; what no run has is left out."""
-    models = models_of(records)
-    rows = zip(*(_made(record, models) for record in records), strict=True)
+    models, baselines = models_of(records), sorted({name for record in records for name in _baselines(record)})
+    rows = zip(*(_made(record, models, baselines) for record in records), strict=True)
     return [
         ComparedArtifact(stage=of[0].stage, model=of[0].model, name=of[0].name, values=[made.value for made in of])
         for of in rows
@@ -62,7 +62,7 @@ def scores(records: Sequence[RunManifest]) -> list[ComparedScore]:
     return found
 
 
-def _made(record: RunManifest, models: Sequence[str]) -> Iterator[_Made]:
+def _made(record: RunManifest, models: Sequence[str], baselines: Sequence[str]) -> Iterator[_Made]:
     data, decision = record.data, record.decision
     raw = data.made_of.model_extra or {} if data else {}
     for name, field in (("raw train rows", "train"), ("raw test rows", "test"), ("preprocess code version", "version")):
@@ -74,6 +74,8 @@ def _made(record: RunManifest, models: Sequence[str]) -> Iterator[_Made]:
     for model in models:
         yield from _trained(record, model)
     yield _Made("evaluate", "windows_hash", decision.windows.windows_hash if decision else None)
+    for name in baselines:
+        yield _Made("evaluate", f"test forecasts of {name}", _baselines(record).get(name))
     yield _Made("evaluate", "config_hash", record.config_hash)
     yield _Made("evaluate", "scoreboard", _scoreboard(decision))
     yield _Made("evaluate", "winner", (decision.winner or "none") if decision else None)
@@ -91,9 +93,15 @@ def _trained(record: RunManifest, model: str) -> Iterator[_Made]:
         "model_hash": part.model_hash if part else failure.model_hash if failure else None,
         "bundle": result.bundle_sha256 if result else row.bundle_sha256 if row else None,
         "validation forecasts": result.validation_sha256 if result else None,
-        "test forecasts": row.forecasts_sha256 if row else None,
+        "test forecasts": row.forecasts_sha256 if row else part.forecasts_sha256 if part else None,
     }
     yield from (_Made("train", f"{what} of {model}", value, model) for what, value in values.items())
+
+
+def _baselines(record: RunManifest) -> Mapping[str, str]:
+    """Digests of the forecasts of the baselines, which are not stored; none in a decision of an earlier flts."""
+    evidence = record.decision.evidence if record.decision else None
+    return evidence.baselines if evidence else {}
 
 
 def _scoreboard(decision: DecisionRecord | None) -> str | None:

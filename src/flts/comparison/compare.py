@@ -23,6 +23,9 @@ from flts.report.evidence import RunManifest
 from flts.spec.fields import Spec
 
 LABELS = string.ascii_uppercase
+VERSIONS = {"python": "python"}
+LIMITS = {"processors": "cpus", "limit of processors": "cpu_limit", "limit of memory, bytes": "memory_limit"}
+"""Fields of `Machine` by the name to show."""
 
 
 def compare(sides: Sequence[Side]) -> Comparison:
@@ -107,15 +110,33 @@ def _rows(record: RunManifest) -> dict[str, str]:
 
 
 def _versions(records: Sequence[RunManifest]) -> list[ComparedValue]:
-    """FLTS, and every library that a fit was made with."""
-    flts = [{"flts": record.claim.flts} for record in records]
+    """FLTS, Python, and every library that a fit was made with."""
+    flts = [{"flts": record.claim.flts, **_of_processes(record, VERSIONS)} for record in records]
     return _side_by_side(flts) + _side_by_side([_made_on(record, of_machine=False) for record in records])
 
 
 def _machines(records: Sequence[RunManifest]) -> list[ComparedValue]:
-    """The environment with its deployment, and the processor and kernels that the fits were made on."""
-    claimed = [{"environment": record.claim.environment, **(record.claim.deployment or {})} for record in records]
+    """The environment with its deployment, what its processes had to work with, and what the fits were made on."""
+    claimed = [
+        {"environment": record.claim.environment, **(record.claim.deployment or {}), **_of_processes(record, LIMITS)}
+        for record in records
+    ]
     return _side_by_side(claimed) + _side_by_side([_made_on(record, of_machine=True) for record in records])
+
+
+def _of_processes(record: RunManifest, facts: Mapping[str, str]) -> dict[str, str]:
+    """Facts about the processes of a run, by name; several values where they differ, none in a run of an earlier flts.
+
+    facts: name of the field of `Machine` by the name to show.
+    """
+    parts = [record.preprocess, *record.models.values(), *record.failures.values(), record.judge]
+    machines = [part.machine for part in parts if part is not None and part.machine is not None]
+    found = {name: {getattr(machine, field) for machine in machines} for name, field in facts.items()}
+    return {
+        name: ", ".join(sorted("none" if value is None else str(value) for value in values))
+        for name, values in found.items()
+        if values
+    }
 
 
 def _made_on(record: RunManifest, *, of_machine: bool) -> dict[str, str]:

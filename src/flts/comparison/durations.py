@@ -17,9 +17,14 @@ Take = Callable[[RunParts], float | None]
 
 
 def durations(sides: Sequence[Side], labels: Sequence[str], models: Sequence[str]) -> list[ComparedDuration]:
-    """The fit of every model, and the whole run; work that a run did not do itself has no duration."""
-    found = [_compared(f"fit of {model}", sides, labels, _fit(model)) for model in models]
-    found.append(_compared("the whole run", sides, labels, _run))
+    """Every stage in its order, and the whole run; work that a run did not do itself has no duration."""
+    stages: dict[str, Take] = {
+        "preprocess": _preprocess,
+        **{f"fit of {model}": _fit(model) for model in models},
+        "judgement": _judgement,
+        "the whole run": _run,
+    }
+    found = [_compared(work, sides, labels, take) for work, take in stages.items()]
     return [duration for duration in found if any(value is not None for value in duration.seconds)]
 
 
@@ -70,10 +75,24 @@ def _range(repeated: RepeatedRuns) -> str:
     return f"{repeated.shortest:.1f} to {repeated.longest:.1f} s in {repeated.runs} runs"
 
 
+def _preprocess(parts: RunParts) -> float | None:
+    part = parts.preprocess
+    return None if part is None or part.reused else _seconds(part.duration_ms)
+
+
+def _judgement(parts: RunParts) -> float | None:
+    return _seconds(parts.judge.duration_ms) if parts.judge else None
+
+
+def _seconds(duration_ms: int | None) -> float | None:
+    """None in a record of an earlier flts."""
+    return None if duration_ms is None else duration_ms / 1000
+
+
 def _fit(model: str) -> Take:
     def take(parts: RunParts) -> float | None:
         part = parts.models.get(model)
-        return part.duration_ms / 1000 if part is not None and part.fitted else None
+        return _seconds(part.duration_ms) if part is not None and part.fitted else None
 
     return take
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any, TypeVar
 
 from flts.contracts import layout
@@ -10,14 +11,16 @@ from flts.contracts.canonical import sha256
 from flts.contracts.errors import DataError
 from flts.contracts.messages import Message, ModelSelected, ModelTraining, TrainingData
 from flts.contracts.ports import Record
-from flts.contracts.records.run import TrainPart
+from flts.contracts.records.run import MessageRef, TrainPart
 from flts.promotion.relay import selected
-from flts.verification.claims import FALSE, Check, Found, SectionChecks, absent, recorded
+from flts.verification.claims import FALSE, Check, Found, SectionChecks, absent, recorded, same
 from flts.verification.evidence import RunEvidence
 
 M = TypeVar("M", bound=Message)
 NO_BUS = "no broker was named: set FLTS_BUS"
 DEAD = "DLQ-"
+TOLD_LATER = frozenset({"bundle_sha256", "forecasts_sha256"})
+"""Fields that a message may leave out: whoever sends it again does not know them."""
 
 
 def chain(evidence: RunEvidence) -> SectionChecks:
@@ -26,11 +29,16 @@ def chain(evidence: RunEvidence) -> SectionChecks:
     checks = [
         Check("chain.training-data", "The claim was announced once to the trainers", _claim, due=due),
         *(
+            Check(f"chain.{model}.message", f"{model} was made from the claim of this run", _made_from(model), due=due)
+            for model in evidence.models
+        ),
+        *(
             Check(
                 f"chain.{model}.model-training", f"The end of {model} was announced as recorded", _ended(model), due=due
             )
             for model in evidence.models
         ),
+        Check("chain.judge.message", "The judge was called by the end of a model of this run", _called_by, due=due),
         Check("chain.model-selected", "The promotion of this run was announced as the log has it", _selected, due=due),
         Check("chain.dead-letters", "No message of this run is in a dead-letter topic", _dead_letters, due=due),
     ]
@@ -71,6 +79,8 @@ def _ended(model: str) -> Callable[[RunEvidence], Found]:
         effect: dict[str, Any] = {"data_hash": evidence.claim.data_hash, "run_id": part.run_id}
         if isinstance(part, TrainPart):
             effect |= {"status": "SUCCESS", "model_hash": part.model_hash, "duration_ms": part.duration_ms}
+            told = {"bundle_sha256": part.bundle_sha256, "forecasts_sha256": part.forecasts_sha256}
+            effect |= {name: value for name, value in told.items() if value is not None}
         else:
             effect |= {"status": "FAILED", "error": f"{part.error}: {part.reason}"}
 
@@ -80,6 +90,59 @@ def _ended(model: str) -> Callable[[RunEvidence], Found]:
         return _matched(evidence, ModelTraining, ours, effect, evidence.part(f"train-{model}"))
 
     return look
+
+
+def _made_from(model: str) -> Callable[[RunEvidence], Found]:
+    def look(evidence: RunEvidence) -> Found:
+        part = evidence.trained(model) or evidence.failed(model)
+        return _came_from(evidence, part.message if part else None, TrainingData, _claims)
+
+    return look
+
+
+def _claims(evidence: RunEvidence) -> Iterator[str]:
+    of_run = {"config_hash": evidence.config_hash, "run": evidence.run}
+    yield TrainingData.model_construct(None, identifier=evidence.claim.scope, **of_run).event_id
+
+
+def _called_by(evidence: RunEvidence) -> Found:
+    judged = evidence.judged
+    return _came_from(evidence, judged.message if judged else None, ModelTraining, _ends)
+
+
+def _ends(evidence: RunEvidence) -> Iterator[str]:
+    """A late end of an earlier run of this experiment calls the judge, too."""
+    scope, hashes = evidence.claim.scope, sorted(evidence.identity.model_hashes.values())
+    for run, model_hash, status in product(range(evidence.run, 0, -1), hashes, ("SUCCESS", "FAILED")):
+        of_model = {"config_hash": evidence.config_hash, "model_hash": model_hash, "run": run, "status": status}
+        yield ModelTraining.model_construct(None, identifier=scope, **of_model).event_id
+
+
+def _came_from(
+    evidence: RunEvidence,
+    named: MessageRef | None,
+    kind: type[TrainingData | ModelTraining],
+    possible: Callable[[RunEvidence], Iterator[str]],
+) -> Found:
+    """Whether the message that a part names is one of these, and lies where the part says, if that is retained."""
+    if named is None:
+        return absent("no message is recorded: there was no broker, or an earlier flts")
+    where = f"{named.topic} {named.partition}:{named.offset}"
+    if named.topic != kind.topic or named.event_id not in possible(evidence):
+        return Found(FALSE, named.event_id, None, f"{where} is recorded, and its event_id is that of no such message")
+    if evidence.outside.bus is None:
+        return recorded(where)
+    lying = {record.offset: record for record in evidence.messages(named.topic) if record.partition == named.partition}
+    record = lying.get(named.offset)
+    if record is not None:
+        evidence.note(where, sha256(record.value))
+        message = _parsed(kind, record)
+        return same(named.event_id, message.event_id if message else None, f"{where} holds another message")
+    if not _any(evidence):
+        return absent("this bus holds no message of this run")
+    if not lying or min(lying) > named.offset:
+        return absent(f"{named.topic} no longer holds {where}")
+    return Found(FALSE, named.event_id, None, f"{where} is absent, and nothing was deleted from it")
 
 
 def _selected(evidence: RunEvidence) -> Found:
@@ -162,7 +225,7 @@ def _matched(
         count += 1
         for field, expected in effect.items():
             found = getattr(message, field)
-            if found != expected:
+            if found != expected and (found is not None or field not in TOLD_LATER):
                 return Found(FALSE, expected, found, f"{_name(record)} names another {field} than {where}")
     if count:
         return recorded(count)

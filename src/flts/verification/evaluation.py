@@ -19,7 +19,8 @@ from flts.promotion.judge import Waiting, gather, judge
 from flts.spec.lineage import explain
 from flts.verification.claims import FALSE, TRUE, Check, Found, SectionChecks, absent, recorded, same
 from flts.verification.evidence import Rehearsal, RunEvidence
-from flts.verification.sealed import seal_of_decision
+from flts.verification.sealed import told_of_decision
+from flts.verification.stages import took
 
 
 def _interval(row: CandidateRow) -> JsonValue:
@@ -78,11 +79,13 @@ def evaluation(evidence: RunEvidence) -> SectionChecks:
     checks = [
         Check("evaluation.decision", "The decision of this run is stored as it was made", _decision, _vouched(key)),
         Check("evaluation.decision_id", "Its decision_id is the digest of what was compared", _decision_id),
+        Check("evaluation.evidence", "What the decision names as its evidence is what is stored", _evidence),
         *(_part(name, says, shows) for name, (says, shows) in PARTS.items()),
         *(check for model in evidence.models for check in _of_model(model)),
         *(_baseline(name) for name in BASELINES),
         Check("evaluation.others", "Everything else in the decision is as computed again", _others),
         Check("evaluation.preview", "The preview of the winner shows its forecasts", _preview, _preview_key(evidence)),
+        Check("evaluation.duration", "The recorded seconds of the judge fit between its start and its end", _duration),
         Check("evaluation.judged", "The record of the judge says what the decision says", _judged),
     ]
     return SectionChecks("evaluation", "Evaluation", checks)
@@ -174,8 +177,12 @@ def _decision(evidence: RunEvidence, decision: DecisionRecord) -> Found:
     key = evidence.decision_key
     assert key is not None
     found = evidence.digest(key)
-    pinned = seal_of_decision(evidence)
-    return recorded(found) if pinned is None else same(pinned, found, f"{key} was changed; {layout.mend(key)}")
+    told = told_of_decision(evidence)
+    against = [who for who, digest in told.items() if digest != found]
+    if not against:
+        return recorded(found)
+    changed = key if len(told) == len(against) > 1 else against[0] if len(told) > 1 else f"{key} or {against[0]}"
+    return Found(FALSE, told[against[0]], found, f"{changed} was changed; {layout.mend(key)}")
 
 
 @_needs_decision
@@ -248,6 +255,30 @@ def _others(evidence: RunEvidence, decision: DecisionRecord) -> Found:
     stored, made = _plain(decision), _plain(again(evidence)[0])
     made = {name: value for name, value in made.items() if name in stored or name not in LATER}
     return _differences(stored, made, str(evidence.decision_key))
+
+
+def _duration(evidence: RunEvidence) -> Found:
+    judged = evidence.judged
+    return absent("this run was not judged") if judged is None else took(evidence.part("judge"), judged)
+
+
+@_needs_decision
+def _evidence(evidence: RunEvidence, decision: DecisionRecord) -> Found:
+    """Each object by its digest, and the baselines, which are not stored, forecast again."""
+    told, key = decision.evidence, evidence.decision_key
+    if told is None:
+        return absent(f"{key} is of an earlier flts, which did not record it")
+    for name, expected in told.objects.items():
+        found = evidence.digest(name)
+        if found != expected:
+            return Found(FALSE, expected, found, f"{name} is not the one that the decision names; {layout.mend(name)}")
+    made = again(evidence)[0].evidence
+    assert made is not None
+    for name in sorted({*told.baselines, *made.baselines}):
+        first, second = told.baselines.get(name), made.baselines.get(name)
+        if first != second:
+            return Found(FALSE, first, second, f"{key} names other forecasts of {name} than computed again")
+    return recorded(len(told.objects) + len(told.baselines))
 
 
 @_needs_decision

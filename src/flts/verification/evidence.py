@@ -174,6 +174,11 @@ class RunEvidence:
         """The record of a model that failed."""
         return self.record(layout.failure(self.config_hash, self.run, model), FailurePart)
 
+    def keys_of(self, model: str) -> Sequence[tuple[str, type[TrainPart | FailurePart]]]:
+        """Where a model has its record, and of which kind: a result, or a failure."""
+        failure = layout.failure(self.config_hash, self.run, model)
+        return [(self.part(f"train-{model}"), TrainPart), (failure, FailurePart)]
+
     @property
     def judged(self) -> JudgePart | None:
         """The record of the judge."""

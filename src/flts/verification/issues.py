@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from flts.contracts.errors import FltsError
 from flts.contracts.records.base import Part
 from flts.contracts.records.decision import DecisionRecord, UnrankedRow
+from flts.contracts.records.run import FailurePart, TrainPart
 from flts.verification.evidence import RunEvidence
+from flts.verification.stages import may_use, stage_parts
 
 
 class Issue(Part):
@@ -24,7 +26,7 @@ class Issue(Part):
 def issues(evidence: RunEvidence) -> list[Issue]:
     """Every issue, in the order of the pipeline. What cannot be read raises none: its claim says so."""
     found: list[Issue] = []
-    for look in (_rows, _models, _threads, _decision, _processes):
+    for look in (_rows, _models, _versions, _threads, _decision, _processes):
         found += _readable(look, evidence)
     return found
 
@@ -62,8 +64,35 @@ def _models(evidence: RunEvidence) -> Iterator[Issue]:
             )
 
 
+def _versions(evidence: RunEvidence) -> Iterator[Issue]:
+    found: dict[str, list[str]] = {}
+    for name, (_, part) in stage_parts(evidence).items():
+        if part.machine is not None:
+            found.setdefault(f"flts {part.machine.flts} on Python {part.machine.python}", []).append(name)
+    if len(found) > 1:
+        said = "; ".join(f"{versions} ({', '.join(names)})" for versions, names in found.items())
+        yield Issue(
+            id="versions",
+            says=f"the processes of this run had different versions: {said}",
+            recommends="give every process the same image",
+            claims=["run.processes"],
+        )
+
+
 def _threads(evidence: RunEvidence) -> Iterator[Issue]:
     pods, threads = evidence.outside.pods, evidence.spec.run.threads
+    late: dict[float, list[str]] = {}
+    for name, (_, part) in stage_parts(evidence).items():
+        fits = isinstance(part, FailurePart) or (isinstance(part, TrainPart) and part.fitted)
+        if fits and part.machine is not None and (cores := may_use(part.machine)) < threads:
+            late.setdefault(cores, []).append(name)
+    for cores, names in late.items():
+        yield Issue(
+            id=f"threads.{names[0]}",
+            says=f"each fit runs {threads} threads, and the process of {', '.join(names)} may use {cores:g} cores",
+            recommends=f"give it {threads} cores, or set run.threads to {max(1, int(cores))}",
+            claims=["run.processes", *(f"train.{name}.duration" for name in names)],
+        )
     for pod in pods.pods if pods else ():
         if "train" in pod.name and pod.cpu_limit is not None and pod.cpu_limit < threads:
             yield Issue(

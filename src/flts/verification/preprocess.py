@@ -17,6 +17,7 @@ from flts.spec.lineage import RawDigests, data_fields, explain
 from flts.verification.claims import FALSE, TRUE, Check, Found, SectionChecks, absent, recorded, same
 from flts.verification.evidence import RunEvidence
 from flts.verification.sealed import sealed
+from flts.verification.stages import took
 
 Part = Literal["train", "test"]
 
@@ -30,6 +31,7 @@ def preprocess(evidence: RunEvidence) -> SectionChecks:
     meta = layout.meta(data_hash)
     checks = [
         Check("preprocess.meta", "The description of the rows is the one that the run used", _meta, (meta,)),
+        Check("preprocess.duration", "The recorded seconds for the rows fit between start and end", _duration),
         Check("preprocess.data_hash", "The description of the rows has the data_hash of the run", _data_hash),
         Check("preprocess.experiment", "The rows were made as the experiment says", _as_specified),
         *_checks_of("train", layout.train_rows(data_hash)),
@@ -104,6 +106,11 @@ def _meta(evidence: RunEvidence) -> Found:
         return recorded(found)
     at_fault = key if pinned is None else evidence.part("preprocess")
     return same(prepared.meta_sha256, found, f"{at_fault} was changed: the run recorded another digest of {key}")
+
+
+def _duration(evidence: RunEvidence) -> Found:
+    key, prepared = evidence.part("preprocess"), evidence.prepared
+    return absent(f"{key} is absent") if prepared is None else took(key, prepared)
 
 
 def _data_hash(evidence: RunEvidence) -> Found:

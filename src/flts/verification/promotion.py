@@ -22,6 +22,7 @@ def promotion(evidence: RunEvidence, expected_head: str | None = None) -> Sectio
     }
     checks = [
         Check("promotion.log", "Every entry of the promotion log names the one before it", _log, log),
+        Check("promotion.seen", "The log still has the newest entry that the judge of this run saw", _seen),
         chain.witness(evidence),
         tracking.witness(evidence),
         Check(
@@ -45,6 +46,15 @@ def _log(evidence: RunEvidence) -> Found:
         key = layout.log_entry(log.entries[-1].scope, len(log.entries))
         return Found(FALSE, expected, log.head, f"{key} is not the entry that {who} names; {layout.restore(key)}")
     return recorded(len(log.entries))
+
+
+def _seen(evidence: RunEvidence) -> Found:
+    judged, log = evidence.judged, evidence.log
+    if judged is None or judged.promotion is None or judged.entry_sha256 is None:
+        return absent("no judge of this run recorded an entry of the log")
+    found = log.digest(judged.promotion) if judged.promotion <= len(log.entries) else None
+    key = layout.log_entry(judged.scope, judged.promotion)
+    return same(judged.entry_sha256, found, f"{key} is not the entry that {evidence.part('judge')} names")
 
 
 def _head(evidence: RunEvidence, expected: str | None) -> Found:

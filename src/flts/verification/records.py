@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from flts.contracts import layout
 from flts.contracts.records.base import StoredRecord
-from flts.contracts.records.run import FailurePart, JudgePart, PreprocessPart, TrainPart
+from flts.contracts.records.run import JudgePart, PreprocessPart
 from flts.verification.claims import FALSE, Check, Found, SectionChecks, absent, recorded, same
 from flts.verification.evidence import RunEvidence
+from flts.verification.stages import stage_parts
 
 NAMES = ("release", "revision")
 """What a deployment says of itself in the claim of a run."""
@@ -29,6 +28,7 @@ def records(evidence: RunEvidence) -> SectionChecks:
         _part("preprocess", "the rows", PreprocessPart, evidence),
         *(_of_model(model, evidence) for model in evidence.models),
         _part("judge", "the judgement", JudgePart, evidence),
+        Check("run.processes", "The processes name their versions, processors and limits", _processes, due=False),
     ]
     return SectionChecks("run", "Run", checks)
 
@@ -66,11 +66,11 @@ def _part(part: str, words: str, kind: type[StoredRecord], evidence: RunEvidence
 
 
 def _of_model(model: str, evidence: RunEvidence) -> Check:
-    keys = evidence.part(f"train-{model}"), layout.failure(evidence.config_hash, evidence.run, model)
-    kinds: Sequence[type[StoredRecord]] = (TrainPart, FailurePart)
+    kinds = evidence.keys_of(model)
+    keys = tuple(key for key, _ in kinds)
 
     def look(evidence: RunEvidence) -> Found:
-        for key, kind in zip(keys, kinds, strict=True):
+        for key, kind in kinds:
             found = evidence.record(key, kind)
             if found is not None:
                 return _belongs(evidence, key, found)
@@ -86,4 +86,17 @@ def _belongs(evidence: RunEvidence, key: str, part: StoredRecord) -> Found:
         found, expected = getattr(part, field, None), getattr(claim, field)
         if found is not None and found != expected:
             return Found(FALSE, expected, found, f"{key} names another {field} than {evidence.part('claim')}")
+    machine, processor = getattr(part, "machine", None), getattr(part, "processor", None)
+    if machine is not None and processor is not None and machine.processor != processor:
+        return Found(FALSE, processor, machine.processor, f"{key} names two processors")
     return recorded(getattr(part, "ended", None))
+
+
+def _processes(evidence: RunEvidence) -> Found:
+    """The claim was made by the process that prepared the rows."""
+    machines = {name: part.machine for name, (_, part) in stage_parts(evidence).items() if part.machine}
+    rows = machines.get("preprocess")
+    if rows is not None and rows.flts != evidence.claim.flts:
+        reason = f"{evidence.part('claim')} and {evidence.part('preprocess')} name two versions of one process"
+        return Found(FALSE, evidence.claim.flts, rows.flts, reason)
+    return recorded(len(machines)) if machines else absent("the run is of an earlier flts, which did not record it")

@@ -8,12 +8,15 @@ from typing import Literal
 
 from pydantic import JsonValue
 
+from flts.comparison.result import Comparison
+from flts.comparison.sides import Side
 from flts.contracts import layout
 from flts.contracts.errors import FltsError, UsageError, nearest
 from flts.contracts.ports import Store
 from flts.contracts.records.base import Digest, JsonObject, Part, StoredRecord, read_object
 from flts.verification.chain import chain
 from flts.verification.claims import BAD, NOT_RECORDED, TRUE, UNREACHABLE, Engine, ReportClaim, SectionChecks
+from flts.verification.environments import compared, environments
 from flts.verification.evaluation import evaluation
 from flts.verification.evidence import RunEvidence
 from flts.verification.expectations import Expectation, expectations
@@ -24,6 +27,7 @@ from flts.verification.preprocess import preprocess
 from flts.verification.processes import processes
 from flts.verification.promotion import promotion
 from flts.verification.records import records
+from flts.verification.stages import stage_rows
 from flts.verification.tracking import tracking
 from flts.verification.training import training
 
@@ -51,6 +55,10 @@ class Report(StoredRecord):
     """What the run itself gives reason to doubt."""
     spec: JsonObject | None
     """The experiment as it is stored; None where it cannot be read."""
+    stages: list[dict[str, JsonValue]]
+    """What wrote each part of the run, when, and what it had to work with, as rows of a table."""
+    comparison: Comparison | None
+    """This run, which is A, beside the others that were named."""
     pods: list[dict[str, JsonValue]]
     """The pods that were named, as rows of a table."""
     excerpts: list[str]
@@ -109,15 +117,16 @@ def examine(
     only: str | None = None,
     required: Sequence[str] = (),
     expected_head: str | None = None,
+    others: Sequence[Side] = (),
 ) -> Report:
     """Settle every claim about a run, or `only` one with those that it rests on.
 
     outside: where to look besides the store; expected: what a team wants to hold; required: ids, or their beginnings,
-    that must be recorded; expected_head: the digest of the newest log entry as somebody wrote it down. Raises
-    UsageError for an unknown claim.
+    that must be recorded; expected_head: the digest of the newest log entry as somebody wrote it down; others: runs to
+    compare with. Raises UsageError for an unknown claim.
     """
     evidence = RunEvidence(store, config_hash, run, outside)
-    sections = sections_of(evidence, expected_head)
+    sections = sections_of(evidence, expected_head, others)
     engine = Engine(sections, evidence, f"flts verify {config_hash[:12]} --run {run}")
     if expected:
         sections.append(expectations(engine, expected))
@@ -135,13 +144,17 @@ def examine(
         evidence=engine.read,
         issues=issues(evidence),
         spec=_spec(evidence),
+        stages=stage_rows(evidence),
+        comparison=_comparison(evidence, others),
         pods=[dataclasses.asdict(pod) for pod in outside.pods.pods] if outside and outside.pods else [],
         excerpts=excerpts(evidence),
         required=list(required),
     )
 
 
-def sections_of(evidence: RunEvidence, expected_head: str | None = None) -> list[SectionChecks]:
+def sections_of(
+    evidence: RunEvidence, expected_head: str | None = None, others: Sequence[Side] = ()
+) -> list[SectionChecks]:
     """Every check of a run, in the order of the pipeline."""
     return [
         records(evidence),
@@ -150,6 +163,7 @@ def sections_of(evidence: RunEvidence, expected_head: str | None = None) -> list
         training(evidence),
         evaluation(evidence),
         promotion(evidence, expected_head),
+        environments(evidence, others),
         chain(evidence),
         logs(evidence),
         processes(evidence),
@@ -176,6 +190,13 @@ def _spec(evidence: RunEvidence) -> JsonObject | None:
     try:
         return read_object(evidence, layout.spec(evidence.config_hash))
     except FltsError:
+        return None
+
+
+def _comparison(evidence: RunEvidence, others: Sequence[Side]) -> Comparison | None:
+    try:
+        return compared(evidence, others) if others else None
+    except FltsError:  # its claims say so
         return None
 
 

@@ -1,4 +1,4 @@
-"""What the promotion log seals: the digests that a promoted decision names, as long as the log vouches for it."""
+"""What a run seals: the digests that its decision names, as long as the log or the judge's record vouches for it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ def sealed(evidence: RunEvidence, key: str) -> str | None:
     return evidence.once("seals", lambda: _seals(evidence)).get(key)
 
 
-def seal_of_decision(evidence: RunEvidence) -> str | None:
-    """The digest that the log names for the decision of this run.
+def told_of_decision(evidence: RunEvidence) -> Mapping[str, str]:
+    """The digest of the decision of this run, by the key of who names it: the log entry, then the judge's record.
 
-    None where the run promoted nothing, and where the entry itself was changed: then it says nothing about others.
+    An entry that was changed itself says nothing about others.
     """
     try:
-        entry, log = evidence.entry, evidence.log
+        entry, log, judged = evidence.entry, evidence.log, evidence.judged
     except DamagedObject:
-        return None
-    if entry is None or entry.decision_sha256 is None:
-        return None
-    return entry.decision_sha256 if changed_entry(evidence, log, entry) is None else None
+        return {}
+    told: dict[str, str] = {}
+    if entry is not None and entry.decision_sha256 and changed_entry(evidence, log, entry) is None:
+        told[layout.log_entry(entry.scope, entry.number)] = entry.decision_sha256
+    if judged is not None and judged.decision_sha256:
+        told[evidence.part("judge")] = judged.decision_sha256
+    return told
 
 
 def changed_entry(evidence: RunEvidence, log: Chain, entry: LogEntry) -> dict[str, str] | None:
@@ -54,10 +57,10 @@ def changed_entry(evidence: RunEvidence, log: Chain, entry: LogEntry) -> dict[st
 
 
 def sealed_decision(evidence: RunEvidence) -> DecisionRecord | None:
-    """The decision of this run as the log vouches for it; None where it does not."""
+    """The decision of this run as it is vouched for; None where it is not."""
     try:
-        key, pinned = evidence.decision_key, seal_of_decision(evidence)
-        return evidence.decision if key and pinned and evidence.digest(key) == pinned else None
+        key, told = evidence.decision_key, next(iter(told_of_decision(evidence).values()), None)
+        return evidence.decision if key and told and evidence.digest(key) == told else None
     except DamagedObject:
         return None
 

@@ -90,12 +90,13 @@ def tracked(evidence: RunEvidence, part: Tracked) -> SeenRun | None:
 
 def _status(evidence: RunEvidence, part: Tracked, seen: SeenRun) -> Found:
     failed = "KILLED" if isinstance(part, FailurePart) and part.error == "NotApplicable" else "FAILED"
-    expected = "FINISHED" if isinstance(part, TrainPart) else failed
+    expected = part.run_status or ("FINISHED" if isinstance(part, TrainPart) else failed)
     return same(expected, seen.status, f"run {part.run_id} is {seen.status} in the tracker, not {expected}")
 
 
 def _experiment(evidence: RunEvidence, part: Tracked, seen: SeenRun) -> Found:
-    return same(f"flts/{part.scope}", seen.experiment, f"run {part.run_id} is in another experiment of the tracker")
+    expected = part.experiment or f"flts/{part.scope}"
+    return same(expected, seen.experiment, f"run {part.run_id} is in another experiment of the tracker")
 
 
 def _hashes(evidence: RunEvidence, part: Tracked, seen: SeenRun) -> Found:

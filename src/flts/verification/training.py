@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 
 from flts.contracts import layout
 from flts.contracts.canonical import sha256
@@ -13,12 +12,10 @@ from flts.contracts.records.run import ScaledErrors, TrainPart
 from flts.evaluate.metrics import Errors, measure
 from flts.promotion.judge import yardstick
 from flts.train.stage import fitted_bundle
-from flts.verification.claims import FALSE, TRUE, Check, Found, SectionChecks, absent, recorded, same
+from flts.verification.claims import FALSE, Check, Found, SectionChecks, absent, recorded, same
 from flts.verification.evidence import RunEvidence
 from flts.verification.sealed import sealed, sealed_decision
-
-SLACK_MS = 1000
-"""By how much two clocks of one machine may differ over a fit."""
+from flts.verification.stages import took
 
 
 def training(evidence: RunEvidence) -> SectionChecks:
@@ -106,12 +103,7 @@ def _model_hash(evidence: RunEvidence, part: TrainPart) -> Found:
 
 
 def _duration(evidence: RunEvidence, part: TrainPart) -> Found:
-    between = datetime.fromisoformat(part.ended) - datetime.fromisoformat(part.started)
-    seconds = part.duration_ms / 1000
-    if not 0 <= part.duration_ms <= between.total_seconds() * 1000 + SLACK_MS:
-        reason = f"{evidence.part(f'train-{part.model}')} has {between.total_seconds():.3f} s from start to end"
-        return Found(FALSE, between.total_seconds(), seconds, reason)
-    return Found(TRUE, seconds, seconds)
+    return took(evidence.part(f"train-{part.model}"), part)
 
 
 def _result(evidence: RunEvidence, part: TrainPart) -> Found:
@@ -131,6 +123,9 @@ def _result(evidence: RunEvidence, part: TrainPart) -> Found:
 def _bundle(evidence: RunEvidence, part: TrainPart) -> Found:
     result = evidence.result(part.model_hash)
     manifest, _ = fitted_bundle(evidence, result)
+    if part.bundle_sha256 not in {None, result.bundle_sha256}:
+        reason = f"{evidence.part(f'train-{part.model}')} and {layout.model_result(part.model_hash)} name two bundles"
+        return Found(FALSE, part.bundle_sha256, result.bundle_sha256, reason)
     return same(part.model, manifest.model, f"bundle {result.bundle_sha256[:12]}… is a model of another family")
 
 
@@ -158,7 +153,11 @@ def _origins(evidence: RunEvidence, part: TrainPart) -> Found:
 
 def _forecasts(evidence: RunEvidence, part: TrainPart) -> Found:
     windows_hash = evidence.identity.windows_hash
-    committed = evidence.required(layout.windows_result(part.model_hash, windows_hash), WindowsResult)
+    key = layout.windows_result(part.model_hash, windows_hash)
+    committed = evidence.required(key, WindowsResult)
+    if part.forecasts_sha256 not in {None, committed.forecasts_sha256}:
+        reason = f"{evidence.part(f'train-{part.model}')} and {key} name two sets of forecasts"
+        return Found(FALSE, part.forecasts_sha256, committed.forecasts_sha256, reason)
     return _digest(evidence, layout.forecasts(part.model_hash, windows_hash), committed.forecasts_sha256)
 
 

@@ -16,7 +16,7 @@ from flts.comparison.result import ComparedDuration, PairVerdict
 from flts.comparison.sides import Side
 from flts.contracts.canonical import digest
 from flts.contracts.errors import UsageError
-from flts.contracts.records.run import FailurePart, TrainPart
+from flts.contracts.records.run import FailurePart, Machine, TrainPart
 from flts.report.evidence import RunManifest, RunParts, newest_first, run_manifest
 
 SEVERAL = "21c7a2fa79ba"
@@ -280,6 +280,29 @@ def test_versions_and_machines_are_those_that_the_fits_were_made_on() -> None:
         "numpy": ", ".join(sorted(["9", numpy])),
     }
     assert {"flts", "torch", "prophet"} <= {value.name for value in found.versions}
+
+
+def recorded(record: RunManifest, cpu_limit: float | None, seconds: float) -> RunManifest:
+    """The run as this flts records it: what its processes had to work with, and how long each stage took."""
+    machine = Machine(flts="0", python="3.11.9", libraries={}, processor="tests", cpus=4, cpu_limit=cpu_limit)
+    measured = {"machine": machine, "duration_ms": round(seconds * 1000)}
+    again = later(record, machine=machine)
+    return again.model_copy(
+        update={
+            "preprocess": known(record.preprocess).model_copy(update={**measured, "reused": False}),
+            "judge": known(again.judge).model_copy(update=measured),
+        }
+    )
+
+
+def test_what_the_processes_had_to_work_with_is_compared() -> None:
+    found = compare([side(recorded(stored(), None, 1.0)), side(recorded(stored(), 1.5, 2.0)), side(stored())])
+    facts = {value.name: value.values for value in (*found.versions, *found.machines)}
+    assert facts["python"] == ["3.11.9", "3.11.9", None]
+    assert facts["processors"] == ["4", "4", None]
+    assert facts["limit of processors"] == ["none", "1.5", None]
+    for work in ("preprocess", "judgement"):
+        assert next(row.seconds for row in found.durations if row.work == work) == [1.0, 2.0, None]
 
 
 def durations(a: list[float], b: list[float]) -> ComparedDuration:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from tests.support.experiments import write_experiment
 
 import flts
+from flts.contracts import layout
+from flts.contracts.canonical import canonical_json
+from flts.contracts.records.run import TrainPart
 from flts.settings import Settings, load_settings
 from flts.verification.claims import TRUE
+from flts.wiring import existing_store
 
 
 @pytest.fixture(scope="module")
@@ -37,3 +43,20 @@ def test_every_run_of_a_scope_is_verified(settings: Settings) -> None:
         assert report.first_false is None, report.first_false
         assert report.exit_code == 0
         assert report.claim("evaluation.decision_id").state == TRUE
+
+
+def test_what_a_run_without_a_promotion_rests_on_is_sealed_by_its_judge(settings: Settings) -> None:
+    run = flts.runs(settings=settings)[0]
+    assert run.judge is not None
+    assert run.judge.outcome == "keep"
+    store = existing_store(settings)
+    part = TrainPart.model_validate_json(store.get(layout.run_part(run.config_hash, run.run, "train-ridge")) or b"")
+    key = layout.model_result(part.model_hash)
+    data = store.get(key) or b""
+    store.replace(key, canonical_json({**json.loads(data), "chosen": {"alpha": 1.0}}))
+    try:
+        first = flts.verify(run.config_hash, run=run.run, settings=settings).first_false
+    finally:
+        store.replace(key, data)
+    assert first is not None
+    assert first.id == "train.ridge.result"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 from tests.support.experiments import small_experiment, small_spec
 from tests.support.stored import fit, put_claim, put_failure, put_forecasts, put_train_part, truth
 from tests.support.tracking import context_of
+from tests.support.verified import Ran
 
 from flts.contracts import layout
 from flts.contracts.canonical import canonical_json
@@ -62,6 +65,18 @@ def test_a_model_that_does_not_beat_naive_is_an_issue() -> None:
     assert {"no-skill", "few-windows"} <= found.keys()
     assert "12 test windows are too few" in found["few-windows"]
     assert "Recommendations\n\nNone." not in to_markdown(report)
+
+
+def test_more_threads_than_a_process_may_use_are_an_issue(healthy: Ran) -> None:
+    def limited(data: bytes) -> bytes:
+        part = json.loads(data)
+        return canonical_json({**part, "machine": {**part["machine"], "cpu_limit": 0.5, "python": "3.12.1"}})
+
+    report = healthy.with_object(healthy.key("train-ridge.json"), limited).alone()
+    found = {issue.id: issue for issue in report.issues}
+    assert "the process of ridge may use 0.5 cores" in found["threads.ridge"].says
+    assert "on Python 3.12.1 (ridge)" in found["versions"].says
+    assert not {"threads.ridge", "versions"} & {issue.id for issue in healthy.alone().issues}
 
 
 def test_a_good_run_raises_nothing_and_recommends_nothing() -> None:

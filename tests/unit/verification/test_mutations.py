@@ -86,6 +86,8 @@ def test_an_absent_object_is_found_and_named(healthy: Ran) -> None:
         assert key in (first.reason or ""), f"{key}: {first.id}: {first.reason}"
 
 
+MESSAGE = {"topic": "training-data", "partition": 0, "offset": 0, "event_id": "0" * 64}
+MACHINE = {"flts": "9", "python": "3.11.9", "libraries": {}, "processor": "tests", "cpus": 1}
 EDITS: Mapping[str, tuple[str, str, dict[str, Any], str]] = {
     "a metric of the trainer": (
         "train-ridge.json",
@@ -99,9 +101,22 @@ EDITS: Mapping[str, tuple[str, str, dict[str, Any], str]] = {
     "the scope of a part": ("train-ridge.json", "runs/", {"scope": "other"}, "run.ridge.record"),
     "the digest of the description": ("preprocess.json", "runs/", {"meta_sha256": "0" * 64}, "preprocess.meta"),
     "the decision of the judge": ("judge.json", "runs/", {"decision_id": "0" * 64}, "evaluation.decision"),
+    "the bundle of a part": ("train-ridge.json", "runs/", {"bundle_sha256": "0" * 64}, "train.ridge.bundle"),
+    "the forecasts of a part": ("train-ridge.json", "runs/", {"forecasts_sha256": "0" * 64}, "train.ridge.forecasts"),
+    "the processor of a part": ("train-ridge.json", "runs/", {"processor": "other"}, "run.ridge.record"),
+    "the message of a part": ("train-ridge.json", "runs/", {"message": MESSAGE}, "chain.ridge.message"),
+    "the message of the judge": ("judge.json", "runs/", {"message": MESSAGE}, "chain.judge.message"),
+    "the version of a process": ("preprocess.json", "runs/", {"machine": MACHINE}, "run.processes"),
+    "the duration of the rows": ("preprocess.json", "runs/", {"duration_ms": 10**9}, "preprocess.duration"),
+    "the duration of the judge": ("judge.json", "runs/", {"duration_ms": 10**9}, "evaluation.duration"),
+    "the decision that was seen": ("judge.json", "runs/", {"decision_sha256": "0" * 64}, "evaluation.decision"),
+    "the entry that was seen": ("judge.json", "runs/", {"entry_sha256": "0" * 64}, "promotion.seen"),
     "the outcome of the judge": ("judge.json", "runs/", {"outcome": "keep"}, "evaluation.judged"),
     "a pointer": ("current.json", "model-promotion/global/current.json", {"score": 0.0}, "promotion.pointer.scope"),
 }
+
+COMPUTED = {"run.config_hash", "evaluation.decision", "chain.ridge.message", "chain.judge.message"}
+"""Claims whose reason names something else than the record that was edited."""
 
 
 @pytest.mark.parametrize("name", EDITS)
@@ -109,6 +124,30 @@ def test_a_changed_field_is_found_by_its_claim(healthy: Ran, name: str) -> None:
     ending, start, fields, claim = EDITS[name]
     first = first_false(healthy.with_object(healthy.key(ending, start), edited(**fields)).alone())
     assert first.id == claim
+    if claim not in COMPUTED:
+        assert ending in (first.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("fields", "claim"),
+    [
+        ({"run_status": "FAILED"}, "tracking.ridge.status"),
+        ({"experiment": "flts/other"}, "tracking.ridge.experiment"),
+    ],
+)
+def test_what_a_part_says_of_its_tracked_run_is_compared(
+    healthy: Ran, tmp_path: Path, fields: dict[str, Any], claim: str
+) -> None:
+    other = healthy.with_object(healthy.key("train-ridge.json", "runs/"), edited(**fields))
+    assert first_false(other.report(tmp_path)).id == claim
+
+
+def test_another_message_at_the_place_that_a_part_names_is_found(healthy: Ran, tmp_path: Path) -> None:
+    topic, last = ModelTraining.topic, len(healthy.messages[ModelTraining.topic]) - 1
+    swapped = with_messages(healthy, topic, lambda records: [replace(one, offset=last - one.offset) for one in records])
+    assert first_false(swapped.report(tmp_path)).id == "chain.judge.message"
+    later = with_messages(healthy, topic, lambda records: [replace(one, offset=one.offset + 9) for one in records])
+    assert later.report(tmp_path).claim("chain.judge.message").state == NOT_RECORDED
 
 
 def test_a_row_count_that_was_changed_with_its_digest_is_counted_again(healthy: Ran) -> None:

@@ -15,8 +15,10 @@ from flts.verification.write.tables import (
     MARKS,
     SHOWN,
     ReportTable,
+    compared_runs,
     deliverables,
     header,
+    libraries,
     models_of,
     read_objects,
     recommendations,
@@ -51,6 +53,8 @@ def to_html(report: Report) -> str:
                 _table(part, table)
             part.extend(_figures(report, section.name))
             _claims(part, claims)
+            if section.name == "comparison":
+                _compared(part, report)
     _list(_section(main, "issues", "Issues that the run raised"), [issue.says for issue in report.issues])
     _list(_section(main, "recommendations", "Recommendations"), recommendations(report))
     _appendices(main, report)
@@ -126,6 +130,15 @@ def _claims(section: Element, claims: Sequence[ReportClaim]) -> None:
         SubElement(SubElement(row, "td"), "span", {"class": "id"}).text = shown(claim.evidence_sha256)
 
 
+def _compared(section: Element, report: Report) -> None:
+    for part in compared_runs(report):
+        SubElement(section, "h3").text = part.title
+        if part.rows:
+            _table(section, ReportTable(part.headings, part.rows))
+        if part.lines:
+            _list(section, part.lines)
+
+
 def _figures(report: Report, section: str) -> list[Element]:
     """Bars of durations and of scores, of claims that are true."""
     if section == "training":
@@ -163,4 +176,7 @@ def _appendices(main: Element, report: Report) -> None:
     SubElement(experiment, "pre").text = written
     if report.excerpts:
         SubElement(_section(main, "excerpts", "Appendix: log lines"), "pre").text = "\n".join(report.excerpts)
+    versions = libraries(report)
+    if versions.rows:
+        _table(_section(main, "libraries", "Appendix: libraries"), versions)
     _table(_section(main, "evidence", "Appendix: evidence"), read_objects(report))

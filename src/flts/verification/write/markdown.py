@@ -11,8 +11,10 @@ from flts.verification.write.tables import (
     MARKS,
     SHOWN,
     ReportTable,
+    compared_runs,
     deliverables,
     header,
+    libraries,
     read_objects,
     reasons_of,
     recommendations,
@@ -43,6 +45,7 @@ def to_markdown(report: Report) -> str:
         if claims:
             lines += [f"## {section.title}", "", *(_table(table) if table else ()), *([""] if table else ())]
             lines += [*_claims(claims), ""]
+            lines += _compared(report) if section.name == "comparison" else []
     lines += ["## Issues that the run raised", "", *_list([issue.says for issue in report.issues], "None."), ""]
     lines += [
         "## Recommendations",
@@ -66,6 +69,15 @@ def _claims(claims: Sequence[ReportClaim]) -> list[str]:
     return [*_table(table), *([""] if reasons else ()), *reasons]
 
 
+def _compared(report: Report) -> list[str]:
+    lines = []
+    for part in compared_runs(report):
+        lines += [f"### {part.title}", ""]
+        lines += [*_table(ReportTable(part.headings, part.rows)), ""] if part.rows else []
+        lines += [*_list(part.lines, ""), ""] if part.lines else []
+    return lines
+
+
 def _appendices(report: Report) -> list[str]:
     lines = ["## Appendix: the experiment", ""]
     if report.spec is None:
@@ -74,6 +86,8 @@ def _appendices(report: Report) -> list[str]:
         lines += ["```json", json.dumps(report.spec, indent=1, sort_keys=True, ensure_ascii=False), "```", ""]
     if report.excerpts:
         lines += ["## Appendix: log lines", "", "```json", *report.excerpts, "```", ""]
+    versions = libraries(report)
+    lines += ["## Appendix: libraries", "", *_table(versions), ""] if versions.rows else []
     return [*lines, "## Appendix: evidence", "", *_table(read_objects(report))]
 
 

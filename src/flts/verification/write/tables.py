@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from flts.comparison.words import ComparisonSection, sections
 from flts.contracts.records.decision import METRICS
 from flts.models.registry import BASELINES
 from flts.verification.claims import BAD, DEPENDS, FALSE, NOT_RECORDED, TRUE, UNREACHABLE, ReportClaim, State
@@ -26,6 +27,7 @@ DELIVERABLES = {
     "training": "Every artifact is whole, and every error was computed again",
     "evaluation": "The decision and its reasons follow from the stored forecasts",
     "promotion": "The promotion is in the log, and all that is derived from it agrees",
+    "comparison": "Every environment that was named gave the same result",
     "chain": "Every message is matched with its effect",
     "logs": "The log lines say what the store holds",
     "pods": "The processes are ready",
@@ -129,6 +131,7 @@ def models_of(report: Report) -> list[str]:
 def table_of(report: Report, section: str) -> ReportTable | None:
     """The table of a section, None for one without."""
     made = {
+        "run": _stages,
         "preprocess": _rows,
         "tracking": _tracked,
         "training": _trained,
@@ -163,6 +166,43 @@ class _Cells:
     def models(self) -> list[str]:
         """Every model, those with a rank first."""
         return models_of(self.report)
+
+
+def _stages(cell: _Cells) -> ReportTable:
+    rows = [
+        [
+            str(row["part"]),
+            shown(row["host"]),
+            shown(row["started"]),
+            shown(row["seconds"], 4),
+            shown(row["flts"]),
+            shown(row["python"]),
+            shown(row["processor"]),
+            shown(row["cores"]),
+            shown(row["memory_limit"]),
+        ]
+        for row in cell.report.stages
+    ]
+    numbers = ("seconds", "cores", "memory limit")
+    headings = ["part", "host", "started", "seconds", "flts", "Python", "processor", "cores", "memory limit"]
+    return ReportTable(headings, rows, frozenset(numbers))
+
+
+def libraries(report: Report) -> ReportTable:
+    """Every library with its version, and the parts that were made with it."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in report.stages:
+        named = row["libraries"]
+        for library in named.items() if isinstance(named, dict) else ():
+            found.setdefault((library[0], str(library[1])), []).append(str(row["part"]))
+    rows = [[name, version, ", ".join(parts)] for (name, version), parts in sorted(found.items())]
+    return ReportTable(["library", "version", "parts"], rows)
+
+
+def compared_runs(report: Report) -> list[ComparisonSection]:
+    """The tables of the comparison, without those that have nothing to say."""
+    found = report.comparison
+    return [section for section in sections(found) if section.rows or section.lines] if found else []
 
 
 def _rows(cell: _Cells) -> ReportTable:
