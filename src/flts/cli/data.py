@@ -59,6 +59,7 @@ def inspect(
 
 
 def _print(seen: Inspection, findings: Sequence[Finding]) -> None:
+    from rich.markup import escape
     from rich.padding import Padding
 
     from flts.cli import board
@@ -73,7 +74,7 @@ def _print(seen: Inspection, findings: Sequence[Finding]) -> None:
     for finding in findings:
         _print_finding(finding, console)
     for title, table in _tables(seen):
-        console.print(f"\n[bold]{title}[/]")
+        console.print(f"\n[bold]{escape(title)}[/]")
         console.print(Padding(table, (0, 0, 0, 2)))
     sys.stdout.flush()
 
@@ -192,9 +193,7 @@ def _relations(columns: Sequence[ColumnReport]) -> tuple[list[str], list[list[st
 
 
 def _name(name: str) -> str:
-    from rich.markup import escape
-
-    return escape(name if len(name) <= 18 else f"{name[:17]}…")
+    return name if len(name) <= 18 else f"{name[:17]}…"
 
 
 def _number(value: float | None) -> str:

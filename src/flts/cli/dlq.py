@@ -35,17 +35,15 @@ def list_letters(topic: Topic = None, as_json: Json = False) -> None:
     if not letters:
         typer.echo("no dead letters")
         return
-    from rich.markup import escape
-
     board.print_table(
         ["id", "group", "when (UTC)", "error", "reason", "attempts", "replayed"],
         [
             [
                 letter.id,
-                escape(visible(letter.group)),
+                visible(letter.group),
                 f"{letter.when:%Y-%m-%d %H:%M:%S}",
-                escape(visible(letter.error)),
-                escape(visible(_short(letter.reason))),
+                visible(letter.error),
+                visible(_short(letter.reason)),
                 str(letter.attempts),
                 "yes" if letter.replayed else "no",
             ]
