@@ -55,7 +55,7 @@ def test_an_old_server_stays_on_its_champion_and_says_that_it_is_stale() -> None
     before = models.served["global"]
     key = promoted_by_next(store, first, second)
     for _ in range(3):
-        models.poll()
+        models.catch_up()
     models.check_ready()
     stale = find(models)
     assert stale.champion is before.champion
@@ -114,7 +114,7 @@ def test_what_an_older_release_wrote_stays_as_it_is_for_the_way_back(archive: st
     bus = MemoryBus()
     relay_all(watched, TracedBus(bus))  # what each evaluator does when it starts
     models = ServedModels(watched)
-    models.poll()
+    models.catch_up()
     models.check_ready()
     found = scopes(watched)
     assert found

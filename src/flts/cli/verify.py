@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,9 @@ STYLES: dict[State, str] = {
     "not recorded": "dim",
     "unreachable": "yellow",
 }
+
+MOST = 2
+"""Claims with one reason that are listed at most; the report has all."""
 
 
 def verify(
@@ -102,9 +106,16 @@ def _say(report: Report, written: list[Path], *, every: bool) -> None:
             for claim in claims:
                 console.print(Text(f"  {claim.state}  {claim.id}  {shown(claim.found)}", STYLES[claim.state]))
         for reason, ids in reasons_of([claim for claim in claims if claim.state != DEPENDS]).items():
-            console.print(Text(f"  {', '.join(ids)}"), soft_wrap=True)
+            console.print(Text(f"  {_named(ids)}"), soft_wrap=True)
             console.print(Text(f"    {reason}", "bold"), soft_wrap=True)
+    if report.lacking:
+        console.print(Text(f"required and not recorded: {_named(report.lacking)}", "bold red"), soft_wrap=True)
     for issue in report.issues:
         console.print(Text(f"issue: {issue.says}", "yellow"), soft_wrap=True)
     for file in written:
         console.print(str(file), soft_wrap=True)
+
+
+def _named(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - MOST} more" if len(ids) > MOST else ""
+    return f"{', '.join(ids[:MOST])}{more}"

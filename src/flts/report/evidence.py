@@ -170,6 +170,8 @@ def chosen_run(store: Store, config: str | None, run: int | None, scope: str | N
     if config_hash is not None and run is not None:
         _require_run(store, config_hash, run)
         return config_hash, run
+    if config_hash is not None and scope is None and (numbers := runs.numbers(store, config_hash)):
+        return config_hash, max(numbers)  # without its claim, which may be damaged
     if run is not None:
         raise UsageError(f"run {run} of which configuration? name the start of its config_hash", code="config-missing")
     claims = (_claim(store, key) for key in _claims(store, layout.runs(config_hash) if config_hash else "runs/"))

@@ -92,11 +92,12 @@ class Check:
 
 @dataclass(frozen=True)
 class SectionChecks:
-    """The checks of one part of the pipeline, in its order."""
+    """The checks of one part of the pipeline, in its order. options: what a command must name to check one alone."""
 
     name: str
     title: str
     checks: Sequence[Check]
+    options: str = ""
 
 
 class Engine:
@@ -107,7 +108,7 @@ class Engine:
 
     def __init__(self, sections: Sequence[SectionChecks], evidence: RunEvidence, command: str) -> None:
         self._evidence, self._command = evidence, command
-        self._checks = {check.id: (section.name, check) for section in sections for check in section.checks}
+        self._checks = {check.id: (section, check) for section in sections for check in section.checks}
         self._order = {name: position for position, name in enumerate(self._checks)}
         self._claims: dict[str, ReportClaim] = {}
         self.read: dict[str, str | None] = {}
@@ -116,7 +117,7 @@ class Engine:
     def add(self, section: SectionChecks) -> None:
         """A section whose checks ask for other claims."""
         first = len(self._checks)
-        self._checks |= {check.id: (section.name, check) for check in section.checks}
+        self._checks |= {check.id: (section, check) for check in section.checks}
         self._order |= {check.id: place for place, check in enumerate(section.checks, first)}
 
     @property
@@ -134,7 +135,7 @@ class Engine:
             self._claims[name] = self._settle(*self._checks[name])
         return self._claims[name]
 
-    def _settle(self, section: str, check: Check) -> ReportClaim:
+    def _settle(self, section: SectionChecks, check: Check) -> ReportClaim:
         with self._evidence.noting() as noted:
             found = _look(check, self._evidence)
         self.read |= noted
@@ -142,7 +143,7 @@ class Engine:
         found = _weighed(found, [self.claim(name) for name in rests_on])
         return ReportClaim(
             id=check.id,
-            section=section,
+            section=section.name,
             says=check.says,
             state=found.state,
             expected=found.expected,
@@ -151,7 +152,7 @@ class Engine:
             rests_on=rests_on,
             evidence=sorted(noted),
             evidence_sha256=digest(noted),
-            check=f"{self._command} --claim {check.id}",
+            check=" ".join(filter(None, (self._command, section.options, f"--claim {check.id}"))),
             due=check.due,
         )
 

@@ -21,7 +21,7 @@ SHOWS_NOTHING = ("not-computed-twice", "incomplete")
 def environments(evidence: RunEvidence, others: Sequence[Side]) -> SectionChecks:
     """Claims about each of the other runs, numbered as they were named."""
     checks = [check for place, other in enumerate(others, 1) for check in _of(place, other, others)]
-    return SectionChecks("comparison", "Comparison of environments", checks)
+    return SectionChecks("comparison", "Environments", checks, " ".join(["--compare RUN"] * len(others)))
 
 
 def compared(evidence: RunEvidence, others: Sequence[Side]) -> Comparison:

@@ -296,6 +296,10 @@ def _preview(evidence: RunEvidence, decision: DecisionRecord) -> Found:
 def _judged(evidence: RunEvidence, decision: DecisionRecord) -> Found:
     judged = evidence.judged
     assert judged is not None
+    for model, run_id in sorted(judged.run_ids.items()):
+        part = evidence.trained(model) or evidence.failed(model)
+        if part is not None and part.run_id != run_id:
+            return Found(FALSE, part.run_id, run_id, f"{evidence.part('judge')} names another tracked run of {model}")
     return same(decision.outcome, judged.outcome, f"{evidence.part('judge')} records another outcome than the decision")
 
 

@@ -40,7 +40,7 @@ class RunEvidence:
     def __init__(self, store: Store, config_hash: str, run: int, outside: Outside | None = None) -> None:
         self._store, self.config_hash, self.run = store, config_hash, run
         self.outside = outside or Outside()
-        self.url = store.url
+        self.url = "the store"  # where somebody keeps it is no evidence, and would change the report
         self._objects: dict[str, bytes | None] = {}
         self._digests: Noted = {}
         self._lists: dict[str, Sequence[str]] = {}

@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
+EQUALITY = frozenset({"==", "!="})
 SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
 DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|min|h)")
 KEYS = ("claim", "operator", "value")
@@ -74,7 +76,7 @@ def expectations(engine: Engine, wanted: Sequence[Expectation]) -> SectionChecks
                 claim=expectation.claim,
             )
         checks += [_check(engine, expectation, place, name) for name in means]
-    return SectionChecks("expect", "Expectations", checks)
+    return SectionChecks("expect", "Expectations", checks, "--expect FILE")
 
 
 def _check(engine: Engine, expectation: Expectation, place: int, name: str) -> Check:
@@ -104,7 +106,13 @@ def _expectation(file: Path, place: int, entry: Any) -> Expectation:
     value = entry["value"]
     if isinstance(value, bool) or not isinstance(value, int | float | str) or not isinstance(entry["claim"], str):
         raise _invalid(file, f"{where}: 'claim' is a text, and 'value' a number or a text")
-    return Expectation(entry["claim"], entry["operator"], value)
+    if isinstance(value, float) and not isfinite(value):
+        raise _invalid(file, f"{where}: {value} is no number to compare with")
+    expectation = Expectation(entry["claim"], entry["operator"], value)
+    if isinstance(expectation.wanted, str) and entry["operator"] not in EQUALITY:
+        units = ", ".join(SECONDS)
+        raise _invalid(file, f"{where}: '{value}' is no number and no duration, such as 30 s; units: {units}")
+    return expectation
 
 
 def _invalid(file: Path, what: str) -> UsageError:

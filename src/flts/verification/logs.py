@@ -33,7 +33,7 @@ def logs(evidence: RunEvidence) -> SectionChecks:
             "promotion_publish", "promotion_publish", "The promotion was announced as logged", _published, _of_config
         ),
     ]
-    return SectionChecks("logs", "Log lines", checks)
+    return SectionChecks("logs", "Log lines", checks, "--log FILE")
 
 
 def excerpts(evidence: RunEvidence) -> list[str]:

@@ -82,7 +82,7 @@ def read_log(file: Path) -> LogFile:
             lines.append(LogLine(f"{file.name}:{number}", sha256(text.encode()), text, fields))
     if not lines:
         raise UsageError(
-            f"{file} holds no event of FLTS: each line must be a JSON object, as with --log-format json",
+            f"{file} holds no event of FLTS: each line must be a JSON object, as with FLTS_LOG_FORMAT=json",
             code="log-empty",
             file=str(file),
         )

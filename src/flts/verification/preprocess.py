@@ -79,7 +79,13 @@ def _checks_of(part: Part, key: str) -> list[Check]:
         return same(expected, len(_rows(evidence, key)), f"the experiment takes {expected:,} of {before:,} rows")
 
     return [
-        Check(f"preprocess.{part}.digest", f"The {part} rows are those that were stored", check_digest, (key,)),
+        Check(
+            f"preprocess.{part}.digest",
+            f"The {part} rows are those that were stored",
+            check_digest,
+            (key,),
+            rests_on=("run.claim",),
+        ),
         Check(f"preprocess.{part}.size", f"The {part} rows have the recorded size in bytes", check_size),
         Check(f"preprocess.{part}.rows", f"The {part} rows, counted in the Parquet file, are as many", check_rows),
         Check(

@@ -32,7 +32,7 @@ def processes(evidence: RunEvidence) -> SectionChecks:
             "restarts", "The pods say how often they were restarted", lambda p: recorded(sum(map(_restarts, p.pods)))
         ),
     ]
-    return SectionChecks("pods", "Processes", checks)
+    return SectionChecks("pods", "Processes", checks, "--pods FILE")
 
 
 def _restarts(pod: PodState) -> int:

@@ -32,7 +32,7 @@ def promotion(evidence: RunEvidence, expected_head: str | None = None) -> Sectio
         Check("promotion.recorded", "The run that promoted has its entry in the log", _promoted),
         *(_pointer(name, key) for name, key in pointers.items() if name != "root" or scope == "global"),
     ]
-    return SectionChecks("promotion", "Promotion", checks)
+    return SectionChecks("promotion", "Promotion", checks, f"--expect-head {expected_head}" if expected_head else "")
 
 
 def _log(evidence: RunEvidence) -> Found:
@@ -86,8 +86,10 @@ def _promoted(evidence: RunEvidence) -> Found:
 
 def _pointer(name: str, key: str) -> Check:
     def look(evidence: RunEvidence) -> Found:
-        follows = relay.follows(evidence, evidence.log, evidence.claim.scope, key)
-        found = evidence.digest(key)
+        log, found = evidence.log, evidence.digest(key)
+        if not log.entries and found is not None:
+            return Found(FALSE, None, found, f"{key} points at a promotion, and the log of its scope has no entry")
+        follows = relay.follows(evidence, log, evidence.claim.scope, key) if log.entries else None
         if follows is None and found is None:
             return absent("nothing was promoted that it could point at")
         if follows:

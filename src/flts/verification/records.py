@@ -7,7 +7,7 @@ from flts.contracts.records.base import StoredRecord
 from flts.contracts.records.run import JudgePart, PreprocessPart
 from flts.verification.claims import FALSE, Check, Found, SectionChecks, absent, recorded, same
 from flts.verification.evidence import RunEvidence
-from flts.verification.stages import stage_parts
+from flts.verification.stages import SLACK, seconds_between, stage_parts
 
 NAMES = ("release", "revision")
 """What a deployment says of itself in the claim of a run."""
@@ -99,4 +99,8 @@ def _processes(evidence: RunEvidence) -> Found:
     if rows is not None and rows.flts != evidence.claim.flts:
         reason = f"{evidence.part('claim')} and {evidence.part('preprocess')} name two versions of one process"
         return Found(FALSE, evidence.claim.flts, rows.flts, reason)
+    prepared, claim = evidence.prepared, evidence.claim
+    if prepared is not None and seconds_between(claim.started, prepared.ended) < -SLACK:
+        reason = f"{evidence.part('claim')} says that the run took its number after its rows were recorded"
+        return Found(FALSE, prepared.ended, claim.started, reason)
     return recorded(len(machines)) if machines else absent("the run is of an earlier flts, which did not record it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -69,9 +70,14 @@ class Report(StoredRecord):
     @property
     def exit_code(self) -> int:
         """1 where a claim is false or a required one is not recorded, else 3 where one is unreachable, else 0."""
-        if any(claim.state in BAD or self._lacking(claim) for claim in self.claims):
+        if self.lacking or any(claim.state in BAD for claim in self.claims):
             return 1
         return 3 if any(claim.state == UNREACHABLE for claim in self.claims) else 0
+
+    @property
+    def lacking(self) -> list[str]:
+        """Ids of the claims that are required and not recorded."""
+        return [claim.id for claim in self.claims if self._lacking(claim)]
 
     @property
     def first_false(self) -> ReportClaim | None:
@@ -123,8 +129,15 @@ def examine(
 
     outside: where to look besides the store; expected: what a team wants to hold; required: ids, or their beginnings,
     that must be recorded; expected_head: the digest of the newest log entry as somebody wrote it down; others: runs to
-    compare with. Raises UsageError for an unknown claim.
+    compare with. Raises UsageError for an unknown claim and for a head that is no digest.
     """
+    if expected_head is not None and not re.fullmatch("[0-9a-f]{64}", expected_head):
+        raise UsageError(
+            f"--expect-head takes the 64 hexadecimal digits that a report shows as promotion.head, found"
+            f" '{expected_head}'",
+            code="digest-invalid",
+            found=expected_head,
+        )
     evidence = RunEvidence(store, config_hash, run, outside)
     sections = sections_of(evidence, expected_head, others)
     engine = Engine(sections, evidence, f"flts verify {config_hash[:12]} --run {run}")

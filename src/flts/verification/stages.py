@@ -12,8 +12,8 @@ from flts.contracts.records.run import FailurePart, JudgePart, Machine, Preproce
 from flts.verification.claims import FALSE, TRUE, Found, absent
 from flts.verification.evidence import RunEvidence
 
-SLACK_MS = 1000
-"""By how much two clocks of one machine may differ over a stage."""
+SLACK = 1.0
+"""Seconds by which two clocks of one machine may differ over a stage."""
 StagePart = PreprocessPart | TrainPart | FailurePart | JudgePart
 
 
@@ -74,12 +74,16 @@ def _facts(machine: Machine | None) -> dict[str, JsonValue]:
     }
 
 
+def seconds_between(first: str, second: str) -> float:
+    """From one time to another."""
+    return (datetime.fromisoformat(second) - datetime.fromisoformat(first)).total_seconds()
+
+
 def took(key: str, part: PreprocessPart | TrainPart | JudgePart) -> Found:
     """The seconds of a stage, which must fit between its start and its end."""
     if part.started is None or part.duration_ms is None:
         return absent(f"{key} is of an earlier flts, which did not record it")
-    between = (datetime.fromisoformat(part.ended) - datetime.fromisoformat(part.started)).total_seconds()
-    seconds = part.duration_ms / 1000
-    if not 0 <= part.duration_ms <= between * 1000 + SLACK_MS:
+    between, seconds = seconds_between(part.started, part.ended), part.duration_ms / 1000
+    if not 0 <= seconds <= between + SLACK:
         return Found(FALSE, between, seconds, f"{key} has {between:.3f} s from start to end")
     return Found(TRUE, seconds, seconds)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from flts.contracts import layout
 from flts.contracts.errors import StageFailed, without_credentials
 from flts.contracts.ports import SeenRun
+from flts.contracts.records.log import LogEntry
 from flts.contracts.records.run import FailurePart, ScaledErrors, TrainPart
 from flts.verification.claims import FALSE, TRUE, Check, Found, SectionChecks, absent, recorded, same
 from flts.verification.evidence import RunEvidence
@@ -66,6 +67,8 @@ def _witnessed(evidence: RunEvidence) -> Found:
     tracker = evidence.outside.tracker
     if tracker is None:
         raise StageFailed("the champion has a tracked run, and tracking is off here", code="tracker-other")
+    if not any(evidence.tracked(run_id) for run_id in _run_ids(evidence, log.entries[-1])):
+        raise StageFailed("the tracker here has no run of this champion and none of this run", code="tracker-other")
     tags = evidence.champion_tags
     named = (tags or {}).get(ENTRY_TAG)
     if named is None:
@@ -75,17 +78,28 @@ def _witnessed(evidence: RunEvidence) -> Found:
 
 
 def tracked(evidence: RunEvidence, part: Tracked) -> SeenRun | None:
-    """The tracked run of a part. Raises StageFailed where this tracker is not the one that has it."""
+    """The tracked run of a part. Raises StageFailed where this tracker is another one.
+
+    A run id is the same in every copy of a tracker, so a folder or a database may have moved.
+    """
     tracker, uri = evidence.outside.tracker, part.tracking_uri
-    if tracker is None or (uri is not None and tracker.uri != uri):
+    assert part.run_id is not None
+    seen = evidence.tracked(part.run_id)
+    if tracker is None or (seen is None and uri is not None and tracker.uri != uri):
         here = "tracking is off here" if tracker is None else f"this is {without_credentials(tracker.uri)}"
         raise StageFailed(
             f"the tracked run is at {without_credentials(uri or 'an unknown place')}, and {here};"
             " set FLTS_TRACKING and FLTS_MLFLOW_URI",
             code="tracker-other",
         )
-    assert part.run_id is not None
-    return evidence.tracked(part.run_id)
+    return seen
+
+
+def _run_ids(evidence: RunEvidence, entry: LogEntry) -> list[str]:
+    """The tracked runs that the right tracker may know: that of the champion, and those of this run."""
+    parts = (evidence.trained(model) or evidence.failed(model) for model in evidence.models)
+    found = [entry.champion.run_id, *(part.run_id for part in parts if part is not None)]
+    return [run_id for run_id in found if run_id is not None]
 
 
 def _status(evidence: RunEvidence, part: Tracked, seen: SeenRun) -> Found:
@@ -106,7 +120,7 @@ def _hashes(evidence: RunEvidence, part: Tracked, seen: SeenRun) -> Found:
         "model_hash": part.model_hash,
     }
     if isinstance(part, TrainPart):
-        expected["bundle_sha256"] = evidence.result(part.model_hash).bundle_sha256
+        expected["bundle_sha256"] = part.bundle_sha256 or evidence.result(part.model_hash).bundle_sha256
     for name, value in expected.items():
         found = seen.tags.get(f"flts.{name}")
         if found != value:

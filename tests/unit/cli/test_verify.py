@@ -56,7 +56,9 @@ def test_the_report_is_one_json_document(ran: Flts) -> None:
 
 def test_what_must_be_recorded_decides_the_exit_code(ran: Flts) -> None:
     assert ran("verify", "--require", "train", "--require", "promotion.log").code == 0
-    assert ran("verify", "--require", "chain").code == 1
+    lacking = ran("verify", "--require", "chain")
+    assert lacking.code == 1
+    assert "required and not recorded: chain.training-data" in lacking.out
 
 
 MISTAKES = {

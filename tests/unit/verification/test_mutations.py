@@ -21,7 +21,7 @@ from flts.contracts.ports import Record, SeenRun, Store
 from flts.promotion.stage import Judged
 from flts.runner.judgement import judge_run
 from flts.runner.stored import load_experiment
-from flts.verification.claims import BAD, DEPENDS, FALSE, NOT_RECORDED, TRUE, ReportClaim
+from flts.verification.claims import BAD, DEPENDS, FALSE, NOT_RECORDED, TRUE, UNREACHABLE, ReportClaim
 from flts.verification.report import Report
 
 UNSEALED = ("runs/", "processed-data/by-input/")
@@ -78,7 +78,7 @@ def test_a_changed_byte_of_any_object_is_found_and_named(healthy: Ran) -> None:
 
 def test_an_absent_object_is_found_and_named(healthy: Ran) -> None:
     for key in healthy.keys(""):
-        if key.startswith(UNSEALED) or "/log/" in key:  # a log without its only entry is that of a new scope
+        if key.startswith(UNSEALED):
             continue
         other = healthy.copied()
         other.store.erase(key)
@@ -111,6 +111,8 @@ EDITS: Mapping[str, tuple[str, str, dict[str, Any], str]] = {
     "the duration of the judge": ("judge.json", "runs/", {"duration_ms": 10**9}, "evaluation.duration"),
     "the decision that was seen": ("judge.json", "runs/", {"decision_sha256": "0" * 64}, "evaluation.decision"),
     "the entry that was seen": ("judge.json", "runs/", {"entry_sha256": "0" * 64}, "promotion.seen"),
+    "the tracked runs that were seen": ("judge.json", "runs/", {"run_ids": {"ridge": "run-9"}}, "evaluation.judged"),
+    "when the run began": ("claim.json", "runs/", {"started": "2100-01-01T00:00:00+00:00"}, "run.processes"),
     "the outcome of the judge": ("judge.json", "runs/", {"outcome": "keep"}, "evaluation.judged"),
     "a pointer": ("current.json", "model-promotion/global/current.json", {"score": 0.0}, "promotion.pointer.scope"),
 }
@@ -255,6 +257,18 @@ def test_a_changed_tracked_run_is_found(healthy: Ran, tmp_path: Path, name: str)
     changes, claim = TRACKED[name]
     other = replace(healthy, tracker=Told(healthy.tracker or RecordingTracker(), **changes))
     assert first_false(other.report(tmp_path)).id == claim
+
+
+def test_a_tracker_that_moved_is_the_same_and_another_one_knows_nothing(healthy: Ran, tmp_path: Path) -> None:
+    assert healthy.tracker is not None
+    moved = Told(healthy.tracker)
+    moved.uri = "sqlite:////elsewhere/mlflow.db"
+    assert replace(healthy, tracker=moved).report(tmp_path).claim("tracking.ridge.errors").state == TRUE
+    other = RecordingTracker("https://mlflow.other")
+    other.promote("global", "run-9", "RIDGE", "0" * 64, "0" * 64)
+    report = replace(healthy, tracker=other).report(tmp_path)
+    assert report.exit_code == 3
+    assert report.claim("promotion.witness.tracking").state == UNREACHABLE
 
 
 @pytest.fixture(scope="module")

@@ -58,6 +58,19 @@ def test_the_same_evidence_gives_the_same_bytes(healthy: Ran, tmp_path: Path) ->
         assert write(first) == write(second)
 
 
+def test_a_report_about_damage_does_not_say_where_the_store_is(healthy: Ran) -> None:
+    damaged = healthy.with_object(healthy.key("meta.json"), lambda data: data[:-1])
+    assert damaged.alone().exit_code == 1
+    assert damaged.store.url not in to_json(damaged.alone())
+
+
+def test_a_path_that_can_be_no_folder_is_refused(healthy: Ran, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with raises(UsageError, code="folder-invalid"):
+            write_report(healthy.alone(), folder)
+
+
 def test_the_json_is_read_back(healthy: Ran) -> None:
     report = healthy.alone()
     assert Report.model_validate_json(to_json(report)) == report
@@ -130,6 +143,8 @@ def test_a_required_claim_must_be_recorded(healthy: Ran, tmp_path: Path) -> None
         healthy.alone(required=["train.gru"])
     with raises(UsageError, code="claim-unknown"):
         healthy.alone(only="train.ridge.speed")
+    with raises(UsageError, code="digest-invalid"):
+        healthy.alone(expected_head="2473efac4503")
 
 
 EXPECTED = """
@@ -174,7 +189,9 @@ def test_an_expectation_of_what_is_not_recorded_is_not_recorded(healthy: Ran, tm
     file = tmp_path / "expect.toml"
     file.write_text(EXPECTED)
     report = healthy.alone(expected=read_expectations(file))
-    assert report.claim("expect.3.pods.restarts").state == NOT_RECORDED
+    claim = report.claim("expect.3.pods.restarts")
+    assert claim.state == NOT_RECORDED
+    assert claim.check.endswith(f"--run 1 --expect FILE --claim {claim.id}")
 
 
 WRONG = {
@@ -183,6 +200,9 @@ WRONG = {
     "nothing": "expect = []",
     "no value": 'expect = [{ claim = "a", operator = "<" }]',
     "no operator": 'expect = [{ claim = "a", operator = "<>", value = 1 }]',
+    "infinity": 'expect = [{ claim = "a", operator = "<", value = inf }]',
+    "no number": 'expect = [{ claim = "a", operator = "<", value = nan }]',
+    "no duration": 'expect = [{ claim = "a", operator = "<", value = "1 minute" }]',
     "a list": 'expect = [{ claim = "a", operator = "<", value = [1] }]',
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from flts.contracts.errors import UsageError
 from flts.contracts.machine import machine_faults
 from flts.verification.report import Report
 from flts.verification.write.html import to_html
@@ -23,8 +24,13 @@ FILES: Mapping[str, Callable[[Report], str]] = {
 
 @machine_faults()
 def write_report(report: Report, folder: Path) -> list[Path]:
-    """Write every file and return their paths. Raises MachineFailed for a folder that cannot be written."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write every file and return their paths. Raises UsageError for what can be no folder, and MachineFailed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
+        raise UsageError(
+            f"--output {folder} can be no folder: {error.strerror}", code="folder-invalid", folder=str(folder)
+        ) from None
     for name, written in FILES.items():
         (folder / name).write_text(written(report), encoding="utf-8")
     return [folder / name for name in FILES]

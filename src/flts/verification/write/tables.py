@@ -75,7 +75,7 @@ def verdict(report: Report) -> str:
     if counts[UNREACHABLE]:
         return f"Not complete. No claim is false, and some could not be checked. Claims: {listed}."
     if report.exit_code:
-        return f"Not verified. A claim that is required is not recorded. Claims: {listed}."
+        return f"Not verified. Required and not recorded: {', '.join(report.lacking)}. Claims: {listed}."
     return f"Verified. No claim is false. Claims: {listed}."
 
 
