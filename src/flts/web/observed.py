@@ -134,6 +134,7 @@ class Observed:
             self._metrics.count(scope["method"], route, status, seconds, received, sent, state.get("token"))
             if events.wanted():
                 self._emit(self._event(scope, route, status, seconds, received, sent))
+            state.pop("event", None)  # it knows who asked, and so this request: a ring for the collector of garbage
 
     def _log_failure(self, error: Exception, state: dict[str, Any]) -> None:
         # once an answer has begun, the framework wraps the error
