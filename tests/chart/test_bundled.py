@@ -70,6 +70,12 @@ def test_the_server_of_mlflow_has_every_option_that_it_is_given(helm: Helm) -> N
     assert set(given) <= known
 
 
+@pytest.mark.parametrize("name", ["kafka", "s3", "postgresql"])
+def test_an_upgrade_replaces_a_server_that_never_started(helm: Helm, name: str) -> None:
+    # with OrderedReady, Kubernetes waits for the pod of the wrong image to become ready
+    assert named(helm.render(), "StatefulSet", f"flts-{name}")["spec"]["podManagementPolicy"] == "Parallel"
+
+
 @pytest.mark.parametrize(
     ("name", "volume"), [("kafka", "/var/lib/kafka/data"), ("s3", "/data"), ("postgresql", "/var/lib/postgresql")]
 )

@@ -113,7 +113,7 @@ def test_the_pods_of_a_release_promote_the_bundle_of_a_local_run(helm: Helm, clu
             place, arguments = ended.enter_context(cluster.pod(deployment, container))
             workers.append((place, place.start(*arguments)))
         job, waiting, container = containers("Job", "flts-preprocess")
-        cluster.run(job, waiting[0])
+        assert "the rows are there" in cluster.run(job, waiting[0])
         cluster.run(job, container)
         [number] = runs.numbers(store, expected.config_hash)
         claim = {"config_hash": expected.config_hash, "run": number}

@@ -210,6 +210,78 @@ def test_what_keeps_pods_from_going_is_rendered_for_two_replicas_at_least(object
             assert (replicas[name] or least[name]) >= 2
 
 
+def test_a_pod_that_is_not_ready_keeps_no_node_from_its_drain(objects: list[Manifest]) -> None:
+    for one in objects:
+        if one["kind"] == "PodDisruptionBudget":
+            assert one["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+
+
+def test_a_drained_node_is_no_failed_try_of_a_job(objects: list[Manifest]) -> None:
+    jobs = [one["spec"] for one in objects if one["kind"] == "Job"]
+    jobs += [one["spec"]["jobTemplate"]["spec"] for one in objects if one["kind"] == "CronJob"]
+    for spec in jobs:
+        ignored = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+        assert spec["podFailurePolicy"] == {"rules": [ignored]}
+        assert spec["template"]["spec"]["restartPolicy"] == "Never", "Kubernetes asks for it"
+
+
+def test_a_deployment_is_not_called_failed_while_its_pods_wait(helm: Helm) -> None:
+    objects = helm.render("--set", "prepare.timeoutSeconds=2000,trainers.trainTimeoutSeconds=5000")
+    for one in objects:
+        if one["kind"] != "Deployment":
+            continue
+        longest = 2000
+        [container] = one["spec"]["template"]["spec"]["containers"]
+        probe = container["startupProbe"]
+        longest += probe["periodSeconds"] * probe["failureThreshold"]
+        if one["metadata"]["name"] == "flts-serve":
+            longest += 5000
+        assert one["spec"]["progressDeadlineSeconds"] > longest, one["metadata"]["name"]
+
+
+def test_lists_name_nothing_twice_as_server_side_apply_asks(objects: list[Manifest]) -> None:
+    for one, template in pods(objects):
+        lists = [template["spec"]["volumes"]] if "volumes" in template["spec"] else []
+        lists += [found for each in containers(template) for found in (each["env"], each.get("ports", []))]
+        for found in lists:
+            names = [item["name"] for item in found]
+            assert len(names) == len(set(names)), one["metadata"]["name"]
+        for each in containers(template):
+            paths = [mount["mountPath"] for mount in each.get("volumeMounts", [])]
+            assert len(paths) == len(set(paths)), one["metadata"]["name"]
+
+
+def test_volumes_are_of_kinds_that_the_restricted_standard_allows(objects: list[Manifest]) -> None:
+    allowed = {"configMap", "emptyDir", "persistentVolumeClaim", "projected", "secret"}
+    for one, template in pods(objects):
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(template["spec"])
+        for volume in template["spec"].get("volumes", []):
+            assert set(volume) - {"name"} <= allowed, one["metadata"]["name"]
+
+
+@pytest.mark.parametrize("values", ["values-dev.yaml", "values-seed.yaml"])
+def test_all_of_a_development_release_fits_on_a_node_of_four_cores_and_eight_gibibytes(helm: Helm, values: str) -> None:
+    def total(of: list[Manifest]) -> tuple[int, int]:
+        """Millicores and mebibytes that one pod of each of these asks for."""
+        asked = [max((millicores(each), mebibytes(each)) for each in containers(template)) for _, template in pods(of)]
+        return sum(cpu for cpu, _ in asked), sum(memory for _, memory in asked)
+
+    def millicores(container: Manifest) -> int:
+        text = container["resources"]["requests"]["cpu"]
+        return int(text[:-1]) if text.endswith("m") else 1000 * int(text)
+
+    def mebibytes(container: Manifest) -> int:
+        text = container["resources"]["requests"]["memory"]
+        return int(text[:-2]) * {"Mi": 1, "Gi": 1024}[text[-2:]]
+
+    objects = helm.render("--values", values)
+    ends = [one for one in objects if one["kind"] in {"Job", "Pod"}]
+    cpu, memory = total(objects)
+    most, _ = total(ends)
+    assert (cpu - most, most) == (2000, 500), "the files of values and docs/kubernetes.md say so"
+    assert memory <= 6.5 * 1024
+
+
 def test_the_job_of_the_secrets_may_get_its_own_and_create(helm: Helm) -> None:
     objects = helm.render()
     assert named(objects, "Role", "flts-secrets")["rules"] == [

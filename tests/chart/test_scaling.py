@@ -48,8 +48,14 @@ def test_a_worker_is_scaled_by_the_lag_of_its_own_group(helm: Helm) -> None:
     for name, one in found.items():
         [trigger] = one["spec"]["triggers"]
         assert trigger["type"] == "kafka"
-        variables = environment(named(objects, "Deployment", name)["spec"]["template"]["spec"]["containers"][0])
-        assert variables["FLTS_BUS"] == f"kafka://{trigger['metadata']['bootstrapServers']}"
+        # by the name that the broker tells its clients, and that KEDA finds from its own namespace
+        [broker] = named(objects, "StatefulSet", "flts-kafka")["spec"]["template"]["spec"]["containers"]
+        told = environment(broker)["KAFKA_ADVERTISED_LISTENERS"]
+        assert (
+            told
+            == f"PLAINTEXT://{trigger['metadata']['bootstrapServers']}"
+            == "PLAINTEXT://flts-kafka.forecasts.svc:9092"
+        )
         assert all(isinstance(value, str) for value in trigger["metadata"].values()), "KEDA reads text"
         assert "authenticationRef" not in trigger
         read[name.removeprefix("flts-")] = (trigger["metadata"]["consumerGroup"], trigger["metadata"]["topic"])

@@ -58,12 +58,17 @@ def prepare(
 
 
 @app.command()
-def wait(timeout: Timeout = 600.0) -> None:
+def wait(
+    timeout: Timeout = 600.0,
+    rows: Annotated[
+        Path | None, typer.Option(help="Then wait for the files of this experiment, as long again.")
+    ] = None,
+) -> None:
     """Wait until every bucket exists and every backend answers."""
     from flts.deploy.prepare import wait as waited
 
-    waited(logged(terminal="text"), timeout)
-    typer.echo("every backend answers")
+    waited(logged(terminal="text"), timeout, None if rows is None else loaded_spec(rows, None))
+    typer.echo("every backend answers" if rows is None else "every backend answers, and the rows are there")
 
 
 @app.command()

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from flts.contracts import layout
 from flts.contracts.errors import FltsError, Transient
 from flts.runner.services.host import all_topics, backend_checks
-from flts.wiring import make_buckets, open_bus, shared_context
+from flts.wiring import make_buckets, open_bus, open_raw, shared_context
 
 if TYPE_CHECKING:
     from flts.settings import Settings
+    from flts.spec.sources import LoadedSpec
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 5.0
 """Seconds between two attempts."""
@@ -39,8 +40,8 @@ def prepare(settings: Settings, buckets: Sequence[str], timeout: float) -> list[
     return made
 
 
-def wait(settings: Settings, timeout: float) -> None:
-    """Return when every bucket is there and every backend that the settings name answers.
+def wait(settings: Settings, timeout: float, rows: LoadedSpec | None = None) -> None:
+    """Return when all buckets and the files of `rows` are there, and every backend that the settings name answers.
 
     Raises what is wrong after `timeout` seconds, and at once what waiting does not mend.
     """
@@ -53,9 +54,12 @@ def wait(settings: Settings, timeout: float) -> None:
                 look()
 
     _patiently(check, timeout)
+    if rows is not None:
+        # somebody uploads them through the gateway of the same release, after its buckets are made
+        _patiently(lambda: open_raw(rows.spec.dataset, rows.folder, settings), timeout)
 
 
-def _patiently(work: Callable[[], None], timeout: float) -> None:
+def _patiently(work: Callable[[], object], timeout: float) -> None:
     import stamina
 
     pauses = {"wait_initial": FIRST_PAUSE, "wait_max": LONGEST_PAUSE}
@@ -65,5 +69,7 @@ def _patiently(work: Callable[[], None], timeout: float) -> None:
 
 
 def _may_come(error: Exception) -> bool:
-    """Whether a later attempt may succeed: also where somebody else makes the bucket."""
-    return isinstance(error, Transient) or (isinstance(error, FltsError) and error.code == "no-bucket")
+    """Whether a later attempt may succeed: also where somebody else makes the bucket, or brings the rows."""
+    return isinstance(error, Transient) or (
+        isinstance(error, FltsError) and error.code in {"no-bucket", "file-missing"}
+    )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 from tests.support.raising import raises
 from tests.support.services import LONG
 
 from flts.contracts import layout
-from flts.contracts.errors import BackendUnavailable, UsageError
+from flts.contracts.errors import BackendUnavailable, DataError, UsageError
 from flts.deploy.prepare import prepare, wait
 from flts.runner.services.host import all_topics
 from flts.settings import Settings
+from flts.spec.sources import load_spec
 from flts.stack.s3 import S3
 from flts.stack.server import Server
 from flts.wiring import make_buckets, open_bus, open_store
@@ -58,6 +60,23 @@ def test_a_pod_waits_until_somebody_makes_the_buckets(s3_server: S3, quick_broke
     maker.join(LONG)
     assert not waiter.is_alive()
     wait(chosen, 0.1)
+
+
+@pytest.mark.usefixtures("keys")
+def test_a_run_waits_until_somebody_uploads_its_rows(s3_server: S3, quick_broker: Server, tmp_path: Path) -> None:
+    chosen = settings("rows-", s3_server, quick_broker.url)
+    prepare(chosen, [], LONG)
+    file = tmp_path / "flts.toml"
+    file.write_text('v = 2\ndataset = { name = "load", source = "s3://rows-dataset/", targets = ["load"] }\n')
+    rows = load_spec(file)
+    with raises(DataError, code="file-missing"):
+        wait(chosen, 0.1, rows)
+    waiter = threading.Thread(target=wait, args=(chosen, LONG, rows))
+    waiter.start()
+    open_store(chosen.store_url).create("dataset/load.csv", b"time,load\n")
+    waiter.join(LONG)
+    assert not waiter.is_alive()
+    wait(chosen, 0.1, rows)
 
 
 def test_a_broker_that_is_away_is_named_after_the_limit(s3_server: S3, keys: None) -> None:

@@ -20,6 +20,8 @@ metadata:
   {{- include "flts.metadata" . | nindent 2 }}
 spec:
   replicas: 1
+  # in order, Kubernetes would wait for a pod that cannot start, and an upgrade that mends it would never reach it
+  podManagementPolicy: Parallel
   serviceName: {{ include "flts.fullname" .root }}-{{ .name }}
   selector:
     matchLabels:

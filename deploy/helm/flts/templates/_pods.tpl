@@ -181,6 +181,11 @@ topologySpreadConstraints:
 {{- end -}}
 {{- end -}}
 
+{{/* The bundled broker by a name that pods of other namespaces find, too, such as KEDA. */}}
+{{- define "flts.broker" -}}
+{{ include "flts.fullname" . }}-kafka.{{ .Release.Namespace }}.svc:9092
+{{- end -}}
+
 {{- define "flts.brokers" -}}
 {{- if .Values.kafka.enabled -}}
 {{ include "flts.fullname" . }}-kafka:9092
@@ -268,6 +273,21 @@ readinessProbe:
   periodSeconds: 5
   timeoutSeconds: 5
   failureThreshold: 3
+{{- end -}}
+
+{{/* Until when a Deployment may not be ready: its pods wait for servers, and those of the forecast service for a first
+     promotion. Past the 600 seconds that Kubernetes has, `helm --wait` and Argo CD would call it failed. more: seconds. */}}
+{{- define "flts.deadline" -}}
+progressDeadlineSeconds: {{ add (.root.Values.prepare.timeoutSeconds | int64) (.more | default 0 | int64) 600 }}
+{{- end -}}
+
+{{/* How a Job is tried again: limit times, and a pod that a drained node ends is no failed try. */}}
+{{- define "flts.job.retries" -}}
+backoffLimit: {{ .limit | int64 }}
+podFailurePolicy:
+  rules:
+    - action: Ignore
+      onPodConditions: [{type: DisruptionTarget, status: "True"}]
 {{- end -}}
 
 {{/* A Job. spec: its spec as text; its name ends in a digest of it, because the pods of a Job cannot be changed. */}}

@@ -12,6 +12,7 @@
 {{- end -}}
 {{- if $values.claimTest -}}{{- $args = append $args "--claim-test" -}}{{- end -}}
 {{- $part := dict "root" . "component" "preprocess" "values" $values -}}
+{{- $config := "- {name: config, mountPath: /etc/flts, readOnly: true}" -}}
 metadata:
   {{- include "flts.pod.metadata" (merge (dict "annotations" $annotations) $part) | nindent 2 }}
 spec:
@@ -19,9 +20,9 @@ spec:
   terminationGracePeriodSeconds: 30
   {{- include "flts.pod.common" $part | nindent 2 }}
   initContainers:
-    - {{- include "flts.wait" $part | nindent 6 }}
+    - {{- include "flts.wait" (merge (dict "rows" (list "--rows" "/etc/flts/flts.toml") "mounts" $config) $part) | nindent 6 }}
   containers:
-    - {{- include "flts.container" (merge (dict "args" $args "mounts" "- {name: config, mountPath: /etc/flts, readOnly: true}") $part) | nindent 6 }}
+    - {{- include "flts.container" (merge (dict "args" $args "mounts" $config) $part) | nindent 6 }}
   volumes:
     {{- include "flts.volumes" . | nindent 4 }}
     - name: config
@@ -29,8 +30,9 @@ spec:
 {{- end -}}
 {{- end -}}
 
-{{/* The container that waits until topics, buckets and servers are there, so that no container has to start twice. */}}
+{{/* The container that waits until buckets and servers are there, so that no container has to start twice. rows: options
+     with which it waits for the rows, too. */}}
 {{- define "flts.wait" -}}
-{{- $args := list "deploy" "wait" "--timeout" (.root.Values.prepare.timeoutSeconds | int64 | toString) -}}
+{{- $args := concat (list "deploy" "wait" "--timeout" (.root.Values.prepare.timeoutSeconds | int64 | toString)) (.rows | default list) -}}
 {{- include "flts.container" (merge (dict "name" "wait" "args" $args) .) -}}
 {{- end -}}

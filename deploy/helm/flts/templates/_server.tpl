@@ -5,6 +5,8 @@ kind: Deployment
 metadata:
   {{- include "flts.metadata" . | nindent 2 }}
 spec:
+  {{- $fits := ternary .root.Values.trainers.trainTimeoutSeconds 0 (eq .component "serve") }}
+  {{- include "flts.deadline" (dict "root" .root "more" $fits) | nindent 2 }}
   {{- if not .values.autoscaling.enabled }}
   replicas: {{ .values.replicas | int64 }}
   {{- end }}

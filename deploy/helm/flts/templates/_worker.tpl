@@ -6,6 +6,7 @@ kind: Deployment
 metadata:
   {{- include "flts.metadata" . | nindent 2 }}
 spec:
+  {{- include "flts.deadline" . | nindent 2 }}
   {{- if not .values.autoscaling.enabled }}
   replicas: {{ .values.replicas | int64 }}
   {{- end }}
@@ -45,7 +46,7 @@ spec:
   triggers:
     - type: kafka
       metadata:
-        bootstrapServers: {{ include "flts.brokers" $.root | quote }}
+        bootstrapServers: {{ ternary (include "flts.broker" $.root) $.root.Values.kafka.external.brokers $.root.Values.kafka.enabled | quote }}
         topic: {{ $.topic }}
         consumerGroup: {{ $.group }}
         lagThreshold: {{ .lag | int64 | quote }}
