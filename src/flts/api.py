@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from flts.contracts.errors import UsageError
 from flts.contracts.records.log import LogEntry
 from flts.preprocess.source import RawFile, RawInput, RawTable, refuse_no_file
-from flts.report.evidence import RunSummary, newest_first
+from flts.report.evidence import RunSummary, newest_first, resolve
 from flts.runner import by_hand, local
 from flts.runner.reporter import Quiet, Reporter
+from flts.runner.scope import unnamed_scope
 from flts.serve.follow import Champion, champion_of
 from flts.settings import Settings, load_settings
 from flts.spec.fields import Spec
@@ -151,11 +152,12 @@ def run(
     )
 
 
-def load_champion(scope: str = "global", *, settings: Settings | None = None) -> Champion:
+def load_champion(scope: str | None = None, *, settings: Settings | None = None) -> Champion:
     """The promoted model of a scope, after its self-test.
 
-    Raises UsageError when the scope has no champion or another version of FLTS made the folder, DamagedObject when the
-    bundle is not the one that was judged, MissingExtra.
+    scope: None takes that of flts.toml in the working directory, else the only one with a promotion. Raises UsageError
+    when there are several, when the scope has no champion or another version of FLTS made the folder, DamagedObject
+    when the bundle is not the one that was judged, MissingExtra.
 
     >>> champion = flts.load_champion()
     >>> champion.entry.champion.model
@@ -163,24 +165,26 @@ def load_champion(scope: str = "global", *, settings: Settings | None = None) ->
     >>> champion.forecast(table).height
     3
     """
-    return champion_of(existing_store(settings or load_settings()), scope)
+    store = existing_store(settings or load_settings())
+    return champion_of(store, unnamed_scope(store).name if scope is None else scope)
 
 
 def forecast(
     history: Any,
     *,
-    scope: str = "global",
+    scope: str | None = None,
     level: float = 0.8,
     horizon: int | None = None,
     settings: Settings | None = None,
 ) -> pl.DataFrame:
     """Forecast from the end of a history with the champion of a scope, in original units.
 
-    history: a table, or the path of a CSV or Parquet file, newest row last; level of the interval: 0.5, 0.8, 0.9 or
-    0.95; horizon: steps, by default all that the model was trained for. Returns columns time (local time of the train
-    rows), target, mean, lower and upper; bounds are null where the model has none. To forecast many times, keep the
-    result of `load_champion`; its method `answer` also gives the warnings about a history. Raises the errors of
-    `load_champion`, DataError, and UsageError for a level or a horizon that the model does not have.
+    history: a table, or the path of a CSV or Parquet file, newest row last; scope: as of `load_champion`; level of the
+    interval: 0.5, 0.8, 0.9 or 0.95; horizon: steps, by default all that the model was trained for. Returns columns
+    time (local time of the train rows), target, mean, lower and upper; bounds are null where the model has none. To
+    forecast many times, keep the result of `load_champion`; its method `answer` also gives the warnings about a
+    history. Raises the errors of `load_champion`, DataError, and UsageError for a level or a horizon that the model
+    does not have.
 
     >>> flts.forecast("load_test.csv", level=0.9, horizon=2)["target"].to_list()
     ['load', 'load']
@@ -226,7 +230,7 @@ def compare(*runs: str | Path, settings: Settings | None = None) -> Comparison:
 def promote(
     config: str,
     model: str,
-    scope: str = "global",
+    scope: str | None = None,
     *,
     settings: Settings | None = None,
     actor: str | None = None,
@@ -234,7 +238,8 @@ def promote(
 ) -> LogEntry | None:
     """Make a judged model the champion by hand, even if a gate refused it. None when it is the champion already.
 
-    config: the first characters of the config_hash whose run judged it; actor: the person to record in the log, by
+    config: the first characters of the config_hash whose run judged it; scope: None takes that of flts.toml in the
+    working directory, else the only one in which it was judged; actor: the person to record in the log, by
     default that of the settings, else the user of this process; reason: why, in words for the log. Raises UsageError
     for a configuration that was not judged in this scope, and for a model without forecasts there.
 
@@ -242,11 +247,15 @@ def promote(
     >>> flts.promote(first.config_hash[:12], "ridge").kind
     'manual'
     """
-    return by_hand.promote(settings or load_settings(), config, model, scope, actor, reason)
+    settings = settings or load_settings()
+    if scope is None:
+        store = existing_store(settings)
+        scope = unnamed_scope(store, by_hand.judged_scopes(store, resolve(store, config))).name
+    return by_hand.promote(settings, config, model, scope, actor, reason)
 
 
 def rollback(
-    scope: str = "global",
+    scope: str | None = None,
     *,
     saw: int | None = None,
     settings: Settings | None = None,
@@ -255,14 +264,17 @@ def rollback(
 ) -> LogEntry:
     """Restore the champion before the current one; each further call goes one champion further back.
 
-    saw: number of the promotion to undo, by default the newest; actor and reason: as of `promote`. Raises UsageError
-    when there is no earlier champion, and when another promotion is the newest by then.
+    scope: as of `load_champion`; saw: number of the promotion to undo, by default the newest; actor and reason: as of
+    `promote`. Raises UsageError when there is no earlier champion, and when another promotion is the newest by then.
 
     >>> entry = flts.rollback()
     >>> entry.kind, entry.number, entry.restores
     ('rollback', 3, 1)
     """
-    return by_hand.rollback(settings or load_settings(), scope, actor, saw, reason)
+    settings = settings or load_settings()
+    if scope is None:
+        scope = unnamed_scope(existing_store(settings)).name
+    return by_hand.rollback(settings, scope, actor, saw, reason)
 
 
 def verify(  # noqa: PLR0913 - one for each option of the command

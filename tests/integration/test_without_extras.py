@@ -77,7 +77,7 @@ def test_init_writes_what_is_installed_and_the_experiment_runs_and_forecasts(bar
         assert f"# not installed: the model '{model}' needs the extra" in text
         assert f"# [models.{model}]" in text
     assert "promoted  ridge is champion" in bare.flts("run").stdout
-    assert len(bare.flts("forecast", "--input", "load.csv", "--scope", "load").stdout.splitlines()) > 1
+    assert len(bare.flts("forecast", "--input", "load.csv").stdout.splitlines()) > 1
 
 
 def test_a_run_names_every_missing_extra_before_it_touches_the_rows(bare: Bare) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flts.cli.options import Home, Json, Scope, settings
+from flts.cli.options import Home, Json, Scope, chosen_scope, settings
 from flts.contracts.errors import visible
 
 WRITTEN = "%Y-%m-%dT%H:%M:%S%.f%:z"
@@ -24,16 +24,16 @@ def forecast(
     level: Annotated[float, typer.Option(help="Level of the interval: 0.5, 0.8, 0.9 or 0.95.")] = 0.8,
     horizon: Annotated[int | None, typer.Option(help="Steps to forecast. [all that the model was trained for]")] = None,
     output: Annotated[Path | None, typer.Option(help="Write CSV or Parquet here instead of a table.")] = None,
-    scope: Scope = "global",
+    scope: Scope = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Forecast from the end of a history with the champion."""
-    from flts.api import load_champion
     from flts.cli import board
     from flts.contracts.errors import UsageError
     from flts.preprocess.source import RawFile, refuse_no_file
-    from flts.wiring import limits_of
+    from flts.serve.follow import champion_of
+    from flts.wiring import existing_store, limits_of
 
     if output is not None and output.suffix not in {".csv", ".parquet"}:
         raise UsageError(
@@ -41,7 +41,8 @@ def forecast(
         )
     chosen = settings(home=home)
     refuse_no_file(file)
-    champion = load_champion(scope, settings=chosen)
+    store = existing_store(chosen)
+    champion = champion_of(store, chosen_scope(store, scope))
     answer = champion.answer(RawFile(str(file), file, limits_of(chosen)), level, horizon)
     for warning in answer.warnings:
         typer.echo(f"note: {visible(str(warning))}", err=True)

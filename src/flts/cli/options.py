@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from flts.contracts.errors import visible
 
 if TYPE_CHECKING:
     from flts.contracts.ports import Store
@@ -17,7 +20,9 @@ if TYPE_CHECKING:
 SpecFile = Annotated[Path | None, typer.Argument(help="The experiment. [flts.toml, if it is here]")]
 Models = Annotated[str | None, typer.Option("--models", help="Only these models, separated by commas.")]
 Home = Annotated[Path | None, typer.Option("--home", help="Folder of everything a run leaves behind. [.flts]")]
-Scope = Annotated[str, typer.Option("--scope", help="Scope of the promotion, dataset.identifier of the Spec.")]
+Scope = Annotated[
+    str | None, typer.Option("--scope", help="Scope of the promotion. [that of flts.toml here, else the only one]")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Set one value of the Spec: sample.train_rows=50.")]
 Source = Annotated[str | None, typer.Option("--source", help="Folder of the data, or file:// or s3:// URL.")]
@@ -58,6 +63,17 @@ def loaded_spec(
 def split_names(text: str) -> list[str]:
     """The names in a comma-separated list."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def chosen_scope(store: Store, named: str | None, among: Sequence[str] | None = None) -> str:
+    """The scope that is named, else the one that is meant, which is said on stderr. among: as of `unnamed_scope`."""
+    if named is not None:
+        return named
+    from flts.runner.scope import unnamed_scope
+
+    name, why = unnamed_scope(store, among)
+    typer.echo(f"scope: '{name}', {visible(why)}", err=True)
+    return name
 
 
 def existing_store(home: Path | None) -> Store:

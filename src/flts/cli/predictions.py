@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flts.cli.options import Home, Json, Scope, settings
+from flts.cli.options import Home, Json, Scope, chosen_scope, settings
 
 if TYPE_CHECKING:
     from flts.contracts.records.live import Live, LiveErrors, LiveSkill
@@ -25,7 +25,7 @@ def _group() -> None:
 @app.command()
 def join(
     truth: Annotated[Path, typer.Option(help="CSV or Parquet with the time and the targets as they came.")],
-    scope: Scope = "global",
+    scope: Scope = None,
     write: Annotated[bool, typer.Option("--write", help="Store the result, which servers then export.")] = False,
     home: Home = None,
     as_json: Json = False,
@@ -43,7 +43,9 @@ def join(
     if not truth.is_file():
         raise DataError(f"{truth}: no such file", code="file-missing", file=str(truth))
     store = existing_store(chosen)
-    found = joining.join(store, scope, RawFile(str(truth), truth, limits_of(chosen)), datetime.now(UTC))
+    found = joining.join(
+        store, chosen_scope(store, scope), RawFile(str(truth), truth, limits_of(chosen)), datetime.now(UTC)
+    )
     if write:
         joining.write(store, found)
     if as_json:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flts.cli.options import Home, Json, Scope, existing_store, settings
+from flts.cli.options import Home, Json, Scope, chosen_scope, existing_store, settings
 from flts.contracts.errors import visible
 
 if TYPE_CHECKING:
@@ -19,12 +19,13 @@ app = typer.Typer(help="List, show and change promotions.", no_args_is_help=True
 
 
 @app.command("list")
-def list_promotions(scope: Scope = "global", home: Home = None, as_json: Json = False) -> None:
+def list_promotions(scope: Scope = None, home: Home = None, as_json: Json = False) -> None:
     """The promotion log of a scope, newest first."""
     from flts.cli import board
     from flts.promotion.log import listed, none_in
 
     store = existing_store(home)
+    scope = chosen_scope(store, scope)
     entries = listed(store, scope)[::-1]
     if as_json:
         board.print_json(entries)
@@ -52,7 +53,7 @@ def list_promotions(scope: Scope = "global", home: Home = None, as_json: Json = 
 @app.command()
 def show(
     number: Annotated[int | None, typer.Argument(help="Number of the entry. [the newest]")] = None,
-    scope: Scope = "global",
+    scope: Scope = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -62,6 +63,7 @@ def show(
     from flts.promotion.log import decision_of, none_in, read_log
 
     store = existing_store(home)
+    scope = chosen_scope(store, scope)
     entries = read_log(store, scope)
     entry = next((e for e in entries if e.number == (number or len(entries))), None)
     if entry is None:
@@ -87,21 +89,26 @@ def show(
 def promote(
     config: Annotated[str, typer.Argument(help="The start of the config_hash that judged the model.")],
     model: Annotated[str, typer.Argument(help="Name of the model on its scoreboard.")],
-    scope: Scope = "global",
+    scope: Scope = None,
     actor: Actor = None,
     reason: Reason = None,
     home: Home = None,
 ) -> None:
     """Promote a judged model by hand, whatever the gates decided."""
     from flts import api
+    from flts.report.evidence import resolve
+    from flts.runner.by_hand import judged_scopes
 
+    if scope is None:
+        store = existing_store(home)
+        scope = chosen_scope(store, None, judged_scopes(store, resolve(store, config)))
     entry = api.promote(config, model, scope, settings=settings(home=home, actor=actor), reason=reason)
     _say(entry, f"{model} is already the champion of '{scope}'")
 
 
 @app.command()
 def rollback(
-    scope: Scope = "global",
+    scope: Scope = None,
     home: Home = None,
     saw: Annotated[
         int | None, typer.Option(help="Number of the promotion to undo; refused when it is not the newest.")
@@ -112,6 +119,8 @@ def rollback(
     """Restore the champion before the current one; each further rollback goes one back."""
     from flts import api
 
+    if scope is None:
+        scope = chosen_scope(existing_store(home), None)
     _say(api.rollback(scope, saw=saw, settings=settings(home=home, actor=actor), reason=reason), "")
 
 

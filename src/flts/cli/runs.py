@@ -77,7 +77,7 @@ def plot(
 
 @app.command()
 def show(
-    config: Annotated[str, typer.Argument(help="The start of a config_hash.")],
+    config: Annotated[str | None, typer.Argument(help="The start of a config_hash. [that of the newest run]")] = None,
     run: Annotated[int | None, typer.Option(help="Number of the run. [the newest]")] = None,
     home: Home = None,
     as_json: Json = False,
@@ -85,11 +85,14 @@ def show(
     """One run: its scoreboard and decision, or with --json everything that is stored about it."""
     from flts.cli import board
     from flts.contracts.runs import numbers
-    from flts.report.evidence import resolve, run_manifest, run_record
+    from flts.report.evidence import chosen_run, resolve, run_manifest, run_record
 
     store = existing_store(home)
-    config_hash = resolve(store, config)
-    number = run or max(numbers(store, config_hash), default=1)
+    if config is None:
+        config_hash, number = chosen_run(store, None, run, None)
+    else:
+        config_hash = resolve(store, config)
+        number = run or max(numbers(store, config_hash), default=1)
     if as_json:
         board.print_json(run_manifest(store, config_hash, number))
         return

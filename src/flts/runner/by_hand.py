@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 
 from flts.contracts import layout, runs
 from flts.contracts.errors import UsageError
+from flts.contracts.ports import Store
 from flts.contracts.records.base import require_record
 from flts.contracts.records.decision import DecisionRecord
 from flts.contracts.records.log import LogEntry
@@ -34,7 +35,7 @@ def promote(
         parts = list(runs.parts(store, config_hash, "judge", JudgePart))
         judge = next((part for part in parts if part.scope == scope), None)
         if judge is None:
-            judged = sorted({part.scope for part in parts})
+            judged = judged_scopes(store, config_hash)
             raise UsageError(
                 f"configuration {config_hash[:12]} was never judged in scope '{scope}'; scopes in which it was:"
                 f" {', '.join(judged) or 'none'}",
@@ -52,6 +53,11 @@ def promote(
         )
         point_tracker(context, read_chain(context.store, scope))
         return entry
+
+
+def judged_scopes(store: Store, config_hash: str) -> list[str]:
+    """Every scope in which a configuration was judged, sorted."""
+    return sorted({part.scope for part in runs.parts(store, config_hash, "judge", JudgePart)})
 
 
 def rollback(

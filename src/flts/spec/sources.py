@@ -93,15 +93,8 @@ def load_spec(
     >>> loaded.spec.task.horizon, loaded.origins["task.horizon"]
     (6, 'flag --set task.horizon')
     """
-    layers = _Layers()
-    folder = Path.cwd()
-    if path is not None:
-        layers.put([], parse_toml(read_text(Path(path)), str(path)), str(path))
-        folder = Path(path).resolve().parent
-    for name, text in sorted((environ or {}).items()):
-        if name.startswith(ENV_PREFIX):
-            key_path = name.removeprefix(ENV_PREFIX).lower().split("__")
-            layers.put(key_path, _value(key_path, text), f"environment {name}")
+    layers = _written(path, environ or {})
+    folder = Path.cwd() if path is None else Path(path).resolve().parent
     for item in overrides:
         key, equals, text = item.partition("=")
         if not equals or not key.strip():
@@ -118,6 +111,34 @@ def load_spec(
     if models is not None:
         _keep_models(layers, models)
     return LoadedSpec(validate(layers.values, layers.origins), layers.origins, folder)
+
+
+def written_scope(path: Path | None, environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """The scope that a file and the environment give an experiment, and which of them does; None where neither does.
+
+    Nothing else is looked at: a champion answers where the models of the file are not installed. Raises SpecError for
+    a file that cannot be read, and for an identifier that is no scope.
+    """
+    layers = _written(path, environ)
+    table = layers.values.get("dataset")
+    if isinstance(table, Mapping):  # validate() refuses anything else
+        table = {key: value for key, value in table.items() if key == "identifier"}
+    if path is None and not table:
+        return None
+    scope = validate({"dataset": table or {}}, layers.origins).dataset.scope
+    return scope, layers.origins.get("dataset.identifier", str(path))
+
+
+def _written(path: Path | str | None, environ: Mapping[str, str]) -> _Layers:
+    """What a file and the environment say, one over the other."""
+    layers = _Layers()
+    if path is not None:
+        layers.put([], parse_toml(read_text(Path(path)), str(path)), str(path))
+    for name, text in sorted(environ.items()):
+        if name.startswith(ENV_PREFIX):
+            key_path = name.removeprefix(ENV_PREFIX).lower().split("__")
+            layers.put(key_path, _value(key_path, text), f"environment {name}")
+    return layers
 
 
 def read_text(path: Path) -> str:

@@ -303,6 +303,39 @@ def test_a_reason_with_square_brackets_is_printed_as_it_stands(flts: Flts) -> No
     assert "none of 1 models is within the limits of [evaluate]" in done.out
 
 
+def test_without_a_scope_every_command_takes_that_of_the_folder_and_says_so(flts: Flts, ran: Path) -> None:
+    config = json.loads(flts("runs", "list", "--json").out)[0]["config_hash"][:12]
+    commands = (
+        "forecast --input load_test.csv",
+        "promotions list",
+        "promotions show",
+        f"promotions promote {config} ridge",
+    )
+    for command in commands:
+        done = flts(*command.split())
+        assert (done.code, done.err.splitlines()[0]) == (0, "scope: 'global', of flts.toml")
+    (ran / "flts.toml").unlink()
+    for command in commands:
+        done = flts(*command.split())
+        assert (done.code, done.err.splitlines()[0]) == (0, "scope: 'global', the only one")
+        assert "scope:" not in flts(*command.split(), "--scope", "global").err
+    (ran / "flts.toml").write_text('[dataset]\nidentifier = "north"')
+    done = flts("forecast", "--input", "load_test.csv")
+    assert done.error is not None
+    assert (done.error.code, done.error.data["scope"], done.error.data["scopes"]) == (
+        "no-champion",
+        "north",
+        ["global"],
+    )
+
+
+@pytest.mark.usefixtures("ran")
+def test_the_newest_run_is_shown_where_none_is_named(flts: Flts) -> None:
+    newest = json.loads(flts("runs", "list", "--json").out)[0]
+    shown = json.loads(flts("runs", "show", "--json").out)
+    assert (shown["config_hash"], shown["run"]) == (newest["config_hash"], newest["run"])
+
+
 @pytest.mark.usefixtures("ran")
 def test_what_is_not_a_scope_is_refused_by_every_command_that_takes_one(flts: Flts) -> None:
     config = json.loads(flts("runs", "list", "--json").out)[0]["config_hash"][:12]

@@ -70,7 +70,8 @@ def test_a_join_without_its_file_or_without_forecasts_ends_in_one_line(flts: Flt
     assert (missing.code, missing.error and missing.error.code) == (4, "file-missing")
     none = flts("predictions", "join", "--truth", "load_test.csv")
     assert (none.code, none.error and none.error.code) == (2, "no-predictions")
-    assert len(none.err.splitlines()) == 1
+    assert none.err.splitlines()[0] == "scope: 'global', of flts.toml"
+    assert len(none.err.splitlines()) == 2
 
 
 def test_a_trace_shows_every_step_with_its_digest(flts: Flts, asked: list[str], store: Store) -> None:
