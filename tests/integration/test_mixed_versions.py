@@ -65,13 +65,13 @@ def test_an_old_server_stays_on_its_champion_and_says_that_it_is_stale() -> None
     assert (state.newest, state.stale.code) == (2, "record-newer")
     # a server that starts only now has nothing to stay on: it is not ready, and the new ones answer
     late = ServedModels(store)
-    late.poll()
+    late.catch_up()
     with pytest.raises(NoChampion):
         late.check_ready()
     # on the way back a person takes the entry out of the log, and both serve what they can read
     store.erase(key)
     for replica in (models, late):
-        replica.poll()
+        replica.catch_up()
         replica.check_ready()
         assert find(replica).champion.entry.number == 1
         assert find(replica).stale_since is None
