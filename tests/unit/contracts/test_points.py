@@ -42,7 +42,7 @@ NOT_NAMED = {
     "cli/runs.py plot output.mkdir": "the folder a person asked for with --output",
     "cli/runs.py plot file.write_bytes": "the files a person asked for with --output",
     "verification/write/folder.py write_report folder.mkdir": "the folder of the report, named with --output",
-    "verification/write/folder.py write_report (folder / name).write_text": "the report; the same command makes it again",
+    "verification/write/folder.py write_report (folder / name).write_text": "the report; its command makes it again",
     "verification/environments.py made dataclasses.replace": "a value in memory",
     "verification/evaluation.py look dataclasses.replace": "a value in memory",
     "gateway/objects.py delete_object OBJECTS.delete": "says which method a route has",
