@@ -142,6 +142,7 @@ def test_the_champion_of_the_server_forecasts_as_the_bundle_does(
     assert list(served["mean"]) == expected["mean"].to_list()
 
 
+@pytest.mark.long
 def test_without_the_server_a_run_ends_with_3_and_the_next_one_completes_what_is_missing(
     twice: Twice, mlflow_server: Server, tmp_path: Path
 ) -> None:

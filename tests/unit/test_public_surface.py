@@ -85,6 +85,7 @@ flts.runs(setings=None)
 """
 
 
+@pytest.mark.long
 def test_a_type_checker_knows_every_public_name_and_reports_any_other(tmp_path: Path) -> None:
     programs = []
     for name, code in (("good", GOOD), ("wrong", WRONG)):

@@ -120,7 +120,7 @@ exit $code
 """
 
 
-@pytest.mark.parametrize("free", [0, 8, 40, 90])
+@pytest.mark.parametrize("free", [0, 40, *(pytest.param(free, marks=pytest.mark.long) for free in (8, 90))])
 def test_a_full_disk_is_one_message_and_the_run_continues_once_there_is_space(folder: Path, free: int) -> None:
     unshare, disk = shutil.which("unshare"), folder / "disk"
     if unshare is None:

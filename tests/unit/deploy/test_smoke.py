@@ -61,6 +61,7 @@ def release(tmp_path: Path, s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> I
             yield Release(those, store, server)
 
 
+@pytest.mark.long
 def test_a_release_that_works_passes_again_and_again_and_another_scope_is_left_alone(release: Release) -> None:
     store, url = release.store, release.server.address
     others = {key: store.get(key) for key in store.list("model-promotion/")}
