@@ -72,6 +72,8 @@ CHILD = [f"{name}.{side}" for name, side in product(IN_A_CHILD, SIDES)]
 LATENCY = [f"{OF_A_LATENCY}.{side}" for side in SIDES]
 FAILURE = [f"{OF_A_FAILURE}.{side}" for side in SIDES]
 SIGNALS = ["kill", *(pytest.param(name, marks=pytest.mark.long) for name in ("term", "int"))]
+SCOPE = "scope: 'global', of flts.toml\n"
+"""What a command says that was told no scope."""
 STOPPED = "error: interrupted; what is finished is kept, `flts run` continues from there\n"
 
 every_signal = pytest.mark.parametrize("how", SIGNALS)
@@ -177,7 +179,7 @@ def assert_ended(ended: Ended, how: str) -> None:
     if how == "kill":
         assert ended.code == -signal.SIGKILL, ended
     else:
-        assert (ended.code, ended.err) == (130, STOPPED)
+        assert (ended.code, ended.err.removeprefix(SCOPE)) == (130, STOPPED)
 
 
 def assert_same_in_the_end(
@@ -185,7 +187,7 @@ def assert_same_in_the_end(
 ) -> None:
     """After one more command everything is as in an undisturbed run; also: objects that only a disturbed run has."""
     last = workspace.flts(SCENES[scene].next(promoted=promoted))
-    assert (last.code, last.err) == (0, "")
+    assert (last.code, last.err.removeprefix(SCOPE)) == (0, "")
     undisturbed = stage.undisturbed(scene, twice=promoted)
     assert workspace.objects() == undisturbed.objects() | (also or {})
     assert len(workspace.log) == len(undisturbed.log)

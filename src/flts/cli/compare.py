@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flts.cli.options import Home, Json, settings
-from flts.contracts.errors import UsageError, visible
+from flts.cli.options import Home, Json, Wide, settings
+from flts.contracts.errors import UsageError
 
 if TYPE_CHECKING:
     from flts.comparison.result import Comparison
@@ -26,6 +26,7 @@ def compare(
     home: Home = None,
     as_json: Json = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the comparison as a Markdown page.")] = False,
+    wide: Wide = False,
 ) -> None:
     """Compare runs: experiments, results, versions, machines, durations, scores. Exit code 0 only for the same result.
 
@@ -43,20 +44,22 @@ def compare(
     elif as_markdown:
         typer.echo(words.markdown(found))
     else:
-        _print(found)
+        _print(found, wide=wide)
     if not found.same:
         raise typer.Exit(1)
 
 
-def _print(found: Comparison) -> None:
+def _print(found: Comparison, *, wide: bool) -> None:
     from flts.cli import board
     from flts.comparison import words
 
+    console = board.open_console(wide=wide)
     for verdict in found.verdicts:
-        typer.echo(visible(f"{verdict.a} and {verdict.b}: {verdict.text}"))
+        board.say(console, f"{verdict.a} and {verdict.b}: {verdict.text}")
     for section in words.sections(found):
         typer.echo(f"\n{section.title}")
         if section.rows:
-            board.print_table(section.headings, section.rows)
+            # what is compared and the first run stay; of many runs, the last ones give way
+            board.print_table(section.headings, section.rows, optional=section.headings[2:], wide=wide)
         for line in section.lines:
-            typer.echo(visible(f"  {line}"))
+            board.say(console, f"  {line}")

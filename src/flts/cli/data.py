@@ -75,7 +75,7 @@ def _print(seen: Inspection, findings: Sequence[Finding]) -> None:
         _print_finding(finding, console)
     for title, table in _tables(seen):
         console.print(f"\n[bold]{escape(title)}[/]")
-        console.print(Padding(table, (0, 0, 0, 2)))
+        console.print(Padding(table, (0, 0, 0, 2), expand=False))
     sys.stdout.flush()
 
 
@@ -121,7 +121,7 @@ def _print_finding(finding: Finding, console: Console) -> None:
 
 def _tables(seen: Inspection) -> list[tuple[str, Any]]:
     """Tables of columns, structure, shift and relations, each at most 80 characters wide."""
-    from flts.cli.board import make_table
+    from flts.cli.table import fitting_table
 
     columns, names = seen.columns, [_name(column.name) for column in seen.columns]
     styles = ["bold" if column.name == seen.target else None for column in columns]
@@ -129,7 +129,7 @@ def _tables(seen: Inspection) -> list[tuple[str, Any]]:
 
     def table(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> Any:
         rows = [[name, *row] for name, row in zip(names, cells, strict=True)]
-        return make_table(["column", *headings], rows, styles, left=("column",))
+        return fitting_table(["column", *headings], rows, styles, numbers=headings)
 
     shown = [
         (
@@ -158,12 +158,13 @@ def _tables(seen: Inspection) -> list[tuple[str, Any]]:
     ]
     if seen.target and len(columns) > 1:
         title = f"Correlation with '{seen.target}' (bare: trend and seasons removed)"
-        shown.append((title, make_table(*_relations(columns), left=("column",))))
+        headings, rows = _relations(columns)
+        shown.append((title, fitting_table(headings, rows, numbers=headings[1:])))
     if seen.memory:
         lags = seen.memory.autocorrelation
         rows = [["r", *(f"{r:+.2f}" for r in lags.values())]]
         title = f"Autocorrelation of '{seen.target}' by lag in rows"
-        shown.append((title, make_table(["rows", *(str(lag) for lag in lags)], rows, left=("rows",))))
+        shown.append((title, fitting_table(["rows", *map(str, lags)], rows, numbers=[*map(str, lags)])))
     return shown
 
 

@@ -40,10 +40,10 @@ def list_letters(topic: Topic = None, as_json: Json = False) -> None:
         [
             [
                 letter.id,
-                visible(letter.group),
+                letter.group,
                 f"{letter.when:%Y-%m-%d %H:%M:%S}",
-                visible(letter.error),
-                visible(_short(letter.reason)),
+                letter.error,
+                _short(letter.reason),
                 str(letter.attempts),
                 "yes" if letter.replayed else "no",
             ]

@@ -24,6 +24,9 @@ Scope = Annotated[
     str | None, typer.Option("--scope", help="Scope of the promotion. [that of flts.toml here, else the only one]")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else.")]
+Wide = Annotated[
+    bool, typer.Option("--wide", help="Every column, and no line wrapped, however narrow the terminal is.")
+]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Set one value of the Spec: sample.train_rows=50.")]
 Source = Annotated[str | None, typer.Option("--source", help="Folder of the data, or file:// or s3:// URL.")]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flts.cli.options import Home, Json, Scope, chosen_scope, settings
+from flts.cli.options import Home, Json, Scope, Wide, chosen_scope, settings
 
 if TYPE_CHECKING:
     from flts.contracts.records.live import Live, LiveErrors, LiveSkill
@@ -29,6 +29,7 @@ def join(
     write: Annotated[bool, typer.Option("--write", help="Store the result, which servers then export.")] = False,
     home: Home = None,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Live error, coverage and skill of the logged forecasts of a scope."""
     from datetime import UTC, datetime
@@ -51,12 +52,12 @@ def join(
     if as_json:
         board.print_json(found)
         return
-    _print(found)
+    _print(found, wide=wide)
     if write:
         typer.echo("stored; servers of this scope export it with their next poll")
 
 
-def _print(live: Live) -> None:
+def _print(live: Live, *, wide: bool) -> None:
     """The result for people."""
     from flts.cli import board
 
@@ -68,7 +69,8 @@ def _print(live: Live) -> None:
     if live.awaiting:
         typer.echo(f"awaiting  {live.awaiting:,} cells have no truth yet")
     rows = [row for target in live.errors.targets for row in _rows_of(live, target)]
-    board.print_table(["target", "step", "cells", "RMSE", "MAE", "RMSE scaled", "MAE scaled"], rows)
+    figures = ["RMSE", "MAE", "RMSE scaled", "MAE scaled"]
+    board.print_table(["target", "step", "cells", *figures], rows, optional=figures, wide=wide)
     if len(live.steps) > STEPS_SHOWN:
         typer.echo(f"{len(live.steps) - STEPS_SHOWN} more steps with --json")
     for level, found in live.coverage.items():
@@ -89,6 +91,8 @@ def _print(live: Live) -> None:
                 ]
                 for model in live.models
             ],
+            optional=["RMSE scaled", "skill", "cells", "origins", "promotions"],
+            wide=wide,
         )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flts.cli.options import Home, Json, Scope, chosen_scope, existing_store, settings
+from flts.cli.options import Home, Json, Scope, Wide, chosen_scope, existing_store, settings
 from flts.contracts.errors import visible
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ app = typer.Typer(help="List, show and change promotions.", no_args_is_help=True
 
 
 @app.command("list")
-def list_promotions(scope: Scope = None, home: Home = None, as_json: Json = False) -> None:
+def list_promotions(scope: Scope = None, home: Home = None, as_json: Json = False, wide: Wide = False) -> None:
     """The promotion log of a scope, newest first."""
     from flts.cli import board
     from flts.promotion.log import listed, none_in
@@ -47,6 +47,8 @@ def list_promotions(scope: Scope = None, home: Home = None, as_json: Json = Fals
             ]
             for entry in entries
         ],
+        optional=["time (UTC)", "config", "score", "by"],
+        wide=wide,
     )
 
 
@@ -56,6 +58,7 @@ def show(
     scope: Scope = None,
     home: Home = None,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """One entry of the log with the decision behind it."""
     from flts.cli import board
@@ -82,7 +85,7 @@ def show(
     if entry.reason:
         typer.echo(visible(f"reason: {entry.reason}"))
     typer.echo(visible(f"bundle {champion.bundle_sha256}\nuri {champion.model_uri}"))
-    board.print_decision(decision)
+    board.print_decision(decision, wide=wide)
 
 
 @app.command()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flts.cli.options import Home, Json, Models, Sets, Source, SpecFile, loaded_spec, logged
+from flts.cli.options import Home, Json, Models, Sets, Source, SpecFile, Wide, loaded_spec, logged
 
 
 def run(
@@ -20,6 +20,7 @@ def run(
     tracking: Annotated[str | None, typer.Option(help="MLflow runs: auto, mlflow or off. [auto]")] = None,
     home: Home = None,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Preprocess, train every model, judge them on the same windows, promote the best."""
     from flts import api
@@ -35,6 +36,6 @@ def run(
     if as_json:
         board.print_json(result)
     else:
-        board.print_result(result)
+        board.print_result(result, wide=wide)
     if result.decision.outcome == "none" or any(result.nondeterministic):
         raise typer.Exit(1)

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from flts.cli.options import Home, Json, existing_store
+from flts.cli.options import Home, Json, Wide, existing_store
 from flts.contracts.errors import visible
 
 app = typer.Typer(help="List runs and show one.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_runs(home: Home = None, as_json: Json = False) -> None:
+def list_runs(home: Home = None, as_json: Json = False, wide: Wide = False) -> None:
     """All runs, newest first."""
     from flts.cli import board
     from flts.report.evidence import newest_first
@@ -36,6 +36,8 @@ def list_runs(home: Home = None, as_json: Json = False) -> None:
             ]
             for row in rows
         ],
+        optional=["started (UTC)", "scope", "promotion"],
+        wide=wide,
     )
 
 
@@ -81,6 +83,7 @@ def show(
     run: Annotated[int | None, typer.Option(help="Number of the run. [the newest]")] = None,
     home: Home = None,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """One run: its scoreboard and decision, or with --json everything that is stored about it."""
     from flts.cli import board
@@ -106,5 +109,6 @@ def show(
         for name, failure in record.failures.items():
             typer.echo(visible(f"  {name}: {failure.error}: {failure.reason}"))
         return
-    board.print_decision(record.decision, {name: part.duration_ms for name, part in record.models.items()})
-    board.print_details(record.decision)
+    durations_ms = {name: part.duration_ms for name, part in record.models.items()}
+    board.print_decision(record.decision, durations_ms, wide=wide)
+    board.print_details(record.decision, wide=wide)

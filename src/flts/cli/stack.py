@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flts.cli.options import Home, Models, Sets, Source, loaded_spec, logged, settings, spec_file
+from flts.cli.options import Home, Models, Sets, Source, Wide, loaded_spec, logged, settings, spec_file
 
 if TYPE_CHECKING:
     from flts.spec.sources import LoadedSpec
@@ -30,6 +30,7 @@ def up(
         typer.Option(help="Broker: durable loses nothing, quick reports correct lag. [durable]"),
     ] = None,
     home: Home = None,
+    wide: Wide = False,
 ) -> None:
     """Start servers and services on this machine, and run an experiment through them. Not for production."""
     from flts.contracts.errors import Interrupted
@@ -51,7 +52,7 @@ def up(
         _use(stack)
         _wait_for_members(stack)
         if loaded is not None:
-            _run_through(stack, loaded)
+            _run_through(stack, loaded, wide=wide)
     except Interrupted:
         raise Interrupted("interrupted; the stack keeps running, `flts down` ends it") from None
     _print_addresses(stack)
@@ -98,7 +99,7 @@ def _wait_for_members(stack: Stack) -> None:
         bus.close()
 
 
-def _run_through(stack: Stack, loaded: LoadedSpec) -> None:
+def _run_through(stack: Stack, loaded: LoadedSpec, *, wide: bool) -> None:
     """Start a run as `flts preprocess` does, and show the scoreboard when the services are done."""
     from flts.cli import board
     from flts.cli.progress import reporter
@@ -111,7 +112,7 @@ def _run_through(stack: Stack, loaded: LoadedSpec) -> None:
     with traced_context(chosen, "up") as context, reporter(sorted(spec.expected), quiet=False) as shown:
         started = start(context, spec, open_raw(spec.dataset, loaded.folder), shown)
         result = wait_for_judgement(context, started, shown, lambda: _all_alive(stack))
-    board.print_result(result)
+    board.print_result(result, wide=wide)
 
 
 def _all_alive(stack: Stack) -> None:

@@ -86,11 +86,11 @@ def _say(report: Report, written: list[Path], *, every: bool) -> None:
 
     from rich.text import Text
 
-    from flts.cli.board import open_console
+    from flts.cli import board
     from flts.verification.claims import DEPENDS
     from flts.verification.write.tables import COUNTED, reasons_of, shown
 
-    console = open_console()
+    console = board.open_console()
     console.print(f"run {report.run} of config {report.config_hash[:12]}")
     for section in report.sections:
         claims = report.of(section)
@@ -101,17 +101,17 @@ def _say(report: Report, written: list[Path], *, every: bool) -> None:
             if counts[state]
         ]
         if listed:
-            console.print(Text(f"{section.title:<12}"), Text(", ").join(listed), soft_wrap=True)
+            console.print(Text(f"{section.title:<12}"), Text(", ").join(listed))
         if every:
             for claim in claims:
                 console.print(Text(f"  {claim.state}  {claim.id}  {shown(claim.found)}", STYLES[claim.state]))
         for reason, ids in reasons_of([claim for claim in claims if claim.state != DEPENDS]).items():
-            console.print(Text(f"  {_named(ids)}"), soft_wrap=True)
-            console.print(Text(f"    {reason}", "bold"), soft_wrap=True)
+            board.say(console, f"  {_named(ids)}")
+            board.say(console, f"    {reason}", style="bold")
     if report.lacking:
-        console.print(Text(f"required and not recorded: {_named(report.lacking)}", "bold red"), soft_wrap=True)
+        board.say(console, f"required and not recorded: {_named(report.lacking)}", style="bold red")
     for issue in report.issues:
-        console.print(Text(f"issue: {issue.says}", "yellow"), soft_wrap=True)
+        board.say(console, f"issue: {issue.says}", style="yellow")
     for file in written:
         console.print(str(file), soft_wrap=True)
 
