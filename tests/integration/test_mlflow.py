@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.support.raising import raises
 from tests.support.series import HOUR, hourly, split, table
 
 import flts
 from flts.backends.tracking import MlflowTracker
 from flts.contracts import layout
 from flts.contracts.canonical import sha256
-from flts.contracts.errors import BackendUnavailable
+from flts.contracts.errors import BackendUnavailable, StageFailed
 from flts.contracts.ports import TrackedRun
 from flts.forecasting.bundle import read_bundle
 from flts.preprocess.rows import Rows
@@ -400,3 +401,10 @@ def test_nothing_is_reported_to_the_makers_of_mlflow() -> None:
     plain = {name: value for name, value in os.environ.items() if name in keep}
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True, env=plain)
     assert answer.stdout.strip() == "None"
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "mlflow.db"
+    file.write_text("no database")
+    with raises(StageFailed, code="tracker-failed"):
+        MlflowTracker(f"sqlite:///{file}", tmp_path).look("0" * 32)

@@ -282,13 +282,18 @@ class MlflowTracker:
         from mlflow.exceptions import MlflowException
         from requests import RequestException
 
+        broken: type[Exception] = MlflowException
+        if self._embedded:  # only then is the library of databases there
+            from sqlalchemy.exc import DatabaseError
+
+            broken = DatabaseError  # of a file that is no database
         try:
             yield
-        except MlflowException as error:
-            if self._embedded:
+        except (MlflowException, broken) as error:
+            if self._embedded or not isinstance(error, MlflowException):
                 what = f"the MLflow database {self.uri} could not {verb}"
                 raise lacking(lacking_in(str(error)), what) or StageFailed(
-                    f"{what}: {error}; --tracking off runs without it", code="tracker-failed"
+                    f"{what}: {str(error).partition(chr(10))[0]}; --tracking off runs without it", code="tracker-failed"
                 ) from error
             reason = f"MLflow at {self.uri} could not {verb}: {error}"
             if error.error_code in REFUSED:

@@ -110,6 +110,8 @@ def _say(report: Report, written: list[Path], *, every: bool) -> None:
             board.say(console, f"    {reason}", style="bold")
     if report.lacking:
         board.say(console, f"required and not recorded: {_named(report.lacking)}", style="bold red")
+    if isinstance(head := report.value("promotion.head"), str):
+        console.print(f"head of the log: {head}", soft_wrap=True)
     for issue in report.issues:
         board.say(console, f"issue: {issue.says}", style="yellow")
     for file in written:

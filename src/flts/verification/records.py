@@ -74,7 +74,10 @@ def _of_model(model: str, evidence: RunEvidence) -> Check:
             found = evidence.record(key, kind)
             if found is not None:
                 return _belongs(evidence, key, found)
-        return absent(f"{keys[0]} is absent, and so is {keys[1]}: the run ended before, or is still going on")
+        key, judge = " or ".join(keys), evidence.part("judge")
+        if evidence.digest(judge) is not None:  # a judge waits for the record of every model
+            return Found(FALSE, reason=f"{key} is absent, and {judge} exists; {layout.restore(key)}")
+        return absent(f"{key} is absent: the run ended before, or is still going on")
 
     return Check(f"run.{model}.record", f"The record of {model} is whole and belongs to this run", look, keys)
 

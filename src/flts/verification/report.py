@@ -133,8 +133,8 @@ def examine(
     """
     if expected_head is not None and not re.fullmatch("[0-9a-f]{64}", expected_head):
         raise UsageError(
-            f"--expect-head takes the 64 hexadecimal digits that a report shows as promotion.head, found"
-            f" '{expected_head}'",
+            f"--expect-head takes the 64 hexadecimal digits of the head of the log, as a report shows it,"
+            f" found '{expected_head}'",
             code="digest-invalid",
             found=expected_head,
         )

@@ -61,6 +61,18 @@ def test_what_must_be_recorded_decides_the_exit_code(ran: Flts) -> None:
     assert "required and not recorded: chain.training-data" in lacking.out
 
 
+def test_a_run_beside_itself_shows_nothing_and_a_damaged_claim_is_reported(ran: Flts, folder: Path) -> None:
+    (claim,) = (folder / ".flts/objects/runs").glob("*/0001/claim.json")
+    config = claim.parts[-3][:12]
+    beside = ran("verify", "--compare", config)
+    assert beside.code == 0
+    assert "Environments 2 true, 1 not recorded" in beside.out
+    claim.write_bytes(claim.read_bytes()[:-1])
+    damaged = ran("verify", config)
+    assert damaged.code == 1
+    assert "claim.json in the store is damaged" in damaged.out
+
+
 MISTAKES = {
     "verify --scope other": "no-runs",
     "verify --run 2": "config-missing",
@@ -69,6 +81,9 @@ MISTAKES = {
     "verify --expect absent.toml": "expectations-invalid",
     "verify --pods absent.json": "file-unreadable",
     "verify --log flts.toml": "log-empty",
+    "verify --compare absent.json": "file-unreadable",
+    "verify --expect-head 2473efac": "digest-invalid",
+    "verify --output flts.toml": "folder-invalid",
 }
 
 

@@ -88,6 +88,16 @@ def test_an_absent_object_is_found_and_named(healthy: Ran) -> None:
 
 MESSAGE = {"topic": "training-data", "partition": 0, "offset": 0, "event_id": "0" * 64}
 MACHINE = {"flts": "9", "python": "3.11.9", "libraries": {}, "processor": "tests", "cpus": 1}
+
+
+def test_the_record_of_a_model_that_is_gone_from_a_judged_run_is_found(healthy: Ran) -> None:
+    other, key = healthy.copied(), healthy.key("train-ridge.json", "runs/")
+    other.store.erase(key)
+    first = first_false(other.alone())
+    assert first.id == "run.ridge.record"
+    assert key in (first.reason or "")
+
+
 EDITS: Mapping[str, tuple[str, str, dict[str, Any], str]] = {
     "a metric of the trainer": (
         "train-ridge.json",

@@ -92,6 +92,14 @@ def test_each_claim_names_the_digest_of_its_evidence_and_the_command_that_checks
     assert not [name for name in alone.claims if name.id.startswith(("evaluation.", "promotion."))]
 
 
+def test_pages_show_the_whole_head_of_the_log(healthy: Ran) -> None:
+    report = healthy.alone()
+    head = str(report.claim("promotion.head").found)
+    assert len(head) == 64
+    assert head in to_markdown(report)
+    assert head in to_html(report)
+
+
 def test_the_tables_show_the_scoreboard(healthy: Ran) -> None:
     report = healthy.alone()
     (row,) = (line for line in to_markdown(report).splitlines() if line.startswith("| 1 | ridge |"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from pydantic import JsonValue
 
@@ -89,7 +90,9 @@ def recommendations(report: Report) -> list[str]:
 
 def header(report: Report) -> list[list[str]]:
     """Which run this is, as rows of a name and a value."""
-    named = {"config_hash": report.config_hash, "run": str(report.run), **report.header}
+    head = report.value("promotion.head")
+    newest = {"head of the log": head} if isinstance(head, str) else {}
+    named = {"config_hash": report.config_hash, "run": str(report.run), **report.header, **newest}
     return [[name, value] for name, value in named.items()]
 
 
@@ -173,28 +176,33 @@ def _stages(cell: _Cells) -> ReportTable:
         [
             str(row["part"]),
             shown(row["host"]),
-            shown(row["started"]),
+            _to_the_second(row["started"]),
             shown(row["seconds"], 4),
-            shown(row["flts"]),
-            shown(row["python"]),
             shown(row["processor"]),
             shown(row["cores"]),
             shown(row["memory_limit"]),
         ]
         for row in cell.report.stages
     ]
-    numbers = ("seconds", "cores", "memory limit")
-    headings = ["part", "host", "started", "seconds", "flts", "Python", "processor", "cores", "memory limit"]
-    return ReportTable(headings, rows, frozenset(numbers))
+    headings = ["part", "host", "started", "seconds", "processor", "cores", "memory limit"]
+    said = [place for place in range(len(headings)) if any(row[place] for row in rows)]
+    numbers = frozenset({"seconds", "cores", "memory limit"})
+    return ReportTable([headings[place] for place in said], [[row[place] for place in said] for row in rows], numbers)
+
+
+def _to_the_second(time: JsonValue) -> str:
+    return datetime.fromisoformat(time).isoformat(sep=" ", timespec="seconds") if isinstance(time, str) else ""
 
 
 def libraries(report: Report) -> ReportTable:
-    """Every library with its version, and the parts that were made with it."""
+    """FLTS, Python and every library with its version, and the parts that were made with it."""
     found: dict[tuple[str, str], list[str]] = {}
     for row in report.stages:
-        named = row["libraries"]
-        for library in named.items() if isinstance(named, dict) else ():
-            found.setdefault((library[0], str(library[1])), []).append(str(row["part"]))
+        libraries = row["libraries"]
+        named = {"flts": row["flts"], "Python": row["python"], **(libraries if isinstance(libraries, dict) else {})}
+        for name, version in named.items():
+            if version is not None:
+                found.setdefault((name, str(version)), []).append(str(row["part"]))
     rows = [[name, version, ", ".join(parts)] for (name, version), parts in sorted(found.items())]
     return ReportTable(["library", "version", "parts"], rows)
 
