@@ -61,6 +61,7 @@ def _end(when: datetime) -> str:
 
 
 _json: Callable[[Any], str] = json.JSONEncoder().encode
+_quoted = json.encoder.encode_basestring_ascii  # as the encoder writes text
 
 
 class Often:
@@ -93,7 +94,7 @@ class Happened:
         fields = [self.kind.head]
         for name, value in self.own.items():
             if type(value) is str:
-                fields.append(f'"{name}": {_json(without_credentials(value))}')
+                fields.append(f'"{name}": {_quoted(without_credentials(value))}')
             elif value is not None:
                 fields.append(f'"{name}": {value!r}')
         return ", ".join(fields) + _end(when)

@@ -224,7 +224,7 @@ def wanted(history: Raw | Cells, asked: Mapping[str, Any]) -> Wanted:
 
 def _check_rows(history: Cells) -> None:
     """Refuse columns of other lengths, and more rows than MAX_ROWS."""
-    lengths = {len(cells) for cells in history.columns.values()}
+    lengths = {*map(len, history.columns.values())}
     if lengths and max(lengths) > MAX_ROWS:
         raise Problem(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from types import CoroutineType
 
 from starlette.types import Message, Receive
 
@@ -10,7 +10,7 @@ from starlette.types import Message, Receive
 def at_once(receive: Receive) -> Message | None:
     """The next message of a request, where it is there already. Asks for it, but does not wait."""
     asked = receive()
-    assert isinstance(asked, Coroutine), "a server whose receive is an async function"
+    assert isinstance(asked, CoroutineType), "a server whose receive is an async function"
     try:
         asked.send(None)
     except StopIteration as told:

@@ -56,7 +56,8 @@ class ServeMetrics(HttpMetrics):
 
     def answered(self, answered: Answered) -> None:
         """Count what an answer says of its history."""
-        if any(notice.code == OUTSIDE for notice in answered.answer.warnings):
+        warnings = answered.answer.warnings
+        if warnings and any(notice.code == OUTSIDE for notice in warnings):
             self._outside.add((answered.served.scope,))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -199,7 +198,7 @@ class Infer(Endpoint):
         scope, version = request.path_params["scope"], request.path_params.get("version")
         promotion = None if version is None else _number(version, scope)
         found, write = await parse_body(read_tensors, body)
-        return replace(found, scope=scope, promotion=promotion), write
+        return found._replace(scope=scope, promotion=promotion), write
 
 
 def read_tensors(body: bytes) -> tuple[Wanted, Write]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from flts.preprocess.source import Raw
@@ -14,8 +13,7 @@ from flts.server.served import Served
 DEFAULT_LEVEL = 0.8
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """A forecast that a request asks for.
 
     history: a table with the time column and those of the manifest, in original units and any order; cells of JSON are

@@ -7,10 +7,12 @@ them on its own takes as long as a check of the request.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE, RequestResponseCycle
 
+NAME, VALUE = itemgetter(0), itemgetter(1)
 WITHOUT_BODY = frozenset({204, 304})
 
 
@@ -47,12 +49,13 @@ class Cycle(RequestResponseCycle):
         self.on_response()
 
     def _head(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
-        if HEADER_RE.search(b"".join([name for name, _ in headers])):
+        names, values = list(map(NAME, headers)), list(map(VALUE, headers))
+        if HEADER_RE.search(b"".join(names)):
             raise RuntimeError("invalid name of a header")
-        if HEADER_VALUE_RE.search(b"".join([value for _, value in headers])):
+        if HEADER_VALUE_RE.search(b"".join(values)):
             raise RuntimeError("invalid value of a header")
         lines = [b"%s: %s\r\n" % header for header in headers]
-        known = {name.lower(): value for name, value in headers}
+        known = dict(zip(map(bytes.lower, names), values, strict=True))
         closing = b"close" in map(bytes.strip, known.get(b"connection", b"").lower().split(b","))
         if closing:
             self.keep_alive = False

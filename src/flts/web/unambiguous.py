@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from http import HTTPStatus
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -41,10 +42,10 @@ class Unambiguous:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         problem = _ambiguity(scope) if scope["type"] == "http" else None
         answer = self._app if problem is None else written(problem, scope)
-        await answer(scope, receive, send)
+        return answer(scope, receive, send)
 
 
 def _ambiguity(scope: Scope) -> Problem | None:
