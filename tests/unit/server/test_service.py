@@ -121,7 +121,7 @@ def test_an_answer_names_the_model_that_made_it_whatever_is_promoted_meanwhile(
 
     async def promoted_meanwhile(turns: ModelTurns, *arguments: Any) -> Any:
         promote(*served.bundles, store=served.store)
-        await asyncio.to_thread(served.models.poll)
+        await asyncio.to_thread(served.models.catch_up)
         return await taken(turns, *arguments)
 
     with monkeypatch.context() as patched:
