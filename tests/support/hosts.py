@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field
 import pytest
 
 PROGRAMS = ("ip", "unshare", "nsenter")
+_MADE = itertools.count(100 * os.getpid())
+"""Numbers of networks: the links of the last one may still be there, as they go with its hosts."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def network() -> Iterator[Network]:
     missing = [program for program in PROGRAMS if shutil.which(program) is None]
     if os.geteuid() != 0 or missing:
         pytest.skip(f"only root makes hosts, with {', '.join(PROGRAMS)}; missing: {', '.join(missing) or 'root'}")
-    made = Network(os.getpid())
+    made = Network(next(_MADE))
     try:
         _ip("link", "add", made.bridge, "type", "bridge")
     except subprocess.CalledProcessError as error:
