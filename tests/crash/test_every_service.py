@@ -9,20 +9,18 @@ from pathlib import Path
 
 import pytest
 from tests.support import points
-from tests.support.experiments import write_experiment
+from tests.support.experiments import results_alone, write_experiment
 from tests.support.processes import Processes, processes
 from tests.support.servers import s3_prefix
 from tests.support.services import wait_until
 from tests.support.stored import contents, results
 
-import flts
 from flts.contracts import layout
 from flts.contracts.messages import TOPICS, PerformanceEval
 from flts.contracts.ports import Bus, Store
 from flts.promotion.log import read_log
 from flts.runner.services.letters import letters
 from flts.settings import load_settings
-from flts.spec.sources import load_spec
 from flts.stack.kafka import durable_kafka
 from flts.stack.s3 import S3
 from flts.wiring import open_bus, open_store
@@ -84,11 +82,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(experiment: Path) -> Mapping[str, bytes]:
-    """The results of two runs on one machine."""
-    loaded, home = load_spec(experiment, environ={}), experiment.parent / "alone"
-    for _ in range(2):
-        flts.run(loaded.spec, folder=loaded.folder, settings=load_settings(home=home, tracking="off"))
-    return results(open_store((home / "objects").as_uri()))
+    return results_alone(experiment)
 
 
 @pytest.fixture

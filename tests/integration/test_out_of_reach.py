@@ -18,20 +18,17 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.support.checker import DEAD, History, faults
-from tests.support.experiments import write_experiment
+from tests.support.experiments import results_alone, write_experiment
 from tests.support.hosts import Host, network
 from tests.support.processes import WORKERS, Processes, Service, processes
 from tests.support.servers import kafka_bus, s3_prefix
 from tests.support.services import wait_until
 from tests.support.stored import contents, results
 
-import flts
 from flts.backends.store import open_store
 from flts.contracts.messages import TOPICS, InferenceData, PerformanceEval, TrainingData
 from flts.contracts.ports import Bus, Store
 from flts.promotion.log import read_log
-from flts.settings import load_settings
-from flts.spec.sources import load_spec
 from flts.stack.kafka import durable_kafka
 from flts.stack.s3 import S3, s3
 from flts.stack.server import Server
@@ -84,11 +81,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(experiment: Path) -> Mapping[str, bytes]:
-    """The results of two runs on one machine."""
-    loaded, home = load_spec(experiment, environ={}), experiment.parent / "alone"
-    for _ in range(2):
-        flts.run(loaded.spec, folder=loaded.folder, settings=load_settings(home=home, tracking="off"))
-    return results(open_store((home / "objects").as_uri()))
+    return results_alone(experiment)
 
 
 @contextmanager

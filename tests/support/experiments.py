@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flts.backends.store import memory_store
+import flts
+from flts.backends.store import memory_store, open_store
 from flts.contracts.ports import Store
 from flts.preprocess.rows import Rows
 from flts.preprocess.source import RawInput, RawTable
 from flts.runner.claim import prepare
+from flts.settings import load_settings
 from flts.spec.fields import Spec
-from flts.spec.sources import validate
+from flts.spec.sources import load_spec, validate
 from flts.train.experiment import Experiment
 from tests.support.series import hourly, split
+from tests.support.stored import results
 
 SMALL = {
     "gru": {"hidden_size": 8, "num_layers": 1, "epochs": 2},
@@ -43,6 +47,14 @@ def write_experiment(folder: Path, text: str = RIDGE) -> Path:
     file = folder / "flts.toml"
     file.write_text(text)
     return file
+
+
+def results_alone(experiment: Path) -> Mapping[str, bytes]:
+    """The results of two runs of a flts.toml on one machine, which nothing disturbs."""
+    loaded, home = load_spec(experiment, environ={}), experiment.parent / "alone"
+    for _ in range(2):
+        flts.run(loaded.spec, folder=loaded.folder, settings=load_settings(home=home, tracking="off"))
+    return results(open_store((home / "objects").as_uri()))
 
 
 def small_spec(models: tuple[str, ...] = ("ridge",), **tables: dict[str, Any]) -> Spec:

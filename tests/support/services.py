@@ -6,9 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 
 from flts.contracts import layout, runs
-from flts.contracts.messages import TrainingData
+from flts.contracts.canonical import sha256
+from flts.contracts.messages import InferenceData, TrainingData
 from flts.contracts.ports import Bus, Store, Tracker
 from flts.preprocess.source import RawInput, RawTable
 from flts.runner.claim import start
@@ -71,6 +73,22 @@ def serving(
 def start_run(context: RunContext, spec: Spec, *, recompute: bool = False) -> TrainingData:
     """Claim a run, as the preprocess job does."""
     return start(context, spec, RAW, Quiet(), recompute=recompute).claim
+
+
+def claim_of_rows(store: Store, ts: datetime, deadline_ms: int | None = None) -> InferenceData:
+    """Store the test rows, and the claim that asks for a forecast after them."""
+    data = TEST.write_csv().encode()
+    store.create("dataset/rows.csv", data)
+    return InferenceData(
+        ts=ts,
+        identifier="global",
+        bucket="dataset",
+        object_key="rows.csv",
+        size=len(data),
+        sha256=sha256(data),
+        row_count=len(TEST),
+        deadline_ms=deadline_ms,
+    )
 
 
 def wait_until(true: Callable[[], bool], what: str, limit: float = LONG) -> None:

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.support.experiments import small_spec
 from tests.support.services import (
-    TEST,
     all_services,
+    claim_of_rows,
     context_on,
     serving,
     start_run,
@@ -23,8 +23,7 @@ from tests.support.stored import results
 from flts.backends.bus_memory import MemoryBus
 from flts.backends.store import open_store
 from flts.contracts import layout, runs
-from flts.contracts.canonical import sha256
-from flts.contracts.messages import InferenceData, ModelTraining, PerformanceEval
+from flts.contracts.messages import ModelTraining, PerformanceEval
 from flts.contracts.records.run import FailurePart
 from flts.promotion.log import read_log
 from flts.runner.services import deadline
@@ -66,20 +65,9 @@ def new_context(tmp_path_factory: pytest.TempPathFactory) -> Callable[[SetClock,
 
 def answered(context: RunContext, bus: MemoryBus) -> list[PerformanceEval]:
     """The answers to a batch that follows a run."""
-    data = TEST.write_csv().encode()
-    context.store.create("dataset/rows.csv", data)
     with serving(context, all_services(context)):
         wait_for_judgement(context.store, start_run(context, small_spec()))
-        claim = InferenceData(
-            ts=context.clock.now(),
-            identifier="global",
-            bucket="dataset",
-            object_key="rows.csv",
-            size=len(data),
-            sha256=sha256(data),
-            row_count=len(TEST),
-            deadline_ms=600_000,
-        )
+        claim = claim_of_rows(context.store, context.clock.now(), 600_000)
         bus.publish(claim.topic, claim.key, claim.to_bytes())
         wait_until(lambda: bus.lag(claim.topic, "forecast") == 0, "the batch")
     return [PerformanceEval.parse(record.value) for record in bus.records(PerformanceEval.topic)]
@@ -121,16 +109,7 @@ def test_a_claim_of_rows_expires_only_when_the_clock_is_past_its_deadline(
 ) -> None:
     clock = SetClock()
     context = new_context(clock, bus)
-    data = TEST.write_csv().encode()
-    context.store.create("dataset/rows.csv", data)
-    given = {"bucket": "dataset", "object_key": "rows.csv", "size": len(data), "sha256": sha256(data)}
-    claim = InferenceData(
-        ts=clock.now(),
-        identifier="global",
-        row_count=len(TEST),
-        deadline_ms=600_000,
-        **given,  # type: ignore[arg-type]
-    )
+    claim = claim_of_rows(context.store, clock.now(), 600_000)
     with serving(context, all_services(context)):
         wait_for_judgement(context.store, start_run(context, small_spec()))
         clock.ahead = jump

@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 import pytest
 from tests.support.experiments import small_experiment
 from tests.support.raising import raises
-from tests.support.services import TEST
+from tests.support.services import claim_of_rows
 from tests.support.stored import StoppedClock, fit, gathered
 from tests.support.tracking import context_of
 
-from flts.contracts.canonical import sha256
 from flts.contracts.errors import DamagedObject
-from flts.contracts.messages import InferenceData, PerformanceEval
+from flts.contracts.messages import PerformanceEval
 from flts.contracts.ports import Record
 from flts.contracts.records.answer import ForecastLine
 from flts.contracts.records.log import LogEntry
@@ -45,17 +44,7 @@ def promoted() -> tuple[RunContext, LogEntry]:
 
 def answered(context: RunContext, ts: datetime) -> PerformanceEval:
     """The answer to a claim of the test rows that says it was sent then."""
-    rows = TEST.write_csv().encode()
-    context.store.create("dataset/rows.csv", rows)
-    claim = InferenceData(
-        ts=ts,
-        identifier="global",
-        bucket="dataset",
-        object_key="rows.csv",
-        size=len(rows),
-        sha256=sha256(rows),
-        row_count=len(TEST),
-    )
+    claim = claim_of_rows(context.store, ts)
     Forecaster(context).handle(Record(claim.topic, 0, 0, claim.key, claim.to_bytes(), {}, 0))
     return PerformanceEval.parse(context.bus.records(PerformanceEval.topic)[-1].value)
 

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import pytest
 from tests.support.experiments import small_spec
-from tests.support.services import QUICK, TEST, all_services, context_on, serving, start_run, wait_until
+from tests.support.services import QUICK, all_services, claim_of_rows, context_on, serving, start_run, wait_until
 from tests.support.stored import results
 
 from flts.backends.bus_memory import MemoryBus
 from flts.backends.store import open_store
 from flts.contracts import layout
-from flts.contracts.canonical import sha256
 from flts.contracts.errors import MachineFailed
-from flts.contracts.messages import TOPICS, InferenceData, PerformanceEval, TrainingData
+from flts.contracts.messages import TOPICS, PerformanceEval, TrainingData
 from flts.contracts.ports import Progress, Store
 from flts.promotion.log import read_log
 from flts.runner import candidate
@@ -80,7 +79,6 @@ def run_and_answer(context: RunContext, bus: MemoryBus, claims: list[TrainingDat
 
     Raises MachineFailed where the store refuses a write.
     """
-    rows = TEST.write_csv().encode()
     with serving(context, all_services(context), QUICK) as stop:
         if not claims:
             claims.append(start_run(context, small_spec()))
@@ -88,16 +86,7 @@ def run_and_answer(context: RunContext, bus: MemoryBus, claims: list[TrainingDat
         wait_until(lambda: stop.is_set() or context.store.exists(judged), "the judgement")
         if stop.is_set():
             return
-        context.store.create("dataset/rows.csv", rows)
-        claim = InferenceData(
-            ts=context.clock.now(),
-            identifier="global",
-            bucket="dataset",
-            object_key="rows.csv",
-            size=len(rows),
-            sha256=sha256(rows),
-            row_count=len(TEST),
-        )
+        claim = claim_of_rows(context.store, context.clock.now())
         bus.publish(claim.topic, claim.key, claim.to_bytes())
         wait_until(lambda: stop.is_set() or bus.lag(claim.topic, "forecast") == 0, "the answer")
 

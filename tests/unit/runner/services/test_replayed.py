@@ -7,11 +7,18 @@ from pathlib import Path
 
 import pytest
 from tests.support.experiments import small_spec
-from tests.support.services import TEST, all_services, context_on, serving, start_run, wait_for_judgement, wait_until
+from tests.support.services import (
+    all_services,
+    claim_of_rows,
+    context_on,
+    serving,
+    start_run,
+    wait_for_judgement,
+    wait_until,
+)
 from tests.support.stored import contents
 
 from flts.backends.bus_memory import MemoryBus
-from flts.contracts.canonical import sha256
 from flts.contracts.errors import DataError
 from flts.contracts.messages import (
     TOPICS,
@@ -79,17 +86,7 @@ def test_a_replay_after_other_promotions_promotes_nothing_and_is_answered_by_the
 
 def ask(context: RunContext) -> None:
     """Send rows to be forecast."""
-    data = TEST.write_csv().encode()
-    context.store.create("dataset/rows.csv", data)
-    claim = InferenceData(
-        ts=context.clock.now(),
-        identifier="global",
-        bucket="dataset",
-        object_key="rows.csv",
-        size=len(data),
-        sha256=sha256(data),
-        row_count=len(TEST),
-    )
+    claim = claim_of_rows(context.store, context.clock.now())
     context.bus.publish(claim.topic, claim.key, claim.to_bytes())
 
 
