@@ -55,7 +55,7 @@ async def receive_body(receive: Receive, limit: int, until: float, declared: byt
         raise _too_large(limit)
     first = at_once(receive)
     if first is not None and len(first.get("body", b"")) <= limit and not first.get("more_body", True):
-        whole: bytes = first["body"]
+        whole: bytes = first.get("body", b"")
         return whole
     try:
         async with asyncio.timeout_at(until):

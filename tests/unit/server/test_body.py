@@ -172,6 +172,13 @@ def test_a_longer_one_is_refused_whatever_its_declared_length_says(declared: str
     assert (problem.status, problem.code) == (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large")
 
 
+def test_a_message_may_leave_out_an_empty_body() -> None:
+    async def empty() -> Message:
+        return {"type": "http.request", "more_body": False}
+
+    assert asyncio.run(receive_body(empty, 5, time.monotonic() + 60.0)) == b""
+
+
 def test_a_body_that_stops_in_the_middle_is_refused_at_its_deadline() -> None:
     parts: list[Message] = [{"type": "http.request", "body": b"{", "more_body": True}]
 
