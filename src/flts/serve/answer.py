@@ -168,18 +168,9 @@ def answers_of(bundle: Bundle, ends: Times, answers: Answers, asked: Sequence[As
     fitted, horizon = bundle.model.task.fitted, bundle.model.task.horizon
     times, kinds, made = fitted.grid.after(ends, horizon), answers.kinds(), []
     for one, (level, steps, warnings) in enumerate(asked):
-        lower, upper = answers.interval(level)
-        if steps is None or steps == horizon:
-            numbers = times[one], fitted.targets, answers.mean[one], lower[one], upper[one]
-        else:
-            numbers = (
-                times[one, :steps],
-                fitted.targets,
-                answers.mean[one, :steps],
-                lower[one, :steps],
-                upper[one, :steps],
-            )
-        made.append(Answer(*numbers, kinds[one], fitted.grid.timezone, warnings))
+        mean, lower, upper = (values[one, :steps] for values in (answers.mean, *answers.interval(level)))
+        moments = times[one, :steps]
+        made.append(Answer(moments, fitted.targets, mean, lower, upper, kinds[one], fitted.grid.timezone, warnings))
     return made
 
 

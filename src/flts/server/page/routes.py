@@ -238,12 +238,13 @@ class Pages:
         return Current(scope, standing.entry, standing.sha256, standing.since, stale_since)
 
     def _bar(self, request: Request) -> Bar:
-        scopes = tuple(state.scope for state in self._service.models.states())
+        refused = ""
         try:
             check_right(request.scope, "predict")
         except Problem as problem:
-            return Bar(scopes, request.state.session, problem.detail)
-        return Bar(scopes, request.state.session, "")
+            refused = problem.detail
+        scopes = tuple(state.scope for state in self._service.models.states())
+        return Bar(scopes, request.state.session, refused)
 
     async def _run(self, work: Callable[[], T]) -> T:
         """The result of work in a thread of the page. Raises Problem where the store keeps it waiting."""
