@@ -45,7 +45,9 @@ class Network:
     address: str = field(init=False)
 
     def __post_init__(self) -> None:
-        self.address = f"10.231.{self.number % 250}.1"
+        # numbers are a hundred apart for each process, so one byte would give one of five addresses only
+        high, low = divmod(self.number % 12500, 250)
+        self.address = f"10.{200 + high}.{low}.1"
 
     @property
     def bridge(self) -> str:
