@@ -101,7 +101,7 @@ def test_an_image_without_a_digest_is_refused_by_name(release: Any, tmp_path: Pa
     assert release.without_digest(lock) == []
 
 
-def test_every_part_of_a_release_has_the_same_version(release: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_part_of_a_release_has_the_same_version(release: Any) -> None:
     steps = release.steps("1.2.0rc1", "abc", "2026-11-30T00:00:00Z")
     assert [step.makes for step in steps] == [
         "flts-1.2.0rc1-py3-none-any.whl",
