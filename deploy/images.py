@@ -48,7 +48,11 @@ def resolve(lock: Path = LOCK) -> list[str]:
         entry = f'name = "{name}"\ntag = "{tag}"\n'
         empty = f'{entry}digest = "{UNRESOLVED}"\nread = ""\n'
         read = f'{entry}digest = "{found}"\nread = "the registry, by {" ".join(INSPECT[:4])}"\n'
-        lock.write_text(lock.read_text().replace(empty, read))
+        before = lock.read_text()
+        if empty in before:
+            lock.write_text(before.replace(empty, read))
+        else:
+            left.append(f'{image}: write name, tag, digest = "{UNRESOLVED}" and read = "" in this order in {lock.name}')
     return left
 
 

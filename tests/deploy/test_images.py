@@ -84,22 +84,35 @@ esac
 """
 
 
-def test_a_digest_is_read_from_the_registry_and_one_that_is_not_found_stays_unresolved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    entry = '[[image]]\nname = "{}"\ntag = "1"\ndigest = "unresolved"\nread = ""\n'
-    lock = tmp_path / "images.lock"
-    lock.write_text("# kept\n" + entry.format("docker.io/a/known") + entry.format("docker.io/a/gone"))
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A docker that knows one image."""
     docker = tmp_path / "docker"
     docker.write_text(DOCKER.replace("{digest}", "a" * 64))
     docker.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_digest_is_read_from_the_registry_and_one_that_is_not_found_stays_unresolved(tmp_path: Path) -> None:
+    entry = '[[image]]\nname = "{}"\ntag = "1"\ndigest = "unresolved"\nread = ""\n'
+    lock = tmp_path / "images.lock"
+    lock.write_text("# kept\n" + entry.format("docker.io/a/known") + entry.format("docker.io/a/gone"))
     left = script("images").resolve(lock)
     assert left == ["docker.io/a/gone:1: error: manifest unknown"]
     known, gone = tomllib.loads(lock.read_text())["image"]
     assert (known["digest"], gone["digest"], gone["read"]) == ("sha256:" + "a" * 64, "unresolved", "")
     assert known["read"]
     assert lock.read_text().startswith("# kept\n")
+
+
+@pytest.mark.usefixtures("registry")
+def test_an_entry_of_another_form_is_named_and_left(tmp_path: Path) -> None:
+    lock = tmp_path / "images.lock"
+    lock.write_text('[[image]]\ntag = "1"\nname = "docker.io/a/known"\ndigest = "unresolved"\nread = ""\n')
+    [said] = script("images").resolve(lock)
+    assert said.startswith("docker.io/a/known:1: ")
+    assert script("images").unresolved(lock) == ["docker.io/a/known:1"]
 
 
 def test_without_docker_no_digest_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
