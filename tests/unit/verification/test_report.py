@@ -13,6 +13,7 @@ from tests.support import ROOT
 from tests.support.raising import raises
 from tests.support.verified import Ran
 
+from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import BackendUnavailable, UsageError
 from flts.contracts.ports import Store
 from flts.verification.claims import FALSE, NOT_RECORDED, TRUE, UNREACHABLE
@@ -121,7 +122,7 @@ def test_a_statement_lists_what_passed_and_leaves_out_what_cannot_be_here(health
 
 
 def test_a_statement_fails_and_passes_as_the_report_does(healthy: Ran, tmp_path: Path) -> None:
-    assert json.loads(to_statement(healthy.report(tmp_path)))["predicate"]["result"] != "FAILED"
+    assert json.loads(to_statement(healthy.report(tmp_path)))["predicate"]["result"] == "PASSED"
     damaged = healthy.with_object(healthy.key("test.parquet"), lambda data: data + b"x")
     result = json.loads(to_statement(damaged.alone()))["predicate"]
     assert result["result"] == "FAILED"
@@ -134,6 +135,24 @@ def test_a_local_run_without_broker_pods_and_tracker_passes(local: Ran) -> None:
     assert report.exit_code == 0
     result = json.loads(to_statement(report))["predicate"]
     assert (result["result"], result["warnedTests"], result["failedTests"]) == ("PASSED", [], [])
+
+
+def test_a_required_claim_that_is_not_recorded_fails_in_every_format(local: Ran) -> None:
+    report = local.alone(required=["pods"])
+    predicate = json.loads(to_statement(report))["predicate"]
+    assert (predicate["result"], predicate["failedTests"]) == ("FAILED", ["pods.ready", "pods.restarts"])
+    away = examine(Unreachable(local.store, "bundles/"), local.config_hash, 1, required=["pods"])  # type: ignore[arg-type]
+    assert away.claim("train.ridge.bundle").state == UNREACHABLE
+    for one in (report, away):
+        assert one.exit_code == 1
+        assert "Not verified. Required and not recorded: pods.ready, pods.restarts." in to_markdown(one)
+
+
+def test_a_cell_of_a_claim_that_does_not_hold_has_one_mark(healthy: Ran) -> None:
+    key = healthy.key("train-ridge.json", "runs/")
+    changed = healthy.with_object(key, lambda data: canonical_json({**json.loads(data), "model_hash": "0" * 64}))
+    (row,) = (line for line in to_markdown(changed.alone()).splitlines() if line.startswith("| ridge | SUCCESS |"))
+    assert row.count("✗") == 1
 
 
 def test_what_cannot_be_reached_is_neither_true_nor_false(healthy: Ran) -> None:

@@ -15,10 +15,12 @@ PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"
 def to_statement(report: Report) -> str:
     """What was examined by digest, and which claims passed, warn or failed.
 
-    A claim that is not recorded warns where this environment should have it, and is left out elsewhere.
+    A claim that is not recorded failed where it is required, else warns where this environment should have it, and is
+    left out elsewhere.
     """
-    failed = [claim.id for claim in report.claims if claim.state in BAD or claim.state == UNREACHABLE]
-    warned = [claim.id for claim in report.claims if claim.state == NOT_RECORDED and claim.due]
+    lacking = set(report.lacking)
+    failed = [c.id for c in report.claims if c.state in BAD or c.state == UNREACHABLE or c.id in lacking]
+    warned = [c.id for c in report.claims if c.state == NOT_RECORDED and c.due and c.id not in lacking]
     experiment = layout.spec(report.config_hash)
     digest = report.evidence.get(experiment)
     statement = {

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from flts.comparison.words import ComparisonSection, sections
 from flts.contracts.records.decision import METRICS
+from flts.contracts.records.run import ScaledErrors
 from flts.models.registry import BASELINES
 from flts.verification.claims import BAD, DEPENDS, FALSE, NOT_RECORDED, TRUE, UNREACHABLE, ReportClaim, State
 from flts.verification.report import Report
@@ -73,10 +74,10 @@ def verdict(report: Report) -> str:
     if first is not None:
         said = f"The first claim that does not hold is {first.id}: {first.reason}"
         return f"Not verified. {said}. Claims: {listed}."
+    if report.lacking:
+        return f"Not verified. Required and not recorded: {', '.join(report.lacking)}. Claims: {listed}."
     if counts[UNREACHABLE]:
         return f"Not complete. No claim is false, and some could not be checked. Claims: {listed}."
-    if report.exit_code:
-        return f"Not verified. Required and not recorded: {', '.join(report.lacking)}. Claims: {listed}."
     return f"Verified. No claim is false. Claims: {listed}."
 
 
@@ -239,13 +240,13 @@ def _tracked(cell: _Cells) -> ReportTable:
 
 
 def _trained(cell: _Cells) -> ReportTable:
-    errors = ("rmse", "mae", "mse")
+    errors = list(ScaledErrors.model_fields)
     rows = [
         [
             name,
             cell(f"train.{name}.outcome"),
             cell(f"train.{name}.duration", 4),
-            f"{cell.mark(f'train.{name}.model_hash')} {cell(f'train.{name}.model_hash')}".strip(),
+            cell(f"train.{name}.model_hash"),
             *(cell(f"train.{name}.{error}", 4) for error in errors),
         ]
         for name in cell.models
@@ -257,7 +258,7 @@ def _trained(cell: _Cells) -> ReportTable:
 def _scoreboard(cell: _Cells) -> ReportTable:
     rows = [
         [
-            *(cell(f"evaluation.{name}.{what}", 4) for what in ("rank",)),
+            cell(f"evaluation.{name}.rank"),
             name,
             *(cell(f"evaluation.{name}.{what}", 4) for what in ("score", "score_interval", *METRICS)),
             _percent(cell, f"evaluation.{name}.skill"),
