@@ -19,6 +19,8 @@ from flts.verification.evidence import RunEvidence
 M = TypeVar("M", bound=Message)
 NO_BUS = "no broker was named: set FLTS_BUS"
 DEAD = "DLQ-"
+OF_RUN: Sequence[type[TrainingData | ModelTraining]] = (TrainingData, ModelTraining)
+"""Messages that name their run."""
 TOLD_LATER = frozenset({"bundle_sha256", "forecasts_sha256"})
 """Fields that a message may leave out: whoever sends it again does not know them."""
 
@@ -161,15 +163,11 @@ def _selected(evidence: RunEvidence) -> Found:
 def _dead_letters(evidence: RunEvidence) -> Found:
     if evidence.outside.bus is None:
         return absent(NO_BUS)
-    kinds: Sequence[type[TrainingData | ModelTraining]] = (TrainingData, ModelTraining)
-    ours = _of_run(evidence)
     dead = []
-    for kind in kinds:
-        for record in evidence.messages(f"{DEAD}{kind.topic}"):
-            message = _parsed(kind, record)
-            if message is not None and ours(message):
-                dead.append(_name(record))
-                evidence.note(_name(record), sha256(record.value))
+    for kind in OF_RUN:
+        for record, _ in _messages(evidence, kind, _of_run(evidence), f"{DEAD}{kind.topic}"):
+            dead.append(_name(record))
+            evidence.note(_name(record), sha256(record.value))
     if dead:
         return Found(FALSE, 0, len(dead), f"{', '.join(dead)} could not be handled; `flts dlq show` says why")
     return recorded(0) if _any(evidence) else absent("this bus holds no message of this run")
@@ -193,10 +191,7 @@ def _witnessed(evidence: RunEvidence) -> Found:
 def _announced(evidence: RunEvidence, scope: str) -> Mapping[int, ModelSelected]:
     """The newest message about each number that no later one took back."""
     found: dict[int, ModelSelected] = {}
-    for record in evidence.messages(ModelSelected.topic):
-        message = _parsed(ModelSelected, record)
-        if message is None or message.scope != scope:
-            continue
+    for record, message in _messages(evidence, ModelSelected, lambda message: message.scope == scope):
         evidence.note(_name(record), sha256(record.value))
         if message.replaces is not None:  # a person shortened the log: what was announced from there on is void
             back = next((n for n, other in found.items() if other.event_id == message.replaces), message.promotion)
@@ -217,10 +212,7 @@ def _matched(
     if evidence.outside.bus is None:
         return absent(NO_BUS)
     count = 0
-    for record in evidence.messages(kind.topic):
-        message = _parsed(kind, record)
-        if message is None or not ours(message):
-            continue
+    for record, message in _messages(evidence, kind, ours):
         evidence.note(_name(record), sha256(record.value))
         count += 1
         for field, expected in effect.items():
@@ -238,13 +230,7 @@ def _matched(
 
 def _any(evidence: RunEvidence) -> bool:
     """Whether this bus holds any message of the run: a run in one process announces nothing to others."""
-    ours = _of_run(evidence)
-    kinds: Sequence[type[TrainingData | ModelTraining]] = (TrainingData, ModelTraining)
-    return any(
-        (message := _parsed(kind, record)) is not None and ours(message)
-        for kind in kinds
-        for record in evidence.messages(kind.topic)
-    )
+    return any(True for kind in OF_RUN for _ in _messages(evidence, kind, _of_run(evidence)))
 
 
 def _retained(records: Sequence[Record]) -> bool:
@@ -253,6 +239,16 @@ def _retained(records: Sequence[Record]) -> bool:
     for record in records:
         first[record.partition] = min(record.offset, first.get(record.partition, record.offset))
     return bool(first) and not any(first.values())
+
+
+def _messages(
+    evidence: RunEvidence, kind: type[M], ours: Callable[[M], bool], topic: str | None = None
+) -> Iterator[tuple[Record, M]]:
+    """Those messages of a kind that can be read and are ours. topic: by default that of the kind."""
+    for record in evidence.messages(topic or kind.topic):
+        message = _parsed(kind, record)
+        if message is not None and ours(message):
+            yield record, message
 
 
 def _parsed(kind: type[M], record: Record) -> M | None:

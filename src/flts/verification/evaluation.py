@@ -75,48 +75,44 @@ PARTS: Mapping[str, tuple[str, Shows]] = {
 
 def evaluation(evidence: RunEvidence) -> SectionChecks:
     """Claims about the scoreboard and the decision."""
-    key = _key(evidence)
+    decision, preview = _keys(evidence)
     checks = [
-        Check("evaluation.decision", "The decision of this run is stored as it was made", _decision, _vouched(key)),
+        Check("evaluation.decision", "The decision of this run is stored as it was made", _decision, decision),
         Check("evaluation.decision_id", "Its decision_id is the digest of what was compared", _decision_id),
         Check("evaluation.evidence", "What the decision names as its evidence is what is stored", _evidence),
         *(_part(name, says, shows) for name, (says, shows) in PARTS.items()),
         *(check for model in evidence.models for check in _of_model(model)),
         *(_baseline(name) for name in BASELINES),
         Check("evaluation.others", "Everything else in the decision is as computed again", _others),
-        Check("evaluation.preview", "The preview of the winner shows its forecasts", _preview, _preview_key(evidence)),
+        Check("evaluation.preview", "The preview of the winner shows its forecasts", _preview, preview),
         Check("evaluation.duration", "The recorded seconds of the judge fit between its start and its end", _duration),
         Check("evaluation.judged", "The record of the judge says what the decision says", _judged),
     ]
     return SectionChecks("evaluation", "Evaluation", checks)
 
 
-def _key(evidence: RunEvidence) -> str:
+def _keys(evidence: RunEvidence) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What the claims about the decision and its preview vouch for; nothing where no judge names a decision."""
     with evidence.noting():
         try:
-            return evidence.decision_key or ""
+            judged = evidence.judged
         except DamagedObject:
-            return ""
+            judged = None
+    if judged is None:
+        return (), ()
+    named = judged.scope, judged.decision_id
+    return (layout.decision(*named),), (layout.preview(*named),)
 
 
-def _vouched(*keys: str) -> tuple[str, ...]:
-    return tuple(filter(None, keys))
-
-
-def _preview_key(evidence: RunEvidence) -> tuple[str, ...]:
-    key = _key(evidence)
-    return (key.removesuffix(".json") + ".preview.json",) if key else ()
-
-
-def again(evidence: RunEvidence) -> tuple[DecisionRecord, Mapping[str, bytes]]:
-    """The decision made again from the stored forecasts, and every object that the judge wrote with it.
+def again(evidence: RunEvidence) -> DecisionRecord:
+    """The decision made again from the stored forecasts.
 
     Raises StageFailed where the store no longer has what the decision was compared with.
     """
     return evidence.once("decision again", lambda: _again(evidence))
 
 
-def _again(evidence: RunEvidence) -> tuple[DecisionRecord, Mapping[str, bytes]]:
+def _again(evidence: RunEvidence) -> DecisionRecord:
     experiment, scope = evidence.experiment, evidence.claim.scope
     rehearsal = Rehearsal(evidence)
     candidates = gather(rehearsal, experiment, scope, evidence.run)
@@ -130,7 +126,7 @@ def _again(evidence: RunEvidence) -> tuple[DecisionRecord, Mapping[str, bytes]]:
             break
     if made is None:
         raise _without_champion(evidence)
-    return made, rehearsal.written
+    return made
 
 
 def _without_champion(evidence: RunEvidence) -> FltsError:
@@ -189,14 +185,14 @@ def _decision(evidence: RunEvidence, decision: DecisionRecord) -> Found:
 def _decision_id(evidence: RunEvidence, decision: DecisionRecord) -> Found:
     return same(
         decision.decision_id,
-        again(evidence)[0].decision_id,
+        again(evidence).decision_id,
         f"{evidence.decision_key} was made from other things than are stored",
     )
 
 
 def _part(name: str, says: str, shows: Shows) -> Check:
     def look(evidence: RunEvidence, decision: DecisionRecord) -> Found:
-        made = again(evidence)[0]
+        made = again(evidence)
         first, second = (_plain(getattr(record, name)) for record in (decision, made))
         found = _differences(first, second, f"{name} in {evidence.decision_key}")
         return dataclasses.replace(found, expected=shows(decision), found=shows(made))
@@ -213,7 +209,7 @@ def _of_model(model: str) -> list[Check]:
 
 def _figure(model: str, name: str, words: str, value: Callable[[CandidateRow], JsonValue]) -> Check:
     def look(evidence: RunEvidence, decision: DecisionRecord) -> Found:
-        stored, made = decision.row(model), again(evidence)[0].row(model)
+        stored, made = decision.row(model), again(evidence).row(model)
         if stored is None and made is None:
             return absent(f"{model} has no forecast")
         first, second = value(stored) if stored else None, value(made) if made else None
@@ -228,7 +224,7 @@ def _baseline(name: str) -> Check:
     def look(evidence: RunEvidence, decision: DecisionRecord) -> Found:
         stored, made = (
             next((row.score for row in record.ranked_baselines if row.model == name), None)
-            for record in (decision, again(evidence)[0])
+            for record in (decision, again(evidence))
         )
         if stored is None and made is None:
             return absent(f"{name} does not apply to these rows")
@@ -243,7 +239,7 @@ def _row(model: str) -> Callable[[RunEvidence], Found]:
     def look(evidence: RunEvidence, decision: DecisionRecord) -> Found:
         rows = [
             next((row for row in record.candidates if row.model == model), None)
-            for record in (decision, again(evidence)[0])
+            for record in (decision, again(evidence))
         ]
         return _differences(_plain(rows[0]), _plain(rows[1]), f"the row of {model} in {evidence.decision_key}")
 
@@ -252,7 +248,7 @@ def _row(model: str) -> Callable[[RunEvidence], Found]:
 
 @_needs_decision
 def _others(evidence: RunEvidence, decision: DecisionRecord) -> Found:
-    stored, made = _plain(decision), _plain(again(evidence)[0])
+    stored, made = _plain(decision), _plain(again(evidence))
     made = {name: value for name, value in made.items() if name in stored or name not in LATER}
     return _differences(stored, made, str(evidence.decision_key))
 
@@ -272,7 +268,7 @@ def _evidence(evidence: RunEvidence, decision: DecisionRecord) -> Found:
         found = evidence.digest(name)
         if found != expected:
             return Found(FALSE, expected, found, f"{name} is not the one that the decision names; {layout.mend(name)}")
-    made = again(evidence)[0].evidence
+    made = again(evidence).evidence
     assert made is not None
     for name in sorted({*told.baselines, *made.baselines}):
         first, second = told.baselines.get(name), made.baselines.get(name)

@@ -38,12 +38,12 @@ def promotion(evidence: RunEvidence, expected_head: str | None = None) -> Sectio
 def _log(evidence: RunEvidence) -> Found:
     """The chain of digests, and for its newest entry, which nothing follows, what the pointers name."""
     log = evidence.log
-    if not log.entries:
+    if log.newest is None:
         return absent("nothing was ever promoted in this scope")
-    named = changed_entry(evidence, log, log.entries[-1])
+    named = changed_entry(evidence, log, log.newest)
     if named is not None:
         who, expected = next(iter(named.items()))
-        key = layout.log_entry(log.entries[-1].scope, len(log.entries))
+        key = layout.log_entry(log.newest.scope, log.newest.number)
         return Found(FALSE, expected, log.head, f"{key} is not the entry that {who} names; {layout.restore(key)}")
     return recorded(len(log.entries))
 

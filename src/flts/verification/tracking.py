@@ -62,12 +62,12 @@ def witness(evidence: RunEvidence) -> Check:
 
 def _witnessed(evidence: RunEvidence) -> Found:
     log = evidence.log
-    if not log.entries or log.entries[-1].champion.run_id is None:
+    if log.newest is None or log.newest.champion.run_id is None:
         return absent("the champion has no tracked run")
     tracker = evidence.outside.tracker
     if tracker is None:
         raise StageFailed("the champion has a tracked run, and tracking is off here", code="tracker-other")
-    if not any(evidence.tracked(run_id) for run_id in _run_ids(evidence, log.entries[-1])):
+    if not any(evidence.tracked(run_id) for run_id in _run_ids(evidence, log.newest)):
         raise StageFailed("the tracker here has no run of this champion and none of this run", code="tracker-other")
     tags = evidence.champion_tags
     named = (tags or {}).get(ENTRY_TAG)

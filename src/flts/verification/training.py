@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from flts.contracts import layout
 from flts.contracts.canonical import sha256
@@ -75,10 +76,8 @@ class _Keys:
                 return keys
             keys.result = (layout.model_result(model_hash),)
             keys.validation = (layout.validation(model_hash),)
-            try:
+            with suppress(FltsError):
                 keys.bundle = (layout.bundle(evidence.result(model_hash).bundle_sha256, ""),)
-            except FltsError:
-                keys.bundle = ()
             try:
                 windows_hash = evidence.identity.windows_hash
             except FltsError:
