@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from flts.comparison.artifacts import artifacts, models_of, scores
 from flts.comparison.durations import durations
@@ -16,9 +16,10 @@ from flts.comparison.result import (
     Comparison,
 )
 from flts.comparison.sides import Side
-from flts.comparison.verdict import Pair, facts, is_of_machine, pair_verdict, work
+from flts.comparison.verdict import Pair, of_machine, pair_verdict, work
 from flts.contracts.errors import UsageError, without_credentials
 from flts.contracts.records.decision import DecisionRecord
+from flts.contracts.records.model import MadeOn
 from flts.report.evidence import RunManifest
 from flts.spec.fields import Spec
 
@@ -112,7 +113,9 @@ def _rows(record: RunManifest) -> dict[str, str]:
 def _versions(records: Sequence[RunManifest]) -> list[ComparedValue]:
     """FLTS, Python, and every library that a fit was made with."""
     flts = [{"flts": record.claim.flts, **_of_processes(record, VERSIONS)} for record in records]
-    return _side_by_side(flts) + _side_by_side([_made_on(record, of_machine=False) for record in records])
+    return _side_by_side(flts) + _side_by_side(
+        [_made_on(record, lambda made_on: made_on.libraries) for record in records]
+    )
 
 
 def _machines(records: Sequence[RunManifest]) -> list[ComparedValue]:
@@ -121,7 +124,7 @@ def _machines(records: Sequence[RunManifest]) -> list[ComparedValue]:
         {"environment": record.claim.environment, **(record.claim.deployment or {}), **_of_processes(record, LIMITS)}
         for record in records
     ]
-    return _side_by_side(claimed) + _side_by_side([_made_on(record, of_machine=True) for record in records])
+    return _side_by_side(claimed) + _side_by_side([_made_on(record, of_machine) for record in records])
 
 
 def _of_processes(record: RunManifest, facts: Mapping[str, str]) -> dict[str, str]:
@@ -139,10 +142,10 @@ def _of_processes(record: RunManifest, facts: Mapping[str, str]) -> dict[str, st
     }
 
 
-def _made_on(record: RunManifest, *, of_machine: bool) -> dict[str, str]:
+def _made_on(record: RunManifest, facts: Callable[[MadeOn], Mapping[str, str]]) -> dict[str, str]:
     """Facts about the fits behind a run; several values where fits of different places stand behind it."""
     found = [facts(result.made_on) for _, result in sorted(record.results.items())]
-    names = sorted({name for made in found for name in made if is_of_machine(name) == of_machine})
+    names = sorted({name for made in found for name in made})
     return {name: ", ".join(sorted({made[name] for made in found if name in made})) for name in names}
 
 

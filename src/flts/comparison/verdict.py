@@ -13,7 +13,6 @@ from flts.contracts.records.run import TrainPart
 from flts.report.evidence import RunParts
 from flts.spec.lineage import short
 
-PROCESSOR, KERNEL = "processor", "kernel of "
 SHA256 = 64
 """Characters of a digest."""
 SHOWN = 3
@@ -135,7 +134,7 @@ def _parting(pair: Pair, first: ComparedArtifact) -> str:
         return f"{named}; the code that it covers has another version"
     if made[0] is None or made[1] is None:
         return named
-    one, other = facts(made[0].made_on), facts(made[1].made_on)
+    one, other = ({**result.made_on.libraries, **of_machine(result.made_on)} for result in (made[0], made[1]))
     differing = [
         f"{name} {one.get(name, 'none')} and {other.get(name, 'none')}"
         for name in dict.fromkeys([*one, *other])
@@ -145,15 +144,9 @@ def _parting(pair: Pair, first: ComparedArtifact) -> str:
     return f"{named}; {places}{'' if differing else ', processor and kernels'}"
 
 
-def facts(made_on: MadeOn) -> dict[str, str]:
-    """Libraries, processor and kernels by name."""
-    kernels = {f"{KERNEL}{name}": value for name, value in (made_on.kernels or {}).items()}
-    return {**made_on.libraries, PROCESSOR: made_on.processor, **kernels}
-
-
-def is_of_machine(fact: str) -> bool:
-    """Whether a fact is about the machine rather than about a library."""
-    return fact == PROCESSOR or fact.startswith(KERNEL)
+def of_machine(made_on: MadeOn) -> dict[str, str]:
+    """Processor and kernels by the name to show."""
+    return {"processor": made_on.processor, **{f"kernel of {name}": k for name, k in (made_on.kernels or {}).items()}}
 
 
 def _idle(pair: Pair) -> str:
