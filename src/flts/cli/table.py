@@ -18,9 +18,9 @@ WORD = 24
 """A word of text is not folded up to this width: enough for a time, the start of a hash, and every figure."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Column:
-    """A column: its heading, its cells, and how it may be narrowed."""
+    """A column: its heading, its cells, and how it may be narrowed. Two with equal texts are two columns."""
 
     heading: str
     cells: Sequence[str]
@@ -77,13 +77,12 @@ class FittingTable:
 
     def fitting(self, width: int) -> list[Column]:
         """The columns that fit, in their order: those that always stay, then the most important of the others."""
-        chosen = {id(column) for column in self.columns if column.priority is None}
+        chosen = {column for column in self.columns if column.priority is None}
         ranked = [column for column in self.columns if column.priority is not None]
         for column in sorted(ranked, key=lambda column: column.priority or 0):
-            wanted = [other for other in self.columns if id(other) in chosen or other is column]
-            if _total([other.least for other in wanted]) <= width:
-                chosen.add(id(column))
-        return [column for column in self.columns if id(column) in chosen]
+            if _total([other.least for other in {*chosen, column}]) <= width:
+                chosen.add(column)
+        return [column for column in self.columns if column in chosen]
 
 
 def fitting_table(

@@ -35,6 +35,14 @@ def dropped(lines: list[str]) -> list[str]:
     return named.group(1).split(", ") if named else []
 
 
+def test_of_two_equal_columns_the_one_that_goes_is_named() -> None:
+    screen = io.StringIO()
+    table = fitting_table(["model", "seconds", "seconds"], [["ridge", "1", "1"]], optional=["seconds"])
+    Console(file=screen, width=16).print(table, crop=False)
+    assert screen.getvalue().split()[:2] == ["model", "seconds"]
+    assert dropped(screen.getvalue().split()) == ["seconds"]
+
+
 def test_a_column_is_shown_whole_or_named_as_dropped_and_no_line_is_too_long() -> None:
     for width in range(36, 120):
         lines = shown(width)
