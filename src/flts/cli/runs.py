@@ -87,15 +87,10 @@ def show(
 ) -> None:
     """One run: its scoreboard and decision, or with --json everything that is stored about it."""
     from flts.cli import board
-    from flts.contracts.runs import numbers
-    from flts.report.evidence import chosen_run, resolve, run_manifest, run_record
+    from flts.report.evidence import chosen_run, run_manifest, run_record
 
     store = existing_store(home)
-    if config is None:
-        config_hash, number = chosen_run(store, None, run, None)
-    else:
-        config_hash = resolve(store, config)
-        number = run or max(numbers(store, config_hash), default=1)
+    config_hash, number = chosen_run(store, config, run)
     if as_json:
         board.print_json(run_manifest(store, config_hash, number))
         return

@@ -161,12 +161,12 @@ def newest_first(store: Store) -> Sequence[RunSummary]:
     return sorted(summaries, key=lambda row: row.claim.started, reverse=True)
 
 
-def chosen_run(store: Store, config: str | None, run: int | None, scope: str | None) -> tuple[str, int]:
+def chosen_run(store: Store, config: str | None, run: int | None, scope: str | None = None) -> tuple[str, int]:
     """The config_hash and number of the run that a person means, by default the newest.
 
     config: the start of its config_hash; scope: only runs of this scope. Raises UsageError when there is none.
     """
-    config_hash = resolve(store, config) if config else None
+    config_hash = None if config is None else resolve(store, config)
     if config_hash is not None and run is not None:
         _require_run(store, config_hash, run)
         return config_hash, run
@@ -177,7 +177,8 @@ def chosen_run(store: Store, config: str | None, run: int | None, scope: str | N
     claims = (_claim(store, key) for key in _claims(store, layout.runs(config_hash) if config_hash else "runs/"))
     found = [(claim.started, name, claim.run) for name, claim in claims if scope in {None, claim.scope}]
     if not found:
-        wanted = f" of scope '{scope}'" if scope else ""
+        wanted = f" of configuration {config_hash[:12]}" if config_hash else ""
+        wanted += f" in scope '{scope}'" if scope else ""
         raise UsageError(f"{store.url} has no run{wanted}", code="no-runs", store=store.url, scope=scope)
     _, name, number = max(found)
     return name, number

@@ -32,7 +32,7 @@ def promote(
     """
     with _context(settings) as context:
         store, config_hash = context.store, resolve(context.store, config)
-        parts = list(runs.parts(store, config_hash, "judge", JudgePart))
+        parts = runs.parts(store, config_hash, "judge", JudgePart)
         judge = next((part for part in parts if part.scope == scope), None)
         if judge is None:
             judged = judged_scopes(store, config_hash)

@@ -20,7 +20,7 @@ from flts.contracts.records.data import ProcessedMeta
 from flts.contracts.records.model import ModelResult
 from flts.contracts.records.run import JudgePart, RunClaim
 from flts.contracts.runs import numbers
-from flts.report.evidence import OTHERS, configurations, newest_first, resolve, run_manifest, run_record
+from flts.report.evidence import OTHERS, chosen_run, configurations, newest_first, resolve, run_manifest, run_record
 
 A, B, C = "ab" * 32, "ab" * 16 + "cd" * 16, "ef" * 32
 
@@ -122,6 +122,21 @@ def test_a_prefix_that_fits_several_hashes_or_none_is_refused_with_the_valid_one
         resolve(store, prefix)
     assert (A if prefix == "ab" else C)[:12] in str(caught.value)
     assert "memory:///" in str(caught.value)
+
+
+def test_only_who_names_no_configuration_means_the_newest_run(store: Store) -> None:
+    newest = newest_first(store)[0]
+    assert chosen_run(store, None, None) == (newest.config_hash, newest.run)
+    with raises(UsageError, code="config-ambiguous"):  # a shell variable that is not set
+        chosen_run(store, "", None)
+
+
+def test_a_configuration_without_a_run_is_named() -> None:
+    store, config_hash = memory_store(), "ab" * 32
+    store.create(layout.spec(config_hash), b"{}")
+    with raises(UsageError, code="no-runs") as refused:
+        chosen_run(store, config_hash[:8], None)
+    assert config_hash[:12] in str(refused.value)
 
 
 def test_a_number_under_which_any_part_lies_is_a_run(store: Store) -> None:
