@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from flts.contracts import layout, runs
-from flts.contracts.canonical import canonical_json
+from flts.contracts.canonical import canonical_json, is_digest
 from flts.contracts.errors import DamagedObject, UsageError
 from flts.contracts.ports import Store
 from flts.contracts.records.base import parse_object
@@ -109,7 +108,7 @@ class ManifestFile:
 
 
 def _digest(value: Any) -> str:
-    if not re.fullmatch("[0-9a-f]{64}", value):
+    if not is_digest(value):
         raise ValueError
     return str(value)
 

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 from flts.comparison.result import ComparedArtifact, PairVerdict, SpecDifference, VerdictKind, Work
 from flts.comparison.sides import Side
+from flts.contracts.canonical import is_digest
 from flts.contracts.records.model import MadeOn
 from flts.contracts.records.run import TrainPart
 from flts.report.evidence import RunParts
 from flts.spec.lineage import short
 
-SHA256 = 64
-"""Characters of a digest."""
 SHOWN = 3
 """Values of the experiment that a verdict names at most."""
 
@@ -127,7 +126,7 @@ def _changed(difference: SpecDifference) -> str:
 
 def _parting(pair: Pair, first: ComparedArtifact) -> str:
     """The first difference, and what may explain it."""
-    a, b = (value[:12] if value and len(value) == SHA256 else value for value in first.values)
+    a, b = (value[:12] if value and is_digest(value) else value for value in first.values)
     named = f"the first difference is {first.name} ({pair.labels[0]} {a}, {pair.labels[1]} {b})"
     made = [side.record.results.get(first.model or "") for side in (pair.a, pair.b)]
     if "_hash" in first.name:

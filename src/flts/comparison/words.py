@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from flts.comparison.result import ComparedDuration, ComparedScore, ComparedValue, Comparison, DurationStatement
+from flts.contracts.canonical import is_digest
 from flts.contracts.records.decision import METRICS
 from flts.spec.lineage import short
 
@@ -137,7 +138,7 @@ def _digest(value: str | None) -> str:
     """A digest by its start."""
     if value is None:
         return NONE
-    return value[:12] if len(value) == 64 and set(value) <= set("0123456789abcdef") else value
+    return value[:12] if is_digest(value) else value
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -49,6 +49,10 @@ FIGURES: Mapping[str, tuple[str, Callable[[CandidateRow], JsonValue]]] = {
     **{f"coverage_{level * 100:g}": (f"coverage at {level:.0%}", _covered(f"{level:g}")) for level in LEVELS},
 }
 """Figures of the scoreboard that have a claim of their own: what a sentence calls them, and where a row has them."""
+LATER = {"evidence"}
+"""Fields that a decision of an earlier FLTS does not have."""
+MOST = 3
+"""Differences that a reason names at most."""
 Shows = Callable[[DecisionRecord], JsonValue]
 PARTS: Mapping[str, tuple[str, Shows]] = {
     "windows": ("The test windows are", lambda d: d.windows.count),
@@ -323,9 +327,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return value.model_dump(mode="json", by_alias=True) if hasattr(value, "model_dump") else value
-
-
-LATER = {"evidence"}
-"""Fields that a decision of an earlier FLTS does not have."""
-MOST = 3
-"""Differences that a reason names at most."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -12,6 +11,7 @@ from pydantic import JsonValue
 from flts.comparison.result import Comparison
 from flts.comparison.sides import Side
 from flts.contracts import layout
+from flts.contracts.canonical import is_digest
 from flts.contracts.errors import FltsError, UsageError, nearest
 from flts.contracts.ports import Store
 from flts.contracts.records.base import Digest, JsonObject, Part, StoredRecord, read_object
@@ -131,7 +131,7 @@ def examine(
     that must be recorded; expected_head: the digest of the newest log entry as somebody wrote it down; others: runs to
     compare with. Raises UsageError for an unknown claim and for a head that is no digest.
     """
-    if expected_head is not None and not re.fullmatch("[0-9a-f]{64}", expected_head):
+    if expected_head is not None and not is_digest(expected_head):
         raise UsageError(
             f"--expect-head takes the 64 hexadecimal digits of the head of the log, as a report shows it,"
             f" found '{expected_head}'",
