@@ -19,6 +19,8 @@ WIDTHS = {0: 1, 1: 4, 2: 8, 3: 8, 4: 4, 5: 8, 6: 16}
 """Bytes of a value in memory by physical type: boolean, int32, int64, int96, float, double, byte array (a view)."""
 MOST_PAGES = 1_000_000
 DEEPEST = 16
+DEEPEST_COLUMN = 64
+"""Levels of lists and structs in a column; parsers descend them one call each, and a deeper one ends the process."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ def size_of(file: IO[bytes]) -> Size:
     file.seek(length - 8 - footer_length)
     footer = _Compact(file.read(footer_length)).struct()
     try:
+        _refuse_deep(footer[2])
         pages = _Pages(file, length)
         leaves = [_width(element) for element in footer[2][1:] if not element.get(5)]
         rows, cells, memory = footer[3], 0, 0
@@ -57,6 +60,19 @@ def size_of(file: IO[bytes]) -> Size:
     except (KeyError, TypeError, IndexError, AttributeError):
         raise ValueError("its footer does not describe columns") from None
     return Size(max(rows, sum(group[3] for group in footer[4])), len(leaves), cells, memory)
+
+
+def _refuse_deep(schema: list[dict[int, Any]]) -> None:
+    """Refuse columns nested too deep. A schema lists its elements depth first, each with its number of children."""
+    awaited: list[int] = []  # children still to come, by level
+    for element in schema:
+        while awaited and not awaited[-1]:
+            awaited.pop()
+        if awaited:
+            awaited[-1] -= 1
+        awaited.append(element.get(5, 0))
+        if len(awaited) > DEEPEST_COLUMN:
+            raise ValueError("its columns are nested too deep")
 
 
 def _width(element: dict[int, Any]) -> int:

@@ -119,6 +119,18 @@ def test_headers_that_are_damaged_are_refused_with_a_reason() -> None:
             size_of(io.BytesIO(data))
 
 
+def test_columns_nested_deeper_than_a_parser_can_follow_are_refused() -> None:
+    def nested(levels: int) -> bytes:
+        column = pl.Series("a", [1])
+        for _ in range(levels):
+            column = pl.DataFrame({"a": column}).to_struct("a")
+        return written(pl.DataFrame([column, pl.Series("b", [1])]))
+
+    assert size_of(io.BytesIO(nested(40))).columns == 2
+    with pytest.raises(ValueError, match="too deep"):
+        size_of(io.BytesIO(nested(80)))
+
+
 @given(st.integers(0, 10_000), st.binary(min_size=1, max_size=8))
 def test_no_bytes_raise_anything_but_a_value_error(place: int, changed: bytes) -> None:
     data = bytearray(SMALL)

@@ -69,6 +69,15 @@ def test_nothing_of_a_refused_file_is_decoded(monkeypatch: pytest.MonkeyPatch) -
             read_file(File(name, content, FEW))
 
 
+def test_texts_of_a_dictionary_count_for_every_row_that_holds_them() -> None:
+    buffer = io.BytesIO()
+    pl.DataFrame({"load": pl.repeat("1" * 100_000, 10_000, eager=True)}).write_parquet(buffer)
+    content = buffer.getvalue()
+    assert len(content) < 10**6
+    with raises(DataError, code="table-too-large", bytes=10**9):
+        read_file(File("a.parquet", content, Limits(memory=10**8)))
+
+
 @pytest.mark.parametrize("text", [b"1\n", b"\n"], ids=["short lines", "empty lines"])
 def test_a_short_line_counts_as_a_row_of_the_whole_header(text: bytes) -> None:
     wide = b",".join(b"c%d" % number for number in range(2_000)) + b"\n" + text * 2_000
