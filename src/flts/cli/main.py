@@ -100,6 +100,9 @@ def main() -> None:
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
             typer.echo(shortened(f"error: a name is too long for a file of this system: {error.filename}"), err=True)
             sys.exit(2)
+        if isinstance(error, FileNotFoundError) and error.filename is None:  # only os.getcwd() names no file
+            typer.echo("error: the current folder no longer exists; change to one that does", err=True)
+            sys.exit(2)
         fault = machine_fault(error)
         if fault is None:
             raise

@@ -142,6 +142,8 @@ def refuse_no_file(file: Path) -> None:
     if file.is_dir():
         raise UsageError(f"{file}: is a folder; name a CSV or Parquet file in it", code="not-a-file", file=str(file))
     if not file.exists():
+        if file.is_symlink():
+            raise DataError(f"{file}: is a link to a file that does not exist", code="file-missing", file=str(file))
         beside = [path.name for path in file.parent.glob("*") if path.suffix in SUFFIXES]
         hint = f"; {nearest(file.name, beside)}" if beside and len(beside) <= 20 else ""
         raise DataError(f"{file}: no such file{hint}", code="file-missing", file=str(file))

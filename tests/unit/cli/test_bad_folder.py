@@ -329,6 +329,23 @@ def test_a_folder_of_another_version_is_named_and_left_alone(
     assert flts("run").code == 0
 
 
+def test_a_current_folder_that_is_gone_is_said_in_one_line(
+    flts: Flts, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = folder / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    done = flts("run")
+    assert (done.code, done.err) == (2, "error: the current folder no longer exists; change to one that does\n")
+
+
+def test_a_link_to_no_file_is_called_one(flts: Flts, folder: Path) -> None:
+    (folder / "link.csv").symlink_to("nowhere.csv")
+    done = flts("data", "inspect", "link.csv")
+    assert (done.code, done.err) == (4, "error: link.csv: is a link to a file that does not exist\n")
+
+
 WAITING_TRAINER = """
 import pathlib, sys, time
 while "flts.runner.child" in sys.orig_argv and not pathlib.Path("go").exists():
