@@ -14,7 +14,7 @@ from flts.contracts.records.base import parse_record
 from flts.contracts.records.decision import DecisionRecord
 from flts.evaluate.decide import decide
 from flts.evaluate.gate import ChampionForecast
-from flts.promotion.words import NOT_COUNTED
+from flts.promotion.words import NOT_COUNTED, ONE_FIT
 from flts.spec.fields import Evaluate
 
 TRUTH = truth_of(200)
@@ -69,3 +69,14 @@ def test_a_decision_of_format_one_is_told_with_the_test_that_it_was_made_with(
     decision["certainty"]["best_referee"]["diebold_mariano"]["p"] = 0.0123
     lines = printed(parse_record(DecisionRecord, json.dumps(decision).encode(), "a decision"), capsys)
     assert any(line.startswith("lead over the baseline") and "Diebold-Mariano p = 0.012" in line for line in lines)
+
+
+def test_a_model_whose_forecasts_depend_on_dates_alone_is_said_to_be_judged_from_one_fit(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    record = decide(case_of(truth=TRUTH)).record
+    first, *others = record.ranked
+    alone = first.model_copy(update={"uses_history": False})
+    lines = printed(record.model_copy(update={"candidates": [alone, *others]}), capsys)
+    assert [line for line in lines if "from one fit" in line] == [f"{first.model} is judged from one fit: {ONE_FIT}"]
+    assert not any("from one fit" in line for line in printed(record, capsys))

@@ -145,3 +145,11 @@ def test_options_with_which_a_forecast_takes_any_time_are_refused(name: str) -> 
         model["seasonalities"][1]["daily"][name] = 10**9
     with raises(DamagedObject, code="options-unusual", found=[name if name in model else "daily"]):
         Prophet().load({"model.json": json.dumps([model]).encode()}, task)
+
+
+def test_its_forecasts_depend_on_dates_alone_and_it_says_so() -> None:
+    model, *_ = fitted()
+    times: Times = np.array([[BACK]], dtype=np.int64)
+    low, high = (model.forecast(times, np.full((1, 1, 1), level)).mean for level in (0.0, 1e6))
+    assert np.array_equal(low, high)
+    assert not model.history.used
