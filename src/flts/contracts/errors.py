@@ -245,6 +245,8 @@ _USER = re.compile(r"(\w://?)(?:[^/\s'\"]*|[^/\s'\":]*:[^\s'\"]*)@")
 """User and password of a URL. A password may hold a slash that nobody escaped. A URL taken for a path has one slash."""
 _USER_OF_NO_URL = re.compile(r"\b((?:s3|kafka|https?|ftp|postgresql|mysql):)(?!/)[^\s'\"]*@", re.IGNORECASE)
 """The same where somebody forgot the slashes."""
+_USER_OF_NO_SCHEME = re.compile(r"(?<![\w:/])(//)[^/\s'\":]*:[^\s'\"]*@")
+"""The same where somebody forgot the scheme; it is a path then."""
 _OPTION = re.compile(r"([?&;](?!endpoint=)[^=&\s'\"]+=)[^&\s'\"]+")
 """The value of an option of a URL; that of `endpoint` is the only one that is no secret."""
 
@@ -255,7 +257,7 @@ def without_credentials(text: str) -> str:
     Every error of FLTS, every log line and every line about a backend goes through here.
     """
     if "@" in text:
-        text = _USER_OF_NO_URL.sub(r"\1…@", text)
+        text = _USER_OF_NO_SCHEME.sub(r"\1…@", _USER_OF_NO_URL.sub(r"\1…@", text))
     return _OPTION.sub(r"\1…", _USER.sub(r"\1…@", text)) if ":/" in text else text
 
 

@@ -13,7 +13,13 @@ from tests.support.experiments import write_experiment
 from flts.contracts.errors import DataError, UsageError, without_credentials
 
 HUSH = "hunter2-hush"
-URLS = (f"s3://u:{HUSH}@h/x", f"s3://u:{HUSH}/{HUSH}@h/x", f"http://u:{HUSH}@h/x", f"s3://h/x?secret_access_key={HUSH}")
+URLS = (
+    f"s3://u:{HUSH}@h/x",
+    f"s3://u:{HUSH}/{HUSH}@h/x",
+    f"http://u:{HUSH}@h/x",
+    f"s3://h/x?secret_access_key={HUSH}",
+    f"//u:{HUSH}@h/x",
+)
 
 
 @pytest.fixture
