@@ -22,6 +22,7 @@ ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
 OBJECTS: Mapping[str, Any] = {"type": "array", "items": ANY_OBJECT}
 TEXTS: Mapping[str, Any] = {"type": "object", "additionalProperties": {"type": "string"}}
 TEXT_LIST: Mapping[str, Any] = {"type": "array", "items": {"type": "string"}}
+NAME: Mapping[str, Any] = {"type": "string", "pattern": "^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$"}
 QUANTITIES: Mapping[str, Any] = {"type": "object", "additionalProperties": {"type": ["string", "number"]}}
 RESOURCES: Mapping[str, Any] = {
     "type": "object",
@@ -62,6 +63,10 @@ RULES: Mapping[str, Any] = {
     "networkPolicy.apiServer.ports": {"type": "array", "items": {"type": "integer"}},
     "podDisruptionBudget.maxUnavailable": {"type": ["integer", "string"]},
     "trainers.perModel": {"type": "object", "additionalProperties": OF_ONE_MODEL},
+    "nameOverride": NAME,
+    "fullnameOverride": NAME,
+    "listen": {"enum": ["0.0.0.0", "::"]},  # noqa: S104 - a choice, not bound
+    "podSecurity.uid": {"type": ["integer", "null"], "minimum": 1},
     "commonLabels": TEXTS,
     "commonAnnotations": TEXTS,
 }

@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     """Seconds after the start of a run when a model without a result counts as failed; 0 waits for ever."""
     probe_host: str = "127.0.0.1"
     """Address on which a worker or the forecast service answers /healthz, /readyz and /metrics without a token; 0.0.0.0
-    in a container."""
+    in a container, :: where it also has an IPv6 address."""
     probe_port: int = Field(default=9090, ge=0, le=65535)
     """Port of the probes; 0 takes a free one."""
     host: str = "127.0.0.1"

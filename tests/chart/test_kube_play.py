@@ -47,16 +47,6 @@ WAITING = ("flts-gateway", "flts-serve", "flts-train-ridge", "flts-evaluate", "f
 """Pods that start before what they wait for."""
 JOBS = ("flts-preprocess", "flts-prepare")
 SERVERS = ("flts-kafka", "flts-s3", "flts-postgresql")
-POSTGRES = (
-    "set -e; export LC_ALL=C.UTF-8;"
-    ' initdb -D "$PGDATA" -U "$POSTGRES_USER" -A scram-sha-256 --pwfile="$POSTGRES_PASSWORD_FILE";'
-    ' echo "host all all all scram-sha-256" >> "$PGDATA/pg_hba.conf";'
-    ' echo "CREATE DATABASE $POSTGRES_DB;" | postgres --single -D "$PGDATA" postgres;'
-    ' exec postgres -D "$PGDATA" -h "*" -k /tmp'
-)
-"""What the official image does at its first start."""
-
-
 IMAGES = {
     "apache/kafka": (
         "tansu",
@@ -65,7 +55,7 @@ IMAGES = {
         "--storage-engine=memory://tansu/",
     ),
     "chrislusf/seaweedfs": None,
-    "library/postgres": ("sh", "-c", POSTGRES),
+    "library/postgres": ("sh", "/opt/postgres.sh"),
 }
 """What the stand-in of each server runs; None: what the chart says."""
 USER = 1000

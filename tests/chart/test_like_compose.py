@@ -23,8 +23,8 @@ FLTS_MORE = {
     *("FLTS_HOST", "FLTS_TOKEN_FILE"),  # options of the commands of compose.yaml
     *("HOME", "FLTS_HOME", "FLTS_PROBE_PORT", "FLTS_KAFKA_PARTITIONS"),  # the defaults of the image and of FLTS, said
     *("FLTS_NODE", "FLTS_KAFKA_MEMBER"),  # of the pod
-    *("FLTS_GRACE", "FLTS_DRAIN_SECONDS", "FLTS_TRAIN_TIMEOUT", "FLTS_JOBS", "OMP_NUM_THREADS"),  # values of the chart
-    "FLTS_LOG_FORMAT",  # of the one-shot services that write no events
+    *("FLTS_GRACE", "FLTS_DRAIN_SECONDS", "FLTS_TRAIN_TIMEOUT", "FLTS_JOBS"),  # values of the chart
+    *("FLTS_LOG_FORMAT", "OMP_NUM_THREADS"),  # of the one-shot service that has no environment
 }
 """Variables that some role of FLTS has in the chart alone."""
 FLTS_LESS = {
@@ -43,7 +43,7 @@ SERVERS: Mapping[str, tuple[set[str], set[str]]] = {
         {"AWS_REGION", "AWS_SHARED_CREDENTIALS_FILE", "PGPASSFILE"},
         {
             *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "POSTGRES_PASSWORD"),
-            *("HOME", "OMP_NUM_THREADS", "POD_IP"),
+            "HOME",
         },
     ),
 }

@@ -176,18 +176,6 @@ def test_selectors_find_their_pods_and_nothing_else(objects: list[Manifest]) -> 
     assert not [(a, b) for a, labels in selected for b, others in selected if a != b and labels <= others]
 
 
-def test_names_are_short_enough_for_what_kubernetes_adds(helm: Helm) -> None:
-    long = "a-very-long-name-of-a-release-in-a-large-company-1234"
-    done = helm.call("template", long, ".", *RUN, "--set", "preprocess.cronJob.enabled=true")
-    found = [one for one in yaml.safe_load_all(done.stdout) if one]
-    assert found
-    for one in found:
-        longest = 52 if one["kind"] == "CronJob" else 63
-        name = one["metadata"]["name"]
-        assert len(name) <= longest, name
-        assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", name)
-
-
 def test_no_manifest_holds_a_secret_and_none_is_rendered_as_one(objects: list[Manifest]) -> None:
     assert not [one for one in objects if one["kind"] == "Secret"]
     for where, container in every_container(objects):

@@ -38,19 +38,22 @@ HOURS = 24
 """How far the example forecasts."""
 ABSENT = {"grafana", "locust"}
 POSTGRES = """#!/bin/sh
-# as the official image does: a database, a user and a password from variables, as a user that is not root
+# as the official image does: a database, a user and a password from variables; root becomes postgres
 set -e
-data=/var/lib/postgresql/18
 export LC_ALL=C.UTF-8
-chown -R postgres /var/lib/postgresql
-run() { setpriv --reuid=postgres --regid=postgres --clear-groups "$@"; }
-if [ ! -e $data/PG_VERSION ]; then
-  run initdb -D $data -U "$POSTGRES_USER" -A scram-sha-256 --pwfile="$POSTGRES_PASSWORD_FILE" --locale=C.UTF-8 >&2
-  echo "host all all all scram-sha-256" >> $data/pg_hba.conf
-  echo "CREATE DATABASE $POSTGRES_DB;" | run postgres --single -D $data postgres >&2
+if [ "$(id -u)" = 0 ]; then
+  chown -R postgres /var/lib/postgresql
+  exec setpriv --reuid=postgres --regid=postgres --clear-groups sh "$0"
 fi
-exec setpriv --reuid=postgres --regid=postgres --clear-groups postgres -D $data -h "*" -k /tmp
+data=${PGDATA:-/var/lib/postgresql/18}
+if [ ! -e "$data/PG_VERSION" ]; then
+  initdb -D "$data" -U "$POSTGRES_USER" -A scram-sha-256 --pwfile="$POSTGRES_PASSWORD_FILE" --locale=C.UTF-8
+  echo "host all all all scram-sha-256" >> "$data/pg_hba.conf"
+  echo "CREATE DATABASE $POSTGRES_DB;" | postgres --single -D "$data" postgres
+fi
+exec postgres -D "$data" -h "*" -k /tmp
 """
+"""The server in place of the official image, by root and by any other user."""
 ENTRYPOINTS: dict[str, Sequence[str]] = {
     "s3": ["weed"],
     "kafka": ["tansu", "broker", "--advertised-listener-url=tcp://kafka:9092", "--storage-engine=memory://tansu/"],

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Message
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
 from tests.support.raising import raises
 from tests.support.servers import kafka_bus
 from tests.support.services import LONG
@@ -116,6 +118,18 @@ def test_every_call_fails_in_time_while_the_broker_is_away(broker: Server) -> No
     ):
         with pytest.raises(BackendUnavailable, match=broker.url):
             ask()
+    bus.close()
+
+
+def test_a_broker_keeps_dead_letters_for_good_and_other_messages_as_it_likes(durable_broker: Server) -> None:
+    bus = kafka_bus(durable_broker)
+    bus.ensure(["DLQ-kept", "not-kept"])
+    admin = AdminClient({"bootstrap.servers": durable_broker.url.removeprefix("kafka://")})
+    asked = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in ("DLQ-kept", "not-kept")]
+    answers = admin.describe_configs(asked, request_timeout=LONG)
+    said = {topic.name: answer.result() for topic, answer in answers.items()}
+    assert said["DLQ-kept"]["retention.ms"].value == "-1"
+    assert "retention.ms" not in said["not-kept"] or said["not-kept"]["retention.ms"].value != "-1"
     bus.close()
 
 

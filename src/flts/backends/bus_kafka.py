@@ -11,8 +11,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from flts.backends.kafka_client import (
-    ENVELOPE_BYTES,
-    MAX_MESSAGE_BYTES,
     KafkaOptions,
     Partition,
     T,
@@ -22,6 +20,7 @@ from flts.backends.kafka_client import (
     partition_of,
     present,
     record_of,
+    settings_of,
 )
 from flts.backends.kafka_errors import Trouble, failed, kafka_errors
 from flts.contracts.errors import BackendUnavailable, MissingExtra
@@ -64,9 +63,8 @@ class KafkaBus:
         missing = set(topics) - set(self.describe().topics)
         if not missing:
             return
-        limit = {"max.message.bytes": str(MAX_MESSAGE_BYTES + ENVELOPE_BYTES)}
         new = [
-            NewTopic(name, self._options.partitions, self._options.replication, config=limit)
+            NewTopic(name, self._options.partitions, self._options.replication, config=settings_of(name))
             for name in sorted(missing)
         ]
         with kafka_errors(f"create topics at {self.url}"):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from flts.backends.kafka_errors import INNER, Trouble
 from flts.contracts.errors import UsageError
+from flts.contracts.messages import DEAD_LETTERS
 from flts.contracts.ports import Record
 
 if TYPE_CHECKING:
@@ -158,6 +159,12 @@ def _open(client: Callable[[dict[str, Any]], T], options: dict[str, Any]) -> T:
         raise UsageError(
             f"kafka_options: {INNER.sub('', shown)}; {hint}", code="option-refused", reason=shown
         ) from None
+
+
+def settings_of(topic: str) -> dict[str, str]:
+    """The settings of a new topic: its largest message, and that dead letters stay until a person deletes them."""
+    limit = {"max.message.bytes": str(MAX_MESSAGE_BYTES + ENVELOPE_BYTES)}
+    return limit | ({"retention.ms": "-1"} if topic.startswith(DEAD_LETTERS) else {})
 
 
 def record_of(message: Message) -> Record:

@@ -96,11 +96,13 @@ def smoke(
 
 
 @app.command()
-def secrets(name: Annotated[str, typer.Argument(help="Name of the Secret.")]) -> None:
+def secrets(name: Annotated[str, typer.Argument(help="Name of the Secret.")], timeout: Timeout = 120.0) -> None:
     """Make the Secret of this deployment, once. Runs in a pod."""
+    from flts.deploy.prepare import patiently
     from flts.deploy.secrets import Api, make_secret
 
-    made = make_secret(Api.of_this_pod(), name)
+    api = Api.of_this_pod()  # which the network of a new pod may not reach yet
+    made = patiently(lambda: make_secret(api, name), timeout)
     typer.echo(f"made the Secret {name}" if made else f"the Secret {name} exists and stays as it is")
 
 

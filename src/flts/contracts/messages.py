@@ -28,6 +28,8 @@ from flts.contracts.moments import moment
 
 LARGEST = 1 << 20
 """Bytes of the largest message; a longer one is refused without parsing it."""
+DEAD_LETTERS = "DLQ-"
+"""Prefix of the topics of messages that could not be handled."""
 HEX = r"^[0-9a-f]{64}$"
 Sha256 = Field(pattern=HEX)
 RunNumber = Field(ge=1, lt=10_000)

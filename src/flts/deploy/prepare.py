@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from flts.contracts import layout
 from flts.contracts.errors import FltsError, Transient
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from flts.settings import Settings
     from flts.spec.sources import LoadedSpec
 
+T = TypeVar("T")
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 5.0
 """Seconds between two attempts."""
 
@@ -30,13 +31,13 @@ def prepare(settings: Settings, buckets: Sequence[str], timeout: float) -> list[
     where rights are missing.
     """
     made: list[str] = []
-    _patiently(lambda: made.extend(make_buckets(settings, buckets)), timeout)
+    patiently(lambda: made.extend(make_buckets(settings, buckets)), timeout)
 
     def topics() -> None:
         with closing(open_bus(settings)) as bus:
             bus.ensure(all_topics())
 
-    _patiently(topics, timeout)
+    patiently(topics, timeout)
     return made
 
 
@@ -53,19 +54,18 @@ def wait(settings: Settings, timeout: float, rows: LoadedSpec | None = None) -> 
             for look in backend_checks(context).values():
                 look()
 
-    _patiently(check, timeout)
+    patiently(check, timeout)
     if rows is not None:
         # somebody uploads them through the gateway of the same release, after its buckets are made
-        _patiently(lambda: open_raw(rows.spec.dataset, rows.folder, settings), timeout)
+        patiently(lambda: open_raw(rows.spec.dataset, rows.folder, settings), timeout)
 
 
-def _patiently(work: Callable[[], object], timeout: float) -> None:
+def patiently(work: Callable[[], T], timeout: float) -> T:
+    """The result of `work`, tried again for `timeout` seconds while it may still come; then its error."""
     import stamina
 
     pauses = {"wait_initial": FIRST_PAUSE, "wait_max": LONGEST_PAUSE}
-    for attempt in stamina.retry_context(on=_may_come, attempts=None, timeout=timeout, **pauses):
-        with attempt:
-            work()
+    return stamina.retry(on=_may_come, attempts=None, timeout=timeout, **pauses)(work)()
 
 
 def _may_come(error: Exception) -> bool:

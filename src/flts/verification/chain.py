@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from flts.contracts import layout
 from flts.contracts.canonical import sha256
 from flts.contracts.errors import DataError
-from flts.contracts.messages import Message, ModelSelected, ModelTraining, TrainingData
+from flts.contracts.messages import DEAD_LETTERS, Message, ModelSelected, ModelTraining, TrainingData
 from flts.contracts.ports import Record
 from flts.contracts.records.run import MessageRef, TrainPart
 from flts.promotion.relay import selected
@@ -18,7 +18,6 @@ from flts.verification.evidence import RunEvidence
 
 M = TypeVar("M", bound=Message)
 NO_BUS = "no broker was named: set FLTS_BUS"
-DEAD = "DLQ-"
 OF_RUN: Sequence[type[TrainingData | ModelTraining]] = (TrainingData, ModelTraining)
 """Messages that name their run."""
 TOLD_LATER = frozenset({"bundle_sha256", "forecasts_sha256"})
@@ -165,7 +164,7 @@ def _dead_letters(evidence: RunEvidence) -> Found:
         return absent(NO_BUS)
     dead = []
     for kind in OF_RUN:
-        for record, _ in _messages(evidence, kind, _of_run(evidence), f"{DEAD}{kind.topic}"):
+        for record, _ in _messages(evidence, kind, _of_run(evidence), f"{DEAD_LETTERS}{kind.topic}"):
             dead.append(_name(record))
             evidence.note(_name(record), sha256(record.value))
     if dead:

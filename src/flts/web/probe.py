@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -51,7 +52,7 @@ class Probes:
                 host=host,
                 port=port,
             ) from None
-        self.address = f"{host}:{self._server.server_port}"
+        self.address = f"[{host}]:{self._server.server_port}" if ":" in host else f"{host}:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, name="probes", daemon=True).start()
 
     def close(self) -> None:
@@ -99,6 +100,10 @@ class _Server(ThreadingMixIn, WSGIServer):
     """A thread per request: one slow backend does not delay other probes."""
 
     daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
 
 
 class _Quiet(WSGIRequestHandler):

@@ -19,10 +19,11 @@ COLLECTED = (50_000, 20, 50)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one. Raises UsageError."""
+    """A listening socket; port 0 takes a free one, and :: every address of both families. Raises UsageError."""
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listening = socket.create_server(address, family=family, backlog=2048)
+        both = host == "::" and socket.has_dualstack_ipv6()
+        listening = socket.create_server(address, family=family, backlog=2048, dualstack_ipv6=both)
         # inherited by its connections: else the end of an answer waits 40 ms for the client to confirm its head
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listening

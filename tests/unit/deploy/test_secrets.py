@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 import trustme
 from tests.support.raising import raises
+from tests.support.services import LONG
 
 from flts.contracts.errors import BackendUnavailable, UsageError
+from flts.deploy import prepare
 from flts.deploy.secrets import RANDOM, Api, make_secret
 
 FOLDER = "/api/v1/namespaces/forecasts/secrets"
@@ -27,11 +29,16 @@ class Cluster:
     def __init__(self) -> None:
         self.secrets: dict[str, Any] = {}
         self.asked: list[str] = []
+        self.starting = 0
+        """How often it still has to be asked before it is there."""
         self.quicker: dict[str, Any] = {}
         """What another pod creates just before a POST."""
 
     def answer(self, method: str, path: str, authorization: str, body: Any) -> tuple[int, Any]:
         self.asked.append(method)
+        if self.starting:
+            self.starting -= 1
+            return 503, {}
         if authorization != "Bearer right":
             return 403, {}
         if method == "POST":
@@ -101,6 +108,15 @@ def test_it_is_made_once_and_then_left_alone(cluster: Cluster, api: Api) -> None
     assert make_secret(api, "generated") is False
     assert values(cluster) == first
     assert cluster.asked == ["GET", "POST", "GET"]
+
+
+def test_an_api_server_that_does_not_answer_yet_is_asked_again(
+    cluster: Cluster, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "FIRST_PAUSE", 0.01)
+    cluster.starting = 2
+    assert prepare.patiently(lambda: make_secret(api, "generated"), LONG) is True
+    assert cluster.asked == ["GET", "GET", "GET", "POST"]
 
 
 def test_of_two_pods_the_quicker_one_makes_it(cluster: Cluster, api: Api) -> None:

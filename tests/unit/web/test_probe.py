@@ -73,6 +73,15 @@ def test_an_unknown_path_names_the_valid_ones(probes: Probes) -> None:
     assert ask(probes.address, "/x") == (404, '{"valid": ["/healthz", "/readyz", "/metrics"]}')
 
 
+@pytest.mark.parametrize("client", ["127.0.0.1", "[::1]"])
+def test_both_families_reach_the_address_for_all(client: str) -> None:
+    server = Probes("::", 0, HealthChecks({}, {}), CollectorRegistry())
+    host, _, port = server.address.rpartition(":")
+    assert host == "[::]"
+    assert ask(f"{client}:{port}", "/healthz") == (200, "{}")
+    server.close()
+
+
 def test_a_taken_port_is_a_usage_error(probes: Probes) -> None:
     port = int(probes.address.rpartition(":")[2])
     with raises(UsageError, code="cannot-listen", host="127.0.0.1", port=port):

@@ -1,36 +1,48 @@
 {{/* Names and labels. */}}
 
+{{/* What the names of all objects start with. A Service begins with a letter and has no dots, a release may; a long name
+     ends in a digest, so that two that start alike stay apart. */}}
 {{- define "flts.fullname" -}}
 {{- $chart := .Values.nameOverride | default .Chart.Name -}}
 {{- $name := ternary .Release.Name (printf "%s-%s" .Release.Name $chart) (contains $chart .Release.Name) -}}
-{{- .Values.fullnameOverride | default $name | trunc 40 | trimSuffix "-" -}}
+{{- $name = .Values.fullnameOverride | default $name | replace "." "-" -}}
+{{- if regexMatch "^[0-9]" $name -}}{{- $name = printf "r-%s" $name -}}{{- end -}}
+{{- if gt (len $name) 40 -}}
+{{- $name = printf "%s-%s" ($name | trunc 29 | trimSuffix "-") ($name | sha256sum | trunc 10) -}}
+{{- end -}}
+{{- $name -}}
 {{- end -}}
 
-{{/* Labels by which a component is selected; they never change. */}}
+{{/* Labels by which the pods of a release are selected, and those of a component; they never change. */}}
+{{- define "flts.selector.release" -}}
+app.kubernetes.io/name: {{ .Values.nameOverride | default .Chart.Name | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end -}}
+
 {{- define "flts.selector" -}}
-app.kubernetes.io/name: {{ .root.Values.nameOverride | default .root.Chart.Name | trunc 63 | trimSuffix "-" }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{ include "flts.selector.release" .root }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
 {{/* Name, labels and annotations of an object. name: what follows the full name; component: what it belongs to;
-annotations, extraLabels: of this object only. */}}
+annotations, extraLabels: of this object only. No value replaces a label of the chart: by them it finds its objects. */}}
 {{- define "flts.metadata" -}}
 name: {{ include "flts.fullname" .root }}-{{ .name }}
-namespace: {{ .root.Release.Namespace }}
+namespace: {{ .root.Release.Namespace | quote }}
 labels:
-  {{- include "flts.selector" . | nindent 2 }}
-  app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
-  app.kubernetes.io/part-of: flts
-  app.kubernetes.io/managed-by: {{ .root.Release.Service }}
-  helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-  {{- with merge (dict) (.extraLabels | default dict) .root.Values.commonLabels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- merge (include "flts.labels" . | fromYaml) (.extraLabels | default dict) (.root.Values.commonLabels | default dict) | toYaml | nindent 2 }}
 {{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end -}}
+
+{{- define "flts.labels" -}}
+{{ include "flts.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: flts
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{- end -}}
 
 {{/* The reference of the image. */}}

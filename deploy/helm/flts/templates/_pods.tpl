@@ -19,11 +19,16 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
 
+{{/* ids: of the image; where podSecurity.uid is null, the cluster gives every pod its numbers. */}}
 {{- define "flts.pod.security" -}}
+{{- $given := .root.Values.podSecurity -}}
 runAsNonRoot: true
-runAsUser: {{ .uid | int64 }}
-runAsGroup: {{ .gid | int64 }}
-fsGroup: {{ .gid | int64 }}
+{{- if not (kindIs "invalid" $given.uid) }}
+{{- $ids := .ids | default $given }}
+runAsUser: {{ $ids.uid | int64 }}
+runAsGroup: {{ $ids.gid | int64 }}
+fsGroup: {{ $ids.gid | int64 }}
+{{- end }}
 fsGroupChangePolicy: OnRootMismatch
 seccompProfile: {type: RuntimeDefault}
 {{- end -}}
@@ -31,13 +36,7 @@ seccompProfile: {type: RuntimeDefault}
 {{/* Labels and annotations of a pod. checksum: of a file that it reads at the start only. */}}
 {{- define "flts.pod.metadata" -}}
 labels:
-  {{- include "flts.selector" . | nindent 2 }}
-  {{- with .labels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
-  {{- with .values.podLabels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- merge (include "flts.selector" . | fromYaml) (.labels | default dict) (.values.podLabels | default dict) | toYaml | nindent 2 }}
 {{- $annotations := merge (dict) (.annotations | default dict) (.values.podAnnotations | default dict) }}
 {{- with $annotations }}
 annotations:
@@ -50,10 +49,10 @@ annotations:
 automountServiceAccountToken: {{ .token | default false }}
 enableServiceLinks: false
 {{- with .account | default .root.Values.serviceAccountName }}
-serviceAccountName: {{ . }}
+serviceAccountName: {{ . | quote }}
 {{- end }}
 securityContext:
-  {{- include "flts.pod.security" (.ids | default .root.Values.podSecurity) | nindent 2 }}
+  {{- include "flts.pod.security" . | nindent 2 }}
 {{- with .root.Values.image.pullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
@@ -71,7 +70,7 @@ affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
@@ -100,7 +99,7 @@ topologySpreadConstraints:
 - name: FLTS_NODE
   valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
 - {name: FLTS_LOG_FORMAT, value: json}
-- {name: FLTS_PROBE_HOST, value: 0.0.0.0}
+- {name: FLTS_PROBE_HOST, value: {{ $v.listen | quote }}}
 - {name: FLTS_PROBE_PORT, value: "9090"}
 - {name: FLTS_TRACKING, value: {{ ternary "mlflow" "off" (not (empty $tracked)) | quote }}}
 - {name: OMP_NUM_THREADS, value: {{ .threads | default 1 | quote }}}
@@ -137,9 +136,9 @@ topologySpreadConstraints:
 - {name: FLTS_MLFLOW_URI, value: {{ ternary (printf "http://%s-mlflow:5000" (include "flts.fullname" $root)) $v.mlflow.external.uri $v.mlflow.enabled | quote }}}
 {{- if and (not $v.mlflow.enabled) $v.mlflow.external.existingSecret }}
 - name: MLFLOW_TRACKING_USERNAME
-  valueFrom: {secretKeyRef: {name: {{ $v.mlflow.external.existingSecret }}, key: username}}
+  valueFrom: {secretKeyRef: {name: {{ $v.mlflow.external.existingSecret | quote }}, key: username}}
 - name: MLFLOW_TRACKING_PASSWORD
-  valueFrom: {secretKeyRef: {name: {{ $v.mlflow.external.existingSecret }}, key: password}}
+  valueFrom: {secretKeyRef: {name: {{ $v.mlflow.external.existingSecret | quote }}, key: password}}
 {{- end }}
 {{- end }}
 {{- include "flts.ca.env" $root }}
@@ -167,7 +166,7 @@ topologySpreadConstraints:
 {{- with .Values.caBundle }}
 {{- if .configMap }}
 - name: ca
-  configMap: {name: {{ .configMap }}, items: [{key: {{ .key }}, path: ca.crt}]}
+  configMap: {name: {{ .configMap | quote }}, items: [{key: {{ .key | quote }}, path: ca.crt}]}
 {{- end }}
 {{- end }}
 {{- end -}}
@@ -175,9 +174,9 @@ topologySpreadConstraints:
 {{- define "flts.env.keys" -}}
 {{- if or .Values.s3.enabled (not .Values.s3.external.useRole) -}}
 - name: AWS_ACCESS_KEY_ID
-  valueFrom: {secretKeyRef: {name: {{ include "flts.secret.s3" . }}, key: s3-access-key}}
+  valueFrom: {secretKeyRef: {name: {{ include "flts.secret.s3" . | quote }}, key: s3-access-key}}
 - name: AWS_SECRET_ACCESS_KEY
-  valueFrom: {secretKeyRef: {name: {{ include "flts.secret.s3" . }}, key: s3-secret-key}}
+  valueFrom: {secretKeyRef: {name: {{ include "flts.secret.s3" . | quote }}, key: s3-secret-key}}
 {{- end -}}
 {{- end -}}
 
@@ -220,11 +219,11 @@ topologySpreadConstraints:
 {{- if not .Values.kafka.enabled }}
 {{- with .Values.kafka.external.existingSecret }}
 - name: kafka
-  secret: {secretName: {{ . }}, defaultMode: 0440, items: [{key: password, path: password}]}
+  secret: {secretName: {{ . | quote }}, defaultMode: 0440, items: [{key: password, path: password}]}
 {{- end }}
 {{- with .Values.kafka.external.caSecret }}
 - name: kafka-ca
-  secret: {secretName: {{ . }}, items: [{key: ca.crt, path: ca.crt}]}
+  secret: {secretName: {{ . | quote }}, items: [{key: ca.crt, path: ca.crt}]}
 {{- end }}
 {{- end }}
 {{- include "flts.ca.volume" . }}
@@ -256,23 +255,34 @@ volumeMounts:
   {{- end }}
 {{- end -}}
 
-{{/* Probes by HTTP. port: name of the port; ready: path; scheme: HTTP or HTTPS; start: seconds that a start may take. */}}
+{{/* Probes by HTTP. port: name of the port; ready, live: paths; scheme: HTTP or HTTPS; host: that they name; start:
+     seconds that a start may take. */}}
 {{- define "flts.probes" -}}
 startupProbe:
-  httpGet: {path: {{ .live | default "/healthz" }}, port: {{ .port }}, scheme: {{ .scheme | default "HTTP" }}}
+  {{- include "flts.probe" (merge (dict "path" (.live | default "/healthz")) .) | nindent 2 }}
   periodSeconds: 2
   timeoutSeconds: 5
   failureThreshold: {{ div (.start | default 120) 2 }}
 livenessProbe:
-  httpGet: {path: {{ .live | default "/healthz" }}, port: {{ .port }}, scheme: {{ .scheme | default "HTTP" }}}
+  {{- include "flts.probe" (merge (dict "path" (.live | default "/healthz")) .) | nindent 2 }}
   periodSeconds: 20
   timeoutSeconds: 5
   failureThreshold: 6
 readinessProbe:
-  httpGet: {path: {{ .ready | default "/readyz" }}, port: {{ .port }}, scheme: {{ .scheme | default "HTTP" }}}
+  {{- include "flts.probe" (merge (dict "path" (.ready | default "/readyz")) .) | nindent 2 }}
   periodSeconds: 5
   timeoutSeconds: 5
   failureThreshold: 3
+{{- end -}}
+
+{{- define "flts.probe" -}}
+httpGet:
+  path: {{ .path }}
+  port: {{ .port }}
+  scheme: {{ .scheme | default "HTTP" }}
+  {{- with .host }}
+  httpHeaders: [{name: Host, value: {{ . | quote }}}]
+  {{- end }}
 {{- end -}}
 
 {{/* Until when a Deployment may not be ready: its pods wait for servers, and those of the forecast service for a first

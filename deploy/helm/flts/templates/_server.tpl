@@ -34,7 +34,7 @@ spec:
         - {{- include "flts.token.volume" . | nindent 10 }}
         {{- with .values.tlsSecret }}
         - name: tls
-          secret: {secretName: {{ . }}, defaultMode: 0440}
+          secret: {secretName: {{ . | quote }}, defaultMode: 0440}
         {{- end }}
 ---
 apiVersion: v1
@@ -67,13 +67,13 @@ spec:
 {{- define "flts.token.volume" -}}
 name: token
 secret:
-  secretName: {{ include "flts.secret" (dict "root" .root "key" (printf "%s.existingSecret" .component) "name" .values.existingSecret) }}
+  secretName: {{ include "flts.secret" (dict "root" .root "key" (printf "%s.existingSecret" .component) "name" .values.existingSecret) | quote }}
   defaultMode: 0440
   items: [{key: {{ .component }}-token, path: token}]
 {{- end -}}
 
 {{- define "flts.server.env" -}}
-- {name: FLTS_HOST, value: 0.0.0.0}
+- {name: FLTS_HOST, value: {{ .root.Values.listen | quote }}}
 - {name: FLTS_TOKEN_FILE, value: /etc/flts-token/token}
 - {name: FLTS_DRAIN_SECONDS, value: {{ .values.drainSeconds | int64 | quote }}}
 {{- if .values.tlsSecret }}

@@ -10,11 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from flts.contracts.messages import LARGEST
+from flts.contracts.messages import DEAD_LETTERS, LARGEST
 from flts.contracts.ports import Bus, Record
 
-DEAD = "DLQ-"
-"""Prefix of dead-letter topics."""
 PREFIX = "flts-"
 """Prefix of the headers that say where a dead letter comes from."""
 REPLAYED = f"{PREFIX}replayed"
@@ -41,7 +39,7 @@ class Letter:
     @property
     def topic(self) -> str:
         """The topic of the original message."""
-        return self.record.topic.removeprefix(DEAD)
+        return self.record.topic.removeprefix(DEAD_LETTERS)
 
     @property
     def position(self) -> str:
@@ -92,7 +90,7 @@ class Letter:
 
 def topic_of_letters(topic: str) -> str:
     """The dead-letter topic of a topic."""
-    return f"{DEAD}{topic}"
+    return f"{DEAD_LETTERS}{topic}"
 
 
 def send_to_dead_letters(bus: Bus, record: Record, error: Exception, attempts: int, group: str) -> None:
@@ -143,7 +141,7 @@ def by_message(several: Sequence[Letter]) -> list[list[Letter]]:
 
 def topics_with_letters(bus: Bus) -> Sequence[str]:
     """Topics that have a dead-letter topic, even an empty one. Raises BackendUnavailable."""
-    return sorted(name.removeprefix(DEAD) for name in bus.describe().topics if name.startswith(DEAD))
+    return sorted(name.removeprefix(DEAD_LETTERS) for name in bus.describe().topics if name.startswith(DEAD_LETTERS))
 
 
 def replay(bus: Bus, *same: Letter) -> None:
