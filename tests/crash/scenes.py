@@ -18,6 +18,7 @@ from tests.support.stored import contents
 
 from flts.backends.store import open_store
 from flts.contracts import layout
+from flts.contracts.canonical import sha256
 from flts.contracts.failpoints import ENV
 from flts.contracts.ports import Store
 from flts.contracts.records.log import LogEntry
@@ -35,9 +36,9 @@ BY_HAND: Command = ("promotions", "promote", "{first}", "ridge")
 """`{first}` stands for the configuration of the first promotion."""
 MARK = "CRASH_TEST"
 
-MOMENTS = {"run", "started", "ended", "claimed_by", "duration_ms", "entry_sha256"}
-"""Fields of the record of a run: its number, its times, its duration, the owner of the number, and the digest of a log
-entry, which has a time."""
+MOMENTS = {"run", "started", "ended", "claimed_by", "duration_ms", "entry_sha256", "rests_on"}
+"""Fields of the record of a run: its number, its times, its duration, the owner of the number, and digests of records
+that have a time."""
 PAST = {"fitted", "reused"}
 """Fields of the record of a run that depend on how far the run before it got."""
 
@@ -133,9 +134,12 @@ class Workspace:
         if not runs:
             return {}
         newest = max(runs, key=lambda run: json.loads(self.store.get(runs[run]) or b"")["started"])
-        parts = contents(self.store, f"{newest}/")
+        parts = {key.removeprefix(f"{newest}/"): data for key, data in contents(self.store, f"{newest}/").items()}
+        assert [key for key in parts if key.startswith("seals/")] == [f"seals/{sha256(parts['judge.json'])}.json"]
         return {
-            key.removeprefix(f"{newest}/"): _without(json.loads(data), MOMENTS | PAST) for key, data in parts.items()
+            key: _without(json.loads(data), MOMENTS | PAST)
+            for key, data in parts.items()
+            if not key.startswith("seals/")
         }
 
     def failures(self) -> list[str]:

@@ -53,7 +53,7 @@ PASSED: Mapping[str, Sequence[str]] = {
     "evaluate": (
         "work.mark",
         *("promote.preview", "promote.decision", "promote.log", "bus.publish", "promote.pointer.config"),
-        *("promote.pointer.root", "promote.pointer.scope", "run.judge", "bus.commit"),
+        *("promote.pointer.root", "promote.pointer.scope", "run.seal", "run.judge", "bus.commit"),
     ),
     "forecast": ("work.mark", "forecast.day", "forecast.log", "bus.publish", "bus.commit"),
 }

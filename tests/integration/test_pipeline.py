@@ -20,6 +20,7 @@ from tests.support.stored import contents
 
 import flts
 from flts.contracts import layout
+from flts.contracts.canonical import sha256
 from flts.contracts.errors import DataError, MissingExtra
 from flts.contracts.messages import ModelTraining
 from flts.contracts.ports import Silent, Store
@@ -133,8 +134,15 @@ def test_the_pointers_name_the_promoted_bundle(thrice: Thrice) -> None:
 def test_every_stage_writes_its_part_of_the_run(thrice: Thrice) -> None:
     result, objects = thrice.results[0], thrice.objects[0]
     parts = {key.split("/")[-1]: json.loads(data) for key, data in objects.items() if key.startswith("runs/")}
-    assert set(parts) == {"claim.json", "preprocess.json", "train-ridge.json", "judge.json"}
-    assert all(part["run"] == 1 and part["scope"] == "global" for part in parts.values())
+    seal = f"{sha256(objects[f'runs/{result.config_hash}/0001/judge.json'])}.json"
+    assert set(parts) == {"claim.json", "preprocess.json", "train-ridge.json", "judge.json", seal}
+    assert all(part["run"] == 1 for part in parts.values())
+    assert {part["scope"] for name, part in parts.items() if name != seal} == {"global"}
+    rests_on = parts["judge.json"]["rests_on"]
+    assert rests_on == {key: sha256(objects[key]) for key in rests_on}
+    assert {key.split("/")[-1] for key in rests_on} == set(parts) - {"judge.json", seal} | {
+        f"{result.config_hash}.json"
+    }
     assert parts["claim.json"]["data_hash"] == parts["preprocess.json"]["data_hash"] == result.identity.data_hash
     assert parts["train-ridge.json"]["fitted"] is True
     assert parts["judge.json"]["decision_id"] == result.decision.decision_id
@@ -162,6 +170,7 @@ def test_the_run_leaves_these_objects_and_no_others(thrice: Thrice) -> None:
         "model-promotion/global/current.json",
         f"model-promotion/global/{identity.config_hash}/current.json",
         *(f"runs/{identity.config_hash}/0001/{n}.json" for n in ("claim", "preprocess", "train-ridge", "judge")),
+        next(key for key in thrice.objects[0] if key.startswith(layout.seals(identity.config_hash, 1))),
     }
 
 
@@ -186,6 +195,7 @@ def test_a_second_run_changes_nothing_but_its_own_parts_and_its_decision_against
     decision = result.decision.decision_id
     assert set(second) - set(first) == {
         *(f"runs/{result.config_hash}/0002/{n}.json" for n in ("claim", "preprocess", "train-ridge", "judge")),
+        next(key for key in second if key.startswith(layout.seals(result.config_hash, 2))),
         *(f"model-promotion/global/decisions/{decision}{end}" for end in (".json", ".preview.json")),
     }
 

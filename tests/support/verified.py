@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any
 
 from flts.backends.bus_memory import MemoryBus
 from flts.backends.store import memory_store
-from flts.contracts import events
+from flts.contracts import events, layout
+from flts.contracts.canonical import canonical_json, sha256
 from flts.contracts.messages import TOPICS, ModelTraining, TrainingData
 from flts.contracts.ports import Record, Silent, Store
-from flts.contracts.records.run import MessageRef
+from flts.contracts.records.run import JudgeSeal, MessageRef
 from flts.preprocess.source import RawInput, RawTable
 from flts.runner.candidate import finish_model
 from flts.runner.claim import start
@@ -79,6 +81,24 @@ class Ran:
         assert data is not None, key
         other.store.replace(key, change(data))
         return other
+
+    def with_record(self, key: str, change: Callable[[bytes], bytes]) -> Ran:
+        """The same with one record of the run changed, and with it what the judge recorded of it, and the seal."""
+        other = self.with_object(key, change)
+        for seal in other.keys("", layout.seals(self.config_hash, self.run)):
+            other.store.erase(seal)
+        judge = other.part("judge")
+        if key != judge:
+            digest = sha256(other.store.get(key) or b"")
+            fields = json.loads(other.store.get(judge) or b"")
+            other.store.replace(judge, canonical_json({**fields, "rests_on": {**fields["rests_on"], key: digest}}))
+        record = JudgeSeal(run=self.run, judge_sha256=sha256(other.store.get(judge) or b""))
+        other.store.create(layout.seal(self.config_hash, self.run, record.judge_sha256), record.to_bytes())
+        return other
+
+    def part(self, name: str) -> str:
+        """The key of a part of the run."""
+        return layout.run_part(self.config_hash, self.run, name)
 
     def keys(self, ending: str, start: str = "") -> list[str]:
         """Keys of the store that begin and end so."""

@@ -332,6 +332,20 @@ class PromotionDecision(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunJudged(Event):
+    """The judge's part of a run was stored, the last of its parts."""
+
+    event = "run_judged"
+    service: str = "evaluate"
+    config_hash: str
+    run: int
+    """Number of the run of this experiment."""
+    decision_id: str
+    judge_sha256: str
+    """Of the stored part, which names the digests of the others."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PromotionRootPointerWrite(Event):
     """The pointers to the champion were written."""
 

@@ -209,14 +209,29 @@ def runs(config_hash: str) -> str:
     return f"runs/{config_hash}/"
 
 
+def run_folder(config_hash: str, run: int) -> str:
+    """The folder of one run."""
+    return f"{runs(config_hash)}{run:04d}/"
+
+
 def run_part(config_hash: str, run: int, part: str) -> str:
     """One part of a run's record: claim, preprocess, train-<model>, judge."""
-    return f"{runs(config_hash)}{run:04d}/{part}.json"
+    return f"{run_folder(config_hash, run)}{part}.json"
 
 
 def failure(config_hash: str, run: int, model: str) -> str:
     """Why one model of a run has no forecast."""
-    return f"{runs(config_hash)}{run:04d}/failures/{model}.json"
+    return run_part(config_hash, run, f"failures/{model}")
+
+
+def seals(config_hash: str, run: int) -> str:
+    """The folder of the seals of a run."""
+    return f"{run_folder(config_hash, run)}seals/"
+
+
+def seal(config_hash: str, run: int, judge_sha256: str) -> str:
+    """What seals the judge's part of a run."""
+    return f"{seals(config_hash, run)}{judge_sha256}.json"
 
 
 def work_mark(group: str, topic: str, partition: int, slot: int) -> str:
@@ -278,6 +293,7 @@ IDENTITIES = tuple(
         r"model-promotion/(?P<scope>[^/]+)/log/(?P<number>[0-9]+)\.json",
         r"model-promotion/(?P<scope>[^/]+)/(?:(?P<config_hash>[^/]+)/)?current\.json",
         r"inference-logs/(?P<scope>[^/]+)/days/(?P<request_id>[^/]+)\.json",
+        r"runs/[^/]+/(?P<run>[0-9]+)/seals/(?P<judge_sha256>[^/]+)\.json",
         r"runs/[^/]+/(?P<run>[0-9]+)/(?:(?:train-|failures/)(?P<model>[^/]+)|[^/]+)\.json",
         LIVE.pattern,
     )

@@ -77,6 +77,8 @@ class Prepared:
     sha256: str
     size: int
     reused: bool
+    input_hash: str
+    """The name of the short cut to it."""
 
 
 def preprocess(spec: Spec, raw: RawInput, store: Store, version: int) -> Prepared:
@@ -92,7 +94,7 @@ def preprocess(spec: Spec, raw: RawInput, store: Store, version: int) -> Prepare
     before = processed.rows_before
     resolved = resolve_rows(spec, processed.summary, before["train"], before["test"], one_file=raw.test is None)
     fields = plain_json(data_fields(resolved, digests, version))
-    prepared = _stored(store, digest(fields)) or _store(store, processed, fields)
+    prepared = _stored(store, digest(fields), input_hash) or _store(store, processed, fields, input_hash)
     record = KnownInput(input_hash=input_hash, data_hash=prepared.data_hash)
     write_record(store, layout.known_input(input_hash), record, at="preprocess.input")
     return prepared
@@ -105,19 +107,19 @@ def known(spec: Spec, raw: RawInput, store: Store, version: int) -> Prepared | N
 
 def _known(store: Store, input_hash: str) -> Prepared | None:
     record = read_record(store, layout.known_input(input_hash), KnownInput)
-    return _stored(store, record.data_hash) if record else None
+    return _stored(store, record.data_hash, input_hash) if record else None
 
 
-def _stored(store: Store, data_hash: str) -> Prepared | None:
+def _stored(store: Store, data_hash: str, input_hash: str) -> Prepared | None:
     """What is stored under a data_hash, None unless all of it is."""
     stored = store.get(layout.meta(data_hash))
     if stored is None or not all(store.exists(name(data_hash)) for name in (layout.train_rows, layout.test_rows)):
         return None
     events.emit(events.SkipIdempotent(data_hash=data_hash))
-    return _prepared(store, data_hash, stored, reused=True)
+    return _prepared(store, data_hash, stored, input_hash, reused=True)
 
 
-def _store(store: Store, processed: Processed, fields: JsonObject) -> Prepared:
+def _store(store: Store, processed: Processed, fields: JsonObject, input_hash: str) -> Prepared:
     """Write both tables, then the record that commits them. fields: what data_hash is made of."""
     data_hash = digest(fields)
     metadata = {"data_hash": data_hash, "preprocess_config": canonical_json(fields).decode()}
@@ -142,7 +144,7 @@ def _store(store: Store, processed: Processed, fields: JsonObject) -> Prepared:
         **dict(processed.summary),
     )
     stored = write_once(store, layout.meta(data_hash), meta.to_bytes(), at="preprocess.meta")
-    return _prepared(store, data_hash, stored, reused=False)
+    return _prepared(store, data_hash, stored, input_hash, reused=False)
 
 
 def process(spec: Spec, raw: RawInput) -> Processed:
@@ -192,10 +194,10 @@ def _close(stored: Rows, rows: Rows) -> bool:
     return np.allclose(stored.values, rows.values, rtol=0.0, atol=allowed, equal_nan=True)
 
 
-def _prepared(store: Store, data_hash: str, data: bytes, *, reused: bool) -> Prepared:
+def _prepared(store: Store, data_hash: str, data: bytes, input_hash: str, *, reused: bool) -> Prepared:
     """The content of meta.json, whichever process wrote it."""
     meta = parse_stored(store, layout.meta(data_hash), ProcessedMeta, data)
-    return Prepared(data_hash, meta, sha256(data), len(data), reused)
+    return Prepared(data_hash, meta, sha256(data), len(data), reused, input_hash)
 
 
 def _absent(rows: Rows) -> int:

@@ -232,7 +232,7 @@ def _promoted(experiment: Experiment, decision: Decision, run_ids: Mapping[str, 
 
 def _announce(record: DecisionRecord, run_ids: Mapping[str, str | None]) -> None:
     events.emit(
-        events.PromotionScoreboard(config_hash=record.config_hash, board=[_line(row) for row in record.candidates])
+        events.PromotionScoreboard(config_hash=record.config_hash, board=[board_line(row) for row in record.candidates])
     )
     winner = record.row(record.winner)
     run_id = run_ids.get(winner.model) if winner else None
@@ -251,7 +251,7 @@ def _announce(record: DecisionRecord, run_ids: Mapping[str, str | None]) -> None
     )
 
 
-def _line(row: CandidateRow | UnrankedRow) -> dict[str, str | float | None]:
+def board_line(row: CandidateRow | UnrankedRow) -> dict[str, str | float | None]:
     """A row of the scoreboard as an event shows it; without a forecast its errors are None."""
     fields = ("rank", "model", "score", "rmse", "mae", "mse", "status")
     return dict.fromkeys(fields) | row.model_dump(include=set(fields))

@@ -123,7 +123,7 @@ def run_manifest(
 
 def run_parts(store: Store, config_hash: str, run: int, *, damaged: list[DamagedObject] | None = None) -> RunParts:
     """The parts of a run that exists, without the objects that they name. Raises DamagedObject as `run_record` does."""
-    folder, read = f"{layout.runs(config_hash)}{run:04d}/", _Reader(store, damaged)
+    folder, read = layout.run_folder(config_hash, run), _Reader(store, damaged)
     names = [key.removeprefix(folder).removesuffix(".json") for key in store.list(folder)]
 
     def by_model(prefix: str, kind: type[R]) -> dict[str, R]:

@@ -202,6 +202,7 @@ def _record(context: RunContext, claim: TrainingData, prepared: Prepared, watch:
         scope=claim.identifier,
         environment=context.environment,
         data_hash=claim.data_hash,
+        input_hash=prepared.input_hash,
         meta_sha256=prepared.sha256,
         reused=prepared.reused,
         started=watch.started.isoformat(),

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from flts.contracts import layout, runs
+from flts.contracts import events, layout, runs
+from flts.contracts.canonical import sha256
 from flts.contracts.errors import StageFailed
 from flts.contracts.ports import Store, Tracker
 from flts.contracts.records.base import read_record, write_record
 from flts.contracts.records.decision import DecisionRecord
 from flts.contracts.records.log import LogEntry
-from flts.contracts.records.run import FailurePart, JudgePart, MessageRef, RunClaim, ScaledErrors, TrainPart
+from flts.contracts.records.run import FailurePart, JudgePart, JudgeSeal, MessageRef, RunClaim, ScaledErrors, TrainPart
 from flts.evaluate.case import Candidate
 from flts.promotion.judge import Waiting, gather
 from flts.promotion.log import EMPTY, Chain, stored_digest
@@ -111,6 +112,7 @@ def record_judgement(
         promotion=champion.number if champion else None,
         entry_sha256=judged.log.head,
         run_ids=dict(run_ids),
+        rests_on=_rests_on(context.store, config_hash, run, decision),
         started=watch.started.isoformat(),
         ended=context.clock.now().isoformat(),
         duration_ms=watch.elapsed_ms,
@@ -121,7 +123,32 @@ def record_judgement(
     if context.tracker is not None and not _told_before(context.store, config_hash, part):
         _annotate(context.tracker, decision, champion, run_ids)
         point_tracker(context, judged.log)
-    write_record(context.store, layout.run_part(config_hash, run, "judge"), part, at="run.judge")
+    _write_sealed(context.store, config_hash, part)
+
+
+def _rests_on(store: Store, config_hash: str, run: int, decision: DecisionRecord) -> dict[str, str]:
+    """Digests by key of the records that the decision does not name."""
+    seals, judge = layout.seals(config_hash, run), layout.run_part(config_hash, run, "judge")
+    parts = [key for key in store.list(layout.run_folder(config_hash, run)) if key != judge]
+    limited = decision.rules.max_latency_ms != "off"
+    latencies = [layout.latency(row.model_hash) for row in decision.ranked if limited]
+    named = [layout.spec(config_hash), *(key for key in parts if not key.startswith(seals)), *latencies]
+    return {key: sha256(data) for key in named if (data := store.get(key)) is not None}
+
+
+def _write_sealed(store: Store, config_hash: str, part: JudgePart) -> None:
+    """Write the judge's part after its seal: no record that counts is ever without one."""
+    seal = JudgeSeal(run=part.run, judge_sha256=sha256(part.to_bytes()))
+    write_record(store, layout.seal(config_hash, part.run, seal.judge_sha256), seal, at="run.seal")
+    stored = write_record(store, layout.run_part(config_hash, part.run, "judge"), part, at="run.judge")
+    events.emit(
+        events.RunJudged(
+            config_hash=config_hash,
+            run=part.run,
+            decision_id=stored.decision_id,
+            judge_sha256=sha256(stored.to_bytes()),
+        )
+    )
 
 
 def point_tracker(context: RunContext, log: Chain) -> None:

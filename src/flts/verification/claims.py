@@ -137,7 +137,12 @@ class Engine:
 
     def _settle(self, section: SectionChecks, check: Check) -> ReportClaim:
         with self._evidence.noting() as noted:
-            found = _look(check, self._evidence)
+            try:
+                found = _look(check, self._evidence)
+            except Exception:
+                if not any(self.claim(name).state in BAD for name in self._rests_on(check, noted)):
+                    raise
+                found = Found(DEPENDS)  # a check takes for granted what the claims below it say
         self.read |= noted
         rests_on = self._rests_on(check, noted)
         found = _weighed(found, [self.claim(name) for name in rests_on])

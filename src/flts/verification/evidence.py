@@ -132,7 +132,7 @@ class RunEvidence:
     @property
     def folder(self) -> str:
         """The folder of the run."""
-        return f"{layout.runs(self.config_hash)}{self.run:04d}/"
+        return layout.run_folder(self.config_hash, self.run)
 
     def part(self, name: str) -> str:
         """The key of a part of the run."""

@@ -23,18 +23,25 @@ class Issue(Part):
     """Ids of the claims that show it."""
 
 
-def issues(evidence: RunEvidence) -> list[Issue]:
-    """Every issue, in the order of the pipeline. What cannot be read raises none: its claim says so."""
+def issues(evidence: RunEvidence, *, damaged: bool) -> list[Issue]:
+    """Every issue, in the order of the pipeline. What cannot be read raises none: its claim says so.
+
+    damaged: a claim does not hold, so that what is read may make no sense.
+    """
     found: list[Issue] = []
     for look in (_rows, _models, _versions, _threads, _decision, _processes):
-        found += _readable(look, evidence)
+        found += _readable(look, evidence, damaged=damaged)
     return found
 
 
-def _readable(look: Callable[[RunEvidence], Iterator[Issue]], evidence: RunEvidence) -> list[Issue]:
+def _readable(look: Callable[[RunEvidence], Iterator[Issue]], evidence: RunEvidence, *, damaged: bool) -> list[Issue]:
     try:
         return list(look(evidence))
     except FltsError:
+        return []
+    except Exception:
+        if not damaged:
+            raise
         return []
 
 

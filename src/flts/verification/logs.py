@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flts.contracts import layout
+from flts.promotion.stage import board_line
 from flts.verification.claims import FALSE, Check, Found, SectionChecks, absent, recorded
 from flts.verification.evidence import RunEvidence
 from flts.verification.outside import LogLine
@@ -21,6 +22,7 @@ def logs(evidence: RunEvidence) -> SectionChecks:
         _claim("upload_done", "upload_done", "The rows were stored as logged", _uploaded, _before_claim),
         _claim("claim_published", "claim_published", "The run was claimed as logged", _claimed, _of_config),
         *(check for model in evidence.models for check in _of_model(model)),
+        _claim("promotion_scoreboard", "promotion_scoreboard", "The scoreboard is the logged one", _ranked, _of_config),
         _claim("promotion_decision", "promotion_decision", "The decision is the logged one", _decided, _of_config),
         _claim(
             "promotion_root_pointer_write",
@@ -32,6 +34,7 @@ def logs(evidence: RunEvidence) -> SectionChecks:
         _claim(
             "promotion_publish", "promotion_publish", "The promotion was announced as logged", _published, _of_config
         ),
+        _claim("run_judged", "run_judged", "The record of the judgement is the logged one", _judged, _of_run),
     ]
     return SectionChecks("logs", "Log lines", checks, "--log FILE")
 
@@ -104,6 +107,10 @@ def _of_config(evidence: RunEvidence, event: str) -> Iterator[LogLine]:
                 yield line
 
 
+def _of_run(evidence: RunEvidence, event: str) -> Iterator[LogLine]:
+    return (line for line in _of_config(evidence, event) if line.fields.get("run") == evidence.run)
+
+
 def _before_claim(evidence: RunEvidence, event: str) -> Iterator[LogLine]:
     """Lines that name no experiment: those between the claim of this run and the one before it in the same file."""
     for file in evidence.outside.logs:
@@ -140,6 +147,11 @@ def _claimed(evidence: RunEvidence) -> list[Said]:
     return [{"data_hash": evidence.claim.data_hash, "run": evidence.run}]
 
 
+def _ranked(evidence: RunEvidence) -> list[Said]:
+    decision = evidence.decision
+    return [{"board": [board_line(row) for row in decision.candidates]}] if decision else []
+
+
 def _decided(evidence: RunEvidence) -> list[Said]:
     decision = evidence.decision
     if decision is None:
@@ -149,6 +161,11 @@ def _decided(evidence: RunEvidence) -> list[Said]:
     if winner is not None:
         said |= {"model_type": winner.model.upper(), "score": winner.score}
     return [{**said, "reason": "; ".join(decision.reasons)}]
+
+
+def _judged(evidence: RunEvidence) -> list[Said]:
+    judged, digest = evidence.judged, evidence.digest(evidence.part("judge"))
+    return [{"decision_id": judged.decision_id, "judge_sha256": digest}] if judged else []
 
 
 def _pointed(evidence: RunEvidence) -> list[Said]:

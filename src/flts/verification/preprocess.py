@@ -10,7 +10,7 @@ from flts.contracts import layout
 from flts.contracts.canonical import digest
 from flts.contracts.errors import DamagedObject
 from flts.contracts.records.base import plain_json
-from flts.contracts.records.data import ProcessedMeta, RowsPart
+from flts.contracts.records.data import KnownInput, ProcessedMeta, RowsPart
 from flts.preprocess.parquet import rows_from_parquet
 from flts.preprocess.rows import Rows
 from flts.spec.lineage import RawDigests, data_fields, explain
@@ -33,6 +33,7 @@ def preprocess(evidence: RunEvidence) -> SectionChecks:
         Check("preprocess.meta", "The description of the rows is the one that the run used", _meta, (meta,)),
         Check("preprocess.duration", "The recorded seconds for the rows fit between start and end", _duration),
         Check("preprocess.data_hash", "The description of the rows has the data_hash of the run", _data_hash),
+        Check("preprocess.input", "The short cut from the raw rows leads to these rows", _input, due=False),
         Check("preprocess.experiment", "The rows were made as the experiment says", _as_specified),
         *_checks_of("train", layout.train_rows(data_hash)),
         *_checks_of("test", layout.test_rows(data_hash)),
@@ -124,13 +125,25 @@ def _data_hash(evidence: RunEvidence) -> Found:
     return same(evidence.claim.data_hash, found, "the description names other input than its hash")
 
 
+def _input(evidence: RunEvidence) -> Found:
+    prepared = evidence.prepared
+    if prepared is None or prepared.input_hash is None:
+        return absent("the run is of an earlier flts, which did not record it")
+    key = layout.known_input(prepared.input_hash)
+    known = evidence.record(key, KnownInput)
+    if known is None:
+        return absent(f"{key} is absent: the next run reads the rows again")
+    return same(evidence.claim.data_hash, known.data_hash, f"{key} leads to other rows; {layout.mend(key)}")
+
+
 def _as_specified(evidence: RunEvidence) -> Found:
     """Compare what data_hash is made of with what the experiment says; the raw bytes are taken as they are named."""
     evidence.require_identity()
     made_of = evidence.meta.made_of.model_dump(mode="json")
     raw = RawDigests(str(made_of["train"]), str(made_of["test"]) if "test" in made_of else None)
-    version = made_of["version"]
-    assert isinstance(version, int)
+    version = made_of.get("version")
+    if not isinstance(version, int):
+        return Found(FALSE, reason=f"{layout.meta(evidence.claim.data_hash)} does not say which version made the rows")
     differing = explain(made_of, plain_json(data_fields(evidence.spec, raw, version)))
     if differing:
         return Found(FALSE, reason=f"rows and experiment differ: {'; '.join(map(str, differing))}")

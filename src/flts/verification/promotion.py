@@ -92,7 +92,8 @@ def _pointer(name: str, key: str) -> Check:
         follows = relay.follows(evidence, log, evidence.claim.scope, key) if log.entries else None
         if follows is None and found is None:
             return absent("nothing was promoted that it could point at")
-        if follows:
+        pointer = relay.read_pointer(evidence, key)
+        if follows and pointer is not None and pointer.to_bytes() == evidence.get(key):
             return recorded(found)
         what = "says something else than the log" if found else "is absent"
         return Found(FALSE, None, found, f"{key} {what}; `flts run` writes it again")

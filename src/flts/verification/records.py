@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from flts.contracts import layout
+from flts.contracts.canonical import canonical_json
+from flts.contracts.errors import DamagedObject
 from flts.contracts.records.base import StoredRecord
-from flts.contracts.records.run import JudgePart, PreprocessPart
+from flts.contracts.records.run import JudgeSeal
 from flts.verification.claims import FALSE, Check, Found, SectionChecks, absent, recorded, same
 from flts.verification.evidence import RunEvidence
+from flts.verification.sealed import judges_seal, rested_on
 from flts.verification.stages import SLACK, seconds_between, stage_parts
 
 NAMES = ("release", "revision")
@@ -25,23 +28,49 @@ def records(evidence: RunEvidence) -> SectionChecks:
         ),
         Check("run.environment", "The run names its environment", lambda e: recorded(e.claim.environment)),
         *(_deployment(name) for name in NAMES),
-        _part("preprocess", "the rows", PreprocessPart, evidence),
+        Check(
+            "run.preprocess",
+            "The record of the rows is whole and belongs to this run",
+            _preprocess,
+            (evidence.part("preprocess"),),
+        ),
         *(_of_model(model, evidence) for model in evidence.models),
-        _part("judge", "the judgement", JudgePart, evidence),
+        Check(
+            "run.judge",
+            "The record of the judgement is the sealed one and belongs to this run",
+            _judge,
+            (evidence.part("judge"), layout.seals(evidence.config_hash, evidence.run)),
+        ),
         Check("run.processes", "The processes name their versions, processors and limits", _processes, due=False),
     ]
     return SectionChecks("run", "Run", checks)
 
 
 def _claim(evidence: RunEvidence) -> Found:
-    return same(evidence.run, evidence.claim.run, f"{evidence.part('claim')} is the claim of another run")
+    key = evidence.part("claim")
+    return _changed(evidence, key) or same(evidence.run, evidence.claim.run, f"{key} is the claim of another run")
+
+
+def _changed(evidence: RunEvidence, key: str) -> Found | None:
+    """That a record is not the one that the judge saw; None where it is, and where no sealed judge names it."""
+    pinned, found = rested_on(evidence, key), evidence.digest(key)
+    if pinned in {None, found}:
+        return None
+    what = f"{key} was changed" if found else f"{key} is absent"
+    return Found(FALSE, pinned, found, f"{what}: {evidence.part('judge')} names it; {layout.restore(key)}")
 
 
 def _config_hash(evidence: RunEvidence) -> Found:
     key = layout.spec(evidence.config_hash)
+    changed = _changed(evidence, key)
+    if changed is not None:
+        return changed
+    found = evidence.identity.config_hash
+    if found == evidence.config_hash and evidence.get(key) != canonical_json(evidence.spec.identity()):
+        return Found(FALSE, reason=f"{key} is not written as FLTS writes it; {layout.restore(key)}")
     return same(
         evidence.config_hash,
-        evidence.identity.config_hash,
+        found,
         f"{key} is not the experiment of this hash, or the code versions of this flts are not those of the run",
     )
 
@@ -54,15 +83,38 @@ def _deployment(name: str) -> Check:
     return Check(f"run.{name}", f"The deployment names its {name}", look, due=False)
 
 
-def _part(part: str, words: str, kind: type[StoredRecord], evidence: RunEvidence) -> Check:
-    def look(evidence: RunEvidence) -> Found:
-        found = evidence.record(key, kind)
-        if found is None:
-            return absent(f"{key} is absent: the run ended before this step, or is still going on")
-        return _belongs(evidence, key, found)
+def _preprocess(evidence: RunEvidence) -> Found:
+    key, found = evidence.part("preprocess"), evidence.prepared
+    changed = _changed(evidence, key)
+    if changed is not None:
+        return changed
+    return _belongs(evidence, key, found) if found else absent(_not_there(key))
 
-    key = evidence.part(part)
-    return Check(f"run.{part}", f"The record of {words} is whole and belongs to this run", look, (key,))
+
+def _judge(evidence: RunEvidence) -> Found:
+    key, folder = evidence.part("judge"), layout.seals(evidence.config_hash, evidence.run)
+    seals = evidence.list(folder)
+    for other in seals:
+        evidence.required(other, JudgeSeal)
+    found = evidence.judged
+    if found is None:
+        return absent(_not_there(key))
+    if judges_seal(evidence) is None and (seals or found.rests_on is not None):
+        absent_seal = f"{folder}{evidence.digest(key)}.json is absent, which seals {key}"
+        reason = f"{key} was changed: no seal in {folder} names its digest" if seals else absent_seal
+        return Found(FALSE, None, evidence.digest(key), f"{reason}; {layout.restore(key)}")
+    return _belongs(evidence, key, found)
+
+
+def _names_no_parts(evidence: RunEvidence) -> bool:
+    try:
+        return evidence.judged is not None and evidence.judged.rests_on is None
+    except DamagedObject:
+        return False
+
+
+def _not_there(key: str) -> str:
+    return f"{key} is absent: the run ended before this step, or is still going on"
 
 
 def _of_model(model: str, evidence: RunEvidence) -> Check:
@@ -70,14 +122,17 @@ def _of_model(model: str, evidence: RunEvidence) -> Check:
     keys = tuple(key for key, _ in kinds)
 
     def look(evidence: RunEvidence) -> Found:
-        for key, kind in kinds:
-            found = evidence.record(key, kind)
+        records = [(key, evidence.record(key, kind)) for key, kind in kinds]
+        for key in keys:
+            if (changed := _changed(evidence, key)) is not None:
+                return changed
+        for key, found in records:
             if found is not None:
                 return _belongs(evidence, key, found)
         key, judge = " or ".join(keys), evidence.part("judge")
-        if evidence.digest(judge) is not None:  # a judge waits for the record of every model
+        if _names_no_parts(evidence):  # a judge of an earlier flts; it waited for every model
             return Found(FALSE, reason=f"{key} is absent, and {judge} exists; {layout.restore(key)}")
-        return absent(f"{key} is absent: the run ended before, or is still going on")
+        return absent(_not_there(key))
 
     return Check(f"run.{model}.record", f"The record of {model} is whole and belongs to this run", look, keys)
 

@@ -155,7 +155,7 @@ def examine(
         sections=[ReportSection(name=section.name, title=section.title) for section in sections],
         claims=claims,
         evidence=engine.read,
-        issues=issues(evidence),
+        issues=issues(evidence, damaged=any(claim.state in BAD for claim in claims)),
         spec=_spec(evidence),
         stages=stage_rows(evidence),
         comparison=_comparison(evidence, others),

@@ -1,4 +1,7 @@
-"""What a run seals: the digests that its decision names, as long as the log or the judge's record vouches for it."""
+"""What a run seals: the digests that its decision names, as long as the log or the judge's record vouches for it.
+
+The judge's record names those of all other records of the run, as long as a seal of the run names the judge's record.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from flts.contracts import layout
 from flts.contracts.errors import DamagedObject
 from flts.contracts.records.decision import DecisionRecord
 from flts.contracts.records.log import LogEntry
+from flts.contracts.records.run import JudgePart, JudgeSeal
 from flts.promotion.log import Chain
 from flts.promotion.relay import read_pointer
 from flts.verification.evidence import RunEvidence
@@ -16,6 +20,29 @@ from flts.verification.evidence import RunEvidence
 def sealed(evidence: RunEvidence, key: str) -> str | None:
     """The digest that a sealed decision names for an object; None where none does."""
     return evidence.once("seals", lambda: _seals(evidence)).get(key)
+
+
+def sealed_judge(evidence: RunEvidence) -> JudgePart | None:
+    """The judge's record as it is sealed; None where it is absent or changed; an earlier FLTS sealed none."""
+    try:
+        judged = evidence.judged
+        return judged if judged is not None and judges_seal(evidence) is not None else None
+    except DamagedObject:
+        return None
+
+
+def judges_seal(evidence: RunEvidence) -> JudgeSeal | None:
+    """The seal that names the judge's record; None where there is none. Raises DamagedObject."""
+    digest = evidence.digest(evidence.part("judge"))
+    if digest is None:
+        return None
+    return evidence.record(layout.seal(evidence.config_hash, evidence.run, digest), JudgeSeal)
+
+
+def rested_on(evidence: RunEvidence, key: str) -> str | None:
+    """The digest that the sealed record of the judge names for another record; None where it names none."""
+    judged = sealed_judge(evidence)
+    return (judged.rests_on or {}).get(key) if judged else None
 
 
 def told_of_decision(evidence: RunEvidence) -> Mapping[str, str]:

@@ -15,7 +15,7 @@ from flts.promotion.judge import yardstick
 from flts.train.stage import fitted_bundle
 from flts.verification.claims import FALSE, Check, Found, SectionChecks, absent, recorded, same
 from flts.verification.evidence import RunEvidence
-from flts.verification.sealed import sealed, sealed_decision
+from flts.verification.sealed import rested_on, sealed, sealed_decision
 from flts.verification.stages import took
 
 
@@ -52,7 +52,7 @@ def _of_model(model: str, evidence: RunEvidence) -> list[Check]:
         claim("validation", f"The validation forecasts of {model} have their digest", _validation, *keys.validation),
         claim("windows", f"The record of the test forecasts of {model} is whole", _windows, *keys.windows),
         claim("forecasts", f"The test forecasts of {model} have their digest", _forecasts, *keys.forecasts),
-        claim("origins", f"{model} forecast as many test windows as the rows have", _origins),
+        claim("origins", f"{model} forecast as many test windows as the rows have", _origins, *keys.windows),
         *(error_claim(name) for name in ScaledErrors.model_fields),
     ]
 
@@ -74,7 +74,7 @@ class _Keys:
             model_hash = evidence.model_hash(model)
             if model_hash is None:
                 return keys
-            keys.result = (layout.model_result(model_hash),)
+            keys.result = (layout.model_result(model_hash), layout.latency(model_hash))
             keys.validation = (layout.validation(model_hash),)
             with suppress(FltsError):
                 keys.bundle = (layout.bundle(evidence.result(model_hash).bundle_sha256, ""),)
@@ -116,6 +116,11 @@ def _result(evidence: RunEvidence, part: TrainPart) -> Found:
     row = decision.row(part.model) if decision else None
     if row and row.model_hash == part.model_hash and row.bundle_sha256 != result.bundle_sha256:
         return Found(FALSE, row.bundle_sha256, result.bundle_sha256, f"{key} names another bundle than the decision")
+    latency = layout.latency(part.model_hash)
+    seen = rested_on(evidence, latency)
+    if seen is not None and seen != evidence.digest(latency):
+        reason = f"{latency} is not the one that the judge saw; {layout.mend(latency)}"
+        return Found(FALSE, seen, evidence.digest(latency), reason)
     return same(part.model, result.model, f"{key} is the result of another model")
 
 
@@ -135,7 +140,10 @@ def _validation(evidence: RunEvidence, part: TrainPart) -> Found:
 
 def _windows(evidence: RunEvidence, part: TrainPart) -> Found:
     key = layout.windows_result(part.model_hash, evidence.identity.windows_hash)
-    committed = evidence.required(key, WindowsResult)
+    committed, found = evidence.required(key, WindowsResult), evidence.digest(key)
+    pinned = sealed(evidence, key)
+    if pinned is not None and pinned != found:
+        return Found(FALSE, pinned, found, f"{key} was changed; {layout.mend(key)}")
     pinned = sealed(evidence, layout.forecasts(part.model_hash, evidence.identity.windows_hash))
     if pinned is not None and pinned != committed.forecasts_sha256:
         reason = f"{key} names other forecasts than the decision; {layout.mend(key)}"

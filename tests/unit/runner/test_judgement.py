@@ -98,6 +98,7 @@ def test_the_tracker_gets_the_judges_figures_and_the_champion() -> None:
         "promotion": 1,
         "entry_sha256": head,
         "run_ids": ids,
+        "rests_on": {},
         "started": "2026-01-02T03:04:05+00:00",
         "ended": "2026-01-02T03:04:05+00:00",
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,12 @@ from flts.contracts import layout
 from flts.contracts.canonical import canonical_json, sha256
 from flts.contracts.messages import ModelSelected, ModelTraining, TrainingData
 from flts.contracts.ports import Record, SeenRun, Store
+from flts.contracts.records.run import JudgeSeal
 from flts.promotion.stage import Judged
 from flts.runner.judgement import judge_run
 from flts.runner.stored import load_experiment
 from flts.verification.claims import BAD, DEPENDS, FALSE, NOT_RECORDED, TRUE, UNREACHABLE, ReportClaim
 from flts.verification.report import Report
-
-UNSEALED = ("runs/", "processed-data/by-input/")
-"""No record names the digest of these: they say when something was done, and whether for the first time."""
 
 
 def first_false(report: Report) -> ReportClaim:
@@ -45,6 +44,11 @@ def edited(**fields: Any) -> Callable[[bytes], bytes]:
     return lambda data: canonical_json({**json.loads(data), **fields})
 
 
+def edited_without(*fields: str) -> Callable[[bytes], bytes]:
+    """A JSON object that lacks these fields."""
+    return lambda data: canonical_json({k: v for k, v in json.loads(data).items() if k not in fields})
+
+
 ABSENT = {
     "run.release",
     "run.revision",
@@ -62,22 +66,29 @@ def test_every_claim_about_a_healthy_run_is_true(healthy: Ran, tmp_path: Path) -
     assert {name: state for name, state in states.items() if state != TRUE} == dict.fromkeys(ABSENT, NOT_RECORDED)
 
 
+def changed_byte(data: bytes, part: float) -> bytes:
+    """The same with one byte changed, in this part of it."""
+    place = int(part * (len(data) - 1))
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
 def test_a_changed_byte_of_any_object_is_found_and_named(healthy: Ran) -> None:
-    keys = [key for key in healthy.keys("") if not key.startswith(UNSEALED)]
-    assert len(keys) > 12
-    for key in keys:
-
-        def flipped(data: bytes) -> bytes:
-            middle = len(data) // 2
-            return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
-
-        first = first_false(healthy.with_object(key, flipped).alone())
+    keys = healthy.keys("")
+    assert len(keys) > 20
+    for place, key in enumerate(keys):
+        first = first_false(healthy.with_object(key, partial(changed_byte, part=(place * 0.37) % 1)).alone())
         assert key in (first.reason or ""), f"{key}: {first.id}: {first.reason}"
+
+
+NEEDED_NO_MORE = ("processed-data/by-input/",)
+"""A short cut: without it, a run reads the rows again."""
+LAST = "/judge.json"
+"""The part that ends a run: without it, the run is one that is not judged yet."""
 
 
 def test_an_absent_object_is_found_and_named(healthy: Ran) -> None:
     for key in healthy.keys(""):
-        if key.startswith(UNSEALED):
+        if key.startswith(NEEDED_NO_MORE) or key.endswith(LAST):
             continue
         other = healthy.copied()
         other.store.erase(key)
@@ -85,16 +96,36 @@ def test_an_absent_object_is_found_and_named(healthy: Ran) -> None:
         assert key in (first.reason or ""), f"{key}: {first.id}: {first.reason}"
 
 
+@pytest.mark.parametrize("ending", ["claim.json", "preprocess.json", "train-ridge.json", "judge.json"])
+def test_a_record_that_was_changed_with_care_is_found_by_the_seal(healthy: Ran, ending: str) -> None:
+    """The change is one that the record alone does not show: a field of it says something else that may be."""
+    key = healthy.key(ending, "runs/")
+    part = json.loads(healthy.store.get(key) or b"")
+    plausible = {"duration_ms": part.get("duration_ms", 0) - 1} if "duration_ms" in part else {"claimed_by": "1"}
+    first = first_false(healthy.with_object(key, edited(**plausible)).alone())
+    assert first.section == "run"
+    assert key in (first.reason or "")
+
+
+def test_a_judge_that_was_stopped_before_its_record_leaves_a_seal_that_is_no_damage(healthy: Ran) -> None:
+    other = healthy.copied()
+    seal = JudgeSeal(run=1, judge_sha256="0" * 64)
+    other.store.create(layout.seal(other.config_hash, 1, seal.judge_sha256), seal.to_bytes())
+    assert other.alone().first_false is None
+    other.store.erase(other.part("judge"))
+    report = other.alone()
+    assert (report.first_false, report.claim("run.judge").state) == (None, NOT_RECORDED)
+
+
+def test_a_run_of_an_earlier_flts_has_no_seal_and_is_verified(healthy: Ran) -> None:
+    other = healthy.with_object(healthy.part("judge"), edited_without("rests_on"))
+    for seal in other.keys("", layout.seals(other.config_hash, 1)):
+        other.store.erase(seal)
+    assert other.alone().first_false is None
+
+
 MESSAGE = {"topic": "training-data", "partition": 0, "offset": 0, "event_id": "0" * 64}
 MACHINE = {"flts": "9", "python": "3.11.9", "libraries": {}, "processor": "tests", "cpus": 1}
-
-
-def test_the_record_of_a_model_that_is_gone_from_a_judged_run_is_found(healthy: Ran) -> None:
-    other, key = healthy.copied(), healthy.key("train-ridge.json", "runs/")
-    other.store.erase(key)
-    first = first_false(other.alone())
-    assert first.id == "run.ridge.record"
-    assert key in (first.reason or "")
 
 
 EDITS: Mapping[str, tuple[str, str, dict[str, Any], str]] = {
@@ -132,8 +163,11 @@ COMPUTED = {"run.config_hash", "evaluation.decision", "chain.ridge.message", "ch
 
 @pytest.mark.parametrize("name", EDITS)
 def test_a_changed_field_is_found_by_its_claim(healthy: Ran, name: str) -> None:
+    """Also where the seal was made to fit the record again."""
     ending, start, fields, claim = EDITS[name]
-    first = first_false(healthy.with_object(healthy.key(ending, start), edited(**fields)).alone())
+    key = healthy.key(ending, start)
+    change = healthy.with_record if key.startswith("runs/") else healthy.with_object
+    first = first_false(change(key, edited(**fields)).alone())
     assert first.id == claim
     if claim not in COMPUTED:
         assert ending in (first.reason or "")
@@ -149,8 +183,8 @@ def test_a_changed_field_is_found_by_its_claim(healthy: Ran, name: str) -> None:
 def test_what_a_part_says_of_its_tracked_run_is_compared(
     healthy: Ran, tmp_path: Path, fields: dict[str, Any], claim: str
 ) -> None:
-    other = healthy.with_object(healthy.key("train-ridge.json", "runs/"), edited(**fields))
-    assert first_false(other.report(tmp_path)).id == claim
+    other = healthy.with_record(healthy.key("train-ridge.json", "runs/"), edited(**fields))
+    assert first_false(replace(other, log=None).report(tmp_path)).id == claim
 
 
 def test_another_message_at_the_place_that_a_part_names_is_found(healthy: Ran, tmp_path: Path) -> None:
@@ -170,7 +204,7 @@ def test_a_row_count_that_was_changed_with_its_digest_is_counted_again(healthy: 
 
     other = healthy.with_object(meta, more)
     digest = sha256(other.store.get(meta) or b"")
-    other = other.with_object(other.key("preprocess.json", "runs/"), edited(meta_sha256=digest))
+    other = other.with_record(other.key("preprocess.json", "runs/"), edited(meta_sha256=digest))
     first = first_false(other.alone())
     assert first.id in {"preprocess.meta", "preprocess.train.rows"}
     assert meta in (first.reason or "")

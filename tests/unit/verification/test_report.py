@@ -150,7 +150,7 @@ def test_a_required_claim_that_is_not_recorded_fails_in_every_format(local: Ran)
 
 def test_a_cell_of_a_claim_that_does_not_hold_has_one_mark(healthy: Ran) -> None:
     key = healthy.key("train-ridge.json", "runs/")
-    changed = healthy.with_object(key, lambda data: canonical_json({**json.loads(data), "model_hash": "0" * 64}))
+    changed = healthy.with_record(key, lambda data: canonical_json({**json.loads(data), "model_hash": "0" * 64}))
     (row,) = (line for line in to_markdown(changed.alone()).splitlines() if line.startswith("| ridge | SUCCESS |"))
     assert row.count("✗") == 1
 

@@ -70,13 +70,15 @@ class RunClaim(StoredRecord):
 class PreprocessPart(StoredRecord):
     """`preprocess.json`: the rows of this run are ready; meta.json has their counts, sizes and digests."""
 
-    absent_when_none = frozenset({"started", "duration_ms", "machine"})
+    absent_when_none = frozenset({"input_hash", "started", "duration_ms", "machine"})
 
     v: Literal[1] = 1
     run: Number
     scope: ScopeName
     environment: str
     data_hash: Digest
+    input_hash: Digest | None = None
+    """Of the raw rows and how the Spec reads them as it is written: the name of the short cut to data_hash."""
     meta_sha256: Digest
     reused: bool
     started: Time | None = None
@@ -183,7 +185,7 @@ class JudgePart(StoredRecord):
     """`judge.json`: the run was judged."""
 
     absent_when_none = frozenset(
-        {"deployment", "entry_sha256", "decision_sha256", "started", "duration_ms", "machine", "message"}
+        {"deployment", "entry_sha256", "decision_sha256", "rests_on", "started", "duration_ms", "machine", "message"}
     )
 
     v: Literal[1] = 1
@@ -201,6 +203,9 @@ class JudgePart(StoredRecord):
     entry_sha256: Digest | None = None
     """Of that entry as it is stored, which the tracker was told; None also in the part of an earlier flts."""
     run_ids: dict[str, str | None]
+    rests_on: dict[str, Digest] | None = None
+    """SHA-256 by key of the records that no decision names: the experiment, the other parts of this run as far as they
+    were written, and latencies where a limit needs them."""
     started: Time | None = None
     ended: Time
     duration_ms: Count | None = None
@@ -208,3 +213,14 @@ class JudgePart(StoredRecord):
     machine: Machine | None = None
     message: MessageRef | None = None
     """The message after which the run was complete; None without a broker."""
+
+
+class JudgeSeal(StoredRecord):
+    """`seals/<judge_sha256>.json`: names the digest of `judge.json`, so that a change of that record is noticed.
+
+    It is written first: a judge that was stopped in between leaves a seal of a record that never was.
+    """
+
+    v: Literal[1] = 1
+    run: Number
+    judge_sha256: Digest
