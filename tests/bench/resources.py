@@ -87,6 +87,9 @@ def main() -> None:
             for server, role in SERVERS.items():
                 if server in " ".join(child.cmdline()):
                     processes[role] = child
+        prepared = subprocess.Popen([*FLTS, "deploy", "prepare"], env=running.variables(), cwd=running.folder)
+        processes["prepare"] = psutil.Process(prepared.pid)
+        prepared.wait()
         for model in ("gru", "prophet", "ridge"):
             processes[f"train {model}"] = psutil.Process(running.worker("train", "--model", model).pid)
         for service in ("evaluate", "forecast"):

@@ -265,7 +265,7 @@ def test_all_of_a_development_release_fits_on_a_node_of_four_cores_and_eight_gib
     ends = [one for one in objects if one["kind"] in {"Job", "Pod"}]
     cpu, memory = total(objects)
     most, _ = total(ends)
-    assert (cpu - most, most) == (2000, 500), "the files of values and docs/kubernetes.md say so"
+    assert (cpu - most, most) == (2000, 450), "the files of values and docs/kubernetes.md say so"
     assert memory <= 6.5 * 1024
 
 

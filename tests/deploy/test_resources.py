@@ -18,7 +18,7 @@ TRAINERS = {role for role in MEASURED if role.startswith("train ")}
 
 def test_every_role_of_a_run_was_measured() -> None:
     assert {KEYS.get(role, role) for role in MEASURED.keys() - TRAINERS} == {
-        *("preprocess", "evaluate", "forecast", "gateway", "serve"),
+        *("prepare", "preprocess", "evaluate", "forecast", "gateway", "serve"),
         *("mlflow", "s3", "postgresql"),
     }
     assert {"train gru", "train prophet", "train ridge"} == TRAINERS
