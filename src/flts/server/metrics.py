@@ -22,6 +22,8 @@ from flts.web.tallies import Durations, Tally
 
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0)
 """Buckets: an answer takes a millisecond, and a request may wait a second for it."""
+PREDICT = "/predict"
+"""Route of a forecast, in our own protocol."""
 OUTSIDE = "outside-training-range"
 """Code of the notice about a value far outside the range of the train rows."""
 
@@ -40,15 +42,17 @@ class ServeMetrics(HttpMetrics):
         self._waited = Durations(
             "flts_serve_queue_seconds", "Time that a request waited for the model", [], SECONDS, self.registry
         )
-        self._outside = Tally(
+        self.registry.register(_Served(models, self))
+        self.outside = Tally(
             "flts_serve_outside_training_range",
             "Answers with a value more than ten times outside the range of the train rows",
             ["scope"],
             self.registry,
         )
-        self.registry.register(_Served(models))
         self.registry.register(_Process(self, models))
         self.registry.register(_Live(models))
+        self._requests.begin(("POST", PREDICT, "200"))
+        self._seconds.begin(("POST", PREDICT))
 
     def waited(self, seconds: float) -> None:
         """Count a request that waited so long for the model."""
@@ -58,7 +62,7 @@ class ServeMetrics(HttpMetrics):
         """Count what an answer says of its history."""
         warnings = answered.answer.warnings
         if warnings and any(notice.code == OUTSIDE for notice in warnings):
-            self._outside.add((answered.served.scope,))
+            self.outside.add((answered.served.scope,))
 
 
 class _Process(Collector):
@@ -92,17 +96,20 @@ class _Process(Collector):
 class _Served(Collector):
     """What every scope is served with."""
 
-    def __init__(self, models: ServedModels) -> None:
-        self._models = models
+    def __init__(self, models: ServedModels, metrics: ServeMetrics) -> None:
+        self._models, self._metrics = models, metrics
 
     def describe(self) -> Iterable[Metric]:
         return []
 
     def collect(self) -> Iterator[Metric]:
         now, states = time.time(), self._models.states()
+        for state in states:
+            self._metrics.outside.begin((state.scope,))
         yield _info(states)
         for name, text, value in (
             ("promotion", "Number of the promotion that answers", _number),
+            ("score", "Score of the promotion that answers, on its test windows", _score),
             ("newest_promotion", "Number of the newest promotion in the log", lambda state: float(state.newest)),
             ("model_age_seconds", "Time since the promotion that answers was made", lambda state: _age(state, now)),
             ("train_age_seconds", "Time since the last train row of the model", lambda state: _train_age(state, now)),
@@ -166,6 +173,10 @@ def _info(states: Iterable[ScopeState]) -> GaugeMetricFamily:
 
 def _number(state: ScopeState) -> float | None:
     return None if state.standing is None else float(state.standing.entry.number)
+
+
+def _score(state: ScopeState) -> float | None:
+    return None if state.standing is None else state.standing.entry.champion.score
 
 
 def _age(state: ScopeState, now: float) -> float | None:

@@ -19,9 +19,13 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
     from prometheus_client import CollectorRegistry
+    from prometheus_client.core import GaugeMetricFamily
 
 PATIENCE = 3.0
 """Seconds a backend has to answer a probe."""
+
+OK = "ok"
+"""State of a check that passes."""
 
 Check = Callable[[], object]
 """Raises when something is wrong."""
@@ -42,6 +46,7 @@ class Probes:
         from prometheus_client import make_wsgi_app
 
         self._health, self._metrics = health, make_wsgi_app(registry)
+        registry.register(_Ready(self))
         self._asking = ThreadPoolExecutor(8, thread_name_prefix="probe")
         try:
             self._server = make_server(host, port, self._answer, _Server, _Quiet)
@@ -74,20 +79,47 @@ class Probes:
                 return _json("404 Not Found", {"valid": ["/healthz", "/readyz", "/metrics"]}, respond)
 
     def _report(self, checks: Mapping[str, Check], respond: StartResponse) -> Iterable[bytes]:
+        states = self._states(checks)
+        healthy = all(state == OK for state in states.values())
+        return _json("200 OK" if healthy else "503 Service Unavailable", states, respond)
+
+    def ready(self) -> Mapping[str, bool]:
+        """Whether each check of /readyz passes now."""
+        return {name: state == OK for name, state in self._states(self._health.ready).items()}
+
+    def _states(self, checks: Mapping[str, Check]) -> dict[str, str]:
+        """What each check says now."""
         asked = {name: self._asking.submit(check) for name, check in checks.items()}
         states: dict[str, str] = {}
         for name, answer in asked.items():
             try:
                 answer.result(timeout=PATIENCE)
-                states[name] = "ok"
+                states[name] = OK
             except Late:
                 states[name] = f"no answer in {PATIENCE:g} s"
             except FltsError as error:
                 states[name] = str(error)
             except Exception as error:  # noqa: BLE001 - any error of a client library means "not ready"
                 states[name] = f"{type(error).__name__}: {error}"
-        healthy = all(state == "ok" for state in states.values())
-        return _json("200 OK" if healthy else "503 Service Unavailable", states, respond)
+        return states
+
+
+class _Ready:
+    """The checks of /readyz as metrics; a scrape runs them, as a probe does."""
+
+    def __init__(self, probes: Probes) -> None:
+        self._probes = probes
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        from prometheus_client.core import GaugeMetricFamily
+
+        gauge = GaugeMetricFamily("flts_ready", "1 where this check of /readyz passes", labels=["check"])
+        for name, passes in self._probes.ready().items():
+            gauge.add_metric([name], float(passes))
+        yield gauge
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        return []
 
 
 def _json(status: str, body: Mapping[str, Any], respond: StartResponse) -> Iterable[bytes]:

@@ -23,6 +23,10 @@ class Tally(Collector):
         self._counts: dict[Labels, float] = {} if labels else {(): 0.0}
         registry.register(self)
 
+    def begin(self, labels: Labels) -> None:
+        """Let a series stand at 0, so that its first count is seen as a change. Any thread may call it."""
+        self._counts.setdefault(labels, 0.0)
+
     def add(self, labels: Labels = (), count: float = 1.0) -> None:
         """Count so many more."""
         self._counts[labels] = self._counts.get(labels, 0.0) + count
@@ -55,6 +59,10 @@ class Durations(Collector):
     def _none(self) -> list[float]:
         """The count of each bucket, and the sum at the end."""
         return [0.0] * (len(self._bounds) + 2)
+
+    def begin(self, labels: Labels) -> None:
+        """Let a series stand at 0, so that its first observation is seen as a change."""
+        self._found.setdefault(labels, self._none())
 
     def observe(self, seconds: float, labels: Labels = ()) -> None:
         """Count one that took so long."""

@@ -86,3 +86,9 @@ def test_a_taken_port_is_a_usage_error(probes: Probes) -> None:
     port = int(probes.address.rpartition(":")[2])
     with raises(UsageError, code="cannot-listen", host="127.0.0.1", port=port):
         Probes("127.0.0.1", port, HealthChecks({}, {}), CollectorRegistry())
+
+
+def test_a_scrape_runs_the_checks_of_readiness(probes: Probes, checks: tuple[Mood, Mood]) -> None:
+    assert 'flts_ready{check="store"} 1.0' in ask(probes.address, "/metrics")[1]
+    checks[1].act = fails(BackendUnavailable("s3 does not answer"))
+    assert 'flts_ready{check="store"} 0.0' in ask(probes.address, "/metrics")[1]

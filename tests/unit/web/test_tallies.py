@@ -46,6 +46,22 @@ def test_a_histogram_is_written_as_that_of_the_library(labels: tuple[str, ...]) 
     assert not any(math.isnan(float(line.split()[-1])) for line in page(ours) if not line.startswith("#"))
 
 
+def test_a_series_can_stand_at_zero_before_it_counts_and_keeps_what_it_counted() -> None:
+    ours, theirs = CollectorRegistry(), CollectorRegistry()
+    tally = Tally("asked", "Requests", ["route"], ours)
+    durations = Durations("took", "Seconds", ["route"], (1.0,), ours)
+    counter = Counter("asked", "Requests", ["route"], registry=theirs).labels("/a")
+    histogram = Histogram("took", "Seconds", ["route"], buckets=(1.0,), registry=theirs).labels("/a")
+    for _ in range(2):
+        tally.begin(("/a",))
+        durations.begin(("/a",))
+        assert page(ours) == page(theirs)
+        tally.add(("/a",))
+        durations.observe(0.5, ("/a",))
+        counter.inc()
+        histogram.observe(0.5)
+
+
 def test_a_name_is_taken_once() -> None:
     registry = CollectorRegistry()
     Tally("asked", "Requests", [], registry)

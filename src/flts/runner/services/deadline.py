@@ -51,12 +51,27 @@ def check(context: RunContext, seconds: float) -> None:
     latest = context.clock.now() - timedelta(seconds=seconds)
     for config_hash, numbers in _unjudged(context.store.list("runs/")).items():
         try:
-            for overdue in _overdue(context.store, config_hash, numbers, latest):
+            for claim in _overdue(context.store, config_hash, numbers, latest):
+                overdue = Overdue(config_hash, claim.data_hash, claim.scope, claim.run)
                 _fail_missing_models(context, overdue, seconds)
         except NEEDS_A_PERSON:
             raise
         except Terminal as error:  # another version of flts, or damaged: check the other configurations
             events.emit(events.DeadlinePassedOver(config_hash=config_hash, reason=str(error)))
+
+
+def open_runs(store: Store, latest: datetime) -> Iterator[RunClaim]:
+    """The claim of every run claimed before `latest` that waits for its judgement, whatever else cannot be read.
+
+    Raises Transient and what a person has to mend.
+    """
+    for config_hash, numbers in _unjudged(store.list("runs/")).items():
+        try:
+            yield from _overdue(store, config_hash, numbers, latest)
+        except NEEDS_A_PERSON:
+            raise
+        except Terminal:  # another version of flts, or damaged: the deadline and `flts runs` name it
+            continue
 
 
 def _unjudged(keys: Sequence[str]) -> dict[str, list[int]]:
@@ -70,13 +85,13 @@ def _unjudged(keys: Sequence[str]) -> dict[str, list[int]]:
     return numbers
 
 
-def _overdue(store: Store, config_hash: str, numbers: Sequence[int], latest: datetime) -> Iterator[Overdue]:
+def _overdue(store: Store, config_hash: str, numbers: Sequence[int], latest: datetime) -> Iterator[RunClaim]:
     """Those of these runs that are late and the newest of their scope; a newer run replaces older ones."""
     for number in numbers:
         claim = require_record(store, layout.run_part(config_hash, number, "claim"), RunClaim)
         late = datetime.fromisoformat(claim.started) < latest
         if late and runs.newest(store, config_hash, claim.scope) == number:
-            yield Overdue(config_hash, claim.data_hash, claim.scope, number)
+            yield claim
 
 
 def _fail_missing_models(context: RunContext, overdue: Overdue, seconds: float) -> None:

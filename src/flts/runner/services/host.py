@@ -55,7 +55,7 @@ def serve(
     letters. Raises UsageError for a probe port that is taken or wrong credentials, BackendUnavailable for a backend
     that does not answer.
     """
-    metrics = ServiceMetrics()
+    metrics = ServiceMetrics(staff.measures)
     _log_retries(name)
     for backend, check in backend_checks(context).items():
         if backend != "bus":  # the call below checks it

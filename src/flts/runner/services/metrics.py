@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as Late
 from typing import TYPE_CHECKING
 
 from flts.contracts.errors import Transient
+from flts.web.probe import PATIENCE
 
 if TYPE_CHECKING:
     from prometheus_client.core import GaugeMetricFamily
+    from prometheus_client.registry import Collector
 
     from flts.contracts.ports import Bus
 
@@ -18,10 +22,13 @@ SECONDS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 300.0, 1800.0)
 class ServiceMetrics:
     """Counters and gauges of one process, in a registry of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, others: Sequence[Collector] = ()) -> None:
+        """others: what else is scraped."""
         from prometheus_client import CollectorRegistry, Counter, Histogram
 
         self.registry = CollectorRegistry()
+        for one in others:
+            self.registry.register(one)
         self._handled = Counter(
             "flts_messages", "Messages handled, by what became of them", ["topic", "outcome"], registry=self.registry
         )
@@ -41,6 +48,9 @@ class ServiceMetrics:
 
     def watch(self, bus: Bus, groups: Sequence[tuple[str, str]], busy: Callable[[], int]) -> None:
         """Report, at every scrape, the lag of each (topic, group) and the number of running fits."""
+        for topic, _ in groups:
+            for outcome in ("done", "dead"):  # counted from the first message on
+                self._handled.labels(topic, outcome)
         self.registry.register(_Watch(bus, groups, busy))
 
 
@@ -49,15 +59,20 @@ class _Watch:
 
     def __init__(self, bus: Bus, groups: Sequence[tuple[str, str]], busy: Callable[[], int]) -> None:
         self._bus, self._groups, self._busy = bus, groups, busy
+        self._threads = ThreadPoolExecutor(max(1, len(groups)), thread_name_prefix="lag")
+        self._asked: dict[tuple[str, str], Future[int]] = {}
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         from prometheus_client.core import GaugeMetricFamily
 
         lag = GaugeMetricFamily("flts_lag", "Messages that the group has not handled yet", labels=["topic", "group"])
-        for topic, group in self._groups:
+        for pair in self._groups:
+            if pair not in self._asked or self._asked[pair].done():  # a broker that is away has one question to answer
+                self._asked[pair] = self._threads.submit(self._bus.lag, *pair)
+        for pair, answer in self._asked.items():
             try:
-                lag.add_metric([topic, group], self._bus.lag(topic, group))
-            except Transient:
+                lag.add_metric(pair, answer.result(timeout=PATIENCE))
+            except (Transient, Late):
                 continue  # better no value than an old one
         yield lag
         yield GaugeMetricFamily("flts_fits_running", "Models being fitted now", value=self._busy())

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import threading
 
+    from prometheus_client.registry import Collector
+
     from flts.runner.services.loop import Service
     from flts.settings import Settings
     from flts.wiring import RunContext
@@ -24,12 +26,13 @@ class Staff:
     """What one process of a service runs.
 
     members: each handles the records of its own group; first: called before any work is taken; beside: each runs in a
-    thread of its own until the event is set.
+    thread of its own until the event is set; measures: what is scraped besides the work itself.
     """
 
     members: Sequence[Service]
     first: Callable[[], None] | None = None
     beside: Sequence[Callable[[threading.Event], None]] = ()
+    measures: Sequence[Collector] = ()
 
 
 class ServiceClass(Protocol):
