@@ -7,6 +7,7 @@ from tests.support.families import FAMILIES, SMALL
 from tests.support.raising import raises
 
 from flts.contracts.errors import MissingExtra, UsageError
+from flts.models.gbm import Gbm
 from flts.models.naive import Naive, SeasonalNaive
 from flts.models.prophet import Prophet
 from flts.models.recurrent import GRU, LSTM
@@ -42,6 +43,10 @@ class TestAutoMfles(ModelConformance):
 
 class TestRidge(ModelConformance):
     family = Ridge()
+
+
+class TestGbm(ModelConformance):
+    family = Gbm()
 
 
 class TestNaive(FamilyConformance):

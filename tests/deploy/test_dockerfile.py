@@ -6,6 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,16 @@ def test_whatever_is_installed_has_a_digest() -> None:
     locks = {file for options in installs for file in re.findall(r"-r (\S+)", options)}
     assert locks == {f"requirements/{name}.txt" for name in ("all", "mlflow-server", "serve", "torch-cpu")}
     assert [file for file in locks if not (ROOT / file).is_file()] == []
+
+
+def test_lightgbm_finds_the_libgomp_of_a_wheel() -> None:
+    (link,) = [text for text in of("RUN") if "libgomp" in text]
+    folder, files = re.findall(r"'\*/([\w.]+)/(libgomp[\w.*-]+)'", link)[0]
+    installed = Path(sysconfig.get_path("purelib"))
+    if find_spec("sklearn") is None or sys.platform != "linux":
+        pytest.skip("needs scikit-learn on Linux")
+    assert len([*(installed / folder).glob(files)]) == 1, "the wheel of scikit-learn holds another libgomp"
+    assert link.endswith("/usr/local/lib/libgomp.so.1 \\; && ldconfig")
 
 
 def test_it_starts_and_is_checked_without_a_shell() -> None:

@@ -12,7 +12,7 @@ def names(variant: str) -> set[str]:
 
 
 def test_it_names_what_an_image_is_for() -> None:
-    assert {"torch", "prophet", "statsforecast", "mlflow", "psycopg2-binary", "boto3"} <= names("all")
+    assert {"torch", "prophet", "statsforecast", "lightgbm", "mlflow", "psycopg2-binary", "boto3"} <= names("all")
     assert {"onnxruntime", "fastapi", "confluent-kafka"} <= names("serve")
     assert names("serve") < names("all")
 

@@ -14,7 +14,7 @@ import flts
 from flts.contracts import errors
 
 ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.FltsError)]
-HEAVY = {"httpx", "torch", "polars", "pydantic_settings", "structlog", "mlflow", "prophet", "statsforecast"}
+HEAVY = {"httpx", "torch", "polars", "pydantic_settings", "structlog", "mlflow", "prophet", "statsforecast", "lightgbm"}
 
 SHOW_HELP = """
 import sys

@@ -11,6 +11,7 @@ from typing import Any
 
 from flts.contracts.errors import MissingExtra, MissingPackage, UsageError, nearest
 from flts.models.base import Family
+from flts.models.gbm import Gbm
 from flts.models.naive import Naive, SeasonalNaive
 from flts.models.prophet import Prophet
 from flts.models.recurrent import GRU, LSTM
@@ -19,7 +20,7 @@ from flts.models.statistical import AutoMfles
 from flts.spec.installed import InstalledFamily, installed_families
 from flts.spec.lineage import CodeVersion, Versions
 
-_BUILT_IN: tuple[Family[Any], ...] = (GRU, LSTM, Prophet(), AutoMfles(), Ridge())
+_BUILT_IN: tuple[Family[Any], ...] = (GRU, LSTM, Prophet(), AutoMfles(), Ridge(), Gbm())
 _BASELINES: tuple[Family[Any], ...] = (Naive(), SeasonalNaive())
 
 BUILT_IN: Mapping[str, Family[Any]] = {family.name: family for family in _BUILT_IN}

@@ -76,6 +76,21 @@ class RidgeParameters(Table):
         return sorted(set(value))
 
 
+MOST_LEAVES, MOST_TREES = 1_024, 10_000
+"""Limits of `[models.gbm]`, so that a model file has an end."""
+
+
+class GbmParameters(Table):
+    """Gradient-boosted regression trees of lags, phase and calendar; one model for all steps (Ke et al. 2017)."""
+
+    rounds: Annotated[int, Field(gt=0, le=MOST_TREES)] = 500
+    """Trees at most; the validation windows choose how many."""
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    """Share of each tree that counts."""
+    leaves: Annotated[int, Field(ge=2, le=MOST_LEAVES)] = 31
+    """Leaves of a tree at most."""
+
+
 class Models(Table):
     """The candidates. Each table, even an empty one, makes its model a candidate; without tables, all of these are."""
 
@@ -89,6 +104,8 @@ class Models(Table):
     """Boosted trend and seasonality, extra 'stats'."""
     ridge: RidgeParameters | None = None
     """Linear map, nothing to install."""
+    gbm: GbmParameters | None = None
+    """Boosted trees, extra 'gbm'."""
 
 
 DEFAULT_MODELS = ("gru", "lstm", "prophet", "automfles", "ridge")
