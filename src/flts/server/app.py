@@ -15,12 +15,13 @@ from flts.server.metrics import ServeMetrics
 from flts.server.openinference import Infer
 from flts.server.page.routes import add_page
 from flts.server.predict import Predict
+from flts.server.prompt import PromptForecasts
 from flts.server.service import ForecastService, ModelTurns
 from flts.server.state import STATE, QueueState
 from flts.version import __version__
 from flts.web import problem
 from flts.web.direct import Direct
-from flts.web.observed import Emit, Observed, at_once
+from flts.web.observed import Emit, Observed, Observer, at_once
 from flts.web.security import Auth
 from flts.web.session import Sessions
 from flts.web.unambiguous import Unambiguous
@@ -59,8 +60,10 @@ def create_app(
         invocations.PATH: Invocations,
         **dict.fromkeys(openinference.INFER, Infer),
     }
-    for path, endpoint in endpoints.items():
-        app.add_endpoint(path, endpoint(service, auth))
+    observer = Observer(SERVICE, metrics, emit)
+    for path, kind in endpoints.items():
+        endpoint = kind(service, auth)
+        app.add_endpoint(path, endpoint, PromptForecasts(endpoint, metrics, observer))
     app.include_router(STATE)
     app.include_router(invocations.PROBES)
     app.include_router(openinference.PROTOCOL)

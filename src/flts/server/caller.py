@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
-from starlette.types import Receive, Scope
+from starlette.types import Scope
 
 from flts.web.problem import Problem
 
@@ -22,13 +22,13 @@ _ID = re.compile(rb"[!-~]{1,200}")
 class Caller(NamedTuple):
     """Who asks.
 
-    until: the deadline, by the monotonic clock; receive: that of ASGI, which tells whether the client has left;
+    until: the deadline, by the monotonic clock; gone: tells whether the client has left;
     id: what the caller calls the request in X-Request-Id; token: the name of its token; unique: the UUID
     of the request.
     """
 
     until: float = math.inf
-    receive: Receive | None = None
+    gone: Callable[[], bool] | None = None
     id: str | None = None
     token: str | None = None
     unique: str | None = None
@@ -38,13 +38,16 @@ NOBODY = Caller()
 """A call from inside: it waits as long as it takes."""
 
 
-def caller_of(scope: Scope, receive: Receive, seconds: float) -> Caller:
-    """The caller of a request. seconds: what it may take unless its head says otherwise. Raises Problem."""
+def caller_of(scope: Scope, gone: Callable[[], bool], seconds: float) -> Caller:
+    """The caller of a request. gone: tells whether the client has left. Raises Problem.
+
+    seconds: what it may take unless its head says otherwise.
+    """
     state, headers = scope["state"], dict(scope["headers"])
     asked = headers.get(REQUEST_TIMEOUT)
     allowed = seconds if asked is None else _seconds(asked)
     until = state.get("started", time.monotonic()) + allowed
-    return Caller(until, receive, _id(headers), state.get("token"), state.get("request_id"))
+    return Caller(until, gone, _id(headers), state.get("token"), state.get("request_id"))
 
 
 def _seconds(asked: bytes) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 
 from starlette.requests import HTTPConnection
@@ -11,12 +12,17 @@ from starlette.types import Receive, Scope, Send
 
 from flts.server.body import receive_body
 from flts.server.caller import caller_of
+from flts.server.messages import has_left
 from flts.server.service import ForecastService, note
 from flts.server.wanted import Answered, Wanted
 from flts.web.problem import Problem
 from flts.web.security import Auth, header_of
 
 JSON = (b"content-type", b"application/json")
+ACCEPTED = "accepted"
+"""Stands in the state of a request for which `auth` was asked, and is not asked again."""
+READ = "read"
+"""Holds what `glance` made of its body, where it did."""
 Write = Callable[[Answered], bytes]
 """Writes an answer as the body of a JSON response."""
 
@@ -25,7 +31,11 @@ class Endpoint(ABC):
     """One protocol of a service, for the requests that `auth` accepts."""
 
     def __init__(self, service: ForecastService, auth: Auth) -> None:
-        self.service, self._auth = service, auth
+        self.service, self.auth = service, auth
+
+    def glance(self, body: bytes) -> tuple[Wanted, Write] | None:
+        """As `read`, at once and where the body is plain; None where that has to decide."""
+        return None
 
     @abstractmethod
     async def read(self, request: HTTPConnection, body: bytes) -> tuple[Wanted, Write]:
@@ -33,19 +43,24 @@ class Endpoint(ABC):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service, request = self.service, HTTPConnection(scope)
-        self._auth.check(scope, "predict")
+        if not scope["state"].get(ACCEPTED):
+            self.auth.check(scope, "predict")
         service.turns.check_room()
-        caller = caller_of(scope, receive, service.request_seconds)
+        caller = caller_of(scope, partial(has_left, receive), service.request_seconds)
         _refuse_encoded(header_of(scope, b"content-encoding"))
         declared = header_of(scope, b"content-length")
         body = await receive_body(receive, service.max_body_bytes, caller.until, declared)
-        wanted, write = await self.read(request, body)
+        wanted, write = scope["state"].pop(READ, None) or await self.read(request, body)
         answered = await service.forecast(wanted, caller)
         note(scope, answered)
         data = write(answered)
-        length = (b"content-length", str(len(data)).encode())
-        await send({"type": "http.response.start", "status": 200, "headers": [JSON, length]})
+        await send({"type": "http.response.start", "status": 200, "headers": answer_headers(data)})
         await send({"type": "http.response.body", "body": data})
+
+
+def answer_headers(data: bytes) -> list[tuple[bytes, bytes]]:
+    """What the head of an answer says of its body."""
+    return [JSON, (b"content-length", str(len(data)).encode())]
 
 
 def _refuse_encoded(given: bytes | None) -> None:

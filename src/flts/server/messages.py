@@ -19,3 +19,9 @@ def at_once(receive: Receive) -> Message | None:
     finally:
         asked.close()
     return None
+
+
+def has_left(receive: Receive) -> bool:
+    """Whether the client of a request whose body was read has gone: asks for the next message, but does not wait."""
+    message = at_once(receive)
+    return message is not None and bool(message["type"] == "http.disconnect")

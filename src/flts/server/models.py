@@ -136,11 +136,18 @@ class ServedModels:
         Problem 404 for a scope that is not served, NoChampion before its first model is loaded, and Problem 504 where
         it is not loaded in time.
         """
+        found = self.loaded(identifier)
+        if found is None:
+            found = await self._awaited(scope := identifier or self._default, until)
+            self._used[scope] = time.monotonic()
+        return found
+
+    def loaded(self, identifier: str | None = None) -> Served | None:
+        """What a scope is served with, where its model is in memory."""
         scope = identifier or self._default
         found = self._served.get(scope)
-        if found is None:
-            found = await self._awaited(scope, until)
-        self._used[scope] = time.monotonic()
+        if found is not None:
+            self._used[scope] = time.monotonic()
         return found
 
     async def _awaited(self, scope: str, until: float) -> Served:

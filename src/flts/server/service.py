@@ -65,6 +65,28 @@ class ForecastService:
             told = await self._told(bundle, wanted, caller)
         except UNFIT as error:
             raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), code=error.code) from None
+        return self._answered(told, served, wanted, caller)
+
+    def ask(self, wanted: Wanted, caller: Caller, tell: Callable[[Answered | Exception | None], None]) -> bool:
+        """Ask for a forecast without waiting for it; False for one that only `forecast` can make.
+
+        tell: gets the answer, or what `forecast` would raise; None where that has to be asked. Raises Problem 429.
+        """
+        served = self.models.loaded(wanted.scope)
+        if served is None or wanted.promotion is not None:
+            return False
+        bundle, history = served.champion.bundle, wanted.history
+        if not plain(history, bundle, wanted.horizon):
+            return False
+
+        def told(found: Told | Exception | None) -> None:
+            tell(self._answered(found, served, wanted, caller) if isinstance(found, Told) else found)
+
+        self.turns.put(bundle, Question(history, wanted.level, wanted.horizon), 1, told, caller.until, caller.gone)
+        return True
+
+    def _answered(self, told: Told, served: Served, wanted: Wanted, caller: Caller) -> Answered:
+        """An answer, and everybody who watches has heard of it."""
         answered = Answered(told.answer, served, new_request_id(served.scope, caller.unique), caller)
         if self.log is not None:
             self.log.record(answered, wanted.level, told.rows, token=caller.token, caller_id=caller.id)
@@ -77,12 +99,12 @@ class ForecastService:
         history, until = wanted.history, caller.until
         if plain(history, bundle, wanted.horizon):
             question = Question(history, wanted.level, wanted.horizon)
-            told = await self.turns.take(bundle, question, 1, until, caller.receive)
+            told = await self.turns.take(bundle, question, 1, until, caller.gone)
             if told is not None:
                 return told
         rows, warnings = await usable(bundle, history)
         question = Question(rows, wanted.level, wanted.horizon, warnings)
-        told = await self.turns.take(bundle, question, bundle.windows(rows), until, caller.receive)
+        told = await self.turns.take(bundle, question, bundle.windows(rows), until, caller.gone)
         assert told is not None  # it was read
         return told
 

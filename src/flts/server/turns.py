@@ -15,14 +15,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Generic, TypeVar
 
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive
 
 from flts.forecasting.bundle import Bundle
-from flts.server.messages import at_once
 from flts.web.problem import Problem
 
 BATCH = 64
@@ -44,12 +43,17 @@ NEWEST = 0.2
 MEASURED = 16
 """One of so many batches is measured again: asking for the CPU of a thread takes as long as a tenth of a forecast."""
 
+FULL = "queue-full"
+"""Code of the refusal of a request that would wait too long, or that there is no room for."""
+
 Q = TypeVar("Q")
 """What is asked of a model."""
 A = TypeVar("A")
 """What it answers."""
 Compute = Callable[[Bundle, Sequence[Q]], "Sequence[A | Exception]"]
 """The answer to each question, or what it has to raise. Called in any thread; what it raises is the fault of one."""
+Gone = Callable[[], bool]
+"""Whether the client of a request has left."""
 
 
 @dataclass(frozen=True)
@@ -59,24 +63,6 @@ class TurnsState:
     depth: int
     limit: int
     in_flight: int
-
-
-@dataclass(eq=False, slots=True)
-class _Waiting(Generic[Q]):
-    """A request in the queue.
-
-    until: its deadline, and since: when it came, both by the monotonic clock; receive: tells whether its client has
-    left; windows: how many are forecast for it.
-    """
-
-    question: Q
-    until: float
-    receive: Receive | None
-    windows: int
-    since: float
-    done: asyncio.Future[Any]
-    queued: bool = True
-    alarm: asyncio.TimerHandle | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -91,6 +77,35 @@ class _Lane(Generic[Q]):
     windows: int = 0
     called: bool = False
     away: int = 0
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting(Generic[Q]):
+    """A request in the queue.
+
+    tell: gets its answer, or what it has to raise; until: its deadline, and since: when it came, both by the monotonic
+    clock; windows: how many are forecast for it; queued: whether it waits; over: whether it wants to hear no more.
+    """
+
+    lane: _Lane[Q]
+    question: Q
+    tell: Callable[[Any], None]
+    until: float
+    gone: Gone | None
+    windows: int
+    since: float
+    queued: bool = True
+    over: bool = False
+    alarm: asyncio.TimerHandle | None = None
+
+    def end(self, found: object) -> None:
+        """Tell it, unless it wants to hear no more."""
+        if self.over:
+            return
+        self.over = True
+        if self.alarm is not None:
+            self.alarm.cancel()
+        self.tell(found)
 
 
 class Turns(Generic[Q, A]):
@@ -122,18 +137,45 @@ class Turns(Generic[Q, A]):
         """How much waits now."""
         return TurnsState(self._depth, self._limit, self._in_flight)
 
+    @property
+    def full(self) -> bool:
+        """Whether no more requests may wait."""
+        return self._depth >= self._limit
+
+    def refusal(self) -> Problem:
+        """What a request is told while the queue is full: Problem 429."""
+        return _busy(f"{self._limit} requests wait, and no more may", 1.0)
+
     def check_room(self) -> None:
         """Refuse a request where the queue is full, best before it is read. Raises Problem 429."""
-        if self._depth >= self._limit:
-            raise _busy(f"{self._depth} requests wait, and no more may", 1.0)
+        if self.full:
+            raise self.refusal()
 
     async def take(
-        self, bundle: Bundle, question: Q, windows: int, until: float = math.inf, receive: Receive | None = None
+        self, bundle: Bundle, question: Q, windows: int, until: float = math.inf, gone: Gone | None = None
     ) -> A:
-        """The answer to a question, when its turn has come. windows: how many the bundle forecasts for it.
+        """The answer to a question, when its turn has come. Raises what `put` raises, and tells, for it."""
+        done: asyncio.Future[A] = asyncio.get_running_loop().create_future()
+        waiting = self.put(bundle, question, windows, partial(_settle, done), until, gone)
+        try:
+            return await done
+        finally:
+            self._withdraw(waiting)  # its task may have been cancelled
 
-        Raises Problem: 429 where too many wait, 504 after the deadline; ClientDisconnect where nobody waits for it any
-        more; and what `compute` raises.
+    def put(
+        self,
+        bundle: Bundle,
+        question: Q,
+        windows: int,
+        tell: Callable[[A | Exception], None],
+        until: float = math.inf,
+        gone: Gone | None = None,
+    ) -> _Waiting[Q]:
+        """Let a question wait for its turn. windows: how many the bundle forecasts for it.
+
+        tell: gets the answer, or what `compute` raises for it; Problem 504 after the deadline; ClientDisconnect where
+        nobody waits for it any more. Called on the event loop, and never from here. Raises Problem 429 where too many
+        wait.
         """
         self.check_room()
         lane = self._lanes.get(bundle.sha256)
@@ -144,23 +186,15 @@ class Turns(Generic[Q, A]):
         expected = (lane.away + lane.windows + windows) * pace
         if lane.waiting and expected > WORTH * (until - now):
             raise _busy(f"the requests before this one take about {expected:.1f} s", expected)
-        done: asyncio.Future[A] = asyncio.get_running_loop().create_future()
-        waiting = _Waiting(question, until, receive, windows, now, done)
+        waiting = _Waiting(lane, question, tell, until, gone, windows, now)
         lane.waiting.append(waiting)
         lane.windows += windows
         self._depth += 1
         if lane.away:
-            _set_alarm(waiting)
+            self._set_alarm(waiting)
         else:
             self._call(lane)
-        try:
-            return await done
-        finally:
-            if waiting.alarm is not None:
-                waiting.alarm.cancel()
-            if waiting.queued:  # its alarm rang, or its task was cancelled
-                lane.waiting.remove(waiting)
-                self._leave(lane, waiting)
+        return waiting
 
     def close(self) -> None:
         """End the threads, without waiting for what they compute."""
@@ -187,7 +221,7 @@ class Turns(Generic[Q, A]):
         if pace is None or windows > LOOP_WINDOWS or windows * pace > LOOP_SECONDS:
             lane.away = windows
             for waiting in (*batch, *lane.waiting):
-                _set_alarm(waiting)
+                self._set_alarm(waiting)
             task = asyncio.get_running_loop().create_task(self._elsewhere(lane, batch))
             self._away.add(task)
             task.add_done_callback(self._away.discard)
@@ -195,9 +229,9 @@ class Turns(Generic[Q, A]):
         self._turnaround.pop(lane.bundle.sha256, None)  # that of a time when it was slower
         self._computed += 1
         if self._computed % MEASURED:
-            self._settle(lane, batch, self._answers(lane.bundle, [waiting.question for waiting in batch]))
+            self._hand_out(lane, batch, self._answers(lane.bundle, [waiting.question for waiting in batch]))
         else:
-            self._settle(lane, batch, *self._measured(lane.bundle, batch))
+            self._hand_out(lane, batch, *self._measured(lane.bundle, batch))
 
     async def _elsewhere(self, lane: _Lane[Q], batch: Sequence[_Waiting[Q]]) -> None:
         """Compute a batch in a thread."""
@@ -209,7 +243,7 @@ class Turns(Generic[Q, A]):
         if lane.bundle.sha256 in self._pace:  # a first batch also makes a library ready
             _learn(self._turnaround, lane.bundle.sha256, (time.monotonic() - started) / lane.away)
         lane.away = 0
-        self._settle(lane, batch, made, seconds)
+        self._hand_out(lane, batch, made, seconds)
 
     def _measured(self, bundle: Bundle, batch: Sequence[_Waiting[Q]]) -> tuple[Sequence[A | Exception], float]:
         """The forecasts of a batch, or why there is none, and the seconds of CPU that they took."""
@@ -233,35 +267,48 @@ class Turns(Generic[Q, A]):
         windows = 0
         while lane.waiting and (not batch or windows + lane.waiting[0].windows <= most):
             waiting = lane.waiting.popleft()
-            self._leave(lane, waiting)
-            if waiting.done.done():
+            self._leave(waiting)
+            if waiting.over:
                 continue
             if now >= waiting.until:
-                waiting.done.set_exception(_late())
-            elif waiting.receive is not None and now - waiting.since > RECENT and has_left(waiting.receive):
-                waiting.done.set_exception(ClientDisconnect())
+                waiting.end(_late())
+            elif waiting.gone is not None and now - waiting.since > RECENT and waiting.gone():
+                waiting.end(ClientDisconnect())
             else:
                 batch.append(waiting)
                 windows += waiting.windows
         return batch
 
-    def _leave(self, lane: _Lane[Q], waiting: _Waiting[Q]) -> None:
+    def _leave(self, waiting: _Waiting[Q]) -> None:
         """A request waits no more."""
         waiting.queued = False
-        lane.windows -= waiting.windows
+        waiting.lane.windows -= waiting.windows
         self._depth -= 1
 
-    def _settle(
+    def _withdraw(self, waiting: _Waiting[Q]) -> None:
+        """A request wants to hear no more, wherever it is."""
+        waiting.over = True
+        if waiting.alarm is not None:
+            waiting.alarm.cancel()
+        if waiting.queued:
+            waiting.lane.waiting.remove(waiting)
+            self._leave(waiting)
+
+    def _set_alarm(self, waiting: _Waiting[Q]) -> None:
+        """Answer a request at its deadline, whatever the thread does that computes."""
+        if waiting.alarm is None and waiting.until < math.inf:
+            waiting.alarm = asyncio.get_running_loop().call_at(waiting.until, self._ring, waiting)
+
+    def _ring(self, waiting: _Waiting[Q]) -> None:
+        self._withdraw(waiting)
+        waiting.tell(_late())
+
+    def _hand_out(
         self, lane: _Lane[Q], batch: Sequence[_Waiting[Q]], made: Sequence[Any], seconds: float | None = None
     ) -> None:
         """Hand out what was computed. seconds: of CPU that it took, where that was measured."""
         for waiting, found in zip(batch, made, strict=True):
-            if waiting.done.done():
-                continue
-            if isinstance(found, Exception):
-                waiting.done.set_exception(found)
-            else:
-                waiting.done.set_result(found)
+            waiting.end(found)
         self._in_flight -= len(batch)
         if seconds is not None:
             _learn(self._pace, lane.bundle.sha256, seconds / _windows(batch))
@@ -273,12 +320,6 @@ class Turns(Generic[Q, A]):
             self._call(lane)
         else:
             self._lanes.pop(lane.bundle.sha256, None)
-
-
-def has_left(receive: Receive) -> bool:
-    """Whether the client of a request whose body was read has gone: asks for the next message, but does not wait."""
-    message = at_once(receive)
-    return message is not None and bool(message["type"] == "http.disconnect")
 
 
 def _learn(paces: dict[str, float], bundle: str, measured: float) -> None:
@@ -293,15 +334,11 @@ def _windows(batch: Sequence[_Waiting[Any]]) -> int:
     return sum(waiting.windows for waiting in batch)
 
 
-def _set_alarm(waiting: _Waiting[Any]) -> None:
-    """Answer a request at its deadline, whatever the thread does that computes."""
-
-    def ring() -> None:
-        if not waiting.done.done():
-            waiting.done.set_exception(_late())
-
-    if waiting.alarm is None and waiting.until < math.inf:
-        waiting.alarm = waiting.done.get_loop().call_at(waiting.until, ring)
+def _settle(done: asyncio.Future[A], found: A | Exception) -> None:
+    if isinstance(found, Exception):
+        done.set_exception(found)
+    else:
+        done.set_result(found)
 
 
 def _raisable(error: BaseException) -> Exception:
@@ -314,7 +351,7 @@ def _raisable(error: BaseException) -> Exception:
 def _busy(why: str, seconds: float) -> Problem:
     wait = max(1, math.ceil(seconds))
     headers = {"Retry-After": str(wait)}
-    return Problem(HTTPStatus.TOO_MANY_REQUESTS, f"too busy: {why}; try again in {wait} s", headers, code="queue-full")
+    return Problem(HTTPStatus.TOO_MANY_REQUESTS, f"too busy: {why}; try again in {wait} s", headers, code=FULL)
 
 
 def _late() -> Problem:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.middleware import Middleware
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from flts.web.cycle import Cycle, Header
 from flts.web.described import Described
 from flts.web.problem import Answering
+from flts.web.shortcuts import Start
 
 
 class PlainRoute(Route):
@@ -21,6 +23,19 @@ class PlainRoute(Route):
         return match, {**child, "route": self} if match is not Match.NONE else child
 
 
+HEAD = {"type": "http", "method": "POST", "http_version": "1.1"}
+
+
+class Prompt(Protocol):
+    """What an endpoint does without a task."""
+
+    def refusal(self, scope: Scope, common: Sequence[Header]) -> bytes | None:
+        """As `Shortcuts.refusal`. scope: what ASGI would say of the head."""
+
+    def answer(self, cycle: Cycle, start: Start) -> bool:
+        """As `Shortcuts.prompt`."""
+
+
 class Direct(Described):
     """An application in which some endpoints are called at once. layers: around every endpoint, outermost first."""
 
@@ -28,9 +43,13 @@ class Direct(Described):
         super().__init__(middleware=layers, **options)
         self._layers = tuple(layers)
         self._direct: dict[str, tuple[PlainRoute, ASGIApp]] = {}
+        self._prompt: dict[str, tuple[PlainRoute, Prompt]] = {}
 
-    def add_endpoint(self, path: str, endpoint: ASGIApp) -> None:
-        """Let an ASGI endpoint answer POST, before all other routes. One whose path has parameters passes FastAPI."""
+    def add_endpoint(self, path: str, endpoint: ASGIApp, prompt: Prompt | None = None) -> None:
+        """Let an ASGI endpoint answer POST, before all other routes. One whose path has parameters passes FastAPI.
+
+        prompt: answers what it can without a task, and without the layers.
+        """
         route = PlainRoute(path, endpoint, methods=["POST"])
         self.router.routes.insert(0, route)
         if route.param_convertors:
@@ -39,6 +58,8 @@ class Direct(Described):
         for layer in reversed(self._layers):
             within = layer.cls(within, *layer.args, **layer.kwargs)
         self._direct[path] = route, within
+        if prompt is not None:
+            self._prompt[path] = route, prompt
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = self._direct.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
@@ -47,3 +68,22 @@ class Direct(Described):
             return
         scope["app"], (scope["route"], endpoint) = self, found
         await endpoint(scope, receive, send)
+
+    def refusal(
+        self, target: bytes, method: bytes, headers: Sequence[Header], common: Sequence[Header]
+    ) -> bytes | None:
+        """As `Shortcuts` says. target: one with a query or in another spelling goes the way of ASGI."""
+        found = self._prompt.get(target.decode("latin-1")) if method == b"POST" else None
+        if found is None:
+            return None
+        route, prompt = found
+        return prompt.refusal({"app": self, "route": route, "path": route.path, "headers": headers, **HEAD}, common)
+
+    def prompt(self, cycle: Cycle, start: Start) -> bool:
+        """As `Shortcuts` says."""
+        scope = cycle.scope
+        found = self._prompt.get(scope["path"]) if scope["method"] == "POST" else None
+        if found is None:
+            return False
+        scope["app"], (scope["route"], prompt) = self, found
+        return prompt.answer(cycle, start)

@@ -17,11 +17,14 @@ from fastapi import Depends, Request
 from starlette.types import ASGIApp
 
 from flts.contracts.errors import StageFailed
-from flts.web.connections import Connection, ConnectionLimits, Connections
+from flts.web.connection import Connection
+from flts.web.connections import ConnectionLimits, Connections
+from flts.web.direct import Direct
 from flts.web.handshake import Handshake
 from flts.web.lag import Lag
 from flts.web.problem import Problem
 from flts.web.pulse import Pulse
+from flts.web.shortcuts import NoShortcuts
 
 FEWEST_ACCEPTED = 8
 """Connections accepted in one turn of the event loop, before the limit is looked at; a quarter of the limit if more."""
@@ -48,7 +51,8 @@ class LimitedServer(uvicorn.Server):
         self._among = Connections(service, limits)
         self._drain, self.tls = drain, tls is not None
         self.pulse, self.lag = Pulse(), Lag()
-        plain: Callable[..., asyncio.Protocol] = partial(Connection, among=self._among)
+        shortcuts = app if isinstance(app, Direct) else NoShortcuts()
+        plain: Callable[..., asyncio.Protocol] = partial(Connection, among=self._among, shortcuts=shortcuts)
         connection = plain if tls is None else partial(Handshake, plain, tls, self._among)
         super().__init__(
             uvicorn.Config(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -82,8 +81,8 @@ def at_once(make: Callable[[], events.Event]) -> None:
     events.emit(make())
 
 
-class Observed:
-    """Counts and logs every request, and answers errors that nothing inside has handled.
+class Observer:
+    """Counts and logs requests.
 
     The state of a request holds `started`, when its head was read (monotonic clock), and `request_id`, which an
     endpoint may replace. An endpoint leaves the caller's own id in `caller_id`, which the answer repeats. One with an
@@ -91,16 +90,59 @@ class Observed:
     received and sent.
     """
 
+    def __init__(self, service: str, metrics: HttpMetrics, emit: Emit) -> None:
+        self._metrics, self._emit = metrics, emit
+        self._served = events.Often(events.RequestServed, service=service)
+
+    def begin(self, scope: Scope) -> None:
+        """A request has come. Says nothing new of one that came already."""
+        state = scope.setdefault("state", {})
+        if "started" not in state:
+            state["started"], state["request_id"] = time.monotonic(), uuid7()
+
+    def end(self, scope: Scope, status: int, received: int, sent: int) -> None:
+        """A request was answered, or its client left. received, sent: bytes of bodies."""
+        state, route = scope["state"], getattr(scope.get("route"), "path_format", "none")
+        seconds = time.monotonic() - state["started"]
+        self._metrics.count(scope["method"], route, status, seconds, received, sent, state.get("token"))
+        if events.wanted():
+            self._emit(self._event(scope, route, status, seconds, received, sent))
+        state.pop("event", None)  # it knows who asked, and so this request: a ring for the collector of garbage
+
+    def _event(
+        self, scope: Scope, route: str, status: int, seconds: float, received: int, sent: int
+    ) -> Callable[[], events.Event]:
+        """What is logged of a request."""
+        state = scope["state"]
+        own: Callable[[float, int, int], events.Happened] | None = state.get("event")
+        if own is not None and status < HTTPStatus.BAD_REQUEST:
+            return own(1000 * seconds, received, sent)
+        return self._served.happened(
+            request_id=state["request_id"],
+            method=scope["method"][:20],
+            route=route,
+            object_key=state.get("object_key"),
+            status=int(status),
+            duration_ms=round(1000 * seconds),
+            received=received,
+            sent=sent,
+            reason=state.get("reason"),
+            token=state.get("token"),
+        )
+
+
+class Observed:
+    """Counts and logs every request as an Observer, and answers errors that nothing inside has handled."""
+
     def __init__(self, app: ASGIApp, *, service: str, metrics: HttpMetrics, emit: Emit = at_once) -> None:
-        self._app, self._service, self._metrics, self._emit = app, service, metrics, emit
+        self._app, self._service, self._observer = app, service, Observer(service, metrics, emit)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = time.monotonic()
-        state = scope.setdefault("state", {})
-        state["started"], state["request_id"] = started, uuid7()
+        self._observer.begin(scope)
+        state = scope["state"]
         status = received = sent = 0
 
         async def counted_receive() -> Message:
@@ -113,7 +155,7 @@ class Observed:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": _with_ours(message.get("headers", ()), state)}
+                message = {**message, "headers": with_ours(message.get("headers", ()), state)}
             sent += len(message.get("body", b""))
             await send(message)
 
@@ -129,12 +171,7 @@ class Observed:
                 await answer(scope, receive, counted_send)
             # an answer that has begun stays incomplete, which the client can see
         finally:
-            seconds = time.monotonic() - started
-            route = getattr(scope.get("route"), "path_format", "none")
-            self._metrics.count(scope["method"], route, status, seconds, received, sent, state.get("token"))
-            if events.wanted():
-                self._emit(self._event(scope, route, status, seconds, received, sent))
-            state.pop("event", None)  # it knows who asked, and so this request: a ring for the collector of garbage
+            self._observer.end(scope, status, received, sent)
 
     def _log_failure(self, error: Exception, state: dict[str, Any]) -> None:
         # once an answer has begun, the framework wraps the error
@@ -150,31 +187,8 @@ class Observed:
             )
         )
 
-    def _event(
-        self, scope: Scope, route: str, status: int, seconds: float, received: int, sent: int
-    ) -> Callable[[], events.Event]:
-        """What is logged of a request."""
-        state = scope["state"]
-        own: Callable[[float, int, int], events.Happened] | None = state.get("event")
-        if own is not None and status < HTTPStatus.BAD_REQUEST:
-            return own(1000 * seconds, received, sent)
-        return partial(
-            events.RequestServed,
-            service=self._service,
-            request_id=state["request_id"],
-            method=scope["method"][:20],
-            route=route,
-            object_key=state.get("object_key"),
-            status=status,
-            duration_ms=round(1000 * seconds),
-            received=received,
-            sent=sent,
-            reason=state.get("reason"),
-            token=state.get("token"),
-        )
 
-
-def _with_ours(headers: Iterable[tuple[bytes, bytes]], state: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
+def with_ours(headers: Iterable[tuple[bytes, bytes]], state: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
     """The headers of an answer with those that every answer has."""
     ours = [*headers, (b"x-request-id", state["request_id"].encode("ascii")), NOSNIFF]
     if state.get("caller_id") is not None:

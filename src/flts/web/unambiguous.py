@@ -43,12 +43,13 @@ class Unambiguous:
         self._app = app
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        problem = _ambiguity(scope) if scope["type"] == "http" else None
+        problem = ambiguity(scope) if scope["type"] == "http" else None
         answer = self._app if problem is None else written(problem, scope)
         return answer(scope, receive, send)
 
 
-def _ambiguity(scope: Scope) -> Problem | None:
+def ambiguity(scope: Scope) -> Problem | None:
+    """Why a head can be read in two ways, if it can."""
     # after such a request, nobody knows where the next one begins
     close = {"Connection": "close"}
     listed = [name for name, _ in scope["headers"]]

@@ -48,7 +48,7 @@ def announce(bus: MemoryBus, entries: Sequence[LogEntry]) -> None:
     bus.publish(message.topic, message.key, message.to_bytes())
 
 
-def test_the_logs_are_looked_at_again_and_again_and_at_once_when_asked() -> None:
+def test_the_logs_are_polled_again_and_again_and_at_once_when_asked() -> None:
     store, first, second = two_bundles()
     promote(first, store=store)
     models = ServedModels(store)
@@ -79,7 +79,7 @@ def test_a_message_brings_every_replica_to_poll_at_once() -> None:
             wait_until(lambda models=models: serves(models, 1, "north"), "a new scope")  # type: ignore[misc]
 
 
-def test_old_messages_and_those_that_are_none_cause_no_look() -> None:
+def test_old_messages_and_those_that_are_none_cause_no_poll() -> None:
     store, first, second = two_bundles()
     bus = MemoryBus()
     entries = promote(first, second, store=store)
@@ -124,7 +124,7 @@ def test_a_bus_that_is_away_is_said_once_and_asked_again(monkeypatch: pytest.Mon
     assert [event["event"] for event in events] == ["backend_lost"]
 
 
-def test_a_look_that_hangs_does_not_keep_the_process() -> None:
+def test_a_poll_that_hangs_does_not_keep_the_process() -> None:
     store, first, _ = two_bundles()
     promote(first, store=store)
     entered, released = threading.Event(), threading.Event()

@@ -416,7 +416,7 @@ def test_a_self_test_that_hangs_is_left_at_its_limit_and_not_started_twice(monke
 # scopes
 
 
-def test_before_the_first_look_there_is_no_answer_and_then_an_unknown_scope_is_not_found() -> None:
+def test_before_the_first_poll_there_is_no_answer_and_then_an_unknown_scope_is_not_found() -> None:
     store, first, second = two_bundles()
     promote(first, store=store, scope="north")
     models = ServedModels(store)

@@ -12,17 +12,15 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from tests.support.asgi import ask
+from tests.support.connected import Talk, post
 from tests.support.experiments import small_experiment
 from tests.support.promotions import promote
 from tests.support.series import hourly, table
 from tests.support.serving import application, predict
 from tests.support.stored import fit
-from uvicorn.server import ServerState
 
 from flts.backends.store import ObjectStoreAdapter
 from flts.contracts.ports import Store
-from flts.web.connections import ConnectionLimits
-from flts.web.limited import LimitedServer
 
 ROWS = hourly(300)[:270]
 
@@ -127,43 +125,17 @@ def test_a_body_that_does_not_end_gets_no_more_time_than_its_request(app: FastAP
     assert answer.headers["connection"] == "close"
 
 
-class Written(asyncio.Transport):
-    """A transport without a socket: what the server sent."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sent = asyncio.Queue[bytes]()
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Nothing is buffered."""
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def is_closing(self) -> bool:
-        return False
-
-    def write(self, data: Any) -> None:
-        self.sent.put_nowait(bytes(data))
-
-
 @pytest.mark.parametrize(("horizon", "status"), [(2, 200), (4, 422)])
 def test_what_was_answered_is_freed_without_the_collector(app: FastAPI, horizon: int, status: int) -> None:
     """The collector of garbage took a twelfth of the time of an answer while it had requests to free."""
-    data = json.dumps(body(horizon=horizon)).encode()
-    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n\r\n".encode()
+    request = post("/predict", json.dumps(body(horizon=horizon)).encode())
 
     async def talk() -> None:
-        config = LimitedServer(app, "serve", ConnectionLimits(1), 1.0).config
-        config.load()
-        connection: Any = config.http_protocol_class(config=config, server_state=ServerState(), app_state={})  # type: ignore[call-arg]
-        transport = Written()
-        connection.connection_made(transport)
-        cycles = []
+        client, cycles = Talk(app), []
         for _ in range(3):
-            connection.data_received(head + data)
-            cycles.append(weakref.ref(connection.cycle))
-            assert f" {status} ".encode() in (await transport.sent.get())[:20]
+            client.send(request)
+            cycles.append(weakref.ref(client.connection._cycle))
+            assert f" {status} ".encode() in (await client.answer())[:20]
         await asyncio.sleep(0.0)
         assert [cycle() for cycle in cycles[:-1]] == [None, None]
 

@@ -7,16 +7,16 @@ import math
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 from starlette.requests import ClientDisconnect
-from starlette.types import Message
 
 from flts.contracts.errors import TrainingFailed
 from flts.preprocess.rows import Rows
-from flts.server.turns import BATCH, BATCH_SECONDS, LOOP_WINDOWS, Turns, has_left
+from flts.server.turns import BATCH, BATCH_SECONDS, LOOP_WINDOWS, Turns
 from flts.web.problem import Problem
 
 POISON = -1.0
@@ -52,12 +52,12 @@ class Model:
         return answers
 
     async def asked(
-        self, turns: Turns[Rows, float], value: float, windows: int = 1, until: float = math.inf, receive: Any = None
+        self, turns: Turns[Rows, float], value: float, windows: int = 1, until: float = math.inf, gone: Any = None
     ) -> float:
         """One request, whose answer is its value."""
         rows = Rows(np.arange(windows), np.full((windows, 1), value), ("y",))
         bundle: Any = self
-        return await turns.take(bundle, rows, windows, until, receive)
+        return await turns.take(bundle, rows, windows, until, gone)
 
 
 def forecast(bundle: Any, requests: Sequence[Rows]) -> list[float]:
@@ -277,44 +277,20 @@ def test_what_expired_before_its_turn_on_the_loop_is_not_computed() -> None:
     running(test)
 
 
-class Client:
-    """The `receive` of a request whose body was read, as a server has it."""
-
-    def __init__(self) -> None:
-        self.left = asyncio.Event()
-
-    async def receive(self) -> Message:
-        await self.left.wait()
-        return {"type": "http.disconnect"}
-
-
-def test_whether_a_client_has_left_is_asked_without_waiting() -> None:
-    async def test() -> None:
-        client = Client()
-        assert not has_left(client.receive)
-        assert not client.left._waiters  # nothing waits on
-        client.left.set()
-        assert has_left(client.receive)
-
-    running(test)
-
-
 def test_what_a_client_that_has_left_asked_for_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flts.server.turns.RECENT", -1.0)
 
     async def test() -> None:
         gate = threading.Event()
-        model, clients = Model(gate=gate), [Client(), Client()]
+        model, left = Model(gate=gate), [True, False]
         turns = model.turns()
         first = asyncio.create_task(model.asked(turns, 0.0))
         while not turns.state().in_flight:
             await asyncio.sleep(0)
         waiting = [
-            asyncio.create_task(model.asked(turns, float(n), receive=client.receive))
-            for n, client in enumerate(clients)
+            asyncio.create_task(model.asked(turns, float(n), gone=partial(bool, gone))) for n, gone in enumerate(left)
         ]
         await asyncio.sleep(0)
-        clients[0].left.set()
         gate.set()
         with pytest.raises(ClientDisconnect):
             await waiting[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 import pytest
@@ -35,27 +34,24 @@ def answer(
 ) -> Sent:
     """What is sent of an answer with these parts of a body."""
     sent: Any = Sent()
-    quiet = logging.getLogger("tests")
+    ended: list[bool] = []
 
     async def app() -> None:
         cycle = Cycle(
-            scope={"type": "http", "method": method},  # type: ignore[typeddict-item]
-            transport=sent,
-            flow=FlowControl(sent),
-            logger=quiet,
-            access_logger=quiet,
-            access_log=False,
-            default_headers=[(b"date", b"now")],
-            message_event=asyncio.Event(),
-            expect_100_continue=False,
+            {"type": "http", "method": method},
+            sent,
+            FlowControl(sent),
+            lambda: ended.append(True),
+            [(b"date", b"now")],
             keep_alive=keep_alive,
-            on_response=lambda: None,
         )
         await cycle.send({"type": "http.response.start", "status": status, "headers": headers})
         assert sent.packets == []
         for number, part in enumerate(parts, 1):
+            assert not ended
             await cycle.send({"type": "http.response.body", "body": part, "more_body": number < len(parts)})
-        assert cycle.response_complete
+        assert cycle.answered
+        assert ended == [True]
 
     asyncio.run(app())
     found: Sent = sent
