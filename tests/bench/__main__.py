@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable, Iterator
 
 from flts.train.determinism import cores, made_on, processor
-from tests.bench import accuracy, coverage, data, gate, models, serve, services, speed
+from tests.bench import accuracy, coverage, data, gate, models, serve, services, speed, verified
 from tests.bench.measure import LTE, Figure
 from tests.support import ROOT
 
@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "start": speed.start,
     "seed_run": speed.seed_run,
     "full_run": speed.full_run,
+    "verify": verified.verify,
     "gru_epoch": speed.gru_epoch,
     "lte": accuracy.lte,
     "jfk": accuracy.jfk,
@@ -39,7 +40,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "holes": models.holes,
     "ten_million": data.ten_million,
 }
-NEEDS_LTE = {"seed_run", "full_run", "gru_epoch", "lte", "services", "batch"}
+NEEDS_LTE = {"seed_run", "full_run", "verify", "gru_epoch", "lte", "services", "batch"}
 
 
 def main() -> None:

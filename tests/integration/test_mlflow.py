@@ -157,6 +157,16 @@ def test_every_candidate_has_one_run_that_has_ended_however_often_it_is_run(stor
     assert len(runs) == len(states)
 
 
+def test_a_run_that_was_deleted_is_not_there_until_it_is_restored(story: Story) -> None:
+    run_id, tracker = str(story.four.run_ids["ridge"]), MlflowTracker(story.settings.tracking_uri, Path())
+    story.client.delete_run(run_id)
+    try:
+        assert tracker.look(run_id) is None
+    finally:
+        story.client.restore_run(run_id)
+    assert tracker.look(run_id) is not None
+
+
 def test_a_run_that_finds_everything_done_imports_neither_mlflow_nor_torch(story: Story) -> None:
     assert story.silent == [2, True, dict(story.two.run_ids), []]
 

@@ -32,7 +32,9 @@ TLS = ("security.protocol", "ssl.ca.location")
 LOGIN = ("security.protocol", "sasl.mechanism", "sasl.username")
 AUTH = ("security.protocol", "ssl.certificate.location", "sasl.mechanism")
 """The options a person should check first, by kind of error; none of them is a secret."""
-INNER = re.compile(r"error:[0-9A-F]+:[^:]*::|/bootstrap\b| \(after \d+ms in state \w+\)")
+INNER = re.compile(
+    r"error:[0-9A-F]+:[^:]*::|/bootstrap\b| \(after \d+ms in state \w+(?:, \d+ identical error\(s\) suppressed)?\)"
+)
 """Details that libraries add to a reason for their own developers."""
 
 

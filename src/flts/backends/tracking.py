@@ -19,7 +19,7 @@ from urllib.request import urlopen
 
 from flts.contracts.errors import BackendUnavailable, StageFailed, UsageError
 from flts.contracts.machine import lacking, lacking_in
-from flts.contracts.ports import SeenRun, TrackedRun
+from flts.contracts.ports import SeenRun, TrackedRun, experiment_of
 from flts.forecasting.intervals import STORED_LEVEL
 from flts.version import __version__
 
@@ -205,11 +205,13 @@ class MlflowTracker:
         return self._opened
 
     def _run(self, run_id: str) -> Run | None:
-        """A run; None when it is in another database, or in one that was deleted."""
+        """A run; None when it is in another database, or was deleted, which MLflow can still undo."""
+        from mlflow.entities import LifecycleStage
         from mlflow.exceptions import MlflowException
 
         try:
-            return self._client().get_run(run_id)
+            run = self._client().get_run(run_id)
+            return run if run.info.lifecycle_stage == LifecycleStage.ACTIVE else None
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return None
@@ -218,7 +220,7 @@ class MlflowTracker:
     def _experiment(self, scope: str) -> str:
         """The id of the scope's experiment. In an embedded database, closes runs that a killed process left open."""
         if scope not in self._experiments:
-            client, name = self._client(), f"flts/{scope}"
+            client, name = self._client(), experiment_of(scope)
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
                 location = (self._artifacts / scope).as_uri() if self._embedded else None

@@ -72,13 +72,13 @@ def sections(found: Comparison) -> Iterator[ComparisonSection]:
 
 def markdown(found: Comparison) -> str:
     """The comparison as a Markdown page."""
-    lines = ["# Comparison", "", *(f"- **{v.a} and {v.b}**: {_escaped(v.text)}" for v in found.verdicts), ""]
+    lines = ["# Comparison", "", *(f"- **{v.a} and {v.b}**: {escaped(v.text)}" for v in found.verdicts), ""]
     for section in sections(found):
         lines += [f"## {section.title}", ""]
         if section.rows:
             lines += [_row(section.headings), _row(["---"] * len(section.headings)), *map(_row, section.rows), ""]
         if section.lines:
-            lines += [*(f"- {_escaped(line)}" for line in section.lines), ""]
+            lines += [*(f"- {escaped(line)}" for line in section.lines), ""]
     return "\n".join(lines)
 
 
@@ -142,9 +142,9 @@ def _digest(value: str | None) -> str:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(map(_escaped, cells))} |"
+    return f"| {' | '.join(map(escaped, cells))} |"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Text that Markdown shows as it is; it may come from a store that somebody else wrote."""
     return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))

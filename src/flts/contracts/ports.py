@@ -206,6 +206,11 @@ class SeenRun:
     ended_ms: int | None
 
 
+def experiment_of(scope: str) -> str:
+    """Name of the tracker's experiment for a scope."""
+    return f"flts/{scope}"
+
+
 class Tracker(Protocol):
     """Where people look at runs; no decision depends on it."""
 

@@ -40,7 +40,7 @@ def certainty(
     over_champion = _lead(case, winner, another, look) if another else None
     warnings = []
     if windows < needed:
-        warnings.append(f"{windows} test windows are too few for a reliable ranking: at least {needed} are needed")
+        warnings.append(too_few(windows, needed))
     warnings += _lead_warnings("the runner-up", runner_up)
     warnings += _baseline_warnings(best_baseline)
     warnings += _lead_warnings("the champion", over_champion)
@@ -58,6 +58,11 @@ def certainty(
         smallest_lead=_smallest_lead(case, winner, another or second, look if another else None),
         warnings=warnings,
     )
+
+
+def too_few(windows: int, needed: int) -> str:
+    """The warning that a ranking on these windows is not reliable."""
+    return f"{windows} test windows are too few for a reliable ranking: at least {needed} are needed"
 
 
 def sure(winner: str, choice: Certainty) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flts.contracts import events
 from flts.contracts.errors import UsageError, nearest
-from flts.contracts.ports import Bus, Clock, Store
+from flts.contracts.ports import Bus, Clock, Store, experiment_of
 from flts.contracts.records.decision import CandidateRow, DecisionRecord, UnrankedRow
 from flts.contracts.records.log import LogEntry, Promoted
 from flts.evaluate.case import Candidate
@@ -243,7 +243,7 @@ def _announce(record: DecisionRecord, run_ids: Mapping[str, str | None]) -> None
             outcome=record.outcome,
             run_id=run_id,
             model_type=winner.model.upper() if winner else None,
-            experiment=f"flts/{record.scope}",
+            experiment=experiment_of(record.scope),
             model_uri=_uri(winner.model, winner.bundle_sha256, run_id) if winner else None,
             score=winner.score if winner else None,
             reason="; ".join(record.reasons),

@@ -9,9 +9,9 @@ from flts.contracts import events, layout
 from flts.contracts.errors import NEEDS_A_PERSON, Terminal, TrainingFailed, of_newer
 from flts.contracts.machine import machine_faults
 from flts.contracts.messages import ModelTraining, TrainingData
-from flts.contracts.ports import Progress, Store
+from flts.contracts.ports import Progress, Store, experiment_of
 from flts.contracts.records.base import write_record
-from flts.contracts.records.run import FailurePart, MessageRef, ScaledErrors, TrainPart
+from flts.contracts.records.run import FailurePart, MessageRef, ScaledErrors, TrainPart, status_of
 from flts.evaluate.metrics import Errors, measure
 from flts.models.registry import CANDIDATES
 from flts.promotion.judge import yardstick
@@ -19,7 +19,7 @@ from flts.runner import tell
 from flts.runner.quarantine import put_aside
 from flts.runner.stopwatch import Stopwatch
 from flts.runner.stored import VERSIONS, load_stored_spec
-from flts.runner.tell import RunOf, experiment_of
+from flts.runner.tell import RunOf
 from flts.runner.tracking import (
     Work,
     candidate_run,
@@ -27,7 +27,6 @@ from flts.runner.tracking import (
     fitted_run_id,
     known_failed_run_id,
     known_run_id,
-    status_of,
 )
 from flts.spec.lineage import identify
 from flts.train.determinism import processor
@@ -152,7 +151,7 @@ def _record(context: RunContext, work: Work, scored: ScoredCandidate, run_id: st
         model=work.name,
         model_hash=work.model_hash,
         tracking_uri=context.tracker.uri if context.tracker else None,
-        experiment=experiment_of(claim) if run_id else None,
+        experiment=experiment_of(claim.identifier) if run_id else None,
         run_id=run_id,
         run_status="FINISHED" if run_id else None,
         started=work.start.isoformat(),
@@ -222,9 +221,9 @@ def _record_failure(context: RunContext, work: Work, error: Terminal, run_id: st
         processor=processor(),
         error=type(error).__name__,
         reason=str(error),
-        experiment=experiment_of(claim) if run_id else None,
+        experiment=experiment_of(claim.identifier) if run_id else None,
         run_id=run_id,
-        run_status=status_of(error) if run_id else None,
+        run_status=status_of(type(error).__name__) if run_id else None,
         deployment=context.deployment,
         machine=machine(CANDIDATES[work.name].libraries),
         message=work.message,

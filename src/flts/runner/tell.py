@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from flts.contracts.messages import Message, ModelTraining
-from flts.contracts.ports import Bus, Record
+from flts.contracts.ports import Bus, Record, experiment_of
 from flts.contracts.records.run import FailurePart, MessageRef, TrainPart
 from flts.train.stage import Trained
 
@@ -31,11 +31,6 @@ class RunOf(Protocol):
     @property
     def run(self) -> int:
         """Number of the run."""
-
-
-def experiment_of(run: RunOf) -> str:
-    """Name of the tracker's experiment for the scope of a run."""
-    return f"flts/{run.identifier}"
 
 
 def reference(record: Record, message: Message) -> MessageRef:
@@ -95,7 +90,7 @@ def _message(
         model=model,
         model_hash=model_hash,
         model_type=model.upper(),
-        experiment=experiment_of(run),
+        experiment=experiment_of(run.identifier),
         status=status,
         run_id=run_id,
         bundle_sha256=trained.bundle_sha256 if trained else None,

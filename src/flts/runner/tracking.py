@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from flts.contracts import layout, runs
-from flts.contracts.errors import NotApplicable, Terminal
+from flts.contracts.errors import Terminal
 from flts.contracts.messages import TrainingData
 from flts.contracts.ports import Store, TrackedRun, Tracker
 from flts.contracts.records.base import require_record
 from flts.contracts.records.data import ProcessedMeta
-from flts.contracts.records.run import FailurePart, MessageRef, RunStatus, TrainPart
+from flts.contracts.records.run import FailurePart, MessageRef, RunStatus, TrainPart, status_of
 from flts.evaluate.metrics import Errors
 from flts.forecasting.bundle import MANIFEST, read_bundle
 from flts.models.registry import CANDIDATES, package_of
@@ -112,12 +112,7 @@ def candidate_run(
 def failed_run(store: Store, work: Work, error: Terminal, environment: str, now: datetime) -> TrackedRun:
     """A candidate without a forecast, and why. NotApplicable is tracked as KILLED, because it is not a failure."""
     tags = _tags(store, work, environment) | {"flts.error": type(error).__name__, "flts.reason": str(error)[:REASON]}
-    return _run(work, status_of(error), tags, {}, now)
-
-
-def status_of(error: Terminal) -> RunStatus:
-    """How the tracked run of a candidate without a forecast ends."""
-    return "KILLED" if isinstance(error, NotApplicable) else "FAILED"
+    return _run(work, status_of(type(error).__name__), tags, {}, now)
 
 
 def _run(

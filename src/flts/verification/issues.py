@@ -8,6 +8,7 @@ from flts.contracts.errors import FltsError
 from flts.contracts.records.base import Part
 from flts.contracts.records.decision import DecisionRecord, UnrankedRow
 from flts.contracts.records.run import FailurePart, TrainPart
+from flts.evaluate.certainty import too_few
 from flts.verification.evidence import RunEvidence
 from flts.verification.stages import may_use, stage_parts
 
@@ -144,7 +145,7 @@ def _ranking(decision: DecisionRecord) -> Iterator[Issue]:
             claims=[f"evaluation.{winner.model}.skill_vs_naive"],
         )
     for place, warning in enumerate(certainty.warnings, 1):
-        if not warning.startswith(f"{certainty.windows} test windows"):
+        if warning != too_few(certainty.windows, certainty.windows_needed):  # said above
             yield Issue(id=f"certainty.{place}", says=warning, recommends=None, claims=["evaluation.certainty"])
 
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 from flts.contracts import layout
 from flts.contracts.errors import StageFailed, without_credentials
-from flts.contracts.ports import SeenRun
+from flts.contracts.ports import SeenRun, experiment_of
 from flts.contracts.records.log import LogEntry
-from flts.contracts.records.run import FailurePart, ScaledErrors, TrainPart
+from flts.contracts.records.run import FailurePart, ScaledErrors, TrainPart, status_of
 from flts.verification.claims import FALSE, TRUE, Check, Found, SectionChecks, absent, recorded, same
 from flts.verification.evidence import RunEvidence
 
@@ -103,13 +103,12 @@ def _run_ids(evidence: RunEvidence, entry: LogEntry) -> list[str]:
 
 
 def _status(evidence: RunEvidence, part: Tracked, seen: SeenRun) -> Found:
-    failed = "KILLED" if isinstance(part, FailurePart) and part.error == "NotApplicable" else "FAILED"
-    expected = part.run_status or ("FINISHED" if isinstance(part, TrainPart) else failed)
+    expected = part.run_status or ("FINISHED" if isinstance(part, TrainPart) else status_of(part.error))
     return same(expected, seen.status, f"run {part.run_id} is {seen.status} in the tracker, not {expected}")
 
 
 def _experiment(evidence: RunEvidence, part: Tracked, seen: SeenRun) -> Found:
-    expected = part.experiment or f"flts/{part.scope}"
+    expected = part.experiment or experiment_of(part.scope)
     return same(expected, seen.experiment, f"run {part.run_id} is in another experiment of the tracker")
 
 

@@ -15,6 +15,11 @@ RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 Recomputed = Literal["equal", "environment_differs", "nondeterminism_detected"]
 
 
+def status_of(error: str) -> RunStatus:
+    """How the tracked run of a candidate without a forecast ends. error: the name of its class."""
+    return "KILLED" if error == "NotApplicable" else "FAILED"
+
+
 class Machine(Part):
     """The process that wrote a part: its versions, and what it had to work with.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from flts.comparison.words import escaped
 from flts.verification.claims import TRUE, ReportClaim
 from flts.verification.report import Report
 from flts.verification.write.tables import (
@@ -35,7 +36,7 @@ def to_markdown(report: Report) -> str:
         "",
         "## Summary",
         "",
-        _cell(verdict(report)),
+        escaped(verdict(report)),
         "",
         *_table(deliverables(report)),
         "",
@@ -63,10 +64,10 @@ def _claims(claims: Sequence[ReportClaim]) -> list[str]:
         state = f"{MARKS[claim.state]} {claim.state}"
         expected = "" if claim.state == TRUE and claim.expected == claim.found else shown(claim.expected)
         evidence = shown(claim.evidence_sha256)
-        rows.append([state, f"`{claim.id}`", claim.says, expected, shown(claim.found), evidence])
-    reasons = [f"- {', '.join(f'`{name}`' for name in ids)}: {_cell(why)}" for why, ids in reasons_of(claims).items()]
+        rows.append([state, claim.id, claim.says, expected, shown(claim.found), evidence])
+    reasons = [f"- {', '.join(f'`{name}`' for name in ids)}: {escaped(why)}" for why, ids in reasons_of(claims).items()]
     table = ReportTable(["state", "claim", "what it says", "recorded", "found", "evidence"], rows)
-    return [*_table(table), *([""] if reasons else ()), *reasons]
+    return [*_table(table, code="claim"), *([""] if reasons else ()), *reasons]
 
 
 def _compared(report: Report) -> list[str]:
@@ -91,16 +92,15 @@ def _appendices(report: Report) -> list[str]:
     return [*lines, "## Appendix: evidence", "", *_table(read_objects(report))]
 
 
-def _table(table: ReportTable) -> list[str]:
+def _table(table: ReportTable, code: str = "") -> list[str]:
+    """code: the heading of the column whose cells are ids."""
     rule = ["---:" if heading in table.numbers else "---" for heading in table.headings]
-    rows = [[_cell(cell) for cell in row] for row in table.rows]
+    ids = [heading == code for heading in table.headings]
+    rows = [
+        [f"`{cell}`" if is_id else escaped(cell) for cell, is_id in zip(row, ids, strict=True)] for row in table.rows
+    ]
     return [f"| {' | '.join(row)} |" for row in (table.headings, rule, *rows)]
 
 
 def _list(lines: Sequence[str], none: str) -> list[str]:
-    return [f"- {_cell(line)}" for line in lines] or [none]
-
-
-def _cell(text: str) -> str:
-    """Text for a cell of a table: one line, without what would end the cell or start markup."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    return [f"- {escaped(line)}" for line in lines] or [none]
