@@ -8,16 +8,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flts.contracts.errors import UsageError
 from flts.contracts.records.log import LogEntry
+from flts.preprocess.dialect import Dialect, named_dialect
 from flts.preprocess.source import RawFile, RawInput, RawTable, refuse_no_file
 from flts.report.evidence import RunSummary, newest_first, resolve
 from flts.runner import by_hand, local
 from flts.runner.reporter import Quiet, Reporter
-from flts.runner.scope import unnamed_scope
+from flts.runner.scope import unnamed_scope, written_dialect
 from flts.serve.follow import Champion, champion_of
 from flts.settings import Settings, load_settings
 from flts.spec.fields import Spec
@@ -40,13 +42,16 @@ def inspect(
     target: str | None = None,
     time: str | None = None,
     timezone: str | None = None,
+    reading: Mapping[str, str] | None = None,
     settings: Settings | None = None,
 ) -> InspectionReport:
     """Describe the rows, report what is unusual about them, and say whether a run would accept them.
 
     train and test: paths of CSV or Parquet files, or tables. Without test, a path takes the file NAME_test beside it,
     and a table takes its own last rows. timezone: of times without one; None takes the zone of a clock whose changes
-    they show, or UTC. Raises DataError when no row can be used.
+    they show, or UTC. reading: how the file is written, where that must be named: any of the keys separator, decimal,
+    thousands, time_format, clock_column and encoding of [dataset]. Raises DataError when no row can be used, SpecError
+    for a value of `reading` that does not fit.
 
     >>> report = flts.inspect("load.csv")
     >>> report.usable, report.inspection.target, report.inspection.timeline.gap_count
@@ -57,11 +62,11 @@ def inspect(
     from flts.explore import inspection
     from flts.explore.files import raw_input
 
-    raw = raw_input(train, test, limits_of(settings or load_settings()))
+    raw = raw_input(train, test, limits_of(settings or load_settings()), named_dialect(reading or {}))
     return inspection.inspect_rows(raw, target=target, time=time, timezone=timezone)
 
 
-def init(
+def init(  # noqa: PLR0913 - one for each option of the command
     file: str | Path,
     test_file: str | Path | None = None,
     *,
@@ -70,13 +75,14 @@ def init(
     horizon: int | None = None,
     time: str | None = None,
     timezone: str | None = None,
+    reading: Mapping[str, str] | None = None,
     force: bool = False,
     settings: Settings | None = None,
 ) -> FirstExperiment:
     """Write an experiment that `run` accepts unchanged; beside each value is the figure it was chosen by.
 
-    output: the file to write, None for none; timezone: as for `inspect`; force: replace an existing file. Raises
-    UsageError when the file exists, DataError when no experiment makes the rows usable.
+    output: the file to write, None for none; timezone and reading: as for `inspect`; force: replace an existing file.
+    Raises UsageError when the file exists, DataError when no experiment makes the rows usable.
 
     >>> first = flts.init("load.csv", output="first.toml", horizon=6)
     >>> first.spec.dataset.targets, first.spec.task.horizon, "ridge" in first.models
@@ -98,6 +104,7 @@ def init(
         time=time,
         timezone=timezone,
         limits=limits_of(settings or load_settings()),
+        dialect=named_dialect(reading or {}),
     )
     if target_file is not None:
         initial.write_experiment(target_file, first.text, force=force)
@@ -140,7 +147,9 @@ def run(
         )
     tables = None
     if train is not None:
-        tables = RawInput(RawTable.of("train", train), None if test is None else RawTable.of("test", test))
+        dialect = Dialect.of(spec.dataset)
+        later = None if test is None else RawTable.of("test", test, dialect)
+        tables = RawInput(RawTable.of("train", train, dialect), later)
     return local.run(
         spec,
         settings or load_settings(),
@@ -175,12 +184,15 @@ def forecast(
     scope: str | None = None,
     level: float = 0.8,
     horizon: int | None = None,
+    reading: Mapping[str, str] | None = None,
     settings: Settings | None = None,
 ) -> pl.DataFrame:
     """Forecast from the end of a history with the champion of a scope, in original units.
 
     history: a table, or the path of a CSV or Parquet file, newest row last; scope: as of `load_champion`; level of the
-    interval: 0.5, 0.8, 0.9 or 0.95; horizon: steps, by default all that the model was trained for. Returns columns
+    interval: 0.5, 0.8, 0.9 or 0.95; horizon: steps, by default all that the model was trained for; reading: as of
+    `inspect`; where it names nothing and the history can be read in two ways, flts.toml in the working directory
+    decides. Returns columns
     time (local time of the train rows), target, mean, lower and upper; bounds are null where the model has none. To
     forecast many times, keep the result of `load_champion`; its method `answer` also gives the warnings about a
     history. Raises the errors of `load_champion`, DataError, and UsageError for a level or a horizon that the model
@@ -191,10 +203,13 @@ def forecast(
     """
     settings = settings or load_settings()
     champion = load_champion(scope, settings=settings)
+    dialect, hint = named_dialect(reading or {}), written_dialect(champion.entry.scope)
     if isinstance(history, str | Path):
         file = Path(history)
         refuse_no_file(file)
-        history = RawFile(str(file), file, limits_of(settings))
+        history = RawFile(str(file), file, limits_of(settings), dialect, hint)
+    else:
+        history = replace(RawTable.of("history", history, dialect), hint=hint)
     return champion.forecast(history, level, horizon)
 
 

@@ -17,7 +17,7 @@ from flts.contracts.ports import Bus, Clock, Store, StreamedStore, Tracker
 from flts.home import check_home, locked, open_home
 from flts.preprocess.limits import Limits
 from flts.preprocess.source import RawInput, locate
-from flts.spec.fields import Dataset
+from flts.spec.dataset import Dataset
 from flts.train.determinism import cores
 from flts.train.isolate import Children
 

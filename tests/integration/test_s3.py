@@ -26,7 +26,7 @@ from flts.backends.store import open_store
 from flts.contracts.errors import BackendUnavailable, FltsError, UsageError
 from flts.contracts.ports import PART
 from flts.settings import load_settings
-from flts.spec.fields import Dataset
+from flts.spec.dataset import Dataset
 from flts.stack.s3 import S3, s3
 from flts.wiring import open_raw
 
@@ -326,4 +326,4 @@ def test_raw_rows_are_read_from_s3_with_the_same_endpoint(s3_server: S3, monkeyp
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     open_store(settings.at_endpoint(url)).create("rows/load.csv", b"time,load\n2026-01-01,1\n")
     raw = open_raw(Dataset(name="load", source=f"{url}/rows"), Path(), settings)
-    assert raw.train.frame().to_dict(as_series=False)["load"] == [1]
+    assert raw.train.loaded().table.to_dict(as_series=False)["load"] == [1]

@@ -17,7 +17,7 @@ from tests.support.raising import raises
 from flts.contracts.errors import DataError
 from flts.preprocess.read import Reading, read_rows
 from flts.preprocess.source import RawFile
-from flts.spec.fields import Dataset
+from flts.spec.dataset import Dataset
 
 ZONES = st.sampled_from(["UTC", "Europe/Madrid", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata"])
 MARKS = [",", ",", ",", "\n", "\n", "\r\n", "\r", ";", "\t", '"', " ", "\0", "\ufeff", "#", "é", "", "-"]

@@ -24,7 +24,7 @@ from flts.contracts.errors import (
 )
 from flts.home import VERSION, locked, open_home
 from flts.settings import Settings, load_settings
-from flts.spec.fields import Dataset
+from flts.spec.dataset import Dataset
 from flts.train.determinism import cores
 from flts.wiring import SystemClock, existing_store, locked_context, open_raw, open_store, open_tracker, store_at
 
@@ -119,7 +119,7 @@ def test_raw_files_are_found_by_relative_path_and_by_url(tmp_path: Path) -> None
     for source in ("da ta", "da ta/", "./da ta", str(tmp_path / "da ta"), (tmp_path / "da ta").as_uri()):
         raw = open_raw(Dataset(name="x", source=source), tmp_path)
         assert raw.train.name == "x.csv"
-        assert raw.train.frame()["load"].to_list() == [1]
+        assert raw.train.loaded().table["load"].to_list() == [1]
         assert raw.test is None
 
 

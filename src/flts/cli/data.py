@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flts.cli.options import Json
+from flts.cli.options import ClockColumn, Decimal, Encoding, Json, Separator, Thousands, TimeFormat, reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
 
-    from flts.explore.findings import Finding
+    from flts.explore.finding import Finding
     from flts.explore.report import ColumnReport, Inspection
 
 app = typer.Typer(help="Look at data before a run.", no_args_is_help=True)
@@ -39,6 +39,12 @@ def inspect(
     target: Target = None,
     time: Time = None,
     timezone: Timezone = None,
+    separator: Separator = None,
+    decimal: Decimal = None,
+    thousands: Thousands = None,
+    time_format: TimeFormat = None,
+    clock_column: ClockColumn = None,
+    encoding: Encoding = None,
     as_json: Json = False,
 ) -> None:
     """Rows, gaps, missing cells, seasons, leaks, shifts, and whether `flts run` would accept them.
@@ -47,7 +53,15 @@ def inspect(
     """
     from flts import api
 
-    report = api.inspect(file, test_file, target=target, time=time, timezone=timezone)
+    named = reading(
+        separator=separator,
+        decimal=decimal,
+        thousands=thousands,
+        time_format=time_format,
+        clock_column=clock_column,
+        encoding=encoding,
+    )
+    report = api.inspect(file, test_file, target=target, time=time, timezone=timezone, reading=named)
     if as_json:
         from flts.cli import board
 
@@ -83,7 +97,7 @@ def _print_head(seen: Inspection, console: Console) -> None:
     from rich.markup import escape
 
     from flts.explore.files import TEST_FRACTION
-    from flts.explore.findings import utc
+    from flts.explore.findings_of_time import utc
 
     time, placed = seen.timeline, seen.placed
     names = [seen.train.name] + ([seen.test.name] if seen.test else [])

@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from flts.cli.options import Home, Json, Scope, chosen_scope, settings
+from flts.cli.options import (
+    ClockColumn,
+    Decimal,
+    Encoding,
+    Home,
+    Json,
+    Scope,
+    Separator,
+    Thousands,
+    TimeFormat,
+    chosen_scope,
+    reading,
+    settings,
+)
 from flts.contracts.errors import visible
 
 WRITTEN = "%Y-%m-%dT%H:%M:%S%.f%:z"
@@ -25,13 +38,21 @@ def forecast(
     horizon: Annotated[int | None, typer.Option(help="Steps to forecast. [all that the model was trained for]")] = None,
     output: Annotated[Path | None, typer.Option(help="Write CSV or Parquet here instead of a table.")] = None,
     scope: Scope = None,
+    separator: Separator = None,
+    decimal: Decimal = None,
+    thousands: Thousands = None,
+    time_format: TimeFormat = None,
+    clock_column: ClockColumn = None,
+    encoding: Encoding = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Forecast from the end of a history with the champion."""
     from flts.cli import board
     from flts.contracts.errors import UsageError
+    from flts.preprocess.dialect import named_dialect
     from flts.preprocess.source import RawFile, refuse_no_file
+    from flts.runner.scope import written_dialect
     from flts.serve.follow import champion_of
     from flts.wiring import existing_store, limits_of
 
@@ -43,7 +64,18 @@ def forecast(
     refuse_no_file(file)
     store = existing_store(chosen)
     champion = champion_of(store, chosen_scope(store, scope))
-    answer = champion.answer(RawFile(str(file), file, limits_of(chosen)), level, horizon)
+    dialect = named_dialect(
+        reading(
+            separator=separator,
+            decimal=decimal,
+            thousands=thousands,
+            time_format=time_format,
+            clock_column=clock_column,
+            encoding=encoding,
+        )
+    )
+    history = RawFile(str(file), file, limits_of(chosen), dialect, written_dialect(champion.entry.scope))
+    answer = champion.answer(history, level, horizon)
     for warning in answer.warnings:
         typer.echo(f"note: {visible(str(warning))}", err=True)
     without = f"none, {champion.bundle.manifest.intervals.reason}"

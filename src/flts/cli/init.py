@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from flts.cli.data import DataFile, Target, TestFile, Time, Timezone
+from flts.cli.options import ClockColumn, Decimal, Encoding, Separator, Thousands, TimeFormat, reading
 from flts.contracts.errors import visible
 
 
@@ -21,13 +22,35 @@ def init(
     ] = None,
     time: Time = None,
     timezone: Timezone = None,
+    separator: Separator = None,
+    decimal: Decimal = None,
+    thousands: Thousands = None,
+    time_format: TimeFormat = None,
+    clock_column: ClockColumn = None,
+    encoding: Encoding = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
 ) -> None:
     """Write an experiment that `flts run` accepts as it is, with a reason for each value."""
     from flts import api
 
+    named = reading(
+        separator=separator,
+        decimal=decimal,
+        thousands=thousands,
+        time_format=time_format,
+        clock_column=clock_column,
+        encoding=encoding,
+    )
     first = api.init(
-        file, test_file, output=output, target=target, horizon=horizon, time=time, timezone=timezone, force=force
+        file,
+        test_file,
+        output=output,
+        target=target,
+        horizon=horizon,
+        time=time,
+        timezone=timezone,
+        reading=named,
+        force=force,
     )
     task = first.spec.task
     typer.echo(visible(f"{output}: forecast '{first.target}' ({first.why_target})"))
@@ -36,5 +59,5 @@ def init(
         typer.echo(f"  ! {visible(finding.message)}")
     if first.missing:
         typer.echo(f"  ! not installed, so only a comment in {output}: {first.missing}")
-    named = "" if output == Path("flts.toml") else f" {output}"
-    typer.echo(f"  next: flts run{named}")
+    written = "" if output == Path("flts.toml") else f" {output}"
+    typer.echo(f"  next: flts run{written}")

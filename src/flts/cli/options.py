@@ -31,6 +31,14 @@ Sets = Annotated[list[str] | None, typer.Option("--set", help="Set one value of 
 Source = Annotated[str | None, typer.Option("--source", help="Folder of the data, or file:// or s3:// URL.")]
 
 
+Separator = Annotated[str | None, typer.Option(help="Character between two cells: ';', tab, … [found]")]
+Decimal = Annotated[str | None, typer.Option(help="Decimal mark of numbers, '.' or ','. [found]")]
+Thousands = Annotated[str | None, typer.Option(help="What sets thousands apart; empty for nothing. [found]")]
+TimeFormat = Annotated[str | None, typer.Option(help="How times are written: iso, 'epoch ms', '%d.%m.%Y'. [found]")]
+ClockColumn = Annotated[str | None, typer.Option(help="Column of the time of day beside that of the date. [found]")]
+Encoding = Annotated[str | None, typer.Option(help="Encoding of a CSV file, such as latin-1. [found]")]
+
+
 def settings(**flags: object) -> Settings:
     """Settings, overridden by these flags."""
     from flts.settings import load_settings
@@ -46,6 +54,11 @@ def logged(*, terminal: Literal["text", "off"] = "off", **flags: object) -> Sett
     unattended = not sys.stderr.isatty()
     events.configure(chosen.log_format if chosen.log_format != "auto" else "json" if unattended else terminal)
     return chosen
+
+
+def reading(**named: str | None) -> dict[str, str]:
+    """How a file is written, as far as options say."""
+    return {key: value for key, value in named.items() if value is not None}
 
 
 def spec_file(file: Path | None) -> Path | None:

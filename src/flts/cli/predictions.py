@@ -7,7 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flts.cli.options import Home, Json, Scope, Wide, chosen_scope, settings
+from flts.cli.options import (
+    ClockColumn,
+    Decimal,
+    Encoding,
+    Home,
+    Json,
+    Scope,
+    Separator,
+    Thousands,
+    TimeFormat,
+    Wide,
+    chosen_scope,
+    reading,
+    settings,
+)
 
 if TYPE_CHECKING:
     from flts.contracts.records.live import Live, LiveErrors, LiveSkill
@@ -26,6 +40,12 @@ def _group() -> None:
 def join(
     truth: Annotated[Path, typer.Option(help="CSV or Parquet with the time and the targets as they came.")],
     scope: Scope = None,
+    separator: Separator = None,
+    decimal: Decimal = None,
+    thousands: Thousands = None,
+    time_format: TimeFormat = None,
+    clock_column: ClockColumn = None,
+    encoding: Encoding = None,
     write: Annotated[bool, typer.Option("--write", help="Store the result, which servers then export.")] = False,
     home: Home = None,
     as_json: Json = False,
@@ -36,17 +56,29 @@ def join(
 
     from flts.cli import board
     from flts.contracts.errors import DataError
+    from flts.preprocess.dialect import named_dialect
     from flts.preprocess.source import RawFile
     from flts.report import live as joining
+    from flts.runner.scope import written_dialect
     from flts.wiring import existing_store, limits_of
 
     chosen = settings(home=home)
     if not truth.is_file():
         raise DataError(f"{truth}: no such file", code="file-missing", file=str(truth))
     store = existing_store(chosen)
-    found = joining.join(
-        store, chosen_scope(store, scope), RawFile(str(truth), truth, limits_of(chosen)), datetime.now(UTC)
+    named = chosen_scope(store, scope)
+    dialect = named_dialect(
+        reading(
+            separator=separator,
+            decimal=decimal,
+            thousands=thousands,
+            time_format=time_format,
+            clock_column=clock_column,
+            encoding=encoding,
+        )
     )
+    rows = RawFile(str(truth), truth, limits_of(chosen), dialect, written_dialect(named))
+    found = joining.join(store, named, rows, datetime.now(UTC))
     if write:
         joining.write(store, found)
     if as_json:

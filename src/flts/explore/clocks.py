@@ -46,10 +46,10 @@ def _clock_times(raw: RawTable, time_column: str) -> Times:
     import polars as pl
     import polars.selectors as cs
 
-    frame = raw.frame()
-    if time_column not in frame.columns or not frame.height or is_zoned(frame[time_column]):
+    frame, written = raw.table, raw.dialect.time_format
+    if time_column not in frame.columns or not frame.height or is_zoned(frame[time_column], written):
         return np.empty(0, dtype=np.int64)
-    times = utc_times(frame[time_column], raw.name, "UTC", [])
+    times = utc_times(frame[time_column], raw.name, "UTC", [], time_format=written)
     held = frame.select(pl.any_horizontal((cs.numeric() - cs.by_name(time_column)).is_not_null())).to_series()
     numbers: Times = times.filter(held & times.is_not_null()).to_numpy()
     return numbers

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from flts.explore.findings import Finding
+from flts.explore.finding import Finding
 from flts.explore.repair import Repaired
 from flts.explore.report import Inspection
 from flts.explore.statistics import KPSS_CRITICAL

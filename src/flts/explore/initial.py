@@ -9,13 +9,14 @@ from pathlib import Path
 
 from flts.contracts.errors import MissingExtra, MissingPackage, UsageError
 from flts.explore.files import TEST_FRACTION, raw_files
-from flts.explore.findings import Finding
+from flts.explore.finding import Finding
 from flts.explore.inspection import inspect_rows
 from flts.explore.suggest import SuggestedValue, Suggestion, suggest
 from flts.explore.toml import to_toml
 from flts.models.registry import require
+from flts.preprocess.dialect import Dialect
 from flts.preprocess.limits import Limits
-from flts.preprocess.source import SUFFIXES, RawInput, RawTable
+from flts.preprocess.source import SUFFIXES, RawInput
 from flts.spec import sources
 from flts.spec.fields import Spec
 from flts.spec.written import exists_already, write_text
@@ -65,16 +66,15 @@ def first_experiment(
     time: str | None,
     timezone: str | None,
     limits: Limits,
+    dialect: Dialect,
 ) -> FirstExperiment:
     """The experiment that these rows suggest, for a file `output`; nothing is written.
 
     Raises DataError when no value of the Spec makes the rows usable.
     """
-    files = raw_files(file, test_file, limits)
+    files = raw_files(file, test_file, limits, dialect)
     later = files.test
-    raw = RawInput(
-        RawTable(files.train.name, files.train.frame()), RawTable(later.name, later.frame()) if later else None
-    )
+    raw = RawInput(files.train.loaded(), later.loaded() if later else None)
     report = inspect_rows(raw, target=target, time=time, timezone=timezone)
     suggestion = suggest(report.inspection, raw, _where(file, test_file, files, output), TEST_FRACTION, horizon)
     warnings = tuple(finding for finding in report.findings if finding.severity == "warning")

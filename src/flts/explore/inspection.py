@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from flts.contracts.records.base import JsonObject
 from flts.explore.document import document
 from flts.explore.files import TEST_FRACTION, check_zone
-from flts.explore.findings import Finding
+from flts.explore.finding import Finding
 from flts.explore.rehearse import verdict
 from flts.explore.report import Inspection, inspect
 from flts.preprocess.source import RawInput

@@ -18,7 +18,7 @@ from flts.train.fitting import whole_block
 from flts.train.residuals import before
 from flts.train.windows import split_validation
 
-LADDER = (8, 12, 16, 24, 36, 48, 72, 96, 144, 192, 288, 384)
+LADDER = (8, 16, 32, 64, 128, 256)
 FEWEST = 6
 """Shortest history to suggest, unless train or test allow only less: a network needs some rows to remember."""
 LONGEST = 400
@@ -45,11 +45,15 @@ class Tried:
 
 
 def candidates(train_rows: int, most: int, columns: int, horizon: int, seasons: Sequence[int]) -> list[int]:
-    """Lengths worth trying: a ladder and the seasons, up to `most` rows, where train holds four windows."""
+    """Lengths worth trying: a ladder and the seasons, up to `most` rows, where train holds four windows.
+
+    None is below the shortest season, if that fits: the next season needs the last one.
+    """
     cap = min(LONGEST, (train_rows - horizon) // 4, most, max(24, FLATTENED // max(1, columns)))
     marks = {season * times for season in seasons for times in (1, 2)}
     ladder = [step for step in LADDER if all(abs(step - mark) > mark // 8 for mark in marks)]
-    return sorted(length for length in {*marks, *ladder} if FEWEST <= length <= cap) or [max(1, min(FEWEST, cap))]
+    least = max(FEWEST, min((season for season in seasons if season <= cap), default=FEWEST))
+    return sorted(length for length in {*marks, *ladder} if least <= length <= cap) or [max(1, min(FEWEST, cap))]
 
 
 def try_lengths(

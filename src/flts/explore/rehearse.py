@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from flts.contracts.errors import DataError, SpecError
-from flts.explore.findings import Finding, findings
+from flts.explore.finding import Finding
+from flts.explore.findings import findings
 from flts.explore.report import Inspection
 from flts.preprocess.parquet import TIME
 from flts.preprocess.source import RawInput
 from flts.preprocess.stage import dataset_of, process
-from flts.spec.fields import Dataset, Spec
+from flts.spec.dataset import Dataset
+from flts.spec.fields import Spec
 from flts.spec.lineage import Identity
 from flts.train.experiment import Experiment, plan_experiment
 

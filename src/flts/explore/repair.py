@@ -6,17 +6,19 @@ The reader itself decides: it runs again after each repair, so an inspection nev
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flts.contracts.errors import DataError
+from flts.preprocess.marks import NUMBER, bare, looks_like, not_a_number
 from flts.preprocess.parquet import TIME
 from flts.preprocess.place import refuse_repeated
-from flts.preprocess.read import LARGEST, Reading, read_columns, read_rows
+from flts.preprocess.read import LARGEST, Reading, dialect_of, read_columns, read_rows
 from flts.preprocess.rows import Rows
 from flts.preprocess.source import RawTable
-from flts.preprocess.times import is_zoned, looks_like_times
-from flts.spec.fields import Dataset
+from flts.preprocess.tidy import is_clock, tidy
+from flts.preprocess.times import is_zoned, looks_like_times, nearly_times, numbers_like_times
+from flts.spec.dataset import Dataset
 
 if TYPE_CHECKING:
     import polars as pl
@@ -69,14 +71,27 @@ class Repaired:
 
         times = pl.Series(TIME, self.rows.times).cast(pl.Datetime("ns")).dt.replace_time_zone("UTC")
         columns = [pl.Series(name, self.rows.values[:, i]) for i, name in enumerate(self.rows.columns)]
-        return RawTable(self.name, pl.DataFrame([times, *columns]))
+        return RawTable(self.name, pl.DataFrame([times, *columns]), tidied=True)
 
 
 def find_time_column(frame: pl.DataFrame) -> str:
-    """The column called 'time', or else the first that contains times; 'time' when none does."""
-    if TIME in frame.columns:
+    """The column called 'time', or else the first that contains times, or nearly so; 'time' when none does."""
+    if TIME in frame.columns and not is_clock(frame[TIME]):
         return TIME
-    return next((column.name for column in frame.iter_columns() if looks_like_times(column)), TIME)
+    for holds in (looks_like_times, numbers_like_times, nearly_times):
+        found = next((column.name for column in frame.iter_columns() if holds(column)), None)
+        if found is not None:
+            return found
+    return TIME
+
+
+def tidied(tables: Sequence[RawTable], time_column: str) -> list[RawTable]:
+    """The tables with numbers as numbers; how train is written decides where test can be read in two ways."""
+    done: list[RawTable] = []
+    for table in tables:
+        tidy_one = tidy(replace(table, hint=done[0].dialect) if done else table, time_column)
+        done.append(replace(tidy_one, dialect=dialect_of(tidy_one, time_column)))
+    return done
 
 
 def read_repaired(raw: RawTable, dataset: Dataset) -> Repaired:
@@ -89,17 +104,17 @@ def read_repaired(raw: RawTable, dataset: Dataset) -> Repaired:
     except DataError as error:
         refusals.append(str(error))
         table = _dated(raw, dataset, refusals)
-        refusals += _refusal(RawTable(raw.name, table), dataset)
+        refusals += _refusal(replace(raw, table=table), dataset)
         table = _as_numbers(table, dataset.targets)
-        refusals += _refusal(RawTable(raw.name, table), dataset)
+        refusals += _refusal(replace(raw, table=table), dataset)
         table = _finite(table)
-        refusals += _refusal(RawTable(raw.name, table), dataset)
+        refusals += _refusal(replace(raw, table=table), dataset)
         repeats = _repeats(table, time)
         table = table.unique(subset=time, keep="first", maintain_order=True)
-        reading = _read(RawTable(raw.name, table), dataset)
+        reading = _read(replace(raw, table=table), dataset)
     text = tuple(name for name in raw.table.columns if name not in {*reading.rows.columns, time})
     nearly = tuple(column for name in text if (column := _nearly_numeric(raw.table[name])) is not None)
-    zoned, distinct = is_zoned(raw.table[time]), tuple(dict.fromkeys(refusals))
+    zoned, distinct = is_zoned(raw.table[time], raw.dialect.time_format), tuple(dict.fromkeys(refusals))
     return Repaired(raw.name, reading.rows, text, nearly, zoned, repeats, distinct, tuple(map(str, reading.warnings)))
 
 
@@ -130,7 +145,7 @@ def _dated(raw: RawTable, dataset: Dataset, refusals: list[str]) -> pl.DataFrame
     """The rows whose time can be read, with that time in UTC; each kind of fault is added to the refusals."""
     import polars as pl
 
-    columns = read_columns(raw.table, raw.name, dataset.time_column, dataset.timezone, refusals)
+    columns = read_columns(raw, dataset.time_column, dataset.timezone, refusals)
     times = columns.times.cast(pl.Datetime("ns")).dt.replace_time_zone("UTC").alias(dataset.time_column)
     dated = raw.table.with_columns(times).filter(times.is_not_null())
     if not dated.height:
@@ -157,12 +172,12 @@ def _nearly_numeric(column: pl.Series) -> NearlyNumeric | None:
 
     if column.dtype != pl.String:
         return None
-    numbers = column.str.strip_chars().cast(pl.Float64, strict=False)
-    wrong = column.is_not_null() & numbers.is_null()
-    share = 1.0 - float(wrong.sum()) / max(1, len(column) - column.null_count())
-    if share < MOSTLY or not wrong.any():
+    cells = bare(column)
+    numbers = cells.str.contains(NUMBER)
+    share = float(numbers.sum()) / max(1, cells.count())
+    row = not_a_number(column)
+    if row is None or (share < MOSTLY and not looks_like(column[row])):
         return None
-    row = int(wrong.arg_max() or 0)
     return NearlyNumeric(column.name, share, row + 1, column[row])
 
 

@@ -14,16 +14,18 @@ import numpy as np
 from flts.explore import statistics
 from flts.explore.clocks import LocalClock, find_clock
 from flts.explore.grid import Placed, Timeline, holds_value, on_grid, seasons_of, timeline
-from flts.explore.repair import Repaired, find_time_column, read_repaired
+from flts.explore.repair import Repaired, find_time_column, read_repaired, tidied
 from flts.explore.statistics import Parts
 from flts.preprocess import fit as fitting
+from flts.preprocess.dialect import Dialect
 from flts.preprocess.infer import infer_grid
 from flts.preprocess.read import split
 from flts.preprocess.rows import Rows, Values
-from flts.preprocess.source import RawInput, RawTable
+from flts.preprocess.source import RawInput
 from flts.preprocess.times import zone_of
 from flts.preprocess.zones import kept_zone
-from flts.spec.fields import Dataset, Outliers, Preprocess
+from flts.spec.dataset import Dataset
+from flts.spec.fields import Outliers, Preprocess
 
 FAR = 10.0
 """Interquartile ranges beyond the quartiles from which a lone cell counts as a mistake rather than a peak."""
@@ -137,6 +139,8 @@ class Inspection:
     """The clock that times without a zone follow."""
     keeps: str | None
     """The zone whose clock the rows keep although their times are in UTC."""
+    dialect: Dialect
+    """How train is written."""
     placed: Placed
     timeline: Timeline
     seasons: Mapping[str, int]
@@ -173,13 +177,15 @@ def inspect(
     timezone: of times without one, and of days and weeks; None takes the zone that the column of times names in its
     type, or that of the clock that they follow or keep, or UTC.
     """
-    tables = [RawTable(part.name, part.frame()) for part in (raw.train, raw.test) if part is not None]
+    tables = [part.loaded() for part in (raw.train, raw.test) if part is not None]
     time = time or find_time_column(tables[0].table)
+    tables = tidied(tables, time)
     clock = find_clock(tables, time) if timezone in {None, "UTC"} else None
     named = zone_of(tables[0].table[time]) if time in tables[0].table.columns else None
     zone = timezone or (clock.zone if clock else named or "UTC")
     dataset = Dataset(time_column=time, timezone=zone, targets=[target] if target else [])
     train, *later = (read_repaired(table, dataset) for table in tables)
+    dialect = tables[0].dialect
     del tables
     test = later[0] if later else None
     times = np.concatenate([part.rows.times for part in (train, *later)])
@@ -198,6 +204,7 @@ def inspect(
         zone,
         clock,
         keeps,
+        dialect,
         placed,
         timeline(*rows),
         seasons,
@@ -210,16 +217,17 @@ def inspect(
 
 def guess_target(train: Rows) -> tuple[str | None, str]:
     """The first column that can be forecast, None when there is none; and the reason."""
-    held = holds_value(train)
+    held, ramps = holds_value(train), []
     for i, name in enumerate(train.columns):
         column = train.values[held, i]
         values = column[~np.isnan(column)]
         if len(values) * 2 < len(column) or len(values) < 2 or np.ptp(values) == 0.0:
             continue
-        differences = np.unique(np.diff(values[:1000]))
-        if len(values) > 2 and len(differences) == 1:
-            continue  # 0, 1, 2, … only counts the rows
-        return name, "the first numeric column that varies"
+        if not fitting.counts_rows(values):
+            return name, "the first numeric column that varies"
+        ramps += [] if fitting.INDEX.fullmatch(name) else [name]
+    if ramps:
+        return ramps[0], "the first numeric column that varies, though by the same amount in every row"
     return None, "no numeric column varies"
 
 

@@ -13,31 +13,25 @@ from typing import Any
 import numpy as np
 
 from flts.contracts.errors import DataError, MissingExtra, UsageError
-from flts.explore.findings import HEAVY, clock_changes, why_merged
+from flts.explore.findings import HEAVY
+from flts.explore.findings_of_time import clock_changes, why_merged
+from flts.explore.horizon import natural_horizon
 from flts.explore.lookback import LONGEST, candidates, try_lengths
 from flts.explore.rehearse import UNNAMED, rehearse
 from flts.explore.report import FAR, Inspection
 from flts.models.registry import require
 from flts.preprocess.grid import Grid
 from flts.preprocess.infer import infer_seasons
+from flts.preprocess.marks import looks_like
 from flts.preprocess.source import RawInput
 from flts.preprocess.stage import ProcessedDataset
 from flts.spec.fields import Missing, Spec, Task, Train
 from flts.spec.installed import installed_families
-from flts.spec.models import DEFAULT_MODELS
+from flts.spec.models import DEFAULT_MODELS, RecurrentParameters
 from flts.spec.sources import validate
-from flts.spec.steps import DAY
 from flts.train.experiment import Experiment, plan_experiment
 from flts.train.windows import outages
 
-UNITS = {
-    "ns": {"minute": DAY // 1440, "hour": DAY // 24, "day": DAY, "week": 7 * DAY, "four weeks": 28 * DAY},
-    "day": {"week": 7, "four weeks": 28},
-    "business day": {"week": 5, "four weeks": 20},
-    "month": {"year": 12},
-}
-"""Natural horizons for each unit of a step, counted in it."""
-LONGEST_HORIZON = 48
 MOST_ORIGINS = 5_000
 """Test origins up to which all are judged: it takes seconds, and the fewer there are the more each one tells."""
 SLOW = frozenset({"automfles"})
@@ -45,6 +39,17 @@ SLOW = frozenset({"automfles"})
 SMALLER, TOO_MUCH = 1_000_000, 50_000_000
 """Rows in all windows of an epoch above which a network is made smaller, and left out."""
 SMALL_NETWORK = {"hidden_size": 32, "num_layers": 1}
+READ = {
+    "encoding": "the first bytes are those of such text, or not of UTF-8",
+    "separator": "gives the lines the same number of cells",
+    "decimal": "every number fits this mark",
+    "thousands": "what sets thousands apart",
+    "time_format": "all times are written so",
+    "clock_column": "holds the time of day beside the date",
+}
+"""Why a file is read in another way than plain CSV, by the key that says so."""
+RATE, RATE_OF_DEFAULT = 300_000, 40_000
+"""Rows of windows that one core of a server fits in a second, with the small network and with the default one."""
 WEAK = 0.2
 """Strength below which a trend or season is no reason to suggest a model."""
 
@@ -136,8 +141,11 @@ def _values(sections: Sequence[Section]) -> dict[str, Any]:
 
 
 def _nothing_to_forecast(inspection: Inspection) -> DataError:
+    if inspection.refusals:
+        raise DataError(inspection.refusals[0], code="nothing-to-forecast", file=inspection.train.name)
     text = "".join(
-        f"; '{c.name}' holds {c.cell!r} in row {c.row}, and numbers otherwise" for c in inspection.train.nearly_numeric
+        f"; '{c.name}' holds {c.cell!r} in row {c.row}, {looks_like(c.cell) or 'and numbers otherwise'}"
+        for c in inspection.train.nearly_numeric
     )
     return DataError(
         f"{inspection.train.name}: {inspection.why_target}, so there is nothing to forecast{text}",
@@ -172,6 +180,8 @@ def _dataset(inspection: Inspection, target: str, test_fraction: float) -> Itera
     else:
         zone = "the times have no zone and are read in this one, which also defines days and weeks"
     yield SuggestedValue("timezone", inspection.timezone, zone)
+    for key, value in inspection.dialect.odd.items():
+        yield SuggestedValue(key, value, READ[key])
     others = len(inspection.columns) - 1
     covariates = {0: "", 1: "; the other numeric column is a covariate"}.get(
         others, f"; the other {others} numeric columns are covariates"
@@ -237,19 +247,10 @@ def _outliers(inspection: Inspection) -> Iterator[SuggestedValue]:
 def _horizon(inspection: Inspection, requested: int | None) -> SuggestedValue:
     if requested is not None:
         return SuggestedValue("horizon", requested, "as requested")
-    step = inspection.placed.grid.step
-    most = max(1, min(LONGEST_HORIZON, len(inspection.test_rows) // 2, len(inspection.train_rows) // 8))
-    units = UNITS[step.unit].items()
-    options = [
-        (size // step.count, unit) for unit, size in units if size % step.count == 0 and 2 <= size // step.count <= most
-    ]
-    if not options:
-        return SuggestedValue("horizon", 1, "rows ahead; only you know how far ahead you need to forecast: set it")
-    rows, unit = max(options)
-    length = unit if unit.startswith("four") else f"one {unit}"
-    return SuggestedValue(
-        "horizon", rows, f"rows ahead: {length}; only you know how far ahead you need to forecast, so set it"
-    )
+    most = min(len(inspection.test_rows) // 2, len(inspection.train_rows) // 8)
+    rows, unit = natural_horizon(inspection.placed.grid.step, most)
+    said = f"rows ahead: {unit}" if unit else "rows ahead"
+    return SuggestedValue("horizon", rows, f"{said}; only you know how far ahead you need to forecast, so set it")
 
 
 def _min_measured(inspection: Inspection, target: str) -> Iterator[SuggestedValue]:
@@ -352,12 +353,18 @@ def _model(name: str, inspection: Inspection, work: int, strong: str, trend: flo
         return Section(table, (), "a linear map of the window: done in seconds, and hard to beat")
     if name in {"gru", "lstm"}:
         if work > TOO_MUCH:
-            reason = f"left out: {work:,} rows of windows per epoch take hours; sample.train_rows makes them fewer"
+            reason = (
+                f"left out: {work:,} rows of windows per epoch take {_lasting(work / RATE)} on one core even with a"
+                " small network; sample.train_rows makes them fewer"
+            )
             return Section(table, (), reason, left_out=True)
         if work > SMALLER:
             entries = [SuggestedValue(key, value, "") for key, value in SMALL_NETWORK.items()]
-            return Section(table, entries, f"a small network: {work:,} rows of windows per epoch")
-        return Section(table, (), f"a network for what is not linear: {work:,} rows of windows per epoch are few")
+            takes = _lasting(work / RATE)
+            return Section(table, entries, f"a small network: {work:,} rows of windows per epoch, {takes} on one core")
+        takes = _lasting(work / RATE_OF_DEFAULT)
+        reason = f"a network for what is not linear: {work:,} rows of windows per epoch, {takes} on one core"
+        return Section(table, (), reason)
     if name == "prophet":
         if strong or (trend or 0.0) >= WEAK:
             shown = ", ".join(part for part in (strong, f"trend {trend:.2f}" if trend is not None else "") if part)
@@ -366,3 +373,11 @@ def _model(name: str, inspection: Inspection, work: int, strong: str, trend: flo
     if strong or (inspection.memory is not None and inspection.memory.cycle is not None):
         return Section(table, (), f"trend and seasons, fitted again for each forecast{f': {strong}' if strong else ''}")
     return Section(table, (), "left out: it needs seasons, and train shows no strong one", left_out=True)
+
+
+def _lasting(seconds_per_epoch: float) -> str:
+    """How long a network takes at most, in words."""
+    minutes = seconds_per_epoch * RecurrentParameters().epochs / 60.0
+    if minutes < 1.0:
+        return "less than a minute"
+    return f"up to {minutes:,.0f} minutes" if minutes < 90.0 else f"up to {minutes / 60.0:,.0f} hours"

@@ -10,7 +10,7 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Comment
 
-from flts.explore.findings import Finding
+from flts.explore.finding import Finding
 from flts.explore.suggest import Section
 
 WIDTH = 118

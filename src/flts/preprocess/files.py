@@ -5,52 +5,45 @@ from __future__ import annotations
 import csv
 import io
 import re
-import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from flts.contracts.errors import DataError
+from flts.preprocess.dialect import OPEN, PLAIN, Dialect
 from flts.preprocess.footer import size_of
+from flts.preprocess.layout import WESTERN, Layout, layout_of
 from flts.preprocess.limits import Limits
+from flts.preprocess.marks import EMPTY, NUMBER
+from flts.preprocess.tables import with_offsets
+from flts.preprocess.times import looks_like_times
+from flts.preprocess.unpack import COMPRESSED, ZIP, text_of
+from flts.spec.time_formats import EPOCHS, INFER, ISO
 
 if TYPE_CHECKING:
     import polars as pl
 
-EMPTY = ("", "NA", "NaN", "nan", "null", "None")
-"""How a cell without a value is written in CSV."""
-DELIMITERS = {";": "';'", "\t": "tabs", "|": "'|'"}
-FORMATS = (
-    (b"\xff\xfe", "UTF-16 text", "save it as UTF-8 (iconv -f UTF-16 -t UTF-8 makes it from UTF-16)"),
-    (b"\xfe\xff", "UTF-16 text", "save it as UTF-8 (iconv -f UTF-16 -t UTF-8 makes it from UTF-16)"),
-    (b"PAR1", "Parquet", "let its name end in .parquet"),
-    (b"PK\x03\x04", "an Excel workbook or another ZIP archive", "export its rows as CSV"),
-)
-"""First bytes of files that people mistake for CSV, what such a file is, and how to convert it."""
-DEFLATED = (b"\x1f\x8b", b"x\x01", b"x\x9c", b"x\xda")
-ZSTD = b"\x28\xb5\x2f\xfd"
-COMPRESSED = (*DEFLATED, ZSTD)
-"""First bytes of gzip, zlib and zstd: polars decompresses all of them."""
-ZSTD_BLOCK = 1 << 17
-"""Bytes that a block of zstd decodes to at most (RFC 8878, 3.1.1.2.4)."""
 HEADER_BYTES = 1 << 20
+HEAD = 1 << 18
+"""Bytes that say how a file is laid out."""
 LINE_BYTES = 2**27
 """Bytes of the longest line: that of a million columns is shorter."""
-CHUNK = 1 << 20
-CELL, COLUMN = 8, 1024
-"""Bytes in memory of a number, and of a column beside its cells."""
-WANTED = "CSV with commas and a header, UTF-8"
+CELL, TEXT, COLUMN = 8, 16, 1024
+"""Bytes in memory of a number, of a text beside its letters, and of a column beside its cells."""
+SEPARATOR_NAMES = {",": "commas", ";": "';'", "\t": "tabs", "|": "'|'"}
 
 
 @dataclass(frozen=True)
 class File:
-    """The content of a file under the name that messages give it."""
+    """The content of a file under the name that messages give it; dialect: what is named of how it is written."""
 
     name: str
     content: Path | bytes
     limits: Limits = field(default_factory=Limits)
+    dialect: Dialect = OPEN
 
     def open(self) -> io.BytesIO | io.BufferedReader:
         """Its bytes from the start."""
@@ -62,30 +55,37 @@ class File:
         return self.content if isinstance(self.content, bytes) else self.content.absolute()
 
 
-def read_file(file: File) -> pl.DataFrame:
+@dataclass(frozen=True)
+class Read:
+    """The table in a file, the dialect as far as its text tells it, and notes for people."""
+
+    frame: pl.DataFrame
+    dialect: Dialect
+    notes: tuple[str, ...] = ()
+
+
+def read_file(file: File) -> Read:
     """The table in a CSV or Parquet file. Raises DataError naming the file, and the row where there is one.
 
-    Its size in memory is known, and refused where it is above the limits, before anything is decoded.
+    Its size in memory is known, and refused where it is above the limits, before anything is decoded. Cells stay text
+    where the file is not plain CSV.
     """
     import polars as pl
 
     try:
         if file.name.endswith(".parquet"):
-            return _parquet(file)
-        _refuse_other_formats(file)
-        frame = _csv(file)
+            return Read(_without_blank_ends(_parquet(file)).rename(_name), file.dialect.over(PLAIN))
+        return _csv(file)
     except pl.exceptions.NoDataError:
         raise DataError(
             f"{file.name}: is empty; a header and at least one row are needed", code="file-empty", file=file.name
         ) from None
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, UnicodeDecodeError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError) as error:
         raise _unreadable(file, str(error).splitlines()[0]) from None
     except OSError as error:
         raise DataError(
             f"{file.name}: cannot be read: {error.strerror or error}", code="file-unreadable", file=file.name
         ) from None
-    _check_header(frame, file)
-    return _without_blank_ends(frame).rename(_name)
 
 
 def _parquet(file: File) -> pl.DataFrame:
@@ -98,34 +98,145 @@ def _parquet(file: File) -> pl.DataFrame:
         except ValueError as error:
             raise _unreadable(file, str(error)) from None
     file.limits.check(file.name, size.rows, size.columns, size.cells, size.memory)
-    frame = pl.read_parquet(file.source, glob=False)
+    frame = with_offsets(lambda: pl.read_parquet(file.source, glob=False))
     # rows of a dictionary share its texts; whatever works on them writes each one out
     file.limits.check(file.name, size.rows, size.columns, size.cells, int(frame.estimated_size()))
     return frame
 
 
-def _csv(file: File) -> pl.DataFrame:
-    """Read CSV with inferred types, or all as text where a number is beyond every type of integer."""
+def _csv(file: File) -> Read:
+    """Read CSV as its first bytes say that it is laid out."""
+    layout = _layout(file)
+    if _is_plain(file, layout) and (frame := _plain(file)) is not None:
+        point = INFER if not any(dtype.is_float() for dtype in frame.dtypes) else "."
+        found, notes = Dialect(layout.encoding, layout.separator, point), _notes(file.name, layout)
+    else:
+        text, encoding = _decoded(file, layout.encoding)
+        layout = replace(layout, encoding=encoding)
+        frame = _laid_out(file, text, layout)
+        found, notes = Dialect(encoding, layout.separator), _notes(file.name, layout)
+    frame = _without_unnamed(_without_blank_ends(frame), file.name)
+    _check_header(frame, file.name)
+    return Read(frame.rename(_name), file.dialect.over(found), notes)
+
+
+def _layout(file: File) -> Layout:
+    """How the first bytes say that the text is laid out. Raises DataError for a file that is no text."""
+    head = b"".join(islice(text_of(file), 1))[:HEAD]
+    if head.startswith(b"PAR1"):
+        raise DataError(
+            f"{file.name}: is Parquet; let its name end in .parquet",
+            code="wrong-format",
+            file=file.name,
+            found="Parquet",
+        )
+    return layout_of(head, file.dialect)
+
+
+def _is_plain(file: File, layout: Layout) -> bool:
+    """Whether the parser can be given the bytes, and may infer numbers."""
+    dialect = file.dialect
+    with file.open() as opened:
+        zipped = opened.read(4) == ZIP
+    numbers = dialect.decimal in {INFER, "."} and dialect.thousands in {INFER, ""}
+    return layout.plain and not zipped and numbers and dialect.time_format in {INFER, ISO, *EPOCHS}
+
+
+def _plain(file: File) -> pl.DataFrame | None:
+    """CSV with inferred types, or all as text where a number is beyond every type of integer; None if not UTF-8."""
     import polars as pl
 
-    _count(file)
+    _count(file, text_of(file), ",", CELL)
     try:
-        return pl.read_csv(file.source, infer_schema_length=None, null_values=list(EMPTY), glob=False)
+        frame = pl.read_csv(file.source, infer_schema_length=None, null_values=list(EMPTY), glob=False)
     except pl.exceptions.NoDataError:
         raise
     except pl.exceptions.PolarsError:
-        return pl.read_csv(file.source, infer_schema=False, null_values=list(EMPTY), glob=False)
+        if not _is_utf8(file):
+            return None
+        frame = pl.read_csv(file.source, infer_schema=False, null_values=list(EMPTY), glob=False)
+    if any("\ufffd" in column for column in frame.columns) and not _is_utf8(file):
+        return None
+    return frame
 
 
-def _count(file: File) -> None:
-    """Refuse a CSV file above the limits. A number takes eight bytes in memory, a text about what it has in the file.
+def _is_utf8(file: File) -> bool:
+    """Whether all of a text is UTF-8. That of zstd always is: its decoder here replaces what is not."""
+    try:
+        "".join(io.TextIOWrapper(io.BytesIO(b"".join(text_of(file))), encoding="utf-8"))
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _decoded(file: File, encoding: str) -> tuple[str, str]:
+    """All of the text, with `\\n` at the end of each line, and its encoding: what is not UTF-8 is Latin-1."""
+    chunks, size = [], 0
+    for chunk in text_of(file):
+        size += len(chunk)
+        file.limits.check(file.name, 0, 0, 0, 2 * size, size)
+        chunks.append(chunk)
+    data = b"".join(chunks)
+    attempts = [encoding]
+    if file.dialect.encoding == INFER and encoding in {"utf-8", WESTERN}:
+        attempts += [WESTERN, "latin-1"]
+    for attempt in attempts:
+        try:
+            text = data.decode(attempt).removeprefix("\ufeff")
+        except UnicodeDecodeError as error:
+            line, byte = data.count(b"\n", 0, error.start) + 1, data[error.start : error.start + 1]
+            continue
+        return text.replace("\r\n", "\n").replace("\r", "\n"), attempt
+    raise DataError(
+        f"{file.name}: is not {encoding} text: line {line} contains the byte 0x{byte.hex()}; name dataset.encoding",
+        code="wrong-encoding",
+        file=file.name,
+        line=line,
+    )
+
+
+def _laid_out(file: File, text: str, layout: Layout) -> pl.DataFrame:
+    """CSV as text, from where its header is."""
+    import polars as pl
+
+    body = "".join(islice(io.StringIO(text), layout.skipped, None)) if layout.skipped else text
+    data = body.encode(errors="replace")
+    _count(file, [data], layout.separator, TEXT)
+    if layout.ragged and (fault := _longer_than_header(file.name, io.StringIO(body), layout, spare=1)):
+        raise fault
+    return pl.read_csv(
+        data,
+        separator=layout.separator,
+        infer_schema=False,
+        null_values=list(EMPTY),
+        skip_rows_after_header=int(layout.units),
+        truncate_ragged_lines=layout.ragged,
+        glob=False,
+    )
+
+
+def _notes(name: str, layout: Layout) -> tuple[str, ...]:
+    """What people should know of how a file was read."""
+    notes = []
+    if layout.encoding in {WESTERN, "latin-1"}:
+        notes.append(f"{name}: is not UTF-8 and was read as {layout.encoding}")
+    if above := layout.skipped - layout.declared:
+        notes.append(f"{name}: lines above the header were skipped: {above}")
+    if layout.units:
+        notes.append(f"{name}: the line below the header holds no digit and was skipped, as one of units")
+    return tuple(notes)
+
+
+def _count(file: File, chunks: Iterable[bytes], separator: str, cell: int) -> None:
+    """Refuse a CSV file above the limits. A text takes about what it has in the file, beside the bytes of a cell.
 
     A line counts as a row with all columns of the header, because polars fills a short one with empty cells. The header
     ends with the first line break outside quotes. A line that never ends is refused too: a parser takes several times
     its size.
     """
     columns, lines, size, quoted, in_header, unended = 1, 0, 0, False, True, 0
-    for chunk in _text(file):
+    mark = separator.encode()
+    for chunk in chunks:
         rest = chunk if size else chunk.lstrip(b"\xef\xbb\xbf\r\n \t")
         size += len(chunk)
         lines += chunk.count(b"\n")
@@ -140,83 +251,11 @@ def _count(file: File) -> None:
             )
         while in_header and rest:
             line, ended, rest = rest.partition(b"\n")
-            columns += line.count(b",")
+            columns += line.count(mark)
             quoted ^= bool(line.count(b'"') % 2)
             in_header = not ended or (quoted and size <= HEADER_BYTES)
-        memory = max(CELL * lines * columns, size) + COLUMN * columns
+        memory = max(cell * lines * columns, size) + COLUMN * columns
         file.limits.check(file.name, lines, columns, lines * columns, memory, size)
-
-
-def _text(file: File) -> Iterator[bytes]:
-    """The text of a CSV file in chunks, decompressed."""
-    with file.open() as opened:
-        magic = opened.read(4)
-        opened.seek(0)
-        if magic.startswith(DEFLATED):
-            try:
-                yield from _inflated(opened)
-            except zlib.error as error:
-                raise _unreadable(file, str(error)) from None
-        elif magic == ZSTD:
-            file.limits.check(file.name, 0, 0, 0, most_of_zstd(opened))  # one line may hold all of the text
-            yield from _lines(file)
-        else:
-            yield from iter(lambda: opened.read(CHUNK), b"")
-
-
-def _inflated(opened: IO[bytes]) -> Iterator[bytes]:
-    """The text of gzip, which may have several members, or zlib."""
-    inflater, waiting = zlib.decompressobj(wbits=47), b""
-    while waiting := waiting or opened.read(CHUNK):
-        yield inflater.decompress(waiting, CHUNK)
-        waiting = inflater.unconsumed_tail
-        if inflater.eof:
-            waiting = inflater.unused_data or opened.read(CHUNK)
-            if not waiting.startswith(DEFLATED):
-                return
-            inflater = zlib.decompressobj(wbits=47)
-
-
-def most_of_zstd(opened: IO[bytes]) -> int:
-    """How many bytes a zstd file decodes to at most, from the headers of its blocks (RFC 8878, section 3.1)."""
-    most = 0
-    while len(magic := opened.read(4)) == 4:
-        if magic[1:] == b"\x2a\x4d\x18" and magic[0] >> 4 == 5:  # a frame to skip
-            opened.seek(int.from_bytes(opened.read(4), "little"), io.SEEK_CUR)
-            continue
-        (flags,) = opened.read(1) or b"\0"
-        if magic != ZSTD:
-            break
-        single = flags >> 5 & 1
-        sizes = (not single, (0, 1, 2, 4)[flags & 3], (single, 2, 4, 8)[flags >> 6])  # window, dictionary, content
-        opened.seek(sum(sizes), io.SEEK_CUR)
-        last = False
-        while not last and len(header := opened.read(3)) == 3:
-            head = int.from_bytes(header, "little")
-            last, kind, size = bool(head & 1), head >> 1 & 3, head >> 3
-            most += max(size, ZSTD_BLOCK) if kind == 2 else size
-            opened.seek(1 if kind == 1 else size, io.SEEK_CUR)  # kind 1 repeats one byte
-        opened.seek(4 if flags >> 2 & 1 else 0, io.SEEK_CUR)  # a checksum
-    return most
-
-
-def _lines(file: File) -> Iterator[bytes]:
-    """The text of a compressed file, a few thousand lines at a time."""
-    import polars as pl
-
-    scanned = pl.scan_csv(
-        file.source,
-        has_header=False,
-        separator="\x01",
-        quote_char=None,
-        schema={"line": pl.String},
-        encoding="utf8-lossy",
-        empty_string_is_null=False,
-        extra_columns="ignore",
-        glob=False,
-    )
-    for batch in scanned.collect_batches(maintain_order=True):
-        yield "\n".join([*batch["line"].to_list(), ""]).encode()
 
 
 def _without_blank_ends(frame: pl.DataFrame) -> pl.DataFrame:
@@ -229,116 +268,87 @@ def _without_blank_ends(frame: pl.DataFrame) -> pl.DataFrame:
     return frame[: frame.height - int(filled.reverse().arg_max() or 0)] if filled.any() else frame.clear()
 
 
-def _refuse_other_formats(file: File) -> None:
-    """Refuse a file by its first bytes, before a parser finds columns in it."""
-    with file.open() as opened:
-        start = opened.read(1024)
-    for magic, kind, fix in FORMATS:
-        if start.startswith(magic):
-            raise DataError(f"{file.name}: is {kind}; {fix}", code="wrong-format", file=file.name, found=kind)
-    if b"\0" in start and not start.startswith(COMPRESSED):
-        raise DataError(
-            f"{file.name}: contains zero bytes, as UTF-16 text does; save it as UTF-8",
-            code="wrong-encoding",
-            file=file.name,
-        )
+def _without_unnamed(frame: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Without columns that have no name and no cell: lines that end with a separator make one."""
+    unnamed = [n for n in frame.columns if re.fullmatch(r"\s*(_duplicated_\d+)?", n) and frame[n].is_null().all()]
+    return frame.drop(unnamed) if len(unnamed) < frame.width else frame
 
 
 def _unreadable(file: File, reason: str) -> DataError:
-    """Why the parser failed: another encoding, another delimiter, a line too long, or the reason it gives itself."""
+    """Why the parser failed: a line too long, or the reason it gives itself."""
     if file.name.endswith(".parquet"):
         return DataError(f"{file.name}: cannot be read as Parquet: {reason}", code="not-parquet", file=file.name)
     with file.open() as opened:
-        header = opened.readline(HEADER_BYTES)
-    if not header.startswith(COMPRESSED):
-        cause = (
-            _other_encoding(file)
-            or _other_delimiter(header.decode(errors="replace"), file.name)
-            or _longer_than_header(file)
-        )
-        if cause is not None:
+        start = opened.read(4)
+    if not start.startswith((*COMPRESSED, ZIP)):
+        layout = _layout(file)
+        text, _ = _decoded(file, layout.encoding)
+        lines = islice(io.StringIO(text), layout.skipped, None)
+        if (cause := _longer_than_header(file.name, lines, layout)) is not None:
             return cause
-    return DataError(f"{file.name}: cannot be read as {WANTED}: {reason}", code="not-csv", file=file.name)
-
-
-def _other_encoding(file: File) -> DataError | None:
-    with file.open() as opened:
-        for number, line in enumerate(opened, 1):
-            try:
-                line.decode()
-            except UnicodeDecodeError as error:
-                byte = line[error.start : error.start + 1]
-                return DataError(
-                    f"{file.name}: is not UTF-8 text: line {number} contains the byte 0x{byte.hex()}, which is"
-                    f" '{byte.decode('latin-1')}' in Latin-1; save it as UTF-8 (iconv -f LATIN1 -t UTF-8)",
-                    code="wrong-encoding",
-                    file=file.name,
-                    line=number,
-                )
-    return None
-
-
-def _other_delimiter(header: str, name: str) -> DataError | None:
-    count, delimiter = max((header.count(mark), mark) for mark in DELIMITERS)
-    if count <= header.count(","):
-        return None
     return DataError(
-        f"{name}: its columns are separated by {DELIMITERS[delimiter]}; commas are needed, with a point in decimal"
-        " numbers",
-        code="wrong-delimiter",
-        file=name,
-        found=delimiter,
+        f"{file.name}: cannot be read as CSV with a header: {reason}",
+        code="not-csv",
+        file=file.name,
     )
 
 
-def _longer_than_header(file: File) -> DataError | None:
-    """The first line with more cells than the header; decimal commas are the usual cause."""
-    with file.open() as opened:
-        lines = csv.reader(io.TextIOWrapper(opened, encoding="utf-8-sig", newline=""))
-        try:
-            header = next((cells for cells in lines if cells), [])
-            for cells in lines:
-                if len(cells) > len(header):
-                    return DataError(
-                        f"{file.name}: line {lines.line_num} has {len(cells)} cells, the header {len(header)}; write"
-                        " decimal numbers with a point, text with a comma in quotes, and nothing above the header",
-                        code="line-too-long",
-                        file=file.name,
-                        line=lines.line_num,
-                        found=len(cells),
-                        expected=len(header),
-                    )
-        except csv.Error:
-            return None
+def _longer_than_header(name: str, lines: Iterable[str], layout: Layout, spare: int = 0) -> DataError | None:
+    """The first line with more cells than the header, beside empty spare ones; decimal commas are the usual cause."""
+    reader = csv.reader(lines, delimiter=layout.separator)
+    try:
+        header = next((cells for cells in reader if cells), [])
+        for cells in reader:
+            beyond = cells[len(header) :]
+            if len(beyond) > spare or any(beyond):
+                return DataError(
+                    f"{name}: line {layout.skipped + reader.line_num} has {len(cells)} cells, the header"
+                    f" {len(header)}, separated by {SEPARATOR_NAMES.get(layout.separator, repr(layout.separator))};"
+                    " write decimal numbers with a point, and text that holds the separator in quotes",
+                    code="line-too-long",
+                    file=name,
+                    line=layout.skipped + reader.line_num,
+                    found=len(cells),
+                    expected=len(header),
+                )
+    except csv.Error:
+        return None
     return None
 
 
 def _name(written: str) -> str:
-    """A column name without surrounding spaces; a name of spaces only stays, because several columns may have one."""
-    return written.strip() or written
+    """A column name without surrounding spaces and with single quotes marks inside; one of spaces only stays."""
+    return written.strip().replace('""', '"') or written
 
 
-def _check_header(frame: pl.DataFrame, file: File) -> None:
+def _check_header(frame: pl.DataFrame, name: str) -> None:
     """Refuse mistakes in a header that polars repairs or ignores."""
+    import polars as pl
+
     columns: Sequence[str] = frame.columns
-    if len(columns) == 1 and (cause := _other_delimiter(columns[0], file.name)) is not None:
-        raise cause
-    if any("\ufffd" in column for column in columns) and (cause := _other_encoding(file)) is not None:
-        raise cause
     if frame.height == 0 and any("\r" in column for column in columns):
         raise DataError(
-            f"{file.name}: its lines end in CR; save it with LF or CRLF line endings",
-            code="wrong-line-ends",
-            file=file.name,
+            f"{name}: its lines end in CR; save it with LF or CRLF line endings", code="wrong-line-ends", file=name
         )
     times = Counter(_name(column) for column in columns)
+    written = [re.sub(r"_duplicated_\d+$", "", column) for column in times if column.strip()]
+    values = pl.Series(written, dtype=pl.String)
+    if columns[0].strip() and all(
+        re.search(NUMBER, cell) or looks_like_times(values[i : i + 1]) for i, cell in enumerate(written)
+    ):
+        shown = ", ".join(islice(chain(written), 3))
+        raise DataError(
+            f"{name}: its first line holds values ({shown}), not names; write a header above the rows",
+            code="header-missing",
+            file=name,
+        )
     for column in times:
         renamed = re.fullmatch(r"(.+)_duplicated_\d+", column)
-        name = renamed[1] if renamed and renamed[1] in times else column
-        if name != column or times[name] > 1:
+        name_of = renamed[1] if renamed and renamed[1] in times else column
+        if name_of != column or times[name_of] > 1:
             raise DataError(
-                f"{file.name}: the header names the column '{name}' twice; give each column its own name",
+                f"{name}: the header names the column '{name_of}' twice; give each column its own name",
                 code="column-twice",
-                file=file.name,
-                column=name,
+                file=name,
+                column=name_of,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,12 @@ from flts.preprocess.rows import Rows, Values
 from flts.preprocess.transform import FittedPreprocess, calendar_columns
 from flts.spec.fields import Preprocess
 
+INDEX = re.compile(
+    r"\s*|unnamed.*|index|level_\d+|#|id|n[or]?\.?|row(s|names?|[_ ]?(id|no|nr|num|number|index))?"
+    r"|num(ber)?|lfd.*|zeile(nnummer)?|obs.*|record.*|seq(uence)?",
+    re.IGNORECASE,
+)
+"""Names that programs and people give to the numbers of rows, besides none."""
 ROUNDING = 1e-12
 """A column that varies by less than this share of its largest value is constant."""
 
@@ -91,12 +98,22 @@ def _usable(train: Rows, limit: float) -> tuple[NDArray[np.intp], list[tuple[str
     empty = np.isnan(train.values)
     present = ~empty.all(axis=1)  # a row that is absent from the file says nothing about a column
     share = empty[present].mean(axis=0) if present.any() else np.ones(len(train.columns))
-    dropped = [
-        (name, f"{missing:.0%} of its cells are empty in train (drop_columns_above = {limit:g})")
-        for name, missing in zip(train.columns, share, strict=True)
+    reasons = {
+        i: f"{missing:.0%} of its cells are empty in train (drop_columns_above = {limit:g})"
+        for i, missing in enumerate(share)
         if missing > limit or missing == 1.0
-    ]
-    return np.flatnonzero((share <= limit) & (share < 1.0)), dropped
+    }
+    for i, name in enumerate(train.columns):
+        if i not in reasons and INDEX.fullmatch(name) and counts_rows(train.values[:, i]):
+            reasons[i] = "it numbers the rows, as a written index does"
+    kept = [i for i in range(len(train.columns)) if i not in reasons]
+    return np.array(kept, dtype=np.intp), [(train.columns[i], reasons[i]) for i in sorted(reasons)]
+
+
+def counts_rows(column: Values) -> bool:
+    """Whether a column only numbers the rows, upwards or downwards: [rows], empty cells NaN."""
+    apart = np.diff(column[~np.isnan(column)])
+    return len(apart) > 1 and bool(apart[0] != 0.0) and bool((apart == apart[0]).all())
 
 
 def outlier_limits(raw: Values, preprocess: Preprocess) -> tuple[Values, Values]:

@@ -11,12 +11,13 @@ from flts.contracts.errors import DataError
 from flts.contracts.notices import Notice
 from flts.preprocess.parquet import TIME
 from flts.preprocess.place import begun_only, lay, refuse_repeated
-from flts.preprocess.read import Reading, read_rows
+from flts.preprocess.read import Reading, read_rows, unusable
 from flts.preprocess.rows import Rows
-from flts.preprocess.source import Raw, RawTable
+from flts.preprocess.source import Raw
+from flts.preprocess.tidy import tidy
 from flts.preprocess.times import at, quoted
 from flts.preprocess.transform import FittedPreprocess
-from flts.spec.fields import Dataset
+from flts.spec.dataset import Dataset
 
 SHOWN = 20
 """Columns that a warning names."""
@@ -32,16 +33,19 @@ def read_history(raw: Raw, fitted: FittedPreprocess, time_column: str) -> Readin
     time_column: its name in the train rows; a table without it has its times in 'time'. Raises DataError for missing
     columns and for rows that do not fit the grid.
     """
-    frame = raw.frame()
-    time = time_of(frame.columns, time_column)
+    loaded = raw.loaded()
+    time = time_of(loaded.table.columns, time_column)
+    loaded = tidy(loaded, time)
+    frame = loaded.table
     used = [name for name in (time, *fitted.names) if name in frame.columns]
-    reading = read_rows(
-        RawTable(raw.name, frame.select(used) if time in frame.columns else frame),
-        Dataset(time_column=time, timezone=fitted.grid.timezone),
-    )
+    if time in frame.columns:
+        loaded = replace(loaded, table=frame.select(used))
+    reading = read_rows(loaded, Dataset(time_column=time, timezone=fitted.grid.timezone))
     rows = reading.rows
     absent = [column for column in fitted.names if column not in rows.columns]
     if absent:
+        if absent[0] in frame.columns:
+            raise unusable(absent[0], frame, rows.columns, raw.name)
         raise DataError(
             f"{raw.name}: lacks the numeric columns {', '.join(absent)}; the model needs {', '.join(fitted.names)}",
             code="columns-missing",

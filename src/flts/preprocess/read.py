@@ -7,7 +7,7 @@ warning names them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,13 +15,25 @@ from numpy.typing import NDArray
 
 from flts.contracts.errors import DataError, nearest
 from flts.contracts.notices import Notice
-from flts.preprocess.files import EMPTY
+from flts.preprocess.dialect import Dialect
+from flts.preprocess.marks import looks_like, not_a_number
 from flts.preprocess.parquet import TIME
 from flts.preprocess.rows import Indices, Rows, Values
-from flts.preprocess.source import Raw
-from flts.preprocess.times import Faults, at, is_zoned, quoted, utc_times
-from flts.spec.fields import Dataset
+from flts.preprocess.source import Raw, RawTable
+from flts.preprocess.tidy import tidy
+from flts.preprocess.times import (
+    Faults,
+    at,
+    is_zoned,
+    looks_like_times,
+    nearly_times,
+    quoted,
+    utc_times,
+    written_format,
+)
+from flts.spec.dataset import Dataset
 from flts.spec.resolved import rows_in_test
+from flts.spec.time_formats import ISO
 
 if TYPE_CHECKING:
     import polars as pl
@@ -60,8 +72,9 @@ def read_rows(raw: Raw, dataset: Dataset) -> Reading:
 
     Raises DataError naming file, column and row.
     """
-    columns = _usable_columns(raw, dataset)
-    warnings = []
+    loaded = tidy(raw.loaded(), dataset.time_column)
+    columns = _usable_columns(loaded, dataset)
+    warnings = [Notice("reading", note) for note in loaded.notes]
     if columns.text:
         text = f"{raw.name}: columns that are not numeric were left out: {', '.join(columns.text)}"
         warnings.append(Notice("columns-not-numeric", text, columns.text[0]))
@@ -100,35 +113,51 @@ def in_order(rows: Rows, given: Indices, name: str) -> Reading:
     return Reading(rows, warnings, given)
 
 
-def read_columns(frame: pl.DataFrame, name: str, time_column: str, timezone: str, faults: Faults = None) -> Columns:
+def read_columns(raw: Raw, time_column: str, timezone: str, faults: Faults = None) -> Columns:
     """Separate times, numbers and text. Raises DataError for a table without rows or without a time column.
 
-    name: what messages call the table; faults: as for `utc_times`.
+    faults: as for `utc_times`.
     """
     import polars as pl
 
+    loaded = tidy(raw.loaded(), time_column)
+    name, frame = loaded.name, loaded.table
     if frame.width == 0 or frame.height == 0:
         raise _no_rows(name)
     if time_column not in frame.columns:
-        raise DataError(
-            f"{name}: has no time column '{time_column}'; {nearest(time_column, frame.columns)}",
-            code="time-column-missing",
-            file=name,
-            column=time_column,
-        )
+        raise _no_time_column(frame, name, time_column)
     times, others = frame[time_column], frame.drop(time_column)
     numbers, text = [], []
-    for column in map(_numbers, others.iter_columns()):
+    for column in others.iter_columns():
         if column.dtype.is_numeric() or column.dtype in {pl.Boolean, pl.Null}:
             numbers.append(column)
         else:
             text.append(column.name)
+    written = time_format_of(loaded, time_column)
     return Columns(
-        utc_times(times, name, timezone, faults, _blank(others) if others.width else None),
-        is_zoned(times),
+        utc_times(times, name, timezone, faults, _blank(others) if others.width else None, written),
+        is_zoned(times, written),
         numbers,
         tuple(text),
     )
+
+
+def time_format_of(raw: RawTable, time_column: str) -> str:
+    """How a table that is tidy writes its times. Raises DataError where that is not clear."""
+    import polars as pl
+
+    times = raw.table[time_column]
+    if times.dtype == pl.String or times.dtype.is_numeric():
+        return written_format(times, raw.name, raw.dialect.time_format, raw.hint.time_format)
+    return ISO
+
+
+def dialect_of(raw: Raw, time_column: str) -> Dialect:
+    """How a table is written, with nothing left open. Raises DataError where that is not clear."""
+    loaded = tidy(raw.loaded(), time_column)
+    if time_column not in loaded.table.columns:
+        return loaded.dialect
+    return replace(loaded.dialect, time_format=time_format_of(loaded, time_column))
 
 
 def stack(numbers: list[pl.Series], rows: int) -> Values:
@@ -168,10 +197,26 @@ def _blank(others: pl.DataFrame) -> pl.Series:
     return others.select(pl.all_horizontal(True, *empty)).to_series()
 
 
+def _no_time_column(frame: pl.DataFrame, name: str, time_column: str) -> DataError:
+    """The error about a time column that is absent: it names the columns that hold times, or nearly do."""
+    like = [f"'{column.name}' holds {quoted(str(column[0]))}" for column in frame.iter_columns() if _like_times(column)]
+    hint = f"; {' and '.join(like[:3])}: set dataset.time_column (--time)" if like else ""
+    return DataError(
+        f"{name}: has no time column '{time_column}'; {nearest(time_column, frame.columns)}{hint}",
+        code="time-column-missing",
+        file=name,
+        column=time_column,
+    )
+
+
+def _like_times(column: pl.Series) -> bool:
+    return looks_like_times(column) or nearly_times(column)
+
+
 def _usable_columns(raw: Raw, dataset: Dataset) -> Columns:
     """The columns of a table. Raises DataError unless every target is a numeric column."""
-    frame = raw.frame()
-    columns = read_columns(frame, raw.name, dataset.time_column, dataset.timezone)
+    loaded = tidy(raw.loaded(), dataset.time_column)
+    columns = read_columns(loaded, dataset.time_column, dataset.timezone)
     names = [column.name for column in columns.numbers]
     if TIME in names:
         raise DataError(
@@ -183,23 +228,12 @@ def _usable_columns(raw: Raw, dataset: Dataset) -> Columns:
         )
     for target in dataset.targets:
         if target not in names:
-            raise _unusable_target(target, frame, names, raw.name)
+            raise unusable(target, loaded.table, names, raw.name)
     return columns
 
 
-def _numbers(column: pl.Series) -> pl.Series:
-    """A column of text as numbers when each of its cells is empty or a number, such as ' 1'."""
-    import polars as pl
-
-    if column.dtype != pl.String:
-        return column
-    text = column.str.strip_chars()
-    text = text.set(text.is_in(EMPTY), None)
-    numbers = text.cast(pl.Float64, strict=False)
-    return numbers if numbers.null_count() == text.null_count() else column
-
-
-def _unusable_target(target: str, frame: pl.DataFrame, columns: Sequence[str], name: str) -> DataError:
+def unusable(target: str, frame: pl.DataFrame, columns: Sequence[str], name: str) -> DataError:
+    """Why a column is none of the numeric ones: it is absent, of another type, or a cell is no number."""
     if target not in frame.columns:
         return DataError(
             f"{name}: has no column '{target}' to forecast; {nearest(target, columns)}",
@@ -218,11 +252,11 @@ def _unusable_target(target: str, frame: pl.DataFrame, columns: Sequence[str], n
             column=target,
             found=str(column.dtype),
         )
-    text = column.str.strip_chars()
-    wrong = text.is_not_null() & ~text.is_in(EMPTY) & text.cast(pl.Float64, strict=False).is_null()
-    row = int(wrong.arg_max() or 0)
+    row = not_a_number(column) or 0
+    like = looks_like(str(column[row]))
     return DataError(
-        f"{name}: {at(row)}: {quoted(column[row])} in the target '{target}' is not a number",
+        f"{name}: {at(row)}: {quoted(str(column[row]))} in the target '{target}' is not a number"
+        f"{f'; it looks like {like}' if like else ''}",
         code="not-a-number",
         file=name,
         column=target,

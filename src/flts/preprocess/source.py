@@ -12,11 +12,11 @@ import numpy as np
 
 from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import DataError, SpecError, UsageError, nearest
+from flts.preprocess.dialect import OPEN, Dialect
 from flts.preprocess.files import File, read_file
 from flts.preprocess.limits import Limits
-from flts.preprocess.parquet import TIME
-from flts.spec.fields import Dataset
-from flts.spec.lineage import RawDigests
+from flts.preprocess.tables import to_polars
+from flts.spec.dataset import Dataset
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,8 +25,11 @@ SUFFIXES = (".csv", ".parquet")
 OpenFile = Callable[[str], "Path | bytes | None"]
 
 
+@dataclass(frozen=True)
 class RawFile(File):
-    """One file of rows, on disk or fetched."""
+    """One file of rows, on disk or fetched; hint: as that of `RawTable`."""
+
+    hint: Dialect = OPEN
 
     def digest(self) -> str:
         """SHA-256 of the bytes."""
@@ -38,40 +41,35 @@ class RawFile(File):
                 f"{self.name}: cannot be read: {error.strerror or error}", code="file-unreadable", file=self.name
             ) from None
 
-    def frame(self) -> pl.DataFrame:
+    def loaded(self) -> RawTable:
         """The table in the file. Raises DataError naming the file."""
-        return read_file(self)
+        read = read_file(self)
+        return RawTable(self.name, read.frame, read.dialect, read.notes, self.hint)
 
 
 @dataclass(frozen=True)
 class RawTable:
-    """Rows handed over in memory."""
+    """Rows in memory, handed over or read from a file.
+
+    dialect: what is named and known of how they are written; notes: what people should know of how they were read;
+    hint: the dialect of other rows of the series, which decides where these can be read in two ways; tidied: whether
+    `tidy` was applied.
+    """
 
     name: str
     table: pl.DataFrame
+    dialect: Dialect = OPEN
+    notes: tuple[str, ...] = ()
+    hint: Dialect = OPEN
+    tidied: bool = False
 
     @classmethod
-    def of(cls, name: str, table: Any) -> RawTable:
+    def of(cls, name: str, table: Any, dialect: Dialect = OPEN) -> RawTable:
         """A polars, pandas or Arrow table, any other with Arrow's stream interface, a mapping of columns, or rows.
 
         Raises DataError for anything else.
         """
-        import polars as pl
-        import polars.selectors as cs
-
-        if isinstance(table, str | bytes | Path):
-            raise DataError(
-                f"{name}: {table!r} is not a table; read the file first, for instance with polars.read_csv",
-                code="no-table",
-                file=name,
-            )
-        try:
-            return cls(name, pl.DataFrame(_with_index(table)).cast({cs.categorical() | cs.enum(): pl.String}))
-        except (TypeError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-            reason = str(error).splitlines()[0]
-            raise DataError(
-                f"{name}: a {type(table).__name__} cannot be read as a table: {reason}", code="no-table", file=name
-            ) from None
+        return cls(name, to_polars(name, table), dialect)
 
     def digest(self) -> str:
         """SHA-256 over names and values as the reader takes them, whatever library holds the table.
@@ -85,18 +83,9 @@ class RawTable:
             digest.update(cells)
         return digest.hexdigest()
 
-    def frame(self) -> pl.DataFrame:
-        """The table."""
-        return self.table
-
-
-def _with_index(table: Any) -> Any:
-    """pandas often keeps the time as the index; one without a name becomes the column 'time'."""
-    if not hasattr(table, "reset_index"):
-        return table
-    if table.index.inferred_type == "datetime64" and table.index.name is None:
-        return table.rename_axis(TIME).reset_index()
-    return table.reset_index() if any(name is not None for name in table.index.names) else table
+    def loaded(self) -> RawTable:
+        """These rows."""
+        return self
 
 
 def _canonical(column: pl.Series) -> tuple[str, bytes]:
@@ -125,10 +114,6 @@ class RawInput:
 
     train: Raw
     test: Raw | None
-
-    def digests(self) -> RawDigests:
-        """The digests that data_hash is made of."""
-        return RawDigests(self.train.digest(), self.test.digest() if self.test else None)
 
 
 def refuse_no_file(file: Path) -> None:
@@ -160,7 +145,7 @@ def locate(dataset: Dataset, open_file: OpenFile, where: str, limits: Limits | N
 
     def fetch(name: str) -> RawFile | None:
         content = open_file(name)
-        return None if content is None else RawFile(name, content, limits or Limits())
+        return None if content is None else RawFile(name, content, limits or Limits(), Dialect.of(dataset))
 
     def required(name: str) -> RawFile:
         file = fetch(name)

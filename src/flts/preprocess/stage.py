@@ -22,13 +22,15 @@ from flts.contracts.records.base import (
 from flts.contracts.records.data import Absent, DroppedColumn, KnownInput, MadeOf, ProcessedMeta, RowsPart, RowsSummary
 from flts.preprocess import fit as fitting
 from flts.preprocess.grid import Grid
+from flts.preprocess.identity import raw_digests
 from flts.preprocess.infer import infer_grid, infer_seasons
 from flts.preprocess.parquet import differs, rows_from_parquet, rows_to_parquet
 from flts.preprocess.place import keeps_clock, place
-from flts.preprocess.read import read_rows, split
+from flts.preprocess.read import dialect_of, read_rows, split
 from flts.preprocess.rows import Rows
 from flts.preprocess.sample import TEST, TRAIN, take
 from flts.preprocess.source import RawInput
+from flts.preprocess.tidy import tidy
 from flts.preprocess.transform import FittedPreprocess
 from flts.preprocess.zones import kept_zone
 from flts.spec.fields import Spec
@@ -86,7 +88,7 @@ def preprocess(spec: Spec, raw: RawInput, store: Store, version: int) -> Prepare
 
     Raises DataError naming file, column and row, DamagedObject for a table without its meta.json that holds other rows.
     """
-    digests = raw.digests()
+    digests = raw_digests(raw, spec.dataset.time_column)
     input_hash = digest(data_fields(spec, digests, version))
     if (prepared := _known(store, input_hash)) is not None:
         return prepared
@@ -102,7 +104,7 @@ def preprocess(spec: Spec, raw: RawInput, store: Store, version: int) -> Prepare
 
 def known(spec: Spec, raw: RawInput, store: Store, version: int) -> Prepared | None:
     """The stored result of an input that was processed before; None for another one. Writes nothing."""
-    return _known(store, digest(data_fields(spec, raw.digests(), version)))
+    return _known(store, digest(data_fields(spec, raw_digests(raw, spec.dataset.time_column), version)))
 
 
 def _known(store: Store, input_hash: str) -> Prepared | None:
@@ -206,7 +208,8 @@ def _absent(rows: Rows) -> int:
 
 
 def _read_and_sample(spec: Spec, raw: RawInput) -> tuple[Grid, Rows, Rows, dict[str, int], list[str]]:
-    reading, rule = read_rows(raw.train, spec.dataset), spec.preprocess.resample
+    first, rule = tidy(raw.train.loaded(), spec.dataset.time_column), spec.preprocess.resample
+    reading = read_rows(first, spec.dataset)
     grid = infer_grid(reading.rows.times, spec.dataset.step, spec.dataset.timezone, rule, raw.train.name)
     keeps = kept_zone(reading.rows.times, grid)
     train, notes = place(reading.rows, grid, rule, raw.train.name, keeps)
@@ -214,7 +217,8 @@ def _read_and_sample(spec: Spec, raw: RawInput) -> tuple[Grid, Rows, Rows, dict[
     if raw.test is None:
         train, test = split(train, spec.dataset.test_fraction, raw.train.name)
     else:
-        later = read_rows(raw.test, spec.dataset)
+        hint = dialect_of(first, spec.dataset.time_column)
+        later = read_rows(replace(raw.test, hint=hint), spec.dataset)
         absent = [name for name in train.columns if name not in later.rows.columns]
         if absent:
             raise DataError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zoneinfo
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,16 +13,26 @@ import numpy as np
 from flts.contracts.errors import DataError
 from flts.preprocess.clock import second_pass
 from flts.preprocess.grid import utc_time
+from flts.preprocess.iso import CLOCK, DATE, ISO_TIME, MONTH, ZONED, iso_text
+from flts.preprocess.time_formats import EXCEL, Undecided, format_of, like_times, rewritten, starts
+from flts.spec.time_formats import EPOCHS, INFER, ISO
 
 if TYPE_CHECKING:
     import polars as pl
 
-DATE, CLOCK, OFFSET = "[0-9]{4}-[0-9]{2}-[0-9]{2}", "[0-9]{2}:[0-9]{2}", "[+-][0-9]{2}:?[0-9]{2}"
-MONTH = "[0-9]{4}-[0-9]{2}"
-ISO_TIME = rf"^\s*({MONTH}|{DATE}([T ]{CLOCK}(:[0-9]{{2}}(\.[0-9]{{1,9}})?)?\s*(Z|{OFFSET})?)?)\s*$"
-ZONED = rf"[T ]{CLOCK}.*(Z|{OFFSET})\s*$"
 LONG = 60
 """Characters of a cell that a message quotes."""
+MIDNIGHT = r"T24:00:00(\.0+)?"
+"""The end of a day."""
+MOSTLY = 0.5
+"""Share of the first cells that are written in a format from which it is that of the column."""
+SHOWN = 50
+"""Cells that say whether a column is ISO 8601."""
+YEARLY = {"%Y", "%Y%m"}
+NAMES = re.compile(
+    r"\s*(time|date|day|ts|epoch|year|month|period|jahr|monat|datum|zeit|tag|ann|mois|a[nñ]o|mes|fecha)", re.I
+)
+"""How the name of a column of times starts, in several languages."""
 YEARS = (1678, 2261)
 """First and last whole year that 64 bits of nanoseconds cover."""
 
@@ -32,13 +43,18 @@ Fault = Callable[[int], DataError]
 
 
 def utc_times(
-    column: pl.Series, name: str, timezone: str, faults: Faults = None, blank: pl.Series | None = None
+    column: pl.Series,
+    name: str,
+    timezone: str,
+    faults: Faults = None,
+    blank: pl.Series | None = None,
+    time_format: str = INFER,
 ) -> pl.Series:
     """UTC nanoseconds as Int64; naive times are read in `timezone`, in the order of the rows where its clock goes back.
 
-    name: what messages call the table; blank: the rows without any value, whose time is null where the clock skips it.
-    Raises DataError for the first row whose time cannot be used, unless `faults` collects such messages; a column of
-    another type is always refused.
+    name: what messages call the table; blank: the rows without any value, whose time is null where the clock skips it;
+    time_format: of text and numbers. Raises DataError for the first row whose time cannot be used, unless `faults`
+    collects such messages; a column of another type, or of times that can be read in several ways, is always refused.
     """
     import polars as pl
 
@@ -55,31 +71,68 @@ def utc_times(
             row=row + 1,
         ),
     )
-    if column.dtype == pl.String:
-        column = _parse(column, name, faults)
-    elif column.dtype == pl.Date:
+    if column.dtype == pl.Date:
         column = column.cast(pl.Datetime("ms"))
     elif not isinstance(column.dtype, pl.Datetime):
-        raise DataError(
-            f"{name}: column '{title}' holds {column.dtype}; write times as ISO 8601, such as 2018-02-05 23:40:00",
-            code="column-not-times",
-            file=name,
-            column=title,
-            found=str(column.dtype),
-        )
+        column = _of_cells(column, name, faults, written_format(column, name, time_format))
     column = _in_range(column, _years(column), name, faults).dt.cast_time_unit("ns")
     if column.dtype.time_zone is None:  # type: ignore[attr-defined]
         column = _localise(column, name, timezone, faults, blank)
     return column.dt.convert_time_zone("UTC").to_physical()
 
 
-def is_zoned(column: pl.Series) -> bool:
+def is_zoned(column: pl.Series, time_format: str = INFER) -> bool:
     """Whether the times carry their own zone, so that dataset.timezone does not matter for reading them."""
     import polars as pl
 
-    if column.dtype == pl.String:
-        return bool(column.str.contains(ZONED).any())
-    return isinstance(column.dtype, pl.Datetime) and column.dtype.time_zone is not None
+    if isinstance(column.dtype, pl.Datetime | pl.Date):
+        return getattr(column.dtype, "time_zone", None) is not None
+    if time_format == INFER:
+        found = found_format(column)
+        time_format = found if isinstance(found, str) else ISO
+    if time_format in EPOCHS:
+        return True
+    text = _as_text(column)
+    return bool((iso_text(text) if time_format == ISO else rewritten(text, time_format)).str.contains(ZONED).any())
+
+
+def found_format(column: pl.Series) -> str | Undecided | None:
+    """How a column of text or numbers writes its times; None where it does not."""
+    import polars as pl
+
+    if column.dtype == pl.String and _iso_share(column) >= MOSTLY:
+        return ISO
+    return format_of(column)
+
+
+def written_format(column: pl.Series, name: str, time_format: str, hint: str = INFER) -> str:
+    """The format that is named, or the one that the cells show; hint: the one that is taken where they show several.
+
+    Raises DataError where there is none, or several.
+    """
+    import polars as pl
+
+    numeric = column.dtype.is_numeric()
+    if time_format != INFER and (numeric or column.dtype == pl.String):
+        return time_format
+    found = found_format(column)
+    if isinstance(found, Undecided) and hint in found.formats:
+        return hint
+    if isinstance(found, Undecided):
+        row = int((column.cast(pl.String).str.strip_chars() == found.cell).arg_max() or 0)
+        formats = " or ".join(found.formats)
+        raise DataError(
+            f"{name}: {at(row)}, column '{column.name}': {quoted(found.cell)} can be read as {formats}, and no"
+            " row tells which; set dataset.time_format (--time-format) to the one that is meant",
+            code="times-ambiguous",
+            file=name,
+            column=column.name,
+            row=row + 1,
+            expected=list(found.formats),
+        )
+    if found is None and column.dtype != pl.String:
+        raise _no_times(column, name)
+    return found or ISO
 
 
 def zone_of(column: pl.Series) -> str | None:
@@ -91,12 +144,26 @@ def zone_of(column: pl.Series) -> str | None:
 
 
 def looks_like_times(column: pl.Series) -> bool:
-    """Whether a column holds times, by its type or because each of its cells is written as one."""
+    """Whether a column holds times, by its type or because its cells are written as one."""
     import polars as pl
 
     if column.dtype == pl.String:
-        return len(column) > 0 and bool(column.str.contains(ISO_TIME).fill_null(False).all())
+        return len(column) > 0 and (_iso_share(column) == 1.0 or found_format(column) is not None)
     return column.dtype in {pl.Date, pl.Datetime}
+
+
+def numbers_like_times(column: pl.Series) -> bool:
+    """Whether a column of numbers holds times: counts since 1970 or dates in order, or years under such a name."""
+    if not column.dtype.is_numeric() or (found := format_of(column)) is None:
+        return False
+    return (found not in YEARLY and column.is_sorted() and column.n_unique() > 1) or bool(NAMES.match(column.name))
+
+
+def nearly_times(column: pl.Series) -> bool:
+    """Whether most cells of a column of text are written as times, so that the others are mistakes."""
+    import polars as pl
+
+    return column.dtype == pl.String and max(_iso_share(column), like_times(column)) >= MOSTLY
 
 
 def at(index: int) -> str:
@@ -122,27 +189,109 @@ def _without(column: pl.Series, bad: pl.Series, faults: Faults, fault: Fault) ->
     return pl.select(pl.when(~bad.fill_null(False)).then(column)).to_series().alias(column.name)
 
 
-def _parse(column: pl.Series, name: str, faults: Faults) -> pl.Series:
-    """Text in ISO 8601 → datetimes, with the zone UTC where the text names one."""
-    title = column.name
-    column = _without(
-        column,
-        ~column.str.contains(ISO_TIME),
+def _no_times(column: pl.Series, name: str) -> DataError:
+    """The error about a column of another type."""
+    low, high = (column.min(), column.max()) if column.dtype.is_numeric() else (None, None)
+    excel = isinstance(low, int | float) and isinstance(high, int | float) and EXCEL[0] <= low and high <= EXCEL[1]
+    like = ", which look like the days that Excel counts: format the cells as dates and save again" if excel else ""
+    return DataError(
+        f"{name}: column '{column.name}' holds {column.dtype}{like}; write times as ISO 8601, such as"
+        " 2018-02-05 23:40:00",
+        code="column-not-times",
+        file=name,
+        column=column.name,
+        found=str(column.dtype),
+    )
+
+
+def _as_text(column: pl.Series) -> pl.Series:
+    """Text without surrounding spaces; numbers as their digits."""
+    import polars as pl
+
+    if column.dtype.is_float():
+        column = column.cast(pl.Int64, strict=False)
+    return starts(column.cast(pl.String))
+
+
+def _iso_share(column: pl.Series) -> float:
+    """Share of the first cells that are ISO 8601."""
+    cells = starts(column.drop_nulls()[:SHOWN])
+    return float(iso_text(cells).str.contains(ISO_TIME).mean() or 0.0)  # type: ignore[arg-type]
+
+
+def _of_cells(column: pl.Series, name: str, faults: Faults, time_format: str) -> pl.Series:
+    """Text or numbers → datetimes, with the zone UTC where they name one."""
+    if time_format in EPOCHS:
+        return _counted(column, name, faults, time_format)
+    text = _as_text(column)
+    written = "an ISO 8601 time such as 2018-02-05 23:40:00 or 2018-02-05T23:40:00+01:00"
+    if time_format != ISO:
+        written = f"a time written as {time_format}"
+    return _parse(text, iso_text(text) if time_format == ISO else rewritten(text, time_format), written, name, faults)
+
+
+def _counted(column: pl.Series, name: str, faults: Faults, time_format: str) -> pl.Series:
+    """Counts since 1970 → datetimes in UTC."""
+    import polars as pl
+
+    number = column if column.dtype.is_integer() else column.cast(pl.Float64, strict=False)
+    number = _without(
+        number,
+        number.is_null() & column.is_not_null(),
         faults,
         lambda row: DataError(
-            f"{name}: {at(row)}, column '{title}': {quoted(column[row])} is not an ISO 8601 time"
-            " such as 2018-02-05 23:40:00 or 2018-02-05T23:40:00+01:00",
-            code="time-not-iso",
+            f"{name}: {at(row)}, column '{column.name}': {quoted(str(column[row]))} is not a time written as"
+            f" {time_format}",
+            code="time-unreadable",
+            file=name,
+            column=column.name,
+            row=row + 1,
+        ),
+    )
+    size, most = EPOCHS[time_format], 9.2e18 / EPOCHS[time_format]
+    number = _without(
+        number,
+        number.cast(pl.Float64).abs() > most,
+        faults,
+        lambda row: DataError(
+            f"{name}: {at(row)}, column '{column.name}': {number[row]} is out of range as {time_format}",
+            code="year-out-of-range",
+            file=name,
+            column=column.name,
+            row=row + 1,
+        ),
+    )
+    ticks = number.cast(pl.Int64) * size
+    if number.dtype.is_float():
+        ticks += ((number - number.floor()) * size).round().cast(pl.Int64)
+    return ticks.cast(pl.Datetime("ns", "UTC")).alias(column.name)
+
+
+def _parse(column: pl.Series, text: pl.Series, written: str, name: str, faults: Faults) -> pl.Series:
+    """Cells in ISO 8601 → datetimes, with the zone UTC where the text names one.
+
+    column: the cells as they stand in the table; text: the same in ISO 8601; written: what would fit, for messages.
+    """
+    import polars as pl
+
+    title = column.name
+    text = _without(
+        text,
+        ~text.str.contains(ISO_TIME).fill_null(False) & column.is_not_null(),
+        faults,
+        lambda row: DataError(
+            f"{name}: {at(row)}, column '{title}': {quoted(column[row])} is not {written}",
+            code="time-not-iso" if "ISO" in written else "time-unreadable",
             file=name,
             column=title,
             row=row + 1,
         ),
     )
-    column = _in_range(column, column.str.strip_chars().str.head(4).cast(int), name, faults)
-    zoned = column.str.contains(ZONED)
+    text = _in_range(text, text.str.strip_chars().str.head(4).cast(int), name, faults)
+    zoned = text.str.contains(ZONED)
     first = int(zoned.is_not_null().arg_max() or 0)
-    column = _without(
-        column,
+    text = _without(
+        text,
         zoned != zoned[first] if zoned.any() else zoned,
         faults,
         lambda row: DataError(
@@ -154,17 +303,21 @@ def _parse(column: pl.Series, name: str, faults: Faults) -> pl.Series:
             row=row + 1,
         ),
     )
-    text = column.str.strip_chars().str.replace(f"^({DATE}) ", "${1}T").str.replace(r"\s+", "")
+    text = text.str.strip_chars().str.replace(f"^({DATE}) ", "${1}T").str.replace(r"\s+", "")
     text = text.str.replace(f"^({MONTH})$", "${1}-01")
     text = text.str.replace(f"^({DATE})$", "${1}T00:00").str.replace(f"T({CLOCK})($|Z|[+-])", "T${1}:00$2")
+    midnight = text.str.contains(MIDNIGHT)
+    text = text.str.replace(MIDNIGHT, "T00:00:00")
     if zoned[first]:
         text = text.str.replace("Z$", "+00:00")
         parsed = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%z", time_unit="ns", strict=False)
     else:
         parsed = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="ns", strict=False)
+    if midnight.any():
+        parsed = pl.select(pl.when(midnight).then(parsed.dt.offset_by("1d")).otherwise(parsed)).to_series().alias(title)
     return _without(
         parsed,
-        parsed.is_null() & column.is_not_null(),
+        parsed.is_null() & text.is_not_null(),
         faults,
         lambda row: DataError(
             f"{name}: {at(row)}, column '{title}': the time {quoted(column[row])} does not exist",

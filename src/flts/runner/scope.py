@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from flts.contracts.errors import UsageError, without_credentials
+from flts.contracts.errors import SpecError, UsageError, without_credentials
 from flts.contracts.ports import Store
+from flts.preprocess.dialect import OPEN, Dialect
 from flts.promotion.log import scopes
-from flts.spec.fields import Dataset
-from flts.spec.sources import written_scope
+from flts.spec.dataset import Dataset
+from flts.spec.sources import written_dataset
 
 EXPERIMENT = Path("flts.toml")
 """The experiment of the working directory."""
+
+
+def written_dialect(scope: str) -> Dialect:
+    """How flts.toml in the working directory says that the rows of a scope are written; open where it says nothing."""
+    written = None
+    with suppress(SpecError):  # a champion answers whatever is wrong with that file
+        keys = {"identifier", *Dialect.__dataclass_fields__}
+        written = written_dataset(EXPERIMENT if EXPERIMENT.exists() else None, os.environ, keys)
+    return Dialect.of(written[0]) if written and written[0].scope == scope else OPEN
 
 
 class ChosenScope(NamedTuple):
@@ -32,10 +43,10 @@ def unnamed_scope(store: Store, among: Sequence[str] | None = None) -> ChosenSco
     an experiment without an identifier. Raises UsageError that lists them where there are several, and SpecError for
     a flts.toml that cannot be read.
     """
-    written = written_scope(EXPERIMENT if EXPERIMENT.exists() else None, os.environ)
+    written = written_dataset(EXPERIMENT if EXPERIMENT.exists() else None, os.environ, {"identifier"})
     if written is not None:
-        name, origin = written
-        return ChosenScope(name, f"of {origin}")
+        dataset, origins = written
+        return ChosenScope(dataset.scope, f"of {origins.get('dataset.identifier', EXPERIMENT)}")
     valid = scopes(store) if among is None else sorted(among)
     if len(valid) > 1:
         raise UsageError(

@@ -20,10 +20,11 @@ from flts.contracts.errors import DataError
 from flts.contracts.notices import Notice
 from flts.forecasting.bundle import Bundle
 from flts.preprocess.history import read_history, settle, time_of
+from flts.preprocess.iso import CLOCK, DATE
 from flts.preprocess.read import Reading, in_order, too_large
 from flts.preprocess.rows import Rows, Times, Values
 from flts.preprocess.source import Raw, RawTable
-from flts.preprocess.times import CLOCK, DATE, YEARS, at, quoted
+from flts.preprocess.times import YEARS, at, quoted
 from flts.preprocess.transform import FittedPreprocess
 from flts.serve.answer import far, usable_history, usable_rows
 

@@ -24,7 +24,7 @@ def read_sent(name: str, data: bytes, most: int) -> RawTable:
     # a cell takes a byte of plain text at least, so a plain body decodes to no more
     limits = Limits(cells=most, memory=CELL * most + COLUMNS, text=most)
     try:
-        rows = RawTable(name, RawFile(name, data, limits).frame())
+        rows = RawFile(name, data, limits).loaded()
     except DataError as error:
         if error.code != "table-too-large":
             raise

@@ -7,111 +7,17 @@ are in no hash, because the data itself is. Within one Spec version a default ne
 from __future__ import annotations
 
 import math
-import re
-import zoneinfo
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
-from flts.contracts.errors import without_credentials
-from flts.contracts.layout import scope_name
+from flts.spec.dataset import Dataset
 from flts.spec.installed import installed_families
 from flts.spec.models import DEFAULT_MODELS, Models, models_with
-from flts.spec.steps import Step
 from flts.spec.table import LOCATOR, Fraction, NonNegative, Positive, Table
 
 ResampleRule = Literal["off", "mean", "sum", "first", "last", "min", "max"]
-
-SYSTEM_ZONES = re.compile(r"localtime|Factory|posixrules|(posix|right)/.*")
-"""Zone names that operating systems add to those of the IANA database; localtime differs between machines."""
-UTC_ALIASES = re.compile(r"(Etc/)?(UTC|UCT|Universal|Zulu|Greenwich|GMT([+-]?0)?)")
-"""Names of zones whose clock always shows UTC."""
-
-
-class Dataset(Table):
-    """Which rows, and how to read their time."""
-
-    name: str = Field(default="", json_schema_extra=LOCATOR)
-    """NAME.csv and NAME_test.csv (or .parquet) in `source`; with NAME alone, its last rows are the test."""
-    train_file: str = Field(default="", json_schema_extra=LOCATOR)
-    """The training file by name, instead of `name`."""
-    test_file: str = Field(default="", json_schema_extra=LOCATOR)
-    """The test file by name; empty with `train_file` means that one file is split."""
-    test_fraction: Fraction = 0.2
-    """Share of the rows, the last ones, that are the test when there is only one file."""
-    source: str = Field(default="data/", json_schema_extra=LOCATOR)
-    """Folder of the files, relative to flts.toml; or file:// or s3://bucket/prefix."""
-    identifier: str = Field(default="", json_schema_extra=LOCATOR)
-    """The scope of a promotion: one champion per scope. Empty means 'global'."""
-    time_column: str = "time"
-    """Name of the column that holds the time of a row."""
-    timezone: str = "UTC"
-    """Zone of times written without one, of the calendar features, and of the clock that steps follow."""
-    step: str = "infer"
-    """Time between two rows: a fixed duration in ms, s, min or h, such as '15min' or '24h', or a step of the calendar:
-    '1d', '1w', '1bd' (Monday to Friday), '1mo', '3mo', '1y'. A day of the calendar has 23 or 25 hours when the clock
-    changes. 'infer' finds the step of the train rows: of the calendar where they lie at one time of day, else the most
-    common difference."""
-    targets: list[str] = []
-    """One or more numeric columns to forecast; all other numeric columns are covariates known up to the origin."""
-    known_future: list[str] = []
-    """Reserved for covariates known ahead of time; must be empty."""
-
-    @field_validator("source")
-    @classmethod
-    def _without_credentials(cls, value: str) -> str:
-        if without_credentials(value) != value:
-            raise ValueError(
-                "a URL with a user, a password or an option other than `endpoint`; take them out: credentials of S3 are"
-                " those of the environment"
-            )
-        return value
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        try:
-            if SYSTEM_ZONES.fullmatch(value):
-                raise ValueError
-            zoneinfo.ZoneInfo(value)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(
-                f"'{value}' is not a time zone; use an IANA name such as 'UTC' or 'Europe/Madrid'"
-            ) from None
-        return "UTC" if UTC_ALIASES.fullmatch(value) else value
-
-    @field_validator("step")
-    @classmethod
-    def _valid_step(cls, value: str) -> str:
-        if value != "infer":
-            return str(Step.parse(value))
-        return value
-
-    @field_validator("identifier")
-    @classmethod
-    def _valid_scope(cls, value: str) -> str:
-        return value and scope_name(value)
-
-    @field_validator("known_future")
-    @classmethod
-    def _reserved(cls, value: list[str]) -> list[str]:
-        if value:
-            raise ValueError("known_future is reserved and must be empty: covariates are known up to the origin only")
-        return value
-
-    @model_validator(mode="after")
-    def _targets(self) -> Self:
-        if len(set(self.targets)) != len(self.targets):
-            raise ValueError(f"targets names a column twice: {self.targets}")
-        if self.time_column in self.targets:
-            raise ValueError(f"'{self.time_column}' is the time column and cannot be a target")
-        return self
-
-    @property
-    def scope(self) -> str:
-        """The scope of promotions."""
-        return self.identifier or "global"
 
 
 class Sample(Table):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from flts.contracts.errors import SpecError, UsageError, nearest
+from flts.spec.dataset import Dataset
 from flts.spec.fields import Spec
 from flts.spec.installed import NAME, installed_families
 from flts.spec.models import Models, models_with, parameters_of
@@ -113,20 +114,21 @@ def load_spec(
     return LoadedSpec(validate(layers.values, layers.origins), layers.origins, folder)
 
 
-def written_scope(path: Path | None, environ: Mapping[str, str]) -> tuple[str, str] | None:
-    """The scope that a file and the environment give an experiment, and which of them does; None where neither does.
+def written_dataset(
+    path: Path | None, environ: Mapping[str, str], keys: Container[str]
+) -> tuple[Dataset, Mapping[str, str]] | None:
+    """What a file and the environment give an experiment under these keys of [dataset], and which of them does by key.
 
-    Nothing else is looked at: a champion answers where the models of the file are not installed. Raises SpecError for
-    a file that cannot be read, and for an identifier that is no scope.
+    None where neither does. Nothing else is looked at: a champion answers where the models of the file are not
+    installed. Raises SpecError for a file that cannot be read, and for a value that does not fit.
     """
     layers = _written(path, environ)
     table = layers.values.get("dataset")
     if isinstance(table, Mapping):  # validate() refuses anything else
-        table = {key: value for key, value in table.items() if key == "identifier"}
+        table = {key: value for key, value in table.items() if key in keys}
     if path is None and not table:
         return None
-    scope = validate({"dataset": table or {}}, layers.origins).dataset.scope
-    return scope, layers.origins.get("dataset.identifier", str(path))
+    return validate({"dataset": table or {}}, layers.origins).dataset, layers.origins
 
 
 def _written(path: Path | str | None, environ: Mapping[str, str]) -> _Layers:

@@ -232,7 +232,7 @@ MISTAKES = {
     "no such target": (["load.csv", "--target", "laod"], 4, ["did you mean 'load'"]),
     "a constant target": (["flat.csv", "--target", "flat"], 4, ["flat", "is 1 in every train row"]),
     "several series": (["panel.csv"], 4, ["'shop' distinguishes rows of the same time"]),
-    "text": (["text.csv"], 4, ["nothing to forecast", "'n/a' in row 1"]),
+    "text": (["text.csv"], 4, ["nothing to forecast", "'oops' in row 1"]),
     "no such folder": (["load.csv", "--output", "nowhere/flts.toml"], 2, ["nowhere"]),
     "no horizon": (["load.csv", "--horizon", "0"], 2, ["--horizon"]),
 }
@@ -243,7 +243,7 @@ def test_a_mistake_is_one_message_and_nothing_is_written(flts: Flts, folder: Pat
     rows = table(hourly(300))
     rows.with_columns(flat=pl.lit(1.0)).write_csv("flat.csv")
     pl.concat([rows.with_columns(shop=pl.lit(shop)) for shop in "ab"]).write_csv("panel.csv")
-    rows.select("time", load=pl.Series(["n/a", *map(str, range(299))])).write_csv("text.csv")
+    rows.select("time", load=pl.Series(["oops", *map(str, range(299))])).write_csv("text.csv")
     arguments, code, said = MISTAKES[name]
     done = flts("init", *arguments, *(() if "--output" in arguments else ("--output", "first.toml")))
     assert done.code == code, done

@@ -13,7 +13,7 @@ from tests.support.series import HOUR, hourly, table
 
 from flts.contracts.errors import DataError
 from flts.explore import statistics
-from flts.explore.findings import Finding
+from flts.explore.finding import Finding
 from flts.explore.rehearse import verdict
 from flts.explore.report import Inspection, inspect
 from flts.preprocess.rows import Rows, Values
@@ -223,9 +223,9 @@ def test_every_refusal_is_collected_and_what_is_left_is_measured() -> None:
 
 def test_text_that_is_nearly_numbers_is_reported_with_its_row() -> None:
     cells = [str(value) for value in range(300)]
-    cells[4] = "n/a"
+    cells[4] = "oops"
     message = kinds_of(frame(load=wave(300, noise=0.2), wind=cells))["nearly numbers"].message
-    assert "99.7% of its cells are numbers, but row 5 holds 'n/a'" in message
+    assert "row 5 holds 'oops', and 99.7% of its cells are numbers" in message
 
 
 def test_irregular_rows_are_measured_on_a_grid_that_suits_them() -> None:

@@ -73,6 +73,12 @@ def test_candidates_fit_into_train_and_hold_the_seasons() -> None:
     assert 24 in candidates(115, LONGEST, 1, 12, [12])
 
 
+def test_a_history_holds_a_season_where_the_rows_allow_it() -> None:
+    assert min(candidates(115, LONGEST, 1, 12, [12])) == 12
+    assert min(candidates(3000, LONGEST, 1, 96, [96, 672])) == 96
+    assert min(candidates(40, LONGEST, 1, 1, [12])) < 12
+
+
 def test_a_rehearsal_refuses_what_a_run_refuses() -> None:
     raw = RawInput(RawTable("load.csv", table(hourly(60))), None)
     with raises(SpecError, code="no-targets", key="dataset.targets"):

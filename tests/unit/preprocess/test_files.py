@@ -10,14 +10,14 @@ import pytest
 from tests.support.raising import raises
 
 from flts.contracts.errors import DataError, Plain
+from flts.preprocess.dialect import Dialect
 from flts.preprocess.files import File, read_file
 
 HEAD = b"time,load\n2020-01-01,1\n"
 OTHERS: dict[str, tuple[str, bytes, dict[str, Plain]]] = {
     "file-empty": ("a.csv", b"", {}),
     "wrong-format": ("a.csv", b"PAR1" + HEAD, {"found": "Parquet"}),
-    "wrong-encoding": ("a.csv", HEAD + "2020-01-02,ü\n".encode("latin-1"), {"line": 3}),
-    "wrong-delimiter": ("a.csv", HEAD.replace(b",", b";"), {"found": ";"}),
+    "header-missing": ("a.csv", HEAD.splitlines(keepends=True)[1] * 2, {}),
     "line-too-long": ("a.csv", HEAD + b"2020-01-02,1,5\n", {"line": 3, "found": 3, "expected": 2}),
     "wrong-line-ends": ("a.csv", HEAD.replace(b"\n", b"\r"), {}),
     "column-twice": ("a.csv", HEAD.replace(b"time", b"load"), {"column": "load"}),
@@ -33,9 +33,10 @@ def test_a_file_that_is_not_a_table_is_refused_for_what_it_is(code: str) -> None
         read_file(File(name, content))
 
 
-def test_zero_bytes_mean_another_encoding() -> None:
-    with raises(DataError, code="wrong-encoding", file="a.csv"):
-        read_file(File("a.csv", HEAD.decode().encode("utf-16-le")))
+def test_text_that_is_not_of_the_named_encoding_is_refused_with_its_line() -> None:
+    rows = HEAD + "2020-01-02,ü\n".encode("latin-1")
+    with raises(DataError, code="wrong-encoding", file="a.csv", line=3):
+        read_file(File("a.csv", rows, dialect=Dialect(encoding="utf-8")))
 
 
 def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
@@ -60,4 +61,4 @@ def test_a_path_is_a_name_and_no_pattern(
             else:
                 data = frame.write_csv().encode()
                 path.write_bytes(gzip.compress(data) if kind == "csv.gz" else data)
-    assert read_file(File(f"{name}.{kind}", Path(folder, f"{name}.{kind}")))["load"].to_list() == [1]
+    assert read_file(File(f"{name}.{kind}", Path(folder, f"{name}.{kind}"))).frame["load"].to_list() == [1]

@@ -19,7 +19,8 @@ from flts.preprocess.read import read_rows
 from flts.preprocess.rows import Rows
 from flts.preprocess.source import RawTable
 from flts.preprocess.transform import FittedPreprocess
-from flts.spec.fields import Dataset, Preprocess
+from flts.spec.dataset import Dataset
+from flts.spec.fields import Preprocess
 
 
 def frame_of(index: pd.DatetimeIndex, **columns: Any) -> pl.DataFrame:

@@ -13,10 +13,11 @@ import pytest
 from tests.support.raising import raises
 
 from flts.contracts.errors import DamagedObject, DataError
-from flts.preprocess import files, limits
-from flts.preprocess.files import File, most_of_zstd, read_file
+from flts.preprocess import files, limits, unpack
+from flts.preprocess.files import File, read_file
 from flts.preprocess.limits import Limits, check_memory, free_memory
 from flts.preprocess.parquet import from_parquet, to_parquet
+from flts.preprocess.unpack import most_of_zstd
 
 LINES = 200_000
 TEXT = b"time,load\n" + b"1,2\n" * LINES
@@ -55,7 +56,7 @@ def test_a_table_above_the_limits_is_refused_and_one_below_is_read(name: str, ki
     sizes = refused.value.data
     assert isinstance(sizes["bytes"], int)
     assert sizes["bytes"] > 80_000 if kind == "cells" else sizes["bytes"] > 100_000
-    assert read_file(File(name, FILES[name])).shape == (LINES, 2)
+    assert read_file(File(name, FILES[name])).frame.shape == (LINES, 2)
 
 
 def test_nothing_of_a_refused_file_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +93,7 @@ def test_a_header_of_commas_is_refused_for_its_columns() -> None:
 
 def test_a_comma_in_the_first_cells_is_no_column() -> None:
     read = read_file(File("a.csv", b'\xef\xbb\xbf\n"time",load\n1,"2,2,2,2,2"\n', Limits(cells=8)))
-    assert read.shape == (1, 2)
+    assert read.frame.shape == (1, 2)
 
 
 def test_one_line_of_zstd_is_bounded_by_its_blocks() -> None:
@@ -159,12 +160,12 @@ def test_a_line_that_does_not_end_is_refused_before_it_is_parsed(
     text: bytes, pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "LINE_BYTES", 1000)
-    monkeypatch.setattr(files, "CHUNK", 100)
+    monkeypatch.setattr(unpack, "CHUNK", 100)
     with raises(DataError, code="line-too-large", file="a.csv"):
         read_file(File("a.csv", pack(text.replace(b"\0", b"x") if pack is bytes else text)))
 
 
 def test_many_short_lines_are_no_long_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "LINE_BYTES", 1000)
-    monkeypatch.setattr(files, "CHUNK", 7)
-    assert read_file(File("a.csv", gzip.compress(b"time,load\n" + b"1,2\n" * 5000))).shape == (5000, 2)
+    monkeypatch.setattr(unpack, "CHUNK", 7)
+    assert read_file(File("a.csv", gzip.compress(b"time,load\n" + b"1,2\n" * 5000))).frame.shape == (5000, 2)

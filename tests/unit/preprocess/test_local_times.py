@@ -13,7 +13,7 @@ from tests.support.raising import raises
 from flts.contracts.errors import DataError
 from flts.preprocess.read import Reading, read_columns, read_rows
 from flts.preprocess.source import RawFile, RawTable
-from flts.spec.fields import Dataset
+from flts.spec.dataset import Dataset
 
 BERLIN = "Europe/Berlin"
 
@@ -124,12 +124,13 @@ def test_only_blank_rows_in_the_skipped_hour_leave_no_rows() -> None:
 def test_collected_faults_name_the_skipped_hour_and_leave_its_time_empty() -> None:
     faults: list[str] = []
     frame = pl.DataFrame({"time": SKIPPED, "y": [1.0, 2.0, 3.0]})
-    columns = read_columns(frame, "rows.csv", "time", BERLIN, faults)
+    columns = read_columns(RawTable("rows.csv", frame), "time", BERLIN, faults)
     assert columns.times.is_null().to_list() == [False, True, False]
     assert len(faults) == 1
     assert "row 2" in faults[0]
     faults.clear()
-    blank = read_columns(frame.with_columns(y=pl.Series([1.0, None, 3.0])), "rows.csv", "time", BERLIN, faults)
+    emptied = frame.with_columns(y=pl.Series([1.0, None, 3.0]))
+    blank = read_columns(RawTable("rows.csv", emptied), "time", BERLIN, faults)
     assert (blank.times.is_null().to_list(), faults) == ([False, True, False], [])
 
 

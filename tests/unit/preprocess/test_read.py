@@ -21,7 +21,7 @@ from tests.support.series import HOUR, hourly
 from flts.contracts.errors import DataError, Plain
 from flts.preprocess.read import Reading, read_rows, split
 from flts.preprocess.source import RawFile, RawTable
-from flts.spec.fields import Dataset
+from flts.spec.dataset import Dataset
 
 SECOND = 10**9
 
@@ -212,28 +212,28 @@ def test_rows_out_of_order_are_sorted_with_a_warning_that_names_the_first() -> N
         ("time,y\n", "no-rows", {}),
         ("time,y\n,\n\n", "no-rows", {}),
         ("Time,y\n2020-01-01,1\n", "time-column-missing", {"column": "time"}),
-        ("time;y\n2020-01-01;1\n", "wrong-delimiter", {"found": ";"}),
-        ("time;y\n2020-01-01;1,5\n", "wrong-delimiter", {"found": ";"}),
-        ("time\ty\n2020-01-01\t1\n", "wrong-delimiter", {"found": "\t"}),
-        ("time|y\n2020-01-01|1,5,3\n", "wrong-delimiter", {"found": "|"}),
+        ("time|y\n2020-01-01|1,5,3\n", "not-a-number", {"column": "y", "row": 1}),
+        ("2020-01-01,1\n2020-01-02,2\n", "header-missing", {}),
+        ('time,y\n2020-01-01,"1,500"\n', "not-a-number", {"column": "y", "row": 1}),
+        ("time;y\n2020-01-01;1.500\n", "not-a-number", {"column": "y", "row": 1}),
+        ("time,y\n01/02/2020,1\n", "times-ambiguous", {"column": "time", "row": 1}),
+        ("time,y\n31.12.2020,1\nSumme,2\n", "time-unreadable", {"column": "time", "row": 2}),
+        ("time,y\n43831,1\n", "column-not-times", {"column": "time", "found": "Int64"}),
         ("time,yy\n2020-01-01,1\n", "column-missing", {"column": "y"}),
         ("time,a,b\n2020-01-01,1,x\n", "column-missing", {"column": "y"}),
         ("time,y\n2020-01-01,1\n2020-01-02,oops\n", "not-a-number", {"column": "y", "row": 2}),
-        ("time,y\n2020-01-01,1\n2020-01-02, \n2020-01-03,NULL\n", "not-a-number", {"column": "y", "row": 3}),
-        ('time,y\n2020-01-01,"1,5"\n', "not-a-number", {"column": "y", "row": 1}),
+        ("time,y\n2020-01-01,1\n2020-01-02, \n2020-01-03,NULL?\n", "not-a-number", {"column": "y", "row": 3}),
         (f"time,y\n2020-01-01,{ARABIC_2020}\n", "not-a-number", {"column": "y", "row": 1}),
         ("time,y\n2020-01-01,1\n,2\n", "time-missing", {"column": "time", "row": 2}),
         ("time,y\nNA,1\n", "time-missing", {"column": "time", "row": 1}),
         ("time,y\n2020-01-01,1\n\n2020-01-02,2\n", "time-missing", {"column": "time", "row": 2}),
         ("time,y\n2020-01-01,1\n01.02.2020,2\n", "time-not-iso", {"column": "time", "row": 2}),
-        ("time,y\n2020-01-01T10,1\n", "time-not-iso", {"column": "time", "row": 1}),
-        ("time,y\n2020-01-01 +01:00,1\n", "time-not-iso", {"column": "time", "row": 1}),
+        ("time,y\n2020-01-01T10:00 EST,1\n", "time-not-iso", {"column": "time", "row": 1}),
         (f"time,y\n{ARABIC_2020}-01-01,1\n", "time-not-iso", {"column": "time", "row": 1}),
         ('time,y\n"2020\n01",1\n', "time-not-iso", {"column": "time", "row": 1}),
         ("time,y\n2020-02-30,1\n", "no-such-time", {"column": "time", "row": 1}),
-        ("time,y\n2020-01-01 24:00,1\n", "no-such-time", {"column": "time", "row": 1}),
+        ("time,y\n2020-01-01 25:00,1\n", "no-such-time", {"column": "time", "row": 1}),
         ("time,y\n2020-01-01T10:00+25:00,1\n", "no-such-time", {"column": "time", "row": 1}),
-        ("time,y\n1577836800,1\n", "column-not-times", {"column": "time", "found": "Int64"}),
         ("time,y\n1500-01-01,1\n", "year-out-of-range", {"column": "time", "row": 1, "found": 1500}),
         ("time,y\n2020-01-01,1\n2262-01-01T00:00Z,1\n", "year-out-of-range", {"row": 2, "found": 2262}),
         ("time,y\n2020-01-01,1\n2020-01-02,inf\n", "value-infinite", {"column": "y", "row": 2}),
@@ -242,19 +242,13 @@ def test_rows_out_of_order_are_sorted_with_a_warning_that_names_the_first() -> N
         (f"time,y\n2020-01-01,1{'0' * 45}\n", "value-too-large", {"column": "y", "row": 1, "found": "1e+45"}),
         ("time,y\n2020-01-01,1\n2020-01-02,2e30\n", "value-too-large", {"column": "y", "row": 2, "found": "2e+30"}),
         ("time,y\n2020-01-01,1,2\n", "line-too-long", {"line": 2, "found": 3, "expected": 2}),
-        ("# of 2020\ntime,y\n2020-01-01,1\n", "line-too-long", {"line": 2, "found": 2, "expected": 1}),
         ('time,y\n2020-01-01,"1\n', "not-csv", {}),
         ("time,y\r2020-01-01,1\r", "wrong-line-ends", {}),
         ("time,y, y \n2020-01-01,1,2\n", "column-twice", {"column": "y"}),
         ("time,y,y\n2020-01-01,1,2\n", "column-twice", {"column": "y"}),
         ("time,y,time\n2020-01-01,1,2\n", "column-twice", {"column": "time"}),
-        (b"time,y,s\n2020-01-01,1,\xe9\n", "wrong-encoding", {"line": 2}),
-        (b"time,y,\xfc\n2020-01-01,1,2\n", "wrong-encoding", {"line": 1}),
-        (PLAIN.encode("utf-16"), "wrong-format", {"found": "UTF-16 text"}),
-        (b"\xfe\xff" + PLAIN.encode("utf-16-be"), "wrong-format", {"found": "UTF-16 text"}),
-        (PLAIN.encode("utf-16-le"), "wrong-encoding", {}),
         (b"PAR1 and more", "wrong-format", {"found": "Parquet"}),
-        (b"PK\x03\x04 and more", "wrong-format", {"found": "an Excel workbook or another ZIP archive"}),
+        (b"PK\x03\x04 and more", "not-csv", {}),
     ],
 )
 def test_a_mistake_in_a_csv_is_refused_with_column_and_row(
@@ -271,7 +265,6 @@ def test_a_mistake_in_a_csv_is_refused_with_column_and_row(
         ("time,y\n2020-01-01,oops\n", "not-a-number", "row 1: 'oops' in the target 'y' is not a number"),
         ('time,y\n"2020\n01",1\n', "time-not-iso", r"row 1, column 'time': '2020\n01' is not an ISO 8601 time"),
         (f"time,y\n{'x' * 99},1\n", "time-not-iso", f"row 1, column 'time': '{'x' * 60}…' is not an ISO 8601 time"),
-        (b"time,y,s\n2020-01-01,1,\xe9\n", "wrong-encoding", "line 2 contains the byte 0xe9, which is 'é' in Latin-1"),
     ],
 )
 def test_a_message_shows_the_cell_and_what_would_fit(content: str | bytes, code: str, message: str) -> None:
@@ -332,7 +325,7 @@ def test_bytes_that_are_not_parquet_are_refused_with_the_file_name(content: byte
 
 def test_a_file_that_was_deleted_is_refused_with_its_name(tmp_path: Path) -> None:
     with raises(DataError, code="file-unreadable", file="gone.csv"):
-        RawFile("gone.csv", tmp_path / "gone.csv").frame()
+        RawFile("gone.csv", tmp_path / "gone.csv").loaded()
 
 
 @pytest.mark.parametrize(
@@ -340,7 +333,7 @@ def test_a_file_that_was_deleted_is_refused_with_its_name(tmp_path: Path) -> Non
     [
         (5, "no-table", {}),
         ({"time": ["2020-01-01", "2020-01-02"], "y": [1]}, "no-table", {}),
-        ({"time": ["2020-01-01", "2020-01-02"], "y": [1, "a"]}, "no-table", {}),
+        ({"time": ["2020-01-01", "2020-01-02"], "y": [1, "a"]}, "not-a-number", {"column": "y", "row": 2}),
         ([1, 2], "time-column-missing", {"column": "time"}),
         (pl.DataFrame(), "no-rows", {}),
         ({"time": [], "y": []}, "no-rows", {}),

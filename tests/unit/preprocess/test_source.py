@@ -15,9 +15,10 @@ import pytest
 from tests.support.raising import raises
 
 from flts.contracts.errors import DataError, SpecError
+from flts.preprocess.identity import raw_digests
 from flts.preprocess.read import read_rows
 from flts.preprocess.source import Raw, RawInput, RawTable, locate
-from flts.spec.fields import Dataset
+from flts.spec.dataset import Dataset
 
 HOURS = [datetime(2020, 1, 1, hour) for hour in range(4)]
 PLAIN = pl.DataFrame({"time": HOURS, "y": [1.0, None, 3.5, 4.0], "n": [1, 2, 3, 4]})
@@ -190,9 +191,9 @@ def test_the_digest_of_a_table_knows_where_a_text_ends() -> None:
 
 def test_the_digests_of_an_input_are_those_of_its_parts() -> None:
     train, test = RawTable.of("a", {"y": [1]}), RawTable.of("b", {"y": [2]})
-    assert RawInput(train, test).digests().test == test.digest()
-    assert RawInput(train, None).digests().train == train.digest()
-    assert RawInput(train, None).digests().test is None
+    assert raw_digests(RawInput(train, test), "time").test == test.digest()
+    assert raw_digests(RawInput(train, None), "time").train == train.digest()
+    assert raw_digests(RawInput(train, None), "time").test is None
 
 
 def located(files: set[str], **dataset: Any) -> RawInput:

@@ -23,7 +23,7 @@ ENTRIES = 52
 
 
 def run(settings: Settings, *, recompute: bool = False) -> flts.RunResult:
-    return flts.run(small_spec(), train=RAW.train.frame(), test=TEST, settings=settings, recompute=recompute)
+    return flts.run(small_spec(), train=RAW.train.loaded().table, test=TEST, settings=settings, recompute=recompute)
 
 
 @pytest.fixture

@@ -101,7 +101,7 @@ def test_a_cell_of_another_type_is_refused_with_column_and_row(bundle: Bundle, n
     ("cell", "code"),
     [
         ("NaT", "time-not-iso"),
-        ("20180205", "time-not-iso"),
+        ("05.02.2018", "time-not-iso"),
         ("2018-02-30T00:00:00Z", "no-such-time"),
         ("2018-02-05T00:00:00", "zones-mixed"),
         ("9999-02-05T00:00:00Z", "year-out-of-range"),

@@ -82,6 +82,12 @@ LOCATORS = {
     "dataset.test_file": "y.csv",
     "dataset.source": "s3://b",
     "dataset.identifier": "north",
+    "dataset.encoding": "latin-1",
+    "dataset.separator": ";",
+    "dataset.decimal": ",",
+    "dataset.thousands": ".",
+    "dataset.time_format": "%d.%m.%Y",
+    "dataset.clock_column": "Time",
 }
 UNCHANGEABLE = {"v", "dataset.known_future"}
 """Leaves with only one valid value: the version of the format and the reserved known_future."""

@@ -13,6 +13,17 @@ from flts.spec.fields import Spec
 from flts.spec.models import DEFAULT_MODELS, Models
 from flts.spec.sources import validate
 
+LOCATORS = {
+    **dict.fromkeys(("name", "train_file", "test_file", "source", "identifier"), "else"),
+    "encoding": "latin-1",
+    "separator": ";",
+    "decimal": ",",
+    "thousands": ".",
+    "time_format": "%d.%m.%Y",
+    "clock_column": "Time",
+}
+"""Values of [dataset] that only say where and how its rows are written, and another value of each."""
+
 
 def nested(path: str, value: Any) -> dict[str, Any]:
     """{'a': {'b': value}} for 'a.b'."""
@@ -229,16 +240,36 @@ def test_the_identity_leaves_out_locators_and_absent_models_and_nothing_else() -
     spec = validate({"models": {"ridge": {}}})
     identity = spec.identity()
     full = spec.model_dump(exclude_none=True)
-    locators = {"name", "train_file", "test_file", "source", "identifier"}
+    locators = set(LOCATORS)
     assert set(identity) == set(full)
     assert set(full["dataset"]) - set(identity["dataset"]) == locators
     full["dataset"] = {key: value for key, value in full["dataset"].items() if key not in locators}
     assert identity == full
 
 
-@pytest.mark.parametrize("locator", ["name", "train_file", "test_file", "source", "identifier"])
+@pytest.mark.parametrize("locator", LOCATORS)
 def test_a_locator_does_not_change_the_identity(locator: str) -> None:
-    assert validate({"dataset": {locator: "else"}}).identity() == validate({}).identity()
+    assert validate({"dataset": {locator: LOCATORS[locator]}}).identity() == validate({}).identity()
+
+
+UNREADABLE = {
+    "time_format": ["%d.%m", "%Y %Q", "%Y %Y", "day first"],
+    "encoding": ["klingon"],
+    "separator": ["", ";;", '"', "\n"],
+    "decimal": ["", ";"],
+    "thousands": ["_"],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in UNREADABLE.items() for value in values])
+def test_a_way_to_write_a_table_that_there_is_not_is_refused(key: str, value: str) -> None:
+    with raises(SpecError, code="value-invalid", key=[f"dataset.{key}"]):
+        validate({"dataset": {key: value}})
+
+
+def test_one_mark_cannot_be_both() -> None:
+    with raises(SpecError, code="value-invalid"):
+        validate({"dataset": {"decimal": ",", "thousands": ","}})
 
 
 def test_defaults_and_the_same_values_written_out_are_one_spec() -> None:

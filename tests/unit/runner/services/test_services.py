@@ -47,7 +47,7 @@ def test_services_store_the_same_bytes_as_a_run_on_one_machine(store: Store, tmp
         claim = start_run(context, spec)
         wait_for_judgement(store, claim)
     home = tmp_path / "alone"
-    alone = flts.run(spec, train=RAW.train.frame(), test=TEST, settings=load_settings(home=home, tracking="off"))
+    alone = flts.run(spec, train=RAW.train.loaded().table, test=TEST, settings=load_settings(home=home, tracking="off"))
     assert alone.config_hash == claim.config_hash
     assert results(store) == results(open_store((home / "objects").as_uri()))
     assert [entry.champion.model for entry in read_log(store, "global")] == [alone.winner]

@@ -1,0 +1,112 @@
+"""A table as it was read → one in which text that holds numbers is numbers, and a date and its clock are one time."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from flts.contracts.errors import DataError, nearest
+from flts.preprocess.dialect import Dialect
+from flts.preprocess.marks import NumberMarks, as_numbers, marks_of
+from flts.spec.time_formats import INFER
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from flts.preprocess.source import RawTable
+
+CLOCK = r"^\s*[0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?(\s*[AaPp]\.?[Mm]\.?)?\s*$"
+"""A time of day."""
+HOURS = re.compile("hour|hours|hr|stunde|std|heure|hora|ora|uur|uhrzeit|time", re.IGNORECASE)
+"""Names of columns that count the hours of a day."""
+
+
+def tidy(raw: RawTable, time_column: str) -> RawTable:
+    """The table with times in one column and numbers as numbers, and the dialect that was found. Done once."""
+    if raw.tidied:
+        return raw
+    table, clock = _joined(_without_categories(raw.table), raw, time_column)
+    table, marks = _numbered(table, raw, time_column)
+    found = Dialect(decimal=marks.decimal or INFER, thousands=marks.thousands, clock_column=clock)
+    dialect = replace(found, **{**raw.dialect.named, "clock_column": clock})
+    return replace(raw, table=table, dialect=dialect, tidied=True)
+
+
+def _without_categories(table: pl.DataFrame) -> pl.DataFrame:
+    import polars as pl
+    import polars.selectors as cs
+
+    return table.cast({cs.categorical() | cs.enum(): pl.String})
+
+
+def _numbered(table: pl.DataFrame, raw: RawTable, time_column: str) -> tuple[pl.DataFrame, NumberMarks]:
+    """The table with numbers in the place of text that holds them."""
+    import polars as pl
+
+    texts = [column for column in table.iter_columns() if column.dtype == pl.String and column.name != time_column]
+    marks = marks_of(texts, raw.dialect, point=raw.dialect.decimal == ".")
+    if marks.decimal is None and raw.hint.decimal != INFER:
+        marks = marks_of(texts, replace(raw.dialect, decimal=raw.hint.decimal), point=False)
+    numbers = {text.name: number for text in texts if (number := as_numbers(text, marks)) is not None}
+    return table.with_columns(number.alias(name) for name, number in numbers.items()), marks
+
+
+def _joined(table: pl.DataFrame, raw: RawTable, time_column: str) -> tuple[pl.DataFrame, str]:
+    """The table with date and clock in one column, and the name of the column with the clock; empty without one."""
+    import polars as pl
+
+    name = raw.dialect.clock_column
+    if not name or time_column not in table.columns:
+        return table, ""
+    if name == INFER:
+        hint = raw.hint.clock_column
+        name = hint if hint in table.columns else _clock_of(table, time_column)
+        if not name:
+            return table, ""
+    if name not in table.columns:
+        raise DataError(
+            f"{raw.name}: has no column '{name}' with the time of day; {nearest(name, table.columns)}",
+            code="column-missing",
+            file=raw.name,
+            column=name,
+        )
+    dates, clock = table[time_column], table[name]
+    if isinstance(dates.dtype, pl.Datetime):
+        dates = dates.dt.date()
+    text = _clock_text(clock)
+    joined = pl.select(pl.concat_str(dates.cast(pl.String).str.strip_chars(), pl.lit(" "), text)).to_series()
+    return table.with_columns(joined.alias(time_column)).drop(name), name
+
+
+def _clock_text(clock: pl.Series) -> pl.Series:
+    import polars as pl
+
+    if clock.dtype.is_integer():
+        return clock.cast(pl.String).str.zfill(2) + ":00"
+    return clock.cast(pl.String).str.strip_chars()
+
+
+def _clock_of(table: pl.DataFrame, time_column: str) -> str:
+    """The one column of clock times beside dates of which several rows share one; empty where there is none."""
+    import polars as pl
+
+    dates = table[time_column]
+    if dates.dtype not in {pl.String, pl.Date, pl.Datetime} or dates.n_unique() >= len(dates):
+        return ""
+    days = dates if dates.dtype != pl.Datetime else pl.Series([dates.dt.date().cast(pl.Datetime("us")).equals(dates)])
+    if (days.dtype == pl.String and days.str.contains(":").any()) or (days.dtype == pl.Boolean and not days[0]):
+        return ""
+    found = [column.name for column in table.iter_columns() if column.name != time_column and is_clock(column)]
+    return found[0] if len(found) == 1 else ""
+
+
+def is_clock(column: pl.Series) -> bool:
+    """Whether a column holds times of a day, or its hours."""
+    import polars as pl
+
+    if column.dtype == pl.Time:
+        return True
+    if column.dtype.is_integer() and HOURS.fullmatch(column.name.strip()):
+        return column.min() == 0 and column.max() == 23
+    return column.dtype == pl.String and bool(column.drop_nulls().str.contains(CLOCK).all()) and column.count() > 0
