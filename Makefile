@@ -32,7 +32,7 @@ $(VENV)/made-dev: $(VENV)/made requirements/dev.txt
 setup: $(VENV)/made-dev ## create the virtual environment for development
 demo: $(VENV)/made ## run the example: departures per hour from New York JFK
 	$(BIN)/flts run examples/jfk-departures/flts.toml
-	$(BIN)/flts runs plot --output .flts/plots
+	$(BIN)/flts runs plot
 test-fast: setup ## run the tests for every change, in about three minutes
 	$(BIN)/python -m pytest -n $(WORKERS) -m 'not slow and not long' tests/unit tests/golden tests/contract
 test: setup ## run all tests but the long ones

@@ -14,13 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from flts.contracts.errors import UsageError
 from flts.contracts.records.log import LogEntry
+from flts.forecasting.intervals import STORED_LEVEL
 from flts.preprocess.dialect import Dialect, named_dialect
+from flts.preprocess.parquet import TIME
 from flts.preprocess.source import RawFile, RawInput, RawTable, refuse_no_file
+from flts.preprocess.time_column import time_among
 from flts.report.evidence import RunSummary, newest_first, resolve
-from flts.runner import by_hand, local
-from flts.runner.reporter import Quiet, Reporter
+from flts.runner import by_hand, local, notebook
+from flts.runner.reporter import Reporter
 from flts.runner.scope import unnamed_scope, written_dialect
 from flts.serve.follow import Champion, champion_of
+from flts.serve.levels import Levels
 from flts.settings import Settings, load_settings
 from flts.spec.fields import Spec
 from flts.spec.sources import load_spec, validate
@@ -126,8 +130,10 @@ def run(
 
     spec: a Spec, its values as nested dictionaries, or the path of a flts.toml. train and test: tables (polars,
     pandas, Arrow, or a mapping of columns) instead of the files the Spec names; with train alone its last rows are
-    the test. folder: base of the relative paths in a Spec that is not a file. recompute: fit stored models again and
-    compare the results. wait: let another run in the same .flts end first, instead of raising Locked.
+    the test. Where the Spec does not name the column of their times, it is their index, `time` or `ds`, else the only
+    column of dates. folder: base of the relative paths in a Spec that is not a file. recompute: fit stored models
+    again and compare the results. wait: let another run in the same .flts end first, instead of raising Locked.
+    reporter: where progress is shown, by default in the cell of a notebook and nowhere else.
 
     Raises SpecError, DataError, MissingExtra, Locked and BackendUnavailable. A model that fails does not raise: it is
     listed in the result with its reason.
@@ -148,17 +154,28 @@ def run(
     tables = None
     if train is not None:
         dialect = Dialect.of(spec.dataset)
-        later = None if test is None else RawTable.of("test", test, dialect)
-        tables = RawInput(RawTable.of("train", train, dialect), later)
-    return local.run(
-        spec,
-        settings or load_settings(),
-        reporter or Quiet(),
-        folder=folder or Path.cwd(),
-        tables=tables,
-        recompute=recompute,
-        wait=wait,
-    )
+        table = RawTable.of("train", train, dialect)
+        spec = _with_time_column(spec, table)
+        tables = RawInput(table, None if test is None else RawTable.of("test", test, dialect))
+    with ExitStack() as opened:
+        return local.run(
+            spec,
+            settings or load_settings(),
+            reporter or opened.enter_context(notebook.reporter(sorted(spec.expected))),
+            folder=folder or Path.cwd(),
+            tables=tables,
+            recompute=recompute,
+            wait=wait,
+        )
+
+
+def _with_time_column(spec: Spec, train: RawTable) -> Spec:
+    """The Spec with the column that holds the times of a table, where it names none itself."""
+    dataset = spec.dataset
+    if dataset.time_column != TIME:
+        return spec
+    time = time_among(train.table, TIME, train.index)
+    return spec.model_copy(update={"dataset": dataset.model_copy(update={"time_column": time})})
 
 
 def load_champion(scope: str | None = None, *, settings: Settings | None = None) -> Champion:
@@ -182,24 +199,27 @@ def forecast(
     history: Any,
     *,
     scope: str | None = None,
-    level: float = 0.8,
+    level: Levels = STORED_LEVEL,
     horizon: int | None = None,
+    quantiles: Sequence[float] = (),
     reading: Mapping[str, str] | None = None,
     settings: Settings | None = None,
 ) -> pl.DataFrame:
     """Forecast from the end of a history with the champion of a scope, in original units.
 
     history: a table, or the path of a CSV or Parquet file, newest row last; scope: as of `load_champion`; level of the
-    interval: 0.5, 0.8, 0.9 or 0.95; horizon: steps, by default all that the model was trained for; reading: as of
-    `inspect`; where it names nothing and the history can be read in two ways, flts.toml in the working directory
-    decides. Returns columns
-    time (local time of the train rows), target, mean, lower and upper; bounds are null where the model has none. To
-    forecast many times, keep the result of `load_champion`; its method `answer` also gives the warnings about a
-    history. Raises the errors of `load_champion`, DataError, and UsageError for a level or a horizon that the model
-    does not have.
+    interval: 0.5, 0.8, 0.9 or 0.95, or several of them; horizon: steps, by default all that the model was trained for;
+    quantiles: 0.5 and those at which an interval ends, from 0.025 to 0.975; reading: as of `inspect`; where it names
+    nothing and the history can be read in two ways, flts.toml in the working directory decides. Returns columns time
+    (local time of the train rows), target, mean, lower and upper, or lower_50, upper_50 and so on, and q10 for the
+    quantile 0.1; bounds are null where the model has none. To forecast many times, keep the result of `load_champion`;
+    its method `answer` also gives the warnings about a history. Raises the errors of `load_champion`, DataError, and
+    UsageError for a level, a quantile or a horizon that the model does not have.
 
     >>> flts.forecast("load_test.csv", level=0.9, horizon=2)["target"].to_list()
     ['load', 'load']
+    >>> flts.forecast("load_test.csv", level=[0.5, 0.95], quantiles=[0.1]).columns[3:]
+    ['lower_50', 'upper_50', 'lower_95', 'upper_95', 'q10']
     """
     settings = settings or load_settings()
     champion = load_champion(scope, settings=settings)
@@ -210,7 +230,7 @@ def forecast(
         history = RawFile(str(file), file, limits_of(settings), dialect, hint)
     else:
         history = replace(RawTable.of("history", history, dialect), hint=hint)
-    return champion.forecast(history, level, horizon)
+    return champion.forecast(history, level, horizon, quantiles)
 
 
 def runs(*, settings: Settings | None = None) -> Sequence[RunSummary]:

@@ -114,6 +114,29 @@ def test_equal_rows_in_another_kind_of_table_reuse_the_run_and_forecast_the_same
     assert champion.forecast(FORMS[form](TEST)).equals(champion.forecast(TEST))
 
 
+@pytest.mark.parametrize(
+    ("form", "column"),
+    [
+        (lambda t: t.rename({"time": "ds"}), "ds"),
+        (lambda t: t.rename({"time": "when"}), "when"),
+        (lambda t: t.to_pandas().set_index("time").rename_axis("moment"), "moment"),
+        (lambda t: t.to_pandas().set_index("time").rename_axis(None), "time"),
+        (lambda t: t.with_columns(ds=pl.lit("x")), "time"),
+    ],
+    ids=["ds", "the only dates", "an index", "an index without a name", "time before ds"],
+)
+def test_the_times_of_a_table_are_found_where_the_spec_names_no_column(
+    recorder: Recorder, settings: Settings, form: Callable[[pl.DataFrame], Any], column: str
+) -> None:
+    flts.run(VALUES, train=form(TRAIN), settings=settings)
+    dataset = recorder.spec.dataset
+    assert dataset.time_column == column
+    assert read_rows(recorder.options["tables"].train, dataset).rows.times.tolist() == hourly(300)[:240].times.tolist()
+    named = {**VALUES, "dataset": {"targets": ["load"], "time_column": "at"}}
+    flts.run(named, train=form(TRAIN), settings=settings)
+    assert recorder.spec.dataset.time_column == "at"
+
+
 def test_train_alone_is_split_and_its_last_rows_are_the_test(settings: Settings) -> None:
     whole = table(hourly(300))
     result = flts.run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,11 +21,16 @@ from flts.cli.options import (
     chosen_scope,
     reading,
     settings,
+    split_names,
 )
 from flts.contracts.errors import visible
 
-WRITTEN = "%Y-%m-%dT%H:%M:%S%.f%:z"
-"""Times in a CSV: local, with their offset."""
+if TYPE_CHECKING:
+    import polars as pl
+
+SUFFIXES = (".csv", ".parquet", ".json")
+CLOCK = "%Y-%m-%d %H:%M:%S%.f"
+"""Times in text: local and without their offset, which Excel and pandas would not read; it has a column of its own."""
 INTERVALS = {
     "adaptive": "adaptive, it follows the newest errors in this history",
     "static": "static, from the errors of training alone",
@@ -34,9 +39,16 @@ INTERVALS = {
 
 def forecast(
     file: Annotated[Path, typer.Option("--input", help="CSV or Parquet with the history, newest row last.")],
-    level: Annotated[float, typer.Option(help="Level of the interval: 0.5, 0.8, 0.9 or 0.95.")] = 0.8,
+    levels: Annotated[
+        str,
+        typer.Option("--levels", "--level", help="Levels of the intervals: 0.5, 0.8, 0.9 and 0.95, or some of them."),
+    ] = "0.8",
     horizon: Annotated[int | None, typer.Option(help="Steps to forecast. [all that the model was trained for]")] = None,
-    output: Annotated[Path | None, typer.Option(help="Write CSV or Parquet here instead of a table.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Write CSV, Parquet or JSON here instead of a table, as the ending says.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw history and forecast to this PNG or SVG file.")] = None,
+    target: Annotated[str | None, typer.Option(help="The target that --plot draws. [the first]")] = None,
     scope: Scope = None,
     separator: Separator = None,
     decimal: Decimal = None,
@@ -50,16 +62,24 @@ def forecast(
     """Forecast from the end of a history with the champion."""
     from flts.cli import board
     from flts.contracts.errors import UsageError
+    from flts.drawing.figure import checked
     from flts.preprocess.dialect import named_dialect
     from flts.preprocess.source import RawFile, refuse_no_file
     from flts.runner.scope import written_dialect
     from flts.serve.follow import champion_of
+    from flts.serve.picture import drawn
     from flts.wiring import existing_store, limits_of
 
-    if output is not None and output.suffix not in {".csv", ".parquet"}:
+    if output is not None and output.suffix not in SUFFIXES:
         raise UsageError(
-            f"--output {output}: write to a .csv or a .parquet file", code="output-format", file=str(output)
+            f"--output {output}: write to a {', a '.join(SUFFIXES[:-1])} or a {SUFFIXES[-1]} file",
+            code="output-format",
+            file=str(output),
+            valid=SUFFIXES,
         )
+    if plot is not None:
+        checked(plot)
+    asked = _levels(levels)
     chosen = settings(home=home)
     refuse_no_file(file)
     store = existing_store(chosen)
@@ -75,24 +95,33 @@ def forecast(
         )
     )
     history = RawFile(str(file), file, limits_of(chosen), dialect, written_dialect(champion.entry.scope))
-    answer = champion.answer(history, level, horizon)
+    answer = champion.answer(history, asked, horizon)
+    # before anything is written, so that a picture that cannot be drawn leaves nothing half done
+    picture = drawn(champion.bundle, answer, target) if plot is not None else None
     for warning in answer.warnings:
         typer.echo(f"note: {visible(str(warning))}", err=True)
+    entry = champion.entry
+    by = f"{entry.champion.model}, promotion {entry.number} of '{entry.scope}', {entry.time[:10]}"
+    typer.echo(visible(f"champion: {by}, config {entry.champion.config_hash[:12]}"), err=True)
     without = f"none, {champion.bundle.manifest.intervals.reason}"
     typer.echo(f"interval: {INTERVALS.get(answer.interval, without)}", err=True)  # stdout holds the forecasts alone
-    frame, entry = answer.frame(), champion.entry
+    frame = answer.frame(asked if len(asked) > 1 else ())
+    if picture is not None and plot is not None:
+        picture.save(plot)
+        typer.echo(visible(f"picture: {plot}"), err=True)
     if output is not None:
-        frame.write_csv(output, datetime_format=WRITTEN) if output.suffix == ".csv" else frame.write_parquet(output)
+        _write(frame, output)
         typer.echo(f"{frame.height} forecasts by {entry.champion.model} (promotion {entry.number}) in {output}")
     elif as_json:
         rows = [{**row, "time": row["time"].isoformat()} for row in frame.iter_rows(named=True)]
         promoted = entry.champion
         identity = {key: getattr(promoted, key) for key in ("model_type", "run_id", "model_hash", "config_hash")}
         model = {**identity, "promotion": entry.number}
-        board.print_json({"forecasts": rows, "interval": answer.interval, "model": model})
+        board.print_json({"forecasts": rows, "interval": answer.interval, "levels": asked, "model": model})
     else:
+        bounds = [f"{end} {level:g}" for level in asked for end in ("lower", "upper")]
         board.print_table(
-            [f"time ({answer.timezone})", "target", "mean", f"lower {level:g}", f"upper {level:g}"],
+            [f"time ({answer.timezone})", "target", "mean", *bounds],
             [
                 [
                     str(row[0])[:19] if answer.timezone == "UTC" else str(row[0]),
@@ -103,3 +132,32 @@ def forecast(
             ],
         )
         sys.stdout.flush()
+
+
+def _levels(text: str) -> tuple[float, ...]:
+    """The levels in a list, each once. Raises UsageError for a word that is no number."""
+    from flts.contracts.errors import UsageError
+
+    try:
+        levels = tuple(dict.fromkeys(float(word) for word in split_names(text)))
+    except ValueError:
+        levels = ()
+    if not levels:
+        raise UsageError(
+            f"--levels {text}: write numbers separated by commas, such as 0.5,0.8,0.95",
+            code="levels-unread",
+            found=text,
+        )
+    return levels
+
+
+def _write(frame: pl.DataFrame, file: Path) -> None:
+    """A table of forecasts: Parquet keeps the zone of its times, text has the offset in a column of its own."""
+    import polars as pl
+
+    if file.suffix == ".parquet":
+        frame.write_parquet(file)
+        return
+    time = pl.col("time")
+    text = frame.with_columns(time.dt.to_string(CLOCK), utc_offset=time.dt.to_string("%:z"))
+    text.write_csv(file) if file.suffix == ".csv" else text.write_json(file)

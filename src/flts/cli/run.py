@@ -25,7 +25,7 @@ def run(
     """Preprocess, train every model, judge them on the same windows, promote the best."""
     from flts import api
     from flts.cli import board
-    from flts.cli.progress import reporter
+    from flts.runner.progress import reporter
 
     chosen = logged(home=home, jobs=jobs, tracking=tracking)
     loaded = loaded_spec(file, sets, source, models)

@@ -7,8 +7,11 @@ from typing import Annotated
 
 import typer
 
-from flts.cli.options import Home, Json, Wide, existing_store
+from flts.cli.options import Home, Json, Wide, existing_store, settings
 from flts.contracts.errors import visible
+
+FIRST = ("models", "forecast", "next")
+"""The pictures that `plot` draws without --all."""
 
 app = typer.Typer(help="List runs and show one.", no_args_is_help=True)
 
@@ -43,38 +46,33 @@ def list_runs(home: Home = None, as_json: Json = False, wide: Wide = False) -> N
 
 @app.command()
 def plot(
-    config: Annotated[str | None, typer.Argument(help="The start of a config_hash. [the newest run]")] = None,
-    output: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("plots"),
+    config: Annotated[str | None, typer.Argument(help="The start of a config_hash. [that of the newest run]")] = None,
+    target: Annotated[str | None, typer.Option(help="The target to draw. [the first]")] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Also every target, the error per step, and each model by itself.")
+    ] = False,
+    output: Annotated[Path | None, typer.Option(help="Folder to write to. [.flts/plots/CONFIG]")] = None,
     home: Home = None,
 ) -> None:
-    """Forecast, residuals, error per step, calibration and loss curve of every model, as PNG and SVG files."""
-    from flts.contracts.errors import UsageError
-    from flts.forecasting.bundle import read_bundle
-    from flts.report import plots
-    from flts.report.evidence import newest_first, resolve
+    """Which model is best, how well each forecasts, and what comes next, as PNG files."""
+    from flts.report.evidence import chosen_run, run_record
+    from flts.report.plots import RunPlots
     from flts.runner.stored import load_experiment
-    from flts.train.stage import stored_result
 
     store = existing_store(home)
-    rows = newest_first(store)
-    if not rows:
-        raise UsageError(f"{store.url} has no runs yet", code="no-runs", store=store.url)
-    config_hash = resolve(store, config) if config else rows[0].config_hash
-    data_hash = next(row.claim.data_hash for row in rows if row.config_hash == config_hash)
-    experiment = load_experiment(store, config_hash, data_hash)
-    output.mkdir(parents=True, exist_ok=True)
-    for name, model_hash in sorted(experiment.identity.model_hashes.items()):
-        trained = stored_result(store, name, model_hash, experiment.identity.windows_hash)
-        if trained is None:
-            continue
-        manifest, _ = read_bundle(store, trained.bundle_sha256)
-        values = experiment.forecasts(store, model_hash, trained.forecasts_sha256)
-        drawn = plots.of_model(experiment, name, values, trained.curve, manifest)
-        for kind, picture in drawn.items():
-            for ending, data in picture._asdict().items():
-                file = output / f"{name}-{kind}.{ending}"
-                file.write_bytes(data)
-                typer.echo(str(file))
+    record = run_record(store, *chosen_run(store, config, None))
+    config_hash = record.config_hash
+    judged = RunPlots(store, load_experiment(store, config_hash, record.claim.data_hash), record.decision)
+    pictures = judged.of_all(target)
+    pictures = (
+        {**pictures, **judged.of_each()} if every else {name: pictures[name] for name in FIRST if name in pictures}
+    )
+    folder = output or settings(home=home).home / "plots" / config_hash[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, draw in pictures.items():
+        file = folder / f"{name}.png"
+        file.write_bytes(draw().png)
+        typer.echo(visible(str(file)))
 
 
 @app.command()

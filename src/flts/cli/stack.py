@@ -102,8 +102,8 @@ def _wait_for_members(stack: Stack) -> None:
 def _run_through(stack: Stack, loaded: LoadedSpec, *, wide: bool) -> None:
     """Start a run as `flts preprocess` does, and show the scoreboard when the services are done."""
     from flts.cli import board
-    from flts.cli.progress import reporter
     from flts.runner.claim import start
+    from flts.runner.progress import reporter
     from flts.runner.services.trace import traced_context
     from flts.runner.services.watch import wait_for_judgement
     from flts.wiring import open_raw

@@ -12,6 +12,7 @@ from flts.preprocess.stage import dataset_of, process
 from flts.spec.dataset import Dataset
 from flts.spec.fields import Spec
 from flts.spec.lineage import Identity
+from flts.spec.resolved import named_targets
 from flts.train.experiment import Experiment, plan_experiment
 
 UNNAMED = Identity("", {}, "", "")
@@ -19,14 +20,14 @@ UNNAMED = Identity("", {}, "", "")
 
 def rehearse(spec: Spec, raw: RawInput) -> Experiment:
     """The experiment that a run would fit. Raises what the run would raise about the Spec and the rows."""
-    targets = tuple(spec.dataset.targets)
-    if not targets:
+    if not spec.dataset.targets:
         raise SpecError(
             "dataset.targets is empty; name one or more columns to forecast",
             code="no-targets",
             key="dataset.targets",
         )
     processed = process(spec, raw)
+    targets = tuple(named_targets(spec.dataset.targets, processed.summary))
     dataset = dataset_of("", processed.train, processed.test, processed.summary, targets, spec.dataset.time_column)
     return plan_experiment(spec, UNNAMED, dataset)
 

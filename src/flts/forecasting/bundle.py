@@ -26,7 +26,7 @@ from flts.forecasting.answers import Answers, bounds_of
 from flts.forecasting.histories import Histories
 from flts.forecasting.intervals import LEVELS
 from flts.forecasting.model import Forecasts, Model, refuse_unmeasurable
-from flts.models.base import Family, Files, ForecastTask, Indices
+from flts.models.base import Family, Files, ForecastTask, Indices, TargetsAlone
 from flts.models.registry import CANDIDATES, missing, package_of
 from flts.preprocess.rows import Rows, Times, Values
 from flts.preprocess.transform import FittedPreprocess
@@ -53,6 +53,14 @@ class Bundle:
     def rows_used(self) -> int:
         """Rows of a history that count: those that the model uses and, with adaptive intervals, the earlier origins."""
         return self.model.history_rows + (0 if self.scores is None else reach(self.model.task.horizon))
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that a history must have, besides the time; another column of the manifest counts for nothing."""
+        fitted, predictor = self.model.task.fitted, self.model.predictor
+        if not self.manifest.uses_history:
+            return ()
+        return fitted.targets if isinstance(predictor, TargetsAlone) and predictor.targets_alone else fitted.names
 
     def windows(self, rows: Rows) -> int:
         """At most so many windows are forecast for a request with this history: itself and its earlier origins."""

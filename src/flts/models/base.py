@@ -170,6 +170,15 @@ class Extends(Protocol):
 
 
 @runtime_checkable
+class TargetsAlone(Protocol):
+    """A predictor that may look at no covariate; a history without them is answered with the same bits."""
+
+    @property
+    def targets_alone(self) -> bool:
+        """Whether it looks at the targets, their lags and the calendar alone."""
+
+
+@runtime_checkable
 class Family(Protocol[P]):
     """One kind of model. Its methods import heavy libraries; its module does not."""
 

@@ -76,6 +76,7 @@ class Design:
 class _Linear:
     def __init__(self, design: Design, weights: Values, intercept: Values, task: ForecastTask) -> None:
         self._design, self._weights, self._intercept, self._task = design, weights, intercept, task
+        self.targets_alone = not design.covariates
 
     def predict(self, window: Window) -> Values:
         task = self._task

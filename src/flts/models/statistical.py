@@ -30,6 +30,8 @@ PLAIN_ROWS = 100
 class _Refit:
     """Fits the chosen configuration to each history, one target at a time."""
 
+    targets_alone = True
+
     def __init__(
         self, kind: Callable[..., Any], configurations: Sequence[Mapping[str, Any]], task: ForecastTask
     ) -> None:

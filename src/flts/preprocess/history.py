@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from flts.contracts.errors import DataError
 from flts.contracts.notices import Notice
-from flts.preprocess.parquet import TIME
 from flts.preprocess.place import begun_only, lay, refuse_repeated
 from flts.preprocess.read import Reading, read_rows, unusable
 from flts.preprocess.rows import Rows
 from flts.preprocess.source import Raw
 from flts.preprocess.tidy import tidy
+from flts.preprocess.time_column import time_among
 from flts.preprocess.times import at, quoted
 from flts.preprocess.transform import FittedPreprocess
 from flts.spec.dataset import Dataset
@@ -23,18 +23,19 @@ SHOWN = 20
 """Columns that a warning names."""
 
 
-def read_history(raw: Raw, fitted: FittedPreprocess, time_column: str) -> Reading:
+def read_history(raw: Raw, fitted: FittedPreprocess, time_column: str, needed: Sequence[str] | None = None) -> Reading:
     """All rows of a table with the columns of `fitted` in its order, on its grid; empty cells stay empty.
 
     Other columns are named in a warning, whatever they hold. Without a resample rule, one of several rows with the same
     time and values is kept, with a warning. A newest step that is not over yet is left out with a warning: the sum of
     half an hour is not that of an hour.
 
-    time_column: its name in the train rows; a table without it has its times in 'time'. Raises DataError for missing
-    columns and for rows that do not fit the grid.
+    time_column: its name in the train rows; a table without it has its times elsewhere (`time_column.time_among`).
+    needed: the columns of `fitted` that must be there, by default all; another one that is absent is empty. Raises
+    DataError for missing columns and for rows that do not fit the grid.
     """
     loaded = raw.loaded()
-    time = time_of(loaded.table.columns, time_column)
+    time = time_among(loaded.table, time_column, loaded.index)
     loaded = tidy(loaded, time)
     frame = loaded.table
     used = [name for name in (time, *fitted.names) if name in frame.columns]
@@ -42,24 +43,23 @@ def read_history(raw: Raw, fitted: FittedPreprocess, time_column: str) -> Readin
         loaded = replace(loaded, table=frame.select(used))
     reading = read_rows(loaded, Dataset(time_column=time, timezone=fitted.grid.timezone))
     rows = reading.rows
-    absent = [column for column in fitted.names if column not in rows.columns]
+    needed = fitted.names if needed is None else tuple(needed)
+    absent = [column for column in needed if column not in rows.columns]
     if absent:
         if absent[0] in frame.columns:
             raise unusable(absent[0], frame, rows.columns, raw.name)
         raise DataError(
-            f"{raw.name}: lacks the numeric columns {', '.join(absent)}; the model needs {', '.join(fitted.names)}",
+            f"{raw.name}: lacks the numeric columns {', '.join(absent)}; the model needs {', '.join(needed)}",
             code="columns-missing",
             file=raw.name,
             columns=absent,
-            expected=fitted.names,
+            expected=needed,
         )
-    reading = replace(reading, rows=Rows(rows.times, rows.select(fitted.names), fitted.names))
+    values = np.full((len(rows), len(fitted.names)), np.nan)
+    found = [at for at, column in enumerate(fitted.names) if column in rows.columns]
+    values[:, found] = rows.select([fitted.names[at] for at in found])
+    reading = replace(reading, rows=Rows(rows.times, values, fitted.names))
     return settle(reading, [name for name in frame.columns if name not in used], fitted, raw.name)
-
-
-def time_of(columns: Container[str], time_column: str) -> str:
-    """The column that holds the times of a table with these columns."""
-    return time_column if time_column in columns else TIME
 
 
 def settle(reading: Reading, extra: Sequence[str], fitted: FittedPreprocess, name: str) -> Reading:

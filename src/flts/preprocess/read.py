@@ -33,6 +33,7 @@ from flts.preprocess.times import (
 )
 from flts.spec.dataset import Dataset
 from flts.spec.resolved import rows_in_test
+from flts.spec.targets import targets_among
 from flts.spec.time_formats import ISO
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ def _usable_columns(raw: Raw, dataset: Dataset) -> Columns:
             file=raw.name,
             column=TIME,
         )
-    for target in dataset.targets:
+    for target in targets_among(dataset.targets, names):
         if target not in names:
             raise unusable(target, loaded.table, names, raw.name)
     return columns

@@ -16,6 +16,7 @@ from flts.preprocess.dialect import OPEN, Dialect
 from flts.preprocess.files import File, read_file
 from flts.preprocess.limits import Limits
 from flts.preprocess.tables import to_polars
+from flts.preprocess.time_column import index_of
 from flts.spec.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class RawTable:
 
     dialect: what is named and known of how they are written; notes: what people should know of how they were read;
     hint: the dialect of other rows of the series, which decides where these can be read in two ways; tidied: whether
-    `tidy` was applied.
+    `tidy` was applied; index: the column that was the time index of the table.
     """
 
     name: str
@@ -62,6 +63,7 @@ class RawTable:
     notes: tuple[str, ...] = ()
     hint: Dialect = OPEN
     tidied: bool = False
+    index: str | None = None
 
     @classmethod
     def of(cls, name: str, table: Any, dialect: Dialect = OPEN) -> RawTable:
@@ -69,7 +71,7 @@ class RawTable:
 
         Raises DataError for anything else.
         """
-        return cls(name, to_polars(name, table), dialect)
+        return cls(name, to_polars(name, table), dialect, index=index_of(table))
 
     def digest(self) -> str:
         """SHA-256 over names and values as the reader takes them, whatever library holds the table.

@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flts.contracts.errors import DataError
-from flts.preprocess.parquet import TIME
+from flts.preprocess.time_column import index_of
 
 if TYPE_CHECKING:
     import polars as pl
 
 ANY_OFFSET = "POLARS_IGNORE_TIMEZONE_PARSE_ERROR"
 """Without it, polars ends at a column whose zone is an offset, such as +05:30."""
-TIMES = {"datetime64", "datetime", "date", "period"}
-"""What pandas calls an index of times."""
 
 
 def to_polars(name: str, table: Any) -> pl.DataFrame:
@@ -101,9 +99,8 @@ def _with_index(table: Any) -> Any:
         return table
     periods = [name for name in table.columns if str(table.dtypes.get(name)).startswith("period")]
     table = table.assign(**{name: table[name].dt.to_timestamp() for name in periods}) if periods else table
-    kind = table.index.inferred_type
-    if kind == "period":
+    if table.index.inferred_type == "period":
         table = table.set_axis(table.index.to_timestamp())
-    if kind in TIMES and table.index.name is None:
-        return table.rename_axis(TIME).reset_index()
+    if (name := index_of(table)) is not None:
+        return table.rename_axis(name).reset_index(drop=name in table.columns)
     return table.reset_index() if any(name is not None for name in table.index.names) else table

@@ -1,41 +1,122 @@
-"""Plots of stored evidence, each as PNG and SVG. One lock: matplotlib cannot draw from several threads at once."""
+"""Pictures of a judged experiment, from what the store holds: one to compare its models, others to look at each."""
 
 from __future__ import annotations
 
-import io
-import threading
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from flts.contracts.errors import MissingExtra
-from flts.contracts.records.decision import Coverage, StepErrors
+from flts.contracts.ports import Store
+from flts.contracts.records.decision import Coverage, DecisionRecord, StepErrors
 from flts.contracts.records.model import Manifest
+from flts.drawing import errors as drawn_errors
+from flts.drawing.errors import StepLine
+from flts.drawing.figure import Picture, named, short
+from flts.drawing.models import models
+from flts.drawing.training import loss_curve
+from flts.drawing.windows import ShownWindows, WindowForecasts, windows
 from flts.evaluate import coverage
-from flts.evaluate.metrics import Yardstick, scaled_errors
+from flts.evaluate.metrics import Yardstick
 from flts.evaluate.profile import profile
 from flts.evaluate.significance import overlap
 from flts.forecasting.answers import Interval, StoredIntervals
+from flts.forecasting.bundle import load_bundle, read_bundle
 from flts.models.base import Indices
-from flts.preprocess.rows import Times, Values
-from flts.promotion.judge import wall_clock, yardstick
+from flts.preprocess.read import Reading
+from flts.preprocess.rows import Values
+from flts.promotion.judge import baselines, wall_clock, yardstick
+from flts.serve.answer import answer_rows, usable_rows
+from flts.serve.picture import SHOWN_LEVELS, drawn, named_target
 from flts.train.experiment import Experiment
+from flts.train.stage import Trained, stored_result
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-INK, ACCENT, SOFT = "#1f2933", "#c2410c", "#94a3b8"
 SHOWN_STEPS = 240
-_drawing = threading.Lock()
+"""Rows of test that a picture of windows shows at most, or one window."""
+LONGEST_NAME = 40
+"""Characters of a target in the name of a file."""
+Pictures = Mapping[str, Callable[[], Picture]]
+"""By the name of a file; each is drawn when it is called."""
 
 
-class Picture(NamedTuple):
-    """One plot in both formats."""
+@dataclass(frozen=True)
+class RunPlots:
+    """A stored experiment with its decision; None where it was not judged."""
 
-    png: bytes
-    svg: bytes
+    store: Store
+    experiment: Experiment
+    decision: DecisionRecord | None
+
+    @property
+    def models(self) -> list[str]:
+        """The models with a forecast, best first; by name where nobody judged them."""
+        if self.decision is not None:
+            return [row.model for row in self.decision.ranked]
+        return [name for name in sorted(self.experiment.identity.model_hashes) if self._trained(name)]
+
+    def of_all(self, target: str | None = None) -> Pictures:
+        """Which model is best, how well each forecasts a target, what comes next, and the error of each step ahead.
+
+        target: by default the first. Raises UsageError for another one.
+        """
+        chosen = named_target(self.experiment.task.fitted.targets, target)
+        pictures: dict[str, Callable[[], Picture]] = {"forecast": partial(self.forecast, chosen)}
+        if self.decision is None:
+            return pictures
+        pictures = {"models": partial(models, self.decision), **pictures}
+        if self.decision.winner is not None:
+            pictures["next"] = partial(self.ahead, chosen)
+        if self.experiment.task.horizon > 1:
+            pictures["error_per_step"] = self.error_per_step
+        return pictures
+
+    def of_each(self) -> Pictures:
+        """The forecasts of each further target, and the pictures of each model."""
+        targets = self.experiment.task.fitted.targets
+        pictures: dict[str, Callable[[], Picture]] = {
+            f"forecast{_ending(targets, at)}": partial(self.forecast, targets[at]) for at in range(1, len(targets))
+        }
+        for name in self.models:
+            trained, values, manifest = self._stored(name)
+            for kind, draw in _of_model(self.experiment, name, values, trained.curve, manifest, targets).items():
+                if kind not in {"forecast", "error_per_step"}:  # those of all models show them
+                    pictures[f"{name}-{kind}"] = draw
+        return pictures
+
+    def forecast(self, target: str) -> Picture:
+        """The newest test windows that do not overlap, as each model forecast them."""
+        return forecast_windows(self.experiment, {name: self._stored(name)[1] for name in self.models}, target)
+
+    def ahead(self, target: str) -> Picture:
+        """What the best model forecasts after the last test row. Raises DataError where too little was measured."""
+        assert self.decision is not None
+        row = self.decision.row(self.decision.winner)
+        assert row is not None
+        bundle = load_bundle(self.store, row.bundle_sha256)
+        context = self.experiment.windows.histories(self.experiment.dataset).context
+        reading = Reading(context, [], np.arange(len(context), dtype=np.int64))
+        rows, warnings = usable_rows(bundle, reading, "the end of test")
+        return drawn(bundle, answer_rows(bundle, rows, SHOWN_LEVELS, None, warnings), target)
+
+    def error_per_step(self) -> Picture:
+        """The error of every model at each step, beside that of the best baseline."""
+        assert self.decision is not None
+        best = self.decision.ranked_baselines[:1]
+        lines = [(row.model, row.profile.step, False) for row in self.decision.ranked]
+        lines += [(f"{row.model} (baseline)", row.profile.step, True) for row in best]
+        return _error_per_step(self.experiment, lines)
+
+    def _trained(self, name: str) -> Trained | None:
+        identity = self.experiment.identity
+        return stored_result(self.store, name, identity.model_hashes[name], identity.windows_hash)
+
+    def _stored(self, name: str) -> tuple[Trained, Mapping[str, Values], Manifest]:
+        trained = self._trained(name)
+        assert trained is not None
+        values = self.experiment.forecasts(self.store, trained.model_hash, trained.forecasts_sha256)
+        return trained, values, read_bundle(self.store, trained.bundle_sha256)[0]
 
 
 def of_model(
@@ -45,119 +126,141 @@ def of_model(
     curve: Sequence[Sequence[float]],
     manifest: Manifest,
 ) -> dict[str, Picture]:
-    """Every plot that applies to one candidate: forecast, residuals, error per step for a horizon beyond one step,
-    calibration where it has intervals, loss curve where it has epochs.
+    """Every picture that applies to one candidate: forecast and residuals of the first target, error per step for a
+    horizon beyond one step, calibration where it has intervals, loss curve where it has epochs.
 
     values: the stored columns [origins, horizon, targets]; manifest: of the bundle that made them.
     Raises MissingExtra without matplotlib.
     """
-    truth = experiment.windows.truth(experiment.dataset, experiment.task.horizon)
-    measure = yardstick(experiment.dataset, experiment.task)
-    errors = scaled_errors(truth.values, values["y_hat"], measure)
-    pictures = {
-        "forecast": forecast_windows(experiment, values, name),
-        "residuals": residuals(experiment.origins, errors, name),
+    first = experiment.task.fitted.targets[:1]
+    return {kind: draw() for kind, draw in _of_model(experiment, name, values, curve, manifest, first).items()}
+
+
+def _of_model(
+    experiment: Experiment,
+    name: str,
+    values: Mapping[str, Values],
+    curve: Sequence[Sequence[float]],
+    manifest: Manifest,
+    drawn_targets: Sequence[str],
+) -> Pictures:
+    targets = experiment.task.fitted.targets
+    pictures: dict[str, Callable[[], Picture]] = {
+        "forecast": partial(forecast_windows, experiment, {name: values}, targets[0])
     }
+    for at in range(len(drawn_targets)):
+        pictures[f"residuals{_ending(targets, at)}"] = partial(_residuals, experiment, name, values, at)
     if experiment.task.horizon > 1:
-        errors_by = profile(truth.values, values["y_hat"], measure, wall_clock(experiment))
-        pictures["error_per_step"] = error_per_step(errors_by.step, name)
+        pictures["error_per_step"] = partial(_steps_of, experiment, name, values)
     if manifest.intervals.offsets:
-        shared = overlap(experiment.task.horizon, truth.spacing)
-        intervals = StoredIntervals.of(values, manifest).by_level
-        covered = _covered(truth.values, intervals, measure, shared)
-        pictures["calibration"] = calibration(covered, name)
+        pictures["calibration"] = partial(_calibration, experiment, name, values, manifest)
     if curve:
-        pictures["loss_curve"] = loss_curve(curve, name)
+        title = f"{name}: loss while learning {named(targets)}"
+        pictures["loss_curve"] = partial(loss_curve, curve, title=title, caption="the untrained model has no point")
     return pictures
 
 
-def forecast_windows(experiment: Experiment, values: Mapping[str, Values], name: str) -> Picture:
-    """The newest test windows that do not overlap, forecast beside truth; values [origins, horizon, targets]."""
-    horizon, grid = experiment.task.horizon, experiment.task.fitted.grid
-    chosen = _apart(experiment.windows.indices, horizon, max(1, SHOWN_STEPS // horizon))
-    columns = {"truth": experiment.windows.truth(experiment.dataset, horizon).values, **values}
-    shown = {column: part[chosen, :, 0].reshape(-1) for column, part in columns.items()}
-    times = grid.after(experiment.origins[chosen], horizon)
-    ahead = "one step ahead" if horizon == 1 else f"{horizon} steps ahead, window after window"
-    return forecast(times.reshape(-1), shown, f"{name}: {experiment.task.fitted.targets[0]}, {ahead}")
+def _ending(targets: Sequence[str], at: int) -> str:
+    """What the name of a file says of a target: nothing of the first; a name may hold what a path may not."""
+    name = re.sub(r"[^\w-]+", "_", targets[at])[:LONGEST_NAME]
+    return "" if at == 0 else f"-{at + 1}-{name}"
 
 
-def forecast(times: Times, values: Mapping[str, Values], title: str) -> Picture:
-    """truth and y_hat [origins] over time, with the band from lower to upper where there is one."""
-    with _drawing:
-        figure, axes = _figure((9.0, 3.5), title)
-        moments = times.astype("datetime64[ns]")
-        if "lower" in values and not np.isnan(values["lower"]).all():
-            axes.fill_between(
-                moments, values["lower"], values["upper"], color=ACCENT, alpha=0.15, linewidth=0, label="80 % interval"
-            )
-        marker = "o" if len(times) == 1 else ""  # a line needs two points
-        axes.plot(moments, values["truth"], color=INK, linewidth=1.0, marker=marker, label="truth")
-        axes.plot(moments, values["y_hat"], color=ACCENT, linewidth=1.2, marker=marker, label="forecast")
-        _date_axis(axes)
-        return _rendered(figure)
+def forecast_windows(experiment: Experiment, models: Mapping[str, Mapping[str, Values]], target: str) -> Picture:
+    """The newest test windows that do not overlap; models: the stored columns [origins, horizon, targets] by name."""
+    horizon, fitted = experiment.task.horizon, experiment.task.fitted
+    at, indices = fitted.targets.index(target), experiment.windows.indices
+    chosen = _apart(indices, horizon, max(1, SHOWN_STEPS // horizon))
+    histories = experiment.windows.histories(experiment.dataset)
+    before = histories.context.select((target,))[histories.ends[chosen] - 1, 0]
+    times = fitted.grid.after(experiment.origins[chosen], horizon)
+    truth = experiment.windows.truth(experiment.dataset, horizon).values
+    ahead = "the next step" if horizon == 1 else f"{horizon} steps at once"
+    count = "the last one" if len(chosen) == 1 else f"the last {len(chosen)} that do not overlap"
+    return windows(
+        ShownWindows(experiment.origins[chosen], times, before, truth[chosen, :, at]),
+        [
+            WindowForecasts(name, *(_cells(values, column, at)[chosen] for column in ("y_hat", "lower", "upper")))
+            for name, values in models.items()
+        ],
+        target=target,
+        title=f"{short(target)}: forecast and truth",
+        caption=f"{count} of {len(indices):,} test windows, {fitted.grid.shown(times[0, 0])[:10]} to"
+        f" {fitted.grid.shown(times[-1, -1])[:10]}; each origin forecasts {ahead}",
+        timezone=fitted.grid.timezone,
+    )
 
 
-def residuals(origins: Times, errors: Values, name: str) -> Picture:
-    """Scaled errors [origins, horizon, targets] of every step over the origin, and how they are distributed."""
-    with _drawing:
-        figure, axes = _figure((9.0, 3.5), f"{name}: forecast - truth, scaled", columns=(3, 1))
-        moments = np.repeat(origins, errors.shape[1] * errors.shape[2]).astype("datetime64[ns]")
-        flat = errors.reshape(-1)
-        axes.axhline(0.0, color=SOFT, linewidth=1.0)
-        axes.plot(moments, flat, color=INK, linestyle="none", marker=".", markersize=2, alpha=0.5)
-        _date_axis(axes)
-        beside = figure.axes[1]
-        beside.hist(flat[~np.isnan(flat)], bins=40, orientation="horizontal", color=SOFT)
-        beside.axhline(0.0, color=SOFT, linewidth=1.0)
-        beside.set(xlabel="cells", yticklabels=[])
-        return _rendered(figure)
+def _cells(values: Mapping[str, Values], column: str, at: int) -> Values:
+    """A column of one target [origins, horizon], NaN where a model has none."""
+    found = values.get(column)
+    return np.full(values["y_hat"].shape[:2], np.nan) if found is None else found[..., at]
 
 
-def error_per_step(steps: Sequence[StepErrors], name: str) -> Picture:
-    """Scaled RMSE and MAE of each step of the horizon, as `evaluate.profile` gives them."""
-    with _drawing:
-        figure, axes = _figure((7.0, 3.5), f"{name}: error per step ahead, scaled")
-        at = [errors.step for errors in steps]
-        for label, values, colour in (
-            ("RMSE", [errors.rmse for errors in steps], INK),
-            ("MAE", [errors.mae for errors in steps], SOFT),
-        ):
-            axes.plot(at, values, color=colour, marker="o", markersize=3, label=label)
-        axes.set(xlabel="step", ylim=(0.0, None))
-        _whole_numbers(axes)
-        return _rendered(figure)
+def _residuals(experiment: Experiment, name: str, values: Mapping[str, Values], at: int) -> Picture:
+    truth = experiment.windows.truth(experiment.dataset, experiment.task.horizon).values
+    target = experiment.task.fitted.targets[at]
+    return drawn_errors.residuals(
+        experiment.origins,
+        values["y_hat"][..., at] - truth[..., at],
+        target=target,
+        title=f"{name}: errors of {short(target)} over time",
+        caption=f"{len(truth):,} test windows by their origin, all steps together; above 0 the forecast was too high",
+        timezone=experiment.task.fitted.grid.timezone,
+    )
 
 
-def calibration(covered: Mapping[str, Coverage], name: str) -> Picture:
-    """Measured coverage of the interval of each level on the test cells, beside the level itself."""
-    with _drawing:
-        figure, axes = _figure((6.0, 4.0), f"{name}: intervals")
-        nominal = [float(level) for level in covered]
-        measured = [result.coverage for result in covered.values()]
-        axes.plot([0.0, 1.0], [0.0, 1.0], color=SOFT, linewidth=1.0, label="nominal")
-        axes.plot(nominal, measured, color=ACCENT, marker="o", markersize=4, label="measured")
-        for level, result in zip(nominal, covered.values(), strict=True):
-            if result.interval:
-                axes.plot([level] * 2, [result.interval.low, result.interval.high], color=ACCENT, linewidth=1.0)
-        axes.set(xlabel="level", ylabel="coverage on test", xlim=(0.4, 1.0), ylim=(0.0, 1.02))
-        return _rendered(figure)
+def _steps_of(experiment: Experiment, name: str, values: Mapping[str, Values]) -> Picture:
+    """The error per step of one model, beside the baseline that has the smallest error."""
+    truth = experiment.windows.truth(experiment.dataset, experiment.task.horizon).values
+    measure, clock = yardstick(experiment.dataset, experiment.task), wall_clock(experiment)
+    lines = [(name, profile(truth, values["y_hat"], measure, clock).step, False)]
+    answered = [
+        (f"{baseline.name} (baseline)", profile(truth, baseline.forecast, measure, clock).step, True)
+        for baseline in baselines(experiment)
+        if baseline.forecast is not None
+    ]
+    lines += sorted(answered, key=lambda line: sum(step.rmse for step in line[1]))[:1]
+    return _error_per_step(experiment, lines)
 
 
-def loss_curve(curve: Sequence[Sequence[float]], title: str) -> Picture:
-    """Train and validation loss per epoch; the kept epoch is marked."""
-    with _drawing:
-        figure, axes = _figure((7.0, 3.5), title)
-        epochs = np.arange(1, len(curve) + 1)
-        train, validation = np.array(curve).T
-        best = int(np.argmin(validation))
-        axes.plot(epochs, train, color=SOFT, marker="o", markersize=3, label="train")
-        axes.plot(epochs, validation, color=INK, marker="o", markersize=3, label="validation")
-        kept: dict[str, Any] = {"marker": "o", "markersize": 8, "fillstyle": "none", "linestyle": "none"}
-        axes.plot([epochs[best]], [validation[best]], color=ACCENT, label="kept", **kept)
-        axes.set(xlabel="epoch", ylabel="mean squared scaled error", yscale="log" if np.max(curve) > 0.0 else "linear")
-        _whole_numbers(axes)
-        return _rendered(figure)
+def _error_per_step(experiment: Experiment, lines: Sequence[tuple[str, Sequence[StepErrors], bool]]) -> Picture:
+    """RMSE of one target in its own unit, of several in shares of their range over train."""
+    fitted = experiment.task.fitted
+    targets, single = fitted.targets, len(fitted.targets) == 1
+    width = float(fitted.target_range[1][0]) if single else 1.0
+    return drawn_errors.error_per_step(
+        [
+            StepLine(name, [at.step for at in steps], [at.rmse * width for at in steps], baseline)
+            for name, steps, baseline in lines
+        ],
+        unit=f"RMSE of {short(targets[0])}" if single else "RMSE, 1 = range over train",
+        title=f"{named(targets)}: error of each step ahead",
+        caption=f"{len(experiment.windows.indices):,} test windows; {_hours_seen(experiment)}",
+    )
+
+
+def _hours_seen(experiment: Experiment) -> str:
+    """How much of a season the forecasts of one step fall on: an error per step may be that of a few hours alone."""
+    if not experiment.task.seasons:
+        return "train shows no season"
+    season = experiment.task.seasons[0]
+    seen = len(np.unique(experiment.task.fitted.grid.positions(experiment.origins) % season))
+    whole = "" if seen == season else ": the season is part of the error of a step"
+    return f"each step falls on {seen} of the {season} rows of a season{whole}"
+
+
+def _calibration(experiment: Experiment, name: str, values: Mapping[str, Values], manifest: Manifest) -> Picture:
+    truth = experiment.windows.truth(experiment.dataset, experiment.task.horizon)
+    shared = overlap(experiment.task.horizon, truth.spacing)
+    intervals = StoredIntervals.of(values, manifest).by_level
+    covered = _covered(truth.values, intervals, yardstick(experiment.dataset, experiment.task), shared)
+    cells = next(iter(covered.values())).cells if covered else 0
+    return drawn_errors.calibration(
+        covered,
+        title=f"{name}: do its intervals of {named(experiment.task.fitted.targets)} hold?",
+        caption=f"{cells:,} test cells, all steps together; below the line intervals are too narrow; bars: 95 %",
+    )
 
 
 def _covered(truth: Values, intervals: Mapping[str, Interval], measure: Yardstick, shared: int) -> dict[str, Coverage]:
@@ -176,48 +279,3 @@ def _apart(indices: Indices, rows: int, most: int) -> Indices:
         if len(chosen) == most:
             break
     return np.array(chosen[::-1])
-
-
-def _figure(size: tuple[float, float], title: str, columns: Sequence[float] = (1,)) -> tuple[Figure, Axes]:
-    """A figure with axes side by side of these relative widths, and the first of them."""
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise MissingExtra("a plot", "report") from None
-    # fixed margins, in inches: a layout that measures every label takes longer than drawing
-    figure = Figure(figsize=size, dpi=110)
-    width, height = size
-    margins = {"left": 0.75 / width, "right": 1.0 - 0.2 / width, "bottom": 0.55 / height, "top": 1.0 - 0.4 / height}
-    grid = figure.add_gridspec(1, len(columns), width_ratios=columns, wspace=0.06, **margins)
-    every = [figure.add_subplot(grid[0, i]) for i in range(len(columns))]
-    every[0].set_title(title, loc="left")
-    return figure, every[0]
-
-
-def _date_axis(axes: Axes) -> None:
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-
-    dates = AutoDateLocator(minticks=3, maxticks=9)  # a larger minimum fits no interval to some spans
-    axes.xaxis.set_major_locator(dates)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(dates))
-
-
-def _whole_numbers(axes: Axes) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-
-def _rendered(figure: Figure) -> Picture:
-    from matplotlib import rc_context
-
-    for axes in figure.axes:
-        axes.spines[["top", "right"]].set_visible(False)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False, fontsize="small", loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3)
-    png, svg = io.BytesIO(), io.BytesIO()
-    # a fixed salt and no date, so that the same plot is the same file
-    with rc_context({"svg.hashsalt": "flts"}):
-        figure.savefig(png, format="png")
-        figure.savefig(svg, format="svg", metadata={"Date": None})
-    return Picture(png.getvalue(), svg.getvalue())

@@ -100,7 +100,7 @@ def prepare(store: Store, spec: Spec, raw: RawInput) -> tuple[Prepared, Experime
     prepared = preprocess(spec, raw, store, CODE_VERSION)
     resolved = resolve(spec, prepared.meta)
     identity = identify(resolved, prepared.data_hash, VERSIONS)
-    dataset = load_dataset(store, prepared.data_hash, tuple(spec.dataset.targets))
+    dataset = load_dataset(store, prepared.data_hash, tuple(resolved.dataset.targets))
     return prepared, plan_experiment(resolved, identity, dataset)
 
 

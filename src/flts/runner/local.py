@@ -4,36 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from flts.contracts import layout
-from flts.contracts.errors import StageFailed, without_credentials
+from flts.contracts.errors import StageFailed, UsageError, nearest, without_credentials
 from flts.contracts.messages import ModelTraining, TrainingData
 from flts.contracts.ports import Store
 from flts.contracts.records.base import read_record, require_record
 from flts.contracts.records.decision import DecisionRecord
 from flts.contracts.records.log import LogEntry
 from flts.contracts.records.run import JudgePart, Recomputed, TrainPart
+from flts.drawing.cell import cell
+from flts.drawing.figure import Picture
 from flts.models.registry import CANDIDATES, require
 from flts.preprocess.source import RawInput
 from flts.promotion.judge import Waiting
+from flts.promotion.leaderboard import as_html, leaderboard
 from flts.promotion.log import read_chain
+from flts.report.plots import RunPlots
 from flts.runner.candidate import finish_model
 from flts.runner.claim import StartedRun, start
 from flts.runner.judgement import judge_run
 from flts.runner.reporter import Reporter
+from flts.runner.stored import load_experiment
 from flts.runner.tracking import known_run_id
 from flts.spec.lineage import Identity
 from flts.wiring import RunContext, locked_context, open_raw
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from flts.settings import Settings
     from flts.spec.fields import Spec
 
 
-@dataclass(frozen=True)
+Kind = Literal["forecast", "models", "error_per_step", "next"]
+
+
+@dataclass(frozen=True, repr=False)
 class RunResult:
     """The outcome of a run. `decision` is the stored record; `promoted` says whether this run changed the champion."""
 
@@ -58,6 +68,48 @@ class RunResult:
     warnings: tuple[str, ...]
     places: Mapping[str, str]
     """Where to look: store, decision, mlflow."""
+    store: InitVar[Store]
+
+    def __post_init__(self, store: Store) -> None:
+        # no field, so it is in no comparison and in no JSON: it holds the evidence, and is not the outcome
+        vars(self)["store"] = store
+
+    def leaderboard(self) -> pl.DataFrame:
+        """The scoreboard as a table: one row per model and baseline, best first, those without a forecast last.
+
+        Errors are scaled by the range of the target over train; rmse_TARGET is in original units.
+        """
+        return leaderboard(self.decision, self.durations_ms)
+
+    def plot(self, kind: Kind = "forecast", *, target: str | None = None) -> Picture:
+        """A picture, which a notebook shows and whose method `save` writes it.
+
+        kind: the newest test windows as every model forecast them, all models with their scores, the error of each step
+        ahead, or what the best model forecasts next. target: by default the first. Raises UsageError for another kind
+        or target, and where nothing can be drawn; MissingExtra without matplotlib.
+        """
+        store: Store = vars(self)["store"]
+        experiment = load_experiment(store, self.config_hash, self.identity.data_hash)
+        pictures = RunPlots(store, experiment, self.decision).of_all(target)
+        if kind not in pictures:
+            raise UsageError(
+                f"there is no picture '{kind}' of this run; {nearest(kind, pictures)}",
+                code="picture-unknown",
+                found=kind,
+                valid=sorted(pictures),
+            )
+        return pictures[kind]()
+
+    def __repr__(self) -> str:
+        row = self.decision.row(self.winner)
+        best = f"{self.winner} is best, score {row.score:.4f}" if row else "no model has a forecast"
+        promoted = "promoted" if self.promoted else "not promoted"
+        return f"<RunResult {self.config_hash[:12]} #{self.run} in '{self.scope}': {best}, {promoted}>"
+
+    def _repr_html_(self) -> str:
+        sentences = [*self.decision.reasons, *((self.decision.sure,) if self.decision.sure else ())]
+        table = as_html(self.leaderboard(), self.winner)
+        return cell(f"run {self.run} of {self.config_hash[:12]} in '{self.scope}'", sentences, table, self.plot)
 
     @property
     def winner(self) -> str | None:
@@ -172,6 +224,7 @@ def run_result(context: RunContext, started: StartedRun) -> RunResult:
         durations_ms={name: part.duration_ms if part else None for name, part in parts.items()},
         warnings=(*started.meta.warnings, *started.experiment.warnings),
         places=places,
+        store=store,
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from flts.contracts.errors import DataError, UsageError
 from flts.contracts.notices import Notice
-from flts.forecasting.answers import Answers
+from flts.forecasting.answers import Answers, Interval
 from flts.forecasting.bundle import Bundle
 from flts.forecasting.histories import Histories, enough_measured
-from flts.forecasting.intervals import LEVELS, STORED_LEVEL
+from flts.forecasting.intervals import STORED_LEVEL
 from flts.models.base import Extends, ForecastTask
 from flts.preprocess.history import read_history
 from flts.preprocess.parquet import time_column
@@ -24,6 +24,7 @@ from flts.preprocess.rows import Indices, Rows, Times, Values
 from flts.preprocess.source import Raw, RawTable
 from flts.preprocess.times import at
 from flts.preprocess.transform import FittedPreprocess
+from flts.serve.levels import Levels, needed, of_levels, of_quantiles, refuse_unknown, several
 from flts.serve.version1 import refuse_gap
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class Answer:
     times [horizon]: UTC ns, the first one step after the end of the history; mean, lower, upper [horizon, targets],
     bounds NaN where the model has none. interval: "adaptive" where the errors in the history shaped the bounds,
     "static" where those of training alone did, "none" without bounds. timezone: that of the train rows; warnings: what
-    a reader of the forecast should know about the history.
+    a reader of the forecast should know about the history; intervals: every interval that was asked for, by level,
+    where that may be more than one; history: the rows that it rests on, where somebody may draw them.
     """
 
     times: Times
@@ -53,50 +55,78 @@ class Answer:
     interval: str
     timezone: str = "UTC"
     warnings: tuple[Notice, ...] = ()
+    intervals: Mapping[float, Interval] = field(default_factory=dict)
+    history: Rows | None = None
 
-    def frame(self) -> pl.DataFrame:
-        """A table with columns time (local), target, mean, lower, upper; one row per step and target."""
+    def frame(self, levels: Sequence[float] = (), quantiles: Sequence[float] = ()) -> pl.DataFrame:
+        """A table with columns time (local), target, mean, lower, upper; one row per step and target.
+
+        levels: of `intervals`, whose ends are the columns lower_50, upper_50 and so on in place of lower and upper;
+        quantiles: further columns, q10 for 0.1.
+        """
         import polars as pl
 
         width = len(self.targets)
-        values = {
-            name: pl.Series(name, column.reshape(-1), nan_to_null=True)
-            for name, column in (("mean", self.mean), ("lower", self.lower), ("upper", self.upper))
-        }
+        bounds = of_levels(self.intervals, levels) if levels else {"lower": self.lower, "upper": self.upper}
+        values = {"mean": self.mean, **bounds, **of_quantiles(self.mean, self.intervals, quantiles)}
         return pl.DataFrame(
             [
                 time_column(np.repeat(self.times, width), timezone=self.timezone),
                 pl.Series("target", list(self.targets) * len(self.times)),
-                *values.values(),
+                *(pl.Series(name, column.reshape(-1), nan_to_null=True) for name, column in values.items()),
             ]
         )
 
 
-def answer(bundle: Bundle, history: Any, level: float = 0.8, horizon: int | None = None) -> Answer:
+def answer(
+    bundle: Bundle,
+    history: Any,
+    level: Levels = STORED_LEVEL,
+    horizon: int | None = None,
+    quantiles: Sequence[float] = (),
+) -> Answer:
     """Forecast from the end of a file or a table that has a time column and those of the manifest, in any order.
 
-    horizon: steps; None for all that the model was trained for. Raises UsageError for a level that has no intervals and
-    for a horizon that the model cannot reach, DataError for a history that cannot be used.
+    level: one or several; horizon: steps; None for all that the model was trained for. Raises UsageError for a level or
+    a quantile that has no interval and for a horizon that the model cannot reach, DataError for a history that cannot
+    be used.
 
     A server takes the same steps one by one: `refuse_unavailable`, `usable_history` or `usable_rows`, Bundle.forecast,
     `answer_of`.
     """
-    refuse_unavailable(bundle, level, horizon)
+    refuse_unknown(several(level), quantiles)
+    refuse_unreachable(bundle, horizon)
     rows, warnings = usable_history(bundle, history if isinstance(history, Raw) else RawTable.of("history", history))
+    return answer_rows(bundle, rows, needed(level, quantiles), horizon, warnings)
+
+
+def answer_rows(
+    bundle: Bundle, rows: Rows, levels: Sequence[float], horizon: int | None, warnings: tuple[Notice, ...] = ()
+) -> Answer:
+    """The same from rows that the bundle can use, with the interval of each level; lower and upper are of the first."""
     answers = bundle.forecast(Histories(rows, np.array([len(rows)], dtype=np.int64)))
-    return answer_of(bundle, rows, answers, level=level, horizon=horizon, warnings=warnings)
+    first = levels[0] if levels else STORED_LEVEL
+    made = answer_of(bundle, rows, answers, level=first, horizon=horizon, warnings=warnings)
+    ends = {level: _ends(answers.interval(level), len(made.times)) for level in levels}
+    return replace(made, intervals=ends, history=rows)
+
+
+def _ends(interval: Interval, steps: int) -> Interval:
+    """Lower and upper [steps, targets] of the one origin of an interval, NaN beyond the trained horizon."""
+    lower, upper = (
+        np.pad(end[0, :steps], ((0, max(0, steps - end.shape[1])), (0, 0)), constant_values=np.nan) for end in interval
+    )
+    return lower, upper
 
 
 def refuse_unavailable(bundle: Bundle, level: float, horizon: int | None) -> None:
     """Raise UsageError for a level that has no intervals, and for a horizon that the model cannot reach."""
-    if level not in LEVELS:
-        valid = [f"{offered:g}" for offered in LEVELS]
-        raise UsageError(
-            f"level {level:g} is not available; valid: {', '.join(valid)}",
-            code="unknown-level",
-            found=level,
-            valid=valid,
-        )
+    refuse_unknown([level])
+    refuse_unreachable(bundle, horizon)
+
+
+def refuse_unreachable(bundle: Bundle, horizon: int | None) -> None:
+    """Raise UsageError for a horizon that the model cannot reach."""
     trained = bundle.model.task.horizon
     if horizon is None or 1 <= horizon <= trained:
         return
@@ -107,7 +137,8 @@ def refuse_unavailable(bundle: Bundle, level: float, horizon: int | None) -> Non
 
 def usable_history(bundle: Bundle, raw: Raw) -> tuple[Rows, tuple[Notice, ...]]:
     """The last rows of a table that the bundle uses, and warnings. Raises DataError as `usable_rows` and the reader."""
-    return usable_rows(bundle, read_history(raw, bundle.model.task.fitted, bundle.manifest.time_column), raw.name)
+    reading = read_history(raw, bundle.model.task.fitted, bundle.manifest.time_column, bundle.needed)
+    return usable_rows(bundle, reading, raw.name)
 
 
 def usable_rows(bundle: Bundle, reading: Reading, name: str) -> tuple[Rows, tuple[Notice, ...]]:
@@ -222,7 +253,7 @@ def _unreachable(horizon: int, largest: int, bundle: Bundle) -> UsageError:
 
 def rows_for(bundle: Bundle, raw: Raw) -> Rows:
     """All rows of a table as the bundle reads a history. Raises DataError."""
-    return read_history(raw, bundle.model.task.fitted, bundle.manifest.time_column).rows
+    return read_history(raw, bundle.model.task.fitted, bundle.manifest.time_column, bundle.needed).rows
 
 
 def _refuse_unmeasured(measured: NDArray[np.bool_], rows: Rows, task: ForecastTask, name: str) -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from flts.contracts import events
 from flts.contracts.errors import NoChampion, UsageError
 from flts.contracts.ports import Store
 from flts.contracts.records.log import LogEntry
+from flts.drawing.figure import Picture, named
 from flts.forecasting.bundle import Bundle, load_bundle
+from flts.forecasting.intervals import STORED_LEVEL
 from flts.promotion.champion import named_if_damaged
 from flts.promotion.log import Chain, none_in, scopes, served, stands_last
 from flts.serve.answer import Answer, answer
+from flts.serve.levels import Levels, several
+from flts.serve.picture import SHOWN_LEVELS, drawn, named_target
+from flts.serve.shown import shown
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,20 +31,52 @@ class Champion:
 
     entry: LogEntry
     bundle: Bundle
+    store: Store | None = field(default=None, repr=False, compare=False)
+    """Where its decision is, for `_repr_html_`; None where nobody looks at it."""
 
-    def forecast(self, history: Any, level: float = 0.8, horizon: int | None = None) -> pl.DataFrame:
+    def forecast(
+        self, history: Any, level: Levels = STORED_LEVEL, horizon: int | None = None, quantiles: Sequence[float] = ()
+    ) -> pl.DataFrame:
         """Forecasts from the end of a history, in original units.
 
-        history: polars, pandas or Arrow table, or a mapping of columns, with the time and the manifest's columns in
-        original units, newest row last; or a raw file. horizon: steps, by default all that the model was trained for.
-        Returns columns time (local time of the train rows), target, mean, lower, upper; bounds are null where the model
-        has none. `answer` also says what is wrong with the history. Raises DataError and UsageError.
-        """
-        return self.answer(history, level, horizon).frame()
+        history: polars, pandas or Arrow table, or a mapping of columns, with the time and the columns that the model
+        uses in original units, newest row last; or a raw file. The time may also be the index, or a column `time` or
+        `ds`. level: 0.5, 0.8, 0.9 or 0.95, or several of them. horizon: steps, by default all that the model was
+        trained for. quantiles: those at which an interval ends, and 0.5 for the forecast itself.
 
-    def answer(self, history: Any, level: float = 0.8, horizon: int | None = None) -> Answer:
+        Returns columns time (local time of the train rows), target, mean, lower, upper, with several levels lower_50,
+        upper_50 and so on, and q10 for the quantile 0.1; bounds are null where the model has none. `answer` also says
+        what is wrong with the history. Raises DataError and UsageError.
+        """
+        several_levels = () if isinstance(level, int | float) else several(level)
+        return self.answer(history, level, horizon, quantiles).frame(several_levels, tuple(dict.fromkeys(quantiles)))
+
+    def answer(
+        self, history: Any, level: Levels = STORED_LEVEL, horizon: int | None = None, quantiles: Sequence[float] = ()
+    ) -> Answer:
         """The same as arrays, with the warnings about the history."""
-        return answer(self.bundle, history, level, horizon)
+        return answer(self.bundle, history, level, horizon, quantiles)
+
+    def plot(
+        self, history: Any, level: Levels = SHOWN_LEVELS, horizon: int | None = None, *, target: str | None = None
+    ) -> Picture:
+        """The end of a history and the forecast after it; a notebook shows it, and its method `save` writes it.
+
+        Arguments and errors as of `forecast`; target: one of those that it forecasts, by default the first. Raises
+        MissingExtra without matplotlib.
+        """
+        named_target(self.bundle.manifest.targets, target)
+        return drawn(self.bundle, self.answer(history, level, horizon), target)
+
+    def __repr__(self) -> str:
+        entry, manifest = self.entry, self.bundle.manifest
+        return (
+            f"<Champion {entry.champion.model} of '{entry.scope}': promotion {entry.number}, {entry.time[:10]};"
+            f" {named(manifest.targets)}, {manifest.horizon} steps from {manifest.input_length} rows>"
+        )
+
+    def _repr_html_(self) -> str:
+        return shown(self.entry, self.bundle, self.store)
 
 
 def champion_of(store: Store, scope: str) -> Champion:
@@ -46,7 +84,7 @@ def champion_of(store: Store, scope: str) -> Champion:
     entries = served(store, scope).entries
     if not entries:
         raise UsageError(none_in(store, scope), code="no-champion", scope=scope, store=store.url, scopes=scopes(store))
-    return _load(store, entries[-1])
+    return replace(_load(store, entries[-1]), store=store)
 
 
 @dataclass(frozen=True)

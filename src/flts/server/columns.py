@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from flts.contracts.errors import DataError
 from flts.contracts.notices import Notice
 from flts.forecasting.bundle import Bundle
-from flts.preprocess.history import read_history, settle, time_of
+from flts.preprocess.history import read_history, settle
 from flts.preprocess.iso import CLOCK, DATE
 from flts.preprocess.read import Reading, in_order, too_large
 from flts.preprocess.rows import Rows, Times, Values
 from flts.preprocess.source import Raw, RawTable
+from flts.preprocess.time_column import time_of
 from flts.preprocess.times import YEARS, at, quoted
 from flts.preprocess.transform import FittedPreprocess
 from flts.serve.answer import far, usable_history, usable_rows
@@ -81,12 +82,12 @@ def _in_thread(bundle: Bundle, history: Raw | Cells) -> tuple[Rows, tuple[Notice
     if not isinstance(history, Cells):
         return usable_history(bundle, history)
     fitted, time_column = bundle.model.task.fitted, bundle.manifest.time_column
-    reading = quick(history, fitted, time_column) or exact(history, fitted, time_column)
+    reading = quick(history, fitted, time_column) or exact(history, fitted, time_column, bundle.needed)
     return usable_rows(bundle, reading, NAME)
 
 
-def exact(cells: Cells, fitted: FittedPreprocess, time_column: str) -> Reading:
-    """The rows of any table. Raises DataError that names column and row."""
+def exact(cells: Cells, fitted: FittedPreprocess, time_column: str, needed: Sequence[str] | None = None) -> Reading:
+    """The rows of any table. needed: as of `read_history`. Raises DataError that names column and row."""
     import polars as pl
 
     time, count = time_of(cells.columns, time_column), cells.rows
@@ -101,7 +102,7 @@ def exact(cells: Cells, fitted: FittedPreprocess, time_column: str) -> Reading:
         else:
             _refuse_nested(name, column)
             series[name] = pl.Series(name, [None] * count, dtype=pl.Null)  # only its name matters
-    return read_history(RawTable(NAME, pl.DataFrame(series)), fitted, time_column)
+    return read_history(RawTable(NAME, pl.DataFrame(series)), fitted, time_column, needed)
 
 
 def quick(cells: Cells, fitted: FittedPreprocess, time_column: str) -> Reading | None:

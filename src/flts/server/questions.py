@@ -15,9 +15,9 @@ from flts.contracts.errors import FltsError
 from flts.contracts.notices import Notice
 from flts.forecasting.answers import Answers
 from flts.forecasting.bundle import Bundle
-from flts.preprocess.history import time_of
 from flts.preprocess.rows import Rows
 from flts.preprocess.source import Raw
+from flts.preprocess.time_column import time_of
 from flts.serve.answer import Answer, answer_of, answers_of
 from flts.server.columns import Cells, quick_together
 

@@ -64,7 +64,8 @@ class Dataset(Table):
     """What sets thousands apart; empty for nothing. 'infer' takes what all numbers fit; where 1,234 could be a thousand
     or a bit more than one, this or `decimal` must be named."""
     targets: list[str] = []
-    """One or more numeric columns to forecast; all other numeric columns are covariates known up to the origin."""
+    """One or more numeric columns to forecast; all other numeric columns are covariates known up to the origin. `*`
+    stands for any characters: 'P*' is every column whose name begins with P, in the order of the rows."""
     known_future: list[str] = []
     """Reserved for covariates known ahead of time; must be empty."""
 

@@ -1,18 +1,20 @@
 """The experiment that a Spec describes on its rows: one experiment has one resolved Spec, however it is written.
 
-What the rows decide (the step, the seasons, how many rows and windows there are) stands in the resolved Spec as they
-decided it, and a value without effect has its default. Hashes are made of resolved Specs, and a resolved Spec is stored
-for each configuration. Resolving it again changes nothing.
+What the rows decide (the step, the seasons, the targets of a pattern, how many rows and windows there are) stands in
+the resolved Spec as they decided it, and a value without effect has its default. Hashes are made of resolved Specs, and
+a resolved Spec is stored for each configuration. Resolving it again changes nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from flts.contracts.records.data import ProcessedMeta, RowsSummary
 from flts.spec.fields import Outliers, Sample, Spec
 from flts.spec.models import EPOCHS
 from flts.spec.table import Table
+from flts.spec.targets import targets_among
 
 T = TypeVar("T", bound=Table)
 DIGITS = 17
@@ -25,6 +27,7 @@ def resolve(spec: Spec, meta: ProcessedMeta) -> Spec:
     spec = resolve_rows(spec, meta, meta.train.rows_before, meta.test.rows_before, one_file="test" not in made_of)
     if "test_fraction" in made_of:  # as data_hash has it: it was not resolved before
         spec = _with(spec, dataset=_with(spec.dataset, test_fraction=made_of["test_fraction"]))
+    spec = _with(spec, dataset=_with(spec.dataset, targets=named_targets(spec.dataset.targets, meta)))
     task = spec.task
     rules = spec.evaluate if spec.evaluate.gate == "not-worse" else _default(spec.evaluate, "margin")
     return _with(
@@ -53,6 +56,11 @@ def resolve_rows(spec: Spec, rows: RowsSummary, train: int, test: int, *, one_fi
             outliers=preprocess.outliers if preprocess.outliers.enabled else Outliers(),
         ),
     )
+
+
+def named_targets(targets: Sequence[str], rows: RowsSummary) -> list[str]:
+    """The targets among the columns of the rows, dropped ones included: who means one of these must be told."""
+    return targets_among(targets, [*(c.name for c in rows.fitted.columns), *(c.column for c in rows.dropped)])
 
 
 def rows_in_test(rows: int, test_fraction: float) -> int:

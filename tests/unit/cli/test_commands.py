@@ -161,12 +161,22 @@ def test_runs_are_listed_and_shown(flts: Flts, folder: Path) -> None:
     assert record["spec"]["task"]["horizon"] == 3
     assert record["models"]["ridge"]["errors"]["rmse"] == record["decision"]["candidates"][0]["rmse"]
     assert record["data"]["train"]["rows"] == 240
-    plotted = flts("runs", "plot", "--output", "plots")
-    files = plotted.out.split()
-    assert "plots/ridge-forecast.png" in files
-    assert "plots/ridge-calibration.svg" in files
-    starts = {".png": b"\x89PNG", ".svg": b"<?xml"}
-    assert all((folder / file).read_bytes().startswith(starts[Path(file).suffix]) for file in files)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ran")
+def test_three_pictures_are_drawn_and_all_of_them_on_demand(flts: Flts, folder: Path) -> None:
+    config = json.loads(flts("runs", "list", "--json").out)[0]["config_hash"]
+    plotted = flts("runs", "plot")
+    place = f".flts/plots/{config[:12]}"
+    assert plotted.out.split() == [f"{place}/{name}.png" for name in ("models", "forecast", "next")]
+    every = flts("runs", "plot", config[:8], "--all", "--output", "plots").out.split()
+    added = ("error_per_step", "ridge-residuals", "ridge-calibration")
+    assert every == [f"plots/{name}.png" for name in ("models", "forecast", "next", *added)]
+    assert all((folder / file).read_bytes().startswith(b"\x89PNG") for file in every)
+    assert sum((folder / file).stat().st_size for file in every) < 300_000
+    unknown = flts("runs", "plot", "--target", "wind")
+    assert (unknown.code, "'wind' is not forecast" in unknown.err) == (2, True)
 
 
 def test_forecasts_are_dated_in_the_zone_of_train_and_a_note_says_what_the_history_lacks(
@@ -179,7 +189,8 @@ def test_forecasts_are_dated_in_the_zone_of_train_and_a_note_says_what_the_histo
     assert done.code == 0
     assert "note: late.csv: load is empty in the last 2 rows" in done.err
     first = (folder / "out.csv").read_text().splitlines()[1]
-    assert first.startswith("2018-02-19T22:00:00+01:00,load,")
+    assert first.startswith("2018-02-19 22:00:00,load,")
+    assert first.endswith(",+01:00")
     table = flts("forecast", "--input", "load_test.csv")
     assert ("time (Europe/Madrid)" in table.out, "note" in table.err) == (True, False)
 

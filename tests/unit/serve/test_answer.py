@@ -74,6 +74,13 @@ def test_forecasts_start_one_step_after_the_end_of_the_history(bundle: Bundle) -
         lambda t: t.with_columns(pl.col("time").dt.cast_time_unit("ms")),
         lambda t: t.to_pandas(),
         lambda t: t.to_pandas().set_index("time"),
+        lambda t: t.to_pandas().set_index("time").rename_axis("moment"),
+        lambda t: t.to_pandas().set_index("time").rename_axis("moment").assign(seen=pd.Timestamp("2020-01-01")),
+        lambda t: t.to_pandas().set_index("time", drop=False),
+        lambda t: t.to_pandas().set_index(pd.PeriodIndex(t["time"].to_pandas(), freq="h")).drop(columns="time"),
+        lambda t: t.rename({"time": "ds"}),
+        lambda t: t.rename({"time": "ds"}).with_columns(pl.col("ds").dt.to_string("%Y-%m-%d %H:%M")),
+        lambda t: t.rename({"time": "when"}),
         lambda t: t.to_arrow(),
         lambda t: t.to_dict(as_series=False),
         lambda t: pl.concat([t.head(100), t.tail(12 + 102)]),
@@ -90,6 +97,13 @@ def test_forecasts_start_one_step_after_the_end_of_the_history(bundle: Bundle) -
         "times in milliseconds",
         "pandas",
         "pandas with times as index",
+        "an index of any name",
+        "an index beside another column of dates",
+        "an index that is a column, too",
+        "an index of periods",
+        "a column ds",
+        "a column ds of text",
+        "the only column of dates",
         "Arrow",
         "a dictionary of lists",
         "a gap before the rows that are used",
@@ -113,6 +127,18 @@ def test_intervals_are_static_from_the_rows_that_the_model_needs_and_adaptive_fr
     assert bundle.manifest.intervals.scale == "constant"
     np.testing.assert_allclose(alone.upper - alone.mean, np.array(offsets["0.8"]) * width)
     assert (alone.upper != whole.upper).any()
+
+
+def test_a_column_that_the_model_does_not_use_may_be_absent() -> None:
+    noise = np.random.default_rng(5).normal(0.0, 1.0, 300)
+    rows = Rows(ROWS.times, np.column_stack([ROWS.values[:, 0], noise]), ROWS.columns)
+    bundle = bundle_of(rows)
+    assert bundle.needed == ("load",)
+    whole, alone = (answer(bundle, history) for history in (table(rows[:270]), table(rows[:270]).drop("wind")))
+    assert (alone.interval, alone.warnings) == ("adaptive", ())
+    assert alone.frame().equals(whole.frame())
+    with raises(DataError, code="columns-missing", columns=["load"], expected=("load",)):
+        answer(bundle, table(rows[:270]).drop("load"))
 
 
 @pytest.mark.parametrize(

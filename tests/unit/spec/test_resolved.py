@@ -54,6 +54,7 @@ SAME: dict[str, list[Tables]] = {
     "no cycle in train": [
         {"sample": {"train_rows": 40}, "preprocess": {"time_features": wanted}} for wanted in (True, False)
     ],
+    "targets by pattern": [{"dataset": {"targets": names}} for names in (["load", "wind"], ["*"], ["l*", "*"])],
     "order of lags": [{"preprocess": {"lags": lags}} for lags in ([1, 3], [3, 1])],
     "share of one file, of two": [{"dataset": {"test_fraction": share}} for share in (0.2, 0.4)],
 }
@@ -61,6 +62,7 @@ SAME: dict[str, list[Tables]] = {
 
 DIFFERENT: dict[str, tuple[Tables, Tables]] = {
     "a calendar day": ({"dataset": {"step": "1d"}}, {"dataset": {"step": "24h"}}),
+    "order of targets": ({"dataset": {"targets": ["load", "wind"]}}, {"dataset": {"targets": ["wind", "*"]}}),
     "a zone": ({"dataset": {"timezone": "UTC"}}, {"dataset": {"timezone": "Europe/London"}}),
     "fewer windows": ({"evaluate": {"windows": 57}}, {"evaluate": {"windows": 0}}),
     "fewer windows at a distance": ({"evaluate": {"windows": 11, "step": 5}}, {"evaluate": {"windows": 0, "step": 5}}),

@@ -10,8 +10,8 @@ from typing import Literal
 import pytest
 from rich.console import Console
 
-from flts.cli.progress import LiveTable, PlainLines, reporter
 from flts.contracts.messages import ModelTraining
+from flts.runner.progress import LiveTable, PlainLines, reporter
 
 
 def ended(status: Literal["SUCCESS", "FAILED"], error: str | None = None) -> ModelTraining:
