@@ -73,7 +73,8 @@ release: $(VENV)/made .venv-lock/made ## build wheel, images and chart of one ve
 	$(BIN)/python deploy/release.py $(if $(DRY_RUN),--dry-run)
 docs: setup ## write the generated reference pages
 	$(BIN)/python docs/generate.py
-chart: setup ## write the generated files of the chart, after a change of its values or of the Spec
+chart: setup ## write the dashboards and the generated files of the chart, after a change of them, its values or the Spec
+	$(BIN)/python deploy/monitoring/dashboards.py
 	$(BIN)/python deploy/helm/generate.py
 clean: ## remove everything that make created
 	rm -rf $(VENV) .venv-peers .venv-serve-peers .venv-lock .flts mutants

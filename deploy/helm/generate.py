@@ -1,6 +1,7 @@
 """Write what the chart has from the code and from the comments of its values: `make chart`.
 
-values.schema.json, files/default-models.json and README.md; a test fails when one is not what this would write.
+values.schema.json, README.md, files/default-models.json and copies of deploy/monitoring; a test fails when one is not
+what this would write.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from flts.spec.fields import Spec
 from flts.spec.models import DEFAULT_MODELS
 
 CHART = Path(__file__).parent / "flts"
+MONITORING = Path(__file__).parents[1] / "monitoring"
+COPIES = ("rules.yml", *(f"dashboards/{name}.json" for name in ("evaluation", "pipeline", "serving")))
+"""Files that Helm reads, which it does from the folder of the chart alone."""
 DIGITS: Mapping[str, Any] = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]*$"}]}
 ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
 OBJECTS: Mapping[str, Any] = {"type": "array", "items": ANY_OBJECT}
@@ -59,6 +63,11 @@ RULES: Mapping[str, Any] = {
     "kafka.replication": {"type": "integer", "minimum": -1},
     "kafka.external.options": TEXTS,
     "serve.scopes": TEXT_LIST,
+    "serve.autoscaling.by": {"enum": ["cpu", "adapter", "keda"]},
+    "serve.autoscaling.inFlight": {"type": "integer", "minimum": 1},
+    "trainers.autoscaling.kind": {"enum": ["ScaledJob", "ScaledObject"]},
+    "monitoring.without": TEXT_LIST,
+    "monitoring.labels": TEXTS,
     "networkPolicy.apiServer.cidrs": TEXT_LIST,
     "networkPolicy.apiServer.ports": {"type": "array", "items": {"type": "integer"}},
     "podDisruptionBudget.maxUnavailable": {"type": ["integer", "string"]},
@@ -89,6 +98,7 @@ def files() -> dict[str, str]:
         "values.schema.json": json.dumps(schema(yaml.safe_load(text)), indent=1) + "\n",
         "files/default-models.json": json.dumps(sorted(DEFAULT_MODELS)) + "\n",
         "README.md": readme(text),
+        **{f"files/{name}": (MONITORING / name).read_text() for name in COPIES},
     }
 
 

@@ -103,6 +103,8 @@ class Settings(BaseSettings):
     """Seconds a service has to finish its work when it is asked to stop; unfinished work is delivered again."""
     decision_deadline: float = Field(default=0.0, ge=0)
     """Seconds after the start of a run when a model without a result counts as failed; 0 waits for ever."""
+    worker_idle: float = Field(default=0.0, ge=0)
+    """Seconds without a message after which a worker ends, as a Job that was started for messages does; 0 never."""
     probe_host: str = "127.0.0.1"
     """Address on which a worker or the forecast service answers /healthz, /readyz and /metrics without a token; 0.0.0.0
     in a container, :: where it also has an IPv6 address."""

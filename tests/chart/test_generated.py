@@ -20,9 +20,8 @@ def generated() -> dict[str, str]:
     return files
 
 
-@pytest.mark.parametrize("name", ["values.schema.json", "files/default-models.json", "README.md"])
-def test_the_files_are_those_of_the_code(name: str) -> None:
-    assert (CHART / name).read_text() == generated()[name], "run `make chart`"
+def test_the_files_are_those_of_the_code() -> None:
+    assert {name: (CHART / name).read_text() for name in generated()} == generated(), "run `make chart`"
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,12 @@ EVERYTHING = (
     *("--set", "gateway.autoscaling.enabled=true", "--set", "serve.ingress.enabled=true"),
     *("--set", "serve.ingress.tlsSecret=tls", "--set", "evaluate.replicas=2"),
     *("--set", "trainers.autoscaling.enabled=true", "--set", "trainers.autoscaling.authentication=kafka"),
+    *("--set", "monitoring.enabled=true"),
     *("--set", "networkPolicy.from.metrics[0].podSelector.matchLabels.app=prometheus"),
 )
 """Every part that is off by default."""
-FOREIGN = {"ScaledObject"}
-"""Kinds that Kubernetes does not bring; test_scaling looks at them."""
+FOREIGN = {"PrometheusRule", "ScaledJob", "ScaledObject", "ServiceMonitor"}
+"""Kinds that Kubernetes does not bring; test_scaling and test_monitoring look at them."""
 
 
 @pytest.mark.parametrize("values", VALUES)

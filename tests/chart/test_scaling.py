@@ -19,6 +19,10 @@ SCALED = {
 """For each component a Deployment and what scales it."""
 
 
+DEPLOYED = ("--set", "trainers.autoscaling.kind=ScaledObject")
+"""Trainers as Deployments, which they are not by default where something scales them."""
+
+
 def scalers(objects: list[Manifest]) -> dict[str, Manifest]:
     """What scales, by the Deployment that it names."""
     return {one["spec"]["scaleTargetRef"]["name"]: one for one in objects if one["kind"] in SCALERS}
@@ -28,7 +32,8 @@ def scalers(objects: list[Manifest]) -> dict[str, Manifest]:
 def test_what_is_scaled_has_no_number_of_replicas_and_all_else_has_one(helm: Helm, component: str) -> None:
     name, kind = SCALED[component]
     for on in (False, True):
-        objects = helm.render("--set", f"{component}.autoscaling.enabled={str(on).lower()},{component}.replicas=3")
+        switch = f"{component}.autoscaling.enabled={str(on).lower()},{component}.replicas=3"
+        objects = helm.render("--set", switch, *DEPLOYED)
         found = scalers(objects)
         assert (name in found) is on
         assert {one["kind"] for one in found.values()} <= {kind}
@@ -41,7 +46,7 @@ def test_what_is_scaled_has_no_number_of_replicas_and_all_else_has_one(helm: Hel
 
 def test_a_worker_is_scaled_by_the_lag_of_its_own_group(helm: Helm) -> None:
     on = ",".join(f"{name}.autoscaling.enabled=true" for name in ("trainers", "evaluate", "forecast"))
-    objects = helm.render("--set", f"{on},spec.models.ridge.alphas={{1}},spec.models.gru.epochs=2")
+    objects = helm.render("--set", f"{on},spec.models.ridge.alphas={{1}},spec.models.gru.epochs=2", *DEPLOYED)
     found = scalers(objects)
     assert len(found) == 4
     read: dict[str, Any] = {}
@@ -68,8 +73,56 @@ def test_a_scaler_logs_in_as_the_brokers_ask_and_may_reach_the_bundled_one(helm:
     objects = helm.render(
         *API,
         *("--set", "trainers.autoscaling.enabled=true,trainers.autoscaling.authentication=brokers"),
+        *DEPLOYED,
         *("--set-json", f"networkPolicy.from.kafka={keda}"),
     )
     assert {one["spec"]["triggers"][0]["authenticationRef"]["name"] for one in scalers(objects).values()} == {"brokers"}
     [rule] = named(objects, "NetworkPolicy", "flts-kafka-ingress")["spec"]["ingress"]
     assert {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "keda"}}} in rule["from"]
+
+
+def test_trainers_are_jobs_that_end_by_themselves_with_the_pod_of_the_deployment_they_replace(helm: Helm) -> None:
+    models = "spec.models.ridge.alphas={1},spec.models.gru.epochs=2"
+    alone = helm.render("--set", models)
+    scaled = helm.render("--set", f"trainers.autoscaling.enabled=true,{models}")
+    jobs = {one["metadata"]["name"]: one["spec"] for one in scaled if one["kind"] == "ScaledJob"}
+    assert set(jobs) == {"flts-train-gru", "flts-train-ridge"}
+    assert not {one["metadata"]["name"] for one in scaled if one["kind"] == "Deployment"} & set(jobs)
+    for name, job in jobs.items():
+        assert (job["minReplicaCount"], job["rollout"]) == (0, {"strategy": "gradual"})
+        pod, before = job["jobTargetRef"]["template"], named(alone, "Deployment", name)["spec"]["template"]
+        assert pod["spec"].pop("restartPolicy") == "Never"
+        [ours], [theirs] = (one["spec"]["containers"] for one in (pod, before))
+        # a member that leaves for good has no name to come back by
+        assert environment(ours).items() - environment(theirs).items() == {("FLTS_WORKER_IDLE", "60")}
+        assert environment(theirs).keys() - environment(ours).keys() == {"FLTS_KAFKA_MEMBER"}
+        ours["env"] = theirs["env"]
+        assert pod == before
+        [trigger] = job["triggers"]
+        assert (trigger["type"], trigger["metadata"]["consumerGroup"]) == ("kafka", name.removeprefix("flts-"))
+        assert trigger["metadata"]["limitToPartitionsWithLag"] == "true"
+
+
+def test_the_forecast_service_is_scaled_by_cpu_and_by_what_its_values_name(helm: Helm) -> None:
+    def metrics(by: str) -> list[Any]:
+        more = f"serve.autoscaling.enabled=true,serve.autoscaling.by={by},serve.autoscaling.prometheus=http://prom:9090"
+        scaler = scalers(helm.render("--set", more))["flts-serve"]
+        return list(scaler["spec"].get("metrics") or scaler["spec"]["triggers"])
+
+    (cpu,) = metrics("cpu")
+    assert cpu["resource"]["name"] == "cpu"
+    same, pods = metrics("adapter")
+    assert same == cpu
+    assert pods["pods"] == {
+        "metric": {"name": "flts_serve_open_requests"},
+        "target": {"type": "AverageValue", "averageValue": "4"},
+    }
+    asked, fallback = metrics("keda")
+    assert (asked["type"], asked["metadata"]["serverAddress"]) == ("prometheus", "http://prom:9090")
+    assert 'namespace="forecasts"' in asked["metadata"]["query"]
+    assert (fallback["type"], fallback["metadata"]) == ("cpu", {"value": "70"})
+
+
+def test_a_trigger_without_its_prometheus_is_refused(helm: Helm) -> None:
+    said = helm.refused("--set", "serve.autoscaling.enabled=true,serve.autoscaling.by=keda")
+    assert "serve.autoscaling.prometheus: name the Prometheus that KEDA asks" in said

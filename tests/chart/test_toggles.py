@@ -36,6 +36,7 @@ SWITCHES = {
     "s3.enabled": {("StatefulSet", "s3"), ("Service", "s3")},
     "postgresql.enabled": {("StatefulSet", "postgresql"), ("Service", "postgresql")},
     "mlflow.enabled": {("Deployment", "mlflow"), ("Service", "mlflow")},
+    "monitoring.enabled": {("ServiceMonitor", "metrics"), ("PrometheusRule", "metrics"), ("ConfigMap", "metrics")},
     "networkPolicy.enabled": {("NetworkPolicy", "network")},
     "podDisruptionBudget.enabled": {("PodDisruptionBudget", "train")},
     "secrets.create": {
@@ -48,7 +49,7 @@ ALWAYS = (
     "--set",
     "networkPolicy.enabled=false",
     "--set",
-    "trainers.replicas=2,trainers.autoscaling.minReplicas=2",
+    "trainers.replicas=2,trainers.autoscaling.minReplicas=2,trainers.autoscaling.kind=ScaledObject",
 )
 
 

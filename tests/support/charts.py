@@ -24,7 +24,7 @@ RUN = ("--set", "preprocess.datasetName=load", "--set", "spec.dataset.targets={l
 API = ("--set", "networkPolicy.enabled=true", "--set", "networkPolicy.apiServer.cidrs={10.0.0.1/32}")
 """Network policies, of which the job for Secrets needs the address of the API server."""
 SCALERS = ("HorizontalPodAutoscaler", "ScaledObject")
-"""What changes the number of replicas: Kubernetes by CPU, KEDA by messages that wait."""
+"""What changes the number of replicas of a Deployment: Kubernetes, and KEDA."""
 
 Manifest = Mapping[str, Any]
 

@@ -50,7 +50,8 @@ def _serve(service: Declared, models: list[str], **flags: object) -> None:
 
     chosen = logged(terminal="text", **flags)
     stop = stop_on_signals()
-    conditions = Conditions(chosen.patience, chosen.grace, (chosen.probe_host, chosen.probe_port), chosen.max_ended)
+    probes = (chosen.probe_host, chosen.probe_port)
+    conditions = Conditions(chosen.patience, chosen.grace, probes, chosen.max_ended, chosen.worker_idle)
     with shared_context(chosen) as context:
         context.bus = TracedBus(context.bus)
         serve(service.name, context, service.load().staff(context, chosen, models), conditions, stop)

@@ -49,17 +49,7 @@ spec:
     - {name: http, port: {{ .values.service.port | int64 }}, targetPort: http}
 {{- if .values.autoscaling.enabled }}
 ---
-apiVersion: autoscaling/v2
-kind: HorizontalPodAutoscaler
-metadata:
-  {{- include "flts.metadata" . | nindent 2 }}
-spec:
-  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: {{ include "flts.fullname" .root }}-{{ .name }}}
-  minReplicas: {{ .values.autoscaling.minReplicas | int64 }}
-  maxReplicas: {{ .values.autoscaling.maxReplicas | int64 }}
-  metrics:
-    - type: Resource
-      resource: {name: cpu, target: {type: Utilization, averageUtilization: {{ .values.autoscaling.targetCPU | int64 }}}}
+{{ include "flts.scaled.server" . }}
 {{- end }}
 {{- end -}}
 

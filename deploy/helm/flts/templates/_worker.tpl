@@ -1,6 +1,9 @@
-{{/* A Deployment of a worker. name: of the object; component, values, args, labels, threads as elsewhere; topic and group:
-     what it reads, whose lag scales it. */}}
+{{/* A Deployment of a worker, or Jobs where its values ask for them. name: of the object; component, values, args, labels,
+     threads as elsewhere; topic and group: what it reads, whose lag scales it. */}}
 {{- define "flts.worker" -}}
+{{- if include "flts.as.jobs" .values.autoscaling -}}
+{{ include "flts.scaled.jobs" . }}
+{{- else -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -17,51 +20,43 @@ spec:
       {{- toYaml . | nindent 6 }}
       {{- end }}
   template:
-    metadata:
-      {{- include "flts.pod.metadata" . | nindent 6 }}
-    spec:
-      terminationGracePeriodSeconds: {{ add (.values.graceSeconds | int64) 15 }}
-      {{- include "flts.pod.common" . | nindent 6 }}
-      {{- include "flts.pod.spread" . | nindent 6 }}
-      initContainers:
-        - {{- include "flts.wait" . | nindent 10 }}
-      containers:
-        - {{- include "flts.container" (merge (dict "env" (include "flts.worker.env" .)) .) | nindent 10 }}
-          ports:
-            - {name: probes, containerPort: 9090}
-          {{- include "flts.probes" (dict "port" "probes") | nindent 10 }}
-      volumes:
-        {{- include "flts.volumes" .root | nindent 8 }}
-{{- with .values.autoscaling }}
-{{- if .enabled }}
+    {{- include "flts.worker.pod" . | nindent 4 }}
+{{- if .values.autoscaling.enabled }}
 ---
-apiVersion: keda.sh/v1alpha1
-kind: ScaledObject
-metadata:
-  {{- include "flts.metadata" $ | nindent 2 }}
-spec:
-  scaleTargetRef: {name: {{ include "flts.fullname" $.root }}-{{ $.name }}}
-  minReplicaCount: {{ .minReplicas | int64 }}
-  maxReplicaCount: {{ .maxReplicas | int64 }}
-  triggers:
-    - type: kafka
-      metadata:
-        bootstrapServers: {{ ternary (include "flts.broker" $.root) $.root.Values.kafka.external.brokers $.root.Values.kafka.enabled | quote }}
-        topic: {{ $.topic }}
-        consumerGroup: {{ $.group }}
-        lagThreshold: {{ .lag | int64 | quote }}
-        # a group that never committed starts at the first message
-        offsetResetPolicy: earliest
-      {{- with .authentication }}
-      authenticationRef: {name: {{ . }}}
-      {{- end }}
+{{ include "flts.scaled.worker" . }}
 {{- end }}
 {{- end }}
 {{- end -}}
 
+{{/* The pod of a worker. restart: where it is not that of a Deployment. */}}
+{{- define "flts.worker.pod" -}}
+metadata:
+  {{- include "flts.pod.metadata" . | nindent 2 }}
+spec:
+  {{- with .restart }}
+  restartPolicy: {{ . }}
+  {{- end }}
+  terminationGracePeriodSeconds: {{ add (.values.graceSeconds | int64) 15 }}
+  {{- include "flts.pod.common" . | nindent 2 }}
+  {{- include "flts.pod.spread" . | nindent 2 }}
+  initContainers:
+    - {{- include "flts.wait" . | nindent 6 }}
+  containers:
+    - {{- include "flts.container" (merge (dict "env" (include "flts.worker.env" .)) .) | nindent 6 }}
+      ports:
+        - {name: probes, containerPort: 9090}
+      {{- include "flts.probes" (dict "port" "probes") | nindent 6 }}
+  volumes:
+    {{- include "flts.volumes" .root | nindent 4 }}
+{{- end -}}
+
 {{- define "flts.worker.env" -}}
+{{- if include "flts.as.jobs" .values.autoscaling }}
+- {name: FLTS_WORKER_IDLE, value: {{ .values.autoscaling.idleSeconds | int64 | quote }}}
+{{- else }}
 - name: FLTS_KAFKA_MEMBER
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
+{{- end }}
 {{- with .values.trainTimeoutSeconds }}
 - {name: FLTS_TRAIN_TIMEOUT, value: {{ int64 . | quote }}}
 - {name: FLTS_JOBS, value: "1"}

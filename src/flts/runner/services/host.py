@@ -33,13 +33,15 @@ class Conditions:
     """How services run; nothing here can change a number.
 
     patience: seconds of retries after a Transient error; grace: seconds to finish work in hand after a stop; probes:
-    host and port, None for no probes; most_ended: processes that a message may end before it becomes a dead letter.
+    host and port, None for no probes; most_ended: processes that a message may end before it becomes a dead letter;
+    idle: seconds without a message after which the services end, 0 for never.
     """
 
     patience: float = 120.0
     grace: float = 20.0
     probes: tuple[str, int] | None = None
     most_ended: int = 2
+    idle: float = 0.0
 
 
 def serve(
@@ -92,13 +94,14 @@ def serve(
         try:
             # only this thread runs signal handlers; a signal delivered to another thread does not wake it, so it polls
             while not (done := wait(running, SIGNAL_INTERVAL, return_when=FIRST_COMPLETED).done):
-                continue
+                if conditions.idle and time.monotonic() - max(loop.worked for loop in loops) > conditions.idle:
+                    break
         finally:
             stop.set()
             wait(running)
             if probes:
                 probes.close()
-    for ended in done:
+    for ended in (*done, *running):
         ended.result()
     events.emit(events.ServiceStopped(service=name))
 

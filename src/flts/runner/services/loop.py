@@ -93,6 +93,8 @@ class Loop:
     marks: Marks
     turned: float = field(default_factory=time.monotonic)
     """When the loop last turned, by the monotonic clock."""
+    worked: float = field(default_factory=time.monotonic)
+    """When it last had a record in hand, by the same clock."""
     _moved: threading.Event = field(default_factory=threading.Event)
     """Set when work has ended or begins to wait."""
 
@@ -131,6 +133,7 @@ class Loop:
                 self._resume(hand)
             if not hand:
                 continue
+            self.worked = self.turned
             full = self.stop.is_set() or not self._room(hand)
             if not self._moved.wait(IDLE if full else MORE):
                 if full and not subscription.stay(hand[0].record, 0.0):

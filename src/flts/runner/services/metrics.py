@@ -49,6 +49,7 @@ class ServiceMetrics:
     def watch(self, bus: Bus, groups: Sequence[tuple[str, str]], busy: Callable[[], int]) -> None:
         """Report, at every scrape, the lag of each (topic, group) and the number of running fits."""
         for topic, _ in groups:
+            self._lost.labels(topic)
             for outcome in ("done", "dead"):  # counted from the first message on
                 self._handled.labels(topic, outcome)
         self.registry.register(_Watch(bus, groups, busy))
