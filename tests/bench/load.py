@@ -29,7 +29,8 @@ SEED = 13
 class Load:
     """What came back. ended and latency: seconds, of each answer in the order in which they came; status beside them.
 
-    seconds: that requests were sent for; cpu: seconds of CPU that the generator took; bodies: where they were kept.
+    seconds: that requests were sent for; cpu: seconds of CPU that the generator took; bodies: where they were kept;
+    waited: requests that were due while no connection was free.
     """
 
     seconds: float
@@ -39,6 +40,12 @@ class Load:
     status: list[int] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     unanswered: int = 0
+    waited: int = 0
+
+    @property
+    def crowded(self) -> float:
+        """Share of the requests that were due while no connection was free."""
+        return self.waited / max(len(self.status), 1)
 
     def counts(self) -> Counter[int]:
         """Answers by status."""
@@ -145,6 +152,7 @@ class _Generator:
             while next_due <= now and next_due < end:
                 dues.append(next_due)
                 next_due = next(schedule, end)
+                load.waited += len(dues) > len(self._free)
             if rate is None and now < end:
                 while self._free:
                     self._send(self._free.pop(), now)
