@@ -9,7 +9,7 @@ import json
 import pkgutil
 import textwrap
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
@@ -27,7 +27,7 @@ from flts.spec.lineage import moves, short
 from flts.spec.models import Models
 from flts.spec.sources import validate
 from flts.verification.evidence import RunEvidence
-from flts.verification.report import sections_of
+from flts.verification.report import Report, sections_of
 
 REFERENCE = Path(__file__).parent / "reference"
 NOTE = "<!-- written by docs/generate.py from the code; change it there -->\n"
@@ -39,7 +39,8 @@ def pages() -> dict[str, str]:
         "spec.md": _spec_page(),
         "settings.md": _settings_page(),
         "errors.md": _errors_page(),
-        "records.schema.json": _schema(),
+        "records.schema.json": _records_schema(),
+        "report.schema.json": _report_schema(),
         "claims.md": _claims_page(),
     }
 
@@ -141,34 +142,63 @@ class _Plain(GenerateJsonSchema):
         return False
 
 
-def _schema() -> str:
+def _records_schema() -> str:
     """The schema of every record, of the parts that no record contains, and of every message, as they are written."""
-    parts = _parts()
-    _, schema = models_json_schema(
-        [(kind, "validation") for kind in (*parts, *TOPICS.values())],
-        by_alias=True,
-        schema_generator=_Plain,
-        title="What FLTS stores and sends",
-        description=(
-            "One definition for each stored record and each message, of the version that this FLTS writes; each says"
-            " under which key its object lies, or is the message of one topic. RunRecord is what `flts runs show"
-            " --json` prints. Records of older versions are read, too. The experiment has a schema of its own:"
-            " `flts config schema`."
-        ),
+    schema = _schema(
+        (*_parts(), *TOPICS.values()),
+        "What FLTS stores and sends",
+        "One definition for each stored record and each message, of the version that this FLTS writes; each says"
+        " under which key its object lies, or is the message of one topic. RunRecord is what `flts runs show"
+        " --json` prints. Records of older versions are read, too. The experiment has a schema of its own:"
+        " `flts config schema`.",
     )
-    for kind in parts:
-        definition = schema["$defs"][kind.__name__]
-        for name, text in _described(kind):
-            definition["properties"][kind.model_fields[name].validation_alias or name]["description"] = text
-        if issubclass(kind, StoredRecord):
-            definition["required"] = ["v", *definition.get("required", [])]
     for topic, message in TOPICS.items():
         definition = schema["$defs"][message.__name__]
         definition["description"] = f"Topic `{topic}`: {definition['description']}"
         text = inspect.getdoc(Message.event_id)
         definition["properties"]["event_id"] = {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": text}
+    return _written(schema)
+
+
+def _report_schema() -> str:
+    """The schema of a report and of everything in it."""
+    schema = _schema(
+        (Report,),
+        "A report of `flts verify`",
+        "What `report.json` holds, which `flts verify --json` prints as well. The ids of the claims are in claims.md.",
+    )
+    return _written({"$ref": f"#/$defs/{Report.__name__}", **schema})
+
+
+def _schema(kinds: Sequence[type[BaseModel]], title: str, description: str) -> dict[str, Any]:
+    """A definition for each kind and all that they contain, with what the source says of their fields."""
+    _, schema = models_json_schema(
+        [(kind, "validation") for kind in kinds],
+        by_alias=True,
+        schema_generator=_Plain,
+        title=title,
+        description=description,
+    )
+    for kind in dict.fromkeys(_below(Part)):
+        definition = schema["$defs"].get(kind.__name__)
+        if definition is None:
+            continue
+        for name, text in _described(kind):
+            definition["properties"][kind.model_fields[name].validation_alias or name]["description"] = text
+        if issubclass(kind, StoredRecord):
+            definition["required"] = ["v", *definition.get("required", [])]
+    return schema
+
+
+def _written(schema: dict[str, Any]) -> str:
     whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
     return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+
+
+def _below(kind: type[Part]) -> Iterator[type[Part]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from _below(child)
 
 
 def _parts() -> list[type[Part]]:

@@ -52,6 +52,8 @@ class Settings(BaseSettings):
     records it with its claim, fits and judgement. There need not be one."""
     node: str = ""
     """Name of the machine below this container, which a run records beside the release."""
+    container_image: str = ""
+    """Name of the image of this container, where the release file does not say it; a run records it as well."""
     actor: str = ""
     """Who promotes or rolls back by hand, as the promotion log records it; empty means the user of this process, or the
     number of a user without a name, as in most containers."""
@@ -229,7 +231,7 @@ class Settings(BaseSettings):
         return _secret("kafka_key_password", self.kafka_key_password, self.kafka_key_password_file)
 
     def deployment(self) -> dict[str, str] | None:
-        """What the release file says, with this host and its node; None without a file and a node.
+        """What the release file says, with this host, its node and its image; None where none of these is known.
 
         Raises UsageError for a file that is no such object.
         """
@@ -244,6 +246,8 @@ class Settings(BaseSettings):
                 code="release-unreadable",
                 file=str(self.release_file),
             ) from None
+        if self.container_image:
+            facts.setdefault("image", self.container_image)
         if self.node:
             facts["node"] = self.node
         return {**facts, "host": gethostname()} if facts else None

@@ -207,6 +207,10 @@ def test_what_a_deployment_says_of_itself_is_recorded_with_the_host(tmp_path: Pa
         "host": socket.gethostname(),
     }
     assert told == expected
+    file.write_text('{"image": "flts:3"}')
+    for image in ({"container_image": "flts:4"}, {"release_file": file, "container_image": "flts:4"}):
+        said = load_settings(**{"release_file": tmp_path / "none.json", **image}).deployment()
+        assert said == {"image": "flts:3" if "release_file" in image else "flts:4", "host": socket.gethostname()}
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", "3"])

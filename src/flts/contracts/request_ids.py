@@ -6,6 +6,7 @@ import os
 import random
 import re
 import time
+import uuid
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import NamedTuple
@@ -17,6 +18,17 @@ _UUID7 = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 _DRAW = random.Random()  # noqa: S311 - an id is no secret, and the system takes as long for a draw as for a whole id
 os.register_at_fork(after_in_child=_DRAW.seed)
 _ID = re.compile(f"(?P<day>[0-9]{{8}})-(?P<scope>{SCOPE.pattern})-(?P<unique>{_UUID7})")
+
+
+_OF_BATCHES = uuid.UUID("6f0d7a52-6d1c-5a3e-9a55-7f2f2f6f1d5e")
+
+
+def batch_id(event_id: str, promotion: int) -> str:
+    """The UUID in the name of the answer to a claim of rows: one for each champion that answers it.
+
+    event_id: of the claim; promotion: number of the champion's entry in the promotion log.
+    """
+    return str(uuid.uuid5(_OF_BATCHES, f"{event_id}/{promotion}"))
 
 
 class RequestId(NamedTuple):

@@ -13,7 +13,7 @@ import numpy as np
 from flts.contracts import layout, runs
 from flts.contracts.canonical import sha256
 from flts.contracts.errors import DamagedObject
-from flts.contracts.ports import Store, changed, read_checked
+from flts.contracts.ports import Store, changed
 from flts.contracts.records.base import read_record
 from flts.contracts.records.decision import DecisionRecord
 from flts.contracts.records.run import JudgePart
@@ -25,26 +25,17 @@ def digest_of(forecast: Values) -> str:
     return sha256(np.ascontiguousarray(forecast, dtype="<f8").tobytes())
 
 
-def evidence(store: Store, record: DecisionRecord, key: str) -> bytes | None:
-    """An object that a decision rests on, None where the decision does not name it.
-
-    Where a recompute put that object aside, it is the one in quarantine. Raises DamagedObject where it is absent or has
-    another digest.
-    """
-    expected = _named(record).get(key)
-    if expected is None:
-        return None
-    data = store.get(key)
-    if data is not None and sha256(data) == expected:
-        return data
-    return read_checked(store, _put_aside(store, key, expected) or key, expected)
-
-
 def refuse_changed(store: Store, record: DecisionRecord, found: Mapping[str, str]) -> None:
     """Raise DamagedObject for the first object with another digest than the decision names. found: digests by key."""
     for key, expected in _named(record).items():
-        if found.get(key, expected) != expected and _put_aside(store, key, expected) is None:
+        if found.get(key, expected) != expected and kept_aside(store, key, expected) is None:
             raise changed(store, key, expected, found[key], f"decision {record.decision_id[:12]}… rests on")
+
+
+def kept_aside(store: Store, key: str, expected: str) -> str | None:
+    """The key in quarantine of the object with this digest, which a recompute put aside; None where none is there."""
+    aside = (found for found in store.list("quarantine/") if found.endswith(f"/{key}"))
+    return next((found for found in aside if sha256(store.get(found) or b"") == expected), None)
 
 
 def newest_decision(store: Store, config_hash: str) -> DecisionRecord | None:
@@ -58,9 +49,3 @@ def newest_decision(store: Store, config_hash: str) -> DecisionRecord | None:
 
 def _named(record: DecisionRecord) -> Mapping[str, str]:
     return record.evidence.objects if record.evidence else {}
-
-
-def _put_aside(store: Store, key: str, expected: str) -> str | None:
-    """The key in quarantine of the object with this digest, whose place a new one has taken."""
-    aside = (found for found in store.list("quarantine/") if found.endswith(f"/{key}"))
-    return next((found for found in aside if sha256(store.get(found) or b"") == expected), None)

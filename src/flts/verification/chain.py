@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product
-from typing import Any, TypeVar
+from typing import Any
 
 from flts.contracts import layout
 from flts.contracts.canonical import sha256
-from flts.contracts.errors import DataError
-from flts.contracts.messages import DEAD_LETTERS, Message, ModelSelected, ModelTraining, TrainingData
-from flts.contracts.ports import Record
+from flts.contracts.messages import DEAD_LETTERS, ModelSelected, ModelTraining, TrainingData
 from flts.contracts.records.run import MessageRef, TrainPart
 from flts.promotion.relay import selected
+from flts.verification.batches import batches
 from flts.verification.claims import FALSE, Check, Found, SectionChecks, absent, recorded, same
 from flts.verification.evidence import RunEvidence
+from flts.verification.messages import NO_BUS, OF_RUN, M, any_of_run, messages, of_run, parsed, place_of, retained
 
-M = TypeVar("M", bound=Message)
-NO_BUS = "no broker was named: set FLTS_BUS"
-OF_RUN: Sequence[type[TrainingData | ModelTraining]] = (TrainingData, ModelTraining)
-"""Messages that name their run."""
 TOLD_LATER = frozenset({"bundle_sha256", "forecasts_sha256"})
 """Fields that a message may leave out: whoever sends it again does not know them."""
 
@@ -41,6 +37,7 @@ def chain(evidence: RunEvidence) -> SectionChecks:
         ),
         Check("chain.judge.message", "The judge was called by the end of a model of this run", _called_by, due=due),
         Check("chain.model-selected", "The promotion of this run was announced as the log has it", _selected, due=due),
+        *batches(due=due),
         Check("chain.dead-letters", "No message of this run is in a dead-letter topic", _dead_letters, due=due),
     ]
     return SectionChecks("chain", "Event chain", checks)
@@ -69,7 +66,7 @@ def _claim(evidence: RunEvidence) -> Found:
         "row_count": meta.train.rows,
         "spec_key": layout.spec(evidence.config_hash),
     }
-    return _matched(evidence, TrainingData, _of_run(evidence), effect, evidence.part("preprocess"))
+    return _matched(evidence, TrainingData, of_run(evidence), effect, evidence.part("preprocess"))
 
 
 def _ended(model: str) -> Callable[[RunEvidence], Found]:
@@ -86,7 +83,7 @@ def _ended(model: str) -> Callable[[RunEvidence], Found]:
             effect |= {"status": "FAILED", "error": f"{part.error}: {part.reason}"}
 
         def ours(message: ModelTraining) -> bool:
-            return _of_run(evidence)(message) and message.model == model and message.status != "RUNNING"
+            return of_run(evidence)(message) and message.model == model and message.status != "RUNNING"
 
         return _matched(evidence, ModelTraining, ours, effect, evidence.part(f"train-{model}"))
 
@@ -102,8 +99,8 @@ def _made_from(model: str) -> Callable[[RunEvidence], Found]:
 
 
 def _claims(evidence: RunEvidence) -> Iterator[str]:
-    of_run = {"config_hash": evidence.config_hash, "run": evidence.run}
-    yield TrainingData.model_construct(None, identifier=evidence.claim.scope, **of_run).event_id
+    named = {"config_hash": evidence.config_hash, "run": evidence.run}
+    yield TrainingData.model_construct(None, identifier=evidence.claim.scope, **named).event_id
 
 
 def _called_by(evidence: RunEvidence) -> Found:
@@ -137,9 +134,9 @@ def _came_from(
     record = lying.get(named.offset)
     if record is not None:
         evidence.note(where, sha256(record.value))
-        message = _parsed(kind, record)
+        message = parsed(kind, record)
         return same(named.event_id, message.event_id if message else None, f"{where} holds another message")
-    if not _any(evidence):
+    if not any_of_run(evidence):
         return absent("this bus holds no message of this run")
     if not lying or min(lying) > named.offset:
         return absent(f"{named.topic} no longer holds {where}")
@@ -164,12 +161,12 @@ def _dead_letters(evidence: RunEvidence) -> Found:
         return absent(NO_BUS)
     dead = []
     for kind in OF_RUN:
-        for record, _ in _messages(evidence, kind, _of_run(evidence), f"{DEAD_LETTERS}{kind.topic}"):
-            dead.append(_name(record))
-            evidence.note(_name(record), sha256(record.value))
+        for record, _ in messages(evidence, kind, of_run(evidence), f"{DEAD_LETTERS}{kind.topic}"):
+            dead.append(place_of(record))
+            evidence.note(place_of(record), sha256(record.value))
     if dead:
         return Found(FALSE, 0, len(dead), f"{', '.join(dead)} could not be handled; `flts dlq show` says why")
-    return recorded(0) if _any(evidence) else absent("this bus holds no message of this run")
+    return recorded(0) if any_of_run(evidence) else absent("this bus holds no message of this run")
 
 
 def _witnessed(evidence: RunEvidence) -> Found:
@@ -190,18 +187,13 @@ def _witnessed(evidence: RunEvidence) -> Found:
 def _announced(evidence: RunEvidence, scope: str) -> Mapping[int, ModelSelected]:
     """The newest message about each number that no later one took back."""
     found: dict[int, ModelSelected] = {}
-    for record, message in _messages(evidence, ModelSelected, lambda message: message.scope == scope):
-        evidence.note(_name(record), sha256(record.value))
+    for record, message in messages(evidence, ModelSelected, lambda message: message.scope == scope):
+        evidence.note(place_of(record), sha256(record.value))
         if message.replaces is not None:  # a person shortened the log: what was announced from there on is void
             back = next((n for n, other in found.items() if other.event_id == message.replaces), message.promotion)
             found = {n: other for n, other in found.items() if n < min(back, message.promotion)}
         found[message.promotion] = message
     return found
-
-
-def _of_run(evidence: RunEvidence) -> Callable[[TrainingData | ModelTraining], bool]:
-    wanted = (evidence.claim.scope, evidence.config_hash, evidence.run)
-    return lambda message: (message.identifier, message.config_hash, message.run) == wanted
 
 
 def _matched(
@@ -211,51 +203,17 @@ def _matched(
     if evidence.outside.bus is None:
         return absent(NO_BUS)
     count = 0
-    for record, message in _messages(evidence, kind, ours):
-        evidence.note(_name(record), sha256(record.value))
+    for record, message in messages(evidence, kind, ours):
+        evidence.note(place_of(record), sha256(record.value))
         count += 1
         for field, expected in effect.items():
             found = getattr(message, field)
             if found != expected and (found is not None or field not in TOLD_LATER):
-                return Found(FALSE, expected, found, f"{_name(record)} names another {field} than {where}")
+                return Found(FALSE, expected, found, f"{place_of(record)} names another {field} than {where}")
     if count:
         return recorded(count)
-    if not _any(evidence):
+    if not any_of_run(evidence):
         return absent("this bus holds no message of this run")
-    if not _retained(evidence.messages(kind.topic)):
+    if not retained(evidence.messages(kind.topic)):
         return absent(f"{kind.topic} no longer holds the messages of that time")
     return Found(FALSE, 1, 0, f"{kind.topic} holds no message about {where}, and nothing was deleted from it")
-
-
-def _any(evidence: RunEvidence) -> bool:
-    """Whether this bus holds any message of the run: a run in one process announces nothing to others."""
-    return any(True for kind in OF_RUN for _ in _messages(evidence, kind, _of_run(evidence)))
-
-
-def _retained(records: Sequence[Record]) -> bool:
-    """Whether a topic still holds its first message in every partition that holds any."""
-    first: dict[int, int] = {}
-    for record in records:
-        first[record.partition] = min(record.offset, first.get(record.partition, record.offset))
-    return bool(first) and not any(first.values())
-
-
-def _messages(
-    evidence: RunEvidence, kind: type[M], ours: Callable[[M], bool], topic: str | None = None
-) -> Iterator[tuple[Record, M]]:
-    """Those messages of a kind that can be read and are ours. topic: by default that of the kind."""
-    for record in evidence.messages(topic or kind.topic):
-        message = _parsed(kind, record)
-        if message is not None and ours(message):
-            yield record, message
-
-
-def _parsed(kind: type[M], record: Record) -> M | None:
-    try:
-        return kind.parse(record.value)
-    except DataError:
-        return None
-
-
-def _name(record: Record) -> str:
-    return f"{record.topic} {record.partition}:{record.offset}"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal
 
 from pydantic import JsonValue
 
 from flts.contracts.canonical import digest
-from flts.contracts.errors import BackendUnavailable, FltsError, MachineFailed, StageFailed, UsageError
+from flts.contracts.errors import BackendUnavailable, FltsError, MachineFailed, StageFailed, UsageError, nearest
 from flts.contracts.records.base import Digest, Part
 from flts.verification.evidence import RunEvidence
 
@@ -21,16 +22,21 @@ NOT_RECORDED: State = "not recorded"
 UNREACHABLE: State = "unreachable"
 BAD = frozenset({FALSE, DEPENDS})
 """States of a claim on which nothing else can rest."""
+WITH_OPTION = {"comparison": "--compare RUN", "expect": "--expect FILE"}
+"""Sections that a report has only with this option."""
 
 
 class ReportClaim(Part):
     """One claim of a report."""
 
     id: str
+    """The same in every report; see claims.md."""
     section: str
+    """Name of the section that it stands in."""
     says: str
     """What is claimed, in one sentence."""
     state: State
+    """Whether it holds; see verify.md."""
     expected: JsonValue
     """What was recorded."""
     found: JsonValue
@@ -193,3 +199,14 @@ def _weighed(found: Found, below: Sequence[ReportClaim]) -> Found:
     if bad:
         return Found(DEPENDS, found.expected, found.found, f"it rests on {', '.join(bad)}")
     return found
+
+
+def instead_of(name: str, ids: Sequence[str]) -> str:
+    """What to write in place of a claim that this run does not have: of a hundred, those that are alike."""
+    beginning = name.partition(".")[0]
+    alike = [known for known in ids if known.partition(".")[0] == beginning]
+    if alike:
+        return nearest(name, get_close_matches(name, alike) or alike)
+    if beginning in WITH_OPTION:
+        return f"the claims of {beginning} come with {WITH_OPTION[beginning]}"
+    return f"claims begin with {', '.join(dict.fromkeys(known.partition('.')[0] for known in ids))}"

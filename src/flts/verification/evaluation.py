@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from pydantic import JsonValue
@@ -11,10 +12,13 @@ from pydantic import JsonValue
 from flts.contracts import layout
 from flts.contracts.canonical import sha256
 from flts.contracts.errors import DamagedObject, FltsError, StageFailed
-from flts.contracts.records.decision import METRICS, CandidateRow, DecisionRecord
+from flts.contracts.records.decision import METRICS, CandidateRow, DecisionRecord, UnrankedRow
 from flts.contracts.records.log import LogEntry
+from flts.contracts.records.run import FailurePart
+from flts.evaluate.case import Candidate
 from flts.forecasting.intervals import LEVELS
 from flts.models.registry import BASELINES
+from flts.promotion.evidence import kept_aside
 from flts.promotion.judge import Waiting, gather, judge
 from flts.spec.lineage import explain
 from flts.verification.claims import FALSE, TRUE, Check, Found, SectionChecks, absent, recorded, same
@@ -119,11 +123,12 @@ def again(evidence: RunEvidence) -> DecisionRecord:
 def _again(evidence: RunEvidence) -> DecisionRecord:
     experiment, scope = evidence.experiment, evidence.claim.scope
     rehearsal = Rehearsal(evidence)
-    candidates = gather(rehearsal, experiment, scope, evidence.run)
-    if isinstance(candidates, Waiting):
-        missing = ", ".join(candidates.missing)
+    gathered = gather(rehearsal, experiment, scope, evidence.run)
+    if isinstance(gathered, Waiting):
+        missing = ", ".join(gathered.missing)
         raise DamagedObject(f"neither a result nor a failure is stored for {missing}", code="result-missing")
     stored, made = evidence.decision, None
+    candidates = [_as_first_said(evidence, stored, candidate) for candidate in gathered]
     for entries in _standings(evidence):
         made = judge(rehearsal, experiment, candidates, scope, entries).record
         if stored is not None and made.decision_id == stored.decision_id:
@@ -131,6 +136,29 @@ def _again(evidence: RunEvidence) -> DecisionRecord:
     if made is None:
         raise _without_champion(evidence)
     return made
+
+
+def _as_first_said(evidence: RunEvidence, stored: DecisionRecord | None, candidate: Candidate) -> Candidate:
+    """A candidate without a forecast, with the reason of the run that first made this decision.
+
+    Later runs may come to the same decision for other reasons: these are no part of decision_id.
+    """
+    rows = stored.candidates if stored and candidate.forecast is None else []
+    row = next((row for row in rows if isinstance(row, UnrankedRow) and row.model == candidate.name), None)
+    if row is None or (row.status, row.reason) == (candidate.status, candidate.reason):
+        return candidate
+    said = row.status == candidate.status and any(
+        f"{failure.error}: {failure.reason}" == row.reason for failure in _failures_until_now(evidence, row.model)
+    )
+    return dataclasses.replace(candidate, reason=row.reason) if said else candidate
+
+
+def _failures_until_now(evidence: RunEvidence, model: str) -> Iterator[FailurePart]:
+    for run in range(evidence.run, 0, -1):
+        with suppress(DamagedObject):
+            failure = evidence.record(layout.failure(evidence.config_hash, run, model), FailurePart)
+            if failure is not None:
+                yield failure
 
 
 def _without_champion(evidence: RunEvidence) -> FltsError:
@@ -270,7 +298,7 @@ def _evidence(evidence: RunEvidence, decision: DecisionRecord) -> Found:
         return absent(f"{key} is of an earlier flts, which did not record it")
     for name, expected in told.objects.items():
         found = evidence.digest(name)
-        if found != expected:
+        if found != expected and kept_aside(evidence, name, expected) is None:
             return Found(FALSE, expected, found, f"{name} is not the one that the decision names; {layout.mend(name)}")
     made = again(evidence).evidence
     assert made is not None

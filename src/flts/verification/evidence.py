@@ -40,6 +40,8 @@ class RunEvidence:
     def __init__(self, store: Store, config_hash: str, run: int, outside: Outside | None = None) -> None:
         self._store, self.config_hash, self.run = store, config_hash, run
         self.outside = outside or Outside()
+        self.elsewhere: Mapping[str, str] = {}
+        """Keys under which objects lie now, by the key that they had when the run was judged."""
         self.url = "the store"  # where somebody keeps it is no evidence, and would change the report
         self._objects: dict[str, bytes | None] = {}
         self._digests: Noted = {}
@@ -50,14 +52,16 @@ class RunEvidence:
     def get(self, key: str) -> bytes | None:
         """An object, None when it is absent."""
         if key not in self._objects:
-            data = self._objects[key] = self._store.get(key)
+            data = self._objects[key] = self._store.get(self.elsewhere.get(key, key))
             self._digests[key] = None if data is None else sha256(data)
         self.note(key, self._digests[key])
         return self._objects[key]
 
     def exists(self, key: str) -> bool:
         """Whether the object is there."""
-        return self._objects[key] is not None if key in self._objects else self._store.exists(key)
+        if key in self._objects:
+            return self._objects[key] is not None
+        return self._store.exists(self.elsewhere.get(key, key))
 
     def list(self, prefix: str) -> Sequence[str]:
         """All keys that start with the prefix, sorted."""

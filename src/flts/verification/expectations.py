@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flts.contracts.errors import UsageError, nearest
-from flts.verification.claims import FALSE, NOT_RECORDED, TRUE, Check, Engine, Found, SectionChecks
+from flts.verification.claims import FALSE, NOT_RECORDED, TRUE, Check, Engine, Found, SectionChecks, instead_of
 from flts.verification.evidence import RunEvidence
 
 OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -71,7 +71,7 @@ def expectations(engine: Engine, wanted: Sequence[Expectation]) -> SectionChecks
         if not means:
             raise UsageError(
                 f"--expect names the claim '{expectation.claim}', which this run does not have;"
-                f" {nearest(expectation.claim, engine.ids)}",
+                f" {instead_of(expectation.claim, engine.ids)}",
                 code="claim-unknown",
                 claim=expectation.claim,
             )

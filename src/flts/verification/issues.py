@@ -30,7 +30,7 @@ def issues(evidence: RunEvidence, *, damaged: bool) -> list[Issue]:
     damaged: a claim does not hold, so that what is read may make no sense.
     """
     found: list[Issue] = []
-    for look in (_rows, _models, _versions, _threads, _decision, _processes):
+    for look in (_rows, _models, _put_aside, _versions, _threads, _decision, _processes):
         found += _readable(look, evidence, damaged=damaged)
     return found
 
@@ -69,6 +69,17 @@ def _models(evidence: RunEvidence) -> Iterator[Issue]:
                 says=f"a second fit of {model} {why} gave another result",
                 recommends=None,
                 claims=[f"train.{model}.result"],
+            )
+
+
+def _put_aside(evidence: RunEvidence) -> Iterator[Issue]:
+    for key, aside in evidence.elsewhere.items():
+        if key.endswith("/result.json"):
+            yield Issue(
+                id=f"put-aside.{key}",
+                says=f"{key} was put aside and made again after this run was judged from it; {aside} was checked",
+                recommends=None,
+                claims=["evaluation.evidence"],
             )
 
 

@@ -12,11 +12,21 @@ from flts.comparison.result import Comparison
 from flts.comparison.sides import Side
 from flts.contracts import layout
 from flts.contracts.canonical import is_digest
-from flts.contracts.errors import FltsError, UsageError, nearest
+from flts.contracts.errors import FltsError, UsageError
 from flts.contracts.ports import Store
 from flts.contracts.records.base import Digest, JsonObject, Part, StoredRecord, read_object
+from flts.verification.aside import put_aside
 from flts.verification.chain import chain
-from flts.verification.claims import BAD, NOT_RECORDED, TRUE, UNREACHABLE, Engine, ReportClaim, SectionChecks
+from flts.verification.claims import (
+    BAD,
+    NOT_RECORDED,
+    TRUE,
+    UNREACHABLE,
+    Engine,
+    ReportClaim,
+    SectionChecks,
+    instead_of,
+)
 from flts.verification.environments import compared, environments
 from flts.verification.evaluation import evaluation
 from flts.verification.evidence import RunEvidence
@@ -110,7 +120,7 @@ def named(claim: str, wanted: str) -> bool:
 
 def unknown_claim(name: str, ids: Sequence[str]) -> UsageError:
     """The error for a claim that this run does not have."""
-    return UsageError(f"there is no claim '{name}'; {nearest(name, ids)}", code="claim-unknown", claim=name)
+    return UsageError(f"there is no claim '{name}'; {instead_of(name, ids)}", code="claim-unknown", claim=name)
 
 
 def examine(
@@ -139,6 +149,7 @@ def examine(
             found=expected_head,
         )
     evidence = RunEvidence(store, config_hash, run, outside)
+    evidence.elsewhere = put_aside(store, evidence)
     sections = sections_of(evidence, expected_head, others)
     engine = Engine(sections, evidence, f"flts verify {config_hash[:12]} --run {run}")
     if expected:

@@ -12,6 +12,7 @@ from flts.contracts.errors import DamagedObject
 from flts.contracts.records.decision import DecisionRecord
 from flts.contracts.records.log import LogEntry
 from flts.contracts.records.run import JudgePart, JudgeSeal
+from flts.promotion.evidence import kept_aside
 from flts.promotion.log import Chain
 from flts.promotion.relay import read_pointer
 from flts.verification.evidence import RunEvidence
@@ -43,6 +44,14 @@ def rested_on(evidence: RunEvidence, key: str) -> str | None:
     """The digest that the sealed record of the judge names for another record; None where it names none."""
     judged = sealed_judge(evidence)
     return (judged.rests_on or {}).get(key) if judged else None
+
+
+def changed_since(evidence: RunEvidence, key: str) -> str | None:
+    """The sealed digest of an object that has another one now; None where a recompute keeps the sealed one aside."""
+    pinned, found = sealed(evidence, key), evidence.digest(key)
+    if pinned is None or pinned == found or kept_aside(evidence, key, pinned) is not None:
+        return None
+    return pinned
 
 
 def told_of_decision(evidence: RunEvidence) -> Mapping[str, str]:

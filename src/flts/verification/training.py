@@ -15,7 +15,7 @@ from flts.promotion.judge import yardstick
 from flts.train.stage import fitted_bundle
 from flts.verification.claims import FALSE, Check, Found, SectionChecks, absent, recorded, same
 from flts.verification.evidence import RunEvidence
-from flts.verification.sealed import rested_on, sealed, sealed_decision
+from flts.verification.sealed import changed_since, rested_on, sealed, sealed_decision
 from flts.verification.stages import took
 
 
@@ -109,8 +109,8 @@ def _result(evidence: RunEvidence, part: TrainPart) -> Found:
     key = layout.model_result(part.model_hash)
     result = evidence.result(part.model_hash)
     found = evidence.digest(key)
-    pinned = sealed(evidence, key)
-    if pinned is not None and pinned != found:
+    pinned = changed_since(evidence, key)
+    if pinned is not None:
         return Found(FALSE, pinned, found, f"{key} was changed; {layout.mend(key)}")
     decision = sealed_decision(evidence)
     row = decision.row(part.model) if decision else None
@@ -141,8 +141,8 @@ def _validation(evidence: RunEvidence, part: TrainPart) -> Found:
 def _windows(evidence: RunEvidence, part: TrainPart) -> Found:
     key = layout.windows_result(part.model_hash, evidence.identity.windows_hash)
     committed, found = evidence.required(key, WindowsResult), evidence.digest(key)
-    pinned = sealed(evidence, key)
-    if pinned is not None and pinned != found:
+    pinned = changed_since(evidence, key)
+    if pinned is not None:
         return Found(FALSE, pinned, found, f"{key} was changed; {layout.mend(key)}")
     pinned = sealed(evidence, layout.forecasts(part.model_hash, evidence.identity.windows_hash))
     if pinned is not None and pinned != committed.forecasts_sha256:

@@ -18,7 +18,7 @@ from flts.contracts.errors import DamagedObject
 from flts.contracts.ports import Store
 from flts.contracts.records.base import require_record
 from flts.contracts.records.decision import DecisionRecord
-from flts.promotion.evidence import digest_of, evidence, refuse_changed
+from flts.promotion.evidence import digest_of, kept_aside, refuse_changed
 from flts.promotion.judge import baselines
 from flts.promotion.stage import Judged, promote
 from flts.runner.judgement import record_judgement
@@ -118,18 +118,6 @@ def test_a_result_that_was_changed_since_is_named_by_the_next_judgement(made: Ma
         judged(store, made[0])
 
 
-def test_what_a_decision_rests_on_is_read_only_as_it_was(made: Made, store: Store) -> None:
-    record, key = decision(store), behind(made[0])["model"]
-    assert evidence(store, record, key) == store.get(key)
-    assert evidence(store, record, "specs/other.json") is None
-    store.replace(key, b"null")
-    with raises(DamagedObject, code="digest-differs", key=key):
-        evidence(store, record, key)
-    store.erase(key)
-    with raises(DamagedObject, code="object-missing", key=key):
-        evidence(store, record, key)
-
-
 def curve_changed(experiment: Experiment, store: Store) -> str:
     """Another number in a valid result.json, which nothing but the decision tells."""
     key = behind(experiment)["model"]
@@ -159,9 +147,10 @@ def test_a_result_that_was_made_again_elsewhere_is_judged_and_the_first_one_is_s
     fit(store, experiment)
     here = as_json(store, key)
     store.replace(key, canonical_json({**here, "made_on": {**here["made_on"], "processor": "another"}}))
-    record = decision(store)
     assert judged(store, experiment).decision.outcome == "keep"
-    assert evidence(store, record, key) == first
+    aside = kept_aside(store, key, sha256(first or b""))
+    assert aside is not None
+    assert store.get(aside) == first
     before = set(store.list("quarantine/"))
     put_aside(context_of(store), experiment, "ridge")
     assert set(store.list("quarantine/")) == before

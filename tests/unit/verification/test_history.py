@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from tests.support.experiments import write_experiment
@@ -13,6 +15,7 @@ from flts.contracts.canonical import canonical_json
 from flts.contracts.records.run import TrainPart
 from flts.settings import Settings, load_settings
 from flts.verification.claims import TRUE
+from flts.verification.write.folder import FILES
 from flts.wiring import existing_store
 
 
@@ -43,6 +46,34 @@ def test_every_run_of_a_scope_is_verified(settings: Settings) -> None:
         assert report.first_false is None, report.first_false
         assert report.exit_code == 0
         assert report.claim("evaluation.decision_id").state == TRUE
+
+
+def test_a_copy_of_the_folder_gives_the_same_bytes_to_everybody(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the store is damaged, which errors say with the place of the store."""
+    copied = load_settings(home=tmp_path / "elsewhere", tracking="off")
+    shutil.copytree(settings.home, copied.home)
+    run = flts.runs(settings=settings)[0]
+
+    def written(one: Settings) -> list[str]:
+        report = flts.verify(run.config_hash, run=run.run, settings=one)
+        return [write(report) for write in FILES.values()]
+
+    first = written(settings)
+    monkeypatch.setenv("USER", "somebody")
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    monkeypatch.chdir(tmp_path)
+    assert written(copied) == first
+    key = layout.meta(run.claim.data_hash)
+    for one in (settings, copied):
+        store = existing_store(one)
+        data = store.get(key) or b""
+        store.replace(key, data[:-1])
+    damaged = written(copied)
+    assert damaged != first
+    assert written(settings) == damaged
+    existing_store(settings).replace(key, data)
 
 
 def test_what_a_run_without_a_promotion_rests_on_is_sealed_by_its_judge(settings: Settings) -> None:

@@ -174,6 +174,22 @@ def test_a_required_claim_must_be_recorded(healthy: Ran, tmp_path: Path) -> None
         healthy.alone(expected_head="2473efac4503")
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("comparison.1.result", "the claims of comparison come with --compare RUN"),
+        ("expect", "the claims of expect come with --expect FILE"),
+        ("train.ridge.rsme", "did you mean 'train.ridge.rmse'?"),
+        ("trian", "claims begin with run, preprocess, tracking, train,"),
+    ],
+)
+def test_an_unknown_claim_is_refused_with_what_to_write(healthy: Ran, name: str, said: str) -> None:
+    with raises(UsageError, code="claim-unknown") as raised:
+        healthy.alone(only=name)
+    assert said in str(raised.value)
+    assert len(str(raised.value)) < 300
+
+
 EXPECTED = """
 expect = [
   { claim = "train.*.duration", operator = "<", value = "1 min" },

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, timedelta
@@ -14,6 +13,7 @@ from flts.contracts.messages import InferenceData, PerformanceEval
 from flts.contracts.ports import Record, read_checked, write_once
 from flts.contracts.records.answer import AnswerDay, ForecastLine
 from flts.contracts.records.base import write_record
+from flts.contracts.request_ids import batch_id
 from flts.preprocess.source import RawFile
 from flts.runner.services.registry import Staff
 from flts.serve.answer import rows_for
@@ -23,8 +23,6 @@ from flts.wiring import RunContext
 
 if TYPE_CHECKING:
     from flts.settings import Settings
-
-_NAMESPACE = uuid.UUID("6f0d7a52-6d1c-5a3e-9a55-7f2f2f6f1d5e")
 
 
 @dataclass
@@ -55,7 +53,7 @@ class Forecaster:
         raw = RawFile(claim.object_key.rpartition("/")[2], self._bytes(claim), self.context.limits)
         rows = rows_for(champion.bundle, raw)
         batch = forecast_batch(champion.bundle, rows)
-        part = str(uuid.uuid5(_NAMESPACE, f"{claim.event_id}/{champion.entry.number}"))
+        part = batch_id(claim.event_id, champion.entry.number)
         key = layout.inference_log(claim.identifier, self._day(claim, part), part)
         write_once(self.context.store, key, lines_of_batch(batch, champion, part), at="forecast.log")
         self._tell(claim, champion, batch, key, len(rows))

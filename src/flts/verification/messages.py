@@ -1,0 +1,55 @@
+"""Messages on a bus, as evidence: those of one kind that can be read, where they lie, and whether any was deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from flts.contracts.errors import DataError
+from flts.contracts.messages import Message, ModelTraining, TrainingData
+from flts.contracts.ports import Record
+from flts.verification.evidence import RunEvidence
+
+M = TypeVar("M", bound=Message)
+NO_BUS = "no broker was named: set FLTS_BUS"
+OF_RUN: Sequence[type[TrainingData | ModelTraining]] = (TrainingData, ModelTraining)
+"""Messages that name their run."""
+
+
+def messages(
+    evidence: RunEvidence, kind: type[M], ours: Callable[[M], bool], topic: str | None = None
+) -> Iterator[tuple[Record, M]]:
+    """Those messages of a kind that can be read and are ours. topic: by default that of the kind."""
+    for record in evidence.messages(topic or kind.topic):
+        message = parsed(kind, record)
+        if message is not None and ours(message):
+            yield record, message
+
+
+def parsed(kind: type[M], record: Record) -> M | None:
+    try:
+        return kind.parse(record.value)
+    except DataError:
+        return None
+
+
+def place_of(record: Record) -> str:
+    return f"{record.topic} {record.partition}:{record.offset}"
+
+
+def retained(records: Sequence[Record]) -> bool:
+    """Whether a topic still holds its first message in every partition that holds any."""
+    first: dict[int, int] = {}
+    for record in records:
+        first[record.partition] = min(record.offset, first.get(record.partition, record.offset))
+    return bool(first) and not any(first.values())
+
+
+def of_run(evidence: RunEvidence) -> Callable[[TrainingData | ModelTraining], bool]:
+    wanted = (evidence.claim.scope, evidence.config_hash, evidence.run)
+    return lambda message: (message.identifier, message.config_hash, message.run) == wanted
+
+
+def any_of_run(evidence: RunEvidence) -> bool:
+    """Whether this bus holds any message of the run: a run in one process announces nothing to others."""
+    return any(True for kind in OF_RUN for _ in messages(evidence, kind, of_run(evidence)))
