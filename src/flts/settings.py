@@ -212,7 +212,8 @@ class Settings(BaseSettings):
     @property
     def tracking_uri(self) -> str:
         """The MLflow database or server, with its default filled in."""
-        return self.mlflow_uri or f"sqlite:///{self.home.resolve() / 'mlflow.db'}"
+        path = str(self.home.resolve() / "mlflow.db")
+        return self.mlflow_uri or f"sqlite:///{path.replace('%', '%25').replace('?', '%3F')}"
 
     def bearer_token(self) -> str | None:
         """The token or the content of its file, if any. Raises UsageError for both, or for an unreadable file."""

@@ -418,3 +418,15 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     file.write_text("no database")
     with raises(StageFailed, code="tracker-failed"):
         MlflowTracker(f"sqlite:///{file}", tmp_path).look("0" * 32)
+
+
+def test_the_folder_of_the_database_may_have_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / "a?b %2F#"
+    folder.mkdir()
+    tracker = MlflowTracker(load_settings(home=folder / ".flts").tracking_uri, folder / "artifacts")
+    (folder / ".flts").mkdir()
+    assert tracker.first_run({"a": "b"}, {}) is None
+    tracker.prepare("north")
+    tracker.close()
+    assert (folder / ".flts/mlflow.db").exists()
+    assert list(tmp_path.iterdir()) == [folder]

@@ -210,3 +210,71 @@ def test_months_borrow_their_history_from_train(tmp_path: Path, monkeypatch: pyt
     result = flts.run(spec, folder=tmp_path, settings=settings)
     assert result.promoted, result.decision
     assert result.decision.windows.count == 18
+
+
+def german(rows: pl.DataFrame) -> str:
+    """Rows as a utility in Germany exports them."""
+    clock = rows["time"].str.to_datetime("%Y-%m-%d %H:%M:%S").dt.to_string("%d.%m.%Y;%H:%M")
+    values = [f"{value * 100:,.2f}".translate(str.maketrans(",.", ".,")) for value in rows["y"]]
+    lines = [f"{time};{value};-" for time, value in zip(clock, values, strict=True)]
+    return "\n".join(["Zähler 4711", "", "Datum;Uhrzeit;Wärme;Störung", ";;[kWh];", *lines, ""])
+
+
+def test_an_export_goes_from_inspection_to_a_forecast_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = text(pl.datetime_range(datetime(2024, 1, 1), datetime(2024, 1, 25), "1h", eager=True), "%Y-%m-%d %H:%M:%S")
+    Path("export.csv").write_bytes(german(rows).encode("latin-1"))
+    rows.with_columns((pl.col("y") * 100).round(2)).rename({"time": "Datum", "y": "Wärme"}).write_csv("plain.csv")
+    dataset = flts.init("export.csv", horizon=6).spec.dataset
+    named = (dataset.encoding, dataset.separator, dataset.decimal, dataset.thousands, dataset.clock_column)
+    assert named == ("cp1252", ";", ",", ".", "Uhrzeit")
+    assert (dataset.time_column, dataset.time_format, dataset.targets) == ("Datum", "%d.%m.%Y %H:%M", ["Wärme"])
+    settings = load_settings(home=tmp_path / ".flts", tracking="off")
+    spec = ridge(flts.load_spec("flts.toml").spec)
+    result = flts.run(spec, folder=tmp_path, settings=settings)
+    assert result.promoted, result.decision
+    found = spec.model_copy(update={"dataset": dataset.model_copy(update=dict.fromkeys(READING, "infer"))})
+    assert flts.run(found, folder=tmp_path, settings=settings).reused
+    forecast = flts.forecast("export.csv", settings=settings)
+    assert forecast.equals(flts.forecast("plain.csv", settings=settings))
+    assert forecast["time"][0].replace(tzinfo=None) == datetime(2024, 1, 25, 1)
+    assert 8_000 < float(forecast["mean"].mean()) < 12_000  # type: ignore[arg-type]
+
+
+READING = ("encoding", "separator", "decimal", "thousands", "time_format", "clock_column")
+
+
+def test_day_and_month_are_never_guessed_and_a_short_history_follows_the_experiment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # the first of every month: swapped, these are the first days of every year
+    months = text(dates(date(1990, 1, 1), "1mo", 144), "%d/%m/%Y")
+    months.rename({"time": "date"}).write_csv("shop.csv")
+    with raises(DataError, code="times-ambiguous", column="date", row=1):
+        flts.init("shop.csv")
+    first = flts.init("shop.csv", horizon=3, reading={"time_format": "%d/%m/%Y"})
+    assert (first.spec.dataset.time_format, first.spec.dataset.step) == ("%d/%m/%Y", "1mo")
+    settings = load_settings(home=tmp_path / ".flts", tracking="off")
+    assert flts.run(ridge(first.spec), folder=tmp_path, settings=settings).promoted
+    months.rename({"time": "date"}).write_csv("history.csv")
+    forecast = flts.forecast("history.csv", settings=settings)
+    assert [time.date() for time in forecast["time"]] == [date(2002, month, 1) for month in (1, 2, 3)]
+    Path("flts.toml").unlink()
+    with raises(DataError, code="times-ambiguous"):
+        flts.forecast("history.csv", scope="shop", settings=settings)
+    again = flts.forecast("history.csv", scope="shop", settings=settings, reading={"time_format": "%d/%m/%Y"})
+    assert again.equals(forecast)
+
+
+def test_a_written_index_is_no_covariate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = text(dates(date(2022, 1, 1), "1d", 400))
+    rows.with_row_index("").write_csv("odd.csv")
+    seen = flts.inspect("odd.csv")
+    assert [finding.message for finding in seen.findings if finding.kind == "index"]
+    settings = load_settings(home=tmp_path / ".flts", tracking="off")
+    assert flts.run(ridge(flts.init("odd.csv", horizon=7).spec), folder=tmp_path, settings=settings).promoted
+    champion = flts.load_champion("odd", settings=settings)
+    assert champion.bundle.manifest.columns == ["y"]
+    assert champion.forecast(rows).height == 7

@@ -12,9 +12,10 @@ import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 from urllib.request import urlopen
 
 from flts.contracts.errors import BackendUnavailable, StageFailed, UsageError
@@ -192,7 +193,7 @@ class MlflowTracker:
 
     def _exists(self) -> bool:
         """Whether there is anything to look at: to open an absent database would make it."""
-        return not self._embedded or Path(self.uri.removeprefix("sqlite:///")).exists()
+        return not self._embedded or Path(unquote(self.uri.removeprefix("sqlite:///"))).exists()
 
     def _client(self) -> MlflowClient:
         if self._opened is None:
@@ -202,6 +203,11 @@ class MlflowTracker:
             for name in ("mlflow", "alembic"):
                 logging.getLogger(name).setLevel(logging.ERROR)
             self._opened = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+            if self._embedded and "%" in self.uri:  # mlflow makes the folder of the URI beside that of the path
+                written = Path(self.uri.removeprefix("sqlite:///"))
+                with suppress(OSError):  # the first one that is not empty is somebody's
+                    for folder in written.parents:
+                        folder.rmdir()
         return self._opened
 
     def _run(self, run_id: str) -> Run | None:

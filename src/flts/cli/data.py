@@ -52,6 +52,7 @@ def inspect(
     Exits with 4 when it would not.
     """
     from flts import api
+    from flts.cli.progress import waiting
 
     named = reading(
         separator=separator,
@@ -61,7 +62,8 @@ def inspect(
         clock_column=clock_column,
         encoding=encoding,
     )
-    report = api.inspect(file, test_file, target=target, time=time, timezone=timezone, reading=named)
+    with waiting(f"{file}: every column is measured"):
+        report = api.inspect(file, test_file, target=target, time=time, timezone=timezone, reading=named)
     if as_json:
         from flts.cli import board
 

@@ -32,6 +32,7 @@ def init(
 ) -> None:
     """Write an experiment that `flts run` accepts as it is, with a reason for each value."""
     from flts import api
+    from flts.cli.progress import waiting
 
     named = reading(
         separator=separator,
@@ -41,17 +42,18 @@ def init(
         clock_column=clock_column,
         encoding=encoding,
     )
-    first = api.init(
-        file,
-        test_file,
-        output=output,
-        target=target,
-        horizon=horizon,
-        time=time,
-        timezone=timezone,
-        reading=named,
-        force=force,
-    )
+    with waiting(f"{file}: lengths of history are tried"):
+        first = api.init(
+            file,
+            test_file,
+            output=output,
+            target=target,
+            horizon=horizon,
+            time=time,
+            timezone=timezone,
+            reading=named,
+            force=force,
+        )
     task = first.spec.task
     typer.echo(visible(f"{output}: forecast '{first.target}' ({first.why_target})"))
     typer.echo(f"  {task.input_length} rows of history, {task.horizon} ahead, by {', '.join(first.models)}")

@@ -16,6 +16,7 @@ from flts.explore.clocks import LocalClock, find_clock
 from flts.explore.grid import Placed, Timeline, holds_value, on_grid, seasons_of, timeline
 from flts.explore.repair import Repaired, find_time_column, read_repaired, tidied
 from flts.explore.statistics import Parts
+from flts.explore.target import guess_target
 from flts.preprocess import fit as fitting
 from flts.preprocess.dialect import Dialect
 from flts.preprocess.infer import infer_grid
@@ -215,22 +216,6 @@ def inspect(
     )
 
 
-def guess_target(train: Rows) -> tuple[str | None, str]:
-    """The first column that can be forecast, None when there is none; and the reason."""
-    held, ramps = holds_value(train), []
-    for i, name in enumerate(train.columns):
-        column = train.values[held, i]
-        values = column[~np.isnan(column)]
-        if len(values) * 2 < len(column) or len(values) < 2 or np.ptp(values) == 0.0:
-            continue
-        if not fitting.counts_rows(values):
-            return name, "the first numeric column that varies"
-        ramps += [] if fitting.INDEX.fullmatch(name) else [name]
-    if ramps:
-        return ramps[0], "the first numeric column that varies, though by the same amount in every row"
-    return None, "no numeric column varies"
-
-
 def _same_columns(rows: Rows, columns: tuple[str, ...]) -> Rows:
     """The rows with the columns of train, empty where they lack one."""
     values = np.full((len(rows), len(columns)), np.nan)
@@ -241,29 +226,31 @@ def _same_columns(rows: Rows, columns: tuple[str, ...]) -> Rows:
 
 
 def _columns(train: Rows, test: Rows, seasons: Mapping[str, int], target: str | None) -> tuple[ColumnReport, ...]:
+    held, values = int(holds_value(train).sum()), np.asfortranarray(train.values)  # a column is one piece of memory
     target_parts = _parts(train, seasons, target) if target else None
+    other = _series(train, target) if target else None
     reports = []
     for i, name in enumerate(train.columns):
-        parts = target_parts if name == target and target_parts else _parts(train, seasons, name)
+        column = values[:, i]
+        parts = target_parts if name == target and target_parts else _parts_of(column, seasons)
         relation = None
-        if target and target_parts and name != target:
-            relation = _relation(train, name, parts, target, target_parts)
-        reports.append(_column(name, train, test.values[:, i], seasons, parts, relation))
+        if target_parts and other is not None and name != target:
+            relation = _relation(column, parts, other, target_parts)
+        reports.append(_column(name, column, held, test.values[:, i], seasons, parts, relation))
     return tuple(reports)
 
 
 def _column(
     name: str,
-    train: Rows,
+    column: Values,
+    held: int,
     test: Values,
     seasons: Mapping[str, int],
     parts: Parts | None,
     relation: Relation | None,
 ) -> ColumnReport:
-    column = _series(train, name)
     missing = np.isnan(column)
     values = column[~missing]
-    held = int(holds_value(train).sum())
     numbers = dict.fromkeys(("minimum", "median", "maximum", "mean", "deviation"))
     constant, outliers, far, sentinel = False, 0, 0, None
     if len(values):
@@ -305,7 +292,10 @@ def _series(rows: Rows, name: str) -> Values:
 
 
 def _parts(rows: Rows, seasons: Mapping[str, int], name: str) -> Parts | None:
-    column = _series(rows, name)
+    return _parts_of(_series(rows, name), seasons)
+
+
+def _parts_of(column: Values, seasons: Mapping[str, int]) -> Parts | None:
     if (~np.isnan(column)).sum() < statistics.FEWEST:
         return None
     return statistics.decompose(column, tuple(seasons.values()))
@@ -362,10 +352,10 @@ def _shift(train: Values, test: Values) -> Shift | None:
     )
 
 
-def _relation(rows: Rows, name: str, parts: Parts | None, target: str, target_parts: Parts) -> Relation | None:
+def _relation(column: Values, parts: Parts | None, other: Values, target_parts: Parts) -> Relation | None:
+    """How a column is correlated with the target `other`."""
     if parts is None:
         return None
-    column, other = _series(rows, name), _series(rows, target)
     mine, theirs = parts.remainder, target_parts.remainder
     if min((~np.isnan(part)).sum() for part in (mine, theirs)) < statistics.FEWEST:
         mine, theirs = column, other

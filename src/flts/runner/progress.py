@@ -37,6 +37,20 @@ def reporter(models: Sequence[str], *, quiet: bool) -> Iterator[Reporter]:
         yield PlainLines()
 
 
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Says at a terminal what takes time, until it is done."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(escape(visible(what))):
+        yield
+
+
 class _ModelRow:
     """The Progress of one model, shown in its row."""
 
