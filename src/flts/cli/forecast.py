@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 SUFFIXES = (".csv", ".parquet", ".json")
-CLOCK = "%Y-%m-%d %H:%M:%S%.f"
-"""Times in text: local and without their offset, which Excel and pandas would not read; it has a column of its own."""
 INTERVALS = {
     "adaptive": "adaptive, it follows the newest errors in this history",
     "static": "static, from the errors of training alone",
@@ -153,11 +151,10 @@ def _levels(text: str) -> tuple[float, ...]:
 
 def _write(frame: pl.DataFrame, file: Path) -> None:
     """A table of forecasts: Parquet keeps the zone of its times, text has the offset in a column of its own."""
-    import polars as pl
+    from flts.serve.written import as_text
 
     if file.suffix == ".parquet":
         frame.write_parquet(file)
         return
-    time = pl.col("time")
-    text = frame.with_columns(time.dt.to_string(CLOCK), utc_offset=time.dt.to_string("%:z"))
+    text = as_text(frame)
     text.write_csv(file) if file.suffix == ".csv" else text.write_json(file)

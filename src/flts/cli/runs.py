@@ -68,10 +68,10 @@ def plot(
         {**pictures, **judged.of_each()} if every else {name: pictures[name] for name in FIRST if name in pictures}
     )
     folder = output or settings(home=home).home / "plots" / config_hash[:12]
-    folder.mkdir(parents=True, exist_ok=True)
     for name, draw in pictures.items():
-        file = folder / f"{name}.png"
-        file.write_bytes(draw().png)
+        file, picture = folder / f"{name}.png", draw().png
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(picture)
         typer.echo(visible(str(file)))
 
 

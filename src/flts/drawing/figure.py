@@ -92,7 +92,7 @@ def canvas(
     size: tuple[float, float] = (9.0, 3.5),
     rows: int = 1,
     columns: Sequence[float] = (1,),
-    inset: float = 0.85,
+    inset: float = 0.9,
 ) -> list[list[Axes]]:
     """Empty axes [rows][columns] under a title and a caption. Raises MissingExtra without matplotlib.
 
@@ -196,8 +196,10 @@ def plain(text: str) -> str:
 
 
 def named(targets: Sequence[str]) -> str:
-    """The targets in a title: all of a few, else how many there are."""
-    return ", ".join(map(short, targets)) if len(targets) <= 3 else f"{len(targets)} targets"
+    """The targets in a title: all of a few, else the first two and how many more there are."""
+    if len(targets) <= 3:
+        return ", ".join(map(short, targets))
+    return f"{short(targets[0])}, {short(targets[1])} and {len(targets) - 2} more"
 
 
 def short(name: str) -> str:

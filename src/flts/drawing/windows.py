@@ -18,15 +18,16 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ShownWindows:
-    """What all panels share: windows that do not overlap, oldest first.
+    """What all panels share: windows that do not overlap, oldest first, and the truth from the first origin on.
 
-    origins [windows] and times [windows, steps]: UTC ns; before [windows]: the target at the origins; truth
-    [windows, steps]: NaN where nothing was measured.
+    origins [windows], times [windows, steps] and truth_times [rows]: UTC ns; before [windows]: the target at the
+    origins; truth [rows]: NaN where nothing was measured.
     """
 
     origins: Times
     times: Times
     before: Values
+    truth_times: Times
     truth: Values
 
 
@@ -47,24 +48,19 @@ def windows(
     height = 3.0 if len(models) == 1 else 1.7
     panels = [axes for (axes,) in canvas(title, caption, rows=len(models), size=(9.0, height))]
     times, origins = moments(shown.times), moments(shown.origins)
-    # the truth at the origin belongs to the line: from there the forecast is made
-    truth_times = np.concatenate([origins[:, None], times], axis=1)
-    truth = np.concatenate([shown.before[:, None], shown.truth], axis=1)
     dates = _line(times, np.datetime64("NaT"))
     marker = "." if times.size <= FEW or times.shape[1] == 1 else ""
     for axes, model in zip(panels, models, strict=True):
         mean, lower, upper = (_line(values, np.nan) for values in (model.mean, model.lower, model.upper))
         if not np.isnan(lower).all():
             axes.fill_between(dates, lower, upper, color=ACCENT, alpha=0.18, linewidth=0, label="80 % interval")
-        axes.plot(
-            _line(truth_times, np.datetime64("NaT")), _line(truth, np.nan), color=INK, linewidth=1.0, label="truth"
-        )
+        axes.plot(moments(shown.truth_times), shown.truth, color=INK, linewidth=1.0, label="truth")
         axes.plot(dates, mean, color=ACCENT, linewidth=1.2, marker=marker, markersize=4, label="forecast")
         axes.plot(
             origins, shown.before, color=SOFT, linestyle="none", marker="o", markersize=3, zorder=3, label="origin"
         )
         scale(axes, short(target))
-        axes.set_title(plain(model.model), loc="left", fontsize="small", pad=3)
+        axes.set_title(plain(model.model), loc="left", fontsize="small", x=0.06, y=1.01)
     date_axis(panels[-1], timezone)
     return finished(panels[0])
 

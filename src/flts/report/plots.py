@@ -35,6 +35,8 @@ from flts.train.stage import Trained, stored_result
 
 SHOWN_STEPS = 240
 """Rows of test that a picture of windows shows at most, or one window."""
+PARTS = 24
+"""Parts of a season, such as the hours of a day, that forecasts should fall in."""
 LONGEST_NAME = 40
 """Characters of a target in the name of a file."""
 Pictures = Mapping[str, Callable[[], Picture]]
@@ -170,15 +172,18 @@ def forecast_windows(experiment: Experiment, models: Mapping[str, Mapping[str, V
     """The newest test windows that do not overlap; models: the stored columns [origins, horizon, targets] by name."""
     horizon, fitted = experiment.task.horizon, experiment.task.fitted
     at, indices = fitted.targets.index(target), experiment.windows.indices
-    chosen = _apart(indices, horizon, max(1, SHOWN_STEPS // horizon))
-    histories = experiment.windows.histories(experiment.dataset)
-    before = histories.context.select((target,))[histories.ends[chosen] - 1, 0]
+    chosen = _apart(indices, horizon, max(SHOWN_STEPS, horizon))
+    context = experiment.windows.histories(experiment.dataset).context
+    series = context.select((target,))[:, 0]
     times = fitted.grid.after(experiment.origins[chosen], horizon)
-    truth = experiment.windows.truth(experiment.dataset, horizon).values
+    first, last = np.searchsorted(context.times, [experiment.origins[chosen[0]], times[-1, -1]])
+    before = series[np.searchsorted(context.times, experiment.origins[chosen])]
     ahead = "the next step" if horizon == 1 else f"{horizon} steps at once"
     count = "the last one" if len(chosen) == 1 else f"the last {len(chosen)} that do not overlap"
     return windows(
-        ShownWindows(experiment.origins[chosen], times, before, truth[chosen, :, at]),
+        ShownWindows(
+            experiment.origins[chosen], times, before, context.times[first : last + 1], series[first : last + 1]
+        ),
         [
             WindowForecasts(name, *(_cells(values, column, at)[chosen] for column in ("y_hat", "lower", "upper")))
             for name, values in models.items()
@@ -245,9 +250,11 @@ def _hours_seen(experiment: Experiment) -> str:
     if not experiment.task.seasons:
         return "train shows no season"
     season = experiment.task.seasons[0]
-    seen = len(np.unique(experiment.task.fitted.grid.positions(experiment.origins) % season))
-    whole = "" if seen == season else ": the season is part of the error of a step"
-    return f"each step falls on {seen} of the {season} rows of a season{whole}"
+    parts = min(season, PARTS)
+    places = experiment.task.fitted.grid.positions(experiment.origins) % season
+    seen = len(np.unique(places * parts // season))
+    whole = "" if seen == parts else ": the season is part of the error of a step"
+    return f"each step falls in {seen} of {parts} parts of a season of {season} rows{whole}"
 
 
 def _calibration(experiment: Experiment, name: str, values: Mapping[str, Values], manifest: Manifest) -> Picture:
@@ -270,12 +277,15 @@ def _covered(truth: Values, intervals: Mapping[str, Interval], measure: Yardstic
     return {level: measured for level, measured in results.items() if measured is not None}
 
 
-def _apart(indices: Indices, rows: int, most: int) -> Indices:
-    """Positions of the last `most` indices that are at least `rows` apart, oldest first."""
-    chosen: list[int] = []
-    for position in range(len(indices) - 1, -1, -1):
-        if not chosen or indices[chosen[-1]] - indices[position] >= rows:
-            chosen.append(position)
-        if len(chosen) == most:
+def _apart(indices: Indices, horizon: int, rows: int) -> Indices:
+    """Positions of the windows that do not overlap and lie within this many rows of the end of the last, oldest first.
+
+    indices: the first row of each window.
+    """
+    chosen, end = [len(indices) - 1], indices[-1] + horizon
+    for position in range(len(indices) - 2, -1, -1):
+        if end - indices[position] > rows:
             break
+        if indices[chosen[-1]] - indices[position] >= horizon:
+            chosen.append(position)
     return np.array(chosen[::-1])

@@ -49,7 +49,7 @@ NOT_NAMED = {
     "verification/environments.py made dataclasses.replace": "a value in memory",
     "verification/evaluation.py look dataclasses.replace": "a value in memory",
     "gateway/objects.py delete_object OBJECTS.delete": "says which method a route has",
-    "server/page/box.py result answer.frame().write_csv": "the text of a download, no file",
+    "server/page/box.py result as_text(answer.frame()).write_csv": "the text of a download, no file",
     "backends/tracking.py log tempfile.TemporaryDirectory": "temporary files of the tracker, a view for people",
     "backends/tracking.py _lay_out tempfile.TemporaryDirectory": "temporary files of the tracker",
     "backends/tracking.py _lay_out target.parent.mkdir": "temporary files of the tracker",

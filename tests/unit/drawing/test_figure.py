@@ -57,7 +57,7 @@ def test_a_caption_has_lines_of_eighty_columns() -> None:
 
 def test_names_are_shortened_and_many_are_counted() -> None:
     assert named(["a", "b"]) == "a, b"
-    assert named(list("abcd")) == "4 targets"
+    assert named(list("abcd")) == "a, b and 2 more"
     assert short("x" * 41) == "x" * 39 + "…"
 
 

@@ -63,8 +63,11 @@ def test_the_windows_that_are_shown_are_the_last_ones_that_do_not_overlap(tables
     last = times(axes, "origin")
     assert last[-1] == experiment.origins[-1]
     assert set(last.tolist()) <= set(experiment.origins.tolist())
-    truth = values(axes, "truth").reshape(windows, horizon + 1)
-    assert truth[:, 1:].reshape(-1).tolist() == [rows[time] for time in shown.tolist()]
+    truth = times(axes, "truth")
+    assert (truth[0], truth[-1]) == (last[0], shown[-1])
+    assert (np.diff(truth) == HOUR).all()
+    assert values(axes, "truth")[1:].tolist() == [rows[time] for time in truth[1:].tolist()]
+    assert set(shown.tolist()) <= set(truth.tolist())
     assert values(axes, "forecast")[-horizon:].tolist() == stored(pair)["y_hat"][-1, :, 0].tolist()
     title, *caption = words(picture)
     assert title == "load: forecast and truth"
@@ -125,7 +128,7 @@ def test_the_error_of_each_step_is_that_of_the_board_in_units_of_a_single_target
     best = decision.ranked_baselines[0]
     assert values(axes, "ridge") == pytest.approx([at.rmse * width for at in decision.ranked[0].profile.step])
     assert values(axes, f"{best.model} (baseline)") == pytest.approx([at.rmse * width for at in best.profile.step])
-    assert "each step falls on 24 of the 24 rows of a season" in " ".join(words(picture)[1:])
+    assert "each step falls in 24 of 24 parts of a season of 24 rows" in " ".join(words(picture)[1:])
     alone = plots.of_model(one[0].experiment, "ridge", stored(one), [], _manifest(one))["error_per_step"]
     assert values(panels(alone)[0], "ridge") == pytest.approx(values(axes, "ridge"))
     assert values(panels(alone)[0], f"{best.model} (baseline)") == pytest.approx(
@@ -135,7 +138,7 @@ def test_the_error_of_each_step_is_that_of_the_board_in_units_of_a_single_target
 
 def test_a_step_that_sees_few_hours_is_said() -> None:
     pair = judged(test=120, evaluate={"step": 12})
-    assert "each step falls on 2 of the 24 rows of a season: the season is part" in " ".join(
+    assert "each step falls in 2 of 24 parts of a season of 24 rows: the season is part" in " ".join(
         words(pair[0].error_per_step())[1:]
     )
 

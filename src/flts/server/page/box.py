@@ -12,6 +12,7 @@ from flts.contracts.records.model import Manifest
 from flts.forecasting.intervals import LEVELS
 from flts.preprocess.source import RawTable
 from flts.serve.answer import rows_for
+from flts.serve.written import as_text
 from flts.server.page.chart import Chart, of_answer
 from flts.server.page.shown import counted, lasting
 from flts.server.sent import read_sent
@@ -106,7 +107,7 @@ def result(answered: Answered, rows: RawTable, level: float) -> Result:
         f"{entry.champion.model}, promotion {entry.number}: the next {steps} ({lasting(len(answer.times), step)}),"
         f" in the time of {answer.timezone}"
     )
-    data = answer.frame().write_csv(datetime_format="%Y-%m-%dT%H:%M:%S%.f%:z").encode()
+    data = as_text(answer.frame()).write_csv().encode()
     return Result(
         sentence=sentence,
         intervals=INTERVALS.get(answer.interval, ""),

@@ -405,8 +405,9 @@ def test_the_download_has_the_whole_numbers(app: FastAPI) -> None:
     kind, _, data = link.attributes["href"].partition(",")
     assert kind == "data:text/csv;base64"
     lines = base64.b64decode(data).decode().splitlines()
-    assert lines[0] == "time,target,mean,lower,upper"
+    assert lines[0] == "time,target,mean,lower,upper,utc_offset"
     assert len(lines) == 4
+    assert [line.endswith(",+00:00") for line in lines[1:]] == [True] * 3
 
 
 def test_a_file_is_read_like_pasted_rows(app: FastAPI) -> None:
