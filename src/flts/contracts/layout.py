@@ -178,6 +178,11 @@ def log_entry(scope: str, number: int) -> str:
     return f"{log(scope)}{number:08d}.json"
 
 
+def log_snapshot(scope: str) -> str:
+    """The beginning of a long promotion log in one object; a projection of the log."""
+    return f"model-promotion/{scope}/log-snapshot.json"
+
+
 def is_log_entry(key: str) -> bool:
     """Whether an object is an entry of a promotion log; a copy or a note that somebody put beside them is none."""
     named = re.fullmatch(r"model-promotion/([^/]+)/log/([0-9]{8,})\.json", key)
@@ -291,6 +296,7 @@ IDENTITIES = tuple(
         r"models/(?P<model_hash>[^/]+)/(?:windows/(?P<windows_hash>[^/]+)/)?[^/]+\.json",
         r"model-promotion/(?P<scope>[^/]+)/decisions/(?P<decision_id>[^/.]+)\.json",
         r"model-promotion/(?P<scope>[^/]+)/log/(?P<number>[0-9]+)\.json",
+        r"model-promotion/(?P<scope>[^/]+)/log-snapshot\.json",
         r"model-promotion/(?P<scope>[^/]+)/(?:(?P<config_hash>[^/]+)/)?current\.json",
         r"inference-logs/(?P<scope>[^/]+)/days/(?P<request_id>[^/]+)\.json",
         r"runs/[^/]+/(?P<run>[0-9]+)/seals/(?P<judge_sha256>[^/]+)\.json",

@@ -7,7 +7,7 @@ before, as numbers may come again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from flts.contracts import layout
@@ -17,6 +17,7 @@ from flts.contracts.ports import Store, read_checked, write_once
 from flts.contracts.records.base import parse_record, parse_stored, read_record, require_record
 from flts.contracts.records.decision import DecisionRecord
 from flts.contracts.records.log import Kind, LogEntry, Promoted
+from flts.promotion import snapshot
 
 MEND = "restore it from a backup, or move it and every later entry out of the log; the next `flts run` decides again"
 
@@ -70,12 +71,13 @@ def read_log(store: Store, scope: str) -> list[LogEntry]:
     return list(read_chain(store, scope).entries)
 
 
-def listed(store: Store, scope: str) -> list[LogEntry]:
+def listed(store: Store, scope: str, *, by_snapshot: bool = True) -> list[LogEntry]:
     """All entries in order, to be shown: a log can be read where the decision of its newest entry is lost.
 
-    Raises the errors of `read_chain` but that.
+    by_snapshot: read the beginning of a long log from one object, whose end is compared with the log; without it every
+    entry is read where it lies. Raises the errors of `read_chain` but that.
     """
-    return list(_entries(store, scope, EMPTY).entries)
+    return list(_entries(store, scope, EMPTY, by_snapshot=by_snapshot).entries)
 
 
 def read_chain(store: Store, scope: str, known: Chain = EMPTY) -> Chain:
@@ -133,20 +135,43 @@ def _readable(store: Store, entry: LogEntry) -> bool:
         return False
 
 
-def _entries(store: Store, scope: str, known: Chain) -> Chain:
+def _entries(store: Store, scope: str, known: Chain, *, by_snapshot: bool = True) -> Chain:
     try:
         layout.scope_name(scope)
     except ValueError as error:
         raise UsageError(str(error), code="scope-invalid", scope=scope) from None
-    if known.head is not None:
-        last = store.get(layout.log_entry(scope, len(known.entries)))
-        if last is None or sha256(last) != known.head:
-            known = EMPTY  # the log was shortened or replaced
+    if not _stands(store, scope, known):
+        known = EMPTY  # nothing was read before, or the log was shortened or replaced
+    stored = [key for key in store.list(layout.log(scope)) if layout.is_log_entry(key)]
+    if by_snapshot and len(stored) - len(known.entries) > snapshot.EVERY:
+        known = _snapshot(store, scope)
+    return _read_on(store, scope, known, ((key, store.get(key)) for key in stored[len(known.entries) :]))
+
+
+def _stands(store: Store, scope: str, known: Chain) -> bool:
+    """Whether there is something that was read before, and its newest entry is in the log as it was."""
+    if known.head is None:
+        return False
+    last = store.get(layout.log_entry(scope, len(known.entries)))
+    return last is not None and sha256(last) == known.head
+
+
+def _snapshot(store: Store, scope: str) -> Chain:
+    """The beginning of the log by its snapshot; EMPTY where that does not fit it, and the log itself then decides."""
+    texts = snapshot.texts(store, scope)
+    keyed = ((layout.log_entry(scope, number), data) for number, data in enumerate(texts, 1))
+    try:
+        found = _read_on(store, scope, EMPTY, keyed)
+    except DamagedObject:
+        return EMPTY
+    return found if _stands(store, scope, found) else EMPTY
+
+
+def _read_on(store: Store, scope: str, known: Chain, further: Iterable[tuple[str, bytes | None]]) -> Chain:
+    """The chain with the entries that follow, of which each is given by its key and its bytes."""
     entries, head = list(known.entries), known.head
     in_force = sum(-1 if entry.kind == "rollback" else 1 for entry in entries)
-    stored = [key for key in store.list(layout.log(scope)) if layout.is_log_entry(key)]
-    for number, key in enumerate(stored[len(entries) :], len(entries) + 1):
-        data = store.get(key)
+    for number, (key, data) in enumerate(further, len(entries) + 1):
         if data is None or key != layout.log_entry(scope, number):
             absent = layout.log_entry(scope, number)
             raise DamagedObject(
@@ -225,6 +250,9 @@ def append(
             decision_of(store, entry)
         data = entry.to_bytes()
         if write_once(store, layout.log_entry(scope, entry.number), data, at="promote.log") == data:
+            if entry.number % snapshot.EVERY == 0:
+                known_texts = snapshot.texts(store, scope) if _snapshot(store, scope).entries else ()
+                snapshot.keep(store, scope, known_texts, entry.number)
             return entry
 
 

@@ -272,7 +272,7 @@ class RunEvidence:
         def read() -> Chain:
             with self.noting() as every:
                 try:
-                    entries = listed(self, self.claim.scope)
+                    entries = listed(self, self.claim.scope, by_snapshot=False)
                 except DamagedObject:
                     self._noted[-2].update(every)
                     raise

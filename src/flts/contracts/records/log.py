@@ -50,3 +50,12 @@ class LogEntry(StoredRecord):
     """Number of the entry whose champion a rollback restores."""
     reason: str | None = None
     """Why a person promoted or rolled back, in their words."""
+
+
+class LogSnapshot(StoredRecord):
+    """`log-snapshot.json`: the first entries of a long promotion log; it counts while the last of them stands there."""
+
+    v: Literal[1] = 1
+    scope: ScopeName
+    entries: list[str]
+    """The text of each entry as it is stored, oldest first."""
