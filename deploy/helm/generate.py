@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import yaml
 
 from flts.spec.fields import Spec
-from flts.spec.models import DEFAULT_MODELS
 
 CHART = Path(__file__).parent / "flts"
 MONITORING = Path(__file__).parents[1] / "monitoring"
@@ -96,7 +95,7 @@ def files() -> dict[str, str]:
     text = (CHART / "values.yaml").read_text()
     return {
         "values.schema.json": json.dumps(schema(yaml.safe_load(text)), indent=1) + "\n",
-        "files/default-models.json": json.dumps(sorted(DEFAULT_MODELS)) + "\n",
+        "files/default-models.json": json.dumps(Spec().trained) + "\n",
         "README.md": readme(text),
         **{f"files/{name}": (MONITORING / name).read_text() for name in COPIES},
     }

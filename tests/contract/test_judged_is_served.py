@@ -12,8 +12,9 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.ensembles import made
 from tests.support.experiments import small_experiment, small_spec
-from tests.support.families import installed
+from tests.support.families import has_libraries, installed
 from tests.support.promotions import promote
 from tests.support.series import hourly
 from tests.support.services import LONG
@@ -24,6 +25,7 @@ from flts.forecasting.adaptive import MOST_EARLIER, NEWEST
 from flts.forecasting.bundle import TOLERANCE
 from flts.models.registry import BUILT_IN
 from flts.preprocess.rows import Rows, Values
+from flts.spec.models import ENSEMBLE
 from flts.train.experiment import Experiment
 
 TARGETS = ("load", "wind")
@@ -33,12 +35,13 @@ Served = tuple[FastAPI, Experiment, dict[str, Values]]
 
 
 @cache
-def served(name: str, horizon: int = 3, rows: int = 300, test: int = 60, windows: int = 0) -> Served:
-    """The service with this family, and what is stored of its test forecasts."""
+def served(names: tuple[str, ...], horizon: int = 3, rows: int = 300, test: int = 60, windows: int = 0) -> Served:
+    """The service with the last of these models, and what is stored of its test forecasts."""
     dataset, task = {"targets": list(TARGETS)}, {"horizon": horizon}
-    spec = small_spec((name,), dataset=dataset, task=task, evaluate={"windows": windows})
+    spec = small_spec(names, dataset=dataset, task=task, evaluate={"windows": windows})
     experiment, store = small_experiment(spec, hourly(rows), test)
-    trained = fit(store, experiment, name)
+    fits = [fit(store, experiment, name) for name in names if name != ENSEMBLE]
+    trained = made(store, experiment) if ENSEMBLE in names else fits[-1]
     promote(trained.bundle_sha256, store=store)
     return (
         application(store, request_seconds=LONG),
@@ -61,7 +64,21 @@ def body_of(rows: Rows, zone: str) -> dict[str, Any]:
 @settings(deadline=None, max_examples=6)
 @given(data=st.data())
 def test_predict_gives_the_forecast_that_was_judged(name: str, data: st.DataObject) -> None:
-    app, experiment, stored = served(name)
+    draw(served((name,)), data)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not all(map(has_libraries, ("automfles", "prophet"))), reason="needs two extras")
+@settings(deadline=None, max_examples=6)
+@given(data=st.data())
+def test_predict_gives_the_forecast_of_the_ensemble_that_was_judged(data: st.DataObject) -> None:
+    """One member uses dates alone, one is fitted again, one has adaptive intervals."""
+    draw(served(("automfles", "prophet", "ridge", ENSEMBLE)), data)
+
+
+def draw(of: Served, data: st.DataObject) -> None:
+    """Check one window, asked for in one of the ways that a client may write."""
+    app, experiment, stored = of
     window = data.draw(st.integers(0, len(experiment.windows.indices) - 1), label="window")
     horizon = data.draw(st.integers(1, experiment.task.horizon), label="horizon")
     zone = data.draw(st.sampled_from(["Z", "+00:00", "", " "]), label="how the zone is written")  # ' ' takes the reader
@@ -71,7 +88,7 @@ def test_predict_gives_the_forecast_that_was_judged(name: str, data: st.DataObje
 def test_the_bounds_of_a_long_horizon_are_those_that_were_judged() -> None:
     """A request has fewer earlier origins than its last steps ask for, and the judge took no more."""
     horizon = MOST_EARLIER - NEWEST + 20
-    app, experiment, stored = served("ridge", horizon, 2150, 1150, 3)
+    app, experiment, stored = served(("ridge",), horizon, 2150, 1150, 3)
     check(app, experiment, stored, 2, horizon, "Z")
 
 

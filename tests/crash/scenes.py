@@ -31,6 +31,9 @@ RUN: Command = ("run",)
 WEAKER: Command = ("run", "--set", "task.input_length=6", "--set", "models.ridge.alphas=[1e6]")
 """An experiment on other windows, whose champion the one of flts.toml beats."""
 TIMED: Command = ("run", "--set", "evaluate.max_latency_ms=1000")
+PAIR: Command = ("run", "--models", "prophet,ridge")
+WITH_ENSEMBLE: Command = ("run", "--models", "prophet,ridge,ensemble")
+"""The models of the pair and their ensemble, which is made in the process of the run."""
 ROLLBACK: Command = ("promotions", "rollback")
 BY_HAND: Command = ("promotions", "promote", "{first}", "ridge")
 """`{first}` stands for the configuration of the first promotion."""
@@ -64,6 +67,7 @@ SCENES: Mapping[str, Scene] = {
     "judgement": Scene(RUN, [(WEAKER, ""), (RUN, "run.train.after=kill")]),
     "rollback": Scene(ROLLBACK, [(WEAKER, ""), (RUN, "")], again=RUN),
     "by hand": Scene(BY_HAND, [(WEAKER, ""), (RUN, "")]),
+    "ensemble": Scene(WITH_ENSEMBLE, [(PAIR, "")]),
     "latency": Scene(TIMED, [(TIMED, "run.train.after=kill")]),
 }
 

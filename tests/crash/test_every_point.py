@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from tests.crash.scenes import SCENES, TIMED, Ended, Stage, Workspace
+from tests.support.families import has_libraries
 from tests.support.points import SIDES, points
 
 from flts.contracts.ports import Store
@@ -54,6 +55,8 @@ IN_A_CHILD = [
     "train.windows_result",
 ]
 """Writes in the process of a trainer."""
+OF_AN_ENSEMBLE = [point for point in IN_A_CHILD if point != "train.bundle"]
+"""The same writes, in the process that judges: the bundle of an ensemble has no file but its manifest."""
 COMMITTED = "train.windows_result.after"
 """After this point the result of a trainer counts, whatever happens to its process."""
 OF_A_LATENCY = "promote.latency"
@@ -146,6 +149,21 @@ def test_the_result_of_a_trainer_that_ended_after_its_commit_counts(stage: Stage
     assert workspace.objects() == stage.undisturbed("first run", twice=False).objects()
     assert workspace.newest_run() == stage.undisturbed("first run", twice=False).newest_run()
     assert_same_in_the_end(stage, workspace, "first run", promoted=True)
+
+
+@pytest.mark.long
+@every_signal
+@pytest.mark.skipif(not has_libraries("prophet"), reason="needs the extra 'prophet'")
+@pytest.mark.parametrize("point", [f"{name}.{side}" for name, side in product(OF_AN_ENSEMBLE, SIDES)])
+def test_the_next_run_finishes_one_that_was_ended_while_it_made_an_ensemble(
+    stage: Stage, tmp_path: Path, point: str, how: str
+) -> None:
+    workspace = stage.set_up("ensemble", tmp_path)
+    promotions = len(workspace.log)
+    assert_ended(workspace.flts(SCENES["ensemble"].command, f"{point}={how}"), how)
+    workspace.assert_nothing_is_left()
+    assert len(workspace.log) == promotions
+    assert_same_in_the_end(stage, workspace, "ensemble", promoted=False)
 
 
 @every_signal

@@ -44,7 +44,7 @@ def test_there_is_one_trainer_for_each_model_of_the_experiment() -> None:
     trained = [
         command[command.index("--model") + 1] for command in COMMANDS.values() if command[:2] == ["worker", "train"]
     ]
-    assert sorted(trained) == sorted(spec.expected)
+    assert sorted(trained) == spec.trained
 
 
 def test_every_service_of_the_program_runs() -> None:

@@ -16,12 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.golden.cases import evaluate, judge, models, preprocess, train
+from tests.golden.cases import ensemble, evaluate, judge, models, preprocess, train
 from tests.support.families import has_libraries
 
 import flts.evaluate
 import flts.preprocess
 import flts.train
+from flts.models.ensemble import Ensemble
 from flts.models.registry import BUILT_IN
 from flts.train.determinism import made_on
 
@@ -60,6 +61,7 @@ def _of_stages(*names: str) -> Callable[[], Versions]:
             "train": flts.train.CODE_VERSION,
             "ridge": BUILT_IN["ridge"].version,
             "evaluate": flts.evaluate.CODE_VERSION,
+            "ensemble": Ensemble.version,
         }
         return {name: every[name] for name in names}
 
@@ -86,6 +88,11 @@ STAGES: Mapping[str, Stage] = {
         judge.cases,
         "CODE_VERSION in src/flts/evaluate/__init__.py",
         _of_stages("preprocess", "train", "ridge", "evaluate"),
+    ),
+    "ensemble": Stage(
+        ensemble.cases,
+        "the version of the ensemble in src/flts/models/ensemble.py",
+        _of_stages("preprocess", "train", "ridge", "ensemble"),
     ),
 }
 FAMILIES: Mapping[str, Stage] = {

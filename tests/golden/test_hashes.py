@@ -60,7 +60,7 @@ def test_hashes_of_a_spec_never_change(name: str) -> None:
     raw = RawDigests(**case["raw"])
     spec = validate(case["spec"])
     data_hash = digest(data_fields(spec, raw, version=2))
-    versions = Versions(2, dict.fromkeys(("gru", "lstm", "prophet", "automfles", "ridge"), 2), 2, 2)
+    versions = Versions(2, dict.fromkeys(("gru", "lstm", "prophet", "automfles", "ridge", "ensemble"), 2), 2, 2)
     identity = identify(spec, data_hash, versions)
     found = {
         "data_hash": identity.data_hash,

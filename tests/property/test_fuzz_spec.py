@@ -15,11 +15,11 @@ from flts.contracts.canonical import canonical_json, digest
 from flts.contracts.errors import SpecError, UsageError
 from flts.spec.fields import Spec
 from flts.spec.lineage import RawDigests, Versions, data_fields, identify
-from flts.spec.models import DEFAULT_MODELS
+from flts.spec.models import Models
 from flts.spec.sources import LoadedSpec, load_spec, validate
 from flts.spec.table import Table
 
-VERSIONS = Versions(1, dict.fromkeys(DEFAULT_MODELS, 1))
+VERSIONS = Versions(1, dict.fromkeys(Models.model_fields, 1))
 
 
 def leaves(table: Table | type[Table], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

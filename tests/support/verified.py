@@ -127,7 +127,7 @@ def ran(folder: Path, spec: Spec, tracker: RecordingTracker | None) -> Ran:
     events.configure("json", lines)
     try:
         started = start(context, spec, raw, Quiet())
-        for name in started.experiment.identity.model_hashes:
+        for name in started.experiment.spec.trained:
             finish_model(
                 context,
                 started.claim,

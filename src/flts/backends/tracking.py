@@ -272,6 +272,7 @@ class MlflowTracker:
             bundle = Path(scratch) / "bundle"
             bundle.mkdir()
             for name, data in run.bundle.items():
+                (bundle / name).parent.mkdir(exist_ok=True)
                 (bundle / name).write_bytes(data)
             mlflow.pyfunc.save_model(
                 str(folder / run.model_type),

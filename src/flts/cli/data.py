@@ -52,7 +52,7 @@ def inspect(
     Exits with 4 when it would not.
     """
     from flts import api
-    from flts.cli.progress import waiting
+    from flts.runner.progress import waiting
 
     named = reading(
         separator=separator,

@@ -31,7 +31,7 @@ def doctor(
     chosen = settings(home=home)
     spec = loaded_spec(file, sets, models=models).spec
     findings = []
-    for finding in examine(chosen, sorted(spec.expected)):
+    for finding in examine(chosen, spec.trained):
         findings.append(finding)
         if not as_json:
             _say(finding)

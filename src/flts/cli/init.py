@@ -32,7 +32,7 @@ def init(
 ) -> None:
     """Write an experiment that `flts run` accepts as it is, with a reason for each value."""
     from flts import api
-    from flts.cli.progress import waiting
+    from flts.runner.progress import waiting
 
     named = reading(
         separator=separator,

@@ -38,5 +38,5 @@ def preprocess(
     if as_json:
         print_json(claim.model_dump(mode="json"))
         return
-    count = len(started.experiment.identity.model_hashes)
+    count = len(started.experiment.spec.trained)
     typer.echo(f"run {claim.run} of {claim.config_hash} is claimed; {count} models may start")

@@ -41,7 +41,7 @@ def up(
     chosen = settings(home=home)
     loaded = loaded_spec(file, sets, source, models) if spec_file(file) else None
     if loaded is not None:
-        require(loaded.spec.expected)
+        require(loaded.spec.trained)
     folder = open_home(chosen.home).resolve() / "stack"
     typer.echo(NOT_FOR_PRODUCTION)
     try:

@@ -99,7 +99,7 @@ def _in_time(store: Store, started: StartedRun, limit: _Limit) -> None:
     claim = started.claim
     missing = [
         name
-        for name in sorted(started.experiment.identity.model_hashes)
+        for name in started.experiment.spec.trained
         if not store.exists(layout.run_part(claim.config_hash, claim.run, f"train-{name}"))
         and not store.exists(layout.failure(claim.config_hash, claim.run, name))
     ]

@@ -24,7 +24,8 @@ class Candidate:
     forecast [origins, horizon, targets] in original units; bounds: lower and upper ends of the interval of each level,
     of the same shape, empty with the reason in `no_intervals`; static_bounds: those that the offsets of training alone
     give; adaptive: windows whose intervals follow the errors before them; latency_ms: measured only where a gate asks
-    for it; evidence: SHA-256 of the stored objects behind all of this, by key.
+    for it; evidence: SHA-256 of the stored objects behind all of this, by key; validation_sha256: that of its forecasts
+    of the validation windows.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Candidate:
     bundle_bytes: int | None = None
     latency_ms: float | None = None
     evidence: Mapping[str, str] = field(default_factory=dict)
+    validation_sha256: str | None = None
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from flts.contracts.records.model import Manifest
 from flts.forecasting.bounds import Bounds, limits, within
-from flts.forecasting.intervals import STORED_LEVEL, half_widths
+from flts.forecasting.intervals import LEVELS, STORED_LEVEL, half_widths
 from flts.preprocess.rows import Values
 
+LEVEL_NAMES = tuple(f"{level:g}" for level in LEVELS)
+"""How manifests and answers name the levels."""
 Interval = tuple[Values, Values]
 """Lower and upper ends, [origins, horizon, targets] in original units."""
 
@@ -66,7 +68,7 @@ class Answers:
         With spread, the manifest gives the static intervals too.
         """
         lower, upper = self.interval(STORED_LEVEL)
-        others = {_column(level): half for level, half in self.half_width.items() if float(level) != STORED_LEVEL}
+        others = {column_of(level): half for level, half in self.half_width.items() if float(level) != STORED_LEVEL}
         whole: dict[str, Values] = {"y_hat": self.mean, "lower": lower, "upper": upper, **others}
         spread = np.broadcast_to(self.spread[:, None, :], self.mean.shape)
         adaptive = np.broadcast_to(self.adaptive[:, None, None], self.mean.shape)
@@ -111,7 +113,7 @@ class StoredIntervals:
         by_level = {
             level: (values["lower"], values["upper"])
             if float(level) == STORED_LEVEL
-            else _around(mean, values[_column(level)], bounds)
+            else _around(mean, values[column_of(level)], bounds)
             for level in offsets
         }
         return cls(by_level, static, int(values["adaptive"][:, 0, 0].sum()))
@@ -122,9 +124,16 @@ def bounds_of(manifest: Manifest) -> Bounds:
     return limits(manifest.bounds)
 
 
+def static_offsets(manifest: Manifest) -> Values | None:
+    """The offsets of training [levels, 1, horizon, targets]; None without intervals."""
+    stored = manifest.intervals.offsets
+    return None if stored is None else np.array([[stored[name]] for name in LEVEL_NAMES])
+
+
 def _around(mean: Values, half_width: Values, bounds: Bounds) -> Interval:
     return within(mean - half_width, bounds), within(mean + half_width, bounds)
 
 
-def _column(level: str) -> str:
+def column_of(level: str) -> str:
+    """The column of a table of forecasts that holds the half widths of a level other than STORED_LEVEL."""
     return f"half_width_{float(level) * 100:.0f}"

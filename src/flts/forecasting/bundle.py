@@ -7,7 +7,7 @@ differs in one byte has another name.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,20 +20,20 @@ from flts.contracts.canonical import sha256
 from flts.contracts.errors import DamagedObject, FltsError, MissingPackage
 from flts.contracts.ports import Store, read_checked, write_once
 from flts.contracts.records.base import parse_record, plain_json
-from flts.contracts.records.model import BundleFile, IntervalOffsets, Manifest, PackageRecord, SelfTest
+from flts.contracts.records.model import BundleFile, IntervalOffsets, Manifest, MemberBundle, PackageRecord, SelfTest
 from flts.forecasting.adaptive import NONE, earlier_origins, reach, rolling_offsets, scores
-from flts.forecasting.answers import Answers, bounds_of
+from flts.forecasting.answers import LEVEL_NAMES, Answers, bounds_of, static_offsets
+from flts.forecasting.ensemble import MeanOfModels, Share, combined, refuse_misfit
 from flts.forecasting.histories import Histories
-from flts.forecasting.intervals import LEVELS
 from flts.forecasting.model import Forecasts, Model, refuse_unmeasurable
 from flts.models.base import Family, Files, ForecastTask, Indices, TargetsAlone
+from flts.models.ensemble import Ensemble
 from flts.models.registry import CANDIDATES, missing, package_of
 from flts.preprocess.rows import Rows, Times, Values
 from flts.preprocess.transform import FittedPreprocess
 
 MANIFEST = "manifest.json"
 SCORES = "intervals.safetensors"
-NAMES = tuple(f"{level:g}" for level in LEVELS)
 TOLERANCE = 1e-6
 """Two computations of one forecast may differ by this share of the target's range over train."""
 
@@ -48,22 +48,31 @@ class Bundle:
 
     scores: Values | None = None
     """Of the windows of training [windows, horizon, targets], oldest first, where intervals are adaptive."""
+    members: Sequence[tuple[int, Bundle]] = ()
+    """Weight and bundle of each member of an ensemble, in the order of their names; empty for every other model."""
 
     @property
     def rows_used(self) -> int:
         """Rows of a history that count: those that the model uses and, with adaptive intervals, the earlier origins."""
+        if self.members:
+            return max(bundle.rows_used for _, bundle in self.members)
         return self.model.history_rows + (0 if self.scores is None else reach(self.model.task.horizon))
 
     @property
     def needed(self) -> tuple[str, ...]:
         """The columns that a history must have, besides the time; another column of the manifest counts for nothing."""
         fitted, predictor = self.model.task.fitted, self.model.predictor
+        if self.members:
+            wanted = {name for _, bundle in self.members for name in bundle.needed}
+            return tuple(name for name in fitted.names if name in wanted)
         if not self.manifest.uses_history:
             return ()
         return fitted.targets if isinstance(predictor, TargetsAlone) and predictor.targets_alone else fitted.names
 
     def windows(self, rows: Rows) -> int:
         """At most so many windows are forecast for a request with this history: itself and its earlier origins."""
+        if self.members:
+            return sum(bundle.windows(rows) for _, bundle in self.members)
         if self.scores is None:
             return 1
         known = int(np.searchsorted(rows.times, self.manifest.trained_until, side="right"))
@@ -74,7 +83,8 @@ class Bundle:
         """Forecasts after the last row of each request, at once; each sees its own rows alone. Raises as `forecast`."""
         model, lengths = self.model, set(map(len, requests))
         (length, *others) = lengths
-        if others or length < model.history.minimum or (self.scores is not None and length > model.history_rows):
+        alone = not self.members and (self.scores is None or length <= model.history_rows)
+        if others or length < model.history.minimum or not alone:
             ended = [Histories(rows, np.array([len(rows)], dtype=np.int64)) for rows in requests]
             return self.forecast(Histories.joined(ended))
         return self.forecast_alike(
@@ -86,6 +96,10 @@ class Bundle:
 
         times [requests, rows]; values [requests, rows, columns]; from `min_history_rows` to `history_rows` of them.
         """
+        if self.members:  # one that uses fewer rows than others may have earlier origins
+            return self.forecast_each(
+                [Rows(*one, self.model.task.fitted.names) for one in zip(times, values, strict=True)]
+            )
         made = self.model.forecast(times, values)
         refuse_unmeasurable(made.mean, self.model.task.fitted)
         return self._answers(made, self._static, np.zeros(len(times), dtype=bool))
@@ -96,6 +110,8 @@ class Bundle:
         Each origin is forecast once, whether a request or its history asks for it. Raises NotApplicable for too little
         history, TrainingFailed for a forecast that is not finite.
         """
+        if self.members:
+            return self._combined(histories)
         model, count, static = self.model, len(histories), self._static
         earlier = self._earlier(histories)
         if static is None or self.scores is None or not len(earlier):
@@ -108,6 +124,10 @@ class Bundle:
         offsets, adaptive = rolling_offsets(histories.ends, histories.lengths, earlier, found, self.scores, static)
         return self._answers(made, offsets, adaptive)
 
+    def _combined(self, histories: Histories) -> Answers:
+        shares = [Share.of_answers(weight, of.manifest, of.forecast(histories)) for weight, of in self.members]
+        return combined(self.manifest, shares, self.model.spread_all(histories, self.model.scale))
+
     def _earlier(self, histories: Histories) -> Indices:
         """The origins whose errors shape the intervals, besides those of training."""
         if self.scores is None:
@@ -117,13 +137,12 @@ class Bundle:
     @cached_property
     def _static(self) -> Values | None:
         """The offsets of training for every request [levels, 1, horizon, targets]; None without intervals."""
-        stored = self.manifest.intervals.offsets
-        return None if stored is None else np.array([[stored[name]] for name in NAMES])
+        return static_offsets(self.manifest)
 
     def _answers(self, made: Forecasts, offsets: Values | None, adaptive: NDArray[np.bool_]) -> Answers:
         half: dict[str, Values] = {}
         if offsets is not None:
-            half = dict(zip(NAMES, offsets * made.spread[:, None, :], strict=True))
+            half = dict(zip(LEVEL_NAMES, offsets * made.spread[:, None, :], strict=True))
         return Answers(made.mean, made.spread, half, adaptive, self.model.task.bounds)
 
     def self_test(self) -> None:
@@ -200,15 +219,38 @@ def write_bundle(store: Store, manifest: Manifest, files: Files) -> str:
     return name
 
 
+ReadFile = Callable[[str, str, str], bytes]
+"""Reads a file of a bundle and checks it: digest of the bundle, path in a copy of the whole, digest of the file."""
+
+
 def read_bundle(store: Store, bundle_sha256: str) -> tuple[Manifest, Files]:
-    """Manifest and files, every digest checked. Raises DamagedObject for a missing or changed byte."""
-    key = layout.bundle(bundle_sha256, MANIFEST)
-    manifest = parse_manifest(read_checked(store, key, bundle_sha256), f"{key} in {store.url}")
-    files = {
-        name: read_checked(store, layout.bundle(bundle_sha256, name), file.sha256)
-        for name, file in manifest.files.items()
-    }
+    """Manifest and files, every digest checked. Raises DamagedObject for a missing or changed byte.
+
+    The files of an ensemble are its own and those of its members, each under the name of the member as a folder.
+    """
+
+    def read(bundle: str, path: str, digest: str) -> bytes:
+        return read_checked(store, layout.bundle(bundle, path.rpartition("/")[2]), digest)
+
+    return read_files(bundle_sha256, read, store.url)
+
+
+def read_files(bundle_sha256: str, read: ReadFile, where: str) -> tuple[Manifest, Files]:
+    """Manifest and files of a bundle, from wherever `read` finds them; `where` names that place in errors."""
+    manifest = _read_manifest(bundle_sha256, "", read, where)[0]
+    files = {name: read(bundle_sha256, name, file.sha256) for name, file in manifest.files.items()}
+    for member, of in (manifest.members or {}).items():
+        inner, data = _read_manifest(of.bundle_sha256, f"{member}/", read, where)
+        refuse_misfit(manifest, member, inner)
+        files[f"{member}/{MANIFEST}"] = data
+        for name, file in inner.files.items():
+            files[f"{member}/{name}"] = read(of.bundle_sha256, f"{member}/{name}", file.sha256)
     return manifest, files
+
+
+def _read_manifest(bundle_sha256: str, folder: str, read: ReadFile, where: str) -> tuple[Manifest, bytes]:
+    data = read(bundle_sha256, f"{folder}{MANIFEST}", bundle_sha256)
+    return parse_manifest(data, f"{layout.bundle(bundle_sha256, MANIFEST)} in {where}"), data
 
 
 def parse_manifest(data: bytes, where: str) -> Manifest:
@@ -220,6 +262,14 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
     """
     key = layout.bundle(sha256(data), MANIFEST)
     manifest = parse_record(Manifest, data, where, "load it with the flts that wrote it", key=key)
+    if (manifest.model == Ensemble.name) is not (manifest.members is not None):
+        raise DamagedObject(
+            f"{where} is damaged: members belong to the bundle of an ensemble and to no other; {layout.mend(key)}",
+            code="members-unusual",
+            key=key,
+        )
+    if manifest.members is not None:
+        return manifest
     if manifest.package is not None and manifest.model not in CANDIDATES:
         raise MissingPackage(
             f"the model '{manifest.model}' of {where}", manifest.package.package, manifest.package.release
@@ -243,11 +293,13 @@ def load_bundle(store: Store, bundle_sha256: str) -> Bundle:
 
 def assemble(bundle_sha256: str, manifest: Manifest, files: Files) -> Bundle:
     """Load the model of checked files. Raises MissingExtra or MissingPackage when its library is not installed."""
-    family = CANDIDATES[manifest.model]
     fitted, seasons = FittedPreprocess.of(manifest.fitted), tuple(manifest.seasons)
     task = ForecastTask(
         manifest.input_length, manifest.horizon, seasons, fitted, manifest.min_measured, bounds_of(manifest)
     )
+    if manifest.members is not None:
+        return _assemble_ensemble(bundle_sha256, manifest, manifest.members, files, task)
+    family = CANDIDATES[manifest.model]
     scores = manifest.intervals.scores
     try:
         predictor = family.load({name: data for name, data in files.items() if name != scores}, task)
@@ -266,6 +318,19 @@ def assemble(bundle_sha256: str, manifest: Manifest, files: Files) -> Bundle:
         ) from error
     model = Model(predictor, task, family.history(task), manifest.intervals.scale)
     return Bundle(bundle_sha256, manifest, model, None if scores is None else read_scores(files[scores]))
+
+
+def _assemble_ensemble(
+    bundle_sha256: str, manifest: Manifest, members: Mapping[str, MemberBundle], files: Files, task: ForecastTask
+) -> Bundle:
+    bundles = []
+    for name, of in sorted(members.items()):
+        own = {path.removeprefix(f"{name}/"): data for path, data in files.items() if path.startswith(f"{name}/")}
+        inner = parse_manifest(own.pop(MANIFEST), layout.bundle(of.bundle_sha256, MANIFEST))
+        bundles.append((of.weight, assemble(of.bundle_sha256, inner, own)))
+    mean = MeanOfModels([(weight, bundle.model) for weight, bundle in bundles])
+    model = Model(mean, task, mean.history(), manifest.intervals.scale)
+    return Bundle(bundle_sha256, manifest, model, members=bundles)
 
 
 def write_scores(scores: Values) -> bytes:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flts.contracts.errors import DamagedObject
+from flts.contracts.layout import mend
 from flts.preprocess.parquet import from_parquet, time_column, to_parquet
 from flts.preprocess.rows import Times, Values
 
@@ -32,6 +33,19 @@ def forecasts_to_parquet(
     for name, values in columns.items():
         series.append(pl.Series(name, values.reshape(-1), nan_to_null=values.dtype.kind == "f"))
     return to_parquet(pl.DataFrame(series))
+
+
+def origins_from_parquet(data: bytes, *, key: str) -> Times:
+    """The origins (UTC ns) of a table of forecasts, in its order. Raises DamagedObject."""
+    import polars as pl
+
+    frame = from_parquet(data, key=key)
+    if "origin" not in frame.columns:
+        raise DamagedObject(
+            f"{key} is damaged: it has no column 'origin'; {mend(key)}", code="forecasts-of-other-windows", key=key
+        )
+    origins: Times = frame["origin"].unique(maintain_order=True).dt.epoch("ns").cast(pl.Int64).to_numpy()
+    return origins
 
 
 def forecasts_from_parquet(

@@ -6,11 +6,12 @@ Families of other distributions (spec/installed.py) are candidates too. Each is 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flts.contracts.errors import MissingExtra, MissingPackage, UsageError, nearest
 from flts.models.base import Family
+from flts.models.ensemble import Ensemble
 from flts.models.gbm import Gbm
 from flts.models.naive import Naive, SeasonalNaive
 from flts.models.prophet import Prophet
@@ -51,14 +52,17 @@ class _CodeVersions(Mapping[str, CodeVersion]):
     """The version that enters the model_hash; for another distribution, also its name and release."""
 
     def __getitem__(self, name: str) -> CodeVersion:
+        if name == Ensemble.name:
+            return Ensemble.version
         version, package = CANDIDATES[name].version, package_of(name)
         return version if package is None else {"code": version, **package}
 
     def __iter__(self) -> Iterator[str]:
-        return iter(CANDIDATES)
+        yield from CANDIDATES
+        yield Ensemble.name
 
     def __len__(self) -> int:
-        return len(CANDIDATES)
+        return len(CANDIDATES) + 1
 
 
 def versions(preprocess: int, train: int, evaluate: int) -> Versions:
@@ -72,6 +76,11 @@ def package_of(name: str) -> dict[str, str] | None:
     return None if family is None else {"package": family.package, "release": family.version}
 
 
+def libraries_of(name: str) -> Sequence[str]:
+    """Import names of the libraries that making a candidate needs; none for an ensemble."""
+    return () if name == Ensemble.name else CANDIDATES[name].libraries
+
+
 def require(names: Iterable[str]) -> None:
     """Check that all these models can be used here.
 
@@ -80,6 +89,12 @@ def require(names: Iterable[str]) -> None:
     """
     lacking: dict[str, str] = {}
     for name in names:
+        if name == Ensemble.name:
+            raise UsageError(
+                f"the model '{name}' has no trainer: whoever judges a run makes it of the other models",
+                code="model-not-trained",
+                model=name,
+            )
         if name not in CANDIDATES:
             raise UsageError(f"unknown model '{name}'; {nearest(name, CANDIDATES)}", code="unknown-model", model=name)
         family = CANDIDATES[name]

@@ -247,7 +247,7 @@ def unusable(target: str, frame: pl.DataFrame, columns: Sequence[str], name: str
     column = frame[target]
     if column.dtype != pl.String:
         return DataError(
-            f"{name}: the target '{target}' holds {column.dtype}, not numbers",
+            f"{name}: the column '{target}' holds {column.dtype}, not numbers",
             code="column-not-numeric",
             file=name,
             column=target,
@@ -256,7 +256,7 @@ def unusable(target: str, frame: pl.DataFrame, columns: Sequence[str], name: str
     row = not_a_number(column) or 0
     like = looks_like(str(column[row]))
     return DataError(
-        f"{name}: {at(row)}: {quoted(str(column[row]))} in the target '{target}' is not a number"
+        f"{name}: {at(row)}: {quoted(str(column[row]))} in the column '{target}' is not a number"
         f"{f'; it looks like {like}' if like else ''}",
         code="not-a-number",
         file=name,

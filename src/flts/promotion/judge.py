@@ -6,8 +6,6 @@ restart loses nothing.
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,7 +18,7 @@ from flts.contracts.ports import Store
 from flts.contracts.records.base import read_record, read_sealed, require_sealed, write_record
 from flts.contracts.records.decision import DecisionRecord, Evidence, Preview, WindowsSummary
 from flts.contracts.records.log import LogEntry, Promoted
-from flts.contracts.records.model import Latency, Manifest, ModelResult, WindowsResult
+from flts.contracts.records.model import Manifest, ModelResult, WindowsResult
 from flts.contracts.records.run import FailurePart
 from flts.evaluate.case import Baseline, Candidate, Case, Status
 from flts.evaluate.decide import Decision, decide
@@ -29,25 +27,25 @@ from flts.evaluate.look import spans_since
 from flts.evaluate.metrics import Yardstick
 from flts.evaluate.profile import WallClock
 from flts.forecasting.answers import StoredIntervals
-from flts.forecasting.bundle import Bundle, assemble, cells, load_bundle, read_bundle
-from flts.forecasting.histories import Histories
+from flts.forecasting.bundle import assemble, cells, read_bundle
 from flts.forecasting.model import Model, unmeasurable
 from flts.models.base import Files, ForecastTask
 from flts.models.registry import BASELINES
 from flts.preprocess.fit import seasonal_error
 from flts.preprocess.grid import MONDAY, Grid, wall_time
-from flts.preprocess.rows import Rows, Values
+from flts.preprocess.rows import Values
 from flts.preprocess.stage import ProcessedDataset
 from flts.promotion.champion import named_if_damaged
+from flts.promotion.ensemble import ensemble_hash
 from flts.promotion.evidence import digest_of, refuse_changed
+from flts.promotion.latency import latency_of
 from flts.promotion.log import decision_of
+from flts.spec.models import ENSEMBLE
 from flts.spec.steps import DAY, HOUR
-from flts.train.determinism import processor
 from flts.train.experiment import Experiment
 from flts.train.stage import bundle_forecasts, commit_forecasts, fitted_bundle
 
 PREVIEW_ORIGINS = 300
-LATENCY_REPEATS = 21
 
 
 @dataclass(frozen=True)
@@ -63,15 +61,33 @@ def gather(store: Store, experiment: Experiment, scope: str, run: int | None = N
 
     run: whose failures count, by default the newest of this configuration and scope.
     """
-    candidates, missing = [], []
     run = run or runs.newest(store, experiment.identity.config_hash, scope)
-    for name, model_hash in sorted(experiment.identity.model_hashes.items()):
-        candidate = _candidate(store, experiment, name, model_hash, run)
+    candidates = gather_trained(store, experiment, run)
+    if isinstance(candidates, Waiting) or ENSEMBLE not in experiment.identity.model_hashes:
+        return candidates
+    ensemble = ensemble_of(store, experiment, candidates, run)
+    if ensemble is None:
+        return Waiting([c.name for c in candidates], [ENSEMBLE])
+    return sorted([*candidates, ensemble], key=lambda candidate: candidate.name)
+
+
+def gather_trained(store: Store, experiment: Experiment, run: int | None) -> list[Candidate] | Waiting:
+    """The same without the ensemble, which whoever judges makes of these."""
+    candidates, missing = [], []
+    for name in experiment.spec.trained:
+        candidate = _candidate(store, experiment, name, experiment.identity.model_hashes[name], run)
         if candidate is None:
             missing.append(name)
         else:
             candidates.append(candidate)
     return Waiting([c.name for c in candidates], missing) if missing else candidates
+
+
+def ensemble_of(
+    store: Store, experiment: Experiment, candidates: Sequence[Candidate], run: int | None
+) -> Candidate | None:
+    """The ensemble of these candidates, or the reason why this run has none; None while it is not made."""
+    return _candidate(store, experiment, ENSEMBLE, ensemble_hash(experiment.identity, candidates), run)
 
 
 def judge(
@@ -190,7 +206,7 @@ def _stored_candidate(
         status: Status = "N/A" if failure.error == "NotApplicable" else "FAILED"
         return Candidate(name, model_hash, status, f"{failure.error}: {failure.reason}")
     (result, result_sha256), (committed, _) = model, windows
-    manifest, _ = fitted_bundle(store, result)
+    manifest, files = fitted_bundle(store, result)
     values = experiment.forecasts(store, model_hash, committed.forecasts_sha256)
     mean, intervals = values["y_hat"], StoredIntervals.of(values, manifest)
     not_finite = unmeasurable(mean, experiment.task.fitted)
@@ -202,6 +218,7 @@ def _stored_candidate(
         model_hash,
         "SUCCESS",
         bundle_sha256=result.bundle_sha256,
+        validation_sha256=result.validation_sha256,
         forecasts_sha256=committed.forecasts_sha256,
         forecast=mean,
         bounds=intervals.by_level,
@@ -209,8 +226,8 @@ def _stored_candidate(
         adaptive=intervals.adaptive,
         no_intervals=manifest.intervals.reason,
         uses_history=manifest.uses_history,
-        bundle_bytes=len(manifest.to_bytes()) + sum(file.size for file in manifest.files.values()),
-        latency_ms=_latency(store, experiment, model_hash, result.bundle_sha256) if limited else None,
+        bundle_bytes=len(manifest.to_bytes()) + sum(map(len, files.values())),
+        latency_ms=latency_of(store, experiment, result, manifest) if limited else None,
         evidence={layout.model_result(model_hash): result_sha256} | _behind(windows),
     )
 
@@ -224,32 +241,6 @@ def _behind(windows: tuple[WindowsResult, str]) -> dict[str, str]:
 
 def _failure(store: Store, experiment: Experiment, name: str, run: int) -> FailurePart | None:
     return read_record(store, layout.failure(experiment.identity.config_hash, run, name), FailurePart)
-
-
-def _latency(store: Store, experiment: Experiment, model_hash: str, bundle_sha256: str) -> float:
-    """Median milliseconds of one answer as a server gives it; the first measurement is kept."""
-    record = read_record(store, layout.latency(model_hash), Latency)
-    if record is None:
-        bundle = load_bundle(store, bundle_sha256)
-        bundle.self_test()  # as before the first answer of a server
-        history, durations = _served_history(bundle, experiment.dataset), []
-        for _ in range(LATENCY_REPEATS):
-            start = time.perf_counter()
-            bundle.forecast(history)
-            durations.append(1000.0 * (time.perf_counter() - start))
-        measured = Latency(model_hash=model_hash, latency_ms=statistics.median(durations), processor=processor())
-        record = write_record(store, layout.latency(model_hash), measured, at="promote.latency")
-    return record.latency_ms
-
-
-def _served_history(bundle: Bundle, dataset: ProcessedDataset) -> Histories:
-    """As many rows as a server uses, all of them after train: an adaptive interval then forecasts most often.
-
-    Test may be shorter than that, so the newest rows are dated anew, from the end of train on.
-    """
-    values = np.concatenate([dataset.train.values, dataset.test.values])[-bundle.rows_used :]
-    times = dataset.fitted.grid.after(dataset.train.times[-1:], len(values))[0]
-    return Histories(Rows(times, values, dataset.train.columns), np.array([len(values)], dtype=np.int64))
 
 
 def wall_clock(experiment: Experiment) -> WallClock:

@@ -112,7 +112,10 @@ class RunPlots:
 
     def _trained(self, name: str) -> Trained | None:
         identity = self.experiment.identity
-        return stored_result(self.store, name, identity.model_hashes[name], identity.windows_hash)
+        row = None if self.decision is None else self.decision.row(name)
+        # the hash of an ensemble depends on its members, so the decision alone knows it
+        model_hash = identity.model_hashes[name] if row is None else row.model_hash
+        return stored_result(self.store, name, model_hash, identity.windows_hash)
 
     def _stored(self, name: str) -> tuple[Trained, Mapping[str, Values], Manifest]:
         trained = self._trained(name)

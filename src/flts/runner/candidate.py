@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from flts.contracts import events, layout
@@ -13,7 +14,7 @@ from flts.contracts.ports import Progress, Store, experiment_of
 from flts.contracts.records.base import write_record
 from flts.contracts.records.run import FailurePart, MessageRef, ScaledErrors, TrainPart, status_of
 from flts.evaluate.metrics import Errors, measure
-from flts.models.registry import CANDIDATES
+from flts.models.registry import libraries_of
 from flts.promotion.judge import yardstick
 from flts.runner import tell
 from flts.runner.quarantine import put_aside
@@ -59,41 +60,51 @@ def finish_model(
 ) -> ModelTraining:
     """Train one candidate (or find it trained), score it, track it, record it, and tell the judge.
 
-    message: the one that brought the claim, on a broker.
-
-    A Terminal error becomes a failed candidate with its reason. Transient errors and Interrupted are raised, and so is
-    what a person or a newer flts has to do: wrong credentials of the store, a full disk, or a record of a later format,
-    for instance, are no failure of a model.
+    message: the one that brought the claim, on a broker. Raises as `try_to`.
     """
     with context.children.slots:  # the model's time starts here; waiting for a slot does not count
-        work = Work(claim, experiment, name, context.clock.now(), message)
+        model_hash = experiment.identity.model_hashes[name]
+        work = Work(claim, experiment, name, model_hash, context.clock.now(), message)
         tell.publish(context.bus, tell.running(claim, name, work.model_hash, work.start))
-        try:
-            scored = _train_and_score(context, work, progress, recompute=recompute)
-        except NEEDS_A_PERSON:
-            raise
-        except Terminal as error:
-            if of_newer(error):
-                raise
-            return _fail(context, work, error)
-    progress.phase("track")
-    part = _record(context, work, scored, _track(context, work, scored))
-    return _tell(context, work, scored, part)
+        done = try_to(context, work, lambda: _train(context, work, progress, recompute=recompute), progress)
+    return conclude(context, work, done, progress)
 
 
-def _train_and_score(context: RunContext, work: Work, progress: Progress, *, recompute: bool) -> ScoredCandidate:
+def try_to(
+    context: RunContext, work: Work, make: Callable[[], Trained], progress: Progress
+) -> ScoredCandidate | Terminal:
+    """Make a candidate and score it. A Terminal error is returned: a failed candidate with its reason.
+
+    Transient errors and Interrupted are raised, and so is what a person or a newer flts has to do: wrong credentials of
+    the store, a full disk, or a record of a later format, for instance, are no failure of a model.
+    """
     watch = Stopwatch.start(context.clock)
-    trained = _train(context, work, progress, recompute=recompute)
-    progress.phase("score")
-    errors = _score(context.store, work, trained)
-    return ScoredCandidate(trained, errors, watch.elapsed_ms)
+    try:
+        trained = make()
+        progress.phase("score")
+        return ScoredCandidate(trained, _score(context.store, work, trained), watch.elapsed_ms)
+    except NEEDS_A_PERSON:
+        raise
+    except Terminal as error:
+        if of_newer(error):
+            raise
+        return error
+
+
+def conclude(context: RunContext, work: Work, done: ScoredCandidate | Terminal, progress: Progress) -> ModelTraining:
+    """Track and record a candidate that ended, and tell the judge."""
+    if isinstance(done, Terminal):
+        return _fail(context, work, done)
+    progress.phase("track")
+    part = _record(context, work, done, _track(context, work, done))
+    return _tell(context, work, done, part)
 
 
 def _train(context: RunContext, work: Work, progress: Progress, *, recompute: bool) -> Trained:
     """The stored result, or a fit in a process of its own. A recompute first puts aside what is damaged."""
     claim, windows_hash = work.claim, work.experiment.windows.windows_hash
     if recompute:
-        put_aside(context, work.experiment, work.name)
+        put_aside(context, work.experiment, work.name, work.model_hash)
     stored = stored_result(context.store, work.name, work.model_hash, windows_hash)
     if stored is not None and not recompute:
         events.emit(
@@ -133,7 +144,7 @@ def _track(context: RunContext, work: Work, scored: ScoredCandidate) -> str | No
     store, tracker, claim = context.store, context.tracker, work.claim
     if tracker is None:
         return None
-    run_id = known_run_id(store, claim.config_hash, claim.identifier, work.name, tracker.uri)
+    run_id = known_run_id(store, claim, work.name, work.model_hash, tracker.uri)
     if run_id is not None:
         return run_id
     original = None if scored.trained.fitted else fitted_run_id(store, tracker, work)
@@ -164,12 +175,11 @@ def _record(context: RunContext, work: Work, scored: ScoredCandidate, run_id: st
         bundle_sha256=scored.trained.bundle_sha256,
         forecasts_sha256=scored.trained.forecasts_sha256,
         deployment=context.deployment,
-        machine=machine(CANDIDATES[work.name].libraries),
+        machine=machine(libraries_of(work.name)),
         message=work.message,
     )
     key = layout.run_part(claim.config_hash, claim.run, f"train-{work.name}")
-    write_record(context.store, key, part, at="run.train")
-    return part
+    return write_record(context.store, key, part, at="run.train")
 
 
 def _tell(context: RunContext, work: Work, scored: ScoredCandidate, part: TrainPart) -> ModelTraining:
@@ -225,11 +235,10 @@ def _record_failure(context: RunContext, work: Work, error: Terminal, run_id: st
         run_id=run_id,
         run_status=status_of(type(error).__name__) if run_id else None,
         deployment=context.deployment,
-        machine=machine(CANDIDATES[work.name].libraries),
+        machine=machine(libraries_of(work.name)),
         message=work.message,
     )
-    write_record(context.store, layout.failure(claim.config_hash, claim.run, work.name), part, at="run.failure")
-    return part
+    return write_record(context.store, layout.failure(claim.config_hash, claim.run, work.name), part, at="run.failure")
 
 
 def record_dead_letter(

@@ -150,8 +150,8 @@ def _unfinished(store: Store, experiment: Experiment, *, recompute: bool) -> lis
     windows_hash = experiment.windows.windows_hash
     return [
         name
-        for name, model_hash in experiment.identity.model_hashes.items()
-        if recompute or not _is_stored(store, name, model_hash, windows_hash)
+        for name in experiment.spec.trained
+        if recompute or not _is_stored(store, name, experiment.identity.model_hashes[name], windows_hash)
     ]
 
 

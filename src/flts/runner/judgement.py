@@ -14,10 +14,13 @@ from flts.contracts.records.decision import DecisionRecord
 from flts.contracts.records.log import LogEntry
 from flts.contracts.records.run import FailurePart, JudgePart, JudgeSeal, MessageRef, RunClaim, ScaledErrors, TrainPart
 from flts.evaluate.case import Candidate
-from flts.promotion.judge import Waiting, gather
+from flts.promotion.judge import Waiting, ensemble_of, gather_trained
 from flts.promotion.log import EMPTY, Chain, stored_digest
 from flts.promotion.stage import Judged, promote
+from flts.runner.ensemble import finish_ensemble
 from flts.runner.stopwatch import Stopwatch
+from flts.runner.tell import NamedRun
+from flts.spec.models import ENSEMBLE
 from flts.train.experiment import Experiment
 from flts.train.machine import machine
 from flts.wiring import RunContext
@@ -32,13 +35,13 @@ class Complete:
 
 
 def completeness(store: Store, experiment: Experiment, scope: str, run: int) -> Complete | Waiting:
-    """The candidates of a run, or which models it still waits for.
+    """The trained candidates of a run, or which models it still waits for; never for its ensemble, which it makes.
 
     A model counts only when its part of the run is stored, too. A result alone has no tracker run id yet; whether the
     log names one for the winner would then depend on who was faster.
     """
     config_hash = experiment.identity.config_hash
-    candidates = gather(store, experiment, scope)
+    candidates = gather_trained(store, experiment, runs.newest(store, config_hash, scope))
     if isinstance(candidates, Waiting):
         return candidates
     parts = {c.name: _part_of(store, config_hash, scope, run, c) for c in candidates}
@@ -68,6 +71,10 @@ def judge_run(
     if isinstance(complete, Waiting):
         return complete
     claim = read_record(store, layout.run_part(config_hash, run, "claim"), RunClaim)
+    if ENSEMBLE in experiment.identity.model_hashes:
+        named = NamedRun(config_hash, experiment.identity.data_hash, scope, run)
+        recompute = claim is not None and claim.recompute
+        complete = _with_ensemble(context, named, experiment, complete, recompute=recompute, message=message)
     judged = promote(
         store,
         context.bus,
@@ -82,6 +89,29 @@ def judge_run(
     )
     record_judgement(context, config_hash, scope, run, judged, complete.run_ids, watch=watch, message=message)
     return judged
+
+
+def _with_ensemble(
+    context: RunContext,
+    run: NamedRun,
+    experiment: Experiment,
+    trained: Complete,
+    *,
+    recompute: bool,
+    message: MessageRef | None,
+) -> Complete:
+    """The candidates with their ensemble, which is made and recorded here."""
+    told = finish_ensemble(context, run, experiment, trained.candidates, recompute=recompute, message=message)
+    ensemble = ensemble_of(context.store, experiment, trained.candidates, run.run)
+    if ensemble is None:  # the run has a part of it, which names what is no longer there
+        raise StageFailed(
+            f"run {run.run} of {run.config_hash[:12]}… records an ensemble that is not stored; `flts run --recompute`"
+            " makes it again",
+            code="result-missing",
+            models=[ENSEMBLE],
+        )
+    candidates = sorted([*trained.candidates, ensemble], key=lambda candidate: candidate.name)
+    return Complete(candidates, {**trained.run_ids, ENSEMBLE: told.run_id})
 
 
 def record_judgement(

@@ -24,13 +24,16 @@ from flts.promotion.judge import Waiting
 from flts.promotion.leaderboard import as_html, leaderboard
 from flts.promotion.log import read_chain
 from flts.report.plots import RunPlots
+from flts.runner import tell
 from flts.runner.candidate import finish_model
 from flts.runner.claim import StartedRun, start
+from flts.runner.ensemble import recorded
 from flts.runner.judgement import judge_run
 from flts.runner.reporter import Reporter
 from flts.runner.stored import load_experiment
 from flts.runner.tracking import known_run_id
 from flts.spec.lineage import Identity
+from flts.spec.models import ENSEMBLE
 from flts.wiring import RunContext, locked_context, open_raw
 
 if TYPE_CHECKING:
@@ -137,7 +140,7 @@ def run(
 
     Raises SpecError, DataError, MissingExtra, Locked, BackendUnavailable, Interrupted.
     """
-    require(sorted(spec.expected))
+    require(spec.trained)
     with locked_context(settings, threads=spec.run.threads, wait=wait) as context:
         raw = tables or open_raw(spec.dataset, folder, settings)
         started = start(context, spec, raw, reporter, recompute=recompute, trains_here=True)
@@ -151,7 +154,7 @@ def train_all(context: RunContext, started: StartedRun, reporter: Reporter) -> N
 
     Raises what must end the run: a lost backend, an interruption, a defect.
     """
-    names = sorted(started.experiment.identity.model_hashes, key=lambda name: (-CANDIDATES[name].cost, name))
+    names = sorted(started.experiment.spec.trained, key=lambda name: (-CANDIDATES[name].cost, name))
     _prepare_tracker(context, started, names)
     subscription = context.bus.subscribe([ModelTraining.topic], "evaluate")
     pool = ThreadPoolExecutor(len(names), thread_name_prefix="train")
@@ -197,6 +200,10 @@ def judge(context: RunContext, started: StartedRun, reporter: Reporter, actor: s
             code="result-missing",
             models=list(judged.missing),
         )
+    ensemble = recorded(context.store, claim)
+    if ensemble is not None:
+        told = tell.ended(claim, ensemble, started.experiment.identity.model_hashes[ENSEMBLE], context.clock.now())
+        reporter.ended(ENSEMBLE, told)
     reporter.stage("evaluate", "done", f"{len(started.experiment.windows.indices)} windows")
 
 
@@ -230,10 +237,8 @@ def run_result(context: RunContext, started: StartedRun) -> RunResult:
 
 def _prepare_tracker(context: RunContext, started: StartedRun, names: Sequence[str]) -> None:
     """Let the tracker start up while the models are fitted, if any of them will be logged."""
-    tracker, claim = context.tracker, started.claim
-    if tracker and any(
-        known_run_id(context.store, claim.config_hash, claim.identifier, name, tracker.uri) is None for name in names
-    ):
+    tracker, claim, hashes = context.tracker, started.claim, started.experiment.identity.model_hashes
+    if tracker and any(known_run_id(context.store, claim, name, hashes[name], tracker.uri) is None for name in names):
         tracker.prepare(claim.identifier)
 
 

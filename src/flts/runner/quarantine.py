@@ -19,14 +19,14 @@ from flts.train.stage import fitted_bundle
 from flts.wiring import RunContext
 
 
-def put_aside(context: RunContext, experiment: Experiment, name: str) -> None:
+def put_aside(context: RunContext, experiment: Experiment, name: str, model_hash: str | None = None) -> None:
     """Move the results of a candidate under `quarantine/<time>/` where one of them is damaged or names what is.
 
     A commit point goes with its folder, because the rest of it was made with it: forecasts of another fit must not
     stand beside a new result. Copies and record are written before anything is removed, and the commit point is removed
-    last; where a crash left it, the next recompute starts again.
+    last; where a crash left it, the next recompute starts again. model_hash: by default that of the experiment.
     """
-    store, model_hash = context.store, experiment.identity.model_hashes[name]
+    store, model_hash = context.store, model_hash or experiment.identity.model_hashes[name]
     decision = newest_decision(store, experiment.identity.config_hash)
     if damage := _damage_of_model(store, model_hash, decision):
         _move(context, name, model_hash, _commit_of(model_hash, damage), damage)

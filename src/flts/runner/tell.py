@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -31,6 +32,16 @@ class RunOf(Protocol):
     @property
     def run(self) -> int:
         """Number of the run."""
+
+
+@dataclass(frozen=True)
+class NamedRun:
+    """A run by its names alone."""
+
+    config_hash: str
+    data_hash: str
+    identifier: str
+    run: int
 
 
 def reference(record: Record, message: Message) -> MessageRef:
@@ -67,6 +78,13 @@ def failed(run: RunOf, part: FailurePart, model_hash: str, now: datetime) -> Mod
     """A candidate has no forecast; the message carries the reason."""
     error = f"{part.error}: {part.reason}"
     return _message(run, part.model, model_hash, now, "FAILED", run_id=part.run_id, error=error)
+
+
+def ended(run: RunOf, part: TrainPart | FailurePart, model_hash: str, now: datetime) -> ModelTraining:
+    """A candidate has ended, as its part of the run says. model_hash: where a failure names none."""
+    if isinstance(part, TrainPart):
+        return succeeded(run, part, now)
+    return failed(run, part, part.model_hash or model_hash, now)
 
 
 def _message(

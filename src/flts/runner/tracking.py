@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from flts.contracts import layout, runs
 from flts.contracts.errors import Terminal
-from flts.contracts.messages import TrainingData
 from flts.contracts.ports import Store, TrackedRun, Tracker
 from flts.contracts.records.base import require_record
 from flts.contracts.records.data import ProcessedMeta
@@ -18,6 +17,7 @@ from flts.evaluate.metrics import Errors
 from flts.forecasting.bundle import MANIFEST, read_bundle
 from flts.models.registry import CANDIDATES, package_of
 from flts.report import plots
+from flts.runner.tell import RunOf
 from flts.spec.fields import Spec
 from flts.train.experiment import Experiment
 from flts.train.stage import Trained
@@ -31,22 +31,20 @@ REASON = 4000
 class Work:
     """One candidate of one claim, when work on it started, and the message that asked for it on a broker."""
 
-    claim: TrainingData
+    claim: RunOf
     experiment: Experiment
     name: str
+    model_hash: str
+    """Under which its result lies; of an ensemble, another hash than that of the experiment."""
     start: datetime
     message: MessageRef | None = None
 
-    @property
-    def model_hash(self) -> str:
-        """Hash of the candidate."""
-        return self.experiment.identity.model_hashes[self.name]
 
-
-def known_run_id(store: Store, config_hash: str, scope: str, model: str, tracking_uri: str) -> str | None:
-    """The newest tracked run of this scope, configuration and model on this tracker."""
-    parts = runs.parts(store, config_hash, f"train-{model}", TrainPart)
-    mine = (part.run_id for part in parts if part.scope == scope and part.tracking_uri == tracking_uri)
+def known_run_id(store: Store, claim: RunOf, model: str, model_hash: str, tracking_uri: str) -> str | None:
+    """The newest tracked run of this model in the scope and configuration of a run, on this tracker."""
+    parts = runs.parts(store, claim.config_hash, f"train-{model}", TrainPart)
+    same = (claim.identifier, model_hash, tracking_uri)
+    mine = (part.run_id for part in parts if (part.scope, part.model_hash, part.tracking_uri) == same)
     return next((run_id for run_id in mine if run_id), None)
 
 
@@ -106,7 +104,15 @@ def candidate_run(
     values = work.experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)
     for kind, picture in plots.of_model(work.experiment, work.name.upper(), values, trained.curve, manifest).items():
         artifacts |= {f"plots/{kind}.png": picture.png, f"plots/{kind}.svg": picture.svg}
-    return _run(work, "FINISHED", tags, metrics, now, curve=trained.curve, bundle=bundle, artifacts=artifacts)
+    models = sorted(manifest.members or [work.name])
+    return replace(
+        _run(work, "FINISHED", tags, metrics, now),
+        curve=trained.curve,
+        bundle=bundle,
+        artifacts=artifacts,
+        extra=",".join(sorted({extra for name in models if (extra := CANDIDATES[name].extra)})) or None,
+        packages=[f"{package['package']}=={package['release']}" for package in filter(None, map(package_of, models))],
+    )
 
 
 def failed_run(store: Store, work: Work, error: Terminal, environment: str, now: datetime) -> TrackedRun:
@@ -116,18 +122,10 @@ def failed_run(store: Store, work: Work, error: Terminal, environment: str, now:
 
 
 def _run(
-    work: Work,
-    status: RunStatus,
-    tags: Mapping[str, str],
-    metrics: Mapping[str, float],
-    now: datetime,
-    *,
-    curve: Sequence[Sequence[float]] = (),
-    bundle: Mapping[str, bytes] | None = None,
-    artifacts: Mapping[str, bytes] | None = None,
+    work: Work, status: RunStatus, tags: Mapping[str, str], metrics: Mapping[str, float], now: datetime
 ) -> TrackedRun:
+    """What the runs of candidates with and without a bundle have in common."""
     spec = work.experiment.spec
-    package = package_of(work.name)
     return TrackedRun(
         scope=work.claim.identifier,
         model_type=work.name.upper(),
@@ -142,12 +140,11 @@ def _run(
         },
         started_ms=_milliseconds(work.start),
         ended_ms=_milliseconds(now),
-        extra=CANDIDATES[work.name].extra,
+        extra=None,
         columns=work.experiment.dataset.fitted.names,
-        packages=[f"{package['package']}=={package['release']}"] if package else [],
-        curve=curve,
-        bundle=bundle,
-        artifacts=artifacts or {},
+        curve=(),
+        bundle=None,
+        artifacts={},
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flts.contracts import layout
 from flts.contracts.canonical import sha256
 from flts.contracts.errors import DamagedObject
-from flts.forecasting.bundle import MANIFEST, Bundle, assemble, parse_manifest
+from flts.forecasting.bundle import MANIFEST, Bundle, assemble, read_files
 from flts.serve.answer import answer
 
 if TYPE_CHECKING:
@@ -50,18 +50,19 @@ class BundleModel:
 def _load_pyfunc(path: str) -> BundleModel:
     """Load the bundle in a folder, after its digests and its self-test."""
     folder = Path(path)
-    data = (folder / MANIFEST).read_bytes()
-    bundle_sha256 = sha256(data)
-    manifest = parse_manifest(data, str(folder / MANIFEST))
-    files = {name: (folder / name).read_bytes() for name in manifest.files}
-    for name, file in manifest.files.items():
-        if sha256(files[name]) != file.sha256:
+
+    def read(bundle_sha256: str, name: str, digest: str) -> bytes:
+        data = (folder / name).read_bytes()
+        if sha256(data) != digest:
             raise DamagedObject(
                 f"{folder / name} is damaged: its digest differs from the one in the manifest",
                 code="digest-differs",
-                key=layout.bundle(bundle_sha256, name),
+                key=layout.bundle(bundle_sha256, name.rpartition("/")[2]),
                 file=str(folder / name),
             )
-    bundle = assemble(bundle_sha256, manifest, files)
+        return data
+
+    bundle_sha256 = sha256((folder / MANIFEST).read_bytes())
+    bundle = assemble(bundle_sha256, *read_files(bundle_sha256, read, str(folder)))
     bundle.self_test()
     return BundleModel(bundle)

@@ -7,14 +7,14 @@ are in no hash, because the data itself is. Within one Spec version a default ne
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from flts.spec.dataset import Dataset
 from flts.spec.installed import installed_families
-from flts.spec.models import DEFAULT_MODELS, Models, models_with
+from flts.spec.models import DEFAULT_MODELS, ENSEMBLE, Models, models_with
 from flts.spec.table import LOCATOR, Fraction, NonNegative, Positive, Table
 
 ResampleRule = Literal["off", "mean", "sum", "first", "last", "min", "max"]
@@ -225,6 +225,19 @@ class Spec(Table):
     @classmethod
     def _all_by_default(cls, value: Models) -> Models:
         return Models.model_validate({name: {} for name in DEFAULT_MODELS}) if not any(dict(value).values()) else value
+
+    @field_validator("models")
+    @classmethod
+    def _ensemble_has_members(cls, value: Models) -> Models:
+        named = [name for name, table in value if table is not None]
+        if named == [ENSEMBLE]:
+            raise ValueError(f"'{ENSEMBLE}' is the mean of other models, and no other is named; name two or more")
+        return value
+
+    @property
+    def trained(self) -> Sequence[str]:
+        """The models of this experiment that trainers fit, sorted: all but the ensemble, which the judge makes."""
+        return [name for name in self.expected if name != ENSEMBLE]
 
     @property
     def expected(self) -> Mapping[str, Table]:

@@ -1,7 +1,8 @@
 """The identity of a result: what goes into the four hashes, and why two of them differ.
 
     data_hash     the rows, and everything that shapes them
-    model_hash    data_hash, the task, the model's own table, the seed, the code of the family and of train
+    model_hash    data_hash, the task, the model's own table, the seed, the code of the family and of train; of an
+                  ensemble: the model_hashes of all others, the weights of the composite score, its own code
     windows_hash  data_hash, the task, how many test origins, the code of train
     config_hash   windows_hash, every model_hash, how the judge decides, the code of evaluate
 
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flts.contracts.canonical import canonical_json, digest
-from flts.spec.models import EPOCHS
+from flts.spec.models import ENSEMBLE, EPOCHS
 
 if TYPE_CHECKING:
     from flts.spec.fields import Spec
@@ -65,6 +66,7 @@ class Identity:
 
     data_hash: str
     model_hashes: Mapping[str, str]
+    """By model; that of an ensemble names all candidates, and its result lies under `made_of_fields`."""
     windows_hash: str
     config_hash: str
 
@@ -105,6 +107,27 @@ def model_fields(spec: Identified, name: str, data_hash: str, version: CodeVersi
     }
 
 
+def ensemble_fields(spec: Identified, model_hashes: Mapping[str, str], version: CodeVersion) -> dict[str, Any]:
+    """What the model_hash of an ensemble is made of before its members have results: the rule and the candidates."""
+    fields = spec.identity()
+    return {
+        "model": ENSEMBLE,
+        "parameters": fields["models"][ENSEMBLE],
+        "weights": fields["evaluate"]["weights"],
+        "members": dict(model_hashes),
+        "version": version,
+    }
+
+
+def made_of_fields(model_hash: str, members: Mapping[str, Mapping[str, str | None]]) -> dict[str, Any]:
+    """What the hash is made of under which the result of an ensemble lies.
+
+    members: model_hash, bundle_sha256 and validation_sha256 of those that succeeded. A run in which one failed has
+    another hash than a run in which none did.
+    """
+    return {"ensemble": model_hash, "members": {name: dict(member) for name, member in members.items()}}
+
+
 def windows_fields(spec: Identified, data_hash: str, train: int = 1) -> dict[str, Any]:
     """What windows_hash is made of: the test origins, never the models."""
     fields = spec.identity()
@@ -137,8 +160,10 @@ def identify(spec: Spec, data_hash: str, versions: Versions) -> Identity:
     """All hashes of a resolved Spec whose rows are known by their data_hash."""
     models = {
         name: digest(model_fields(spec, name, data_hash, versions.models[name], versions.train))
-        for name in sorted(spec.expected)
+        for name in spec.trained
     }
+    if ENSEMBLE in spec.expected:
+        models[ENSEMBLE] = digest(ensemble_fields(spec, models, versions.models[ENSEMBLE]))
     windows_hash = digest(windows_fields(spec, data_hash, versions.train))
     config_hash = digest(config_fields(spec, windows_hash, models, versions.evaluate))
     return Identity(data_hash, models, windows_hash, config_hash)
@@ -150,14 +175,16 @@ def moves(spec: Spec) -> dict[str, tuple[str, ...]]:
     The functions above are given a Spec whose every value is its own path, so that this can never differ from what is
     hashed. test_fraction counts as hashed, because with one file it is.
     """
-    names = [f"model_hash({name})" for name in sorted(spec.expected)]
+    names = [f"model_hash({name})" for name in spec.expected]
     everything = ("data_hash", *names, "windows_hash", "config_hash")
+    combined = [f"model_hash({name})" for name in spec.expected if name == ENSEMBLE]
     paths = _Paths(spec)
     moved_by: dict[str, tuple[str, ...]] = {}
     parts: list[tuple[Any, tuple[str, ...]]] = [
         (config_fields(paths, "", {}), ("config_hash",)),
         (windows_fields(paths, ""), ("windows_hash", "config_hash")),
-        *((model_fields(paths, n, "", 0), (f"model_hash({n})", "config_hash")) for n in sorted(spec.expected)),
+        *((model_fields(paths, n, "", 0), (f"model_hash({n})", *combined, "config_hash")) for n in spec.trained),
+        *((ensemble_fields(paths, {}, 0), (name, "config_hash")) for name in combined),
         (data_fields(paths, RawDigests("", None), 0), everything),
     ]
     for fields, hashes in parts:
@@ -174,7 +201,8 @@ def short(hashes: Sequence[str]) -> str:
         return "every hash"
     models = [name for name in hashes if name.startswith("model_hash")]
     others = [name for name in hashes if name not in models]
-    return ", ".join(["every model_hash"] * (len(models) > 1) + models * (len(models) == 1) + others) or "nothing"
+    few = len(models) == 1 or (len(models) == 2 and f"model_hash({ENSEMBLE})" in models)
+    return ", ".join([*(models if few else ["every model_hash"] * bool(models)), *others]) or "nothing"
 
 
 class _Paths:

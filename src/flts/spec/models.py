@@ -11,6 +11,8 @@ from pydantic import Field, create_model, field_validator
 from flts.spec.installed import InstalledFamily, installed_families
 from flts.spec.table import Positive, Table
 
+ENSEMBLE = "ensemble"
+"""The candidate that no trainer fits: the judge makes it of the others."""
 EPOCHS = "epochs"
 """The parameter of a family that stops early: train.patience counts for the models whose table holds it."""
 
@@ -91,6 +93,14 @@ class GbmParameters(Table):
     """Leaves of a tree at most."""
 
 
+class EnsembleParameters(Table):
+    """The weighted mean of every other model of the experiment that has a result (Caruana et al. 2004).
+
+    With fewer than 100 common validation windows, the mean of the three models with the lowest composite scores on
+    them; from 100 on, weights by 50 greedy draws on their first half.
+    """
+
+
 class Models(Table):
     """The candidates. Each table, even an empty one, makes its model a candidate; without tables, all of these are."""
 
@@ -106,6 +116,8 @@ class Models(Table):
     """Linear map, nothing to install."""
     gbm: GbmParameters | None = None
     """Boosted trees, extra 'gbm'."""
+    ensemble: EnsembleParameters | None = None
+    """Weighted mean of all other models here; it needs at least two of them, and no trainer."""
 
 
 DEFAULT_MODELS = ("gru", "lstm", "prophet", "automfles", "ridge")

@@ -29,7 +29,7 @@ from flts.spec.fields import Spec, Task, Train
 from flts.spec.lineage import Identity
 from flts.spec.resolved import has_epochs
 from flts.train.determinism import made_on
-from flts.train.fitting import fit_model
+from flts.train.fitting import FittedModel, fit_model
 from flts.train.windows import Windows
 
 
@@ -85,7 +85,7 @@ def stored_result(store: Store, name: str, model_hash: str, windows_hash: str) -
     committed = read_record(store, layout.windows_result(model_hash, windows_hash), WindowsResult)
     if result is None or committed is None:
         return None
-    return _trained(name, result, committed, fitted=False)
+    return trained_of(name, result, committed, fitted=False)
 
 
 def fitted_bundle(store: Store, result: ModelResult) -> tuple[Manifest, Files]:
@@ -105,9 +105,10 @@ def fitted_bundle(store: Store, result: ModelResult) -> tuple[Manifest, Files]:
     return manifest, files
 
 
-def _trained(
+def trained_of(
     name: str, result: ModelResult, committed: WindowsResult, *, fitted: bool, recomputed: Recomputed | None = None
 ) -> Trained:
+    """What both commit points say of a candidate."""
     return Trained(
         name,
         result.model_hash,
@@ -141,15 +142,19 @@ def train(
     verdict: Recomputed | None = None
     again = recompute and result is not None
     fitted = result is None or again
+    made = Made(model.name, model.model_hash, family.libraries, isinstance(family, Refits))
     if result is None or again:
-        result, verdict = _fit_and_commit(family, task, model, dataset, store, progress, again=again)
+        fraction = model.validation_fraction
+        new = fit_model(family, dataset.train, task, model.recipe, fraction, progress, time_column=dataset.time_column)
+        progress.phase("save")
+        result, verdict = commit_fit(store, made, new, task.fitted.targets, again=again)
     committed = read_record(store, layout.windows_result(model.model_hash, windows.windows_hash), WindowsResult)
     if committed is None or recompute:
         progress.phase("forecast")
         committed, same = _forecast_and_commit(task, model, dataset, windows, store, result.bundle_sha256)
         if again and not same:
-            verdict = _differs(model, result.made_on, family, ["forecasts_sha256"])
-    return _trained(model.name, result, committed, fitted=fitted, recomputed=verdict if again else None)
+            verdict = differs_from(made, result.made_on, ["forecasts_sha256"])
+    return trained_of(model.name, result, committed, fitted=fitted, recomputed=verdict if again else None)
 
 
 def _refuse_short_histories(
@@ -167,49 +172,42 @@ def _refuse_short_histories(
         )
 
 
-def _fit_and_commit(
-    family: Family[Any],
-    task: ForecastTask,
-    model: ModelSpec,
-    dataset: ProcessedDataset,
-    store: Store,
-    progress: Progress,
-    *,
-    again: bool,
+@dataclass(frozen=True)
+class Made:
+    """What is made under a hash. libraries: import names of those that it needs; refit: see `ModelResult.refit`."""
+
+    name: str
+    model_hash: str
+    libraries: Sequence[str] = ()
+    refit: bool = False
+
+
+def commit_fit(
+    store: Store, made: Made, fitted: FittedModel, targets: Sequence[str], *, again: bool
 ) -> tuple[ModelResult, Recomputed]:
     """Write the bundle, the validation forecasts and, last, result.json. Returns the stored result and the comparison.
 
     again: a result with its validation forecasts is stored already and stays.
     """
-    fitted = fit_model(
-        family,
-        dataset.train,
-        task,
-        model.recipe,
-        model.validation_fraction,
-        progress,
-        time_column=dataset.time_column,
-    )
-    progress.phase("save")
     bundle_sha256 = write_bundle(store, fitted.manifest, fitted.files)
-    fresh = forecasts_to_parquet(fitted.validation_origins, task.fitted.targets, {"y_hat": fitted.validation_forecasts})
-    table = fresh if again else write_once(store, layout.validation(model.model_hash), fresh, at="train.validation")
+    fresh = forecasts_to_parquet(fitted.validation_origins, targets, {"y_hat": fitted.validation_forecasts})
+    table = fresh if again else write_once(store, layout.validation(made.model_hash), fresh, at="train.validation")
     result = ModelResult(
-        model=model.name,
-        model_hash=model.model_hash,
+        model=made.name,
+        model_hash=made.model_hash,
         bundle_sha256=bundle_sha256,
         validation_sha256=sha256(table),
         chosen=plain_json(fitted.fit.chosen),
-        refit=isinstance(family, Refits),
+        refit=made.refit,
         curve=[list(losses) for losses in fitted.fit.curve],
-        made_on=made_on(family.libraries),
+        made_on=made_on(made.libraries),
     )
-    stood = write_record(store, layout.model_result(model.model_hash), result, at="train.result")
+    stood = write_record(store, layout.model_result(made.model_hash), result, at="train.result")
     fields = zip(dict(stood).items(), dict(result).values(), strict=True)
     differing = [name for (name, first), second in fields if name != "made_on" and first != second]
     if table != fresh:  # stored by a fit that was interrupted before its result
         differing.append("validation_sha256")
-    return stood, _differs(model, stood.made_on, family, differing) if differing else "equal"
+    return stood, differs_from(made, stood.made_on, differing) if differing else "equal"
 
 
 def _forecast_and_commit(
@@ -259,20 +257,18 @@ def _close(found: Mapping[str, Values], values: Mapping[str, Values | NDArray[np
     )
 
 
-def _differs(model: ModelSpec, first: MadeOn, family: Family[Any], fields: Sequence[str]) -> Recomputed:
+def differs_from(made: Made, first: MadeOn, fields: Sequence[str]) -> Recomputed:
     """Log why a second result differs: other libraries, processor or kernels, or a fit that is not deterministic."""
-    now = made_on(family.libraries)
+    now = made_on(made.libraries)
     if first != now:
         events.emit(
             events.EnvironmentDiffers(
-                model_type=model.name.upper(),
-                model_hash=model.model_hash,
+                model_type=made.name.upper(),
+                model_hash=made.model_hash,
                 first=first.model_dump(),
                 now=now.model_dump(),
             )
         )
         return "environment_differs"
-    events.emit(
-        events.NondeterminismDetected(model_type=model.name.upper(), model_hash=model.model_hash, fields=fields)
-    )
+    events.emit(events.NondeterminismDetected(model_type=made.name.upper(), model_hash=made.model_hash, fields=fields))
     return "nondeterminism_detected"

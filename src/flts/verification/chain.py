@@ -11,6 +11,7 @@ from flts.contracts.canonical import sha256
 from flts.contracts.messages import DEAD_LETTERS, ModelSelected, ModelTraining, TrainingData
 from flts.contracts.records.run import MessageRef, TrainPart
 from flts.promotion.relay import selected
+from flts.spec.models import ENSEMBLE
 from flts.verification.batches import batches
 from flts.verification.claims import FALSE, Check, Found, SectionChecks, absent, recorded, same
 from flts.verification.evidence import RunEvidence
@@ -26,7 +27,7 @@ def chain(evidence: RunEvidence) -> SectionChecks:
     checks = [
         Check("chain.training-data", "The claim was announced once to the trainers", _claim, due=due),
         *(
-            Check(f"chain.{model}.message", f"{model} was made from the claim of this run", _made_from(model), due=due)
+            Check(f"chain.{model}.message", f"{model} was made for a message of this run", _made_from(model), due=due)
             for model in evidence.models
         ),
         *(
@@ -93,7 +94,10 @@ def _ended(model: str) -> Callable[[RunEvidence], Found]:
 def _made_from(model: str) -> Callable[[RunEvidence], Found]:
     def look(evidence: RunEvidence) -> Found:
         part = evidence.trained(model) or evidence.failed(model)
-        return _came_from(evidence, part.message if part else None, TrainingData, _claims)
+        message = part.message if part else None
+        if model == ENSEMBLE:  # made by whoever judges
+            return _came_from(evidence, message, ModelTraining, _ends)
+        return _came_from(evidence, message, TrainingData, _claims)
 
     return look
 
@@ -109,8 +113,9 @@ def _called_by(evidence: RunEvidence) -> Found:
 
 
 def _ends(evidence: RunEvidence) -> Iterator[str]:
-    """A late end of an earlier run of this experiment calls the judge, too."""
-    scope, hashes = evidence.claim.scope, sorted(evidence.identity.model_hashes.values())
+    """A late end of an earlier run of this experiment calls the judge, too, and so does an ensemble's own message."""
+    made = (evidence.model_hash(model) for model in evidence.models)
+    scope, hashes = evidence.claim.scope, sorted({*evidence.identity.model_hashes.values(), *filter(None, made)})
     for run, model_hash, status in product(range(evidence.run, 0, -1), hashes, ("SUCCESS", "FAILED")):
         of_model = {"config_hash": evidence.config_hash, "model_hash": model_hash, "run": run, "status": status}
         yield ModelTraining.model_construct(None, identifier=scope, **of_model).event_id

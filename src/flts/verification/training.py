@@ -12,8 +12,10 @@ from flts.contracts.records.model import WindowsResult
 from flts.contracts.records.run import ScaledErrors, TrainPart
 from flts.evaluate.metrics import Errors, measure
 from flts.promotion.judge import yardstick
+from flts.spec.models import ENSEMBLE
 from flts.train.stage import fitted_bundle
 from flts.verification.claims import FALSE, Check, Found, SectionChecks, absent, recorded, same
+from flts.verification.ensemble import hash_of_ensemble, made_again
 from flts.verification.evidence import RunEvidence
 from flts.verification.sealed import changed_since, rested_on, sealed, sealed_decision
 from flts.verification.stages import took
@@ -21,7 +23,8 @@ from flts.verification.stages import took
 
 def training(evidence: RunEvidence) -> SectionChecks:
     """Claims about each model."""
-    checks = [check for model in evidence.models for check in _of_model(model, evidence)]
+    models = sorted(evidence.models, key=lambda model: (model == ENSEMBLE, model))  # it rests on all others
+    checks = [check for model in models for check in _of_model(model, evidence)]
     return SectionChecks("training", "Training", checks)
 
 
@@ -54,6 +57,7 @@ def _of_model(model: str, evidence: RunEvidence) -> list[Check]:
         claim("forecasts", f"The test forecasts of {model} have their digest", _forecasts, *keys.forecasts),
         claim("origins", f"{model} forecast as many test windows as the rows have", _origins, *keys.windows),
         *(error_claim(name) for name in ScaledErrors.model_fields),
+        *([claim("made", "The ensemble is what its members make of it", made_again)] if model == ENSEMBLE else []),
     ]
 
 
@@ -97,7 +101,8 @@ def _outcome(evidence: RunEvidence, model: str) -> Found:
 
 
 def _model_hash(evidence: RunEvidence, part: TrainPart) -> Found:
-    found = evidence.identity.model_hashes.get(part.model)
+    hashes = evidence.identity.model_hashes
+    found = hash_of_ensemble(evidence) if part.model == ENSEMBLE in hashes else hashes.get(part.model)
     return same(part.model_hash, found, f"{evidence.part(f'train-{part.model}')} names the hash of another model")
 
 

@@ -8,6 +8,7 @@ from itertools import product
 
 from flts.contracts.canonical import digest
 from flts.evaluate import CODE_VERSION as EVALUATE
+from flts.models.ensemble import Ensemble
 from flts.models.registry import versions
 from flts.preprocess import CODE_VERSION as PREPROCESS
 from flts.spec.fields import Spec
@@ -30,10 +31,10 @@ def identified(spec: Spec, data_hash: str, config_hash: str, recorded: Mapping[s
 
 
 def _earlier(spec: Spec, data_hash: str, recorded: Mapping[str, str]) -> Iterator[Versions]:
-    """Earlier versions of train, evaluate and the families, the newest first."""
-    for train, evaluate in product(range(TRAIN, 0, -1), range(EVALUATE, 0, -1)):
-        models = {name: _of_family(spec, name, data_hash, train, recorded.get(name)) for name in spec.expected}
-        yield replace(CURRENT, models=models, train=train, evaluate=evaluate)
+    """Earlier versions of train, evaluate, the families and the ensemble, the newest first."""
+    for train, evaluate, ensemble in product(*(range(newest, 0, -1) for newest in (TRAIN, EVALUATE, Ensemble.version))):
+        models = {name: _of_family(spec, name, data_hash, train, recorded.get(name)) for name in spec.trained}
+        yield replace(CURRENT, models={**models, Ensemble.name: ensemble}, train=train, evaluate=evaluate)
 
 
 def _of_family(spec: Spec, name: str, data_hash: str, train: int, model_hash: str | None) -> CodeVersion:

@@ -39,7 +39,7 @@ def test_show_says_what_the_rows_make_of_the_values(flts: Flts) -> None:
 @pytest.mark.usefixtures("ran")
 def test_show_reads_no_rows_that_the_store_knows(flts: Flts, monkeypatch: pytest.MonkeyPatch) -> None:
     before = flts("config", "show").out
-    monkeypatch.setattr(RawFile, "frame", lambda self: pytest.fail("a file is read"))
+    monkeypatch.setattr(RawFile, "loaded", lambda self: pytest.fail("a file is read"))
     assert flts("config", "show").out == before
 
 

@@ -23,6 +23,8 @@ MISTAKES = {
     "no equals sign": (["run", "--set", "task.horizon"], 2, ["key=value"]),
     "unknown model": (["run", "--models", "rigde"], 2, ["rigde", "did you mean 'ridge'"]),
     "no model": (["run", "--models", ""], 2, ["--models", "at least one"]),
+    "an ensemble of nothing": (["run", "--models", "ensemble"], 2, ["ensemble", "name two or more"]),
+    "a trainer of the ensemble": (["worker", "train", "--model", "ensemble"], 2, ["ensemble", "no trainer"]),
     "unknown option": (["run", "--recalculate"], 2, ["--recalculate"]),
     "weights that sum to zero": (
         ["run", "--set", "evaluate.weights={rmse=0,mae=0,mse=0}"],

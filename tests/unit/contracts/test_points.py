@@ -55,6 +55,7 @@ NOT_NAMED = {
     "backends/tracking.py _lay_out target.parent.mkdir": "temporary files of the tracker",
     "backends/tracking.py _lay_out target.write_bytes": "temporary files of the tracker",
     "backends/tracking.py _lay_out bundle.mkdir": "temporary files of the tracker",
+    "backends/tracking.py _lay_out (bundle / name).parent.mkdir": "temporary files of the tracker",
     "backends/tracking.py _lay_out (bundle / name).write_bytes": "temporary files of the tracker",
     **{
         f"doctor/store.py {call}": "a temporary object of the doctor"

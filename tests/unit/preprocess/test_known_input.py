@@ -47,7 +47,7 @@ def test_a_repeated_run_reads_no_rows(raw: RawInput, monkeypatch: pytest.MonkeyP
     (key,) = inputs(store)
     record = json.loads(before[key])
     assert record == {"v": 1, "input_hash": Path(key).stem, "data_hash": first.data_hash}
-    monkeypatch.setattr(RawFile, "frame", lambda self: pytest.fail("a file is read"))
+    monkeypatch.setattr(RawFile, "loaded", lambda self: pytest.fail("a file is read"))
     again = run(store, raw)
     assert (again.data_hash, again.reused, again.meta) == (first.data_hash, True, first.meta)
     assert contents(store) == before

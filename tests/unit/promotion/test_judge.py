@@ -48,6 +48,7 @@ from flts.forecasting.histories import Histories
 from flts.preprocess.rows import Rows
 from flts.promotion import judge as judging
 from flts.promotion.judge import Waiting, baselines, gather, judge, reference_of
+from flts.promotion.latency import LATENCY_REPEATS
 from flts.promotion.log import EMPTY, next_entry
 from flts.promotion.stage import promoted_of
 from flts.train.experiment import Experiment
@@ -652,7 +653,7 @@ def test_the_latency_is_that_of_an_answer_whose_interval_follows_a_whole_history
     monkeypatch.setattr(Bundle, "forecast", remembering)
     gathered(store, asking)
     monkeypatch.undo()
-    assert len(measured) == judging.LATENCY_REPEATS
+    assert len(measured) == LATENCY_REPEATS
     bundle = load_bundle(store, trained.bundle_sha256)
     assert len(asking.dataset.test) < bundle.rows_used, "test alone would not fill the history"
     for histories, answers in measured:

@@ -146,15 +146,19 @@ def test_a_column_that_the_model_does_not_use_may_be_absent() -> None:
     [
         (lambda t: t.drop("wind"), ["wind"]),
         (lambda t: t.select("time"), ["load", "wind"]),
-        (lambda t: t.with_columns(wind=pl.lit("much")), ["wind"]),
     ],
-    ids=["one", "all", "not numeric"],
+    ids=["one", "all"],
 )
 def test_missing_columns_are_named(
     bundle: Bundle, change: Callable[[pl.DataFrame], Any], columns: Sequence[str]
 ) -> None:
     with raises(DataError, code="columns-missing", file="history", columns=columns):
         answer(bundle, change(table(LAST)))
+
+
+def test_a_column_of_text_is_refused_with_its_first_cell(bundle: Bundle) -> None:
+    with raises(DataError, code="not-a-number", file="history", column="wind", row=1):
+        answer(bundle, table(LAST).with_columns(wind=pl.lit("much")))
 
 
 @pytest.mark.parametrize(
@@ -301,8 +305,9 @@ def test_the_time_column_is_called_as_in_training_or_time() -> None:
     assert one.equals(two)
     both = table(LAST, "when").with_columns(time=pl.lit("not a time"))
     assert answer(bundle, both).frame().equals(one)
+    assert answer(bundle, table(LAST, "moment")).frame().equals(one), "the only column of dates"
     with raises(DataError, code="time-column-missing", column="time"):
-        answer(bundle, table(LAST, "moment"))
+        answer(bundle, table(LAST, "moment").with_columns(other=pl.col("moment")))
 
 
 def test_naive_times_are_read_in_the_zone_of_the_training_data() -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tests.support.distributions import site  # noqa: F401 - a fixture
+from tests.support.ensembles import made, repeating, with_members  # noqa: F401
 from tests.support.experiments import small_experiment, small_spec
 from tests.support.raising import raises
 from tests.support.series import hourly, table
@@ -101,3 +103,21 @@ def test_invalid_histories_and_levels_are_refused(folder: tuple[Path, Bundle]) -
         model.predict(HISTORY.drop(columns="wind"))
     with raises(UsageError, code="unknown-level", found=0.7):
         model.predict(HISTORY, {"level": 0.7})
+
+
+@pytest.mark.usefixtures("repeating")
+def test_a_copy_of_an_ensemble_holds_the_files_of_its_members(tmp_path: Path) -> None:
+    experiment, store = with_members()
+    sha256 = made(store, experiment).bundle_sha256
+    manifest, files = read_bundle(store, sha256)
+    for name, data in {MANIFEST: manifest.to_bytes(), **files}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    served = answer(load_bundle(store, sha256), HISTORY)
+    predicted = _load_pyfunc(str(tmp_path)).predict(HISTORY)
+    for name in ("mean", "lower", "upper"):
+        assert predicted[name].tolist() == getattr(served, name).ravel().tolist()
+    (tmp_path / "ridge" / MANIFEST).write_bytes(b"{}")
+    ridge = (manifest.members or {})["ridge"].bundle_sha256
+    with raises(DamagedObject, code="digest-differs", key=layout.bundle(ridge, MANIFEST)):
+        _load_pyfunc(str(tmp_path))

@@ -10,12 +10,12 @@ import pytest
 from flts.contracts.canonical import canonical_json, digest, sha256
 from flts.spec.fields import Spec
 from flts.spec.lineage import ABSENT, RawDigests, Versions, data_fields, explain, identify, moves, short
-from flts.spec.models import DEFAULT_MODELS
+from flts.spec.models import DEFAULT_MODELS, ENSEMBLE, Models
 from flts.spec.sources import validate
 
 ONE_FILE = RawDigests("a" * 64, None)
 TWO_FILES = RawDigests("a" * 64, "b" * 64)
-VERSIONS = Versions(1, dict.fromkeys(DEFAULT_MODELS, 1))
+VERSIONS = Versions(1, dict.fromkeys(Models.model_fields, 1))
 
 CHANGES: dict[str, Any] = {
     "dataset.test_fraction": 0.3,
@@ -251,3 +251,37 @@ def test_explain_names_each_leaf_in_which_two_structures_differ() -> None:
 
 def test_explain_of_the_same_structure_is_empty() -> None:
     assert explain({"a": [0.0, (1, 2)]}, {"a": [-0.0, [1, 2]]}) == []
+
+
+def with_ensemble(**tables: Any) -> Spec:
+    """Two models and their ensemble."""
+    models = {"ridge": {}, "prophet": {}, ENSEMBLE: {}, **tables.pop("models", {})}
+    return validate({"dataset": {"targets": ["down"]}, "models": models, **tables})
+
+
+def test_the_hash_of_an_ensemble_follows_every_candidate_and_moves_none() -> None:
+    before = hashes(with_ensemble())
+    after = hashes(with_ensemble(models={"ridge": {"alphas": [1.0]}}))
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"model_hash(ridge)", f"model_hash({ENSEMBLE})", "config_hash"}
+    without = hashes(validate({"dataset": {"targets": ["down"]}, "models": {"ridge": {}, "prophet": {}}}))
+    assert {name for name in without if without[name] != before[name]} == {"config_hash"}
+
+
+def test_the_hash_of_an_ensemble_follows_the_weights_of_the_score_and_its_own_version() -> None:
+    before = hashes(with_ensemble())
+    newer = Versions(1, {**VERSIONS.models, ENSEMBLE: 2})
+    for after in (
+        hashes(with_ensemble(evaluate={"weights": {"mae": 1.0}})),
+        hashes(with_ensemble(), versions=newer),
+    ):
+        changed = {name for name in before if before[name] != after[name]}
+        assert changed == {f"model_hash({ENSEMBLE})", "config_hash"}
+
+
+def test_moves_and_short_name_the_ensemble() -> None:
+    moved = moves(with_ensemble())
+    assert moved["models.ridge.alphas"] == (f"model_hash({ENSEMBLE})", "model_hash(ridge)", "config_hash")
+    assert moved["evaluate.weights.mae"] == (f"model_hash({ENSEMBLE})", "config_hash")
+    assert short(moved["models.ridge.alphas"]) == f"model_hash({ENSEMBLE}), model_hash(ridge), config_hash"
+    assert short(moved["run.seed"]) == "every model_hash, config_hash"

@@ -231,6 +231,15 @@ def test_an_empty_table_is_enough_to_make_a_model_a_candidate() -> None:
     assert spec.models.lstm is None
 
 
+def test_an_ensemble_is_a_candidate_that_nobody_trains_and_needs_other_models() -> None:
+    spec = validate({"dataset": {"targets": ["y"]}, "models": {"ridge": {}, "prophet": {}, "ensemble": {}}})
+    assert list(spec.expected) == ["ensemble", "prophet", "ridge"]
+    assert spec.trained == ["prophet", "ridge"]
+    assert "ensemble" not in validate({"dataset": {"targets": ["y"]}, "models": {"ridge": {}}}).expected
+    with pytest.raises(SpecError, match="'ensemble' is the mean of other models"):
+        validate({"dataset": {"targets": ["y"]}, "models": {"ensemble": {}}})
+
+
 def test_the_scope_of_an_empty_identifier_is_global() -> None:
     assert validate({}).dataset.scope == "global"
     assert validate({"dataset": {"identifier": "north.1_a-b"}}).dataset.scope == "north.1_a-b"

@@ -69,7 +69,7 @@ datasetName: [dataset, name]
 {{- end -}}
 {{- end -}}
 
-{{/* The tables of the models that are trained, as a map. */}}
+{{/* The models that have a trainer, as a list: the ensemble is made by whoever judges. */}}
 {{- define "flts.models" -}}
 {{- $models := dict -}}
 {{- range $name, $table := (.Values.spec | default dict).models | default dict -}}
@@ -78,7 +78,7 @@ datasetName: [dataset, name]
 {{- if not $models -}}
 {{- range .Files.Get "files/default-models.json" | fromJsonArray -}}{{- $_ := set $models . dict -}}{{- end -}}
 {{- end -}}
-{{- keys $models | sortAlpha | toJson -}}
+{{- keys (omit $models "ensemble") | sortAlpha | toJson -}}
 {{- end -}}
 
 {{/* run.threads of the experiment. */}}

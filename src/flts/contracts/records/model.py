@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from flts.contracts.layout import KEY_PART
 from flts.contracts.records.base import Count, Digest, JsonObject, Part, StoredRecord, Upgrade
@@ -75,6 +75,8 @@ def _file_name(value: str) -> str:
     return value
 
 
+MemberName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+"""The name of a model, and the folder of its files in a copy of the bundle of an ensemble."""
 FileName = Annotated[str, AfterValidator(_file_name)]
 """One part of a key, so that no file lies outside the bundle."""
 
@@ -95,7 +97,7 @@ class IntervalOffsets(Part):
     scale: Scale
     scores: str | None
     """The file of the bundle that holds the scores behind the offsets, so that intervals follow the errors in a
-    history; None where they are static."""
+    history; None where they are static, and for an ensemble, whose intervals follow those of its members."""
 
 
 class PackageRecord(Part):
@@ -104,6 +106,14 @@ class PackageRecord(Part):
     package: str
     release: str
     """Version of the distribution."""
+
+
+class MemberBundle(Part):
+    """A bundle that an ensemble is made of."""
+
+    bundle_sha256: Digest
+    weight: Annotated[int, Field(ge=1, le=1000)]
+    """Its share is this number over the sum of all."""
 
 
 class SelfTest(Part):
@@ -130,7 +140,7 @@ def _upgrade_manifest(manifest: JsonObject) -> JsonObject:
 class Manifest(StoredRecord):
     """`bundles/<bundle_sha256>/manifest.json`: what a bundle is; its SHA-256 is the bundle's name."""
 
-    absent_when_none = frozenset({"package"})
+    absent_when_none = frozenset({"package", "members"})
 
     upgrades: ClassVar[Mapping[int, Upgrade]] = {1: _upgrade_manifest}
 
@@ -164,3 +174,5 @@ class Manifest(StoredRecord):
     """Name of the time column in the rows it was trained on."""
     package: PackageRecord | None = None
     """None for a family of FLTS itself."""
+    members: Annotated[dict[MemberName, MemberBundle], Field(min_length=1)] | None = None
+    """By model, for an ensemble: the bundles whose weighted mean it forecasts. None for every other bundle."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from flts.contracts import events, layout, runs
@@ -16,20 +15,11 @@ from flts.promotion.judge import Waiting
 from flts.runner.candidate import record_dead_letter
 from flts.runner.judgement import completeness
 from flts.runner.stored import load_experiment
+from flts.runner.tell import NamedRun
 from flts.wiring import RunContext
 
 CHECK_INTERVAL = 0.25
 """Time between two checks, as a share of the deadline."""
-
-
-@dataclass(frozen=True)
-class Overdue:
-    """A run past the deadline that is not judged yet."""
-
-    config_hash: str
-    data_hash: str
-    identifier: str
-    run: int
 
 
 def watch(context: RunContext, seconds: float, stop: threading.Event) -> None:
@@ -52,7 +42,7 @@ def check(context: RunContext, seconds: float) -> None:
     for config_hash, numbers in _unjudged(context.store.list("runs/")).items():
         try:
             for claim in _overdue(context.store, config_hash, numbers, latest):
-                overdue = Overdue(config_hash, claim.data_hash, claim.scope, claim.run)
+                overdue = NamedRun(config_hash, claim.data_hash, claim.scope, claim.run)
                 _fail_missing_models(context, overdue, seconds)
         except NEEDS_A_PERSON:
             raise
@@ -94,7 +84,7 @@ def _overdue(store: Store, config_hash: str, numbers: Sequence[int], latest: dat
             yield claim
 
 
-def _fail_missing_models(context: RunContext, overdue: Overdue, seconds: float) -> None:
+def _fail_missing_models(context: RunContext, overdue: NamedRun, seconds: float) -> None:
     experiment = load_experiment(context.store, overdue.config_hash, overdue.data_hash)
     complete = completeness(context.store, experiment, overdue.identifier, overdue.run)
     if isinstance(complete, Waiting):

@@ -24,7 +24,7 @@ def wait_for_judgement(
 ) -> RunResult:
     """Wait until the run is judged. alive: raises when a process that works on it has ended."""
     claim, waiting = started.claim, set(started.experiment.identity.model_hashes)
-    for name in started.experiment.identity.model_hashes:
+    for name in started.experiment.spec.trained:
         reporter.model(name).phase("fit")
     judged = layout.run_part(claim.config_hash, claim.run, "judge")
     while True:
@@ -46,10 +46,10 @@ def wait_for_judgement(
 def _ended(context: RunContext, started: StartedRun, name: str) -> ModelTraining | None:
     """The message of a model that has ended, rebuilt from its stored part; None while it has not."""
     claim, store, now = started.claim, context.store, context.clock.now()
-    part = read_record(store, layout.run_part(claim.config_hash, claim.run, f"train-{name}"), TrainPart)
-    if part is not None:
-        return tell.succeeded(claim, part, now)
-    failure = read_record(store, layout.failure(claim.config_hash, claim.run, name), FailurePart)
-    if failure is not None:
-        return tell.failed(claim, failure, started.experiment.identity.model_hashes[name], now)
-    return None
+    part: TrainPart | FailurePart | None = read_record(
+        store, layout.run_part(claim.config_hash, claim.run, f"train-{name}"), TrainPart
+    )
+    part = part or read_record(store, layout.failure(claim.config_hash, claim.run, name), FailurePart)
+    if part is None:
+        return None
+    return tell.ended(claim, part, started.experiment.identity.model_hashes[name], now)

@@ -24,8 +24,8 @@ from flts.promotion.log import read_log
 from flts.runner.candidate import record_dead_letter
 from flts.runner.claim import claim_run
 from flts.runner.services import deadline
-from flts.runner.services.deadline import Overdue
 from flts.runner.services.evaluate import Evaluator
+from flts.runner.tell import NamedRun
 
 
 def test_a_model_without_a_result_by_the_deadline_is_recorded_as_failed_and_the_judge_decides() -> None:
@@ -101,7 +101,7 @@ def test_a_failure_without_a_trainer_has_none_of_the_fields_that_only_a_trainer_
     experiment, store = small_experiment(small_spec(("ridge",)))
     context = context_of(store)
     run = claimed(context, experiment)
-    claim = Overdue(experiment.identity.config_hash, experiment.identity.data_hash, "global", run)
+    claim = NamedRun(experiment.identity.config_hash, experiment.identity.data_hash, "global", run)
     record_dead_letter(context, claim, "ridge", DataError("no rows"))
     key = layout.failure(experiment.identity.config_hash, run, "ridge")
     assert json.loads(store.get(key) or b"") == {

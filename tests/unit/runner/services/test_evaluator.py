@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime
 
 import pytest
+from tests.support.distributions import site  # noqa: F401 - a fixture
+from tests.support.ensembles import MEMBERS, repeating, with_members  # noqa: F401
 from tests.support.experiments import small_experiment, small_spec
 from tests.support.raising import raises
-from tests.support.runs_to_judge import claimed, told, trained, two_trained
+from tests.support.runs_to_judge import Later, claimed, told, trained, two_trained
 from tests.support.services import LONG
-from tests.support.stored import as_json, fit, put_result, put_train_part
+from tests.support.stored import as_json, contents, fit, put_result, put_train_part
 from tests.support.tracking import context_of
 
+from flts.backends.bus_memory import MemoryBus
 from flts.contracts import failpoints, layout
 from flts.contracts.errors import DataError
+from flts.contracts.messages import ModelTraining
 from flts.promotion.judge import Waiting
 from flts.promotion.log import read_log
 from flts.promotion.stage import Judged, rollback
 from flts.runner.candidate import record_dead_letter
 from flts.runner.judgement import completeness, judge_run
-from flts.runner.services.deadline import Overdue
+from flts.runner.services import deadline
 from flts.runner.services.evaluate import Evaluator
+from flts.runner.tell import NamedRun
+from flts.spec.models import ENSEMBLE
+from flts.train.isolate import Children
+from flts.wiring import RunContext
 
 
 @pytest.fixture(autouse=True)
@@ -134,7 +143,7 @@ def test_an_old_failure_does_not_count_while_a_retry_is_running() -> None:
     bundle = fit(store, experiment).bundle_sha256
     context = context_of(store)
     first = claimed(context, experiment)
-    claim = Overdue(experiment.identity.config_hash, experiment.identity.data_hash, "global", first)
+    claim = NamedRun(experiment.identity.config_hash, experiment.identity.data_hash, "global", first)
     put_train_part(store, experiment, first, "ridge")
     record_dead_letter(context, claim, "gru", DataError("no"))
     second = claimed(context, experiment)
@@ -146,3 +155,51 @@ def test_an_old_failure_does_not_count_while_a_retry_is_running() -> None:
     assert [entry.champion.model for entry in read_log(store, "global")] == ["ridge"]
     record = as_json(store, layout.decision("global", read_log(store, "global")[0].decision_id))
     assert {row["model"]: row["status"] for row in record["candidates"]} == {"ridge": "SUCCESS", "gru": "SUCCESS"}
+
+
+@pytest.mark.usefixtures("repeating")
+def test_the_evaluator_makes_the_ensemble_and_is_not_called_again_by_its_message() -> None:
+    experiment, store = with_members()
+    context = context_of(store)
+    run = claimed(context, experiment)
+    for name in MEMBERS:
+        assert read_log(store, "global") == []
+        put_train_part(store, experiment, run, name)
+        Evaluator(context).handle(told(experiment, run, name))
+    assert len(read_log(store, "global")) == 1
+    records = context.bus.records(ModelTraining.topic)
+    (message,) = [ModelTraining.parse(record.value) for record in records]
+    assert (message.model, message.status) == (ENSEMBLE, "SUCCESS")
+    before = contents(store)
+    Evaluator(context).handle(records[0])
+    assert contents(store) == before
+    assert context.bus.records(ModelTraining.topic) == records
+
+
+@pytest.mark.usefixtures("repeating")
+def test_evaluators_at_once_make_one_ensemble() -> None:
+    experiment, store = with_members()
+    run = claimed(context_of(store), experiment)
+    for name in MEMBERS:
+        put_train_part(store, experiment, run, name)
+    threads = [
+        threading.Thread(target=Evaluator(context_of(store)).handle, args=(told(experiment, run),)) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ended = layout.run_part(experiment.identity.config_hash, run, f"train-{ENSEMBLE}")
+    assert [key for key in store.list("runs/") if ENSEMBLE in key] == [ended]
+    assert len(read_log(store, "global")) == 1
+
+
+@pytest.mark.usefixtures("repeating")
+def test_the_deadline_never_fails_an_ensemble() -> None:
+    experiment, store = with_members()
+    run = claimed(context_of(store), experiment)
+    for name in MEMBERS:
+        put_train_part(store, experiment, run, name)
+    later = RunContext(store, MemoryBus(), None, Later(datetime(2026, 6, 1, tzinfo=UTC)), "here", 60.0, Children(1))
+    deadline.check(later, 1.0)
+    assert [key for key in store.list("runs/") if "failures" in key] == []

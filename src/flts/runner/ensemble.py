@@ -1,0 +1,57 @@
+"""The steps of the ensemble, taken by whoever judges: make, score, track, record, tell. It has no trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from flts.contracts import layout
+from flts.contracts.machine import machine_faults
+from flts.contracts.messages import ModelTraining
+from flts.contracts.ports import Silent, Store
+from flts.contracts.records.base import read_record
+from flts.contracts.records.run import FailurePart, MessageRef, TrainPart
+from flts.evaluate.case import Candidate
+from flts.promotion.ensemble import ensemble_hash, make_ensemble
+from flts.promotion.judge import yardstick
+from flts.runner import tell
+from flts.runner.candidate import conclude, try_to
+from flts.runner.quarantine import put_aside
+from flts.runner.tell import RunOf
+from flts.runner.tracking import Work
+from flts.spec.models import ENSEMBLE
+from flts.train.experiment import Experiment
+from flts.wiring import RunContext
+
+
+@machine_faults()
+def finish_ensemble(
+    context: RunContext,
+    run: RunOf,
+    experiment: Experiment,
+    members: Sequence[Candidate],
+    *,
+    recompute: bool,
+    message: MessageRef | None = None,
+) -> ModelTraining:
+    """Make the ensemble of a run whose other models have all ended, unless the run has it; tell of it either way.
+
+    Several judges make the same and record it once; a message that one of them sends again keeps its event_id. An
+    ensemble that cannot be made is a failed candidate. Raises as `try_to`.
+    """
+    model_hash, now = ensemble_hash(experiment.identity, members), context.clock.now()
+    part = recorded(context.store, run)
+    if part is not None:
+        return tell.publish(context.bus, tell.ended(run, part, model_hash, now))
+    if recompute:
+        put_aside(context, experiment, ENSEMBLE, model_hash)
+    scale = yardstick(experiment.dataset, experiment.task)
+    make = partial(make_ensemble, context.store, experiment, members, scale, recompute=recompute)
+    work = Work(run, experiment, ENSEMBLE, model_hash, now, message)
+    return conclude(context, work, try_to(context, work, make, Silent()), Silent())
+
+
+def recorded(store: Store, run: RunOf) -> TrainPart | FailurePart | None:
+    """The part of a run that is about its ensemble; None while there is none."""
+    made = read_record(store, layout.run_part(run.config_hash, run.run, f"train-{ENSEMBLE}"), TrainPart)
+    return made or read_record(store, layout.failure(run.config_hash, run.run, ENSEMBLE), FailurePart)
