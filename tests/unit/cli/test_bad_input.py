@@ -138,7 +138,7 @@ REFUSED: dict[str, tuple[Change, list[str], list[str]]] = {
     "a target that is no number": (
         cell(7, "load", "broken"),
         NOTHING,
-        ["row 7: 'broken' in the target 'load' is not a number"],
+        ["row 7: 'broken' in the column 'load' is not a number"],
     ),
     "a constant target": (
         constant("load", 5.0),

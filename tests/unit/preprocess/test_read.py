@@ -262,7 +262,7 @@ def test_a_mistake_in_a_csv_is_refused_with_column_and_row(
     [
         ("Time,y\n2020-01-01,1\n", "time-column-missing", "has no time column 'time'; did you mean 'Time'?"),
         ("time,yy\n2020-01-01,1\n", "column-missing", "has no column 'y' to forecast; did you mean 'yy'?"),
-        ("time,y\n2020-01-01,oops\n", "not-a-number", "row 1: 'oops' in the target 'y' is not a number"),
+        ("time,y\n2020-01-01,oops\n", "not-a-number", "row 1: 'oops' in the column 'y' is not a number"),
         ('time,y\n"2020\n01",1\n', "time-not-iso", r"row 1, column 'time': '2020\n01' is not an ISO 8601 time"),
         (f"time,y\n{'x' * 99},1\n", "time-not-iso", f"row 1, column 'time': '{'x' * 60}…' is not an ISO 8601 time"),
     ],
