@@ -47,8 +47,8 @@ def records(evidence: RunEvidence) -> SectionChecks:
 
 
 def _claim(evidence: RunEvidence) -> Found:
-    key = evidence.part("claim")
-    return _changed(evidence, key) or same(evidence.run, evidence.claim.run, f"{key} is the claim of another run")
+    key, found = evidence.part("claim"), evidence.claim.run
+    return _changed(evidence, key) or same(evidence.run, found, f"{key} is the claim of another run")
 
 
 def _changed(evidence: RunEvidence, key: str) -> Found | None:

@@ -108,6 +108,26 @@ def test_the_tables_show_the_scoreboard(healthy: Ran) -> None:
     assert f"{score:.4g}" in row
 
 
+def test_the_summary_says_what_came_out_of_claims_that_hold(healthy: Ran) -> None:
+    text = to_markdown(healthy.alone())
+    assert "- Rows: 240 for training and 60 for the test, judged on " in text
+    assert "- Models: 1 of 1 have a result, the slowest, ridge, in " in text
+    assert "- Decision: promote: ridge is the only model with a forecast" in text
+    damaged = to_markdown(healthy.with_object(healthy.key("train.parquet"), lambda data: data + b"x").alone())
+    assert "- Rows:" not in damaged
+    assert "- Decision:" not in damaged
+
+
+def test_a_page_lists_what_is_not_recorded_for_one_reason_in_one_row(local: Ran) -> None:
+    report = local.alone()
+    text = to_html(report)
+    off = [claim.id for claim in report.claims if claim.section == "tracking"]
+    assert len(off) == 6
+    assert text.count("tracking was off in this run") == 1
+    assert "6 claims: tracking was off in this run" in text
+    assert all(f'id="{claim.id}"' in text for claim in report.claims)
+
+
 def test_a_statement_lists_what_passed_and_leaves_out_what_cannot_be_here(healthy: Ran) -> None:
     report = healthy.alone()
     statement = json.loads(to_statement(report))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from flts.models.registry import BASELINES
-from flts.verification.claims import TRUE, ReportClaim
+from flts.verification.claims import NOT_RECORDED, TRUE, ReportClaim
 from flts.verification.report import Report
 from flts.verification.write.svg import ScoreBar, bars
 from flts.verification.write.tables import (
@@ -17,6 +18,7 @@ from flts.verification.write.tables import (
     ReportTable,
     compared_runs,
     deliverables,
+    findings,
     header,
     libraries,
     models_of,
@@ -28,6 +30,10 @@ from flts.verification.write.tables import (
 )
 
 STYLE = Path(__file__).with_name("report.css")
+MANY = 4
+"""Claims that are not recorded for one reason and that share a row."""
+NARROW = 48
+"""Characters that the column of what was found has room for."""
 
 
 def to_html(report: Report) -> str:
@@ -43,6 +49,7 @@ def to_html(report: Report) -> str:
     _top(body, report, title)
     main = SubElement(body, "main")
     summary = _section(main, "summary", "Summary")
+    _list(summary, findings(report))
     _table(summary, deliverables(report))
     for section in report.sections:
         claims = report.of(section)
@@ -109,25 +116,43 @@ def _marked(cell: str) -> dict[str, str]:
 
 
 def _claims(section: Element, claims: Sequence[ReportClaim]) -> None:
+    """One row each, but for those that are not recorded for one reason that several share: these are listed in one."""
     made = SubElement(SubElement(section, "div", {"class": "wide"}), "table", {"class": "claims"})
     row = SubElement(SubElement(made, "thead"), "tr")
     for heading in ("state", "claim", "what it says", "found", "evidence"):
         SubElement(row, "th", scope="col").text = heading
     body = SubElement(made, "tbody")
+    counts = Counter(claim.reason for claim in claims if claim.state == NOT_RECORDED)
+    shared = {reason: [c for c in claims if c.reason == reason] for reason, count in counts.items() if count >= MANY}
     for claim in claims:
-        row = SubElement(body, "tr", id=claim.id)
-        state = f"{MARKS[claim.state]} {claim.state}"
+        if claim.state != NOT_RECORDED or claim.reason not in shared:
+            _claim(body, claim)
+    for reason, without in shared.items():
+        row = SubElement(body, "tr")
+        state = f"{MARKS[NOT_RECORDED]} {NOT_RECORDED}"
         SubElement(row, "td", _marked(state)).text = state
-        SubElement(SubElement(row, "td"), "span", {"class": "id"}).text = claim.id
-        says = SubElement(row, "td")
-        says.text = claim.says
-        if claim.reason:
-            SubElement(says, "span", {"class": f"reason {claim.state.partition(' ')[0]}"}).text = claim.reason
-        found = shown(claim.found)
-        if claim.state != TRUE and claim.expected is not None and claim.expected != claim.found:
-            found = f"{found}, recorded {shown(claim.expected)}" if found else f"recorded {shown(claim.expected)}"
-        SubElement(row, "td").text = found
-        SubElement(SubElement(row, "td"), "span", {"class": "id"}).text = shown(claim.evidence_sha256)
+        cell = SubElement(row, "td", colspan="4")
+        SubElement(cell, "span", {"class": "said"}).text = f"{len(without)} claims: {reason}"
+        for claim in without:
+            SubElement(cell, "span", {"class": "id listed", "id": claim.id}).text = claim.id
+
+
+def _claim(body: Element, claim: ReportClaim) -> None:
+    row = SubElement(body, "tr", id=claim.id)
+    state = f"{MARKS[claim.state]} {claim.state}"
+    SubElement(row, "td", _marked(state)).text = state
+    SubElement(SubElement(row, "td"), "span", {"class": "id"}).text = claim.id
+    says = SubElement(row, "td")
+    says.text = claim.says
+    if claim.reason:
+        SubElement(says, "span", {"class": f"reason {claim.state.partition(' ')[0]}"}).text = claim.reason
+    found = shown(claim.found)
+    if claim.state != TRUE and claim.expected is not None and claim.expected != claim.found:
+        found = f"{found}, recorded {shown(claim.expected)}" if found else f"recorded {shown(claim.expected)}"
+    if len(found) > NARROW:  # a sentence, for which the column is too narrow
+        SubElement(says, "span", {"class": "said"}).text = found
+    SubElement(row, "td").text = found if len(found) <= NARROW else ""
+    SubElement(SubElement(row, "td"), "span", {"class": "id"}).text = shown(claim.evidence_sha256)
 
 
 def _compared(section: Element, report: Report) -> None:

@@ -14,6 +14,7 @@ from flts.verification.write.tables import (
     ReportTable,
     compared_runs,
     deliverables,
+    findings,
     header,
     libraries,
     read_objects,
@@ -37,6 +38,8 @@ def to_markdown(report: Report) -> str:
         "## Summary",
         "",
         escaped(verdict(report)),
+        "",
+        *_list(findings(report), "The run decided nothing that holds."),
         "",
         *_table(deliverables(report)),
         "",
@@ -92,7 +95,7 @@ def _appendices(report: Report) -> list[str]:
     return [*lines, "## Appendix: evidence", "", *_table(read_objects(report))]
 
 
-def _table(table: ReportTable, code: str = "") -> list[str]:
+def _table(table: ReportTable, code: str | None = None) -> list[str]:
     """code: the heading of the column whose cells are ids."""
     rule = ["---:" if heading in table.numbers else "---" for heading in table.headings]
     ids = [heading == code for heading in table.headings]

@@ -81,6 +81,29 @@ def verdict(report: Report) -> str:
     return f"Verified. No claim is false. Claims: {listed}."
 
 
+def findings(report: Report) -> list[str]:
+    """What came out of the run, in sentences made of claims that are true."""
+    train, test, windows = (
+        report.value(name) for name in ("preprocess.train.rows", "preprocess.test.rows", "evaluation.windows")
+    )
+    found = []
+    if isinstance(train, int) and isinstance(test, int):
+        judged = f", judged on {windows:,} windows" if isinstance(windows, int) else ""
+        found.append(f"Rows: {train:,} for training and {test:,} for the test{judged}")
+    models = models_of(report)
+    seconds = {name: report.value(f"train.{name}.duration") for name in models}
+    took = {name: value for name, value in seconds.items() if isinstance(value, float)}
+    if took:
+        slowest = max(took, key=lambda name: took[name])
+        found.append(
+            f"Models: {len(took)} of {len(models)} have a result, the slowest, {slowest}, in {took[slowest]:.1f} s"
+        )
+    outcome, reasons, sure = (report.value(f"evaluation.{name}") for name in ("outcome", "reasons", "sure"))
+    if isinstance(reasons, list):
+        found.append(f"Decision: {outcome}: {'; '.join(map(str, reasons))}")
+    return [*found, f"{sure[:1].upper()}{sure[1:]}"] if isinstance(sure, str) else found
+
+
 def recommendations(report: Report) -> list[str]:
     """What would help, each from a claim that does not hold or from an issue of this run."""
     first = report.first_false
@@ -158,7 +181,8 @@ class _Cells:
         found = self._claims.get(claim)
         if found is None or found.state == NOT_RECORDED:
             return ""
-        value = shown(found.found, digits)
+        exact = isinstance(found.found, float) and found.found != 0.0
+        value = f"{found.found:#.{digits}g}".rstrip(".") if exact else shown(found.found, digits)
         return value if found.state == TRUE else f"{MARKS[found.state]} {value}".strip()
 
     def mark(self, claim: str) -> str:
