@@ -110,7 +110,10 @@ def _of_repeats(inspection: Inspection) -> Iterator[Finding]:
             f"'{repeats.series}' distinguishes rows of the same time: {repeats.kinds} series in one table;"
             " the figures here use the first row of each time"
         )
-        action = "one file per series, or one column per series (a pivot)"
+        action = (
+            "one file per series, or one column per series (a pivot); where it is the hour or the period of a day,"
+            " write its start into the column of times"
+        )
     elif repeats.conflicting:
         which = "all" if repeats.conflicting == repeats.rows else f"{repeats.conflicting:,} of the"
         message = f"{which} {repeats.rows:,} repeated rows contradict the row they repeat"

@@ -160,7 +160,8 @@ def _refuse_unusable(inspection: Inspection) -> None:
     if repeats is not None and repeats.series is not None:
         raise DataError(
             f"{name}: '{repeats.series}' distinguishes rows of the same time: {repeats.kinds} series in one table;"
-            " make one file per series, or one column per series (a pivot)",
+            " make one file per series, or one column per series (a pivot); where it is the hour or the period of a"
+            " day, write its start into the column of times",
             code="several-series",
             file=name,
             column=repeats.series,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import time
 from typing import TYPE_CHECKING
 
 from flts.contracts.errors import DataError, nearest
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 CLOCK = r"^\s*[0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?(\s*[AaPp]\.?[Mm]\.?)?\s*$"
 """A time of day."""
+MIDNIGHT = r"[T\s]+0{1,2}:00(:00)?(\.0+)?$"
 HOURS = re.compile("hour|hours|hr|stunde|std|heure|hora|ora|uur|uhrzeit|time", re.IGNORECASE)
 """Names of columns that count the hours of a day."""
 
@@ -72,10 +74,15 @@ def _joined(table: pl.DataFrame, raw: RawTable, time_column: str) -> tuple[pl.Da
             column=name,
         )
     dates, clock = table[time_column], table[name]
-    if isinstance(dates.dtype, pl.Datetime):
-        dates = dates.dt.date()
-    text = _clock_text(clock)
-    joined = pl.select(pl.concat_str(dates.cast(pl.String).str.strip_chars(), pl.lit(" "), text)).to_series()
+    days = _days_of(dates)
+    if days is None:
+        raise DataError(
+            f"{raw.name}: column '{time_column}' holds times of day, and so does '{name}'; leave clock_column empty",
+            code="clock-twice",
+            file=raw.name,
+            column=name,
+        )
+    joined = pl.select(pl.concat_str(days, pl.lit(" "), _clock_text(clock))).to_series()
     return table.with_columns(joined.alias(time_column)).drop(name), name
 
 
@@ -88,17 +95,26 @@ def _clock_text(clock: pl.Series) -> pl.Series:
 
 
 def _clock_of(table: pl.DataFrame, time_column: str) -> str:
-    """The one column of clock times beside dates of which several rows share one; empty where there is none."""
+    """The first column of clock times beside dates of which several rows share one; empty where there is none."""
     import polars as pl
 
     dates = table[time_column]
     if dates.dtype not in {pl.String, pl.Date, pl.Datetime} or dates.n_unique() >= len(dates):
         return ""
-    days = dates if dates.dtype != pl.Datetime else pl.Series([dates.dt.date().cast(pl.Datetime("us")).equals(dates)])
-    if (days.dtype == pl.String and days.str.contains(":").any()) or (days.dtype == pl.Boolean and not days[0]):
+    if _days_of(dates) is None:
         return ""
-    found = [column.name for column in table.iter_columns() if column.name != time_column and is_clock(column)]
-    return found[0] if len(found) == 1 else ""
+    others = (column for column in table.iter_columns() if column.name != time_column)
+    return next((column.name for column in others if is_clock(column)), "")
+
+
+def _days_of(dates: pl.Series) -> pl.Series | None:
+    """Dates as text, without a midnight behind each of them; None where some have another time of day."""
+    import polars as pl
+
+    if isinstance(dates.dtype, pl.Datetime):
+        return dates.dt.date().cast(pl.String) if (dates.dt.time() == time()).all() else None
+    text = dates.cast(pl.String).str.strip_chars().str.replace(MIDNIGHT, "")
+    return None if text.str.contains(":").any() else text
 
 
 def is_clock(column: pl.Series) -> bool:

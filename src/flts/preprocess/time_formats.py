@@ -44,6 +44,7 @@ OFFSETS = {
     **dict.fromkeys(("CEST", "MESZ", "EET"), "+02:00"),
     "EEST": "+03:00",
 }
+OCLOCK = r"([0-9])\s*Uhr$"
 INTERVAL = r"^(?:([0-9A-Za-z]*[./-]\S+.*?)\s+[-\u2013]\s+[0-9].*|([0-9]{4}-[^/]+)/[0-9P]\S*)$"
 """A time from which an interval lasts, until another time or for a while."""
 CLOCK = (
@@ -53,7 +54,7 @@ CLOCK = (
 SHAPES = tuple(
     re.compile(rf"(?:(?P<weekday>[^\W\d_]+)[.,]*\s+)?{date}(?:{CLOCK})?\s*{ZONE}?")
     for date in (
-        r"(?P<first>[0-9]{1,4})(?P<mark>[./-])(?P<second>[0-9]{1,2})(?P=mark)(?P<third>[0-9]{4}|[0-9]{1,2})",
+        r"(?P<first>[0-9]{1,4})(?P<mark>[./-]\s?)(?P<second>[0-9]{1,2})(?P=mark)(?P<third>[0-9]{4}|[0-9]{1,2})",
         r"(?P<d>[0-9]{1,2})(?P<after>[.\s/-]*)(?P<b>[^\W\d_]+)(?P<then>\.?[\s/,-]*)(?P<y>[0-9]{4}|[0-9]{2})",
         r"(?P<b>[^\W\d_]+)(?P<after>\.?[\s-]+)(?P<d>[0-9]{1,2})(?P<then>,?[\s/-]+)(?P<y>[0-9]{4})",
         r"(?P<y>[0-9]{4})(?P<after>[\s/-]+)(?P<b>[^\W\d_]+)(?P<then>\.?[\s/-]+)(?P<d>[0-9]{1,2})",
@@ -133,8 +134,8 @@ def like_times(column: pl.Series) -> float:
 
 
 def starts(column: pl.Series) -> pl.Series:
-    """Text without surrounding spaces; of an interval its start, which is the time of its row."""
-    text = column.str.strip_chars()
+    """Text without surrounding spaces and o'clock; of an interval its start, which is the time of its row."""
+    text = column.str.strip_chars().str.replace(OCLOCK, "${1}")
     return text.str.replace(INTERVAL, "${1}${2}") if text.str.contains(INTERVAL).any() else text
 
 
@@ -229,7 +230,7 @@ def _dates(part: dict[str, str | None]) -> Iterator[str]:
         elif len(first) <= 2:
             year = "Y" if len(third) == 4 else "y"
             orders = [f"%d{mark}%m{mark}%{year}"]
-            if mark != "." or int(second) > 12:
+            if not str(mark).startswith(".") or int(second) > 12:
                 orders.append(f"%m{mark}%d{mark}%{year}")
             if year == "y" and mark == "-" and len(first) == 2:
                 orders.append("%y-%m-%d")

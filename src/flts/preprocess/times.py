@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LONG = 60
 """Characters of a cell that a message quotes."""
+DATED = "[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{1,4}"
+"""A date somewhere in a cell."""
 MIDNIGHT = r"T24:00:00(\.0+)?"
 """The end of a day."""
 MOSTLY = 0.5
@@ -130,7 +132,7 @@ def written_format(column: pl.Series, name: str, time_format: str, hint: str = I
             row=row + 1,
             expected=list(found.formats),
         )
-    if found is None and column.dtype != pl.String:
+    if found is None and (column.dtype != pl.String or _of_excel(column)):
         raise _no_times(column, name)
     return found or ISO
 
@@ -163,7 +165,10 @@ def nearly_times(column: pl.Series) -> bool:
     """Whether most cells of a column of text are written as times, so that the others are mistakes."""
     import polars as pl
 
-    return column.dtype == pl.String and max(_iso_share(column), like_times(column)) >= MOSTLY
+    if column.dtype != pl.String:
+        return False
+    dated = float(column.drop_nulls()[:SHOWN].str.contains(DATED).mean() or 0.0)  # type: ignore[arg-type]
+    return max(_iso_share(column), like_times(column), dated) >= MOSTLY
 
 
 def at(index: int) -> str:
@@ -191,8 +196,7 @@ def _without(column: pl.Series, bad: pl.Series, faults: Faults, fault: Fault) ->
 
 def _no_times(column: pl.Series, name: str) -> DataError:
     """The error about a column of another type."""
-    low, high = (column.min(), column.max()) if column.dtype.is_numeric() else (None, None)
-    excel = isinstance(low, int | float) and isinstance(high, int | float) and EXCEL[0] <= low and high <= EXCEL[1]
+    excel = _of_excel(column)
     like = ", which look like the days that Excel counts: format the cells as dates and save again" if excel else ""
     return DataError(
         f"{name}: column '{column.name}' holds {column.dtype}{like}; write times as ISO 8601, such as"
@@ -202,6 +206,15 @@ def _no_times(column: pl.Series, name: str) -> DataError:
         column=column.name,
         found=str(column.dtype),
     )
+
+
+def _of_excel(column: pl.Series) -> bool:
+    """Whether numbers, or text that holds them, could be the days that Excel counts."""
+    import polars as pl
+
+    if column.dtype == pl.String:
+        column = column.str.replace(",", ".").cast(pl.Float64, strict=False)
+    return column.dtype.is_numeric() and column.count() > 0 and bool(column.is_between(*EXCEL).all())
 
 
 def _as_text(column: pl.Series) -> pl.Series:

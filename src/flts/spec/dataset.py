@@ -46,8 +46,8 @@ class Dataset(Table):
     changes. 'infer' finds the step of the train rows: of the calendar where they lie at one time of day, else the most
     common difference."""
     clock_column: str = Field(default="infer", json_schema_extra=LOCATOR)
-    """Name of the column with the time of day, where `time_column` holds the date alone. 'infer' takes the only column
-    of such times where several rows share a date; empty for none."""
+    """Name of the column with the time of day, where `time_column` holds the date alone. 'infer' takes the first
+    column of such times where several rows share a date; empty for none."""
     time_format: str = Field(default="infer", json_schema_extra=LOCATOR)
     """How times are written: 'iso' for ISO 8601, a count since 1970 in UTC ('epoch s', 'epoch ms', 'epoch us',
     'epoch ns'), or a pattern such as '%d.%m.%Y %H:%M', with %b for the name of a month and %q for a quarter. 'infer'

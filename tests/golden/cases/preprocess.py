@@ -40,7 +40,19 @@ def cases() -> Outputs:
         "resampled": {rule: resampled(rule) for rule in get_args(ResampleRule) if rule != "off"},
         "features": features(),
         "business days of months": business_days_of_months(),
+        "a written index": written_index(),
     }
+
+
+def written_index() -> Outputs:
+    """Columns that number the rows, under names that programs write and under another one, and rows in odd text."""
+    rows = hourly(48, seed=3, columns=("load",))
+    counts = [str(i) for i in range(48)]
+    cells = [f"{value:.2f}".replace(".", ",") for value in rows.values[:, 0]]
+    days = [f"{1 + i // 24:02d}.02.2018 {i % 24}:00" for i in range(48)]
+    table = {"time": days, "": counts, "row_id": counts, "since": counts, "load": ["n/a", *cells[1:]]}
+    processed = process(validate({"dataset": {"targets": ["load"]}}), RawInput(RawTable.of("rows", table), None))
+    return {"summary": processed.summary.model_dump(mode="json"), "test": processed.test.values.tolist()}
 
 
 def gaps() -> Outputs:
