@@ -115,7 +115,7 @@ def forecast(
         promoted = entry.champion
         identity = {key: getattr(promoted, key) for key in ("model_type", "run_id", "model_hash", "config_hash")}
         model = {**identity, "promotion": entry.number}
-        board.print_json({"forecasts": rows, "interval": answer.interval, "levels": asked, "model": model})
+        board.print_json({"forecasts": rows, "interval": answer.interval, "model": model})
     else:
         bounds = [f"{end} {level:g}" for level in asked for end in ("lower", "upper")]
         board.print_table(

@@ -27,7 +27,7 @@ from flts.contracts.ports import Silent
 from flts.forecasting.bundle import MANIFEST, load_bundle, write_bundle
 from flts.forecasting.histories import Histories
 from flts.forecasting.model import Model
-from flts.models.base import Family, Recipe, Refits
+from flts.models.base import Family, Recipe, Refits, TargetsAlone
 from flts.models.registry import BUILT_IN, CANDIDATES
 from flts.preprocess.rows import Rows
 from flts.spec.installed import installed_families
@@ -132,6 +132,16 @@ class FamilyConformance:
         other = Histories(_changed(histories.context, row, 5.0), histories.ends)
         forecast, after = fitted.model.forecast_all(histories).mean, fitted.model.forecast_all(other).mean
         assert np.array_equal(forecast, after) is not fitted.model.history.used
+
+    def test_what_looks_at_the_targets_alone_forecasts_the_same_without_covariates(self) -> None:
+        fitted = self.fitted_family()
+        histories, predictor = fitted.histories(1), fitted.model.predictor
+        rows = histories.context
+        values = np.where(np.isin(rows.columns, fitted.task.fitted.targets), rows.values, np.nan)
+        without = Histories(Rows(rows.times, values, rows.columns), histories.ends)
+        forecast, after = fitted.model.forecast_all(histories).mean, fitted.model.forecast_all(without).mean
+        says_so = isinstance(predictor, TargetsAlone) and predictor.targets_alone
+        assert np.array_equal(forecast, after) or not says_so
 
     def test_loading_the_files_again_gives_the_same_predictor(self) -> None:
         fitted = self.fitted_family()

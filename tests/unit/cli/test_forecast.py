@@ -24,7 +24,6 @@ READERS: dict[str, Callable[[Path], Any]] = {
 def test_a_file_holds_every_level_and_times_that_pandas_reads(flts: Flts, folder: Path, name: str) -> None:
     asked = ("forecast", "--input", "load_test.csv", "--levels", "0.5,0.95")
     answer = json.loads(flts(*asked, "--json").out)
-    assert answer["levels"] == [0.5, 0.95]
     done = flts(*asked, "--output", name)
     assert "champion: ridge, promotion 1 of 'global', " in done.err
     table = READERS[name](folder / name)
