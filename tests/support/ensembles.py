@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -14,6 +14,7 @@ from flts.contracts.ports import Store
 from flts.evaluate.case import Candidate
 from flts.promotion.ensemble import make_ensemble
 from flts.promotion.judge import Waiting, gather_trained, yardstick
+from flts.spec.installed import discover
 from flts.spec.models import ENSEMBLE
 from flts.train.experiment import Experiment
 from flts.train.stage import Trained
@@ -34,9 +35,11 @@ class Season(SeasonalNaive):
 
 
 @pytest.fixture
-def repeating(site: Site) -> None:
-    """Installs the families `last` and `season`."""
+def repeating(site: Site) -> Iterator[None]:
+    """Installs the families `last` and `season` for the length of a test."""
     site.install("flts-repeating", "1.0", {"last": "repeating:Last", "season": "repeating:Season"}, repeating=REPEATING)
+    yield
+    discover.cache_clear()
 
 
 def ensemble_experiment(members: Sequence[str] = MEMBERS, **tables: dict[str, Any]) -> tuple[Experiment, Store]:

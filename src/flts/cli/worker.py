@@ -30,9 +30,17 @@ def _command(service: Declared) -> Callable[..., None]:
     """The function behind `flts worker NAME`."""
 
     def of_models(model: Models, jobs: Jobs = None, probe_port: ProbePort = None) -> None:
+        from flts.contracts.errors import UsageError
         from flts.models.registry import require
+        from flts.spec.models import ENSEMBLE
 
         names = [name.strip() for name in model.split(",") if name.strip()]
+        if ENSEMBLE in names:
+            raise UsageError(
+                f"the model '{ENSEMBLE}' has no trainer: whoever judges a run makes it of the other models",
+                code="model-not-trained",
+                model=ENSEMBLE,
+            )
         require(names)
         _serve(service, names, jobs=jobs, probe_port=probe_port)
 

@@ -27,7 +27,7 @@ from flts.preprocess.source import RawInput
 from flts.preprocess.stage import ProcessedDataset
 from flts.spec.fields import Missing, Spec, Task, Train
 from flts.spec.installed import installed_families
-from flts.spec.models import DEFAULT_MODELS, RecurrentParameters
+from flts.spec.models import DEFAULT_MODELS, ENSEMBLE, FEWEST_MEMBERS, RecurrentParameters
 from flts.spec.sources import validate
 from flts.train.experiment import Experiment, plan_experiment
 from flts.train.windows import outages
@@ -121,7 +121,8 @@ def suggest(
     dataset = shortest.dataset
     length = _input_length(inspection, shortest, inspection.target)
     draft.add("task", [length, ahead, *measured, *_seasons(inspection)])
-    draft.sections.extend([*_models(inspection, dataset, length.value), *_models_of_packages()])
+    models = [*_models(inspection, dataset, length.value), *_models_of_packages()]
+    draft.sections.extend([*models, _ensemble(models)])
     every = Section("evaluate", [SuggestedValue("windows", 0, "")])
     experiment = plan_experiment(Suggestion([*draft.sections, every]).spec(), UNNAMED, dataset)
     draft.add("evaluate", list(_windows(experiment)))
@@ -329,7 +330,7 @@ def _models(inspection: Inspection, dataset: ProcessedDataset, input_length: int
         name: strength for name, strength in target.seasons.items() if strength is not None and strength >= WEAK
     }
     strong = ", ".join(f"{name} {strength:.2f}" for name, strength in seasons.items())
-    for name in ("ridge", *(model for model in DEFAULT_MODELS if model != "ridge")):
+    for name in ("ridge", *(model for model in DEFAULT_MODELS if model not in {"ridge", ENSEMBLE})):
         section = _model(name, inspection, work, strong, target.trend)
         try:
             require([name])
@@ -346,6 +347,15 @@ def _models_of_packages() -> Iterator[Section]:
         except UsageError:
             continue
         yield Section(f"models.{name}", (), f"installed with {family.package} {family.version}")
+
+
+def _ensemble(models: Sequence[Section]) -> Section:
+    """The mean of the models that are written; models: the sections of all others."""
+    if sum(not section.left_out for section in models) < FEWEST_MEMBERS:
+        return Section(
+            f"models.{ENSEMBLE}", (), f"left out: it is a mean of {FEWEST_MEMBERS} models or more", left_out=True
+        )
+    return Section(f"models.{ENSEMBLE}", (), "the weighted mean of the models above: it takes no fit")
 
 
 def _model(name: str, inspection: Inspection, work: int, strong: str, trend: float | None) -> Section:

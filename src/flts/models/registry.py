@@ -90,11 +90,7 @@ def require(names: Iterable[str]) -> None:
     lacking: dict[str, str] = {}
     for name in names:
         if name == Ensemble.name:
-            raise UsageError(
-                f"the model '{name}' has no trainer: whoever judges a run makes it of the other models",
-                code="model-not-trained",
-                model=name,
-            )
+            continue
         if name not in CANDIDATES:
             raise UsageError(f"unknown model '{name}'; {nearest(name, CANDIDATES)}", code="unknown-model", model=name)
         family = CANDIDATES[name]

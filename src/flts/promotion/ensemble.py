@@ -31,7 +31,7 @@ from flts.forecasting.tables import forecasts_from_parquet, origins_from_parquet
 from flts.models.base import Fit, History
 from flts.preprocess.rows import Times, Values
 from flts.spec.lineage import Identity, made_of_fields
-from flts.spec.models import ENSEMBLE
+from flts.spec.models import ENSEMBLE, FEWEST_MEMBERS
 from flts.train.experiment import Experiment
 from flts.train.fitting import FittedModel
 from flts.train.residuals import Residuals, intervals_of
@@ -45,9 +45,6 @@ from flts.train.stage import (
     stored_result,
     trained_of,
 )
-
-FEWEST = 2
-"""Members that an ensemble needs."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class Ingredient:
 def ensemble_hash(identity: Identity, candidates: Sequence[Candidate]) -> str:
     """The hash under which the ensemble of these candidates lies; that of the experiment where too few succeeded."""
     declared, succeeded = identity.model_hashes[ENSEMBLE], _succeeded(candidates)
-    if len(succeeded) < FEWEST:
+    if len(succeeded) < FEWEST_MEMBERS:
         return declared
     members = {
         c.name: {
@@ -90,11 +87,11 @@ def make_ensemble(
     members, DamagedObject where one cannot be read.
     """
     succeeded = _succeeded(candidates)
-    if len(succeeded) < FEWEST:
+    if len(succeeded) < FEWEST_MEMBERS:
         raise NotApplicable(
-            f"needs {FEWEST} models with a result, has {len(succeeded)}",
+            f"needs {FEWEST_MEMBERS} models with a result, has {len(succeeded)}",
             code="members-too-few",
-            expected=FEWEST,
+            expected=FEWEST_MEMBERS,
             found=len(succeeded),
         )
     made, windows = Made(ENSEMBLE, ensemble_hash(experiment.identity, candidates)), experiment.windows

@@ -13,6 +13,8 @@ from flts.spec.table import Positive, Table
 
 ENSEMBLE = "ensemble"
 """The candidate that no trainer fits: the judge makes it of the others."""
+FEWEST_MEMBERS = 2
+"""Models with a result that an ensemble needs."""
 EPOCHS = "epochs"
 """The parameter of a family that stops early: train.patience counts for the models whose table holds it."""
 

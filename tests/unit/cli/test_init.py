@@ -17,6 +17,7 @@ from tests.support import ROOT
 from tests.support.series import HOUR, START, hourly, table
 from tests.unit.cli.conftest import Flts, Outcome
 
+from flts.explore import suggest
 from flts.preprocess.rows import Rows
 from flts.spec import sources
 from flts.spec.fields import Spec
@@ -135,6 +136,15 @@ def test_all_windows_are_judged_where_no_model_is_slow(flts: Flts) -> None:
     slow = written(flts, table(hourly(600)), "hours.csv", "--force")
     assert slow.models.automfles is not None
     assert slow.evaluate == Spec().evaluate
+
+
+def test_two_models_get_an_ensemble_and_one_alone_gets_none(flts: Flts, monkeypatch: pytest.MonkeyPatch) -> None:
+    several = written(flts, table(hourly(600)), "hours.csv")
+    assert several.models.ensemble is not None
+    monkeypatch.setattr(suggest, "_model", lambda name, *_: suggest.Section(f"models.{name}", left_out=name != "ridge"))
+    alone = written(flts, table(hourly(600)), "hours.csv", "--force")
+    assert list(alone.expected) == ["ridge"]
+    assert "# [models.ensemble]" in Path("first.toml").read_text()
 
 
 def test_windows_that_an_outage_costs_are_counted(flts: Flts) -> None:
