@@ -150,9 +150,7 @@ def test_configurations_are_compared_with_each_other_and_with_files(flts: Flts, 
 def test_the_champion_forecasts_the_same_bytes(flts: Flts, folder: Path, archive: str) -> None:
     expected = json.loads((folder / "forecast.json").read_text())
     found = json.loads(flts("forecast", "--input", "load_test.csv", "--json"))
-    # the flts that made the archives did not say these
-    assert found.pop("interval") in {"adaptive", "static"}
-    assert found.pop("levels") == [0.8]
+    assert found.pop("interval") in {"adaptive", "static"}  # the flts that made the archives did not say it
     if made_here(archive):
         assert json.dumps(found) == json.dumps(expected)
     else:  # other kernels add in another order, so the last bits differ
