@@ -200,7 +200,8 @@ def overload(extent: Extent = WHOLE) -> Iterator[Figure]:
         then = _usual(_at(server, request, rate / 2, 2 * extent.seconds), since=min(2.0, extent.seconds))
         early = max((size for now, size in memory if now <= long / 6), default=float("nan"))
         grown = max(size for _, size in memory) / early - 1
-        answered, tail, refused = over.rate() / rate, percentile(over.of(), 0.99), percentile(over.of(429), 0.99)
+        answered, tail = over.rate() / rate, percentile(over.of(), 0.99)
+        refused = percentile(over.of(429), 0.99) if over.counts()[429] else 0.0
         yield Figure(
             f"twice the sustained rate for {long:.0f} s",
             reached(

@@ -94,6 +94,10 @@ class Connection(asyncio.Protocol):
         self._stop(self._reader)
         for cycle in self._open:
             cycle.leave()
+        # they know this connection: rings for the collector of garbage
+        self._open.clear()
+        self._cycle = self._new = None
+        del self._parser
         self._flow.resume_writing()
         if exc is None:
             self.transport.close()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import io
 import json
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPConnection
@@ -15,6 +18,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from tests.support.asgi import ask
+from tests.support.connected import Talk
 
 from flts.backends.store import memory_store
 from flts.contracts import events
@@ -401,3 +405,24 @@ def test_other_origins_get_no_permission(app: App) -> None:
         assert asked.status == 405
         shown = ask(app(), "GET", target, {"Origin": "http://a"})
         assert not any(name.startswith("access-control") for answer in (asked, shown) for name in answer.headers)
+
+
+@pytest.mark.parametrize("sent", [FOLLOWING, POST + b"Content-Length: 3\r\n\r\na", HALF_A_HEAD])
+def test_a_connection_that_has_ended_is_freed_without_the_collector(sent: bytes) -> None:
+    async def test() -> None:
+        talk = Talk(forecasts())
+        ended = weakref.ref(talk.connection)
+        talk.send(sent)
+        await asyncio.sleep(0.0)
+        talk.connection.connection_lost(None)
+        while talk.tasks:
+            await asyncio.sleep(0.0)
+        del talk
+        await asyncio.sleep(0.0)
+        assert ended() is None
+
+    gc.disable()
+    try:
+        asyncio.run(test())
+    finally:
+        gc.enable()
