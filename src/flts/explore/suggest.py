@@ -389,6 +389,6 @@ def _model(name: str, inspection: Inspection, work: int, strong: str, trend: flo
 def _lasting(seconds_per_epoch: float) -> str:
     """How long a network takes at most, in words."""
     minutes = seconds_per_epoch * RecurrentParameters().epochs / 60.0
-    if minutes < 1.0:
-        return "less than a minute"
+    if minutes < 1.5:
+        return "a minute at most"
     return f"up to {minutes:,.0f} minutes" if minutes < 90.0 else f"up to {minutes / 60.0:,.0f} hours"

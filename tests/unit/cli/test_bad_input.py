@@ -89,14 +89,8 @@ REFUSED: dict[str, tuple[Change, list[str], list[str]]] = {
     "no file": (lambda f: (f / TRAIN).unlink(), NOTHING, ["there is no load.csv or load.parquet", "--source"]),
     "empty file": (text(lambda _: ""), NOTHING, ["load.csv: is empty; a header and at least one row are needed"]),
     "header only": (text(lambda t: t.splitlines()[0]), NOTHING, ["load.csv: has no rows; a header and at least one"]),
-    "wrong delimiter": (text(lambda t: t.replace(",", ";")), NOTHING, ["load.csv: its columns are separated by ';'"]),
+    "no header": (text(lambda t: t.split("\n", 1)[1]), NOTHING, ["load.csv: its first line holds values", "header"]),
     "decimal commas": (cell(3, "wind", "1,5"), NOTHING, ["load.csv: line 4 has 4 cells, the header 3", "point"]),
-    "wrong encoding": (
-        text(lambda t: t.replace("wind", "größe"), encoding="latin-1"),
-        NOTHING,
-        ["load.csv: is not UTF-8 text: line 1 contains the byte 0xf6, which is 'ö' in Latin-1", "iconv"],
-    ),
-    "UTF-16": (text(str, encoding="utf-16"), NOTHING, ["load.csv: is UTF-16 text; save it as UTF-8"]),
     "no time column": (
         text(lambda t: t.replace("time", "Time", 1)),
         NOTHING,
