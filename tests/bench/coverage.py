@@ -11,23 +11,26 @@ from typing import Any
 import numpy as np
 
 from flts.backends.store import memory_store
-from flts.contracts.ports import Silent
+from flts.contracts.ports import Silent, Store
 from flts.forecasting.answers import StoredIntervals
-from flts.forecasting.bundle import Bundle, assemble, read_scores
+from flts.forecasting.bundle import Bundle, assemble, read_bundle, read_scores
 from flts.forecasting.model import Model
 from flts.models.base import Family, Recipe
-from flts.models.registry import BASELINES, BUILT_IN, CANDIDATES
+from flts.models.registry import BASELINES, CANDIDATES
 from flts.preprocess.rows import Rows
 from flts.preprocess.source import RawFile, RawInput
 from flts.preprocess.stage import load_dataset, preprocess
+from flts.promotion.ensemble import make_ensemble
+from flts.promotion.judge import Waiting, gather_trained, yardstick
 from flts.runner.claim import prepare
 from flts.serve.answer import answer
-from flts.spec.models import DEFAULT_MODELS
+from flts.spec.fields import Spec
+from flts.spec.models import ENSEMBLE
 from flts.spec.sources import validate
 from flts.testing.series import table
 from flts.train.experiment import Experiment
 from flts.train.fitting import fit_model
-from flts.train.stage import bundle_forecasts, task_of
+from flts.train.stage import Trained, bundle_forecasts, model_spec, task_of, train
 from tests.bench.accuracy import JFK, decide
 from tests.bench.measure import LTE, Figure
 
@@ -75,15 +78,15 @@ def intervals() -> Iterator[Figure]:
 
 
 def families(only: Sequence[str] = ()) -> Iterator[Figure]:
-    """Coverage of the 80 % interval of every default family, and of naive by the same rule, on the public series.
+    """Coverage of the 80 % interval of every default family, of their ensemble, and of naive by the same rule.
 
     only: names of series; without one, all.
     """
     every = [("jfk-departures", "departures", 168, 24, JFK), *((*row, BENCH) for row in SERIES if BENCH.is_dir())]
-    experiments = {f"{row[0]} {row[1]}": _experiment(*row) for row in every if not only or row[0] in only}
-    for family in (*DEFAULT_MODELS, "naive"):
+    stored = {f"{row[0]} {row[1]}": _experiment(*row) for row in every if not only or row[0] in only}
+    for family in ("naive", *Spec().trained, ENSEMBLE):
         start = time.process_time()
-        found = {name: _covered(family, experiment) for name, experiment in experiments.items()}
+        found = {name: _covered(family, *of) for name, of in stored.items()}
         spent = time.process_time() - start
         served, static = (fmean(100.0 * abs(kinds[i] - 0.8) for kinds in found.values()) for i in (0, 1))
         yield Figure(
@@ -95,9 +98,11 @@ def families(only: Sequence[str] = ()) -> Iterator[Figure]:
         )
 
 
-def _experiment(name: str, target: str, rows: int, horizon: int, folder: Path) -> Experiment:
+def _experiment(name: str, target: str, rows: int, horizon: int, folder: Path) -> tuple[Experiment, Store]:
+    """An experiment with the default models and their ensemble, and the store of its rows."""
     spec = validate(
         {
+            "models": {model: {} for model in (*Spec().trained, ENSEMBLE)},
             "dataset": {"name": name, "targets": [target], "timezone": NEW_YORK if folder == JFK else "UTC"},
             "task": {"input_length": rows, "horizon": horizon},
             "sample": {"train_rows": NEWEST_TRAIN, "strategy": "tail"},
@@ -105,28 +110,47 @@ def _experiment(name: str, target: str, rows: int, horizon: int, folder: Path) -
         }
     )
     files = RawInput(*(RawFile(f"{name}{part}.csv", folder / f"{name}{part}.csv") for part in ("", "_test")))
-    return prepare(memory_store(), spec, files)[1]
+    store = memory_store()
+    return prepare(store, spec, files)[1], store
 
 
-def _covered(name: str, experiment: Experiment) -> tuple[float, float]:
-    """Coverage of the intervals as served, and of the static offsets alone."""
-    family: Family[Any] = {**BUILT_IN, **BASELINES}[name]
-    spec, task, dataset = experiment.spec, experiment.task, experiment.dataset
-    recipe = Recipe(spec.expected.get(name) or family.parameters(), spec.train.patience, spec.run.seed)
-    made = fit_model(family, dataset.train, task, recipe, spec.train.validation_fraction, Silent())
-    files = dict(made.files)
-    kept = files.pop(made.manifest.intervals.scores or "", None)
-    model = Model(family.load(files, task), task, family.history(task), made.manifest.intervals.scale)
-    bundle = Bundle("a digest", made.manifest, model, None if kept is None else read_scores(kept))
-    columns = bundle_forecasts(bundle, dataset, experiment.windows).columns()
-    found = StoredIntervals.of({column: np.asarray(values) for column, values in columns.items()}, made.manifest)
-    truth = experiment.windows.truth(dataset, task.horizon).values
+def _covered(name: str, experiment: Experiment, store: Store) -> tuple[float, float]:
+    """Coverage of the intervals as served, and of the static offsets alone; the ensemble after its members."""
+    if name in BASELINES:
+        found = _of_baseline(BASELINES[name], experiment)
+    else:
+        trained = _trained(name, experiment, store)
+        values = experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)
+        found = StoredIntervals.of(values, read_bundle(store, trained.bundle_sha256)[0])
+    truth = experiment.windows.truth(experiment.dataset, experiment.task.horizon).values
     known = ~np.isnan(truth)
     served, static = (
         float(((lower <= truth) & (truth <= upper)).sum() / known.sum())
         for lower, upper in (found.by_level["0.8"], found.static["0.8"])
     )
     return served, static
+
+
+def _trained(name: str, experiment: Experiment, store: Store) -> Trained:
+    if name != ENSEMBLE:
+        model = model_spec(experiment.spec, experiment.identity, name)
+        return train(experiment.dataset, model, experiment.windows, store)
+    members = gather_trained(store, experiment, None)
+    assert not isinstance(members, Waiting)
+    scale = yardstick(experiment.dataset, experiment.task)
+    return make_ensemble(store, experiment, members, scale, recompute=False)
+
+
+def _of_baseline(family: Family[Any], experiment: Experiment) -> StoredIntervals:
+    spec, task, dataset = experiment.spec, experiment.task, experiment.dataset
+    recipe = Recipe(family.parameters(), spec.train.patience, spec.run.seed)
+    made = fit_model(family, dataset.train, task, recipe, spec.train.validation_fraction, Silent())
+    files = dict(made.files)
+    kept = files.pop(made.manifest.intervals.scores or "", None)
+    model = Model(family.load(files, task), task, family.history(task), made.manifest.intervals.scale)
+    bundle = Bundle("a digest", made.manifest, model, None if kept is None else read_scores(kept))
+    columns = bundle_forecasts(bundle, dataset, experiment.windows).columns()
+    return StoredIntervals.of({column: np.asarray(values) for column, values in columns.items()}, made.manifest)
 
 
 def answers() -> Iterator[Figure]:
