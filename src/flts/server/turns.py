@@ -30,6 +30,8 @@ BATCH_SECONDS = 0.05
 """Longest time that a batch of several requests is expected to take: the first one waits for the last."""
 LOOP_SECONDS = 0.005
 """A batch that is expected to take longer leaves the event loop."""
+LOOP_BATCH = 16
+"""A model that computes so many windows in that time stays on the loop: its batches are cut, not moved to a thread."""
 LOOP_WINDOWS = 256
 """So does one of more windows."""
 WORTH = 0.5
@@ -262,7 +264,7 @@ class Turns(Generic[Q, A]):
 
     def _next_batch(self, lane: _Lane[Q], pace: float, now: float) -> list[_Waiting[Q]]:
         """Take the requests of the next turn out of the queue; those that are not worth computing end here."""
-        most = min(BATCH, BATCH_SECONDS / pace if pace else BATCH)
+        most = _most(pace)
         batch: list[_Waiting[Q]] = []
         windows = 0
         while lane.waiting and (not batch or windows + lane.waiting[0].windows <= most):
@@ -311,7 +313,10 @@ class Turns(Generic[Q, A]):
             waiting.end(found)
         self._in_flight -= len(batch)
         if seconds is not None:
-            _learn(self._pace, lane.bundle.sha256, seconds / _windows(batch))
+            # a first batch also makes a library ready, so one that was quicker counts at once
+            pace, name = seconds / _windows(batch), lane.bundle.sha256
+            self._pace[name] = min(pace, self._pace.get(name, pace))
+            _learn(self._pace, name, pace)
         self._go_on(lane)
 
     def _go_on(self, lane: _Lane[Q]) -> None:
@@ -328,6 +333,17 @@ def _learn(paces: dict[str, float], bundle: str, measured: float) -> None:
     paces[bundle] = before + NEWEST * (measured - before)
     if len(paces) > KNOWN:
         del paces[next(iter(paces))]
+
+
+def _most(pace: float) -> float:
+    """Most windows of several requests that are computed together. pace: seconds for each, 0 where nobody knows.
+
+    In a thread, a batch waits for its share of the interpreter as often as it asks for it, while the loop is busy.
+    """
+    if not pace:
+        return BATCH
+    on_loop = LOOP_SECONDS / pace
+    return min(BATCH, on_loop if on_loop >= LOOP_BATCH else BATCH_SECONDS / pace)
 
 
 def _windows(batch: Sequence[_Waiting[Any]]) -> int:

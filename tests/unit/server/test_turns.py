@@ -243,6 +243,31 @@ def test_how_long_a_first_batch_took_counts_for_no_other() -> None:
     running(test)
 
 
+def test_a_model_that_was_slow_only_at_first_comes_back_to_the_loop_at_once() -> None:
+    async def test() -> None:
+        model = Model(seconds=0.02)
+        turns = model.turns()
+        await model.asked(turns, 0.0)
+        model.seconds = 1e-5
+        for n in range(2):
+            await model.asked(turns, float(n))
+        assert [thread is threading.main_thread() for thread in model.threads] == [False, False, True]
+
+    running(test)
+
+
+def test_batches_of_a_quick_model_are_cut_so_that_they_stay_on_the_loop() -> None:
+    async def test() -> None:
+        model = Model(seconds=0.00019)
+        turns = model.turns()
+        await known(turns, model)
+        await asyncio.gather(*(model.asked(turns, float(n)) for n in range(60)))
+        assert [len(batch) for batch in model.batches] == [26, 26, 8]
+        assert set(model.threads) == {threading.main_thread()}
+
+    running(test)
+
+
 def test_after_the_deadline_the_answer_is_504_and_nothing_is_computed() -> None:
     async def test() -> None:
         gate = threading.Event()
