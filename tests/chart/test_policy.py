@@ -246,29 +246,6 @@ def test_volumes_are_of_kinds_that_the_restricted_standard_allows(objects: list[
             assert set(volume) - {"name"} <= allowed, one["metadata"]["name"]
 
 
-@pytest.mark.parametrize("values", ["values-dev.yaml", "values-seed.yaml"])
-def test_all_of_a_development_release_fits_on_a_node_of_four_cores_and_eight_gibibytes(helm: Helm, values: str) -> None:
-    def total(of: list[Manifest]) -> tuple[int, int]:
-        """Millicores and mebibytes that one pod of each of these asks for."""
-        asked = [max((millicores(each), mebibytes(each)) for each in containers(template)) for _, template in pods(of)]
-        return sum(cpu for cpu, _ in asked), sum(memory for _, memory in asked)
-
-    def millicores(container: Manifest) -> int:
-        text = container["resources"]["requests"]["cpu"]
-        return int(text[:-1]) if text.endswith("m") else 1000 * int(text)
-
-    def mebibytes(container: Manifest) -> int:
-        text = container["resources"]["requests"]["memory"]
-        return int(text[:-2]) * {"Mi": 1, "Gi": 1024}[text[-2:]]
-
-    objects = helm.render("--values", values)
-    ends = [one for one in objects if one["kind"] in {"Job", "Pod"}]
-    cpu, memory = total(objects)
-    most, _ = total(ends)
-    assert (cpu - most, most) == (2000, 450), "the files of values and docs/kubernetes.md say so"
-    assert memory <= 6.5 * 1024
-
-
 def test_the_job_of_the_secrets_may_get_its_own_and_create(helm: Helm) -> None:
     objects = helm.render()
     assert named(objects, "Role", "flts-secrets")["rules"] == [
