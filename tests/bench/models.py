@@ -16,7 +16,7 @@ from flts.forecasting.histories import Histories
 from flts.forecasting.model import Model
 from flts.models.base import Block, ForecastTask, Recipe
 from flts.models.registry import BASELINES, BUILT_IN
-from flts.models.ridge import Design
+from flts.models.ridge_design import Design, Designed
 from flts.preprocess.rows import Rows, Values
 from flts.testing import blocks, hourly, task_on
 from tests.bench.measure import Figure
@@ -97,10 +97,10 @@ def _fit(name: str, block: Block, validation: Block, task: ForecastTask) -> tupl
 def _scikit_learn(block: Block, task: ForecastTask) -> None:
     from sklearn.linear_model import Ridge
 
-    features, answers = block.windows(task)
-    columns = Design(True, False).columns(features, block.times[block.origins], task)
+    windows = Designed(block, Design(covariates=True), task, np.ones(task.targets))
+    columns, answers = np.hstack([*windows.parts()]), windows.answers()
     for alpha in ALPHAS:
-        Ridge(alpha).fit(columns, answers.reshape(len(answers), -1))
+        Ridge(alpha).fit(columns, answers)
 
 
 def _took(work: Any) -> float:

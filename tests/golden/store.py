@@ -17,12 +17,13 @@ from flts.contracts.records.decision import DecisionRecord, Preview
 from flts.contracts.records.log import LogEntry
 from flts.contracts.records.model import Latency, Manifest, ModelResult, WindowsResult
 from flts.contracts.records.run import FailurePart, JudgePart, PreprocessPart, RunClaim, TrainPart
+from flts.models.registry import BUILT_IN
 
 FOLDER = Path(__file__).parent
 OBJECTS = ".flts/objects/"
 WRITTEN_WITH: Mapping[str, Mapping[str, int]] = {
     "store-1.zip": {"preprocess": 1, "train": 1, "evaluate": 1},
-    "store-2.zip": {"preprocess": 2, "train": 2, "evaluate": 2},
+    "store-2.zip": {"preprocess": 2, "train": 2, "evaluate": 2, "automfles": 2, "gru": 3, "prophet": 2, "ridge": 2},
 }
 """The code versions whose hashes a store has, oldest store first. Under a higher version the same Spec has another
 hash, so that nothing in the store is repeated."""
@@ -56,6 +57,7 @@ def other_versions(archive: str) -> str | None:
         "evaluate": flts.evaluate.CODE_VERSION,
     }
     written = WRITTEN_WITH[archive]
+    here |= {name: family.version for name, family in BUILT_IN.items() if name in written}
     return None if here == written else f"the store was written with the versions {written}, here are {here}"
 
 

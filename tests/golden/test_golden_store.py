@@ -174,10 +174,9 @@ def test_the_champion_is_judged_on_new_windows(folder: Path) -> None:
     spec |= {"models": {"ridge": {}}, "preprocess": {"hash_salt": "new"}}
     decision = api.run(spec).decision
     assert decision.champion is not None
-    assert decision.certainty is not None
-    lead = decision.certainty.champion
-    assert lead is not None
-    assert abs(lead.lead) < 0.01
+    difference = decision.gates["champion"].numbers["mean_difference"]
+    assert isinstance(difference, float)
+    assert 0.0 < abs(difference) < 0.01
 
 
 @of(golden.NEWEST)

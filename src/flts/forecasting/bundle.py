@@ -26,7 +26,7 @@ from flts.forecasting.answers import LEVEL_NAMES, Answers, bounds_of, static_off
 from flts.forecasting.ensemble import MeanOfModels, Share, combined, refuse_misfit
 from flts.forecasting.histories import Histories
 from flts.forecasting.model import Forecasts, Model, refuse_unmeasurable
-from flts.models.base import Family, Files, ForecastTask, Indices, TargetsAlone
+from flts.models.base import Family, Files, ForecastTask, History, Indices, TargetsAlone
 from flts.models.ensemble import Ensemble
 from flts.models.registry import CANDIDATES, missing, package_of
 from flts.preprocess.rows import Rows, Times, Values
@@ -316,7 +316,11 @@ def assemble(bundle_sha256: str, manifest: Manifest, files: Files) -> Bundle:
             key=layout.bundle(bundle_sha256, MANIFEST),
             model=family.name,
         ) from error
-    model = Model(predictor, task, family.history(task), manifest.intervals.scale)
+    # as it was judged: a later version of the family may look at other rows
+    history = History(
+        manifest.history_rows, manifest.min_history_rows, manifest.uses_history, family.history(task).refitted
+    )
+    model = Model(predictor, task, history, manifest.intervals.scale)
     return Bundle(bundle_sha256, manifest, model, None if scores is None else read_scores(files[scores]))
 
 

@@ -39,11 +39,13 @@ def same_phase(season: int, horizon: int, back: int) -> Indices:
 class Past:
     """values [windows, rows, targets]: scaled, the row before the origin last, NaN where nothing was measured or known.
 
-    length: rows of a window; otherwise [targets]: the value of a history without a measured one, the median of train.
+    length: rows that say what is usual, those of the window or of a season if that is longer; season: the shortest, 1
+    where there is none; otherwise [targets]: the value of a history without a measured one, the median of train.
     """
 
     values: Values
     length: int
+    season: int
     otherwise: Values
 
     @classmethod
@@ -52,7 +54,7 @@ class Past:
         rows = rows_back(task)
         before = np.full((rows, task.targets), np.nan)
         values = np.concatenate([before, block.targets])[block.origins[:, None] + np.arange(rows)]
-        return cls(values, task.input_length, _medians(task))
+        return cls(values, _usual(task), min(task.seasons, default=1), _medians(task))
 
     @classmethod
     def of_window(cls, window: Window, task: ForecastTask) -> Past:
@@ -60,46 +62,60 @@ class Past:
         rows = rows_back(task)
         known = np.where(window.measured_targets, window.targets, np.nan)[:, -rows:]
         before = np.full((len(known), rows - known.shape[1], task.targets), np.nan)
-        return cls(np.concatenate([before, known], axis=1), task.input_length, _medians(task))
+        values = np.concatenate([before, known], axis=1)
+        return cls(values, _usual(task), min(task.seasons, default=1), _medians(task))
 
     @cached_property
     def last(self) -> Values:
         """The newest measured value: [windows, targets]."""
-        return self._newest(self.values)[:, -1]
+        last = self.values[:, -1].copy()
+        holes = np.isnan(last).any(axis=1)
+        values = self.values[holes]
+        found, known = carried(values, ~np.isnan(values), 1)
+        last[holes] = np.where(known, found, self.otherwise)[:, -1]
+        return last
 
     @cached_property
     def mean(self) -> Values:
-        """Mean of the measured cells of the window; the last value where there are none."""
-        known = ~np.isnan(self._window)
-        sums = np.where(known, self._window, 0.0).sum(axis=1)
+        """Mean of the measured cells of the usual rows; the last value where there are none."""
+        known = ~np.isnan(self._usual_rows)
+        sums = np.where(known, self._usual_rows, 0.0).sum(axis=1)
         return np.where(known.any(axis=1), sums / np.maximum(known.sum(axis=1), 1), self.last)
 
     @cached_property
     def spread(self) -> Values:
-        """Standard deviation of the measured cells of the window, never zero: [windows, targets]."""
-        squares = np.where(np.isnan(self._window), 0.0, self._window - self.mean[:, None]) ** 2
-        count = np.maximum((~np.isnan(self._window)).sum(axis=1), 1)
+        """Standard deviation of the measured cells of the usual rows, never zero: [windows, targets]."""
+        squares = np.where(np.isnan(self._usual_rows), 0.0, self._usual_rows - self.mean[:, None]) ** 2
+        count = np.maximum((~np.isnan(self._usual_rows)).sum(axis=1), 1)
         found: Values = np.sqrt(squares.sum(axis=1) / count) + LEAST
         return found
 
-    def mended(self, season: int) -> Values:
+    @cached_property
+    def mended(self) -> Values:
         """The values with every empty cell replaced by the nearest measured one.
 
         That of the same phase counts first: of the season before, else of the one after.
         """
-        values, known = carried(self.values, ~np.isnan(self.values), season)
-        backwards, known = carried(values[:, ::-1], known[:, ::-1], season)
-        values, known = carried(backwards[:, ::-1], known[:, ::-1], 1)
-        backwards, known = carried(values[:, ::-1], known[:, ::-1], 1)
-        return np.where(known, backwards, self.otherwise)[:, ::-1]
+        holes = np.isnan(self.values).any(axis=(1, 2))
+        mended = self.values.copy()
+        mended[holes] = self._mended(self.values[holes])
+        return mended
+
+    def _mended(self, values: Values) -> Values:
+        known = ~np.isnan(values)
+        for season in (self.season, 1):
+            values, known = carried(values, known, season)
+            backwards, found = carried(values[:, ::-1], known[:, ::-1], season)
+            values, known = backwards[:, ::-1], found[:, ::-1]
+        return np.where(known, values, self.otherwise)
 
     @cached_property
-    def _window(self) -> Values:
+    def _usual_rows(self) -> Values:
         return self.values[:, -self.length :]
 
-    def _newest(self, values: Values) -> Values:
-        found, known = carried(values, ~np.isnan(values), 1)
-        return np.where(known, found, self.otherwise)
+
+def _usual(task: ForecastTask) -> int:
+    return max([task.input_length, *phased(task)[:1]])
 
 
 def _medians(task: ForecastTask) -> Values:

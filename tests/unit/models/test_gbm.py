@@ -117,7 +117,7 @@ def test_a_long_train_is_thinned_evenly_and_keeps_its_newest_window(monkeypatch:
 
     def remembered(block: Block, task: ForecastTask) -> Past:
         seen.append(block.origins)
-        return Past(np.zeros((len(block.origins), 48, 2)), 30, np.zeros(2))
+        return Past(np.zeros((len(block.origins), 48, 2)), 30, 12, np.zeros(2))
 
     monkeypatch.setattr(Past, "of_block", remembered)
     next(gbm._datasets(block, task))
