@@ -39,6 +39,8 @@ class InTwoForms(NamedTuple):
 
     written: Spec
     resolved: Spec | None
+    stored: bool = False
+    """A run stored it: without the places of its rows, which are in no hash."""
 
 
 @app.command()
@@ -98,9 +100,11 @@ def diff(
     from flts.cli import board
     from flts.spec.lineage import explain, moves
 
-    first, second = _alike(_spec(a, home), _spec(b, home))
+    forms = _spec(a, home), _spec(b, home)
+    first, second = _alike(*forms)
     moved = {**moves(first), **moves(second)}
-    differences = explain(dict(_leaves(first)), dict(_leaves(second)))
+    only_hashed = any(form.stored for form in forms)
+    differences = explain(*(dict(_leaves(spec, only_hashed=only_hashed)) for spec in (first, second)))
     if as_json:
         board.print_json(
             [{"key": d.path, "a": _json(d.a), "b": _json(d.b), "moves": moved.get(d.path, ())} for d in differences]
@@ -132,15 +136,18 @@ def upgrade(file: SpecFile = None) -> None:
         typer.echo(f"  {note}")
 
 
-def _leaves(spec: Spec) -> list[tuple[str, Any]]:
-    """Path and value of every leaf, in the order of the file; tables of absent models are left out."""
+def _leaves(spec: Spec, *, only_hashed: bool = False) -> list[tuple[str, Any]]:
+    """Path and value of every leaf, in the order of the file; tables of absent models are left out.
+
+    only_hashed: also leave out the locators, which say where the rows are and how they are written.
+    """
 
     def below(value: Any, path: str) -> list[tuple[str, Any]]:
         if isinstance(value, dict):
             return [leaf for key, item in value.items() for leaf in below(item, f"{path}.{key}" if path else key)]
         return [(path, value)]
 
-    return below(spec.model_dump(mode="json", exclude_none=True), "")
+    return below(spec.identity() if only_hashed else spec.model_dump(mode="json", exclude_none=True), "")
 
 
 def _alike(a: InTwoForms, b: InTwoForms) -> tuple[Spec, Spec]:
@@ -173,7 +180,8 @@ def _spec(name: str, home: Path | None) -> InTwoForms:
             key=key,
             fields=fault.data["key"],
         ) from None
-    return InTwoForms(stored, stored if found.get("v") == VERSION else None)  # version 1 was stored as it was written
+    resolved_then = found.get("v") == VERSION  # version 1 was stored as it was written
+    return InTwoForms(stored, stored if resolved_then else None, stored=True)
 
 
 def _hashes(names: Sequence[str]) -> str:

@@ -76,7 +76,6 @@ def inspect(
 
 def _print(seen: Inspection, findings: Sequence[Finding]) -> None:
     from rich.markup import escape
-    from rich.padding import Padding
 
     from flts.cli import board
 
@@ -91,7 +90,7 @@ def _print(seen: Inspection, findings: Sequence[Finding]) -> None:
         _print_finding(finding, console)
     for title, table in _tables(seen):
         console.print(f"\n[bold]{escape(title)}[/]")
-        console.print(Padding(table, (0, 0, 0, 2), expand=False))
+        console.print(table, crop=False)
     sys.stdout.flush()
 
 
@@ -145,7 +144,7 @@ def _tables(seen: Inspection) -> list[tuple[str, Any]]:
 
     def table(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> Any:
         rows = [[name, *row] for name, row in zip(names, cells, strict=True)]
-        return fitting_table(["column", *headings], rows, styles, numbers=headings)
+        return fitting_table(["column", *headings], rows, styles, numbers=headings, indent=2)
 
     shown = [
         (

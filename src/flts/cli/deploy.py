@@ -53,7 +53,7 @@ def prepare(
     """Make the buckets and topics that do not exist yet."""
     from flts.deploy.prepare import prepare as made
 
-    names = made(logged(terminal="text"), bucket or [], timeout)
+    names = made(logged(service=True), bucket or [], timeout)
     typer.echo(f"buckets made: {', '.join(names) or 'none'}; all topics exist")
 
 
@@ -67,7 +67,7 @@ def wait(
     """Wait until every bucket exists and every backend answers."""
     from flts.deploy.prepare import wait as waited
 
-    waited(logged(terminal="text"), timeout, None if rows is None else loaded_spec(rows, None))
+    waited(logged(service=True), timeout, None if rows is None else loaded_spec(rows, None))
     typer.echo("every backend answers" if rows is None else "every backend answers, and the rows are there")
 
 
@@ -82,7 +82,7 @@ def smoke(
     from flts.deploy.smoke import experiment
     from flts.deploy.smoke import smoke as tried
 
-    passed = tried(logged(terminal="text"), experiment(file, split_names(models)), url, timeout)
+    passed = tried(logged(service=True), experiment(file, split_names(models)), url, timeout)
     result, champion = passed.result, passed.champion
     typer.echo(
         f"run {result.run} of {result.config_hash} is judged: {len(result.decision.candidates)} models have forecasts"

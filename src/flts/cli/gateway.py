@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flts.cli.door import auth_of, server_of
-from flts.cli.options import Home, logged
+from flts.cli.options import Home, LogFormat, logged
 
 if TYPE_CHECKING:
     from flts.settings import Settings
@@ -20,6 +20,7 @@ def gateway(
     host: Annotated[str | None, typer.Option(help="Address to listen on. [127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one. [8080]")] = None,
     token_file: Annotated[Path | None, typer.Option(help="File with the bearer token on one line.")] = None,
+    log_format: LogFormat = None,
     home: Home = None,
 ) -> None:
     """Put, get and list objects over HTTP until SIGTERM or Ctrl-C."""
@@ -33,7 +34,7 @@ def gateway(
         raise MissingExtra("flts gateway", "serve")
     from flts.web import running
 
-    chosen = logged(terminal="text", home=home, host=host, gateway_port=port, token_file=token_file)
+    chosen = logged(service=True, log_format=log_format, home=home, host=host, gateway_port=port, token_file=token_file)
     auth = auth_of(chosen, "gateway")
     server = _server(chosen, auth)
     with running.listen(chosen.host, chosen.gateway_port) as listening:

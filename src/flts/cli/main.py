@@ -42,7 +42,7 @@ app = typer.Typer(
     name="flts",
     help="From rows of a time series to a judged, promoted and served forecast.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )

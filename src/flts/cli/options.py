@@ -27,6 +27,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 Wide = Annotated[
     bool, typer.Option("--wide", help="Every column, and no line wrapped, however narrow the terminal is.")
 ]
+LogFormat = Annotated[
+    Literal["auto", "json", "text", "off"] | None,
+    typer.Option(help="Events on stderr; auto: none, of a service text at a terminal, else JSON. [auto]"),
+]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Set one value of the Spec: sample.train_rows=50.")]
 Source = Annotated[str | None, typer.Option("--source", help="Folder of the data, or file:// or s3:// URL.")]
 
@@ -46,13 +50,16 @@ def settings(**flags: object) -> Settings:
     return load_settings(**flags)
 
 
-def logged(*, terminal: Literal["text", "off"] = "off", **flags: object) -> Settings:
-    """Settings, overridden by flags; also starts logging. terminal: the format that `auto` means at a terminal."""
+def logged(*, service: bool = False, **flags: object) -> Settings:
+    """Settings, overridden by flags; also starts logging.
+
+    service: its events are all that it says, so `auto` shows them; a command for people has lines of its own.
+    """
     from flts.contracts import events
 
     chosen = settings(**flags)
-    unattended = not sys.stderr.isatty()
-    events.configure(chosen.log_format if chosen.log_format != "auto" else "json" if unattended else terminal)
+    auto: events.Format = "off" if not service else "text" if sys.stderr.isatty() else "json"
+    events.configure(auto if chosen.log_format == "auto" else chosen.log_format)
     return chosen
 
 
@@ -74,6 +81,18 @@ def loaded_spec(
 
     only = split_names(models) if models is not None else None
     return load_spec(spec_file(file), environ=os.environ, overrides=sets or (), source=source, models=only)
+
+
+def required_spec(
+    file: Path | None, sets: list[str] | None, source: str | None = None, models: str | None = None
+) -> LoadedSpec:
+    """As `loaded_spec`, of a command that needs rows. Raises SpecError where nothing names them."""
+    from flts.contracts.errors import SpecError
+
+    loaded = loaded_spec(file, sets, source, models)
+    if spec_file(file) is None and not loaded.spec.dataset.targets:
+        raise SpecError("there is no flts.toml here; `flts init FILE` writes one for a file of rows", code="no-spec")
+    return loaded
 
 
 def split_names(text: str) -> list[str]:

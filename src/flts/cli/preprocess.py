@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flts.cli.options import Json, Models, Sets, Source, SpecFile, loaded_spec, logged
+from flts.cli.options import Json, LogFormat, Models, Sets, Source, SpecFile, logged, required_spec
 
 
 def preprocess(
@@ -16,6 +16,7 @@ def preprocess(
     models: Models = None,
     recompute: Annotated[bool, typer.Option("--recompute", help="Have all models fitted again.")] = False,
     claim_test: Annotated[bool, typer.Option("--claim-test", help="Have the test rows forecast, too.")] = False,
+    log_format: LogFormat = None,
     as_json: Json = False,
 ) -> None:
     """Process and store the rows, tell the trainers, then end. The services do the rest."""
@@ -26,8 +27,8 @@ def preprocess(
     from flts.runner.services.trace import traced_context
     from flts.wiring import open_raw
 
-    chosen = logged()
-    loaded = loaded_spec(file, sets, source, models)
+    chosen = logged(log_format=log_format)
+    loaded = required_spec(file, sets, source, models)
     with traced_context(chosen, "preprocess") as context:
         context.bus.ensure(list(TOPICS))
         raw = open_raw(loaded.spec.dataset, loaded.folder, chosen)

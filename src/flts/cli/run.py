@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flts.cli.options import Home, Json, Models, Sets, Source, SpecFile, Wide, loaded_spec, logged
+from flts.cli.options import Home, Json, LogFormat, Models, Sets, Source, SpecFile, Wide, logged, required_spec
 
 
 def run(
@@ -18,6 +18,7 @@ def run(
     wait: Annotated[bool, typer.Option("--wait", help="Wait while another run uses the folder.")] = False,
     jobs: Annotated[int | None, typer.Option(help="Fits that run at once. [cores ÷ threads]")] = None,
     tracking: Annotated[str | None, typer.Option(help="MLflow runs: auto, mlflow or off. [auto]")] = None,
+    log_format: LogFormat = None,
     home: Home = None,
     as_json: Json = False,
     wide: Wide = False,
@@ -27,8 +28,8 @@ def run(
     from flts.cli import board
     from flts.runner.progress import reporter
 
-    chosen = logged(home=home, jobs=jobs, tracking=tracking)
-    loaded = loaded_spec(file, sets, source, models)
+    chosen = logged(log_format=log_format, home=home, jobs=jobs, tracking=tracking)
+    loaded = required_spec(file, sets, source, models)
     with reporter(sorted(loaded.spec.expected), quiet=as_json) as shown:
         result = api.run(
             loaded.spec, folder=loaded.folder, settings=chosen, recompute=recompute, wait=wait, reporter=shown

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flts.cli.door import auth_of, server_of
-from flts.cli.options import Home, logged
+from flts.cli.options import Home, LogFormat, logged
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -26,6 +26,7 @@ def serve(
         int | None, typer.Option(help="Port of /healthz, /readyz and /metrics without a token; 0: a free one. [9090]")
     ] = None,
     token_file: Annotated[Path | None, typer.Option(help="File with the bearer token on one line.")] = None,
+    log_format: LogFormat = None,
     home: Home = None,
 ) -> None:
     """Answer forecasts of the promoted models over HTTP until SIGTERM or Ctrl-C."""
@@ -36,7 +37,7 @@ def serve(
     if any(importlib.util.find_spec(name) is None for name in ("fastapi", "httptools", "uvicorn", "prometheus_client")):
         raise MissingExtra("flts serve", "serve")
     flags = {"home": home, "host": host, "serve_port": port, "probe_port": probe_port, "token_file": token_file}
-    _serve(logged(terminal="text", **flags))
+    _serve(logged(service=True, log_format=log_format, **flags))
 
 
 def _serve(chosen: Settings) -> None:

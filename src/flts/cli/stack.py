@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flts.cli.options import Home, Models, Sets, Source, Wide, loaded_spec, logged, settings, spec_file
+from flts.cli.options import Home, LogFormat, Models, Sets, Source, Wide, loaded_spec, logged, settings, spec_file
 
 if TYPE_CHECKING:
+    from flts.settings import Settings
     from flts.spec.sources import LoadedSpec
     from flts.stack.up import Stack
 
@@ -29,6 +30,7 @@ def up(
         Literal["durable", "quick"] | None,
         typer.Option(help="Broker: durable loses nothing, quick reports correct lag. [durable]"),
     ] = None,
+    log_format: LogFormat = None,
     home: Home = None,
     wide: Wide = False,
 ) -> None:
@@ -52,7 +54,7 @@ def up(
         _use(stack)
         _wait_for_members(stack)
         if loaded is not None:
-            _run_through(stack, loaded, wide=wide)
+            _run_through(stack, loaded, logged(log_format=log_format), wide=wide)
     except Interrupted:
         raise Interrupted("interrupted; the stack keeps running, `flts down` ends it") from None
     _print_addresses(stack)
@@ -63,14 +65,18 @@ def down(
     home: Home = None,
 ) -> None:
     """End the stack that `flts up` started; its data stays."""
+    from flts.stack.shell import UNSET, pointed_at
     from flts.stack.up import down as end
 
-    end(settings(home=home).home.resolve() / "stack", typer.echo, delete=delete)
+    folder = settings(home=home).home.resolve() / "stack"
+    end(folder, typer.echo, delete=delete)
+    if pointed_at(os.environ) == folder:
+        typer.echo(f"this shell still points at the stack; leave it with: {UNSET}")
 
 
 def _use(stack: Stack) -> None:
     """Make this process a client of the stack, as sourcing its `env` does in a shell."""
-    from flts.stack.up import USER_VARIABLES
+    from flts.stack.shell import USER_VARIABLES
 
     for name in USER_VARIABLES:
         os.environ.pop(name, None)
@@ -99,7 +105,7 @@ def _wait_for_members(stack: Stack) -> None:
         bus.close()
 
 
-def _run_through(stack: Stack, loaded: LoadedSpec, *, wide: bool) -> None:
+def _run_through(stack: Stack, loaded: LoadedSpec, chosen: Settings, *, wide: bool) -> None:
     """Start a run as `flts preprocess` does, and show the scoreboard when the services are done."""
     from flts.cli import board
     from flts.runner.claim import start
@@ -108,7 +114,7 @@ def _run_through(stack: Stack, loaded: LoadedSpec, *, wide: bool) -> None:
     from flts.runner.services.watch import wait_for_judgement
     from flts.wiring import open_raw
 
-    chosen, spec = logged(), loaded.spec
+    spec = loaded.spec
     with traced_context(chosen, "up") as context, reporter(sorted(spec.expected), quiet=False) as shown:
         started = start(context, spec, open_raw(spec.dataset, loaded.folder), shown)
         result = wait_for_judgement(context, started, shown, lambda: _all_alive(stack))

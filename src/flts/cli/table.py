@@ -10,7 +10,7 @@ from flts.contracts.errors import visible
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
-    from rich.measure import Measurement
+    from rich.segment import Segment
 
 GAP = 2
 """Blanks between two columns."""
@@ -49,13 +49,17 @@ class FittingTable:
     columns: Sequence[Column]
     styles: Sequence[str | None] = ()
     """Of each row."""
+    indent: int = 0
+    """Blanks before every line."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.segment import Segment
         from rich.table import Table
         from rich.text import Text
 
-        shown = self.fitting(options.max_width)
-        widths = _shared(shown, options.max_width)
+        room = options.max_width - self.indent
+        shown = self.fitting(room)
+        widths = _shared(shown, room)
         table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
         for column, width in zip(shown, widths, strict=True):
             table.add_column(
@@ -64,16 +68,14 @@ class FittingTable:
         for at in range(len(shown[0].cells)):
             table.add_row(*(Text(column.cells[at]) for column in shown), style=self.styles[at] if self.styles else None)
         # where even the narrowest columns do not fit, the terminal breaks the lines: nothing is lost
-        yield from console.render(table, options.update(max_width=max(options.max_width, _total(widths))))
+        wide = options.update(max_width=max(room, _total(widths)))
+        for line in console.render_lines(table, wide, pad=False):
+            yield from _without_end([Segment(" " * self.indent), *line])
+            yield Segment.line()
         dropped = [column.heading for column in self.columns if column not in shown]
         if dropped:
+            yield Text(" " * self.indent, end="")
             yield Text(f"not shown in {options.max_width} columns: {', '.join(dropped)}; --wide shows all", style="dim")
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        from rich.measure import Measurement
-
-        widths = _shared(self.fitting(options.max_width), options.max_width)
-        return Measurement(_total(widths), _total(widths))
 
     def fitting(self, width: int) -> list[Column]:
         """The columns that fit, in their order: those that always stay, then the most important of the others."""
@@ -92,8 +94,12 @@ def fitting_table(
     *,
     numbers: Collection[str] = (),
     optional: Sequence[str] = (),
+    indent: int = 0,
 ) -> FittingTable:
-    """A table from its rows. numbers: headings of figures; optional: those that may be dropped, the last one first."""
+    """A table from its rows. numbers: headings of figures; optional: those that may be dropped, the last one first.
+
+    indent: blanks before every line.
+    """
     return FittingTable(
         [
             Column(
@@ -105,7 +111,16 @@ def fitting_table(
             for at, heading in enumerate(headings)
         ],
         styles,
+        indent,
     )
+
+
+def _without_end(line: Sequence[Segment]) -> Sequence[Segment]:
+    """A line without the blanks at its end."""
+    kept = list(line)
+    while kept and not (text := kept[-1].text.rstrip()):
+        kept.pop()
+    return [*kept[:-1], kept[-1]._replace(text=text)] if kept else []
 
 
 def _shared(columns: Sequence[Column], width: int) -> list[int]:

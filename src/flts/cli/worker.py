@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flts.cli.options import logged
+from flts.cli.options import LogFormat, logged
 from flts.runner.services import registry
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def make_app() -> typer.Typer:
 def _command(service: Declared) -> Callable[..., None]:
     """The function behind `flts worker NAME`."""
 
-    def of_models(model: Models, jobs: Jobs = None, probe_port: ProbePort = None) -> None:
+    def of_models(model: Models, jobs: Jobs = None, probe_port: ProbePort = None, log_format: LogFormat = None) -> None:
         from flts.contracts.errors import UsageError
         from flts.models.registry import require
         from flts.spec.models import ENSEMBLE
@@ -42,10 +42,10 @@ def _command(service: Declared) -> Callable[..., None]:
                 model=ENSEMBLE,
             )
         require(names)
-        _serve(service, names, jobs=jobs, probe_port=probe_port)
+        _serve(service, names, jobs=jobs, probe_port=probe_port, log_format=log_format)
 
-    def alone(probe_port: ProbePort = None) -> None:
-        _serve(service, [], probe_port=probe_port)
+    def alone(probe_port: ProbePort = None, log_format: LogFormat = None) -> None:
+        _serve(service, [], probe_port=probe_port, log_format=log_format)
 
     return of_models if service.per_model else alone
 
@@ -56,7 +56,7 @@ def _serve(service: Declared, models: list[str], **flags: object) -> None:
     from flts.runner.services.trace import TracedBus
     from flts.wiring import shared_context
 
-    chosen = logged(terminal="text", **flags)
+    chosen = logged(service=True, **flags)
     stop = stop_on_signals()
     probes = (chosen.probe_host, chosen.probe_port)
     conditions = Conditions(chosen.patience, chosen.grace, probes, chosen.max_ended, chosen.worker_idle)

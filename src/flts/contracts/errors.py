@@ -233,12 +233,20 @@ def visible(text: str) -> str:
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:
-    """A hint for an unknown name: the closest valid one, and all valid ones."""
-    names = sorted(valid)
+    """A hint for an unknown name: the closest valid one, and all valid ones; never the name itself."""
+    names = sorted({*valid} - {word})
     close = difflib.get_close_matches(word.lower(), [n.lower() for n in names], n=1)
     hint = next((n for n in names if close and n.lower() == close[0]), "")
     listed = ", ".join(names) if names else "none"
     return f"did you mean '{hint}'? (valid: {listed})" if hint else f"valid: {listed}"
+
+
+def near_misses(absent: Iterable[str], others: Iterable[str]) -> str:
+    """A hint for absent names, which starts with '; ': the others that are nearly the same. Empty where none is."""
+    by_lower = {name.lower(): name for name in others}
+    pairs = [(name, difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.8)) for name in absent]
+    hints = [f"'{by_lower[close[0]]}' is nearly '{name}'" for name, close in pairs if close]
+    return f"; {', '.join(hints)}" if hints else ""
 
 
 _USER = re.compile(r"(\w://?)(?:[^/\s'\"]*|[^/\s'\":]*:[^\s'\"]*)@")

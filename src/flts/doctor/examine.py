@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -21,15 +22,23 @@ def examine(settings: Settings, models: Sequence[str]) -> Iterator[Diagnosis]:
     yield from here.secrets(settings)
     if not settings.store or not settings.mlflow_uri:
         yield from here.folder(settings)
+    of_stack = list(here.stack(settings, os.environ))
+    yield from of_stack
+    ended = any(finding.unreachable for finding in of_stack)
+    if not ended:  # what its servers would not answer, the finding above says once
+        yield from _backends(settings, models, services=services)
+    yield from here.extras(models, elsewhere=services)
+    yield from here.packages()
+    if not ended:
+        yield from here.tracking(settings, shared=services)
+
+
+def _backends(settings: Settings, models: Sequence[str], *, services: bool) -> Iterator[Diagnosis]:
     yield from _store(settings, services=services)
     if services:
-        yield from here.stack(settings)
         yield from _bus(settings, models)
     else:
         yield ok("bus", "not set, and not needed: `flts run` does all stages in one process")
-    yield from here.extras(models, elsewhere=services)
-    yield from here.packages()
-    yield from here.tracking(settings, shared=services)
 
 
 def _store(settings: Settings, *, services: bool) -> Iterator[Diagnosis]:

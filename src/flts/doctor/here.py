@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -93,22 +94,34 @@ def packages() -> Iterator[Diagnosis]:
             yield ok("models", f"'{name}' comes from {family.package} {family.version}")
 
 
-def stack(settings: Settings) -> Iterator[Diagnosis]:
-    """Check the processes that `flts up` started in this folder, if the settings point at that stack."""
+def stack(settings: Settings, environ: Mapping[str, str]) -> Iterator[Diagnosis]:
+    """Check the processes that `flts up` started, if this shell or the settings point at that stack.
+
+    environ: the variables of the shell. Where none of the processes runs, the only finding is unreachable.
+    """
+    from flts.stack.shell import UNSET, pointed_at
     from flts.stack.up import read
 
+    own, pointed = settings.home.resolve() / "stack", pointed_at(environ)
+    folder = pointed or own
     try:
-        state = read(settings.home.resolve() / "stack")
+        state = read(folder)
     except FltsError as error:
         yield refused("flts up", error, "repair the file, or delete it")
         return
-    if state is None or settings.bus not in {process.url for process in state.processes}:
+    processes = state.processes if state else []
+    if pointed is None and settings.bus not in {process.url for process in processes}:
         return
-    dead = [process for process in state.processes if not process.alive()]
+    dead = [process for process in processes if not process.alive()]
+    if len(dead) == len(processes):
+        again = "flts up" if folder == own else f"flts up --home {shlex.quote(str(folder.parent))}"
+        found = f"this shell points at the stack in {folder}, of which nothing runs"
+        yield unanswered("flts up", found, f"`{again}` starts it again; or leave it with: {UNSET}")
+        return
     for process in dead:
         yield wrong("flts up", f"{process.name} has ended; {process.log} says why", "`flts up` starts it again")
     if not dead:
-        yield ok("flts up", f"all {len(state.processes)} processes run")
+        yield ok("flts up", f"all {len(processes)} processes run")
 
 
 def tracking(settings: Settings, *, shared: bool) -> Iterator[Diagnosis]:

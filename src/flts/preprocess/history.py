@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from flts.contracts.errors import DataError
+from flts.contracts.errors import DataError, near_misses
 from flts.contracts.notices import Notice
 from flts.preprocess.place import begun_only, lay, refuse_repeated
 from flts.preprocess.read import Reading, read_rows, unusable
@@ -49,7 +49,8 @@ def read_history(raw: Raw, fitted: FittedPreprocess, time_column: str, needed: S
         if absent[0] in frame.columns:
             raise unusable(absent[0], frame, rows.columns, raw.name)
         raise DataError(
-            f"{raw.name}: lacks the numeric columns {', '.join(absent)}; the model needs {', '.join(needed)}",
+            f"{raw.name}: lacks the numeric columns {', '.join(absent)}; the model needs {', '.join(needed)}"
+            f"{near_misses(absent, (name for name in frame.columns if name not in fitted.names))}",
             code="columns-missing",
             file=raw.name,
             columns=absent,

@@ -9,7 +9,7 @@ import numpy as np
 
 from flts.contracts import events, layout
 from flts.contracts.canonical import canonical_json, digest, sha256
-from flts.contracts.errors import DataError, nearest
+from flts.contracts.errors import DataError, near_misses, nearest
 from flts.contracts.ports import Store, read_checked, write_once
 from flts.contracts.records.base import (
     JsonObject,
@@ -223,7 +223,8 @@ def _read_and_sample(spec: Spec, raw: RawInput) -> tuple[Grid, Rows, Rows, dict[
         if absent:
             raise DataError(
                 f"{raw.test.name}: lacks the numeric columns {', '.join(absent)} that {raw.train.name} has;"
-                " both files need the same columns",
+                " both files need the same columns"
+                f"{near_misses(absent, (name for name in later.rows.columns if name not in train.columns))}",
                 code="columns-missing",
                 file=raw.test.name,
                 columns=absent,

@@ -27,8 +27,9 @@ from flts.stack.kafka import durable_kafka, quick_kafka
 from flts.stack.mlflow import mlflow
 from flts.stack.postgres import postgres
 from flts.stack.process import MARK, Process, started
-from flts.stack.s3 import REGION, USER, s3
+from flts.stack.s3 import USER, s3
 from flts.stack.server import HOST, START_SECONDS, Server, answers, ports
+from flts.stack.shell import CREDENTIALS, USER_VARIABLES, variables
 
 Bus = Literal["durable", "quick"]
 Say = Callable[[str], None]
@@ -48,8 +49,6 @@ NEEDED = (
     "uvicorn",
 )
 """Modules that the servers and services import. Their programs are looked up when they are started."""
-USER_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
-"""Variables of the user's shell that would override the credentials of the stack."""
 
 
 class State(BaseModel):
@@ -233,19 +232,9 @@ def _backends(folder: Path, bus: Bus, starting: _Starting) -> Mapping[str, str]:
     starting.run(broker, database)
     tracker = mlflow(folder / "mlflow", database, storage)
     starting.run(tracker)
-    environment = {
-        "FLTS_STORE": "s3:///",
-        "FLTS_S3_ENDPOINT": storage.url,
-        "FLTS_BUS": broker.url,
-        "FLTS_KAFKA_REPLICATION": "1",
-        "FLTS_TRACKING": "mlflow",
-        "FLTS_MLFLOW_URI": tracker.url,
-        "FLTS_ENVIRONMENT": "stack",
-        "AWS_SHARED_CREDENTIALS_FILE": str(folder / "credentials"),
-        "AWS_REGION": REGION,
-    }
+    environment = variables(folder, s3=storage.url, bus=broker.url, mlflow=tracker.url)
     keys = f"[default]\naws_access_key_id = {USER}\naws_secret_access_key = {storage.secret_key}\n"
-    _write_private(folder / "credentials", keys)
+    _write_private(folder / CREDENTIALS, keys)
     lines = [
         f"unset {' '.join(USER_VARIABLES)}",
         *(f"export {name}={shlex.quote(value)}" for name, value in environment.items()),

@@ -113,6 +113,15 @@ def test_a_history_without_a_column_is_refused_by_name(flts: Flts, folder: Path,
 
 
 @pytest.mark.usefixtures("ran")
+def test_a_misspelt_column_of_a_history_is_named_beside_the_one_that_is_meant(flts: Flts, folder: Path) -> None:
+    import polars as pl
+
+    pl.read_csv(folder / "load_test.csv").rename({"wind": "Winds"}).write_csv(folder / "history.csv")
+    done = flts("forecast", "--input", "history.csv")
+    assert done.err.splitlines()[-1].endswith("the model needs load, wind; 'Winds' is nearly 'wind'")
+
+
+@pytest.mark.usefixtures("ran")
 def test_a_level_without_offsets_is_refused(flts: Flts) -> None:
     done = flts("forecast", "--input", "load_test.csv", "--level", "0.7")
     assert done.code == 2

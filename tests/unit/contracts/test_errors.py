@@ -20,6 +20,8 @@ from flts.contracts.errors import (
     Terminal,
     Transient,
     UsageError,
+    near_misses,
+    nearest,
 )
 
 
@@ -90,3 +92,9 @@ def test_no_message_is_longer_than_a_person_reads(text: str) -> None:
     assert shown.endswith(" end")
     assert len(shown.encode()) < 4000
     assert str(FltsError("as it is ü")) == "as it is ü"
+
+
+def test_a_hint_never_offers_the_name_that_was_not_found() -> None:
+    assert nearest("load", ["load", "loads"]) == "did you mean 'loads'? (valid: loads)"
+    assert near_misses(["load", "wind"], ["Lod", "rain"]) == "; 'Lod' is nearly 'load'"
+    assert near_misses(["wind"], ["rain"]) == ""

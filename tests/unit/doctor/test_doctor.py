@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -23,6 +24,8 @@ from flts.doctor.examine import examine
 from flts.doctor.finding import Diagnosis, exit_code, ok, refused, warning, wrong
 from flts.runner.services.letters import letters, replay, send_to_dead_letters, topic_of_letters
 from flts.settings import Settings, load_settings
+from flts.stack.shell import UNSET, variables
+from flts.stack.up import State
 from flts.wiring import SystemClock
 
 
@@ -273,6 +276,48 @@ def test_a_folder_that_cannot_be_created_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (found,) = here.folder(settings(tmp_path, home=tmp_path / "file" / ".flts"))
     assert "cannot be created" in found.found
+
+
+# the stack of `flts up`
+
+
+def shell(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Make this process what a shell is that has read the `env` of the stack in a folder; nothing answers there."""
+    nothing = {"s3": "http://127.0.0.1:1", "bus": "kafka://127.0.0.1:1", "mlflow": "http://127.0.0.1:1"}
+    for name, value in variables(folder, **nothing).items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_shell_that_points_at_an_ended_stack_is_told_so_and_nothing_about_its_servers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    folder = tmp_path / ".flts" / "stack"
+    if kept:  # `flts down --delete` leaves no folder
+        folder.mkdir(parents=True)
+        (folder / "state.json").write_text(State(bus="durable").model_dump_json())
+    shell(monkeypatch, folder)
+    findings = list(examine(load_settings(home=tmp_path / ".flts"), ["ridge"]))
+    found = one(findings, "wrong")
+    assert found.found == f"this shell points at the stack in {folder}, of which nothing runs"
+    assert found.mend == f"`flts up` starts it again; or leave it with: {UNSET}"
+    assert exit_code(findings) == 3
+    assert not {"store", "bus", "mlflow"} & {finding.about for finding in findings}
+
+
+def test_the_stack_of_another_folder_is_named_with_the_command_that_starts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell(monkeypatch, tmp_path / "a b" / "stack")
+    (found,) = here.stack(load_settings(home=tmp_path / ".flts"), os.environ)
+    assert found.mend.startswith(f"`flts up --home '{tmp_path / 'a b'}'` starts it again")
+
+
+def test_a_shell_that_left_the_stack_points_at_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell(monkeypatch, tmp_path)
+    for name in UNSET.split()[1:]:
+        monkeypatch.delenv(name)
+    assert list(here.stack(load_settings(home=tmp_path / ".flts"), os.environ)) == []
 
 
 def test_an_unreadable_or_empty_secret_is_reported_and_none_is_shown(tmp_path: Path) -> None:
