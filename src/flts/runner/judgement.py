@@ -168,9 +168,12 @@ def _rests_on(store: Store, config_hash: str, run: int, decision: DecisionRecord
 
 def _write_sealed(store: Store, config_hash: str, part: JudgePart) -> None:
     """Write the judge's part after its seal: no record that counts is ever without one."""
-    seal = JudgeSeal(run=part.run, judge_sha256=sha256(part.to_bytes()))
-    write_record(store, layout.seal(config_hash, part.run, seal.judge_sha256), seal, at="run.seal")
-    stored = write_record(store, layout.run_part(config_hash, part.run, "judge"), part, at="run.judge")
+    key = layout.run_part(config_hash, part.run, "judge")
+    stored = read_record(store, key, JudgePart)
+    if stored is None:
+        seal = JudgeSeal(run=part.run, judge_sha256=sha256(part.to_bytes()))
+        write_record(store, layout.seal(config_hash, part.run, seal.judge_sha256), seal, at="run.seal")
+        stored = write_record(store, key, part, at="run.judge")
     events.emit(
         events.RunJudged(
             config_hash=config_hash,

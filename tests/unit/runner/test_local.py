@@ -70,7 +70,8 @@ def test_an_idle_run_reads_each_entry_of_the_log_once_and_lists_no_other_configu
     assert read == dict.fromkeys((layout.log_entry("global", n) for n in range(1, ENTRIES)), 1)
     assert idle.champion is not None
     assert (idle.reused, idle.champion.number) == (True, ENTRIES)
-    assert {prefix for prefix in store.listed if prefix.startswith("runs/")} == {layout.runs(first.config_hash)}
+    listed = {prefix for prefix in store.listed if prefix.startswith("runs/")}
+    assert listed == {layout.runs(first.config_hash), layout.run_folder(first.config_hash, 3)}
 
 
 def test_the_result_matches_the_store(settings: Settings) -> None:
