@@ -57,6 +57,11 @@ bench-peers: setup ## compare with other libraries on the same rows, windows and
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/$(PIP) -c constraints.txt -e '.[peers]'
 	.venv-peers/bin/python -m tests.bench.peers
+load: setup ## load a forecast service on this machine with Locust; writes load.html; SCENARIO, RATE, SECONDS, EXPERIMENT
+	$(PYTHON) -m venv .venv-load
+	.venv-load/bin/$(PIP) -c constraints.txt locust==2.42.6
+	$(BIN)/python -m tests.bench.loaded --locust .venv-load/bin/locust --scenario $(or $(SCENARIO),steady) --rate $(or $(RATE),20) \
+	  --seconds $(or $(SECONDS),30) $(if $(EXPERIMENT),--experiment $(EXPERIMENT))
 mutation: setup ## mutate the judge and the hashes; every mutant that survives needs a reason
 	$(INSTALL) -e '.[mutation]'
 	nice -n 5 $(BIN)/python -m tests.mutation --workers $(WORKERS)
@@ -77,6 +82,6 @@ chart: setup ## write the dashboards and the generated files of the chart, after
 	$(BIN)/python deploy/monitoring/dashboards.py
 	$(BIN)/python deploy/helm/generate.py
 clean: ## remove everything that make created
-	rm -rf $(VENV) .venv-peers .venv-serve-peers .venv-lock .flts mutants
+	rm -rf $(VENV) .venv-load .venv-peers .venv-serve-peers .venv-lock .flts mutants load.html
 
-.PHONY: help setup demo test-fast test test-all lint type bench bench-serve bench-serve-peers bench-resources bench-peers mutation lock audit sbom image release docs chart clean
+.PHONY: help setup demo test-fast test test-all lint type bench bench-serve bench-serve-peers bench-resources bench-peers load mutation lock audit sbom image release docs chart clean

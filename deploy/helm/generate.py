@@ -65,6 +65,8 @@ RULES: Mapping[str, Any] = {
     "serve.autoscaling.by": {"enum": ["cpu", "adapter", "keda"]},
     "serve.autoscaling.inFlight": {"type": "integer", "minimum": 1},
     "trainers.autoscaling.kind": {"enum": ["ScaledJob", "ScaledObject"]},
+    "load.scenario": {"enum": ["steady", "step", "spike", "soak"]},
+    "load.rate": {"type": "integer", "minimum": 1},
     "monitoring.without": TEXT_LIST,
     "monitoring.labels": TEXTS,
     "networkPolicy.apiServer.cidrs": TEXT_LIST,
@@ -98,6 +100,7 @@ def files() -> dict[str, str]:
         "files/default-models.json": json.dumps(Spec().trained) + "\n",
         "README.md": readme(text),
         **{f"files/{name}": (MONITORING / name).read_text() for name in COPIES},
+        "files/locustfile.py": (CHART.parents[1] / "locustfile.py").read_text(),
     }
 
 

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable, Iterator
 
 from flts.train.determinism import cores, made_on, processor
-from tests.bench import accuracy, coverage, data, gate, models, serve, services, speed, verified
+from tests.bench import accuracy, coverage, data, gate, models, scale, serve, services, speed, verified
 from tests.bench.measure import LTE, Figure
 from tests.support import ROOT
 
@@ -39,6 +39,8 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "calendar": models.calendar,
     "holes": models.holes,
     "ten_million": data.ten_million,
+    "scale_identifiers": scale.identifiers,
+    "scale_log": scale.promotions,
 }
 NEEDS_LTE = {"seed_run", "full_run", "verify", "gru_epoch", "lte", "services", "batch"}
 

@@ -20,7 +20,7 @@ EVERYTHING = (
     *("--set", "gateway.autoscaling.enabled=true", "--set", "serve.ingress.enabled=true"),
     *("--set", "serve.ingress.tlsSecret=tls", "--set", "evaluate.replicas=2"),
     *("--set", "trainers.autoscaling.enabled=true", "--set", "trainers.autoscaling.authentication=kafka"),
-    *("--set", "monitoring.enabled=true"),
+    *("--set", "monitoring.enabled=true,load.enabled=true"),
     *("--set", "networkPolicy.from.metrics[0].podSelector.matchLabels.app=prometheus"),
 )
 """Every part that is off by default."""

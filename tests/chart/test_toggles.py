@@ -36,6 +36,7 @@ SWITCHES = {
     "s3.enabled": {("StatefulSet", "s3"), ("Service", "s3")},
     "postgresql.enabled": {("StatefulSet", "postgresql"), ("Service", "postgresql")},
     "mlflow.enabled": {("Deployment", "mlflow"), ("Service", "mlflow")},
+    "load.enabled": {("Job", "load"), ("ConfigMap", "load")},
     "monitoring.enabled": {("ServiceMonitor", "metrics"), ("PrometheusRule", "metrics"), ("ConfigMap", "metrics")},
     "networkPolicy.enabled": {("NetworkPolicy", "network")},
     "podDisruptionBudget.enabled": {("PodDisruptionBudget", "train")},

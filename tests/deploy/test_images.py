@@ -39,7 +39,7 @@ def started() -> set[str]:
     foreign = {service["image"] for service in services if "$" not in service["image"]}
     values = (FOLDER / "helm/flts/values.yaml").read_text()
     bundled = set(re.findall(r"^ +image: ([\w./-]+:[\w.-]+)$", values, re.MULTILINE))
-    assert len(bundled) == 3
+    assert len(bundled) == 4
     base = re.search(r"^ARG BASE=([^@\s]+)@", (FOLDER / "Dockerfile").read_text(), re.MULTILINE)
     assert base is not None
     return foreign | bundled | {f"docker.io/library/{base[1]}"}

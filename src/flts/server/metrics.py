@@ -137,14 +137,16 @@ class _Live(Collector):
         coverage = GaugeMetricFamily(
             "flts_serve_live_coverage", "Share of the truth within the interval of a level", labels=["scope", "level"]
         )
+        cells = GaugeMetricFamily("flts_serve_live_cells", "Cells that these were computed from", labels=["scope"])
         age = GaugeMetricFamily("flts_serve_live_age_seconds", "Time since these were computed", labels=["scope"])
         for scope, live in self._models.lives.found.items():
             if live.skill is not None and live.skill.skill is not None:
                 skill.add_metric([scope], live.skill.skill)
             for level, covered in live.coverage.items():
                 coverage.add_metric([scope, level], covered.coverage)
+            cells.add_metric([scope], live.errors.cells if live.errors else 0)
             age.add_metric([scope], now - datetime.fromisoformat(live.made).timestamp())
-        yield from (skill, coverage, age)
+        yield from (skill, coverage, cells, age)
 
 
 Value = Callable[[ScopeState], float | None]

@@ -108,7 +108,7 @@ def test_a_judge_that_ends_before_any_write_is_followed_by_one_with_the_same_res
 
 def _ending_at(step: str) -> Callable[[str], None]:
     def before(key: str) -> None:
-        if key == step:
+        if key == step or ("/seals/" in key and "/seals/" in step):  # named by a digest over durations
             raise Interrupted("ended here")
 
     return before

@@ -10,6 +10,7 @@ forecast: [kafka, s3]
 gateway: [s3]
 serve: [kafka, s3]
 test: [kafka, s3, serve]
+load: [serve]
 mlflow: [postgresql, s3]
 {{- end -}}
 
