@@ -14,6 +14,8 @@ help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
 $(VENV)/made: pyproject.toml constraints.txt requirements/all.txt
+	@echo 'Installing FLTS with all extras into $(VENV): torch, Prophet, MLflow and more, about 2 GB.'
+	@echo 'This takes two to fifteen minutes and prints nothing meanwhile. Without torch: see the quick start in README.md.'
 	$(PYTHON) -m venv $(VENV)
 	$(LOCKED)
 	$(INSTALL) torch
@@ -30,7 +32,7 @@ $(VENV)/made-dev: $(VENV)/made requirements/dev.txt
 	@touch $@
 
 setup: $(VENV)/made-dev ## create the virtual environment for development
-demo: $(VENV)/made ## run the example: departures per hour from New York JFK
+demo: $(VENV)/made ## run the example: departures per hour from New York JFK, in about a minute once all is installed
 	$(BIN)/flts run examples/jfk-departures/flts.toml
 	$(BIN)/flts runs plot
 test-fast: setup ## run the tests for every change, in about three minutes

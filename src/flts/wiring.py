@@ -214,6 +214,15 @@ def open_tracker(settings: Settings) -> Tracker | None:
     return InOneThread(mlflow, settings.mlflow_timeout)
 
 
+def check_tracker_file(settings: Settings) -> None:
+    """Raise StageFailed where the MLflow database of this machine is half-made."""
+    from flts.backends.mlflow_file import file_of, refuse_half_made
+
+    file = file_of(settings.tracking_uri)
+    if file is not None:
+        refuse_half_made(file)
+
+
 def open_raw(dataset: Dataset, folder: Path, settings: Settings | None = None) -> RawInput:
     """The raw files of a Spec. folder: base of relative paths; settings: name the S3 endpoint and the limits."""
     source, limits = dataset.source, limits_of(settings) if settings else Limits()

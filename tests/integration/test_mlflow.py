@@ -430,3 +430,31 @@ def test_the_folder_of_the_database_may_have_any_name(tmp_path: Path) -> None:
     tracker.close()
     assert (folder / ".flts/mlflow.db").exists()
     assert list(tmp_path.iterdir()) == [folder]
+
+
+PREPARE = (
+    "import sys; from pathlib import Path; from flts.backends.tracking import MlflowTracker\n"
+    "MlflowTracker(sys.argv[1], Path(sys.argv[2])).prepare(sys.argv[3])"
+)
+
+
+@pytest.mark.long
+def test_first_runs_at_once_and_one_that_is_killed_leave_a_database_that_works(tmp_path: Path) -> None:
+    file = tmp_path / "mlflow.db"
+
+    def first(scope: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-c", PREPARE, f"sqlite:///{file}", str(tmp_path), scope], stderr=subprocess.PIPE
+        )
+
+    killed = first("killed")
+    while not (tmp_path / "mlflow.db.part").exists():
+        assert killed.poll() is None
+    killed.kill()
+    killed.communicate()
+    assert not file.exists()
+    started = [first(scope) for scope in ("a", "b", "c")]
+    said = [process.communicate()[1].decode() for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], said
+    names = {found.name for found in mlflow.MlflowClient(tracking_uri=f"sqlite:///{file}").search_experiments()}
+    assert {"flts/a", "flts/b", "flts/c"} <= names

@@ -79,6 +79,9 @@ class Recorder:
     def stage(self, name: str, state: str, detail: str = "") -> None:
         self.stages.append((name, state))
 
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        assert set(seconds) <= {"gru", "lstm", "ridge", "prophet", "automfles", "gbm"}
+
     def model(self, name: str) -> Silent:
         self.models.append(name)
         return Silent()

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 from urllib.request import urlopen
 
+from flts.backends.mlflow_file import file_of, make_whole
 from flts.contracts.errors import BackendUnavailable, StageFailed, UsageError
 from flts.contracts.machine import lacking, lacking_in
 from flts.contracts.ports import SeenRun, TrackedRun, experiment_of
@@ -193,7 +193,8 @@ class MlflowTracker:
 
     def _exists(self) -> bool:
         """Whether there is anything to look at: to open an absent database would make it."""
-        return not self._embedded or Path(unquote(self.uri.removeprefix("sqlite:///"))).exists()
+        file = file_of(self.uri)
+        return file is None or file.exists()
 
     def _client(self) -> MlflowClient:
         if self._opened is None:
@@ -202,6 +203,7 @@ class MlflowTracker:
             # its notes about tables and requirements are for its direct users
             for name in ("mlflow", "alembic"):
                 logging.getLogger(name).setLevel(logging.ERROR)
+            make_whole(self.uri, lambda uri: MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments())
             self._opened = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
             if self._embedded and "%" in self.uri:  # mlflow makes the folder of the URI beside that of the path
                 written = Path(self.uri.removeprefix("sqlite:///"))

@@ -18,6 +18,7 @@ def run(
     wait: Annotated[bool, typer.Option("--wait", help="Wait while another run uses the folder.")] = False,
     jobs: Annotated[int | None, typer.Option(help="Fits that run at once. [cores ÷ threads]")] = None,
     tracking: Annotated[str | None, typer.Option(help="MLflow runs: auto, mlflow or off. [auto]")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Start a run of hours without a question.")] = False,
     log_format: LogFormat = None,
     home: Home = None,
     as_json: Json = False,
@@ -30,7 +31,7 @@ def run(
 
     chosen = logged(log_format=log_format, home=home, jobs=jobs, tracking=tracking)
     loaded = required_spec(file, sets, source, models)
-    with reporter(sorted(loaded.spec.expected), quiet=as_json) as shown:
+    with reporter(sorted(loaded.spec.expected), quiet=as_json, yes=yes) as shown:
         result = api.run(
             loaded.spec, folder=loaded.folder, settings=chosen, recompute=recompute, wait=wait, reporter=shown
         )

@@ -16,6 +16,7 @@ from flts.doctor.finding import Diagnosis, ok, refused, unanswered, warning, wro
 from flts.home import VERSION, open_home
 from flts.models.registry import require
 from flts.spec.installed import discover
+from flts.wiring import check_tracker_file
 
 if TYPE_CHECKING:
     from flts.settings import Settings
@@ -135,11 +136,19 @@ def tracking(settings: Settings, *, shared: bool) -> Iterator[Diagnosis]:
         yield wrong("mlflow", "tracking is mlflow, which is not installed", "pip install 'flts[mlflow]'")
     elif settings.tracking_uri.startswith(("http://", "https://")):
         yield from _server(settings.tracking_uri)
-    elif shared:
-        found = f"runs go to {settings.tracking_uri}, which services on other machines do not see"
-        yield warning("mlflow", found, "set mlflow_uri (FLTS_MLFLOW_URI) to a server, or tracking to off")
     else:
-        yield ok("mlflow", f"runs go to {settings.tracking_uri}")
+        yield _database(settings, shared=shared)
+
+
+def _database(settings: Settings, *, shared: bool) -> Diagnosis:
+    try:
+        check_tracker_file(settings)
+    except FltsError as error:
+        return refused("mlflow", error, "delete this file; FLTS keeps its own record of every run in the store")
+    if shared:
+        found = f"runs go to {settings.tracking_uri}, which services on other machines do not see"
+        return warning("mlflow", found, "set mlflow_uri (FLTS_MLFLOW_URI) to a server, or tracking to off")
+    return ok("mlflow", f"runs go to {settings.tracking_uri}")
 
 
 def _server(uri: str) -> Iterator[Diagnosis]:

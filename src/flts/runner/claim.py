@@ -18,6 +18,7 @@ from flts.preprocess import CODE_VERSION
 from flts.preprocess.source import RawInput
 from flts.preprocess.stage import Prepared, load_dataset, preprocess
 from flts.promotion.log import Chain, read_chain
+from flts.runner.estimate import estimates
 from flts.runner.reporter import Reporter
 from flts.runner.stopwatch import Stopwatch
 from flts.runner.stored import VERSIONS
@@ -59,7 +60,7 @@ def start(
     """Process the rows, take a run number and tell the trainers.
 
     trains_here: this process fits the models and needs to know which are unfinished. Raises SpecError, DataError, and
-    DamagedObject for a promotion log that cannot be continued.
+    DamagedObject for a promotion log that cannot be continued, Interrupted where a person does not want a long run.
     """
     reporter.stage("preprocess", "running")
     watch = Stopwatch.start(context.clock)
@@ -70,6 +71,8 @@ def start(
     rows = f"{meta.train.rows:,} train rows, {meta.test.rows:,} test rows"
     reporter.stage("preprocess", "reused" if prepared.reused else "done", rows)
     unfinished = _unfinished(context.store, experiment, recompute=recompute) if trains_here else None
+    if unfinished:
+        reporter.expect(estimates(experiment, unfinished))
     log = read_chain(context.store, spec.dataset.scope)
     number = _claim_number(context, experiment, promotion=len(log.entries), recompute=recompute)
     claim = _claim(context, experiment, prepared, number, meta.train.rows)

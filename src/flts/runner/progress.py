@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from flts.contracts.errors import visible
+from flts.contracts.errors import Interrupted, visible
+from flts.runner.estimate import of_hours, span
 from flts.runner.reporter import Quiet
 
 if TYPE_CHECKING:
@@ -25,16 +26,17 @@ LONGEST_EPOCH = 3600.0
 
 
 @contextmanager
-def reporter(models: Sequence[str], *, quiet: bool) -> Iterator[Reporter]:
-    """The reporter that fits where stdout goes."""
+def reporter(models: Sequence[str], *, quiet: bool, yes: bool = True) -> Iterator[Reporter]:
+    """The reporter that fits where stdout goes. yes: a run of hours is not asked about."""
+    ask = not yes and sys.stdin is not None and sys.stdin.isatty()
     if quiet:
         yield Quiet()
     elif sys.stdout.isatty():
-        table = LiveTable(models)
+        table = LiveTable(models, ask=ask)
         with table.shown:
             yield table
     else:
-        yield PlainLines()
+        yield PlainLines(ask=ask)
 
 
 @contextmanager
@@ -49,6 +51,13 @@ def waiting(what: str) -> Iterator[None]:
         return
     with console.status(escape(visible(what))):
         yield
+
+
+def confirm() -> None:
+    """Ask at the terminal whether a run of hours shall start. Raises Interrupted unless the answer is yes."""
+    print("start it? [y/N] ", end="", flush=True)
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise Interrupted("nothing was started; --yes starts such a run without a question")
 
 
 class _ModelRow:
@@ -69,7 +78,9 @@ class _ModelRow:
 class LiveTable:
     """Stages and models with their state, elapsed and remaining time."""
 
-    def __init__(self, models: Sequence[str], get_time: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, models: Sequence[str], get_time: Callable[[], float] = time.monotonic, *, ask: bool = False
+    ) -> None:
         from rich.progress import Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.table import Column
 
@@ -87,6 +98,7 @@ class LiveTable:
             speed_estimate_period=LONGEST_EPOCH,
             expand=True,
         )
+        self._ask = ask
         self._tasks = {
             name: self.shown.add_task(name, start=False, total=None, state="waiting", style="dim", detail="")
             for name in ("preprocess", *models, "evaluate")
@@ -99,6 +111,19 @@ class LiveTable:
             _show(self.shown, self._tasks[name], state, detail)
         else:
             self._end(name, state, detail)
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """Show each estimate in its row, and ask about a run of hours."""
+        for name, each in seconds.items():
+            self.shown.update(self._tasks[name], detail=f"about {span(each)} of CPU")
+        warning = of_hours(seconds)
+        if not warning:
+            return
+        self.shown.console.print(warning, markup=False, highlight=False)
+        if self._ask:
+            self.shown.stop()
+            confirm()
+            self.shown.start()
 
     def model(self, name: str) -> Progress:
         """Where the progress of a model goes."""
@@ -138,8 +163,8 @@ class _ModelLines:
 class PlainLines:
     """One line per step, for logs and pipes."""
 
-    def __init__(self) -> None:
-        self._start, self._lock = time.monotonic(), threading.Lock()
+    def __init__(self, *, ask: bool = False) -> None:
+        self._start, self._lock, self._ask = time.monotonic(), threading.Lock(), ask
 
     def line(self, text: str) -> None:
         """Print the seconds since the start and a text."""
@@ -150,6 +175,16 @@ class PlainLines:
         """A stage started, or ended."""
         if state != "running":
             self.line(f"{name}: {state}" + (f", {detail}" if detail else ""))
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """Print the estimates, and ask about a run of hours."""
+        if seconds:
+            self.line(f"estimated, of CPU: {', '.join(f'{name} {span(each)}' for name, each in seconds.items())}")
+        warning = of_hours(seconds)
+        if warning:
+            self.line(warning)
+            if self._ask:
+                confirm()
 
     def model(self, name: str) -> Progress:
         """Where the progress of a model goes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from flts.contracts.messages import ModelTraining
@@ -13,6 +14,9 @@ class Reporter(Protocol):
 
     def stage(self, name: str, state: str, detail: str = "") -> None:
         """A stage started, or ended with this detail."""
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """How long each fit will take, as estimated. Raises Interrupted where a person does not want that."""
 
     def model(self, name: str) -> Progress:
         """Where the progress of a model goes."""
@@ -26,6 +30,9 @@ class Quiet:
 
     def stage(self, name: str, state: str, detail: str = "") -> None:
         """Ignore a stage."""
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """Ignore an estimate."""
 
     def model(self, name: str) -> Progress:
         """Ignore the progress of a model."""

@@ -419,3 +419,13 @@ def test_settings_with_which_no_backend_opens_are_findings(tmp_path: Path) -> No
     assert said.keys() == {"store", "bus"}
     assert "invalid store URL" in said["store"]
     assert "'acks' is fixed by FLTS" in said["bus"]
+
+
+def test_a_half_made_mlflow_database_is_wrong_and_named(tmp_path: Path) -> None:
+    pytest.importorskip("mlflow")
+    chosen = settings(tmp_path, tracking="mlflow")
+    assert [found.state for found in here.tracking(chosen, shared=False)] == ["ok"]
+    chosen.home.mkdir()
+    (chosen.home / "mlflow.db").touch()
+    (found,) = here.tracking(chosen, shared=False)
+    assert (found.state, "half-made" in found.found, "delete this file" in found.mend) == ("wrong", True, True)

@@ -10,6 +10,7 @@ from typing import Literal
 import pytest
 from rich.console import Console
 
+from flts.contracts.errors import Interrupted
 from flts.contracts.messages import ModelTraining
 from flts.runner.progress import LiveTable, PlainLines, reporter
 
@@ -105,3 +106,47 @@ def test_a_program_gets_nothing(capsys: pytest.CaptureFixture[str]) -> None:
         shown.model("gru").epoch(1, 4, 0.5, 0.25)
         shown.ended("gru", ended("SUCCESS"))
     assert capsys.readouterr().out == ""
+
+
+HOURS = {"gru": 10800.0, "ridge": 5.0}
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_estimates_are_lines_in_a_pipe_and_details_in_the_live_table(capsys: pytest.CaptureFixture[str]) -> None:
+    PlainLines().expect({"gru": 600.0, "ridge": 5.0})
+    assert capsys.readouterr().out.strip().endswith("estimated, of CPU: gru 10 min, ridge 5 s")
+    table = LiveTable(["gru"])
+    table.expect({"gru": 600.0})
+    assert "about 10 min of CPU" in "".join(screen(table))
+
+
+@pytest.mark.parametrize("answer", ["y\n", "n\n", ""])
+def test_a_run_of_hours_asks_where_stdin_is_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
+    with reporter(["gru", "ridge"], quiet=False, yes=False) as shown:
+        if answer == "y\n":
+            shown.expect(HOURS)
+        else:
+            with pytest.raises(Interrupted, match="nothing was started"):
+                shown.expect(HOURS)
+    said = capsys.readouterr().out
+    assert "without gru about 5 s: --models ridge" in said
+    assert said.endswith("start it? [y/N] ")
+
+
+@pytest.mark.parametrize(("stdin", "yes"), [(Terminal("n"), True), (io.StringIO("n"), False), (None, False)])
+def test_nothing_waits_in_a_pipe_or_where_yes_was_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stdin: io.StringIO | None, yes: bool
+) -> None:
+    monkeypatch.setattr(sys, "stdin", stdin)
+    with reporter(["gru", "ridge"], quiet=False, yes=yes) as shown:
+        shown.expect(HOURS)
+    said = capsys.readouterr().out
+    assert "this run takes about 3 h of CPU" in said
+    assert "start it?" not in said

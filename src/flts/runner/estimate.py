@@ -1,0 +1,121 @@
+"""How long the fits of a run will take, said before they start. An estimate decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flts.models.gbm import MOST_ROWS
+from flts.spec.models import RecurrentParameters
+from flts.train.experiment import Experiment
+
+LONG = 3600.0
+"""Seconds of CPU from which a run says what to leave out."""
+VALIDATED = 200
+"""Validation windows that every fit forecasts."""
+
+
+@dataclass(frozen=True)
+class FitSize:
+    """What the cost of a fit depends on. columns: numeric columns of the rows; windows: those that are forecast."""
+
+    rows: int
+    windows: int
+    input_length: int
+    horizon: int
+    season: int
+    columns: int
+    targets: int
+    parameters: Any
+
+
+def estimates(experiment: Experiment, names: Iterable[str]) -> dict[str, float]:
+    """Seconds of CPU that each fit will take, of the families that were measured."""
+    task, tables = experiment.task, experiment.spec.expected
+    return {
+        name: MEASURED[name](
+            FitSize(
+                len(experiment.dataset.train),
+                VALIDATED + len(experiment.windows.indices),
+                task.input_length,
+                task.horizon,
+                max(task.seasons[:1], default=1),
+                len(task.fitted.names),
+                task.targets,
+                tables[name],
+            )
+        )
+        for name in names
+        if name in MEASURED
+    }
+
+
+def of_hours(seconds: Mapping[str, float]) -> str:
+    """What a run of hours says: how long it takes, and what to leave out. Empty for a shorter one."""
+    total = sum(seconds.values())
+    if total < LONG:
+        return ""
+    quick, left = _quick(seconds)
+    said = f"this run takes about {span(total)} of CPU"
+    if not quick:
+        return f"{said}; fewer train rows take less: --set sample.train_rows=N"
+    spent = span(sum(seconds[name] for name in quick))
+    return f"{said}; without {', '.join(left)} about {spent}: --models {','.join(quick)}"
+
+
+def span(seconds: float) -> str:
+    """A duration for people."""
+    if seconds < 90:
+        return f"{max(1.0, seconds):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.0f} h"
+
+
+def _quick(seconds: Mapping[str, float]) -> tuple[list[str], list[str]]:
+    """The quickest models that together take less than a long run, and all others."""
+    quick: list[str] = []
+    spent = 0.0
+    for name in sorted(seconds, key=lambda name: (seconds[name], name)):
+        spent += seconds[name]
+        if spent >= LONG:
+            break
+        quick.append(name)
+    return sorted(quick), sorted(seconds.keys() - set(quick))
+
+
+def _ridge(size: FitSize) -> float:
+    inputs = size.input_length * size.columns
+    return size.rows * (4.3e-6 * size.input_length + 1e-10 * inputs**2)
+
+
+def _recurrent(gates: int) -> Callable[[FitSize], float]:
+    def seconds(size: FitSize) -> float:
+        table: RecurrentParameters = size.parameters
+        hidden = table.hidden_size
+        products = gates * hidden * (size.columns + hidden + (table.num_layers - 1) * 2 * hidden)
+        return table.epochs * size.rows * size.input_length * (2e-6 + 1.1e-10 * products)
+
+    return seconds
+
+
+def _prophet(size: FitSize) -> float:
+    return size.targets * (0.5 + 1.2e-4 * size.rows) + 2e-3 * size.windows
+
+
+def _automfles(size: FitSize) -> float:
+    return size.targets * size.windows * 1e-4 * size.season  # it is fitted to two seasons, once a window
+
+
+def _gbm(size: FitSize) -> float:
+    return size.targets * (5e-5 * min(size.rows * size.horizon, MOST_ROWS) + 1e-3 * size.windows)
+
+
+MEASURED: Mapping[str, Callable[[FitSize], float]] = {
+    "ridge": _ridge,
+    "gru": _recurrent(3),
+    "lstm": _recurrent(4),
+    "prophet": _prophet,
+    "automfles": _automfles,
+    "gbm": _gbm,
+}
+"""Seconds of CPU by family; the factors were fitted to measured fits on one core. Other families have none."""

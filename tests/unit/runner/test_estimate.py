@@ -1,0 +1,43 @@
+"""Estimates grow with what a fit has to do, and a run of hours says what to leave out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from flts.runner.estimate import MEASURED, FitSize, of_hours, span
+from flts.spec.models import GruParameters, LstmParameters
+
+SIZE = FitSize(rows=5000, windows=700, input_length=168, horizon=24, season=24, columns=5, targets=1, parameters=None)
+TABLES = {"gru": GruParameters(), "lstm": LstmParameters()}
+
+
+def seconds(name: str, **changed: Any) -> float:
+    return MEASURED[name](replace(SIZE, **{"parameters": TABLES.get(name), **changed}))
+
+
+@pytest.mark.parametrize("name", sorted(MEASURED))
+def test_twice_the_work_never_takes_less(name: str) -> None:
+    whole = seconds(name)
+    assert whole > 0
+    for size in ("rows", "windows", "input_length", "season", "columns", "targets"):
+        assert seconds(name, **{size: 2 * getattr(SIZE, size)}) >= whole
+
+
+def test_a_network_takes_as_long_as_its_epochs_and_weights() -> None:
+    assert seconds("gru", parameters=GruParameters(epochs=20)) == pytest.approx(2 * seconds("gru"))
+    assert seconds("gru", parameters=GruParameters(hidden_size=32)) < seconds("gru") < seconds("lstm")
+
+
+def test_a_run_of_hours_names_the_models_to_leave_out() -> None:
+    assert of_hours({"ridge": 60.0, "gru": 3000.0}) == ""
+    said = of_hours({"ridge": 60.0, "prophet": 30.0, "gru": 9000.0, "lstm": 9000.0})
+    assert said == ("this run takes about 5 h of CPU; without gru, lstm about 2 min: --models prophet,ridge")
+    assert "--set sample.train_rows=N" in of_hours({"gru": 9000.0})
+
+
+@pytest.mark.parametrize(("given", "shown"), [(0.1, "1 s"), (80.0, "80 s"), (600.0, "10 min"), (7200.0, "2 h")])
+def test_a_duration_is_rounded_for_people(given: float, shown: str) -> None:
+    assert span(given) == shown
