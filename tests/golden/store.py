@@ -10,13 +10,13 @@ from pathlib import Path
 import flts.evaluate
 import flts.preprocess
 import flts.train
-from flts.contracts.records.answer import ForecastLine
+from flts.contracts.records.answer import AnswerDay, ForecastLine
 from flts.contracts.records.base import StoredRecord
 from flts.contracts.records.data import KnownInput, ProcessedMeta
 from flts.contracts.records.decision import DecisionRecord, Preview
 from flts.contracts.records.log import LogEntry
 from flts.contracts.records.model import Latency, Manifest, ModelResult, WindowsResult
-from flts.contracts.records.run import FailurePart, JudgePart, PreprocessPart, RunClaim, TrainPart
+from flts.contracts.records.run import FailurePart, JudgePart, JudgeSeal, PreprocessPart, RunClaim, TrainPart
 from flts.models.registry import BUILT_IN
 
 FOLDER = Path(__file__).parent
@@ -41,11 +41,19 @@ KINDS: Mapping[str, type[StoredRecord]] = {
     "runs/[^/]+/[0-9]+/train-[^/]+.json": TrainPart,
     "runs/[^/]+/[0-9]+/failures/[^/]+.json": FailurePart,
     "runs/[^/]+/[0-9]+/judge.json": JudgePart,
+    "runs/[^/]+/[0-9]+/seals/[^/]+.json": JudgeSeal,
+    "inference-logs/[^/]+/days/[^/]+.json": AnswerDay,
     "model-promotion/[^/]+/log/[0-9]+.json": LogEntry,
     "model-promotion/[^/]+/decisions/[^/.]+.json": DecisionRecord,
     "model-promotion/[^/]+/decisions/[^/.]+.preview.json": Preview,
 }
 """Record class by key. The other objects are pointers (a message), Specs, lines of forecasts, and tables."""
+LATER: Mapping[str, set[type[StoredRecord]]] = {
+    "store-1.zip": {KnownInput, JudgeSeal, AnswerDay},
+    "store-2.zip": {JudgeSeal, AnswerDay},
+    "store-3.zip": set(),
+}
+"""Kinds that came after a store was written."""
 LINES = {"inference-logs/.+.jsonl": ForecastLine}
 OTHERS = ("model-promotion/(.+/)?current.json", "specs/.+.json", "bundles/[^/]+/(?!manifest).+", ".+.parquet")
 
