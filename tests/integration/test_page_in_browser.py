@@ -243,7 +243,7 @@ def test_pasted_rows_are_forecast_and_saved_without_an_error(browser: Any, addre
         with page.expect_download() as download:
             page.get_by_role("link", name="Download as CSV").click()
         saved = Path(download.value.path()).read_text().splitlines()
-        assert saved[0] == "time,target,mean,lower,upper"
+        assert saved[0] == "time,target,mean,lower,upper,utc_offset"
         assert len(saved) == 4
         assert seen.said == []
 
