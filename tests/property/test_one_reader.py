@@ -154,7 +154,8 @@ def check(kind: str, model: str, data: st.DataObject) -> None:
     origins = task.fitted.grid.positions(known.experiment.origins)
     with_row = np.flatnonzero(np.isin(origins, at))
     window = data.draw(st.sampled_from(with_row.tolist()), label="window")
-    start = data.draw(st.integers(0, max(len(set(at[at <= origins[window]])) - 40, 0)), label="rows cut off")
+    needed = max(40, known.bundle.manifest.history_rows)
+    start = data.draw(st.integers(0, max(len(set(at[at <= origins[window]])) - needed, 0)), label="rows cut off")
     first = np.unique(at)[start]
     history = raw.frame.filter(pl.Series((at <= origins[window]) & (at >= first)))
     served = answer(known.bundle, history)

@@ -136,12 +136,17 @@ def _forward(block: Block, validation: Block, task: ForecastTask) -> Iterator[tu
 
 def _choose(splits: Sequence[tuple[Block, Block]], task: ForecastTask, alphas: Sequence[float]) -> _Choice:
     """Start with the plain design, and change one thing after another where that lowers the error clearly."""
-    splits = [(_complete(fitted, task), judged) for fitted, judged in splits]
-    best = _tried(Design(phases=bool(phased(task)), fourier=bool(task.seasons)), splits, task, alphas)
+    plain = Design(phases=bool(phased(task)), fourier=bool(task.seasons))
+    systems = []
+    for fitted, judged in splits:
+        complete = _complete(fitted, task)
+        typical = _typical(complete, task)
+        systems.append((Designed(complete, plain, task, typical), Designed(judged, plain, task, typical)))
+    best = _tried(plain, systems, alphas)
     for change in _changes(task):
         other = replace(best.design, **change)
         if other != best.design:
-            tried = _tried(other, splits, task, alphas)
+            tried = _tried(other, systems, alphas)
             best = tried if tried.loss < CLEARLY * best.loss else best
     return best
 
@@ -156,16 +161,13 @@ def _changes(task: ForecastTask) -> Iterator[dict[str, Any]]:
         yield {"covariates": True}
 
 
-def _tried(
-    design: Design, splits: Sequence[tuple[Block, Block]], task: ForecastTask, alphas: Sequence[float]
-) -> _Choice:
+def _tried(design: Design, systems: Sequence[tuple[Designed, Designed]], alphas: Sequence[float]) -> _Choice:
     """The penalty with the smallest error of a design; on a tie the larger one."""
     alphas = sorted(alphas, reverse=True)
     squares, cells = np.zeros(len(alphas)), 0
-    for fitted, judged in splits:
-        typical = _typical(fitted, task)
-        windows = Designed(judged, design, task, typical)
-        for i, solution in enumerate(solutions(Designed(fitted, design, task, typical), alphas)):
+    for fitted, judged in systems:
+        windows = judged.by(design)
+        for i, solution in enumerate(solutions(fitted.by(design), alphas)):
             found, count = windows.loss(*solution)
             squares[i] += found
         cells += count

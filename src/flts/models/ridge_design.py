@@ -139,7 +139,18 @@ class Designed:
     def chunks(self) -> Iterator[tuple[Values, Values]]:
         """Columns and answers, CHUNK windows at a time."""
         for part in self.split():
-            yield np.hstack([*part.parts()]), part.answers()
+            yield part.whole
+
+    @cached_property
+    def whole(self) -> tuple[Values, Values]:
+        """Columns and answers of all windows, for at most CHUNK of them: each penalty asks for them again."""
+        return np.hstack([*self.parts()]), self.answers()
+
+    def by(self, design: Design) -> Designed:
+        """The same windows by another design; their past is not made again."""
+        other = replace(self, design=design)
+        other.__dict__["past"] = self.past
+        return other
 
     def split(self) -> Iterator[Designed]:
         """The windows, CHUNK at a time."""
@@ -154,7 +165,8 @@ class Designed:
         squares, cells = 0.0, 0
         for part in self.split():
             _, spread = part.measure
-            errors = np.hstack([*part.parts()]) @ weights + intercept - part.answers()
+            columns, answers = part.whole
+            errors = columns @ weights + intercept - answers
             squares += float(np.nansum((errors.reshape(len(part), -1, self.targets) * spread[:, None]) ** 2))
             cells += int((~np.isnan(errors)).sum())
         return squares, cells

@@ -280,7 +280,7 @@ def test_a_record_under_the_key_of_another_one_is_refused_with_the_field_that_sa
                 read_record(store, key, kind)
             told.add(field)
     hashes = {"data_hash", "decision_id", "input_hash", "model_hash", "windows_hash"}
-    assert told == {*hashes, "model", "number", "run", "scope"}
+    assert told == {*hashes, "judge_sha256", "model", "number", "request_id", "run", "scope"}
 
 
 @pytest.mark.parametrize(
