@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ class Recorder:
     def stage(self, name: str, state: str, detail: str = "") -> None:
         self.stages.append((name, state))
 
-    def expect(self, seconds: Mapping[str, float]) -> None:
+    def expect(self, seconds: Mapping[str, float], others: Iterable[str] = ()) -> None:
         assert set(seconds) <= {"gru", "lstm", "ridge", "prophet", "automfles", "gbm"}
 
     def model(self, name: str) -> Silent:

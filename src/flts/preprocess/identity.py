@@ -13,7 +13,10 @@ from flts.spec.lineage import RawDigests
 
 def raw_digests(raw: RawInput, time_column: str) -> RawDigests:
     """The digests that data_hash is made of. Raises DataError for rows that the dialect that is named cannot read."""
-    return RawDigests(_digest(raw.train, time_column), _digest(raw.test, time_column) if raw.test else None)
+    test = raw.test
+    if test is not None and test.dialect.named:  # read as the stage reads it
+        test = replace(test, hint=dialect_of(raw.train, time_column))
+    return RawDigests(_digest(raw.train, time_column), _digest(test, time_column) if test else None)
 
 
 def _digest(raw: Raw, time_column: str) -> str:

@@ -74,10 +74,11 @@ def _joined(table: pl.DataFrame, raw: RawTable, time_column: str) -> tuple[pl.Da
             column=name,
         )
     dates, clock = table[time_column], table[name]
-    days = _days_of(dates)
+    days = None if name == time_column or _is_zoned(dates) else _days_of(dates)
     if days is None:
+        held = "times with a zone" if _is_zoned(dates) else "times of day"
         raise DataError(
-            f"{raw.name}: column '{time_column}' holds times of day, and so does '{name}'; leave clock_column empty",
+            f"{raw.name}: column '{time_column}' holds {held}; leave clock_column empty, which names '{name}'",
             code="clock-twice",
             file=raw.name,
             column=name,
@@ -99,12 +100,18 @@ def _clock_of(table: pl.DataFrame, time_column: str) -> str:
     import polars as pl
 
     dates = table[time_column]
-    if dates.dtype not in {pl.String, pl.Date, pl.Datetime} or dates.n_unique() >= len(dates):
+    # no set: the hash of a Datetime has its unit and its zone
+    if dates.dtype not in (pl.String, pl.Date, pl.Datetime) or dates.n_unique() >= len(dates):
         return ""
-    if _days_of(dates) is None:
+    if _is_zoned(dates) or _days_of(dates) is None:
         return ""
     others = (column for column in table.iter_columns() if column.name != time_column)
     return next((column.name for column in others if is_clock(column)), "")
+
+
+def _is_zoned(dates: pl.Series) -> bool:
+    """Whether each date is a moment already: its day alone would lose the zone."""
+    return getattr(dates.dtype, "time_zone", None) is not None
 
 
 def _days_of(dates: pl.Series) -> pl.Series | None:

@@ -151,7 +151,7 @@ def looks_like_times(column: pl.Series) -> bool:
 
     if column.dtype == pl.String:
         return len(column) > 0 and (_iso_share(column) == 1.0 or found_format(column) is not None)
-    return column.dtype in {pl.Date, pl.Datetime}
+    return column.dtype in (pl.Date, pl.Datetime)  # no set: the hash of a Datetime has its unit and its zone
 
 
 def numbers_like_times(column: pl.Series) -> bool:

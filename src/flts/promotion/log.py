@@ -145,6 +145,9 @@ def _entries(store: Store, scope: str, known: Chain, *, by_snapshot: bool = True
     stored = [key for key in store.list(layout.log(scope)) if layout.is_log_entry(key)]
     if by_snapshot and len(stored) - len(known.entries) > snapshot.EVERY:
         known = _snapshot(store, scope)
+    last = len(known.entries)
+    if known.entries and stored[last - 1 : last] != [layout.log_entry(scope, last)]:
+        known = EMPTY  # an entry before that one is absent, which is found from the start
     return _read_on(store, scope, known, ((key, store.get(key)) for key in stored[len(known.entries) :]))
 
 

@@ -11,7 +11,7 @@ from flts.contracts.errors import NEEDS_A_PERSON, Terminal, TrainingFailed, of_n
 from flts.contracts.machine import machine_faults
 from flts.contracts.messages import ModelTraining, TrainingData
 from flts.contracts.ports import Progress, Store, experiment_of
-from flts.contracts.records.base import write_record
+from flts.contracts.records.base import read_record, write_record
 from flts.contracts.records.run import FailurePart, MessageRef, ScaledErrors, TrainPart, status_of
 from flts.evaluate.metrics import Errors, measure
 from flts.models.registry import libraries_of
@@ -98,6 +98,12 @@ def conclude(context: RunContext, work: Work, done: ScoredCandidate | Terminal, 
     progress.phase("track")
     part = _record(context, work, done, _track(context, work, done))
     return _tell(context, work, done, part)
+
+
+def recorded(store: Store, run: RunOf, model: str) -> TrainPart | FailurePart | None:
+    """The part of a run that says how a candidate ended; None while there is none."""
+    made = read_record(store, layout.run_part(run.config_hash, run.run, f"train-{model}"), TrainPart)
+    return made or read_record(store, layout.failure(run.config_hash, run.run, model), FailurePart)
 
 
 def _train(context: RunContext, work: Work, progress: Progress, *, recompute: bool) -> Trained:

@@ -72,7 +72,8 @@ def start(
     reporter.stage("preprocess", "reused" if prepared.reused else "done", rows)
     unfinished = _unfinished(context.store, experiment, recompute=recompute) if trains_here else None
     if unfinished:
-        reporter.expect(estimates(experiment, unfinished))
+        seconds = estimates(experiment, unfinished)
+        reporter.expect(seconds, [name for name in experiment.spec.expected if name not in seconds])
     log = read_chain(context.store, spec.dataset.scope)
     number = _claim_number(context, experiment, promotion=len(log.entries), recompute=recompute)
     claim = _claim(context, experiment, prepared, number, meta.train.rows)

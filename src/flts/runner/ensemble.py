@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from flts.contracts import layout
 from flts.contracts.machine import machine_faults
 from flts.contracts.messages import ModelTraining
-from flts.contracts.ports import Silent, Store
-from flts.contracts.records.base import read_record
-from flts.contracts.records.run import FailurePart, MessageRef, TrainPart
+from flts.contracts.ports import Silent
+from flts.contracts.records.run import MessageRef
 from flts.evaluate.case import Candidate
 from flts.promotion.ensemble import ensemble_hash, make_ensemble
 from flts.promotion.judge import yardstick
 from flts.runner import tell
-from flts.runner.candidate import conclude, try_to
+from flts.runner.candidate import conclude, recorded, try_to
 from flts.runner.quarantine import put_aside
 from flts.runner.tell import RunOf
 from flts.runner.tracking import Work
@@ -40,7 +38,7 @@ def finish_ensemble(
     ensemble that cannot be made is a failed candidate. Raises as `try_to`.
     """
     model_hash, now = ensemble_hash(experiment.identity, members), context.clock.now()
-    part = recorded(context.store, run)
+    part = recorded(context.store, run, ENSEMBLE)
     if part is not None:
         return tell.publish(context.bus, tell.ended(run, part, model_hash, now))
     if recompute:
@@ -49,9 +47,3 @@ def finish_ensemble(
     make = partial(make_ensemble, context.store, experiment, members, scale, recompute=recompute)
     work = Work(run, experiment, ENSEMBLE, model_hash, now, message)
     return conclude(context, work, try_to(context, work, make, Silent()), Silent())
-
-
-def recorded(store: Store, run: RunOf) -> TrainPart | FailurePart | None:
-    """The part of a run that is about its ensemble; None while there is none."""
-    made = read_record(store, layout.run_part(run.config_hash, run.run, f"train-{ENSEMBLE}"), TrainPart)
-    return made or read_record(store, layout.failure(run.config_hash, run.run, ENSEMBLE), FailurePart)

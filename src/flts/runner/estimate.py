@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flts.models.gbm import MOST_ROWS
-from flts.spec.models import RecurrentParameters
+from flts.spec.models import ENSEMBLE, RecurrentParameters
 from flts.train.experiment import Experiment
 
 LONG = 3600.0
@@ -51,17 +51,21 @@ def estimates(experiment: Experiment, names: Iterable[str]) -> dict[str, float]:
     }
 
 
-def of_hours(seconds: Mapping[str, float]) -> str:
-    """What a run of hours says: how long it takes, and what to leave out. Empty for a shorter one."""
+def of_hours(seconds: Mapping[str, float], others: Iterable[str] = ()) -> str:
+    """What a run of hours says: how long it takes, and what to leave out. Empty for a shorter one.
+
+    others: the models of the run without an estimate, which need no fit or whose family was not measured; they stay.
+    """
     total = sum(seconds.values())
     if total < LONG:
         return ""
     quick, left = _quick(seconds)
     said = f"this run takes about {span(total)} of CPU"
-    if not quick:
+    kept = sorted({*quick, *others})
+    if not {*kept} - {ENSEMBLE}:
         return f"{said}; fewer train rows take less: --set sample.train_rows=N"
-    spent = span(sum(seconds[name] for name in quick))
-    return f"{said}; without {', '.join(left)} about {spent}: --models {','.join(quick)}"
+    spent = f" about {span(sum(seconds[name] for name in quick))}" if quick else ""
+    return f"{said}; without {', '.join(left)}{spent}: --models {','.join(kept)}"
 
 
 def span(seconds: float) -> str:

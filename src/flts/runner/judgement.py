@@ -9,7 +9,7 @@ from flts.contracts import events, layout, runs
 from flts.contracts.canonical import sha256
 from flts.contracts.errors import StageFailed
 from flts.contracts.ports import Store, Tracker
-from flts.contracts.records.base import read_record, write_record
+from flts.contracts.records.base import read_record, require_sealed, write_record
 from flts.contracts.records.decision import DecisionRecord
 from flts.contracts.records.log import LogEntry
 from flts.contracts.records.run import FailurePart, JudgePart, JudgeSeal, MessageRef, RunClaim, ScaledErrors, TrainPart
@@ -169,18 +169,13 @@ def _rests_on(store: Store, config_hash: str, run: int, decision: DecisionRecord
 def _write_sealed(store: Store, config_hash: str, part: JudgePart) -> None:
     """Write the judge's part after its seal: no record that counts is ever without one."""
     key = layout.run_part(config_hash, part.run, "judge")
-    stored = read_record(store, key, JudgePart)
-    if stored is None:
+    if not store.exists(key):
         seal = JudgeSeal(run=part.run, judge_sha256=sha256(part.to_bytes()))
         write_record(store, layout.seal(config_hash, part.run, seal.judge_sha256), seal, at="run.seal")
-        stored = write_record(store, key, part, at="run.judge")
+        write_record(store, key, part, at="run.judge")
+    stored, digest = require_sealed(store, key, JudgePart)  # an earlier flts may have written other bytes
     events.emit(
-        events.RunJudged(
-            config_hash=config_hash,
-            run=part.run,
-            decision_id=stored.decision_id,
-            judge_sha256=sha256(stored.to_bytes()),
-        )
+        events.RunJudged(config_hash=config_hash, run=part.run, decision_id=stored.decision_id, judge_sha256=digest)
     )
 
 

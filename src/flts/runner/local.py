@@ -25,9 +25,8 @@ from flts.promotion.leaderboard import as_html, leaderboard
 from flts.promotion.log import read_chain
 from flts.report.plots import RunPlots
 from flts.runner import tell
-from flts.runner.candidate import finish_model
+from flts.runner.candidate import finish_model, recorded
 from flts.runner.claim import StartedRun, start
-from flts.runner.ensemble import recorded
 from flts.runner.judgement import judge_run
 from flts.runner.reporter import Reporter
 from flts.runner.stored import load_experiment
@@ -200,7 +199,7 @@ def judge(context: RunContext, started: StartedRun, reporter: Reporter, actor: s
             code="result-missing",
             models=list(judged.missing),
         )
-    ensemble = recorded(context.store, claim)
+    ensemble = recorded(context.store, claim, ENSEMBLE)
     if ensemble is not None:
         told = tell.ended(claim, ensemble, started.experiment.identity.model_hashes[ENSEMBLE], context.clock.now())
         reporter.ended(ENSEMBLE, told)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -112,11 +112,11 @@ class LiveTable:
         else:
             self._end(name, state, detail)
 
-    def expect(self, seconds: Mapping[str, float]) -> None:
+    def expect(self, seconds: Mapping[str, float], others: Iterable[str] = ()) -> None:
         """Show each estimate in its row, and ask about a run of hours."""
         for name, each in seconds.items():
             self.shown.update(self._tasks[name], detail=f"about {span(each)} of CPU")
-        warning = of_hours(seconds)
+        warning = of_hours(seconds, others)
         if not warning:
             return
         self.shown.console.print(warning, markup=False, highlight=False)
@@ -176,11 +176,11 @@ class PlainLines:
         if state != "running":
             self.line(f"{name}: {state}" + (f", {detail}" if detail else ""))
 
-    def expect(self, seconds: Mapping[str, float]) -> None:
+    def expect(self, seconds: Mapping[str, float], others: Iterable[str] = ()) -> None:
         """Print the estimates, and ask about a run of hours."""
         if seconds:
             self.line(f"estimated, of CPU: {', '.join(f'{name} {span(each)}' for name, each in seconds.items())}")
-        warning = of_hours(seconds)
+        warning = of_hours(seconds, others)
         if warning:
             self.line(warning)
             if self._ask:

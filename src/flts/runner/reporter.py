@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from flts.contracts.messages import ModelTraining
@@ -15,8 +15,11 @@ class Reporter(Protocol):
     def stage(self, name: str, state: str, detail: str = "") -> None:
         """A stage started, or ended with this detail."""
 
-    def expect(self, seconds: Mapping[str, float]) -> None:
-        """How long each fit will take, as estimated. Raises Interrupted where a person does not want that."""
+    def expect(self, seconds: Mapping[str, float], others: Iterable[str] = ()) -> None:
+        """How long each fit will take, as estimated. Raises Interrupted where a person does not want that.
+
+        others: the models of the run without an estimate.
+        """
 
     def model(self, name: str) -> Progress:
         """Where the progress of a model goes."""
@@ -31,7 +34,7 @@ class Quiet:
     def stage(self, name: str, state: str, detail: str = "") -> None:
         """Ignore a stage."""
 
-    def expect(self, seconds: Mapping[str, float]) -> None:
+    def expect(self, seconds: Mapping[str, float], others: Iterable[str] = ()) -> None:
         """Ignore an estimate."""
 
     def model(self, name: str) -> Progress:

@@ -80,7 +80,12 @@ class ForecastService:
             return False
 
         def told(found: Told | Exception | None) -> None:
-            tell(self._answered(found, served, wanted, caller) if isinstance(found, Told) else found)
+            made: Answered | Exception | None
+            try:
+                made = self._answered(found, served, wanted, caller) if isinstance(found, Told) else found
+            except Exception as error:  # noqa: BLE001 - others of the batch wait to be told, too
+                made = error
+            tell(made)
 
         self.turns.put(bundle, Question(history, wanted.level, wanted.horizon), 1, told, caller.until, caller.gone)
         return True

@@ -102,9 +102,13 @@ class Dataset(Table):
     @field_validator("encoding")
     @classmethod
     def _known_encoding(cls, value: str) -> str:
+        if value == "infer":
+            return value
         try:
-            return value if value == "infer" else codecs.lookup(value).name
-        except LookupError:
+            name = codecs.lookup(value).name
+            b"time,\xff\n".decode(name, errors="replace")  # Python also knows codecs that read no text, or no table
+            return name
+        except (LookupError, UnicodeError):
             raise ValueError(f"'{value}' is no encoding; use one such as 'utf-8' or 'latin-1'") from None
 
     @field_validator("separator")

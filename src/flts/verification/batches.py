@@ -41,26 +41,31 @@ def batches(*, due: bool) -> list[Check]:
 def _asked(evidence: RunEvidence) -> Found:
     if evidence.outside.bus is None:
         return absent(NO_BUS)
-    told, asked = _told(evidence), _claims(evidence)
+    told, asked, deleted = _told(evidence), _claims(evidence), ""
     for record, message in told:
         if message.input_event_id in asked:
             _note(evidence, asked[message.input_event_id][0])
         elif retained(evidence.messages(InferenceData.topic)):
             reason = f"{InferenceData.topic} holds no message that {place_of(record)} answers, and nothing was deleted"
             return Found(FALSE, message.input_event_id, None, reason)
-    return _counted(evidence, len({message.input_event_id for _, message in told}))
+        else:
+            deleted = f"{InferenceData.topic} no longer holds the message that {place_of(record)} answers"
+    return absent(deleted) if deleted else _counted(evidence, len({message.input_event_id for _, message in told}))
 
 
 def _answered(evidence: RunEvidence) -> Found:
     if evidence.outside.bus is None:
         return absent(NO_BUS)
     entry, told, claims = evidence.entry, _told(evidence), _claims(evidence)
-    announced = {message.input_event_id for _, message in told}
+    announced, deleted = {message.input_event_id for _, message in told}, ""
     for event_id in claims if entry else ():
         key = _stored_as(evidence, entry, event_id) if entry else None
-        if key is not None and event_id not in announced and retained(evidence.messages(PerformanceEval.topic)):
+        if key is None or event_id in announced:
+            continue
+        if retained(evidence.messages(PerformanceEval.topic)):
             reason = f"{PerformanceEval.topic} holds no message about {key}, and nothing was deleted from it"
             return Found(FALSE, 1, 0, reason)
+        deleted = f"{PerformanceEval.topic} no longer holds the message about {key}"
     for record, message in told:
         assert entry is not None
         _note(evidence, record)
@@ -68,7 +73,7 @@ def _answered(evidence: RunEvidence) -> Found:
         found = _as_stored(evidence, entry, record, message, asked[1] if asked else None)
         if found is not None:
             return found
-    return _counted(evidence, len(told))
+    return absent(deleted) if deleted else _counted(evidence, len(told))
 
 
 def _counted(evidence: RunEvidence, count: int) -> Found:
@@ -145,6 +150,9 @@ def _errors_differ(
     except DataError:  # larger than this process may read
         return None
     shape = (-1, task.horizon, len(task.fitted.targets))
+    if len(lines) % (shape[1] * shape[2]):
+        reason = f"{message.log_object_key} holds forecasts that end in the middle of a window"
+        return Found(FALSE, None, len(lines), reason)
     times = _times([line.time for line in lines]).reshape(shape)[:, :, 0]
     origins = _times([line.origin for line in islice(lines, 0, None, shape[1] * shape[2])])
     mean = np.array([line.mean for line in lines]).reshape(shape)

@@ -1,9 +1,8 @@
 """What a client may cost before it has shown a token: limits on connections, and on the time that each may take.
 
-A connection
-without a request in work has some seconds for the next head, and a reader some for what was sent to it. When all
-connections are taken, a new one replaces that which has waited longest without a request, so that a probe is answered
-however many half-sent heads there are.
+A connection without a request in work has some seconds for the next head, and a reader some for what was sent to it.
+When all connections are taken, a new one replaces that which has waited longest without a request, so that a probe is
+answered however many half-sent heads there are.
 """
 
 from __future__ import annotations

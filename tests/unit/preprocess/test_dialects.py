@@ -6,9 +6,11 @@ import gzip
 import io
 import zipfile
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from tests.support.raising import raises
 
@@ -20,6 +22,7 @@ from flts.preprocess.read import dialect_of, read_rows
 from flts.preprocess.source import RawFile, RawInput, RawTable
 from flts.preprocess.tidy import tidy
 from flts.spec.dataset import Dataset
+from flts.spec.lineage import RawDigests
 
 Odd = dict[str, str]
 NAN = float("nan")
@@ -323,7 +326,30 @@ def test_the_digest_is_that_of_the_bytes_unless_a_name_makes_other_rows_of_them(
     assert len(digests) == 3
 
 
+def test_test_rows_that_train_explains_have_their_digest_whatever_else_is_named() -> None:
+    train = RawFile("a.csv", b"time;y\n31/01/2024;1,5\n01/02/2024;2,5\n")
+    test = RawFile("b.csv", b"time;y\n02/02/2024;1,5\n03/02/2024;2,5\n")
+    for dialect in (Dialect(), Dialect(decimal=",")):
+        raw = RawInput(replace(train, dialect=dialect), replace(test, dialect=dialect))
+        assert raw_digests(raw, "time") == RawDigests(train.digest(), test.digest())
+
+
 def test_a_table_in_memory_is_read_like_its_text() -> None:
     table = RawTable.of("a", {"Datum": ["01.01.2023", "02.01.2023"], "Uhr": ["1:00", "1:00"], "y": ["1,5", "2.000,5"]})
     rows = read_rows(tidy(table, "Datum"), Dataset(time_column="Datum")).rows
     assert rows.values[:, 0].tolist() == [1.5, 2000.5]
+
+
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+def test_dates_of_any_unit_are_joined_with_their_clock_and_found_as_times(unit: Any) -> None:
+    days = pl.Series("Tag", [datetime(2023, 1, 1)] * 2, pl.Datetime(unit))
+    table = RawTable.of("a", {"Tag": days, "Uhr": ["1:00", "2:00"], "y": [1, 2]})
+    assert find_time_column(table.table) == "Tag"
+    rows = read_rows(table, Dataset(time_column="Tag")).rows
+    assert np.diff(rows.times).tolist() == [3600 * 10**9]
+    zoned = replace(table, table=table.table.with_columns(days.dt.replace_time_zone("Europe/Madrid")))
+    assert find_time_column(zoned.table) == "Tag"
+    assert tidy(zoned, "Tag").dialect.clock_column == ""
+    for dates, clock in ((zoned, "Uhr"), (table, "Tag")):
+        with raises(DataError, code="clock-twice", column=clock):
+            tidy(replace(dates, dialect=Dialect(clock_column=clock)), "Tag")

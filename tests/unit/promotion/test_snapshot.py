@@ -125,6 +125,15 @@ def test_a_damaged_end_of_the_log_is_found_and_the_beginning_by_whoever_reads_ev
         listed(store, "global")
 
 
+def test_an_absent_entry_is_named_and_not_the_one_after_the_snapshot() -> None:
+    store = long_log(10)
+    known = read_chain(store, "global")
+    store.erase(layout.log_entry("global", 2))
+    for read_before in (EMPTY, known):
+        with pytest.raises(DamagedObject, match=layout.log_entry("global", 2)):
+            read_chain(store, "global", read_before)
+
+
 @pytest.mark.parametrize("side", ["before", "after"])
 def test_a_judge_that_ends_beside_the_write_leaves_a_whole_log(side: str) -> None:
     store = long_log(7)

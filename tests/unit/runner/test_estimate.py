@@ -36,6 +36,13 @@ def test_a_run_of_hours_names_the_models_to_leave_out() -> None:
     said = of_hours({"ridge": 60.0, "prophet": 30.0, "gru": 9000.0, "lstm": 9000.0})
     assert said == ("this run takes about 5 h of CPU; without gru, lstm about 2 min: --models prophet,ridge")
     assert "--set sample.train_rows=N" in of_hours({"gru": 9000.0})
+    assert "--set sample.train_rows=N" in of_hours({"gru": 9000.0}, ["ensemble"])
+
+
+def test_models_without_an_estimate_stay() -> None:
+    said = of_hours({"ridge": 60.0, "gru": 9000.0}, ["ets", "ensemble"])
+    assert said.endswith("without gru about 60 s: --models ensemble,ets,ridge")
+    assert of_hours({"gru": 9000.0}, ["ridge"]).endswith("; without gru: --models ridge")
 
 
 @pytest.mark.parametrize(("given", "shown"), [(0.1, "1 s"), (80.0, "80 s"), (600.0, "10 min"), (7200.0, "2 h")])

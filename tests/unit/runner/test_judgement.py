@@ -17,7 +17,8 @@ from tests.support.stored import (
 )
 from tests.support.tracking import RecordingTracker, context_of
 
-from flts.contracts import failpoints, layout
+from flts.contracts import events, failpoints, layout
+from flts.contracts.canonical import sha256
 from flts.contracts.errors import StageFailed
 from flts.contracts.ports import Store
 from flts.contracts.records.base import require_record
@@ -102,6 +103,22 @@ def test_the_tracker_gets_the_judges_figures_and_the_champion() -> None:
         "started": "2026-01-02T03:04:05+00:00",
         "ended": "2026-01-02T03:04:05+00:00",
     }
+
+
+def test_the_log_line_of_a_judgement_has_the_digest_of_the_record_as_it_is_stored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    logged: list[events.Event] = []
+    monkeypatch.setattr(events, "emit", logged.append)
+    experiment, store = two_candidates()
+    context, ids = context_of(store), dict.fromkeys(("ridge", "gru"))
+    judgement, key = judged(context, experiment, ids), layout.run_part(experiment.identity.config_hash, 1, "judge")
+    recorded(context, experiment, 1, judgement, ids)
+    by_another = (store.get(key) or b"") + b"\n"
+    store.replace(key, by_another)
+    recorded(context, experiment, 1, judgement, ids)
+    lines = [event for event in logged if isinstance(event, events.RunJudged)]
+    assert lines[0].judge_sha256 != lines[1].judge_sha256 == sha256(by_another)
 
 
 def test_the_tracker_is_told_again_only_when_something_changed() -> None:

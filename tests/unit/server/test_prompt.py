@@ -261,3 +261,23 @@ def test_an_answer_that_cannot_be_written_is_an_internal_error_and_takes_no_othe
         assert (await other.answer()).startswith(b"HTTP/1.1 200 ")
 
     running(test)
+
+
+def test_an_answer_that_somebody_cannot_be_told_of_is_an_internal_error_and_takes_no_other_with_it() -> None:
+    async def test() -> None:
+        served = Served()
+        client, other = Talk(served.app), Talk(served.app)
+        await by_a_task(client, post("/predict", body()))
+
+        def breaks(answered: Any) -> None:
+            if answered.answer.mean.shape[0] == 1:
+                raise OverflowError
+
+        served.service.watch(breaks)
+        client.send(post("/predict", body(horizon=1)))
+        other.send(post("/predict", body()))
+        assert (await client.answer()).startswith(b"HTTP/1.1 500 ")
+        assert (await other.answer()).startswith(b"HTTP/1.1 200 ")
+        assert served.service.turns.state().in_flight == 0
+
+    running(test)

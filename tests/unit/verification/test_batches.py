@@ -93,7 +93,7 @@ def test_a_dropped_message_is_false_only_inside_the_retained_offsets(
     others = edited(identifier="other")
     assert with_messages(answered, topic, others).report(tmp_path).claim(claim).state == FALSE
     deleted = with_messages(answered, topic, lambda told: [replace(one, offset=7) for one in others(told)])
-    assert deleted.report(tmp_path).claim(claim).state != FALSE
+    assert deleted.report(tmp_path).claim(claim).state == NOT_RECORDED
 
 
 CHANGES: dict[str, Callable[[bytes], bytes]] = {
@@ -111,3 +111,13 @@ def test_a_changed_answer_is_found(answered: Ran, tmp_path: Path, name: str) -> 
     assert first is not None
     assert first.id == ANSWERED
     assert key in (first.reason or "")
+
+
+def test_an_answer_and_its_message_that_both_end_in_a_window_are_false(answered: Ran, tmp_path: Path) -> None:
+    key = answered.key(".jsonl")
+    cut = answered.with_object(key, CHANGES["a line less"])
+    (told,) = answered.messages[PerformanceEval.topic]
+    fewer = edited(forecasts=PerformanceEval.parse(told.value).forecasts - 1)
+    first = with_messages(cut, PerformanceEval.topic, fewer).report(tmp_path).first_false
+    assert first is not None
+    assert (first.id, first.state) == (ANSWERED, FALSE)

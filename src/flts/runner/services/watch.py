@@ -7,9 +7,8 @@ from collections.abc import Callable
 
 from flts.contracts import layout
 from flts.contracts.messages import ModelTraining
-from flts.contracts.records.base import read_record
-from flts.contracts.records.run import FailurePart, TrainPart
 from flts.runner import tell
+from flts.runner.candidate import recorded
 from flts.runner.claim import StartedRun
 from flts.runner.local import RunResult, run_result
 from flts.runner.reporter import Reporter
@@ -45,11 +44,7 @@ def wait_for_judgement(
 
 def _ended(context: RunContext, started: StartedRun, name: str) -> ModelTraining | None:
     """The message of a model that has ended, rebuilt from its stored part; None while it has not."""
-    claim, store, now = started.claim, context.store, context.clock.now()
-    part: TrainPart | FailurePart | None = read_record(
-        store, layout.run_part(claim.config_hash, claim.run, f"train-{name}"), TrainPart
-    )
-    part = part or read_record(store, layout.failure(claim.config_hash, claim.run, name), FailurePart)
+    part = recorded(context.store, started.claim, name)
     if part is None:
         return None
-    return tell.ended(claim, part, started.experiment.identity.model_hashes[name], now)
+    return tell.ended(started.claim, part, started.experiment.identity.model_hashes[name], context.clock.now())
