@@ -29,7 +29,12 @@ METRIC = re.compile(r"(?<![\w:\"])(flts_\w+|up)\b")
 
 
 @pytest.mark.parametrize(
-    "command", [["check", "rules", "rules.yml"], ["test", "rules", "rules.test.yml"]], ids=" ".join
+    "command",
+    [
+        ["check", "rules", "rules.yml"],
+        pytest.param(["test", "rules", "rules.test.yml"], marks=pytest.mark.long),  # half a minute of CPU
+    ],
+    ids=" ".join,
 )
 def test_promtool_passes_them(command: list[str]) -> None:
     promtool = os.environ.get("PROMTOOL") or shutil.which("promtool")
