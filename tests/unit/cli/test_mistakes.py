@@ -101,7 +101,7 @@ def test_a_folder_of_a_newer_version_is_left_alone(flts: Flts, folder: Path) -> 
 @pytest.mark.usefixtures("ran")
 @pytest.mark.parametrize(
     ("column", "said"),
-    [("time", "has no time column"), ("wind", "lacks the numeric columns wind")],
+    [("time", "has no time column"), ("load", "lacks the numeric columns load")],
 )
 def test_a_history_without_a_column_is_refused_by_name(flts: Flts, folder: Path, column: str, said: str) -> None:
     import polars as pl
@@ -116,9 +116,9 @@ def test_a_history_without_a_column_is_refused_by_name(flts: Flts, folder: Path,
 def test_a_misspelt_column_of_a_history_is_named_beside_the_one_that_is_meant(flts: Flts, folder: Path) -> None:
     import polars as pl
 
-    pl.read_csv(folder / "load_test.csv").rename({"wind": "Winds"}).write_csv(folder / "history.csv")
+    pl.read_csv(folder / "load_test.csv").rename({"load": "Loads"}).write_csv(folder / "history.csv")
     done = flts("forecast", "--input", "history.csv")
-    assert done.err.splitlines()[-1].endswith("the model needs load, wind; 'Winds' is nearly 'wind'")
+    assert done.err.splitlines()[-1].endswith("the model needs load; 'Loads' is nearly 'load'")
 
 
 @pytest.mark.usefixtures("ran")

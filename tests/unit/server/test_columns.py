@@ -172,8 +172,8 @@ def test_but_not_lists_and_literals_that_json_does_not_have(bundle: Bundle) -> N
 
 
 def test_a_missing_column_is_named(bundle: Bundle) -> None:
-    without = {name: cells for name, cells in columns_of().items() if name != "wind"}
-    with raises(DataError, code="columns-missing", columns=["wind"]):
+    without = {name: cells for name, cells in columns_of().items() if name != "load"}
+    with raises(DataError, code="columns-missing", columns=["load"]):
         read(bundle, without)
     with raises(DataError, code="time-column-missing", column="time"):
         read(bundle, {"load": [1.0], "moment": ["2024-01-01"]})

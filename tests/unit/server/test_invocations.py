@@ -145,7 +145,7 @@ def test_a_type_that_is_not_spoken_is_told(app: FastAPI, content_type: str | Non
     [
         (b"", "file-empty"),
         (b"time,load\n", "no-rows"),
-        (b"time,load\n2018-02-05,1\n", "columns-missing"),
+        (b"time,wind\n2018-02-05,1\n", "columns-missing"),
         (b"\xff", ""),
     ],
 )
