@@ -8,11 +8,12 @@ before, as numbers may come again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from flts.contracts import layout
 from flts.contracts.canonical import sha256
-from flts.contracts.errors import DamagedObject, UsageError, without_credentials
+from flts.contracts.errors import DamagedObject, Transient, UsageError, without_credentials
 from flts.contracts.ports import Store, read_checked, write_once
 from flts.contracts.records.base import parse_record, parse_stored, read_record, require_record
 from flts.contracts.records.decision import DecisionRecord
@@ -254,8 +255,9 @@ def append(
         data = entry.to_bytes()
         if write_once(store, layout.log_entry(scope, entry.number), data, at="promote.log") == data:
             if entry.number % snapshot.EVERY == 0:
-                known_texts = snapshot.texts(store, scope) if _snapshot(store, scope).entries else ()
-                snapshot.keep(store, scope, known_texts, entry.number)
+                with suppress(Transient):  # the entry stands, and a reader does without a snapshot
+                    known_texts = snapshot.texts(store, scope) if _snapshot(store, scope).entries else ()
+                    snapshot.keep(store, scope, known_texts, entry.number)
             return entry
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 
 ANY = "*"
 """Stands for any characters in a pattern, also for none."""
@@ -20,6 +21,6 @@ def targets_among(patterns: Sequence[str], columns: Iterable[str]) -> list[str]:
         if pattern in names or ANY not in pattern:
             found.append(pattern)
             continue
-        wanted = re.compile(".*".join(map(re.escape, pattern.split(ANY))), re.DOTALL)
-        found += [name for name in names if wanted.fullmatch(name)] or [pattern]
+        wanted = re.sub(r"[\[?]", r"[\g<0>]", pattern)  # nothing else is special
+        found += [name for name in names if fnmatchcase(name, wanted)] or [pattern]
     return list(dict.fromkeys(found))

@@ -32,6 +32,9 @@ def made_again(evidence: RunEvidence, part: TrainPart) -> Found:
     if manifest.members != made.manifest.members or manifest.chosen != made.manifest.chosen:
         reason = f"the bundle of {part.model} has other members or weights than the stored forecasts give"
         return Found(FALSE, manifest.chosen, made.manifest.chosen, reason)
+    if manifest != made.manifest:
+        reason = f"the bundle of {part.model} has other intervals or another history than its members give"
+        return Found(FALSE, reason=reason)
     key = layout.windows_result(part.model_hash, experiment.identity.windows_hash)
     stored = evidence.required(key, WindowsResult).forecasts_sha256
     values = experiment.forecasts(evidence, part.model_hash, stored)

@@ -10,7 +10,7 @@ from tests.support.stored import MOMENT, Watched, as_json, grow, promoted, put_l
 from flts.backends.store import memory_store
 from flts.contracts import failpoints, layout
 from flts.contracts.canonical import canonical_json
-from flts.contracts.errors import DamagedObject
+from flts.contracts.errors import BackendUnavailable, DamagedObject
 from flts.contracts.ports import Store
 from flts.contracts.records.log import LogEntry
 from flts.promotion import snapshot
@@ -132,6 +132,18 @@ def test_an_absent_entry_is_named_and_not_the_one_after_the_snapshot() -> None:
     for read_before in (EMPTY, known):
         with pytest.raises(DamagedObject, match=layout.log_entry("global", 2)):
             read_chain(store, "global", read_before)
+
+
+def test_an_entry_that_stands_is_no_failure_where_the_store_goes_away_at_the_snapshot() -> None:
+    def away(key: str) -> None:
+        if key == SNAPSHOT:
+            raise BackendUnavailable("the store is away", url="memory://")
+
+    store = long_log(7)
+    entry = append(Watched(store, away), "global", another)
+    assert entry is not None
+    assert entry.number == 8
+    assert len(as_json(store, SNAPSHOT)["entries"]) == 4, "that of the fourth entry"
 
 
 @pytest.mark.parametrize("side", ["before", "after"])
