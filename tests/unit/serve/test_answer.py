@@ -117,8 +117,8 @@ def test_the_form_of_a_history_does_not_change_the_answer(bundle: Bundle, form: 
 
 
 def test_intervals_are_static_from_the_rows_that_the_model_needs_and_adaptive_from_more(bundle: Bundle) -> None:
-    alone, whole = (answer(bundle, table(LAST[-rows:])) for rows in (12, bundle.rows_used))
-    assert bundle.rows_used == 12 + 102
+    alone, whole = (answer(bundle, table(LAST[-rows:])) for rows in (bundle.manifest.history_rows, bundle.rows_used))
+    assert bundle.rows_used == 2 * 24 + 102
     assert (alone.interval, whole.interval) == ("static", "adaptive")
     assert alone.mean.tolist() == whole.mean.tolist()
     offsets = bundle.manifest.intervals.offsets
@@ -144,8 +144,8 @@ def test_a_column_that_the_model_does_not_use_may_be_absent() -> None:
 @pytest.mark.parametrize(
     ("change", "columns"),
     [
-        (lambda t: t.drop("wind"), ["wind"]),
-        (lambda t: t.select("time"), ["load", "wind"]),
+        (lambda t: t.drop("load"), ["load"]),
+        (lambda t: t.select("time"), ["load"]),
     ],
     ids=["one", "all"],
 )
@@ -157,8 +157,8 @@ def test_missing_columns_are_named(
 
 
 def test_a_column_of_text_is_refused_with_its_first_cell(bundle: Bundle) -> None:
-    with raises(DataError, code="not-a-number", file="history", column="wind", row=1):
-        answer(bundle, table(LAST).with_columns(wind=pl.lit("much")))
+    with raises(DataError, code="not-a-number", file="history", column="load", row=1):
+        answer(bundle, table(LAST).with_columns(load=pl.lit("much")))
 
 
 @pytest.mark.parametrize(
@@ -242,16 +242,13 @@ def test_a_history_of_half_the_rows_holds_too_little(bundle: Bundle) -> None:
         answer(bundle, table(LAST).gather_every(2))
 
 
-def test_empty_cells_stay_empty_until_the_serving_path_fills_them(bundle: Bundle) -> None:
+def test_empty_cells_reach_the_model_as_they_are(bundle: Bundle) -> None:
     holes = LAST.values.copy()
     holes[-3:, 1] = holes[-5, 0] = np.nan
     history = table(Rows(LAST.times, holes, LAST.columns))
     rows, _ = usable_history(bundle, RawTable.of("history", history))
     assert np.array_equal(rows.values[-12:], holes[-12:], equal_nan=True)
-    filled = holes.copy()
-    filled[-3:, 1], filled[-5, 0] = filled[-4, 1], filled[-6, 0]
-    expected = answer(bundle, table(Rows(LAST.times, filled, LAST.columns)))
-    assert answer(bundle, history).mean.tolist() == expected.mean.tolist()
+    assert np.isfinite(answer(bundle, history).mean).all()
 
 
 def test_a_column_without_any_value_is_a_column_of_empty_cells(bundle: Bundle) -> None:
