@@ -75,7 +75,7 @@ def test_every_model_of_the_spec_has_a_family_of_that_name_with_its_parameters()
 
 def test_a_baseline_is_not_a_candidate_and_the_names_of_both_are_reserved() -> None:
     assert not {*CANDIDATES} & {*BASELINES}
-    assert installed.built_in() == {*BUILT_IN, *BASELINES}
+    assert installed.built_in() == {*BUILT_IN, *BASELINES, ENSEMBLE}
 
 
 def test_requiring_a_model_without_its_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -106,7 +107,11 @@ def test_hashes_decision_and_winner_are_the_same(twice: Twice) -> None:
 
 
 def test_every_object_is_the_same_byte_for_byte_except_records_of_time_and_place(twice: Twice) -> None:
-    assert twice.remote_objects.keys() == twice.local_objects.keys()
+    # a seal is named by the digest of a record of time and place
+    here, there = (
+        {re.sub(r"/seals/.+", "/seals", key) for key in found} for found in (twice.local_objects, twice.remote_objects)
+    )
+    assert here == there
     records = ("runs/", "model-promotion/global/log/")
     same = [key for key in twice.local_objects if not (key.startswith(records) or key.endswith("/current.json"))]
     places = {"processed-data", "specs", "bundles", "models", "model-promotion"}
