@@ -640,6 +640,17 @@ class RequestServed(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RequestsRefused(Event):
+    """Requests were refused by heads that were refused before; one line per route, code and second at most."""
+
+    event = "requests_refused"
+    route: str
+    code: str
+    """Of the problem document that each of them got."""
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class RequestFailed(Event):
     """A request ended in an unexpected error."""
 

@@ -43,9 +43,9 @@ class Endpoint(ABC):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service, request = self.service, HTTPConnection(scope)
+        service.turns.check_room()
         if not scope["state"].get(ACCEPTED):
             self.auth.check(scope, "predict")
-        service.turns.check_room()
         caller = caller_of(scope, partial(has_left, receive), service.request_seconds)
         _refuse_encoded(header_of(scope, b"content-encoding"))
         declared = header_of(scope, b"content-length")

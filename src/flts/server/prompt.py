@@ -14,6 +14,7 @@ from http import HTTPStatus
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
+from flts.contracts.request_ids import uuid7
 from flts.server.caller import caller_of
 from flts.server.endpoint import ACCEPTED, READ, Endpoint, Write, answer_headers
 from flts.server.service import note
@@ -45,6 +46,14 @@ class PromptForecasts:
         self._metrics.refused(FULL)
         self._observer.end(scope, full.status, 0, full.length)
         return full.to(scope["state"]["request_id"], common)
+
+    def again(self, route: str, common: Sequence[Header]) -> bytes | None:
+        """The answer to a request with the head of one that was refused. None where the queue is full no more."""
+        full = self._full
+        if full is None or not self._service.turns.full:
+            return None
+        self._observer.refused_alike(route, FULL, full.status, full.length)
+        return full.to(uuid7(), common)
 
     def answer(self, cycle: Cycle, start: Start) -> bool:
         """Whether a request is answered or refused without a task; `start` lets one answer it after all."""

@@ -28,6 +28,8 @@ from flts.web.shortcuts import Shortcuts
 
 HEAD_BYTES = 2**16
 """Largest head of a request, and most bytes of trailers or of the extensions of a chunk."""
+PASSED_OVER = 16 * 2**20
+"""Most bytes that are received of a body after its answer: a client that still sends reads no answer."""
 PIPELINED = 64
 """Most requests that a connection may send before it waits for an answer."""
 REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\nRetry-After: %d\r\n\r\n"
@@ -69,8 +71,10 @@ class Connection(asyncio.Protocol):
         self._ends = self._closes = math.inf
         self._alarm: asyncio.TimerHandle | None = None
         self._reader: asyncio.TimerHandle | None = None
-        self._fed = self._kept = 0
+        self._fed = self._kept = self._passed_over = 0
         self._sending_body = self._heard = False
+        self._begun = self._turned_away = 0
+        """Requests that began with the bytes that came last, and how many of them were refused by their head."""
         self._refusal: Problem | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -115,6 +119,14 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._heard:
             return
+        begins = not (self._fed or self._sending_body or self._open)
+        if begins and not self._flow.write_paused and not self._among.draining:
+            refusal = self._shortcuts.again(data, self._server.default_headers)
+            if refusal is not None:
+                self.transport.write(refusal)
+                self._rest()
+                return
+        self._begun = self._turned_away = 0
         self._fed += len(data)
         self._closes = math.inf
         try:
@@ -131,12 +143,15 @@ class Connection(asyncio.Protocol):
         elif self._open:
             self._work()
             self._begin()
+        elif begins and self._turned_away == self._begun == 1 and not (self._fed or self._sending_body):
+            self._shortcuts.remember(data, self._url, self._headers)
 
     # what the parser calls
 
     def on_message_begin(self) -> None:
         self._url, self._headers, self._asks_permission = b"", [], False
-        self._kept = 0
+        self._kept = self._passed_over = 0
+        self._begun += 1
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -167,6 +182,7 @@ class Connection(asyncio.Protocol):
             refusal = self._shortcuts.refusal(self._url, method, self._headers, common)
             if refusal is not None:
                 self._cycle = None
+                self._turned_away += 1
                 self.transport.write(refusal)
                 self._rest()
                 return
@@ -198,8 +214,13 @@ class Connection(asyncio.Protocol):
         self._open.append(cycle)
 
     def on_body(self, body: bytes) -> None:
-        if self._cycle is not None:
+        if self._cycle is not None and not self._cycle.answered:
             self._cycle.feed(body)
+        else:
+            self._passed_over += len(body)
+            if self._passed_over > PASSED_OVER:
+                self._heard = True
+                self.transport.close()
         self._fed = 0
 
     def on_message_complete(self) -> None:

@@ -23,6 +23,9 @@ class PlainRoute(Route):
         return match, {**child, "route": self} if match is not Match.NONE else child
 
 
+END = b"\r\n\r\n"
+REMEMBERED, LONGEST = 256, 4096
+"""Most heads that are remembered, and most bytes of one."""
 HEAD = {"type": "http", "method": "POST", "http_version": "1.1"}
 
 
@@ -31,6 +34,9 @@ class Prompt(Protocol):
 
     def refusal(self, scope: Scope, common: Sequence[Header]) -> bytes | None:
         """As `Shortcuts.refusal`. scope: what ASGI would say of the head."""
+
+    def again(self, route: str, common: Sequence[Header]) -> bytes | None:
+        """The answer to a POST like one that was refused. None where that is no longer refused."""
 
     def answer(self, cycle: Cycle, start: Start) -> bool:
         """As `Shortcuts.prompt`."""
@@ -44,6 +50,8 @@ class Direct(Described):
         self._layers = tuple(layers)
         self._direct: dict[str, tuple[PlainRoute, ASGIApp]] = {}
         self._prompt: dict[str, tuple[PlainRoute, Prompt]] = {}
+        self._refused: dict[bytes, tuple[int, str]] = {}
+        """Heads that were refused, each with the length of the body that it announces and the path that it names."""
 
     def add_endpoint(self, path: str, endpoint: ASGIApp, prompt: Prompt | None = None) -> None:
         """Let an ASGI endpoint answer POST, before all other routes. One whose path has parameters passes FastAPI.
@@ -78,6 +86,28 @@ class Direct(Described):
             return None
         route, prompt = found
         return prompt.refusal({"app": self, "route": route, "path": route.path, "headers": headers, **HEAD}, common)
+
+    def remember(self, data: bytes, target: bytes, headers: Sequence[Header]) -> None:
+        """As `Shortcuts` says. Where heads differ from request to request, they replace each other."""
+        size = data.find(END) + len(END)
+        length = next((int(value) for name, value in headers if name == b"content-length"), None)
+        if length == len(data) - size and size <= LONGEST:
+            if len(self._refused) >= REMEMBERED:
+                self._refused.clear()
+            self._refused[data[:size]] = length, target.decode("latin-1")
+
+    def again(self, data: bytes, common: Sequence[Header]) -> bytes | None:
+        """As `Shortcuts` says. Most requests of an overload have the same head: to read each takes twice as long."""
+        if not self._refused:
+            return None
+        size = data.find(END) + len(END)
+        length, path = self._refused.get(data[:size], (-1, ""))
+        if length != len(data) - size:
+            return None
+        answer = self._prompt[path][1].again(path, common)
+        if answer is None:
+            self._refused.clear()
+        return answer
 
     def prompt(self, cycle: Cycle, start: Start) -> bool:
         """As `Shortcuts` says."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +28,8 @@ SECONDS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 300.0)
 RECEIVED, SENT = ("received",), ("sent",)
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 NO_CACHE = (b"cache-control", b"private, no-cache")
+ALIKE_SECONDS = 1.0
+"""How often the log counts requests that were refused alike."""
 CLIENT_GONE = 499
 """Status in log and metrics of a request whose client left before the answer."""
 
@@ -91,7 +96,8 @@ class Observer:
     """
 
     def __init__(self, service: str, metrics: HttpMetrics, emit: Emit) -> None:
-        self._metrics, self._emit = metrics, emit
+        self._service, self._metrics, self._emit = service, metrics, emit
+        self._alike = Counter[tuple[str, str]]()
         self._served = events.Often(events.RequestServed, service=service)
 
     def begin(self, scope: Scope) -> None:
@@ -108,6 +114,23 @@ class Observer:
         if events.wanted():
             self._emit(self._event(scope, route, status, seconds, received, sent))
         state.pop("event", None)  # it knows who asked, and so this request: a ring for the collector of garbage
+
+    def refused_alike(self, route: str, code: str, status: int, sent: int) -> None:
+        """A POST was refused like others before it, and was not read. sent: bytes of the body of the answer.
+
+        It is counted as each other; the log says once a second how many there were. Called on an event loop.
+        """
+        self._metrics.refused(code)
+        self._metrics.count("POST", route, status, 0.0, 0, sent)
+        if not self._alike and events.wanted():
+            asyncio.get_running_loop().call_later(ALIKE_SECONDS, self._log_alike)
+        self._alike[route, code] += 1
+
+    def _log_alike(self) -> None:
+        """Log how many requests were refused alike."""
+        found, self._alike = self._alike, Counter()
+        for (route, code), count in found.items():
+            self._emit(partial(events.RequestsRefused, service=self._service, route=route, code=code, count=count))
 
     def _event(
         self, scope: Scope, route: str, status: int, seconds: float, received: int, sent: int

@@ -24,6 +24,15 @@ class Shortcuts(Protocol):
         common: headers of every answer.
         """
 
+    def remember(self, data: bytes, target: bytes, headers: Sequence[Header]) -> None:
+        """One request, which was refused by its head. data: its bytes, with its body if that came in one piece."""
+
+    def again(self, data: bytes, common: Sequence[Header]) -> bytes | None:
+        """The answer to a request whose head is, byte for byte, one that was refused, and still is. None for others.
+
+        data: what came where a request begins; it is answered where it ends with the request, and is not read.
+        """
+
     def prompt(self, cycle: Cycle, start: Start) -> bool:
         """Whether a request is answered here, now or later; `start` lets a task answer it after all."""
 
@@ -34,6 +43,13 @@ class NoShortcuts:
     def refusal(
         self, target: bytes, method: bytes, headers: Sequence[Header], common: Sequence[Header]
     ) -> bytes | None:
+        """None."""
+        return None
+
+    def remember(self, data: bytes, target: bytes, headers: Sequence[Header]) -> None:
+        """Nothing is refused here."""
+
+    def again(self, data: bytes, common: Sequence[Header]) -> bytes | None:
         """None."""
         return None
 
@@ -50,13 +66,17 @@ class Ready:
     """An answer of which only the date and the id of the request change. They stand at PLACE."""
 
     def __init__(self, status: int, headers: Sequence[Header], body: bytes) -> None:
-        self._first = STATUS_LINE[status]
-        self._rest = b"".join([*map(_line, headers), b"\r\n", body])
+        self._status_line = STATUS_LINE[status]
+        self._around = b"".join([*map(_line, headers), b"\r\n", body]).split(PLACE.encode())
+        self._common: Sequence[Header] = ()
+        self._first = self._status_line
         self.status, self.length = status, len(body)
 
     def to(self, unique: str, common: Sequence[Header]) -> bytes:
         """The answer to one request. unique: its id, a UUID."""
-        return b"".join([self._first, *map(_line, common), self._rest.replace(PLACE.encode(), unique.encode())])
+        if common is not self._common:  # a server makes them anew each second, for the date
+            self._common, self._first = common, b"".join([self._status_line, *map(_line, common)])
+        return self._first + unique.encode().join(self._around)
 
 
 def _line(header: Header) -> bytes:

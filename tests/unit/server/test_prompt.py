@@ -21,6 +21,7 @@ from flts.server.invocations import PATH as INVOCATIONS
 from flts.server.models import ServedModels
 from flts.server.service import ForecastService
 from flts.server.turns import FULL
+from flts.web.direct import LONGEST, Direct
 from flts.web.security import Auth
 from flts.web.tokens import Token, digest_of
 
@@ -180,6 +181,124 @@ def test_a_full_queue_refuses_by_the_head_alone_what_the_endpoint_would_refuse(t
         served.service.turns._limit = 1
         client.send(body() + post("/predict", body()))
         assert (await client.answer()).startswith(b"HTTP/1.1 200 "), "the body of a refused request is passed over"
+
+    running(test)
+
+
+def unread(served: Served) -> int:
+    """How many requests were refused without being read."""
+    return sum(event.count for event in served.logged if isinstance(event, events.RequestsRefused))
+
+
+def remembered(served: Served) -> dict[bytes, tuple[int, str]]:
+    """The heads that were refused."""
+    assert isinstance(served.app, Direct)
+    return served.app._refused
+
+
+def test_a_head_that_was_refused_is_refused_again_without_being_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flts.web.observed.ALIKE_SECONDS", 0.0)
+
+    async def test() -> None:
+        served = Served()
+        served.fill()
+        client, other = Talk(served.app), Talk(served.app)
+        first = await at_once(client, post("/predict", body()))
+        again = [await at_once(sender, post("/predict", body())) for sender in (client, other, client)]
+        assert {answer[9:12] for answer in again} == {b"429"}
+        assert all(alike(answer) == alike(first) for answer in again)
+        assert len({match for answer in again for match in IDS.findall(answer)}) == 3, "each has an id of its own"
+        await asyncio.sleep(0.01)
+        assert unread(served) == 3
+        assert served.counted("flts_serve_refused_total", code=FULL) == 4
+        assert served.counted("flts_serve_requests_total", method="POST", route="/predict", status="429") == 4
+        served.service.turns._limit = 1
+        assert (await at_once(client, post("/predict", body()))).startswith(b"HTTP/1.1 "), "room again"
+        client.send(post("/predict", body()))
+        assert (await client.answer()).startswith(b"HTTP/1.1 200 ")
+        assert unread(served) == 3
+
+    running(test)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [post("/predict", body())[:-1], post("/predict", body())[-1:]],
+        [post("/predict", body()) + post("/predict", body())],
+        [post("/predict", body(), "X-Other: 1")],
+        [post("/predict", body()) + b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n"],
+        [b"\r\n" + post("/predict", body())],
+    ],
+)
+def test_only_a_whole_request_with_that_head_is_refused_unread(parts: list[bytes]) -> None:
+    async def test() -> None:
+        served = Served()
+        served.fill()
+        client = Talk(served.app)
+        await at_once(client, post("/predict", body()))
+        for part in parts:
+            client.send(part)
+        asked = b"".join(parts).count(b"HTTP/1.1\r\n")
+        found = [(await client.answer())[9:12] for _ in range(asked)]
+        assert found == [b"429", b"404"][:asked] if b"GET" in parts[0] else [b"429"] * asked
+        assert unread(served) == 0
+
+    running(test)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        post("/predict", body(), "Connection: close"),
+        post("/predict", body()).replace(b" HTTP/1.1", b" HTTP/1.0", 1),
+        post("/predict", body()).replace(b" HTTP", b"?a=b HTTP", 1),
+    ],
+)
+def test_what_is_not_refused_by_its_head_is_not_remembered(request_: bytes) -> None:
+    async def test() -> None:
+        served = Served()
+        served.fill()
+        for _ in range(2):
+            client = Talk(served.app)
+            client.send(request_)
+            assert (await client.answer()).startswith(b"HTTP/1.1 429 ")
+        assert not remembered(served)
+
+    running(test)
+
+
+def test_few_heads_are_remembered_and_only_short_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flts.web.direct.REMEMBERED", 2)
+
+    async def test() -> None:
+        served = Served()
+        served.fill()
+        client = Talk(served.app)
+        for number in range(5):
+            await at_once(client, post("/predict", body(), f"X-Request-Id: {number}"))
+            assert len(remembered(served)) <= 2
+        remembered(served).clear()
+        await at_once(client, post("/predict", body(), f"X-Long: {'x' * LONGEST}"))
+        assert not remembered(served)
+
+    running(test)
+
+
+def test_the_body_of_a_refused_request_is_received_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flts.web.connection.PASSED_OVER", 1000)
+
+    async def test() -> None:
+        served = Served()
+        served.fill()
+        client = Talk(served.app)
+        head = post("/predict", b"").replace(b"Content-Length: 0", b"Content-Length: 5000")
+        client.send(head)
+        assert (await client.answer()).startswith(b"HTTP/1.1 429 ")
+        client.send(b"x" * 1000)
+        assert not client.transport.is_closing()
+        client.send(b"x")
+        assert client.transport.is_closing()
 
     running(test)
 

@@ -12,5 +12,6 @@ def test_only_the_date_and_the_id_of_an_answer_change() -> None:
         b"HTTP/1.1 429 Too Many Requests\r\ndate: now\r\nx-request-id: %b\r\ncontent-length: 36\r\n\r\n%b"
         % (unique.encode(), unique.encode())
     )
+    assert ready.to(unique, [(b"date", b"later")]).startswith(b"HTTP/1.1 429 Too Many Requests\r\ndate: later\r\n")
     assert PLACE.encode() in ready.to(PLACE, []), "the next one is written anew"
     assert (ready.status, ready.length) == (429, 36)
