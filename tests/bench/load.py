@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 PATIENCE = 30.0
 """Seconds that the last answers may take."""
 SEED = 13
+QUIET = 1.0
+"""Seconds without a request after which a server may be closing a connection while the next request is on its way."""
 
 
 @dataclass
@@ -30,7 +32,8 @@ class Load:
     """What came back. ended and latency: seconds, of each answer in the order in which they came; status beside them.
 
     seconds: that requests were sent for; cpu: seconds of CPU that the generator took; bodies: where they were kept;
-    waited: requests that were due while no connection was free.
+    waited: requests that were due while no connection was free; resent: requests that met the end of a connection which
+    had been quiet, and were sent again on another one, as HTTP wants it of a client (RFC 9112, section 9.3.1).
     """
 
     seconds: float
@@ -41,6 +44,7 @@ class Load:
     bodies: list[bytes] = field(default_factory=list)
     unanswered: int = 0
     waited: int = 0
+    resent: int = 0
 
     @property
     def crowded(self) -> float:
@@ -101,12 +105,13 @@ def scheduled(
 
 
 class _Connection:
-    """due: of the request in work; received: what came of its answer."""
+    """due: of the request in work; received: what came of its answer; free: since when it has none; quiet: how long."""
 
-    __slots__ = ("due", "missing", "received", "sock", "status")
+    __slots__ = ("due", "free", "quiet", "received", "sock")
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock, self.due, self.received = sock, 0.0, b""
+        self.free, self.quiet = time.perf_counter(), 0.0
 
 
 class _Generator:
@@ -124,7 +129,8 @@ class _Generator:
         self._epoll = select.epoll()
         self._free: list[_Connection] = []
         self._all: dict[int, _Connection] = {}
-        self._working = 0
+        self._most, self._working = connections, 0
+        self._dues = deque[float]()
         for _ in range(connections):
             self._open()
 
@@ -144,7 +150,7 @@ class _Generator:
         return load
 
     def _run(self, load: Load, start: float, end: float, rate: float | None) -> None:
-        clock, dues = time.perf_counter, deque[float]()
+        clock, dues = time.perf_counter, self._dues
         schedule = _poisson(start, rate) if rate is not None else iter(())
         next_due, watched = next(schedule, end), start
         while True:
@@ -152,13 +158,13 @@ class _Generator:
             while next_due <= now and next_due < end:
                 dues.append(next_due)
                 next_due = next(schedule, end)
-                load.waited += len(dues) > len(self._free)
+                load.waited += len(dues) > len(self._free) + self._most - len(self._all)
+            while dues and (connection := self._take()):
+                self._send(connection, dues.popleft())
             if rate is None and now < end:
-                while self._free:
-                    self._send(self._free.pop(), now)
-            while dues and self._free:
-                self._send(self._free.pop(), dues.popleft())
-            if now >= end and (not self._working or now > end + PATIENCE):
+                while connection := self._take():
+                    self._send(connection, now)
+            if now >= end and (not (self._working or dues) or now > end + PATIENCE):
                 load.unanswered = self._working + len(dues)
                 return
             if now - watched > 0.05:
@@ -167,6 +173,12 @@ class _Generator:
             wait = 0.05 if rate is None else max(min(next_due - now, 0.05), 0.0)
             for number, _ in self._epoll.poll(wait if now < end else 0.05):
                 self._receive(self._all[number], load, start)
+
+    def _take(self) -> _Connection | None:
+        """A connection without a request, of which one that has ended is opened again only now; None where all work."""
+        if not self._free and len(self._all) < self._most:
+            self._open()
+        return self._free.pop() if self._free else None
 
     def _open(self) -> None:
         sock = socket.create_connection(self._address)
@@ -178,6 +190,7 @@ class _Generator:
 
     def _send(self, connection: _Connection, due: float) -> None:
         connection.due, connection.received = due, b""
+        connection.quiet = time.perf_counter() - connection.free
         self._working += 1
         with suppress(OSError):  # of a connection that the server has closed, the end is read next
             connection.sock.send(self._request)
@@ -188,13 +201,13 @@ class _Generator:
         except OSError:
             data = b""
         if not data:
-            self._ended(connection, load, 0, start, b"")
-            self._epoll.unregister(connection.sock.fileno())
-            del self._all[connection.sock.fileno()]
-            connection.sock.close()
-            if connection in self._free:
-                self._free.remove(connection)
-            self._open()
+            self._close(connection)
+            if connection.due and not connection.received and connection.quiet > QUIET:
+                load.resent += 1
+                self._working -= 1
+                self._dues.appendleft(connection.due)
+            else:
+                self._ended(connection, load, 0, start, b"")
             return
         received = connection.received = connection.received + data
         head = received.find(b"\r\n\r\n")
@@ -205,7 +218,15 @@ class _Generator:
         if len(received) < head + 4 + length:
             return
         self._ended(connection, load, int(received[9:12]), start, received[head + 4 :])
+        connection.free = time.perf_counter()
         self._free.append(connection)
+
+    def _close(self, connection: _Connection) -> None:
+        self._epoll.unregister(connection.sock.fileno())
+        del self._all[connection.sock.fileno()]
+        connection.sock.close()
+        if connection in self._free:
+            self._free.remove(connection)
 
     def _ended(self, connection: _Connection, load: Load, status: int, start: float, body: bytes) -> None:
         if not connection.due:

@@ -53,7 +53,7 @@ class Connection(asyncio.Protocol):
         shortcuts: Shortcuts,
     ) -> None:
         """below: the transport that carries TLS, where it is spoken. The first four are what uvicorn gives."""
-        self._app, self._idle_seconds = config.loaded_app, config.timeout_keep_alive
+        self._app = config.loaded_app
         self._server, self._loop = server_state, _loop or asyncio.get_running_loop()
         self._among, self._limits, self._below, self._shortcuts = among, among.limits, below, shortcuts
         self._parser = httptools.HttpRequestParser(self)
@@ -72,7 +72,7 @@ class Connection(asyncio.Protocol):
         self._alarm: asyncio.TimerHandle | None = None
         self._reader: asyncio.TimerHandle | None = None
         self._fed = self._kept = self._passed_over = 0
-        self._sending_body = self._heard = False
+        self._in_head = self._sending_body = self._heard = False
         self._begun = self._turned_away = 0
         """Requests that began with the bytes that came last, and how many of them were refused by their head."""
         self._refusal: Problem | None = None
@@ -145,12 +145,14 @@ class Connection(asyncio.Protocol):
             self._begin()
         elif begins and self._turned_away == self._begun == 1 and not (self._fed or self._sending_body):
             self._shortcuts.remember(data, self._url, self._headers)
+        elif self._due() == math.inf:  # something has come, and it is no whole head
+            self._wait(self._limits.head_seconds)
 
     # what the parser calls
 
     def on_message_begin(self) -> None:
         self._url, self._headers, self._asks_permission = b"", [], False
-        self._kept = self._passed_over = 0
+        self._kept, self._passed_over, self._in_head = 0, 0, True
         self._begun += 1
 
     def on_url(self, url: bytes) -> None:
@@ -176,7 +178,7 @@ class Connection(asyncio.Protocol):
         # a client that waits for permission may leave out its body, and one that changes the protocol goes on in it
         ends = self._asks_permission or self._among.draining or version == "1.0" or parser.should_upgrade()
         keep_alive = not ends and parser.should_keep_alive()
-        self._fed, self._sending_body = 0, True
+        self._fed, self._in_head, self._sending_body = 0, False, True
         if keep_alive and version == "1.1" and not self._open and not self._flow.write_paused:
             common = self._server.default_headers
             refusal = self._shortcuts.refusal(self._url, method, self._headers, common)
@@ -227,6 +229,8 @@ class Connection(asyncio.Protocol):
         if self._cycle is not None:
             self._cycle.end()
         self._fed, self._sending_body = 0, False
+        if self._cycle is None:
+            self._rest()  # the answer was there before the end of the body
 
     # what becomes of a request
 
@@ -255,11 +259,16 @@ class Connection(asyncio.Protocol):
 
     def _rest(self) -> None:
         """Nothing is in work any more."""
-        # the reader may have to take the end of the answer first, or the client to send the rest of its body
+        self._closes = self._loop.time() + self._limits.quiet_seconds
+        if self._early():
+            self._wait(self._limits.idle_seconds)
+        else:
+            self._wait(self._limits.head_seconds if self._in_head else math.inf)
+
+    def _early(self) -> bool:
+        """Whether the reader has to take the end of an answer first, or the client to send the rest of its body."""
         below = 0 if self._below is None else self._below.get_write_buffer_size()
-        early = self.transport.get_write_buffer_size() + below > 0 or self._sending_body
-        self._closes = self._loop.time() + self._idle_seconds
-        self._wait(self._limits.idle_seconds if early else self._limits.head_seconds)
+        return self.transport.get_write_buffer_size() + below > 0 or self._sending_body
 
     def pause_writing(self) -> None:
         self._flow.pause_writing()
@@ -321,7 +330,7 @@ class Connection(asyncio.Protocol):
         self._alarm, due, now = None, self._due(), self._loop.time()
         if due > now:
             self._alarm = self._loop.call_at(due, self._ring) if due < math.inf else None
-        elif self._ends <= now:
+        elif self._ends <= now and (self._in_head or self._early() or self._closes == math.inf):
             self._end("slow-head")
         else:  # nothing was asked since the last answer
             self.transport.close()

@@ -1,8 +1,9 @@
 """What a client may cost before it has shown a token: limits on connections, and on the time that each may take.
 
-A connection without a request in work has some seconds for the next head, and a reader some for what was sent to it.
-When all connections are taken, a new one replaces that which has waited longest without a request, so that a probe is
-answered however many half-sent heads there are.
+A head that has begun has some seconds to end, and a reader some for what was sent to it. A connection that is quiet
+after an answer stays open for longer than proxies keep theirs, so that it is they who end it. When all connections are
+taken, a new one replaces that which has waited longest without a request, so that a probe is answered however many
+half-sent heads there are.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ HEAD_SECONDS = 10.0
 """How long a connection may wait for a whole head."""
 IDLE_SECONDS = 60.0
 """How long a client may take for 256 KiB, or for what is left: to read them, or to send them."""
+QUIET_SECONDS = 75.0
+"""How long a connection stays open after an answer. Proxies and load balancers usually close theirs after 60 seconds; a
+server that is quicker than they closes some at the moment at which they send the next request, which is then lost."""
 LOG_SECONDS = 60.0
 """Least time between two lines about the same kind of trouble."""
 OWN_DESCRIPTORS = 32
@@ -32,6 +36,7 @@ class ConnectionLimits:
     connections: int
     head_seconds: float = HEAD_SECONDS
     idle_seconds: float = IDLE_SECONDS
+    quiet_seconds: float = QUIET_SECONDS
 
 
 def affordable(connections: int) -> int:

@@ -29,6 +29,7 @@ from flts.server.models import ServedModels
 from flts.server.service import ForecastService
 from flts.web.connection import HEAD_BYTES, PIPELINED
 from flts.web.connections import ConnectionLimits
+from flts.web.direct import Direct
 from flts.web.limited import LimitedServer
 from flts.web.security import Auth
 
@@ -70,10 +71,10 @@ both = pytest.mark.parametrize("app", [gateway, forecasts])
 
 @contextmanager
 def serving(
-    app: App = gateway, *, connections: int = 8, head: float = 60.0, idle: float = 60.0
+    app: App = gateway, *, connections: int = 8, head: float = 60.0, idle: float = 60.0, quiet: float = 60.0
 ) -> Iterator[tuple[str, int]]:
     """The address of a server."""
-    server = LimitedServer(app(), "tests", ConnectionLimits(connections, head, idle), grace=1.0)
+    server = LimitedServer(app(), "tests", ConnectionLimits(connections, head, idle, quiet), grace=1.0)
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
@@ -136,6 +137,38 @@ def test_the_second_head_of_a_connection_has_no_more_time_than_the_first(app: Ap
         assert client.recv(1000).startswith(b"HTTP/1.1 200")
         client.sendall(HALF_A_HEAD)
         assert ended(client)
+
+
+@both
+def test_a_connection_stays_open_after_an_answer_for_longer_than_a_head_may_take(app: App, log: io.StringIO) -> None:
+    request = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    with serving(app, head=0.1, quiet=0.6) as address, socket.create_connection(address) as client:
+        for _ in range(2):
+            client.sendall(request)
+            assert client.recv(1000).startswith(b"HTTP/1.1 200")
+            time.sleep(0.3)
+        assert ended(client)
+    assert troubles(log) == []
+
+
+class Full(Direct):
+    """An application that refuses every request by its head alone."""
+
+    def __init__(self) -> None:
+        super().__init__(layers=())
+
+    def refusal(self, target: bytes, method: bytes, headers: Any, common: Any) -> bytes:
+        return b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n"
+
+
+def test_an_answer_that_comes_before_the_body_leaves_a_connection_open_for_as_long(log: io.StringIO) -> None:
+    with serving(Full, head=0.1, idle=0.1, quiet=0.6) as address, socket.create_connection(address) as client:
+        for _ in range(2):
+            client.sendall(POST + b"Content-Length: 1\r\n\r\nx")
+            assert client.recv(1000).startswith(b"HTTP/1.1 429")
+            time.sleep(0.3)
+        assert ended(client)
+    assert troubles(log) == []
 
 
 @both

@@ -101,6 +101,7 @@ def serve(
             wait(running)
             if probes:
                 probes.close()
+            metrics.close()
     for ended in (*done, *running):
         ended.result()
     events.emit(events.ServiceStopped(service=name))

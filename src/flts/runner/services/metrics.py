@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from flts.contracts.errors import Transient
@@ -35,6 +36,7 @@ class ServiceMetrics:
         self._seconds = Histogram(
             "flts_message_seconds", "Time to handle a message", ["topic"], buckets=SECONDS, registry=self.registry
         )
+        self._watch: _Watch | None = None
         self._lost = Counter("flts_backend_lost", "Times the broker was away", ["topic"], registry=self.registry)
 
     def handled(self, topic: str, outcome: str, seconds: float) -> None:
@@ -52,7 +54,13 @@ class ServiceMetrics:
             self._lost.labels(topic)
             for outcome in ("done", "dead"):  # counted from the first message on
                 self._handled.labels(topic, outcome)
-        self.registry.register(_Watch(bus, groups, busy))
+        self._watch = _Watch(bus, groups, busy)
+        self.registry.register(self._watch)
+
+    def close(self) -> None:
+        """Ask no broker any more. A question that a broker has not answered is not waited for."""
+        if self._watch is not None:
+            self._watch.close()
 
 
 class _Watch:
@@ -69,7 +77,8 @@ class _Watch:
         lag = GaugeMetricFamily("flts_lag", "Messages that the group has not handled yet", labels=["topic", "group"])
         for pair in self._groups:
             if pair not in self._asked or self._asked[pair].done():  # a broker that is away has one question to answer
-                self._asked[pair] = self._threads.submit(self._bus.lag, *pair)
+                with suppress(RuntimeError):  # closed while the last scrape was answered
+                    self._asked[pair] = self._threads.submit(self._bus.lag, *pair)
         for pair, answer in self._asked.items():
             try:
                 lag.add_metric(pair, answer.result(timeout=PATIENCE))
@@ -80,3 +89,6 @@ class _Watch:
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
         return []
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)

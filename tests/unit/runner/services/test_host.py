@@ -40,6 +40,7 @@ def test_a_service_reports_health_and_metrics() -> None:
     assert 'flts_lag{group="train-ridge",topic="training-data"} 0.0' in page
     assert "flts_fits_running 0.0" in page
     assert 'flts_message_seconds_count{topic="training-data"} 1.0' in page
+    wait_until(lambda: not any(thread.name.startswith("lag") for thread in threading.enumerate()), "no more questions")
     assert {key.rpartition("/")[0] for key in contents(store)} == {"runs/in-work/train-ridge/training-data"}
 
 
