@@ -8,10 +8,9 @@ import inspect
 import json
 import pkgutil
 import textwrap
-import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
@@ -26,6 +25,7 @@ from flts.spec.fields import Spec
 from flts.spec.lineage import moves, short
 from flts.spec.models import Models
 from flts.spec.sources import validate
+from flts.spec.table import table_in
 from flts.verification.evidence import RunEvidence
 from flts.verification.report import Report, sections_of
 
@@ -61,7 +61,9 @@ def _spec_page() -> str:
         "Every value, its default, and the hashes that change with it where it has an effect. An unknown key is an",
         "error. The same keys work as `--set sample.train_rows=50` and as `FLTS_SPEC__SAMPLE__TRAIN_ROWS=50`; flags",
         "win over the environment, the environment over the file. A table `[models.NAME]` may also be that of a family",
-        "that another installed package brings; `flts config schema` describes those, too.\n",
+        "that another installed package brings; `flts config schema` describes those, too. Where a model wants one",
+        "number, a list such as `learning_rate = [1e-4, 1e-3]` is a grid: each combination is fitted, and the",
+        "validation windows choose one ([how](../architecture.md#search)).\n",
         *_table(Spec, "", moved),
     ]
     return "\n".join(lines) + "\n"
@@ -71,7 +73,7 @@ def _table(table: type[BaseModel], path: str, moved: dict[str, tuple[str, ...]])
     values, tables = [], []
     for name, field in table.model_fields.items():
         below = f"{path}.{name}" if path else name
-        inner = _inner(field.annotation)
+        inner = table_in(field.annotation)
         if inner is not None:
             tables += [f"\n## [{below}]\n", inner.__doc__ or "", *_table(inner, below, moved)]
             continue
@@ -84,11 +86,6 @@ def _table(table: type[BaseModel], path: str, moved: dict[str, tuple[str, ...]])
 def _line(description: str | None) -> str:
     """A table has room for one line."""
     return " ".join((description or "").split())
-
-
-def _inner(annotation: Any) -> type[BaseModel] | None:
-    options = get_args(annotation) if get_origin(annotation) in {Union, types.UnionType} else (annotation,)
-    return next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
 
 
 def _settings_page() -> str:

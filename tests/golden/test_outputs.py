@@ -14,7 +14,7 @@ from tests.golden.cases import evaluate
 import flts.evaluate
 from flts.evaluate import look
 from flts.preprocess import infer
-from flts.train import fitting
+from flts.train import search
 from flts.train.determinism import made_on
 
 
@@ -50,7 +50,7 @@ def test_the_golden_decision_depends_on_the_significance_level() -> None:
     ("stage", "changes", "named"),
     [
         ("preprocess", [(infer, "DAY", 43_200 * 10**9)], "summary.seasons"),
-        ("train", [(fitting, "MOST_VALIDATION_ORIGINS", 199)], "fit.validated"),
+        ("train", [(search, "MOST_VALIDATION_ORIGINS", 199)], "fit.validated"),
         ("evaluate", [(look, "ALPHA", 0.5)], "outcome: 'keep' → 'promote'"),
         ("evaluate", [(evaluate, "ERRORS", (("good", 2.0 + 1e-6, 3), *evaluate.ERRORS[1:]))], "mae"),
     ],

@@ -30,6 +30,7 @@ from flts.models.registry import CANDIDATES
 from flts.promotion.log import read_log
 from flts.promotion.stage import rollback
 from flts.runner.local import RunResult
+from flts.runner.reporter import ONE_EACH
 from flts.settings import Settings, load_settings
 from flts.wiring import locked_context, open_store
 
@@ -79,7 +80,9 @@ class Recorder:
     def stage(self, name: str, state: str, detail: str = "") -> None:
         self.stages.append((name, state))
 
-    def expect(self, seconds: Mapping[str, float], others: Iterable[str] = ()) -> None:
+    def expect(
+        self, seconds: Mapping[str, float], others: Iterable[str] = (), fits: Mapping[str, int] = ONE_EACH
+    ) -> None:
         assert set(seconds) <= {"gru", "lstm", "ridge", "prophet", "automfles", "gbm"}
 
     def model(self, name: str) -> Silent:

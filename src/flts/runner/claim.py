@@ -18,7 +18,7 @@ from flts.preprocess import CODE_VERSION
 from flts.preprocess.source import RawInput
 from flts.preprocess.stage import Prepared, load_dataset, preprocess
 from flts.promotion.log import Chain, read_chain
-from flts.runner.estimate import estimates
+from flts.runner.estimate import estimates, searches
 from flts.runner.reporter import Reporter
 from flts.runner.stopwatch import Stopwatch
 from flts.runner.stored import VERSIONS
@@ -73,7 +73,8 @@ def start(
     unfinished = _unfinished(context.store, experiment, recompute=recompute) if trains_here else None
     if unfinished:
         seconds = estimates(experiment, unfinished)
-        reporter.expect(seconds, [name for name in experiment.spec.expected if name not in seconds])
+        others = [name for name in experiment.spec.expected if name not in seconds]
+        reporter.expect(seconds, others, searches(experiment.spec, unfinished))
     log = read_chain(context.store, spec.dataset.scope)
     number = _claim_number(context, experiment, promotion=len(log.entries), recompute=recompute)
     claim = _claim(context, experiment, prepared, number, meta.train.rows)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flts.models.gbm import MOST_ROWS
+from flts.spec.fields import Spec
 from flts.spec.models import ENSEMBLE, RecurrentParameters
+from flts.spec.search import combinations
 from flts.train.experiment import Experiment
 
 LONG = 3600.0
@@ -33,22 +35,27 @@ class FitSize:
 def estimates(experiment: Experiment, names: Iterable[str]) -> dict[str, float]:
     """Seconds of CPU that each fit will take, of the families that were measured."""
     task, tables = experiment.task, experiment.spec.expected
+    size = FitSize(
+        len(experiment.dataset.train),
+        VALIDATED + len(experiment.windows.indices),
+        task.input_length,
+        task.horizon,
+        max(task.seasons[:1], default=1),
+        len(task.fitted.names),
+        task.targets,
+        None,
+    )
     return {
-        name: MEASURED[name](
-            FitSize(
-                len(experiment.dataset.train),
-                VALIDATED + len(experiment.windows.indices),
-                task.input_length,
-                task.horizon,
-                max(task.seasons[:1], default=1),
-                len(task.fitted.names),
-                task.targets,
-                tables[name],
-            )
-        )
+        name: sum(MEASURED[name](replace(size, parameters=table)) for table in combinations(tables[name]))
         for name in names
         if name in MEASURED
     }
+
+
+def searches(spec: Spec, names: Iterable[str]) -> dict[str, int]:
+    """How many fits each model is whose table is a grid."""
+    fits = {name: len(combinations(spec.expected[name])) for name in names}
+    return {name: count for name, count in fits.items() if count > 1}
 
 
 def of_hours(seconds: Mapping[str, float], others: Iterable[str] = ()) -> str:

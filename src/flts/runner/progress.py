@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from flts.contracts.errors import Interrupted, visible
 from flts.runner.estimate import of_hours, span
-from flts.runner.reporter import Quiet
+from flts.runner.reporter import ONE_EACH, Quiet
 
 if TYPE_CHECKING:
     import rich.progress
@@ -112,10 +112,14 @@ class LiveTable:
         else:
             self._end(name, state, detail)
 
-    def expect(self, seconds: Mapping[str, float], others: Iterable[str] = ()) -> None:
+    def expect(
+        self, seconds: Mapping[str, float], others: Iterable[str] = (), fits: Mapping[str, int] = ONE_EACH
+    ) -> None:
         """Show each estimate in its row, and ask about a run of hours."""
-        for name, each in seconds.items():
-            self.shown.update(self._tasks[name], detail=f"about {span(each)} of CPU")
+        for name in {**seconds, **fits}:
+            known = [f"about {span(seconds[name])} of CPU"] if name in seconds else []
+            searched = [f"{fits[name]} fits"] if name in fits else []
+            self.shown.update(self._tasks[name], detail=", ".join([*searched, *known]))
         warning = of_hours(seconds, others)
         if not warning:
             return
@@ -156,8 +160,8 @@ class _ModelLines:
         self._say.line(f"{self._name}: epoch {done}/{of}, train loss {train_loss:.4g}, validation loss {val_loss:.4g}")
 
     def phase(self, name: str) -> None:
-        if name == "fit":
-            self._say.line(f"{self._name}: fit")
+        if name.startswith("fit"):
+            self._say.line(f"{self._name}: {name}")
 
 
 class PlainLines:
@@ -176,8 +180,12 @@ class PlainLines:
         if state != "running":
             self.line(f"{name}: {state}" + (f", {detail}" if detail else ""))
 
-    def expect(self, seconds: Mapping[str, float], others: Iterable[str] = ()) -> None:
-        """Print the estimates, and ask about a run of hours."""
+    def expect(
+        self, seconds: Mapping[str, float], others: Iterable[str] = (), fits: Mapping[str, int] = ONE_EACH
+    ) -> None:
+        """Print the fits of a grid and the estimates, and ask about a run of hours."""
+        if fits:
+            self.line(f"a grid each: {', '.join(f'{name} {count} fits' for name, count in fits.items())}")
         if seconds:
             self.line(f"estimated, of CPU: {', '.join(f'{name} {span(each)}' for name, each in seconds.items())}")
         warning = of_hours(seconds, others)

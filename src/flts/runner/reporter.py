@@ -8,6 +8,9 @@ from typing import Protocol
 from flts.contracts.messages import ModelTraining
 from flts.contracts.ports import Progress, Silent
 
+ONE_EACH: Mapping[str, int] = {}
+"""No model searches a grid."""
+
 
 class Reporter(Protocol):
     """Receives every step of a run, called from the thread that takes the step."""
@@ -15,10 +18,12 @@ class Reporter(Protocol):
     def stage(self, name: str, state: str, detail: str = "") -> None:
         """A stage started, or ended with this detail."""
 
-    def expect(self, seconds: Mapping[str, float], others: Iterable[str] = ()) -> None:
+    def expect(
+        self, seconds: Mapping[str, float], others: Iterable[str] = (), fits: Mapping[str, int] = ONE_EACH
+    ) -> None:
         """How long each fit will take, as estimated. Raises Interrupted where a person does not want that.
 
-        others: the models of the run without an estimate.
+        others: the models of the run without an estimate; fits: how many fits each model is that searches a grid.
         """
 
     def model(self, name: str) -> Progress:
@@ -34,7 +39,9 @@ class Quiet:
     def stage(self, name: str, state: str, detail: str = "") -> None:
         """Ignore a stage."""
 
-    def expect(self, seconds: Mapping[str, float], others: Iterable[str] = ()) -> None:
+    def expect(
+        self, seconds: Mapping[str, float], others: Iterable[str] = (), fits: Mapping[str, int] = ONE_EACH
+    ) -> None:
         """Ignore an estimate."""
 
     def model(self, name: str) -> Progress:

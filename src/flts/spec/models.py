@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, create_model, field_validator
 
 from flts.spec.installed import InstalledFamily, installed_families
+from flts.spec.search import MAY_BE_GRID, Searched
 from flts.spec.table import Positive, Table
 
 ENSEMBLE = "ensemble"
@@ -106,17 +107,17 @@ class EnsembleParameters(Table):
 class Models(Table):
     """The candidates. Each table, even an empty one, makes its model a candidate; without tables, all of these are."""
 
-    gru: GruParameters | None = None
+    gru: Searched[GruParameters] | None = None
     """Recurrent network, extra 'torch'."""
-    lstm: LstmParameters | None = None
+    lstm: Searched[LstmParameters] | None = None
     """Recurrent network, extra 'torch'."""
-    prophet: ProphetParameters | None = None
+    prophet: Searched[ProphetParameters] | None = None
     """Trend and seasonality, extra 'prophet'."""
-    automfles: AutoMflesParameters | None = None
+    automfles: Searched[AutoMflesParameters] | None = None
     """Boosted trend and seasonality, extra 'stats'."""
-    ridge: RidgeParameters | None = None
+    ridge: Searched[RidgeParameters] | None = None
     """Linear map, nothing to install."""
-    gbm: GbmParameters | None = None
+    gbm: Searched[GbmParameters] | None = None
     """Boosted trees, extra 'gbm'."""
     ensemble: EnsembleParameters | None = None
     """Weighted mean of all other models here; it needs at least two of them, and no trainer."""
@@ -146,7 +147,10 @@ def parameters_of(family: InstalledFamily) -> type[Table]:
 @functools.cache
 def _extended(tables: tuple[tuple[InstalledFamily, type[Table]], ...]) -> type[Models]:
     fields: dict[str, Any] = {
-        family.name: (table | None, Field(default=None, description=f"Brought by {family.package} {family.version}."))
+        family.name: (
+            Annotated[table, MAY_BE_GRID] | None,
+            Field(default=None, description=f"Brought by {family.package} {family.version}."),
+        )
         for family, table in tables
     }
     return create_model("Models", __base__=Models, __doc__=Models.__doc__, **fields)

@@ -10,8 +10,7 @@ import tomllib
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
@@ -21,6 +20,7 @@ from flts.spec.dataset import Dataset
 from flts.spec.fields import Spec
 from flts.spec.installed import NAME, installed_families
 from flts.spec.models import Models, models_with, parameters_of
+from flts.spec.table import table_in
 
 ENV_PREFIX = "FLTS_SPEC__"
 MOST_LEVELS = 20
@@ -327,7 +327,7 @@ def _keys(location: Sequence[str | int]) -> list[str]:
 
 def _keys_of(path: Sequence[str]) -> list[str]:
     info = _field(path)
-    table = Spec if info is None else _table_type(info.annotation)
+    table = Spec if info is None else table_in(info.annotation)
     return _names_in(table) if table else []
 
 
@@ -341,7 +341,7 @@ def _field(path: Sequence[str]) -> FieldInfo | None:
     info = None
     for key in path:
         info = _field_in(table, key) if table else None
-        table = _table_type(info.annotation) if info else None
+        table = table_in(info.annotation) if info else None
     return info
 
 
@@ -349,8 +349,3 @@ def _field_in(table: type[BaseModel], key: str) -> FieldInfo | None:
     if table is Models and key not in Models.model_fields and key in installed_families():
         return models_with([key]).model_fields[key]
     return table.model_fields.get(key)
-
-
-def _table_type(annotation: Any) -> type[BaseModel] | None:
-    options = get_args(annotation) if get_origin(annotation) in {Union, UnionType} else (annotation,)
-    return next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)

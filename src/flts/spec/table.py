@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, get_args
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.config import JsonDict
@@ -37,3 +38,11 @@ class Table(BaseModel):
             if isinstance(text, str) and any("\ud800" <= character <= "\udfff" for character in text):
                 raise ValueError(f"{text!r} is not UTF-8 text")
         return value
+
+
+def table_in(annotation: Any) -> type[BaseModel] | None:
+    """The table that a field with this annotation holds; None for a field with a value."""
+    if get_origin(annotation) in {Union, UnionType}:
+        return next(filter(None, map(table_in, get_args(annotation))), None)
+    kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None

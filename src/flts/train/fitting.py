@@ -5,20 +5,20 @@ The residuals of the validation windows, and where these are few of forward fold
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from flts.contracts.ports import Progress
-from flts.contracts.records.model import Manifest
+from flts.contracts.records.model import Manifest, Try
 from flts.forecasting.bundle import SCORES, build_manifest, write_scores
-from flts.forecasting.histories import one_per_stratum
 from flts.forecasting.model import Model
 from flts.models.base import Block, Family, Files, Fit, ForecastTask, P, Recipe, Refits
 from flts.preprocess.rows import Rows, Times, Values
 from flts.preprocess.transform import transform
-from flts.train.residuals import ENOUGH, before, fit_before, folds, intervals_of, joined, residuals_of
+from flts.spec.search import searched_values
+from flts.train.residuals import ENOUGH, before, folds, intervals_of, joined
+from flts.train.search import search
 from flts.train.windows import train_origins
-
-MOST_VALIDATION_ORIGINS = 200
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class FittedModel:
     """A fitted model before it is stored.
 
     validation_origins (UTC ns) and validation_forecasts [origins, horizon, targets]: the validation windows, in
-    original units.
+    original units. tries: every combination of a grid.
     """
 
     files: Files
@@ -34,6 +34,7 @@ class FittedModel:
     fit: Fit
     validation_origins: Times
     validation_forecasts: Values
+    tries: Sequence[Try] | None = None
 
 
 def fit_model(
@@ -48,32 +49,32 @@ def fit_model(
 ) -> FittedModel:
     """Fit, validate and perhaps refit one model, and describe it in a manifest. Uses train rows only.
 
+    The table of the recipe may be a grid; the folds and the refit then have the combination that the tail chose.
+
     time_column: its name in the raw rows, by which a bundle finds the times of a history.
     """
-    progress.phase("fit")
     whole = whole_block(train, task)
-    fit, validation_origins = fit_before(family, whole, task, recipe, validation_fraction, progress)
-
-    progress.phase("validate")
-    history = family.history(task)
-    sampled = one_per_stratum(validation_origins, MOST_VALIDATION_ORIGINS)
-    tail = residuals_of(Model(family.load(fit.files, task), task, history), train, sampled)
-    residuals = tail
-    if len(sampled) < ENOUGH:
-        earlier = before(whole, int(validation_origins[0]), whole.origins[whole.origins < validation_origins[0]])
-        residuals = joined([*folds(family, train, earlier, task, recipe, validation_fraction), tail])
+    found = search(family, train, whole, task, recipe, validation_fraction, progress)
+    given, recipe, fit, history = recipe.parameters, found.recipe, found.fit, family.history(task)
+    residuals = found.tail
+    if len(found.sampled) < ENOUGH:
+        earlier = before(whole, found.first, whole.origins[whole.origins < found.first])
+        residuals = joined([*folds(family, train, earlier, task, recipe, validation_fraction), found.tail])
     intervals, scores = intervals_of(residuals, task.fitted.target_range[1])
 
     files = fit.files
     if isinstance(family, Refits):
         progress.phase("refit")
         files = family.refit(whole, task, recipe, fit.chosen)
+    if found.tries is not None:
+        values = searched_values(given, recipe.parameters)
+        fit = replace(fit, chosen={**fit.chosen, "parameters": values})
     if intervals.offsets is not None and not history.refitted:
         files = {**files, SCORES: write_scores(scores)}
         intervals = intervals.model_copy(update={"scores": SCORES})
     model = Model(family.load(files, task), task, history, intervals.scale)
     manifest = build_manifest(family, model, files, train, intervals, fit.chosen, time_column)
-    return FittedModel(files, manifest, fit, train.times[sampled - 1], tail.mean)
+    return FittedModel(files, manifest, fit, train.times[found.sampled - 1], found.tail.mean, found.tries)
 
 
 def whole_block(train: Rows, task: ForecastTask) -> Block:

@@ -201,6 +201,7 @@ def commit_fit(
         refit=made.refit,
         curve=[list(losses) for losses in fitted.fit.curve],
         made_on=made_on(made.libraries),
+        tries=None if fitted.tries is None else list(fitted.tries),
     )
     stood = write_record(store, layout.model_result(made.model_hash), result, at="train.result")
     fields = zip(dict(stood).items(), dict(result).values(), strict=True)

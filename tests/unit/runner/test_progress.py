@@ -124,6 +124,18 @@ def test_estimates_are_lines_in_a_pipe_and_details_in_the_live_table(capsys: pyt
     assert "about 10 min of CPU" in "".join(screen(table))
 
 
+def test_a_search_says_how_many_fits_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    PlainLines().expect({"gru": 600.0}, ["drift"], {"gru": 4, "drift": 2})
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].endswith("a grid each: gru 4 fits, drift 2 fits")
+    assert said[1].endswith("estimated, of CPU: gru 10 min")
+    table = LiveTable(["gru", "drift"])
+    table.expect({"gru": 600.0}, ["drift"], {"gru": 4, "drift": 2})
+    shown = "".join(screen(table))
+    assert "4 fits, about 10 min of CPU" in shown
+    assert "2 fits" in shown
+
+
 @pytest.mark.parametrize("answer", ["y\n", "n\n", ""])
 def test_a_run_of_hours_asks_where_stdin_is_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: str

@@ -21,8 +21,9 @@ from flts.forecasting.intervals import conformal_offsets
 from flts.models.base import Block, Files, Fit, ForecastTask, History, Predictor, Recipe, Refits, Window
 from flts.preprocess.rows import Rows, Values
 from flts.spec.table import Table
-from flts.train.fitting import MOST_VALIDATION_ORIGINS, fit_model
+from flts.train.fitting import fit_model
 from flts.train.residuals import ENOUGH, FOLDS
+from flts.train.search import MOST_VALIDATION_ORIGINS
 from flts.train.windows import split_validation, train_origins
 
 TARGETS = ("wind", "load")

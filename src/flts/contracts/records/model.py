@@ -30,8 +30,21 @@ class MadeOn(Part):
     """What numeric libraries chose for the processor, by library; unknown in results of version 1."""
 
 
+class Try(Part):
+    """One combination of a grid of parameters."""
+
+    parameters: JsonObject
+    """The values that differ between the combinations."""
+    validation_mse: float | None
+    """Mean squared error of the validation windows, targets scaled to their range over train."""
+    error: str | None
+    """Why it could not be fitted."""
+
+
 class ModelResult(StoredRecord):
     """`models/<model_hash>/result.json`: the commit point of a fit."""
+
+    absent_when_none = frozenset({"tries"})
 
     upgrades: ClassVar[Mapping[int, Upgrade]] = {1: dict}  # made_on says nothing of kernels
 
@@ -48,6 +61,8 @@ class ModelResult(StoredRecord):
     curve: list[list[float]]
     """[train loss, validation loss] per epoch."""
     made_on: MadeOn
+    tries: list[Try] | None = None
+    """Every combination of a grid in its order; the first with the lowest error is kept. None without a grid."""
 
 
 class WindowsResult(StoredRecord):
