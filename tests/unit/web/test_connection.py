@@ -160,6 +160,9 @@ class Full(Direct):
     def refusal(self, target: bytes, method: bytes, headers: Any, common: Any) -> bytes:
         return b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n"
 
+    def remember(self, data: bytes, target: bytes, headers: Any) -> None:
+        """Each head is read."""
+
 
 def test_an_answer_that_comes_before_the_body_leaves_a_connection_open_for_as_long(log: io.StringIO) -> None:
     with serving(Full, head=0.1, idle=0.1, quiet=0.6) as address, socket.create_connection(address) as client:
