@@ -7,13 +7,13 @@ from tests.support.families import FAMILIES, SMALL
 from tests.support.raising import raises
 
 from flts.contracts.errors import MissingExtra, UsageError
+from flts.models.automfles import AutoMfles
 from flts.models.gbm import Gbm
 from flts.models.naive import Naive, SeasonalNaive
 from flts.models.prophet import Prophet
 from flts.models.recurrent import GRU, LSTM
 from flts.models.registry import BASELINES, BUILT_IN, CANDIDATES, require
 from flts.models.ridge import Ridge
-from flts.models.statistical import AutoMfles
 from flts.spec import installed
 from flts.spec.models import DEFAULT_MODELS, ENSEMBLE, Models
 from flts.spec.table import table_in

@@ -39,6 +39,18 @@ def carried(values: Values, measured: NDArray[np.bool_], season: int) -> tuple[V
     return np.take_along_axis(values, np.where(known, newest, own), axis=-2), known
 
 
+def mended(values: Values, measured: NDArray[np.bool_], task: ForecastTask) -> Values:
+    """Replace cells that were not measured by the nearest measured season before them, or else after them.
+
+    values and measured [..., rows, targets]; all rows lie before the origin. A phase that no season holds keeps its
+    values.
+    """
+    season = task.seasons[0] if task.seasons else 1
+    values, known = carried(values, measured, season)
+    backwards, _ = carried(values[..., ::-1, :], known[..., ::-1, :], season)
+    return backwards[..., ::-1, :]
+
+
 class _LastSeason:
     def __init__(self, season: int, horizon: int) -> None:
         self._season, self._rows = season, last_season(season, horizon)

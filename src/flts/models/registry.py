@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flts.contracts.errors import MissingExtra, MissingPackage, UsageError, nearest
+from flts.models.automfles import AutoMfles
 from flts.models.base import Family
 from flts.models.ensemble import Ensemble
 from flts.models.gbm import Gbm
@@ -17,7 +18,6 @@ from flts.models.naive import Naive, SeasonalNaive
 from flts.models.prophet import Prophet
 from flts.models.recurrent import GRU, LSTM
 from flts.models.ridge import Ridge
-from flts.models.statistical import AutoMfles
 from flts.spec.installed import InstalledFamily, installed_families
 from flts.spec.lineage import CodeVersion, Versions
 

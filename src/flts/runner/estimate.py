@@ -114,7 +114,7 @@ def _prophet(size: FitSize) -> float:
 
 
 def _automfles(size: FitSize) -> float:
-    return size.targets * size.windows * 1e-4 * size.season  # it is fitted to two seasons, once a window
+    return size.targets * size.windows * (3e-3 + 4e-6 * size.season)  # it is fitted twice for each window
 
 
 def _gbm(size: FitSize) -> float:

@@ -58,7 +58,7 @@ class AutoMflesParameters(Table):
     """Gradient-boosted trend and seasonality, refitted on the history of every request (Blume, MFLES)."""
 
     validation_windows: Positive = 2
-    """Cross-validation windows by which the configuration is chosen, once, on the last two seasons of train."""
+    """Windows of each tenth of the validation windows by which the seasons that count are chosen, once."""
 
 
 class RidgeParameters(Table):

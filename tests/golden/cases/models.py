@@ -12,9 +12,9 @@ from tests.support.series import hourly
 from flts.contracts.canonical import sha256
 from flts.contracts.ports import Silent
 from flts.contracts.records.base import plain_json
+from flts.models.automfles import AutoMfles, _sets
 from flts.models.base import Block
 from flts.models.registry import BUILT_IN
-from flts.models.statistical import _grid
 
 Outputs = Mapping[str, Any]
 
@@ -24,7 +24,7 @@ def fitted(name: str) -> Outputs:
     family = fitted_family(name)
     result = family.result
     answer = family.model.forecast_all(family.histories())
-    further: Mapping[str, Callable[[], Outputs]] = {"ridge": tie, "automfles": grids}
+    further: Mapping[str, Callable[[], Outputs]] = {"ridge": tie, "automfles": seasons}
     return {
         **(further[name]() if name in further else {}),
         "digests": {file: sha256(data) for file, data in result.files.items()},
@@ -45,7 +45,14 @@ def tie() -> Outputs:
     return {"tie": plain_json(BUILT_IN["ridge"].fit(zero[0], zero[1], task, recipe("ridge"), Silent()).chosen)}
 
 
-def grids() -> Outputs:
-    """Every configuration that automfles chooses from: a fit uses one of them."""
-    task = fitted_family("automfles").task
-    return {"grids": [plain_json(_grid(replace(task, seasons=seasons))) for seasons in ((24,), (7, 24), ())]}
+def seasons() -> Outputs:
+    """What automfles chooses from, how many rows it takes, and a choice between more than one season."""
+    train, family = hourly(400), AutoMfles()
+    task = task_on(train, ("wind", "load"), seasons=(24, 60))
+    fit = family.fit(*blocks(train, task), task, recipe("automfles"), Silent())
+    tasks = [replace(task, seasons=lengths) for lengths in ((24,), (7, 24), (24, 168), (7, 365), (1440,), ())]
+    return {
+        "sets": [_sets(one) for one in tasks],
+        "rows": [[family.history(one).minimum, family.history(one).wanted] for one in tasks],
+        "seasons": plain_json(fit.chosen),
+    }
