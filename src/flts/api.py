@@ -233,13 +233,13 @@ def forecast(
     return champion.forecast(history, level, horizon, quantiles)
 
 
-def runs(*, settings: Settings | None = None) -> Sequence[RunSummary]:
-    """Every run, newest first. Raises UsageError when there is no run yet.
+def runs(*, limit: int | None = None, settings: Settings | None = None) -> Sequence[RunSummary]:
+    """Every run, or the newest `limit` of them, newest first. Raises UsageError when there is no run yet.
 
     >>> [(run.run, run.claim.scope, run.judge.outcome) for run in flts.runs()]
     [(1, 'global', 'promote'), (1, 'global', 'promote')]
     """
-    return newest_first(existing_store(settings or load_settings()))
+    return newest_first(existing_store(settings or load_settings()), limit)
 
 
 def compare(*runs: str | Path, settings: Settings | None = None) -> Comparison:

@@ -41,6 +41,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "ten_million": data.ten_million,
     "scale_identifiers": scale.identifiers,
     "scale_log": scale.promotions,
+    "scale_runs": scale.runs,
 }
 NEEDS_LTE = {"seed_run", "full_run", "verify", "gru_epoch", "lte", "services", "batch"}
 

@@ -1,4 +1,4 @@
-"""What grows with identifiers and with promotions, on a folder of this machine: `python -m tests.bench scale log`."""
+"""What grows with identifiers, promotions and runs, on a folder of this machine."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from flts.contracts.records.log import LogEntry
 from flts.preprocess.source import RawInput, RawTable
 from flts.promotion import snapshot
 from flts.promotion.log import Chain, append, head, listed, next_entry, read_chain, scopes
+from flts.report.evidence import newest_first
 from flts.runner.claim import start
 from flts.runner.reporter import Quiet
 from flts.server.models import ServedModels
 from flts.wiring import RunContext
 from tests.bench.measure import Figure, fresh_folder
 from tests.support.experiments import small_spec
+from tests.support.kept import kept_runs
 from tests.support.promotions import two_bundles
 from tests.support.series import hourly, split
 from tests.support.services import context_on
@@ -32,6 +34,8 @@ from tests.support.stored import MOMENT, Watched, copy, promoted
 IDENTIFIERS = (100, 1_000, 10_000)
 SAMPLE = 20
 """Identifiers, newest last, over which the time of one is averaged."""
+SHOWN = 50
+"""Runs that `flts runs list` shows by default."""
 NO_GOAL = "-"
 MIB = 2**20
 STORED = {
@@ -117,6 +121,17 @@ def promotions() -> Iterator[Figure]:
     )
 
 
+def runs() -> Iterator[Figure]:
+    """The newest runs, found among more and more of them."""
+    for count in IDENTIFIERS:
+        with fresh_folder() as folder:
+            store, _ = kept_runs(folder, count)
+            newest = _seconds(partial(newest_first, store, SHOWN))
+            yield _figure(
+                f"{count:,} runs: the newest {SHOWN} listed", _ms(newest), "each of another configuration, not judged"
+            )
+
+
 def _grown(store: Store, entries: list[LogEntry], count: int) -> Chain:
     """The log with so many entries, as judges leave it, without what each of them reads."""
     digest = sha256(entries[-1].to_bytes()) if entries else None
@@ -190,4 +205,4 @@ def _ms(seconds: float) -> str:
 
 
 def _figure(name: str, measured: str, reference: str) -> Figure:
-    return Figure(name, measured, NO_GOAL, reference, "python -m tests.bench scale_identifiers scale_log")
+    return Figure(name, measured, NO_GOAL, reference, "python -m tests.bench scale_identifiers scale_log scale_runs")

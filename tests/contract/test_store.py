@@ -12,6 +12,7 @@ import threading
 import uuid
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,17 @@ class TestStore:
         for key in ("runs/ab/1", "runs/ab/2", "runs/abc/1", "runs/b/1", "other/1"):
             store.create(key, b"x")
         assert list(store.list(prefix)) == expected
+
+    def test_it_says_when_each_object_under_a_prefix_was_last_written(self, store: StreamedStore) -> None:
+        before = datetime.now(UTC)
+        for key in ("runs/ab/1/claim.json", "runs/ab/1/judge.json", "runs/abc/1/claim.json", "other/claim.json"):
+            store.create(key, b"x")
+        found = store.dated("runs/ab", "/claim.json")
+        assert sorted(found) == ["runs/ab/1/claim.json", "runs/abc/1/claim.json"]
+        assert sorted(store.dated("runs/ab/")) == ["runs/ab/1/claim.json", "runs/ab/1/judge.json"]
+        allowed = timedelta(seconds=2)  # S3 counts whole seconds
+        assert all(before - allowed <= at <= datetime.now(UTC) + allowed for at in found.values())
+        assert store.dated("nothing/") == {}
 
     @pytest.mark.parametrize("key", ODD_KEYS)
     def test_odd_keys_are_written_read_and_listed_under_their_own_name(self, store: Store, key: str) -> None:
@@ -627,6 +639,7 @@ def test_in_a_url_without_a_bucket_the_first_part_of_a_key_names_it(
     assert store.get("models/x/z.json") is None
     assert store.exists("models/x/y.json")
     assert list(store.list("models/x")) == ["models/x/y.json"]
+    assert list(store.dated("models/", "y.json")) == ["models/x/y.json"]
     assert open_store(f"s3://{mark}-models/x").get("y.json") == b"model"
 
     async def streamed() -> None:

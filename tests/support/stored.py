@@ -14,7 +14,7 @@ import numpy as np
 from flts.backends.store import memory_store
 from flts.contracts import layout
 from flts.contracts.canonical import digest, sha256
-from flts.contracts.ports import Store
+from flts.contracts.ports import DatedStore, Store
 from flts.contracts.records.log import LogEntry, Promoted
 from flts.contracts.records.model import MadeOn, ModelResult
 from flts.contracts.records.run import FailurePart, RunClaim, ScaledErrors, TrainPart
@@ -99,7 +99,7 @@ def copy(source: Store, target: Store) -> None:
         target.create(key, data)
 
 
-def golden_store(archive: str = "store-1.zip") -> Store:
+def golden_store(archive: str = "store-1.zip") -> DatedStore:
     """A copy of the objects of a stored folder; by default one that the version before wrote."""
     store = memory_store()
     with ZipFile(GOLDEN / archive) as opened:

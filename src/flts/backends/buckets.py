@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from flts.contracts.errors import UsageError
 from flts.contracts.layout import BUCKETS
@@ -41,6 +42,11 @@ class Buckets:
         name = prefix.partition("/")[0]
         bucket, rest = self._at(prefix)
         return [f"{name}/{key}" for key in bucket.list(rest)]
+
+    def dated(self, prefix: str, ending: str = "") -> Mapping[str, datetime]:
+        name = prefix.partition("/")[0]
+        bucket, rest = self._at(prefix)
+        return {f"{name}/{key}": at for key, at in bucket.dated(rest, ending).items()}
 
     async def look(self, key: str) -> Stored | None:
         bucket, rest = self._at(key)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from urllib.parse import unquote, urlsplit
@@ -72,6 +74,18 @@ def in_the_way(folder: Path, key: str) -> str:
 
 def keys(folder: Path, below: str) -> Iterator[str]:
     """The keys of all objects in a folder of the store, in any order. Raises OSError."""
+    return (key for key, _ in _files(folder, below))
+
+
+def dated(folder: Path, below: str, ending: str) -> Iterator[tuple[str, datetime]]:
+    """The keys in a folder of the store that end so, and when each object was written. Raises OSError."""
+    for key, file in _files(folder, below):
+        if key.endswith(ending):
+            with suppress(FileNotFoundError):  # removed meanwhile
+                yield key, datetime.fromtimestamp(file.stat(follow_symlinks=False).st_mtime, UTC)
+
+
+def _files(folder: Path, below: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
     if below and (_blocked_above(folder, f"{below}/x") or not S_ISDIR(_mode(folder / below))):
         return
     waiting = [below]
@@ -87,7 +101,7 @@ def keys(folder: Path, below: str) -> Iterator[str]:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(key)
                 elif entry.is_file(follow_symlinks=False) and UNFINISHED not in entry.name:
-                    yield key
+                    yield key, entry
 
 
 def _blocked_above(folder: Path, key: str) -> bool:

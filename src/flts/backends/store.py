@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,7 @@ from flts.contracts.machine import lacking, lacking_in
 from flts.contracts.ports import PART, Stored, StreamedStore
 
 if TYPE_CHECKING:
-    from obstore import GetOptions, PutMode
+    from obstore import GetOptions, ObjectMeta, PutMode
     from obstore.store import ObjectStore
 
 CHUNK = 2**18
@@ -99,17 +101,36 @@ class ObjectStoreAdapter:
         return True
 
     def list(self, prefix: str) -> Sequence[str]:
+        with self._listing(prefix) as below:
+            if self._folder is not None:
+                return sorted(key for key in folder.keys(self._folder, below) if _under(prefix, key))
+            return sorted(key for item in self._listed(below) if _under(prefix, key := str(item["path"])))
+
+    def dated(self, prefix: str, ending: str = "") -> Mapping[str, datetime]:
+        with self._listing(prefix) as below:
+            if self._folder is not None:
+                found: Iterable[tuple[str, datetime]] = folder.dated(self._folder, below, ending)
+            else:
+                found = ((str(item["path"]), item["last_modified"]) for item in self._listed(below))
+            return {key: at for key, at in found if _under(prefix, key) and key.endswith(ending)}
+
+    @contextmanager
+    def _listing(self, prefix: str) -> Iterator[str]:
+        """The folder that a prefix lies in; what goes wrong while it is listed is raised as an error about it."""
         import obstore
 
-        below, _, _ = prefix.rpartition("/")
         try:
             if self._folder is not None:
                 folder.require(self._folder)
-                return sorted(key for key in folder.keys(self._folder, below) if _under(prefix, key))
-            listed = obstore.list(self._store, prefix=f"{below}/" if below else None).collect()
+            yield prefix.rpartition("/")[0]
         except (OSError, obstore.exceptions.BaseError) as error:
             raise self._failed("list", prefix, error) from None
-        return sorted(path for item in listed if _under(prefix, path := str(item["path"])))
+
+    def _listed(self, below: str) -> Iterator[ObjectMeta]:
+        """The objects of a store that is no folder."""
+        import obstore
+
+        return chain.from_iterable(obstore.list(self._store, prefix=f"{below}/" if below else None, chunk_size=1000))
 
     async def look(self, key: str) -> Stored | None:
         import obstore
@@ -218,24 +239,17 @@ class ObjectStoreAdapter:
         return await asyncio.to_thread(self._page, prefix, after, limit)
 
     def _page(self, prefix: str, after: str, limit: int) -> Sequence[Stored]:
-        import obstore
-
-        below, _, _ = prefix.rpartition("/")
-        try:
+        with self._listing(prefix) as below:
             if self._folder is not None:
-                folder.require(self._folder)
                 there = (key for key in folder.keys(self._folder, below) if _under(prefix, key) and key > after)
                 return list(filter(None, map(self._look_now, heapq.nsmallest(limit, there))))
             objects = (
                 _stored(item)
-                for batch in obstore.list(self._store, prefix=f"{below}/" if below else None)
-                for item in batch
+                for item in self._listed(below)
                 if _under(prefix, path := str(item["path"])) and path > after
             )
             # not every store lists its keys in order of their bytes, so all are read and the first `limit` kept
             return heapq.nsmallest(limit, objects, key=attrgetter("key"))
-        except (OSError, obstore.exceptions.BaseError) as error:
-            raise self._failed("list", prefix, error) from None
 
     def _look_now(self, key: str) -> Stored | None:
         import obstore

@@ -13,7 +13,7 @@ import typer
 from flts.contracts.errors import visible
 
 if TYPE_CHECKING:
-    from flts.contracts.ports import Store
+    from flts.contracts.ports import DatedStore, Store
     from flts.settings import Settings
     from flts.spec.sources import LoadedSpec
 
@@ -111,7 +111,7 @@ def chosen_scope(store: Store, named: str | None, among: Sequence[str] | None = 
     return name
 
 
-def existing_store(home: Path | None) -> Store:
+def existing_store(home: Path | None) -> DatedStore:
     """The store of an existing `.flts` folder. Raises UsageError when there is none."""
     from flts import wiring
 

@@ -13,16 +13,27 @@ from flts.contracts.errors import visible
 FIRST = ("models", "forecast", "next")
 """The pictures that `plot` draws without --all."""
 
+SHOWN = 50
+"""Runs that `list` shows by default."""
+
 app = typer.Typer(help="List runs and show one.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_runs(home: Home = None, as_json: Json = False, wide: Wide = False) -> None:
-    """All runs, newest first."""
+def list_runs(
+    limit: Annotated[int, typer.Option(min=1, help="List so many runs at most.")] = SHOWN,
+    home: Home = None,
+    as_json: Json = False,
+    wide: Wide = False,
+) -> None:
+    """The newest runs, newest first."""
     from flts.cli import board
     from flts.report.evidence import newest_first
 
-    rows = newest_first(existing_store(home))
+    found = newest_first(existing_store(home), limit + 1)
+    rows = found[:limit]
+    if len(found) > limit:
+        typer.echo(f"the newest {limit:,}; `flts runs list --limit {10 * limit}` shows older ones, too", err=True)
     if as_json:
         board.print_json([row.model_dump(mode="json", by_alias=True) for row in rows])
         return

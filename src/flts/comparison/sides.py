@@ -10,11 +10,11 @@ from typing import Any, NoReturn
 from flts.contracts import layout, runs
 from flts.contracts.canonical import canonical_json, is_digest
 from flts.contracts.errors import DamagedObject, UsageError
-from flts.contracts.ports import Store
+from flts.contracts.ports import DatedStore, Store
 from flts.contracts.records.base import parse_object
 from flts.report.evidence import RunManifest, newest_first, resolve, run_manifest
 
-OpenStore = Callable[[str], Store]
+OpenStore = Callable[[str], DatedStore]
 """The store behind a URL or a folder; the current one for an empty name."""
 HOW = "name a run as CONFIG[:RUN], as STORE#CONFIG[:RUN], or by a file of `flts runs show CONFIG --json`"
 
@@ -47,7 +47,7 @@ def read_side(named: str, open_store: OpenStore) -> Side:
     if number and not number.isdecimal():
         raise UsageError(f"{named}: '{number}' is no number of a run; {HOW}", code="run-invalid", found=number)
     if not run and where:
-        newest = next(iter(newest_first(store)), None)
+        newest = next(iter(newest_first(store, 1)), None)
         if newest is None:
             raise UsageError(f"{store.url} has no runs yet", code="no-runs", store=store.url)
         return _side(named, store, newest.config_hash, newest.run)

@@ -56,7 +56,17 @@ class Stored:
     modified: datetime
 
 
-class StreamedStore(Store, Protocol):
+class DatedStore(Store, Protocol):
+    """A Store that says when its objects were written."""
+
+    def dated(self, prefix: str, ending: str = "") -> Mapping[str, datetime]:
+        """When each object was last written whose key starts and ends so, in UTC and by the store's clock.
+
+        It costs what `list` costs: no object is read. In a copy of a store it is when the copy was made.
+        """
+
+
+class StreamedStore(DatedStore, Protocol):
     """A Store whose objects may be larger than memory, for the gateway."""
 
     async def look(self, key: str) -> Stored | None:

@@ -156,7 +156,11 @@ def test_who_changes_the_champion_by_hand_and_why_stands_in_the_log(
     flts: Flts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flts("run", "--set", "task.input_length=24", "--set", 'evaluate.gate="always"')
-    first = json.loads(flts("runs", "list", "--json").out)[1]["config_hash"][:12]
+    newest, first = (row["config_hash"][:12] for row in json.loads(flts("runs", "list", "--json").out))
+    short = flts("runs", "list", "--limit", "1")
+    assert newest in short.out
+    assert first not in short.out
+    assert "flts runs list --limit 10" in short.err
     monkeypatch.setenv("FLTS_ACTOR", "night shift")
     flts("promotions", "rollback", "--reason", "wrong at noon")
     flts("promotions", "promote", first, "ridge", "--actor", "Ada", "--reason", "checked")

@@ -14,19 +14,19 @@ from flts.comparison.compare import compare
 from flts.comparison.sides import ManifestFile, Side, read_side
 from flts.contracts import layout
 from flts.contracts.errors import DamagedObject, UsageError
-from flts.contracts.ports import Store
+from flts.contracts.ports import DatedStore
 from flts.report.evidence import RunManifest, newest_first, run_manifest
 
 CONFIG = "21c7a2fa79ba"
 
 
 @pytest.fixture(scope="module")
-def store() -> Store:
+def store() -> DatedStore:
     return golden_store("store-2.zip")
 
 
 @pytest.fixture(scope="module")
-def record(store: Store) -> RunManifest:
+def record(store: DatedStore) -> RunManifest:
     config_hash = next(row.config_hash for row in newest_first(store) if row.config_hash.startswith(CONFIG))
     return run_manifest(store, config_hash, 1)
 
@@ -37,7 +37,7 @@ def manifest(record: RunManifest, file: Path) -> str:
     return str(file)
 
 
-def read(named: str, store: Store) -> Side:
+def read(named: str, store: DatedStore) -> Side:
     """The run of that name, where any name of a store means this one."""
     opened: list[str] = []
     found = read_side(named, lambda where: opened.append(where) or store)  # type: ignore[func-returns-value]
@@ -46,19 +46,19 @@ def read(named: str, store: Store) -> Side:
 
 
 @pytest.mark.parametrize("named", [CONFIG, f"{CONFIG}:1", f"#{CONFIG}", f"s3://bucket/runs#{CONFIG[:8]}:1"])
-def test_a_run_of_a_store_is_named_by_the_start_of_its_hash(named: str, store: Store, record: RunManifest) -> None:
+def test_a_run_of_a_store_is_named_by_the_start_of_its_hash(named: str, store: DatedStore, record: RunManifest) -> None:
     side = read(named, store)
     assert (side.named, side.record, side.damaged) == (named, record, [])
 
 
 @pytest.mark.parametrize("named", ["s3://bucket/runs", "s3://bucket/runs#"])
-def test_a_store_alone_is_its_newest_run(named: str, store: Store) -> None:
+def test_a_store_alone_is_its_newest_run(named: str, store: DatedStore) -> None:
     newest = newest_first(store)[0]
     found = read(named, store).record
     assert (found.config_hash, found.run) == (newest.config_hash, newest.run)
 
 
-def test_a_manifest_says_what_its_store_says(tmp_path: Path, store: Store, record: RunManifest) -> None:
+def test_a_manifest_says_what_its_store_says(tmp_path: Path, store: DatedStore, record: RunManifest) -> None:
     side = read_side(manifest(record, tmp_path / "run.json"), lambda where: pytest.fail("a store is opened"))
     assert (side.record, side.damaged) == (record, [])
     found = compare([side, read(CONFIG, store)])
@@ -149,7 +149,7 @@ def test_a_manifest_is_only_read(tmp_path: Path, record: RunManifest) -> None:
     ("named", "code"),
     [("0000", "config-unknown"), (f"{CONFIG}:7", "run-unknown"), (f"{CONFIG}:x", "run-invalid"), ("s3://b", "no-runs")],
 )
-def test_a_run_that_does_not_exist_is_refused(named: str, code: str, store: Store) -> None:
+def test_a_run_that_does_not_exist_is_refused(named: str, code: str, store: DatedStore) -> None:
     with raises(UsageError, code=code):
         read(named, memory_store() if code == "no-runs" else store)
 

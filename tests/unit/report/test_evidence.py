@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from tests.support.experiments import small_experiment
+from tests.support.kept import kept_runs
 from tests.support.raising import raises
 from tests.support.stored import MOMENT, Watched, as_json, golden_store, put_claim
 
@@ -14,7 +18,7 @@ from flts.backends.store import memory_store
 from flts.contracts import layout
 from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import DamagedObject, UsageError
-from flts.contracts.ports import Store
+from flts.contracts.ports import DatedStore, Store
 from flts.contracts.records.base import require_record
 from flts.contracts.records.data import ProcessedMeta
 from flts.contracts.records.model import ModelResult
@@ -60,13 +64,40 @@ def judged(store: Store, config_hash: str, run: int) -> JudgePart:
 
 
 @pytest.fixture
-def store() -> Store:
+def store() -> DatedStore:
     store = memory_store()
     claim(store, A, 1, "2026-01-01T00:00:00+00:00")
     claim(store, A, 2, "2026-01-03T00:00:00+00:00")
     claim(store, B, 1, "2026-01-02T00:00:00+00:00")
     claim(store, C, 1, "2026-01-01T12:00:00+00:00")
     return store
+
+
+class Counted(Watched):
+    """A store that says when its objects were written, and counts what is read."""
+
+    def __init__(self, store: DatedStore) -> None:
+        super().__init__(store)
+        self.dated = store.dated
+
+
+@pytest.mark.parametrize("runs", [10, 1000])
+def test_only_the_runs_that_are_shown_are_read_however_many_there_are(tmp_path: Path, runs: int) -> None:
+    store, hashes = kept_runs(tmp_path, runs)
+    counted = Counted(store)
+    assert [row.config_hash for row in newest_first(counted, 3)] == hashes[:-4:-1]
+    assert len(counted.read) == 3 + 3, "a claim and a judgement each"
+    assert chosen_run(counted, None, None) == (hashes[-1], 1)
+    assert len(counted.read) == 3 + 3 + 1
+    assert counted.listed == []
+
+
+def test_a_copy_of_a_store_has_the_same_newest_runs(tmp_path: Path) -> None:
+    copied = datetime(2027, 1, 1, tzinfo=UTC)
+    store, hashes = kept_runs(tmp_path, 10, copied)
+    later = copied.timestamp() + 3600
+    os.utime(tmp_path / layout.run_part(hashes[4], 1, "claim"), (later, later))
+    assert [row.config_hash for row in newest_first(store, 3)] == hashes[:-4:-1]
 
 
 def test_every_configuration_that_was_run_is_listed_once(store: Store) -> None:
@@ -124,7 +155,7 @@ def test_a_prefix_that_fits_several_hashes_or_none_is_refused_with_the_valid_one
     assert "memory:///" in str(caught.value)
 
 
-def test_only_who_names_no_configuration_means_the_newest_run(store: Store) -> None:
+def test_only_who_names_no_configuration_means_the_newest_run(store: DatedStore) -> None:
     newest = newest_first(store)[0]
     assert chosen_run(store, None, None) == (newest.config_hash, newest.run)
     with raises(UsageError, code="config-ambiguous"):  # a shell variable that is not set
@@ -252,7 +283,7 @@ def test_a_run_that_has_lost_its_claim_is_damaged_and_nothing_else(store: Store)
     assert "recompute" not in str(caught.value)
 
 
-def test_a_folder_that_is_not_a_number_is_no_run(store: Store) -> None:
+def test_a_folder_that_is_not_a_number_is_no_run(store: DatedStore) -> None:
     before = newest_first(store)
     for folder in ("notes", "0000", "007", "-001"):
         store.create(f"{layout.runs(A)}{folder}/claim.json", b"{}")
@@ -281,7 +312,7 @@ def test_an_unknown_run_is_refused_with_the_valid_numbers(store: Store) -> None:
         run_record(store, A, 7)
 
 
-def test_runs_of_all_configurations_are_listed_newest_first(store: Store) -> None:
+def test_runs_of_all_configurations_are_listed_newest_first(store: DatedStore) -> None:
     judge = judged(store, B, 1)
     rows = newest_first(store)
     assert [(row.config_hash, row.run) for row in rows] == [(A, 2), (B, 1), (C, 1), (A, 1)]
