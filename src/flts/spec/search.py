@@ -1,7 +1,7 @@
 """A list in the table of a model where one number stands is a grid: every combination is fitted, the tail chooses one.
 
-`Searched[T]` is the type of such a table in a Spec. Without a list it is a T. With lists it is a `SearchGrid`, which holds
-them as they are hashed, and `combinations` gives the tables of type T that a family is fitted with.
+`Searched[T]` is the type of such a table in a Spec. Without a list it is a T. With lists it is a `SearchGrid`, which
+holds them as they are hashed, and `combinations` gives the tables of type T that a family is fitted with.
 """
 
 from __future__ import annotations
