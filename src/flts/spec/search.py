@@ -86,15 +86,15 @@ class _MayBeGrid:
     """Lets pydantic read the table of a family as itself or, with lists, as a `SearchGrid`."""
 
     def __get_pydantic_core_schema__(self, source: type[Table], handler: GetCoreSchemaHandler) -> CoreSchema:
-        grid = _grid_of(source)
+        searched = _numbers(source)
 
         def read(value: Any, validate: Callable[[Any], Table]) -> Table:
             if isinstance(value, SearchGrid):
                 return value
             if isinstance(value, Mapping):
-                value = {**value, **{name: _one(name, each) for name, each in _lists(value, grid.searched).items()}}
-                if _lists(value, grid.searched):
-                    return grid.read(value)
+                value = {**value, **{name: _one(name, each) for name, each in _lists(value, searched).items()}}
+                if _lists(value, searched):
+                    return _grid_of(source).read(value)  # made when it is needed: that takes longer than to read a Spec
             return validate(value)
 
         return core_schema.no_info_wrap_validator_function(
@@ -139,7 +139,7 @@ class _OrList:
 def _grid_of(table: type[Table]) -> type[SearchGrid]:
     """The grids of one kind of table. They have the name of the table, which is what the JSON Schema shows."""
     fields: dict[str, Any] = {}
-    searched = [name for name, info in table.model_fields.items() if _is_number(info)]
+    searched = _numbers(table)
     for name, info in table.model_fields.items():
         field = copy(info)
         field.metadata = [*info.metadata, *([_OrList()] if name in searched else [])]
@@ -149,6 +149,11 @@ def _grid_of(table: type[Table]) -> type[SearchGrid]:
     )
     grid.of, grid.searched = table, searched
     return grid
+
+
+def _numbers(table: type[Table]) -> Sequence[str]:
+    """The fields that hold one number."""
+    return [name for name, info in table.model_fields.items() if _is_number(info)]
 
 
 def _is_number(info: FieldInfo) -> bool:
