@@ -13,6 +13,7 @@ import pytest
 import flts
 from flts.contracts import events
 from flts.settings import load_settings
+from flts.train import isolate
 from tests.support import ROOT
 from tests.support.experiments import write_experiment
 from tests.support.servers import (  # noqa: F401 - fixtures: each starts when the first test asks for it
@@ -22,6 +23,7 @@ from tests.support.servers import (  # noqa: F401 - fixtures: each starts when t
     quick_broker,
     s3_server,
 )
+from tests.support.warm import Warm, subprocesses
 
 LTE = ROOT.parent / "shared" / "data" / "lte"
 SERVERS = {"database_server", "durable_broker", "mlflow_server", "quick_broker", "s3_server"}
@@ -46,6 +48,21 @@ def _no_listener_is_left() -> Iterator[None]:
     """The command line sends events to the stderr of its test, which the next test does not have."""
     yield
     events.configure("off")
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """The process from which this session's children are forked."""
+    process = Warm()
+    yield process
+    process.close()
+
+
+@pytest.fixture(autouse=True)
+def _children_start_quickly(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run in this process forks its children; see tests/support/warm.py."""
+    if request.path.name != "test_isolate.py":  # it looks at the process itself
+        monkeypatch.setattr(isolate, "subprocess", subprocesses(request.getfixturevalue("warm")))
 
 
 @pytest.fixture(scope="session")
