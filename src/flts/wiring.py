@@ -178,7 +178,7 @@ def open_bus(settings: Settings | None = None) -> Bus:
     if settings is None or settings.bus.startswith("memory:"):
         from flts.backends.bus_memory import MemoryBus
 
-        return MemoryBus()
+        return MemoryBus(lasting=False)
     from flts.backends.bus_kafka import KafkaBus
     from flts.backends.kafka_client import KafkaOptions
 

@@ -18,7 +18,7 @@ from tests.support.servers import kafka_bus
 from tests.support.services import LONG, wait_until
 
 from flts.backends.bus_memory import MemoryBus
-from flts.contracts.ports import Bus, Record, Subscription
+from flts.contracts.ports import Bus, Place, Record, Subscription
 
 MESSAGES = 200
 
@@ -120,6 +120,12 @@ class TestBus:
         assert record.headers == {"traceparent": "00-ab", "name": "ü"}
         assert record.offset == 0
         assert before <= record.timestamp_ms <= time.time_ns() // 1_000_000
+
+    def test_publish_says_where_the_message_lies(self, context: Context) -> None:
+        topic = context.topic()
+        places = [context.bus.publish(topic, str(number % 3), str(number).encode()) for number in range(7)]
+        lying = {record.value.decode(): Place(*position(record)) for record in context.bus.records(topic)}
+        assert places == [lying[str(number)] for number in range(7)]
 
     def test_a_message_without_headers_and_bytes_has_none(self, context: Context) -> None:
         topic = context.topic()

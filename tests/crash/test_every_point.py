@@ -61,7 +61,7 @@ COMMITTED = "train.windows_result.after"
 """After this point the result of a trainer counts, whatever happens to its process."""
 OF_A_LATENCY = "promote.latency"
 OF_A_FAILURE = "run.failure"
-OF_SERVICES = ("bus.", "forecast.", "gateway.", "run.buried.", "work.")
+OF_SERVICES = ("bus.", "forecast.", "gateway.", "run.buried.", "run.sent.", "work.")
 """Prefixes of the points that only services pass; test_every_service.py ends services."""
 OF_MENDING = ("quarantine.", "promote.pointer.gone.")
 """Prefixes of the points that only a damaged store leads to; unit/runner/test_quarantine.py and

@@ -24,7 +24,7 @@ from flts.backends.kafka_client import (
 )
 from flts.backends.kafka_errors import Trouble, failed, kafka_errors
 from flts.contracts.errors import BackendUnavailable, MissingExtra
-from flts.contracts.ports import BusState, Record
+from flts.contracts.ports import BusState, Place, Record
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
@@ -83,11 +83,11 @@ class KafkaBus:
                 )
             time.sleep(POLL_SECONDS)
 
-    def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str] | None = None) -> None:
+    def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str] | None = None) -> Place | None:
         with self._lock:
             if self._producer is None or self._producer.broken:
                 self._producer = _Producer(self._options, self.url)
-        self._producer.publish(topic, key, value, headers or {})
+        return self._producer.publish(topic, key, value, headers or {})
 
     def subscribe(self, topics: Sequence[str], group: str) -> KafkaSubscription:
         return KafkaSubscription(self._options, self.url, topics, group)
@@ -202,13 +202,18 @@ class _Producer:
         self._thread = threading.Thread(target=self._listen, daemon=True, name="kafka-producer")
         self._thread.start()
 
-    def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str]) -> None:
+    def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str]) -> Place | None:
         what = f"publish to {topic} at {self._url}"
         ended = threading.Event()
         errors: list[KafkaError] = []
+        places: list[Place] = []
 
-        def on_delivery(error: KafkaError | None, _: Message) -> None:
-            errors.extend([error] if error is not None else [])
+        def on_delivery(error: KafkaError | None, message: Message) -> None:
+            offset, partition = message.offset(), message.partition()
+            if error is not None:
+                errors.append(error)
+            elif offset is not None and offset >= 0 and partition is not None:  # an answer may say only that it has it
+                places.append(Place(topic, partition, offset))
             ended.set()
 
         with kafka_errors(what):
@@ -223,6 +228,7 @@ class _Producer:
         for error in errors:
             self.broken = self.broken or error.fatal()
             raise self._trouble.failed(what, error)
+        return next(iter(places), None)
 
     def close(self) -> None:
         self._producer.purge()  # a message that no caller waited for was never acknowledged

@@ -8,19 +8,22 @@ import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from flts.contracts.ports import BusState, Record
+from flts.contracts.ports import BusState, Place, Record
 
 Partition = tuple[str, int]
 """Topic and number of the partition."""
 
 
 class MemoryBus:
-    """A Bus inside one process. Records live as long as it does."""
+    """A Bus inside one process. Records live as long as it does.
+
+    lasting: whether it stands for a broker, which still has a message where `publish` said that it lies.
+    """
 
     url = "memory://"
 
-    def __init__(self, partitions: int = 1) -> None:
-        self._partitions = partitions
+    def __init__(self, partitions: int = 1, *, lasting: bool = True) -> None:
+        self._partitions, self._lasting = partitions, lasting
         self._topics: dict[str, list[list[Record]]] = {}
         self._committed: dict[tuple[str, Partition], int] = defaultdict(int)
         self._members: dict[str, list[MemorySubscription]] = defaultdict(list)
@@ -31,13 +34,15 @@ class MemoryBus:
             for topic in topics:
                 self._topics.setdefault(topic, [[] for _ in range(self._partitions)])
 
-    def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str] | None = None) -> None:
+    def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str] | None = None) -> Place | None:
         self.ensure([topic])
         with self._changed:
             partition = zlib.crc32(key.encode(errors="surrogateescape")) % self._partitions
             records, now = self._topics[topic][partition], time.time_ns() // 1_000_000
-            records.append(Record(topic, partition, len(records), key, value, dict(headers or {}), now))
+            place = Place(topic, partition, len(records))
+            records.append(Record(topic, partition, place.offset, key, value, dict(headers or {}), now))
             self._changed.notify_all()
+        return place if self._lasting else None
 
     def subscribe(self, topics: Sequence[str], group: str) -> MemorySubscription:
         self.ensure(topics)

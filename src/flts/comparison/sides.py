@@ -139,3 +139,5 @@ def _parts(run: Mapping[str, Any], config_hash: str, number: int) -> Iterator[tu
         yield layout.run_part(config_hash, number, f"train-{name}"), part
     for name, part in run["failures"].items():
         yield layout.failure(config_hash, number, name), part
+    for part in run.get("sent", ()):
+        yield layout.sent(config_hash, number, part["event_id"]), part

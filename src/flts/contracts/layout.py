@@ -239,6 +239,11 @@ def seal(config_hash: str, run: int, judge_sha256: str) -> str:
     return f"{seals(config_hash, run)}{judge_sha256}.json"
 
 
+def sent(config_hash: str, run: int, event_id: str) -> str:
+    """Where a message about a run lies on its broker."""
+    return f"{run_folder(config_hash, run)}sent/{event_id}.json"
+
+
 def work_mark(group: str, topic: str, partition: int, slot: int) -> str:
     """A message of a partition that a group works on."""
     return f"runs/in-work/{group}/{topic}/{partition}-{slot}.json"
@@ -300,6 +305,7 @@ IDENTITIES = tuple(
         r"model-promotion/(?P<scope>[^/]+)/(?:(?P<config_hash>[^/]+)/)?current\.json",
         r"inference-logs/(?P<scope>[^/]+)/days/(?P<request_id>[^/]+)\.json",
         r"runs/[^/]+/(?P<run>[0-9]+)/seals/(?P<judge_sha256>[^/]+)\.json",
+        r"runs/[^/]+/(?P<run>[0-9]+)/sent/(?P<event_id>[^/]+)\.json",
         r"runs/[^/]+/(?P<run>[0-9]+)/(?:(?:train-|failures/)(?P<model>[^/]+)|[^/]+)\.json",
         LIVE.pattern,
     )

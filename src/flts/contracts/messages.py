@@ -204,6 +204,8 @@ class PerformanceEval(Message):
     model_type: str
     log_object_key: str
     """The forecasts, one JSON object a line."""
+    log_sha256: str | None = Field(default=None, pattern=HEX)
+    """Digest of that object; None in the message of an earlier flts."""
     rows: int = Size
     """Rows of the input."""
     forecasts: int = Size

@@ -110,6 +110,15 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a message lies."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True)
 class BusState:
     """The state of a bus, for diagnosis."""
 
@@ -156,8 +165,11 @@ class Bus(Protocol):
     def ensure(self, topics: Sequence[str]) -> None:
         """Create the topics that do not exist; a broker need not create topics by itself."""
 
-    def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str] | None = None) -> None:
-        """Return when the message is acknowledged. Raises BackendUnavailable when that is not certain."""
+    def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str] | None = None) -> Place | None:
+        """Return when the message is acknowledged: where it lies, or None where nobody will find it there.
+
+        Raises BackendUnavailable when that is not certain.
+        """
 
     def subscribe(self, topics: Sequence[str], group: str) -> Subscription:
         """Join a group; a new group starts at the oldest message."""

@@ -43,7 +43,11 @@ class Grid:
 
     @classmethod
     def of(cls, stored: GridRecord) -> Grid:
-        """The inverse of `record`."""
+        """The inverse of `record`. Raises ValueError for a step or a zone that there is none of."""
+        try:
+            zoneinfo.ZoneInfo(stored.timezone)
+        except (LookupError, OSError):
+            raise ValueError(f"'{stored.timezone}' is no time zone that is known here") from None
         return cls(**{**dict(stored), "step": Step.parse(stored.step)})
 
     def record(self) -> GridRecord:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from flts.contracts.errors import DataError
 
+TOO_LARGE = "table-too-large"
+"""Code of the error for a table that this process may not or cannot hold."""
 MEMINFO = Path("/proc/meminfo")
 CONTAINER = Path("/sys/fs/cgroup")
 """Where Linux tells the free memory of the machine, and the limit of this container (cgroup v2)."""
@@ -44,7 +46,7 @@ class Limits:
         raise DataError(
             f"{name}: is too large: at least {table}{memory:,} bytes of memory; {limit}; give fewer rows or columns, or"
             " raise the setting",
-            code="table-too-large",
+            code=TOO_LARGE,
             file=name,
             rows=rows,
             columns=columns,
@@ -60,7 +62,7 @@ def check_memory(name: str, memory: int) -> None:
     if memory > free:
         raise DataError(
             f"{name}: is too large for this machine: it takes {memory:,} bytes of memory, and {free:,} are free",
-            code="table-too-large",
+            code=TOO_LARGE,
             file=name,
             bytes=memory,
             expected=f"{free} bytes",

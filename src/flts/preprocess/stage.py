@@ -9,7 +9,7 @@ import numpy as np
 
 from flts.contracts import events, layout
 from flts.contracts.canonical import canonical_json, digest, sha256
-from flts.contracts.errors import DataError, near_misses, nearest
+from flts.contracts.errors import DamagedObject, DataError, near_misses, nearest
 from flts.contracts.ports import Store, read_checked, write_once
 from flts.contracts.records.base import (
     JsonObject,
@@ -169,12 +169,20 @@ def process(spec: Spec, raw: RawInput) -> Processed:
 
 def load_dataset(store: Store, data_hash: str, targets: tuple[str, ...]) -> ProcessedDataset:
     """Processed rows for these targets, digests checked. Raises DamagedObject, DataError for an unusable target."""
-    meta, meta_sha256 = require_sealed(store, layout.meta(data_hash), ProcessedMeta)
+    described = layout.meta(data_hash)
+    meta, meta_sha256 = require_sealed(store, described, ProcessedMeta)
     train, test = (
         rows_from_parquet(read_checked(store, key, part.sha256), key=key)
         for key, part in ((layout.train_rows(data_hash), meta.train), (layout.test_rows(data_hash), meta.test))
     )
-    dataset = dataset_of(data_hash, train, test, meta, targets, meta.made_of.time_column)
+    try:
+        dataset = dataset_of(data_hash, train, test, meta, targets, meta.made_of.time_column)
+    except ValueError as error:
+        raise DamagedObject(
+            f"{described} in {store.url} is damaged: {error}; {layout.mend(described)}",
+            code="record-damaged",
+            key=described,
+        ) from None
     return replace(dataset, meta_sha256=meta_sha256)
 
 

@@ -6,6 +6,7 @@ proves that the message was sent. Nothing orders the messages of relays that mee
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from flts.contracts import events, layout
@@ -13,17 +14,26 @@ from flts.contracts.errors import DamagedObject, DataError
 from flts.contracts.messages import ModelSelected
 from flts.contracts.ports import Bus, Store, point_at, take_away
 from flts.contracts.records.log import LogEntry
+from flts.contracts.records.run import MessageRef
 from flts.promotion.log import EMPTY, Chain, read_chain, scopes
 
 
-def relay(store: Store, bus: Bus, scope: str, known: Chain = EMPTY) -> Chain:
-    """Bring message and pointers of a scope up to its log, and return the log.
+@dataclass(frozen=True)
+class Relayed:
+    """The log, and where its newest entry was announced; None where it had been before, or where nobody finds it."""
+
+    log: Chain
+    announced: MessageRef | None = None
+
+
+def relay(store: Store, bus: Bus, scope: str, known: Chain = EMPTY) -> Relayed:
+    """Bring message and pointers of a scope up to its log.
 
     Checks again after writing: a slower relay may just have replaced a newer pointer by an older one. known: what was
     read of the log before, which is not read again. A pointer to an entry that is not in the log says that a person
     shortened or replaced the log: then the message names the one that it takes back.
     """
-    log = known
+    log, announced = known, None
     while (log := read_chain(store, scope, log)).entries:
         newest = log.entries[-1]
         wanted = _pointers(log, scope)
@@ -33,11 +43,11 @@ def relay(store: Store, bus: Bus, scope: str, known: Chain = EMPTY) -> Chain:
             continue  # the log grew before the pointers were read: they are those of a faster relay
         stale = {key: message for key, message in wanted.items() if not _same(found[key], message)}
         if not stale:
-            return log
+            break
         moved = not stale.keys().isdisjoint(_of_champion(scope))
         if moved:
             taken_back = next((gone[key] for key in _of_champion(scope) if key in gone), None)
-            _announce(bus, selected(log, newest), taken_back)
+            announced = _announce(bus, selected(log, newest), taken_back)
         if gone:
             _drop_pointers(store, scope, log)
         for key, message in stale.items():
@@ -53,7 +63,7 @@ def relay(store: Store, bus: Bus, scope: str, known: Chain = EMPTY) -> Chain:
                     model_type=champion.model_type,
                 )
             )
-    return log
+    return Relayed(log, announced)
 
 
 def relay_all(store: Store, bus: Bus) -> None:
@@ -123,13 +133,13 @@ def _stands(log: Chain, pointer: ModelSelected) -> bool:
     return number <= len(log.entries) and _same(pointer, selected(log, log.entries[number - 1]))
 
 
-def _announce(bus: Bus, message: ModelSelected, taken_back: ModelSelected | None) -> None:
+def _announce(bus: Bus, message: ModelSelected, taken_back: ModelSelected | None) -> MessageRef | None:
     if taken_back is not None:
         message = message.model_copy(update={"replaces": taken_back.event_id})
         events.emit(
             events.PromotionLogReplaced(scope=message.scope, was=taken_back.promotion, promotion=message.promotion)
         )
-    bus.publish(message.topic, message.key, message.to_bytes())
+    place = bus.publish(message.topic, message.key, message.to_bytes())
     events.emit(
         events.PromotionPublish(
             config_hash=message.config_hash,
@@ -138,6 +148,7 @@ def _announce(bus: Bus, message: ModelSelected, taken_back: ModelSelected | None
             event_id=message.event_id,
         )
     )
+    return None if place is None else MessageRef(event_id=message.event_id, **asdict(place))
 
 
 def _drop_pointers(store: Store, scope: str, log: Chain) -> None:

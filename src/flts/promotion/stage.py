@@ -10,6 +10,7 @@ from flts.contracts.errors import UsageError, nearest
 from flts.contracts.ports import Bus, Clock, Store, experiment_of
 from flts.contracts.records.decision import CandidateRow, DecisionRecord, UnrankedRow
 from flts.contracts.records.log import LogEntry, Promoted
+from flts.contracts.records.run import MessageRef
 from flts.evaluate.case import Candidate
 from flts.evaluate.decide import Decision
 from flts.promotion.judge import judge, stored_decision
@@ -22,13 +23,15 @@ from flts.train.experiment import Experiment
 class Judged:
     """The result of a judgement.
 
-    entry: the log entry of this decision, new or earlier; repeated: it was in the log before; log: as it is now.
+    entry: the log entry of this decision, new or earlier; repeated: it was in the log before; log: as it is now;
+    announced: the message about its newest entry, where this judge sent it.
     """
 
     decision: Decision
     entry: LogEntry | None
     repeated: bool
     log: Chain
+    announced: MessageRef | None = None
 
     @property
     def champion(self) -> LogEntry | None:
@@ -94,7 +97,9 @@ def promote(  # noqa: PLR0913 - the places it works on, and what only its caller
     decision = decisions[-1]
     _announce(decision.record, run_ids)
     earlier = next((e for e in log.entries if e.decision_id == decision.decision_id), None)
-    return Judged(decision, entry or earlier, entry is None and earlier is not None, relay(store, bus, scope, log))
+    relayed = relay(store, bus, scope, log)
+    repeated = entry is None and earlier is not None
+    return Judged(decision, entry or earlier, repeated, relayed.log, relayed.announced)
 
 
 def _own_promotion(entries: Sequence[LogEntry], config_hash: str, since: int | None) -> LogEntry | None:

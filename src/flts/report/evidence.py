@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Literal, TypeVar
 
+from pydantic import Field
+
 from flts.contracts import layout, runs
 from flts.contracts.errors import DamagedObject, UsageError, nearest
 from flts.contracts.ports import DatedStore, Store
@@ -14,7 +16,7 @@ from flts.contracts.records.base import Digest, JsonObject, Part, R, read_object
 from flts.contracts.records.data import ProcessedMeta
 from flts.contracts.records.decision import DecisionRecord
 from flts.contracts.records.model import ModelResult
-from flts.contracts.records.run import FailurePart, JudgePart, PreprocessPart, RunClaim, TrainPart
+from flts.contracts.records.run import FailurePart, JudgePart, PreprocessPart, RunClaim, SentMessage, TrainPart
 
 T = TypeVar("T")
 OTHERS = 100
@@ -46,6 +48,8 @@ class RunParts(Part):
     """By model, for those without a result."""
     judge: JudgePart | None
     """None until the run is judged."""
+    sent: list[SentMessage] = Field(default=[])
+    """Where the messages about it lie, by topic and offset; empty without a broker."""
 
 
 class RunRecord(RunParts):
@@ -130,19 +134,20 @@ def run_parts(store: Store, config_hash: str, run: int, *, damaged: list[Damaged
     folder, read = layout.run_folder(config_hash, run), _Reader(store, damaged)
     names = [key.removeprefix(folder).removesuffix(".json") for key in store.list(folder)]
 
-    def by_model(prefix: str, kind: type[R]) -> dict[str, R]:
+    def every(prefix: str, kind: type[R]) -> dict[str, R]:
         keys = {name.removeprefix(prefix): f"{folder}{name}.json" for name in names if name.startswith(prefix)}
-        parts = {model: read(key, kind, named=True) for model, key in keys.items()}
-        return {model: part for model, part in parts.items() if part is not None}
+        parts = {name: read(key, kind, named=True) for name, key in keys.items()}
+        return {name: part for name, part in parts.items() if part is not None}
 
     return RunParts(
         config_hash=config_hash,
         run=run,
         claim=require_record(store, layout.run_part(config_hash, run, "claim"), RunClaim),
         preprocess=read(layout.run_part(config_hash, run, "preprocess"), PreprocessPart),
-        models=by_model("train-", TrainPart),
-        failures=by_model("failures/", FailurePart),
+        models=every("train-", TrainPart),
+        failures=every("failures/", FailurePart),
         judge=read(layout.run_part(config_hash, run, "judge"), JudgePart),
+        sent=sorted(every("sent/", SentMessage).values(), key=lambda one: (one.topic, one.partition, one.offset)),
     )
 
 

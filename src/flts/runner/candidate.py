@@ -65,7 +65,8 @@ def finish_model(
     with context.children.slots:  # the model's time starts here; waiting for a slot does not count
         model_hash = experiment.identity.model_hashes[name]
         work = Work(claim, experiment, name, model_hash, context.clock.now(), message)
-        tell.publish(context.bus, tell.running(claim, name, work.model_hash, work.start))
+        started = tell.running(claim, name, work.model_hash, work.start)
+        context.bus.publish(started.topic, started.key, started.to_bytes())  # nothing in the run rests on it
         done = try_to(context, work, lambda: _train(context, work, progress, recompute=recompute), progress)
     return conclude(context, work, done, progress)
 
@@ -200,7 +201,7 @@ def _tell(context: RunContext, work: Work, scored: ScoredCandidate, part: TrainP
             test_mse=part.errors.mse,
         )
     )
-    return tell.publish(context.bus, tell.succeeded(work.claim, part, context.clock.now(), scored.trained))
+    return tell.publish(context, tell.succeeded(work.claim, part, context.clock.now(), scored.trained))
 
 
 def _fail(context: RunContext, work: Work, error: Terminal) -> ModelTraining:
@@ -211,7 +212,7 @@ def _fail(context: RunContext, work: Work, error: Terminal) -> ModelTraining:
             config_hash=work.claim.config_hash, model_type=work.name.upper(), error=part.error, reason=part.reason
         )
     )
-    return tell.publish(context.bus, tell.failed(work.claim, part, work.model_hash, context.clock.now()))
+    return tell.publish(context, tell.failed(work.claim, part, work.model_hash, context.clock.now()))
 
 
 def _track_failure(context: RunContext, work: Work, error: Terminal) -> str | None:
@@ -273,4 +274,4 @@ def tell_failure(context: RunContext, claim: RunOf, part: FailurePart) -> None:
     """Tell the judge of a recorded failure."""
     spec = load_stored_spec(context.store, claim.config_hash)
     model_hash = identify(spec, claim.data_hash, VERSIONS).model_hashes[part.model]
-    tell.publish(context.bus, tell.failed(claim, part, model_hash, context.clock.now()))
+    tell.publish(context, tell.failed(claim, part, model_hash, context.clock.now()))

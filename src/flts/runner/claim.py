@@ -22,6 +22,7 @@ from flts.runner.estimate import estimates, searches
 from flts.runner.reporter import Reporter
 from flts.runner.stopwatch import Stopwatch
 from flts.runner.stored import VERSIONS
+from flts.runner.tell import publish
 from flts.spec.fields import Spec
 from flts.spec.lineage import identify
 from flts.spec.resolved import resolve
@@ -220,7 +221,7 @@ def _record(context: RunContext, claim: TrainingData, prepared: Prepared, watch:
 
 
 def _tell(context: RunContext, claim: TrainingData) -> None:
-    context.bus.publish(claim.topic, claim.key, claim.to_bytes())
+    publish(context, claim)
     events.emit(
         events.ClaimPublished(
             config_hash=claim.config_hash,

@@ -40,7 +40,7 @@ def finish_ensemble(
     model_hash, now = ensemble_hash(experiment.identity, members), context.clock.now()
     part = recorded(context.store, run, ENSEMBLE)
     if part is not None:
-        return tell.publish(context.bus, tell.ended(run, part, model_hash, now))
+        return tell.publish(context, tell.ended(run, part, model_hash, now))
     if recompute:
         put_aside(context, experiment, ENSEMBLE, model_hash)
     scale = yardstick(experiment.dataset, experiment.task)

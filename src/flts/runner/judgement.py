@@ -41,7 +41,7 @@ def completeness(store: Store, experiment: Experiment, scope: str, run: int) -> 
     log names one for the winner would then depend on who was faster.
     """
     config_hash = experiment.identity.config_hash
-    candidates = gather_trained(store, experiment, runs.newest(store, config_hash, scope))
+    candidates = gather_trained(store, experiment, run)
     if isinstance(candidates, Waiting):
         return candidates
     parts = {c.name: _part_of(store, config_hash, scope, run, c) for c in candidates}
@@ -149,6 +149,7 @@ def record_judgement(
         deployment=context.deployment,
         machine=machine(),
         message=message,
+        announced=judged.announced,
     )
     if context.tracker is not None and not _told_before(context.store, config_hash, part):
         _annotate(context.tracker, decision, champion, run_ids)

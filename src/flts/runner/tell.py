@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
-from flts.contracts.messages import Message, ModelTraining
-from flts.contracts.ports import Bus, Record, experiment_of
-from flts.contracts.records.run import FailurePart, MessageRef, TrainPart
+from flts.contracts import layout
+from flts.contracts.messages import Message, ModelTraining, TrainingData
+from flts.contracts.ports import Record, experiment_of, write_once
+from flts.contracts.records.run import FailurePart, MessageRef, SentMessage, TrainPart
 from flts.train.stage import Trained
+from flts.wiring import RunContext
 
 Status = Literal["RUNNING", "SUCCESS", "FAILED"]
+OfRun = TypeVar("OfRun", TrainingData, ModelTraining)
 
 
 class RunOf(Protocol):
@@ -49,9 +52,13 @@ def reference(record: Record, message: Message) -> MessageRef:
     return MessageRef(topic=record.topic, partition=record.partition, offset=record.offset, event_id=message.event_id)
 
 
-def publish(bus: Bus, message: ModelTraining) -> ModelTraining:
-    """Publish a message to the judge."""
-    bus.publish(message.topic, message.key, message.to_bytes())
+def publish(context: RunContext, message: OfRun) -> OfRun:
+    """Publish a message about a run, and record where it lies; one that is sent again leaves the first record."""
+    place = context.bus.publish(message.topic, message.key, message.to_bytes())
+    if place is not None:
+        lies = SentMessage(run=message.run, event_id=message.event_id, **asdict(place))
+        key = layout.sent(message.config_hash, message.run, message.event_id)
+        write_once(context.store, key, lies.to_bytes(), at="run.sent")
     return message
 
 

@@ -17,12 +17,12 @@ from flts.contracts.records.model import ModelResult, WindowsResult
 from flts.contracts.records.run import TrainPart
 from flts.promotion.evidence import kept_aside
 from flts.verification.evidence import RunEvidence
-from flts.verification.sealed import sealed
+from flts.verification.sealed import first_made, sealed
 
 QUARANTINE = "quarantine/"
 
 
-def put_aside(store: Store, evidence: RunEvidence) -> Mapping[str, str]:
+def lying_elsewhere(store: Store, evidence: RunEvidence) -> Mapping[str, str]:
     """The key in quarantine of each object that this run was judged from and that was made again since, by its own key.
 
     A commit point stands for its folder, which was moved with it.
@@ -43,6 +43,24 @@ def put_aside(store: Store, evidence: RunEvidence) -> Mapping[str, str]:
                     layout.windows_result(part.model_hash, windows_hash),
                 ):
                     found |= _moved_with(store, evidence, part, commit, moved)
+    return found
+
+
+def first_results(evidence: RunEvidence) -> Mapping[str, str]:
+    """The key in quarantine of each object that the decision was first made from and that was made again since.
+
+    A decision names forecasts, not bundles: a run whose forecasts are equal comes to the same decision, which stays as
+    the first run stored it.
+    """
+    found: dict[str, str] = {}
+    for model in evidence.models:
+        part = evidence.trained(model)
+        commit = layout.model_result(part.model_hash) if part else None
+        aside = first_made(evidence, commit) if commit else None
+        if commit is not None and aside is not None:
+            place, folder = aside.removesuffix(commit), f"{commit.rpartition('/')[0]}/"
+            moved = evidence.list(f"{place}{folder}")
+            found |= {key.removeprefix(place): key for key in moved if "/windows/" not in key}
     return found
 
 

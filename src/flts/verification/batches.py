@@ -18,7 +18,7 @@ from flts.contracts.records.answer import AnswerDay, ForecastLine
 from flts.contracts.records.log import LogEntry
 from flts.contracts.request_ids import batch_id
 from flts.forecasting.bundle import load_bundle
-from flts.preprocess.limits import Limits
+from flts.preprocess.limits import TOO_LARGE, Limits
 from flts.preprocess.rows import Times
 from flts.preprocess.source import RawFile
 from flts.serve.answer import rows_for
@@ -122,6 +122,8 @@ def _as_stored(
         lines = [ForecastLine.model_validate_json(line) for line in (evidence.get(key) or b"").splitlines()]
     except ValidationError as error:
         return Found(FALSE, None, None, f"{key} is damaged: {error.error_count()} faults; {layout.mend(key)}")
+    if message.log_sha256 not in {None, evidence.digest(key)}:
+        return Found(FALSE, message.log_sha256, evidence.digest(key), f"{key} was changed; {layout.mend(key)}")
     if len(lines) != message.forecasts:
         return same(message.forecasts, len(lines), f"{where} names another number of forecasts than {key} holds")
     champion, part = entry.champion, batch_id(message.input_event_id, entry.number)
@@ -147,8 +149,10 @@ def _errors_differ(
     file = RawFile(claim.object_key.rpartition("/")[2], read_checked(evidence, key, claim.sha256), Limits())
     try:
         rows, task = rows_for(bundle, file), bundle.model.task
-    except DataError:  # larger than this process may read
-        return None
+    except DataError as error:
+        if error.code != TOO_LARGE:
+            raise
+        return None  # this process may not read what another one did
     shape = (-1, task.horizon, len(task.fitted.targets))
     if len(lines) % (shape[1] * shape[2]):
         reason = f"{message.log_object_key} holds forecasts that end in the middle of a window"

@@ -9,13 +9,13 @@ from typing import Any
 from flts.contracts import layout
 from flts.contracts.canonical import sha256
 from flts.contracts.messages import DEAD_LETTERS, ModelSelected, ModelTraining, TrainingData
-from flts.contracts.records.run import MessageRef, TrainPart
+from flts.contracts.records.run import MessageRef, SentMessage, TrainPart
 from flts.promotion.relay import selected
 from flts.spec.models import ENSEMBLE
 from flts.verification.batches import batches
-from flts.verification.claims import FALSE, Check, Found, SectionChecks, absent, recorded, same
+from flts.verification.claims import FALSE, Check, Found, SectionChecks, absent, recorded
 from flts.verification.evidence import RunEvidence
-from flts.verification.messages import NO_BUS, OF_RUN, M, any_of_run, messages, of_run, parsed, place_of, retained
+from flts.verification.messages import NO_BUS, OF_RUN, M, any_of_run, lies, messages, of_run, place_of, retained
 
 TOLD_LATER = frozenset({"bundle_sha256", "forecasts_sha256"})
 """Fields that a message may leave out: whoever sends it again does not know them."""
@@ -67,7 +67,8 @@ def _claim(evidence: RunEvidence) -> Found:
         "row_count": meta.train.rows,
         "spec_key": layout.spec(evidence.config_hash),
     }
-    return _matched(evidence, TrainingData, of_run(evidence), effect, evidence.part("preprocess"))
+    sent = _sent(evidence, next(_claims(evidence)))
+    return _matched(evidence, TrainingData, of_run(evidence), effect, evidence.part("preprocess"), sent)
 
 
 def _ended(model: str) -> Callable[[RunEvidence], Found]:
@@ -86,7 +87,9 @@ def _ended(model: str) -> Callable[[RunEvidence], Found]:
         def ours(message: ModelTraining) -> bool:
             return of_run(evidence)(message) and message.model == model and message.status != "RUNNING"
 
-        return _matched(evidence, ModelTraining, ours, effect, evidence.part(f"train-{model}"))
+        model_hash = part.model_hash or evidence.identity.model_hashes.get(model)
+        sent = _sent(evidence, _end(evidence, evidence.run, model_hash, effect["status"])) if model_hash else None
+        return _matched(evidence, ModelTraining, ours, effect, evidence.part(f"train-{model}"), sent)
 
     return look
 
@@ -115,10 +118,20 @@ def _called_by(evidence: RunEvidence) -> Found:
 def _ends(evidence: RunEvidence) -> Iterator[str]:
     """A late end of an earlier run of this experiment calls the judge, too, and so does an ensemble's own message."""
     made = (evidence.model_hash(model) for model in evidence.models)
-    scope, hashes = evidence.claim.scope, sorted({*evidence.identity.model_hashes.values(), *filter(None, made)})
+    hashes = sorted({*evidence.identity.model_hashes.values(), *filter(None, made)})
     for run, model_hash, status in product(range(evidence.run, 0, -1), hashes, ("SUCCESS", "FAILED")):
-        of_model = {"config_hash": evidence.config_hash, "model_hash": model_hash, "run": run, "status": status}
-        yield ModelTraining.model_construct(None, identifier=scope, **of_model).event_id
+        yield _end(evidence, run, model_hash, status)
+
+
+def _end(evidence: RunEvidence, run: int, model_hash: str, status: str) -> str:
+    """The event_id of the end of a model."""
+    of_model = {"config_hash": evidence.config_hash, "model_hash": model_hash, "run": run, "status": status}
+    return ModelTraining.model_construct(None, identifier=evidence.claim.scope, **of_model).event_id
+
+
+def _sent(evidence: RunEvidence, event_id: str) -> SentMessage | None:
+    """Where a message about this run lies, as its sender recorded it."""
+    return evidence.record(layout.sent(evidence.config_hash, evidence.run, event_id), SentMessage)
 
 
 def _came_from(
@@ -130,22 +143,10 @@ def _came_from(
     """Whether the message that a part names is one of these, and lies where the part says, if that is retained."""
     if named is None:
         return absent("no message is recorded: there was no broker, or an earlier flts")
-    where = f"{named.topic} {named.partition}:{named.offset}"
     if named.topic != kind.topic or named.event_id not in possible(evidence):
-        return Found(FALSE, named.event_id, None, f"{where} is recorded, and its event_id is that of no such message")
-    if evidence.outside.bus is None:
-        return recorded(where)
-    lying = {record.offset: record for record in evidence.messages(named.topic) if record.partition == named.partition}
-    record = lying.get(named.offset)
-    if record is not None:
-        evidence.note(where, sha256(record.value))
-        message = parsed(kind, record)
-        return same(named.event_id, message.event_id if message else None, f"{where} holds another message")
-    if not any_of_run(evidence):
-        return absent("this bus holds no message of this run")
-    if not lying or min(lying) > named.offset:
-        return absent(f"{named.topic} no longer holds {where}")
-    return Found(FALSE, named.event_id, None, f"{where} is absent, and nothing was deleted from it")
+        reason = f"{place_of(named)} is recorded, and its event_id is that of no such message"
+        return Found(FALSE, named.event_id, None, reason)
+    return recorded(place_of(named)) if evidence.outside.bus is None else lies(evidence, named, kind)
 
 
 def _selected(evidence: RunEvidence) -> Found:
@@ -158,7 +159,9 @@ def _selected(evidence: RunEvidence) -> Found:
     def ours(message: ModelSelected) -> bool:
         return (message.scope, message.promotion, message.decision_id) == (entry.scope, entry.number, entry.decision_id)
 
-    return _matched(evidence, ModelSelected, ours, effect, layout.log_entry(entry.scope, entry.number))
+    judged = evidence.judged
+    where, sent = layout.log_entry(entry.scope, entry.number), judged.announced if judged else None
+    return _matched(evidence, ModelSelected, ours, effect, where, sent)
 
 
 def _dead_letters(evidence: RunEvidence) -> Found:
@@ -202,9 +205,19 @@ def _announced(evidence: RunEvidence, scope: str) -> Mapping[int, ModelSelected]
 
 
 def _matched(
-    evidence: RunEvidence, kind: type[M], ours: Callable[[M], bool], effect: Mapping[str, Any], where: str
+    evidence: RunEvidence,
+    kind: type[M],
+    ours: Callable[[M], bool],
+    effect: Mapping[str, Any],
+    where: str,
+    sent: MessageRef | None,
 ) -> Found:
-    """How often the message was sent; false where one says something else than its effect, or where none is left."""
+    """How often the message was sent; false where one says something else than its effect, or where none is left.
+
+    sent: where its sender recorded that it lies.
+    """
+    if sent is not None and sent.topic != kind.topic:
+        return Found(FALSE, kind.topic, sent.topic, f"{place_of(sent)} is recorded, and the message has another topic")
     if evidence.outside.bus is None:
         return absent(NO_BUS)
     count = 0
@@ -215,6 +228,9 @@ def _matched(
             found = getattr(message, field)
             if found != expected and (found is not None or field not in TOLD_LATER):
                 return Found(FALSE, expected, found, f"{place_of(record)} names another {field} than {where}")
+    lying = None if sent is None else lies(evidence, sent, kind)
+    if lying is not None and lying.state == FALSE:
+        return lying
     if count:
         return recorded(count)
     if not any_of_run(evidence):

@@ -21,6 +21,7 @@ from flts.models.registry import BASELINES
 from flts.promotion.evidence import kept_aside
 from flts.promotion.judge import Waiting, gather, judge
 from flts.spec.lineage import explain
+from flts.verification.aside import first_results
 from flts.verification.claims import FALSE, TRUE, Check, Found, SectionChecks, absent, recorded, same
 from flts.verification.evidence import Rehearsal, RunEvidence
 from flts.verification.sealed import told_of_decision
@@ -122,7 +123,7 @@ def again(evidence: RunEvidence) -> DecisionRecord:
 
 def _again(evidence: RunEvidence) -> DecisionRecord:
     experiment, scope = evidence.experiment, evidence.claim.scope
-    rehearsal = Rehearsal(evidence)
+    rehearsal = Rehearsal(evidence, first_results(evidence))
     gathered = gather(rehearsal, experiment, scope, evidence.run)
     if isinstance(gathered, Waiting):
         missing = ", ".join(gathered.missing)
@@ -324,8 +325,8 @@ def _preview(evidence: RunEvidence, decision: DecisionRecord) -> Found:
 def _judged(evidence: RunEvidence, decision: DecisionRecord) -> Found:
     judged = evidence.judged
     assert judged is not None
-    for model, run_id in sorted(judged.run_ids.items()):
-        part = evidence.trained(model) or evidence.failed(model)
+    for model in sorted({*judged.run_ids, *(row.model for row in decision.candidates)}):
+        part, run_id = evidence.trained(model) or evidence.failed(model), judged.run_ids.get(model)
         if part is not None and part.run_id != run_id:
             return Found(FALSE, part.run_id, run_id, f"{evidence.part('judge')} names another tracked run of {model}")
     return same(decision.outcome, judged.outcome, f"{evidence.part('judge')} records another outcome than the decision")

@@ -106,6 +106,10 @@ class RunEvidence:
                     value = make()
                 except FltsError as raised:
                     error = raised
+                except Exception:
+                    if len(self._noted) > 1:  # whoever asked has read this, and may rest on what is damaged in it
+                        self._noted[-2].update(noted)
+                    raise
             self._made[name] = (value, error, noted)
         found, error, noted = self._made[name]
         if self._noted:
@@ -352,19 +356,22 @@ class RunEvidence:
 
 
 class Rehearsal:
-    """A store on top of evidence that keeps what is written to itself, so that a stage can be run again."""
+    """A store on top of evidence that keeps what is written to itself, so that a stage can be run again.
 
-    def __init__(self, evidence: Store) -> None:
-        self._evidence, self.url = evidence, evidence.url
+    instead: keys under which it finds objects, by the key that a stage reads.
+    """
+
+    def __init__(self, evidence: Store, instead: Mapping[str, str]) -> None:
+        self._evidence, self.url, self._instead = evidence, evidence.url, instead
         self.written: dict[str, bytes] = {}
 
     def get(self, key: str) -> bytes | None:
         """What was written here, else the evidence."""
-        return self.written[key] if key in self.written else self._evidence.get(key)
+        return self.written[key] if key in self.written else self._evidence.get(self._instead.get(key, key))
 
     def exists(self, key: str) -> bool:
         """Whether the object is there."""
-        return key in self.written or self._evidence.exists(key)
+        return key in self.written or self._evidence.exists(self._instead.get(key, key))
 
     def list(self, prefix: str) -> Sequence[str]:
         """All keys that start with the prefix, sorted."""

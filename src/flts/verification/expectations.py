@@ -55,7 +55,7 @@ def read_expectations(file: Path) -> list[Expectation]:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise _invalid(file, f"it cannot be read: {error.strerror or error}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _invalid(file, f"it is not TOML: {error}") from None
     entries = table.get("expect")
     if not isinstance(entries, list) or not entries or set(table) != {"expect"}:
@@ -101,7 +101,7 @@ def _expectation(file: Path, place: int, entry: Any) -> Expectation:
     where = f"entry {place} of 'expect'"
     if not isinstance(entry, dict) or set(entry) != set(KEYS):
         raise _invalid(file, f"{where} must have exactly {', '.join(KEYS)}")
-    if entry["operator"] not in OPERATORS:
+    if not isinstance(entry["operator"], str) or entry["operator"] not in OPERATORS:
         raise _invalid(file, f"{where}: unknown operator '{entry['operator']}'; {nearest('', OPERATORS)}")
     value = entry["value"]
     if isinstance(value, bool) or not isinstance(value, int | float | str) or not isinstance(entry["claim"], str):

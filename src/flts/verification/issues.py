@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from flts.contracts import layout
 from flts.contracts.errors import FltsError
 from flts.contracts.records.base import Part
 from flts.contracts.records.decision import DecisionRecord, UnrankedRow
 from flts.contracts.records.run import FailurePart, TrainPart
 from flts.evaluate.certainty import too_few
 from flts.verification.evidence import RunEvidence
+from flts.verification.sealed import first_made
 from flts.verification.stages import may_use, stage_parts
 
 
@@ -30,7 +32,7 @@ def issues(evidence: RunEvidence, *, damaged: bool) -> list[Issue]:
     damaged: a claim does not hold, so that what is read may make no sense.
     """
     found: list[Issue] = []
-    for look in (_rows, _models, _put_aside, _versions, _threads, _decision, _processes):
+    for look in (_rows, _models, _put_aside, _made_again, _versions, _threads, _decision, _processes):
         found += _readable(look, evidence, damaged=damaged)
     return found
 
@@ -80,6 +82,23 @@ def _put_aside(evidence: RunEvidence) -> Iterator[Issue]:
                 says=f"{key} was put aside and made again after this run was judged from it; {aside} was checked",
                 recommends=None,
                 claims=["evaluation.evidence"],
+            )
+
+
+def _made_again(evidence: RunEvidence) -> Iterator[Issue]:
+    decision = evidence.decision
+    for row in decision.ranked if decision else ():
+        part = evidence.trained(row.model)
+        if part is None or part.model_hash != row.model_hash:
+            continue
+        result = evidence.result(row.model_hash)
+        if result.bundle_sha256 != row.bundle_sha256 and first_made(evidence, layout.model_result(row.model_hash)):
+            yield Issue(
+                id=f"made-again.{row.model}",
+                says=f"{row.model} of this run was made again on {result.made_on.processor}, with equal forecasts: its"
+                f" bundle is {result.bundle_sha256[:12]}…, and the decision names {row.bundle_sha256[:12]}…",
+                recommends=None,
+                claims=[f"train.{row.model}.result", f"evaluation.{row.model}.row"],
             )
 
 

@@ -34,7 +34,7 @@ def logs(evidence: RunEvidence) -> SectionChecks:
         _claim(
             "promotion_publish", "promotion_publish", "The promotion was announced as logged", _published, _of_config
         ),
-        _claim("run_judged", "run_judged", "The record of the judgement is the logged one", _judged, _of_run),
+        _claim("run_judged", "run_judged", "The record of the judgement is the logged one", _judged, of_run),
     ]
     return SectionChecks("logs", "Log lines", checks, "--log FILE")
 
@@ -107,7 +107,8 @@ def _of_config(evidence: RunEvidence, event: str) -> Iterator[LogLine]:
                 yield line
 
 
-def _of_run(evidence: RunEvidence, event: str) -> Iterator[LogLine]:
+def of_run(evidence: RunEvidence, event: str) -> Iterator[LogLine]:
+    """The lines of an event that name this run."""
     return (line for line in _of_config(evidence, event) if line.fields.get("run") == evidence.run)
 
 

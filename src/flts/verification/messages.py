@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
+from flts.contracts.canonical import sha256
 from flts.contracts.errors import DataError
 from flts.contracts.messages import Message, ModelTraining, TrainingData
 from flts.contracts.ports import Record
+from flts.contracts.records.run import MessageRef
+from flts.verification.claims import FALSE, Found, absent, same
 from flts.verification.evidence import RunEvidence
 
 M = TypeVar("M", bound=Message)
@@ -33,8 +36,24 @@ def parsed(kind: type[M], record: Record) -> M | None:
         return None
 
 
-def place_of(record: Record) -> str:
+def place_of(record: Record | MessageRef) -> str:
     return f"{record.topic} {record.partition}:{record.offset}"
+
+
+def lies(evidence: RunEvidence, named: MessageRef, kind: type[Message]) -> Found:
+    """Whether a message is where a record of the run says that it lies, if that is retained."""
+    where = place_of(named)
+    lying = {record.offset: record for record in evidence.messages(named.topic) if record.partition == named.partition}
+    record = lying.get(named.offset)
+    if record is not None:
+        evidence.note(where, sha256(record.value))
+        message = parsed(kind, record)
+        return same(named.event_id, message.event_id if message else None, f"{where} holds another message")
+    if not any_of_run(evidence):
+        return absent("this bus holds no message of this run")
+    if not lying or min(lying) > named.offset:
+        return absent(f"{named.topic} no longer holds {where}")
+    return Found(FALSE, named.event_id, None, f"{where} is absent, and nothing was deleted from it")
 
 
 def retained(records: Sequence[Record]) -> bool:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from flts.contracts.canonical import sha256
+from pydantic_core import from_json
+
+from flts.contracts.canonical import canonical_json, sha256
 from flts.contracts.errors import UsageError
 from flts.contracts.ports import Bus, Tracker
 
@@ -75,7 +78,7 @@ def read_log(file: Path) -> LogFile:
     lines = []
     for number, text in enumerate(_read(file, "--log").decode(errors="replace").splitlines(), 1):
         try:
-            fields = json.loads(text) if text.startswith("{") else None
+            fields = _plain(text) if text.startswith("{") else None
         except ValueError:
             fields = None
         if isinstance(fields, dict) and "event" in fields:
@@ -93,12 +96,20 @@ def read_pods(file: Path) -> Pods:
     """The pods in the output of `kubectl get pods -o json`. Raises UsageError for another file."""
     data = _read(file, "--pods")
     try:
-        pods = [_pod(item) for item in json.loads(data)["items"]]
+        text = data.decode(json.detect_encoding(data))  # a shell may write UTF-16, or a mark before UTF-8
+        pods = [_pod(item) for item in _plain(text.removeprefix("\ufeff"))["items"]]
     except (ValueError, LookupError, TypeError, AttributeError):
         raise UsageError(
             f"{file} is not the output of `kubectl get pods -o json`", code="pods-unreadable", file=str(file)
         ) from None
     return Pods(file.name, sha256(data), sorted(pods, key=lambda pod: pod.name))
+
+
+def _plain(text: str) -> Any:
+    """The JSON value of a text that somebody else wrote. Raises ValueError for one that a report cannot hold."""
+    found = from_json(text, allow_inf_nan=False)  # also for nesting that is too deep
+    canonical_json(found)  # also for a number that is too large
+    return found
 
 
 def _read(file: Path, option: str) -> bytes:
@@ -120,7 +131,7 @@ def _pod(item: dict[str, Any]) -> PodState:
         ready=sum(bool(status["ready"]) for status in statuses),
         containers=len(item["spec"]["containers"]),
         restarts=sum(int(status["restartCount"]) for status in statuses),
-        node=item["spec"].get("nodeName"),
+        node=None if (node := item["spec"].get("nodeName")) is None else str(node),
         cpu_limit=sum(known) if known and len(known) == len(limits) else None,
     )
 
@@ -130,4 +141,7 @@ def _cores(quantity: Any) -> float | None:
     if quantity is None:
         return None
     text = str(quantity)
-    return float(text[:-1]) / 1000 if text.endswith("m") else float(text)
+    cores = float(text[:-1]) / 1000 if text.endswith("m") else float(text)
+    if not (isfinite(cores) and cores >= 0):
+        raise ValueError(f"{text} is no number of cores")
+    return cores

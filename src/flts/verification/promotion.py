@@ -81,6 +81,12 @@ def _promoted(evidence: RunEvidence) -> Found:
     if entry is None:
         reason = f"{evidence.part('judge')} says that it promoted, and the log has no entry of its decision"
         return Found(FALSE, judged.decision_id, None, reason)
+    began, ended = evidence.claim.promotion, judged.promotion or 0
+    if not (judged.repeated or began < entry.number) or entry.number > ended:
+        key = layout.log_entry(entry.scope, entry.number)
+        where = f"{evidence.part('claim')} and {evidence.part('judge')}"
+        reason = f"{where} say that the log had {began} entries when the run began and {ended} at its end, not {key}"
+        return Found(FALSE, entry.number, ended, reason)
     return recorded(entry.number)
 
 

@@ -9,7 +9,7 @@ from flts.contracts.records.base import StoredRecord
 from flts.contracts.records.run import JudgeSeal
 from flts.verification.claims import FALSE, Check, Found, SectionChecks, absent, recorded, same
 from flts.verification.evidence import RunEvidence
-from flts.verification.sealed import judges_seal, rested_on
+from flts.verification.sealed import judges_seal, rested_on, traces_of_judge
 from flts.verification.stages import SLACK, seconds_between, stage_parts
 
 NAMES = ("release", "revision")
@@ -40,6 +40,12 @@ def records(evidence: RunEvidence) -> SectionChecks:
             "The record of the judgement is the sealed one and belongs to this run",
             _judge,
             (evidence.part("judge"), layout.seals(evidence.config_hash, evidence.run)),
+        ),
+        Check(
+            "run.sealed",
+            "The record of the judgement names every other record of the run",
+            _sealed,
+            (f"{evidence.folder}sent/",),
         ),
         Check("run.processes", "The processes name their versions, processors and limits", _processes, due=False),
     ]
@@ -98,12 +104,36 @@ def _judge(evidence: RunEvidence) -> Found:
         evidence.required(other, JudgeSeal)
     found = evidence.judged
     if found is None:
-        return absent(_not_there(key))
+        trace = next(traces_of_judge(evidence), None)
+        if trace is None:
+            return absent(_not_there(key))
+        reason = f"{key} is absent, and {trace}: it was removed, or its judge was stopped right before it wrote it"
+        return Found(FALSE, trace, None, f"{reason}; {layout.restore(key)}")
     if judges_seal(evidence) is None and (seals or found.rests_on is not None):
         absent_seal = f"{folder}{evidence.digest(key)}.json is absent, which seals {key}"
         reason = f"{key} was changed: no seal in {folder} names its digest" if seals else absent_seal
         return Found(FALSE, None, evidence.digest(key), f"{reason}; {layout.restore(key)}")
     return _belongs(evidence, key, found)
+
+
+def _sealed(evidence: RunEvidence) -> Found:
+    """A record that came after the judgement stands for itself: nothing says that it is the one that was written."""
+    judged, part = evidence.judged, evidence.part("judge")
+    if judged is None:
+        return absent(_not_there(part))
+    if judged.rests_on is None:
+        return absent("the run is of an earlier flts, which did not record it")
+    seals = layout.seals(evidence.config_hash, evidence.run)
+    found = {key for key in evidence.list(evidence.folder) if key != part and not key.startswith(seals)}
+    named = {key for key in judged.rests_on if key.startswith(evidence.folder)}
+    for key in sorted(named | found):
+        changed = _changed(evidence, key)
+        if changed is not None:
+            return changed
+    late = sorted(found - named)
+    if late:
+        return absent(f"{part} does not name {', '.join(late)}: not sealed, as written after the judgement")
+    return recorded(len(named))
 
 
 def _names_no_parts(evidence: RunEvidence) -> bool:

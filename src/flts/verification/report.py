@@ -15,7 +15,7 @@ from flts.contracts.canonical import is_digest
 from flts.contracts.errors import FltsError, UsageError
 from flts.contracts.ports import Store
 from flts.contracts.records.base import Digest, JsonObject, Part, StoredRecord, read_object
-from flts.verification.aside import put_aside
+from flts.verification.aside import lying_elsewhere
 from flts.verification.chain import chain
 from flts.verification.claims import (
     BAD,
@@ -149,7 +149,7 @@ def examine(
             found=expected_head,
         )
     evidence = RunEvidence(store, config_hash, run, outside)
-    evidence.elsewhere = put_aside(store, evidence)
+    evidence.elsewhere = lying_elsewhere(store, evidence)
     sections = sections_of(evidence, expected_head, others)
     engine = Engine(sections, evidence, f"flts verify {config_hash[:12]} --run {run}")
     if expected:

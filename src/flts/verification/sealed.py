@@ -5,9 +5,10 @@ The judge's record names those of all other records of the run, as long as a sea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
-from flts.contracts import layout
+from flts.contracts import layout, runs
 from flts.contracts.errors import DamagedObject
 from flts.contracts.records.decision import DecisionRecord
 from flts.contracts.records.log import LogEntry
@@ -16,6 +17,7 @@ from flts.promotion.evidence import kept_aside
 from flts.promotion.log import Chain
 from flts.promotion.relay import read_pointer
 from flts.verification.evidence import RunEvidence
+from flts.verification.logs import of_run
 
 
 def sealed(evidence: RunEvidence, key: str) -> str | None:
@@ -40,6 +42,24 @@ def judges_seal(evidence: RunEvidence) -> JudgeSeal | None:
     return evidence.record(layout.seal(evidence.config_hash, evidence.run, digest), JudgeSeal)
 
 
+def traces_of_judge(evidence: RunEvidence) -> Iterator[str]:
+    """What else says that this run was judged."""
+    yield from (f"{key} seals it" for key in evidence.list(layout.seals(evidence.config_hash, evidence.run)))
+    for line in of_run(evidence, "run_judged"):
+        evidence.note(line.source, line.sha256)
+        yield f"{line.source} says that it was written"
+    with suppress(DamagedObject):  # the claims about the log say so
+        entries = evidence.log.entries[evidence.claim.promotion :]
+        own = [e for e in entries if (e.kind, e.champion.config_hash) == ("promote", evidence.config_hash)]
+        for entry in own:
+            if all(judged.decision_id != entry.decision_id for judged in _judged_runs(evidence)):
+                yield f"{layout.log_entry(entry.scope, entry.number)} promotes a model of this experiment"
+
+
+def _judged_runs(evidence: RunEvidence) -> Iterator[JudgePart]:
+    return runs.parts(evidence, evidence.config_hash, "judge", JudgePart)
+
+
 def rested_on(evidence: RunEvidence, key: str) -> str | None:
     """The digest that the sealed record of the judge names for another record; None where it names none."""
     judged = sealed_judge(evidence)
@@ -48,10 +68,14 @@ def rested_on(evidence: RunEvidence, key: str) -> str | None:
 
 def changed_since(evidence: RunEvidence, key: str) -> str | None:
     """The sealed digest of an object that has another one now; None where a recompute keeps the sealed one aside."""
+    pinned = sealed(evidence, key)
+    return None if pinned == evidence.digest(key) or first_made(evidence, key) is not None else pinned
+
+
+def first_made(evidence: RunEvidence, key: str) -> str | None:
+    """Where the object lies that a sealed decision names, if a recompute put it aside and made another one."""
     pinned, found = sealed(evidence, key), evidence.digest(key)
-    if pinned is None or pinned == found or kept_aside(evidence, key, pinned) is not None:
-        return None
-    return pinned
+    return None if pinned in {None, found} or pinned is None else kept_aside(evidence, key, pinned)
 
 
 def told_of_decision(evidence: RunEvidence) -> Mapping[str, str]:

@@ -8,7 +8,8 @@ from contextlib import suppress
 from flts.contracts import layout
 from flts.contracts.canonical import sha256
 from flts.contracts.errors import FltsError
-from flts.contracts.records.model import WindowsResult
+from flts.contracts.records.base import parse_stored
+from flts.contracts.records.model import ModelResult, WindowsResult
 from flts.contracts.records.run import ScaledErrors, TrainPart
 from flts.evaluate.metrics import Errors, measure
 from flts.promotion.judge import yardstick
@@ -17,7 +18,7 @@ from flts.train.stage import fitted_bundle
 from flts.verification.claims import FALSE, Check, Found, SectionChecks, absent, recorded, same
 from flts.verification.ensemble import hash_of_ensemble, made_again
 from flts.verification.evidence import RunEvidence
-from flts.verification.sealed import changed_since, rested_on, sealed, sealed_decision
+from flts.verification.sealed import changed_since, first_made, rested_on, sealed, sealed_decision
 from flts.verification.stages import took
 
 
@@ -119,8 +120,11 @@ def _result(evidence: RunEvidence, part: TrainPart) -> Found:
         return Found(FALSE, pinned, found, f"{key} was changed; {layout.mend(key)}")
     decision = sealed_decision(evidence)
     row = decision.row(part.model) if decision else None
-    if row and row.model_hash == part.model_hash and row.bundle_sha256 != result.bundle_sha256:
-        return Found(FALSE, row.bundle_sha256, result.bundle_sha256, f"{key} names another bundle than the decision")
+    if row and row.model_hash == part.model_hash:
+        aside = first_made(evidence, key)  # the judge accepts equal forecasts of another fit
+        first = result if aside is None else parse_stored(evidence, key, ModelResult, evidence.get(aside) or b"")
+        if row.bundle_sha256 != first.bundle_sha256:
+            return Found(FALSE, row.bundle_sha256, first.bundle_sha256, f"{key} names another bundle than the decision")
     latency = layout.latency(part.model_hash)
     seen = rested_on(evidence, latency)
     if seen is not None and seen != evidence.digest(latency):

@@ -11,7 +11,7 @@ from tests.unit.cli.conftest import Flts
 from flts import wiring
 from flts.backends.bus_memory import MemoryBus
 from flts.contracts.errors import BackendUnavailable, DataError
-from flts.contracts.ports import Record
+from flts.contracts.ports import Place, Record
 from flts.runner.services.letters import letters, send_to_dead_letters
 
 
@@ -21,11 +21,11 @@ class SharedBus(MemoryBus):
     url = "kafka://tests"
     left: int | None = None
 
-    def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str] | None = None) -> None:
+    def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str] | None = None) -> Place | None:
         if self.left == 0:
             raise BackendUnavailable("the broker is away")
         self.left = None if self.left is None else self.left - 1
-        super().publish(topic, key, value, headers)
+        return super().publish(topic, key, value, headers)
 
 
 @pytest.fixture

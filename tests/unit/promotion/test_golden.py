@@ -99,7 +99,7 @@ def test_the_stored_log_goes_on_and_nothing_is_announced_again(golden: Store) ->
     before = contents(store)
     entries = read_log(store, SCOPE)
     assert all(decision_of(store, entry).decision_id == entry.decision_id for entry in entries)
-    assert relay(store, bus, SCOPE).newest == entries[-1]
+    assert relay(store, bus, SCOPE).log.newest == entries[-1]
     assert contents(store) == before
     assert bus.records(ModelSelected.topic) == []
     target = rollback_target(entries, SCOPE)

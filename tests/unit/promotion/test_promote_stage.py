@@ -33,7 +33,7 @@ from flts.contracts import failpoints, layout
 from flts.contracts.canonical import sha256
 from flts.contracts.errors import DamagedObject, UsageError
 from flts.contracts.messages import ModelSelected
-from flts.contracts.ports import Store
+from flts.contracts.ports import Place, Store
 from flts.contracts.records.log import LogEntry
 from flts.contracts.records.model import Latency
 from flts.promotion.log import decision_of, read_chain, read_log
@@ -379,10 +379,10 @@ def test_a_relay_that_is_overtaken_sends_its_older_message_last_and_the_number_t
     class Overtaken(MemoryBus):
         """A bus on which another rollback happens before the first message arrives."""
 
-        def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str] | None = None) -> None:
+        def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str] | None = None) -> Place | None:
             if len(read_log(store, "global")) == 2:
                 rollback(store, inner, CLOCK, "global", "me")
-            inner.publish(topic, key, value, headers)
+            return inner.publish(topic, key, value, headers)
 
     judged(store, second, bus=Overtaken())
     sent = [ModelSelected.parse(record.value).promotion for record in inner.records(ModelSelected.topic)]

@@ -40,7 +40,7 @@ def published(bus: MemoryBus) -> list[ModelSelected]:
 
 def test_an_empty_log_has_no_champion_no_pointer_and_no_message() -> None:
     store, bus = memory_store(), MemoryBus()
-    assert relay(store, bus, "global").newest is None
+    assert relay(store, bus, "global").log.newest is None
     assert contents(store) == {}
     assert published(bus) == []
 
@@ -49,7 +49,7 @@ def test_the_pointers_of_scope_global_are_its_message_as_plain_json() -> None:
     store, bus = memory_store(), MemoryBus()
     entries = log_of("a")
     put_log(store, entries)
-    assert relay(store, bus, "global").newest == entries[0]
+    assert relay(store, bus, "global").log.newest == entries[0]
     (message,) = published(bus)
     keys = [layout.root_pointer(), layout.scope_pointer("global"), layout.config_pointer("global", digest("a"))]
     for key in keys:
@@ -75,7 +75,7 @@ def test_when_nothing_changed_nothing_is_written_and_nothing_published() -> None
     put_log(store, entries)
     relay(store, bus, "global")
     watched = Watched(store)
-    assert relay(watched, bus, "global").newest == entries[1]
+    assert relay(watched, bus, "global").log.newest == entries[1]
     assert watched.written == []
     assert [message.promotion for message in published(bus)] == [2]
 
@@ -112,7 +112,7 @@ def test_a_pointer_that_is_ahead_of_the_log_that_was_read_is_not_moved_back() ->
     entries = log_of("a", "b")
     put_log(store, entries[:1])
     watched = Growing(store, entries)
-    assert relay(watched, bus, "global").newest == entries[1]
+    assert relay(watched, bus, "global").log.newest == entries[1]
     assert watched.written == []
     assert published(bus) == []
 
@@ -128,7 +128,7 @@ def test_a_shortened_log_is_the_new_truth_and_is_announced_as_such() -> None:
     (first,) = published(bus)
     store.erase(layout.log_entry("global", 3))
     store.erase(layout.log_entry("global", 2))
-    assert relay(store, bus, "global", chain(entries)).newest == entries[0]
+    assert relay(store, bus, "global", chain(entries)).log.newest == entries[0]
     second = published(bus)[1]
     assert (second.promotion, second.replaces) == (1, first.event_id)
     assert second.event_id != first.event_id
@@ -148,7 +148,7 @@ def test_a_replaced_entry_is_announced_although_its_number_is_the_same() -> None
     other = entries[:1]
     grow(other, "x", config="x")
     store.replace(layout.log_entry("global", 2), other[1].to_bytes())
-    assert relay(store, bus, "global").newest == other[1]
+    assert relay(store, bus, "global").log.newest == other[1]
     first, second = published(bus)
     assert (first.promotion, second.promotion, second.replaces) == (2, 2, first.event_id)
     assert first.event_id != second.event_id
@@ -232,7 +232,7 @@ def test_a_slow_relay_that_replaced_a_newer_pointer_by_an_old_one_corrects_it() 
             put_log(store, entries)
             relay(store, bus, "global")
 
-    assert relay(Watched(store, overtake), bus, "global").newest == entries[1]
+    assert relay(Watched(store, overtake), bus, "global").log.newest == entries[1]
     for key in (layout.root_pointer(), layout.scope_pointer("global"), layout.config_pointer("global", digest("b"))):
         assert pointer(store, key)["promotion"] == 2
 
@@ -249,7 +249,7 @@ def test_a_slow_relay_that_wrote_an_old_pointer_of_a_configuration_corrects_it()
             put_log(store, entries)
             relay(store, bus, "global")
 
-    assert relay(Watched(store, overtake), bus, "global").newest == entries[1]
+    assert relay(Watched(store, overtake), bus, "global").log.newest == entries[1]
     assert pointer(store, key)["promotion"] == 2
 
 

@@ -204,6 +204,7 @@ def test_a_record_joins_all_parts_of_a_run_and_the_objects_that_they_name() -> N
             "models": models,
             "others": [],
             "results": {name: result.model_dump(mode="json") for name, result in results.items()},
+            "sent": [],
             "failures": {
                 name.removeprefix("failures/"): part for name, part in parts.items() if name.startswith("failures/")
             },

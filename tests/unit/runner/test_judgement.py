@@ -20,6 +20,7 @@ from tests.support.tracking import RecordingTracker, context_of
 from flts.contracts import events, failpoints, layout
 from flts.contracts.canonical import sha256
 from flts.contracts.errors import StageFailed
+from flts.contracts.messages import ModelSelected
 from flts.contracts.ports import Store
 from flts.contracts.records.base import require_record
 from flts.contracts.records.run import JudgePart, Machine, ScaledErrors
@@ -87,6 +88,7 @@ def test_the_tracker_gets_the_judges_figures_and_the_champion() -> None:
     stored = part(store, experiment, "judge")
     assert Machine.model_validate(stored.pop("machine")) == machine()
     assert stored.pop("duration_ms") >= 0
+    assert (stored["announced"].pop("topic"), len(stored.pop("announced"))) == (ModelSelected.topic, 3)
     assert stored == {
         "v": 1,
         "run": 1,

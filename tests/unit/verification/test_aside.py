@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.support.experiments import small_experiment, small_spec
 from tests.support.stored import contents, fit, put_claim, put_failure, put_forecasts, put_model, put_train_part, truth
@@ -10,6 +12,8 @@ from tests.support.verified import Ran
 
 from flts.contracts import layout
 from flts.contracts.canonical import canonical_json
+from flts.contracts.records.model import MadeOn, ModelResult
+from flts.forecasting.bundle import read_bundle, write_bundle
 from flts.promotion.stage import Judged
 from flts.runner.judgement import judge_run
 from flts.runner.stored import load_experiment
@@ -69,6 +73,51 @@ def test_another_result_is_false_where_the_first_one_is_not_kept(made_again: Ran
     first = other.alone().first_false
     assert first is not None
     assert first.id == "train.ridge.result"
+
+
+@pytest.fixture
+def equal_elsewhere(healthy: Ran) -> Ran:
+    """A second run, for which a recompute elsewhere gave another bundle with the same forecasts."""
+    other = healthy.copied()
+    experiment = load_experiment(other.store, other.config_hash, other.data_hash)
+    manifest, files = read_bundle(other.store, bundle_of(healthy))
+    nudged = [[value * (1 + 1e-12) for value in row] for row in manifest.self_test.mean]
+    test = manifest.self_test.model_copy(update={"mean": nudged})
+    bundle = write_bundle(other.store, manifest.model_copy(update={"self_test": test}), files)
+    model_hash = experiment.identity.model_hashes["ridge"]
+    for key, data in contents(other.store, "models/").items():
+        other.store.create(layout.quarantined(TIME, key), data)
+    again = ModelResult.model_validate_json(other.store.get(layout.model_result(model_hash)) or b"")
+    made_on = MadeOn(libraries={}, processor="another processor")
+    again = again.model_copy(update={"bundle_sha256": bundle, "made_on": made_on})
+    other.store.replace(layout.model_result(model_hash), again.to_bytes())
+    put_claim(other.store, experiment, 2)
+    put_train_part(other.store, experiment, 2, "ridge", bundle_sha256=bundle)
+    context = context_of(other.store)
+    context.environment = "tests"
+    judged = judge_run(context, experiment, "global", 2, actor="tests")
+    assert isinstance(judged, Judged)
+    assert judged.repeated
+    return replace(other, run=2, log=None)
+
+
+def test_equal_forecasts_of_another_fit_are_the_decision_that_was_made_first(equal_elsewhere: Ran) -> None:
+    report = equal_elsewhere.alone()
+    assert report.first_false is None, report.first_false
+    assert report.claim("evaluation.ridge.row").state == TRUE
+    (issue,) = (issue for issue in report.issues if issue.id == "made-again.ridge")
+    assert "another processor" in issue.says
+    assert replace(equal_elsewhere, run=1).alone().first_false is None
+
+
+def test_another_bundle_is_false_where_the_first_result_is_not_kept(equal_elsewhere: Ran) -> None:
+    (aside,) = (key for key in equal_elsewhere.keys("/result.json", "quarantine/") if "/windows/" not in key)
+    gone = equal_elsewhere.copied()
+    gone.store.erase(aside)
+    for other in (gone, equal_elsewhere.with_object(aside, lambda data: data + b" ")):
+        first = other.alone().first_false
+        assert first is not None
+        assert (first.id, first.state) == ("train.ridge.result", FALSE)
 
 
 def test_a_decision_keeps_the_reason_of_the_run_that_made_it_first() -> None:

@@ -15,8 +15,10 @@ from tests.support.tracking import context_of
 from tests.support.verified import Ran
 
 from flts.contracts.canonical import canonical_json
+from flts.contracts.errors import DataError
 from flts.contracts.messages import InferenceData, PerformanceEval
 from flts.contracts.ports import Record
+from flts.preprocess.limits import TOO_LARGE
 from flts.runner.services.forecast import Forecaster
 from flts.verification.claims import FALSE, NOT_RECORDED, TRUE
 
@@ -98,6 +100,7 @@ def test_a_dropped_message_is_false_only_inside_the_retained_offsets(
 
 CHANGES: dict[str, Callable[[bytes], bytes]] = {
     "cut": lambda data: data[:-3],
+    "a bound": lambda data: data.replace(b'"upper":', b'"upper":1', 1),
     "a forecast": lambda data: data.replace(b'"mean":', b'"mean":1', 1),
     "a model": lambda data: data.replace(b'"RIDGE"', b'"GRU"', 1),
     "a line less": lambda data: b"\n".join(data.splitlines()[:-1]),
@@ -113,11 +116,35 @@ def test_a_changed_answer_is_found(answered: Ran, tmp_path: Path, name: str) -> 
     assert key in (first.reason or "")
 
 
+def test_a_changed_forecast_is_found_without_the_digest_that_an_earlier_message_lacks(
+    answered: Ran, tmp_path: Path
+) -> None:
+    earlier = with_messages(answered, PerformanceEval.topic, edited(log_sha256=None))
+    assert earlier.report(tmp_path).claim(ANSWERED).state == TRUE
+    changed = earlier.with_object(answered.key(".jsonl"), CHANGES["a forecast"])
+    assert changed.report(tmp_path).claim(ANSWERED).state == FALSE
+
+
+def test_claimed_rows_that_are_too_large_here_say_nothing_and_other_faults_do(
+    answered: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = with_messages(answered, PerformanceEval.topic, edited(rows=1))
+
+    def refused(code: str) -> str:
+        def rows_for(*_: Any) -> Any:
+            raise DataError("refused", code=code)
+
+        monkeypatch.setattr("flts.verification.batches.rows_for", rows_for)
+        return wrong.report(tmp_path).claim(ANSWERED).state
+
+    assert (refused(TOO_LARGE), refused("columns-missing")) == (TRUE, FALSE)
+
+
 def test_an_answer_and_its_message_that_both_end_in_a_window_are_false(answered: Ran, tmp_path: Path) -> None:
     key = answered.key(".jsonl")
     cut = answered.with_object(key, CHANGES["a line less"])
     (told,) = answered.messages[PerformanceEval.topic]
-    fewer = edited(forecasts=PerformanceEval.parse(told.value).forecasts - 1)
+    fewer = edited(forecasts=PerformanceEval.parse(told.value).forecasts - 1, log_sha256=None)
     first = with_messages(cut, PerformanceEval.topic, fewer).report(tmp_path).first_false
     assert first is not None
     assert (first.id, first.state) == (ANSWERED, FALSE)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.stored import contents, put_forecasts, put_train_part, truth
+from tests.support.stored import contents, put_failure, put_forecasts, put_train_part, truth
 from tests.support.tracking import RecordingTracker, context_of
 from tests.support.verified import Ran
 
@@ -82,13 +82,11 @@ def test_a_changed_byte_of_any_object_is_found_and_named(healthy: Ran) -> None:
 
 NEEDED_NO_MORE = ("processed-data/by-input/",)
 """A short cut: without it, a run reads the rows again."""
-LAST = "/judge.json"
-"""The part that ends a run: without it, the run is one that is not judged yet."""
 
 
 def test_an_absent_object_is_found_and_named(healthy: Ran) -> None:
     for key in healthy.keys(""):
-        if key.startswith(NEEDED_NO_MORE) or key.endswith(LAST):
+        if key.startswith(NEEDED_NO_MORE):
             continue
         other = healthy.copied()
         other.store.erase(key)
@@ -107,14 +105,58 @@ def test_a_record_that_was_changed_with_care_is_found_by_the_seal(healthy: Ran, 
     assert key in (first.reason or "")
 
 
-def test_a_judge_that_was_stopped_before_its_record_leaves_a_seal_that_is_no_damage(healthy: Ran) -> None:
+def test_a_judge_that_was_stopped_before_its_record_leaves_a_seal_beside_that_of_the_next_one(healthy: Ran) -> None:
     other = healthy.copied()
     seal = JudgeSeal(run=1, judge_sha256="0" * 64)
     other.store.create(layout.seal(other.config_hash, 1, seal.judge_sha256), seal.to_bytes())
     assert other.alone().first_false is None
-    other.store.erase(other.part("judge"))
-    report = other.alone()
+
+
+def without_judge(run: Ran, *also: str) -> Ran:
+    """The same without the record of the judge and all objects that begin so."""
+    other = run.copied()
+    for key in (run.part("judge"), *(key for start in also for key in run.keys("", start))):
+        other.store.erase(key)
+    return other
+
+
+def test_an_erased_judgement_is_found_by_whatever_else_says_that_the_run_was_judged(
+    healthy: Ran, tmp_path: Path
+) -> None:
+    seals, promoted = layout.seals(healthy.config_hash, 1), "model-promotion/"
+    reports = {
+        seals: without_judge(healthy).alone(),
+        layout.log_entry("global", 1): without_judge(healthy, seals).alone(),
+        "flts.log:": without_judge(healthy, seals, promoted).report(tmp_path),
+    }
+    for trace, report in reports.items():
+        first = first_false(report)
+        assert first.id == "run.judge"
+        assert healthy.part("judge") in (first.reason or "")
+        assert trace in (first.reason or "")
+
+
+def test_a_run_that_was_not_judged_is_no_damage(healthy: Ran) -> None:
+    report = without_judge(healthy, layout.seals(healthy.config_hash, 1), "model-promotion/").alone()
     assert (report.first_false, report.claim("run.judge").state) == (None, NOT_RECORDED)
+
+
+def test_a_run_that_another_one_overtook_is_no_damage(healthy: Ran) -> None:
+    """Run 1 was never judged, and run 2 made the promotion."""
+    other = without_judge(healthy, layout.seals(healthy.config_hash, 1))
+    second = json.loads(healthy.store.get(healthy.part("judge")) or b"")
+    other.store.create(layout.run_part(other.config_hash, 2, "judge"), canonical_json({**second, "run": 2}))
+    assert other.alone().claim("run.judge").state == NOT_RECORDED
+
+
+def test_a_record_that_came_after_the_judgement_is_not_sealed(healthy: Ran) -> None:
+    other = healthy.copied()
+    late = layout.failure(other.config_hash, 1, "gru")
+    put_failure(other.store, load_experiment(other.store, other.config_hash, other.data_hash), "gru", 1)
+    claim = other.alone().claim("run.sealed")
+    assert claim.state == NOT_RECORDED
+    assert late in (claim.reason or "")
+    assert other.alone(required=["run.sealed"]).exit_code == 1
 
 
 def test_a_run_of_an_earlier_flts_has_no_seal_and_is_verified(healthy: Ran) -> None:
@@ -145,6 +187,14 @@ EDITS: Mapping[str, tuple[str, str, dict[str, Any], str]] = {
     "the forecasts of a part": ("train-ridge.json", "runs/", {"forecasts_sha256": "0" * 64}, "train.ridge.forecasts"),
     "the processor of a part": ("train-ridge.json", "runs/", {"processor": "other"}, "run.ridge.record"),
     "the message of a part": ("train-ridge.json", "runs/", {"message": MESSAGE}, "chain.ridge.message"),
+    "the tracked runs that were left out": ("judge.json", "runs/", {"run_ids": {}}, "evaluation.judged"),
+    "the entries of the log when the run began": ("claim.json", "runs/", {"promotion": 1}, "promotion.recorded"),
+    "the entries of the log at its end": ("judge.json", "runs/", {"promotion": None}, "promotion.recorded"),
+    "the topic of an announcement": (
+        *("judge.json", "runs/"),
+        {"announced": {**MESSAGE, "topic": "other"}},
+        "chain.model-selected",
+    ),
     "the message of the judge": ("judge.json", "runs/", {"message": MESSAGE}, "chain.judge.message"),
     "the version of a process": ("preprocess.json", "runs/", {"machine": MACHINE}, "run.processes"),
     "the duration of the rows": ("preprocess.json", "runs/", {"duration_ms": 10**9}, "preprocess.duration"),
@@ -157,7 +207,13 @@ EDITS: Mapping[str, tuple[str, str, dict[str, Any], str]] = {
     "a pointer": ("current.json", "model-promotion/global/current.json", {"score": 0.0}, "promotion.pointer.scope"),
 }
 
-COMPUTED = {"run.config_hash", "evaluation.decision", "chain.ridge.message", "chain.judge.message"}
+COMPUTED = {
+    "run.config_hash",
+    "evaluation.decision",
+    "chain.ridge.message",
+    "chain.judge.message",
+    "chain.model-selected",
+}
 """Claims whose reason names something else than the record that was edited."""
 
 
@@ -190,9 +246,30 @@ def test_what_a_part_says_of_its_tracked_run_is_compared(
 def test_another_message_at_the_place_that_a_part_names_is_found(healthy: Ran, tmp_path: Path) -> None:
     topic, last = ModelTraining.topic, len(healthy.messages[ModelTraining.topic]) - 1
     swapped = with_messages(healthy, topic, lambda records: [replace(one, offset=last - one.offset) for one in records])
-    assert first_false(swapped.report(tmp_path)).id == "chain.judge.message"
+    first = first_false(swapped.report(tmp_path))
+    assert first.id == "chain.ridge.model-training"
+    assert first.reason == f"{topic} 0:{last} holds another message"
+    assert swapped.report(tmp_path).claim("chain.judge.message").state == FALSE
     later = with_messages(healthy, topic, lambda records: [replace(one, offset=one.offset + 9) for one in records])
     assert later.report(tmp_path).claim("chain.judge.message").state == NOT_RECORDED
+
+
+@pytest.mark.parametrize(("field", "value"), [("step", "10"), ("timezone", "Nowhere/Else"), ("timezone", "")])
+def test_a_grid_that_is_none_is_damage_also_where_the_digests_agree(healthy: Ran, field: str, value: str) -> None:
+    meta = healthy.key("meta.json", "processed-data/")
+
+    def other_grid(data: bytes) -> bytes:
+        found = json.loads(data)
+        found["fitted"]["grid"][field] = value
+        return canonical_json(found)
+
+    other = healthy.with_object(meta, other_grid)
+    assert meta in (first_false(other.alone()).reason or "")
+    digest = sha256(other.store.get(meta) or b"")
+    other = other.with_record(other.key("preprocess.json", "runs/"), edited(meta_sha256=digest))
+    for key in other.keys("", "model-promotion/"):  # nothing else names it any more
+        other.store.erase(key)
+    assert other.alone().exit_code == 1
 
 
 def test_a_row_count_that_was_changed_with_its_digest_is_counted_again(healthy: Ran) -> None:
@@ -256,6 +333,38 @@ def test_a_dropped_message_is_false_only_inside_the_retained_offsets(healthy: Ra
     assert first_false(dropped.report(tmp_path)).id == "chain.ridge.model-training"
     later = with_messages(dropped, topic, lambda records: [replace(one, offset=one.offset + 100) for one in records])
     assert later.report(tmp_path).claim("chain.ridge.model-training").state == NOT_RECORDED
+
+
+SENT = {
+    TrainingData.topic: "chain.training-data",
+    ModelTraining.topic: "chain.ridge.model-training",
+    ModelSelected.topic: "chain.model-selected",
+}
+
+
+@pytest.mark.parametrize("topic", SENT)
+def test_a_message_is_looked_for_where_its_sender_recorded_it(healthy: Ran, tmp_path: Path, topic: str) -> None:
+    """It was sent twice, and its first copy is gone: false only where the topic still reaches back to it."""
+    other, claim = replace(healthy, log=None), SENT[topic]
+    *earlier, last = healthy.messages[topic]
+    again = replace(last, offset=last.offset + 50)
+    swapped = with_messages(other, topic, lambda _: [*earlier, replace(last, value=b"{}"), again])
+    assert swapped.report(tmp_path).claim(claim).state == FALSE
+    deleted = with_messages(other, topic, lambda _: [again]).report(tmp_path).claim(claim)
+    assert (deleted.state, deleted.found) == (TRUE, 1)
+
+
+def test_a_lost_message_is_false_where_a_topic_lost_its_beginning_but_not_its_place(
+    healthy: Ran, tmp_path: Path
+) -> None:
+    topic, shift = ModelTraining.topic, 100
+    other = replace(healthy, log=None)
+    for key in other.keys(".json", f"{layout.run_folder(other.config_hash, 1)}sent/"):
+        place = json.loads(other.store.get(key) or b"")
+        if place["topic"] == topic:
+            other = other.with_record(key, edited(offset=place["offset"] + shift))
+    begun = with_messages(other, topic, lambda records: [replace(records[0], offset=shift)])
+    assert begun.report(tmp_path).claim("chain.ridge.model-training").state == FALSE
 
 
 def test_a_message_with_another_effect_is_found(healthy: Ran, tmp_path: Path) -> None:

@@ -266,6 +266,8 @@ WRONG = {
     "infinity": 'expect = [{ claim = "a", operator = "<", value = inf }]',
     "no number": 'expect = [{ claim = "a", operator = "<", value = nan }]',
     "no duration": 'expect = [{ claim = "a", operator = "<", value = "1 minute" }]',
+    "a list as operator": 'expect = [{ claim = "a", operator = ["<"], value = 1 }]',
+    "nested too deeply": f"expect = {'[' * 10_000}",
     "a list": 'expect = [{ claim = "a", operator = "<", value = [1] }]',
 }
 
@@ -301,6 +303,38 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
         read_log(file)
     with raises(UsageError, code="pods-unreadable"):
         read_pods(file)
+
+
+NO_VALUES = {
+    "nested too deeply": '{"event":' * 10_000,
+    "no number": '{"event":"x","items":[{"a":NaN}]}',
+    "a number that is too large": '{"event":"x","items":[{"a":1e999}]}',
+    "half of a character": '{"event":"x","items":[{"a":"\\ud800"}]}',
+}
+
+
+@pytest.mark.parametrize("name", NO_VALUES)
+def test_what_a_report_cannot_hold_is_no_log_line_and_no_pod(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "file"
+    file.write_text(NO_VALUES[name])
+    with raises(UsageError, code="log-empty"):
+        read_log(file)
+    with raises(UsageError, code="pods-unreadable"):
+        read_pods(file)
+
+
+@pytest.mark.parametrize("cpu", ["nan", "inf", "-1"])
+def test_a_limit_that_is_no_number_of_cores_is_refused(tmp_path: Path, cpu: str) -> None:
+    with raises(UsageError, code="pods-unreadable"):
+        read_pods(pods(tmp_path, cpu=cpu))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_of_pods_is_read_as_a_shell_wrote_it(tmp_path: Path, encoding: str) -> None:
+    file = pods(tmp_path)
+    expected = read_pods(file).pods
+    file.write_text(file.read_text(), encoding=encoding)
+    assert read_pods(file).pods == expected
 
 
 class Page(HTMLParser):

@@ -42,7 +42,7 @@ class Machine(Part):
 
 
 class MessageRef(Part):
-    """A message on a broker that made a process work."""
+    """A message on a broker."""
 
     topic: str
     partition: Count
@@ -191,6 +191,7 @@ class JudgePart(StoredRecord):
 
     absent_when_none = frozenset(
         {"deployment", "entry_sha256", "decision_sha256", "rests_on", "started", "duration_ms", "machine", "message"}
+        | {"announced"}
     )
 
     v: Literal[1] = 1
@@ -218,6 +219,18 @@ class JudgePart(StoredRecord):
     machine: Machine | None = None
     message: MessageRef | None = None
     """The message after which the run was complete; None without a broker."""
+    announced: MessageRef | None = None
+    """Where this judge announced the champion; None without a broker, and where there was nothing to announce."""
+
+
+class SentMessage(StoredRecord, MessageRef):
+    """`sent/<event_id>.json`: where a message about the run lies; where it was sent again, the first place.
+
+    It is written after the message: a process that was stopped in between leaves none.
+    """
+
+    v: Literal[1] = 1
+    run: Number
 
 
 class JudgeSeal(StoredRecord):

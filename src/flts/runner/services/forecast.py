@@ -8,6 +8,7 @@ from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
 from flts.contracts import events, layout
+from flts.contracts.canonical import sha256
 from flts.contracts.errors import DataError, UsageError
 from flts.contracts.messages import InferenceData, PerformanceEval
 from flts.contracts.ports import Record, read_checked, write_once
@@ -55,8 +56,8 @@ class Forecaster:
         batch = forecast_batch(champion.bundle, rows)
         part = batch_id(claim.event_id, champion.entry.number)
         key = layout.inference_log(claim.identifier, self._day(claim, part), part)
-        write_once(self.context.store, key, lines_of_batch(batch, champion, part), at="forecast.log")
-        self._tell(claim, champion, batch, key, len(rows))
+        stored = write_once(self.context.store, key, lines_of_batch(batch, champion, part), at="forecast.log")
+        self._tell(claim, champion, batch, key, sha256(stored), len(rows))
 
     def dead_letter(self, record: Record, error: Exception) -> None:
         """Nothing to record: the sender of the claim finds it in the dead-letter topic."""
@@ -81,7 +82,9 @@ class Forecaster:
             return False
         return self.context.clock.now() > claim.ts + timedelta(milliseconds=claim.deadline_ms)
 
-    def _tell(self, claim: InferenceData, champion: Champion, batch: Batch, key: str, rows: int) -> None:
+    def _tell(
+        self, claim: InferenceData, champion: Champion, batch: Batch, key: str, log_sha256: str, rows: int
+    ) -> None:
         scores, promoted = errors(champion.bundle, batch), champion.entry.champion
         message = PerformanceEval(
             ts=self.context.clock.now(),
@@ -93,6 +96,7 @@ class Forecaster:
             run_id=promoted.run_id,
             model_type=promoted.model_type,
             log_object_key=key,
+            log_sha256=log_sha256,
             rows=rows,
             forecasts=batch.mean.size,
             metrics=None if scores is None else {"rmse": scores.rmse, "mae": scores.mae, "mse": scores.mse},

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from flts.contracts.failpoints import failpoint
-from flts.contracts.ports import Bus, BusState, Record, Subscription
+from flts.contracts.ports import Bus, BusState, Place, Record, Subscription
 from flts.wiring import RunContext, shared_context
 
 if TYPE_CHECKING:
@@ -66,14 +66,15 @@ class TracedBus:
     def ensure(self, topics: Sequence[str]) -> None:
         self._bus.ensure(topics)
 
-    def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str] | None = None) -> None:
+    def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str] | None = None) -> Place | None:
         from opentelemetry.propagate import inject
 
         carried: dict[str, str] = {}
         inject(carried)
         failpoint("bus.publish.before")
-        self._bus.publish(topic, key, value, {**carried, **(headers or {})})
+        place = self._bus.publish(topic, key, value, {**carried, **(headers or {})})
         failpoint("bus.publish.after")
+        return place
 
     def subscribe(self, topics: Sequence[str], group: str) -> Subscription:
         return self._bus.subscribe(topics, group)

@@ -26,7 +26,7 @@ from flts.contracts.errors import (
     UsageError,
 )
 from flts.contracts.messages import TOPICS, TrainingData
-from flts.contracts.ports import BusState, Record, Store
+from flts.contracts.ports import BusState, Place, Record, Store
 from flts.runner.services import loop, patience
 from flts.runner.services.evaluate import Evaluator
 from flts.runner.services.host import Conditions, serve, stop_on_signals
@@ -117,10 +117,10 @@ class Leaving(MemoryBus):
         if self.asked[what] == 1:
             raise BackendUnavailable(f"away: {what}")
 
-    def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str] | None = None) -> None:
+    def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str] | None = None) -> Place | None:
         if topic == topic_of_letters(TrainingData.topic):
             self.away_once("letter")
-        super().publish(topic, key, value, headers)
+        return super().publish(topic, key, value, headers)
 
     def subscribe(self, topics: Sequence[str], group: str) -> MemorySubscription:
         self.asked["subscribe"] += 1
