@@ -72,8 +72,8 @@ class Settings(BaseSettings):
     max_decoded_bytes: int = Field(default=0, ge=0)
     """Bytes of memory that the largest table may take once it is decoded; 0 means a quarter of the free memory."""
     log_format: Literal["auto", "json", "text", "off"] = "auto"
-    """Events on stderr. auto means none for `flts run`, `flts preprocess` and `flts up`; of a service text at a
-    terminal, otherwise JSON."""
+    """Events on stderr. auto means none, and of a service text at a terminal, otherwise JSON. The services
+    are `flts worker`, `flts gateway` and `flts serve`; other commands have lines for people."""
 
     bus: str = Field(default="memory://", pattern=r"^(memory://|kafka://[^/@\s]+)$")
     """The message bus: kafka://host:port (several separated by commas), or memory:// within one process."""

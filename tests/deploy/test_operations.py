@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-import sys
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,11 +14,16 @@ import pytest
 import sqlalchemy
 from tests.support import ROOT, experiments
 from tests.support.experiments import write_experiment
-from tests.support.services import LONG, wait_until
+from tests.support.newcomer import newcomer
+from tests.support.pages import blocks
+from tests.support.servers import kafka_bus
+from tests.support.services import wait_until
 
 import flts
-from flts.contracts.errors import FltsError
+from flts.contracts.errors import DataError, FltsError
+from flts.contracts.messages import DEAD_LETTERS
 from flts.promotion.log import read_log
+from flts.runner.services.letters import send_to_dead_letters
 from flts.serve.follow import champion_of
 from flts.settings import load_settings
 from flts.stack.mlflow import DATABASE
@@ -26,18 +31,14 @@ from flts.stack.postgres import USER, Postgres, postgres
 from flts.stack.server import HOST, Server
 from flts.wiring import open_store
 
-PAGE = (ROOT / "docs/operations.md").read_text()
+NAME = "docs/operations.md"
+PAGE = (ROOT / NAME).read_text()
 SECTION = PAGE.partition("\n## Day by day\n")[2].partition("\n## ")[0]
 CLUSTER = re.compile(r"\b(?:helm (?:install|upgrade|rollback|uninstall|test)|kubectl [a-z]+) ")
 SERVERS = re.compile(r"`(?:docker|kafka-configs\.sh|mlflow gc|flts dlq|[A-Z_]+=\S+ docker) ?")
 LOG = "model-promotion"
 RIDGE = experiments.RIDGE + '[evaluate]\ngate = "always"\n'
 ANOTHER = RIDGE.replace("input_length = 12", "input_length = 24")
-
-
-def blocks() -> list[str]:
-    """The commands of the section that need nothing but a folder, in order."""
-    return [block for block in re.findall(r"```sh\n(.*?)```", SECTION, re.DOTALL) if "◇" not in block]
 
 
 def unmarked(text: str, command: re.Pattern[str], mark: str) -> list[str]:
@@ -112,30 +113,39 @@ def test_a_backup_is_whole_whenever_it_is_taken_and_only_in_this_order(used: Pat
 def test_the_commands_of_the_page_run_and_a_run_that_goes_on_does_not_hurt_the_backup(
     used: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(used, tmp_path, dirs_exist_ok=True)
-    program = tmp_path / "bin/flts"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m flts "$@"\n')
-    program.chmod(0o755)
-    environment = os.environ | {
-        "FLTS_TRACKING": "off",
-        "PATH": f"{program.parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT / "src"),
-    }
-    runs = len(list((tmp_path / ".flts/objects/runs").glob("*/*")))
-    command = [str(program), "run", "--set", "task.input_length=36"]
-    going_on = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE)
-    wait_until(lambda: len(list((tmp_path / ".flts/objects/runs").glob("*/*"))) > runs, "the run to begin")
-    [backup, restore, *others] = blocks()
-    assert len(others) >= 5
-    for commands in (backup, restore):
-        _run(commands, tmp_path, environment)
-    _, said = going_on.communicate(timeout=LONG)
-    assert going_on.returncode == 0, said
-    assert whole(tmp_path / "restored") in {2, 3}
-    _run("".join(others), tmp_path, environment)
-    assert read_log(open_store((tmp_path / ".flts/objects").as_uri()), "global")[-1].reason == "too low since Monday"
-    assert 'name = "nightly"' in (tmp_path / "tokens.toml").read_text()
+    folder = tmp_path / "mine"
+    shutil.copytree(used, folder)
+    runs = len(list((folder / ".flts/objects/runs").glob("*/*")))
+    page = blocks(NAME)
+    backup, restore = (block for block in page if block.text.startswith(("mkdir -p backup", "mkdir restored")))
+    with newcomer(folder) as reader:
+        going_on = reader.enter("flts run --set task.input_length=36 >going-on 2>&1 & echo $!").strip()
+        wait_until(lambda: len(list((folder / ".flts/objects/runs").glob("*/*"))) > runs, "the run to begin")
+        reader.follow(page[: page.index(backup)])
+        reader.follow([backup, restore])
+        reader.enter(f"wait {going_on}")
+        assert whole(folder / "restored") in {2, 3}, (folder / "going-on").read_text()
+        reader.follow([block for block in page[page.index(backup) :] if block not in {backup, restore}])
+        assert sorted(reader.followed) == page
+    assert read_log(open_store((folder / ".flts/objects").as_uri()), "global")[-1].reason == "too low since Monday"
+    assert 'name = "nightly"' in (folder / "tokens.toml").read_text()
+
+
+def test_dead_letters_are_listed_shown_and_replayed_as_the_page_says(quick_broker: Server, tmp_path: Path) -> None:
+    [dlq] = [block for block in blocks(NAME) if "flts dlq list" in block.text]
+    bus, topic = kafka_bus(quick_broker), f"rows-{uuid.uuid4().hex[:8]}"
+    bus.ensure([topic])
+    bus.publish(topic, "key", b"value", {})
+    [record] = bus.records(topic)
+    send_to_dead_letters(bus, record, DataError("no such column"), 1, "train-gru")
+    [letter] = bus.records(DEAD_LETTERS + topic)
+    real = f"{topic}/{letter.partition}/{letter.offset}"
+    with newcomer(tmp_path, instead={"training-data/0/12": real}) as reader:
+        reader.enter(f"export FLTS_BUS={quick_broker.url}")
+        reader.follow([dlq.given()])
+    assert "no such column" in reader.said
+    assert [again.value for again in bus.records(topic)] == [b"value", b"value"]
+    bus.close()
 
 
 def _run(commands: str, folder: Path, environment: dict[str, str]) -> None:

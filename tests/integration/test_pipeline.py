@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import subprocess
 import sys
@@ -81,7 +82,11 @@ class Recorder:
         self.stages.append((name, state))
 
     def expect(
-        self, seconds: Mapping[str, float], others: Iterable[str] = (), fits: Mapping[str, int] = ONE_EACH
+        self,
+        seconds: Mapping[str, float],
+        others: Iterable[str] = (),
+        fits: Mapping[str, int] = ONE_EACH,
+        limit: float = math.inf,
     ) -> None:
         assert set(seconds) <= {"gru", "lstm", "ridge", "prophet", "automfles", "gbm"}
 

@@ -121,7 +121,7 @@ def _listed(survivors: Sequence[Survivor], reasons: dict[Survivor, str]) -> Iter
         groups.setdefault((survivor.function, reasons.get(survivor, "no reason yet")), []).append(survivor.becomes)
     for (function, why), lines in groups.items():
         yield f"`{function}`: {why}"
-        yield from ("", "```python", *lines, "```", "")
+        yield from ("", "```text", *lines, "```", "")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 from prometheus_client import CollectorRegistry
 from tests.support import ROOT
+from tests.support.pages import PAGES
 from tests.support.serving import application
 
 from flts.backends.store import memory_store
@@ -19,9 +20,6 @@ from flts.server.spool import Spool
 from flts.settings import Settings
 from flts.web.observed import HttpMetrics
 
-PAGES = sorted(
-    str(page.relative_to(ROOT)) for part in ("*.md", "docs/**/*.md", "examples/**/*.md") for page in ROOT.glob(part)
-)
 ROOMS = ROOT / "src/flts"
 NO_SETTING = {"FLTS_EXPERIMENT", "FLTS_SETTINGS_FILE"}
 """A variable of the compose file, and the one that names a file of settings."""
@@ -49,15 +47,31 @@ def test_links_within_the_repository_lead_somewhere(page: str) -> None:
         assert target.startswith("http") or (ROOT / page).parent.joinpath(target).exists(), target
 
 
-def test_every_command_that_the_readme_shows_exists() -> None:
+def shown(text: str) -> list[list[str]]:
+    """The words of every `flts …` in the code of a page, up to what ends a command."""
+    code = re.findall(r"```sh\n(.*?)```", text, re.DOTALL) + re.findall(r"(?<!`)`([^`]+)`(?!`)", text)
+    lines = [line for part in code for line in part.replace("\\\n", " ").splitlines()]
+    found = [call for line in lines for call in re.findall(r"(?:^|[;&(] ?|=\S+ )flts (.*)", line)]
+    return [re.split(r"[|>#;&…\\]", call)[0].split() for call in found]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])
+def test_every_command_and_option_that_a_page_shows_exists(page: str) -> None:
     from typer.main import get_command
 
     from flts.cli.main import app
 
-    commands = get_command(app)
-    words = re.findall(r"^(?:\.venv/bin/)?flts ([a-z]+)", (ROOT / "README.md").read_text(), re.MULTILINE)
-    assert words
-    assert set(words) <= set(commands.commands)  # type: ignore[attr-defined]  # the app is a group
+    unknown = []
+    for words in shown((ROOT / page).read_text()):
+        command, rest = get_command(app), list(words)
+        while rest and (deeper := getattr(command, "commands", {}).get(rest[0])):
+            command = deeper
+            rest.pop(0)
+        options = {option for parameter in command.params for option in parameter.opts}
+        named = [re.split("=", word)[0] for word in rest if re.match(r"--[a-z]", word)]
+        if (hasattr(command, "commands") and rest and re.fullmatch(r"[a-z]+", rest[0])) or {*named} - options:
+            unknown.append(" ".join(words))
+    assert unknown == []
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flts.cli.options import Json, SpecFile, loaded_spec, logged, split_names
+from flts.cli.options import Json, LogFormat, SpecFile, loaded_spec, logged, split_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,11 +49,12 @@ def check(
 def prepare(
     timeout: Timeout = 600.0,
     bucket: Annotated[list[str] | None, typer.Option(help="Make this bucket, too.")] = None,
+    log_format: LogFormat = None,
 ) -> None:
     """Make the buckets and topics that do not exist yet."""
     from flts.deploy.prepare import prepare as made
 
-    names = made(logged(service=True), bucket or [], timeout)
+    names = made(logged(log_format=log_format), bucket or [], timeout)
     typer.echo(f"buckets made: {', '.join(names) or 'none'}; all topics exist")
 
 
@@ -63,11 +64,12 @@ def wait(
     rows: Annotated[
         Path | None, typer.Option(help="Then wait for the files of this experiment, as long again.")
     ] = None,
+    log_format: LogFormat = None,
 ) -> None:
     """Wait until every bucket exists and every backend answers."""
     from flts.deploy.prepare import wait as waited
 
-    waited(logged(service=True), timeout, None if rows is None else loaded_spec(rows, None))
+    waited(logged(log_format=log_format), timeout, None if rows is None else loaded_spec(rows, None))
     typer.echo("every backend answers" if rows is None else "every backend answers, and the rows are there")
 
 
@@ -77,12 +79,13 @@ def smoke(
     models: Annotated[str, typer.Option("--models", help="These models, separated by commas.")] = "gru,ridge",
     url: Annotated[str, typer.Option(help="Also ask this forecast service.")] = "",
     timeout: Annotated[float, typer.Option(help="Seconds for everything.")] = 240.0,
+    log_format: LogFormat = None,
 ) -> None:
     """Run a small experiment through the services, in the scope helm-test. `helm test` calls it."""
     from flts.deploy.smoke import experiment
     from flts.deploy.smoke import smoke as tried
 
-    passed = tried(logged(service=True), experiment(file, split_names(models)), url, timeout)
+    passed = tried(logged(log_format=log_format), experiment(file, split_names(models)), url, timeout)
     result, champion = passed.result, passed.champion
     typer.echo(
         f"run {result.run} of {result.config_hash} is judged: {len(result.decision.candidates)} models have forecasts"

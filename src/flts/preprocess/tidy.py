@@ -90,9 +90,19 @@ def _joined(table: pl.DataFrame, raw: RawTable, time_column: str) -> tuple[pl.Da
 def _clock_text(clock: pl.Series) -> pl.Series:
     import polars as pl
 
-    if clock.dtype.is_integer():
-        return clock.cast(pl.String).str.zfill(2) + ":00"
-    return clock.cast(pl.String).str.strip_chars()
+    hours = _whole(clock)
+    return clock.cast(pl.String).str.strip_chars() if hours is None else hours.cast(pl.String).str.zfill(2) + ":00"
+
+
+def _whole(column: pl.Series) -> pl.Series | None:
+    """Its whole numbers, which a file with decimal commas holds as text; None where it has anything else."""
+    import polars as pl
+
+    if column.dtype.is_integer():
+        return column
+    if column.dtype != pl.String or not column.drop_nulls().str.contains(r"^\s*[0-9]{1,2}\s*$").all():
+        return None
+    return column.str.strip_chars().cast(pl.Int64)
 
 
 def _clock_of(table: pl.DataFrame, time_column: str) -> str:
@@ -125,11 +135,11 @@ def _days_of(dates: pl.Series) -> pl.Series | None:
 
 
 def is_clock(column: pl.Series) -> bool:
-    """Whether a column holds times of a day, or its hours."""
+    """Whether a column holds times of a day, or its hours: from 0 to 23, or from 1 to 24, which is its end."""
     import polars as pl
 
     if column.dtype == pl.Time:
         return True
-    if column.dtype.is_integer() and HOURS.fullmatch(column.name.strip()):
-        return column.min() == 0 and column.max() == 23
+    if HOURS.fullmatch(column.name.strip()) and (hours := _whole(column)) is not None:
+        return (hours.min(), hours.max()) in {(0, 23), (1, 24)}
     return column.dtype == pl.String and bool(column.drop_nulls().str.contains(CLOCK).all()) and column.count() > 0

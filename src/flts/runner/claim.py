@@ -75,7 +75,7 @@ def start(
     if unfinished:
         seconds = estimates(experiment, unfinished)
         others = [name for name in experiment.spec.expected if name not in seconds]
-        reporter.expect(seconds, others, searches(experiment.spec, unfinished))
+        reporter.expect(seconds, others, searches(experiment.spec, unfinished), context.train_timeout)
     log = read_chain(context.store, spec.dataset.scope)
     number = _claim_number(context, experiment, promotion=len(log.entries), recompute=recompute)
     claim = _claim(context, experiment, prepared, number, meta.train.rows)

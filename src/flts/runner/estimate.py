@@ -75,6 +75,21 @@ def of_hours(seconds: Mapping[str, float], others: Iterable[str] = ()) -> str:
     return f"{said}; without {', '.join(left)}{spent}: --models {','.join(kept)}"
 
 
+def beyond(seconds: Mapping[str, float], limit: float) -> str:
+    """What a run says whose fits are expected to be ended by their time limit; empty where none is.
+
+    limit: seconds of `train_timeout`.
+    """
+    names = sorted(name for name, each in seconds.items() if each > limit)
+    if not names:
+        return ""
+    longest = max(seconds[name] for name in names)
+    return (
+        f"a fit is ended after {span(limit)}, and {', '.join(names)} may take longer: FLTS_TRAIN_TIMEOUT="
+        f"{2 * longest:.0f} gives up to {span(2 * longest)}"
+    )
+
+
 def span(seconds: float) -> str:
     """A duration for people."""
     if seconds < 90:
@@ -96,7 +111,9 @@ def _quick(seconds: Mapping[str, float]) -> tuple[list[str], list[str]]:
 
 def _ridge(size: FitSize) -> float:
     inputs = size.input_length * size.columns
-    return size.rows * (4.3e-6 * size.input_length + 1e-10 * inputs**2)
+    return size.rows * (
+        4.3e-6 * size.input_length + 1e-10 * inputs * min(inputs, size.rows)
+    )  # the dual form is shorter
 
 
 def _recurrent(gates: int) -> Callable[[FitSize], float]:

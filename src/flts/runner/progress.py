@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from flts.contracts.errors import Interrupted, visible
-from flts.runner.estimate import of_hours, span
+from flts.runner.estimate import beyond, of_hours, span
 from flts.runner.reporter import ONE_EACH, Quiet
 
 if TYPE_CHECKING:
@@ -113,7 +114,11 @@ class LiveTable:
             self._end(name, state, detail)
 
     def expect(
-        self, seconds: Mapping[str, float], others: Iterable[str] = (), fits: Mapping[str, int] = ONE_EACH
+        self,
+        seconds: Mapping[str, float],
+        others: Iterable[str] = (),
+        fits: Mapping[str, int] = ONE_EACH,
+        limit: float = math.inf,
     ) -> None:
         """Show each estimate in its row, and ask about a run of hours."""
         for name in {**seconds, **fits}:
@@ -121,10 +126,9 @@ class LiveTable:
             searched = [f"{fits[name]} fits"] if name in fits else []
             self.shown.update(self._tasks[name], detail=", ".join([*searched, *known]))
         warning = of_hours(seconds, others)
-        if not warning:
-            return
-        self.shown.console.print(warning, markup=False, highlight=False)
-        if self._ask:
+        for said in filter(None, (beyond(seconds, limit), warning)):
+            self.shown.console.print(said, markup=False, highlight=False)
+        if warning and self._ask:
             self.shown.stop()
             confirm()
             self.shown.start()
@@ -181,7 +185,11 @@ class PlainLines:
             self.line(f"{name}: {state}" + (f", {detail}" if detail else ""))
 
     def expect(
-        self, seconds: Mapping[str, float], others: Iterable[str] = (), fits: Mapping[str, int] = ONE_EACH
+        self,
+        seconds: Mapping[str, float],
+        others: Iterable[str] = (),
+        fits: Mapping[str, int] = ONE_EACH,
+        limit: float = math.inf,
     ) -> None:
         """Print the fits of a grid and the estimates, and ask about a run of hours."""
         if fits:
@@ -189,10 +197,10 @@ class PlainLines:
         if seconds:
             self.line(f"estimated, of CPU: {', '.join(f'{name} {span(each)}' for name, each in seconds.items())}")
         warning = of_hours(seconds, others)
-        if warning:
-            self.line(warning)
-            if self._ask:
-                confirm()
+        for said in filter(None, (beyond(seconds, limit), warning)):
+            self.line(said)
+        if warning and self._ask:
+            confirm()
 
     def model(self, name: str) -> Progress:
         """Where the progress of a model goes."""

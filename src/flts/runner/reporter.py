@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
@@ -19,11 +20,16 @@ class Reporter(Protocol):
         """A stage started, or ended with this detail."""
 
     def expect(
-        self, seconds: Mapping[str, float], others: Iterable[str] = (), fits: Mapping[str, int] = ONE_EACH
+        self,
+        seconds: Mapping[str, float],
+        others: Iterable[str] = (),
+        fits: Mapping[str, int] = ONE_EACH,
+        limit: float = math.inf,
     ) -> None:
         """How long each fit will take, as estimated. Raises Interrupted where a person does not want that.
 
-        others: the models of the run without an estimate; fits: how many fits each model is that searches a grid.
+        others: the models of the run without an estimate; fits: how many fits each model is that searches a grid;
+        limit: seconds after which a fit is ended.
         """
 
     def model(self, name: str) -> Progress:
@@ -40,7 +46,11 @@ class Quiet:
         """Ignore a stage."""
 
     def expect(
-        self, seconds: Mapping[str, float], others: Iterable[str] = (), fits: Mapping[str, int] = ONE_EACH
+        self,
+        seconds: Mapping[str, float],
+        others: Iterable[str] = (),
+        fits: Mapping[str, int] = ONE_EACH,
+        limit: float = math.inf,
     ) -> None:
         """Ignore an estimate."""
 

@@ -51,7 +51,7 @@ def unnamed_scope(store: Store, among: Sequence[str] | None = None) -> ChosenSco
     if len(valid) > 1:
         raise UsageError(
             f"{without_credentials(store.url)} has several scopes, and there is no {EXPERIMENT} here; name one of them"
-            f" with --scope: {', '.join(valid)}",
+            f" (--scope, in Python scope=): {', '.join(valid)}",
             code="scope-missing",
             store=store.url,
             valid=valid,

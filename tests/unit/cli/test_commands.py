@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from tests.unit.cli.conftest import Flts
 
+from flts.contracts import events
 from flts.spec.fields import Spec
 from flts.version import __version__
 
@@ -62,6 +63,18 @@ def test_on_a_pipe_every_line_is_for_people_and_ends_without_blanks(flts: Flts) 
         done = flts(*command.split())
         assert "{" not in done.err
         assert [line for line in done.out.splitlines() if line != line.rstrip()] == [], command
+
+
+def test_deploy_logs_events_only_where_asked(flts: Flts, monkeypatch: pytest.MonkeyPatch) -> None:
+    def prepare(*_: object) -> list[str]:
+        events.emit(events.ForecastExpired(scope="load", event_id="1"))
+        return []
+
+    monkeypatch.setattr("flts.deploy.prepare.prepare", prepare)
+    plain = flts("deploy", "prepare")
+    assert (plain.out, plain.err) == ("buckets made: none; all topics exist\n", "")
+    [line] = flts("deploy", "prepare", "--log-format", "json").err.splitlines()
+    assert json.loads(line)["event"] == "forecast_expired"
 
 
 @pytest.mark.parametrize("command", ["run", "preprocess"])

@@ -144,6 +144,18 @@ FILES: dict[str, tuple[str | bytes, list[str], dict[str, list[float]], Odd]] = {
         {"y": [1.0, 2.0]},
         {"clock_column": "Hour"},
     ),
+    "hours 1 to 24": (
+        "Datum;Stunde;y\n31.12.2022;1;1\n31.12.2022;24;2\n01.01.2023;1;3\n",
+        ["2022-12-31 01:00", *HOURS],
+        {"y": [1.0, 2.0, 3.0]},
+        {"separator": ";", "time_format": "%d.%m.%Y %H:%M", "clock_column": "Stunde"},
+    ),
+    "hours beside decimal commas": (
+        "Datum;Std;y\n01.01.2023;0;1,5\n01.01.2023;1;2,5\n01.01.2023;23;2,5\n",
+        [*HOURS, "2023-01-01 23:00"],
+        {"y": [1.5, 2.5, 2.5]},
+        {**GERMAN, "time_format": "%d.%m.%Y %H:%M", "clock_column": "Std"},
+    ),
     "lines above the header": (
         "Zähler: 4711\nVon;01.01.2023;00:00\n\nZeit;W;Status\n01.01.2023 00:00;1,5;ok\n01.01.2023 01:00;2,5;ok\n",
         HOURS,

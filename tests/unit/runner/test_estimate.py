@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flts.runner.estimate import MEASURED, FitSize, of_hours, span
+from flts.runner.estimate import MEASURED, FitSize, beyond, of_hours, span
 from flts.spec.models import GruParameters, LstmParameters
 
 SIZE = FitSize(rows=5000, windows=700, input_length=168, horizon=24, season=24, columns=5, targets=1, parameters=None)
@@ -37,6 +37,20 @@ def test_a_run_of_hours_names_the_models_to_leave_out() -> None:
     assert said == ("this run takes about 5 h of CPU; without gru, lstm about 2 min: --models prophet,ridge")
     assert "--set sample.train_rows=N" in of_hours({"gru": 9000.0})
     assert "--set sample.train_rows=N" in of_hours({"gru": 9000.0}, ["ensemble"])
+
+
+def test_a_fit_that_its_time_limit_may_end_is_named_with_a_longer_one() -> None:
+    seconds = {"ridge": 60.0, "gru": 3000.0, "lstm": 9000.0}
+    assert beyond(seconds, 3600.0) == (
+        "a fit is ended after 60 min, and lstm may take longer: FLTS_TRAIN_TIMEOUT=18000 gives up to 5 h"
+    )
+    assert "and gru, lstm may" in beyond(seconds, 100.0)
+    assert beyond(seconds, 9000.0) == ""
+
+
+def test_more_columns_than_windows_cost_a_ridge_no_more_than_its_dual_form() -> None:
+    shape = {"rows": 240, "input_length": 24}
+    assert seconds("ridge", columns=10_000, **shape) < 10 * seconds("ridge", columns=1_000, **shape)
 
 
 def test_models_without_an_estimate_stay() -> None:

@@ -117,8 +117,12 @@ class Terminal(io.StringIO):
 
 
 def test_estimates_are_lines_in_a_pipe_and_details_in_the_live_table(capsys: pytest.CaptureFixture[str]) -> None:
-    PlainLines().expect({"gru": 600.0, "ridge": 5.0})
-    assert capsys.readouterr().out.strip().endswith("estimated, of CPU: gru 10 min, ridge 5 s")
+    PlainLines().expect({"gru": 600.0, "ridge": 5.0}, limit=60.0)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].endswith("estimated, of CPU: gru 10 min, ridge 5 s")
+    assert said[1].endswith(
+        "a fit is ended after 60 s, and gru may take longer: FLTS_TRAIN_TIMEOUT=1200 gives up to 20 min"
+    )
     table = LiveTable(["gru"])
     table.expect({"gru": 600.0})
     assert "about 10 min of CPU" in "".join(screen(table))
