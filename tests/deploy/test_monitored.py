@@ -236,9 +236,11 @@ def _away(folder: Path) -> Iterator[None]:
     """A folder whose disk is not there; no other one can be made in its place."""
     aside = folder.rename(folder.with_suffix(".aside"))
     folder.touch()
-    yield
-    folder.unlink()
-    aside.rename(folder)
+    try:
+        yield
+    finally:
+        folder.unlink()
+        aside.rename(folder)
 
 
 def _promote_old_then_broken(story: Story) -> None:

@@ -1,4 +1,7 @@
-"""Ten minutes of steady load: no request fails, and the forecast service takes no more memory at their end."""
+"""Ten minutes of steady load: no request fails, and the forecast service takes no more memory at their end.
+
+SOAK_SECONDS says for how long (600).
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,7 @@ from tests.bench.served import champions, flts_serve
 
 pytestmark = pytest.mark.long
 
-SECONDS = float(os.environ.get("FLTS_TEST_SOAK", "600"))
-"""How long the load lasts; a try may be shorter."""
+SECONDS = float(os.environ.get("SOAK_SECONDS", "600"))
 RATE = 50.0
 """Requests per second: what a few percent of a core answer, so that a busy machine changes nothing."""
 CONNECTIONS = 16

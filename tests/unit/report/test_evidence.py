@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,24 @@ def test_a_copy_of_a_store_has_the_same_newest_runs(tmp_path: Path) -> None:
     later = copied.timestamp() + 3600
     os.utime(tmp_path / layout.run_part(hashes[4], 1, "claim"), (later, later))
     assert [row.config_hash for row in newest_first(store, 3)] == hashes[:-4:-1]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_newest_runs_are_found_whenever_their_claims_were_written(seed: int) -> None:
+    draw, store = random.Random(seed), memory_store()  # noqa: S311 - no secret
+    written: dict[str, datetime] = {}
+    for number in range(40):
+        began = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=draw.randrange(20))
+        claim(store, (A, B, C)[number % 3], number + 1, began.isoformat())
+        key = layout.run_part((A, B, C)[number % 3], number + 1, "claim")
+        written[key] = began + timedelta(minutes=draw.choice([0, 1, draw.randrange(30)]))
+    dated = Counted(store)
+    dated.dated = lambda prefix, ending="": {key: at for key, at in written.items() if key.startswith(prefix)}
+    every = newest_first(dated)
+    assert [row.claim.started for row in every] == sorted((row.claim.started for row in every), reverse=True)
+    assert len(every) == 40
+    for most in (1, 5, 39):
+        assert newest_first(dated, most) == every[:most]
 
 
 def test_every_configuration_that_was_run_is_listed_once(store: Store) -> None:
