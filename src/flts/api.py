@@ -202,6 +202,7 @@ def forecast(
     level: Levels = STORED_LEVEL,
     horizon: int | None = None,
     quantiles: Sequence[float] = (),
+    future: Any = None,
     reading: Mapping[str, str] | None = None,
     settings: Settings | None = None,
 ) -> pl.DataFrame:
@@ -209,8 +210,10 @@ def forecast(
 
     history: a table, or the path of a CSV or Parquet file, newest row last; scope: as of `load_champion`; level of the
     interval: 0.5, 0.8, 0.9 or 0.95, or several of them; horizon: steps, by default all that the model was trained for;
-    quantiles: 0.5 and those at which an interval ends, from 0.025 to 0.975; reading: as of `inspect`; where it names
-    nothing and the history can be read in two ways, flts.toml in the working directory decides. Returns columns time
+    quantiles: 0.5 and those at which an interval ends, from 0.025 to 0.975; future: a table or a file of the rows to
+    forecast, with the columns that the model knows ahead; without it, the last rows of the history that hold no target
+    are taken for them; reading: as of `inspect`; where it names nothing and the history can be read in two ways,
+    flts.toml in the working directory decides. Returns columns time
     (local time of the train rows), target, mean, lower and upper, or lower_50, upper_50 and so on, and q10 for the
     quantile 0.1; bounds are null where the model has none. To forecast many times, keep the result of `load_champion`;
     its method `answer` also gives the warnings about a history. Raises the errors of `load_champion`, DataError, and
@@ -224,13 +227,16 @@ def forecast(
     settings = settings or load_settings()
     champion = load_champion(scope, settings=settings)
     dialect, hint = named_dialect(reading or {}), written_dialect(champion.entry.scope)
-    if isinstance(history, str | Path):
-        file = Path(history)
+
+    def raw(name: str, table: Any) -> RawFile | RawTable:
+        if not isinstance(table, str | Path):
+            return replace(RawTable.of(name, table, dialect), hint=hint)
+        file = Path(table)
         refuse_no_file(file)
-        history = RawFile(str(file), file, limits_of(settings), dialect, hint)
-    else:
-        history = replace(RawTable.of("history", history, dialect), hint=hint)
-    return champion.forecast(history, level, horizon, quantiles)
+        return RawFile(str(file), file, limits_of(settings), dialect, hint)
+
+    later = None if future is None else raw("future", future)
+    return champion.forecast(raw("history", history), level, horizon, quantiles, future=later)
 
 
 def runs(*, limit: int | None = None, settings: Settings | None = None) -> Sequence[RunSummary]:

@@ -124,10 +124,11 @@ class _Shared:
             )
 
     async def forecast(
-        self, history: History, identifier: str | None, horizon: int | None, level: float | None
+        self, history: History, identifier: str | None, horizon: int | None, level: float | None, future: History | None
     ) -> Forecast:
         """One call with all its attempts. Raises ClientError, DataError."""
         asked = {"history": columns_of(history), "identifier": identifier, "horizon": horizon, "level": level}
+        asked["future"] = None if future is None else columns_of(future, "future")
         body = _json({key: value for key, value in asked.items() if value is not None})
         end = time.monotonic() + self.timeout
         for attempt in range(self.retries + 1):
@@ -201,15 +202,17 @@ class Client:
         identifier: str | None = None,
         horizon: int | None = None,
         level: float | None = None,
+        future: History | None = None,
     ) -> Forecast:
         """The forecast after a history: its columns as lists by name, or a table of pandas or polars.
 
         NaN is an empty cell. identifier: a scope, by default `global` or the only one there is; horizon: steps, by
-        default as many as the model was trained for; level: of the interval, 0.8 by default. Raises RequestRefused for
-        what the service does not take, ServiceUnavailable where it gives no answer in time, DataError for a history
-        that cannot be sent.
+        default as many as the model was trained for; level: of the interval, 0.8 by default; future: the rows to
+        forecast with the columns that the model knows ahead, unless they are the last rows of the history. Raises
+        RequestRefused for what the service does not take, ServiceUnavailable where it gives no answer in time,
+        DataError for a table that cannot be sent.
         """
-        return _at_once(self._shared.forecast(history, identifier, horizon, level))
+        return _at_once(self._shared.forecast(history, identifier, horizon, level, future))
 
     def close(self) -> None:
         """Close the connections."""
@@ -245,9 +248,10 @@ class AsyncClient:
         identifier: str | None = None,
         horizon: int | None = None,
         level: float | None = None,
+        future: History | None = None,
     ) -> Forecast:
         """As `Client.forecast`."""
-        return await self._shared.forecast(history, identifier, horizon, level)
+        return await self._shared.forecast(history, identifier, horizon, level, future)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -292,27 +296,29 @@ def _pause(found: httpx.Response | _Failure, attempt: int) -> float | None:
     return (named or PAUSE * 2.0**attempt) * (1.0 + SPREAD * random.random())  # noqa: S311 - no secret
 
 
-def columns_of(history: History) -> Mapping[str, Sequence[Any]]:
-    """A history as the lists of cells that JSON has. Imports polars for all but lists and tuples. Raises DataError."""
+def columns_of(history: History, table: str = "history") -> Mapping[str, Sequence[Any]]:
+    """A table as the lists of cells that JSON has. Imports polars for all but lists and tuples. Raises DataError."""
     if isinstance(history, Mapping) and all(isinstance(cells, list | tuple) for cells in history.values()):
-        return {name: [*_cells(name, cells)] for name, cells in history.items()}
+        return {name: [*_cells(table, name, cells)] for name, cells in history.items()}
     import polars as pl
 
     from flts.preprocess.source import RawTable
 
-    table = RawTable.of("history", history).table
-    moments = [name for name, kind in table.schema.items() if kind == pl.Datetime]
-    written = table.with_columns(pl.col(moments).dt.to_string("iso:strict"))
-    return {name: [*_cells(name, column.to_list())] for name, column in zip(written.columns, written, strict=True)}
+    frame = RawTable.of(table, history).table
+    moments = [name for name, kind in frame.schema.items() if kind == pl.Datetime]
+    written = frame.with_columns(pl.col(moments).dt.to_string("iso:strict"))
+    return {
+        name: [*_cells(table, name, column.to_list())] for name, column in zip(written.columns, written, strict=True)
+    }
 
 
-def _cells(name: str, cells: Sequence[Any]) -> Iterator[Any]:
+def _cells(table: str, name: str, cells: Sequence[Any]) -> Iterator[Any]:
     for row, given in enumerate(cells, 1):
         cell = given if type(given) in PLAIN else _plain(given)
         if isinstance(cell, float) and not math.isfinite(cell):
             if math.isinf(cell):
                 raise DataError(
-                    f"history: row {row:,}, column '{name}': {cell} does not fit; a finite number or None does",
+                    f"{table}: row {row:,}, column '{name}': {cell} does not fit; a finite number or None does",
                     code="cell-unfit",
                     column=name,
                     row=row,

@@ -37,6 +37,13 @@ INTERVALS = {
 
 def forecast(
     file: Annotated[Path, typer.Option("--input", help="CSV or Parquet with the history, newest row last.")],
+    future: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV or Parquet with the rows to forecast: the columns that are known ahead."
+            " [the last rows of --input that hold no target]"
+        ),
+    ] = None,
     levels: Annotated[
         str,
         typer.Option("--levels", "--level", help="Levels of the intervals: 0.5, 0.8, 0.9 and 0.95, or some of them."),
@@ -79,7 +86,8 @@ def forecast(
         checked(plot)
     asked = _levels(levels)
     chosen = settings(home=home)
-    refuse_no_file(file)
+    for given in filter(None, (file, future)):
+        refuse_no_file(given)
     store = existing_store(chosen)
     champion = champion_of(store, chosen_scope(store, scope))
     dialect = named_dialect(
@@ -92,8 +100,10 @@ def forecast(
             encoding=encoding,
         )
     )
-    history = RawFile(str(file), file, limits_of(chosen), dialect, written_dialect(champion.entry.scope))
-    answer = champion.answer(history, asked, horizon)
+    limits, hint = limits_of(chosen), written_dialect(champion.entry.scope)
+    history = RawFile(str(file), file, limits, dialect, hint)
+    later = None if future is None else RawFile(str(future), future, limits, dialect, hint)
+    answer = champion.answer(history, asked, horizon, future=later)
     # before anything is written, so that a picture that cannot be drawn leaves nothing half done
     picture = drawn(champion.bundle, answer, target) if plot is not None else None
     for warning in answer.warnings:

@@ -86,6 +86,7 @@ def candidate_rows(
                 static_coverage=static_coverage(case, candidate),
                 no_intervals=candidate.no_intervals,
                 uses_history=candidate.uses_history,
+                known_future=candidate.known_future,
                 bundle_bytes=candidate.bundle_bytes,
                 latency_ms=candidate.latency_ms,
                 limits=verdicts[scored.name],

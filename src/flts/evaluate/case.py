@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from flts.contracts.records.decision import WindowsSummary
+from flts.contracts.records.decision import KnownUse, WindowsSummary
 from flts.evaluate.gate import ChampionForecast
 from flts.evaluate.metrics import Yardstick
 from flts.evaluate.profile import WallClock
@@ -23,9 +23,10 @@ class Candidate:
 
     forecast [origins, horizon, targets] in original units; bounds: lower and upper ends of the interval of each level,
     of the same shape, empty with the reason in `no_intervals`; static_bounds: those that the offsets of training alone
-    give; adaptive: windows whose intervals follow the errors before them; latency_ms: measured only where a gate asks
-    for it; evidence: SHA-256 of the stored objects behind all of this, by key; validation_sha256: that of its forecasts
-    of the validation windows.
+    give; adaptive: windows whose intervals follow the errors before them; known_future: what it saw of the rows to
+    forecast, None in an experiment that knows nothing of them; latency_ms: measured only where a gate asks for it;
+    evidence: SHA-256 of the stored objects behind all of this, by key; validation_sha256: that of its forecasts of the
+    validation windows.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Candidate:
     adaptive: int | None = None
     no_intervals: str | None = None
     uses_history: bool | None = None
+    known_future: KnownUse | None = None
     bundle_bytes: int | None = None
     latency_ms: float | None = None
     evidence: Mapping[str, str] = field(default_factory=dict)

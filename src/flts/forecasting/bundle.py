@@ -29,6 +29,7 @@ from flts.forecasting.model import Forecasts, Model, refuse_unmeasurable
 from flts.models.base import Family, Files, ForecastTask, History, Indices, TargetsAlone
 from flts.models.ensemble import Ensemble
 from flts.models.registry import CANDIDATES, missing, package_of
+from flts.preprocess.known import Known
 from flts.preprocess.rows import Rows, Times, Values
 from flts.preprocess.transform import FittedPreprocess
 
@@ -69,6 +70,16 @@ class Bundle:
             return ()
         return fitted.targets if isinstance(predictor, TargetsAlone) and predictor.targets_alone else fitted.names
 
+    @property
+    def known(self) -> Known:
+        """What the model, or a member of the ensemble, uses of the rows to forecast."""
+        return self.model.task.known
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The columns that a request has to bring for the rows to forecast."""
+        return self.known.given
+
     def windows(self, rows: Rows) -> int:
         """At most so many windows are forecast for a request with this history: itself and its earlier origins."""
         if self.members:
@@ -83,10 +94,9 @@ class Bundle:
         """Forecasts after the last row of each request, at once; each sees its own rows alone. Raises as `forecast`."""
         model, lengths = self.model, set(map(len, requests))
         (length, *others) = lengths
-        alone = not self.members and (self.scores is None or length <= model.history_rows)
+        alone = not self.members and not self.given and (self.scores is None or length <= model.history_rows)
         if others or length < model.history.minimum or not alone:
-            ended = [Histories(rows, np.array([len(rows)], dtype=np.int64)) for rows in requests]
-            return self.forecast(Histories.joined(ended))
+            return self.forecast(Histories.ended(requests))
         return self.forecast_alike(
             np.stack([rows.times for rows in requests]), np.stack([rows.values for rows in requests])
         )
@@ -148,7 +158,8 @@ class Bundle:
     def self_test(self) -> None:
         """Forecast the stored history again. Raises DamagedObject when the answer differs from the stored one."""
         vector = self.manifest.self_test
-        answer = self.model.forecast(np.array(vector.times)[None], np.array(vector.values, dtype=float)[None])
+        given = None if vector.ahead is None else np.array(vector.ahead, dtype=float)[None]
+        answer = self.model.forecast(np.array(vector.times)[None], np.array(vector.values, dtype=float)[None], given)
         _, width = self.model.task.fitted.target_range
         errors = np.abs(answer.mean[0] - np.array(vector.mean)) / width
         if not (errors <= TOLERANCE).all():
@@ -172,10 +183,14 @@ def build_manifest(
     chosen: Mapping[str, Any],
     time_column: str,
 ) -> Manifest:
-    """Describe a fitted model. Its self-test stores the end of train and the forecast that the model makes from it."""
+    """Describe a fitted model. Its self-test stores the end of train and the forecast that the model makes from it.
+
+    What has to be known ahead is taken from the last rows of train.
+    """
     fitted, task = model.task.fitted, model.task
     rows = train[-min(model.history_rows, len(train)) :]
-    answer = model.forecast(rows.times[None], rows.values[None])
+    ahead = train[-task.horizon :].select(task.known.given) if task.known.given else None
+    answer = model.forecast(rows.times[None], rows.values[None], None if ahead is None else ahead[None])
     package = package_of(family.name)
     return Manifest(
         model=family.name,
@@ -197,9 +212,15 @@ def build_manifest(
         chosen=plain_json(chosen),
         fitted=fitted.record(),
         intervals=intervals,
-        self_test=SelfTest(times=rows.times.tolist(), values=cells(rows.values), mean=answer.mean[0].tolist()),
+        self_test=SelfTest(
+            ahead=None if ahead is None else cells(ahead),
+            times=rows.times.tolist(),
+            values=cells(rows.values),
+            mean=answer.mean[0].tolist(),
+        ),
         files={name: BundleFile(sha256=sha256(data), size=len(data)) for name, data in files.items()},
         time_column=time_column,
+        known_future=task.known.record(),
         package=None if package is None else PackageRecord(**package),
     )
 
@@ -294,9 +315,8 @@ def load_bundle(store: Store, bundle_sha256: str) -> Bundle:
 def assemble(bundle_sha256: str, manifest: Manifest, files: Files) -> Bundle:
     """Load the model of checked files. Raises MissingExtra or MissingPackage when its library is not installed."""
     fitted, seasons = FittedPreprocess.of(manifest.fitted), tuple(manifest.seasons)
-    task = ForecastTask(
-        manifest.input_length, manifest.horizon, seasons, fitted, manifest.min_measured, bounds_of(manifest)
-    )
+    bounds, known = bounds_of(manifest), Known.of(manifest.known_future)
+    task = ForecastTask(manifest.input_length, manifest.horizon, seasons, fitted, manifest.min_measured, bounds, known)
     if manifest.members is not None:
         return _assemble_ensemble(bundle_sha256, manifest, manifest.members, files, task)
     family = CANDIDATES[manifest.model]

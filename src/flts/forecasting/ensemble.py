@@ -130,6 +130,8 @@ def ensemble_manifest(
     """
     weights = [(weight, manifest) for _, (weight, _, manifest) in sorted(members.items())]
     longest = max((manifest for _, manifest in weights), key=lambda manifest: manifest.history_rows)
+    known = next((manifest.known_future for _, manifest in weights if manifest.known_future is not None), None)
+    told = next((manifest.self_test.ahead for _, manifest in weights if manifest.self_test.ahead is not None), None)
     tested = within(weighted_mean([(w, np.array(m.self_test.mean)) for w, m in weights]), bounds_of(longest))
     return longest.model_copy(
         update={
@@ -140,8 +142,9 @@ def ensemble_manifest(
             "uses_history": any(manifest.uses_history for _, manifest in weights),
             "chosen": chosen,
             "intervals": intervals,
-            "self_test": longest.self_test.model_copy(update={"mean": tested.tolist()}),
+            "self_test": longest.self_test.model_copy(update={"ahead": told, "mean": tested.tolist()}),
             "files": {},
+            "known_future": known,
             "package": None,
             "members": {
                 name: MemberBundle(bundle_sha256=bundle, weight=weight)
@@ -174,7 +177,7 @@ class MeanOfModels:
     def predict(self, window: Window) -> Values:
         """Scaled forecasts [windows, horizon, targets]."""
         values = np.where(window.measured, window.cleaned, np.nan)
-        means = [(weight, model.forecast(window.times, values).mean) for weight, model in self.members]
+        means = [(weight, model.forecast(window.times, values, window.given).mean) for weight, model in self.members]
         return window.fitted.scale_targets(weighted_mean(means))
 
     def history(self) -> History:

@@ -23,7 +23,7 @@ ONE_REQUEST = np.zeros(1, dtype=np.int64)
 
 @dataclass(frozen=True)
 class Histories:
-    """The rows before some origins. Nothing after an origin can be read through it.
+    """The rows before some origins. Nothing after an origin can be read through it but what `ahead` is asked for.
 
     context: rows in order, those of several requests one after another; ends [origins]: index in context of the first
     row to forecast; starts [requests], ascending: index of the first row of each request. A history holds rows of its
@@ -33,6 +33,13 @@ class Histories:
     context: Rows
     ends: Indices
     starts: Indices = field(default_factory=lambda: ONE_REQUEST)
+
+    @classmethod
+    def ended(cls, requests: Sequence[Rows]) -> Histories:
+        """One origin at the end of each request, with what it knows of the rows to forecast; at least one request."""
+        whole = (rows if rows.ahead is None else rows.then(rows.ahead) for rows in requests)
+        ends = (np.array([len(rows)], dtype=np.int64) for rows in requests)
+        return cls.joined([cls(context, end) for context, end in zip(whole, ends, strict=True)])
 
     @classmethod
     def joined(cls, requests: Sequence[Histories]) -> Histories:
@@ -59,6 +66,14 @@ class Histories:
     def before(self, origins: Indices) -> Histories:
         """The histories before other origins in the same rows, none of them the first row of a request."""
         return Histories(self.context, origins, self.starts)
+
+    def ahead(self, positions: Indices, columns: NDArray[np.intp], horizon: int) -> Values:
+        """These columns of the rows that these origins forecast: [positions, horizon, columns], NaN where not known."""
+        ends = self.ends[positions]
+        rows = ends[:, None] + np.arange(horizon)
+        after = np.append(self.starts, len(self.context))[np.searchsorted(self.starts, ends)]
+        known: Values = self.context.values[np.minimum(rows, len(self.context) - 1)[..., None], columns]
+        return np.where((rows < after[:, None])[..., None], known, np.nan)
 
     def batches(self, wanted: int) -> Iterator[tuple[Indices, Times, Values]]:
         """Group histories of equal length, at most `wanted` rows each.

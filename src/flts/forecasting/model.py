@@ -6,6 +6,7 @@ Trainer, judge, server and pyfunc all forecast through `Model.forecast`; there i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,16 +46,22 @@ class Model:
         """Rows of a history that are used, by the predictor or for the spread."""
         return max(self.history.wanted, self.task.input_length)
 
-    def forecast(self, times: Times, values: Values) -> Forecasts:
+    def forecast(self, times: Times, values: Values, given: Values | None = None) -> Forecasts:
         """Forecast histories of equal length, newest row last, columns as in the manifest.
 
         times [windows, rows], values [windows, rows, columns]; rows before the last `history_rows` are cut off first.
+        given [windows, horizon, given]: the given columns that are known ahead; an empty cell is filled from before.
         """
-        window = self._window(times, values)
+        window = self._window(times, values, given)
         mean = self.task.fitted.unscale_targets(self.predictor.predict(window))
         # a forecast that is not measurable must be found, not hidden behind a bound
         kept = np.where(_measurable(mean, self.task.fitted), within(mean, self.task.bounds), mean)
         return Forecasts(kept, spread(self.scale, window, self.task))
+
+    @cached_property
+    def given(self) -> NDArray[np.intp]:
+        """Where the given columns that are known ahead are among those of a history."""
+        return self.task.known.index(self.task.fitted)
 
     def forecast_each(self, histories: Histories) -> Forecasts:
         """Forecasts from every origin, finite or not. Raises NotApplicable when one has too little history."""
@@ -69,7 +76,8 @@ class Model:
         shape = (len(histories), self.task.horizon, self.task.targets)
         mean, spreads = np.empty(shape), np.empty((shape[0], shape[2]))
         for positions, times, values in histories.batches(self.history_rows):
-            answer = self.forecast(times, values)
+            given = histories.ahead(positions, self.given, self.task.horizon) if self.task.known else None
+            answer = self.forecast(times, values, given)
             mean[positions], spreads[positions] = answer.mean, answer.spread
         return Forecasts(mean, spreads)
 
@@ -86,12 +94,18 @@ class Model:
             spreads[positions] = spread(scale, self._window(times, values), self.task)
         return spreads
 
-    def _window(self, times: Times, values: Values) -> Window:
+    def _window(self, times: Times, values: Values, given: Values | None = None) -> Window:
         times, values = times[:, -self.history_rows :], values[:, -self.history_rows :]
-        fitted = self.task.fitted
+        fitted, known = self.task.fitted, self.task.known
         # models of bundles of version 1 take every filled cell for measured
         measured = ~np.isnan(values) if fitted.placed else np.ones(values.shape, dtype=bool)
-        return Window(times, fitted.clean(values), measured, fitted)
+        if not known:
+            return Window(times, fitted.clean(values), measured, fitted)
+        later = np.full((len(values), self.task.horizon, values.shape[2]), np.nan)
+        if given is not None:
+            later[..., self.given] = given
+        cleaned, rows = fitted.clean(np.concatenate([values, later], axis=1)), values.shape[1]
+        return Window(times, cleaned[:, :rows], measured, fitted, known, cleaned[:, rows:, self.given])
 
 
 def refuse_unmeasurable(mean: Values, fitted: FittedPreprocess) -> None:

@@ -8,7 +8,7 @@ in both; models never see original units.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flts.contracts.ports import Progress
+from flts.preprocess.known import Known
 from flts.preprocess.rows import Times, Values
 from flts.preprocess.transform import FittedPreprocess, engineer
 from flts.spec.table import Table
@@ -26,6 +27,10 @@ P = TypeVar("P", bound=Table)
 Files = Mapping[str, bytes]
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
+NOTHING = Known()
+"""No column is known ahead."""
+NONE_KNOWN = np.empty((0, 0))
+"""The known columns of a block without any."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ class ForecastTask:
     bounds: tuple[tuple[float | None, float | None], ...] = ()
     """Lowest and highest value of each target in original units, None where there is no limit; forecasts are clipped to
     them after the model has answered."""
+    known: Known = NOTHING
+    """What the model may see of the rows to forecast: nothing, for a family that does not look ahead."""
 
     @property
     def lookback(self) -> int:
@@ -73,13 +80,20 @@ class Block:
     """Train rows that a fit may see, and the windows in them.
 
     times [rows]; features [rows, features]; targets [rows, targets], scaled, NaN where nothing was measured: no model
-    learns from a filled target. origins [windows]: the first row that each window forecasts.
+    learns from a filled target. origins [windows]: the first row that each window forecasts. known [rows, known]: the
+    columns that are known ahead, scaled, no cell empty.
     """
 
     times: Times
     features: Floats
     targets: Values
     origins: Indices
+    known: Values = field(default_factory=lambda: NONE_KNOWN)
+
+    def ahead(self, task: ForecastTask) -> Values:
+        """The known columns of the rows that each window forecasts: [windows, horizon, known], 0 and 1 span train."""
+        ahead: Values = self.known[self.origins[:, None] + np.arange(task.horizon)]
+        return ahead
 
     def windows(self, task: ForecastTask) -> tuple[Floats, Values]:
         """Features [windows, input_length, features] and targets as `answers` gives them."""
@@ -97,13 +111,27 @@ class Window:
     """Histories of equal length, each ending at its origin.
 
     times [windows, rows]; cleaned [windows, rows, columns]: original units, filled and clipped; measured
-    [windows, rows, columns]: which of its cells were not filled.
+    [windows, rows, columns]: which of its cells were not filled. given [windows, horizon, given]: the given columns of
+    `known` in the rows to forecast, cleaned too; None where the model sees nothing of these.
     """
 
     times: Times
     cleaned: Values
     measured: NDArray[np.bool_]
     fitted: FittedPreprocess
+    known: Known = NOTHING
+    given: Values | None = None
+
+    @cached_property
+    def ahead(self) -> Values:
+        """The known columns of the rows to forecast, as `Block.ahead` gives them: [windows, horizon, known]."""
+        assert self.given is not None
+        return self.known.scaled(self.future(self.given.shape[1]), self.given, self.fitted)
+
+    @cached_property
+    def known_before(self) -> Values:
+        """The known columns of the history: [windows, rows, known]."""
+        return self.known.scaled(self.times, self.cleaned[..., self.known.index(self.fitted)], self.fitted)
 
     @cached_property
     def features(self) -> Floats:

@@ -3,7 +3,8 @@
 A row is one step of one window. Its label is the target less the last value, divided by the spread of the window, so a
 level that train has not seen changes nothing. Its columns: the step; the rows of the same phase one and two seasons
 back and the newest rows of the window, by the same measure; the phase of every season and the calendar of the row to
-forecast; the other columns in the last row. Errors are weighted with the squared spread, which makes the loss that of
+forecast; the other columns in the last row; the columns that are known ahead, in the row to forecast and in those of
+its phase one season back. Errors are weighted with the squared spread, which makes the loss that of
 scaled targets. The validation windows choose the number of trees, and all of train fits as many again.
 """
 
@@ -187,6 +188,8 @@ def _names(task: ForecastTask) -> list[str]:
         *(f"season_{season}_back_{back}" for season in seasons for back in range(1, BACK + 1)),
         *(f"phase_of_{season}" for season in task.seasons),
         *task.fitted.calendar,
+        *(f"known_{i}" for i in range(len(task.known))),
+        *(f"known_{i}_of_{season}" for season in seasons for i in range(len(task.known))),
         *(f"row_{row}" for row in _recent(task).tolist()),
         "spread",
         "mean_of_window",
@@ -209,6 +212,9 @@ def _rows(past: Past, last: Floats, future: Times, target: int, task: ForecastTa
     of_step += [task.fitted.grid.positions(future) % season for season in task.seasons]
     if task.fitted.calendar:
         of_step += [*np.moveaxis(calendar(future, task.fitted), -1, 0)]
+    if task.known:
+        ahead = [past.known_at(horizon), *(past.known_at(same_phase(season, task.horizon, 1)) for season in seasons)]
+        of_step += [column for known in ahead for column in np.moveaxis(known, -1, 0)]
     means = [past.mean[:, [target]], *(_mean(values[:, -season:])[:, None] for season in seasons[:1])]
     others = [i for i in range(len(task.fitted.names)) if i != task.fitted.target_index[target]]
     of_window: list[NDArray[Any]] = [measured_from_level(values[:, _recent(task)]), spread[:, None]]

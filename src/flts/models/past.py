@@ -1,14 +1,17 @@
-"""The past of the targets before each origin: what a model of lags sees, however many rows a history holds."""
+"""The past of the targets before each origin: what a model of lags sees, however many rows a history holds.
+
+Beside it, what is known ahead: the known columns of the rows to forecast, and of the rows of the past.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
-from flts.models.base import Block, ForecastTask, Indices, Window
+from flts.models.base import NONE_KNOWN, Block, ForecastTask, Indices, Window
 from flts.models.naive import carried, last_season
 from flts.preprocess.rows import Values
 
@@ -40,13 +43,15 @@ class Past:
     """values [windows, rows, targets]: scaled, the row before the origin last, NaN where nothing was measured or known.
 
     length: rows that say what is usual, those of the window or of a season if that is longer; season: the shortest, 1
-    where there is none; otherwise [targets]: the value of a history without a measured one, the median of train.
+    where there is none; otherwise [targets]: the value of a history without a measured one, the median of train. known
+    [windows, rows + horizon, known]: the columns that are known ahead, of these rows and of those to forecast.
     """
 
     values: Values
     length: int
     season: int
     otherwise: Values
+    known: Values = field(default_factory=lambda: NONE_KNOWN)
 
     @classmethod
     def of_block(cls, block: Block, task: ForecastTask) -> Past:
@@ -54,7 +59,11 @@ class Past:
         rows = rows_back(task)
         before = np.full((rows, task.targets), np.nan)
         values = np.concatenate([before, block.targets])[block.origins[:, None] + np.arange(rows)]
-        return cls(values, _usual(task), min(task.seasons, default=1), _medians(task))
+        known = NONE_KNOWN
+        if task.known:
+            span = block.origins[:, None] + np.arange(-rows, task.horizon)
+            known = np.where((span < 0)[..., None], np.nan, block.known[np.maximum(span, 0)])
+        return cls(values, _usual(task), min(task.seasons, default=1), _medians(task), known)
 
     @classmethod
     def of_window(cls, window: Window, task: ForecastTask) -> Past:
@@ -62,8 +71,23 @@ class Past:
         rows = rows_back(task)
         known = np.where(window.measured_targets, window.targets, np.nan)[:, -rows:]
         before = np.full((len(known), rows - known.shape[1], task.targets), np.nan)
-        values = np.concatenate([before, known], axis=1)
-        return cls(values, _usual(task), min(task.seasons, default=1), _medians(task))
+        values, ahead = np.concatenate([before, known], axis=1), NONE_KNOWN
+        if task.known:
+            empty = np.full((len(known), before.shape[1], len(task.known)), np.nan)
+            ahead = np.concatenate([empty, window.known_before[:, -rows:], window.ahead], axis=1)
+        return cls(values, _usual(task), min(task.seasons, default=1), _medians(task), ahead)
+
+    def known_at(self, rows: Indices) -> Values:
+        """The known columns of these rows, counted from the origin: [windows, rows, known].
+
+        Of a row before the history those of the oldest one.
+        """
+        origin = self.values.shape[1]
+        found = self.known[:, origin + rows]
+        if not np.isnan(found).any():
+            return found
+        oldest = np.argmin(np.isnan(self.known[..., 0]), axis=1)
+        return np.where(np.isnan(found), self.known[np.arange(len(found)), oldest][:, None], found)
 
     @cached_property
     def last(self) -> Values:

@@ -9,7 +9,7 @@ the penalty, and another design only where it lowers their error clearly (docs/d
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -80,13 +80,13 @@ class Ridge:
         tensors = _solved(block, choice.design, task, choice.alpha)
         judged = Designed(validation, choice.design, task, tensors["typical"])
         squares, cells = judged.loss(tensors["weights"], tensors["intercept"])
-        chosen = {"alpha": choice.alpha, **asdict(choice.design), "validation_mse": squares / cells}
+        chosen = {"alpha": choice.alpha, **choice.design.stored(), "validation_mse": squares / cells}
         return Fit(_files(tensors), chosen)
 
     def refit(
         self, block: Block, task: ForecastTask, recipe: Recipe[RidgeParameters], chosen: Mapping[str, Any]
     ) -> Files:
-        design = Design(**{name: chosen[name] for name in asdict(Design())})
+        design = Design(**{field.name: chosen[field.name] for field in fields(Design) if field.name in chosen})
         return _files(_solved(block, design, task, chosen["alpha"]))
 
     def load(self, files: Files, task: ForecastTask) -> Predictor:
@@ -102,7 +102,7 @@ class Ridge:
 
 def _solved(block: Block, design: Design, task: ForecastTask, alpha: float) -> Tensors:
     """The tensors of a bundle."""
-    level, *flags = asdict(design).values()
+    level, *flags = design.stored().values()
     typical = _typical(block, task)
     ((weights, intercept),) = solutions(Designed(block, design, task, typical), [alpha])
     return {
@@ -136,7 +136,7 @@ def _forward(block: Block, validation: Block, task: ForecastTask) -> Iterator[tu
 
 def _choose(splits: Sequence[tuple[Block, Block]], task: ForecastTask, alphas: Sequence[float]) -> _Choice:
     """Start with the plain design, and change one thing after another where that lowers the error clearly."""
-    plain = Design(phases=bool(phased(task)), fourier=bool(task.seasons))
+    plain = Design(phases=bool(phased(task)), fourier=bool(task.seasons), known=bool(task.known))
     systems = []
     for fitted, judged in splits:
         complete = _complete(fitted, task)
@@ -159,6 +159,8 @@ def _changes(task: ForecastTask) -> Iterator[dict[str, Any]]:
         yield {"longer": True}
     if len(task.fitted.names) > task.targets:
         yield {"covariates": True}
+    if task.known:
+        yield {"known": False}
 
 
 def _tried(design: Design, systems: Sequence[tuple[Designed, Designed]], alphas: Sequence[float]) -> _Choice:

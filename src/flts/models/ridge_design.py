@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -35,7 +35,7 @@ class Design:
 
     phases: rows of the phase of each forecast step, one and two of the longest season back; fourier: Fourier terms of
     the seasons; longer: two of the longest season, at most LONGER rows, instead of the window; covariates: the other
-    columns of the window.
+    columns of the window; known: the columns that are known ahead, of the rows to forecast and of those of their phase.
     """
 
     level: str = "spread"
@@ -43,6 +43,12 @@ class Design:
     fourier: bool = True
     longer: bool = False
     covariates: bool = False
+    known: bool = False
+
+    def stored(self) -> dict[str, Any]:
+        """Its fields as a bundle holds them. Without known columns there is no word about them, as there never was."""
+        fields = asdict(self)
+        return fields if self.known else {name: value for name, value in fields.items() if name != "known"}
 
     def rows(self, task: ForecastTask) -> Indices:
         """The rows of the targets that are columns, counted from the origin, each once."""
@@ -79,6 +85,8 @@ class Design:
         if self.fourier and task.seasons:
             dates.append(fourier(first, task))
         yield np.hstack([((values - level[:, None]) / spread[:, None]).reshape(len(values), -1), *dates])
+        if self.known:
+            yield known_ahead(past, first, task)
         if self.covariates:
             others = [i for i in range(len(task.fitted.names)) if i not in task.fitted.target_index]
             for row in features:
@@ -170,6 +178,15 @@ class Designed:
             squares += float(np.nansum((errors.reshape(len(part), -1, self.targets) * spread[:, None]) ** 2))
             cells += int((~np.isnan(errors)).sum())
         return squares, cells
+
+
+def known_ahead(past: Past, first: Times, task: ForecastTask) -> Values:
+    """What is known of the rows to forecast: [windows, columns]."""
+    steps = np.arange(task.horizon)
+    ahead = past.known_at(steps)
+    parts = [ahead]
+    parts += [past.known_at(same_phase(season, task.horizon, 1)) for season in phased(task)[-1:]]
+    return np.hstack([part.reshape(len(ahead), -1) for part in parts])
 
 
 def fourier(times: Times, task: ForecastTask) -> Values:

@@ -21,12 +21,14 @@ Values = NDArray[np.float64]
 class Rows:
     """Rows in order of time; once placed on a grid, one per step.
 
-    times: UTC nanoseconds [rows]; values: original units, NaN where empty [rows, columns].
+    times: UTC nanoseconds [rows]; values: original units, NaN where empty [rows, columns]. ahead: of the history of a
+    request, what is known of the rows to forecast, all other cells empty; it follows no part of the rows.
     """
 
     times: Times
     values: Values
     columns: tuple[str, ...]
+    ahead: Rows | None = None
 
     def __len__(self) -> int:
         return len(self.times)

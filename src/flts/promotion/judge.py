@@ -16,7 +16,7 @@ from flts.contracts.canonical import sha256
 from flts.contracts.errors import DamagedObject, DataError, NotApplicable, TrainingFailed
 from flts.contracts.ports import Store
 from flts.contracts.records.base import read_record, read_sealed, require_sealed, write_record
-from flts.contracts.records.decision import DecisionRecord, Evidence, Preview, WindowsSummary
+from flts.contracts.records.decision import DecisionRecord, Evidence, KnownUse, Preview, WindowsSummary
 from flts.contracts.records.log import LogEntry, Promoted
 from flts.contracts.records.model import Manifest, ModelResult, WindowsResult
 from flts.contracts.records.run import FailurePart
@@ -33,6 +33,7 @@ from flts.models.base import Files, ForecastTask
 from flts.models.registry import BASELINES
 from flts.preprocess.fit import seasonal_error
 from flts.preprocess.grid import MONDAY, Grid, wall_time
+from flts.preprocess.known import Known
 from flts.preprocess.rows import Values
 from flts.preprocess.stage import ProcessedDataset
 from flts.promotion.champion import named_if_damaged
@@ -226,10 +227,20 @@ def _stored_candidate(
         adaptive=intervals.adaptive,
         no_intervals=manifest.intervals.reason,
         uses_history=manifest.uses_history,
+        known_future=_known_use(experiment, manifest),
         bundle_bytes=len(manifest.to_bytes()) + sum(map(len, files.values())),
         latency_ms=latency_of(store, experiment, result, manifest) if limited else None,
         evidence={layout.model_result(model_hash): result_sha256} | _behind(windows),
     )
+
+
+def _known_use(experiment: Experiment, manifest: Manifest) -> KnownUse | None:
+    """What a candidate saw of the rows to forecast; None where the experiment names nothing that is known ahead."""
+    dataset = experiment.spec.dataset
+    if not dataset.known_future and not dataset.holidays:
+        return None
+    known = Known.of(manifest.known_future)
+    return KnownUse(measured=list(known.given), generated=list(known.names[len(known.given) :]))
 
 
 def _behind(windows: tuple[WindowsResult, str]) -> dict[str, str]:

@@ -31,6 +31,7 @@ class Note:
 
 def notes(decision: DecisionRecord) -> Iterator[Note]:
     """Failures, limits that are not met, and how models are judged that differ from the others."""
+    yield from _known_ahead(decision)
     for row in decision.candidates:
         if isinstance(row, UnrankedRow):
             kind = "not applicable" if row.status == "N/A" else "failed"
@@ -44,6 +45,19 @@ def notes(decision: DecisionRecord) -> Iterator[Note]:
     for baseline in decision.baselines:
         if isinstance(baseline, AbsentBaseline) and baseline.reason:
             yield Note(f"{baseline.model} not applicable: {baseline.reason}", fault=False)
+
+
+def _known_ahead(decision: DecisionRecord) -> Iterator[Note]:
+    """With which values of the rows to forecast models were judged, and which models saw none."""
+    ranked = [(row.model, row.known_future) for row in decision.ranked if row.known_future is not None]
+    measured = next((known.measured for _, known in ranked if known.measured), [])
+    if measured:
+        by = ", ".join(name for name, known in ranked if known.measured)
+        judged = f"{by}: judged with measured values of {', '.join(measured)}"
+        yield Note(f"{judged}; forecasts of these would make the errors larger", fault=False)
+    ignoring = [name for name, known in ranked if not known.measured and not known.generated]
+    if ignoring:
+        yield Note(f"{', '.join(ignoring)}: ignores what is known of the rows to forecast", fault=False)
 
 
 def why(decision: DecisionRecord) -> Iterator[str]:

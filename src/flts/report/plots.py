@@ -28,6 +28,7 @@ from flts.models.base import Indices
 from flts.preprocess.read import Reading
 from flts.preprocess.rows import Values
 from flts.promotion.judge import baselines, wall_clock, yardstick
+from flts.serve.ahead import Later
 from flts.serve.answer import answer_rows, usable_rows
 from flts.serve.picture import SHOWN_LEVELS, drawn, named_target
 from flts.train.experiment import Experiment
@@ -92,14 +93,22 @@ class RunPlots:
         return forecast_windows(self.experiment, {name: self._stored(name)[1] for name in self.models}, target)
 
     def ahead(self, target: str) -> Picture:
-        """What the best model forecasts after the last test row. Raises DataError where too little was measured."""
+        """What the best model forecasts after the last test row. Raises DataError where too little was measured.
+
+        A model that has to be told of the rows to forecast starts one horizon earlier: nobody knows what follows test.
+        """
         assert self.decision is not None
         row = self.decision.row(self.decision.winner)
         assert row is not None
         bundle = load_bundle(self.store, row.bundle_sha256)
         context = self.experiment.windows.histories(self.experiment.dataset).context
-        reading = Reading(context, [], np.arange(len(context), dtype=np.int64))
-        rows, warnings = usable_rows(bundle, reading, "the end of test")
+        every, end = np.arange(len(context), dtype=np.int64), "the end of test"
+        reading, later = Reading(context, [], every), None
+        if bundle.given:
+            later = Later(end, reading)
+            until = len(context) - bundle.model.task.horizon
+            reading = Reading(context[:until], [], every[:until])
+        rows, warnings = usable_rows(bundle, reading, end, later)
         return drawn(bundle, answer_rows(bundle, rows, SHOWN_LEVELS, None, warnings), target)
 
     def error_per_step(self) -> Picture:

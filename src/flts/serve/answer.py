@@ -24,6 +24,7 @@ from flts.preprocess.rows import Indices, Rows, Times, Values
 from flts.preprocess.source import Raw, RawTable
 from flts.preprocess.times import at
 from flts.preprocess.transform import FittedPreprocess
+from flts.serve.ahead import Later, read_later, rows_ahead, until_measured, unused
 from flts.serve.levels import Levels, needed, of_levels, of_quantiles, refuse_unknown, several
 from flts.serve.version1 import refuse_gap
 
@@ -84,19 +85,28 @@ def answer(
     level: Levels = STORED_LEVEL,
     horizon: int | None = None,
     quantiles: Sequence[float] = (),
+    future: Any = None,
 ) -> Answer:
     """Forecast from the end of a file or a table that has a time column and those of the manifest, in any order.
 
-    level: one or several; horizon: steps; None for all that the model was trained for. Raises UsageError for a level or
-    a quantile that has no interval and for a horizon that the model cannot reach, DataError for a history that cannot
-    be used.
+    level: one or several; horizon: steps; None for all that the model was trained for. future: a table with the columns
+    that the model knows ahead, one row for each step; without it, the last rows of the history that hold no target are
+    this table. Raises UsageError for a level or a quantile that has no interval and for a horizon that the model cannot
+    reach, DataError for a history or a future that cannot be used.
 
     A server takes the same steps one by one: `refuse_unavailable`, `usable_history` or `usable_rows`, Bundle.forecast,
     `answer_of`.
     """
     refuse_unknown(several(level), quantiles)
     refuse_unreachable(bundle, horizon)
-    rows, warnings = usable_history(bundle, history if isinstance(history, Raw) else RawTable.of("history", history))
+    table, later = (
+        given if given is None or isinstance(given, Raw) else RawTable.of(name, given)
+        for name, given in (("history", history), ("future", future))
+    )
+    assert table is not None
+    rows, warnings = usable_history(bundle, table, None if later is None else read_later(bundle, later), horizon)
+    if later is not None:
+        warnings = (*warnings, *unused(bundle))
     return answer_rows(bundle, rows, needed(level, quantiles), horizon, warnings)
 
 
@@ -104,7 +114,7 @@ def answer_rows(
     bundle: Bundle, rows: Rows, levels: Sequence[float], horizon: int | None, warnings: tuple[Notice, ...] = ()
 ) -> Answer:
     """The same from rows that the bundle can use, with the interval of each level; lower and upper are of the first."""
-    answers = bundle.forecast(Histories(rows, np.array([len(rows)], dtype=np.int64)))
+    answers = bundle.forecast(Histories.ended([rows]))
     first = levels[0] if levels else STORED_LEVEL
     made = answer_of(bundle, rows, answers, level=first, horizon=horizon, warnings=warnings)
     ends = {level: _ends(answers.interval(level), len(made.times)) for level in levels}
@@ -135,19 +145,30 @@ def refuse_unreachable(bundle: Bundle, horizon: int | None) -> None:
         raise _unreachable(horizon, largest, bundle)
 
 
-def usable_history(bundle: Bundle, raw: Raw) -> tuple[Rows, tuple[Notice, ...]]:
+def usable_history(
+    bundle: Bundle, raw: Raw, later: Later | None = None, horizon: int | None = None
+) -> tuple[Rows, tuple[Notice, ...]]:
     """The last rows of a table that the bundle uses, and warnings. Raises DataError as `usable_rows` and the reader."""
     reading = read_history(raw, bundle.model.task.fitted, bundle.manifest.time_column, bundle.needed)
-    return usable_rows(bundle, reading, raw.name)
+    return usable_rows(bundle, reading, raw.name, later, horizon)
 
 
-def usable_rows(bundle: Bundle, reading: Reading, name: str) -> tuple[Rows, tuple[Notice, ...]]:
-    """The last rows of a history that the bundle uses, and warnings about them.
+def usable_rows(
+    bundle: Bundle, reading: Reading, name: str, later: Later | None = None, horizon: int | None = None
+) -> tuple[Rows, tuple[Notice, ...]]:
+    """The last rows of a history that the bundle uses, with what it knows of the rows to forecast, and warnings.
 
     Empty cells stay empty: the model fills them as it did in training. A model that looks at no value of the history is
-    asked for none either: it forecasts from the time of the last row. Raises DataError where the rows are too few, or
-    hold too little.
+    asked for none either: it forecasts from the time of the last row. later: a table of their own for the rows to
+    forecast. Raises DataError where the rows are too few, or hold too little.
     """
+    history = until_measured(bundle, reading) if later is None else reading
+    rows, warnings = _usable(bundle, history, name)
+    ahead = rows_ahead(bundle, int(rows.times[-1]), later or Later(name, reading), horizon)
+    return replace(rows, ahead=ahead), (*warnings, *(later.reading.warnings if later else ()))
+
+
+def _usable(bundle: Bundle, reading: Reading, name: str) -> tuple[Rows, tuple[Notice, ...]]:
     manifest, task = bundle.manifest, bundle.model.task
     found = len(reading.rows)
     if found < manifest.min_history_rows:
@@ -229,7 +250,7 @@ def _beyond(bundle: Bundle, rows: Rows, steps: int) -> Values:
     task = replace(model.task, horizon=steps)
     further = replace(model, predictor=model.predictor.extended(task), task=task)
     try:
-        forecasts = further.forecast_all(Histories(rows, np.array([len(rows)], dtype=np.int64)))
+        forecasts = further.forecast_all(Histories.ended([rows]))
     except OverflowError:  # a library that counts nanoseconds from the start of train ends earlier than the times do
         raise _unreachable(steps, model.task.horizon, bundle) from None
     return forecasts.mean[0, model.task.horizon :]
@@ -253,7 +274,8 @@ def _unreachable(horizon: int, largest: int, bundle: Bundle) -> UsageError:
 
 def rows_for(bundle: Bundle, raw: Raw) -> Rows:
     """All rows of a table as the bundle reads a history. Raises DataError."""
-    return read_history(raw, bundle.model.task.fitted, bundle.manifest.time_column, bundle.needed).rows
+    needed = tuple(dict.fromkeys([*bundle.needed, *bundle.given]))
+    return read_history(raw, bundle.model.task.fitted, bundle.manifest.time_column, needed).rows
 
 
 def _refuse_unmeasured(measured: NDArray[np.bool_], rows: Rows, task: ForecastTask, name: str) -> None:

@@ -65,6 +65,8 @@ class Batch:
 def forecast_batch(bundle: Bundle, rows: Rows, level: float = STORED_LEVEL) -> Batch:
     """Forecast from every row that ends a history of enough rows that hold the targets.
 
+    Where the model has to be told columns of the rows to forecast, the table must hold these rows too.
+
     rows: the columns of the manifest in its order. Raises DataError when no row can be an origin.
     """
     model, fitted = bundle.model, bundle.model.task.fitted
@@ -72,13 +74,17 @@ def forecast_batch(bundle: Bundle, rows: Rows, level: float = STORED_LEVEL) -> B
     ends = np.arange(needed, len(rows) + 1, dtype=np.int64)
     task = model.task
     usable = enough_measured(fitted.measured(rows.values), ends, task.input_length, task.min_measured)
+    if bundle.given:
+        index = model.task.known.index(fitted)
+        told = Histories(rows, ends).ahead(np.arange(len(ends)), index, task.horizon)
+        usable &= ~np.isnan(told).any(axis=(1, 2))
     if not fitted.placed:
         usable &= unbroken(rows, ends, task)
     if not usable.any():
         raise DataError(
             f"no row ends a history of {needed} rows, of whose last {task.input_length} at least"
-            f" {task.min_measured:.0%} hold {' and '.join(fitted.targets)}, as the model needs; the table has"
-            f" {len(rows)} rows on the grid",
+            f" {task.min_measured:.0%} hold {' and '.join(fitted.targets)}{_and_told(bundle)}, as the model needs; the"
+            f" table has {len(rows)} rows on the grid",
             code="no-origin",
             rows=len(rows),
             expected=needed,
@@ -91,6 +97,12 @@ def forecast_batch(bundle: Bundle, rows: Rows, level: float = STORED_LEVEL) -> B
     truth = truth_at(rows, times, fitted.targets)
     kinds, zone = tuple(answers.kinds()), fitted.grid.timezone
     return Batch(origins, times, fitted.targets, answers.mean, lower, upper, truth, kinds, zone)
+
+
+def _and_told(bundle: Bundle) -> str:
+    if not bundle.given:
+        return ""
+    return f", with {', '.join(bundle.given)} in each of the {bundle.model.task.horizon} rows after it"
 
 
 def errors(bundle: Bundle, batch: Batch) -> Errors | None:

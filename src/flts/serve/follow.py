@@ -35,30 +35,52 @@ class Champion:
     """Where its decision is, for `_repr_html_`; None where nobody looks at it."""
 
     def forecast(
-        self, history: Any, level: Levels = STORED_LEVEL, horizon: int | None = None, quantiles: Sequence[float] = ()
+        self,
+        history: Any,
+        level: Levels = STORED_LEVEL,
+        horizon: int | None = None,
+        quantiles: Sequence[float] = (),
+        *,
+        future: Any = None,
     ) -> pl.DataFrame:
         """Forecasts from the end of a history, in original units.
 
         history: polars, pandas or Arrow table, or a mapping of columns, with the time and the columns that the model
         uses in original units, newest row last; or a raw file. The time may also be the index, or a column `time` or
         `ds`. level: 0.5, 0.8, 0.9 or 0.95, or several of them. horizon: steps, by default all that the model was
-        trained for. quantiles: those at which an interval ends, and 0.5 for the forecast itself.
+        trained for. quantiles: those at which an interval ends, and 0.5 for the forecast itself. future: a table of the
+        rows to forecast with the columns that the model knows ahead (`bundle.given`); without it, the last rows of the
+        history that hold no target are taken for them.
 
         Returns columns time (local time of the train rows), target, mean, lower, upper, with several levels lower_50,
         upper_50 and so on, and q10 for the quantile 0.1; bounds are null where the model has none. `answer` also says
         what is wrong with the history. Raises DataError and UsageError.
         """
         several_levels = () if isinstance(level, int | float) else several(level)
-        return self.answer(history, level, horizon, quantiles).frame(several_levels, tuple(dict.fromkeys(quantiles)))
+        return self.answer(history, level, horizon, quantiles, future=future).frame(
+            several_levels, tuple(dict.fromkeys(quantiles))
+        )
 
     def answer(
-        self, history: Any, level: Levels = STORED_LEVEL, horizon: int | None = None, quantiles: Sequence[float] = ()
+        self,
+        history: Any,
+        level: Levels = STORED_LEVEL,
+        horizon: int | None = None,
+        quantiles: Sequence[float] = (),
+        *,
+        future: Any = None,
     ) -> Answer:
         """The same as arrays, with the warnings about the history."""
-        return answer(self.bundle, history, level, horizon, quantiles)
+        return answer(self.bundle, history, level, horizon, quantiles, future)
 
     def plot(
-        self, history: Any, level: Levels = SHOWN_LEVELS, horizon: int | None = None, *, target: str | None = None
+        self,
+        history: Any,
+        level: Levels = SHOWN_LEVELS,
+        horizon: int | None = None,
+        *,
+        target: str | None = None,
+        future: Any = None,
     ) -> Picture:
         """The end of a history and the forecast after it; a notebook shows it, and its method `save` writes it.
 
@@ -66,7 +88,7 @@ class Champion:
         MissingExtra without matplotlib.
         """
         named_target(self.bundle.manifest.targets, target)
-        return drawn(self.bundle, self.answer(history, level, horizon), target)
+        return drawn(self.bundle, self.answer(history, level, horizon, future=future), target)
 
     def __repr__(self) -> str:
         entry, manifest = self.entry, self.bundle.manifest

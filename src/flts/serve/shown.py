@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from flts.contracts.errors import DamagedObject
@@ -39,6 +41,11 @@ def shown(entry: LogEntry, bundle: Bundle, store: Store | None) -> str:
 def _of_self_test(bundle: Bundle) -> Picture:
     """The forecast from the end of train, which every self-test makes again."""
     stored = bundle.manifest.self_test
-    rows = Rows(np.array(stored.times), np.array(stored.values, dtype=float), bundle.model.task.fitted.names)
+    fitted, horizon = bundle.model.task.fitted, bundle.model.task.horizon
+    rows = Rows(np.array(stored.times), np.array(stored.values, dtype=float), fitted.names)
+    if stored.ahead is not None:
+        values = np.full((horizon, len(fitted.names)), np.nan)
+        values[:, bundle.known.index(fitted)] = np.array(stored.ahead, dtype=float)
+        rows = replace(rows, ahead=Rows(fitted.grid.after(rows.times[-1:], horizon)[0], values, fitted.names))
     target = bundle.manifest.targets[0]
     return drawn(bundle, answer_rows(bundle, rows, SHOWN_LEVELS, None), title=f"{short(target)}: from the end of train")

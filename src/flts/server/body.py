@@ -23,14 +23,14 @@ from flts.contracts.errors import nearest
 from flts.forecasting.intervals import LEVELS
 from flts.preprocess.source import Raw
 from flts.preprocess.times import LONG, quoted
-from flts.server.columns import PLAIN, TEXT, Cells, Constant, shown
+from flts.server.columns import FUTURE, NAME, PLAIN, TEXT, Cells, Constant, shown
 from flts.server.messages import at_once
 from flts.server.wanted import DEFAULT_LEVEL, Wanted
 from flts.web.problem import Problem
 
 KEYS = ("history", "future", "horizon", "identifier", "level")
 MAX_ROWS = 100_000
-"""Rows of a history."""
+"""Rows of a history, and of the table of the rows to forecast."""
 DISCARDED = 16 * 2**20
 """Bytes beyond the limit that are received before a body is refused."""
 ON_LOOP = 128 * 2**10
@@ -195,9 +195,8 @@ def _integer(digits: str) -> int | float:
 def _wanted(asked: dict[str, Any], history: Cells) -> Wanted:
     """Check everything but the cells, which the model of the scope decides about."""
     refuse_unknown(asked, KEYS)
-    if asked.get("future"):
-        raise unfit("future-unused", "future: no model takes known future columns; leave the key out")
-    return wanted(history, asked)
+    future = cells_of(asked["future"], FUTURE) if asked.get("future") else None
+    return wanted(history, asked, future)
 
 
 def refuse_unknown(asked: Iterable[str], valid: Sequence[str], where: str = "") -> None:
@@ -207,10 +206,11 @@ def refuse_unknown(asked: Iterable[str], valid: Sequence[str], where: str = "") 
         raise unfit("key-unknown", f"{where}unknown key {quoted(unknown)}; {nearest(unknown[:LONG], valid)}")
 
 
-def wanted(history: Raw | Cells, asked: Mapping[str, Any]) -> Wanted:
+def wanted(history: Raw | Cells, asked: Mapping[str, Any], future: Cells | None = None) -> Wanted:
     """A request for the forecast after a history. asked: may hold `horizon`, `level` and `identifier`."""
-    if isinstance(history, Cells):
-        _check_rows(history)
+    for name, cells in ((NAME, history), (FUTURE, future)):
+        if isinstance(cells, Cells):
+            _check_rows(cells, name)
     horizon, level = asked.get("horizon"), asked.get("level")
     if horizon is not None and (type(horizon) is not int or horizon < 1):
         raise unfit("value-type", f"horizon: {shown(horizon)} does not fit; a whole number from 1 on fits")
@@ -219,24 +219,25 @@ def wanted(history: Raw | Cells, asked: Mapping[str, Any]) -> Wanted:
     identifier = asked.get("identifier")
     if identifier is not None and type(identifier) is not str:
         raise unfit("value-type", f"identifier: {shown(identifier)} does not fit; the name of a scope as text fits")
-    return Wanted(history, identifier or None, horizon, DEFAULT_LEVEL if level is None else float(level))
+    asked_level = DEFAULT_LEVEL if level is None else float(level)
+    return Wanted(history, identifier or None, horizon, asked_level, future=future)
 
 
-def _check_rows(history: Cells) -> None:
+def _check_rows(cells: Cells, table: str) -> None:
     """Refuse columns of other lengths, and more rows than MAX_ROWS."""
-    lengths = {*map(len, history.columns.values())}
+    lengths = {*map(len, cells.columns.values())}
     if lengths and max(lengths) > MAX_ROWS:
         raise Problem(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            f"history: {max(lengths):,} rows are more than the {MAX_ROWS:,} that a request may have; send the newest",
+            f"{table}: {max(lengths):,} rows are more than the {MAX_ROWS:,} that a request may have; send the newest",
             code="too-many-rows",
         )
     if len(lengths) > 1:
-        first, *others = history.columns.items()
-        name, cells = next((name, cells) for name, cells in others if len(cells) != len(first[1]))
+        first, *others = cells.columns.items()
+        name, column = next((name, column) for name, column in others if len(column) != len(first[1]))
         raise unfit(
             "columns-unequal",
-            f"history: column {quoted(name)} has {len(cells):,} cells and {quoted(first[0])} has {len(first[1]):,};"
+            f"{table}: column {quoted(name)} has {len(column):,} cells and {quoted(first[0])} has {len(first[1]):,};"
             " each column has one cell for each row, null where nothing was measured",
         )
 

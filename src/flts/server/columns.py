@@ -1,4 +1,4 @@
-"""The history of a request as JSON has it → the rows that the bundle uses, and warnings about them.
+"""The tables of a request as JSON has them → the rows that the bundle uses, and warnings about them.
 
 RFC 3339 times and plain numbers take a way of numpy alone. Everything else goes to the reader of all tables, in a
 thread, because that may import polars. What the first way accepts, both read alike.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -27,10 +27,11 @@ from flts.preprocess.source import Raw, RawTable
 from flts.preprocess.time_column import time_of
 from flts.preprocess.times import YEARS, at, quoted
 from flts.preprocess.transform import FittedPreprocess
+from flts.serve.ahead import Later, unused
 from flts.serve.answer import far, usable_history, usable_rows
 
-NAME = "history"
-"""What messages call the table."""
+NAME, FUTURE = "history", "future"
+"""What messages call the tables."""
 ON_LOOP = 1_000
 """Rows that are read on the event loop, in about a millisecond; more are read in a thread."""
 TEXT = frozenset({str})
@@ -69,24 +70,49 @@ class Cells:
         return max(map(len, self.columns.values()), default=0)
 
 
-async def usable(bundle: Bundle, history: Raw | Cells) -> tuple[Rows, tuple[Notice, ...]]:
-    """The rows of a history that the bundle uses, and warnings. Raises DataError."""
-    if isinstance(history, Cells) and history.rows <= ON_LOOP:
+async def usable(
+    bundle: Bundle, history: Raw | Cells, future: Cells | None = None, horizon: int | None = None
+) -> tuple[Rows, tuple[Notice, ...]]:
+    """The rows of a history that the bundle uses, with what it knows of the rows to forecast, and warnings.
+
+    Raises DataError.
+    """
+    if isinstance(history, Cells) and history.rows <= ON_LOOP and future is None:
         reading = quick(history, bundle.model.task.fitted, bundle.manifest.time_column)
         if reading is not None:
-            return usable_rows(bundle, reading, NAME)
-    return await asyncio.to_thread(_in_thread, bundle, history)
+            return usable_rows(bundle, reading, NAME, None, horizon)
+    return await asyncio.to_thread(_in_thread, bundle, history, future, horizon)
 
 
-def _in_thread(bundle: Bundle, history: Raw | Cells) -> tuple[Rows, tuple[Notice, ...]]:
-    if not isinstance(history, Cells):
-        return usable_history(bundle, history)
+def _in_thread(
+    bundle: Bundle, history: Raw | Cells, future: Cells | None, horizon: int | None
+) -> tuple[Rows, tuple[Notice, ...]]:
     fitted, time_column = bundle.model.task.fitted, bundle.manifest.time_column
-    reading = quick(history, fitted, time_column) or exact(history, fitted, time_column, bundle.needed)
-    return usable_rows(bundle, reading, NAME)
+    later = None if future is None or not bundle.given else _later(future, fitted, time_column, bundle.given)
+    if isinstance(history, Cells):
+        reading = quick(history, fitted, time_column) or exact(history, fitted, time_column, bundle.needed)
+        rows, warnings = usable_rows(bundle, reading, NAME, later, horizon)
+    else:
+        rows, warnings = usable_history(bundle, history, later, horizon)
+    return rows, warnings if future is None else (*warnings, *unused(bundle))
 
 
-def exact(cells: Cells, fitted: FittedPreprocess, time_column: str, needed: Sequence[str] | None = None) -> Reading:
+def _later(cells: Cells, fitted: FittedPreprocess, time_column: str, given: tuple[str, ...]) -> Later:
+    """The rows to forecast with the given columns. Other columns of the train rows may be there, and are not read."""
+    only = replace(fitted, columns=tuple(column for column in fitted.columns if column.name in given), targets=())
+    others = set(fitted.names).difference(given)
+    read = Cells({name: column for name, column in cells.columns.items() if name not in others})
+    reading = quick(read, only, time_column, FUTURE) or exact(read, only, time_column, table=FUTURE)
+    return Later(FUTURE, reading)
+
+
+def exact(
+    cells: Cells,
+    fitted: FittedPreprocess,
+    time_column: str,
+    needed: Sequence[str] | None = None,
+    table: str = NAME,
+) -> Reading:
     """The rows of any table. needed: as of `read_history`. Raises DataError that names column and row."""
     import polars as pl
 
@@ -94,18 +120,18 @@ def exact(cells: Cells, fitted: FittedPreprocess, time_column: str, needed: Sequ
     series = {}  # a list of them would give a column without a name one
     for name, column in cells.columns.items():
         if name == time:
-            _refuse_other_than_times(name, column)
+            _refuse_other_than_times(table, name, column)
             series[name] = pl.Series(name, column, dtype=pl.String)
         elif name in fitted.names:
-            _refuse_other_than_numbers(name, column)
+            _refuse_other_than_numbers(table, name, column)
             series[name] = pl.Series(name, np.array(column, dtype=np.float64))
         else:
-            _refuse_nested(name, column)
+            _refuse_nested(table, name, column)
             series[name] = pl.Series(name, [None] * count, dtype=pl.Null)  # only its name matters
-    return read_history(RawTable(NAME, pl.DataFrame(series)), fitted, time_column, needed)
+    return read_history(RawTable(table, pl.DataFrame(series)), fitted, time_column, needed)
 
 
-def quick(cells: Cells, fitted: FittedPreprocess, time_column: str) -> Reading | None:
+def quick(cells: Cells, fitted: FittedPreprocess, time_column: str, table: str = NAME) -> Reading | None:
     """The same without polars where times and numbers are plain, else None. Raises DataError as `exact` does."""
     columns, kinds, names = cells.columns, cells.kinds, fitted.names
     time = time_of(columns, time_column)
@@ -117,7 +143,7 @@ def quick(cells: Cells, fitted: FittedPreprocess, time_column: str) -> Reading |
         return None
     values = np.empty((len(times), 0)) if not names else np.array([columns[name] for name in names], np.float64).T
     rows = Rows(times, np.ascontiguousarray(values), names)
-    return settle(in_order(rows, np.arange(len(times), dtype=np.int64), NAME), extra, fitted, NAME)
+    return settle(in_order(rows, np.arange(len(times), dtype=np.int64), table), extra, fitted, table)
 
 
 def quick_together(
@@ -214,15 +240,15 @@ def _offset(text: str) -> int | None:
     return (1 if text[0] == "+" else -1) * (60 * hours + minutes) * MINUTE
 
 
-def _refuse_other_than_times(name: str, column: Sequence[Any]) -> None:
+def _refuse_other_than_times(table: str, name: str, column: Sequence[Any]) -> None:
     """Refuse a cell that is no text, and a month alone, which may mean any of its days."""
     for row, cell in enumerate(column):
         if type(cell) is not str:
             if cell is None:
                 continue  # the reader refuses it
-            raise _unfit(name, row, cell, f"a time is text, such as {SUCH_AS}{_of_pandas(cell)}")
+            raise _unfit(table, name, row, cell, f"a time is text, such as {SUCH_AS}{_of_pandas(cell)}")
         if re.fullmatch(r"\s*[0-9]{4}-[0-9]{2}\s*", cell):
-            raise _unfit(name, row, cell, f"a time names its day, such as {SUCH_AS}")
+            raise _unfit(table, name, row, cell, f"a time names its day, such as {SUCH_AS}")
 
 
 SUCH_AS = '"2018-02-05T23:40:00Z"'
@@ -233,23 +259,23 @@ def _of_pandas(cell: Any) -> str:
     return "; pandas writes such text with to_json(date_format='iso')" if type(cell) in {int, float} else ""
 
 
-def _refuse_other_than_numbers(name: str, column: Sequence[Any]) -> None:
+def _refuse_other_than_numbers(table: str, name: str, column: Sequence[Any]) -> None:
     for row, cell in enumerate(column):
         if type(cell) not in NUMBERS:
-            raise _unfit(name, row, cell, "a value is a number, such as 1.5, or null where nothing was measured")
+            raise _unfit(table, name, row, cell, "a value is a number, such as 1.5, or null where nothing was measured")
 
 
-def _refuse_nested(name: str, column: Sequence[Any]) -> None:
+def _refuse_nested(table: str, name: str, column: Sequence[Any]) -> None:
     for row, cell in enumerate(column):
         if type(cell) not in PLAIN:
-            raise _unfit(name, row, cell, "a cell is a number, text, true, false or null")
+            raise _unfit(table, name, row, cell, "a cell is a number, text, true, false or null")
 
 
-def _unfit(name: str, row: int, cell: Any, fits: str) -> DataError:
+def _unfit(table: str, name: str, row: int, cell: Any, fits: str) -> DataError:
     return DataError(
-        f"{NAME}: {at(row)}, column '{name}': {shown(cell)} does not fit; {fits}",
+        f"{table}: {at(row)}, column '{name}': {shown(cell)} does not fit; {fits}",
         code="cell-unfit",
-        file=NAME,
+        file=table,
         column=name,
         row=row + 1,
     )

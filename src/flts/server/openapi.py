@@ -97,7 +97,10 @@ SCHEMAS: Mapping[str, Schema] = {
     "PredictRequest": _object(
         ["history"],
         history=COLUMNS,
-        future={"type": ["object", "null"], "maxProperties": 0, "description": "For known future columns; none yet."},
+        future={
+            "anyOf": [COLUMNS, {"type": "object", "maxProperties": 0}, {"type": "null"}],
+            "description": "The rows to forecast: the time and the columns that the model knows ahead.",
+        },
         identifier=IDENTIFIER,
         horizon=HORIZON,
         level=LEVEL,
@@ -344,6 +347,7 @@ SERVED = {
     "needs": {
         "time_column": "time",
         "columns": ["departures"],
+        "future": [],
         "targets": ["departures"],
         "step": "1h",
         "timezone": "UTC",

@@ -256,7 +256,10 @@ def line(
     token: str | None = None,
     caller_id: str | None = None,
 ) -> bytes:
-    """An answer as an `AnswerLine`. rows: those of the history, where the line holds them."""
+    """An answer as an `AnswerLine`. rows: those of the history, where the line holds them.
+
+    What was known of the rows to forecast follows them, so that the line holds all that the model was told.
+    """
     import orjson
 
     answer, grid = answered.answer, answered.served.champion.bundle.model.task.fitted.grid
@@ -275,6 +278,7 @@ def line(
         "warnings": [notice.code for notice in answer.warnings],
     }
     if rows is not None:
+        rows = rows if rows.ahead is None else rows.then(rows.ahead)
         columns = zip(rows.columns, np.ascontiguousarray(rows.values.T), strict=True)
         fields["history"] = {"time": _shown(rows.times), **dict(columns)}
     options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE

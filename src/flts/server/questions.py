@@ -41,13 +41,16 @@ class Told(NamedTuple):
 def plain(history: Raw | Cells, bundle: Bundle, horizon: int | None) -> TypeGuard[Cells]:
     """Whether a history may wait as its cells: the columns of the model and no other, no more rows than it uses.
 
-    Its time column is all the text there is. Then it needs one window, whatever its times are.
+    Its time column is all the text there is. Then it needs one window, whatever its times are. What a model knows of
+    the rows to forecast depends on the times.
     """
     if not isinstance(history, Cells):
         return False
     model, fitted, columns = bundle.model, bundle.model.task.fitted, history.columns
     return (
-        history.text is not None
+        not bundle.given
+        and not bundle.known.holidays
+        and history.text is not None
         and history.text == time_of(columns, bundle.manifest.time_column)
         and model.history.minimum <= len(columns[history.text]) <= model.history_rows
         and len(columns) == len(fitted.names) + 1

@@ -76,7 +76,7 @@ class ForecastService:
         if served is None or wanted.promotion is not None:
             return False
         bundle, history = served.champion.bundle, wanted.history
-        if not plain(history, bundle, wanted.horizon):
+        if wanted.future is not None or not plain(history, bundle, wanted.horizon):
             return False
 
         def told(found: Told | Exception | None) -> None:
@@ -102,12 +102,12 @@ class ForecastService:
     async def _told(self, bundle: Bundle, wanted: Wanted, caller: Caller) -> Told:
         """The answer of a model. A plain history waits as it is, and is read with those that wait beside it."""
         history, until = wanted.history, caller.until
-        if plain(history, bundle, wanted.horizon):
+        if wanted.future is None and plain(history, bundle, wanted.horizon):
             question = Question(history, wanted.level, wanted.horizon)
             told = await self.turns.take(bundle, question, 1, until, caller.gone)
             if told is not None:
                 return told
-        rows, warnings = await usable(bundle, history)
+        rows, warnings = await usable(bundle, history, wanted.future, wanted.horizon)
         question = Question(rows, wanted.level, wanted.horizon, warnings)
         told = await self.turns.take(bundle, question, bundle.windows(rows), until, caller.gone)
         assert told is not None  # it was read

@@ -54,6 +54,8 @@ class Needs(BaseModel):
 
     time_column: str
     columns: list[str]
+    future: list[str]
+    """Columns that a request has to bring for the rows to forecast."""
     targets: list[str]
     step: str
     timezone: str
@@ -223,6 +225,7 @@ def _needs(served: Served) -> Needs:
     return Needs(
         time_column=manifest.time_column,
         columns=list(manifest.columns),
+        future=list(bundle.given),
         targets=list(manifest.targets),
         step=str(grid.step),
         timezone=grid.timezone,

@@ -19,7 +19,8 @@ class Wanted(NamedTuple):
     history: a table with the time column and those of the manifest, in original units and any order; cells of JSON are
     read strictly. scope: whose champion answers, None for `global`, or for the only scope there is; horizon: steps,
     None for all that the model was trained for; level: of the interval; promotion: the number of the only one whose
-    model may answer, None for whichever does.
+    model may answer, None for whichever does; future: the rows to forecast with the columns that the model knows ahead,
+    None where the last rows of the history may be these.
     """
 
     history: Raw | Cells
@@ -27,6 +28,7 @@ class Wanted(NamedTuple):
     horizon: int | None = None
     level: float = DEFAULT_LEVEL
     promotion: int | None = None
+    future: Cells | None = None
 
 
 class Answered(NamedTuple):

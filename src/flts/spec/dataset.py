@@ -7,7 +7,7 @@ import re
 import zoneinfo
 from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from flts.contracts.errors import without_credentials
 from flts.contracts.layout import scope_name
@@ -17,6 +17,8 @@ from flts.spec.time_formats import fault_of
 
 SYSTEM_ZONES = re.compile(r"localtime|Factory|posixrules|(posix|right)/.*")
 """Zone names that operating systems add to those of the IANA database; localtime differs between machines."""
+PLACE = re.compile(r"[A-Z]{2}(-[A-Za-z0-9]{1,10})?")
+"""A country of ISO 3166-1, and a region of it."""
 UTC_ALIASES = re.compile(r"(Etc/)?(UTC|UCT|Universal|Zulu|Greenwich|GMT([+-]?0)?)")
 """Names of zones whose clock always shows UTC."""
 
@@ -67,7 +69,11 @@ class Dataset(Table):
     """One or more numeric columns to forecast; all other numeric columns are covariates known up to the origin. `*`
     stands for any characters: 'P*' is every column whose name begins with P, in the order of the rows."""
     known_future: list[str] = []
-    """Reserved for covariates known ahead of time; must be empty."""
+    """Covariates whose values are given for the rows to forecast too, such as a price list or a weather forecast. Test
+    windows take the values of the rows themselves."""
+    holidays: str = ""
+    """A country, such as 'ES', or one of its regions, such as 'ES-MD': the holidays there are one more column that is
+    known ahead. Their dates are kept in the bundle. Empty for none."""
 
     @field_validator("source")
     @classmethod
@@ -133,9 +139,21 @@ class Dataset(Table):
 
     @field_validator("known_future")
     @classmethod
-    def _reserved(cls, value: list[str]) -> list[str]:
-        if value:
-            raise ValueError("known_future is reserved and must be empty: covariates are known up to the origin only")
+    def _covariates(cls, value: list[str], info: ValidationInfo) -> list[str]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"names a column twice: {value}")
+        others = {info.data.get("time_column"): "the time column"}
+        others |= dict.fromkeys(info.data.get("targets", []), "a target")
+        for name in value:
+            if name in others:
+                raise ValueError(f"'{name}' is {others[name]}; name covariates whose values are known ahead")
+        return value
+
+    @field_validator("holidays")
+    @classmethod
+    def _valid_place(cls, value: str) -> str:
+        if value and not PLACE.fullmatch(value):
+            raise ValueError(f"'{value}' is no place; use a country such as 'ES', or a region such as 'ES-MD'")
         return value
 
     @model_validator(mode="after")

@@ -88,14 +88,20 @@ def data_fields(spec: Identified, raw: RawDigests, version: int) -> dict[str, An
     }
 
 
-def model_fields(spec: Identified, name: str, data_hash: str, version: CodeVersion, train: int = 1) -> dict[str, Any]:
-    """What the model_hash of one model is made of. train.patience counts only where its table has epochs."""
+def model_fields(
+    spec: Identified, name: str, data_hash: str, version: CodeVersion, train: int = 1, *, ahead: bool = False
+) -> dict[str, Any]:
+    """What the model_hash of one model is made of. train.patience counts only where its table has epochs.
+
+    ahead: whether the model uses columns that are known ahead (`Table.looks_ahead`); they count for no other one.
+    """
     fields = spec.identity()
-    parameters = fields["models"][name]
+    parameters, dataset = fields["models"][name], fields["dataset"]
     return {
         "data_hash": data_hash,
-        "targets": fields["dataset"]["targets"],
-        "known_future": fields["dataset"]["known_future"],
+        "targets": dataset["targets"],
+        "known_future": dataset["known_future"] if ahead else [],
+        **({"holidays": dataset["holidays"]} if ahead and dataset["holidays"] else {}),
         "task": fields["task"],
         "train": {key: value for key, value in fields["train"].items() if key != PATIENCE or EPOCHS in parameters},
         "model": name,
@@ -159,7 +165,11 @@ def config_fields(
 def identify(spec: Spec, data_hash: str, versions: Versions) -> Identity:
     """All hashes of a resolved Spec whose rows are known by their data_hash."""
     models = {
-        name: digest(model_fields(spec, name, data_hash, versions.models[name], versions.train))
+        name: digest(
+            model_fields(
+                spec, name, data_hash, versions.models[name], versions.train, ahead=spec.expected[name].looks_ahead
+            )
+        )
         for name in spec.trained
     }
     if ENSEMBLE in spec.expected:
@@ -183,7 +193,13 @@ def moves(spec: Spec) -> dict[str, tuple[str, ...]]:
     parts: list[tuple[Any, tuple[str, ...]]] = [
         (config_fields(paths, "", {}), ("config_hash",)),
         (windows_fields(paths, ""), ("windows_hash", "config_hash")),
-        *((model_fields(paths, n, "", 0), (f"model_hash({n})", *combined, "config_hash")) for n in spec.trained),
+        *(
+            (
+                model_fields(paths, n, "", 0, ahead=spec.expected[n].looks_ahead),
+                (f"model_hash({n})", *combined, "config_hash"),
+            )
+            for n in spec.trained
+        ),
         *((ensemble_fields(paths, {}, 0), (name, "config_hash")) for name in combined),
         (data_fields(paths, RawDigests("", None), 0), everything),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, create_model, field_validator
 
@@ -46,6 +46,8 @@ class LstmParameters(RecurrentParameters):
 class ProphetParameters(Table):
     """Trend and seasonality by date (Taylor and Letham 2018); history only says where the forecast starts."""
 
+    looks_ahead: ClassVar[bool] = True
+
     changepoint_prior_scale: Annotated[float, Field(gt=0.0)] = 0.05
     """Flexibility of the trend."""
     seasonality_prior_scale: Annotated[float, Field(gt=0.0)] = 10.0
@@ -63,6 +65,8 @@ class AutoMflesParameters(Table):
 
 class RidgeParameters(Table):
     """Linear map of the window with a squared penalty (Hoerl and Kennard 1970)."""
+
+    looks_ahead: ClassVar[bool] = True
 
     alphas: Annotated[list[Annotated[float, Field(gt=0.0)]], Field(min_length=1)] = [
         1e-3,
@@ -87,6 +91,8 @@ MOST_LEAVES, MOST_TREES = 1_024, 10_000
 
 class GbmParameters(Table):
     """Gradient-boosted regression trees of lags, phase and calendar; one model for all steps (Ke et al. 2017)."""
+
+    looks_ahead: ClassVar[bool] = True
 
     rounds: Annotated[int, Field(gt=0, le=MOST_TREES)] = 500
     """Trees at most; the validation windows choose how many."""

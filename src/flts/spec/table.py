@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.config import JsonDict
@@ -19,6 +19,9 @@ class Table(BaseModel):
     """One table of flts.toml: frozen, no unknown keys, no NaN or infinity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    looks_ahead: ClassVar[bool] = False
+    """Whether the family of this table uses the columns that are known for the rows to forecast."""
 
     @field_validator("*", mode="before")
     @classmethod

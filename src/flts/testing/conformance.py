@@ -29,7 +29,8 @@ from flts.forecasting.histories import Histories
 from flts.forecasting.model import Model
 from flts.models.base import Family, Recipe, Refits, TargetsAlone
 from flts.models.registry import BUILT_IN, CANDIDATES
-from flts.preprocess.rows import Rows
+from flts.preprocess.known import Known
+from flts.preprocess.rows import Rows, Values
 from flts.spec.installed import installed_families
 from flts.spec.table import Table
 from flts.testing.fitted import FittedFamily, blocks, fit_family, task_on
@@ -132,6 +133,27 @@ class FamilyConformance:
         other = Histories(_changed(histories.context, row, 5.0), histories.ends)
         forecast, after = fitted.model.forecast_all(histories).mean, fitted.model.forecast_all(other).mean
         assert np.array_equal(forecast, after) is not fitted.model.history.used
+
+    def test_it_sees_nothing_of_the_rows_to_forecast_but_what_is_known_ahead(self) -> None:
+        ahead = self.family.parameters.looks_ahead
+        rows = hourly(312, columns=COLUMNS)
+        rows.values[:, 0] += 3.0 * rows.values[:, 2]  # a column that is worth to know
+        known = Known((COLUMNS[2],)) if ahead else Known()
+        fitted = fit_family(self.family, self.parameters(**self.small), rows, ("load",), known=known)
+        histories, horizon = fitted.histories(1), fitted.task.horizon
+        origin, context = int(histories.ends[0]), histories.context
+        values = context.values.copy()
+        values[origin:] = np.nan
+        values[origin : origin + horizon, 2] = context.values[origin : origin + horizon, 2] if ahead else 1e6
+
+        def forecast(values: Values) -> Values:
+            changed = Histories(replace(context, values=values), histories.ends)
+            return fitted.model.forecast_all(changed).mean
+
+        np.testing.assert_array_equal(forecast(values), forecast(context.values), strict=True)
+        low, high = (values.copy() for _ in range(2))
+        low[origin : origin + horizon, 2], high[origin : origin + horizon, 2] = context.values[:, 2].min(), 90.0
+        assert np.array_equal(forecast(low), forecast(high)) is not ahead
 
     def test_what_looks_at_the_targets_alone_forecasts_the_same_without_covariates(self) -> None:
         fitted = self.fitted_family()

@@ -11,9 +11,10 @@ import numpy as np
 from flts.contracts.ports import Silent
 from flts.forecasting.histories import Histories
 from flts.forecasting.model import Model
-from flts.models.base import Block, Family, ForecastTask, P, Recipe, Window
+from flts.models.base import NOTHING, Block, Family, ForecastTask, P, Recipe, Window
 from flts.preprocess.fit import fit
 from flts.preprocess.infer import infer_grid
+from flts.preprocess.known import Known
 from flts.preprocess.rows import Rows
 from flts.spec.fields import Preprocess
 from flts.train.fitting import FittedModel, fit_model, whole_block
@@ -84,11 +85,20 @@ class FittedFamily:
 
 
 def fit_family(
-    family: Family[P], parameters: P, rows: Rows, targets: tuple[str, ...], later: int = 12, patience: int = 3
+    family: Family[P],
+    parameters: P,
+    rows: Rows,
+    targets: tuple[str, ...],
+    later: int = 12,
+    patience: int = 3,
+    known: Known = NOTHING,
 ) -> FittedFamily:
-    """Fit a family on all but the last rows of a series, in this process and with one thread."""
+    """Fit a family on all but the last rows of a series, in this process and with one thread.
+
+    known: what it may see of the rows to forecast.
+    """
     use_one_thread(family)
     train = rows[:-later]
-    task = task_on(train, targets)
+    task = replace(task_on(train, targets), known=known)
     fitted = fit_model(family, train, task, Recipe(parameters, patience, seed=42), 0.1, Silent())
     return FittedFamily(family, train, rows[-later:], task, fitted)

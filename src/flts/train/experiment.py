@@ -9,6 +9,7 @@ from flts.contracts import layout
 from flts.contracts.ports import Store, read_checked
 from flts.forecasting.tables import forecasts_from_parquet
 from flts.models.base import ForecastTask
+from flts.preprocess.known import refuse_not_columns
 from flts.preprocess.rows import Times, Values
 from flts.preprocess.stage import ProcessedDataset
 from flts.spec.fields import Spec
@@ -66,6 +67,7 @@ class Experiment:
 
 def plan_experiment(spec: Spec, identity: Identity, dataset: ProcessedDataset) -> Experiment:
     """Plan the windows and the task of a Spec. Raises DataError when train or test has too few rows for a window."""
+    refuse_not_columns(spec.dataset.known_future, spec.dataset.targets, dataset.fitted)
     task = task_of(dataset, spec.task)
     split_validation(train_origins(dataset.train, task), task.horizon, spec.train.validation_fraction)
     windows = plan_windows(dataset, identity.windows_hash, task, spec.evaluate.windows, spec.evaluate.step)

@@ -12,7 +12,7 @@ from flts.contracts.ports import Progress
 from flts.contracts.records.model import Manifest, Try
 from flts.forecasting.bundle import SCORES, build_manifest, write_scores
 from flts.forecasting.model import Model
-from flts.models.base import Block, Family, Files, Fit, ForecastTask, P, Recipe, Refits
+from flts.models.base import NONE_KNOWN, Block, Family, Files, Fit, ForecastTask, P, Recipe, Refits
 from flts.preprocess.rows import Rows, Times, Values
 from flts.preprocess.transform import transform
 from flts.spec.search import searched_values
@@ -79,7 +79,10 @@ def fit_model(
 
 def whole_block(train: Rows, task: ForecastTask) -> Block:
     """All rows of train and every window in them. Features have no empty cells, targets keep theirs."""
-    features = transform(train.times, train.values, task.fitted)
+    features, known = transform(train.times, train.values, task.fitted), NONE_KNOWN
+    if task.known:
+        given = task.fitted.clean(train.values)[:, task.known.index(task.fitted)]
+        known = task.known.scaled(train.times, given, task.fitted)
     targets = task.fitted.scale_targets(task.fitted.clip(train.values)[:, task.fitted.target_index])
     origins = train_origins(train, task)
-    return Block(train.times, features, targets, origins)
+    return Block(train.times, features, targets, origins, known)

@@ -83,7 +83,7 @@ def fit_before(
 
 def before(whole: Block, row: int, origins: Indices) -> Block:
     """The rows before `row`, so that no later row can be seen; `origins`: its windows."""
-    return Block(whole.times[:row], whole.features[:row], whole.targets[:row], origins)
+    return Block(whole.times[:row], whole.features[:row], whole.targets[:row], origins, whole.known[:row])
 
 
 def folds(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from flts.forecasting.bundle import TOLERANCE, Bundle, load_bundle, read_bundle,
 from flts.forecasting.tables import forecasts_from_parquet, forecasts_to_parquet
 from flts.models.base import Family, Files, ForecastTask, Recipe, Refits
 from flts.models.registry import CANDIDATES
+from flts.preprocess.known import known_of
 from flts.preprocess.parquet import differs
 from flts.preprocess.rows import Values
 from flts.preprocess.stage import ProcessedDataset
@@ -42,6 +43,10 @@ class ModelSpec:
     task: Task
     validation_fraction: float
     recipe: Recipe[Any]
+    known_future: tuple[str, ...] = ()
+    """Columns that are given for the rows to forecast; none for a family that does not look ahead."""
+    holidays: str = ""
+    """The place whose holidays are one more of them."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +70,26 @@ def task_of(dataset: ProcessedDataset, task: Task) -> ForecastTask:
     return ForecastTask(task.input_length, task.horizon, tuple(seasons), dataset.fitted, task.min_measured, bounds)
 
 
+def task_ahead(dataset: ProcessedDataset, model: ModelSpec) -> ForecastTask:
+    """The task of one candidate, with what it may see of the rows to forecast. Raises SpecError, MissingExtra."""
+    known = known_of(model.known_future, model.holidays, dataset.train, dataset.test, dataset.fitted.grid)
+    return replace(task_of(dataset, model.task), known=known)
+
+
 def model_spec(spec: Spec, identity: Identity, name: str) -> ModelSpec:
     """The candidate `name` of a Spec."""
     table = spec.expected[name]
     # without effect on the model_hash, so without effect on the fit
     patience = spec.train.patience if has_epochs(table) else Train().patience
+    dataset, ahead = spec.dataset, table.looks_ahead
     return ModelSpec(
         name,
         identity.model_hashes[name],
         spec.task,
         spec.train.validation_fraction,
         Recipe(table, patience, spec.run.seed),
+        tuple(dataset.known_future) if ahead else (),
+        dataset.holidays if ahead else "",
     )
 
 
@@ -136,13 +150,14 @@ def train(
     Raises NotApplicable, TrainingFailed, DataError.
     """
     progress = progress or Silent()
-    family, task = CANDIDATES[model.name], task_of(dataset, model.task)
+    family, task = CANDIDATES[model.name], task_ahead(dataset, model)
     _refuse_short_histories(family, task, windows, dataset)
     result = read_record(store, layout.model_result(model.model_hash), ModelResult)
     verdict: Recomputed | None = None
     again = recompute and result is not None
     fitted = result is None or again
-    made = Made(model.name, model.model_hash, family.libraries, isinstance(family, Refits))
+    libraries = (*family.libraries, *(["holidays"] if model.holidays else []))
+    made = Made(model.name, model.model_hash, libraries, isinstance(family, Refits))
     if result is None or again:
         fraction = model.validation_fraction
         new = fit_model(family, dataset.train, task, model.recipe, fraction, progress, time_column=dataset.time_column)

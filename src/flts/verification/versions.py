@@ -41,5 +41,6 @@ def _of_family(spec: Spec, name: str, data_hash: str, train: int, model_hash: st
     """The version of a family that gives its model the recorded hash; the current one where none does."""
     current = CURRENT.models[name]
     tried = range(current, 0, -1) if isinstance(current, int) else ()
-    fits = (v for v in tried if digest(model_fields(spec, name, data_hash, v, train)) == model_hash)
+    ahead = spec.expected[name].looks_ahead
+    fits = (v for v in tried if digest(model_fields(spec, name, data_hash, v, train, ahead=ahead)) == model_hash)
     return next(fits, current)

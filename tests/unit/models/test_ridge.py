@@ -312,7 +312,7 @@ def test_another_design_is_chosen_only_where_it_is_a_tenth_better_by_brute_force
         splits += [(replace(block, origins=before), replace(block, origins=part)) for before, part in folds]
     chosen = Ridge().fit(block, validation, task, recipe("ridge", alphas=ALPHAS), Silent()).chosen
     design, alpha = walked(splits, task)
-    assert {name: chosen[name] for name in asdict(design)} == asdict(design)
+    assert {name: chosen[name] for name in design.stored()} == design.stored()
     assert chosen["alpha"] == alpha
     assert chosen["validation_mse"] == pytest.approx(plain_loss(block, validation, task, design, alpha), rel=1e-6)
 
@@ -323,7 +323,7 @@ def test_on_a_tie_the_larger_penalty_and_the_plain_design_are_kept() -> None:
     block, validation = blocks(rows, task)
     block, validation = (replace(b, targets=np.full_like(b.targets, 0.5)) for b in (block, validation))  # no slope
     chosen = Ridge().fit(block, validation, task, recipe("ridge", alphas=[0.1, 10.0, 1.0]), Silent()).chosen
-    assert {name: chosen[name] for name in asdict(Design())} == asdict(Design())
+    assert {name: chosen[name] for name in Design().stored()} == Design().stored()
     assert chosen["alpha"] == 10.0
 
 

@@ -106,8 +106,9 @@ def test_text_with_escapes_is_read_by_the_exact_parser() -> None:
         (written(level=[0.8]), REFUSED, "unknown-level", "a list"),
         (written(identifier=7), REFUSED, "value-type", "the number 7"),
         (written(identifier=["a"]), REFUSED, "value-type", "identifier"),
-        (written(future={"wind": [1.0]}), REFUSED, "future-unused", "known future columns"),
-        (written(future=[1]), REFUSED, "future-unused", "future"),
+        (written(future={"wind": 1.0}), REFUSED, "value-type", "future: column 'wind'"),
+        (written(future={"wind": [1.0], "time": []}), REFUSED, "columns-unequal", "future: column 'time'"),
+        (written(future=[1]), REFUSED, "value-type", "future"),
     ],
 )
 def test_a_body_that_does_not_fit_is_refused_with_what_does(

@@ -65,6 +65,7 @@ def test_the_model_of_a_scope_is_described_with_what_a_history_has_to_hold() -> 
     assert shown["needs"] == {
         "time_column": "time",
         "columns": ["load", "wind"],
+        "future": [],
         "targets": ["load"],
         "step": "1h",
         "timezone": "UTC",

@@ -38,6 +38,8 @@ CHANGES: dict[str, Any] = {
     "preprocess.constant": 1.0,
     "preprocess.hash_salt": "x",
     "preprocess.resample": "mean",
+    "dataset.known_future": ["up"],
+    "dataset.holidays": "ES",
     "task.input_length": 11,
     "task.horizon": 2,
     "task.seasons": [24],
@@ -89,8 +91,8 @@ LOCATORS = {
     "dataset.time_format": "%d.%m.%Y",
     "dataset.clock_column": "Time",
 }
-UNCHANGEABLE = {"v", "dataset.known_future"}
-"""Leaves with only one valid value: the version of the format and the reserved known_future."""
+UNCHANGEABLE = {"v"}
+"""The leaf with only one valid value: the version of the format."""
 
 
 def spec_with(path: str = "", value: Any = None) -> Spec:

@@ -90,7 +90,8 @@ class AnswerLine(Part):
     warnings: list[str]
     """Codes of what the caller was warned of."""
     history: dict[str, list[str | float | None]] | None = None
-    """The rows of the history that were used, as a request has them; stored with `prediction_log = rows` alone."""
+    """The rows of the history that were used, as a request has them, and those to forecast where the model was told of
+    them; stored with `prediction_log = rows` alone."""
 
 
 def _kind(line: Any) -> str:

@@ -126,10 +126,19 @@ METRICS: Mapping[str, Metric] = {
 """Every error of a scored row by the name of its field, in the order of the scoreboard."""
 
 
+class KnownUse(Part):
+    """What a candidate saw of the rows to forecast; both are empty for one that ignores what is known ahead."""
+
+    measured: list[str]
+    """Columns of the test rows, whose measured values it was judged with."""
+    generated: list[str]
+    """Columns that anyone can make of dates."""
+
+
 class CandidateRow(ScoredRow):
     """A candidate with a forecast."""
 
-    absent_when_none = frozenset({"adaptive", "static_coverage", "uses_history"})
+    absent_when_none = frozenset({"adaptive", "known_future", "static_coverage", "uses_history"})
 
     status: Literal["SUCCESS"]
     rank: int
@@ -150,6 +159,8 @@ class CandidateRow(ScoredRow):
     uses_history: bool | None = None
     """False where forecasts depend on dates alone: all windows are judged from one fit. None in a decision of format 1.
     """
+    known_future: KnownUse | None = None
+    """None in an experiment in which no column is known ahead."""
     bundle_bytes: Count | None
     latency_ms: float | None
     limits: dict[str, Verdict]

@@ -131,9 +131,33 @@ class MemberBundle(Part):
     """Its share is this number over the sum of all."""
 
 
+class HolidaysRecord(Part):
+    """The holidays of a place, as they were known when the model was fitted."""
+
+    place: str
+    """A country, or one of its regions."""
+    first_year: int
+    last_year: int
+    """The holidays of later years are not known."""
+    dates: list[Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]]
+
+
+class KnownRecord(Part):
+    """The columns that a model uses of the rows to forecast."""
+
+    given: list[str]
+    """Those that a request has to bring."""
+    holidays: HolidaysRecord | None
+    """The dates that make the last column; None for no such column."""
+
+
 class SelfTest(Part):
     """A history, and the forecast of it by the bundle when the bundle was written."""
 
+    absent_when_none = frozenset({"ahead"})
+
+    ahead: list[list[float | None]] | None = None
+    """[horizon][given columns]: what the model was told of the rows to forecast, where it uses such columns."""
     times: list[int]
     values: list[list[float | None]]
     """[rows][columns], None where empty."""
@@ -155,7 +179,7 @@ def _upgrade_manifest(manifest: JsonObject) -> JsonObject:
 class Manifest(StoredRecord):
     """`bundles/<bundle_sha256>/manifest.json`: what a bundle is; its SHA-256 is the bundle's name."""
 
-    absent_when_none = frozenset({"package", "members"})
+    absent_when_none = frozenset({"known_future", "package", "members"})
 
     upgrades: ClassVar[Mapping[int, Upgrade]] = {1: _upgrade_manifest}
 
@@ -187,6 +211,8 @@ class Manifest(StoredRecord):
     files: dict[FileName, BundleFile]
     time_column: str
     """Name of the time column in the rows it was trained on."""
+    known_future: KnownRecord | None = None
+    """None for a model that sees nothing of the rows to forecast; of an ensemble, what its members use."""
     package: PackageRecord | None = None
     """None for a family of FLTS itself."""
     members: Annotated[dict[MemberName, MemberBundle], Field(min_length=1)] | None = None

@@ -79,6 +79,9 @@ def box(
     step = Step.parse(manifest.fitted.grid.step)
     every = lasting(1, step).removeprefix("1 ")
     needs = f"at least {manifest.min_history_rows:,} rows, one every {every}, in original units"
+    if manifest.known_future is not None and manifest.known_future.given:
+        given = ", ".join(manifest.known_future.given)
+        needs += f"; then {manifest.horizon:,} rows to forecast, with {given} and an empty target"
     text = pasted.text if pasted and len(pasted.text) <= MOST_SHOWN_AGAIN else ""
     level = pasted.level if pasted else DEFAULT_LEVEL
     columns = [manifest.time_column, *manifest.columns]
@@ -98,6 +101,7 @@ def result(answered: Answered, rows: RawTable, level: float) -> Result:
     """The forecast for people: a chart with its table for each target."""
     answer, champion = answered.answer, answered.served.champion
     history = rows_for(champion.bundle, rows)
+    history = history[: int(history.times.searchsorted(answer.times[0]))]  # without the rows to forecast
     most = max(2 * len(answer.times), 48)
     charts = [of_answer(answer, history, target, level, most) for target in answer.targets]
     step = Step.parse(champion.bundle.manifest.fitted.grid.step)
