@@ -15,9 +15,17 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from tests.support.experiments import small_experiment, small_spec
 from tests.support.points import points
 from tests.support.raising import raises
@@ -432,11 +440,14 @@ def standing(entries: Sequence[LogEntry]) -> list[LogEntry]:
     return left
 
 
-TestPromotions = Promotions.TestCase
-TestPromotions.settings = settings(
-    max_examples=120,
+COMMON = settings(
     stateful_step_count=40,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.too_slow],
 )
+
+
+@pytest.mark.parametrize("examples", [40, pytest.param(200, marks=pytest.mark.long)])
+def test_promotions_and_rollbacks_in_any_order(examples: int) -> None:
+    run_state_machine_as_test(Promotions, settings=settings(COMMON, max_examples=examples))

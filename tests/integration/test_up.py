@@ -152,6 +152,7 @@ def test_a_quick_broker_reserves_no_work_for_a_killed_service(bench: Bench) -> N
     assert "champion of 'global'" in again
 
 
+@pytest.mark.long
 def test_an_interrupted_start_leaves_no_process(bench: Bench) -> None:
     process = bench.command("up", "--bus", "quick")
     assert process.stdout is not None
@@ -168,6 +169,7 @@ def test_an_interrupted_start_leaves_no_process(bench: Bench) -> None:
     assert state.processes == []
 
 
+@pytest.mark.long
 def test_concurrent_commands_do_not_start_two_stacks(bench: Bench) -> None:
     first = bench.command("up", "--bus", "quick")
     assert first.stdout is not None
