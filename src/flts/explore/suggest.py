@@ -19,6 +19,7 @@ from flts.explore.horizon import natural_horizon
 from flts.explore.lookback import LONGEST, candidates, try_lengths
 from flts.explore.rehearse import UNNAMED, rehearse
 from flts.explore.report import FAR, Inspection
+from flts.models.recurrent import planned
 from flts.models.registry import require
 from flts.preprocess.grid import Grid
 from flts.preprocess.infer import infer_seasons
@@ -36,9 +37,8 @@ MOST_ORIGINS = 5_000
 """Test origins up to which all are judged: it takes seconds, and the fewer there are the more each one tells."""
 SLOW = frozenset({"automfles"})
 """Families that are fitted again for each forecast: 50 ms each, where others need 2 ms at most."""
-SMALLER, TOO_MUCH = 1_000_000, 50_000_000
-"""Rows in all windows of an epoch above which a network is made smaller, and left out."""
-SMALL_NETWORK = {"hidden_size": 32, "num_layers": 1}
+TOO_MUCH = 50_000_000
+"""Rows in all windows above which a network is left out."""
 READ = {
     "encoding": "the first bytes are those of such text, or not of UTF-8",
     "separator": "gives the lines the same number of cells",
@@ -48,8 +48,8 @@ READ = {
     "clock_column": "holds the time of day beside the date",
 }
 """Why a file is read in another way than plain CSV, by the key that says so."""
-RATE, RATE_OF_DEFAULT = 300_000, 40_000
-"""Rows of windows that one core of a server fits in a second, with the small network and with the default one."""
+RATE = 300_000
+"""Rows of windows that one core of a server passes over in a second, to fit a network of the default size."""
 WEAK = 0.2
 """Strength below which a trend or season is no reason to suggest a model."""
 
@@ -331,7 +331,7 @@ def _models(inspection: Inspection, dataset: ProcessedDataset, input_length: int
     }
     strong = ", ".join(f"{name} {strength:.2f}" for name, strength in seasons.items())
     for name in ("ridge", *(model for model in DEFAULT_MODELS if model not in {"ridge", ENSEMBLE})):
-        section = _model(name, inspection, work, strong, target.trend)
+        section = _model(name, inspection, work, len(dataset.train), strong, target.trend)
         try:
             require([name])
         except MissingExtra as error:
@@ -358,23 +358,18 @@ def _ensemble(models: Sequence[Section]) -> Section:
     return Section(f"models.{ENSEMBLE}", (), "the weighted mean of the models above: it takes no fit")
 
 
-def _model(name: str, inspection: Inspection, work: int, strong: str, trend: float | None) -> Section:
+def _model(name: str, inspection: Inspection, work: int, windows: int, strong: str, trend: float | None) -> Section:
     table = f"models.{name}"
     if name == "ridge":
         return Section(table, (), "a linear map of the window: done in seconds, and hard to beat")
     if name in {"gru", "lstm"}:
+        takes = _lasting(work, windows)
         if work > TOO_MUCH:
             reason = (
-                f"left out: {work:,} rows of windows per epoch take {_lasting(work / RATE)} on one core even with a"
-                " small network; sample.train_rows makes them fewer"
+                f"left out: {work:,} rows in all windows take {takes} on one core; sample.train_rows makes them fewer"
             )
             return Section(table, (), reason, left_out=True)
-        if work > SMALLER:
-            entries = [SuggestedValue(key, value, "") for key, value in SMALL_NETWORK.items()]
-            takes = _lasting(work / RATE)
-            return Section(table, entries, f"a small network: {work:,} rows of windows per epoch, {takes} on one core")
-        takes = _lasting(work / RATE_OF_DEFAULT)
-        reason = f"a network for what is not linear: {work:,} rows of windows per epoch, {takes} on one core"
+        reason = f"a network for what is not linear: {work:,} rows in all windows, {takes} on one core"
         return Section(table, (), reason)
     if name == "prophet":
         if strong or (trend or 0.0) >= WEAK:
@@ -386,9 +381,10 @@ def _model(name: str, inspection: Inspection, work: int, strong: str, trend: flo
     return Section(table, (), "left out: it needs seasons, and train shows no strong one", left_out=True)
 
 
-def _lasting(seconds_per_epoch: float) -> str:
-    """How long a network takes at most, in words."""
-    minutes = seconds_per_epoch * RecurrentParameters().epochs / 60.0
+def _lasting(work: int, windows: int) -> str:
+    """How long a network takes at most, in words. work: rows in all windows, which it passes over several times."""
+    epochs, passes = planned(windows, RecurrentParameters())
+    minutes = work * epochs * passes / RATE / 60.0
     if minutes < 1.5:
         return "a minute at most"
     return f"up to {minutes:,.0f} minutes" if minutes < 90.0 else f"up to {minutes / 60.0:,.0f} hours"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from flts.models.gbm import MOST_ROWS
+from flts.models.recurrent import planned
+from flts.models.recurrent_sight import STEPS
 from flts.spec.fields import Spec
 from flts.spec.models import ENSEMBLE, RecurrentParameters
 from flts.spec.search import combinations
@@ -16,6 +19,8 @@ LONG = 3600.0
 """Seconds of CPU from which a run says what to leave out."""
 VALIDATED = 200
 """Validation windows that every fit forecasts."""
+CALENDAR_COLUMNS, FITS = 4, 2
+"""Of most series; a network is fitted before the validation windows, and again with them."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +124,12 @@ def _ridge(size: FitSize) -> float:
 def _recurrent(gates: int) -> Callable[[FitSize], float]:
     def seconds(size: FitSize) -> float:
         table: RecurrentParameters = size.parameters
-        hidden = table.hidden_size
-        products = gates * hidden * (size.columns + hidden + (table.num_layers - 1) * 2 * hidden)
-        return table.epochs * size.rows * size.input_length * (2e-6 + 1.1e-10 * products)
+        hidden, (epochs, passes) = table.hidden_size, planned(size.rows, table)
+        patch = math.ceil(size.input_length / STEPS)
+        read = patch * (size.targets + CALENDAR_COLUMNS)
+        products = gates * hidden * (read + hidden + (table.num_layers - 1) * 2 * hidden)
+        steps = FITS * epochs * passes * size.rows * math.ceil(size.input_length / patch)
+        return steps * (2e-6 + 1.1e-10 * products)
 
     return seconds
 

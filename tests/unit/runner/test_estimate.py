@@ -27,7 +27,8 @@ def test_twice_the_work_never_takes_less(name: str) -> None:
 
 
 def test_a_network_takes_as_long_as_its_epochs_and_weights() -> None:
-    assert seconds("gru", parameters=GruParameters(epochs=20)) == pytest.approx(2 * seconds("gru"))
+    ten, twenty = (seconds("gru", parameters=GruParameters(epochs=epochs)) for epochs in (10, 20))
+    assert ten < seconds("gru") <= twenty == pytest.approx(2 * ten)
     assert seconds("gru", parameters=GruParameters(hidden_size=32)) < seconds("gru") < seconds("lstm")
 
 
