@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 import pytest
 from tests.support.families import FAMILIES, SMALL
 from tests.support.raising import raises
 
 from flts.contracts.errors import MissingExtra, UsageError
+from flts.models.autoarima import AutoArima
+from flts.models.autoets import AutoEts
 from flts.models.automfles import AutoMfles
+from flts.models.autotheta import AutoTheta
 from flts.models.gbm import Gbm
 from flts.models.naive import Naive, SeasonalNaive
 from flts.models.prophet import Prophet
@@ -40,6 +46,19 @@ class TestProphet(ModelConformance):
 
 class TestAutoMfles(ModelConformance):
     family = AutoMfles()
+
+
+class TestAutoArima(ModelConformance):
+    family = AutoArima()
+    small: ClassVar[Mapping[str, Any]] = {"max_p": 1, "max_q": 1, "max_seasonal_p": 0, "max_seasonal_q": 0}
+
+
+class TestAutoEts(ModelConformance):
+    family = AutoEts()
+
+
+class TestAutoTheta(ModelConformance):
+    family = AutoTheta()
 
 
 class TestRidge(ModelConformance):

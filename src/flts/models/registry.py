@@ -10,7 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flts.contracts.errors import MissingExtra, MissingPackage, UsageError, nearest
+from flts.models.autoarima import AutoArima
+from flts.models.autoets import AutoEts
 from flts.models.automfles import AutoMfles
+from flts.models.autotheta import AutoTheta
 from flts.models.base import Family
 from flts.models.ensemble import Ensemble
 from flts.models.gbm import Gbm
@@ -21,7 +24,9 @@ from flts.models.ridge import Ridge
 from flts.spec.installed import InstalledFamily, installed_families
 from flts.spec.lineage import CodeVersion, Versions
 
-_BUILT_IN: tuple[Family[Any], ...] = (GRU, LSTM, Prophet(), AutoMfles(), Ridge(), Gbm())
+_BUILT_IN: tuple[Family[Any], ...] = (
+    *(GRU, LSTM, Prophet(), AutoMfles(), AutoArima(), AutoEts(), AutoTheta(), Ridge(), Gbm()),
+)
 _BASELINES: tuple[Family[Any], ...] = (Naive(), SeasonalNaive())
 
 BUILT_IN: Mapping[str, Family[Any]] = {family.name: family for family in _BUILT_IN}

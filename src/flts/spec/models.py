@@ -63,6 +63,34 @@ class AutoMflesParameters(Table):
     """Windows of each tenth of the validation windows by which the seasons that count are chosen, once."""
 
 
+MOST_ORDER = 5
+"""Limit of the orders of `[models.autoarima]`."""
+Order = Annotated[int, Field(ge=0, le=MOST_ORDER)]
+
+
+class AutoArimaParameters(Table):
+    """Autoregression of differences with moving averages, orders chosen by AICc (Hyndman and Khandakar 2008)."""
+
+    max_p: Order = 3
+    """Values back at most."""
+    max_q: Order = 2
+    """Errors back at most."""
+    max_seasonal_p: Order = 1
+    """The same, in whole seasons."""
+    max_seasonal_q: Order = 1
+    """The same, in whole seasons."""
+    approximation: bool = True
+    """Compare orders by the conditional sum of squares; 'false' takes minutes where a season has 24 rows."""
+
+
+class AutoEtsParameters(Table):
+    """Exponential smoothing of level, trend and season, chosen by AICc (Hyndman and Khandakar 2008)."""
+
+
+class AutoThetaParameters(Table):
+    """A line and its smoothed bend, chosen by the error (Assimakopoulos and Nikolopoulos 2000)."""
+
+
 class RidgeParameters(Table):
     """Linear map of the window with a squared penalty (Hoerl and Kennard 1970)."""
 
@@ -121,6 +149,12 @@ class Models(Table):
     """Trend and seasonality, extra 'prophet'."""
     automfles: Searched[AutoMflesParameters] | None = None
     """Boosted trend and seasonality, extra 'stats'."""
+    autoarima: Searched[AutoArimaParameters] | None = None
+    """Autoregression of differences, extra 'stats'; only when named."""
+    autoets: Searched[AutoEtsParameters] | None = None
+    """Exponential smoothing, extra 'stats'; only when named."""
+    autotheta: Searched[AutoThetaParameters] | None = None
+    """Theta method, extra 'stats'; only when named."""
     ridge: Searched[RidgeParameters] | None = None
     """Linear map, nothing to install."""
     gbm: Searched[GbmParameters] | None = None
