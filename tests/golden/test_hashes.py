@@ -10,6 +10,7 @@ import pytest
 
 from flts.contracts.canonical import canonical_json, digest, sha256
 from flts.spec.lineage import RawDigests, Versions, data_fields, explain, identify
+from flts.spec.models import DEFAULT_MODELS
 from flts.spec.sources import validate
 
 GOLDEN = json.loads((Path(__file__).parent / "hashes.json").read_text())
@@ -60,7 +61,7 @@ def test_hashes_of_a_spec_never_change(name: str) -> None:
     raw = RawDigests(**case["raw"])
     spec = validate(case["spec"])
     data_hash = digest(data_fields(spec, raw, version=2))
-    versions = Versions(2, dict.fromkeys(("gru", "lstm", "prophet", "automfles", "ridge", "ensemble"), 2), 2, 2)
+    versions = Versions(2, dict.fromkeys(DEFAULT_MODELS, 2), 2, 2)
     identity = identify(spec, data_hash, versions)
     found = {
         "data_hash": identity.data_hash,

@@ -15,8 +15,8 @@ from tests.support.bare import hide_extras
 from tests.support.experiments import RIDGE, write_experiment
 
 ALL = (
-    "training the models 'automfles', 'gru', 'lstm', 'prophet' needs the extras 'prophet', 'stats', 'torch':"
-    " pip install 'flts[prophet,stats,torch]'"
+    "training the models 'automfles', 'gbm', 'gru', 'lstm', 'prophet' needs the extras 'gbm', 'prophet', 'stats',"
+    " 'torch': pip install 'flts[gbm,prophet,stats,torch]'"
 )
 
 
@@ -73,7 +73,7 @@ def test_init_writes_what_is_installed_and_the_experiment_runs_and_forecasts(bar
     assert f"not installed, so only a comment in flts.toml: {ALL}" in made.stdout
     text = (bare.folder / "flts.toml").read_text()
     assert [*tomllib.loads(text)["models"]] == ["ridge"]
-    for model in ("automfles", "gru", "lstm", "prophet"):
+    for model in ("automfles", "gbm", "gru", "lstm", "prophet"):
         assert f"# not installed: the model '{model}' needs the extra" in text
         assert f"# [models.{model}]" in text
     assert "promoted  ridge is champion" in bare.flts("run").stdout

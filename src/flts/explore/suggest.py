@@ -362,6 +362,8 @@ def _model(name: str, inspection: Inspection, work: int, windows: int, strong: s
     table = f"models.{name}"
     if name == "ridge":
         return Section(table, (), "a linear map of the window: done in seconds, and hard to beat")
+    if name == "gbm":
+        return Section(table, (), "trees on lags, season and calendar, for what is not linear: done in seconds")
     if name in {"gru", "lstm"}:
         takes = _lasting(work, windows)
         if work > TOO_MUCH:

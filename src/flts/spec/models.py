@@ -163,7 +163,7 @@ class Models(Table):
     """Weighted mean of all other models here; it needs at least two of them, and no trainer."""
 
 
-DEFAULT_MODELS = ("gru", "lstm", "prophet", "automfles", "ridge")
+DEFAULT_MODELS = ("gru", "lstm", "prophet", "automfles", "ridge", "gbm", ENSEMBLE)
 
 
 def models_with(names: Iterable[str]) -> type[Models]:

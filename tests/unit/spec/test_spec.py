@@ -229,7 +229,7 @@ def test_an_empty_table_is_enough_to_make_a_model_a_candidate() -> None:
     spec = validate({"models": {"ridge": {}, "gru": {"epochs": 3}}})
     assert list(spec.expected) == ["gru", "ridge"]
     assert spec.models.gru is not None
-    assert (spec.models.gru.epochs, spec.models.gru.hidden_size) == (3, 128)
+    assert (spec.models.gru.epochs, spec.models.gru.hidden_size) == (3, 64)
     assert spec.models.lstm is None
 
 
