@@ -216,7 +216,7 @@ def promoted_of(record: DecisionRecord, model: str, data_hash: str, run_id: str 
         model_type=model.upper(),
         bundle_sha256=row.bundle_sha256,
         run_id=run_id,
-        model_uri=_uri(model, row.bundle_sha256, run_id),
+        model_uri=uri(model, row.bundle_sha256, run_id),
         score=row.score,
         rmse=row.rmse,
         mae=row.mae,
@@ -225,7 +225,8 @@ def promoted_of(record: DecisionRecord, model: str, data_hash: str, run_id: str 
     )
 
 
-def _uri(model: str, bundle_sha256: str, run_id: str | None) -> str:
+def uri(model: str, bundle_sha256: str, run_id: str | None) -> str:
+    """Where a model is found: in the tracker, else in the store."""
     return f"runs:/{run_id}/{model.upper()}" if run_id else f"store:bundles/{bundle_sha256}"
 
 
@@ -249,7 +250,7 @@ def _announce(record: DecisionRecord, run_ids: Mapping[str, str | None]) -> None
             run_id=run_id,
             model_type=winner.model.upper() if winner else None,
             experiment=experiment_of(record.scope),
-            model_uri=_uri(winner.model, winner.bundle_sha256, run_id) if winner else None,
+            model_uri=uri(winner.model, winner.bundle_sha256, run_id) if winner else None,
             score=winner.score if winner else None,
             reason="; ".join(record.reasons),
         )

@@ -9,13 +9,25 @@ from typing import Any
 from flts.contracts import layout
 from flts.contracts.canonical import sha256
 from flts.contracts.messages import DEAD_LETTERS, ModelSelected, ModelTraining, TrainingData
+from flts.contracts.ports import experiment_of
 from flts.contracts.records.run import MessageRef, SentMessage, TrainPart
 from flts.promotion.relay import selected
 from flts.spec.models import ENSEMBLE
 from flts.verification.batches import batches
 from flts.verification.claims import FALSE, Check, Found, SectionChecks, absent, recorded
 from flts.verification.evidence import RunEvidence
-from flts.verification.messages import NO_BUS, OF_RUN, M, any_of_run, lies, messages, of_run, place_of, retained
+from flts.verification.messages import (
+    NO_BUS,
+    OF_RUN,
+    M,
+    any_of_run,
+    claim_id,
+    lies,
+    messages,
+    of_run,
+    place_of,
+    retained,
+)
 
 TOLD_LATER = frozenset({"bundle_sha256", "forecasts_sha256"})
 """Fields that a message may leave out: whoever sends it again does not know them."""
@@ -59,15 +71,18 @@ def _claim(evidence: RunEvidence) -> Found:
     claim, prepared = evidence.claim, evidence.prepared
     if prepared is None:
         return absent("the rows of this run were not recorded")
-    meta = evidence.meta
+    meta, key = evidence.meta, layout.meta(claim.data_hash)
+    bucket, _, object_key = key.partition("/")
     effect = {
         "data_hash": claim.data_hash,
-        "object_key": layout.meta(claim.data_hash).partition("/")[2],
+        "bucket": bucket,
+        "object_key": object_key,
+        "size": len(evidence.get(key) or b""),
         "sha256": prepared.meta_sha256,
         "row_count": meta.train.rows,
         "spec_key": layout.spec(evidence.config_hash),
     }
-    sent = _sent(evidence, next(_claims(evidence)))
+    sent = _sent(evidence, claim_id(evidence))
     return _matched(evidence, TrainingData, of_run(evidence), effect, evidence.part("preprocess"), sent)
 
 
@@ -76,9 +91,15 @@ def _ended(model: str) -> Callable[[RunEvidence], Found]:
         part = evidence.trained(model) or evidence.failed(model)
         if part is None:
             return absent(f"the run holds neither a result nor a failure of {model}")
-        effect: dict[str, Any] = {"data_hash": evidence.claim.data_hash, "run_id": part.run_id}
+        effect: dict[str, Any] = {
+            "data_hash": evidence.claim.data_hash,
+            "run_id": part.run_id,
+            "model_type": model.upper(),
+            "experiment": experiment_of(evidence.claim.scope),
+        }
         if isinstance(part, TrainPart):
             effect |= {"status": "SUCCESS", "model_hash": part.model_hash, "duration_ms": part.duration_ms}
+            effect |= {"error": None}
             told = {"bundle_sha256": part.bundle_sha256, "forecasts_sha256": part.forecasts_sha256}
             effect |= {name: value for name, value in told.items() if value is not None}
         else:
@@ -106,8 +127,7 @@ def _made_from(model: str) -> Callable[[RunEvidence], Found]:
 
 
 def _claims(evidence: RunEvidence) -> Iterator[str]:
-    named = {"config_hash": evidence.config_hash, "run": evidence.run}
-    yield TrainingData.model_construct(None, identifier=evidence.claim.scope, **named).event_id
+    yield claim_id(evidence)
 
 
 def _called_by(evidence: RunEvidence) -> Found:

@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flts.contracts import layout
-from flts.promotion.stage import board_line
+from flts.contracts.messages import TrainingData
+from flts.contracts.ports import experiment_of
+from flts.promotion.stage import board_line, uri
 from flts.verification.claims import FALSE, Check, Found, SectionChecks, absent, recorded
 from flts.verification.evidence import RunEvidence
+from flts.verification.messages import claim_id
 from flts.verification.outside import LogLine
 
 Said = Mapping[str, Any]
@@ -145,7 +148,8 @@ def _uploaded(evidence: RunEvidence) -> list[Said]:
 
 
 def _claimed(evidence: RunEvidence) -> list[Said]:
-    return [{"data_hash": evidence.claim.data_hash, "run": evidence.run}]
+    said = {"data_hash": evidence.claim.data_hash, "run": evidence.run}
+    return [{**said, "topic": TrainingData.topic, "event_id": claim_id(evidence)}]
 
 
 def _ranked(evidence: RunEvidence) -> list[Said]:
@@ -160,7 +164,14 @@ def _decided(evidence: RunEvidence) -> list[Said]:
     winner = decision.row(decision.winner)
     said: dict[str, Any] = {"decision_id": decision.decision_id, "outcome": decision.outcome}
     if winner is not None:
+        judged, experiment = evidence.judged, experiment_of(decision.scope)
+        run_id = judged.run_ids.get(winner.model) if judged else None
         said |= {"model_type": winner.model.upper(), "score": winner.score}
+        said |= {
+            "experiment": experiment,
+            "run_id": run_id,
+            "model_uri": uri(winner.model, winner.bundle_sha256, run_id),
+        }
     return [{**said, "reason": "; ".join(decision.reasons)}]
 
 
@@ -171,9 +182,11 @@ def _judged(evidence: RunEvidence) -> list[Said]:
 
 def _pointed(evidence: RunEvidence) -> list[Said]:
     entry = evidence.entry
-    return [{"run_id": entry.champion.run_id, "model_type": entry.champion.model_type}] if entry else []
+    if entry is None:
+        return []
+    return [{"scope": entry.scope, "run_id": entry.champion.run_id, "model_type": entry.champion.model_type}]
 
 
 def _published(evidence: RunEvidence) -> list[Said]:
     entry = evidence.entry
-    return [{"promotion": entry.number}] if entry else []
+    return [{"scope": entry.scope, "promotion": entry.number}] if entry else []

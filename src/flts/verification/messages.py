@@ -69,6 +69,12 @@ def of_run(evidence: RunEvidence) -> Callable[[TrainingData | ModelTraining], bo
     return lambda message: (message.identifier, message.config_hash, message.run) == wanted
 
 
+def claim_id(evidence: RunEvidence) -> str:
+    """The event_id of the message that announced the run to the trainers."""
+    named = {"config_hash": evidence.config_hash, "run": evidence.run}
+    return TrainingData.model_construct(None, identifier=evidence.claim.scope, **named).event_id
+
+
 def any_of_run(evidence: RunEvidence) -> bool:
     """Whether this bus holds any message of the run: a run in one process announces nothing to others."""
     return any(True for kind in OF_RUN for _ in messages(evidence, kind, of_run(evidence)))

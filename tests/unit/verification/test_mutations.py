@@ -295,6 +295,8 @@ def with_log(run: Ran, event: str, **fields: Any) -> Ran:
 
 
 LINES: Mapping[str, tuple[dict[str, Any], str]] = {
+    "claim_published": ({"event_id": "0" * 64}, "logs.claim_published"),
+    "promotion_publish": ({"scope": "other"}, "logs.promotion_publish"),
     "sampling_applied": ({"train_rows_after": 50}, "logs.sampling_applied"),
     "upload_done": ({"size": 1}, "logs.upload_done"),
     "train_complete": ({"test_rmse": 0.5}, "logs.ridge.train_complete"),
@@ -368,15 +370,16 @@ def test_a_lost_message_is_false_where_a_topic_lost_its_beginning_but_not_its_pl
 
 
 def test_a_message_with_another_effect_is_found(healthy: Ran, tmp_path: Path) -> None:
-    def slower(records: list[Record]) -> list[Record]:
-        return [
-            replace(one, value=canonical_json({**json.loads(one.value), "duration_ms": 1})) if is_end(one) else one
+    def edited_end(**fields: Any) -> Callable[[list[Record]], list[Record]]:
+        return lambda records: [
+            replace(one, value=canonical_json({**json.loads(one.value), **fields})) if is_end(one) else one
             for one in records
         ]
 
-    first = first_false(with_messages(healthy, ModelTraining.topic, slower).report(tmp_path))
-    assert first.id == "chain.ridge.model-training"
-    assert "model-training 0:" in (first.reason or "")
+    for fields in ({"duration_ms": 1}, {"experiment": "other"}, {"model_type": "GRU"}, {"error": "an error"}):
+        first = first_false(with_messages(healthy, ModelTraining.topic, edited_end(**fields)).report(tmp_path))
+        assert first.id == "chain.ridge.model-training"
+        assert "model-training 0:" in (first.reason or "")
 
 
 class Told(RecordingTracker):
