@@ -84,10 +84,13 @@ class Bundle:
         """At most so many windows are forecast for a request with this history: itself and its earlier origins."""
         if self.members:
             return sum(bundle.windows(rows) for _, bundle in self.members)
-        if self.scores is None:
-            return 1
-        known = int(np.searchsorted(rows.times, self.manifest.trained_until, side="right"))
-        earlier = len(rows) - max(known, self.model.history_rows)
+        return self.most_windows(len(rows), int(np.searchsorted(rows.times, self.manifest.trained_until, side="right")))
+
+    def most_windows(self, length: int, known: int = 0) -> int:
+        """The same for a history of this length, whose times nobody has read. known: how many rows train has."""
+        if self.members:
+            return sum(bundle.most_windows(length, known) for _, bundle in self.members)
+        earlier = 0 if self.scores is None else length - max(known, self.model.history_rows)
         return 1 + min(max(earlier, 0), reach(self.model.task.horizon))
 
     def forecast_each(self, requests: Sequence[Rows]) -> Answers:

@@ -188,7 +188,8 @@ def _decoded(file: File, encoding: str) -> tuple[str, str]:
             continue
         return text.replace("\r\n", "\n").replace("\r", "\n"), attempt
     raise DataError(
-        f"{file.name}: is not {encoding} text: line {line} contains the byte 0x{byte.hex()}; name dataset.encoding",
+        f"{file.name}: is not {encoding} text: line {line} contains the byte 0x{byte.hex()}; save it as UTF-8, or name"
+        " dataset.encoding",
         code="wrong-encoding",
         file=file.name,
         line=line,

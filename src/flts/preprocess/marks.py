@@ -103,6 +103,10 @@ def not_a_number(column: pl.Series) -> int | None:
     return None
 
 
+PLAIN = "write plain CSV, with commas between cells and numbers such as 1234.5, or name"
+"""The way on where nobody can name a dialect, as of a forecast service; and then the one where somebody can."""
+
+
 def looks_like(cell: str) -> str:
     """What a cell that is no number looks like, for a sentence; empty where it looks like text."""
     import re
@@ -115,11 +119,11 @@ def looks_like(cell: str) -> str:
     if re.search("[€$£¥₹]|^[A-Z]{3} ?[0-9]|[0-9] ?[A-Z]{3}$", text):
         return "a number with a currency; write the number alone"
     if re.fullmatch(r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}", text):
-        return "a number whose mark sets thousands apart or is a decimal one; name dataset.decimal or dataset.thousands"
+        return f"a number whose mark sets thousands apart or is a decimal one; {PLAIN} dataset.decimal"
     if re.fullmatch(r"[+-]?[0-9]+([.' ][0-9]{3})*,[0-9]*", text):
-        return 'a number with a decimal comma; name dataset.decimal = ","'
+        return f'a number with a decimal comma; {PLAIN} dataset.decimal = ","'
     if re.fullmatch(r"[+-]?[0-9]+([,' ][0-9]+)+(\.[0-9]*)?", text):
-        return "a number with thousands separators; name dataset.thousands"
+        return f"a number with thousands separators; {PLAIN} dataset.thousands"
     if re.fullmatch(r"[+-]?[0-9][0-9.,]*\s*[^\W\d]\S*", text):
         return "a number with its unit; write the number alone"
     return ""

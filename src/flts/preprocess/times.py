@@ -125,7 +125,7 @@ def written_format(column: pl.Series, name: str, time_format: str, hint: str = I
         formats = " or ".join(found.formats)
         raise DataError(
             f"{name}: {at(row)}, column '{column.name}': {quoted(found.cell)} can be read as {formats}, and no"
-            " row tells which; set dataset.time_format (--time-format) to the one that is meant",
+            " row tells which; write times in ISO 8601, such as 2024-12-31, or set dataset.time_format (--time-format)",
             code="times-ambiguous",
             file=name,
             column=column.name,

@@ -31,6 +31,11 @@ class Question(NamedTuple):
     warnings: tuple[Notice, ...] = ()
 
 
+def windows_of(history: Cells, bundle: Bundle) -> int:
+    """At most so many windows are forecast for a history that `plain` accepts."""
+    return bundle.most_windows(len(history.columns[history.text or ""])) if bundle.members else 1
+
+
 class Told(NamedTuple):
     """The answer to a question, and the rows of its history that were used."""
 
@@ -41,8 +46,9 @@ class Told(NamedTuple):
 def plain(history: Raw | Cells, bundle: Bundle, horizon: int | None) -> TypeGuard[Cells]:
     """Whether a history may wait as its cells: the columns of the model and no other, no more rows than it uses.
 
-    Its time column is all the text there is. Then it needs one window, whatever its times are. What a model knows of
-    the rows to forecast depends on the times.
+        Its time column is all the text there is. Then a model forecasts one window for it, whatever its times are. An
+    ensemble asks each member, and one that uses fewer rows than the others may have earlier origins in it. What a model
+    knows of the rows to forecast depends on the times.
     """
     if not isinstance(history, Cells):
         return False

@@ -18,7 +18,7 @@ from flts.server.caller import NOBODY, Caller
 from flts.server.columns import usable
 from flts.server.models import ServedModels
 from flts.server.prediction_log import PredictionLog
-from flts.server.questions import Question, Told, answer_together, plain
+from flts.server.questions import Question, Told, answer_together, plain, windows_of
 from flts.server.served import Served
 from flts.server.turns import Turns
 from flts.server.wanted import Answered, Wanted
@@ -87,7 +87,8 @@ class ForecastService:
                 made = error
             tell(made)
 
-        self.turns.put(bundle, Question(history, wanted.level, wanted.horizon), 1, told, caller.until, caller.gone)
+        question, windows = Question(history, wanted.level, wanted.horizon), windows_of(history, bundle)
+        self.turns.put(bundle, question, windows, told, caller.until, caller.gone)
         return True
 
     def _answered(self, told: Told, served: Served, wanted: Wanted, caller: Caller) -> Answered:
@@ -104,7 +105,7 @@ class ForecastService:
         history, until = wanted.history, caller.until
         if wanted.future is None and plain(history, bundle, wanted.horizon):
             question = Question(history, wanted.level, wanted.horizon)
-            told = await self.turns.take(bundle, question, 1, until, caller.gone)
+            told = await self.turns.take(bundle, question, windows_of(history, bundle), until, caller.gone)
             if told is not None:
                 return told
         rows, warnings = await usable(bundle, history, wanted.future, wanted.horizon)

@@ -173,6 +173,18 @@ def test_how_many_windows_a_request_takes_is_known_before_it_is_answered(end: in
     found.forecast(Histories(rows, np.array([length])))
     assert isinstance(found.model.predictor, Last)
     assert found.windows(rows) == found.model.predictor.windows
+    assert found.windows(rows) <= found.most_windows(length)
+
+
+def test_a_history_that_is_one_window_of_a_member_may_be_more_of_another() -> None:
+    long, short = bundle(wanted=20), bundle(wanted=17)
+    both, rows = replace(long, members=((1, long), (2, short))), ROWS[380:400]
+    for one in (long, short):
+        one.forecast(Histories(rows, np.array([20])))
+    assert isinstance(long.model.predictor, Last)
+    assert isinstance(short.model.predictor, Last)
+    assert (long.model.predictor.windows, short.model.predictor.windows) == (1, 4)
+    assert both.most_windows(20) == both.windows(rows) == 5
 
 
 def test_errors_that_grow_after_train_widen_the_intervals_until_they_cover() -> None:

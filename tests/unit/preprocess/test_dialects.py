@@ -297,7 +297,7 @@ def test_what_is_not_clear_is_refused_by_name(name: str) -> None:
 
 
 UNCLEAR = {
-    "1,234": "sets thousands apart or is a decimal one",
+    "1,234": "sets thousands apart or is a decimal one; write plain CSV",
     "5%": "percent",
     "€5": "currency",
     "5 kWh": "unit",
@@ -310,6 +310,12 @@ def test_a_target_that_is_no_number_says_what_it_looks_like(cell: str) -> None:
     with raises(DataError, code="not-a-number", column="y", row=1) as refused:
         read_rows(raw, Dataset(targets=["y"]))
     assert UNCLEAR[cell] in str(refused.value)
+
+
+def test_an_unclear_date_says_how_to_write_it_where_nobody_can_name_a_format() -> None:
+    with raises(DataError, code="times-ambiguous") as refused:
+        read("date,y\n01/02/2024,0\n02/02/2024,1\n")
+    assert "write times in ISO 8601, such as 2024-12-31, or set dataset.time_format" in str(refused.value)
 
 
 def test_what_is_named_decides_and_so_does_a_hint_where_the_cells_do_not() -> None:
