@@ -44,13 +44,13 @@ Ask = Callable[..., Forecast]
 
 
 def in_turn(handler: Handler, history: Any = HISTORY, **options: Any) -> Forecast:
-    asked = {name: options.pop(name) for name in ("identifier", "horizon", "level") if name in options}
+    asked = {name: options.pop(name) for name in ("identifier", "horizon", "level", "future") if name in options}
     with flts.Client("http://service:8000/", transport=httpx.MockTransport(handler), **options) as client:
         return client.forecast(history, **asked)
 
 
 def from_asyncio(handler: Handler, history: Any = HISTORY, **options: Any) -> Forecast:
-    asked = {name: options.pop(name) for name in ("identifier", "horizon", "level") if name in options}
+    asked = {name: options.pop(name) for name in ("identifier", "horizon", "level", "future") if name in options}
 
     async def ask() -> Forecast:
         transport = httpx.MockTransport(handler)
@@ -138,6 +138,16 @@ def test_a_request_says_what_is_asked_and_an_answer_is_typed(ask: Ask) -> None:
     assert frame.columns == ["time", "target", "mean", "lower", "upper"]
     assert frame["time"][0] == datetime(2018, 2, 5, 23, tzinfo=UTC)
     assert frame["lower"].to_list() == [1.0, None]
+
+
+@both
+def test_what_is_known_ahead_is_sent_beside_the_history(ask: Ask) -> None:
+    handle, received = answers(OK)
+    future = {"time": ["2018-02-06T00:00:00Z"], "price": [2.5]}
+    ask(handle, future=pl.DataFrame(future))
+    assert json.loads(received[0].content) == {"history": HISTORY, "future": future}
+    with raises(DataError, code="cell-unfit", column="price", row=1):
+        ask(handle, future={"price": [float("inf")]})
 
 
 def test_what_is_not_asked_is_not_sent() -> None:

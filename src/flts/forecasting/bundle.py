@@ -68,7 +68,9 @@ class Bundle:
             return tuple(name for name in fitted.names if name in wanted)
         if not self.manifest.uses_history:
             return ()
-        return fitted.targets if isinstance(predictor, TargetsAlone) and predictor.targets_alone else fitted.names
+        if not isinstance(predictor, TargetsAlone) or not predictor.targets_alone:
+            return fitted.names
+        return (*fitted.targets, *self.given)  # what is known ahead is known of the past, too
 
     @property
     def known(self) -> Known:

@@ -199,7 +199,10 @@ class Extends(Protocol):
 
 @runtime_checkable
 class TargetsAlone(Protocol):
-    """A predictor that may look at no covariate; a history without them is answered with the same bits."""
+    """A predictor that may look at no covariate; a history without them is answered with the same bits.
+
+    Columns that are known ahead do not count: a history always has them.
+    """
 
     @property
     def targets_alone(self) -> bool:

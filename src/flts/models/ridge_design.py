@@ -24,6 +24,10 @@ LONGER = 750
 """Rows of the longer window at most: two years of days, two weeks of half hours."""
 ORDER = 6
 """Most Fourier terms per season."""
+DAILY_ORDER = 2
+"""Fourier terms of the first season that each known column is multiplied with."""
+MOST_KNOWN = 1_500
+"""Columns of what is known ahead above which there are no such products."""
 LEVELS = ("spread", "last", "mean", "none")
 """How the past and the answers of a window are measured: less the last value and divided by the spread of the window,
 less the last value, less the mean, or as they are. Only the last one knows the level of train."""
@@ -181,20 +185,30 @@ class Designed:
 
 
 def known_ahead(past: Past, first: Times, task: ForecastTask) -> Values:
-    """What is known of the rows to forecast: [windows, columns]."""
+    """What is known of the rows to forecast, and of those of their phase: [windows, columns].
+
+    The first season tells an effect at noon from one at night, as far as there are not too many columns.
+    """
     steps = np.arange(task.horizon)
     ahead = past.known_at(steps)
     parts = [ahead]
     parts += [past.known_at(same_phase(season, task.horizon, 1)) for season in phased(task)[-1:]]
+    for season in task.seasons[:1]:
+        terms = [ahead * term[..., None] for term in _waves(first, steps, season, DAILY_ORDER, task)]
+        if sum(part[0].size for part in (*parts, *terms)) <= MOST_KNOWN:
+            parts += terms
     return np.hstack([part.reshape(len(ahead), -1) for part in parts])
+
+
+def _waves(first: Times, steps: Indices, season: int, order: int, task: ForecastTask) -> Iterator[Values]:
+    """Sines and cosines of a season at each step after the first times: [windows, steps]."""
+    phase = 2.0 * np.pi * ((task.fitted.grid.positions(first)[:, None] + steps) % season) / season
+    for multiple in range(1, min(order, season // 2) + 1):
+        yield from (np.sin(multiple * phase), np.cos(multiple * phase))
 
 
 def fourier(times: Times, task: ForecastTask) -> Values:
     """Fourier terms of each season by position on the grid: [windows, terms]."""
-    positions = task.fitted.grid.positions(times)
-    terms = []
-    for season in task.seasons:
-        phase = 2.0 * np.pi * (positions % season) / season
-        for multiple in range(1, min(ORDER, season // 2) + 1):
-            terms += [np.sin(multiple * phase), np.cos(multiple * phase)]
+    now = np.zeros(1, dtype=np.int64)
+    terms = [term[:, 0] for season in task.seasons for term in _waves(times, now, season, ORDER, task)]
     return np.stack(terms, axis=-1)

@@ -117,6 +117,18 @@ def holidays_of(place: str, first_year: int, last_year: int) -> Holidays:
 
     Raises SpecError for an unknown place, MissingExtra.
     """
+    refuse_unknown_place(place)
+    import holidays
+
+    country, _, region = place.partition("-")
+    found = holidays.country_holidays(country, subdiv=region or None, years=range(first_year, last_year + 1))
+    inside = sorted(day for day in found if first_year <= day.year <= last_year)
+    days = np.array([day.isoformat() for day in inside], dtype="datetime64[D]").astype(np.int64).tolist()
+    return Holidays(place, tuple(days), (first_year, last_year))
+
+
+def refuse_unknown_place(place: str) -> None:
+    """Raise SpecError for a place whose holidays nobody knows, MissingExtra without the library."""
     try:
         import holidays
     except ModuleNotFoundError:
@@ -136,10 +148,6 @@ def holidays_of(place: str, first_year: int, last_year: int) -> Holidays:
             found=place,
             valid=sorted(regions),
         )
-    found = holidays.country_holidays(country, subdiv=region or None, years=range(first_year, last_year + 1))
-    inside = sorted(day for day in found if first_year <= day.year <= last_year)
-    days = np.array([day.isoformat() for day in inside], dtype="datetime64[D]").astype(np.int64).tolist()
-    return Holidays(place, tuple(days), (first_year, last_year))
 
 
 def refuse_not_columns(known: Sequence[str], targets: Sequence[str], fitted: FittedPreprocess) -> None:

@@ -18,6 +18,7 @@ from flts.contracts.records.decision import (
 LEVEL = "0.8"
 COVERAGE = "coverage (80 %)"
 ONE_FIT = "its forecasts depend on dates alone, and it is not fitted again at each origin"
+ONE_FIT_AHEAD = "its forecasts depend on dates and what is known ahead, and it is not fitted again at each origin"
 NOT_COUNTED = "not counted: other experiments that were tried on the same rows make a lucky winner more likely"
 
 
@@ -38,7 +39,8 @@ def notes(decision: DecisionRecord) -> Iterator[Note]:
             yield Note(f"{row.model} {kind}: {row.reason}", fault=True)
             continue
         if row.uses_history is False:
-            yield Note(f"{row.model} is judged from one fit: {ONE_FIT}", fault=False)
+            known = row.known_future is not None and (row.known_future.measured or row.known_future.generated)
+            yield Note(f"{row.model} is judged from one fit: {ONE_FIT_AHEAD if known else ONE_FIT}", fault=False)
         for verdict in row.limits.values():
             if not verdict.passed:
                 yield Note(f"{row.model} not eligible: {verdict.reason}", fault=True)

@@ -19,6 +19,7 @@ from flts.contracts.records.run import JudgePart, Recomputed, TrainPart
 from flts.drawing.cell import cell
 from flts.drawing.figure import Picture
 from flts.models.registry import CANDIDATES, require
+from flts.preprocess.known import refuse_unknown_place
 from flts.preprocess.source import RawInput
 from flts.promotion.judge import Waiting
 from flts.promotion.leaderboard import as_html, leaderboard
@@ -140,6 +141,8 @@ def run(
     Raises SpecError, DataError, MissingExtra, Locked, BackendUnavailable, Interrupted.
     """
     require(spec.trained)
+    if spec.dataset.holidays and any(table.looks_ahead for table in spec.expected.values()):
+        refuse_unknown_place(spec.dataset.holidays)
     with locked_context(settings, threads=spec.run.threads, wait=wait) as context:
         raw = tables or open_raw(spec.dataset, folder, settings)
         started = start(context, spec, raw, reporter, recompute=recompute, trains_here=True)

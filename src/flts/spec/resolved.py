@@ -27,7 +27,10 @@ def resolve(spec: Spec, meta: ProcessedMeta) -> Spec:
     spec = resolve_rows(spec, meta, meta.train.rows_before, meta.test.rows_before, one_file="test" not in made_of)
     if "test_fraction" in made_of:  # as data_hash has it: it was not resolved before
         spec = _with(spec, dataset=_with(spec.dataset, test_fraction=made_of["test_fraction"]))
-    spec = _with(spec, dataset=_with(spec.dataset, targets=named_targets(spec.dataset.targets, meta)))
+    dataset = _with(spec.dataset, targets=named_targets(spec.dataset.targets, meta))
+    if not any(table.looks_ahead for table in spec.expected.values()):
+        dataset = _default(_default(dataset, "known_future"), "holidays")
+    spec = _with(spec, dataset=dataset)
     task = spec.task
     rules = spec.evaluate if spec.evaluate.gate == "not-worse" else _default(spec.evaluate, "margin")
     return _with(

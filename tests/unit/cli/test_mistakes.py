@@ -32,6 +32,7 @@ MISTAKES = {
         ["evaluate.weights", "sum to zero"],
     ),
     "unknown future": (["run", "--set", 'dataset.known_future=["prize"]'], 4, ["known_future", "'prize'"]),
+    "unknown holidays": (["run", "--set", 'dataset.holidays="XX"'], 2, ["dataset.holidays", "'XX'"]),
     "target known ahead": (["run", "--set", 'dataset.known_future=["load"]'], 2, ["known_future", "a target"]),
     "no target": (["run", "--set", "dataset.targets=[]"], 2, ["dataset.targets"]),
     "no data named": (["run", "--set", 'dataset.name=""'], 2, ["dataset.name"]),

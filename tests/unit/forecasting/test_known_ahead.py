@@ -7,16 +7,20 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
-from tests.support.ahead import fitted, of_model
+from tests.support.ahead import TEST, fitted, of_model, priced
 from tests.support.distributions import site  # noqa: F401 - a fixture
 from tests.support.ensembles import made as made_of_members
 from tests.support.ensembles import repeating  # noqa: F401 - a fixture
+from tests.support.experiments import small_experiment, small_spec
 from tests.support.families import installed
 from tests.support.raising import raises
 from tests.support.series import table
 from tests.support.stored import gathered
 
+from flts.contracts import layout
 from flts.contracts.errors import DataError, SpecError
+from flts.contracts.records.base import read_record
+from flts.contracts.records.model import ModelResult
 from flts.forecasting.bundle import load_bundle
 from flts.forecasting.histories import Histories
 from flts.preprocess.known import holidays_of
@@ -31,7 +35,10 @@ from flts.train.experiment import Experiment
 HORIZON, PRICE = 3, 2
 LAST_DIGITS = 1e-9
 """A product of matrices may differ in its last digits between one window and many."""
-LOOK_AHEAD = installed(("ridge", "gbm", "prophet"))
+LOOK_AHEAD = [
+    *installed(("ridge", "gbm")),
+    *(pytest.param(*one.values, marks=[*one.marks, pytest.mark.slow]) for one in installed(("prophet",))),
+]
 
 
 def rmse(experiment: Experiment, forecast: Values) -> float:
@@ -129,6 +136,18 @@ def test_what_is_absent_is_named_with_its_first_row() -> None:
         answer(bundle, history, future=future.rename({"price": "prize"}))
 
 
+def test_a_history_needs_the_targets_and_what_is_known_ahead() -> None:
+    experiment, store = fitted()
+    bundle, _ = of_model(experiment, store)
+    whole = table(later_rows(experiment))
+    history, future = whole[:360], whole[360:363].select("time", "price")
+    assert bundle.needed == ("load", "price")
+    made = answer(bundle, history.drop("wind"), future=future)
+    np.testing.assert_array_equal(made.mean, answer(bundle, history, future=future).mean)
+    with raises(DataError, code="columns-missing"):
+        answer(bundle, history.drop("price"), future=future)
+
+
 def test_a_model_that_needs_no_future_says_that_it_is_not_read() -> None:
     experiment, store = fitted(known=False)
     bundle, _ = of_model(experiment, store)
@@ -163,6 +182,9 @@ def test_holidays_need_no_table_and_stay_as_they_were_known() -> None:
     assert "2018-12-25" in held.holidays.dates
     assert trained.model_hash != of_model(*fitted())[1].model_hash
     bundle.self_test()
+    result = read_record(store, layout.model_result(trained.model_hash), ModelResult)
+    assert result is not None
+    assert "holidays" in result.made_on.libraries
 
 
 def test_an_unknown_place_is_named() -> None:
@@ -186,6 +208,17 @@ def test_the_windows_and_the_models_that_do_not_look_ahead_keep_their_hashes() -
     assert with_known.windows_hash == without.windows_hash
     assert with_known.data_hash == without.data_hash
     assert with_known.model_hashes["ridge"] != without.model_hashes["ridge"]
+
+
+@pytest.mark.usefixtures("repeating")
+def test_columns_that_no_model_looks_at_are_not_part_of_the_experiment() -> None:
+    dataset = {"targets": ["load"], "known_future": ["price"], "holidays": "ES"}
+    ignored, plain = (
+        small_experiment(small_spec(("last",), dataset=values), priced(), TEST)[0]
+        for values in (dataset, {"targets": ["load"]})
+    )
+    assert ignored.identity == plain.identity
+    assert ignored.spec == plain.spec
 
 
 @pytest.mark.usefixtures("repeating")
