@@ -249,6 +249,13 @@ class Spec(Table):
         """The values that can change a number, defaults filled in, as plain JSON types; locators are left out."""
         return _identity(self)
 
+    def stored(self) -> dict[str, Any]:
+        """`identity` as it is stored: `holidays`, which older experiments do not have, only where it names a place."""
+        fields = self.identity()
+        if not fields["dataset"]["holidays"]:
+            del fields["dataset"]["holidays"]
+        return fields
+
 
 def _identity(table: Table) -> dict[str, Any]:
     fields: dict[str, Any] = {}
