@@ -21,17 +21,16 @@ BEST = 3
 """Models that enter where the windows are few."""
 DRAWS = 50
 ENOUGH = 100
-"""Windows from which weights are drawn: on the first half, so that the second half tells the errors of the result."""
+"""Windows from which weights are drawn, on the first half. The errors of all windows give the intervals: so few weights
+make those of the first half hardly smaller, and a half is one stretch of time (docs/decisions/0013)."""
 
 
 @dataclass(frozen=True)
 class Blend:
-    """How often each model counts, by name in order; windows before `unseen` were looked at to choose it."""
+    """How often each model counts, by name in order."""
 
     rule: str
     weights: Mapping[str, int]
-    unseen: int
-    """The first window whose errors may give intervals: windows that chose weights show errors that are too small."""
 
 
 def blend(truth: Values, forecasts: Mapping[str, Values], yardstick: Yardstick, weights: Weights) -> Blend:
@@ -42,10 +41,10 @@ def blend(truth: Values, forecasts: Mapping[str, Values], yardstick: Yardstick, 
     if len(truth) < ENOUGH:
         scores = {name: _score(truth, mean, yardstick, weights) for name, mean in forecasts.items()}
         chosen = sorted(scores, key=lambda name: (scores[name], name))[:BEST]
-        return Blend("best", dict.fromkeys(sorted(chosen), 1), 0)
+        return Blend("best", dict.fromkeys(sorted(chosen), 1))
     half = len(truth) // 2
     seen = {name: mean[:half] for name, mean in sorted(forecasts.items())}
-    return Blend("greedy", _drawn(truth[:half], seen, yardstick, weights), half)
+    return Blend("greedy", _drawn(truth[:half], seen, yardstick, weights))
 
 
 def _drawn(truth: Values, forecasts: Mapping[str, Values], yardstick: Yardstick, weights: Weights) -> dict[str, int]:

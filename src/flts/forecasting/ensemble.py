@@ -27,7 +27,10 @@ from flts.models.ensemble import Ensemble
 from flts.preprocess.rows import Values
 
 STRETCH_LEVELS = (0.5, 0.9)
-"""Levels whose half widths tell the stretch: a middle one and a wide one."""
+"""Levels whose half widths may tell the stretch."""
+TOLD_BY = {1: STRETCH_LEVELS}
+"""Those that tell it, by the version of an ensemble. A wide one alone came nearer to the nominal level on train rows of
+public series (docs/decisions/0013)."""
 
 
 @dataclass(frozen=True)
@@ -77,18 +80,19 @@ def combined(manifest: Manifest, shares: Sequence[Share], spread: Values) -> Ans
     mean = within(weighted_mean([(share.weight, share.mean) for share in shares]), bounds)
     offsets, half = static_offsets(manifest), dict[str, Values]()
     if offsets is not None:
-        half = dict(zip(LEVEL_NAMES, offsets * spread[:, None, :] * _stretch(shares, mean.shape), strict=True))
+        stretch = _stretch(shares, TOLD_BY.get(manifest.code_version, STRETCH_LEVELS[-1:]), mean.shape)
+        half = dict(zip(LEVEL_NAMES, offsets * spread[:, None, :] * stretch, strict=True))
     adaptive = np.any([share.adaptive for share in shares], axis=0)
     return Answers(mean, spread, half, adaptive, bounds)
 
 
-def _stretch(shares: Sequence[Share], shape: tuple[int, ...]) -> Values:
-    """Mean over STRETCH_LEVELS of Σ weight · served ÷ Σ weight · static; 1 where the errors of training were zero."""
+def _stretch(shares: Sequence[Share], levels: Sequence[float], shape: tuple[int, ...]) -> Values:
+    """Mean over these levels of Σ weight · served ÷ Σ weight · static; 1 where the errors of training were zero."""
     known = [share for share in shares if share.served]
     if not known:
         return np.ones(shape)
     ratios = []
-    for level in STRETCH_LEVELS:
+    for level in levels:
         served = weighted_mean([(share.weight, share.served[level]) for share in known])
         static = weighted_mean([(share.weight, share.static[level]) for share in known])
         positive = static > 0.0

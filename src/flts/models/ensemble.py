@@ -13,5 +13,5 @@ class Ensemble:
     """What a manifest and a hash say of it."""
 
     name = ENSEMBLE
-    version = 1
+    version = 2
     """Raised when the same results of the members give other weights, forecasts or intervals."""

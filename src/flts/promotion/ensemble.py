@@ -131,9 +131,8 @@ def combine(
 
     chosen_members = {name: (weight, members[name]) for name, weight in chosen.weights.items()}
     model, histories = _spreads_only(experiment, chosen_members), Histories(train, rows)
-    unseen = slice(chosen.unseen, None)
-    spreads = {scale: model.spread_all(histories, scale)[unseen] for scale in offered(targets)}
-    intervals, _ = intervals_of(Residuals(truth[unseen], tail[unseen], spreads), task.fitted.target_range[1])
+    spreads = {scale: model.spread_all(histories, scale) for scale in offered(targets)}
+    intervals, _ = intervals_of(Residuals(truth, tail, spreads), task.fitted.target_range[1])
     said = plain_json({"rule": chosen.rule, "weights": dict(chosen.weights), "windows": len(origins)})
     manifest = ensemble_manifest(
         {name: (weight, member.bundle_sha256, member.manifest) for name, (weight, member) in chosen_members.items()},

@@ -20,6 +20,7 @@ from flts.contracts.ports import Store
 from flts.contracts.records.model import IntervalOffsets, Manifest
 from flts.forecasting.bundle import MANIFEST, load_bundle, read_bundle
 from flts.forecasting.ensemble import STRETCH_LEVELS, Share, combined, weighted_mean
+from flts.models.ensemble import Ensemble
 from flts.forecasting.histories import Histories
 from flts.preprocess.rows import Values
 
@@ -31,7 +32,8 @@ def described(**fields: Any) -> Manifest:
     """As much of a manifest as the arithmetic looks at."""
     offsets = {level: [[1.0], [2.0]] for level in LEVELS}
     intervals = IntervalOffsets(offsets=offsets, reason=None, scale="constant", scores=None)
-    return Manifest.model_construct(**{"intervals": intervals, "bounds": [[None, None]], **fields})
+    kept = {"intervals": intervals, "bounds": [[None, None]], "code_version": Ensemble.version}
+    return Manifest.model_construct(**{**kept, **fields})
 
 
 def share(weight: int, mean: float, stretched: float | None = 1.0, *, adaptive: bool = False) -> Share:
@@ -69,6 +71,14 @@ def test_intervals_are_stretched_by_the_weighted_mean_of_the_members() -> None:
     answers = combined(described(), members, np.ones((3, 1)))
     assert answers.half_width["0.8"][:, :, 0].tolist() == [[1.75, 3.5]] * 3
     assert answers.kinds() == ["adaptive"] * 3
+
+
+@pytest.mark.parametrize(("version", "stretch"), [(1, 3.0), (Ensemble.version, 4.0)])
+def test_a_bundle_of_version_1_is_stretched_by_two_levels_as_it_was_judged(version: int, stretch: float) -> None:
+    static = dict.fromkeys(STRETCH_LEVELS, np.ones(SHAPE))
+    member = Share(1, np.zeros(SHAPE), {0.5: 2.0 * static[0.5], 0.9: 4.0 * static[0.9]}, static, np.ones(3, dtype=bool))
+    answers = combined(described(code_version=version), [member], np.ones((3, 1)))
+    assert answers.half_width["0.8"][0, :, 0].tolist() == [stretch, 2.0 * stretch]
 
 
 def test_a_member_without_an_error_in_training_stretches_nothing() -> None:
