@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
 import pytest
 from tests.support.families import FAMILIES, SMALL
 from tests.support.raising import raises
@@ -13,6 +10,7 @@ from flts.contracts.errors import MissingExtra, UsageError
 from flts.models.autoarima import AutoArima
 from flts.models.autoets import AutoEts
 from flts.models.automfles import AutoMfles
+from flts.models.autotbats import AutoTbats
 from flts.models.autotheta import AutoTheta
 from flts.models.gbm import Gbm
 from flts.models.naive import Naive, SeasonalNaive
@@ -50,11 +48,16 @@ class TestAutoMfles(ModelConformance):
 
 class TestAutoArima(ModelConformance):
     family = AutoArima()
-    small: ClassVar[Mapping[str, Any]] = {"max_p": 1, "max_q": 1, "max_seasonal_p": 0, "max_seasonal_q": 0}
+    small = SMALL["autoarima"]
 
 
 class TestAutoEts(ModelConformance):
     family = AutoEts()
+
+
+class TestAutoTbats(ModelConformance):
+    family = AutoTbats()
+    small = SMALL["autotbats"]
 
 
 class TestAutoTheta(ModelConformance):

@@ -25,6 +25,8 @@ FAMILIES: Mapping[str, Family[Any]] = {**BUILT_IN, **BASELINES}
 SMALL: Mapping[str, Mapping[str, Any]] = {
     "gru": {"hidden_size": 6, "num_layers": 1, "epochs": 2},
     "lstm": {"hidden_size": 6, "num_layers": 2, "epochs": 2},
+    "autoarima": {"max_p": 1, "max_q": 1, "max_seasonal_p": 0, "max_seasonal_q": 0},
+    "autotbats": {"arma_errors": False},
 }
 
 

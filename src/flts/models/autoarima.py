@@ -44,12 +44,12 @@ class AutoArima(Statistical[AutoArimaParameters, Arima]):
     stored = Arima
     longest = LONGEST_SEASON
 
-    def fit_series(self, values: Values, season: int, parameters: AutoArimaParameters) -> Sequence[Arima]:
+    def fit_series(self, values: Values, seasons: Sequence[int], parameters: AutoArimaParameters) -> Sequence[Arima]:
         """Search the orders stepwise."""
         from statsforecast.models import AutoARIMA
 
         model = AutoARIMA(
-            season_length=season,
+            season_length=max(seasons, default=1),
             approximation=parameters.approximation,
             max_p=parameters.max_p,
             max_q=parameters.max_q,

@@ -46,16 +46,16 @@ class AutoEts(Statistical[AutoEtsParameters, Ets]):
     stored = Ets
     longest = 24
 
-    def fit_series(self, values: Values, season: int, parameters: AutoEtsParameters) -> Sequence[Ets]:
+    def fit_series(self, values: Values, seasons: Sequence[int], parameters: AutoEtsParameters) -> Sequence[Ets]:
         """An additive season, a multiplicative one where all values are positive, and none."""
         from statsforecast.models import AutoETS
 
-        seasonal = ["AZA", "MZM"] if season > 1 else []
+        seasonal = ["AZA", "MZM"] if seasons else []
         fits = []
         for kind in [*seasonal, "AZN"]:
             if kind[0] == "M" and values.min() <= 0:
                 continue
-            model = AutoETS(season_length=season, model=kind).fit(values).model_
+            model = AutoETS(season_length=max(seasons, default=1), model=kind).fit(values).model_
             alpha, beta, gamma, phi = (None if np.isnan(value) else float(value) for value in model["par"][:4])
             components = str(model["components"])
             floor = floor_of(values) if "M" in components else None

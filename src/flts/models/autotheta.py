@@ -45,12 +45,12 @@ class AutoTheta(Statistical[AutoThetaParameters, Theta]):
     stored = Theta
     longest = LONGEST // 2
 
-    def fit_series(self, values: Values, season: int, parameters: AutoThetaParameters) -> Sequence[Theta]:
+    def fit_series(self, values: Values, seasons: Sequence[int], parameters: AutoThetaParameters) -> Sequence[Theta]:
         """Fit every kind, and keep the one with the lowest error: one without and one with a season that multiplies."""
         from statsforecast.theta import auto_theta
 
-        fits = []
-        for decomposition in DECOMPOSITIONS if season > 1 and values.min() > 0 else DECOMPOSITIONS[:1]:
+        fits, season = [], max(seasons, default=1)
+        for decomposition in DECOMPOSITIONS if seasons and values.min() > 0 else DECOMPOSITIONS[:1]:
             model = auto_theta(values, season, decomposition_type=decomposition)
             found = model["par"]
             fits.append(

@@ -13,6 +13,7 @@ from flts.contracts.errors import MissingExtra, MissingPackage, UsageError, near
 from flts.models.autoarima import AutoArima
 from flts.models.autoets import AutoEts
 from flts.models.automfles import AutoMfles
+from flts.models.autotbats import AutoTbats
 from flts.models.autotheta import AutoTheta
 from flts.models.base import Family
 from flts.models.ensemble import Ensemble
@@ -25,7 +26,7 @@ from flts.spec.installed import InstalledFamily, installed_families
 from flts.spec.lineage import CodeVersion, Versions
 
 _BUILT_IN: tuple[Family[Any], ...] = (
-    *(GRU, LSTM, Prophet(), AutoMfles(), AutoArima(), AutoEts(), AutoTheta(), Ridge(), Gbm()),
+    *(GRU, LSTM, Prophet(), AutoMfles(), AutoArima(), AutoEts(), AutoTbats(), AutoTheta(), Ridge(), Gbm()),
 )
 _BASELINES: tuple[Family[Any], ...] = (Naive(), SeasonalNaive())
 

@@ -27,14 +27,10 @@ from flts.models.naive import mended
 from flts.models.past import LONGEST
 from flts.preprocess.rows import Values
 
-SEASONS_BACK = 10
-"""Seasons of a history that a recursion runs over."""
 PLAIN_ROWS = 100
 """Rows of a history at least, where there are so many."""
 FEWEST = 10
 """Rows that a history needs without a season."""
-SEASONS_FITTED = 3
-"""Seasons that a fit needs."""
 WINDOWS = 20
 """Validation windows that choose between fits."""
 CLEARLY = 0.9
@@ -45,7 +41,7 @@ S = TypeVar("S", bound=Part)
 
 
 class Statistical(Generic[P, S]):
-    """A family of models of one series with one season. A subclass says how one is fitted and how it goes on."""
+    """A family of models of one series. A subclass says how one is fitted and how it goes on."""
 
     name: str
     parameters: type[P]
@@ -57,10 +53,12 @@ class Statistical(Generic[P, S]):
     """The class of what is stored."""
     longest: int
     """Rows of the longest season that it can be fitted with."""
+    back = 10
+    """Of the longest season, how many of a history it runs over."""
 
     @abstractmethod
-    def fit_series(self, values: Values, season: int, parameters: P) -> Sequence[S]:
-        """Fit a series [rows] that is not constant; season: 1 where there is none.
+    def fit_series(self, values: Values, seasons: Sequence[int], parameters: P) -> Sequence[S]:
+        """Fit a series [rows] that is not constant.
 
         Of several fits, the first is kept unless another one has a clearly smaller error on some validation windows.
         """
@@ -69,24 +67,30 @@ class Statistical(Generic[P, S]):
     def forward(self, fitted: S, history: Values, horizon: int) -> Values:
         """The forecast [horizon] after a history [rows] that is not constant, with these parameters."""
 
+    def seasons(self, task: ForecastTask) -> Sequence[int]:
+        """The seasons that it has, shortest first: of those of the task, the shortest."""
+        return task.seasons[:1]
+
     def history(self, task: ForecastTask) -> History:
         """Enough rows for the recursion to forget how it began."""
-        season = season_of(task)
-        fewest = max(2 * season, FEWEST)
-        return History(wanted=max(fewest, min(max(SEASONS_BACK * season, PLAIN_ROWS), LONGEST)), minimum=fewest)
+        seasons = self.seasons(task)
+        shortest, longest = min(seasons, default=1), max(seasons, default=1)
+        fewest = max(2 * shortest, longest, FEWEST)
+        return History(wanted=max(fewest, min(max(self.back * longest, PLAIN_ROWS), LONGEST)), minimum=fewest)
 
     def fit(self, block: Block, validation: Block, task: ForecastTask, recipe: Recipe[P], progress: Progress) -> Fit:
         """Fit every target. Raises NotApplicable for a season that is too long and for too few rows."""
-        season = season_of(task)
-        if season > self.longest:
+        seasons = self.seasons(task)
+        shortest, longest = min(seasons, default=1), max(seasons, default=1)
+        if shortest > self.longest:
             raise NotApplicable(
-                f"its seasons have at most {self.longest} rows, the shortest here has {season};"
+                f"its seasons have at most {self.longest} rows, the shortest here has {shortest};"
                 " task.seasons can name another",
                 code="season-too-long",
                 expected=self.longest,
-                found=season,
+                found=shortest,
             )
-        needed = max(SEASONS_FITTED * season, FEWEST)
+        needed = max(3 * shortest, 2 * longest, FEWEST)
         if len(block.targets) < needed:
             raise NotApplicable(
                 f"needs {needed} rows, has {len(block.targets)} before the validation windows",
@@ -107,7 +111,7 @@ class Statistical(Generic[P, S]):
                 if _constant(values):
                     fits.append(None)
                     continue
-                tried = self.fit_series(values.copy(), season, recipe.parameters)
+                tried = self.fit_series(values.copy(), seasons, recipe.parameters)
                 tail = _Tail(rows[:, target], validation.origins, answers[..., target], self.history(task).wanted)
                 fits.append(self._best(tried, tail, task.horizon))
         chosen = [None if one is None else one.model_dump(mode="json") for one in fits]
@@ -186,11 +190,6 @@ class _Forward(Generic[P, S]):
 
     def extended(self, task: ForecastTask) -> Predictor:
         return _Forward(self._family, self._fits, task)
-
-
-def season_of(task: ForecastTask) -> int:
-    """The season that a model of one season has: the shortest; 1 where there is none."""
-    return min(task.seasons, default=1)
 
 
 def floored(history: Values, floor: float | None) -> Values:

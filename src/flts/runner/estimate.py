@@ -142,6 +142,15 @@ def _automfles(size: FitSize) -> float:
     return size.targets * size.windows * (3e-3 + 4e-6 * size.season)  # it is fitted twice for each window
 
 
+def _autoarima(size: FitSize) -> float:
+    return size.targets * (0.5 + (4e-3 + 1e-5 * size.windows) * size.season**2)
+
+
+def _forwarded(fit: float) -> Callable[[FitSize], float]:
+    """A statistical model whose fit takes so long, and which then runs over every history."""
+    return lambda size: size.targets * (fit + 1e-3 * size.windows)
+
+
 def _gbm(size: FitSize) -> float:
     return size.targets * (5e-5 * min(size.rows * size.horizon, MOST_ROWS) + 1e-3 * size.windows)
 
@@ -152,6 +161,10 @@ MEASURED: Mapping[str, Callable[[FitSize], float]] = {
     "lstm": _recurrent(4),
     "prophet": _prophet,
     "automfles": _automfles,
+    "autoarima": _autoarima,
+    "autoets": _forwarded(2.0),
+    "autotbats": _forwarded(20.0),
+    "autotheta": _forwarded(0.5),
     "gbm": _gbm,
 }
 """Seconds of CPU by family; the factors were fitted to measured fits on one core. Other families have none."""

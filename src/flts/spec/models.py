@@ -87,6 +87,13 @@ class AutoEtsParameters(Table):
     """Exponential smoothing of level, trend and season, chosen by AICc (Hyndman and Khandakar 2008)."""
 
 
+class AutoTbatsParameters(Table):
+    """Several seasons as sines, with exponential smoothing (De Livera et al. 2011)."""
+
+    arma_errors: bool = True
+    """Try errors that depend on earlier ones, too; a fit takes ten times as long."""
+
+
 class AutoThetaParameters(Table):
     """A line and its smoothed bend, chosen by the error (Assimakopoulos and Nikolopoulos 2000)."""
 
@@ -153,6 +160,8 @@ class Models(Table):
     """Autoregression of differences, extra 'stats'; only when named."""
     autoets: Searched[AutoEtsParameters] | None = None
     """Exponential smoothing, extra 'stats'; only when named."""
+    autotbats: Searched[AutoTbatsParameters] | None = None
+    """Several seasons as sines, extra 'stats'; only when named."""
     autotheta: Searched[AutoThetaParameters] | None = None
     """Theta method, extra 'stats'; only when named."""
     ridge: Searched[RidgeParameters] | None = None

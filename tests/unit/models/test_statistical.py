@@ -16,6 +16,7 @@ from flts.contracts.errors import DamagedObject, NotApplicable
 from flts.contracts.ports import Silent
 from flts.models.autoarima import Arima, AutoArima
 from flts.models.autoets import AutoEts, Ets, phases, start
+from flts.models.autotbats import AutoTbats, Season, Tbats, matrices
 from flts.models.autotheta import AutoTheta, Theta
 from flts.models.base import Block, ForecastTask
 from flts.models.statistical import Statistical
@@ -23,7 +24,8 @@ from flts.preprocess.rows import Rows, Values
 
 pytestmark = pytest.mark.skipif(not has_libraries("autoets"), reason="needs the extra 'stats'")
 
-FAMILIES: list[Statistical[Any, Any]] = [AutoArima(), AutoEts(), AutoTheta()]
+FAMILIES: list[Statistical[Any, Any]] = [AutoArima(), AutoEts(), AutoTbats(), AutoTheta()]
+ONE_SEASON = pytest.mark.parametrize("family", [AutoArima(), AutoEts(), AutoTheta()], ids=lambda family: family.name)
 EACH = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
 
@@ -101,7 +103,7 @@ def test_a_season_that_is_too_long_is_not_applicable_and_says_how_long_one_is(
         family.fit(block, validation, longer, recipe(family.name), Silent())
 
 
-@EACH
+@ONE_SEASON
 @pytest.mark.parametrize(("seasons", "needed"), [((), 10), ((6, 40), 18)])
 def test_it_needs_three_of_the_shortest_season_before_the_validation_windows(
     family: Statistical[Any, Any], seasons: tuple[int, ...], needed: int
@@ -214,3 +216,69 @@ def test_orders_stay_within_the_spec() -> None:
     for fit in AutoArima().fit(block, validation, task, narrow, Silent()).chosen["fits"]:
         assert fit["order"][0] <= 1
         assert [fit["order"][2], fit["seasonal"][0], fit["seasonal"][2]] == [0, 0, 0]
+
+
+TBATS = Tbats(
+    box_cox=0.5,
+    alpha=0.3,
+    beta=0.05,
+    phi=0.9,
+    seasons=[Season(rows=6, harmonics=2, gamma=[0.01, 0.02]), Season(rows=10, harmonics=1, gamma=[0.03, -0.01])],
+    ar=[0.4, 0.1],
+    ma=[0.2],
+    floor=1.0,
+)
+
+
+def test_the_matrices_of_tbats_are_those_of_the_library() -> None:
+    from statsforecast import tbats
+
+    w, moved, g = matrices(TBATS)
+    counts, ar, ma = np.array([2, 1]), np.array(TBATS.ar), np.array(TBATS.ma)
+    expected_g, gamma = tbats.makeTBATSGMatrix(
+        counts, 0.3, 1, 0.05, np.array([0.01, 0.03]), np.array([0.02, -0.01]), 2, 1, 6
+    )
+    np.testing.assert_allclose(w, tbats.makeTBATSWMatrix(0.9, counts, ar, ma, 6)[0])
+    np.testing.assert_allclose(g, expected_g[:, 0])
+    made = tbats.makeTBATSFMatrix(0.9, 6, 0.3, 0.05, ar, ma, gamma, np.array([6, 10]), counts)
+    np.testing.assert_allclose(moved, made, atol=1e-12)
+
+
+def test_tbats_is_its_recursion_from_the_state_that_explains_the_history_best() -> None:
+    history = wave(43)
+    values = 2 * (np.sqrt(history[3:]) - 1)  # four whole seasons of 10 rows
+    level = values[:6].mean()
+    w, moved, g = matrices(TBATS)
+
+    def run(state: Values) -> tuple[list[float], Values]:
+        errors = []
+        for value in values - level:
+            errors.append(float(value - w @ state))
+            state = moved @ state + g * errors[-1]
+        return errors, state
+
+    at_zero, free = np.array(run(np.zeros(len(w)))[0]), len(w) - 3
+    effects = np.stack([at_zero - run(np.eye(len(w))[i])[0] for i in range(free)], axis=1)
+    start = np.linalg.solve(effects.T @ effects + 0.01 * np.eye(free), effects.T @ at_zero)
+    _, state = run(np.concatenate([start, np.zeros(3)]))
+    expected = []
+    for _ in range(9):
+        expected.append((0.5 * (w @ state + level) + 1) ** 2)
+        state = moved @ state
+    np.testing.assert_allclose(AutoTbats().forward(TBATS, history, 9), expected, rtol=1e-9)
+
+
+def test_tbats_has_all_seasons_that_a_history_holds_twice() -> None:
+    _, task, block, validation = prepared((6, 10))
+    (first, _) = AutoTbats().fit(block, validation, task, recipe("autotbats"), Silent()).chosen["fits"]
+    assert [season["rows"] for season in first["seasons"]] == [6, 10]
+    assert AutoTbats().seasons(replace(task, seasons=(7, 365, 1000))) == (7, 365)
+    assert AutoTbats().history(replace(task, seasons=(7, 365))).minimum == 365
+
+
+def test_tbats_needs_a_season_and_two_of_the_longest() -> None:
+    _, task, block, validation = prepared((6, 60))
+    with raises(NotApplicable, code="history-too-short", expected=120, found=len(block.targets)):
+        AutoTbats().fit(block, validation, task, recipe("autotbats"), Silent())
+    with raises(NotApplicable, code="no-season"):
+        AutoTbats().fit(block, validation, replace(task, seasons=()), recipe("autotbats"), Silent())
