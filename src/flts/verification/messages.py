@@ -10,7 +10,7 @@ from flts.contracts.errors import DataError
 from flts.contracts.messages import Message, ModelTraining, TrainingData
 from flts.contracts.ports import Record
 from flts.contracts.records.run import MessageRef
-from flts.verification.claims import FALSE, Found, absent, same
+from flts.verification.claims import FALSE, Found, absent, recorded
 from flts.verification.evidence import RunEvidence
 
 M = TypeVar("M", bound=Message)
@@ -45,12 +45,16 @@ def lies(evidence: RunEvidence, named: MessageRef, kind: type[Message]) -> Found
     where = place_of(named)
     lying = {record.offset: record for record in evidence.messages(named.topic) if record.partition == named.partition}
     record = lying.get(named.offset)
+    message = parsed(kind, record) if record is not None else None
     if record is not None:
         evidence.note(where, sha256(record.value))
-        message = parsed(kind, record)
-        return same(named.event_id, message.event_id if message else None, f"{where} holds another message")
-    if not any_of_run(evidence):
+    if message is not None and message.event_id == named.event_id:
+        return recorded(where)
+    if not any_of_run(evidence):  # a bus of its own, which counts from the beginning
         return absent("this bus holds no message of this run")
+    if record is not None:
+        found = message.event_id if message else None
+        return Found(FALSE, named.event_id, found, f"{where} holds another message")
     if not lying or min(lying) > named.offset:
         return absent(f"{named.topic} no longer holds {where}")
     return Found(FALSE, named.event_id, None, f"{where} is absent, and nothing was deleted from it")

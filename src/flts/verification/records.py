@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flts.contracts import layout
+from flts.contracts import layout, runs
 from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import DamagedObject
 from flts.contracts.records.base import StoredRecord
@@ -101,14 +101,15 @@ def _judge(evidence: RunEvidence) -> Found:
     key, folder = evidence.part("judge"), layout.seals(evidence.config_hash, evidence.run)
     seals = evidence.list(folder)
     for other in seals:
-        evidence.required(other, JudgeSeal)
+        if evidence.required(other, JudgeSeal).to_bytes() != evidence.get(other):
+            return Found(FALSE, reason=f"{other} is not written as FLTS writes it; {layout.restore(other)}")
     found = evidence.judged
     if found is None:
         trace = next(traces_of_judge(evidence), None)
         if trace is None:
             return absent(_not_there(key))
         reason = f"{key} is absent, and {trace}: it was removed, or its judge was stopped right before it wrote it"
-        return Found(FALSE, trace, None, f"{reason}; {layout.restore(key)}")
+        return Found(FALSE, reason=f"{reason}; {layout.restore(key)}")
     if judges_seal(evidence) is None and (seals or found.rests_on is not None):
         absent_seal = f"{folder}{evidence.digest(key)}.json is absent, which seals {key}"
         reason = f"{key} was changed: no seal in {folder} names its digest" if seals else absent_seal
@@ -136,11 +137,16 @@ def _sealed(evidence: RunEvidence) -> Found:
     return recorded(len(named))
 
 
-def _names_no_parts(evidence: RunEvidence) -> bool:
+def _waited_for(evidence: RunEvidence, model: str) -> bool:
+    """Whether the judge saw a record of this model: of this run, or of another one that had its result before."""
     try:
-        return evidence.judged is not None and evidence.judged.rests_on is None
+        judged = evidence.judged
     except DamagedObject:
         return False
+    if judged is None or judged.rests_on is None:  # an earlier flts, which waited for the record of this run
+        return judged is not None
+    numbers = runs.numbers(evidence, evidence.config_hash)
+    return not any(evidence.exists(layout.run_part(evidence.config_hash, n, f"train-{model}")) for n in numbers)
 
 
 def _not_there(key: str) -> str:
@@ -160,7 +166,7 @@ def _of_model(model: str, evidence: RunEvidence) -> Check:
             if found is not None:
                 return _belongs(evidence, key, found)
         key, judge = " or ".join(keys), evidence.part("judge")
-        if _names_no_parts(evidence):  # a judge of an earlier flts; it waited for every model
+        if _waited_for(evidence, model):
             return Found(FALSE, reason=f"{key} is absent, and {judge} exists; {layout.restore(key)}")
         return absent(_not_there(key))
 

@@ -155,7 +155,7 @@ def examine(
     if expected:
         sections.append(expectations(engine, expected))
         engine.add(sections[-1])
-    for name in (*required, *([only] if only else ())):
+    for name in (*required, *([] if only is None else [only])):
         if not any(named(known, name) for known in engine.ids):
             raise unknown_claim(name, engine.ids)
     claims = engine.all() if only is None else _with_those_below(engine, only)

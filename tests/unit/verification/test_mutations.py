@@ -80,6 +80,12 @@ def test_a_changed_byte_of_any_object_is_found_and_named(healthy: Ran) -> None:
         assert key in (first.reason or ""), f"{key}: {first.id}: {first.reason}"
 
 
+def test_a_blank_after_any_record_of_the_run_is_found(healthy: Ran) -> None:
+    for key in healthy.keys("", layout.run_folder(healthy.config_hash, 1)):
+        first = first_false(healthy.with_object(key, lambda data: data + b"\n").alone())
+        assert key in (first.reason or ""), f"{key}: {first.id}: {first.reason}"
+
+
 NEEDED_NO_MORE = ("processed-data/by-input/",)
 """A short cut: without it, a run reads the rows again."""
 
@@ -134,6 +140,20 @@ def test_an_erased_judgement_is_found_by_whatever_else_says_that_the_run_was_jud
         assert first.id == "run.judge"
         assert healthy.part("judge") in (first.reason or "")
         assert trace in (first.reason or "")
+
+
+def test_a_judged_run_without_a_record_of_its_model_is_damage_also_where_the_judge_names_none(healthy: Ran) -> None:
+    part = healthy.part("train-ridge")
+    other = healthy.copied()
+    other.store.erase(part)
+
+    def named_less(data: bytes) -> bytes:
+        found = json.loads(data)
+        return canonical_json({**found, "rests_on": {k: v for k, v in found["rests_on"].items() if k != part}})
+
+    first = first_false(other.with_record(other.part("judge"), named_less).alone())
+    assert first.id == "run.ridge.record"
+    assert part in (first.reason or "")
 
 
 def test_a_run_that_was_not_judged_is_no_damage(healthy: Ran) -> None:
@@ -354,6 +374,22 @@ def test_a_message_is_looked_for_where_its_sender_recorded_it(healthy: Ran, tmp_
     assert swapped.report(tmp_path).claim(claim).state == FALSE
     deleted = with_messages(other, topic, lambda _: [again]).report(tmp_path).claim(claim)
     assert (deleted.state, deleted.found) == (TRUE, 1)
+
+
+def test_another_broker_holds_nothing_of_this_run(healthy: Ran, tmp_path: Path) -> None:
+    def of_others(records: list[Record]) -> list[Record]:
+        return [
+            replace(one, value=canonical_json({**json.loads(one.value), "event_id": None, "identifier": "other"}))
+            for one in records
+        ]
+
+    other = replace(healthy, log=None)
+    for topic in (TrainingData.topic, ModelTraining.topic):
+        other = with_messages(other, topic, of_others)
+    other = with_messages(other, ModelSelected.topic, lambda _: [])
+    report = other.report(tmp_path)
+    assert report.first_false is None, report.first_false
+    assert {claim.state for claim in report.claims if claim.section == "chain"} == {NOT_RECORDED}
 
 
 def test_a_lost_message_is_false_where_a_topic_lost_its_beginning_but_not_its_place(

@@ -200,6 +200,7 @@ def test_a_required_claim_must_be_recorded(healthy: Ran, tmp_path: Path) -> None
         ("comparison.1.result", "the claims of comparison come with --compare RUN"),
         ("expect", "the claims of expect come with --expect FILE"),
         ("train.ridge.rsme", "did you mean 'train.ridge.rmse'?"),
+        ("", "claims begin with run, preprocess, tracking, train,"),
         ("trian", "claims begin with run, preprocess, tracking, train,"),
     ],
 )
