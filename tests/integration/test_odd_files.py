@@ -196,7 +196,10 @@ def test_a_history_that_ends_in_empty_cells_says_so_or_is_refused(
             with raises(DataError, code="history-empty"):
                 champion.answer(history)
         else:
-            assert champion.answer(history).warnings
+            [warning] = champion.answer(history).warnings
+            with pytest.warns(UserWarning, match="y is empty in the last 3 rows, from 2024-02-2") as warned:
+                champion.forecast(history)
+            assert str(warned[0].message) == warning.text
 
 
 def test_months_borrow_their_history_from_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

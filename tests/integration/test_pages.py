@@ -6,14 +6,18 @@ needs `flts up` is run where there is time.
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import shutil
+import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 import pytest
+import yaml
 from tests.support import ROOT
 from tests.support.experiments import RIDGE, write_experiment
 from tests.support.newcomer import Newcomer, examples, newcomer
@@ -21,7 +25,11 @@ from tests.support.pages import PAGES, RUN, Block, blocks, shows
 from tests.support.series import hourly, table
 
 import flts
+from flts.backends.store import memory_store
+from flts.runner.claim import prepare
 from flts.settings import load_settings
+from flts.spec.sources import load_spec
+from flts.wiring import open_raw
 
 MARKED = {
     "CONTRIBUTING.md": 4,
@@ -37,8 +45,14 @@ MARKED = {
     "examples/seed-report/README.md": 1,
 }
 """How many lines of commands are marked on each page. A further one needs a reason."""
-SHOWN = {"", "json", "text", "toml", "yaml"}
-"""Languages of blocks that nobody types."""
+SHOWN: dict[str, Callable[[str], Any]] = {
+    "": str,
+    "json": json.loads,
+    "text": str,
+    "toml": tomllib.loads,
+    "yaml": yaml.safe_load,
+}
+"""Languages of blocks that nobody types, and what reads them."""
 ELSEWHERE = {"docs/operations.md": "deploy/test_operations.py"}
 """Pages that another test follows."""
 JFK = "examples/jfk-departures/jfk-departures_test.csv"
@@ -202,7 +216,8 @@ def test_a_page_does_what_it_says(
 @pytest.mark.parametrize("page", PAGES)
 def test_a_command_that_no_test_runs_is_marked_and_counted(page: str) -> None:
     written = [block for block in blocks(page) if block.language in RUN]
-    assert {block.language for block in blocks(page)} <= RUN | SHOWN
+    for block in blocks(page):
+        assert block.language in RUN or SHOWN[block.language](block.text), block.place
     assert sum(len(block.marked) for block in written) == MARKED.get(page, 0)
     assert page in {*FOLLOWED, *ELSEWHERE} or not any(block.unmarked for block in written)
 
@@ -223,3 +238,18 @@ def test_the_servers_of_one_machine_start_answer_and_end_as_a_page_says(page: st
             ended = other.enter("flts down")
     assert "promoted  ridge is champion of 'global'" in reader.said
     assert "nothing runs" in ended
+
+
+def test_the_tutorial_names_its_two_runs_by_their_hashes() -> None:
+    """The tutorial itself is followed where there is time; its hashes move with every version of the code."""
+    page = [command for block in blocks("docs/tutorial.md") for command in block.unmarked]
+    typed = [shlex.split(command, comments=True) for command in page if command.startswith("flts ")]
+    runs = [words[2:] for words in typed if words[1] == "run"]
+    [diff] = [words[3:] for words in typed if words[1:3] == ["config", "diff"]]
+    found = []
+    for file, *options in runs:
+        loaded = load_spec(ROOT / file, environ={}, overrides=options[1::2])
+        raw = open_raw(loaded.spec.dataset, loaded.folder)
+        found.append(prepare(memory_store(), loaded.spec, raw)[1].identity.config_hash)
+    assert len(found) == 2
+    assert diff == [config[:6] for config in found]

@@ -35,6 +35,8 @@ FAR = 10.0
 """A value outside a range that has the same middle as that of train and is so many times as wide is worth a warning."""
 LONGEST = 10_000
 """Steps that a model forecasts at most where it can go on for ever; limits the time and memory of a request."""
+NEWEST_EMPTY = "newest-empty"
+"""Code of the warning that the newest rows hold no target, so that the forecast starts after them."""
 
 
 @dataclass(frozen=True)
@@ -325,7 +327,7 @@ def _newest_empty(
             f"{name}: {' and '.join(task.fitted.targets)} is empty in the last {count} rows"
             f"{_since(measured, rows, task)}; the forecast starts after them{rests}"
         )
-        yield Notice("newest-empty", text, task.fitted.targets[0])
+        yield Notice(NEWEST_EMPTY, text, task.fitted.targets[0])
 
 
 def _since(measured: NDArray[np.bool_], rows: Rows, task: ForecastTask) -> str:

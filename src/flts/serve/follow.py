@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from flts.forecasting.bundle import Bundle, load_bundle
 from flts.forecasting.intervals import STORED_LEVEL
 from flts.promotion.champion import named_if_damaged
 from flts.promotion.log import Chain, none_in, scopes, served, stands_last
-from flts.serve.answer import Answer, answer
+from flts.serve.answer import NEWEST_EMPTY, Answer, answer
 from flts.serve.levels import Levels, several
 from flts.serve.picture import SHOWN_LEVELS, drawn, named_target
 from flts.serve.shown import shown
@@ -54,12 +55,15 @@ class Champion:
 
         Returns columns time (local time of the train rows), target, mean, lower, upper, with several levels lower_50,
         upper_50 and so on, and q10 for the quantile 0.1; bounds are null where the model has none. `answer` also says
-        what is wrong with the history. Raises DataError and UsageError.
+        what is wrong with the history. Warns where the newest rows hold no target: the forecast starts after them.
+        Raises DataError and UsageError.
         """
         several_levels = () if isinstance(level, int | float) else several(level)
-        return self.answer(history, level, horizon, quantiles, future=future).frame(
-            several_levels, tuple(dict.fromkeys(quantiles))
-        )
+        answered = self.answer(history, level, horizon, quantiles, future=future)
+        for notice in answered.warnings:
+            if notice.code == NEWEST_EMPTY:  # the others change no time that is forecast
+                warnings.warn(notice.text, stacklevel=2)
+        return answered.frame(several_levels, tuple(dict.fromkeys(quantiles)))
 
     def answer(
         self,
