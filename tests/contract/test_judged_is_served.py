@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support import ahead
 from tests.support.ensembles import made
 from tests.support.experiments import small_experiment, small_spec
 from tests.support.families import has_libraries, installed
@@ -74,6 +75,33 @@ def test_predict_gives_the_forecast_that_was_judged(name: str, data: st.DataObje
 def test_predict_gives_the_forecast_of_the_ensemble_that_was_judged(data: st.DataObject) -> None:
     """One member uses dates alone, one is fitted again, one has adaptive intervals."""
     draw(served(("automfles", "prophet", "ridge", ENSEMBLE)), data)
+
+
+@cache
+def told(name: str) -> Served:
+    """The service with a model that has to be told the price of the rows to forecast, and what is stored of it."""
+    experiment, store = ahead.fitted((name,))
+    _, trained = ahead.of_model(experiment, store, name)
+    promote(trained.bundle_sha256, store=store)
+    judged = experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)
+    return application(store, request_seconds=LONG), experiment, dict(judged)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", installed(("ridge", "gbm", "prophet")))
+@settings(deadline=None, max_examples=6)
+@given(data=st.data())
+def test_predict_gives_the_forecast_that_was_judged_with_what_is_known_ahead(name: str, data: st.DataObject) -> None:
+    app, experiment, stored = told(name)
+    window = data.draw(st.integers(0, len(experiment.windows.indices) - 1), label="window")
+    horizon = data.draw(st.integers(1, ahead.HORIZON), label="horizon")
+    body = ahead.body_of(experiment, window, data.draw(st.sampled_from(ahead.WAYS), label="way"))
+    answer = predict(app, {**body, "horizon": horizon})
+    assert answer.status == 200, answer.body
+    _, width = experiment.task.fitted.target_range
+    for column, kept in (("mean", "y_hat"), ("lower", "lower"), ("upper", "upper")):
+        found = np.array([row[column] for row in answer.json()["forecasts"]])
+        assert np.abs(found - stored[kept][window, :horizon, 0]).max() <= TOLERANCE * width[0], column
 
 
 def draw(of: Served, data: st.DataObject) -> None:

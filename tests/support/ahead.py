@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +17,9 @@ from tests.support.experiments import small_experiment, small_spec
 from tests.support.series import hourly
 from tests.support.stored import fit
 
-ROWS, TEST = 420, 80
+ROWS, TEST, HORIZON = 420, 80, 3
+WAYS = ("future", "later rows", "other columns too", "times that the reader reads")
+"""How a request may say what is known of the rows to forecast."""
 
 
 def priced(rows: int = ROWS) -> Rows:
@@ -40,3 +44,36 @@ def of_model(experiment: Experiment, store: Store, name: str = "ridge") -> tuple
     """The bundle of a model that is fitted already, and its results."""
     trained = fit(store, experiment, name)
     return load_bundle(store, trained.bundle_sha256), trained
+
+
+def request(experiment: Experiment, window: int) -> tuple[Rows, Rows]:
+    """The history of a test window, and the rows after it."""
+    rows = experiment.dataset.train.then(experiment.dataset.test)
+    end = len(experiment.dataset.train) + int(experiment.windows.indices[window])
+    return rows[:end], rows[end : end + HORIZON]
+
+
+def told_alone(later: Rows) -> Rows:
+    """The rows to forecast with nothing but their price."""
+    return Rows(later.times, np.where([False, False, True], later.values, np.nan), later.columns)
+
+
+def columns(rows: Rows, *names: str) -> dict[str, list[Any]]:
+    """Rows as a client sends them."""
+    times = np.datetime_as_string(rows.times.view("datetime64[ns]"), unit="s", timezone="UTC").tolist()
+    chosen = names or rows.columns
+    cells = [[None if math.isnan(cell) else cell for cell in column] for column in rows.select(chosen).T.tolist()]
+    return {"time": times, **dict(zip(chosen, cells, strict=True))}
+
+
+def body_of(experiment: Experiment, window: int, way: str) -> dict[str, Any]:
+    """The body of `POST /predict` for a test window."""
+    history, later = request(experiment, window)
+    future = columns(later, "price")
+    if way == "later rows":
+        return {"history": columns(history.then(told_alone(later)))}
+    if way == "other columns too":
+        future = {**columns(later), "load": ["none"] * HORIZON}
+    elif way == "times that the reader reads":
+        future["time"] = [time.replace("T", " ").rstrip("Z") for time in future["time"]]
+    return {"history": columns(history), "future": future}

@@ -187,9 +187,10 @@ def ahead_of(
     empty = np.argwhere(np.isnan(values[:, index]))
     if len(empty):
         step, column = empty[0].tolist()
+        how = "" if len(found) else ": in a table of their own, or as rows after the history whose targets are empty"
         raise DataError(
             f"{name}: '{known.given[column]}' is absent for {fitted.grid.shown(times[step])}, step {step + 1} of"
-            f" {horizon}; the model '{model}' needs {', '.join(known.given)} for each row to forecast",
+            f" {horizon}; the model '{model}' needs {', '.join(known.given)} for each row to forecast{how}",
             code="future-absent",
             file=name,
             column=known.given[column],

@@ -65,3 +65,21 @@ def test_a_forecast_that_cannot_be_given_as_asked_leaves_nothing(
     assert (done.code, done.out) == (2, "")
     assert said in done.err
     assert sorted(folder.iterdir()) == before
+
+
+def test_the_rows_to_forecast_are_a_file_of_their_own_or_the_end_of_the_history(flts: Flts, folder: Path) -> None:
+    assert flts("run", "--set", 'dataset.known_future=["wind"]').code == 0
+    rows = pl.read_csv(folder / "load_test.csv")
+    future = rows[50:53].select("time", "wind")
+    rows[:50].write_csv(folder / "history.csv")
+    future.write_csv(folder / "future.csv")
+    pl.concat([rows[:50], future], how="diagonal").write_csv(folder / "both.csv")
+    two = flts("forecast", "--input", "history.csv", "--future", "future.csv", "--json")
+    one = flts("forecast", "--input", "both.csv", "--json")
+    assert json.loads(two.out) == json.loads(one.out)
+    future[:1].write_csv(folder / "future.csv")
+    done = flts("forecast", "--input", "history.csv", "--future", "future.csv")
+    assert (done.code, done.out) == (4, "")
+    assert "future.csv: 'wind' is absent for" in done.err
+    assert "step 2 of 3" in done.err
+    assert flts("forecast", "--input", "history.csv", "--future", "no.csv").code == 4

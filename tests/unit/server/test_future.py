@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import io
-import math
-from typing import Any
 
 import numpy as np
 import pytest
 from fastapi import FastAPI
-from tests.support.ahead import fitted, of_model
+from tests.support.ahead import WAYS, body_of, columns, fitted, of_model, request, told_alone
 from tests.support.asgi import ask
 from tests.support.promotions import promote
 from tests.support.serving import application, predict
 
-from flts.preprocess.rows import Rows, Values
+from flts.preprocess.rows import Values
 from flts.server.page.box import box
 from flts.train.experiment import Experiment
-
-HORIZON = 3
 
 
 @pytest.fixture(scope="module")
@@ -31,37 +27,13 @@ def served() -> tuple[FastAPI, Experiment, dict[str, Values]]:
     return application(store), experiment, dict(judged)
 
 
-def columns(rows: Rows, *names: str) -> dict[str, list[Any]]:
-    """Rows as a client sends them."""
-    times = np.datetime_as_string(rows.times.view("datetime64[ns]"), unit="s", timezone="UTC").tolist()
-    chosen = names or rows.columns
-    cells = [[None if math.isnan(cell) else cell for cell in column] for column in rows.select(chosen).T.tolist()]
-    return {"time": times, **dict(zip(chosen, cells, strict=True))}
-
-
-def request(experiment: Experiment, window: int) -> tuple[Rows, Rows]:
-    """The history of a test window, and the rows after it."""
-    rows = experiment.dataset.train.then(experiment.dataset.test)
-    end = len(experiment.dataset.train) + int(experiment.windows.indices[window])
-    return rows[:end], rows[end : end + HORIZON]
-
-
-@pytest.mark.parametrize("way", ["future", "later rows", "other columns too", "times that the reader reads"])
+@pytest.mark.parametrize("way", WAYS)
 def test_a_request_is_answered_as_it_was_judged(
     served: tuple[FastAPI, Experiment, dict[str, Values]], way: str
 ) -> None:
     app, experiment, judged = served
     for window in (0, 44):
-        history, later = request(experiment, window)
-        future = columns(later, "price")
-        body = {"history": columns(history), "future": future}
-        if way == "later rows":
-            both = history.then(Rows(later.times, np.where([False, False, True], later.values, np.nan), later.columns))
-            body = {"history": columns(both)}
-        elif way == "other columns too":
-            body["future"] = {**columns(later), "load": ["none"] * HORIZON}
-        elif way == "times that the reader reads":
-            body["future"] = {**future, "time": [time.replace("T", " ").rstrip("Z") for time in future["time"]]}
+        body = body_of(experiment, window, way)
         answer = predict(app, body)
         assert answer.status == 200, answer.body
         found = {name: [row[name] for row in answer.json()["forecasts"]] for name in ("mean", "lower")}
@@ -90,7 +62,7 @@ def test_mlflows_protocol_takes_the_rows_to_forecast_after_the_history(
 ) -> None:
     app, experiment, judged = served
     history, later = request(experiment, 7)
-    both = history.then(Rows(later.times, np.where([False, False, True], later.values, np.nan), later.columns))
+    both = history.then(told_alone(later))
     text = io.StringIO()
     named = columns(both)
     text.write(",".join(named) + "\n")

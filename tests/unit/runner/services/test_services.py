@@ -210,6 +210,21 @@ def test_rows_are_forecast_once_and_their_errors_published(store: Store) -> None
     assert set(first.metrics) == {"rmse", "mae", "mse"}
 
 
+def test_rows_are_forecast_where_the_table_holds_what_is_known_ahead(store: Store) -> None:
+    bus = MemoryBus()
+    context = context_on(store, bus)
+    claim = claim_rows(store, TEST.write_csv().encode(), row_count=60)
+    with serving(context, all_services(context)):
+        wait_for_judgement(store, start_run(context, small_spec(dataset={"known_future": ["wind"]})))
+        bus.publish(claim.topic, claim.key, claim.to_bytes())
+        wait_until(lambda: len(bus.records(PerformanceEval.topic)) == 1, "an answer")
+    (answer,) = (PerformanceEval.parse(record.value) for record in bus.records(PerformanceEval.topic))
+    lines = [json.loads(line) for line in (store.get(answer.log_object_key) or b"").splitlines()]
+    assert (answer.forecasts, len(lines)) == (46 * 3, 46 * 3)  # none from the last three rows
+    alone = champion_of(store, "global").forecast(TEST[:12], future=TEST[12:15])
+    assert lines[0]["mean"] == pytest.approx(alone["mean"][0])
+
+
 def test_rows_that_differ_from_their_digest_are_a_dead_letter_and_the_next_are_forecast(store: Store) -> None:
     bus = MemoryBus()
     context = context_on(store, bus)
