@@ -1,14 +1,17 @@
 """A comparison with other libraries on the same rows, windows and number of updates.
 
 `make bench-peers`. neuralforecast's GRU and LSTM get the same scaled features as history covariates, the same loss and
-as many gradient steps of as many windows as FLTS took; statsforecast and Prophet are used plainly.
+as many gradient steps of as many windows as FLTS took; statsforecast and Prophet are used plainly. `zoo.py` then sets
+the default models beside other libraries on ten public tasks.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +28,7 @@ from flts.train.determinism import cores
 from flts.train.experiment import Experiment
 from flts.train.stage import model_spec, train
 from tests.bench.measure import LTE, Figure
+from tests.bench.zoo import zoo
 from tests.support.experiments import lte_experiment
 
 RECURRENT = {"hidden_size": 128, "num_layers": 2, "batch_size": 64, "learning_rate": 1e-3}
@@ -187,7 +191,7 @@ def _statsforecast(experiment: Experiment, updates: int) -> Result:
 
 
 def main() -> None:
-    """Print every line."""
+    """Print every line, those of the ten tasks last; names of files as arguments: only these tasks."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     warnings.simplefilter("ignore")
     for name in ("pytorch_lightning", "lightning", "prophet", "cmdstanpy"):
@@ -196,7 +200,8 @@ def main() -> None:
 
     torch.set_num_threads(1)
     print(f"{cores()} cores, one thread each")
-    for figure in peers():
+    only = sys.argv[1:]
+    for figure in itertools.chain(() if only else peers(), zoo(only)):
         print(f"{figure.name}: {figure.measured}; {figure.reference}", flush=True)
 
 

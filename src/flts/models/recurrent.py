@@ -38,6 +38,8 @@ CLIP = 1.0
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 EPOCHS, UPDATES = 10, 1_500
 """Epochs, and updates in them at least, where the Spec names no number of epochs."""
+GAIN = 0.005
+"""Share of the validation loss that an epoch must take away for patience to begin anew."""
 AT_ONCE = 512
 """Windows that are forecast at once; limits memory."""
 
@@ -73,7 +75,7 @@ class Recurrent:
         fitted = _Fitted(0, baselines[season], network.repeat(season).weights())
         network.repeat(1)
         curve: list[tuple[float, float]] = []
-        losses = [baselines[1]]  # of the network itself, which patience follows
+        waited, least = 0, baselines[1]  # patience follows the losses of the network itself
         for epoch, of, train_loss in _epochs(network, windows, recipe):
             curve.append((train_loss, _loss(network, judged)))
             if not all(map(math.isfinite, curve[-1])):
@@ -83,10 +85,11 @@ class Recurrent:
                     epoch=epoch,
                 )
             progress.epoch(epoch, of, *curve[-1])
-            losses.append(curve[-1][1])
-            if losses[-1] < fitted.loss:
-                fitted = _Fitted(epoch, losses[-1], network.weights())
-            if epoch - losses.index(min(losses)) >= recipe.patience:
+            loss = curve[-1][1]
+            if loss < fitted.loss:
+                fitted = _Fitted(epoch, loss, network.weights())
+            waited, least = (0, loss) if loss < (1.0 - GAIN) * least else (waited + 1, least)
+            if waited >= recipe.patience:
                 break
         chosen = {
             "anchor_season": season,

@@ -20,8 +20,8 @@ from flts.contracts.ports import Store
 from flts.contracts.records.model import IntervalOffsets, Manifest
 from flts.forecasting.bundle import MANIFEST, load_bundle, read_bundle
 from flts.forecasting.ensemble import STRETCH_LEVELS, Share, combined, weighted_mean
-from flts.models.ensemble import Ensemble
 from flts.forecasting.histories import Histories
+from flts.models.ensemble import Ensemble
 from flts.preprocess.rows import Values
 
 LEVELS = ("0.5", "0.8", "0.9", "0.95")
