@@ -20,7 +20,7 @@ from flts.contracts.errors import DamagedObject, NotApplicable
 from flts.contracts.ports import Progress
 from flts.models.automfles_version2 import Version2
 from flts.models.base import Block, Files, Fit, ForecastTask, History, Predictor, Recipe, Window
-from flts.models.naive import mended
+from flts.models.naive import carried, mended
 from flts.models.past import LONGEST, phased
 from flts.preprocess.rows import Values
 from flts.spec.models import AutoMflesParameters
@@ -129,7 +129,8 @@ def _choose(block: Block, validation: Block, task: ForecastTask, rows: int, wind
     at = np.unique(np.linspace(0, len(every) - 1, min(PARTS * windows, len(every))).round().astype(np.int64))
     measured = ~np.isnan(validation.targets)
     level = np.nanmean(block.targets, axis=0)  # of a phase that no season holds
-    values = mended(np.where(measured, validation.targets, level)[None], measured[None], task)[0]
+    # the past of an origin knows nothing after it
+    values, _ = carried(np.where(measured, validation.targets, level), measured, min(task.seasons, default=1))
     answers = validation.answers(task)[at]
 
     def loss(target: int, seasons: Sequence[int]) -> float:

@@ -23,7 +23,7 @@ from flts.contracts.errors import DamagedObject, NotApplicable
 from flts.contracts.ports import Progress
 from flts.contracts.records.base import Part
 from flts.models.base import Block, Files, Fit, ForecastTask, History, Indices, P, Predictor, Recipe, Window
-from flts.models.naive import mended
+from flts.models.naive import carried, mended
 from flts.models.past import LONGEST
 from flts.preprocess.rows import Values
 
@@ -101,7 +101,7 @@ class Statistical(Generic[P, S]):
         measured = ~np.isnan(validation.targets)
         level = np.nanmean(block.targets, axis=0)  # of a phase that no season holds
         known = np.where(measured, validation.targets, level)
-        rows = mended(known, measured, task) + _zero(task)
+        rows = carried(known, measured, shortest)[0] + _zero(task)  # the past of an origin knows nothing after it
         before = mended(known[: len(block.targets)], measured[: len(block.targets)], task)[-LONGEST:] + _zero(task)
         answers = validation.answers(task) + _zero(task)
         fits: list[S | None] = []

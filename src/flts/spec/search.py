@@ -1,6 +1,6 @@
 """A list in the table of a model where one number stands is a grid: every combination is fitted, the tail chooses one.
 
-`Searched[T]` is the type of such a table in a Spec. Without a list it is a T. With lists it is a `SearchGrid`, which
+`Searched[T]` is the type of such a table in a Spec. Without a list it is a T. With lists it is a `ParameterGrid`, which
 holds them as they are hashed, and `combinations` gives the tables of type T that a family is fitted with.
 """
 
@@ -26,7 +26,7 @@ MOST_COMBINATIONS = 64
 """Fits of one grid at most."""
 
 
-class SearchGrid(Table):
+class ParameterGrid(Table):
     """The table of a model with a list in place of at least one number."""
 
     of: ClassVar[type[Table]]
@@ -62,7 +62,7 @@ class SearchGrid(Table):
 
 def combinations(table: T) -> Sequence[T]:
     """The tables that a family is fitted with: the products of all lists in the order of the fields, or this table."""
-    if not isinstance(table, SearchGrid):
+    if not isinstance(table, ParameterGrid):
         return [table]
     of: Any = table.of
     return [of.model_validate({**dict(table), **one}) for one in _products(table.lists)]
@@ -70,7 +70,7 @@ def combinations(table: T) -> Sequence[T]:
 
 def searched_values(table: Table, tried: Table) -> dict[str, Any]:
     """What is searched in `table`, with the values of `tried`, one of its combinations; empty where nothing is."""
-    return {name: getattr(tried, name) for name in table.lists} if isinstance(table, SearchGrid) else {}
+    return {name: getattr(tried, name) for name in table.lists} if isinstance(table, ParameterGrid) else {}
 
 
 def _lists(values: Mapping[str, Any], searched: Sequence[str]) -> dict[str, list[Any]]:
@@ -83,13 +83,13 @@ def _products(lists: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
 
 
 class _MayBeGrid:
-    """Lets pydantic read the table of a family as itself or, with lists, as a `SearchGrid`."""
+    """Lets pydantic read the table of a family as itself or, with lists, as a `ParameterGrid`."""
 
     def __get_pydantic_core_schema__(self, source: type[Table], handler: GetCoreSchemaHandler) -> CoreSchema:
         searched = _numbers(source)
 
         def read(value: Any, validate: Callable[[Any], Table]) -> Table:
-            if isinstance(value, SearchGrid):
+            if isinstance(value, ParameterGrid):
                 return value
             if isinstance(value, Mapping):
                 value = {**value, **{name: _one(name, each) for name, each in _lists(value, searched).items()}}
@@ -119,7 +119,7 @@ def _one(name: str, value: list[Any]) -> Any:
 
 
 class _OrList:
-    """A field of a `SearchGrid`: it is written as it is, and its JSON Schema allows a list of its numbers."""
+    """A field of a `ParameterGrid`: it is written as it is, and its JSON Schema allows a list of its numbers."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_wrap_validator_function(
@@ -136,7 +136,7 @@ class _OrList:
 
 
 @cache
-def _grid_of(table: type[Table]) -> type[SearchGrid]:
+def _grid_of(table: type[Table]) -> type[ParameterGrid]:
     """The grids of one kind of table. They have the name of the table, which is what the JSON Schema shows."""
     fields: dict[str, Any] = {}
     searched = _numbers(table)
@@ -145,7 +145,7 @@ def _grid_of(table: type[Table]) -> type[SearchGrid]:
         field.metadata = [*info.metadata, *([_OrList()] if name in searched else [])]
         fields[name] = (info.annotation, field)
     grid = create_model(
-        table.__name__, __base__=SearchGrid, __doc__=table.__doc__, __module__=table.__module__, **fields
+        table.__name__, __base__=ParameterGrid, __doc__=table.__doc__, __module__=table.__module__, **fields
     )
     grid.of, grid.searched = table, searched
     return grid
@@ -170,4 +170,4 @@ def _plain(annotation: Any) -> Any:
 
 MAY_BE_GRID = _MayBeGrid()
 Searched = Annotated[T, MAY_BE_GRID]
-"""The table of a model in a Spec: pydantic reads it as a T or a `SearchGrid` of T."""
+"""The table of a model in a Spec: pydantic reads it as a T or a `ParameterGrid` of T."""

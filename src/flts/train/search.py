@@ -26,7 +26,7 @@ MOST_VALIDATION_ORIGINS = 200
 
 
 @dataclass(frozen=True)
-class Found(Generic[P]):
+class BestFit(Generic[P]):
     """The fit that is kept, and its residuals `tail` on the validation windows.
 
     first: origin of the first validation window; sampled: those that are forecast; tries: None where there was nothing
@@ -49,13 +49,13 @@ def search(
     recipe: Recipe[P],
     fraction: float,
     progress: Progress,
-) -> Found[P]:
+) -> BestFit[P]:
     """Fit the recipe with each combination of its table. Of equal errors, the first combination wins.
 
     A combination that cannot be fitted is left out. Raises its error where all are, and DataError.
     """
     tables = combinations(recipe.parameters)
-    best: Found[P] | None = None
+    best: BestFit[P] | None = None
     lowest, first_error, tries = np.inf, None, []
     for number, table in enumerate(tables, 1):
         progress.phase("fit" if len(tables) == 1 else f"fit {number} of {len(tables)}")
@@ -91,9 +91,9 @@ def _try(
     recipe: Recipe[P],
     fraction: float,
     progress: Progress,
-) -> Found[P]:
+) -> BestFit[P]:
     fit, origins = fit_before(family, whole, task, recipe, fraction, progress)
     progress.phase("validate")
     sampled = one_per_stratum(origins, MOST_VALIDATION_ORIGINS)
     tail = residuals_of(Model(family.load(fit.files, task), task, family.history(task)), train, sampled)
-    return Found(recipe, fit, int(origins[0]), sampled, tail, None)
+    return BestFit(recipe, fit, int(origins[0]), sampled, tail, None)

@@ -10,7 +10,7 @@ import pytest
 from flts.contracts.errors import SpecError
 from flts.spec.fields import Spec
 from flts.spec.models import GruParameters
-from flts.spec.search import SearchGrid, combinations, searched_values
+from flts.spec.search import ParameterGrid, combinations, searched_values
 from flts.spec.sources import json_schema, load_spec, validate
 
 
@@ -29,7 +29,7 @@ def test_a_grid_is_every_combination_in_the_order_of_the_fields_whatever_the_ord
 
 def test_a_table_without_a_list_is_its_only_combination() -> None:
     table = spec(ridge={"alphas": [2.0, 1.0]}).expected["ridge"]
-    assert not isinstance(table, SearchGrid)
+    assert not isinstance(table, ParameterGrid)
     assert combinations(table) == [table]
     assert searched_values(table, table) == {}
 

@@ -10,16 +10,22 @@ from typing import Annotated, Any
 import numpy as np
 import pytest
 from pydantic import TypeAdapter
-from tests.support.families import recipe, task_on
+from tests.support.experiments import small_experiment, small_spec
+from tests.support.families import has_libraries, task_on
 from tests.support.series import hourly
 
+from flts.contracts import layout
 from flts.contracts.errors import NotApplicable, TrainingFailed
 from flts.contracts.ports import Progress, Silent
+from flts.contracts.records.base import parse_record, require_record
+from flts.contracts.records.model import ModelResult
 from flts.models.base import Block, Files, Fit, ForecastTask, History, Predictor, Recipe, Window
 from flts.preprocess.rows import Values
 from flts.spec.search import MAY_BE_GRID
+from flts.spec.sources import validate
 from flts.spec.table import Table
 from flts.train.fitting import FittedModel, fit_model
+from flts.train.stage import fitted_bundle, model_spec, train
 
 TARGETS = ("wind", "load")
 
@@ -135,4 +141,30 @@ def test_without_a_list_nothing_is_recorded() -> None:
     model = fitted(value=0.5)
     assert model.tries is None
     assert model.fit.chosen == {"how": "by its table"}
-    assert recipe("ridge").parameters == Recipe(recipe("ridge").parameters, 3, 42).parameters
+
+
+@pytest.mark.skipif(not has_libraries("gbm"), reason="needs the extra 'gbm'")
+def test_the_stored_result_names_every_combination_and_the_bundle_the_chosen_one() -> None:
+    table = {"rounds": [1, 20], "leaves": 4}
+    spec = validate({**small_spec().identity(), "models": {"gbm": table}})
+    experiment, store = small_experiment(spec)
+    trained = train(
+        experiment.dataset, model_spec(experiment.spec, experiment.identity, "gbm"), experiment.windows, store
+    )
+    result = require_record(store, layout.model_result(trained.model_hash), ModelResult)
+    assert result.tries is not None
+    errors = [one.validation_mse for one in result.tries]
+    assert [one.parameters for one in result.tries] == [{"rounds": 1}, {"rounds": 20}]
+    assert errors[1] is not None
+    assert errors == sorted(filter(None, errors), reverse=True)
+    assert result.chosen["parameters"] == {"rounds": 20} == fitted_bundle(store, result)[0].chosen["parameters"]
+
+
+def test_a_result_without_a_grid_has_no_list_of_tries() -> None:
+    experiment, store = small_experiment(small_spec())
+    spec = model_spec(experiment.spec, experiment.identity, "ridge")
+    trained = train(experiment.dataset, spec, experiment.windows, store)
+    stored = store.get(layout.model_result(trained.model_hash))
+    assert stored is not None
+    assert b"tries" not in stored
+    assert parse_record(ModelResult, stored, "result.json").tries is None
