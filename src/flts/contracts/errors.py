@@ -18,7 +18,7 @@
     │   └── RequestRefused      1    a ClientError: the forecast service refuses a request
     ├── Transient
     │   ├── BackendUnavailable  3    a server did not answer; a later attempt may succeed
-    │   ├── NoChampion          3    nothing was promoted in this scope yet
+    │   ├── NoChampion          3    a service waits: nothing was promoted in this scope yet
     │   └── ServiceUnavailable  3    a ClientError: the forecast service is busy, not ready, too late or away
     ├── ClientError             1    what flts.Client raises: one of the two above
     └── Interrupted           130    a person or a supervisor asked to stop; nothing is recorded as failed
@@ -165,7 +165,7 @@ class BackendUnavailable(Transient):
 
 
 class NoChampion(Transient):
-    """A forecast is requested in a scope in which nothing was promoted yet."""
+    """A service is asked in a scope in which nothing was promoted yet; a command ends with UsageError there."""
 
 
 class ClientError(FltsError):
