@@ -101,6 +101,7 @@ def test_a_run_of_chosen_models_needs_the_extras_of_those(bare: Bare) -> None:
         (("gateway",), "serve"),
         (("up",), "stack"),
         (("run", "--models", "ridge", "--tracking", "mlflow"), "mlflow"),
+        (("run", "--models", "ridge", "--set", 'dataset.holidays="ES"'), "holidays"),
     ],
 )
 def test_a_command_without_its_library_names_its_extra(bare: Bare, command: tuple[str, ...], extra: str) -> None:

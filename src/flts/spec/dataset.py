@@ -12,7 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from flts.contracts.errors import without_credentials
 from flts.contracts.layout import scope_name
 from flts.spec.steps import Step
-from flts.spec.table import LOCATOR, Fraction, Table
+from flts.spec.table import HASHED_WHEN_CHANGED, LOCATOR, Fraction, Table
 from flts.spec.time_formats import fault_of
 
 SYSTEM_ZONES = re.compile(r"localtime|Factory|posixrules|(posix|right)/.*")
@@ -71,7 +71,7 @@ class Dataset(Table):
     known_future: list[str] = []
     """Covariates whose values are given for the rows to forecast too, such as a price list or a weather forecast. Test
     windows take the values of the rows themselves."""
-    holidays: str = ""
+    holidays: str = Field(default="", json_schema_extra=HASHED_WHEN_CHANGED)
     """A country, such as 'ES', or one of its regions, such as 'ES-MD': the holidays there are one more column that is
     known ahead. Their dates are kept in the bundle. Empty for none."""
 

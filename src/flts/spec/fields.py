@@ -15,7 +15,7 @@ from pydantic import Field, SerializeAsAny, field_validator, model_validator
 from flts.spec.dataset import Dataset
 from flts.spec.installed import installed_families
 from flts.spec.models import DEFAULT_MODELS, ENSEMBLE, Models, models_with
-from flts.spec.table import LOCATOR, Fraction, NonNegative, Positive, Table
+from flts.spec.table import HASHED_WHEN_CHANGED, LOCATOR, Fraction, NonNegative, Positive, Table
 
 ResampleRule = Literal["off", "mean", "sum", "first", "last", "min", "max"]
 
@@ -246,8 +246,15 @@ class Spec(Table):
         return {name: table for name, table in named if table is not None}
 
     def identity(self) -> dict[str, Any]:
-        """The values that can change a number, defaults filled in, as plain JSON types; locators are left out."""
-        return _identity(self)
+        """The values that can change a number, defaults filled in, as plain JSON types; locators are left out.
+
+        A field that was added later is left out too while it has its default.
+        """
+        return _identity(self, everything=False)
+
+    def hashable(self) -> dict[str, Any]:
+        """The same with every field that could be hashed, for `lineage.moves`."""
+        return _identity(self, everything=True)
 
     def stored(self) -> dict[str, Any]:
         """`identity` as it is stored: `holidays`, which older experiments do not have, only where it names a place."""
@@ -257,11 +264,14 @@ class Spec(Table):
         return fields
 
 
-def _identity(table: Table) -> dict[str, Any]:
+def _identity(table: Table, *, everything: bool) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, info in type(table).model_fields.items():
         value = getattr(table, name)
         if value is None or info.json_schema_extra == LOCATOR:
             continue
-        fields[name] = _identity(value) if isinstance(value, Table) else value
+        late = info.json_schema_extra == HASHED_WHEN_CHANGED and not everything
+        if late and value == info.get_default(call_default_factory=True):
+            continue
+        fields[name] = _identity(value, everything=everything) if isinstance(value, Table) else value
     return fields

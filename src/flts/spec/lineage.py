@@ -97,11 +97,12 @@ def model_fields(
     """
     fields = spec.identity()
     parameters, dataset = fields["models"][name], fields["dataset"]
+    holidays = dataset.get("holidays") if ahead else None
     return {
         "data_hash": data_hash,
         "targets": dataset["targets"],
         "known_future": dataset["known_future"] if ahead else [],
-        **({"holidays": dataset["holidays"]} if ahead and dataset["holidays"] else {}),
+        **({"holidays": holidays} if holidays else {}),
         "task": fields["task"],
         "train": {key: value for key, value in fields["train"].items() if key != PATIENCE or EPOCHS in parameters},
         "model": name,
@@ -225,7 +226,7 @@ class _Paths:
     """Stands in for a Spec: every leaf of its identity is the leaf's own path."""
 
     def __init__(self, spec: Spec) -> None:
-        self._tree = _named(spec.identity(), "")
+        self._tree = _named(spec.hashable(), "")
         self.all = set(_leaves(self._tree))
 
     def identity(self) -> dict[str, Any]:

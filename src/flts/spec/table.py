@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic.config import JsonDict
 
 LOCATOR: JsonDict = {"locator": True}
+HASHED_WHEN_CHANGED: JsonDict = {"hashed": "when-changed"}
+"""Of a field that was added later: while it has its default it is in no hash and in no stored Spec."""
 
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1, le=10**9)]

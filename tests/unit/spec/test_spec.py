@@ -247,8 +247,14 @@ def test_the_scope_of_an_empty_identifier_is_global() -> None:
     assert validate({"dataset": {"identifier": "north.1_a-b"}}).dataset.scope == "north.1_a-b"
 
 
-def test_the_identity_leaves_out_locators_and_absent_models_and_nothing_else() -> None:
+def test_a_key_that_was_added_later_is_part_of_the_identity_once_it_is_used() -> None:
     spec = validate({"models": {"ridge": {}}})
+    assert "holidays" not in spec.identity()["dataset"]
+    assert spec.hashable()["dataset"]["holidays"] == ""
+
+
+def test_the_identity_leaves_out_locators_and_absent_models_and_nothing_else() -> None:
+    spec = validate({"dataset": {"holidays": "ES"}, "models": {"ridge": {}}})
     identity = spec.identity()
     full = spec.model_dump(exclude_none=True)
     locators = set(LOCATORS)
