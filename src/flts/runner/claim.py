@@ -172,7 +172,7 @@ def _is_stored(store: Store, name: str, model_hash: str, windows_hash: str) -> b
 def _claim_number(context: RunContext, experiment: Experiment, *, promotion: int, recompute: bool) -> int:
     """Store the Spec, then take a number: whoever finds the run also finds its Spec."""
     spec, identity = experiment.spec, experiment.identity
-    data = canonical_json(spec.stored())
+    data = canonical_json(spec.identity())
     write_once(context.store, layout.spec(identity.config_hash), data, at="run.spec")
     return claim_run(
         context,

@@ -256,13 +256,6 @@ class Spec(Table):
         """The same with every field that could be hashed, for `lineage.moves`."""
         return _identity(self, everything=True)
 
-    def stored(self) -> dict[str, Any]:
-        """`identity` as it is stored: `holidays`, which older experiments do not have, only where it names a place."""
-        fields = self.identity()
-        if not fields["dataset"]["holidays"]:
-            del fields["dataset"]["holidays"]
-        return fields
-
 
 def _identity(table: Table, *, everything: bool) -> dict[str, Any]:
     fields: dict[str, Any] = {}

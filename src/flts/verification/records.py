@@ -72,7 +72,7 @@ def _config_hash(evidence: RunEvidence) -> Found:
     if changed is not None:
         return changed
     found = evidence.identity.config_hash
-    if found == evidence.config_hash and evidence.get(key) != canonical_json(evidence.spec.stored()):
+    if found == evidence.config_hash and evidence.get(key) != canonical_json(evidence.spec.identity()):
         return Found(FALSE, reason=f"{key} is not written as FLTS writes it; {layout.restore(key)}")
     return same(
         evidence.config_hash,

@@ -100,7 +100,7 @@ def results(tables: Tables) -> tuple[Identity, bytes, dict[str, bytes]]:
     experiment, store = small_experiment(spec_of(tables))
     fit(store, experiment)
     objects = {key: data for key, data in contents(store).items() if "/by-input/" not in key}
-    return experiment.identity, canonical_json(experiment.spec.stored()), objects
+    return experiment.identity, canonical_json(experiment.spec.identity()), objects
 
 
 @pytest.mark.slow

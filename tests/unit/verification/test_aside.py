@@ -123,7 +123,7 @@ def test_another_bundle_is_false_where_the_first_result_is_not_kept(equal_elsewh
 def test_a_decision_keeps_the_reason_of_the_run_that_made_it_first() -> None:
     experiment, store = small_experiment(small_spec(("gru", "ridge")))
     identity = experiment.identity
-    store.create(layout.spec(identity.config_hash), canonical_json(experiment.spec.stored()))
+    store.create(layout.spec(identity.config_hash), canonical_json(experiment.spec.identity()))
     fit(store, experiment)
     context = context_of(store)
     context.environment = "tests"

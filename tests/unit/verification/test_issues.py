@@ -24,7 +24,7 @@ from flts.verification.write.markdown import to_markdown
 def judged(experiment: Experiment, store: Store) -> Report:
     """The report about the first run of an experiment whose models have ended."""
     identity = experiment.identity
-    store.create(layout.spec(identity.config_hash), canonical_json(experiment.spec.stored()))
+    store.create(layout.spec(identity.config_hash), canonical_json(experiment.spec.identity()))
     put_claim(store, experiment)
     context = context_of(store)
     context.environment = "tests"
