@@ -1,8 +1,9 @@
 """AutoTBATS: seasons as sines, smoothing, a Box-Cox transform and ARMA errors (De Livera, Hyndman and Snyder 2011).
 
 statsforecast fits it, which takes seconds to half a minute, and cannot go on from another history. This can: with fixed
-parameters the model is linear, so a forecast is a matrix times the transformed history. The state before a history is
-the one that explains it best (equation 11 of the paper), with a small penalty, so that a short one decides little.
+parameters the model is linear, so the state after a history is a matrix times its transformed values. The state before
+a history is the one that explains it best, by least squares as in the paper, with a small penalty, so that a short
+history decides little.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ PENALTY = 0.01
 MOST_HARMONICS = 50
 MOST_ARMA = 5
 KEPT = 64
-"""Matrices that are kept at once: one for each fit, length of a history, and horizon."""
+"""Matrices that are kept at once, one for each fit and length of a history."""
 
 Coefficients = Annotated[list[float], Field(max_length=MOST_ARMA)]
 Harmonics = Annotated[int, Field(ge=1, le=MOST_HARMONICS)]
@@ -124,7 +125,12 @@ class AutoTbats(Statistical[AutoTbatsParameters, Tbats]):
         longest = fitted.seasons[-1].rows  # whole ones, so that few lengths need a matrix
         values = _transformed(floored(history[len(history) % longest :], fitted.floor), fitted.box_cox)
         level = values[: fitted.seasons[0].rows].mean()
-        found = level + _weights(fitted.model_dump_json(), len(values), horizon) @ (values - level)
+        w, moved, _ = matrices(fitted)
+        state = _last(fitted.model_dump_json(), len(values)) @ (values - level)
+        found = np.empty(horizon)
+        for step in range(horizon):
+            found[step] = level + w @ state
+            state = moved @ state
         return _back(found, fitted.box_cox)
 
 
@@ -168,8 +174,8 @@ def matrices(fitted: Tbats) -> tuple[Values, Values, Values]:
 
 
 @lru_cache(maxsize=KEPT)
-def _weights(fitted: str, rows: int, horizon: int) -> Values:
-    """What each row of a history counts in each step of the forecast: [horizon, rows]."""
+def _last(fitted: str, rows: int) -> Values:
+    """What each row of a history counts in the state after it: [states, rows]."""
     model = Tbats.model_validate_json(fitted)
     w, moved, g = matrices(model)
     free = len(w) - len(model.ar) - len(model.ma)  # the process of the errors starts at zero
@@ -185,12 +191,8 @@ def _weights(fitted: str, rows: int, horizon: int) -> Values:
     errors = np.eye(rows) - np.where(lag >= 0, answers[lag], 0.0)
     known = seen[:, :free]
     start = np.linalg.solve(known.T @ known + PENALTY * np.eye(free), known.T @ errors)
-    last = kicks + np.linalg.matrix_power(shrunk, rows)[:, :free] @ start
-    weights = np.empty((horizon, rows))
-    for step in range(horizon):
-        weights[step] = w @ last
-        last = moved @ last
-    return weights
+    last: Values = kicks + np.linalg.matrix_power(shrunk, rows)[:, :free] @ start
+    return last
 
 
 def _transformed(values: Values, box_cox: float | None) -> Values:
