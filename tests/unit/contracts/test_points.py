@@ -35,7 +35,6 @@ NOT_NAMED = {
     "preprocess/time_formats.py _literal text.replace": "a text in memory",
     "preprocess/time_formats.py rewritten group('zone', '').replace": "a column in memory",
     "preprocess/unpack.py _zipped archive.open": "reads from memory",
-    "web/shortcuts.py to self._rest.replace": "a text in memory",
     "preprocess/parquet.py to_parquet frame.rechunk().write_parquet": "into memory",
     "drawing/figure.py _drawn self.figure.savefig": "into memory",
     "drawing/figure.py png Image.open": "reads from memory",
