@@ -43,7 +43,7 @@ ORIGINS = 100
 FAR, SEED, TREES, STEPS = 336, 1, 500, 1_000
 BEST, EACH, WORST, WORST_OF = 1.00, 0.97, 1.10, {"a10": 1.20}
 """Bars on FLTS's error divided by a peer's: the geometric mean over the tasks beside the best peer of each, beside one
-peer, and a single task beside its best peer. a10 has thirteen windows."""
+peer, and a single task beside its best peer. a10 has few windows."""
 BESIDE = 20
 Peer = Callable[["Task"], Values]
 
