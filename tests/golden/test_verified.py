@@ -10,7 +10,9 @@ from flts.verification.claims import BAD
 from flts.verification.report import examine
 
 
-@pytest.mark.parametrize(("archive", "code"), [("store-1.zip", 3), ("store-2.zip", 0)])
+@pytest.mark.parametrize(
+    ("archive", "code"), [("store-1.zip", 3), ("store-2.zip", 0), ("store-3.zip", 0), ("store-4.zip", 0)]
+)
 def test_every_golden_run_is_verified(archive: str, code: int) -> None:
     store = golden_store(archive)
     rows = newest_first(store)
