@@ -69,7 +69,8 @@ def asked_of(rules: FittedPreprocess) -> Any:
     """Stands in for a bundle that uses any number of rows."""
     task = SimpleNamespace(fitted=rules, horizon=1)
     model = SimpleNamespace(task=task, history=SimpleNamespace(minimum=1), history_rows=10**6)
-    return SimpleNamespace(model=model, manifest=SimpleNamespace(time_column="time"))
+    known = SimpleNamespace(holidays={})
+    return SimpleNamespace(model=model, manifest=SimpleNamespace(time_column="time"), given=(), known=known)
 
 
 Write = Callable[[datetime, int], str]

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -46,7 +47,7 @@ class Warm:
                 env=os.environ | SINGLE | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 pass_fds=[theirs.fileno()],
             )
-        self._socket = ours
+        self._socket, self._lock = ours, threading.Lock()
 
     def fits(self, command: list[str], env: Mapping[str, str]) -> bool:
         """Whether a child of this process does what this command does in this environment."""
@@ -63,10 +64,11 @@ class Warm:
         status, child_status = os.pipe()
         given = [child_in, child_out, stderr.fileno(), child_status]
         order = json.dumps({"env": dict(env), "cwd": str(Path.cwd())}).encode()
-        self._socket.sendmsg(
-            [len(order).to_bytes(4, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", given))]
-        )
-        self._socket.sendall(order)
+        with self._lock:  # a run starts several at once
+            self._socket.sendmsg(
+                [len(order).to_bytes(4, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", given))]
+            )
+            self._socket.sendall(order)
         for number in (child_in, child_out, child_status):
             os.close(number)
         return Child(os.fdopen(stdin, "w"), os.fdopen(stdout, "r", errors="replace"), os.fdopen(status))

@@ -46,7 +46,7 @@ class Told(NamedTuple):
 def plain(history: Raw | Cells, bundle: Bundle, horizon: int | None) -> TypeGuard[Cells]:
     """Whether a history may wait as its cells: the columns of the model and no other, no more rows than it uses.
 
-        Its time column is all the text there is. Then a model forecasts one window for it, whatever its times are. An
+    Its time column is all the text there is. Then a model forecasts one window for it, whatever its times are. An
     ensemble asks each member, and one that uses fewer rows than the others may have earlier origins in it. What a model
     knows of the rows to forecast depends on the times.
     """
