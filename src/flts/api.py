@@ -351,7 +351,7 @@ def verify(  # noqa: PLR0913 - one for each option of the command
     from flts.comparison.sides import read_side
     from flts.report.evidence import chosen_run
     from flts.verification.expectations import read_expectations
-    from flts.verification.outside import Outside, read_log, read_pods
+    from flts.verification.outside import Outside, read_logs, read_pods
     from flts.verification.report import examine
     from flts.wiring import open_bus, open_tracker
 
@@ -367,7 +367,7 @@ def verify(  # noqa: PLR0913 - one for each option of the command
             bus=bus,
             tracker=opened.enter_context(closing(tracker)) if tracker else None,
             pods=read_pods(Path(pods)) if pods is not None else None,
-            logs=[read_log(Path(file)) for file in logs],
+            logs=read_logs([Path(file) for file in logs]),
         )
         return examine(
             store,

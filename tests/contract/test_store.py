@@ -688,6 +688,19 @@ def test_in_a_folder_only_regular_files_in_its_own_folders_are_objects(tmp_path:
     assert [path.name for path in outside.iterdir()] == ["secret"]
 
 
+@pytest.mark.parametrize("name", [b"\x1b[31m.json", b"two\nlines", b"\xff.json", b"folder\x7f/object"])
+def test_in_a_folder_a_file_whose_name_is_no_key_is_no_object(tmp_path: Path, name: bytes) -> None:
+    root = tmp_path / "store"
+    store = open_store(root.as_uri())
+    store.create("runs/a", b"bytes")
+    file = os.path.join(os.fsencode(root / "runs"), name)  # noqa: PTH118 - a Path holds no such bytes
+    os.makedirs(os.path.dirname(file), exist_ok=True)  # noqa: PTH103, PTH120
+    with open(file, "wb") as opened:  # noqa: PTH123
+        opened.write(b"{}")
+    assert store.list("runs/") == ["runs/a"]
+    assert list(store.dated("runs/")) == ["runs/a"]
+
+
 async def one_chunk() -> AsyncIterator[bytes]:
     """The body of an upload."""
     yield b"x"

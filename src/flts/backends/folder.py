@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ from flts.contracts.errors import MachineFailed, UsageError
 ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 UNFINISHED = "#"
 """Part of the names of files that are still being written; no key contains it."""
+NO_KEY = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+"""Control characters and bytes that are no UTF-8: a disk takes them in a name, and no store takes them in a key."""
 
 
 def named_by(url: str, key: str) -> Path:
@@ -98,6 +101,8 @@ def _files(folder: Path, below: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         with entries:
             for entry in entries:
                 key = f"{parent}/{entry.name}" if parent else entry.name
+                if NO_KEY.search(entry.name):
+                    continue
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(key)
                 elif entry.is_file(follow_symlinks=False) and UNFINISHED not in entry.name:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from shlex import quote
 from typing import Literal
 
 from pydantic import JsonValue
@@ -163,7 +164,7 @@ class Engine:
             rests_on=rests_on,
             evidence=sorted(noted),
             evidence_sha256=digest(noted),
-            check=" ".join(filter(None, (self._command, section.options, f"--claim {check.id}"))),
+            check=" ".join(filter(None, (self._command, section.options, f"--claim {quote(check.id)}"))),
             due=check.due,
         )
 

@@ -185,7 +185,7 @@ def _processes(evidence: RunEvidence) -> Iterator[Issue]:
         if pod.restarts:
             yield Issue(
                 id=f"restarts.{pod.name}",
-                says=f"{pod.name} was restarted {pod.restarts} times",
+                says=f"{pod.name} was restarted {'once' if pod.restarts == 1 else f'{pod.restarts} times'}",
                 recommends=f"kubectl logs {pod.name} --previous",
                 claims=["pods.restarts"],
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from flts.contracts import layout
+from flts.contracts import layout, runs
 from flts.contracts.messages import TrainingData
 from flts.contracts.ports import experiment_of
 from flts.promotion.stage import board_line, uri
@@ -37,7 +37,9 @@ def logs(evidence: RunEvidence) -> SectionChecks:
         _claim(
             "promotion_publish", "promotion_publish", "The promotion was announced as logged", _published, _of_config
         ),
-        _claim("run_judged", "run_judged", "The record of the judgement is the logged one", _judged, of_run),
+        _claim(
+            "run_judged", "run_judged", "The record of the judgement is the logged one", _judged, of_run, every=True
+        ),
     ]
     return SectionChecks("logs", "Log lines", checks, "--log FILE")
 
@@ -75,24 +77,30 @@ def _claim(
     says: str,
     effects: Callable[[RunEvidence], Sequence[Said]],
     lines: Callable[[RunEvidence, str], Iterator[LogLine]],
+    *,
+    every: bool = False,
 ) -> Check:
-    """A claim that every effect has its line. A log may hold several runs of one experiment, so one line must fit."""
+    """A claim that every effect has its line. A log may hold several runs of one experiment, so one line must fit.
+
+    every: all lines must fit, as they name this run. Who rewrites a record may add a line to a log that only grows.
+    """
 
     def look(evidence: RunEvidence) -> Found:
         if not evidence.outside.logs:
             return absent(NO_LOG)
-        told = list(lines(evidence, event))
+        told = [] if _of_others(evidence) else list(lines(evidence, event))
         for line in told:
             evidence.note(line.source, line.sha256)
         if not told:
             return absent(f"the log files hold no line {event} of this run")
         wanted = effects(evidence)
         for effect in wanted:
-            nearest = min(told, key=lambda line: len(_differing(line, effect)))
-            if differing := _differing(nearest, effect):
+            choose = max if every else min
+            line = choose(told, key=lambda line: len(_differing(line, effect)))
+            if differing := _differing(line, effect):
                 field = differing[0]
-                reason = f"{nearest.source} says another {field} than the store"
-                return Found(FALSE, effect[field], nearest.fields.get(field), reason)
+                reason = f"{line.source} says another {field} than the store"
+                return Found(FALSE, effect[field], line.fields.get(field), reason)
         return recorded(len(told)) if wanted else absent(f"the store holds nothing that {event} is about")
 
     return Check(f"logs.{name}", says, look, due=False)
@@ -104,10 +112,26 @@ def _differing(line: LogLine, effect: Said) -> list[str]:
 
 
 def _of_config(evidence: RunEvidence, event: str) -> Iterator[LogLine]:
+    """The lines of an event that may be about this run: they name its experiment and no other stored run of it."""
+    others = _other_runs(evidence)
     for file in evidence.outside.logs:
         for line in file.lines:
-            if line.event == event and line.fields.get("config_hash") == evidence.config_hash:
+            ours = line.fields.get("config_hash") == evidence.config_hash and line.fields.get("run") not in others
+            if line.event == event and ours:
                 yield line
+
+
+def _other_runs(evidence: RunEvidence) -> Sequence[int]:
+    found = evidence.once("run numbers", lambda: runs.numbers(evidence, evidence.config_hash))
+    return [number for number in found if number != evidence.run]
+
+
+def _of_others(evidence: RunEvidence) -> bool:
+    """Whether the log files are about other runs of this experiment: of those that lines name, none is this one."""
+    others = _other_runs(evidence)
+    every = [line.fields for file in evidence.outside.logs for line in file.lines]
+    named = [fields["run"] for fields in every if fields.get("config_hash") == evidence.config_hash and "run" in fields]
+    return bool(named) and all(run in others for run in named)
 
 
 def of_run(evidence: RunEvidence, event: str) -> Iterator[LogLine]:

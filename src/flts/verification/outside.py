@@ -73,23 +73,33 @@ class Outside:
     logs: Sequence[LogFile] = ()
 
 
-def read_log(file: Path) -> LogFile:
-    """The events of a log file. Raises UsageError for one that cannot be read or that holds no event."""
-    lines = []
+def read_logs(files: Sequence[Path]) -> list[LogFile]:
+    """The log files, each under a name of its own: the logs of several hosts often have one. Raises UsageError."""
+    names = [file.name for file in files]
+    before = [names[:place].count(name) for place, name in enumerate(names)]
+    return [read_log(file, f" ({n + 1})" if n else "") for file, n in zip(files, before, strict=True)]
+
+
+def read_log(file: Path, mark: str = "") -> LogFile:
+    """The events of a log file. Raises UsageError for one that cannot be read or that holds no event.
+
+    mark: follows the name of the file, where another one has the same.
+    """
+    name, lines = f"{file.name}{mark}", []
     for number, text in enumerate(_read(file, "--log").decode(errors="replace").splitlines(), 1):
         try:
             fields = _plain(text) if text.startswith("{") else None
         except ValueError:
             fields = None
         if isinstance(fields, dict) and "event" in fields:
-            lines.append(LogLine(f"{file.name}:{number}", sha256(text.encode()), text, fields))
+            lines.append(LogLine(f"{name}:{number}", sha256(text.encode()), text, fields))
     if not lines:
         raise UsageError(
             f"{file} holds no event of FLTS: each line must be a JSON object, as with FLTS_LOG_FORMAT=json",
             code="log-empty",
             file=str(file),
         )
-    return LogFile(file.name, lines)
+    return LogFile(name, lines)
 
 
 def read_pods(file: Path) -> Pods:
@@ -130,10 +140,16 @@ def _pod(item: dict[str, Any]) -> PodState:
         phase=str(item["status"]["phase"]),
         ready=sum(bool(status["ready"]) for status in statuses),
         containers=len(item["spec"]["containers"]),
-        restarts=sum(int(status["restartCount"]) for status in statuses),
+        restarts=sum(_count(status["restartCount"]) for status in statuses),
         node=None if (node := item["spec"].get("nodeName")) is None else str(node),
         cpu_limit=sum(known) if known and len(known) == len(limits) else None,
     )
+
+
+def _count(found: Any) -> int:
+    if type(found) is not int or found < 0:
+        raise ValueError(f"{found} is no number of restarts")
+    return found
 
 
 def _cores(quantity: Any) -> float | None:

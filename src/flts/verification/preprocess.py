@@ -133,6 +133,8 @@ def _input(evidence: RunEvidence) -> Found:
     known = evidence.record(key, KnownInput)
     if known is None:
         return absent(f"{key} is absent: the next run reads the rows again")
+    if known.to_bytes() != evidence.get(key):
+        return Found(FALSE, reason=f"{key} is not written as FLTS writes it; {layout.mend(key)}")
     return same(evidence.claim.data_hash, known.data_hash, f"{key} leads to other rows; {layout.mend(key)}")
 
 

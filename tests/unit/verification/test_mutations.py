@@ -86,6 +86,12 @@ def test_a_blank_after_any_record_of_the_run_is_found(healthy: Ran) -> None:
         assert key in (first.reason or ""), f"{key}: {first.id}: {first.reason}"
 
 
+def test_a_short_cut_with_a_key_twice_is_found(healthy: Ran) -> None:
+    key = healthy.key("", "processed-data/by-input/")
+    first = first_false(healthy.with_object(key, lambda data: data[:-1] + b',"v":1}').alone())
+    assert (first.id, key in (first.reason or "")) == ("preprocess.input", True)
+
+
 NEEDED_NO_MORE = ("processed-data/by-input/",)
 """A short cut: without it, a run reads the rows again."""
 
@@ -307,7 +313,7 @@ def test_a_row_count_that_was_changed_with_its_digest_is_counted_again(healthy: 
     assert meta in (first.reason or "")
 
 
-def with_log(run: Ran, event: str, **fields: Any) -> Ran:
+def with_log(run: Ran, event: str, /, **fields: Any) -> Ran:
     """The same run whose log says something else in the lines of one event."""
     lines = [json.loads(line) for line in (run.log or "").splitlines()]
     told = [{**line, **fields} if line["event"] == event else line for line in lines]
@@ -331,6 +337,38 @@ def test_a_changed_log_line_is_found(healthy: Ran, tmp_path: Path, event: str) -
     first = first_false(with_log(healthy, event, **fields).report(tmp_path))
     assert first.id == claim
     assert "flts.log:" in (first.reason or "")
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_a_line_about_the_judgement_that_fits_does_not_hide_one_that_does_not(
+    healthy: Ran, tmp_path: Path, place: str
+) -> None:
+    lines = (healthy.log or "").splitlines()
+    (told,) = (line for line in lines if json.loads(line)["event"] == "run_judged")
+    forged = json.dumps({**json.loads(told), "judge_sha256": "0" * 64})
+    twice = replace(healthy, log="\n".join([*lines, told]))
+    assert (claim := twice.report(tmp_path).claim("logs.run_judged")).state == TRUE
+    assert claim.found == 2
+    added = [forged, *lines] if place == "before" else [*lines, forged]
+    first = first_false(replace(healthy, log="\n".join(added)).report(tmp_path))
+    assert first.id == "logs.run_judged"
+    assert (first.reason or "").startswith(f"flts.log:{added.index(forged) + 1} ")
+
+
+def test_the_log_of_another_run_says_nothing_about_this_one(healthy: Ran, tmp_path: Path) -> None:
+    """Most lines name the experiment alone, and each run has its own durations."""
+    other = healthy.copied()
+    for key in healthy.keys("", layout.run_folder(healthy.config_hash, 1)):
+        other.store.create(key.replace("/0001/", "/0002/"), healthy.store.get(key) or b"")
+    second = with_log(with_log(other, "claim_published", run=2), "run_judged", run=2)
+    second = with_log(second, "train_complete", duration_ms=1)
+    states = {c.id: c.state for c in second.report(tmp_path).claims if c.section == "logs"}
+    assert set(states.values()) == {NOT_RECORDED}
+    both = replace(second, log="\n".join([healthy.log or "", second.log or ""])).report(tmp_path)
+    assert [c.id for c in both.claims if c.section == "logs" and c.state in BAD] == []
+    assert both.claim("logs.claim_published").found == 1
+    unknown = with_log(healthy, "claim_published", run=2)
+    assert first_false(unknown.report(tmp_path)).id == "logs.claim_published"
 
 
 def with_messages(run: Ran, topic: str, change: Callable[[list[Record]], list[Record]]) -> Ran:

@@ -7,18 +7,20 @@ import re
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support import ROOT
 from tests.support.raising import raises
 from tests.support.verified import Ran
 
+from flts.contracts import layout
 from flts.contracts.canonical import canonical_json
 from flts.contracts.errors import BackendUnavailable, UsageError
 from flts.contracts.ports import Store
 from flts.verification.claims import FALSE, NOT_RECORDED, TRUE, UNREACHABLE
 from flts.verification.expectations import read_expectations
-from flts.verification.outside import Outside, read_log, read_pods
+from flts.verification.outside import Outside, read_log, read_logs, read_pods
 from flts.verification.report import Report, examine
 from flts.verification.write.folder import FILES, write_report
 from flts.verification.write.html import to_html
@@ -328,6 +330,34 @@ def test_what_a_report_cannot_hold_is_no_log_line_and_no_pod(tmp_path: Path, nam
 def test_a_limit_that_is_no_number_of_cores_is_refused(tmp_path: Path, cpu: str) -> None:
     with raises(UsageError, code="pods-unreadable"):
         read_pods(pods(tmp_path, cpu=cpu))
+
+
+@pytest.mark.parametrize("restarts", [-1, 1.7, True])
+def test_a_number_of_restarts_that_is_none_is_refused(tmp_path: Path, restarts: Any) -> None:
+    with raises(UsageError, code="pods-unreadable"):
+        read_pods(pods(tmp_path, restarts))
+
+
+@pytest.mark.parametrize(("restarts", "said"), [(1, "once"), (2, "2 times")])
+def test_restarts_are_counted_in_words(healthy: Ran, tmp_path: Path, restarts: int, said: str) -> None:
+    report = healthy.alone(outside=Outside(pods=read_pods(pods(tmp_path, restarts))))
+    assert f"train-ridge-1 was restarted {said}" in [issue.says for issue in report.issues]
+
+
+def test_log_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    files = [tmp_path / folder / "flts.log" for folder in ("first", "second", "third")]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text('{"event":"x"}')
+    named = [line.source for log in read_logs(files) for line in log.lines]
+    assert named == ["flts.log:1", "flts.log (2):1", "flts.log (3):1"]
+
+
+def test_a_command_quotes_what_a_file_in_the_store_is_called(healthy: Ran) -> None:
+    other = healthy.copied()
+    other.store.create(layout.run_part(healthy.config_hash, 1, "train-x; ls"), b"{}")
+    claim = other.alone().claim("run.x; ls.record")
+    assert claim.check.endswith(" --claim 'run.x; ls.record'")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
