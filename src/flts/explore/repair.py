@@ -17,7 +17,7 @@ from flts.preprocess.read import LARGEST, Reading, dialect_of, read_columns, rea
 from flts.preprocess.rows import Rows
 from flts.preprocess.source import RawTable
 from flts.preprocess.tidy import is_clock, tidy
-from flts.preprocess.times import is_zoned, looks_like_times, nearly_times, numbers_like_times
+from flts.preprocess.times import NAMES, is_zoned, looks_like_times, nearly_times, numbers_like_times
 from flts.spec.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -75,14 +75,14 @@ class Repaired:
 
 
 def find_time_column(frame: pl.DataFrame) -> str:
-    """The column called 'time', or else the first that contains times, or nearly so; 'time' when none does."""
+    """The column called 'time', or else the first that contains times, or nearly so, or is called like one."""
     if TIME in frame.columns and not is_clock(frame[TIME]):
         return TIME
     for holds in (looks_like_times, numbers_like_times, nearly_times):
         found = next((column.name for column in frame.iter_columns() if holds(column)), None)
         if found is not None:
             return found
-    return TIME
+    return next((name for name in frame.columns if NAMES.match(name)), TIME)
 
 
 def tidied(tables: Sequence[RawTable], time_column: str) -> list[RawTable]:

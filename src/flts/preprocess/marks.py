@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     import polars as pl
 
 EMPTY = (
-    *("", "NA", "NaN", "nan", "NAN", "null", "None", "NULL", "N/A", "n/a", "n.a.", "n/e", "<NA>", "-nan", "-NaN", "-"),
+    *("", "NA", "NaN", "nan", "NAN", "null", "None", "NULL", "N/A", "n/a", "n.a.", "n/e", "<NA>", "-nan", "-NaN"),
+    *("-", "--", ".", ".."),
     *("#N/A", "#N/A N/A", "#NA", "#NV", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
 )
-"""How a cell without a value is written: what pandas takes for one, the errors of Excel, n/e of ENTSO-E, a dash."""
+"""How a cell without a value is written: what pandas takes for one, errors of Excel, n/e of ENTSO-E, dashes, dots."""
 EXPONENT = "([eE][+-]?[0-9]+)?"
 NUMBER = r"^[+-]?([0-9]+([.,' ][0-9]{3})*)?([.,][0-9]*)?" + EXPONENT + "$"
 """Any number in any of the ways."""

@@ -34,7 +34,7 @@ def to_polars(name: str, table: Any) -> pl.DataFrame:
     try:
         frame = with_offsets(lambda: _converted(_with_index(table)))
         return frame.cast({cs.categorical() | cs.enum(): pl.String})
-    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except _unconvertible() as error:
         reason = str(error).splitlines()[0]
         raise DataError(
             f"{name}: a {type(table).__name__} cannot be read as a table: {reason}", code="no-table", file=name
@@ -60,13 +60,21 @@ def with_offsets(read: Callable[[], pl.DataFrame]) -> pl.DataFrame:
     )
 
 
+def _unconvertible() -> tuple[type[BaseException], ...]:
+    """What polars and pyarrow raise for cells that they cannot take."""
+    import polars as pl
+
+    usual = (TypeError, ValueError, OverflowError, NotImplementedError)
+    return (*usual, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+
+
 def _converted(table: Any) -> pl.DataFrame:
     """The table at once, else its columns one by one: those of mixed cells need to be looked at."""
     import polars as pl
 
     try:
         return pl.DataFrame(table)
-    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+    except _unconvertible():
         if not isinstance(table, Mapping) and not (hasattr(table, "columns") and hasattr(table, "reset_index")):
             raise
         if len(set(table)) < len(list(table)):  # two columns of one name
@@ -80,7 +88,7 @@ def _series(name: str, values: Any) -> pl.Series:
 
     try:
         return pl.Series(name, values)
-    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+    except _unconvertible():
         cells = [None if _is_empty(value) else value for value in values]
     if all(value is None or isinstance(value, int | float | Decimal) for value in cells):
         return pl.Series(name, [None if value is None else float(value) for value in cells], dtype=pl.Float64)
@@ -97,6 +105,8 @@ def _with_index(table: Any) -> Any:
     """pandas often keeps the time as the index; one without a name becomes the column 'time', a period its start."""
     if not hasattr(table, "reset_index"):
         return table
+    if not hasattr(table, "columns"):  # a series of pandas
+        table = table.to_frame("value" if table.name is None else table.name)
     periods = [name for name in table.columns if str(table.dtypes.get(name)).startswith("period")]
     table = table.assign(**{name: table[name].dt.to_timestamp() for name in periods}) if periods else table
     if table.index.inferred_type == "period":

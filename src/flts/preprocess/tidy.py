@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
     from flts.preprocess.source import RawTable
 
-CLOCK = r"^\s*[0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?(\s*[AaPp]\.?[Mm]\.?)?\s*$"
-"""A time of day."""
+START = r"^\s*([0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?(?:\s*[AaPp]\.?\s?[Mm]\.?)?)"
+CLOCK = rf"{START}\s*([-\u2013]\s*[0-9]{{1,2}}:[0-9]{{2}}.*)?$"
+"""A time of day, or the start and the end of an interval."""
 MIDNIGHT = r"[T\s]+0{1,2}:00(:00)?(\.0+)?$"
-HOURS = re.compile("hour|hours|hr|stunde|std|heure|hora|ora|uur|uhrzeit|time", re.IGNORECASE)
+HOURS = re.compile(
+    "hour|hours|hr|he|hour[ _-]?(of[ _-]?(the[ _-]?)?day|ending|beginning)|stunde|std|heure|hora|ora|uur|uhrzeit|time",
+    re.IGNORECASE,
+)
 """Names of columns that count the hours of a day."""
 
 
@@ -91,7 +95,9 @@ def _clock_text(clock: pl.Series) -> pl.Series:
     import polars as pl
 
     hours = _whole(clock)
-    return clock.cast(pl.String).str.strip_chars() if hours is None else hours.cast(pl.String).str.zfill(2) + ":00"
+    if hours is not None:
+        return hours.cast(pl.String).str.zfill(2) + ":00"
+    return clock.cast(pl.String).str.replace(CLOCK, "${1}").str.strip_chars()
 
 
 def _whole(column: pl.Series) -> pl.Series | None:
@@ -135,11 +141,11 @@ def _days_of(dates: pl.Series) -> pl.Series | None:
 
 
 def is_clock(column: pl.Series) -> bool:
-    """Whether a column holds times of a day, or its hours: from 0 to 23, or from 1 to 24, which is its end."""
+    """Whether a column holds times of a day, or its hours: 0 to 23, or 1 to 24, the end; 25 is refused by its row."""
     import polars as pl
 
     if column.dtype == pl.Time:
         return True
     if HOURS.fullmatch(column.name.strip()) and (hours := _whole(column)) is not None:
-        return (hours.min(), hours.max()) in {(0, 23), (1, 24)}
+        return (hours.min(), hours.max()) in {(0, 23), (1, 24), (1, 25)}
     return column.dtype == pl.String and bool(column.drop_nulls().str.contains(CLOCK).all()) and column.count() > 0

@@ -33,7 +33,7 @@ DIRECTIVES = {
     "I": r"(?P<I>[0-9]{1,2})",
     "M": r"(?P<M>[0-9]{2})",
     "S": r"(?P<S>[0-9]{2}(?:[.,][0-9]{1,9})?)",
-    "p": r"(?P<p>[AaPp]\.?[Mm]\.?)",
+    "p": r"(?P<p>[AaPp]\.?\s?[Mm]\.?)",
 }
 """What each directive of a pattern stands for."""
 ZONE = r"(?P<zone>Z|z|UTC|GMT|MESZ|MEZ|CEST|CET|WEST|WET|EEST|EET|[+\-−][0-9]{2}(?::?[0-9]{2})?)"
@@ -49,7 +49,7 @@ INTERVAL = r"^(?:([0-9A-Za-z]*[./-]\S+.*?)\s+[-\u2013]\s+[0-9].*|([0-9]{4}-[^/]+
 """A time from which an interval lasts, until another time or for a while."""
 CLOCK = (
     r"(?P<gap>[\sT]+|,\s*)(?P<H>[0-9]{1,2}):(?P<M>[0-9]{2})(?P<S>:[0-9]{2}([.,][0-9]{1,9})?)?"
-    r"(?P<p>\s*[AaPp]\.?[Mm]\.?)?"
+    r"(?P<p>\s*[AaPp]\.?\s?[Mm]\.?)?"
 )
 SHAPES = tuple(
     re.compile(rf"(?:(?P<weekday>[^\W\d_]+)[.,]*\s+)?{date}(?:{CLOCK})?\s*{ZONE}?")
@@ -60,13 +60,14 @@ SHAPES = tuple(
         r"(?P<y>[0-9]{4})(?P<after>[\s/-]+)(?P<b>[^\W\d_]+)(?P<then>\.?[\s/-]+)(?P<d>[0-9]{1,2})",
         r"(?P<b>[^\W\d_]+)(?P<after>\.?[\s/-]+)(?P<y>[0-9]{4}|[0-9]{2})",
         r"(?P<y>[0-9]{4})(?P<after>\s*[./-]?\s*)Q(?P<q>[1-4])",
-        r"Q(?P<q>[1-4])(?P<after>\s*[./-]?\s*)(?P<y>[0-9]{4})",
+        r"Q(?P<q>[1-4])(?P<after>\s*[./-]?\s*)(?P<y>[0-9]{4}|[0-9]{2})",
+        r"(?P<y>[0-9]{4})(?P<after>\s?M)(?P<m>[0-9]{1,2})",
         r"(?P<m>[0-9]{1,2})(?P<after>[./-])(?P<y>[0-9]{4})",
         r"(?P<y>[0-9]{4})(?P<after>[./])(?P<m>[0-9]{1,2})",
     )
 )
 """Dates as people write them, beside ISO 8601."""
-DIGITS = {4: "%Y", 6: "%Y%m", 8: ISO, 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+DIGITS = {4: "%Y", 6: "%Y%m", 8: ISO, 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 """The format of times that are digits alone, by their number."""
 MONTHS = (
     "january januar jänner janvier januari enero gennaio janeiro",
@@ -85,6 +86,8 @@ MONTHS = (
 """Names of the months in English, German, French, Dutch, Spanish, Italian, Portuguese and Swedish."""
 SHORTEST = 3
 """Letters of an abbreviated month."""
+SEVERAL = 3
+"""Years in which no month but the first four is no chance."""
 LOOKED_AT = 50
 """Cells that say how the times of a column are written."""
 
@@ -119,10 +122,21 @@ def format_of(column: pl.Series) -> str | Undecided | None:
     fitting = [p for p, count in found.items() if count == max(found.values())]
     best = [str(p) for p in fitting]
     if len(best) == 1:
-        return best[0]
+        return quarters_or(best[0], text)
     rates = {pattern: _share(text, pattern) for pattern in best}
     best = [pattern for pattern in best if rates[pattern] == max(rates.values())]
     return best[0] if len(best) == 1 else Undecided(text[0], tuple(best))
+
+
+def quarters_or(months: str, text: pl.Series) -> str | Undecided:
+    """A pattern of months, undecided where no number of a month in several years is above 4: they may be quarters."""
+    if "%m" not in months or any(part in months for part in ("%d", "%H", "M%m")):
+        return months
+    found = text.str.extract_groups(_regex(months)).struct.unnest()
+    numbers, years = found["m"].drop_nulls().str.strip_chars_start("0"), found["Y" if "Y" in found.columns else "y"]
+    if years.n_unique() < SEVERAL or set(numbers.unique()) != {"1", "2", "3", "4"}:
+        return months
+    return Undecided(text[0], (months, months.replace("%m", "%q")))
 
 
 def like_times(column: pl.Series) -> float:

@@ -14,7 +14,7 @@ from flts.contracts.errors import DataError
 from flts.preprocess.clock import second_pass
 from flts.preprocess.grid import utc_time
 from flts.preprocess.iso import CLOCK, DATE, ISO_TIME, MONTH, ZONED, iso_text
-from flts.preprocess.time_formats import EXCEL, Undecided, format_of, like_times, rewritten, starts
+from flts.preprocess.time_formats import EXCEL, Undecided, format_of, like_times, quarters_or, rewritten, starts
 from flts.spec.time_formats import EPOCHS, INFER, ISO
 
 if TYPE_CHECKING:
@@ -103,7 +103,10 @@ def found_format(column: pl.Series) -> str | Undecided | None:
     import polars as pl
 
     if column.dtype == pl.String and _iso_share(column) >= MOSTLY:
-        return ISO
+        cells = starts(column.drop_nulls())
+        short = bool(cells.str.contains("^[0-9]{4}-[1-9]$").all())
+        found = quarters_or("%Y-%m", cells) if short else ISO
+        return found if isinstance(found, Undecided) else ISO
     return format_of(column)
 
 
@@ -237,7 +240,8 @@ def _of_cells(column: pl.Series, name: str, faults: Faults, time_format: str) ->
     if time_format in EPOCHS:
         return _counted(column, name, faults, time_format)
     text = _as_text(column)
-    written = "an ISO 8601 time such as 2018-02-05 23:40:00 or 2018-02-05T23:40:00+01:00"
+    written = "an ISO 8601 time such as 2018-02-05 23:40:00 or 2018-02-05T23:40:00+01:00; write all times so, or name"
+    written += " another way in dataset.time_format (--time-format)"
     if time_format != ISO:
         written = f"a time written as {time_format}"
     return _parse(text, iso_text(text) if time_format == ISO else rewritten(text, time_format), written, name, faults)

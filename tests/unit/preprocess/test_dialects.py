@@ -223,6 +223,26 @@ FILES: dict[str, tuple[str | bytes, list[str], dict[str, list[float]], Odd]] = {
         {**GERMAN, "time_format": "epoch ms"},
     ),
     "digits": ("time,y\n202301010000,1\n202301010100,2\n", HOURS, ONES, {"time_format": "%Y%m%d%H%M"}),
+    "digits to the hour": ("time,y\n2023010100,1\n2023010101,2\n", HOURS, ONES, {"time_format": "%Y%m%d%H"}),
+    "Spanish afternoon": (
+        "Fecha;y\n13/01/2023 12:00 a. m.;1\n13/01/2023 1:00 p.\u00a0m.;2\n",
+        ["2023-01-13 00:00", "2023-01-13 13:00"],
+        {"y": [1.0, 2.0]},
+        {"separator": ";", "time_format": "%d/%m/%Y %I:%M %p"},
+    ),
+    "an interval beside the date": (
+        "Datum;von-bis;y\n01.01.2023;00:00-01:00;1,5\n01.01.2023;01:00 - 02:00;2,5\n",
+        HOURS,
+        {"y": [1.5, 2.5]},
+        {**GERMAN, "time_format": "%d.%m.%Y %H:%M", "clock_column": "von-bis"},
+    ),
+    "hour ending": (
+        "date,HE,y\n2023-01-01,1,0\n2023-01-01,24,1\n",
+        ["2023-01-01 01:00", "2023-01-02 00:00"],
+        {"y": [0.0, 1.0]},
+        {"clock_column": "HE"},
+    ),
+    "Eurostat": ("time,y\n2023M01,1\n2023M02,2\n", MONTHS, ONES, {"time_format": "%YM%m"}),
     "months": ("month,y\n2023-01,1\n2023-02,2\n", MONTHS, ONES, {}),
     "months of digits": (
         "month,y\n202301,1\n202302,2\n",
@@ -245,7 +265,7 @@ FILES: dict[str, tuple[str | bytes, list[str], dict[str, list[float]], Odd]] = {
     ),
     "exponents": ("time;y\n2023-01-01;1,5E+03\n2023-01-02;-2,5e3\n", FIRST, {"y": [1500.0, -2500.0]}, GERMAN),
     "empty cells": (
-        "time;y;z\n2023-01-01;#N/A;1,5\n2023-01-02;-;n/a\n2023-01-03;<NA>;NULL\n",
+        "time;y;z\n2023-01-01;#N/A;1,5\n2023-01-02;-;n/a\n2023-01-03;.;NULL\n",
         [*FIRST, "2023-01-03 00:00"],
         {"y": [NAN, NAN, NAN], "z": [1.5, NAN, NAN]},
         GERMAN,
@@ -271,6 +291,17 @@ REFUSED: dict[str, tuple[str | bytes, str, str]] = {
         "times-ambiguous",
         "'01/02/2024' can be read as %d/%m/%Y or %m",
     ),
+    "month or quarter": (
+        "t,y\n" + "".join(f"{quarter}/{year},1\n" for year in (2021, 2022, 2023) for quarter in (1, 2, 3, 4)),
+        "times-ambiguous",
+        "'1/2021' can be read as %m/%Y or %q/%Y",
+    ),
+    "month or quarter by its year": (
+        "t,y\n" + "".join(f"{year}-{quarter},1\n" for year in (2021, 2022, 2023) for quarter in (1, 2, 3, 4)),
+        "times-ambiguous",
+        "'2021-1' can be read as %Y-%m or %Y-%q",
+    ),
+    "hour 25": ("Datum;Stunde;y\n29.10.2023;1;1\n29.10.2023;25;2\n", "no-such-time", "row 2, column 'Datum'"),
     "a total": ("time;y\n31.01.2023;1,5\n01.02.2023;2\nSumme;3\n", "time-unreadable", "row 3, column 'time': 'Summe'"),
     "a name of several offsets": ("time,y\n2023-01-01 01:00 EST,1\n", "time-not-iso", "'2023-01-01 01:00 EST'"),
     "days of Excel": ("time,y\n44927,1\n44928,2\n", "column-not-times", "days that Excel counts"),
@@ -284,7 +315,9 @@ REFUSED: dict[str, tuple[str | bytes, str, str]] = {
     "too large": ("time,y\n2023-01-01,1e300\n2023-01-02,2\n", "value-too-large", "'y' holds 1e+300"),
     "unquoted decimal commas": ("time,y\n2023-01-01,1,5\n2023-01-02,2,5\n", "line-too-long", "line 2 has 3 cells"),
     "several files": (zipped("time,y\n", "time,y\n"), "wrong-format", "ZIP archive of 2 files"),
-    "no such column": ("Time of day,y\nnoon,1\n", "time-column-missing", "valid: Time of day, y"),
+    "no such column": ("Clock,y\nnoon,1\n", "time-column-missing", "valid: Clock, y"),
+    "days of Excel under another name": ("Datum,y\n44927,1\n44928,2\n", "column-not-times", "days that Excel counts"),
+    "a name of times": ("Periode,y\nP1,1\nP2,2\n", "time-not-iso", "another way in dataset.time_format"),
 }
 
 

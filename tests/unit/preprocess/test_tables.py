@@ -111,3 +111,16 @@ def test_periods_are_their_starts() -> None:
 def test_a_target_with_text_is_refused_by_name_and_row(cells: list[Any]) -> None:
     with raises(DataError, code="not-a-number", column="y", row=2):
         read(of(pd.DataFrame({"time": NAIVE, "y": cells})))
+
+
+def test_a_series_of_pandas_is_a_table_of_one_column() -> None:
+    series = pd.Series([1.0, 2.0, 3.0], pd.DatetimeIndex(NAIVE), name="y")
+    read = read_rows(RawTable.of("train", series), Dataset(targets=["y"]))
+    assert (read.rows.columns, read.rows.values.tolist()) == (("y",), [[1.0], [2.0], [3.0]])
+    assert RawTable.of("train", series.rename(None)).table.columns == ["time", "value"]
+
+
+def test_a_column_of_cells_that_no_table_holds_is_refused_by_name() -> None:
+    table = pd.DataFrame({"time": NAIVE, "y": np.ones(3, complex)})
+    with raises(DataError, code="not-a-number", column="y"):
+        read_rows(RawTable.of("train", table), Dataset(targets=["y"]))
