@@ -131,7 +131,10 @@ def serve(number: int) -> None:
             return
         missing, order = int.from_bytes(head, "big"), b""
         while len(order) < missing:
-            order += orders.recv(missing - len(order))
+            part = orders.recv(missing - len(order))
+            if not part:
+                return
+            order += part
         if os.fork() == 0:
             orders.close()
             _watch(json.loads(order), *fds)
