@@ -425,3 +425,10 @@ def test_without_any_run_there_is_nothing_to_list_or_change(tmp_path: Path, monk
         with raises(UsageError, code="no-home", folder=".flts"):
             call()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_inspection_shows_its_findings_and_not_its_rows() -> None:
+    report = flts.inspect(TRAIN.with_columns(load=pl.lit(1.0), wind=pl.lit(1.0)))
+    lines = repr(report).splitlines()
+    assert lines[0] == "<InspectionReport of train: 192 train and 48 test rows, a row each 1h, refused>"
+    assert lines[1:] == [f"  {found.severity:<8} {found.message}" for found in report.findings]

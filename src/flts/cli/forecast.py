@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -73,6 +74,7 @@ def forecast(
     from flts.runner.scope import written_dialect
     from flts.serve.follow import champion_of
     from flts.serve.picture import drawn
+    from flts.spec.written import refuse_no_folder, write_bytes
     from flts.wiring import existing_store, limits_of
 
     if output is not None and output.suffix not in SUFFIXES:
@@ -84,6 +86,8 @@ def forecast(
         )
     if plot is not None:
         checked(plot)
+    for written in filter(None, (output, plot)):
+        refuse_no_folder(written)
     asked = _levels(levels)
     chosen = settings(home=home)
     for given in filter(None, (file, future)):
@@ -115,7 +119,7 @@ def forecast(
     typer.echo(f"interval: {INTERVALS.get(answer.interval, without)}", err=True)  # stdout holds the forecasts alone
     frame = answer.frame(asked if len(asked) > 1 else ())
     if picture is not None and plot is not None:
-        picture.save(plot)
+        write_bytes(plot, picture.png if plot.suffix == ".png" else picture.svg, replace=True)
         typer.echo(visible(f"picture: {plot}"), err=True)
     if output is not None:
         _write(frame, output)
@@ -162,9 +166,13 @@ def _levels(text: str) -> tuple[float, ...]:
 def _write(frame: pl.DataFrame, file: Path) -> None:
     """A table of forecasts: Parquet keeps the zone of its times, text has the offset in a column of its own."""
     from flts.serve.written import as_text
+    from flts.spec.written import write_bytes
 
+    data = io.BytesIO()
     if file.suffix == ".parquet":
-        frame.write_parquet(file)
-        return
-    text = as_text(frame)
-    text.write_csv(file) if file.suffix == ".csv" else text.write_json(file)
+        frame.write_parquet(data)
+    elif file.suffix == ".csv":
+        as_text(frame).write_csv(data)
+    else:
+        as_text(frame).write_json(data)
+    write_bytes(file, data.getvalue(), replace=True)

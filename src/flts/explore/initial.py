@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from flts.contracts.errors import MissingExtra, MissingPackage, UsageError
+from flts.contracts.errors import MissingExtra, MissingPackage
 from flts.explore.files import TEST_FRACTION, raw_files
 from flts.explore.finding import Finding
 from flts.explore.inspection import inspect_rows
@@ -19,7 +19,7 @@ from flts.preprocess.limits import Limits
 from flts.preprocess.source import SUFFIXES, RawInput
 from flts.spec import sources
 from flts.spec.fields import Spec
-from flts.spec.written import exists_already, write_text
+from flts.spec.written import exists_already, refuse_no_folder, write_text
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,7 @@ def check_output(output: Path, *, force: bool) -> None:
     """Raise UsageError for a file that exists already, or whose folder does not."""
     if output.exists() and not force:
         raise exists_already(output)
-    if not output.parent.is_dir():
-        raise UsageError(
-            f"{output}: there is no folder {output.parent} to write to",
-            code="no-folder",
-            file=str(output),
-            folder=str(output.parent),
-        )
+    refuse_no_folder(output)
 
 
 def _title(file: Path, test_file: Path | None) -> str:

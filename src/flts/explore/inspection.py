@@ -20,6 +20,14 @@ class InspectionReport:
     inspection: Inspection
     findings: tuple[Finding, ...]
 
+    def __repr__(self) -> str:
+        seen = self.inspection
+        rows = (
+            f"{len(seen.train_rows):,} train and {len(seen.test_rows):,} test rows, a row each {seen.placed.grid.step}"
+        )
+        head = f"<InspectionReport of {seen.train.name}: {rows}, {'usable' if self.usable else 'refused'}>"
+        return "\n".join([head, *(f"  {found.severity:<8} {found.message}" for found in self.findings)])
+
     @property
     def usable(self) -> bool:
         """Whether a run would take these rows."""

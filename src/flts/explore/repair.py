@@ -78,11 +78,29 @@ def find_time_column(frame: pl.DataFrame) -> str:
     """The column called 'time', or else the first that contains times, or nearly so, or is called like one."""
     if TIME in frame.columns and not is_clock(frame[TIME]):
         return TIME
-    for holds in (looks_like_times, numbers_like_times, nearly_times):
+    for holds in (_of_dates, _of_counts, looks_like_times, nearly_times):
         found = next((column.name for column in frame.iter_columns() if holds(column)), None)
         if found is not None:
             return found
     return next((name for name in frame.columns if NAMES.match(name)), TIME)
+
+
+def _of_dates(column: pl.Series) -> bool:
+    """Whether a column holds times that are no numbers: 1.2023 and 202301 may be either."""
+    return looks_like_times(column) and not _of_numbers(column)
+
+
+def _of_counts(column: pl.Series) -> bool:
+    """Whether a column of numbers, or of text that holds them, holds times in order or is called like times."""
+    if _of_numbers(column):
+        return looks_like_times(column) and bool(NAMES.match(column.name))
+    return numbers_like_times(column)
+
+
+def _of_numbers(column: pl.Series) -> bool:
+    import polars as pl
+
+    return column.dtype == pl.String and bool(bare(column).str.contains(NUMBER).all())
 
 
 def tidied(tables: Sequence[RawTable], time_column: str) -> list[RawTable]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flts.contracts.errors import DataError
-from flts.preprocess.dialect import OPEN, PLAIN, Dialect
+from flts.preprocess.dialect import OPEN, Dialect
 from flts.preprocess.footer import size_of
 from flts.preprocess.layout import WESTERN, Layout, layout_of
 from flts.preprocess.limits import Limits
@@ -33,6 +33,8 @@ LINE_BYTES = 2**27
 """Bytes of the longest line: that of a million columns is shorter."""
 CELL, TEXT, COLUMN = 8, 16, 1024
 """Bytes in memory of a number, of a text beside its letters, and of a column beside its cells."""
+TYPED = Dialect("utf-8", ",")
+"""Of a file with types. Its columns of text are read as those of a table in memory."""
 SEPARATOR_NAMES = {",": "commas", ";": "';'", "\t": "tabs", "|": "'|'"}
 
 
@@ -74,7 +76,7 @@ def read_file(file: File) -> Read:
 
     try:
         if file.name.endswith(".parquet"):
-            return Read(_without_blank_ends(_parquet(file)).rename(_name), file.dialect.over(PLAIN))
+            return Read(_without_blank_ends(_parquet(file)).rename(_name), file.dialect.over(TYPED))
         return _csv(file)
     except pl.exceptions.NoDataError:
         raise DataError(

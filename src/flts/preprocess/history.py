@@ -10,7 +10,7 @@ import numpy as np
 from flts.contracts.errors import DataError, near_misses
 from flts.contracts.notices import Notice
 from flts.preprocess.place import begun_only, lay, refuse_repeated
-from flts.preprocess.read import Reading, read_rows, unusable
+from flts.preprocess.read import Reading, no_time_column, read_rows, unusable
 from flts.preprocess.rows import Rows
 from flts.preprocess.source import Raw
 from flts.preprocess.tidy import tidy
@@ -36,6 +36,8 @@ def read_history(raw: Raw, fitted: FittedPreprocess, time_column: str, needed: S
     """
     loaded = raw.loaded()
     time = time_among(loaded.table, time_column, loaded.index)
+    if time not in loaded.table.columns and len(loaded.table):
+        raise no_time_column(loaded.table, raw.name, time_column, f"call it '{time_column}', as in training")
     loaded = tidy(loaded, time)
     frame = loaded.table
     used = [name for name in (time, *fitted.names) if name in frame.columns]

@@ -39,6 +39,8 @@ from flts.spec.time_formats import ISO
 if TYPE_CHECKING:
     import polars as pl
 
+NAMED = "set dataset.time_column (--time)"
+"""What to do with a column of times that has another name."""
 LARGEST = 1e30
 """Larger numbers are refused like infinities: features have 32 bits, and sums of squares must fit 64."""
 
@@ -126,7 +128,7 @@ def read_columns(raw: Raw, time_column: str, timezone: str, faults: Faults = Non
     if frame.width == 0 or frame.height == 0:
         raise _no_rows(name)
     if time_column not in frame.columns:
-        raise _no_time_column(frame, name, time_column)
+        raise no_time_column(frame, name, time_column)
     times, others = frame[time_column], frame.drop(time_column)
     numbers, text = [], []
     for column in others.iter_columns():
@@ -198,10 +200,13 @@ def _blank(others: pl.DataFrame) -> pl.Series:
     return others.select(pl.all_horizontal(True, *empty)).to_series()
 
 
-def _no_time_column(frame: pl.DataFrame, name: str, time_column: str) -> DataError:
-    """The error about a time column that is absent: it names the columns that hold times, or nearly do."""
+def no_time_column(frame: pl.DataFrame, name: str, time_column: str, way: str = NAMED) -> DataError:
+    """The error about a time column that is absent: it names the columns that hold times, or nearly do.
+
+    way: what to do with one of them.
+    """
     like = [f"'{column.name}' holds {quoted(str(column[0]))}" for column in frame.iter_columns() if _like_times(column)]
-    hint = f"; {' and '.join(like[:3])}: set dataset.time_column (--time)" if like else ""
+    hint = f"; {' and '.join(like[:3])}: {way}" if like else ""
     return DataError(
         f"{name}: has no time column '{time_column}'; {nearest(time_column, frame.columns)}{hint}",
         code="time-column-missing",

@@ -285,8 +285,9 @@ def _refuse_unmeasured(measured: NDArray[np.bool_], rows: Rows, task: ForecastTa
     if enough_measured(measured, np.array([len(rows)]), len(window), task.min_measured)[0]:
         return
     needed = math.ceil(task.min_measured * len(window) - 1e-9)
+    verb = "is" if len(task.fitted.targets) == 1 else "are"
     raise DataError(
-        f"{name}: {' and '.join(task.fitted.targets)} is measured in {int(window.sum())} of the last {len(window)}"
+        f"{name}: {' and '.join(task.fitted.targets)} {verb} measured in {int(window.sum())} of the last {len(window)}"
         f" rows{_since(measured, rows, task)}; the model needs {needed}",
         code="history-empty",
         found=int(window.sum()),
@@ -323,11 +324,13 @@ def _newest_empty(
     if not measured[-1]:
         count = int(np.argmax(measured[::-1])) if measured.any() else len(rows)
         rests = " and rests on the rows before" if uses_history else ""
+        places = [place for place, column in enumerate(rows.columns) if column in task.fitted.targets]
+        empty = [rows.columns[place] for place in places if np.isnan(rows.values[-count:, place]).any()]
         text = (
-            f"{name}: {' and '.join(task.fitted.targets)} is empty in the last {count} rows"
+            f"{name}: {' or '.join(empty)} is empty in the last {count} rows"
             f"{_since(measured, rows, task)}; the forecast starts after them{rests}"
         )
-        yield Notice(NEWEST_EMPTY, text, task.fitted.targets[0])
+        yield Notice(NEWEST_EMPTY, text, empty[0])
 
 
 def _since(measured: NDArray[np.bool_], rows: Rows, task: ForecastTask) -> str:

@@ -20,6 +20,8 @@ CODES: Mapping[str, tuple[str, str]] = {
     "several series": ("init panel.csv --output first.toml", "several-series"),
     "no times": ("init times.csv --output first.toml --time time", "no-readable-times"),
     "no output of this kind": ("forecast --input load.csv --output forecast.txt", "output-format"),
+    "no folder for forecasts": ("forecast --input load.csv --output nowhere/forecast.csv", "no-folder"),
+    "no folder for a picture": ("forecast --input load.csv --plot nowhere/forecast.png", "no-folder"),
     "nothing was run": ("runs list", "no-home"),
     "no data": ("run --set dataset.name=weather", "file-missing"),
     "no name of data": ("run --set dataset.name=", "no-data-named"),

@@ -404,3 +404,19 @@ def test_dates_of_any_unit_are_joined_with_their_clock_and_found_as_times(unit: 
     for dates, clock in ((zoned, "Uhr"), (table, "Tag")):
         with raises(DataError, code="clock-twice", column=clock):
             tidy(replace(dates, dialect=Dialect(clock_column=clock)), "Tag")
+
+
+@pytest.mark.parametrize("cells", [("1.1834", "1.1835"), ("1850.1", "1851.2"), ("1850", "1851"), ("201901", "201902")])
+def test_numbers_before_the_times_are_not_taken_for_them(cells: tuple[str, str]) -> None:
+    found = read(f"level;Tag\n{cells[0]};01.01.2023\n{cells[1]};02.01.2023\n")
+    assert found[:2] == (FIRST, {"level": [float(cell) for cell in cells]})
+
+
+def test_parquet_is_read_as_the_same_table_in_memory() -> None:
+    table = pl.DataFrame({"Datum": ["01.01.2023"] * 2, "Uhrzeit": ["00:00", "01:00"], "y": ["1.234,5", "2,5"]})
+    file = io.BytesIO()
+    table.write_parquet(file)
+    for raw in (RawFile("a.parquet", file.getvalue()), RawTable.of("train", table)):
+        reading = read_rows(raw, Dataset(time_column="Datum", targets=["y"]))
+        assert reading.rows.values.tolist() == [[1234.5], [2.5]]
+        assert np.diff(reading.rows.times).tolist() == [3_600_000_000_000]

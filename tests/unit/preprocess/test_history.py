@@ -162,3 +162,11 @@ def test_columns_that_are_not_used_are_named_and_not_read() -> None:
     assert [(notice.code, notice.column) for notice in reading.warnings] == [("columns-unused", "much")]
     assert "'much', 'note', 'c0'" in str(reading.warnings[0])
     assert str(reading.warnings[0]).endswith("and 12 more")
+
+
+def test_a_history_without_the_time_column_of_train_names_that_column_and_the_one_that_may_be_it() -> None:
+    frame = frame_of(pd.date_range("2024-01-01", periods=48, freq="h", tz="UTC"))
+    named = frame.select(pl.col("time").dt.to_string("%d.%m.%Y %H:%M").alias("Zeit"), "y")
+    with raises(DataError, code="time-column-missing", column="Datum") as refused:
+        history(named, learned(frame), "Datum")
+    assert "'Zeit' holds '01.01.2024 00:00': call it 'Datum', as in training" in str(refused.value)

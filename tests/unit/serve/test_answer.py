@@ -292,6 +292,8 @@ def test_the_answer_as_a_table_has_one_row_per_step_and_target() -> None:
     assert frame["time"].dtype == pl.Datetime("ns", "UTC")
     assert frame["time"].to_physical().to_list() == [int(t) for t in response.times for _ in range(2)]
     assert frame["mean"].to_list() == response.mean.ravel().tolist()
+    late = answer(two, emptied(2))
+    assert "history: load is empty in the last 2 rows" in str(late.warnings[0])
 
 
 def test_the_time_column_is_called_as_in_training_or_time() -> None:
