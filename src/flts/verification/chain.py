@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -202,26 +202,28 @@ def _witnessed(evidence: RunEvidence) -> Found:
         return absent(NO_BUS)
     log, scope = evidence.log, evidence.claim.scope
     announced = _announced(evidence, scope)
-    for number, message in sorted(announced.items()):
+    for message in announced:
+        number = message.promotion
         key = layout.log_entry(scope, number)
         found = log.digest(number) if number <= len(log.entries) else None
         if message.entry_sha256 is not None and message.entry_sha256 != found:
             what = "is another entry than" if found else "is absent, and it is"
             reason = f"{key} {what} the one that {ModelSelected.topic} announced"
             return Found(FALSE, message.entry_sha256, found, reason)
-    return recorded(len(announced)) if announced else absent(f"{ModelSelected.topic} holds no message of this scope")
+    numbers = {message.promotion for message in announced}
+    return recorded(len(numbers)) if numbers else absent(f"{ModelSelected.topic} holds no message of this scope")
 
 
-def _announced(evidence: RunEvidence, scope: str) -> Mapping[int, ModelSelected]:
-    """The newest message about each number that no later one took back."""
-    found: dict[int, ModelSelected] = {}
+def _announced(evidence: RunEvidence, scope: str) -> Sequence[ModelSelected]:
+    """The messages that no later one took back, by number; one that fits hides none that does not."""
+    found: list[ModelSelected] = []
     for record, message in messages(evidence, ModelSelected, lambda message: message.scope == scope):
         evidence.note(place_of(record), sha256(record.value))
         if message.replaces is not None:  # a person shortened the log: what was announced from there on is void
-            back = next((n for n, other in found.items() if other.event_id == message.replaces), message.promotion)
-            found = {n: other for n, other in found.items() if n < min(back, message.promotion)}
-        found[message.promotion] = message
-    return found
+            back = next((one.promotion for one in found if one.event_id == message.replaces), message.promotion)
+            found = [one for one in found if one.promotion < min(back, message.promotion)]
+        found.append(message)
+    return sorted(found, key=lambda message: message.promotion)
 
 
 def _matched(

@@ -545,6 +545,17 @@ def test_it_is_found_by_the_messages(forged: Ran, healthy: Ran, tmp_path: Path) 
     assert layout.log_entry("global", 1) in (first.reason or "")
 
 
+@pytest.mark.parametrize("newest", ["forged", "first"])
+def test_a_message_about_the_rewritten_entry_does_not_hide_the_first_one(
+    forged: Ran, healthy: Ran, tmp_path: Path, newest: str
+) -> None:
+    runs = [healthy, forged] if newest == "forged" else [forged, healthy]
+    told = [run.messages[ModelSelected.topic][0] for run in runs]
+    records = [replace(record, offset=offset) for offset, record in enumerate(told)]
+    other = replace(forged, messages={**forged.messages, ModelSelected.topic: records})
+    assert other.report(tmp_path).claim("promotion.witness.message").state == FALSE
+
+
 def test_it_is_found_by_the_tracker(forged: Ran, healthy: Ran, tmp_path: Path) -> None:
     head = str(healthy.alone().claim("promotion.head").found)
     first = first_false(replace(forged, tracker=shown(healthy, forged.store, head)).report(tmp_path))
