@@ -189,6 +189,8 @@ class MlflowTracker:
             ) from None
 
     def close(self) -> None:
+        if self._opened is not None:
+            self._remove_folder_of_uri()
         self._opened = None
 
     def _exists(self) -> bool:
@@ -205,12 +207,15 @@ class MlflowTracker:
                 logging.getLogger(name).setLevel(logging.ERROR)
             make_whole(self.uri, lambda uri: MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments())
             self._opened = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
-            if self._embedded and "%" in self.uri:  # mlflow makes the folder of the URI beside that of the path
-                written = Path(self.uri.removeprefix("sqlite:///"))
-                with suppress(OSError):  # the first one that is not empty is somebody's
-                    for folder in written.parents:
-                        folder.rmdir()
+            self._remove_folder_of_uri()
         return self._opened
+
+    def _remove_folder_of_uri(self) -> None:
+        """Remove the folder that mlflow makes of a URI with %, beside that of the path, with each store it opens."""
+        if self._embedded and "%" in self.uri:
+            with suppress(OSError):  # the first one that is not empty is somebody's
+                for folder in Path(self.uri.removeprefix("sqlite:///")).parents:
+                    folder.rmdir()
 
     def _run(self, run_id: str) -> Run | None:
         """A run; None when it is in another database, or was deleted, which MLflow can still undo."""

@@ -6,11 +6,13 @@ import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from tests.support.raising import raises
 
 from flts.backends.mlflow_file import file_of, make_whole
+from flts.backends.tracking import MlflowTracker
 from flts.contracts.errors import StageFailed
 
 WHOLE = ("CREATE TABLE alembic_version (v)", "CREATE TABLE experiments (id)", "INSERT INTO experiments VALUES (0)")
@@ -74,3 +76,13 @@ def test_a_whole_database_and_one_of_somebody_else_pass(tmp_path: Path, statemen
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:5000", "sqlite://", "sqlite:///:memory:"])
 def test_what_is_no_file_is_left_to_mlflow(uri: str) -> None:
     make_whole(uri, lambda uri: pytest.fail("made"))
+
+
+def test_the_folder_that_mlflow_makes_of_a_uri_is_gone_when_the_tracker_closes(tmp_path: Path) -> None:
+    stray = tmp_path / "a%252F" / ".flts"
+    (tmp_path / "other").mkdir()
+    tracker = MlflowTracker(f"sqlite:///{stray}/mlflow.db", tmp_path)
+    tracker._opened = cast(Any, object())  # mlflow opened a store after the first, and made the folder again
+    stray.mkdir(parents=True)
+    tracker.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
