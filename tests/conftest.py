@@ -9,6 +9,7 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: two workers would fight for the cores
 
 import pytest
+from hypothesis import settings
 
 import flts
 from flts.contracts import events
@@ -24,6 +25,9 @@ from tests.support.servers import (  # noqa: F401 - fixtures: each starts when t
     s3_server,
 )
 from tests.support.warm import Warm, subprocesses
+
+settings.register_profile("flts", deadline=None)  # a loaded machine is no fault
+settings.load_profile("flts")
 
 LTE = ROOT.parent / "shared" / "data" / "lte"
 SERVERS = {"database_server", "durable_broker", "mlflow_server", "quick_broker", "s3_server"}

@@ -88,7 +88,7 @@ def _fit(store: Store, model: str, table: Mapping[str, list[Any]], seed: int) ->
             "dataset": {"name": "bench", "targets": ["c00"]},
             "task": {"input_length": 10, "horizon": 1},
             "preprocess": {"time_features": False},  # so that the bare session takes the same twelve columns
-            "models": {model: {"epochs": 3} if model == "gru" else {}},
+            "models": {model: {"hidden_size": 128, "num_layers": 2, "epochs": 3} if model == "gru" else {}},
         }
     )
     parts = (slice(TRAIN), slice(TRAIN, None))

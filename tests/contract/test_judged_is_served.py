@@ -26,7 +26,7 @@ from flts.forecasting.adaptive import MOST_EARLIER, NEWEST
 from flts.forecasting.bundle import TOLERANCE
 from flts.models.registry import BUILT_IN
 from flts.preprocess.rows import Rows, Values
-from flts.spec.models import ENSEMBLE
+from flts.spec.models import DEFAULT_MODELS, ENSEMBLE
 from flts.train.experiment import Experiment
 
 TARGETS = ("load", "wind")
@@ -61,10 +61,20 @@ def body_of(rows: Rows, zone: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", installed(BUILT_IN))
+@pytest.mark.parametrize("name", installed(name for name in BUILT_IN if name in DEFAULT_MODELS))
 @settings(deadline=None, max_examples=6)
 @given(data=st.data())
 def test_predict_gives_the_forecast_that_was_judged(name: str, data: st.DataObject) -> None:
+    draw(served((name,)), data)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", installed(name for name in BUILT_IN if name not in DEFAULT_MODELS))
+@settings(deadline=None, max_examples=6)
+@given(data=st.data())
+def test_predict_gives_the_forecast_that_was_judged_also_of_a_model_that_has_to_be_named(
+    name: str, data: st.DataObject
+) -> None:
     draw(served((name,)), data)
 
 

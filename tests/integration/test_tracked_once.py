@@ -58,7 +58,8 @@ def tracked(uri: str, scope: str) -> dict[str, str]:
     return {run.info.run_id: run.info.status for run in client.search_runs([experiment.experiment_id])}
 
 
-@pytest.mark.parametrize("ended", ["FINISHED", pytest.param("FAILED", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("ended", ["FINISHED", "FAILED"])
 def test_a_run_that_was_tracked_and_not_recorded_is_found_again(ended: str, uri: str, tmp_path: Path) -> None:
     write_experiment(tmp_path)
     settings = {"FLTS_MLFLOW_URI": uri, **HURRIED[ended]}

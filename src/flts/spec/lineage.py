@@ -184,7 +184,8 @@ def moves(spec: Spec) -> dict[str, tuple[str, ...]]:
     """For every hashed leaf of a Spec, the hashes that change with it.
 
     The functions above are given a Spec whose every value is its own path, so that this can never differ from what is
-    hashed. test_fraction counts as hashed, because with one file it is.
+    hashed. test_fraction counts as hashed, because with one file it is. The table of a family that is not installed is
+    a dictionary, and says nothing of what is known ahead.
     """
     names = [f"model_hash({name})" for name in spec.expected]
     everything = ("data_hash", *names, "windows_hash", "config_hash")
@@ -196,7 +197,7 @@ def moves(spec: Spec) -> dict[str, tuple[str, ...]]:
         (windows_fields(paths, ""), ("windows_hash", "config_hash")),
         *(
             (
-                model_fields(paths, n, "", 0, ahead=spec.expected[n].looks_ahead),
+                model_fields(paths, n, "", 0, ahead=getattr(spec.expected[n], "looks_ahead", False)),
                 (f"model_hash({n})", *combined, "config_hash"),
             )
             for n in spec.trained
