@@ -115,7 +115,7 @@ def _ending_at(step: str) -> Callable[[str], None]:
 
 
 def _without_past(objects: dict[str, bytes]) -> dict[str, Any]:
-    """All but durations, and what depends on how far the judge before got: whether a result or a promotion was there."""
+    """All but durations, and what depends on how far the judge before got: whether it had made or told something."""
     found: dict[str, Any] = {key: data for key, data in objects.items() if "/seals/" not in key}
     for key, data in objects.items():
         if key.startswith("runs/") and key in found:
