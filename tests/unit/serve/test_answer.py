@@ -306,7 +306,7 @@ def test_the_time_column_is_called_as_in_training_or_time() -> None:
     both = table(LAST, "when").with_columns(time=pl.lit("not a time"))
     assert answer(bundle, both).frame().equals(one)
     assert answer(bundle, table(LAST, "moment")).frame().equals(one), "the only column of dates"
-    with raises(DataError, code="time-column-missing", column="time"):
+    with raises(DataError, code="time-column-missing", column="when"):
         answer(bundle, table(LAST, "moment").with_columns(other=pl.col("moment")))
 
 
