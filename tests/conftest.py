@@ -56,7 +56,7 @@ def _no_listener_is_left() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def warm() -> Iterator[Warm]:
-    """The process from which this session's children are forked."""
+    """The process from which the children of all tests are forked."""
     process = Warm()
     yield process
     process.close()

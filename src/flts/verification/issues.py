@@ -45,7 +45,7 @@ def _readable(look: Callable[[RunEvidence], Iterator[Issue]], evidence: RunEvide
     except Exception:
         if not damaged:
             raise
-        return []
+        return []  # a claim is false already, and what an issue reads may be what was damaged
 
 
 def _rows(evidence: RunEvidence) -> Iterator[Issue]:
