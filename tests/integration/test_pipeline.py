@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import math
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from flts.models.registry import CANDIDATES
 from flts.promotion.log import read_log
 from flts.promotion.stage import rollback
 from flts.runner.local import RunResult
-from flts.runner.reporter import ONE_EACH
+from flts.runner.reporter import Estimated
 from flts.settings import Settings, load_settings
 from flts.wiring import locked_context, open_store
 
@@ -81,14 +80,8 @@ class Recorder:
     def stage(self, name: str, state: str, detail: str = "") -> None:
         self.stages.append((name, state))
 
-    def expect(
-        self,
-        seconds: Mapping[str, float],
-        others: Iterable[str] = (),
-        fits: Mapping[str, int] = ONE_EACH,
-        limit: float = math.inf,
-    ) -> None:
-        assert set(seconds) <= {"gru", "lstm", "ridge", "prophet", "automfles", "gbm"}
+    def expect(self, estimated: Estimated) -> None:
+        assert set(estimated.seconds) <= {"gru", "lstm", "ridge", "prophet", "automfles", "gbm"}
 
     def model(self, name: str) -> Silent:
         self.models.append(name)

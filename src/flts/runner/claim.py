@@ -19,7 +19,7 @@ from flts.preprocess.source import RawInput
 from flts.preprocess.stage import Prepared, load_dataset, preprocess
 from flts.promotion.log import Chain, read_chain
 from flts.runner.estimate import estimates, searches
-from flts.runner.reporter import Reporter
+from flts.runner.reporter import Estimated, Reporter
 from flts.runner.stopwatch import Stopwatch
 from flts.runner.stored import VERSIONS
 from flts.runner.tell import publish
@@ -75,7 +75,7 @@ def start(
     if unfinished:
         seconds = estimates(experiment, unfinished)
         others = [name for name in experiment.spec.expected if name not in seconds]
-        reporter.expect(seconds, others, searches(experiment.spec, unfinished), context.train_timeout)
+        reporter.expect(Estimated(seconds, others, searches(experiment.spec, unfinished), context.train_timeout))
     log = read_chain(context.store, spec.dataset.scope)
     number = _claim_number(context, experiment, promotion=len(log.entries), recompute=recompute)
     claim = _claim(context, experiment, prepared, number, meta.train.rows)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from flts.contracts.errors import Interrupted, visible
 from flts.runner.estimate import beyond, of_hours, span
-from flts.runner.reporter import ONE_EACH, Quiet
+from flts.runner.reporter import Estimated, Quiet
 
 if TYPE_CHECKING:
     import rich.progress
@@ -113,20 +112,15 @@ class LiveTable:
         else:
             self._end(name, state, detail)
 
-    def expect(
-        self,
-        seconds: Mapping[str, float],
-        others: Iterable[str] = (),
-        fits: Mapping[str, int] = ONE_EACH,
-        limit: float = math.inf,
-    ) -> None:
+    def expect(self, estimated: Estimated) -> None:
         """Show each estimate in its row, and ask about a run of hours."""
+        seconds, fits = estimated.seconds, estimated.fits
         for name in {**seconds, **fits}:
             known = [f"about {span(seconds[name])} of CPU"] if name in seconds else []
             searched = [f"{fits[name]} fits"] if name in fits else []
             self.shown.update(self._tasks[name], detail=", ".join([*searched, *known]))
-        warning = of_hours(seconds, others)
-        for said in filter(None, (beyond(seconds, limit), warning)):
+        warning = of_hours(seconds, estimated.others)
+        for said in filter(None, (beyond(seconds, estimated.limit), warning)):
             self.shown.console.print(said, markup=False, highlight=False)
         if warning and self._ask:
             self.shown.stop()
@@ -184,20 +178,15 @@ class PlainLines:
         if state != "running":
             self.line(f"{name}: {state}" + (f", {detail}" if detail else ""))
 
-    def expect(
-        self,
-        seconds: Mapping[str, float],
-        others: Iterable[str] = (),
-        fits: Mapping[str, int] = ONE_EACH,
-        limit: float = math.inf,
-    ) -> None:
+    def expect(self, estimated: Estimated) -> None:
         """Print the fits of a grid and the estimates, and ask about a run of hours."""
+        seconds, fits = estimated.seconds, estimated.fits
         if fits:
             self.line(f"a grid each: {', '.join(f'{name} {count} fits' for name, count in fits.items())}")
         if seconds:
             self.line(f"estimated, of CPU: {', '.join(f'{name} {span(each)}' for name, each in seconds.items())}")
-        warning = of_hours(seconds, others)
-        for said in filter(None, (beyond(seconds, limit), warning)):
+        warning = of_hours(seconds, estimated.others)
+        for said in filter(None, (beyond(seconds, estimated.limit), warning)):
             self.line(said)
         if warning and self._ask:
             confirm()

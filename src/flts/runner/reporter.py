@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from flts.contracts.messages import ModelTraining
 from flts.contracts.ports import Progress, Silent
 
-ONE_EACH: Mapping[str, int] = {}
-"""No model searches a grid."""
+
+@dataclass(frozen=True)
+class Estimated:
+    """What the fits of a run will take.
+
+    seconds: of CPU, by model; others: the models without an estimate; fits: how many each model is that searches a
+    grid; limit: seconds after which a fit is ended.
+    """
+
+    seconds: Mapping[str, float]
+    others: Sequence[str] = ()
+    fits: Mapping[str, int] = field(default_factory=dict)
+    limit: float = math.inf
 
 
 class Reporter(Protocol):
@@ -19,18 +31,8 @@ class Reporter(Protocol):
     def stage(self, name: str, state: str, detail: str = "") -> None:
         """A stage started, or ended with this detail."""
 
-    def expect(
-        self,
-        seconds: Mapping[str, float],
-        others: Iterable[str] = (),
-        fits: Mapping[str, int] = ONE_EACH,
-        limit: float = math.inf,
-    ) -> None:
-        """How long each fit will take, as estimated. Raises Interrupted where a person does not want that.
-
-        others: the models of the run without an estimate; fits: how many fits each model is that searches a grid;
-        limit: seconds after which a fit is ended.
-        """
+    def expect(self, estimated: Estimated) -> None:
+        """What the fits will take, before they begin. Raises Interrupted where a person does not want that."""
 
     def model(self, name: str) -> Progress:
         """Where the progress of a model goes."""
@@ -45,13 +47,7 @@ class Quiet:
     def stage(self, name: str, state: str, detail: str = "") -> None:
         """Ignore a stage."""
 
-    def expect(
-        self,
-        seconds: Mapping[str, float],
-        others: Iterable[str] = (),
-        fits: Mapping[str, int] = ONE_EACH,
-        limit: float = math.inf,
-    ) -> None:
+    def expect(self, estimated: Estimated) -> None:
         """Ignore an estimate."""
 
     def model(self, name: str) -> Progress:

@@ -13,6 +13,7 @@ from rich.console import Console
 from flts.contracts.errors import Interrupted
 from flts.contracts.messages import ModelTraining
 from flts.runner.progress import LiveTable, PlainLines, reporter
+from flts.runner.reporter import Estimated
 
 
 def ended(status: Literal["SUCCESS", "FAILED"], error: str | None = None) -> ModelTraining:
@@ -117,24 +118,24 @@ class Terminal(io.StringIO):
 
 
 def test_estimates_are_lines_in_a_pipe_and_details_in_the_live_table(capsys: pytest.CaptureFixture[str]) -> None:
-    PlainLines().expect({"gru": 600.0, "ridge": 5.0}, limit=60.0)
+    PlainLines().expect(Estimated({"gru": 600.0, "ridge": 5.0}, limit=60.0))
     said = capsys.readouterr().out.splitlines()
     assert said[0].endswith("estimated, of CPU: gru 10 min, ridge 5 s")
     assert said[1].endswith(
         "a fit is ended after 60 s, and gru may take longer: FLTS_TRAIN_TIMEOUT=1200 gives up to 20 min"
     )
     table = LiveTable(["gru"])
-    table.expect({"gru": 600.0})
+    table.expect(Estimated({"gru": 600.0}))
     assert "about 10 min of CPU" in "".join(screen(table))
 
 
 def test_a_search_says_how_many_fits_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    PlainLines().expect({"gru": 600.0}, ["drift"], {"gru": 4, "drift": 2})
+    PlainLines().expect(Estimated({"gru": 600.0}, ["drift"], {"gru": 4, "drift": 2}))
     said = capsys.readouterr().out.splitlines()
     assert said[0].endswith("a grid each: gru 4 fits, drift 2 fits")
     assert said[1].endswith("estimated, of CPU: gru 10 min")
     table = LiveTable(["gru", "drift"])
-    table.expect({"gru": 600.0}, ["drift"], {"gru": 4, "drift": 2})
+    table.expect(Estimated({"gru": 600.0}, ["drift"], {"gru": 4, "drift": 2}))
     shown = "".join(screen(table))
     assert "4 fits, about 10 min of CPU" in shown
     assert "2 fits" in shown
@@ -147,10 +148,10 @@ def test_a_run_of_hours_asks_where_stdin_is_a_terminal(
     monkeypatch.setattr(sys, "stdin", Terminal(answer))
     with reporter(["gru", "ridge"], quiet=False, yes=False) as shown:
         if answer == "y\n":
-            shown.expect(HOURS)
+            shown.expect(Estimated(HOURS))
         else:
             with pytest.raises(Interrupted, match="nothing was started"):
-                shown.expect(HOURS)
+                shown.expect(Estimated(HOURS))
     said = capsys.readouterr().out
     assert "without gru about 5 s: --models ridge" in said
     assert said.endswith("start it? [y/N] ")
@@ -162,7 +163,7 @@ def test_nothing_waits_in_a_pipe_or_where_yes_was_said(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", stdin)
     with reporter(["gru", "ridge"], quiet=False, yes=yes) as shown:
-        shown.expect(HOURS)
+        shown.expect(Estimated(HOURS))
     said = capsys.readouterr().out
     assert "this run takes about 3 h of CPU" in said
     assert "start it?" not in said
