@@ -210,7 +210,7 @@ class Turns(Generic[Q, A]):
 
     def _turn(self, lane: _Lane[Q]) -> None:
         """Compute the next batch of a lane, here or in a thread."""
-        lane.called = False
+        lane.called, crowded = False, self.full
         pace, now = self._pace.get(lane.bundle.sha256), time.monotonic()
         batch = self._next_batch(lane, pace or 0.0, now)
         if not batch:
@@ -230,10 +230,24 @@ class Turns(Generic[Q, A]):
             return
         self._turnaround.pop(lane.bundle.sha256, None)  # that of a time when it was slower
         self._computed += 1
+        seconds = None
         if self._computed % MEASURED:
-            self._hand_out(lane, batch, self._answers(lane.bundle, [waiting.question for waiting in batch]))
+            made = self._answers(lane.bundle, [waiting.question for waiting in batch])
         else:
-            self._hand_out(lane, batch, *self._measured(lane.bundle, batch))
+            made, seconds = self._measured(lane.bundle, batch)
+        if crowded:
+            self._after_reading(lane, partial(self._hand_out, lane, batch, made, seconds))
+        else:
+            self._hand_out(lane, batch, made, seconds)
+
+    def _after_reading(self, lane: _Lane[Q], hand_out: Callable[[], None]) -> None:
+        """Hand out after what has arrived was read: to write the answers takes as long as to compute them.
+
+        So a refusal waits for one of the two and not for both. The loop runs what is called soon before it reads.
+        """
+        lane.called = True
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, hand_out)
 
     async def _elsewhere(self, lane: _Lane[Q], batch: Sequence[_Waiting[Q]]) -> None:
         """Compute a batch in a thread."""
@@ -309,6 +323,7 @@ class Turns(Generic[Q, A]):
         self, lane: _Lane[Q], batch: Sequence[_Waiting[Q]], made: Sequence[Any], seconds: float | None = None
     ) -> None:
         """Hand out what was computed. seconds: of CPU that it took, where that was measured."""
+        lane.called = False
         for waiting, found in zip(batch, made, strict=True):
             waiting.end(found)
         self._in_flight -= len(batch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,7 +17,7 @@ from starlette.requests import ClientDisconnect
 
 from flts.contracts.errors import TrainingFailed
 from flts.preprocess.rows import Rows
-from flts.server.turns import BATCH, BATCH_SECONDS, LOOP_WINDOWS, Turns
+from flts.server.turns import BATCH, BATCH_SECONDS, LOOP_WINDOWS, Turns, TurnsState
 from flts.web.problem import Problem
 
 POISON = -1.0
@@ -33,6 +34,7 @@ class Model:
         self.spent = 0.0
         self.batches: list[list[float]] = []
         self.threads: list[threading.Thread] = []
+        self.computed: Callable[[], object] = lambda: None
         self.model = type("", (), {"history_rows": 1})
 
     def turns(self, limit: int = 1000, waited: Callable[[float], None] = lambda seconds: None) -> Turns[Rows, float]:
@@ -46,6 +48,7 @@ class Model:
         self.batches.append(values.tolist())
         self.threads.append(threading.current_thread())
         self.spent += self.seconds * sum(map(len, requests))
+        self.computed()
         if POISON in values:
             raise TrainingFailed("not finite", code="forecasts-not-finite")
         answers: list[float] = values.tolist()
@@ -264,6 +267,36 @@ def test_batches_of_a_quick_model_are_cut_so_that_they_stay_on_the_loop() -> Non
         await asyncio.gather(*(model.asked(turns, float(n)) for n in range(60)))
         assert [len(batch) for batch in model.batches] == [26, 26, 8]
         assert set(model.threads) == {threading.main_thread()}
+
+    running(test)
+
+
+@pytest.mark.parametrize("crowded", [False, True])
+def test_while_requests_are_refused_what_has_arrived_is_read_before_the_answers_are_written(crowded: bool) -> None:
+    async def test() -> None:
+        model, told = Model(), list[str]()
+        turns = model.turns(limit=2)
+        await known(turns, model)
+        here, there = socket.socketpair()
+        model.computed = partial(there.send, b"a request that arrived meanwhile")
+
+        def read() -> None:
+            here.recv(1000)
+            told.append("read")
+
+        asyncio.get_running_loop().add_reader(here, read)
+        bundle: Any = model
+        for value in range(2 if crowded else 1):
+            rows = Rows(np.arange(1), np.full((1, 1), float(value)), ("y",))
+            turns.put(bundle, rows, 1, lambda _: told.append("answered"))
+        assert turns.full == crowded
+        await asyncio.sleep(0.05)
+        asyncio.get_running_loop().remove_reader(here)
+        here.close()
+        there.close()
+        turns.close()
+        assert told == (["read", "answered", "answered"] if crowded else ["answered", "read"])
+        assert turns.state() == TurnsState(0, 2, 0)
 
     running(test)
 
