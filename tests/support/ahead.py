@@ -14,10 +14,13 @@ from flts.preprocess.rows import Rows
 from flts.train.experiment import Experiment
 from flts.train.stage import Trained
 from tests.support.experiments import small_experiment, small_spec
+from tests.support.families import FAMILIES, use_one_thread
 from tests.support.series import hourly
 from tests.support.stored import fit
 
 ROWS, TEST, HORIZON = 420, 80, 3
+LEARNS = {"hidden_size": 8, "epochs": 40, "learning_rate": 0.02}
+"""A network that learns in seconds what a price is worth."""
 WAYS = ("future", "later rows", "other columns too", "times that the reader reads")
 """How a request may say what is known of the rows to forecast."""
 
@@ -34,8 +37,12 @@ def priced(rows: int = ROWS) -> Rows:
 def fitted(names: tuple[str, ...] = ("ridge",), place: str = "", *, known: bool = True) -> tuple[Experiment, Store]:
     """An experiment on these rows with every test window, and its models, fitted once for all tests of a process."""
     dataset = {"targets": ["load"], "known_future": ["price"] if known else [], "holidays": place}
-    experiment, store = small_experiment(small_spec(names, dataset=dataset, evaluate={"windows": 0}), priced(), TEST)
+    models = {name: LEARNS for name in names if name in ("gru", "lstm")}
+    spec = small_spec(names, dataset=dataset, evaluate={"windows": 0}, models=models)
+    experiment, store = small_experiment(spec, priced(), TEST)
     for name in experiment.spec.trained:
+        if name in models:
+            use_one_thread(FAMILIES[name])
         fit(store, experiment, name)
     return experiment, store
 

@@ -57,7 +57,7 @@ def results_alone(experiment: Path) -> Mapping[str, bytes]:
     return results(open_store((home / "objects").as_uri()))
 
 
-def small_spec(models: tuple[str, ...] = ("ridge",), **tables: dict[str, Any]) -> Spec:
+def small_spec(models: tuple[str, ...] = ("ridge",), /, **tables: dict[str, Any]) -> Spec:
     """Forecast `load` 3 hours ahead from 12 hours; further tables of the Spec override."""
     values: dict[str, Any] = {
         "dataset": {"name": "small", "targets": ["load"]},

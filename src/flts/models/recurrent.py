@@ -2,9 +2,10 @@
 
 Values of a window are measured from its last one, in units of its spread, so a level that train has not seen changes
 nothing. Both maps start at zero. Where no epoch is better on the validation windows than the better baseline, the
-linear path repeats that one (docs/decisions/0005, 0012). Losses are means over the measured cells. Torch trains the
-network, and again on all of train for as many epochs as were best; the bundle holds it as an ONNX file, written
-directly from the weights.
+linear path repeats that one (docs/decisions/0005, 0012). Columns that are known ahead enter the linear path; beside it,
+a hidden layer for each step sees them, the calendar of the step and the last state. Losses are means over the measured
+cells. Torch trains the network, and again on all of train for as many epochs as were best; the bundle holds it as an
+ONNX file, written directly from the weights.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from flts.models.recurrent_graph import Node, Shapes, own_graph, to_onnx
 from flts.models.recurrent_sight import Sight
 from flts.models.ridge_design import CALM
 from flts.preprocess.rows import Values
+from flts.preprocess.transform import calendar
 from flts.spec.models import GruParameters, LstmParameters, RecurrentParameters
 
 if TYPE_CHECKING:
@@ -166,8 +168,11 @@ class _Onnx:
 
     def predict(self, window: Window) -> Values:
         task = self._task
-        features = np.ascontiguousarray(window.features[:, -task.input_length :])
-        (flat,) = self._session.run(None, {"history": features})
+        inputs = {"history": np.ascontiguousarray(window.features[:, -task.input_length :])}
+        if task.known:
+            ahead = [window.ahead, calendar(window.future(task.horizon), task.fitted)]
+            inputs["ahead"] = np.concatenate(ahead, axis=-1, dtype=np.float32)
+        (flat,) = self._session.run(None, inputs)
         return np.asarray(flat, dtype=np.float64).reshape(-1, task.horizon, task.targets)
 
 
@@ -190,10 +195,19 @@ class _Network:
         for tensor in (*self.head.parameters(), *self.linear.parameters()):
             torch.nn.init.zeros_(tensor)
         self.layers = torch.nn.ModuleDict({"rnn": self.rnn, "head": self.head, "linear": self.linear})
+        if sight.known:
+            self.of_state, self.effect = torch.nn.Linear(size, size), torch.nn.Linear(size, sight.targets)
+            self.of_step = torch.nn.Linear(sight.ahead, size, bias=False)
+            for tensor in self.effect.parameters():
+                torch.nn.init.zeros_(tensor)
+            self.layers.update({"of_state": self.of_state, "of_step": self.of_step, "effect": self.effect})
         self._target = torch.from_numpy(sight.target)
 
-    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
-        """Scaled forecasts [batch, horizon × targets] from values and calendar [batch, input_length, columns]."""
+    def __call__(self, rows: torch.Tensor, ahead: torch.Tensor | None = None) -> torch.Tensor:
+        """Scaled forecasts [batch, horizon × targets] from values and calendar [batch, input_length, columns].
+
+        ahead [batch, horizon, columns]: what is known of the rows to forecast, and their calendar.
+        """
         import torch
 
         sight = self._sight
@@ -203,9 +217,14 @@ class _Network:
         measured = (values - level[..., self._target]) / scale[..., self._target]
         seen = torch.cat([measured, dates], 2)[:, -sight.read :]
         states, _ = self.rnn(seen.reshape(len(rows), -1, sight.width))
-        past = torch.cat([measured.flatten(1), dates[:, -1]], 1)
-        answer = self.head(states[:, -1]) + self.linear(past)
-        forecast: torch.Tensor = answer.view(len(rows), sight.horizon, sight.targets) * scale + level
+        straight = [measured.flatten(1), dates[:, -1]]
+        if ahead is not None:
+            straight.append(ahead[..., : sight.known].flatten(1))
+        answer = self.head(states[:, -1]) + self.linear(torch.cat(straight, 1))
+        by_step = answer.view(len(rows), sight.horizon, sight.targets)
+        if ahead is not None:
+            by_step = by_step + self.effect(torch.relu(self.of_state(states[:, -1])[:, None] + self.of_step(ahead)))
+        forecast: torch.Tensor = by_step * scale + level
         return forecast.flatten(1)
 
     def repeat(self, season: int) -> Self:
@@ -241,20 +260,29 @@ class _Windows:
         self._histories = rows.unfold(0, task.input_length, 1).transpose(1, 2)
         self._starts = torch.from_numpy(block.origins - task.input_length)
         self._answers = torch.from_numpy(block.answers(task).reshape(len(block.origins), -1).astype(np.float32))
+        self._ahead: torch.Tensor | None = None
+        if sight.known:
+            seen = np.concatenate([block.known, block.features[:, sight.calendar]], axis=1, dtype=np.float32)
+            later = torch.from_numpy(seen)[task.input_length :]
+            self._ahead = later.unfold(0, task.horizon, 1).transpose(1, 2)
 
     def __len__(self) -> int:
         return len(self._starts)
 
-    def batch(self, which: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rows [batch, input_length, columns] and answers [batch, horizon × targets]."""
-        return self._histories[self._starts[which]], self._answers[which]
+    def batch(self, which: torch.Tensor) -> tuple[Sequence[torch.Tensor], torch.Tensor]:
+        """Rows [batch, input_length, columns], where columns are known ahead [batch, horizon, columns] of these rows,
+        and answers [batch, horizon × targets].
+        """
+        starts = self._starts[which]
+        seen = (self._histories,) if self._ahead is None else (self._histories, self._ahead)
+        return [part[starts] for part in seen], self._answers[which]
 
     def calm(self) -> torch.Tensor:
         """CALM² times the mean squared spread of the windows, and never zero: [targets]."""
         import torch
 
         parts = torch.arange(len(self)).split(AT_ONCE)
-        sums = [self.batch(which)[0][..., : self._targets].var(1, correction=0).sum(0) for which in parts]
+        sums = [self.batch(which)[0][0][..., : self._targets].var(1, correction=0).sum(0) for which in parts]
         return CALM**2 * torch.stack(sums).sum(0) / len(self) + LEAST**2
 
 
@@ -335,12 +363,12 @@ def _epochs(
         yield epoch, epochs, total / cells
 
 
-def _squares(network: _Network, rows: torch.Tensor, answers: torch.Tensor) -> tuple[torch.Tensor, int]:
+def _squares(network: _Network, inputs: Sequence[torch.Tensor], answers: torch.Tensor) -> tuple[torch.Tensor, int]:
     """Sum of the squared scaled errors over the measured cells of a batch, and how many there are."""
     import torch
 
     measured = ~answers.isnan()
-    errors = torch.where(measured, network(rows) - answers, 0.0)
+    errors = torch.where(measured, network(*inputs) - answers, 0.0)
     return errors.square().sum(), int(measured.sum())
 
 

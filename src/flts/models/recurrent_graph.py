@@ -1,6 +1,8 @@
 """A recurrent network as ONNX: `history` [batch, input_length, features] → `forecast` [batch, horizon × targets].
 
-The graph is written directly from weights, and checked against what is written here before the runtime sees it.
+Where columns are known ahead there is a second input, `ahead` [batch, horizon, columns]: these and the calendar of the
+rows to forecast. The graph is written directly from weights, and checked against what is written here before the
+runtime sees it.
 """
 
 from __future__ import annotations
@@ -17,6 +19,15 @@ from flts.models.recurrent_sight import Sight
 OPSET, IR_VERSION = 17, 8
 GATES: Mapping[str, Sequence[int]] = {"GRU": (1, 0, 2), "LSTM": (0, 3, 1, 2)}
 """Order of the gate blocks: torch stacks r,z,n and i,f,g,o; ONNX wants z,r,h and i,o,f,c."""
+
+_EFFECT = {
+    "of_state_weight": ("of_state.weight", False),
+    "of_state_bias": ("of_state.bias", False),
+    "of_step_weight": ("of_step.weight", True),
+    "effect_weight": ("effect.weight", True),
+    "effect_bias": ("effect.bias", False),
+}
+"""The tensors of what is known ahead, the weights that they are, and whether these are transposed: MatMul cannot."""
 
 Attributes = Mapping[str, Any]
 Node = tuple[str, Sequence[str], Sequence[str], Attributes]
@@ -37,7 +48,12 @@ def to_onnx(cell: str, weights: Mapping[str, Floats], sight: Sight) -> bytes:
         "head_weight": weights["head.weight"],
         "head_bias": weights["head.bias"],
         "linear_weight": weights["linear.weight"],
+        **{name: weights[of].T if turned else weights[of] for name, (of, turned) in _EFFECT.items() if sight.known},
         **cell_tensors(cell, weights, layers),
+    }
+    seen = {
+        "history": (sight.length, sight.features),
+        **({"ahead": (sight.horizon, sight.ahead)} if sight.known else {}),
     }
     outputs = weights["head.bias"].shape[0]
     graph = helper.make_graph(
@@ -46,7 +62,7 @@ def to_onnx(cell: str, weights: Mapping[str, Floats], sight: Sight) -> bytes:
             for kind, inputs, outputs, extra in _nodes(cell, layers, hidden, sight)
         ],
         cell,
-        [helper.make_tensor_value_info("history", TensorProto.FLOAT, ["batch", sight.length, sight.features])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape]) for name, shape in seen.items()],
         [helper.make_tensor_value_info("forecast", TensorProto.FLOAT, ["batch", outputs])],
         [numpy_helper.from_array(array, name) for name, array in arrays.items()],
     )
@@ -73,6 +89,7 @@ def expected(cell: str, found: Shapes, task: ForecastTask) -> tuple[Sequence[Nod
         "head_weight": (outputs, hidden),
         "head_bias": (outputs,),
         "linear_weight": (outputs, sight.straight),
+        **_effect_shapes(found, hidden, sight),
         **cell_shapes(cell, layers, hidden, sight.width),
     }
     return list(_nodes(cell, layers, hidden, sight)), shapes
@@ -106,6 +123,11 @@ def _nodes(cell: str, layers: int, hidden: int, sight: Sight) -> Iterator[Node]:
         yield "Flatten", ["last_dates"], ["now"], {}
         yield "Concat", ["past", "now"], ["past_and_now"], {"axis": 1}
         rows, straight = "seen", ["past_and_now"]
+    if sight.known:
+        yield "Gather", ["ahead", "known_columns"], ["known"], {"axis": 2}
+        yield "Flatten", ["known"], ["known_ahead"], {}
+        yield "Concat", [*straight, "known_ahead"], ["all"], {"axis": 1}
+        straight = ["all"]
     yield "Gather", [rows, "newest_rows"], ["newest"], {"axis": 1}
     yield "Reshape", ["newest", "patches"], ["patched"], {}
     yield from cell_nodes(cell, layers, hidden, "patched")
@@ -113,9 +135,33 @@ def _nodes(cell: str, layers: int, hidden: int, sight: Sight) -> Iterator[Node]:
     yield "Gemm", [*straight, "linear_weight"], ["linear"], {"transB": 1}
     yield "Add", ["learned", "linear"], ["answer"], {}
     yield "Reshape", ["answer", "steps"], ["by_step"], {}
-    yield "Mul", ["by_step", "scale"], ["by_scale"], {}
+    answer = "by_step"
+    if sight.known:
+        yield from _effect_nodes()
+        yield "Add", ["by_step", "effect"], ["with_effect"], {}
+        answer = "with_effect"
+    yield "Mul", [answer, "scale"], ["by_scale"], {}
     yield "Add", ["by_scale", "level"], ["by_level"], {}
     yield "Flatten", ["by_level"], ["forecast"], {}
+
+
+def _effect_nodes() -> Iterator[Node]:
+    """From the state and `ahead` to the `effect` [batch, horizon, targets] of what is known of each step."""
+    yield "Gemm", ["state", "of_state_weight", "of_state_bias"], ["of_state"], {"transB": 1}
+    yield "Unsqueeze", ["of_state", "step_axis"], ["of_every_step"], {}
+    yield "MatMul", ["ahead", "of_step_weight"], ["of_step"], {}
+    yield "Add", ["of_every_step", "of_step"], ["together"], {}
+    yield "Relu", ["together"], ["units"], {}
+    yield "MatMul", ["units", "effect_weight"], ["turned"], {}
+    yield "Add", ["turned", "effect_bias"], ["effect"], {}
+
+
+def _effect_shapes(found: Shapes, hidden: int, sight: Sight) -> Shapes:
+    """The shapes of `_EFFECT`; none where nothing is known ahead."""
+    if not sight.known:
+        return {}
+    shapes = (hidden, hidden), (hidden,), (sight.ahead, hidden), (hidden, sight.targets), (sight.targets,)
+    return dict(zip(_EFFECT, shapes, strict=True))
 
 
 def cell_nodes(cell: str, layers: int, hidden: int, source: str) -> Iterator[Node]:

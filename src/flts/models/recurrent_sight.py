@@ -1,7 +1,7 @@
 """What a recurrent network sees of a window: the targets, their lags and the calendar, in patches of rows.
 
 Other columns are left out: on train rows of public series they made the error of a network larger
-(docs/decisions/0012).
+(docs/decisions/0012). Where columns are known ahead, it sees them and the calendar of each row to forecast.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ STEPS = 24
 class Sight:
     """Columns of the features [windows, length, features] and how they become scaled targets.
 
-    columns, factor, shift and target [values]: of each target and each of its lags; calendar [columns].
+    columns, factor, shift and target [values]: of each target and each of its lags; calendar [columns]; known: how many
+    columns are known of the rows to forecast.
     """
 
     length: int
@@ -37,6 +38,7 @@ class Sight:
     shift: Values
     target: Indices
     calendar: Indices
+    known: int
 
     @classmethod
     def of(cls, task: ForecastTask) -> Sight:
@@ -57,6 +59,7 @@ class Sight:
             np.tile((center - fitted.constant - minimum) / width, 1 + lags),
             np.tile(np.arange(task.targets), 1 + lags),
             np.arange(count - len(fitted.calendar), count),
+            len(task.known),
         )
 
     @property
@@ -76,8 +79,13 @@ class Sight:
 
     @property
     def straight(self) -> int:
-        """Columns of the linear path: all values of the window, and the calendar of its last row."""
-        return self.length * len(self.columns) + len(self.calendar)
+        """Columns of the linear path: the values of the window, the calendar of its last row, what is known ahead."""
+        return self.length * len(self.columns) + len(self.calendar) + self.horizon * self.known
+
+    @property
+    def ahead(self) -> int:
+        """Columns of each row to forecast that are seen: what is known ahead, and with it the calendar."""
+        return self.known and self.known + len(self.calendar)
 
     def values(self, features: Floats) -> tuple[Floats, Floats]:
         """Scaled targets and their lags [..., values], and the calendar [..., columns], of features."""
@@ -99,4 +107,6 @@ class Sight:
         }
         if len(self.calendar):
             tensors["calendar_columns"] = self.calendar
+        if self.known:
+            tensors |= {"known_columns": np.arange(self.known), "step_axis": np.array([1])}
         return tensors

@@ -23,6 +23,8 @@ EPOCHS = "epochs"
 class RecurrentParameters(Table):
     """A recurrent network: window → last state → linear map, beside a linear map of the window."""
 
+    looks_ahead: ClassVar[bool] = True
+
     hidden_size: Positive = 64
     """Size of the hidden state."""
     num_layers: Positive = 1

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from _pytest.mark import ParameterSet
 from tests.support.ahead import TEST, fitted, of_model, priced
 from tests.support.distributions import site  # noqa: F401 - a fixture
 from tests.support.ensembles import made as made_of_members
@@ -33,12 +34,23 @@ from flts.spec.models import ENSEMBLE
 from flts.train.experiment import Experiment
 
 HORIZON, PRICE = 3, 2
-LAST_DIGITS = 1e-9
-"""A product of matrices may differ in its last digits between one window and many."""
-LOOK_AHEAD = [
-    *installed(("ridge", "gbm")),
-    *(pytest.param(*one.values, marks=[*one.marks, pytest.mark.slow]) for one in installed(("prophet",))),
-]
+LAST_DIGITS = {"ridge": 1e-9, "gru": 1e-4}
+"""A product of matrices may differ in its last digits between one window and many; a network has single precision."""
+
+
+def slow(*names: str) -> list[ParameterSet]:
+    """These models as parameters of a test that fits them."""
+    return [pytest.param(*one.values, marks=[*one.marks, pytest.mark.slow]) for one in installed(names)]
+
+
+LOOK_AHEAD = [*installed(("ridge", "gbm")), *slow("prophet", "gru", "lstm")]
+SERVED = ["ridge", *slow("gru")]
+
+
+def assert_same(found: Values, expected: Values, name: str = "ridge") -> None:
+    """Two forecasts of one model on the same rows."""
+    digits = LAST_DIGITS[name]
+    np.testing.assert_allclose(found, expected, rtol=digits, atol=digits)
 
 
 def rmse(experiment: Experiment, forecast: Values) -> float:
@@ -89,9 +101,11 @@ def later_rows(experiment: Experiment) -> Rows:
 
 
 @pytest.mark.parametrize("way", ["own table", "same table", "columns in another order, and more rows"])
-def test_a_request_gets_the_forecast_and_the_interval_that_were_judged(way: str) -> None:
-    experiment, store = fitted()
-    bundle, trained = of_model(experiment, store)
+@pytest.mark.parametrize("name", SERVED)
+def test_a_request_gets_the_forecast_and_the_interval_that_were_judged(name: str, way: str) -> None:
+    experiment, store = fitted((name,))
+    bundle, trained = of_model(experiment, store, name)
+    bundle.self_test()
     judged = experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)
     whole = table(later_rows(experiment))
     for position in (0, 40, len(experiment.windows.indices) - 1):
@@ -104,20 +118,21 @@ def test_a_request_gets_the_forecast_and_the_interval_that_were_judged(way: str)
         else:
             later = whole[end - 5 : end + HORIZON + 2].select("price", "wind", "time")
         made = answer(bundle, history, future=later)
-        np.testing.assert_allclose(made.mean, judged["y_hat"][position], rtol=LAST_DIGITS)
-        np.testing.assert_allclose(made.lower, judged["lower"][position], rtol=LAST_DIGITS)
+        assert_same(made.mean, judged["y_hat"][position], name)
+        assert_same(made.lower, judged["lower"][position], name)
         assert made.times[0] == experiment.dataset.test.times[experiment.windows.indices[position]]
 
 
-def test_requests_that_are_answered_together_each_know_their_own_future() -> None:
-    experiment, store = fitted()
-    bundle, _ = of_model(experiment, store)
+@pytest.mark.parametrize("name", SERVED)
+def test_requests_that_are_answered_together_each_know_their_own_future(name: str) -> None:
+    experiment, store = fitted((name,))
+    bundle, _ = of_model(experiment, store, name)
     rows = later_rows(experiment)
     asked = [replace(rows[:end], ahead=rows[end : end + HORIZON]) for end in (350, 360, 380)]
     alone = np.concatenate([bundle.forecast_each([one]).mean for one in asked])
-    np.testing.assert_allclose(bundle.forecast_each(asked).mean, alone, rtol=LAST_DIGITS)
+    assert_same(bundle.forecast_each(asked).mean, alone, name)
     other = [asked[0], replace(asked[1], ahead=asked[0].ahead), asked[2]]
-    moved = ~np.isclose(bundle.forecast_each(other).mean, alone, rtol=LAST_DIGITS).all(axis=(1, 2))
+    moved = ~np.isclose(bundle.forecast_each(other).mean, alone, rtol=LAST_DIGITS[name]).all(axis=(1, 2))
     assert moved.tolist() == [False, True, False]
 
 
@@ -136,9 +151,10 @@ def test_what_is_absent_is_named_with_its_first_row() -> None:
         answer(bundle, history, future=future.rename({"price": "prize"}))
 
 
-def test_a_history_needs_the_targets_and_what_is_known_ahead() -> None:
-    experiment, store = fitted()
-    bundle, _ = of_model(experiment, store)
+@pytest.mark.parametrize("name", SERVED)
+def test_a_history_needs_the_targets_and_what_is_known_ahead(name: str) -> None:
+    experiment, store = fitted((name,))
+    bundle, _ = of_model(experiment, store, name)
     whole = table(later_rows(experiment))
     history, future = whole[:360], whole[360:363].select("time", "price")
     assert bundle.needed == ("load", "price")
@@ -157,14 +173,15 @@ def test_a_model_that_needs_no_future_says_that_it_is_not_read() -> None:
     np.testing.assert_array_equal(made.mean, answer(bundle, whole[:360]).mean)
 
 
-def test_a_batch_starts_where_the_rows_to_forecast_are_known() -> None:
-    experiment, store = fitted()
-    bundle, trained = of_model(experiment, store)
+@pytest.mark.parametrize("name", SERVED)
+def test_a_batch_starts_where_the_rows_to_forecast_are_known(name: str) -> None:
+    experiment, store = fitted((name,))
+    bundle, trained = of_model(experiment, store, name)
     rows = later_rows(experiment)
     batch = forecast_batch(bundle, rows)
     assert batch.origins[-1] == rows.times[-1 - HORIZON]
     judged = experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)["y_hat"]
-    np.testing.assert_allclose(batch.mean[-len(judged) :], judged, rtol=LAST_DIGITS)
+    assert_same(batch.mean[-len(judged) :], judged, name)
     rows.values[-30, PRICE] = np.nan
     fewer = forecast_batch(bundle, rows)
     assert len(batch.origins) - len(fewer.origins) == HORIZON
@@ -242,5 +259,20 @@ def test_the_board_says_with_which_values_models_were_judged_and_which_saw_none(
     end = len(experiment.dataset.train) + int(experiment.windows.indices[5])
     answered = answer(bundle, whole[:end], future=whole[end : end + HORIZON].select("time", "price"))
     judged = experiment.forecasts(store, made.model_hash, made.forecasts_sha256)
-    np.testing.assert_allclose(answered.mean, judged["y_hat"][5], rtol=LAST_DIGITS)
-    np.testing.assert_allclose(answered.upper, judged["upper"][5], rtol=LAST_DIGITS)
+    assert_same(answered.mean, judged["y_hat"][5])
+    assert_same(answered.upper, judged["upper"][5])
+
+
+@pytest.mark.parametrize("name", slow("gru"))
+def test_an_ensemble_with_a_network_is_served_as_it_was_judged(name: str) -> None:
+    experiment, store = fitted((name, "ridge", ENSEMBLE))
+    made = made_of_members(store, experiment)
+    bundle = load_bundle(store, made.bundle_sha256)
+    bundle.self_test()
+    assert {of.manifest.model for _, of in bundle.members} == {name, "ridge"}
+    whole = table(later_rows(experiment))
+    end = len(experiment.dataset.train) + int(experiment.windows.indices[5])
+    answered = answer(bundle, whole[:end], future=whole[end : end + HORIZON].select("time", "price"))
+    judged = experiment.forecasts(store, made.model_hash, made.forecasts_sha256)
+    assert_same(answered.mean, judged["y_hat"][5], name)
+    assert_same(answered.upper, judged["upper"][5], name)

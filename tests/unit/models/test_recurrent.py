@@ -18,7 +18,9 @@ from flts.models.base import Block, Floats, ForecastTask, Indices, Window
 from flts.models.recurrent import CLIP, GRU, LSTM, UPDATES, Recurrent, _Adam, _Network, _squares, _Windows
 from flts.models.recurrent_graph import to_onnx
 from flts.models.recurrent_sight import STEPS, Sight
+from flts.preprocess.known import Known
 from flts.preprocess.rows import Rows, Values
+from flts.preprocess.transform import calendar
 
 pytestmark = pytest.mark.skipif(not has_libraries("gru"), reason="needs the extra 'torch'")
 
@@ -31,6 +33,7 @@ def _one_thread() -> None:
     use_one_thread(FAMILIES["gru"])
 
 
+KNOWN = ("wind", "load")
 both = pytest.mark.parametrize("family", [GRU, LSTM], ids=lambda family: family.name)
 
 
@@ -61,39 +64,45 @@ def arrays(of: _Network) -> dict[str, Floats]:
     return {name: tensor.numpy() for name, tensor in of.weights().items()}
 
 
-def window_of(features: Floats, task: ForecastTask) -> Window:
-    """A window with these features."""
+def window_of(features: Floats, task: ForecastTask, ahead: Values | None = None) -> Window:
+    """A window with these features and with this of what is known ahead."""
     empty = np.zeros((*features.shape[:2], 1))
     window = Window(np.zeros(features.shape[:2], np.int64), empty, empty == 0.0, task.fitted)
-    window.__dict__["features"] = features
+    window.__dict__["features"], window.__dict__["ahead"] = features, ahead
     return window
 
 
 @pytest.mark.parametrize(
-    ("layers", "batch", "length", "preprocess"),
+    ("layers", "batch", "length", "known", "preprocess"),
     [
-        (1, 1, 7, {}),
-        (2, 5, 7, {"lags": [1, 3]}),
-        (3, 5, 7, {"time_features": False}),
-        (1, 5, 2 * STEPS + 1, {}),
+        (1, 1, 7, KNOWN[:0], {}),
+        (2, 5, 7, KNOWN[:0], {"lags": [1, 3]}),
+        (3, 5, 7, KNOWN[:0], {"time_features": False}),
+        (1, 5, 2 * STEPS + 1, KNOWN[:0], {}),
+        (1, 5, 7, KNOWN, {}),
+        (2, 1, 7, KNOWN[:1], {"time_features": False}),
     ],
-    ids=["one layer", "two and lags", "three without a calendar", "in patches"],
+    ids=["one layer", "two and lags", "three, no calendar", "in patches", "known ahead", "one known, no calendar"],
 )
 @both
 def test_the_onnx_file_forecasts_as_torch_does(
-    family: Recurrent, layers: int, batch: int, length: int, preprocess: Any
+    family: Recurrent, layers: int, batch: int, length: int, known: tuple[str, ...], preprocess: Any
 ) -> None:
     import torch
 
     task = task_on(hourly(60), ("load", "wind"), seasons=(), input_length=length, horizon=2, **preprocess)
+    task = replace(task, known=Known(known))
     made = network(family.cell, layers, task)
     predictor = family.load({"model.onnx": to_onnx(family.cell, arrays(made), Sight.of(task))}, task)
     shape = (batch, length, len(task.fitted.features))
     features = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    window = window_of(features, task, np.random.default_rng(1).normal(size=(batch, 2, len(known))))
+    seen = [np.concatenate(Sight.of(task).values(features), axis=2)]
+    if known:
+        seen.append(np.concatenate([window.ahead, calendar(window.future(2), task.fitted)], axis=2, dtype=np.float32))
     with torch.inference_mode():
-        rows = torch.from_numpy(np.concatenate(Sight.of(task).values(features), axis=2))
-        expected = made(rows).numpy().reshape(batch, 2, 2)
-    answers = predictor.predict(window_of(features, task))
+        expected = made(*map(torch.from_numpy, seen)).numpy().reshape(batch, 2, 2)
+    answers = predictor.predict(window)
     scale = np.abs(expected).max()
     np.testing.assert_allclose(answers / scale, expected / scale, atol=1e-5)
 
@@ -281,13 +290,13 @@ def test_the_gradient_comes_from_the_measured_cells_alone() -> None:
 
     task, block, _ = data(targets=("load", "wind"))
     block = with_holes(block)
-    rows, answers = _Windows(block, task, Sight.of(task)).batch(torch.arange(20))
+    (rows,), answers = _Windows(block, task, Sight.of(task)).batch(torch.arange(20))
     made = network("GRU", 1, task)
     gradients = []
     for masked in (True, False):
         made.layers.zero_grad()
         if masked:
-            squares, measured = _squares(made, rows, answers)
+            squares, measured = _squares(made, [rows], answers)
             (squares / measured).backward()
         else:
             where = ~answers.isnan()
@@ -344,7 +353,7 @@ def test_windows_are_views_of_the_rows_and_batches_equal_those_of_numpy() -> Non
     windows = _Windows(block, task, Sight.of(task))
     columns = 2 + len(task.fitted.calendar)
     assert windows._histories.untyped_storage().nbytes() == 4 * columns * len(block.features)
-    rows, answers = windows.batch(torch.tensor([3, 0, 7]))
+    (rows,), answers = windows.batch(torch.tensor([3, 0, 7]))
     origins: Indices = block.origins[[3, 0, 7]]
     at = origins[:, None] + np.arange(-task.input_length, 0)
     np.testing.assert_allclose(rows[..., 0], block.targets[at][..., 0], atol=1e-6)
@@ -352,6 +361,18 @@ def test_windows_are_views_of_the_rows_and_batches_equal_those_of_numpy() -> Non
     np.testing.assert_array_equal(rows[..., 2:], block.features[at][..., -len(task.fitted.calendar) :])
     truth = replace(block, origins=origins).answers(task)
     np.testing.assert_array_equal(answers.numpy(), truth.reshape(3, -1).astype(np.float32))
+
+
+def test_what_is_known_ahead_is_that_of_the_rows_of_the_horizon_with_their_calendar() -> None:
+    import torch
+
+    task = replace(task_on(hourly(160), input_length=6, horizon=2), known=Known(("wind",)))
+    block, _ = blocks(hourly(160), task)
+    (_, ahead), _ = _Windows(block, task, Sight.of(task)).batch(torch.tensor([3, 0, 7]))
+    chosen = replace(block, origins=block.origins[[3, 0, 7]])
+    future = task.fitted.grid.after(block.times[chosen.origins - 1], 2)
+    expected = np.concatenate([chosen.ahead(task), calendar(future, task.fitted)], axis=2, dtype=np.float32)
+    np.testing.assert_array_equal(ahead.numpy(), expected)
 
 
 def test_a_fit_ignores_rows_that_belong_to_no_window() -> None:
@@ -364,21 +385,31 @@ def test_a_fit_ignores_rows_that_belong_to_no_window() -> None:
     assert fit.files == GRU.fit(with_gap, validation, task, recipe("gru"), Silent()).files
 
 
-def own(family: Recurrent, layers: int = 2) -> tuple[Any, ForecastTask]:
+def own(family: Recurrent, layers: int = 2, known: tuple[str, ...] = ()) -> tuple[Any, ForecastTask]:
     """A network as ONNX, and its task."""
     import onnx
 
     task = task_on(hourly(60), ("load", "wind"), seasons=(), input_length=7, horizon=2)
+    task = replace(task, known=Known(known))
     data = to_onnx(family.cell, arrays(network(family.cell, layers, task)), Sight.of(task))
     return onnx.ModelProto.FromString(data), task
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("known", [(), KNOWN])
 @both
-def test_the_checked_graph_is_the_written_one(family: Recurrent, layers: int) -> None:
-    model, task = own(family, layers)
+def test_the_checked_graph_is_the_written_one(family: Recurrent, layers: int, known: tuple[str, ...]) -> None:
+    model, task = own(family, layers, known)
     written = model.SerializeToString(deterministic=True)
     assert family.graph(written, task)[0] == written
+
+
+@pytest.mark.parametrize("known", [(), KNOWN[:1], KNOWN])
+def test_a_graph_for_other_columns_that_are_known_ahead_is_refused(known: tuple[str, ...]) -> None:
+    model, task = own(GRU, known=known)
+    for other in {(), KNOWN[:1], KNOWN} - {known}:
+        with raises(DamagedObject, code="graph-unusual"):
+            GRU.graph(model.SerializeToString(), replace(task, known=Known(other)))
 
 
 def loop(model: Any) -> None:

@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 from tests.support.ahead import WAYS, body_of, columns, fitted, of_model, request, told_alone
 from tests.support.asgi import ask
+from tests.support.families import installed
 from tests.support.promotions import promote
 from tests.support.serving import application, predict
 
@@ -17,14 +18,19 @@ from flts.server.page.box import box
 from flts.train.experiment import Experiment
 
 
-@pytest.fixture(scope="module")
-def served() -> tuple[FastAPI, Experiment, dict[str, Values]]:
+def service(name: str = "ridge") -> tuple[FastAPI, Experiment, dict[str, Values]]:
     """The service with a model that has to be told the price, and what is stored of its test forecasts."""
-    experiment, store = fitted()
-    _, trained = of_model(experiment, store)
+    experiment, store = fitted((name,))
+    _, trained = of_model(experiment, store, name)
     promote(trained.bundle_sha256, store=store)
     judged = experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)
     return application(store), experiment, dict(judged)
+
+
+@pytest.fixture(scope="module")
+def served() -> tuple[FastAPI, Experiment, dict[str, Values]]:
+    """With ridge."""
+    return service()
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -40,6 +46,17 @@ def test_a_request_is_answered_as_it_was_judged(
         np.testing.assert_allclose(found["mean"], judged["y_hat"][window, :, 0], rtol=1e-9)
         np.testing.assert_allclose(found["lower"], judged["lower"][window, :, 0], rtol=1e-9)
         assert answer.json()["warnings"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", installed(("gru",)))
+def test_a_network_is_told_the_same(name: str) -> None:
+    app, experiment, judged = service(name)
+    for way in WAYS:
+        answer = predict(app, body_of(experiment, 44, way))
+        assert answer.status == 200, answer.body
+        found = [row["mean"] for row in answer.json()["forecasts"]]
+        np.testing.assert_allclose(found, judged["y_hat"][44, :, 0], rtol=1e-4)
 
 
 def test_what_is_absent_is_named(served: tuple[FastAPI, Experiment, dict[str, Values]]) -> None:
