@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -45,6 +45,8 @@ class RunContext:
     children: Children
     limits: Limits = field(default_factory=Limits)
     deployment: dict[str, str] | None = None
+    behind: list[Callable[[], object]] | None = None
+    """What the tracker is told once the champion is known; None in a service, which tells it at once."""
 
     def close(self) -> None:
         """End running fits and close the tracker."""

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable, Iterator
 
 from flts.train.determinism import cores, made_on, processor
-from tests.bench import accuracy, coverage, data, gate, models, scale, serve, services, speed, verified
+from tests.bench import accuracy, coverage, data, gate, models, scale, serve, services, speed, tracked, verified
 from tests.bench.measure import LTE, Figure
 from tests.support import ROOT
 
@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "seed_run": speed.seed_run,
     "full_run": speed.full_run,
     "verify": verified.verify,
+    "tracking": tracked.tracking,
     "gru_epoch": speed.gru_epoch,
     "lte": accuracy.lte,
     "jfk": accuracy.jfk,

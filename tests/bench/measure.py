@@ -37,7 +37,7 @@ def best_of(runs: int, once: Callable[[], float]) -> float:
 def seconds(command: Sequence[str], folder: Path) -> float:
     """Wall seconds of a command that must succeed."""
     start = time.perf_counter()
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=_environment())
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment())
     took = time.perf_counter() - start
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
@@ -72,5 +72,6 @@ class fresh_folder:  # noqa: N801 - used like a function in a with statement
         shutil.rmtree(self._folder)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """That of this process, without settings of FLTS."""
     return {name: value for name, value in os.environ.items() if not name.startswith("FLTS_")}

@@ -21,7 +21,7 @@ from tests.support.points import SIDES, points
 from flts.contracts.ports import Store
 
 PROMOTION = ["promote.log", "promote.pointer.config", "promote.pointer.root", "promote.pointer.scope"]
-JUDGEMENT = ["promote.preview", "promote.decision", *PROMOTION, "run.seal", "run.judge"]
+JUDGEMENT = ["promote.preview", "promote.decision", *PROMOTION, "run.track", "run.seal", "run.judge"]
 REACHED = {
     "first run": [
         "home.folder",

@@ -6,16 +6,20 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from tests.support.raising import raises
 from tests.support.series import HOUR, hourly, split, table
 
 import flts
+from flts.backends.mlflow_model import signature_of, write_model
+from flts.backends.mlflow_reserved import add_run
 from flts.backends.tracking import MlflowTracker
 from flts.contracts import layout
 from flts.contracts.canonical import sha256
@@ -227,9 +231,8 @@ def test_losses_are_logged_per_epoch_from_the_first(story: Story) -> None:
 def test_the_artifacts_are_the_bundle_the_scaler_the_preprocessing_and_the_plots(story: Story, model: str) -> None:
     local = Path(story.client.download_artifacts(str(story.four.run_ids[model]), ""))
     files = {str(path.relative_to(local)) for path in local.rglob("*") if path.is_file()}
-    kinds = ["forecast", "residuals", "error_per_step", "calibration", *(["loss_curve"] if model == "lstm" else [])]
-    expected = {"scaler/scaler.json", "preprocess/preprocess_config.json"}
-    expected |= {f"plots/{kind}.{ending}" for kind in kinds for ending in ("png", "svg")}
+    kinds = ["forecast", *(["loss_curve"] if model == "lstm" else [])]
+    expected = {"scaler/scaler.json", "preprocess/preprocess_config.json", *(f"plots/{kind}.png" for kind in kinds)}
     assert {name for name in files if not name.startswith(model.upper())} == expected
     assert f"{model.upper()}/MLmodel" in files
     assert not any(name.endswith((".pkl", ".pickle", ".pt", ".pth")) for name in files)
@@ -359,6 +362,64 @@ def test_a_very_long_reason_is_cut(tracker: MlflowTracker) -> None:
     assert run.data.tags["flts.reason"].startswith("no no no")
 
 
+def test_a_run_under_a_reserved_id_is_the_run_that_mlflow_would_have_made(tracker: MlflowTracker) -> None:
+    run_id = tracker.reserve()
+    assert run_id is not None
+    assert tracker.log(a_run(scope="reserved"), run_id) == run_id
+    ours, other = (opened(tracker).get_run(name) for name in (run_id, tracker.log(a_run(scope="reserved"))))
+
+    def plain(run: Any) -> str:
+        return json.dumps(run.to_dictionary(), sort_keys=True).replace(run.info.run_id, "its id")
+
+    assert plain(ours) == plain(other)
+    assert Path(str(ours.info.artifact_uri).removeprefix("file://")).parent.name == run_id
+
+
+def test_a_run_that_a_killed_process_wrote_in_part_is_completed_under_its_id(tracker: MlflowTracker) -> None:
+    run_id, wanted = tracker.reserve(), a_run(scope="in-part", curve=[[0.3, 0.4], [0.2, 0.3]], artifacts={"a": b"a"})
+    assert run_id is not None
+    client = opened(tracker)
+    tracker.prepare("in-part")
+    experiment = client.get_experiment_by_name("flts/in-part")
+    assert experiment is not None
+    add_run(tracker.uri, experiment.experiment_id, str(experiment.artifact_location), run_id, wanted)
+    client.log_metric(run_id, "test_rmse", 0.5, timestamp=1_500)
+    fresh = MlflowTracker(tracker.uri, tracker._artifacts)
+    fresh.prepare("in-part")
+    assert client.get_run(run_id).info.status == "KILLED"
+    for _ in range(2):
+        assert fresh.log(wanted, run_id) == run_id
+    assert client.get_run(run_id).info.status == "FINISHED"
+    assert [metric.timestamp for metric in client.get_metric_history(run_id, "test_rmse")] == [1_500]
+    assert [metric.value for metric in client.get_metric_history(run_id, "val_loss")] == [0.4, 0.3]
+    assert [file.path for file in client.list_artifacts(run_id)] == ["a"]
+    client.delete_run(run_id)
+    assert fresh.log(wanted, run_id) == run_id
+    assert client.get_run(run_id).info.lifecycle_stage == "deleted"
+
+
+def test_the_model_is_the_one_that_mlflow_would_have_saved(tmp_path: Path) -> None:
+    bundle, requirements = {"manifest.json": b"{}", "member/weights": b"1234"}, ["flts[torch]==1.0", "drift==2"]
+    write_model(tmp_path / "ours", bundle, ("load", "wind"), requirements)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # mlflow asks for an input example
+        mlflow.pyfunc.save_model(
+            str(tmp_path / "theirs"),
+            loader_module="flts.serve.pyfunc",
+            data_path=str(tmp_path / "ours" / "data" / "bundle"),
+            pip_requirements=list(requirements),
+            signature=signature_of(("load", "wind")),
+        )
+
+    def content(folder: Path) -> dict[str, Any]:
+        files = {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*") if file.is_file()}
+        found = {name: yaml.safe_load(text) if name.endswith("yaml") else text for name, text in files.items()}
+        model = yaml.safe_load(files["MLmodel"])
+        return {**found, "MLmodel": model | dict.fromkeys(("model_uuid", "utc_time_created"))}
+
+    assert content(tmp_path / "ours") == content(tmp_path / "theirs")
+
+
 def test_runs_that_a_killed_process_left_open_are_closed_when_the_scope_is_opened_again(
     tracker: MlflowTracker,
 ) -> None:
@@ -426,10 +487,19 @@ def test_the_folder_of_the_database_may_have_any_name(tmp_path: Path) -> None:
     tracker = MlflowTracker(load_settings(home=folder / ".flts").tracking_uri, folder / "artifacts")
     (folder / ".flts").mkdir()
     assert tracker.first_run({"a": "b"}, {}) is None
-    tracker.prepare("north")
+    run_id = tracker.reserve()
+    assert run_id is not None
+    tracker.log(a_run(scope="north", artifacts={"a": b"a"}), run_id)
+    assert tracker.look(run_id) is not None
     tracker.close()
     assert (folder / ".flts/mlflow.db").exists()
+    assert (folder / "artifacts/north" / run_id / "artifacts/a").read_bytes() == b"a"
     assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite://", "sqlite:///:memory:"])
+def test_only_a_database_in_a_file_takes_ids(uri: str) -> None:
+    assert MlflowTracker(uri, Path()).reserve() is None
 
 
 PREPARE = (

@@ -76,6 +76,7 @@ class Recorder:
     stages: list[tuple[str, str]] = field(default_factory=list)
     models: list[str] = field(default_factory=list)
     messages: dict[str, ModelTraining] = field(default_factory=dict)
+    results: list[RunResult] = field(default_factory=list)
 
     def stage(self, name: str, state: str, detail: str = "") -> None:
         self.stages.append((name, state))
@@ -89,6 +90,9 @@ class Recorder:
 
     def ended(self, name: str, message: ModelTraining) -> None:
         self.messages[name] = message
+
+    def judged(self, result: RunResult) -> None:
+        self.results.append(result)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 
 from flts.backends.bus_memory import MemoryBus
+from flts.contracts.errors import StageFailed
 from flts.contracts.messages import ModelTraining, TrainingData
 from flts.contracts.ports import Bus, SeenRun, Store, TrackedRun, Tracker
 from flts.train.experiment import Experiment
@@ -30,7 +31,10 @@ class RecordingTracker:
         self.threads.add(threading.get_ident())
         self.prepared.append(scope)
 
-    def log(self, run: TrackedRun) -> str:
+    def reserve(self) -> str | None:
+        """Nothing: it gives ids itself, as a server does."""
+
+    def log(self, run: TrackedRun, run_id: str | None = None) -> str:
         self.threads.add(threading.get_ident())
         self.runs.append(run)
         return f"run-{len(self.runs)}"
@@ -53,8 +57,7 @@ class RecordingTracker:
         number = int(run_id.removeprefix("run-"))
         if number > len(self.runs):
             return None
-        run = self.runs[number - 1]
-        return SeenRun(f"flts/{run.scope}", run.status, run.tags, run.metrics, run.started_ms, run.ended_ms)
+        return _seen(self.runs[number - 1])
 
     def champion(self, scope: str) -> Mapping[str, str] | None:
         named = [
@@ -70,6 +73,45 @@ class RecordingTracker:
     def close(self) -> None:
         self.threads.add(threading.get_ident())
         self.closed += 1
+
+
+def _seen(run: TrackedRun) -> SeenRun:
+    return SeenRun(f"flts/{run.scope}", run.status, run.tags, run.metrics, run.started_ms, run.ended_ms)
+
+
+class ReservingTracker(RecordingTracker):
+    """A RecordingTracker whose ids are known before its runs, as those of an embedded database: id-1, id-2, …
+
+    It refuses as many calls as `away` says, at the first call that logs a run or registers a champion.
+    """
+
+    def __init__(self, away: int = 0) -> None:
+        super().__init__()
+        self.reserved, self.under, self.away = 0, dict[str, TrackedRun](), away
+
+    def reserve(self) -> str | None:
+        self.reserved += 1
+        return f"id-{self.reserved}"
+
+    def log(self, run: TrackedRun, run_id: str | None = None) -> str:
+        assert run_id is not None
+        self._refuse()
+        super().log(run)
+        self.under[run_id] = run
+        return run_id
+
+    def promote(self, scope: str, run_id: str, model_type: str, bundle_sha256: str, entry_sha256: str) -> None:
+        self._refuse()
+        super().promote(scope, run_id, model_type, bundle_sha256, entry_sha256)
+
+    def look(self, run_id: str) -> SeenRun | None:
+        run = self.under.get(run_id)
+        return None if run is None else _seen(run)
+
+    def _refuse(self) -> None:
+        if self.away:
+            self.away -= 1
+            raise StageFailed("the tracker is away", code="tracker-failed")
 
 
 def context_of(store: Store, tracker: Tracker | None = None) -> RunContext:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from flts.backends.mlflow_lock import alone
+from flts.backends.mlflow_template import copy_of, keep
 from flts.contracts.errors import StageFailed
 
-PART = ".part"
-"""End of the name under which a database is made."""
+PART, COPY = ".part", ".copy"
+"""Ends of the names under which a database is made, and made from a template."""
 
 
 def file_of(uri: str) -> Path | None:
@@ -22,25 +22,57 @@ def file_of(uri: str) -> Path | None:
     return None if not uri.startswith("sqlite:///") or path in {"", ":memory:"} else Path(path)
 
 
-def make_whole(uri: str, make: Callable[[str], object]) -> None:
-    """Make the database of a URI where there is none. make: fills the new file of the URI that it gets.
+def make_whole(uri: str, make: Callable[[str], object], template: Path | None = None) -> None:
+    """Make the database of a URI where there is none. make: fills the file of the URI that it gets, new or a copy.
 
-    Raises StageFailed for a database that a process left half-made.
+    template: is copied where it exists, and is made of this database where it does not. Raises StageFailed for a
+    database that a process left half-made.
     """
     file = file_of(uri)
     if file is None:
         return
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(file.parent):
+        with alone(file.parent):
             if not file.exists():
-                part = file.with_name(file.name + PART)
-                for left in (part, part.with_name(f"{part.name}-journal")):  # by a process that was killed
-                    left.unlink(missing_ok=True)
-                head, mark, options = uri.partition("?")
-                make(f"{head}{PART}{mark}{options}")
-                part.replace(file)
+                _make(file, uri, make, template)
     refuse_half_made(file)
+
+
+def _make(file: Path, uri: str, make: Callable[[str], object], template: Path | None) -> None:
+    """Make a database under another name, from the template if that can be, and move it into place."""
+    made = None if template is None else _from_template(file, uri, make, template)
+    if made is None:
+        made = _free(file, PART)
+        make(_beside(uri, PART))
+        if template is not None:
+            keep(made, template)
+    made.replace(file)
+
+
+def _from_template(file: Path, uri: str, make: Callable[[str], object], template: Path) -> Path | None:
+    """A copy of the template with what MLflow adds to it; None where there is no template that it takes."""
+    copy = _free(file, COPY)
+    with suppress(Exception):  # whatever MLflow has against a copy, it has nothing against a database of its own
+        if copy_of(template, copy):
+            make(_beside(uri, COPY))
+            return copy
+    copy.unlink(missing_ok=True)
+    return None
+
+
+def _free(file: Path, ending: str) -> Path:
+    """The place beside a file under its name with this ending; what a killed process left there is gone."""
+    place = file.with_name(file.name + ending)
+    for left in (place, place.with_name(f"{place.name}-journal")):
+        left.unlink(missing_ok=True)
+    return place
+
+
+def _beside(uri: str, ending: str) -> str:
+    """The URI of that place."""
+    head, mark, options = uri.partition("?")
+    return f"{head}{ending}{mark}{options}"
 
 
 def refuse_half_made(file: Path) -> None:
@@ -66,14 +98,3 @@ def _is_half_made(file: Path) -> bool:
             return "experiments" not in tables or database.execute("SELECT 1 FROM experiments").fetchone() is None
     except sqlite3.Error:
         return False  # in use, or no database: whoever opens it says so
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait for the lock of a folder and hold it; it leaves no file."""
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(opened)

@@ -37,8 +37,11 @@ class InOneThread:
     def prepare(self, scope: str) -> None:
         self._submit(lambda: self._tracker.prepare(scope))
 
-    def log(self, run: TrackedRun) -> str:
-        return self._ask("log a run", lambda: self._tracker.log(run))
+    def reserve(self) -> str | None:
+        return self._tracker.reserve()  # at once: it waits for no client
+
+    def log(self, run: TrackedRun, run_id: str | None = None) -> str:
+        return self._ask("log a run", lambda: self._tracker.log(run, run_id))
 
     def first_run(self, tags: Mapping[str, str], other_than: Mapping[str, str]) -> str | None:
         return self._ask("look for a run", lambda: self._tracker.first_run(tags, other_than))

@@ -10,24 +10,24 @@ import logging
 import os
 import re
 import tempfile
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
 from flts.backends.mlflow_file import file_of, make_whole
+from flts.backends.mlflow_model import write_model
+from flts.backends.mlflow_reserved import add_run, new_id
+from flts.backends.mlflow_template import template_here
 from flts.contracts.errors import BackendUnavailable, StageFailed, UsageError
 from flts.contracts.machine import lacking, lacking_in
 from flts.contracts.ports import SeenRun, TrackedRun, experiment_of
-from flts.forecasting.intervals import STORED_LEVEL
 from flts.version import __version__
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-    from mlflow.models import ModelSignature
 
 ALIAS = "champion"
 BUNDLE_TAG = "flts.bundle_sha256"
@@ -63,31 +63,30 @@ class MlflowTracker:
     def prepare(self, scope: str) -> None:
         with self._failing("prepare"):
             self._experiment(scope)
-            import mlflow.pyfunc  # noqa: F401 - half a second, spent while the models are fitted
 
-    def log(self, run: TrackedRun) -> str:
+    def reserve(self) -> str | None:
+        return None if file_of(self.uri) is None else new_id()
+
+    def log(self, run: TrackedRun, run_id: str | None = None) -> str:
         from mlflow.entities import Dataset as MlflowDataset
         from mlflow.entities import DatasetInput, InputTag, Metric, Param
 
         with self._failing("log a run"), tempfile.TemporaryDirectory(prefix="flts-") as folder:
             experiment = self._experiment(run.scope)
-            before = self._logged_before(experiment, run)
+            before = self._logged_before(experiment, run) if run_id is None else self._gone(run_id)
             if before is not None:
                 return before
             files = Path(folder)
             self._lay_out(run, files)
             client = self._client()
-            created = client.create_run(
-                experiment, start_time=run.started_ms, run_name=run.model_type, tags=dict(run.tags)
-            )
-            run_id: str = created.info.run_id
-            moment = run.ended_ms
+            begun = self._begin(experiment, run, run_id)
+            run_id, moment = begun.info.run_id, run.ended_ms
             metrics = [Metric(_allowed(name), value, moment, 0) for name, value in run.metrics.items()]
             for epoch, (train, validation) in enumerate(run.curve, 1):
                 metrics += [Metric("train_loss", train, moment, epoch), Metric("val_loss", validation, moment, epoch)]
             client.log_batch(
                 run_id,
-                metrics=metrics,
+                metrics=[metric for metric in metrics if metric.key not in begun.data.metrics],
                 params=[Param(name, str(value)) for name, value in sorted(run.parameters.items())],
             )
             rows = MlflowDataset(run.dataset["name"], run.dataset["digest"], "flts", run.dataset["source"])
@@ -205,7 +204,11 @@ class MlflowTracker:
             # its notes about tables and requirements are for its direct users
             for name in ("mlflow", "alembic"):
                 logging.getLogger(name).setLevel(logging.ERROR)
-            make_whole(self.uri, lambda uri: MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments())
+            make_whole(
+                self.uri,
+                lambda uri: MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments(),
+                template_here(),
+            )
             self._opened = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
             self._remove_folder_of_uri()
         return self._opened
@@ -217,14 +220,14 @@ class MlflowTracker:
                 for folder in Path(self.uri.removeprefix("sqlite:///")).parents:
                     folder.rmdir()
 
-    def _run(self, run_id: str) -> Run | None:
-        """A run; None when it is in another database, or was deleted, which MLflow can still undo."""
+    def _run(self, run_id: str, *, deleted: bool = False) -> Run | None:
+        """A run; None when it is in another database. deleted: also one that was deleted, which MLflow can undo."""
         from mlflow.entities import LifecycleStage
         from mlflow.exceptions import MlflowException
 
         try:
             run = self._client().get_run(run_id)
-            return run if run.info.lifecycle_stage == LifecycleStage.ACTIVE else None
+            return run if deleted or run.info.lifecycle_stage == LifecycleStage.ACTIVE else None
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return None
@@ -246,6 +249,23 @@ class MlflowTracker:
                     for run in client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'"):
                         client.set_terminated(run.info.run_id, "KILLED")
         return self._experiments[scope]
+
+    def _begin(self, experiment: str, run: TrackedRun, run_id: str | None) -> Run:
+        """The run to write: a new one, or the one with this id, of which a killed process may have written a part."""
+        client = self._client()
+        if run_id is None:
+            return client.create_run(
+                experiment, start_time=run.started_ms, run_name=run.model_type, tags=dict(run.tags)
+            )
+        begun = self._run(run_id)
+        if begun is None:
+            add_run(self.uri, experiment, client.get_experiment(experiment).artifact_location, run_id, run)
+            begun = client.get_run(run_id)
+        return begun
+
+    def _gone(self, run_id: str) -> str | None:
+        """The id of a run that a person deleted: it stays deleted."""
+        return run_id if self._run(run_id, deleted=True) and not self._run(run_id) else None
 
     def _logged_before(self, experiment: str, run: TrackedRun) -> str | None:
         """The id of this same run, where a process logged it and died before it could report the id.
@@ -269,28 +289,9 @@ class MlflowTracker:
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
-        if run.bundle is None:
-            return
-        import mlflow.pyfunc
-
-        with tempfile.TemporaryDirectory(prefix="flts-") as scratch, warnings.catch_warnings():
-            # mlflow asks for an input example; the signature comes from the manifest instead
-            warnings.simplefilter("ignore", UserWarning)
-            bundle = Path(scratch) / "bundle"
-            bundle.mkdir()
-            for name, data in run.bundle.items():
-                (bundle / name).parent.mkdir(exist_ok=True)
-                (bundle / name).write_bytes(data)
-            mlflow.pyfunc.save_model(
-                str(folder / run.model_type),
-                loader_module="flts.serve.pyfunc",
-                data_path=str(bundle),
-                pip_requirements=[
-                    f"flts[{run.extra}]=={__version__}" if run.extra else f"flts=={__version__}",
-                    *run.packages,
-                ],
-                signature=_signature(run.columns),
-            )
+        if run.bundle is not None:
+            own = f"flts[{run.extra}]=={__version__}" if run.extra else f"flts=={__version__}"
+            write_model(folder / run.model_type, run.bundle, run.columns, [own, *run.packages])
 
     @contextmanager
     def _failing(self, verb: str) -> Iterator[None]:
@@ -333,15 +334,3 @@ class MlflowTracker:
 def _allowed(name: str) -> str:
     """The name of a metric, which may contain that of a target, without the characters that MLflow refuses."""
     return re.sub(r"[^\w\-. :]", "_", name)
-
-
-def _signature(columns: Sequence[str]) -> ModelSignature:
-    """The signature of a served model: history rows in, forecast rows out."""
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
-
-    answer: list[Any] = [ColSpec("datetime", "time"), ColSpec("string", "target")]
-    answer += [ColSpec("double", name) for name in ("mean", "lower", "upper")]
-    history: list[Any] = [ColSpec("datetime", "time"), *(ColSpec("double", name) for name in columns)]
-    level = ParamSchema([ParamSpec("level", "double", STORED_LEVEL)])
-    return ModelSignature(inputs=Schema(history), outputs=Schema(answer), params=level)

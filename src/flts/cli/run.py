@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -31,13 +32,10 @@ def run(
 
     chosen = logged(log_format=log_format, home=home, jobs=jobs, tracking=tracking)
     loaded = required_spec(file, sets, source, models)
-    with reporter(sorted(loaded.spec.expected), quiet=as_json, yes=yes) as shown:
+    shown_by = board.print_json if as_json else partial(board.print_result, wide=wide)
+    with reporter(sorted(loaded.spec.expected), quiet=as_json, yes=yes, board=shown_by) as shown:
         result = api.run(
             loaded.spec, folder=loaded.folder, settings=chosen, recompute=recompute, wait=wait, reporter=shown
         )
-    if as_json:
-        board.print_json(result)
-    else:
-        board.print_result(result, wide=wide)
     if result.decision.outcome == "none" or any(result.nondeterministic):
         raise typer.Exit(1)

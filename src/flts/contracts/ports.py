@@ -241,8 +241,14 @@ class Tracker(Protocol):
     def prepare(self, scope: str) -> None:
         """Get ready to log; returns at once."""
 
-    def log(self, run: TrackedRun) -> str:
-        """Write one ended run; returns its id, or that of the same run when it was logged before."""
+    def reserve(self) -> str | None:
+        """An id under which `log` can write a run later, known at once; None for a tracker that gives ids itself."""
+
+    def log(self, run: TrackedRun, run_id: str | None = None) -> str:
+        """Write one ended run; returns its id, or that of the same run when it was logged before.
+
+        run_id: one that was reserved for this run. What a process wrote under it before it was killed is completed.
+        """
 
     def first_run(self, tags: Mapping[str, str], other_than: Mapping[str, str]) -> str | None:
         """Id of the oldest finished run with these tags, in any scope; None when this tracker has none.

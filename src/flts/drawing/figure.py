@@ -6,8 +6,10 @@ import io
 import textwrap
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,6 +73,13 @@ class Picture:
         with _drawing, rc_context({"svg.hashsalt": "flts"}):
             self.figure.savefig(drawn, format=kind, metadata=metadata)
         return drawn.getvalue()
+
+
+def warm_up() -> None:
+    """Import what the first picture needs, beside other work; without matplotlib that picture says so."""
+    with suppress(ModuleNotFoundError):
+        for name in ("matplotlib.figure", "matplotlib.backends.backend_agg", "matplotlib.dates", "PIL.Image"):
+            import_module(name)
 
 
 def checked(file: Path) -> Path:

@@ -20,14 +20,13 @@ from flts.drawing.training import loss_curve
 from flts.drawing.windows import ShownWindows, WindowForecasts, windows
 from flts.evaluate import coverage
 from flts.evaluate.metrics import Yardstick
-from flts.evaluate.profile import profile
 from flts.evaluate.significance import overlap
 from flts.forecasting.answers import Interval, StoredIntervals
 from flts.forecasting.bundle import load_bundle, read_bundle
 from flts.models.base import Indices
 from flts.preprocess.read import Reading
 from flts.preprocess.rows import Values
-from flts.promotion.judge import baselines, wall_clock, yardstick
+from flts.promotion.judge import yardstick
 from flts.serve.ahead import Later
 from flts.serve.answer import answer_rows, usable_rows
 from flts.serve.picture import SHOWN_LEVELS, drawn, named_target
@@ -83,9 +82,8 @@ class RunPlots:
         }
         for name in self.models:
             trained, values, manifest = self._stored(name)
-            for kind, draw in _of_model(self.experiment, name, values, trained.curve, manifest, targets).items():
-                if kind not in {"forecast", "error_per_step"}:  # those of all models show them
-                    pictures[f"{name}-{kind}"] = draw
+            for kind, draw in _of_model(self.experiment, name, values, trained.curve, manifest).items():
+                pictures[f"{name}-{kind}"] = draw
         return pictures
 
     def forecast(self, target: str) -> Picture:
@@ -133,21 +131,16 @@ class RunPlots:
         return trained, values, read_bundle(self.store, trained.bundle_sha256)[0]
 
 
-def of_model(
-    experiment: Experiment,
-    name: str,
-    values: Mapping[str, Values],
-    curve: Sequence[Sequence[float]],
-    manifest: Manifest,
+def kept_of(
+    experiment: Experiment, name: str, values: Mapping[str, Values], curve: Sequence[Sequence[float]]
 ) -> dict[str, Picture]:
-    """Every picture that applies to one candidate: forecast and residuals of the first target, error per step for a
-    horizon beyond one step, calibration where it has intervals, loss curve where it has epochs.
+    """The pictures that the tracker keeps of a candidate: its forecasts of the first target, and the loss curve where
+    it has epochs. The others are drawn when somebody asks for them.
 
-    values: the stored columns [origins, horizon, targets]; manifest: of the bundle that made them.
-    Raises MissingExtra without matplotlib.
+    values: the stored columns [origins, horizon, targets]. Raises MissingExtra without matplotlib.
     """
-    first = experiment.task.fitted.targets[:1]
-    return {kind: draw() for kind, draw in _of_model(experiment, name, values, curve, manifest, first).items()}
+    pictures = {"forecast": forecast_windows(experiment, {name: values}, experiment.task.fitted.targets[0])}
+    return pictures | {kind: draw() for kind, draw in _learning(experiment, name, curve).items()}
 
 
 def _of_model(
@@ -156,22 +149,24 @@ def _of_model(
     values: Mapping[str, Values],
     curve: Sequence[Sequence[float]],
     manifest: Manifest,
-    drawn_targets: Sequence[str],
 ) -> Pictures:
+    """What the pictures of all models do not show of one; manifest: of the bundle that made the values."""
     targets = experiment.task.fitted.targets
     pictures: dict[str, Callable[[], Picture]] = {
-        "forecast": partial(forecast_windows, experiment, {name: values}, targets[0])
+        f"residuals{_ending(targets, at)}": partial(_residuals, experiment, name, values, at)
+        for at in range(len(targets))
     }
-    for at in range(len(drawn_targets)):
-        pictures[f"residuals{_ending(targets, at)}"] = partial(_residuals, experiment, name, values, at)
-    if experiment.task.horizon > 1:
-        pictures["error_per_step"] = partial(_steps_of, experiment, name, values)
     if manifest.intervals.offsets:
         pictures["calibration"] = partial(_calibration, experiment, name, values, manifest)
-    if curve:
-        title = f"{name}: loss while learning {named(targets)}"
-        pictures["loss_curve"] = partial(loss_curve, curve, title=title, caption="the untrained model has no point")
-    return pictures
+    return {**pictures, **_learning(experiment, name, curve)}
+
+
+def _learning(experiment: Experiment, name: str, curve: Sequence[Sequence[float]]) -> Pictures:
+    """The loss per epoch, of a model that has epochs."""
+    if not curve:
+        return {}
+    title = f"{name}: loss while learning {named(experiment.task.fitted.targets)}"
+    return {"loss_curve": partial(loss_curve, curve, title=title, caption="the untrained model has no point")}
 
 
 def _ending(targets: Sequence[str], at: int) -> str:
@@ -225,20 +220,6 @@ def _residuals(experiment: Experiment, name: str, values: Mapping[str, Values], 
         caption=f"{len(truth):,} test windows by their origin, all steps together; above 0 the forecast was too high",
         timezone=experiment.task.fitted.grid.timezone,
     )
-
-
-def _steps_of(experiment: Experiment, name: str, values: Mapping[str, Values]) -> Picture:
-    """The error per step of one model, beside the baseline that has the smallest error."""
-    truth = experiment.windows.truth(experiment.dataset, experiment.task.horizon).values
-    measure, clock = yardstick(experiment.dataset, experiment.task), wall_clock(experiment)
-    lines = [(name, profile(truth, values["y_hat"], measure, clock).step, False)]
-    answered = [
-        (f"{baseline.name} (baseline)", profile(truth, baseline.forecast, measure, clock).step, True)
-        for baseline in baselines(experiment)
-        if baseline.forecast is not None
-    ]
-    lines += sorted(answered, key=lambda line: sum(step.rmse for step in line[1]))[:1]
-    return _error_per_step(experiment, lines)
 
 
 def _error_per_step(experiment: Experiment, lines: Sequence[tuple[str, Sequence[StepErrors], bool]]) -> Picture:

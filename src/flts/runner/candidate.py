@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from flts.contracts import events, layout
 from flts.contracts.errors import NEEDS_A_PERSON, Terminal, TrainingFailed, of_newer
 from flts.contracts.machine import machine_faults
 from flts.contracts.messages import ModelTraining, TrainingData
-from flts.contracts.ports import Progress, Store, experiment_of
+from flts.contracts.ports import Progress, Store, TrackedRun, experiment_of
 from flts.contracts.records.base import read_record, write_record
 from flts.contracts.records.run import FailurePart, MessageRef, ScaledErrors, TrainPart, status_of
 from flts.evaluate.metrics import Errors, measure
@@ -28,6 +29,8 @@ from flts.runner.tracking import (
     fitted_run_id,
     known_failed_run_id,
     known_run_id,
+    log_unless_ended,
+    told_of,
 )
 from flts.spec.lineage import identify
 from flts.train.determinism import processor
@@ -147,16 +150,36 @@ def _score(store: Store, work: Work, trained: Trained) -> Errors:
 
 
 def _track(context: RunContext, work: Work, scored: ScoredCandidate) -> str | None:
-    """Log the candidate and return its run id; one tracked run per scope, configuration and model."""
-    store, tracker, claim = context.store, context.tracker, work.claim
+    """The id of the candidate's tracked run; there is one per scope, configuration and model."""
+    store, tracker, now = context.store, context.tracker, context.clock.now()
     if tracker is None:
         return None
-    run_id = known_run_id(store, claim, work.name, work.model_hash, tracker.uri)
-    if run_id is not None:
-        return run_id
-    original = None if scored.trained.fitted else fitted_run_id(store, tracker, work)
-    now = context.clock.now()
-    return tracker.log(candidate_run(store, work, scored.trained, scored.errors, context.environment, now, original))
+
+    known = known_run_id(store, work.claim, work.name, work.model_hash, tracker.uri)
+
+    def make() -> TrackedRun:
+        original = None if scored.trained.fitted else fitted_run_id(store, tracker, work)
+        other = None if original == known else original
+        return candidate_run(store, work, scored.trained, scored.errors, context.environment, now, other)
+
+    return _logged(context, work, known, make)
+
+
+def _logged(context: RunContext, work: Work, known: str | None, make: Callable[[], TrackedRun]) -> str | None:
+    """The id of a tracked run. It is written at once, or behind the judgement where the id is known before.
+
+    known: the id that an earlier run of this configuration recorded.
+    """
+    tracker = context.tracker
+    assert tracker is not None
+    reserved = None if context.behind is None else tracker.reserve()
+    if context.behind is None or reserved is None:
+        return known or tracker.log(make())
+    if known is None:
+        context.behind.append(lambda: tracker.log(make(), reserved))
+    elif not told_of(context.store, work.claim, work.name, known):
+        context.behind.append(partial(log_unless_ended, tracker, known, make))
+    return known or reserved
 
 
 def _record(context: RunContext, work: Work, scored: ScoredCandidate, run_id: str | None) -> TrainPart:
@@ -216,12 +239,11 @@ def _fail(context: RunContext, work: Work, error: Terminal) -> ModelTraining:
 
 
 def _track_failure(context: RunContext, work: Work, error: Terminal) -> str | None:
-    if context.tracker is None:
+    store, tracker, now = context.store, context.tracker, context.clock.now()
+    if tracker is None:
         return None
-    run_id = known_failed_run_id(context.store, work, error, context.tracker.uri)
-    return run_id or context.tracker.log(
-        failed_run(context.store, work, error, context.environment, context.clock.now())
-    )
+    known = known_failed_run_id(store, work, error, tracker.uri)
+    return _logged(context, work, known, lambda: failed_run(store, work, error, context.environment, now))
 
 
 def _record_failure(context: RunContext, work: Work, error: Terminal, run_id: str | None) -> FailurePart:

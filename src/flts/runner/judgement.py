@@ -51,6 +51,15 @@ def completeness(store: Store, experiment: Experiment, scope: str, run: int) -> 
     return Complete(candidates, {name: part.run_id for name, part in parts.items() if part is not None})
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """A run that is judged and promoted, of which neither the tracker knows nor the judge's part of the run."""
+
+    judged: Judged
+    part: JudgePart
+    config_hash: str
+
+
 def judge_run(
     context: RunContext,
     experiment: Experiment,
@@ -61,9 +70,31 @@ def judge_run(
     known: Chain = EMPTY,
     message: MessageRef | None = None,
 ) -> Judged | Waiting:
-    """Judge what the store holds for a configuration, record it, and tell the tracker.
+    """Judge what the store holds for a configuration, tell the tracker, and record it.
 
     known: what was read of the log before, which is not read again; message: the one that led here, on a broker.
+    """
+    judgement = promote_run(context, experiment, scope, run, actor=actor, known=known, message=message)
+    if isinstance(judgement, Waiting):
+        return judgement
+    tell_tracker(context, judgement)
+    record_judgement(context, judgement)
+    return judgement.judged
+
+
+def promote_run(
+    context: RunContext,
+    experiment: Experiment,
+    scope: str,
+    run: int,
+    *,
+    actor: str,
+    known: Chain = EMPTY,
+    message: MessageRef | None = None,
+) -> Judgement | Waiting:
+    """Judge what the store holds for a configuration; afterwards the log and the pointers name the champion.
+
+    Raises StageFailed when the judge's score of a candidate differs from the one recorded after training.
     """
     watch = Stopwatch.start(context.clock)
     store, config_hash = context.store, experiment.identity.config_hash
@@ -87,8 +118,7 @@ def judge_run(
         since=claim.promotion if claim else None,
         known=known,
     )
-    record_judgement(context, config_hash, scope, run, judged, complete.run_ids, watch=watch, message=message)
-    return judged
+    return judgement_of(context, config_hash, scope, run, judged, complete.run_ids, watch=watch, message=message)
 
 
 def _with_ensemble(
@@ -114,7 +144,7 @@ def _with_ensemble(
     return Complete(candidates, {**trained.run_ids, ENSEMBLE: told.run_id})
 
 
-def record_judgement(
+def judgement_of(
     context: RunContext,
     config_hash: str,
     scope: str,
@@ -124,11 +154,8 @@ def record_judgement(
     *,
     watch: Stopwatch,
     message: MessageRef | None = None,
-) -> None:
-    """Tell the tracker what only the judge knows, then write the judge's part of the run.
-
-    Raises StageFailed when the judge's score of a candidate differs from the one recorded after training.
-    """
+) -> Judgement:
+    """What a judge has to say of a run. Raises StageFailed when its scores differ from the recorded ones."""
     decision, champion = judged.decision.record, judged.champion
     _compare_scores(context.store, config_hash, run, decision)
     part = JudgePart(
@@ -151,10 +178,21 @@ def record_judgement(
         message=message,
         announced=judged.announced,
     )
-    if context.tracker is not None and not _told_before(context.store, config_hash, part):
-        _annotate(context.tracker, decision, champion, run_ids)
+    return Judgement(judged, part, config_hash)
+
+
+def tell_tracker(context: RunContext, judgement: Judgement) -> None:
+    """Tell the tracker what only the judge knows, unless an earlier judgement told it the same."""
+    judged, part = judgement.judged, judgement.part
+    if context.tracker is not None and not _told_before(context.store, judgement.config_hash, part):
+        _annotate(context.tracker, judged.decision.record, judged.champion, part.run_ids)
         point_tracker(context, judged.log)
-    _write_sealed(context.store, config_hash, part)
+
+
+def record_judgement(context: RunContext, judgement: Judgement, *, untold: bool = False) -> None:
+    """Write the judge's part of the run, the last one. untold: the tracker does not know of all of it."""
+    part = judgement.part.model_copy(update={"untold": True}) if untold else judgement.part
+    _write_sealed(context.store, judgement.config_hash, part)
 
 
 def _rests_on(store: Store, config_hash: str, run: int, decision: DecisionRecord) -> dict[str, str]:
@@ -217,7 +255,10 @@ def _told_before(store: Store, config_hash: str, part: JudgePart) -> bool:
     """Whether an earlier judgement of this configuration and scope told the tracker the same."""
     told = (part.scope, part.run_ids, part.promotion, part.entry_sha256)
     earlier = runs.parts(store, config_hash, "judge", JudgePart)
-    return any((record.scope, record.run_ids, record.promotion, record.entry_sha256) == told for record in earlier)
+    return any(
+        (record.scope, record.run_ids, record.promotion, record.entry_sha256) == told and not record.untold
+        for record in earlier
+    )
 
 
 def _compare_scores(store: Store, config_hash: str, run: int, decision: DecisionRecord) -> None:

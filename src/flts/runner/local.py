@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import InitVar, dataclass
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 from flts.contracts import layout
 from flts.contracts.errors import StageFailed, UsageError, nearest, without_credentials
+from flts.contracts.failpoints import failpoint
+from flts.contracts.machine import machine_faults
 from flts.contracts.messages import ModelTraining, TrainingData
 from flts.contracts.ports import Store
 from flts.contracts.records.base import read_record, require_record
@@ -17,7 +20,7 @@ from flts.contracts.records.decision import DecisionRecord
 from flts.contracts.records.log import LogEntry
 from flts.contracts.records.run import JudgePart, Recomputed, TrainPart
 from flts.drawing.cell import cell
-from flts.drawing.figure import Picture
+from flts.drawing.figure import Picture, warm_up
 from flts.models.registry import CANDIDATES, require
 from flts.preprocess.known import refuse_unknown_place
 from flts.preprocess.source import RawInput
@@ -28,10 +31,10 @@ from flts.report.plots import RunPlots
 from flts.runner import tell
 from flts.runner.candidate import finish_model, recorded
 from flts.runner.claim import StartedRun, start
-from flts.runner.judgement import judge_run
+from flts.runner.judgement import Judgement, promote_run, record_judgement, tell_tracker
 from flts.runner.reporter import Reporter
 from flts.runner.stored import load_experiment
-from flts.runner.tracking import known_run_id
+from flts.runner.tracking import known_run_id, told_of
 from flts.spec.lineage import Identity
 from flts.spec.models import ENSEMBLE
 from flts.wiring import RunContext, locked_context, open_raw
@@ -146,9 +149,13 @@ def run(
     with locked_context(settings, threads=spec.run.threads, wait=wait) as context:
         raw = tables or open_raw(spec.dataset, folder, settings)
         started = start(context, spec, raw, reporter, recompute=recompute, trains_here=True)
+        context.behind = []
         train_all(context, started, reporter)
-        judge(context, started, reporter, actor)
-        return run_result(context, started)
+        judgement = judge(context, started, reporter, actor)
+        result = run_result(context, started, judgement.part)
+        reporter.judged(result)
+        conclude(context, judgement)
+        return result
 
 
 def train_all(context: RunContext, started: StartedRun, reporter: Reporter) -> None:
@@ -191,28 +198,43 @@ def train_all(context: RunContext, started: StartedRun, reporter: Reporter) -> N
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def judge(context: RunContext, started: StartedRun, reporter: Reporter, actor: str) -> None:
-    """Judge a run whose candidates have all ended."""
+def judge(context: RunContext, started: StartedRun, reporter: Reporter, actor: str) -> Judgement:
+    """Judge a run whose candidates have all ended, and promote: the log then names the champion."""
     reporter.stage("evaluate", "running")
     claim = started.claim
-    judged = judge_run(context, started.experiment, claim.identifier, claim.run, actor=actor, known=started.log)
-    if isinstance(judged, Waiting):
+    judgement = promote_run(context, started.experiment, claim.identifier, claim.run, actor=actor, known=started.log)
+    if isinstance(judgement, Waiting):
         raise StageFailed(
-            f"neither a result nor a failure is stored for {', '.join(judged.missing)}",
+            f"neither a result nor a failure is stored for {', '.join(judgement.missing)}",
             code="result-missing",
-            models=list(judged.missing),
+            models=list(judgement.missing),
         )
     ensemble = recorded(context.store, claim, ENSEMBLE)
     if ensemble is not None:
         told = tell.ended(claim, ensemble, started.experiment.identity.model_hashes[ENSEMBLE], context.clock.now())
         reporter.ended(ENSEMBLE, told)
     reporter.stage("evaluate", "done", f"{len(started.experiment.windows.indices)} windows")
+    return judgement
 
 
-def run_result(context: RunContext, started: StartedRun) -> RunResult:
-    """The outcome of a judged run, read from the store alone, whichever process took its steps."""
+@machine_faults()
+def conclude(context: RunContext, judgement: Judgement) -> None:
+    """Write the tracked runs of a judged run, then the judge's part. Where that fails, the part says so."""
+    told = False
+    try:
+        failpoint("run.track.before")
+        for write in context.behind or ():
+            write()
+        tell_tracker(context, judgement)
+        failpoint("run.track.after")
+        told = True
+    finally:
+        record_judgement(context, judgement, untold=context.tracker is not None and not told)
+
+
+def run_result(context: RunContext, started: StartedRun, judgement: JudgePart) -> RunResult:
+    """The outcome of a judged run, read from the store, whichever process took its steps."""
     store, claim, identity = context.store, started.claim, started.experiment.identity
-    judgement = require_record(store, layout.run_part(claim.config_hash, claim.run, "judge"), JudgePart)
     parts = {name: _train_part(store, claim, name) for name in identity.model_hashes}
     decision = layout.decision(claim.identifier, judgement.decision_id)
     places = {"store": without_credentials(store.url), "decision": decision}
@@ -238,10 +260,14 @@ def run_result(context: RunContext, started: StartedRun) -> RunResult:
 
 
 def _prepare_tracker(context: RunContext, started: StartedRun, names: Sequence[str]) -> None:
-    """Let the tracker start up while the models are fitted, if any of them will be logged."""
+    """Let tracker and pictures start up while the models are fitted, if any of them will be logged."""
     tracker, claim, hashes = context.tracker, started.claim, started.experiment.identity.model_hashes
-    if tracker and any(known_run_id(context.store, claim, name, hashes[name], tracker.uri) is None for name in names):
+    if tracker is None:
+        return
+    known = {name: known_run_id(context.store, claim, name, hashes[name], tracker.uri) for name in names}
+    if not all(run_id and told_of(context.store, claim, name, run_id) for name, run_id in known.items()):
         tracker.prepare(claim.identifier)
+        threading.Thread(target=warm_up, name="pictures", daemon=True).start()
 
 
 def _entry(store: Store, started: StartedRun, number: int | None) -> LogEntry | None:

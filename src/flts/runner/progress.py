@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from flts.contracts.errors import Interrupted, visible
@@ -19,24 +19,31 @@ if TYPE_CHECKING:
 
     from flts.contracts.messages import ModelTraining
     from flts.contracts.ports import Progress
+    from flts.runner.local import RunResult
     from flts.runner.reporter import Reporter
 
 LONGEST_EPOCH = 3600.0
 """Seconds over which the remaining time is estimated: epochs may be minutes apart."""
 
 
+def _nowhere(result: RunResult) -> None:
+    """Show no result."""
+
+
 @contextmanager
-def reporter(models: Sequence[str], *, quiet: bool, yes: bool = True) -> Iterator[Reporter]:
-    """The reporter that fits where stdout goes. yes: a run of hours is not asked about."""
+def reporter(
+    models: Sequence[str], *, quiet: bool, yes: bool = True, board: Callable[[RunResult], None] = _nowhere
+) -> Iterator[Reporter]:
+    """The reporter that fits where stdout goes. yes: a run of hours is not asked about; board: prints the result."""
     ask = not yes and sys.stdin is not None and sys.stdin.isatty()
     if quiet:
-        yield Quiet()
+        yield _ResultAlone(board)
     elif sys.stdout.isatty():
-        table = LiveTable(models, ask=ask)
-        with table.shown:
+        table = LiveTable(models, ask=ask, board=board)
+        with table.shown, table.behind:
             yield table
     else:
-        yield PlainLines(ask=ask)
+        yield PlainLines(ask=ask, board=board)
 
 
 @contextmanager
@@ -60,6 +67,18 @@ def confirm() -> None:
         raise Interrupted("nothing was started; --yes starts such a run without a question")
 
 
+class _ResultAlone(Quiet):
+    """Shows no step of a run, and its result."""
+
+    def __init__(self, board: Callable[[RunResult], None]) -> None:
+        self._board = board
+
+    def judged(self, result: RunResult) -> None:
+        """Print the result."""
+        self._board(result)
+        sys.stdout.flush()  # a program may wait for it, and the process goes on
+
+
 class _ModelRow:
     """The Progress of one model, shown in its row."""
 
@@ -79,7 +98,12 @@ class LiveTable:
     """Stages and models with their state, elapsed and remaining time."""
 
     def __init__(
-        self, models: Sequence[str], get_time: Callable[[], float] = time.monotonic, *, ask: bool = False
+        self,
+        models: Sequence[str],
+        get_time: Callable[[], float] = time.monotonic,
+        *,
+        ask: bool = False,
+        board: Callable[[RunResult], None] = _nowhere,
     ) -> None:
         from rich.progress import Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.table import Column
@@ -98,7 +122,9 @@ class LiveTable:
             speed_estimate_period=LONGEST_EPOCH,
             expand=True,
         )
-        self._ask = ask
+        self._ask, self._board = ask, board
+        self.behind = ExitStack()
+        """What is shown below the result until the run has ended."""
         self._tasks = {
             name: self.shown.add_task(name, start=False, total=None, state="waiting", style="dim", detail="")
             for name in ("preprocess", *models, "evaluate")
@@ -135,6 +161,13 @@ class LiveTable:
         """A model has a result or a reason."""
         self._end(name, "done" if message.status == "SUCCESS" else "no result", message.error or "")
 
+    def judged(self, result: RunResult) -> None:
+        """End the table, print the result below it, and say what is still done, at a terminal."""
+        self.shown.stop()
+        self._board(result)
+        if "mlflow" in result.places:
+            self.behind.enter_context(waiting("MLflow: runs and pictures"))
+
     def _end(self, name: str, state: str, detail: str) -> None:
         self.shown.stop_task(self._tasks[name])
         _show(self.shown, self._tasks[name], state, detail)
@@ -165,8 +198,8 @@ class _ModelLines:
 class PlainLines:
     """One line per step, for logs and pipes."""
 
-    def __init__(self, *, ask: bool = False) -> None:
-        self._start, self._lock, self._ask = time.monotonic(), threading.Lock(), ask
+    def __init__(self, *, ask: bool = False, board: Callable[[RunResult], None] = _nowhere) -> None:
+        self._start, self._lock, self._ask, self._board = time.monotonic(), threading.Lock(), ask, board
 
     def line(self, text: str) -> None:
         """Print the seconds since the start and a text."""
@@ -199,3 +232,8 @@ class PlainLines:
         """A model has a result or a reason."""
         took = f" in {message.duration_ms / 1000:.1f} s" if message.duration_ms is not None else ""
         self.line(f"{name}: {f'done{took}' if message.status == 'SUCCESS' else f'no result: {message.error}'}")
+
+    def judged(self, result: RunResult) -> None:
+        """Print the result."""
+        self._board(result)
+        sys.stdout.flush()  # a pipe gets it now, and the process goes on

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from flts.contracts.messages import ModelTraining
 from flts.contracts.ports import Progress, Silent
+
+if TYPE_CHECKING:
+    from flts.runner.local import RunResult
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class Reporter(Protocol):
     def ended(self, name: str, message: ModelTraining) -> None:
         """A model has a result or a reason."""
 
+    def judged(self, result: RunResult) -> None:
+        """The run is judged and the champion in force; tracked runs and their pictures follow."""
+
 
 class Quiet:
     """A Reporter that shows nothing."""
@@ -55,4 +61,7 @@ class Quiet:
         return Silent()
 
     def ended(self, name: str, message: ModelTraining) -> None:
+        """Ignore a result."""
+
+    def judged(self, result: RunResult) -> None:
         """Ignore a result."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from flts.contracts.errors import Terminal
 from flts.contracts.ports import Store, TrackedRun, Tracker
 from flts.contracts.records.base import require_record
 from flts.contracts.records.data import ProcessedMeta
-from flts.contracts.records.run import FailurePart, MessageRef, RunStatus, TrainPart, status_of
+from flts.contracts.records.run import FailurePart, JudgePart, MessageRef, RunStatus, TrainPart, status_of
 from flts.evaluate.metrics import Errors
 from flts.forecasting.bundle import MANIFEST, read_bundle
 from flts.models.registry import CANDIDATES, package_of
@@ -25,6 +25,8 @@ from flts.version import __version__
 
 REASON = 4000
 """Characters of a reason that every MLflow version keeps uncut."""
+ENDED = ("FINISHED", "FAILED")
+"""How a run ends that is whole; one that a killed process left open is KILLED, as is a model that does not apply."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,19 @@ def known_failed_run_id(store: Store, work: Work, error: Terminal, tracking_uri:
     return next((run_id for run_id in mine if run_id), None)
 
 
+def told_of(store: Store, claim: RunOf, model: str, run_id: str) -> bool:
+    """Whether the tracker has this run whole: a judge's part that names it is written after that."""
+    parts = runs.parts(store, claim.config_hash, "judge", JudgePart)
+    return any(part.run_ids.get(model) == run_id and not part.untold for part in parts)
+
+
+def log_unless_ended(tracker: Tracker, run_id: str, make: Callable[[], TrackedRun]) -> None:
+    """Write a run under its id, unless the process that chose the id has done so."""
+    seen = tracker.look(run_id)
+    if seen is None or seen.status not in ENDED:
+        tracker.log(make(), run_id)
+
+
 def fitted_run_id(store: Store, tracker: Tracker, work: Work) -> str | None:
     """The tracked run in which this model was fitted: one of this configuration, else one that the tracker finds.
 
@@ -81,7 +96,7 @@ def candidate_run(
     now: datetime,
     original: str | None,
 ) -> TrackedRun:
-    """A finished candidate: parameters, errors, loss per epoch, the bundle itself and two plots.
+    """A finished candidate: parameters, errors, loss per epoch, the bundle itself and its pictures.
 
     original: the run in which it was fitted, if that was an earlier one.
     """
@@ -102,8 +117,8 @@ def candidate_run(
         "preprocess/preprocess_config.json": _readable(meta.made_of.model_dump(mode="json")),
     }
     values = work.experiment.forecasts(store, trained.model_hash, trained.forecasts_sha256)
-    for kind, picture in plots.of_model(work.experiment, work.name.upper(), values, trained.curve, manifest).items():
-        artifacts |= {f"plots/{kind}.png": picture.png, f"plots/{kind}.svg": picture.svg}
+    kept = plots.kept_of(work.experiment, work.name.upper(), values, trained.curve)
+    artifacts |= {f"plots/{kind}.png": picture.png for kind, picture in kept.items()}
     models = sorted(manifest.members or [work.name])
     return replace(
         _run(work, "FINISHED", tags, metrics, now),

@@ -56,17 +56,24 @@ NOT_NAMED = {
     "gateway/objects.py delete_object OBJECTS.delete": "says which method a route has",
     "server/page/box.py result as_text(answer.frame()).write_csv": "the text of a download, no file",
     "backends/mlflow_file.py make_whole file.parent.mkdir": "an empty folder says nothing, and is made again",
-    "backends/mlflow_file.py _alone os.open": "reads; the kernel frees the lock of a process that ended",
-    "backends/mlflow_file.py make_whole left.unlink": "what a killed process left beside the tracker's database",
-    "backends/mlflow_file.py make_whole part.replace": "the tracker's database without a run, whole or absent",
+    "backends/mlflow_lock.py alone os.open": "reads; the kernel frees the lock of a process that ended",
+    "backends/mlflow_file.py _free left.unlink": "what a killed process left beside the tracker's database",
+    "backends/mlflow_file.py _from_template copy.unlink": "a copy that is not used",
+    "backends/mlflow_file.py _make made.replace": "the tracker's database without a run, whole or absent",
+    "backends/mlflow_template.py keep template.parent.mkdir": "an empty folder says nothing, and is made again",
+    "backends/mlflow_template.py keep left.unlink": "what a killed process left beside the template",
+    "backends/mlflow_template.py keep part.touch": "the template, whole or absent; any process makes it again",
+    "backends/mlflow_template.py keep part.replace": "the template, whole or absent; any process makes it again",
     "backends/tracking.py _remove_folder_of_uri folder.rmdir": "the empty folder that MLflow made where it was called",
     "backends/tracking.py log tempfile.TemporaryDirectory": "temporary files of the tracker, a view for people",
-    "backends/tracking.py _lay_out tempfile.TemporaryDirectory": "temporary files of the tracker",
     "backends/tracking.py _lay_out target.parent.mkdir": "temporary files of the tracker",
     "backends/tracking.py _lay_out target.write_bytes": "temporary files of the tracker",
-    "backends/tracking.py _lay_out bundle.mkdir": "temporary files of the tracker",
-    "backends/tracking.py _lay_out (bundle / name).parent.mkdir": "temporary files of the tracker",
-    "backends/tracking.py _lay_out (bundle / name).write_bytes": "temporary files of the tracker",
+    "backends/mlflow_model.py write_model file.parent.mkdir": "temporary files of the tracker",
+    "backends/mlflow_model.py write_model file.write_bytes": "temporary files of the tracker",
+    **{
+        f"backends/mlflow_model.py _write_environment (folder / {name}).write_text": "temporary files of the tracker"
+        for name in ("REQUIREMENTS", "CONDA", "VIRTUALENV")
+    },
     **{
         f"doctor/store.py {call}": "a temporary object of the doctor"
         for call in (

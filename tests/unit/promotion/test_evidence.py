@@ -21,7 +21,7 @@ from flts.contracts.records.decision import DecisionRecord
 from flts.promotion.evidence import digest_of, kept_aside, refuse_changed
 from flts.promotion.judge import baselines
 from flts.promotion.stage import Judged, promote
-from flts.runner.judgement import record_judgement
+from flts.runner.judgement import judgement_of, record_judgement
 from flts.runner.quarantine import put_aside
 from flts.runner.stopwatch import Stopwatch
 from flts.train.experiment import Experiment
@@ -51,7 +51,8 @@ def made() -> Made:
     put_result(store, experiment, "gru", fit(store, experiment).bundle_sha256, 9.0)
     result = judged(store, experiment)
     context, config_hash = context_of(store), experiment.identity.config_hash
-    record_judgement(context, config_hash, "global", 1, result, {}, watch=Stopwatch.start(context.clock))
+    watch = Stopwatch.start(context.clock)
+    record_judgement(context, judgement_of(context, config_hash, "global", 1, result, {}, watch=watch))
     return experiment, store
 
 

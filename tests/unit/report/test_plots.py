@@ -129,11 +129,6 @@ def test_the_error_of_each_step_is_that_of_the_board_in_units_of_a_single_target
     assert values(axes, "ridge") == pytest.approx([at.rmse * width for at in decision.ranked[0].profile.step])
     assert values(axes, f"{best.model} (baseline)") == pytest.approx([at.rmse * width for at in best.profile.step])
     assert "each step falls in 24 of 24 parts of a season of 24 rows" in " ".join(words(picture)[1:])
-    alone = plots.of_model(one[0].experiment, "ridge", stored(one), [], _manifest(one))["error_per_step"]
-    assert values(panels(alone)[0], "ridge") == pytest.approx(values(axes, "ridge"))
-    assert values(panels(alone)[0], f"{best.model} (baseline)") == pytest.approx(
-        [a.rmse * width for a in best.profile.step]
-    )
 
 
 def test_a_step_that_sees_few_hours_is_said() -> None:
@@ -143,25 +138,30 @@ def test_a_step_that_sees_few_hours_is_said() -> None:
     )
 
 
-def _manifest(pair: tuple[RunPlots, Trained]) -> Any:
-    return read_bundle(pair[0].store, pair[1].bundle_sha256)[0]
-
-
 @pytest.mark.parametrize(
     ("tables", "test", "kinds"),
     [
-        ({}, 60, {"forecast", "residuals", "error_per_step", "calibration"}),
-        ({"task": {"horizon": 1}}, 60, {"forecast", "residuals", "calibration"}),
-        ({"task": {"horizon": 1}}, 268, {"forecast", "residuals"}),
+        ({}, 60, {"residuals", "calibration"}),
+        ({"task": {"horizon": 1}}, 268, {"residuals"}),
     ],
-    ids=["several steps", "one step", "too few windows for intervals"],
+    ids=["several steps", "too few windows for intervals"],
 )
 def test_a_model_gets_the_pictures_that_apply_to_it(tables: dict[str, Any], test: int, kinds: set[str]) -> None:
     pair = judged(test=test, **tables)
-    drawn = plots.of_model(pair[0].experiment, "ridge", stored(pair), [[1.0, 2.0]], _manifest(pair))
+    manifest = read_bundle(pair[0].store, pair[1].bundle_sha256)[0]
+    drawn = plots._of_model(pair[0].experiment, "ridge", stored(pair), [[1.0, 2.0]], manifest)
     assert set(drawn) == kinds | {"loss_curve"}
-    for picture in drawn.values():
-        assert "load" in words(picture)[0]
+    for draw in drawn.values():
+        assert "load" in words(draw())[0]
+
+
+@pytest.mark.parametrize(("curve", "kinds"), [([], {"forecast"}), ([[1.0, 2.0]], {"forecast", "loss_curve"})])
+def test_the_tracker_keeps_forecasts_and_losses(
+    one: tuple[RunPlots, Trained], curve: list[list[float]], kinds: set[str]
+) -> None:
+    kept = plots.kept_of(one[0].experiment, "ridge", stored(one), curve)
+    assert set(kept) == kinds
+    assert values(panels(kept["forecast"])[0], "forecast")[-3:].tolist() == stored(one)["y_hat"][-1, :, 0].tolist()
 
 
 def test_an_experiment_that_nobody_judged_has_its_forecasts_alone(one: tuple[RunPlots, Trained]) -> None:

@@ -26,7 +26,7 @@ from flts.contracts.records.base import require_record
 from flts.contracts.records.run import JudgePart, Machine, ScaledErrors
 from flts.promotion.log import EMPTY, read_chain, stored_digest
 from flts.promotion.stage import Judged, promote, rollback
-from flts.runner.judgement import point_tracker, record_judgement
+from flts.runner.judgement import judgement_of, point_tracker, record_judgement, tell_tracker
 from flts.runner.stopwatch import Stopwatch
 from flts.train.experiment import Experiment
 from flts.train.machine import machine
@@ -55,10 +55,12 @@ def judged(context: RunContext, experiment: Experiment, run_ids: dict[str, str |
 
 
 def recorded(
-    context: RunContext, experiment: Experiment, run: int, judgement: Judged, run_ids: dict[str, str | None]
+    context: RunContext, experiment: Experiment, run: int, result: Judged, run_ids: dict[str, str | None]
 ) -> None:
-    watch = Stopwatch.start(context.clock)
-    record_judgement(context, experiment.identity.config_hash, "global", run, judgement, run_ids, watch=watch)
+    config_hash, watch = experiment.identity.config_hash, Stopwatch.start(context.clock)
+    judgement = judgement_of(context, config_hash, "global", run, result, run_ids, watch=watch)
+    tell_tracker(context, judgement)
+    record_judgement(context, judgement)
 
 
 def two_candidates() -> tuple[Experiment, Store]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import sys
 from datetime import UTC, datetime
-from typing import Literal
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import pytest
 from rich.console import Console
@@ -99,6 +100,45 @@ def test_a_terminal_gets_the_live_table(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     with reporter([], quiet=False) as shown:
         assert isinstance(shown, LiveTable)
+
+
+def outcome(*places: str) -> Any:
+    return SimpleNamespace(places=dict.fromkeys(places, ""))
+
+
+def test_a_result_is_printed_below_the_table_which_ends_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    out, err = Terminal(), Terminal()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    shown: list[tuple[Any, bool]] = []
+
+    def board(result: Any) -> None:
+        shown.append((result, table.shown.live.is_started))
+
+    with reporter(["gru"], quiet=False, board=board) as found:
+        assert isinstance(found, LiveTable)
+        table = found
+        table.judged(outcome("store", "mlflow"))
+    assert shown == [(outcome("store", "mlflow"), False)]
+    assert "MLflow: runs and pictures" in err.getvalue()
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_pipe_and_a_program_get_the_result_when_it_is_there(quiet: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Flushed()
+    monkeypatch.setattr(sys, "stdout", out)
+    with reporter(["gru"], quiet=quiet, board=lambda result: print("the board")) as shown:
+        shown.judged(outcome("mlflow"))
+        assert (out.getvalue(), out.flushed) == ("the board\n", len("the board\n"))
+
+
+class Flushed(io.StringIO):
+    """Knows how much a reader at the other end of a pipe would have."""
+
+    flushed = 0
+
+    def flush(self) -> None:
+        self.flushed = len(self.getvalue())
 
 
 def test_a_program_gets_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from tests.support.stored import (
     fit,
     truth,
 )
-from tests.support.tracking import RecordingTracker, context_of
+from tests.support.tracking import RecordingTracker, ReservingTracker, context_of
 
 from flts.contracts import failpoints, layout
 from flts.contracts.canonical import canonical_json
@@ -21,11 +21,15 @@ from flts.contracts.errors import (
     NotApplicable,
     TrainingFailed,
 )
+from flts.contracts.ports import Store
 from flts.contracts.records.base import require_record
 from flts.contracts.records.data import ProcessedMeta
 from flts.evaluate.metrics import measure
 from flts.promotion.judge import yardstick
+from flts.promotion.stage import Judged
 from flts.runner import candidate as finishing
+from flts.runner.judgement import judge_run
+from flts.wiring import RunContext
 
 pytestmark = pytest.mark.slow
 
@@ -177,3 +181,70 @@ def test_a_run_logged_before_a_crash_does_not_name_itself_as_reused(
     finish(context_of(store, tracker), experiment)
     first, second = tracker.runs
     assert dict(first.tags) == dict(second.tags)
+
+
+def behind(store: Store, tracker: RecordingTracker) -> RunContext:
+    """As of `flts run`: what the tracker is told waits until the champion is known."""
+    context = context_of(store, tracker)
+    context.behind = []
+    return context
+
+
+def written(context: RunContext) -> None:
+    """Tell the tracker what has waited."""
+    for write in context.behind or ():
+        write()
+
+
+def test_an_id_that_is_known_before_is_recorded_and_its_run_written_behind() -> None:
+    experiment, store = small_experiment()
+    fit(store, experiment)
+    tracker = ReservingTracker()
+    context = behind(store, tracker)
+    assert finish(context, experiment).run_id == "id-1"
+    assert part(store, experiment, "train-ridge")["run_id"] == "id-1"
+    assert tracker.runs == []
+    written(context)
+    assert {run_id: run.status for run_id, run in tracker.under.items()} == {"id-1": "FINISHED"}
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_run_that_a_killed_process_did_not_write_is_written_under_its_id_by_the_next(killed: bool) -> None:
+    experiment, store = small_experiment()
+    fit(store, experiment)
+    tracker = ReservingTracker()
+    first, second = behind(store, tracker), behind(store, tracker)
+    finish(first, experiment, run=1)
+    if not killed:
+        written(first)  # but the judge's part was not: the tracker is asked
+    assert finish(second, experiment, run=2).run_id == "id-1"
+    written(second)
+    assert (list(tracker.under), len(tracker.runs)) == (["id-1"], 1)
+    assert "flts.reused_run_id" not in tracker.runs[0].tags
+
+
+def test_of_a_run_that_a_judge_has_recorded_the_tracker_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment, store = small_experiment()
+    fit(store, experiment)
+    tracker = ReservingTracker()
+    context = behind(store, tracker)
+    finish(context, experiment, run=1)
+    written(context)
+    judged = judge_run(context, experiment, "global", 1, actor="tests")
+    assert isinstance(judged, Judged)
+    monkeypatch.setattr(tracker, "look", lambda run_id: pytest.fail("asked"))
+    again = behind(store, tracker)
+    finish(again, experiment, run=2)
+    assert again.behind == []
+
+
+def test_a_failure_is_written_behind_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment, store = small_experiment()
+    monkeypatch.setattr(finishing, "train_isolated", raising(TrainingFailed("a")))
+    tracker = ReservingTracker()
+    for run in (1, 2):
+        context = behind(store, tracker)
+        assert finish(context, experiment, run=run).run_id == "id-1"
+        written(context)
+    assert {run_id: run.status for run_id, run in tracker.under.items()} == {"id-1": "FAILED"}
+    assert len(tracker.runs) == 1

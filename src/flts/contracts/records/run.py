@@ -191,7 +191,7 @@ class JudgePart(StoredRecord):
 
     absent_when_none = frozenset(
         {"deployment", "entry_sha256", "decision_sha256", "rests_on", "started", "duration_ms", "machine", "message"}
-        | {"announced"}
+        | {"announced", "untold"}
     )
 
     v: Literal[1] = 1
@@ -207,7 +207,7 @@ class JudgePart(StoredRecord):
     promotion: Number | None
     """Number of the newest log entry at the end; None when nothing was ever promoted."""
     entry_sha256: Digest | None = None
-    """Of that entry as it is stored, which the tracker was told; None also in the part of an earlier flts."""
+    """Of that entry as it is stored; None also in the part of an earlier flts."""
     run_ids: dict[str, str | None]
     rests_on: dict[str, Digest] | None = None
     """SHA-256 by key of the records that no decision names: the experiment, the other parts of this run as far as they
@@ -221,6 +221,8 @@ class JudgePart(StoredRecord):
     """The message after which the run was complete; None without a broker."""
     announced: MessageRef | None = None
     """Where this judge announced the champion; None without a broker, and where there was nothing to announce."""
+    untold: Literal[True] | None = None
+    """The tracker lacks something, which the next run of this configuration tells it. None where it lacks nothing."""
 
 
 class SentMessage(StoredRecord, MessageRef):

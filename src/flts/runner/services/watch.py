@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from flts.contracts import layout
 from flts.contracts.messages import ModelTraining
+from flts.contracts.records.base import require_record
+from flts.contracts.records.run import JudgePart
 from flts.runner import tell
 from flts.runner.candidate import recorded
 from flts.runner.claim import StartedRun
@@ -39,7 +41,7 @@ def wait_for_judgement(
         alive()
         time.sleep(POLL_SECONDS)
     reporter.stage("evaluate", "done", f"{len(started.experiment.windows.indices)} windows")
-    return run_result(context, started)
+    return run_result(context, started, require_record(context.store, judged, JudgePart))
 
 
 def _ended(context: RunContext, started: StartedRun, name: str) -> ModelTraining | None:
