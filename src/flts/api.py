@@ -239,13 +239,21 @@ def forecast(
     return champion.forecast(raw("history", history), level, horizon, quantiles, future=later)
 
 
-def runs(*, limit: int | None = None, settings: Settings | None = None) -> Sequence[RunSummary]:
+def runs(
+    *,
+    limit: int | None = None,
+    before: RunSummary | None = None,
+    scope: str | None = None,
+    settings: Settings | None = None,
+) -> Sequence[RunSummary]:
     """Every run, or the newest `limit` of them, newest first. Raises UsageError when there is no run yet.
+
+    before: only those older than this one, the last of the page before; scope: only those of this scope.
 
     >>> [(run.run, run.claim.scope, run.judge.outcome) for run in flts.runs()]
     [(1, 'global', 'promote'), (1, 'global', 'promote')]
     """
-    return newest_first(existing_store(settings or load_settings()), limit)
+    return newest_first(existing_store(settings or load_settings()), limit, before=before, scope=scope)
 
 
 def compare(*runs: str | Path, settings: Settings | None = None) -> Comparison:
@@ -291,7 +299,7 @@ def promote(
     settings = settings or load_settings()
     if scope is None:
         store = existing_store(settings)
-        scope = unnamed_scope(store, by_hand.judged_scopes(store, resolve(store, config))).name
+        scope = unnamed_scope(store, lambda: by_hand.judged_scopes(store, resolve(store, config))).name
     return by_hand.promote(settings, config, model, scope, actor, reason)
 
 

@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     kafka_replication: int = Field(default=-1, ge=-1)
     """Replicas of a topic that flts creates; -1 leaves the number to the brokers."""
     kafka_member: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,200}$")
-    """Fixed name of this process in its groups, such as its pod's name: after a restart it gets its partitions back."""
+    """Fixed name of this process in its groups, for one that restarts under it: it gets its partitions back."""
     kafka_session_timeout: float = Field(default=6.0, gt=0)
     """Seconds after which other members take over the work of one that died."""
     kafka_timeout: float = Field(default=30.0, gt=0)

@@ -22,13 +22,14 @@ FLTS_MORE = {
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),  # of a Secret, where compose.yaml has a file
     *("FLTS_HOST", "FLTS_TOKEN_FILE"),  # options of the commands of compose.yaml
     *("HOME", "FLTS_HOME", "FLTS_PROBE_PORT", "FLTS_KAFKA_PARTITIONS"),  # the defaults of the image and of FLTS, said
-    *("FLTS_NODE", "FLTS_KAFKA_MEMBER"),  # of the pod
+    "FLTS_NODE",  # of the pod
     *("FLTS_GRACE", "FLTS_DRAIN_SECONDS", "FLTS_TRAIN_TIMEOUT", "FLTS_JOBS"),  # values of the chart
     *("FLTS_LOG_FORMAT", "OMP_NUM_THREADS"),  # of the one-shot service that has no environment
 }
 """Variables that some role of FLTS has in the chart alone."""
 FLTS_LESS = {
     "AWS_SHARED_CREDENTIALS_FILE",
+    "FLTS_CONTAINER_IMAGE",  # the file of the release names the image
     "FLTS_SPOOL_DIR",  # a disk of its own, where a pod has its home
     *("FLTS_BUS", "FLTS_KAFKA_REPLICATION", "FLTS_MLFLOW_URI"),  # a pod is told of what it may reach, and no more
 }

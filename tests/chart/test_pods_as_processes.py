@@ -60,10 +60,7 @@ class Cluster:
             "0.0.0.0": "127.0.0.1",  # noqa: S104 - what is replaced
         }
         given = {name: here.get(value, value) for name, value in environment(container).items() if value is not None}
-        given |= dict(self.storage.credentials) | {
-            "FLTS_PROBE_PORT": "0",
-            "FLTS_KAFKA_MEMBER": owner["metadata"]["name"],
-        }
+        given |= dict(self.storage.credentials) | {"FLTS_PROBE_PORT": "0"}
         arguments = [
             str(self.folder / "flts.toml") if word == "/etc/flts/flts.toml" else word for word in container["args"]
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from hashlib import sha256
@@ -11,6 +12,7 @@ import pytest
 import yaml
 from tests.support.charts import (
     API,
+    CHART,
     RUN,
     SCALERS,
     TEMPLATES,
@@ -238,6 +240,17 @@ def test_lists_name_nothing_twice_as_server_side_apply_asks(objects: list[Manife
             assert len(paths) == len(set(paths)), one["metadata"]["name"]
 
 
+def test_no_pod_has_a_fixed_name_in_its_groups_because_its_own_never_comes_back(objects: list[Manifest]) -> None:
+    """A named member does not leave its group when it ends: every upgrade and drain would wait for its session."""
+    named_members = [
+        one["metadata"]["name"]
+        for one, template in pods(objects)
+        for container in containers(template)
+        if "FLTS_KAFKA_MEMBER" in environment(container)
+    ]
+    assert not named_members
+
+
 def test_volumes_are_of_kinds_that_the_restricted_standard_allows(objects: list[Manifest]) -> None:
     allowed = {"configMap", "emptyDir", "persistentVolumeClaim", "projected", "secret"}
     for one, template in pods(objects):
@@ -291,7 +304,8 @@ def test_values_of_one_trainer_are_its_own(helm: Helm) -> None:
         3,
         1,
     ]
-    assert "valid: automfles, gru" in helm.refused("--set", "trainers.perModel.grue.replicas=3")
+    models = ", ".join(json.loads((CHART / "files/default-models.json").read_text()))
+    assert f"valid: {models}" in helm.refused("--set", "trainers.perModel.grue.replicas=3")
 
 
 def test_the_name_of_an_image(helm: Helm) -> None:

@@ -234,6 +234,45 @@ class TestStore:
         assert all(before - allowed <= at <= datetime.now(UTC) + allowed for at in found.values())
         assert store.dated("nothing/") == {}
 
+    @pytest.mark.parametrize(
+        ("folder", "after", "expected"),
+        [
+            ("runs/", "", ["runs/ab/1", "runs/ab/2", "runs/abc/d/1", "runs/b"]),
+            ("runs/", "runs/ab/1", ["runs/ab/2", "runs/abc/d/1", "runs/b"]),
+            ("runs/", "runs/b", []),
+            ("runs/", "runs/abc/d/1", ["runs/b"]),
+            ("runs/ab/", "", ["runs/ab/1", "runs/ab/2"]),
+            ("runs/ab/", "runs/ab/11", ["runs/ab/2"]),
+            ("runs/abcd/", "", []),
+            ("runs/b/", "", []),
+            ("absent/", "absent/x", []),
+        ],
+    )
+    def test_the_first_keys_of_a_folder_after_one_are_found(
+        self, store: Store, folder: str, after: str, expected: list[str]
+    ) -> None:
+        for key in ("runs/ab/2", "runs/abc/d/1", "runs/b", "other/1", "runs/ab/1"):
+            store.create(key, b"x")
+        for most in range(6):
+            assert list(store.first(folder, most, after)) == expected[:most]
+
+    def test_more_keys_than_one_answer_holds_are_found_page_by_page(self, store: Store) -> None:
+        keys = [f"runs/{number // 50:02}/{number:04}" for number in range(1100)]
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(lambda key: store.create(key, b"x"), keys))
+        assert list(store.first("runs/", 5000)) == keys
+        found: list[str] = []
+        while page := store.first("runs/", 300, found[-1] if found else ""):
+            found += page
+        assert found == keys
+
+    def test_the_folders_right_below_a_folder_are_found(self, store: Store) -> None:
+        for key in ("runs/ab/x/1", "runs/b", "runs/abc/1", "runs/ab/y", "other/1"):
+            store.create(key, b"x")
+        assert list(store.folders("runs/")) == ["runs/ab/", "runs/abc/"]
+        assert list(store.folders("runs/ab/")) == ["runs/ab/x/"]
+        assert list(store.folders("runs/abc/")) == list(store.folders("absent/")) == []
+
     @pytest.mark.parametrize("key", ODD_KEYS)
     def test_odd_keys_are_written_read_and_listed_under_their_own_name(self, store: Store, key: str) -> None:
         if "\\" in key and store.url.startswith("s3:"):
@@ -640,6 +679,8 @@ def test_in_a_url_without_a_bucket_the_first_part_of_a_key_names_it(
     assert store.exists("models/x/y.json")
     assert list(store.list("models/x")) == ["models/x/y.json"]
     assert list(store.dated("models/", "y.json")) == ["models/x/y.json"]
+    assert list(store.first("models/", 2, "models/w")) == ["models/x/y.json"]
+    assert list(store.folders("models/")) == ["models/x/"]
     assert open_store(f"s3://{mark}-models/x").get("y.json") == b"model"
 
     async def streamed() -> None:
@@ -698,7 +739,7 @@ def test_in_a_folder_a_file_whose_name_is_no_key_is_no_object(tmp_path: Path, na
     with open(file, "wb") as opened:  # noqa: PTH123
         opened.write(b"{}")
     assert store.list("runs/") == ["runs/a"]
-    assert list(store.dated("runs/")) == ["runs/a"]
+    assert list(store.dated("runs/")) == list(store.first("runs/", 5)) == ["runs/a"]
 
 
 async def one_chunk() -> AsyncIterator[bytes]:

@@ -21,7 +21,8 @@ from tests.support.points import SIDES, points
 from flts.contracts.ports import Store
 
 PROMOTION = ["promote.log", "promote.pointer.config", "promote.pointer.root", "promote.pointer.scope"]
-JUDGEMENT = ["promote.preview", "promote.decision", *PROMOTION, "run.track", "run.seal", "run.judge"]
+JUDGEMENT = ["promote.preview", "promote.decision", *PROMOTION, "run.track", "run.decided", "run.seal", "run.judge"]
+JUDGEMENT += ["run.index.settled"]
 REACHED = {
     "first run": [
         "home.folder",
@@ -31,6 +32,10 @@ REACHED = {
         "preprocess.meta",
         "preprocess.input",
         "run.spec",
+        "run.index.begin",
+        "run.index.time",
+        "run.index.scope",
+        "run.index.open",
         "run.claim",
         "run.preprocess",
         "train.child",
@@ -63,9 +68,9 @@ OF_A_LATENCY = "promote.latency"
 OF_A_FAILURE = "run.failure"
 OF_SERVICES = ("bus.", "forecast.", "gateway.", "run.buried.", "run.sent.", "work.")
 """Prefixes of the points that only services pass; test_every_service.py ends services."""
-OF_MENDING = ("quarantine.", "promote.pointer.gone.")
-"""Prefixes of the points that only a damaged store leads to; unit/runner/test_quarantine.py and
-unit/promotion/test_relay.py stop there."""
+OF_MENDING = ("quarantine.", "promote.pointer.gone.", "run.index.complete.")
+"""Prefixes of the points that only a damaged store leads to, or one without an index; unit/runner/test_quarantine.py,
+unit/promotion/test_relay.py and unit/contracts/test_run_index.py stop there."""
 OF_LONG_LOGS = ("log.snapshot.",)
 """Prefixes of the points that only a long log leads to; unit/promotion/test_snapshot.py stops there."""
 OF_ANSWERS = ("spool.", "live.")

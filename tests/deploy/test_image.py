@@ -113,7 +113,7 @@ def test_no_test_and_no_header_of_torch_is_in_it(podman: Podman, build: Callable
 def test_an_experiment_has_the_hash_of_this_machine_and_a_user_without_a_name_rolls_it_back(
     podman: Podman, build: Callable[[str], str], tmp_path: Path
 ) -> None:
-    """Every family fits and MLflow tracks, without a network, with a read-only root."""
+    """The models of the example fit and MLflow tracks, without a network, with a read-only root."""
     tmp_path.chmod(0o777)
     image = build("all")
     options = ("--volume", f"{tmp_path}:/var/lib/flts", "--tmpfs=/tmp:mode=1777", f"--user={NOBODY}")
@@ -130,6 +130,20 @@ def test_an_experiment_has_the_hash_of_this_machine_and_a_user_without_a_name_ro
     assert {row["model"] for row in ran["decision"]["candidates"] if row["rank"]} == {"gru", "prophet", "ridge"}
     assert all(ran["run_ids"].values())
     assert ran["config_hash"] == config_hash_here()
+
+
+def test_the_other_default_models_are_fitted_in_it(podman: Podman, build: Callable[[str], str], tmp_path: Path) -> None:
+    """They need what their wheels leave to the system, and compile where nothing can be written beside them."""
+    tmp_path.chmod(0o777)
+    others = "models={automfles={},ensemble={},gbm={rounds=20},lstm={hidden_size=8,num_layers=1,epochs=1}}"
+    command = ["run", "/usr/share/flts/jfk-departures/flts.toml", "--json", "--set", others]
+    for few in ("sample.train_rows=600", "sample.test_rows=250", 'sample.strategy="head"', "task.horizon=2"):
+        command += ["--set", few]
+    options = ("--volume", f"{tmp_path}:/var/lib/flts", "--tmpfs=/tmp:mode=1777", f"--user={NOBODY}")
+    options += ("--env=FLTS_TRACKING=off", "--env=OMP_NUM_THREADS=1")
+    done = podman("run", "--rm", "--network=none", *LOCKED_DOWN, *options, build("all"), *command)
+    ranked = {row["model"] for row in json.loads(done.stdout)["decision"]["candidates"] if row["rank"]}
+    assert ranked >= {"automfles", "ensemble", "gbm", "lstm"}
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import numpy as np
 from flts.backends.store import memory_store
 from flts.contracts import layout
 from flts.contracts.canonical import digest, sha256
+from flts.contracts.listing import Listed
 from flts.contracts.ports import DatedStore, Store
 from flts.contracts.records.log import LogEntry, Promoted
 from flts.contracts.records.model import MadeOn, ModelResult
@@ -52,7 +53,7 @@ class StoppedClock:
         return datetime.fromisoformat(MOMENT)
 
 
-class Watched:
+class Watched(Listed):
     """A store that calls back before an object is created or replaced, and records every call."""
 
     def __init__(self, store: Store, before: Callable[[str], None] = lambda key: None) -> None:

@@ -39,7 +39,8 @@ class SavedBus(MemoryBus):
         super().__init__()
         self.saved = records
 
-    def records(self, topic: str) -> Sequence[Record]:
+    def records(self, topic: str, newest: int | None = None) -> Sequence[Record]:
+        assert newest is None
         return list(self.saved.get(topic, ()))
 
 

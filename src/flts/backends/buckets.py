@@ -43,6 +43,16 @@ class Buckets:
         bucket, rest = self._at(prefix)
         return [f"{name}/{key}" for key in bucket.list(rest)]
 
+    def first(self, folder: str, most: int, after: str = "") -> Sequence[str]:
+        name = folder.partition("/")[0]
+        bucket, rest = self._at(folder)
+        return [f"{name}/{key}" for key in bucket.first(rest, most, after.removeprefix(f"{name}/"))]
+
+    def folders(self, folder: str) -> Sequence[str]:
+        name = folder.partition("/")[0]
+        bucket, rest = self._at(folder)
+        return [f"{name}/{key}" for key in bucket.folders(rest)]
+
     def dated(self, prefix: str, ending: str = "") -> Mapping[str, datetime]:
         name = prefix.partition("/")[0]
         bucket, rest = self._at(prefix)

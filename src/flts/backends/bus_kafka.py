@@ -92,7 +92,7 @@ class KafkaBus:
     def subscribe(self, topics: Sequence[str], group: str) -> KafkaSubscription:
         return KafkaSubscription(self._options, self.url, topics, group)
 
-    def records(self, topic: str) -> Sequence[Record]:
+    def records(self, topic: str, newest: int | None = None) -> Sequence[Record]:
         from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
 
         trouble = Trouble(self.url)
@@ -101,7 +101,13 @@ class KafkaBus:
         records: list[Record] = []
         try:
             partitions = range(self.describe().topics.get(topic, 0))
-            consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
+            places = [TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions]
+            if newest is not None:
+                with kafka_errors(f"read {topic} at {self.url}"):
+                    for place in places:
+                        low, high = present(consumer.get_watermark_offsets(place, timeout=self._options.timeout))
+                        place.offset = max(low, high - newest)
+            consumer.assign(places)
             unread = set(partitions)
             deadline = time.monotonic() + self._options.timeout
             while unread:

@@ -48,9 +48,10 @@ class MemoryBus:
         self.ensure(topics)
         return MemorySubscription(self, topics, group)
 
-    def records(self, topic: str) -> Sequence[Record]:
+    def records(self, topic: str, newest: int | None = None) -> Sequence[Record]:
         with self._changed:
-            return [record for records in self._topics.get(topic, []) for record in records]
+            partitions = self._topics.get(topic, [])
+            return [record for records in partitions for record in records[-(newest or len(records)) :]]
 
     def lag(self, topic: str, group: str) -> int:
         with self._changed:

@@ -88,25 +88,56 @@ def dated(folder: Path, below: str, ending: str) -> Iterator[tuple[str, datetime
                 yield key, datetime.fromtimestamp(file.stat(follow_symlinks=False).st_mtime, UTC)
 
 
-def _files(folder: Path, below: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    if below and (_blocked_above(folder, f"{below}/x") or not S_ISDIR(_mode(folder / below))):
+def ordered(folder: Path, below: str, after: str) -> Iterator[str]:
+    """The keys in a folder of the store, sorted folder by folder, from the one after `after` on.
+
+    A folder is read when its turn comes, so whoever takes the first few reads few. Raises OSError.
+    """
+    if not _is_folder(folder, below):
         return
-    waiting = [below]
+    beyond = after.removeprefix(f"{below}/") if after.startswith(f"{below}/") else ""
+    passed = beyond.partition("/")[0]
+    for key, entry in sorted(_entries(folder, below), key=lambda found: found[1].name):
+        if entry.is_dir(follow_symlinks=False) and entry.name >= passed:
+            yield from ordered(folder, key, after)
+        elif entry.name > passed:
+            yield key
+
+
+def folders(folder: Path, below: str) -> list[str]:
+    """The keys of the folders right below a folder of the store, sorted. Raises OSError."""
+    if not _is_folder(folder, below):
+        return []
+    return sorted(key for key, entry in _entries(folder, below) if entry.is_dir(follow_symlinks=False))
+
+
+def _files(folder: Path, below: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    waiting = [below] if _is_folder(folder, below) else []
     while waiting:
-        parent = waiting.pop()
-        try:
-            entries = os.scandir(folder / parent)
-        except FileNotFoundError:  # removed meanwhile
-            continue
-        with entries:
-            for entry in entries:
-                key = f"{parent}/{entry.name}" if parent else entry.name
-                if NO_KEY.search(entry.name):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(key)
-                elif entry.is_file(follow_symlinks=False) and UNFINISHED not in entry.name:
-                    yield key, entry
+        for key, entry in _entries(folder, waiting.pop()):
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(key)
+            else:
+                yield key, entry
+
+
+def _is_folder(folder: Path, below: str) -> bool:
+    return not below or (not _blocked_above(folder, f"{below}/x") and S_ISDIR(_mode(folder / below)))
+
+
+def _entries(folder: Path, parent: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """The folders and objects right below a folder, in any order."""
+    try:
+        entries = os.scandir(folder / parent)
+    except FileNotFoundError:  # removed meanwhile
+        return
+    with entries:
+        for entry in entries:
+            if NO_KEY.search(entry.name):
+                continue
+            whole = entry.is_file(follow_symlinks=False) and UNFINISHED not in entry.name
+            if whole or entry.is_dir(follow_symlinks=False):
+                yield (f"{parent}/{entry.name}" if parent else entry.name), entry
 
 
 def _blocked_above(folder: Path, key: str) -> bool:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from itertools import chain
+from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from flts.backends import folder, large, s3
+from flts.backends import folder as disk
+from flts.backends import large, listed, s3
 from flts.backends.buckets import Buckets
 from flts.backends.large import AT_ONCE, STAGING
 from flts.contracts.errors import MachineFailed, NameTaken, StageFailed, UsageError
@@ -21,7 +22,7 @@ from flts.contracts.machine import lacking, lacking_in
 from flts.contracts.ports import PART, Stored, StreamedStore
 
 if TYPE_CHECKING:
-    from obstore import GetOptions, ObjectMeta, PutMode
+    from obstore import GetOptions, PutMode
     from obstore.store import ObjectStore
 
 CHUNK = 2**18
@@ -103,16 +104,25 @@ class ObjectStoreAdapter:
     def list(self, prefix: str) -> Sequence[str]:
         with self._listing(prefix) as below:
             if self._folder is not None:
-                return sorted(key for key in folder.keys(self._folder, below) if _under(prefix, key))
-            return sorted(key for item in self._listed(below) if _under(prefix, key := str(item["path"])))
+                return sorted(key for key in disk.keys(self._folder, below) if _under(prefix, key))
+            return sorted(key for item in listed.every(self._store, below) if _under(prefix, key := str(item["path"])))
 
     def dated(self, prefix: str, ending: str = "") -> Mapping[str, datetime]:
         with self._listing(prefix) as below:
-            if self._folder is not None:
-                found: Iterable[tuple[str, datetime]] = folder.dated(self._folder, below, ending)
-            else:
-                found = ((str(item["path"]), item["last_modified"]) for item in self._listed(below))
+            found = disk.dated(self._folder, below, ending) if self._folder else listed.dated(self._store, below)
             return {key: at for key, at in found if _under(prefix, key) and key.endswith(ending)}
+
+    def first(self, folder: str, most: int, after: str = "") -> Sequence[str]:
+        with self._listing(folder) as below:
+            if self._folder is not None:
+                return list(islice(disk.ordered(self._folder, below, after), most))
+            return listed.first(self._store, folder, most, after)
+
+    def folders(self, folder: str) -> Sequence[str]:
+        with self._listing(folder) as below:
+            if self._folder is not None:
+                return [f"{key}/" for key in disk.folders(self._folder, below)]
+            return listed.folders(self._store, folder)
 
     @contextmanager
     def _listing(self, prefix: str) -> Iterator[str]:
@@ -121,16 +131,10 @@ class ObjectStoreAdapter:
 
         try:
             if self._folder is not None:
-                folder.require(self._folder)
+                disk.require(self._folder)
             yield prefix.rpartition("/")[0]
         except (OSError, obstore.exceptions.BaseError) as error:
             raise self._failed("list", prefix, error) from None
-
-    def _listed(self, below: str) -> Iterator[ObjectMeta]:
-        """The objects of a store that is no folder."""
-        import obstore
-
-        return chain.from_iterable(obstore.list(self._store, prefix=f"{below}/" if below else None, chunk_size=1000))
 
     async def look(self, key: str) -> Stored | None:
         import obstore
@@ -190,7 +194,7 @@ class ObjectStoreAdapter:
         import obstore
 
         if self._folder is not None:
-            folder.require(self._folder)
+            disk.require(self._folder)
         if self._taken(key):
             raise NameTaken(
                 f"{key} is a folder in {self.url}, or lies below an object; choose another key", key=key, url=self.url
@@ -241,11 +245,11 @@ class ObjectStoreAdapter:
     def _page(self, prefix: str, after: str, limit: int) -> Sequence[Stored]:
         with self._listing(prefix) as below:
             if self._folder is not None:
-                there = (key for key in folder.keys(self._folder, below) if _under(prefix, key) and key > after)
+                there = (key for key in disk.keys(self._folder, below) if _under(prefix, key) and key > after)
                 return list(filter(None, map(self._look_now, heapq.nsmallest(limit, there))))
             objects = (
                 _stored(item)
-                for item in self._listed(below)
+                for item in listed.every(self._store, below)
                 if _under(prefix, path := str(item["path"])) and path > after
             )
             # not every store lists its keys in order of their bytes, so all are read and the first `limit` kept
@@ -263,7 +267,7 @@ class ObjectStoreAdapter:
         import obstore
 
         if self._folder is not None:
-            folder.require(self._folder)
+            disk.require(self._folder)
         try:
             async for _ in obstore.list(self._store, chunk_size=1):
                 return
@@ -284,9 +288,9 @@ class ObjectStoreAdapter:
         if self._folder is None:
             return False
         with self._on_disk("look for", key):
-            if folder.holds(self._folder, key):
+            if disk.holds(self._folder, key):
                 return False
-            folder.require(self._folder)
+            disk.require(self._folder)
         return True
 
     def _check_place(self, key: str) -> None:
@@ -298,8 +302,8 @@ class ObjectStoreAdapter:
         if self._folder is None:
             return
         with self._on_disk("write", key):
-            folder.require(self._folder)
-            blocking = folder.in_the_way(self._folder, key)
+            disk.require(self._folder)
+            blocking = disk.in_the_way(self._folder, key)
         if blocking:
             raise MachineFailed(
                 f"cannot write {key} in {self.url}: {blocking} is a link or a file, and a store needs a folder of its"
@@ -314,7 +318,7 @@ class ObjectStoreAdapter:
         if self._folder is None:
             return False
         with self._on_disk("look for", key):
-            return folder.taken(self._folder, key)
+            return disk.taken(self._folder, key)
 
     @contextmanager
     def _on_disk(self, verb: str, key: str) -> Iterator[None]:
@@ -368,7 +372,7 @@ def open_store(url: str, *, make: bool = True) -> StreamedStore:
         case "memory":
             return memory_store()
         case "file":
-            place = folder.named_by(url, "store")
+            place = disk.named_by(url, "store")
             if not make and not place.is_dir():
                 raise UsageError(
                     f"folder not found: {place}, where store = {url} points; the first run there makes it",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flts.cli.options import Json, settings
+from flts.cli.options import Json, next_page, settings
 from flts.contracts.errors import visible
 
 if TYPE_CHECKING:
@@ -18,22 +18,36 @@ if TYPE_CHECKING:
 app = typer.Typer(help="List dead letters, show one, replay them.", no_args_is_help=True)
 
 Topic = Annotated[str | None, typer.Option("--topic", help="Only those of this topic: training-data.")]
+SHOWN = 50
+"""Letters that `list` shows by default."""
 REASON_SHOWN = 80
 IDS_SHOWN = 20
 
 
 @app.command("list")
-def list_letters(topic: Topic = None, as_json: Json = False) -> None:
-    """All dead letters, oldest first."""
+def list_letters(
+    topic: Topic = None,
+    limit: Annotated[int, typer.Option(min=1, help="List so many letters at most.")] = SHOWN,
+    before: Annotated[str | None, typer.Option(metavar="ID", help="Only letters older than this one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The newest dead letters, newest first, page by page."""
     from flts.cli import board
+    from flts.runner.services.letters import newest_letters
 
     with _bus() as bus:
-        letters = _letters(bus, topic)
+        found = newest_letters(bus, _topics(bus, topic), limit + 1, before)
+        if found is None:
+            raise _unknown(before or "", _letters(bus, topic))
+    letters = found[:limit]
+    if len(found) > limit:
+        options = {"--topic": topic, "--limit": limit if limit != SHOWN else None}
+        typer.echo(next_page("flts dlq list", options, letters[-1].id), err=True)
     if as_json:
         board.print_json([_summary(letter) for letter in letters])
         return
     if not letters:
-        typer.echo("no dead letters")
+        typer.echo("no dead letters" if before is None else "no older dead letters")
         return
     board.print_table(
         ["id", "group", "when (UTC)", "error", "reason", "attempts", "replayed"],
@@ -143,29 +157,41 @@ def _bus() -> Iterator[Bus]:
 
 def _letters(bus: Bus, topic: str | None = None) -> list[Letter]:
     """Dead letters of one topic or of all, oldest first. Raises UsageError for a topic without a dead-letter topic."""
+    from flts.runner.services.letters import letters
+
+    merged = [letter for name in _topics(bus, topic) for letter in letters(bus, name)]
+    # the sort is stable: letters of one topic and moment keep their order
+    return sorted(merged, key=lambda letter: letter.when)
+
+
+def _topics(bus: Bus, topic: str | None) -> Sequence[str]:
+    """The topic that is named, or all that have letters. Raises UsageError for one without a dead-letter topic."""
     from flts.contracts.errors import UsageError, nearest
-    from flts.runner.services.letters import letters, topics_with_letters
+    from flts.runner.services.letters import topics_with_letters
 
     topics = topics_with_letters(bus)
     if topic is not None and topic not in topics:
         raise UsageError(
             f"no dead-letter topic for '{topic}'; {nearest(topic, topics)}", code="topic-unknown", topic=topic
         )
-    merged = [letter for name in topics if topic in {None, name} for letter in letters(bus, name)]
-    # the sort is stable: letters of one topic and moment keep their order
-    return sorted(merged, key=lambda letter: letter.when)
+    return [name for name in topics if topic in {None, name}]
 
 
 def _named(letters: Sequence[Letter], letter_id: str) -> Letter:
     """The letter with this id. Raises UsageError, which lists the valid ids."""
-    from flts.contracts.errors import UsageError
-
     for letter in letters:
         if letter.id == letter_id:
             return letter
+    raise _unknown(letter_id, letters)
+
+
+def _unknown(letter_id: str, letters: Sequence[Letter]) -> Exception:
+    """The error for an id that none of these letters has."""
+    from flts.contracts.errors import UsageError
+
     newest = [letter.id for letter in letters[-IDS_SHOWN:]]
     more = f" and {len(letters) - len(newest)} older ones" if len(letters) > len(newest) else ""
-    raise UsageError(
+    return UsageError(
         f"there is no dead letter '{letter_id}'; valid: {', '.join(newest) or 'none'}{more}",
         code="letter-unknown",
         letter=letter_id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -100,7 +100,7 @@ def split_names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def chosen_scope(store: Store, named: str | None, among: Sequence[str] | None = None) -> str:
+def chosen_scope(store: Store, named: str | None, among: Callable[[], Sequence[str]] | None = None) -> str:
     """The scope that is named, else the one that is meant, which is said on stderr. among: as of `unnamed_scope`."""
     if named is not None:
         return named
@@ -109,6 +109,12 @@ def chosen_scope(store: Store, named: str | None, among: Sequence[str] | None = 
     name, why = unnamed_scope(store, among)
     typer.echo(f"scope: '{name}', {visible(why)}", err=True)
     return name
+
+
+def next_page(command: str, options: Mapping[str, object], last: object) -> str:
+    """The line that names the command for what is older than the last row. options: those that are given, by name."""
+    words = [command, *(f"{name} {value}" for name, value in options.items() if value is not None), f"--before {last}"]
+    return f"older ones: `{' '.join(words)}`"
 
 
 def existing_store(home: Path | None) -> DatedStore:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flts.cli.options import Home, Json, Scope, Wide, chosen_scope, existing_store, settings
+from flts.cli.options import Home, Json, Scope, Wide, chosen_scope, existing_store, next_page, settings
 from flts.contracts.errors import visible
 
 if TYPE_CHECKING:
@@ -15,22 +15,38 @@ if TYPE_CHECKING:
 Actor = Annotated[str | None, typer.Option(help="Who does it, for the log. [the user of this process]")]
 Reason = Annotated[str | None, typer.Option(help="Why, in words for the log.")]
 
+SHOWN = 50
+"""Promotions that `list` shows by default."""
+
 app = typer.Typer(help="List, show and change promotions.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_promotions(scope: Scope = None, home: Home = None, as_json: Json = False, wide: Wide = False) -> None:
-    """The promotion log of a scope, newest first."""
+def list_promotions(
+    scope: Scope = None,
+    limit: Annotated[int, typer.Option(min=1, help="List so many promotions at most.")] = SHOWN,
+    before: Annotated[
+        int | None, typer.Option(min=1, metavar="NUMBER", help="Only promotions with a lower number than this.")
+    ] = None,
+    home: Home = None,
+    as_json: Json = False,
+    wide: Wide = False,
+) -> None:
+    """The promotion log of a scope, newest first, page by page."""
     from flts.cli import board
-    from flts.promotion.log import listed, none_in
+    from flts.promotion.log import none_in
+    from flts.promotion.log_page import newest_entries
 
-    store = existing_store(home)
+    store, named = existing_store(home), scope
     scope = chosen_scope(store, scope)
-    entries = listed(store, scope)[::-1]
+    entries = newest_entries(store, scope, limit, before)
+    if entries and entries[-1].number > 1:
+        options = {"--scope": named, "--limit": limit if limit != SHOWN else None}
+        typer.echo(next_page("flts promotions list", options, entries[-1].number), err=True)
     if as_json:
         board.print_json(entries)
         return
-    if not entries:
+    if not entries and before is None:
         typer.echo(none_in(store, scope))
         return
     board.print_table(
@@ -63,15 +79,17 @@ def show(
     """One entry of the log with the decision behind it."""
     from flts.cli import board
     from flts.contracts.errors import UsageError
-    from flts.promotion.log import decision_of, none_in, read_log
+    from flts.promotion.log import decision_of, none_in
+    from flts.promotion.log_page import entry_at, newest_number
 
     store = existing_store(home)
     scope = chosen_scope(store, scope)
-    entries = read_log(store, scope)
-    entry = next((e for e in entries if e.number == (number or len(entries))), None)
+    wanted = newest_number(store, scope) if number is None else number
+    entry = entry_at(store, scope, wanted) if wanted > 0 else None
     if entry is None:
+        newest = newest_number(store, scope)
         raise UsageError(
-            f"scope '{scope}' has no promotion {number}; it has {len(entries)}" if entries else none_in(store, scope),
+            f"scope '{scope}' has no promotion {number}; it has {newest}" if newest else none_in(store, scope),
             code="promotion-unknown",
             scope=scope,
             promotion=number or 1,
@@ -104,7 +122,7 @@ def promote(
 
     if scope is None:
         store = existing_store(home)
-        scope = chosen_scope(store, None, judged_scopes(store, resolve(store, config)))
+        scope = chosen_scope(store, None, lambda: judged_scopes(store, resolve(store, config)))
     entry = api.promote(config, model, scope, settings=settings(home=home, actor=actor), reason=reason)
     _say(entry, f"{model} is already the champion of '{scope}'")
 

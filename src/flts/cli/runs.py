@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flts.cli.options import Home, Json, Wide, existing_store, settings
+from flts.cli.options import Home, Json, Wide, existing_store, next_page, settings
 from flts.contracts.errors import visible
 
 FIRST = ("models", "forecast", "next")
@@ -22,18 +22,26 @@ app = typer.Typer(help="List runs and show one.", no_args_is_help=True)
 @app.command("list")
 def list_runs(
     limit: Annotated[int, typer.Option(min=1, help="List so many runs at most.")] = SHOWN,
+    before: Annotated[
+        str | None, typer.Option(metavar="CONFIG:RUN", help="Only runs older than this one, as the last line names it.")
+    ] = None,
+    scope: Annotated[str | None, typer.Option(help="Only runs of this scope. [any]")] = None,
     home: Home = None,
     as_json: Json = False,
     wide: Wide = False,
 ) -> None:
-    """The newest runs, newest first."""
+    """The newest runs, newest first, page by page."""
     from flts.cli import board
-    from flts.report.evidence import newest_first
+    from flts.report.evidence import named_run, newest_first
 
-    found = newest_first(existing_store(home), limit + 1)
+    store = existing_store(home)
+    older = named_run(store, before) if before is not None else None
+    found = newest_first(store, limit + 1, scope=scope, before=older)
     rows = found[:limit]
     if len(found) > limit:
-        typer.echo(f"the newest {limit:,}; `flts runs list --limit {10 * limit}` shows older ones, too", err=True)
+        last = f"{rows[-1].config_hash[:12]}:{rows[-1].run}"
+        told = next_page("flts runs list", {"--scope": scope, "--limit": limit if limit != SHOWN else None}, last)
+        typer.echo(told, err=True)
     if as_json:
         board.print_json([row.model_dump(mode="json", by_alias=True) for row in rows])
         return
@@ -53,6 +61,17 @@ def list_runs(
         optional=["started (UTC)", "scope", "promotion"],
         wide=wide,
     )
+
+
+@app.command()
+def index(home: Home = None) -> None:
+    """Make the index of runs again, by one listing of all: after a restore, or where an older flts wrote, too."""
+    from flts.report.reindex import mend
+
+    made = mend(existing_store(home), every=True)
+    typer.echo(f"{made.runs:,} runs, {made.entered:,} of them newly in the index")
+    for damage in made.damaged:
+        raise damage
 
 
 @app.command()

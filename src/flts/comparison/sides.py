@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from flts.contracts import layout, runs
 from flts.contracts.canonical import canonical_json, is_digest
 from flts.contracts.errors import DamagedObject, UsageError
+from flts.contracts.listing import Listed
 from flts.contracts.ports import DatedStore, Store
 from flts.contracts.records.base import parse_object
 from flts.report.evidence import RunManifest, newest_first, resolve, run_manifest
@@ -61,7 +62,7 @@ def _side(named: str, store: Store, config_hash: str, run: int) -> Side:
     return Side(named, record, [str(error) for error in damaged])
 
 
-class ManifestFile:
+class ManifestFile(Listed):
     """The parts in a manifest under the keys that they have in a store, so that one reader reads both."""
 
     def __init__(self, file: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 SCOPE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -249,6 +250,74 @@ def work_mark(group: str, topic: str, partition: int, slot: int) -> str:
     return f"runs/in-work/{group}/{topic}/{partition}-{slot}.json"
 
 
+class RunEntry(NamedTuple):
+    """What the index of runs says of a run, all of it by the name of an object: when it began, and which it is."""
+
+    began: datetime
+    config_hash: str
+    run: int
+
+    @property
+    def order(self) -> tuple[float, str, int]:
+        """Sorts the newest run first; of those of one moment, the one with the highest number of a configuration."""
+        return -self.began.timestamp(), self.config_hash, -self.run
+
+
+# Every key below runs/ has three parts or more: an evaluator of an earlier flts takes the third for a number.
+def run_index() -> str:
+    """From when on the index of runs is complete."""
+    return "runs/index/since.json"
+
+
+BY_SCOPE = "runs/by-scope/"
+
+
+def run_entries(scope: str | None = None) -> str:
+    """The folder of the index of all runs, or of those of a scope."""
+    return "runs/by-time/" if scope is None else f"{BY_SCOPE}{scope}/"
+
+
+def run_entry(entry: RunEntry, scope: str | None = None) -> str:
+    """The entry of a run in the index, in a folder of its month, its day and its minute."""
+    at = entry.began
+    return f"{run_entries(scope)}{at.year:04}-{at.month:02}/{at.day:02}/{at:%H%M}/{_entry_name(entry)}"
+
+
+def open_runs() -> str:
+    """The folder of the marks of runs that wait for their judgement."""
+    return "runs/open/"
+
+
+def open_run(entry: RunEntry) -> str:
+    """The mark of a run that waits for its judgement."""
+    return f"{open_runs()}{_entry_name(entry)}"
+
+
+def _entry_name(entry: RunEntry) -> str:
+    at = entry.began
+    moment = f"{at.year:04}{at.month:02}{at.day:02}T{at:%H%M%S.%f}Z"
+    return f"{moment}-{entry.config_hash}-{entry.run:04}"
+
+
+def decided_by(decision_id: str) -> str:
+    """Which run came to a decision first."""
+    return f"runs/by-decision/{decision_id}.json"
+
+
+def run_entry_of(key: str) -> RunEntry | None:
+    """The run that an entry of the index or a mark names; None for an object that somebody put beside them."""
+    found = re.fullmatch(
+        rf"([0-9]{{8}}T[0-9]{{6}}\.[0-9]{{6}})Z-([0-9a-f]{{64}})-({RUN_NUMBER})", key.rpartition("/")[2]
+    )
+    if found is None:
+        return None
+    try:
+        began = datetime.strptime(found[1], "%Y%m%dT%H%M%S.%f").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return RunEntry(began, found[2], int(found[3]))
+
+
 def inference_logs(scope: str, day: str = "") -> str:
     """The folder of all logged forecasts of a scope, or of one day (YYYYMMDD)."""
     return f"inference-logs/{scope}/{day}/" if day else f"inference-logs/{scope}/"
@@ -304,6 +373,7 @@ IDENTITIES = tuple(
         r"model-promotion/(?P<scope>[^/]+)/log-snapshot\.json",
         r"model-promotion/(?P<scope>[^/]+)/(?:(?P<config_hash>[^/]+)/)?current\.json",
         r"inference-logs/(?P<scope>[^/]+)/days/(?P<request_id>[^/]+)\.json",
+        r"runs/by-decision/(?P<decision_id>[^/]+)\.json",
         r"runs/[^/]+/(?P<run>[0-9]+)/seals/(?P<judge_sha256>[^/]+)\.json",
         r"runs/[^/]+/(?P<run>[0-9]+)/sent/(?P<event_id>[^/]+)\.json",
         r"runs/[^/]+/(?P<run>[0-9]+)/(?:(?:train-|failures/)(?P<model>[^/]+)|[^/]+)\.json",

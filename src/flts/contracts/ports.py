@@ -35,13 +35,22 @@ class Store(Protocol):
         """Write an object whether or not it exists; only for pointers."""
 
     def erase(self, key: str) -> None:
-        """Take an object away; does nothing when it is absent. Only for what is in quarantine, and for pointers."""
+        """Take an object away; does nothing when it is absent. For what is in quarantine, pointers, and marks."""
 
     def exists(self, key: str) -> bool:
         """Whether the object is there."""
 
     def list(self, prefix: str) -> Sequence[str]:
         """All keys that start with the prefix, sorted."""
+
+    def first(self, folder: str, most: int, after: str = "") -> Sequence[str]:
+        """The first so many keys under a folder, or those after a key, sorted folder by folder. Folders end with '/'.
+
+        It takes as many requests as these keys need, however many there are; on a disk, what each folder of them holds.
+        """
+
+    def folders(self, folder: str) -> Sequence[str]:
+        """The folders right below a folder, each with its '/', sorted. What lies in them costs nothing."""
 
 
 @dataclass(frozen=True)
@@ -174,8 +183,11 @@ class Bus(Protocol):
     def subscribe(self, topics: Sequence[str], group: str) -> Subscription:
         """Join a group; a new group starts at the oldest message."""
 
-    def records(self, topic: str) -> Sequence[Record]:
-        """All records that a topic has now, partition by partition, without joining a group."""
+    def records(self, topic: str, newest: int | None = None) -> Sequence[Record]:
+        """All records that a topic has now, partition by partition, without joining a group.
+
+        newest: only so many of each partition, which costs no more where there are more.
+        """
 
     def lag(self, topic: str, group: str) -> int:
         """How many records of a topic the group has not committed."""

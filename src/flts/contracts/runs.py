@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flts.contracts import layout
+from flts.contracts import layout, run_index
 from flts.contracts.ports import Store
 from flts.contracts.records.base import R, read_record, write_record
 from flts.contracts.records.run import RunClaim
@@ -19,11 +19,14 @@ def numbers(store: Store, config_hash: str) -> list[int]:
 def claim(store: Store, config_hash: str, record: RunClaim) -> int:
     """Take the next free number and store the claim under it; the number in the record is replaced.
 
-    `claimed_by` must differ between two processes, or both take the number for theirs.
+    `claimed_by` must differ between two processes, or both take the number for theirs. It is in the index before it is
+    claimed: a process that ends in between leaves an entry that nobody shows, and never a run that nobody finds.
     """
+    run_index.begin(store, record)
     number = max(numbers(store, config_hash), default=0) + 1
     while True:
         mine = record.model_copy(update={"run": number})
+        run_index.enter(store, config_hash, mine)
         if write_record(store, layout.run_part(config_hash, number, "claim"), mine, at="run.claim") == mine:
             return number
         number += 1

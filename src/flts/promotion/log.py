@@ -20,6 +20,8 @@ from flts.contracts.records.decision import DecisionRecord
 from flts.contracts.records.log import Kind, LogEntry, Promoted
 from flts.promotion import snapshot
 
+FEW = 100
+"""Scopes that are looked into one by one."""
 MEND = "restore it from a backup, or move it and every later entry out of the log; the next `flts run` decides again"
 
 
@@ -176,21 +178,9 @@ def _read_on(store: Store, scope: str, known: Chain, further: Iterable[tuple[str
     entries, head = list(known.entries), known.head
     in_force = sum(-1 if entry.kind == "rollback" else 1 for entry in entries)
     for number, (key, data) in enumerate(further, len(entries) + 1):
-        if data is None or key != layout.log_entry(scope, number):
-            absent = layout.log_entry(scope, number)
-            raise DamagedObject(
-                f"the promotion log of '{scope}' has a gap: {absent} is absent; {MEND}", code="log-gap", key=absent
-            )
-        try:
-            entry = parse_record(LogEntry, data, f"{key} in {store.url}", key=key)
-        except DamagedObject as damage:
-            raise DamagedObject(f"{damage}; {MEND}", code=damage.code, **damage.data) from None
-        if entry.number != number or entry.previous_sha256 != head:
-            raise DamagedObject(
-                f"{key} in {store.url} is damaged: it does not follow the entry before it; {MEND}",
-                code="log-chain-broken",
-                key=key,
-            )
+        entry = entry_in(store, scope, number, data if key == layout.log_entry(scope, number) else None)
+        if entry.previous_sha256 != head:
+            raise broken(store, key)
         if entry.kind == "rollback" and in_force < 2:
             raise DamagedObject(
                 f"{key} in {store.url} is damaged: it rolls back, and no earlier champion is left; {MEND}",
@@ -199,8 +189,33 @@ def _read_on(store: Store, scope: str, known: Chain, further: Iterable[tuple[str
             )
         in_force += -1 if entry.kind == "rollback" else 1
         entries.append(entry)
-        head = sha256(data)
+        head = sha256(data or b"")
     return Chain(entries, head)
+
+
+def entry_in(store: Store, scope: str, number: int, data: bytes | None) -> LogEntry:
+    """The entry of this number in these bytes. Raises DamagedObject for another one, and where there is none."""
+    key = layout.log_entry(scope, number)
+    if data is None:
+        raise DamagedObject(
+            f"the promotion log of '{scope}' has a gap: {key} is absent; {MEND}", code="log-gap", key=key
+        )
+    try:
+        entry = parse_record(LogEntry, data, f"{key} in {store.url}", key=key)
+    except DamagedObject as damage:
+        raise DamagedObject(f"{damage}; {MEND}", code=damage.code, **damage.data) from None
+    if entry.number != number:
+        raise broken(store, key)
+    return entry
+
+
+def broken(store: Store, key: str) -> DamagedObject:
+    """The error for an entry that does not name the digest of the one before it."""
+    return DamagedObject(
+        f"{key} in {store.url} is damaged: it does not follow the entry before it; {MEND}",
+        code="log-chain-broken",
+        key=key,
+    )
 
 
 def decision_of(store: Store, entry: LogEntry) -> DecisionRecord:
@@ -316,7 +331,14 @@ def none_in(store: Store, scope: str) -> str:
 
 
 def scopes(store: Store) -> list[str]:
-    """Every scope that has a promotion log, sorted."""
-    keys = (key.split("/") for key in store.list("model-promotion/"))
-    names = {parts[1] for parts in keys if len(parts) > 3 and parts[2] == "log"}
-    return sorted(filter(layout.SCOPE.fullmatch, names))
+    """Every scope that has a promotion log, sorted.
+
+    Each folder is looked into. Of many, each would be a request, so all keys are listed then, a thousand at a time.
+    """
+    names = [folder.split("/")[1] for folder in store.folders("model-promotion/")]
+    valid = [name for name in names if layout.SCOPE.fullmatch(name)]
+    if len(valid) > FEW:
+        keys = (key.split("/") for key in store.list("model-promotion/"))
+        logs = {parts[1] for parts in keys if len(parts) > 3 and parts[2] == "log"}
+        return [name for name in valid if name in logs]
+    return [name for name in valid if store.first(layout.log(name), 1)]

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from bisect import insort
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
 from typing import Literal, TypeVar
 
 from pydantic import Field
 
-from flts.contracts import layout, runs
+from flts.contracts import layout, run_index, runs
 from flts.contracts.errors import DamagedObject, UsageError, nearest
+from flts.contracts.layout import RunEntry
 from flts.contracts.ports import DatedStore, Store
 from flts.contracts.records.base import Digest, JsonObject, Part, R, read_object, read_record, require_record
 from flts.contracts.records.data import ProcessedMeta
 from flts.contracts.records.decision import DecisionRecord
 from flts.contracts.records.model import ModelResult
 from flts.contracts.records.run import FailurePart, JudgePart, PreprocessPart, RunClaim, SentMessage, TrainPart
+from flts.contracts.run_index import BEGINNING, SKEW
 
 T = TypeVar("T")
+NAMED = 1000
+"""Configurations that a message names at most."""
 OTHERS = 100
 """Other runs of a configuration that a manifest holds at most."""
-SKEW = timedelta(minutes=1)
-"""By how much the clock of the process that claimed a run may be ahead of the clock of the store."""
 
 
 class RunSummary(Part):
@@ -79,18 +81,26 @@ def configurations(store: Store) -> list[str]:
 
 def resolve(store: Store, prefix: str) -> str:
     """The config_hash that starts with `prefix`. Raises UsageError when none or several do."""
-    every = configurations(store)
-    matches = [name for name in every if name.startswith(prefix)]
+    matches = _starting(store, prefix) if re.fullmatch("[0-9a-f]{0,64}", prefix) else []
     if len(matches) == 1:
         return matches[0]
     problem = "several configuration hashes start" if matches else "no configuration hash starts"
-    short = [name[:12] for name in matches or every]
+    short = [name[:12] for name in matches or _starting(store, "")]
     raise UsageError(
         f"{problem} with '{prefix}' in {store.url}; {nearest(prefix, short)}",
         code="config-ambiguous" if matches else "config-unknown",
         prefix=prefix,
         valid=short,
     )
+
+
+def _starting(store: Store, prefix: str) -> list[str]:
+    """The first hashes that start so; of a whole one, only that object is looked at."""
+    if store.exists(layout.spec(prefix)):
+        return [prefix]
+    keys = store.first("specs/", NAMED, f"specs/{prefix}")
+    names = filter(None, map(layout.config_hash_of, keys))
+    return [name for name in names if name.startswith(prefix)]
 
 
 def run_record(store: Store, config_hash: str, run: int, *, damaged: list[DamagedObject] | None = None) -> RunRecord:
@@ -152,9 +162,8 @@ def run_parts(store: Store, config_hash: str, run: int, *, damaged: list[Damaged
 
 
 def _require_run(store: Store, config_hash: str, run: int) -> None:
-    numbers = runs.numbers(store, config_hash)
-    if run not in numbers:
-        valid = [str(number) for number in numbers]
+    if run < 1 or not store.first(layout.run_folder(config_hash, run), 1):
+        valid = [str(number) for number in runs.numbers(store, config_hash)]
         raise UsageError(
             f"configuration {config_hash[:12]} has no run {run}; valid: {', '.join(valid) or 'none'}",
             code="run-unknown",
@@ -164,34 +173,71 @@ def _require_run(store: Store, config_hash: str, run: int) -> None:
         )
 
 
-def newest_first(store: DatedStore, most: int | None = None) -> Sequence[RunSummary]:
-    """Claim and judgement of every run, or of so many, newest first. Only these are read, beside one listing."""
-    return [_summary(store, *found) for found in _newest(store, "runs/", most)]
+def newest_first(
+    store: DatedStore, most: int | None = None, *, scope: str | None = None, before: RunSummary | None = None
+) -> Sequence[RunSummary]:
+    """Claim and judgement of every run, or of so many, newest first. Only these are read, found by the index.
+
+    scope: only its runs; before: those after this one in that order.
+    """
+    after = run_index.entry_of(before.config_hash, before.claim) if before else None
+    return [_summary(store, *found) for found in _newest(store, most, scope, after)]
 
 
-def _newest(store: DatedStore, prefix: str, most: int | None, scope: str | None = None) -> list[tuple[str, RunClaim]]:
-    """The config_hash and the claim of the newest runs under a prefix, newest first; scope: only of this one.
+def _newest(
+    store: DatedStore, most: int | None, scope: str | None = None, before: RunEntry | None = None
+) -> list[tuple[str, RunClaim]]:
+    """The config_hash and the claim of the newest runs, newest first.
+
+    What the index does not reach, as in a store that an earlier flts wrote, is found by one listing of all runs.
+    """
+    since = run_index.complete_since(store)
+    found: list[tuple[str, RunClaim]] = []
+    if since is None:
+        return _listed(store, "runs/", most, scope, before)
+    for entry in run_index.entries(store, scope, before):
+        if entry.began < since or len(found) == most:
+            break
+        claim = run_index.claimed(store, entry)
+        if claim is not None:
+            found.append((entry.config_hash, claim))
+    whole = len(found) == most or since == BEGINNING
+    return found if whole else _listed(store, "runs/", most, scope, before)
+
+
+def _listed(
+    store: DatedStore, prefix: str, most: int | None, scope: str | None = None, before: RunEntry | None = None
+) -> list[tuple[str, RunClaim]]:
+    """The same of the runs under a prefix, by one listing.
 
     A claim was written after its run began, so none that was written before the last of those that are found can be
     among them, and the rest need not be read. In a copy of a store, whose objects are all of the time of the copy, that
     leaves out fewer claims, and the result is the same.
     """
     written = {key: at for key, at in store.dated(prefix, "/claim.json").items() if layout.run_number(key)}
-    found: list[tuple[datetime, str, RunClaim]] = []
+    found: list[tuple[RunEntry, RunClaim]] = []
     for key in sorted(written, key=lambda key: (written[key], key), reverse=True):
-        if most is not None and len(found) >= most and found[most - 1][0] > written[key] + SKEW:
+        if most is not None and len(found) >= most and found[most - 1][0].began > written[key] + SKEW:
             break
         claim = require_record(store, key, RunClaim)
-        if scope in {None, claim.scope}:
-            began = datetime.fromisoformat(claim.started)
-            insort(found, (began, key.split("/")[1], claim), key=_order)
-    return [(config_hash, claim) for _, config_hash, claim in found[:most]]
+        entry = run_index.entry_of(key.split("/")[1], claim)
+        if scope in {None, claim.scope} and (before is None or entry.order > before.order):
+            insort(found, (entry, claim), key=lambda found: found[0].order)
+    return [(entry.config_hash, claim) for entry, claim in found[:most]]
 
 
-def _order(found: tuple[datetime, str, RunClaim]) -> tuple[float, str, int]:
-    """Sorts the newest run first; of those of one moment, the one with the highest number of a configuration."""
-    began, config_hash, claim = found
-    return -began.timestamp(), config_hash, -claim.run
+def named_run(store: Store, named: str) -> RunSummary:
+    """The run that is named as CONFIG:RUN. Raises UsageError when there is none."""
+    config, _, number = named.partition(":")
+    if not number.isdecimal():
+        raise UsageError(
+            f"'{named}' names no run; write CONFIG:RUN, the start of a config_hash and a number",
+            code="run-invalid",
+            found=named,
+        )
+    config_hash, run = resolve(store, config), int(number)
+    _require_run(store, config_hash, run)
+    return _summary(store, config_hash, require_record(store, layout.run_part(config_hash, run, "claim"), RunClaim))
 
 
 def chosen_run(store: DatedStore, config: str | None, run: int | None, scope: str | None = None) -> tuple[str, int]:
@@ -207,7 +253,7 @@ def chosen_run(store: DatedStore, config: str | None, run: int | None, scope: st
         return config_hash, max(numbers)  # without its claim, which may be damaged
     if run is not None:
         raise UsageError(f"run {run} of which configuration? name the start of its config_hash", code="config-missing")
-    found = _newest(store, layout.runs(config_hash) if config_hash else "runs/", 1, scope)
+    found = _listed(store, layout.runs(config_hash), 1, scope) if config_hash else _newest(store, 1, scope)
     if not found:
         wanted = f" of configuration {config_hash[:12]}" if config_hash else ""
         wanted += f" in scope '{scope}'" if scope else ""

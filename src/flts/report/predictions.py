@@ -22,7 +22,8 @@ from flts.contracts import layout
 from flts.contracts.canonical import digest, sha256
 from flts.contracts.errors import UsageError
 from flts.contracts.ports import Store
-from flts.contracts.records.answer import LINES, AnswerLine, ForecastLine
+from flts.contracts.records.answer import LINES, AnswerDay, AnswerLine, ForecastLine
+from flts.contracts.records.base import read_record
 from flts.contracts.records.live import LiveDay
 from flts.contracts.request_ids import RequestId, ms_of, parse_request_id
 from flts.forecasting.intervals import STORED_LEVEL
@@ -123,8 +124,7 @@ def find_answer(store: Store, request_id: str) -> FoundAnswer:
     if named is not None:
         keys = _parts_of(store, named)
     elif _UUID.fullmatch(request_id):
-        every = store.list("inference-logs/")
-        keys = [key for key in every if (part := layout.inference_part(key)) and part.part == request_id]
+        keys = _parts_of_batch(store, request_id)
     else:
         raise UsageError(
             f"'{request_id}' is no id of a request: that of an answer is YYYYMMDD-scope-UUID, that of a batch a UUID",
@@ -142,6 +142,17 @@ def find_answer(store: Store, request_id: str) -> FoundAnswer:
         request_id=request_id,
         store=store.url,
     )
+
+
+def _parts_of_batch(store: Store, request_id: str) -> Sequence[str]:
+    """The part of a batch: its scope noted the day. An earlier flts noted none, and all parts are listed then."""
+    for folder in store.folders("inference-logs/"):
+        scope = folder.split("/")[1]
+        day = read_record(store, layout.answered(scope, request_id), AnswerDay)
+        if day is not None:
+            return [layout.inference_log(scope, day.day, request_id)]
+    every = store.list("inference-logs/")
+    return [key for key in every if (part := layout.inference_part(key)) and part.part == request_id]
 
 
 def _parts_of(store: Store, named: RequestId) -> Sequence[str]:

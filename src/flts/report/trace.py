@@ -15,11 +15,12 @@ from flts.contracts.records.data import ProcessedMeta
 from flts.contracts.records.decision import DecisionRecord
 from flts.contracts.records.log import LogEntry
 from flts.contracts.records.model import ModelResult
-from flts.contracts.records.run import JudgePart, PreprocessPart, TrainPart
+from flts.contracts.records.run import DecidedBy, JudgePart, PreprocessPart, TrainPart
 from flts.contracts.request_ids import parse_request_id
 from flts.forecasting.bundle import MANIFEST, read_bundle
 from flts.promotion.evidence import refuse_changed
-from flts.promotion.log import decision_of, listed
+from flts.promotion.log import decision_of
+from flts.promotion.log_page import entry_at, newest_number
 from flts.report.predictions import FoundAnswer, find_answer
 
 OK = "ok"
@@ -137,11 +138,11 @@ def _answer(way: _Way) -> _Seen:
 def _entry(way: _Way) -> LogEntry:
     """The log entry that the answer names. Raises DamagedObject where a person took it out or replaced it."""
     key, line = layout.log_entry(way.scope, way.line.promotion), way.line
-    entries = listed(way.store, way.scope)
-    entry = next((entry for entry in entries if entry.number == line.promotion), None)
+    entry = entry_at(way.store, way.scope, line.promotion)
     if entry is None:
+        left = newest_number(way.store, way.scope)
         raise DamagedObject(
-            f"{key} is absent: the log has {len(entries)} entries, a person took it out", code="object-missing", key=key
+            f"{key} is absent: the log has {left} entries, a person took it out", code="object-missing", key=key
         )
     promoted = entry.champion
     if line.model_hash != promoted.model_hash:
@@ -226,13 +227,18 @@ def _run(way: _Way) -> _Seen:
 
 
 def _run_number(store: Store, entry: LogEntry) -> int | None:
-    """The first run that ended with the decision of an entry."""
+    """The first run that ended with the decision of an entry, as its judge noted; an earlier flts noted nothing."""
     config_hash = entry.champion.config_hash
-    for number in runs.numbers(store, config_hash):
-        judged = read_record(store, layout.run_part(config_hash, number, "judge"), JudgePart)
-        if judged is not None and judged.decision_id == entry.decision_id:
-            return number
-    return None
+    noted = read_record(store, layout.decided_by(entry.decision_id), DecidedBy)
+    if noted is not None and _decided(store, config_hash, noted.run, entry):
+        return noted.run
+    numbers = runs.numbers(store, config_hash)
+    return next((number for number in numbers if _decided(store, config_hash, number, entry)), None)
+
+
+def _decided(store: Store, config_hash: str, run: int, entry: LogEntry) -> bool:
+    judged = read_record(store, layout.run_part(config_hash, run, "judge"), JudgePart)
+    return judged is not None and judged.decision_id == entry.decision_id
 
 
 def _seen(way: _Way, key: str, **said: str | int | None) -> _Seen:

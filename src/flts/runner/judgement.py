@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from flts.contracts import events, layout, runs
+from flts.contracts import events, layout, run_index, runs
 from flts.contracts.canonical import sha256
 from flts.contracts.errors import StageFailed
 from flts.contracts.ports import Store, Tracker
 from flts.contracts.records.base import read_record, require_sealed, write_record
 from flts.contracts.records.decision import DecisionRecord
 from flts.contracts.records.log import LogEntry
-from flts.contracts.records.run import FailurePart, JudgePart, JudgeSeal, MessageRef, RunClaim, ScaledErrors, TrainPart
+from flts.contracts.records.run import (
+    DecidedBy,
+    FailurePart,
+    JudgePart,
+    JudgeSeal,
+    MessageRef,
+    RunClaim,
+    ScaledErrors,
+    TrainPart,
+)
 from flts.evaluate.case import Candidate
 from flts.promotion.judge import Waiting, ensemble_of, gather_trained
 from flts.promotion.log import EMPTY, Chain, stored_digest
@@ -52,12 +61,13 @@ def completeness(store: Store, experiment: Experiment, scope: str, run: int) -> 
 
 
 @dataclass(frozen=True)
-class Judgement:
+class JudgedRun:
     """A run that is judged and promoted, of which neither the tracker knows nor the judge's part of the run."""
 
     judged: Judged
     part: JudgePart
     config_hash: str
+    claim: RunClaim | None
 
 
 def judge_run(
@@ -91,7 +101,7 @@ def promote_run(
     actor: str,
     known: Chain = EMPTY,
     message: MessageRef | None = None,
-) -> Judgement | Waiting:
+) -> JudgedRun | Waiting:
     """Judge what the store holds for a configuration; afterwards the log and the pointers name the champion.
 
     Raises StageFailed when the judge's score of a candidate differs from the one recorded after training.
@@ -118,7 +128,9 @@ def promote_run(
         since=claim.promotion if claim else None,
         known=known,
     )
-    return judgement_of(context, config_hash, scope, run, judged, complete.run_ids, watch=watch, message=message)
+    return judgement_of(
+        context, config_hash, scope, run, judged, complete.run_ids, watch=watch, claim=claim, message=message
+    )
 
 
 def _with_ensemble(
@@ -153,8 +165,9 @@ def judgement_of(
     run_ids: Mapping[str, str | None],
     *,
     watch: Stopwatch,
+    claim: RunClaim | None = None,
     message: MessageRef | None = None,
-) -> Judgement:
+) -> JudgedRun:
     """What a judge has to say of a run. Raises StageFailed when its scores differ from the recorded ones."""
     decision, champion = judged.decision.record, judged.champion
     _compare_scores(context.store, config_hash, run, decision)
@@ -178,10 +191,10 @@ def judgement_of(
         message=message,
         announced=judged.announced,
     )
-    return Judgement(judged, part, config_hash)
+    return JudgedRun(judged, part, config_hash, claim)
 
 
-def tell_tracker(context: RunContext, judgement: Judgement) -> None:
+def tell_tracker(context: RunContext, judgement: JudgedRun) -> None:
     """Tell the tracker what only the judge knows, unless an earlier judgement told it the same."""
     judged, part = judgement.judged, judgement.part
     if context.tracker is not None and not _told_before(context.store, judgement.config_hash, part):
@@ -189,10 +202,15 @@ def tell_tracker(context: RunContext, judgement: Judgement) -> None:
         point_tracker(context, judged.log)
 
 
-def record_judgement(context: RunContext, judgement: Judgement, *, untold: bool = False) -> None:
+def record_judgement(context: RunContext, judgement: JudgedRun, *, untold: bool = False) -> None:
     """Write the judge's part of the run, the last one. untold: the tracker does not know of all of it."""
     part = judgement.part.model_copy(update={"untold": True}) if untold else judgement.part
-    _write_sealed(context.store, judgement.config_hash, part)
+    store, config_hash, claim = context.store, judgement.config_hash, judgement.claim
+    noted = DecidedBy(decision_id=part.decision_id, config_hash=config_hash, run=part.run)
+    write_record(store, layout.decided_by(part.decision_id), noted, at="run.decided")
+    _write_sealed(store, config_hash, part)
+    if claim is not None:
+        run_index.settled(store, run_index.entry_of(config_hash, claim))
 
 
 def _rests_on(store: Store, config_hash: str, run: int, decision: DecisionRecord) -> dict[str, str]:

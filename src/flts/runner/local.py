@@ -31,7 +31,7 @@ from flts.report.plots import RunPlots
 from flts.runner import tell
 from flts.runner.candidate import finish_model, recorded
 from flts.runner.claim import StartedRun, start
-from flts.runner.judgement import Judgement, promote_run, record_judgement, tell_tracker
+from flts.runner.judgement import JudgedRun, promote_run, record_judgement, tell_tracker
 from flts.runner.reporter import Reporter
 from flts.runner.stored import load_experiment
 from flts.runner.tracking import known_run_id, told_of
@@ -198,7 +198,7 @@ def train_all(context: RunContext, started: StartedRun, reporter: Reporter) -> N
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def judge(context: RunContext, started: StartedRun, reporter: Reporter, actor: str) -> Judgement:
+def judge(context: RunContext, started: StartedRun, reporter: Reporter, actor: str) -> JudgedRun:
     """Judge a run whose candidates have all ended, and promote: the log then names the champion."""
     reporter.stage("evaluate", "running")
     claim = started.claim
@@ -218,7 +218,7 @@ def judge(context: RunContext, started: StartedRun, reporter: Reporter, actor: s
 
 
 @machine_faults()
-def conclude(context: RunContext, judgement: Judgement) -> None:
+def conclude(context: RunContext, judgement: JudgedRun) -> None:
     """Write the tracked runs of a judged run, then the judge's part. Where that fails, the part says so."""
     told = False
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -36,18 +36,18 @@ class ChosenScope(NamedTuple):
     """Where it comes from, in words."""
 
 
-def unnamed_scope(store: Store, among: Sequence[str] | None = None) -> ChosenScope:
+def unnamed_scope(store: Store, among: Callable[[], Sequence[str]] | None = None) -> ChosenScope:
     """The scope of flts.toml in the working directory or of the environment, else the only one of the store.
 
-    among: the scopes that can be meant, by default those with a promotion. Where there is none at all it is that of
-    an experiment without an identifier. Raises UsageError that lists them where there are several, and SpecError for
+    among: finds the scopes that can be meant, by default those with a promotion. Where there is none at all it is that
+    of an experiment without an identifier. Raises UsageError that lists them where there are several, and SpecError for
     a flts.toml that cannot be read.
     """
     written = written_dataset(EXPERIMENT if EXPERIMENT.exists() else None, os.environ, {"identifier"})
     if written is not None:
         dataset, origins = written
         return ChosenScope(dataset.scope, f"of {origins.get('dataset.identifier', EXPERIMENT)}")
-    valid = scopes(store) if among is None else sorted(among)
+    valid = scopes(store) if among is None else sorted(among())
     if len(valid) > 1:
         raise UsageError(
             f"{without_credentials(store.url)} has several scopes, and there is no {EXPERIMENT} here; name one of them"

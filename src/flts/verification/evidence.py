@@ -10,6 +10,7 @@ from typing import TypeVar
 from flts.contracts import layout
 from flts.contracts.canonical import digest, sha256
 from flts.contracts.errors import DamagedObject, FltsError, StageFailed
+from flts.contracts.listing import Listed
 from flts.contracts.ports import Record, SeenRun, Store
 from flts.contracts.records.base import R, parse_stored, require_object, require_record, version_of
 from flts.contracts.records.data import ProcessedMeta
@@ -30,7 +31,7 @@ Noted = dict[str, str | None]
 """SHA-256 of what was read, by its name; None where it is absent."""
 
 
-class RunEvidence:
+class RunEvidence(Listed):
     """One run and everything that it left in the store. It is itself a store that is only read.
 
     What a check reads is noted with its digest, also where it was read before. Nothing is read twice, so all checks see
@@ -355,7 +356,7 @@ class RunEvidence:
         return trained.model_hash if trained else failed.model_hash if failed else None
 
 
-class Rehearsal:
+class Rehearsal(Listed):
     """A store on top of evidence that keeps what is written to itself, so that a stage can be run again.
 
     instead: keys under which it finds objects, by the key that a stage reads.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.unit.cli.conftest import Flts
@@ -12,7 +14,7 @@ from flts import wiring
 from flts.backends.bus_memory import MemoryBus
 from flts.contracts.errors import BackendUnavailable, DataError
 from flts.contracts.ports import Place, Record
-from flts.runner.services.letters import letters, send_to_dead_letters
+from flts.runner.services.letters import letters, newest_letters, send_to_dead_letters
 
 
 class SharedBus(MemoryBus):
@@ -108,7 +110,7 @@ def test_a_letter_is_replayed_by_name_and_then_listed_as_replayed(flts: Flts, bu
     done = flts("dlq", "replay", "training-data/0/1")
     assert (done.code, done.out) == (0, "sent again to training-data: training-data/0/1\n")
     assert values(bus, "training-data") == [b"a", b"b", b"b"]
-    assert [row["replayed"] for row in json.loads(flts("dlq", "list", "--json").out)] == [False, True]
+    assert [row["replayed"] for row in json.loads(flts("dlq", "list", "--json").out)] == [True, False]
 
 
 def test_replay_all_skips_letters_that_were_replayed(flts: Flts, bus: SharedBus) -> None:
@@ -173,3 +175,59 @@ def test_a_bus_in_memory_is_refused(flts: Flts) -> None:
     done = flts("dlq", "list")
     assert done.error is not None
     assert (done.error.code, done.code) == ("bus-not-shared", 2)
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_letters_are_listed_page_by_page_newest_first(
+    flts: Flts, monkeypatch: pytest.MonkeyPatch, partitions: int
+) -> None:
+    bus = SharedBus(partitions)
+    monkeypatch.setattr(wiring, "open_bus", lambda *_: bus)
+    for number in range(40):
+        topic = "training-data" if number % 4 else "inference-data"
+        bus.publish(topic, f"key {number}", b"x")
+        record = next(r for r in bus.records(topic) if r.key == f"key {number}")
+        send_to_dead_letters(bus, record, DataError("no"), 1, "train-gru")
+    every = json.loads(flts("dlq", "list", "--json").out)
+    assert [row["when"] for row in every] == sorted((row["when"] for row in every), reverse=True)
+    assert len({row["id"] for row in every}) == 40
+    flts("dlq", "replay", every[0]["id"], every[-1]["id"])
+    pages: list[Any] = []
+    while True:
+        before = ["--before", pages[-1]["id"]] if pages else []
+        done = flts("dlq", "list", "--json", "--limit", "7", *before)
+        page = json.loads(done.out)
+        pages += page
+        if len(page) < 7:
+            break
+        assert f"older ones: `flts dlq list --limit 7 --before {page[-1]['id']}`" in done.err
+    assert [row["id"] for row in pages] == [row["id"] for row in every]
+    assert [row["replayed"] for row in pages] == [True, *[False] * 38, True]
+    assert flts("dlq", "list", "--before", pages[-1]["id"]).out == "no older dead letters\n"
+    unknown = flts("dlq", "list", "--before", "training-data/0/99")
+    assert unknown.error is not None
+    assert unknown.error.code == "letter-unknown"
+
+
+@pytest.mark.parametrize("letters_before", [0, 5000])
+def test_a_page_reads_no_more_of_a_topic_where_it_holds_more(letters_before: int) -> None:
+    bus = MemoryBus()
+    for number in range(letters_before):
+        bus.publish("DLQ-training-data", "old", b"%d" % number)
+        bus.publish("training-data", "old", b"%d" % number)
+    topic = bus._topics.setdefault("training-data", [[]])[0]
+    topic[:] = [replace(record, timestamp_ms=record.timestamp_ms - 3_600_000) for record in topic]
+    dead(bus, "training-data", b"new")
+    read: list[int] = []
+    records = bus.records
+
+    def counting(topic: str, newest: int | None = None) -> Sequence[Record]:
+        found = records(topic, newest)
+        read.append(len(found))
+        return found
+
+    bus.records = counting  # type: ignore[method-assign]
+    found = newest_letters(bus, ["training-data"], 1)
+    assert found is not None
+    assert [letter.record.value for letter in found] == [b"new"]
+    assert sum(read) <= 1 + 2 + 256 + 2

@@ -12,6 +12,7 @@ from flts.contracts import layout
 from flts.contracts.canonical import sha256
 from flts.contracts.errors import DamagedObject
 from flts.contracts.failpoints import arm
+from flts.contracts.listing import Listed
 from flts.contracts.ports import Silent, Store, point_at, read_checked, write_once
 
 KEY = "bucket/object"
@@ -28,7 +29,7 @@ def _disarmed() -> Iterator[None]:
     arm("")
 
 
-class Forgetful:
+class Forgetful(Listed):
     """A store that says an object exists and has lost it."""
 
     url = "memory:///"

@@ -87,9 +87,9 @@ def test_only_the_runs_that_are_shown_are_read_however_many_there_are(tmp_path: 
     store, hashes = kept_runs(tmp_path, runs)
     counted = Counted(store)
     assert [row.config_hash for row in newest_first(counted, 3)] == hashes[:-4:-1]
-    assert len(counted.read) == 3 + 3, "a claim and a judgement each"
+    assert len(counted.read) == 1 + 3 + 3, "whether there is an index, and a claim and a judgement each"
     assert chosen_run(counted, None, None) == (hashes[-1], 1)
-    assert len(counted.read) == 3 + 3 + 1
+    assert len(counted.read) == 1 + 3 + 3 + 1 + 1
     assert counted.listed == []
 
 

@@ -51,7 +51,7 @@ def test_the_environment_comes_before_the_file_as_it_does_for_a_run(
 def test_without_an_experiment_it_is_the_only_one_and_several_are_listed() -> None:
     assert unnamed_scope(store_with("north")).name == "north"
     assert unnamed_scope(store_with()).name == "global"
-    assert unnamed_scope(store_with("north", "south"), ["east"]).name == "east"
+    assert unnamed_scope(store_with("north", "south"), lambda: ["east"]).name == "east"
     with raises(UsageError, code="scope-missing", valid=["north", "south"]):
         unnamed_scope(store_with("south", "north"))
 

@@ -23,6 +23,7 @@ from flts.backends.store import memory_store
 from flts.contracts.canonical import digest
 from flts.contracts.errors import BackendUnavailable
 from flts.contracts.layout import inference_part
+from flts.contracts.listing import Listed
 from flts.contracts.ports import Store
 from flts.contracts.records.answer import LINES, AnswerLine
 from flts.contracts.request_ids import parse_request_id
@@ -35,7 +36,7 @@ HISTORY = table(hourly(280))
 OpenLog = Callable[..., PredictionLog]
 
 
-class Away:
+class Away(Listed):
     """A store that does not answer while it is told so; the calls that it then gets are counted."""
 
     def __init__(self, store: Store) -> None:

@@ -53,9 +53,6 @@ spec:
 {{- define "flts.worker.env" -}}
 {{- if include "flts.as.jobs" .values.autoscaling }}
 - {name: FLTS_WORKER_IDLE, value: {{ .values.autoscaling.idleSeconds | int64 | quote }}}
-{{- else }}
-- name: FLTS_KAFKA_MEMBER
-  valueFrom: {fieldRef: {fieldPath: metadata.name}}
 {{- end }}
 {{- with .values.trainTimeoutSeconds }}
 - {name: FLTS_TRAIN_TIMEOUT, value: {{ int64 . | quote }}}

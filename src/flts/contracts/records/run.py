@@ -72,6 +72,26 @@ class RunClaim(StoredRecord):
     """Release, revision, cluster, node and host of the process, where a deployment names them."""
 
 
+class RunIndex(StoredRecord):
+    """`runs/index/since.json`: how far back the index of runs is complete."""
+
+    v: Literal[1] = 1
+    since: Time | None
+    """Every run that was claimed from then on has an entry; None: every run has."""
+
+
+class DecidedBy(StoredRecord):
+    """`runs/by-decision/<decision_id>.json`: the run whose judge came to a decision first.
+
+    It is written before the judge's part: a judge that was stopped in between leaves one that says nothing.
+    """
+
+    v: Literal[1] = 1
+    decision_id: Digest
+    config_hash: Digest
+    run: Number
+
+
 class PreprocessPart(StoredRecord):
     """`preprocess.json`: the rows of this run are ready; meta.json has their counts, sizes and digests."""
 

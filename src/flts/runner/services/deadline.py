@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from flts.contracts import events, layout, runs
+from flts.contracts import events, layout, run_index, runs
 from flts.contracts.errors import NEEDS_A_PERSON, DeadlineExceeded, Terminal, Transient
+from flts.contracts.layout import RunEntry
 from flts.contracts.ports import Store
-from flts.contracts.records.base import require_record
 from flts.contracts.records.run import RunClaim
 from flts.promotion.judge import Waiting
 from flts.runner.candidate import record_dead_letter
@@ -34,54 +34,52 @@ def watch(context: RunContext, seconds: float, stop: threading.Event) -> None:
 def check(context: RunContext, seconds: float) -> None:
     """Record a failure for every expected model of an overdue run that has neither result nor reason.
 
-    The keys under `runs/` are listed, because nothing else in the store tells which runs are open and a message about
-    them may be lost. Only the claims of runs without a judgement are read, and the newest claim of their scope: apart
-    from that one listing, the cost of a check does not grow with the number of finished runs.
+    The marks of open runs tell which these are, as a message about one may be lost. So a check costs what open runs
+    cost, however many have ended.
     """
     latest = context.clock.now() - timedelta(seconds=seconds)
-    for config_hash, numbers in _unjudged(context.store.list("runs/")).items():
+    for entry in run_index.waiting(context.store):
         try:
-            for claim in _overdue(context.store, config_hash, numbers, latest):
-                overdue = NamedRun(config_hash, claim.data_hash, claim.scope, claim.run)
+            claim = _open(context.store, entry)
+            if claim is not None and entry.began < latest:
+                overdue = NamedRun(entry.config_hash, claim.data_hash, claim.scope, claim.run)
                 _fail_missing_models(context, overdue, seconds)
         except NEEDS_A_PERSON:
             raise
-        except Terminal as error:  # another version of flts, or damaged: check the other configurations
-            events.emit(events.DeadlinePassedOver(config_hash=config_hash, reason=str(error)))
+        except Terminal as error:  # another version of flts, or damaged: check the other runs
+            events.emit(events.DeadlinePassedOver(config_hash=entry.config_hash, reason=str(error)))
 
 
-def open_runs(store: Store, latest: datetime) -> Iterator[RunClaim]:
-    """The claim of every run claimed before `latest` that waits for its judgement, whatever else cannot be read.
+def open_runs(store: Store, since: datetime) -> Iterator[RunClaim]:
+    """The claim of every run claimed since then that waits for its judgement, whatever else cannot be read.
 
     Raises Transient and what a person has to mend.
     """
-    for config_hash, numbers in _unjudged(store.list("runs/")).items():
+    for entry in run_index.waiting(store):
         try:
-            yield from _overdue(store, config_hash, numbers, latest)
+            claim = _open(store, entry) if entry.began > since else None
         except NEEDS_A_PERSON:
             raise
         except Terminal:  # another version of flts, or damaged: the deadline and `flts runs` name it
             continue
-
-
-def _unjudged(keys: Sequence[str]) -> dict[str, list[int]]:
-    """Numbers of the claimed runs without a judgement, by config_hash and in order; from keys alone."""
-    parts = [key.split("/") for key in keys]
-    judged = {(config_hash, number) for _, config_hash, number, *rest in parts if rest == ["judge.json"]}
-    numbers: dict[str, list[int]] = {}
-    for _, config_hash, number, *rest in parts:
-        if rest == ["claim.json"] and (config_hash, number) not in judged:
-            numbers.setdefault(config_hash, []).append(int(number))
-    return numbers
-
-
-def _overdue(store: Store, config_hash: str, numbers: Sequence[int], latest: datetime) -> Iterator[RunClaim]:
-    """Those of these runs that are late and the newest of their scope; a newer run replaces older ones."""
-    for number in numbers:
-        claim = require_record(store, layout.run_part(config_hash, number, "claim"), RunClaim)
-        late = datetime.fromisoformat(claim.started) < latest
-        if late and runs.newest(store, config_hash, claim.scope) == number:
+        if claim is not None:
             yield claim
+
+
+def _open(store: Store, entry: RunEntry) -> RunClaim | None:
+    """The claim of a run that waits for its judgement; the mark of one that does not is taken away.
+
+    A newer run of a configuration and scope replaces older ones. A mark without a claim may be that of a process that
+    is about to claim.
+    """
+    if not store.exists(layout.run_part(entry.config_hash, entry.run, "judge")):
+        claim = run_index.claimed(store, entry)
+        if claim is None and not store.exists(layout.run_part(entry.config_hash, entry.run, "claim")):
+            return None
+        if claim is not None and runs.newest(store, entry.config_hash, claim.scope) == claim.run:
+            return claim
+    run_index.settled(store, entry)
+    return None
 
 
 def _fail_missing_models(context: RunContext, overdue: NamedRun, seconds: float) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from flts.contracts import events, layout, runs
+from flts.contracts import events, layout, run_index, runs
 from flts.contracts.errors import DataError
 from flts.contracts.messages import ModelTraining
 from flts.contracts.ports import Record
@@ -63,6 +63,7 @@ class Evaluator:
         if store.exists(layout.run_part(config_hash, run, "judge")):
             relay(store, self.context.bus, scope)
             return
+        run_index.enter_late(store, config_hash, run)
         experiment = load_experiment(store, config_hash, message.data_hash)
         judged = judge_run(
             self.context,

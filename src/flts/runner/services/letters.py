@@ -6,8 +6,8 @@ were replayed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from flts.contracts.messages import DEAD_LETTERS, LARGEST
@@ -22,6 +22,10 @@ _GROUP, _ATTEMPTS, _ERROR, _REASON = (f"{PREFIX}{name}" for name in ("group", "a
 _CUT = f"{PREFIX}cut"
 """Header of a letter that was cut to fit: which part, and how many bytes it had."""
 _OWN_HEADERS = (_TOPIC, _PARTITION, _OFFSET, _GROUP, _ATTEMPTS, _ERROR, _REASON, _CUT, REPLAYED)
+BACKWARDS = 256
+"""Messages of each partition that are looked at first for replays."""
+SLACK_MS = 60_000
+"""By how much the clock of who replays a letter may be behind that of who wrote it."""
 HEAD = 1024
 """Bytes kept of a value or key that is too large."""
 LARGEST_ENVELOPE = 1 << 15
@@ -121,11 +125,65 @@ def letters(bus: Bus, topic: str) -> list[Letter]:
     dead = bus.records(topic_of_letters(topic))
     if not dead:
         return []
-    replayed = {position for record in bus.records(topic) for position in record.headers.get(REPLAYED, "").split(",")}
+    replayed = _answered(bus.records(topic))
     marked = [Letter(record, f"{record.partition}:{record.offset}" in replayed) for record in dead]
     return sorted(
         marked, key=lambda letter: (letter.record.timestamp_ms, letter.record.partition, letter.record.offset)
     )
+
+
+def newest_letters(bus: Bus, topics: Sequence[str], most: int, before: str | None = None) -> list[Letter] | None:
+    """So many dead letters of these topics, newest first. before: the id of one; those after it in that order.
+
+    None where there is no such letter. Topics are read backwards, as far as these letters need. Raises
+    BackendUnavailable.
+    """
+    read, page, complete = most, None, False
+    while not complete:
+        dead = [bus.records(topic_of_letters(topic), read) for topic in topics]
+        page = _page([Letter(record) for records in dead for record in records], most, before)
+        oldest = page[-1].record.timestamp_ms if page and len(page) == most else None
+        complete = all(_reaches(records, read, oldest) for records in dead)
+        read *= 2
+    if page is None:
+        return None
+    since = {letter.topic: letter.record.timestamp_ms - SLACK_MS for letter in page}  # of each topic, the oldest
+    replayed = {topic: _replayed_since(bus, topic, ms) for topic, ms in since.items()}
+    return [replace(letter, replayed=letter.position in replayed[letter.topic]) for letter in page]
+
+
+def _page(found: Sequence[Letter], most: int, before: str | None) -> list[Letter] | None:
+    """The newest of the letters that were found, after one of them; None where that one is not among them."""
+    ordered = sorted(found, key=_newest)
+    if before is None:
+        return ordered[:most]
+    place = next((place for place, letter in enumerate(ordered) if letter.id == before), None)
+    return None if place is None else ordered[place + 1 :][:most]
+
+
+def _newest(letter: Letter) -> tuple[int, str, int, int]:
+    record = letter.record
+    return -record.timestamp_ms, letter.topic, record.partition, -record.offset
+
+
+def _replayed_since(bus: Bus, topic: str, ms: int) -> set[str]:
+    """The positions of the letters that messages sent since then answer."""
+    read = BACKWARDS
+    while not _reaches(records := bus.records(topic, read), read, ms):
+        read *= 4
+    return _answered(records)
+
+
+def _answered(records: Iterable[Record]) -> set[str]:
+    return {position for record in records for position in record.headers.get(REPLAYED, "").split(",")}
+
+
+def _reaches(records: Sequence[Record], read: int, ms: int | None) -> bool:
+    """Whether the newest so many records of each partition are all of it, or go back before a time."""
+    parts: dict[int, list[int]] = {}
+    for record in records:
+        parts.setdefault(record.partition, []).append(record.timestamp_ms)
+    return all(len(times) < read or (ms is not None and min(times) < ms) for times in parts.values())
 
 
 def by_message(several: Sequence[Letter]) -> list[list[Letter]]:

@@ -18,6 +18,7 @@ from flts.contracts.messages import TOPICS
 from flts.contracts.ports import Store
 from flts.contracts.records.base import read_record
 from flts.contracts.records.run import Outcome, TrainPart
+from flts.report.reindex import mend
 from flts.runner.services.deadline import open_runs
 from flts.runner.services.letters import letters
 from flts.wiring import RunContext
@@ -29,6 +30,9 @@ PAUSE = 60.0
 """Seconds between two looks."""
 GIVEN_UP = timedelta(days=7)
 """A run that was claimed longer ago waits no more: nobody would mend it now."""
+
+INDEX_AGAIN = timedelta(days=1)
+"""How often it looks for runs that are not in the index: an flts that writes none may be at work, too."""
 
 Candidate = Literal["success", "failed", "nondeterministic"]
 
@@ -45,6 +49,7 @@ class Outlook:
     waiting: list[datetime] | None = None
     letters: dict[str, int] = field(default_factory=dict)
     _now: datetime | None = None
+    _indexed: datetime | None = None
 
     def watch(self, context: RunContext, stop: threading.Event) -> None:
         """Look from time to time until `stop` is set."""
@@ -53,14 +58,14 @@ class Outlook:
             self.look(context)
 
     def look(self, context: RunContext) -> None:
-        """Find the runs that wait in the store and the dead letters on the bus.
-
-        One listing of the keys under `runs/`: nothing else tells which runs are open where no service is there.
-        """
+        """Find the runs that wait in the store, by their marks, and the dead letters on the bus."""
         now = context.clock.now()
         try:
-            found = [datetime.fromisoformat(claim.started) for claim in open_runs(context.store, now)]
-            self.waiting = [claimed for claimed in found if now - claimed < GIVEN_UP]
+            if self._indexed is None or now - self._indexed > INDEX_AGAIN:
+                mend(context.store)
+                self._indexed = now
+            found = open_runs(context.store, now - GIVEN_UP)
+            self.waiting = [datetime.fromisoformat(claim.started) for claim in found]
         except FltsError:
             self.waiting = None
         counts: dict[str, int] = {}

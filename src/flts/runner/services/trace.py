@@ -79,8 +79,8 @@ class TracedBus:
     def subscribe(self, topics: Sequence[str], group: str) -> Subscription:
         return self._bus.subscribe(topics, group)
 
-    def records(self, topic: str) -> Sequence[Record]:
-        return self._bus.records(topic)
+    def records(self, topic: str, newest: int | None = None) -> Sequence[Record]:
+        return self._bus.records(topic, newest)
 
     def lag(self, topic: str, group: str) -> int:
         return self._bus.lag(topic, group)

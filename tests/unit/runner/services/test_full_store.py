@@ -15,6 +15,7 @@ from flts.backends.bus_memory import MemoryBus
 from flts.backends.store import open_store
 from flts.contracts import layout
 from flts.contracts.errors import MachineFailed
+from flts.contracts.listing import Listed
 from flts.contracts.messages import TOPICS, PerformanceEval, TrainingData
 from flts.contracts.ports import Progress, Store
 from flts.promotion.log import read_log
@@ -28,7 +29,7 @@ from flts.wiring import RunContext
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
-class Full:
+class Full(Listed):
     """A store that refuses every write from the n-th on, as a full disk or one mounted for reading does."""
 
     def __init__(self, store: Store, writes: float) -> None:

@@ -20,6 +20,7 @@ from flts.backends.bus_memory import MemoryBus
 from flts.contracts import layout
 from flts.contracts.canonical import canonical_json, sha256
 from flts.contracts.errors import DataError, StageFailed
+from flts.contracts.listing import Listed
 from flts.contracts.messages import LARGEST, InferenceData, ModelTraining, PerformanceEval, TrainingData
 from flts.contracts.ports import Record, Store
 from flts.preprocess.limits import Limits
@@ -110,7 +111,7 @@ def test_messages_out_of_order_are_judged_once_the_store_is_complete(context: Ru
     assert not letters(bus, "model-training")
 
 
-class MissingFor:
+class MissingFor(Listed):
     """A store that hides one object."""
 
     def __init__(self, store: Store, hidden: str) -> None:

@@ -1,0 +1,115 @@
+"""No command asks a store for more because of runs that it does not show."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.support.counted import requests
+from tests.support.kept import FIRST, indexed_runs
+from tests.support.stored import copy
+from tests.unit.cli.conftest import Flts
+
+from flts import wiring
+from flts.backends.store import ObjectStoreAdapter, memory_store, open_store
+from flts.report.evidence import chosen_run, newest_first
+
+FEW, MANY = 10, 3000
+DEEPER = 10
+"""Requests for the folders of the index that a store with many runs has between its root and a run."""
+ALONE = "alone"
+"""The scope of one run, the oldest."""
+
+
+Kept = dict[int, ObjectStoreAdapter]
+
+
+@pytest.fixture(scope="module")
+def kept() -> Kept:
+    """Stores with so many runs of 2026-01, each of another configuration, the oldest in a scope of its own."""
+    return {count: indexed_runs(count, [ALONE, "global"])[0] for count in (FEW, MANY)}
+
+
+def beside(kept: ObjectStoreAdapter, ran: Path, patch: pytest.MonkeyPatch) -> None:
+    """Have commands open a store with these runs and what `flts run` left, in place of the folder."""
+    made = memory_store()
+    made.url = "s3://tests"  # of one in memory, some commands say that no other process can see it
+    copy(kept, made)
+    copy(open_store((ran / ".flts" / "objects").as_uri()), made)
+    opened = wiring.open_store
+    patch.setattr(wiring, "open_store", lambda url, **options: made if "memory" not in url else opened(url, **options))
+
+
+def counts(flts: Flts, ran: Path, kept: Kept, patch: pytest.MonkeyPatch, words: str, code: int) -> list[int]:
+    """The requests of a command beside few runs and beside many."""
+    found = []
+    for count in (FEW, MANY):
+        with patch.context() as patched:
+            beside(kept[count], ran, patched)
+            with requests(patched) as counted:
+                done = flts(*words.split())
+        assert done.code == code, done.err
+        found.append(counted.total())
+    return found
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("runs list --limit 5", 0),
+        ("runs list --limit 5 --json", 0),
+        ("runs list --limit 5 --scope global", 0),
+        ("runs show", 0),
+        ("runs show --json", 0),
+        ("verify", 0),
+        ("verify --scope global", 0),
+        ("compare .flts .flts", 1),
+        ("promotions list", 0),
+        ("promotions show", 0),
+        ("forecast --input load_test.csv", 0),
+        ("run", 0),
+    ],
+)
+def test_a_command_costs_the_same_beside_few_runs_and_many(
+    words: str, code: int, flts: Flts, ran: Path, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few, many = counts(flts, ran, kept, monkeypatch, words, code)
+    assert many <= few + DEEPER
+
+
+@pytest.mark.parametrize("words", ["promotions list", "promotions show", "forecast --input load_test.csv"])
+def test_without_an_experiment_here_the_only_scope_is_found_as_cheaply(
+    words: str, flts: Flts, ran: Path, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (ran / "flts.toml").unlink()
+    few, many = counts(flts, ran, kept, monkeypatch, words, 0)
+    assert many == few
+
+
+def test_every_page_of_runs_costs_as_much_as_the_first(
+    flts: Flts, ran: Path, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside(kept[MANY], ran, monkeypatch)
+    shown: list[str] = []
+    before: list[str] = []
+    most = 0
+    for _ in range(1 + (MANY + 1) // 500):
+        with requests(monkeypatch) as counted:
+            done = flts("runs", "list", "--limit", "500", "--json", *before)
+        rows = json.loads(done.out)
+        shown += [f"{row['config_hash'][:12]}:{row['run']}" for row in rows]
+        assert f"--limit 500 --before {shown[-1]}`" in done.err if len(rows) == 500 else not done.err
+        before = ["--before", f"{rows[-1]['config_hash']}:{rows[-1]['run']}"]
+        most = max(most, counted.total())
+    assert len(shown) == len(set(shown)) or len({row[:12] for row in shown}) == 2  # hashes of these begin alike
+    assert len(shown) == MANY + 1
+    assert most <= 2 * 501 + 60
+
+
+def test_the_newest_run_of_a_scope_is_found_beneath_all_others(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = kept[MANY]
+    with requests(monkeypatch) as counted:
+        assert chosen_run(store, None, None, ALONE) == ("0" * 64, 1)
+    assert counted.total() == 3, "from when on the index counts, its entries, and the claim"
+    assert newest_first(store, 1, scope=ALONE)[0].claim.started == FIRST.isoformat()
