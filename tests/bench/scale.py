@@ -8,24 +8,26 @@ from functools import partial
 from pathlib import Path
 
 import psutil
+import pytest
 
 from flts.backends.bus_memory import MemoryBus
 from flts.backends.store import memory_store, open_store
 from flts.contracts import layout
 from flts.contracts.canonical import sha256
-from flts.contracts.ports import Store
+from flts.contracts.ports import DatedStore, Store
 from flts.contracts.records.log import LogEntry
 from flts.preprocess.source import RawInput, RawTable
 from flts.promotion import snapshot
 from flts.promotion.log import Chain, append, head, listed, next_entry, read_chain, scopes
-from flts.report.evidence import newest_first
+from flts.report.evidence import named_run, newest_first, resolve
 from flts.runner.claim import start
 from flts.runner.reporter import Quiet
 from flts.server.models import ServedModels
 from flts.wiring import RunContext
 from tests.bench.measure import Figure, fresh_folder
+from tests.support.counted import requests
 from tests.support.experiments import small_spec
-from tests.support.kept import kept_runs
+from tests.support.kept import indexed_runs
 from tests.support.promotions import two_bundles
 from tests.support.series import hourly, split
 from tests.support.services import context_on
@@ -122,14 +124,27 @@ def promotions() -> Iterator[Figure]:
 
 
 def runs() -> Iterator[Figure]:
-    """The newest runs, found among more and more of them."""
+    """The newest runs, found among more and more of them: by the index, and by one listing of all."""
     for count in IDENTIFIERS:
         with fresh_folder() as folder:
-            store, _ = kept_runs(folder, count)
-            newest = _seconds(partial(newest_first, store, SHOWN))
-            yield _figure(
-                f"{count:,} runs: the newest {SHOWN} listed", _ms(newest), "each of another configuration, not judged"
-            )
+            store = open_store(folder.as_uri())
+            _, hashes = indexed_runs(count, store=store)  # type: ignore[arg-type]  # a store of a folder is one
+            for named, work in (
+                (f"the newest {SHOWN} listed", partial(newest_first, store, SHOWN)),
+                (f"{SHOWN} in the middle", partial(_after, store, hashes[count // 2])),
+                ("the newest found", partial(newest_first, store, 1)),
+                ("a configuration named", partial(resolve, store, hashes[-1][:12])),
+            ):
+                with requests(pytest.MonkeyPatch()) as counted:
+                    took = _seconds(work)
+                yield _figure(f"{count:,} runs: {named}", f"{counted.total()} requests, {_ms(took)}", "by the index")
+            store.erase(layout.run_index())
+            without = _seconds(partial(newest_first, store, SHOWN))
+            yield _figure(f"{count:,} runs: the newest {SHOWN} listed", _ms(without), "without the index")
+
+
+def _after(store: DatedStore, config_hash: str) -> object:
+    return newest_first(store, SHOWN, before=named_run(store, f"{config_hash}:1"))
 
 
 def _grown(store: Store, entries: list[LogEntry], count: int) -> Chain:

@@ -290,6 +290,19 @@ class TestBus:
         assert [(r.partition, r.offset) for r in records] == sorted((r.partition, r.offset) for r in records)
         assert values(context.bus.records(topic)) == values(records)
 
+    def test_the_newest_records_of_each_partition_can_be_read_alone(self, context: Context) -> None:
+        topic = context.topic()
+        context.bus.ensure([topic])
+        assert list(context.bus.records(topic, 2)) == []
+        for number in range(12):
+            context.publish(topic, str(number), key=f"key {number}")
+        every: dict[int, list[Record]] = {}
+        for record in context.bus.records(topic):
+            every.setdefault(record.partition, []).append(record)
+        for newest in (1, 2, 100):
+            expected = [record for number in sorted(every) for record in every[number][-newest:]]
+            assert list(context.bus.records(topic, newest)) == expected
+
     def test_creating_an_existing_topic_keeps_its_messages(self, context: Context) -> None:
         topic = context.topic()
         context.publish(topic, "a")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from flts.backends.store import ObjectStoreAdapter, memory_store, open_store
 from flts.contracts import layout, run_index
+from flts.contracts.canonical import digest
 from flts.contracts.ports import DatedStore
 from flts.contracts.records.run import JudgePart, RunClaim
 
@@ -17,9 +18,11 @@ APART = timedelta(minutes=10)
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def indexed_runs(count: int, scopes: Sequence[str] = ("global",)) -> tuple[ObjectStoreAdapter, Sequence[str]]:
+def indexed_runs(
+    count: int, scopes: Sequence[str] = ("global",), store: ObjectStoreAdapter | None = None
+) -> tuple[ObjectStoreAdapter, Sequence[str]]:
     """The same as this flts leaves them: in the index, and judged; the first scopes are those of the first runs."""
-    store, hashes = memory_store(), [f"{number:064x}" for number in range(count)]
+    store, hashes = store or memory_store(), [digest(f"run {number}") for number in range(count)]
     run_index.completed(store)
     for number, config_hash in enumerate(hashes):
         claim = _claim(FIRST + number * APART, scopes[min(number, len(scopes) - 1)])

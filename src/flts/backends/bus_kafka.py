@@ -8,6 +8,8 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from flts.backends.kafka_client import (
@@ -132,7 +134,11 @@ class KafkaBus:
                     raise failed(f"read {topic} at {self.url}", error)
         finally:
             consumer.close()
-        return sorted(records, key=lambda record: (record.partition, record.offset))
+        records.sort(key=lambda record: (record.partition, record.offset))
+        if newest is None:
+            return records
+        each = (list(found) for _, found in groupby(records, key=attrgetter("partition")))
+        return [record for found in each for record in found[-newest:]]  # a broker may not know how many it has
 
     def lag(self, topic: str, group: str) -> int:
         from confluent_kafka import TopicPartition

@@ -93,13 +93,16 @@ def ordered(folder: Path, below: str, after: str) -> Iterator[str]:
 
     A folder is read when its turn comes, so whoever takes the first few reads few. Raises OSError.
     """
-    if not _is_folder(folder, below):
-        return
+    if _is_folder(folder, below):
+        yield from _ordered(folder, below, after)
+
+
+def _ordered(folder: Path, below: str, after: str) -> Iterator[str]:
     beyond = after.removeprefix(f"{below}/") if after.startswith(f"{below}/") else ""
     passed = beyond.partition("/")[0]
     for key, entry in sorted(_entries(folder, below), key=lambda found: found[1].name):
         if entry.is_dir(follow_symlinks=False) and entry.name >= passed:
-            yield from ordered(folder, key, after)
+            yield from _ordered(folder, key, after)
         elif entry.name > passed:
             yield key
 

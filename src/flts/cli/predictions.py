@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Compare logged forecasts with the truth.", no_args_is_help=True)
 
 STEPS_SHOWN = 24
+DAYS = ["%Y-%m-%d"]
 
 
 @app.callback()
@@ -40,6 +42,12 @@ def _group() -> None:
 def join(
     truth: Annotated[Path, typer.Option(help="CSV or Parquet with the time and the targets as they came.")],
     scope: Scope = None,
+    since: Annotated[
+        datetime | None, typer.Option(formats=DAYS, help="Only forecasts of this day (UTC) and later ones. [all]")
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(formats=DAYS, help="Only forecasts of this day (UTC) and earlier ones. [all]")
+    ] = None,
     separator: Separator = None,
     decimal: Decimal = None,
     thousands: Thousands = None,
@@ -52,13 +60,12 @@ def join(
     wide: Wide = False,
 ) -> None:
     """Live error, coverage and skill of the logged forecasts of a scope."""
-    from datetime import UTC, datetime
-
     from flts.cli import board
     from flts.contracts.errors import DataError
     from flts.preprocess.dialect import named_dialect
     from flts.preprocess.source import RawFile
     from flts.report import live as joining
+    from flts.report.predictions import Period
     from flts.runner.scope import written_dialect
     from flts.wiring import existing_store, limits_of
 
@@ -78,7 +85,7 @@ def join(
         )
     )
     rows = RawFile(str(truth), truth, limits_of(chosen), dialect, written_dialect(named))
-    found = joining.join(store, named, rows, datetime.now(UTC))
+    found = joining.join(store, named, rows, datetime.now(UTC), Period(_day(since), _day(until)))
     if write:
         joining.write(store, found)
     if as_json:
@@ -87,6 +94,10 @@ def join(
     _print(found, wide=wide)
     if write:
         typer.echo("stored; servers of this scope export it with their next poll")
+
+
+def _day(day: datetime | None) -> str:
+    return f"{day:%Y%m%d}" if day else ""
 
 
 def _print(live: Live, *, wide: bool) -> None:

@@ -17,7 +17,7 @@ from flts.contracts.ports import Store, point_at, take_away, write_once
 from flts.contracts.records.base import read_record
 from flts.contracts.records.run import RunClaim, RunIndex
 
-AT_ONCE = 256
+AT_ONCE = 128
 """Entries of a folder that are read together; of one that holds more, its folders are read one by one."""
 SKEW = timedelta(minutes=1)
 """By how much the clock of a process that claims a run may be ahead of another one, or of that of the store."""
@@ -76,18 +76,22 @@ def complete_since(store: Store) -> datetime | None:
 
 def entries(store: Store, scope: str | None = None, before: RunEntry | None = None) -> Iterator[RunEntry]:
     """The entries of all runs or of those of a scope, newest first. before: those after this one in that order."""
-    yield from _below(store, layout.run_entries(scope), before, before and layout.run_entry(before, scope))
+    root = layout.run_entries(scope)
+    yield from _in_folders(store, root, before, layout.run_entry(before, scope) if before else None)
+
+
+def _in_folders(store: Store, folder: str, before: RunEntry | None, key: str | None) -> Iterator[RunEntry]:
+    """key: of `before`, which tells the folders of later times."""
+    for one in reversed(store.folders(folder)):
+        if key is None or one <= key[: len(one)]:
+            yield from _below(store, one, before, key)
 
 
 def _below(store: Store, folder: str, before: RunEntry | None, key: str | None) -> Iterator[RunEntry]:
-    """key: of `before`, which tells the folders of later times."""
     keys = store.first(folder, AT_ONCE + 1)
     if len(keys) > AT_ONCE:
-        folders = store.folders(folder)
-        for one in reversed(folders):
-            if key is None or one <= key[: len(one)]:
-                yield from _below(store, one, before, key)
-        if folders:
+        if keys[0].rpartition("/")[0] != folder.rstrip("/"):
+            yield from _in_folders(store, folder, before, key)
             return
         keys = store.list(folder)  # the runs of one minute
     found = filter(None, map(layout.run_entry_of, keys))

@@ -201,8 +201,8 @@ def _newest(
         claim = run_index.claimed(store, entry)
         if claim is not None:
             found.append((entry.config_hash, claim))
-    whole = len(found) == most or since == BEGINNING
-    return found if whole else _listed(store, "runs/", most, scope, before)
+    reached = since == BEGINNING and (found or scope or before)  # one without any entry was perhaps deleted
+    return found if reached or len(found) == most else _listed(store, "runs/", most, scope, before)
 
 
 def _listed(

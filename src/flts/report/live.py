@@ -44,7 +44,7 @@ from flts.preprocess.rows import Rows, Times, Values
 from flts.preprocess.source import RawFile
 from flts.preprocess.transform import FittedPreprocess
 from flts.promotion.log import scopes, served
-from flts.report.predictions import Logged, LoggedModel, read_logged
+from flts.report.predictions import EVER, Logged, LoggedModel, Period, read_logged
 from flts.serve.batch import truth_at
 from flts.spec.fields import Weights
 from flts.version import __version__
@@ -73,8 +73,8 @@ class _Joined:
         return ~np.isnan(self.mean) & ~np.isnan(self.truth)
 
 
-def join(store: Store, scope: str, file: RawFile, now: datetime) -> Live:
-    """The live error of a scope by the truth in a file. now: for the record.
+def join(store: Store, scope: str, file: RawFile, now: datetime, period: Period = EVER) -> Live:
+    """The live error of a scope by the truth in a file. now: for the record; period: of the forecasts that count.
 
     Raises UsageError for a scope without a champion or without logged forecasts, DataError for a file that cannot be
     read as a history of the champion.
@@ -83,11 +83,11 @@ def join(store: Store, scope: str, file: RawFile, now: datetime) -> Live:
     fitted = FittedPreprocess.of(manifest.fitted)
     targets = tuple(manifest.targets)
     only = replace(fitted, columns=tuple(c for c in fitted.columns if c.name in targets), lags=(), calendar=())
-    logged = read_logged(store, scope, targets)
+    logged = read_logged(store, scope, targets, period)
     if not logged.requests:
         raise UsageError(
-            f"no forecast of scope '{scope}' is logged in {store.url}: `flts serve` stores its answers within a minute,"
-            " unless prediction_log is off",
+            f"no forecast of scope '{scope}' is logged in {store.url}{_within(period)}: `flts serve` stores its answers"
+            " within a minute, unless prediction_log is off",
             code="no-predictions",
             scope=scope,
             store=store.url,
@@ -130,6 +130,12 @@ def join(store: Store, scope: str, file: RawFile, now: datetime) -> Live:
         skill=_skill(cells, yardstick, weights, task),
         models=_models(logged, cells, yardstick, weights, task),
     )
+
+
+def _within(period: Period) -> str:
+    """The period in words; nothing for all days."""
+    since = f" since {period.first}" if period.first else ""
+    return since + (f" until {period.last}" if period.last else "")
 
 
 def write(store: Store, live: Live) -> None:

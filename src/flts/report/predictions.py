@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import ValidationError
@@ -91,11 +92,31 @@ class Logged:
     unreadable: str | None = None
 
 
-def read_logged(store: Store, scope: str, targets: Sequence[str]) -> Logged:
+class Period(NamedTuple):
+    """Days (YYYYMMDD, UTC) under which forecasts lie, both included; all days without an end."""
+
+    first: str = ""
+    last: str = ""
+
+    def keys(self, store: Store, scope: str) -> Iterator[str]:
+        """The keys of the parts of these days; only they are listed."""
+        if not (self.first or self.last):
+            yield from store.list(layout.inference_logs(scope))
+            return
+        for folder in store.folders(layout.inference_logs(scope)):
+            day = folder.split("/")[2]
+            if self.first <= day <= (self.last or day):
+                yield from store.list(folder)
+
+
+EVER = Period()
+
+
+def read_logged(store: Store, scope: str, targets: Sequence[str], period: Period = EVER) -> Logged:
     """All logged forecasts of these targets in a scope. A line that cannot be read is left out and counted."""
     logged, asked = Logged(targets), set[str]()
     digests: dict[str, dict[str, str]] = defaultdict(dict)
-    for key in store.list(layout.inference_logs(scope)):
+    for key in period.keys(store, scope):
         named = layout.inference_part(key)
         data = store.get(key) if named else None
         if named is None or data is None:

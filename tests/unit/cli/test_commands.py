@@ -173,9 +173,18 @@ def test_who_changes_the_champion_by_hand_and_why_stands_in_the_log(
     short = flts("runs", "list", "--limit", "1")
     assert newest in short.out
     assert first not in short.out
-    assert "flts runs list --limit 10" in short.err
+    assert short.err == f"older ones: `flts runs list --limit 1 --before {newest}:1`\n"
+    older = flts("runs", "list", "--limit", "1", "--before", f"{newest}:1")
+    assert first in older.out
+    assert (newest in older.out, older.err) == (False, "")
     monkeypatch.setenv("FLTS_ACTOR", "night shift")
     flts("promotions", "rollback", "--reason", "wrong at noon")
+    page = flts("promotions", "list", "--limit", "2", "--json")
+    assert [entry["number"] for entry in json.loads(page.out)] == [3, 2]
+    assert "older ones: `flts promotions list --limit 2 --before 2`\n" in page.err
+    rest = flts("promotions", "list", "--limit", "2", "--before", "2", "--json")
+    assert [entry["number"] for entry in json.loads(rest.out)] == [1]
+    assert "older" not in rest.err
     flts("promotions", "promote", first, "ridge", "--actor", "Ada", "--reason", "checked")
     flts("promotions", "rollback")
     entries = json.loads(flts("promotions", "list", "--json").out)

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from tests.support.answered import Server, put_answers, put_batch
+from tests.support.counted import requests
 from tests.unit.cli.conftest import Flts
 
 from flts.backends.store import open_store
@@ -46,6 +47,37 @@ def test_a_join_shows_errors_coverage_and_skill_in_80_columns(
     rows = [line.split() for line in done.out.splitlines() if line.startswith("load ")]
     assert [(row[1], row[2]) for row in rows] == [("all", "6"), ("1", "2"), ("2", "2"), ("3", "2")]
     assert max(map(len, done.out.splitlines())) <= WIDTH
+
+
+def test_a_join_of_a_period_reads_only_its_days(
+    flts: Flts, asked: list[str], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (key,) = (key for key in store.list("inference-logs/") if layout.inference_part(key))
+    data, today = store.get(key) or b"", asked[0][:8]
+    for day in ("20260101", "20260102"):
+        store.create(layout.inference_log("global", day, "earlier"), data.replace(asked[0].encode(), day.encode()))
+    whole = json.loads(flts("predictions", "join", "--truth", "truth.csv", "--json").out)
+    assert list(whole["days"]) == ["20260101", "20260102", today]
+    day = f"{today[:4]}-{today[4:6]}-{today[6:]}"
+    for options, days in (
+        (["--since", "2026-01-02"], ["20260102", today]),
+        (["--until", "2026-01-01"], ["20260101"]),
+        (["--since", "2026-01-02", "--until", "2026-01-02"], ["20260102"]),
+    ):
+        assert (
+            list(json.loads(flts("predictions", "join", "--truth", "truth.csv", "--json", *options).out)["days"])
+            == days
+        )
+    with requests(monkeypatch) as counted:
+        flts("predictions", "join", "--truth", "truth.csv", "--since", day)
+    for number in range(50):
+        store.create(layout.inference_log("global", "20260103", f"part-{number}"), data)
+    with requests(monkeypatch) as again:
+        flts("predictions", "join", "--truth", "truth.csv", "--since", day)
+    assert again == counted
+    none = flts("predictions", "join", "--truth", "truth.csv", "--since", "2026-01-04", "--until", "2026-01-05")
+    assert (none.code, "since 20260104 until 20260105" in none.err) == (2, True)
+    assert flts("predictions", "join", "--truth", "truth.csv", "--since", "yesterday").code == 2
 
 
 def test_a_join_is_one_json_document_and_is_stored_where_that_is_asked_for(

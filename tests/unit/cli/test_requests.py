@@ -13,6 +13,7 @@ from tests.unit.cli.conftest import Flts
 
 from flts import wiring
 from flts.backends.store import ObjectStoreAdapter, memory_store, open_store
+from flts.contracts.canonical import digest
 from flts.report.evidence import chosen_run, newest_first
 
 FEW, MANY = 10, 3000
@@ -78,6 +79,15 @@ def test_a_command_costs_the_same_beside_few_runs_and_many(
     assert many <= few + DEEPER
 
 
+def test_a_run_is_shown_by_the_start_of_its_configuration_as_cheaply(
+    flts: Flts, ran: Path, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = json.loads(flts("runs", "list", "--json").out)[0]["config_hash"]
+    for start in (config, config[:12]):
+        few, many = counts(flts, ran, kept, monkeypatch, f"runs show {start}", 0)
+        assert many == few
+
+
 @pytest.mark.parametrize("words", ["promotions list", "promotions show", "forecast --input load_test.csv"])
 def test_without_an_experiment_here_the_only_scope_is_found_as_cheaply(
     words: str, flts: Flts, ran: Path, kept: Kept, monkeypatch: pytest.MonkeyPatch
@@ -100,16 +110,15 @@ def test_every_page_of_runs_costs_as_much_as_the_first(
         rows = json.loads(done.out)
         shown += [f"{row['config_hash'][:12]}:{row['run']}" for row in rows]
         assert f"--limit 500 --before {shown[-1]}`" in done.err if len(rows) == 500 else not done.err
-        before = ["--before", f"{rows[-1]['config_hash']}:{rows[-1]['run']}"]
+        before = ["--before", shown[-1]]
         most = max(most, counted.total())
-    assert len(shown) == len(set(shown)) or len({row[:12] for row in shown}) == 2  # hashes of these begin alike
-    assert len(shown) == MANY + 1
-    assert most <= 2 * 501 + 60
+    assert len(shown) == len(set(shown)) == MANY + 1
+    assert most <= 3 * 501 + 60, "a folder of a minute, a claim and a judgement of each run"
 
 
 def test_the_newest_run_of_a_scope_is_found_beneath_all_others(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     store = kept[MANY]
     with requests(monkeypatch) as counted:
-        assert chosen_run(store, None, None, ALONE) == ("0" * 64, 1)
-    assert counted.total() == 3, "from when on the index counts, its entries, and the claim"
+        assert chosen_run(store, None, None, ALONE) == (digest("run 0"), 1)
+    assert counted.total() == 4, "from when on the index counts, its months, the entries of one, and the claim"
     assert newest_first(store, 1, scope=ALONE)[0].claim.started == FIRST.isoformat()
