@@ -191,7 +191,7 @@ def test_what_cannot_be_read_makes_a_failed_candidate() -> None:
 
 
 def test_the_tracker_gets_the_files_of_all_members_and_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plots, "of_model", lambda *given: {})
+    monkeypatch.setattr(plots, "kept_of", lambda *given: {})
     experiment, store = with_members()
     tracker = RecordingTracker()
     context = ready(store, experiment, tracker)

@@ -39,7 +39,7 @@ def _fitted_here(order: Claim, *_: Any) -> Trained:
 def with_ensemble(tmp_path: Path, repeating: None, monkeypatch: pytest.MonkeyPatch) -> Ran:  # noqa: F811
     """A run whose judge made an ensemble."""
     monkeypatch.setattr(candidate, "train_isolated", _fitted_here)
-    monkeypatch.setattr(plots, "of_model", lambda *given: {})
+    monkeypatch.setattr(plots, "kept_of", lambda *given: {})
     return ran(tmp_path, small_spec((*MEMBERS, ENSEMBLE)), RecordingTracker())
 
 
