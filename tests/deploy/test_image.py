@@ -139,8 +139,8 @@ def test_the_other_default_models_are_fitted_in_it(podman: Podman, build: Callab
     command = ["run", "/usr/share/flts/jfk-departures/flts.toml", "--json", "--set", others]
     for few in ("sample.train_rows=600", "sample.test_rows=250", 'sample.strategy="head"', "task.horizon=2"):
         command += ["--set", few]
-    options = ("--volume", f"{tmp_path}:/var/lib/flts", "--tmpfs=/tmp:mode=1777", f"--user={NOBODY}")
-    options += ("--env=FLTS_TRACKING=off", "--env=OMP_NUM_THREADS=1")
+    options = ["--volume", f"{tmp_path}:/var/lib/flts", "--tmpfs=/tmp:mode=1777", f"--user={NOBODY}"]
+    options += ["--env=FLTS_TRACKING=off", "--env=OMP_NUM_THREADS=1"]
     done = podman("run", "--rm", "--network=none", *LOCKED_DOWN, *options, build("all"), *command)
     ranked = {row["model"] for row in json.loads(done.stdout)["decision"]["candidates"] if row["rank"]}
     assert ranked >= {"automfles", "ensemble", "gbm", "lstm"}

@@ -24,7 +24,7 @@ from flts.backends.tracking import MlflowTracker
 from flts.contracts import layout
 from flts.contracts.canonical import sha256
 from flts.contracts.errors import BackendUnavailable, StageFailed
-from flts.contracts.ports import TrackedRun
+from flts.contracts.ports import TrackedRun, experiment_of
 from flts.forecasting.bundle import read_bundle
 from flts.preprocess.rows import Rows
 from flts.promotion.log import read_chain
@@ -433,6 +433,23 @@ def test_runs_that_a_killed_process_left_open_are_closed_when_the_scope_is_opene
     fresh.prepare("orphans")
     states = [client.get_run(run_id).info.status for run_id in (ours, orphan.info.run_id, elsewhere.info.run_id)]
     assert states == ["FINISHED", "KILLED", "RUNNING"]
+
+
+def test_trainers_that_start_at_once_share_one_experiment(
+    tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = mlflow.MlflowClient.get_experiment_by_name
+
+    def late(client: MlflowClient, name: str) -> None:
+        """The other trainer makes it after this one has looked."""
+        monkeypatch.setattr(mlflow.MlflowClient, "get_experiment_by_name", look)
+        client.create_experiment(name)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "get_experiment_by_name", late)
+    run = opened(tracker).get_run(tracker.log(a_run(scope="raced")))
+    shared = opened(tracker).get_experiment_by_name(experiment_of("raced"))
+    assert shared is not None
+    assert run.info.experiment_id == shared.experiment_id
 
 
 def test_a_run_of_another_database_is_left_alone(tracker: MlflowTracker) -> None:

@@ -38,6 +38,8 @@ REFUSED = ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED")
 """Error codes of MLflow: for a server that failed or did not answer, and for one that refused our credentials."""
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """For an absent model, and for one without this alias."""
+TAKEN = "RESOURCE_ALREADY_EXISTS"
+"""For a name that is taken."""
 
 
 class MlflowTracker:
@@ -239,10 +241,7 @@ class MlflowTracker:
             client, name = self._client(), experiment_of(scope)
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
-                location = (self._artifacts / scope).as_uri() if self._embedded else None
-                self._experiments[scope] = client.create_experiment(name, artifact_location=location)
-                if self._embedded:  # on a server, other processes may log to it from now on
-                    self._new.add(self._experiments[scope])
+                self._experiments[scope] = self._made(scope)
             else:
                 self._experiments[scope] = experiment.experiment_id
                 if self._embedded:
@@ -266,6 +265,24 @@ class MlflowTracker:
     def _gone(self, run_id: str) -> str | None:
         """The id of a run that a person deleted: it stays deleted."""
         return run_id if self._run(run_id, deleted=True) and not self._run(run_id) else None
+
+    def _made(self, scope: str) -> str:
+        """The id of a new experiment, or of the one that another trainer of the same first run made meanwhile."""
+        from mlflow.exceptions import MlflowException
+
+        client, name = self._client(), experiment_of(scope)
+        location = (self._artifacts / scope).as_uri() if self._embedded else None
+        try:
+            made: str = client.create_experiment(name, artifact_location=location)
+        except MlflowException as error:
+            there = client.get_experiment_by_name(name) if error.error_code == TAKEN else None
+            if there is None:
+                raise
+            found: str = there.experiment_id
+            return found
+        if self._embedded:  # on a server, other processes may log to it from now on
+            self._new.add(made)
+        return made
 
     def _logged_before(self, experiment: str, run: TrackedRun) -> str | None:
         """The id of this same run, where a process logged it and died before it could report the id.
