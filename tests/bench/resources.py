@@ -22,6 +22,7 @@ import psutil
 
 from flts.contracts import layout
 from flts.contracts.messages import PerformanceEval
+from flts.spec.models import DEFAULT_MODELS, ENSEMBLE
 from flts.stack.server import answers, ports
 from tests.bench.measure import FLTS
 from tests.bench.services import Stack, stack, wait_for
@@ -90,7 +91,7 @@ def main() -> None:
         prepared = subprocess.Popen([*FLTS, "deploy", "prepare"], env=running.variables(), cwd=running.folder)
         processes["prepare"] = psutil.Process(prepared.pid)
         prepared.wait()
-        for model in ("gru", "prophet", "ridge"):
+        for model in sorted({*DEFAULT_MODELS} - {ENSEMBLE}):  # which the evaluator makes
             processes[f"train {model}"] = psutil.Process(running.worker("train", "--model", model).pid)
         for service in ("evaluate", "forecast"):
             processes[service] = psutil.Process(running.worker(service).pid)
@@ -103,10 +104,9 @@ def main() -> None:
         wait_for(lambda: running.store.exists(part), part)
         _preprocess(running, processes, "--claim-test")  # the forecaster waits for no champion any more
         wait_for(lambda: len(running.bus.records(PerformanceEval.topic)) > 0, "the forecasts of the test rows")
-        for model in ("ridge", "gru", "prophet"):
-            if model != "ridge":  # which wins by itself
-                promote = [*FLTS, "promotions", "promote", claim["config_hash"], model, "--scope", "jfk"]
-                subprocess.run(promote, env=running.variables(), cwd=running.folder, check=True)
+        for model in DEFAULT_MODELS:
+            promote = [*FLTS, "promotions", "promote", claim["config_hash"], model, "--scope", "jfk"]
+            subprocess.run(promote, env=running.variables(), cwd=running.folder, check=True)
             _ask(f"http://127.0.0.1:{port['serve']}", model)
         _store(f"http://127.0.0.1:{port['gateway']}/objects/dataset/rows.csv")
     print("| role | peak memory | CPU | request | limit |\n|---|---|---|---|---|")
@@ -134,6 +134,8 @@ def cpu(seconds: float) -> int:
 def _preprocess(running: Stack, processes: dict[str, psutil.Process], *options: str) -> dict[str, Any]:
     """Start a run of the example; returns its claim."""
     command = [*FLTS, "preprocess", str(EXPERIMENT), "--json", *options]
+    for model in DEFAULT_MODELS:  # those of the example keep its parameters
+        command += ["--set", f"models.{model}={{}}"]
     job = subprocess.Popen(command, env=running.variables(), cwd=running.folder, stdout=subprocess.PIPE, text=True)
     processes["preprocess"] = psutil.Process(job.pid)
     claim: dict[str, Any] = json.loads(job.communicate()[0])
