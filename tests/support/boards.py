@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from fastapi import FastAPI
 
-from flts.contracts import layout
+from flts.contracts import layout, run_index
 from flts.contracts.canonical import digest, sha256
 from flts.contracts.ports import Store
 from flts.contracts.records.base import require_record
 from flts.contracts.records.decision import CandidateRow, DecisionRecord, Preview, UnrankedRow
 from flts.contracts.records.log import Kind, LogEntry
+from flts.contracts.records.run import JudgePart, RunClaim
 from flts.promotion.judge import judge
 from flts.promotion.log import next_entry
 from flts.promotion.stage import promoted_of
@@ -73,6 +75,27 @@ def promote(
         entry = entry.model_copy(update={"restores": 1})
     put_log(store, [*log, entry])
     return [*log, entry]
+
+
+def ran(store: Store, decision: DecisionRecord, began: datetime, run: int = 1) -> None:
+    """A run of a configuration that came to this decision, in the index and judged."""
+    said: Any = {"run": run, "scope": decision.scope, "environment": "tests"}
+    at, config_hash = began.isoformat(), decision.config_hash
+    claim = RunClaim(
+        **said, data_hash=digest("data"), recompute=False, promotion=0, flts="0", started=at, claimed_by="tests"
+    )
+    run_index.enter(store, config_hash, claim, waits=False)
+    judge = JudgePart(
+        **said,
+        decision_id=decision.decision_id,
+        outcome=decision.outcome,
+        repeated=False,
+        promotion=None,
+        run_ids={},
+        ended=at,
+    )
+    store.create(layout.run_part(config_hash, run, "claim"), claim.to_bytes())
+    store.create(layout.run_part(config_hash, run, "judge"), judge.to_bytes())
 
 
 def served(store: Store, token: str | None = None, room: int = 16, auth: Auth | None = None) -> FastAPI:

@@ -53,7 +53,7 @@ def read_side(named: str, open_store: OpenStore) -> Side:
             raise UsageError(f"{store.url} has no runs yet", code="no-runs", store=store.url)
         return _side(named, store, newest.config_hash, newest.run)
     config_hash = resolve(store, config)
-    return _side(named, store, config_hash, int(number or max(runs.numbers(store, config_hash), default=1)))
+    return _side(named, store, config_hash, int(number or runs.highest(store, config_hash) or 1))
 
 
 def _side(named: str, store: Store, config_hash: str, run: int) -> Side:

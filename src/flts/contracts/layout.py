@@ -262,6 +262,13 @@ class RunEntry(NamedTuple):
         """Sorts the newest run first; of those of one moment, the one with the highest number of a configuration."""
         return -self.began.timestamp(), self.config_hash, -self.run
 
+    @property
+    def name(self) -> str:
+        """The last part of its key, which `run_entry_of` reads."""
+        at = self.began
+        moment = f"{at.year:04}{at.month:02}{at.day:02}T{at:%H%M%S.%f}Z"
+        return f"{moment}-{self.config_hash}-{self.run:04}"
+
 
 # Every key below runs/ has three parts or more: an evaluator of an earlier flts takes the third for a number.
 def run_index() -> str:
@@ -280,7 +287,7 @@ def run_entries(scope: str | None = None) -> str:
 def run_entry(entry: RunEntry, scope: str | None = None) -> str:
     """The entry of a run in the index, in a folder of its month, its day and its minute."""
     at = entry.began
-    return f"{run_entries(scope)}{at.year:04}-{at.month:02}/{at.day:02}/{at:%H%M}/{_entry_name(entry)}"
+    return f"{run_entries(scope)}{at.year:04}-{at.month:02}/{at.day:02}/{at:%H%M}/{entry.name}"
 
 
 def open_runs() -> str:
@@ -290,13 +297,7 @@ def open_runs() -> str:
 
 def open_run(entry: RunEntry) -> str:
     """The mark of a run that waits for its judgement."""
-    return f"{open_runs()}{_entry_name(entry)}"
-
-
-def _entry_name(entry: RunEntry) -> str:
-    at = entry.began
-    moment = f"{at.year:04}{at.month:02}{at.day:02}T{at:%H%M%S.%f}Z"
-    return f"{moment}-{entry.config_hash}-{entry.run:04}"
+    return f"{open_runs()}{entry.name}"
 
 
 def decided_by(decision_id: str) -> str:

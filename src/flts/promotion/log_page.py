@@ -15,13 +15,19 @@ KEYS = 1000
 
 
 def newest_entries(store: Store, scope: str, most: int, before: int | None = None) -> list[LogEntry]:
-    """So many entries, newest first, each compared with the digest that the next one names.
+    """So many entries, newest first. before: only those with a lower number.
 
-    before: only those with a lower number. Raises UsageError for what is not a scope, DamagedObject for an entry among
-    these that is absent or not what it should be.
+    Raises as `entries_to` does, and UsageError for what is not a scope.
     """
     newest = newest_number(store, scope)
-    last = newest if before is None else min(before - 1, newest)
+    return entries_to(store, scope, newest if before is None else min(before - 1, newest), most)
+
+
+def entries_to(store: Store, scope: str, last: int, most: int) -> list[LogEntry]:
+    """So many entries from this number down, each compared with the digest that the next one names.
+
+    Raises DamagedObject for an entry among these that is absent or not what it should be.
+    """
     named: str | None = None
     found: list[LogEntry] = []
     for number in range(last, max(last - most, 0), -1):

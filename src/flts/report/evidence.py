@@ -23,6 +23,8 @@ from flts.contracts.run_index import BEGINNING, SKEW
 T = TypeVar("T")
 NAMED = 1000
 """Configurations that a message names at most."""
+VALID = 20
+"""Runs of a configuration that a message names at most."""
 OTHERS = 100
 """Other runs of a configuration that a manifest holds at most."""
 
@@ -163,9 +165,11 @@ def run_parts(store: Store, config_hash: str, run: int, *, damaged: list[Damaged
 
 def _require_run(store: Store, config_hash: str, run: int) -> None:
     if run < 1 or not store.first(layout.run_folder(config_hash, run), 1):
-        valid = [str(number) for number in runs.numbers(store, config_hash)]
+        numbers = runs.numbers(store, config_hash)
+        valid = [str(number) for number in numbers[-VALID:]]
+        earlier = f", and {len(numbers) - VALID} before them" if len(numbers) > VALID else ""
         raise UsageError(
-            f"configuration {config_hash[:12]} has no run {run}; valid: {', '.join(valid) or 'none'}",
+            f"configuration {config_hash[:12]} has no run {run}; valid: {', '.join(valid) or 'none'}{earlier}",
             code="run-unknown",
             config_hash=config_hash,
             run=run,
@@ -194,7 +198,7 @@ def _newest(
     since = run_index.complete_since(store)
     found: list[tuple[str, RunClaim]] = []
     if since is None:
-        return _listed(store, "runs/", most, scope, before)
+        return _listed(store, most, scope, before)
     for entry in run_index.entries(store, scope, before):
         if entry.began < since or len(found) == most:
             break
@@ -202,19 +206,19 @@ def _newest(
         if claim is not None:
             found.append((entry.config_hash, claim))
     reached = since == BEGINNING and (found or scope or before)  # one without any entry was perhaps deleted
-    return found if reached or len(found) == most else _listed(store, "runs/", most, scope, before)
+    return found if reached or len(found) == most else _listed(store, most, scope, before)
 
 
 def _listed(
-    store: DatedStore, prefix: str, most: int | None, scope: str | None = None, before: RunEntry | None = None
+    store: DatedStore, most: int | None, scope: str | None = None, before: RunEntry | None = None
 ) -> list[tuple[str, RunClaim]]:
-    """The same of the runs under a prefix, by one listing.
+    """The same by one listing of all runs.
 
     A claim was written after its run began, so none that was written before the last of those that are found can be
     among them, and the rest need not be read. In a copy of a store, whose objects are all of the time of the copy, that
     leaves out fewer claims, and the result is the same.
     """
-    written = {key: at for key, at in store.dated(prefix, "/claim.json").items() if layout.run_number(key)}
+    written = {key: at for key, at in store.dated("runs/", "/claim.json").items() if layout.run_number(key)}
     found: list[tuple[RunEntry, RunClaim]] = []
     for key in sorted(written, key=lambda key: (written[key], key), reverse=True):
         if most is not None and len(found) >= most and found[most - 1][0].began > written[key] + SKEW:
@@ -249,11 +253,13 @@ def chosen_run(store: DatedStore, config: str | None, run: int | None, scope: st
     if config_hash is not None and run is not None:
         _require_run(store, config_hash, run)
         return config_hash, run
-    if config_hash is not None and scope is None and (numbers := runs.numbers(store, config_hash)):
-        return config_hash, max(numbers)  # without its claim, which may be damaged
+    if config_hash is not None and scope is None and (highest := runs.highest(store, config_hash)):
+        return config_hash, highest  # without its claim, which may be damaged
     if run is not None:
         raise UsageError(f"run {run} of which configuration? name the start of its config_hash", code="config-missing")
-    found = _listed(store, layout.runs(config_hash), 1, scope) if config_hash else _newest(store, 1, scope)
+    if config_hash is not None and scope is not None and (newest := runs.newest(store, config_hash, scope)):
+        return config_hash, newest
+    found = [] if config_hash else _newest(store, 1, scope)
     if not found:
         wanted = f" of configuration {config_hash[:12]}" if config_hash else ""
         wanted += f" in scope '{scope}'" if scope else ""

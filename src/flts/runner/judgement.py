@@ -270,13 +270,11 @@ def _annotate(
 
 
 def _told_before(store: Store, config_hash: str, part: JudgePart) -> bool:
-    """Whether an earlier judgement of this configuration and scope told the tracker the same."""
-    told = (part.scope, part.run_ids, part.promotion, part.entry_sha256)
+    """Whether the judgement of this configuration and scope that told the tracker last told it the same."""
     earlier = runs.parts(store, config_hash, "judge", JudgePart)
-    return any(
-        (record.scope, record.run_ids, record.promotion, record.entry_sha256) == told and not record.untold
-        for record in earlier
-    )
+    last = next((record for record in earlier if record.scope == part.scope and not record.untold), None)
+    told = (part.run_ids, part.promotion, part.entry_sha256)
+    return last is not None and (last.run_ids, last.promotion, last.entry_sha256) == told
 
 
 def _compare_scores(store: Store, config_hash: str, run: int, decision: DecisionRecord) -> None:

@@ -13,8 +13,11 @@ from tests.unit.cli.conftest import Flts
 
 from flts import wiring
 from flts.backends.store import ObjectStoreAdapter, memory_store, open_store
-from flts.contracts.canonical import digest
-from flts.report.evidence import chosen_run, newest_first
+from flts.contracts import layout, run_index
+from flts.contracts.canonical import canonical_json, digest
+from flts.contracts.records.base import require_record
+from flts.contracts.records.run import RunClaim
+from flts.report.evidence import OTHERS, chosen_run, newest_first
 
 FEW, MANY = 10, 3000
 DEEPER = 10
@@ -45,9 +48,9 @@ def beside(kept: ObjectStoreAdapter, ran: Path, patch: pytest.MonkeyPatch) -> No
 def counts(flts: Flts, ran: Path, kept: Kept, patch: pytest.MonkeyPatch, words: str, code: int) -> list[int]:
     """The requests of a command beside few runs and beside many."""
     found = []
-    for count in (FEW, MANY):
+    for store in kept.values():
         with patch.context() as patched:
-            beside(kept[count], ran, patched)
+            beside(store, ran, patched)
             with requests(patched) as counted:
                 done = flts(*words.split())
         assert done.code == code, done.err
@@ -122,3 +125,44 @@ def test_the_newest_run_of_a_scope_is_found_beneath_all_others(kept: Kept, monke
         assert chosen_run(store, None, None, ALONE) == (digest("run 0"), 1)
     assert counted.total() == 4, "from when on the index counts, its months, the entries of one, and the claim"
     assert newest_first(store, 1, scope=ALONE)[0].claim.started == FIRST.isoformat()
+
+
+def repeated(ran: Path, count: int) -> ObjectStoreAdapter:
+    """A store in which the run of `flts run` was made so many times more, before it."""
+    store = memory_store()
+    made = open_store((ran / ".flts" / "objects").as_uri())
+    [config_hash] = {key.split("/")[1] for key in made.list("runs/") if layout.run_number(key)}
+    folder = layout.run_folder(config_hash, 1)
+    parts = {key.removeprefix(folder): json.loads(made.get(key) or b"") for key in made.list(folder)}
+    for number in range(2, 2 + count):
+        for part, record in parts.items():
+            data = canonical_json({**record, "run": number})
+            store.create(f"{layout.run_folder(config_hash, number)}{part}", data)
+        claim = require_record(store, layout.run_part(config_hash, number, "claim"), RunClaim)
+        run_index.enter(store, config_hash, claim, waits=False)
+    return store
+
+
+@pytest.fixture(scope="module")
+def again(promoted_folder: Path) -> Kept:
+    """Stores with so many runs of one configuration; the few are as many as a comparison reads for their durations."""
+    return {count: repeated(promoted_folder, count) for count in (OTHERS, MANY)}
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("runs show CONFIG", 0),
+        ("runs show CONFIG --json", 0),
+        ("runs show CONFIG --run 4000", 2),
+        ("verify CONFIG --run 1", 0),
+        ("compare CONFIG CONFIG:1", 1),
+        ("run", 0),
+    ],
+)
+def test_a_command_about_a_configuration_costs_the_same_after_few_runs_of_it_and_many(
+    words: str, code: int, flts: Flts, ran: Path, again: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = json.loads(flts("runs", "list", "--json").out)[0]["config_hash"]
+    few, many = counts(flts, ran, again, monkeypatch, words.replace("CONFIG", config), code)
+    assert many <= few + DEEPER

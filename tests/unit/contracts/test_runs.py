@@ -6,10 +6,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.counted import requests
 from tests.support.raising import raises
 
 from flts.backends.store import memory_store
-from flts.contracts import layout, runs
+from flts.contracts import layout, run_index, runs
 from flts.contracts.canonical import canonical_json, digest
 from flts.contracts.errors import DamagedObject
 from flts.contracts.ports import Store
@@ -119,3 +122,70 @@ def test_a_failure_keeps_its_bytes_whether_or_not_the_work_on_its_model_started(
 ) -> None:
     stored = canonical_json({**FAILURE, **more})
     assert parse_record(FailurePart, stored, "a failure").to_bytes() == stored
+
+
+def plain(store: Store) -> list[int]:
+    """The numbers by a listing of everything."""
+    found = map(layout.run_number, store.list(layout.runs(CONFIG)))
+    return sorted({number for number in found if number is not None})
+
+
+FOLDERS = st.one_of(
+    st.integers(1, 12).map(lambda number: f"{number:04}"),
+    st.sampled_from((9998, 9999, 10_000, 10_001, 100_000)).map(str),
+    st.sampled_from(("notes", "0000", "007", "00001", "1000x")),
+)
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(FOLDERS, st.sets(st.sampled_from(("claim", "judge", "train-ridge", "failures/ridge")), min_size=1))
+)
+def test_numbers_and_parts_are_those_of_a_plain_listing_whatever_is_missing_in_between(
+    kept: dict[str, set[str]],
+) -> None:
+    store = memory_store()
+    for folder, parts in kept.items():
+        for part in parts:
+            number = layout.run_number(f"{layout.runs(CONFIG)}{folder}/")
+            data = claim_of("me").model_copy(update={"run": number or 1}).to_bytes() if part == "claim" else b"{}"
+            store.create(f"{layout.runs(CONFIG)}{folder}/{part}.json", data)
+    numbers = plain(store)
+    assert runs.numbers(store, CONFIG) == numbers
+    claimed = [number for number in reversed(numbers) if store.exists(layout.run_part(CONFIG, number, "claim"))]
+    assert [part.run for part in runs.parts(store, CONFIG, "claim", RunClaim)] == claimed
+    assert runs.newest(store, CONFIG, "global") == (claimed[0] if claimed else None)
+    assert runs.claim(store, CONFIG, claim_of("next")) == max(numbers, default=0) + 1
+
+
+@pytest.mark.parametrize("claimed", [1, 9_999])
+def test_parts_are_found_beyond_the_newest_runs_and_the_rest_is_listed_once(
+    claimed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = memory_store()
+    for number in range(claimed, claimed + 2 * runs.NEAR):
+        store.create(layout.run_part(CONFIG, number, "preprocess"), b"{}")
+    store.create(
+        layout.run_part(CONFIG, claimed, "claim"),
+        claim_of("me").model_copy(update={"run": claimed}).to_bytes(),
+    )
+    with requests(monkeypatch) as counted:
+        assert runs.newest(store, CONFIG, "global") == claimed
+    assert counted == {"folders": 1, "exists": runs.NEAR, "list": 1, "get": 1}
+
+
+def test_the_newest_run_costs_the_same_whatever_is_older(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = []
+    for kept in (10, 900):
+        store = memory_store()
+        run_index.completed(store)
+        for number in range(1, kept + 1):
+            claim = claim_of("me").model_copy(update={"run": number})
+            store.create(layout.run_part(CONFIG, number, "claim"), claim.to_bytes())
+            store.create(layout.run_part(CONFIG, number, "judge"), b"{}")
+        with requests(monkeypatch) as counted:
+            assert runs.newest(store, CONFIG, "global") == kept
+            assert runs.claim(store, CONFIG, claim_of("next")) == kept + 1
+        counts.append(counted)
+    assert counts[0] == counts[1]
+    assert counts[0]["folders"] == 2

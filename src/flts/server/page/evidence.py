@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from itertools import islice
 from threading import Lock
 from typing import Generic, TypeVar
 
-from flts.contracts import layout
-from flts.contracts.canonical import sha256
+from flts.contracts import layout, run_index
+from flts.contracts.canonical import is_digest, sha256
 from flts.contracts.errors import DamagedObject
+from flts.contracts.layout import RunEntry
 from flts.contracts.ports import Store, read_checked
 from flts.contracts.records.base import parse_stored, require_record
 from flts.contracts.records.decision import DecisionRecord, Preview
 from flts.contracts.records.live import Live
 from flts.contracts.records.log import LogEntry
 from flts.contracts.records.model import Manifest
+from flts.contracts.records.run import JudgePart
 from flts.forecasting.bundle import MANIFEST
 from flts.promotion.log import decision_of, listed
+from flts.promotion.log_page import entries_to, entry_at, newest_number
 from flts.serve.live import live
 
 DECISIONS, LOGS, KEEPS = 64, 16, 5000
 """How many of each are kept."""
+NUMBER = re.compile("[1-9][0-9]{0,8}")
+"""Of a promotion, as a page names it."""
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -67,12 +73,27 @@ class Current:
 
 @dataclass(frozen=True)
 class Keep:
-    """A decision that promoted nothing, in short. last: the last test origin, UTC nanoseconds."""
+    """A decision that promoted nothing, in short. last: the last test origin, UTC nanoseconds; judged: when, ISO."""
 
     decision_id: str
     winner: str | None
     reason: str
     last: int
+    judged: str
+
+
+@dataclass(frozen=True)
+class Keeps:
+    """The decisions of some runs that promoted nothing, each once.
+
+    runs: how many were looked at; older: the run to go on after, None where there are no more; complete: whether no
+    earlier flts left runs that the index lacks.
+    """
+
+    rows: Sequence[Keep]
+    runs: int
+    older: RunEntry | None
+    complete: bool
 
 
 @dataclass(frozen=True)
@@ -93,12 +114,38 @@ class PageReader:
         self._decisions: Recent[str, DecisionRecord] = Recent(DECISIONS)
         self._judgements: Recent[tuple[str, str], Judgement] = Recent(LOGS)
         self._manifests: Recent[str, Manifest] = Recent(LOGS)
-        self._keeps: Recent[str, Keep | None] = Recent(KEEPS)
+        self._keeps: Recent[str, Keep] = Recent(KEEPS)
+        self._judges: Recent[str, JudgePart] = Recent(KEEPS)
+        self._pages: Recent[Hashable, tuple[Sequence[LogEntry], int]] = Recent(LOGS)
 
     def log(self, current: Current) -> Sequence[LogEntry]:
         """The promotions of a scope in order. Raises DamagedObject."""
         key = current.scope, current.entry_sha256, current.stale_since
         return self._logs.get(key, lambda: listed(self._store, current.scope))
+
+    def entries(self, current: Current, most: int, before: int | None) -> tuple[Sequence[LogEntry], int]:
+        """So many promotions of a scope, newest first, and how many there are. before: only those with a lower number.
+
+        Raises DamagedObject for one among these that is absent or not what it should be.
+        """
+        key = current.scope, current.entry_sha256, current.stale_since, most, before
+        return self._pages.get(key, lambda: self._entries(current.scope, most, before))
+
+    def _entries(self, scope: str, most: int, before: int | None) -> tuple[Sequence[LogEntry], int]:
+        total = newest_number(self._store, scope)
+        last = total if before is None else min(before - 1, total)
+        return entries_to(self._store, scope, last, most), total
+
+    def newest(self, scope: str) -> int:
+        """The number of the newest promotion."""
+        return newest_number(self._store, scope)
+
+    def promotions_of(self, current: Current, name: str) -> Sequence[LogEntry]:
+        """The promotion with this number, or those of the decision with this id, of which the log keeps no index."""
+        if is_digest(name):
+            return [entry for entry in self.log(current) if entry.decision_id == name]
+        entry = entry_at(self._store, current.scope, int(name)) if NUMBER.fullmatch(name) else None
+        return [] if entry is None else [entry]
 
     def live(self, scope: str) -> Live | None:
         """The live error as it is now; None where it was never computed, or cannot be read."""
@@ -131,22 +178,35 @@ class PageReader:
             (scope, decision_id), lambda: self._with_preview(require_record(self._store, key, DecisionRecord))
         )
 
-    def keeps(self, current: Current) -> list[Keep]:
-        """The decisions of a scope that promoted nothing, those on the newest rows first.
+    def keeps(self, scope: str, most: int, before: RunEntry | None = None) -> Keeps:
+        """What became of so many runs of a scope, newest first. before: only of those after this one in that order.
 
-        Each is read once. One that cannot be read is left out.
+        A run that was not judged, and what cannot be read, is left out.
         """
-        promoted = {layout.decision(current.scope, entry.decision_id) for entry in self.log(current)}
-        keys = [key for key in self._store.list(layout.decisions(current.scope)) if layout.identity(key)]
-        found = [self._keeps.get(key, partial(self._keep, key)) for key in keys if key not in promoted]
-        return sorted(filter(None, found), key=lambda keep: (-keep.last, keep.decision_id))
+        looked = list(islice(run_index.entries(self._store, scope, before), most + 1))
+        found = [keep for entry in looked[:most] if (keep := self._keep(scope, entry)) is not None]
+        newest = {keep.decision_id: keep for keep in reversed(found)}  # of a decision that was made again, the last
+        since = run_index.complete_since(self._store)
+        return Keeps(
+            sorted(newest.values(), key=found.index),
+            len(looked[:most]),
+            looked[most - 1] if len(looked) > most else None,
+            since == run_index.BEGINNING,
+        )
 
-    def _keep(self, key: str) -> Keep | None:
+    def _keep(self, scope: str, entry: RunEntry) -> Keep | None:
+        key = layout.run_part(entry.config_hash, entry.run, "judge")
         try:
-            record = require_record(self._store, key, DecisionRecord)
+            judge = self._judges.get(key, lambda: require_record(self._store, key, JudgePart))
+            if judge.outcome == "promote" or judge.scope != scope:
+                return None
+            return self._keeps.get(key, lambda: self._kept(judge))
         except DamagedObject:
             return None
-        return Keep(record.decision_id, record.winner, _why_kept(record), record.windows.last)
+
+    def _kept(self, judge: JudgePart) -> Keep:
+        record = require_record(self._store, layout.decision(judge.scope, judge.decision_id), DecisionRecord)
+        return Keep(record.decision_id, record.winner, _why_kept(record), record.windows.last, judge.ended)
 
     def _with_preview(self, decision: DecisionRecord) -> Judgement:
         return Judgement(decision, self._preview(decision), self._manifest(decision))

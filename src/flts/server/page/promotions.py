@@ -31,7 +31,7 @@ class PromotionRow:
 
 @dataclass(frozen=True)
 class Promotions:
-    """The newest entries below a number. older: the number to go on from, None where there are no more."""
+    """Some entries. total: how many there are; older: the number to go on from, None where there are no more."""
 
     rows: Sequence[PromotionRow]
     total: int
@@ -39,16 +39,14 @@ class Promotions:
 
 
 def promotions(
-    entries: Sequence[LogEntry],
-    serving: int,
-    decide: Callable[[LogEntry], DecisionRecord],
-    most: int,
-    before: int | None = None,
+    entries: Sequence[LogEntry], total: int, serving: int, decide: Callable[[LogEntry], DecisionRecord]
 ) -> Promotions:
-    """serving: number of the entry that answers; decide: reads the decision behind an entry or raises DamagedObject."""
-    shown = [entry for entry in reversed(entries) if before is None or entry.number < before]
-    rows = [_row(entry, serving, decide) for entry in shown[:most]]
-    return Promotions(rows, len(entries), rows[-1].number if len(shown) > most else None)
+    """entries: those that are shown, newest first; serving: number of the entry that answers.
+
+    decide: reads the decision behind an entry or raises DamagedObject.
+    """
+    rows = [_row(entry, serving, decide) for entry in entries]
+    return Promotions(rows, total, rows[-1].number if rows and rows[-1].number > 1 else None)
 
 
 def _row(entry: LogEntry, serving: int, decide: Callable[[LogEntry], DecisionRecord]) -> PromotionRow:

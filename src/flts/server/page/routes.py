@@ -18,8 +18,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from flts.contracts import layout
+from flts.contracts.canonical import is_digest
 from flts.contracts.errors import DamagedObject, DataError, FltsError, NoChampion, Transient, UsageError
-from flts.contracts.records.log import LogEntry
+from flts.contracts.layout import RunEntry
 from flts.server.caller import Caller
 from flts.server.models import GLOBAL
 from flts.server.page import rendering
@@ -27,7 +29,7 @@ from flts.server.page.box import Pasted, Result, box, result, table
 from flts.server.page.evidence import Current, PageReader, Recent
 from flts.server.page.forms import form_of, text
 from flts.server.page.promotions import NEWEST, PAGE
-from flts.server.page.shown import moment_of
+from flts.server.page.shown import moment, moment_of
 from flts.server.page.sign_in import sessions_of, sign_in, sign_in_page, sign_out
 from flts.server.page.views import decision_view, home_view, promotions_view
 from flts.server.served import Served
@@ -185,9 +187,10 @@ class Pages:
         return await self._run(partial(self._promotions, current, self._bar(request), number))
 
     async def decisions(self, request: Request) -> Response:
-        """The decisions of a scope that promoted nothing."""
+        """The decisions of a scope that promoted nothing, of some runs at a time."""
         current = await self._current(request.path_params["scope"])
-        return await self._run(partial(self._decisions, current, self._bar(request)))
+        before = layout.run_entry_of(request.query_params.get("before", ""))
+        return await self._run(partial(self._decisions, current, self._bar(request), before))
 
     async def decision(self, request: Request) -> Response:
         """One decision, by the number of its promotion or by its id."""
@@ -207,23 +210,34 @@ class Pages:
         view = promotions_view(current, self._evidence, PAGE, before)
         return rendering.page("promotions.html", view=view, scope=current.scope, scopes=bar.scopes, session=bar.session)
 
-    def _decisions(self, current: Current, bar: Bar) -> Response:
-        rows = [(keep, moment_of(keep.last // SECOND)) for keep in self._evidence.keeps(current)]
-        return rendering.page("decisions.html", rows=rows, scope=current.scope, scopes=bar.scopes, session=bar.session)
+    def _decisions(self, current: Current, bar: Bar, before: RunEntry | None) -> Response:
+        found = self._evidence.keeps(current.scope, PAGE, before)
+        rows = [(keep, moment(keep.judged), moment_of(keep.last // SECOND)) for keep in found.rows]
+        return rendering.page(
+            "decisions.html", rows=rows, found=found, scope=current.scope, scopes=bar.scopes, session=bar.session
+        )
 
     def _decision(self, current: Current, bar: Bar, name: str, target: str | None) -> Response:
-        log = self._evidence.log(current)
-        entries = [entry for entry in log if name in {str(entry.number), entry.decision_id}]
-        if not entries and not re.fullmatch("[0-9a-f]{64}", name):
-            raise _no_decision(current.scope, name, log)
+        entries = self._evidence.promotions_of(current, name)
+        if not entries and not is_digest(name):
+            raise self._no_decision(current.scope, name)
         try:
             found = self._evidence.behind(entries[0]) if entries else self._evidence.judgement(current.scope, name)
         except DamagedObject as damage:
             if damage.code == "object-missing" and not entries:
-                raise _no_decision(current.scope, name, log) from None
+                raise self._no_decision(current.scope, name) from None
             raise
         view = decision_view(found, entries, current, target)
         return rendering.page("decision.html", view=view, scope=current.scope, scopes=bar.scopes, session=bar.session)
+
+    def _no_decision(self, scope: str, name: str) -> Problem:
+        newest = self._evidence.newest(scope)
+        return Problem(
+            HTTPStatus.NOT_FOUND,
+            f"There is no decision '{name[:70]}' in scope '{scope}'. Those of promotions have the numbers 1 to"
+            f" {newest}; one that promoted nothing has its id.",
+            code="decision-unknown",
+        )
 
     async def _current(self, scope: str) -> Current:
         """What answers in a scope. A model that was put out of memory is not loaded again for its page."""
@@ -259,15 +273,6 @@ class Pages:
 
 def _first(scopes: Sequence[str]) -> str:
     return GLOBAL if GLOBAL in scopes or not scopes else scopes[0]
-
-
-def _no_decision(scope: str, name: str, log: Sequence[LogEntry]) -> Problem:
-    return Problem(
-        HTTPStatus.NOT_FOUND,
-        f"There is no decision '{name[:70]}' in scope '{scope}'. Those of promotions have the numbers 1 to {len(log)};"
-        " one that promoted nothing has its id.",
-        code="decision-unknown",
-    )
 
 
 def _of_served(served: Served) -> Current:

@@ -116,7 +116,8 @@ def home_view(
 
 def promotions_view(current: Current, evidence: PageReader, most: int, before: int | None) -> Promotions:
     """Some promotions. Raises DamagedObject."""
-    return promotions(evidence.log(current), current.entry.number, evidence.decision, most, before)
+    entries, total = evidence.entries(current, most, before)
+    return promotions(entries, total, current.entry.number, evidence.decision)
 
 
 def decision_view(found: Judgement, entries: Sequence[LogEntry], current: Current, target: str | None) -> DecisionPage:

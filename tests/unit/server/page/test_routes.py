@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -20,13 +21,13 @@ import pytest
 from fastapi import FastAPI
 from starlette.responses import Response
 from tests.support.asgi import Answer, ask
-from tests.support.boards import ODD, crowd, judged, promote, served, variant
+from tests.support.boards import ODD, crowd, judged, promote, ran, served, variant
 from tests.support.markup import Element, parse
 from tests.support.series import hourly, table
 from tests.support.stored import without
 
 from flts.backends.store import memory_store
-from flts.contracts import layout
+from flts.contracts import layout, run_index
 from flts.contracts.canonical import digest
 from flts.contracts.errors import BackendUnavailable
 from flts.contracts.ports import Store
@@ -240,20 +241,59 @@ def test_a_decision_is_found_by_number_and_by_id_promoted_or_not(app: FastAPI, s
         assert "There is no decision" in shown(app, f"/decisions/global/{unknown}", 404).text()
 
 
-def test_decisions_that_promoted_nothing_are_listed_with_the_reason(store: Store, made: Made) -> None:
+def told(app: FastAPI, target: str = "/decisions/global") -> list[list[str]]:
+    """The rows of a page of decisions."""
+    rows = shown(app, target).one("table", class_="promotions").all("tr")[1:]
+    return [[cell.text() for cell in row.all()] for row in rows]
+
+
+def test_decisions_that_promoted_nothing_are_listed_newest_first_with_the_reason(store: Store, made: Made) -> None:
+    run_index.completed(store)
     gates = {"champion": Verdict(passed=False, reason="the champion (ridge) is not beaten", numbers={})}
-    later = made[1].windows.model_copy(update={"last": made[1].windows.last + 86_400 * 10**9})
-    variant(store, made[1], "kept", outcome="keep", gates=gates)
-    newest = variant(store, made[1], "newest", outcome="keep", winner=None, gates={}, reasons=[ODD], windows=later)
-    store.create(layout.decision("global", digest("damaged")), b"{}")
-    page = shown(served(store), "/decisions/global")
-    rows = [[cell.text() for cell in row.all()] for row in page.one("table", class_="promotions").all("tr")[1:]]
-    assert newest.decision_id[:12] in rows[0]
-    assert [rows[0][3], rows[0][-1]] == ["none", ODD]
-    assert any("the champion (ridge) is not beaten" in row for row in rows[1:]), "beside the promotion"
-    assert page.all("a", href=f"/decisions/global/{newest.decision_id}")
-    assert made[1].decision_id[:12] in page.text()
-    assert len(rows) == 3
+    kept = variant(store, made[1], "kept", outcome="keep", gates=gates)
+    lost = variant(store, made[1], "lost", outcome="none", winner=None, gates={}, reasons=[ODD])
+    damaged = made[1].model_copy(update={"decision_id": digest("damaged"), "outcome": "keep"})
+    store.create(layout.decision("global", damaged.decision_id), b"{}")
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+    for number, decision in enumerate((kept, made[1], lost, damaged, kept), 1):
+        ran(store, decision, began + number * timedelta(hours=1), number)
+    ran(store, kept.model_copy(update={"scope": "north"}), began, 6)
+    ran(store, lost, began + timedelta(hours=9), 7)
+    store.erase(layout.run_part(lost.config_hash, 7, "judge"))  # it waits for its judgement
+    app = served(store)
+    rows = told(app)
+    assert [row[1] for row in rows] == [kept.decision_id[:12], lost.decision_id[:12]], "kept was made again, and last"
+    assert "the champion (ridge) is not beaten" in rows[0]
+    assert "1 Jan 2026, 05:00 UTC" in rows[0]
+    assert [rows[1][-1], "none" in rows[1]] == [ODD, True]
+    page = shown(app, "/decisions/global")
+    assert page.all("a", href=f"/decisions/global/{lost.decision_id}")
+    assert "earlier flts" not in page.text()
+    assert not page.all("p", class_="more")
+
+
+def test_decisions_are_shown_in_pages_of_runs(store: Store, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "PAGE", 3)
+    run_index.completed(store)
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+    kept = [variant(store, made[1], f"kept {number}", outcome="keep") for number in range(7)]
+    for number, decision in enumerate([*kept, made[1]], 1):
+        ran(store, decision, began + number * timedelta(days=9), number)
+    app, target, pages = served(store), "/decisions/global", []
+    while target:
+        pages.append([row[1] for row in told(app, target)])
+        older = shown(app, target).all("p", class_="more")
+        target = f"/decisions/global{older[0].one('a').attributes['href']}" if older else ""
+    newest = [decision.decision_id[:12] for decision in reversed(kept)]
+    assert pages == [newest[:2], newest[2:5], newest[5:]], "the newest run of the first page promoted its winner"
+    for odd in ("x", ODD.replace("/", "").replace("<", "%3C").replace(" ", "%20"), "0" * 300):
+        assert [row[1] for row in told(app, f"/decisions/global?before={odd}")] == newest[:2]
+
+
+def test_runs_of_an_earlier_flts_are_said_to_be_missing(store: Store) -> None:
+    page = shown(served(store), "/decisions/global").text()
+    assert "flts runs index" in page
+    assert "No run of these 0" in page
 
 
 def test_every_scope_has_its_page(made: Made) -> None:
