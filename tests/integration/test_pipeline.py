@@ -25,6 +25,8 @@ from flts.contracts.errors import DataError, MissingExtra
 from flts.contracts.messages import ModelTraining
 from flts.contracts.ports import Silent, Store
 from flts.contracts.records.decision import CandidateRow, UnrankedRow
+from flts.contracts.records.run import RunClaim
+from flts.contracts.run_index import entry_of
 from flts.forecasting.bundle import load_bundle
 from flts.models.registry import CANDIDATES
 from flts.promotion.log import read_log
@@ -141,7 +143,7 @@ def test_the_pointers_name_the_promoted_bundle(thrice: Thrice) -> None:
 
 def test_every_stage_writes_its_part_of_the_run(thrice: Thrice) -> None:
     result, objects = thrice.results[0], thrice.objects[0]
-    parts = {key.split("/")[-1]: json.loads(data) for key, data in objects.items() if key.startswith("runs/")}
+    parts = {key.split("/")[-1]: json.loads(data) for key, data in objects.items() if layout.run_number(key)}
     seal = f"{sha256(objects[f'runs/{result.config_hash}/0001/judge.json'])}.json"
     assert set(parts) == {"claim.json", "preprocess.json", "train-ridge.json", "judge.json", seal}
     assert all(part["run"] == 1 for part in parts.values())
@@ -179,7 +181,17 @@ def test_the_run_leaves_these_objects_and_no_others(thrice: Thrice) -> None:
         f"model-promotion/global/{identity.config_hash}/current.json",
         *(f"runs/{identity.config_hash}/0001/{n}.json" for n in ("claim", "preprocess", "train-ridge", "judge")),
         next(key for key in thrice.objects[0] if key.startswith(layout.seals(identity.config_hash, 1))),
+        *entries(thrice.objects[0], identity.config_hash, 1),
+        layout.decided_by(decision),
+        layout.run_index(),
     }
+
+
+def entries(objects: Mapping[str, bytes], config_hash: str, number: int) -> set[str]:
+    """The keys of a run in the index of runs; no mark says that it waits for its judgement."""
+    claim = RunClaim.model_validate_json(objects[layout.run_part(config_hash, number, "claim")])
+    entry = entry_of(config_hash, claim)
+    return {layout.run_entry(entry), layout.run_entry(entry, claim.scope)}
 
 
 def test_the_result_holds_the_stored_decision(thrice: Thrice) -> None:
@@ -205,6 +217,8 @@ def test_a_second_run_changes_nothing_but_its_own_parts_and_its_decision_against
         *(f"runs/{result.config_hash}/0002/{n}.json" for n in ("claim", "preprocess", "train-ridge", "judge")),
         next(key for key in second if key.startswith(layout.seals(result.config_hash, 2))),
         *(f"model-promotion/global/decisions/{decision}{end}" for end in (".json", ".preview.json")),
+        *entries(second, result.config_hash, 2),
+        layout.decided_by(decision),
     }
 
 

@@ -118,7 +118,7 @@ def _without_past(objects: dict[str, bytes]) -> dict[str, Any]:
     """All but durations, and what depends on how far the judge before got: whether it had made or told something."""
     found: dict[str, Any] = {key: data for key, data in objects.items() if "/seals/" not in key}
     for key, data in objects.items():
-        if key.startswith("runs/") and key in found:
+        if layout.run_number(key) is not None and key in found:
             part = json.loads(data)
             found[key] = {name: value for name, value in part.items() if name not in PAST}
     return found
