@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from flts.contracts import layout
-from flts.contracts.errors import DamagedObject, FltsError
+from flts.contracts.errors import DamagedObject, Terminal, Transient
 from flts.contracts.layout import RunEntry
 from flts.contracts.ports import Store, point_at, take_away, write_once
 from flts.contracts.records.base import read_record
@@ -114,5 +114,5 @@ def waiting(store: Store) -> list[RunEntry]:
 
 def settled(store: Store, entry: RunEntry) -> None:
     """Take the mark of a run away that waits no more. One that stays is looked at again, and does no harm."""
-    with suppress(FltsError):
+    with suppress(Terminal, Transient):  # and no wish to stop
         take_away(store, layout.open_run(entry), at="run.index.settled")

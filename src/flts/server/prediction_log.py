@@ -29,7 +29,7 @@ from flts.server.served import Served
 from flts.server.spool import Spool
 from flts.server.wanted import Answered
 
-BEAT = 0.2
+BEAT = 0.5
 """Seconds after which waiting answers are written: what SIGKILL can lose."""
 MOST_WAITING = 16 * 2**20
 """Most bytes that wait to be written."""

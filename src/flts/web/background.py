@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from flts.contracts import events
 
-BEAT = 0.2
+BEAT = 0.5
 """Seconds after which events are written."""
 PATIENCE = 5.0
 """Seconds that a reader of the log has to take what waits at the end."""
