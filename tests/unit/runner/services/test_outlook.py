@@ -140,7 +140,8 @@ def test_a_look_and_a_deadline_cost_what_open_runs_cost_however_many_were_judged
     for look in (partial(outlook.look, context), partial(deadline.check, context, 2 * 3600.0)):
         with requests(monkeypatch) as counted:
             look()
-        assert counted == {"list": 2, "exists": 1, "get": 2}, "the marks and the open run with its claim"
+        expected = {"list": 1, "folders": 1, "exists": 2, "get": 2}
+        assert counted == expected, "the marks, the numbers of its configuration, and the open run with its claim"
 
 
 def test_runs_of_an_flts_that_leaves_no_marks_are_found_by_the_first_look_and_once_a_day() -> None:
