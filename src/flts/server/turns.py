@@ -36,6 +36,8 @@ LOOP_WINDOWS = 256
 """So does one of more windows."""
 WORTH = 0.5
 """Share of its time that a request may be expected to wait: the rest is for what the estimate does not know."""
+A_FEW = 16
+"""Answers that are handed out at a time while requests are refused."""
 RECENT = 0.02
 """Seconds for which a client is taken to be still there."""
 KNOWN = 256
@@ -235,19 +237,7 @@ class Turns(Generic[Q, A]):
             made = self._answers(lane.bundle, [waiting.question for waiting in batch])
         else:
             made, seconds = self._measured(lane.bundle, batch)
-        if crowded:
-            self._after_reading(lane, partial(self._hand_out, lane, batch, made, seconds))
-        else:
-            self._hand_out(lane, batch, made, seconds)
-
-    def _after_reading(self, lane: _Lane[Q], hand_out: Callable[[], None]) -> None:
-        """Hand out after what has arrived was read: to write the answers takes as long as to compute them.
-
-        So a refusal waits for one of the two and not for both. The loop runs what is called soon before it reads.
-        """
-        lane.called = True
-        loop = asyncio.get_running_loop()
-        loop.call_soon(loop.call_soon, hand_out)
+        self._hand_out(lane, batch, made, seconds, crowded=crowded)
 
     async def _elsewhere(self, lane: _Lane[Q], batch: Sequence[_Waiting[Q]]) -> None:
         """Compute a batch in a thread."""
@@ -320,19 +310,47 @@ class Turns(Generic[Q, A]):
         waiting.tell(_late())
 
     def _hand_out(
-        self, lane: _Lane[Q], batch: Sequence[_Waiting[Q]], made: Sequence[Any], seconds: float | None = None
+        self,
+        lane: _Lane[Q],
+        batch: Sequence[_Waiting[Q]],
+        made: Sequence[Any],
+        seconds: float | None = None,
+        *,
+        crowded: bool = False,
     ) -> None:
-        """Hand out what was computed. seconds: of CPU that it took, where that was measured."""
-        lane.called = False
-        for waiting, found in zip(batch, made, strict=True):
-            waiting.end(found)
-        self._in_flight -= len(batch)
+        """Hand out what was computed. seconds: of CPU that it took, where that was measured.
+
+        crowded: whether the queue was full, so that requests are refused meanwhile. To write the answers takes as long
+        as to compute them, so a few are written at a time, and what has arrived is read before each few.
+        """
         if seconds is not None:
             # a first batch also makes a library ready, so one that was quicker counts at once
             pace, name = seconds / _windows(batch), lane.bundle.sha256
             self._pace[name] = min(pace, self._pace.get(name, pace))
             _learn(self._pace, name, pace)
-        self._go_on(lane)
+        found = list(zip(batch, made, strict=True))
+        if crowded:
+            self._after_reading(lane, found)
+        else:
+            self._tell(lane, found, len(found))
+
+    def _after_reading(self, lane: _Lane[Q], found: list[tuple[_Waiting[Q], Any]]) -> None:
+        """Hand out a few answers after what has arrived was read: the loop runs first what is called soon."""
+        lane.called = True
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, partial(self._tell, lane, found, A_FEW))
+
+    def _tell(self, lane: _Lane[Q], found: list[tuple[_Waiting[Q], Any]], most: int) -> None:
+        """Hand out the first answers, the others later."""
+        now, later = found[:most], found[most:]
+        for waiting, answer in now:
+            waiting.end(answer)
+        self._in_flight -= len(now)
+        if later:
+            self._after_reading(lane, later)
+        else:
+            lane.called = False
+            self._go_on(lane)
 
     def _go_on(self, lane: _Lane[Q]) -> None:
         """Let the next turn come, or forget a lane in which nobody waits."""

@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 
 from flts.contracts.errors import TrainingFailed
 from flts.preprocess.rows import Rows
-from flts.server.turns import BATCH, BATCH_SECONDS, LOOP_WINDOWS, Turns, TurnsState
+from flts.server.turns import A_FEW, BATCH, BATCH_SECONDS, LOOP_WINDOWS, Turns, TurnsState
 from flts.web.problem import Problem
 
 POISON = -1.0
@@ -272,31 +272,38 @@ def test_batches_of_a_quick_model_are_cut_so_that_they_stay_on_the_loop() -> Non
 
 
 @pytest.mark.parametrize("crowded", [False, True])
-def test_while_requests_are_refused_what_has_arrived_is_read_before_the_answers_are_written(crowded: bool) -> None:
+def test_while_requests_are_refused_what_has_arrived_is_read_before_each_few_answers(crowded: bool) -> None:
     async def test() -> None:
         model, told = Model(), list[str]()
-        turns = model.turns(limit=2)
+        turns = model.turns(limit=A_FEW + 2)
         await known(turns, model)
         here, there = socket.socketpair()
-        model.computed = partial(there.send, b"a request that arrived meanwhile")
+        model.computed = partial(there.send, b"a request that arrived while the model computed")
 
         def read() -> None:
             here.recv(1000)
             told.append("read")
 
+        def answered(_: object) -> None:
+            if told.count("answered") == 1:
+                there.send(b"one that arrived while answers were written")
+            told.append("answered")
+
         asyncio.get_running_loop().add_reader(here, read)
         bundle: Any = model
-        for value in range(2 if crowded else 1):
+        asked = A_FEW + (2 if crowded else 1)
+        for value in range(asked):
             rows = Rows(np.arange(1), np.full((1, 1), float(value)), ("y",))
-            turns.put(bundle, rows, 1, lambda _: told.append("answered"))
+            turns.put(bundle, rows, 1, answered)
         assert turns.full == crowded
         await asyncio.sleep(0.05)
         asyncio.get_running_loop().remove_reader(here)
         here.close()
         there.close()
         turns.close()
-        assert told == (["read", "answered", "answered"] if crowded else ["answered", "read"])
-        assert turns.state() == TurnsState(0, 2, 0)
+        few = ["answered"] * A_FEW
+        assert told == (["read", *few, "read", *few[:2]] if crowded else [*few, "answered", "read"])
+        assert turns.state() == TurnsState(0, A_FEW + 2, 0)
 
     running(test)
 
