@@ -98,7 +98,8 @@ def ordered(folder: Path, below: str, after: str) -> Iterator[str]:
 
 
 def _ordered(folder: Path, below: str, after: str) -> Iterator[str]:
-    beyond = after.removeprefix(f"{below}/") if after.startswith(f"{below}/") else ""
+    above = f"{below}/" if below else ""
+    beyond = after.removeprefix(above) if after.startswith(above) else ""
     passed = beyond.partition("/")[0]
     for key, entry in sorted(_entries(folder, below), key=lambda found: found[1].name):
         if entry.is_dir(follow_symlinks=False) and entry.name >= passed:

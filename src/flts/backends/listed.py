@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from itertools import chain, islice
+from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from flts.backends.large import STAGING
-from flts.contracts.listing import in_order
+from flts.contracts.listing import in_order, start_of
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -19,9 +20,7 @@ PAGE = 1000
 
 def every(store: ObjectStore, below: str) -> Iterator[ObjectMeta]:
     """The objects below a folder, in any order; all of the store for an empty name."""
-    import obstore
-
-    return chain.from_iterable(obstore.list(store, prefix=f"{below}/" if below else None, chunk_size=PAGE))
+    return _objects(store, below, None)
 
 
 def dated(store: ObjectStore, below: str) -> Iterator[tuple[str, datetime]]:
@@ -29,19 +28,37 @@ def dated(store: ObjectStore, below: str) -> Iterator[tuple[str, datetime]]:
     return ((str(item["path"]), item["last_modified"]) for item in every(store, below))
 
 
-def first(store: ObjectStore, folder: str, most: int, after: str = "") -> Sequence[str]:
-    """The first keys below a folder that come after one, sorted folder by folder.
+def page(store: ObjectStore, prefix: str, most: int, after: str = "") -> Sequence[ObjectMeta]:
+    """The first objects whose keys start so and come after one, in the order of the server: by key or folder by folder.
 
     The server begins after that key and is asked for no more than these. One that keeps no order is asked for all.
     """
+    folder = prefix.rpartition("/")[0]
+    start = after or start_of(prefix)
+    met: list[str] = []
+    found: list[ObjectMeta] = []
+    for item in _objects(store, folder, start or None):
+        key = str(item["path"])
+        met.append(key)
+        if key.startswith(prefix):
+            found.append(item)
+        elif found:  # in either order, those with one start follow each other
+            break
+        if len(found) >= most:
+            break
+    if met in (sorted(met), sorted(met, key=in_order)):
+        return found[:most]
+    fitting = [(in_order(key), item) for item in every(store, folder) if (key := str(item["path"])).startswith(prefix)]
+    later = sorted((named for named in fitting if named[0] > in_order(start)), key=itemgetter(0))
+    return [item for _, item in later][:most]
+
+
+def _objects(store: ObjectStore, below: str, after: str | None) -> Iterator[ObjectMeta]:
+    """Those below a folder and after a key, without parts of uploads, as the server is asked for them in turn."""
     import obstore
 
-    stream = obstore.list(store, prefix=folder, offset=after or None, chunk_size=PAGE)
-    keys = [str(item["path"]) for item in islice(chain.from_iterable(stream), most)]
-    if keys in (sorted(keys), sorted(keys, key=in_order)):
-        return keys
-    found = (str(item["path"]) for item in every(store, folder.rstrip("/")))
-    return sorted((key for key in found if in_order(key) > in_order(after)), key=in_order)[:most]
+    pages = obstore.list(store, prefix=f"{below}/" if below else None, offset=after, chunk_size=PAGE)
+    return (item for item in chain.from_iterable(pages) if not str(item["path"]).startswith(STAGING))
 
 
 def folders(store: ObjectStore, folder: str) -> Sequence[str]:

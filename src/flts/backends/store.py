@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from itertools import islice
-from operator import attrgetter
+from functools import partial
+from itertools import dropwhile, islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -18,6 +17,7 @@ from flts.backends import large, listed, s3
 from flts.backends.buckets import Buckets
 from flts.backends.large import AT_ONCE, STAGING
 from flts.contracts.errors import MachineFailed, NameTaken, StageFailed, UsageError
+from flts.contracts.listing import start_of
 from flts.contracts.machine import lacking, lacking_in
 from flts.contracts.ports import PART, Stored, StreamedStore
 
@@ -116,7 +116,7 @@ class ObjectStoreAdapter:
         with self._listing(folder) as below:
             if self._folder is not None:
                 return list(islice(disk.ordered(self._folder, below, after), most))
-            return listed.first(self._store, folder, most, after)
+            return [str(item["path"]) for item in listed.page(self._store, folder, most, after)]
 
     def folders(self, folder: str) -> Sequence[str]:
         with self._listing(folder) as below:
@@ -243,17 +243,16 @@ class ObjectStoreAdapter:
         return await asyncio.to_thread(self._page, prefix, after, limit)
 
     def _page(self, prefix: str, after: str, limit: int) -> Sequence[Stored]:
+        if not after.startswith(prefix):
+            if after > prefix:
+                return []
+            after = ""  # every key that starts so comes after it
         with self._listing(prefix) as below:
-            if self._folder is not None:
-                there = (key for key in disk.keys(self._folder, below) if _under(prefix, key) and key > after)
-                return list(filter(None, map(self._look_now, heapq.nsmallest(limit, there))))
-            objects = (
-                _stored(item)
-                for item in listed.every(self._store, below)
-                if _under(prefix, path := str(item["path"])) and path > after
-            )
-            # not every store lists its keys in order of their bytes, so all are read and the first `limit` kept
-            return heapq.nsmallest(limit, objects, key=attrgetter("key"))
+            if self._folder is None:
+                return [_stored(item) for item in listed.page(self._store, prefix, limit, after)]
+            keys = disk.ordered(self._folder, below, after or start_of(prefix))
+            there = takewhile(partial(_under, prefix), dropwhile(lambda key: not _under(prefix, key), keys))
+            return list(islice(filter(None, map(self._look_now, there)), limit))
 
     def _look_now(self, key: str) -> Stored | None:
         import obstore

@@ -11,6 +11,14 @@ def in_order(key: str) -> tuple[str, ...]:
     return tuple(key.split("/"))
 
 
+def start_of(prefix: str) -> str:
+    """A key before all that start so and after all others before them; empty where that is the start of a folder."""
+    if not prefix or prefix.endswith("/"):
+        return ""
+    last = "." if prefix[-1] == "0" else chr(ord(prefix[-1]) - 1)  # '/' comes before '0', and would end a folder
+    return f"{prefix[:-1]}{last}{chr(0x10FFFD)}"
+
+
 class Listed(Protocol):
     """`first` and `folders` of a Store whose `list` costs nothing."""
 

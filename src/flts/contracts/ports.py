@@ -98,7 +98,10 @@ class StreamedStore(DatedStore, Protocol):
         """Delete an object; does nothing when it is absent."""
 
     async def page(self, prefix: str, after: str, limit: int) -> Sequence[Stored]:
-        """The first `limit` objects under the prefix whose keys come after `after`, sorted by key."""
+        """The first `limit` objects under the prefix that come after `after`, by key or folder by folder.
+
+        A store keeps one of these orders. It is asked for no more objects than these, however many there are.
+        """
 
     async def probe(self) -> None:
         """Return when the store answers. Raises BackendUnavailable, or StageFailed for an absent folder."""

@@ -80,7 +80,7 @@ class StoredObject(BaseModel):
 
 
 class Listing(BaseModel):
-    """A page of the objects of a bucket, sorted by key."""
+    """A page of the objects of a bucket, sorted by key or folder by folder, as the store keeps them."""
 
     bucket: str
     prefix: str
