@@ -38,7 +38,7 @@ def list_letters(
     with _bus() as bus:
         found = newest_letters(bus, _topics(bus, topic), limit + 1, before)
         if found is None:
-            raise _unknown(before or "", _letters(bus, topic))
+            raise _unknown(bus, before or "", topic)
     letters = found[:limit]
     if len(found) > limit:
         options = {"--topic": topic, "--limit": limit if limit != SHOWN else None}
@@ -70,9 +70,12 @@ def list_letters(
 def show(letter_id: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
     """One dead letter: where it comes from, its headers, the whole reason, and the message as text."""
     from flts.cli import board
+    from flts.runner.services.letters import letter_named
 
     with _bus() as bus:
-        letter = _named(_letters(bus), letter_id)
+        letter = letter_named(bus, letter_id)
+        if letter is None:
+            raise _unknown(bus, letter_id)
     value = letter.record.value.decode(errors="backslashreplace")
     if as_json:
         board.print_json(
@@ -115,9 +118,8 @@ def replay(
             code="no-letters-named",
         )
     with _bus() as bus:
-        letters = _letters(bus, topic)
-        named = [_named(letters, letter_id) for letter_id in ids or ()]
-        wanted = {letter.id for letter in named} or {letter.id for letter in letters if not letter.replayed}
+        letters = _letters(bus, topic, ids or ())
+        wanted = set(ids or ()) or {letter.id for letter in letters if not letter.replayed}
         messages = [same for same in by_message(letters) if any(letter.id in wanted for letter in same)]
         for done, same in enumerate(messages):
             try:
@@ -155,11 +157,22 @@ def _bus() -> Iterator[Bus]:
         bus.close()
 
 
-def _letters(bus: Bus, topic: str | None = None) -> list[Letter]:
-    """Dead letters of one topic or of all, oldest first. Raises UsageError for a topic without a dead-letter topic."""
+def _letters(bus: Bus, topic: str | None, ids: Sequence[str]) -> list[Letter]:
+    """Dead letters, oldest first: of one topic or of all, or of the topics of those that are named.
+
+    All letters of a message are answered at once, and the first may be much older than the one that is named. Raises
+    UsageError for a topic without a dead-letter topic, and for an id that none of them has.
+    """
     from flts.runner.services.letters import letters
 
-    merged = [letter for name in _topics(bus, topic) for letter in letters(bus, name)]
+    topics = {name.rsplit("/", 2)[0] for name in ids} if ids else None
+    merged = [
+        letter for name in _topics(bus, topic) if topics is None or name in topics for letter in letters(bus, name)
+    ]
+    there = {letter.id for letter in merged}
+    unknown = next((name for name in ids if name not in there), None)
+    if unknown is not None:
+        raise _unknown(bus, unknown, topic)
     # the sort is stable: letters of one topic and moment keep their order
     return sorted(merged, key=lambda letter: letter.when)
 
@@ -177,22 +190,15 @@ def _topics(bus: Bus, topic: str | None) -> Sequence[str]:
     return [name for name in topics if topic in {None, name}]
 
 
-def _named(letters: Sequence[Letter], letter_id: str) -> Letter:
-    """The letter with this id. Raises UsageError, which lists the valid ids."""
-    for letter in letters:
-        if letter.id == letter_id:
-            return letter
-    raise _unknown(letter_id, letters)
-
-
-def _unknown(letter_id: str, letters: Sequence[Letter]) -> Exception:
-    """The error for an id that none of these letters has."""
+def _unknown(bus: Bus, letter_id: str, topic: str | None = None) -> Exception:
+    """The error for an id that no letter has. It names the newest valid ones."""
     from flts.contracts.errors import UsageError
+    from flts.runner.services.letters import newest_letters
 
-    newest = [letter.id for letter in letters[-IDS_SHOWN:]]
-    more = f" and {len(letters) - len(newest)} older ones" if len(letters) > len(newest) else ""
+    valid = [letter.id for letter in newest_letters(bus, _topics(bus, topic), IDS_SHOWN + 1) or ()]
+    more = ", and older ones by `flts dlq list`" if len(valid) > IDS_SHOWN else ""
     return UsageError(
-        f"there is no dead letter '{letter_id}'; valid: {', '.join(newest) or 'none'}{more}",
+        f"there is no dead letter '{letter_id}'; valid: {', '.join(valid[:IDS_SHOWN]) or 'none'}{more}",
         code="letter-unknown",
         letter=letter_id,
     )

@@ -14,7 +14,14 @@ from flts import wiring
 from flts.backends.bus_memory import MemoryBus
 from flts.contracts.errors import BackendUnavailable, DataError
 from flts.contracts.ports import Place, Record
-from flts.runner.services.letters import letters, newest_letters, send_to_dead_letters
+from flts.runner.services.letters import (
+    letter_named,
+    letters,
+    newest_letters,
+    replay,
+    send_to_dead_letters,
+    waiting,
+)
 
 
 class SharedBus(MemoryBus):
@@ -153,7 +160,8 @@ def test_an_unknown_letter_among_many_names_only_the_newest(flts: Flts, bus: Sha
     done = flts("dlq", "show", "x")
     assert done.error is not None
     assert done.error.code == "letter-unknown"
-    assert "training-data/0/22 and 3 older ones" in done.err
+    assert "; valid: training-data/0/22, " in done.err
+    assert "training-data/0/3, and older ones by `flts dlq list`" in done.err
 
 
 @pytest.mark.parametrize("arguments", [[], ["training-data/0/0", "--all"]])
@@ -209,10 +217,10 @@ def test_letters_are_listed_page_by_page_newest_first(
     assert unknown.error.code == "letter-unknown"
 
 
-@pytest.mark.parametrize("letters_before", [0, 5000])
-def test_a_page_reads_no_more_of_a_topic_where_it_holds_more(letters_before: int) -> None:
+def grown(count: int) -> tuple[MemoryBus, list[int]]:
+    """A bus with so many messages and letters of an hour ago, and a new one of each; and how much each call read."""
     bus = MemoryBus()
-    for number in range(letters_before):
+    for number in range(count):
         bus.publish("DLQ-training-data", "old", b"%d" % number)
         bus.publish("training-data", "old", b"%d" % number)
     topic = bus._topics.setdefault("training-data", [[]])[0]
@@ -227,7 +235,50 @@ def test_a_page_reads_no_more_of_a_topic_where_it_holds_more(letters_before: int
         return found
 
     bus.records = counting  # type: ignore[method-assign]
+    return bus, read
+
+
+@pytest.mark.parametrize("letters_before", [0, 5000])
+def test_a_page_reads_no_more_of_a_topic_where_it_holds_more(letters_before: int) -> None:
+    bus, read = grown(letters_before)
     found = newest_letters(bus, ["training-data"], 1)
     assert found is not None
     assert [letter.record.value for letter in found] == [b"new"]
     assert sum(read) <= 1 + 2 + 256 + 2
+
+
+@pytest.mark.parametrize("letters_before", [0, 5000])
+def test_a_letter_that_is_named_is_found_as_cheaply(letters_before: int) -> None:
+    bus, read = grown(letters_before)
+    found = letter_named(bus, f"training-data/0/{letters_before}")
+    assert found is not None
+    assert (found.record.value, found.replayed) == (b"new", False)
+    assert sum(read) <= 16 + 256
+
+
+def test_a_letter_far_back_is_found_and_one_that_never_was_is_not() -> None:
+    bus, _ = grown(100)
+    far = letter_named(bus, "training-data/0/3")
+    assert far is not None
+    assert far.record.value == b"3"
+    replay(bus, far)
+    again = letter_named(bus, "training-data/0/3")
+    assert again is not None
+    assert again.replayed
+    for absent in ("training-data/0/999", "training-data/7/3", "other/0/3", "training-data/0/x", "training-data"):
+        assert letter_named(bus, absent) is None
+
+
+def test_letters_that_were_replayed_are_not_looked_for_again() -> None:
+    bus, read = grown(3000)
+    answered: set[tuple[str, int]] = set()
+    assert waiting(bus, "training-data", answered) == 3001
+    replay(bus, *letters(bus, "training-data"))
+    assert waiting(bus, "training-data", answered) == 0
+    read.clear()
+    assert waiting(bus, "training-data", answered) == 0
+    assert read == [3001], "the letters alone, and no message of the topic"
+    dead(bus, "training-data", b"newer")
+    assert waiting(bus, "training-data", answered) == 1
+    del bus._topics["DLQ-training-data"]
+    assert waiting(bus, "training-data", answered) == 0

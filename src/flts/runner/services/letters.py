@@ -6,6 +6,7 @@ were replayed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ _GROUP, _ATTEMPTS, _ERROR, _REASON = (f"{PREFIX}{name}" for name in ("group", "a
 _CUT = f"{PREFIX}cut"
 """Header of a letter that was cut to fit: which part, and how many bytes it had."""
 _OWN_HEADERS = (_TOPIC, _PARTITION, _OFFSET, _GROUP, _ATTEMPTS, _ERROR, _REASON, _CUT, REPLAYED)
+FIRST = 16
+"""Letters of each partition that are looked at first for one that is named."""
 BACKWARDS = 256
 """Messages of each partition that are looked at first for replays."""
 SLACK_MS = 60_000
@@ -49,6 +52,11 @@ class Letter:
     def position(self) -> str:
         """Where it lies in its dead-letter topic: partition:offset."""
         return f"{self.record.partition}:{self.record.offset}"
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Tells it from every other one of its topic, also where that was deleted and made again."""
+        return self.position, self.record.timestamp_ms
 
     @property
     def id(self) -> str:
@@ -125,11 +133,31 @@ def letters(bus: Bus, topic: str) -> list[Letter]:
     dead = bus.records(topic_of_letters(topic))
     if not dead:
         return []
-    replayed = _answered(bus.records(topic))
+    replayed = _replayed_since(bus, topic, min(record.timestamp_ms for record in dead) - SLACK_MS)
     marked = [Letter(record, f"{record.partition}:{record.offset}" in replayed) for record in dead]
     return sorted(
         marked, key=lambda letter: (letter.record.timestamp_ms, letter.record.partition, letter.record.offset)
     )
+
+
+def letter_named(bus: Bus, letter_id: str) -> Letter | None:
+    """The dead letter with this id; None where there is none. Raises BackendUnavailable.
+
+    Both topics are read backwards, as far as this letter.
+    """
+    named = re.fullmatch("(.+)/([0-9]+)/([0-9]+)", letter_id)
+    if named is None or named[1] not in topics_with_letters(bus):
+        return None
+    topic, partition, offset, read = named[1], int(named[2]), int(named[3]), FIRST
+    while True:
+        found = [r for r in bus.records(topic_of_letters(topic), read) if r.partition == partition]
+        for record in found:
+            if Letter(record).id == letter_id:
+                replayed = _replayed_since(bus, topic, record.timestamp_ms - SLACK_MS)
+                return Letter(record, f"{record.partition}:{record.offset}" in replayed)
+        if len(found) < read or found[0].offset < offset:
+            return None
+        read *= 2
 
 
 def newest_letters(bus: Bus, topics: Sequence[str], most: int, before: str | None = None) -> list[Letter] | None:
@@ -184,6 +212,20 @@ def _reaches(records: Sequence[Record], read: int, ms: int | None) -> bool:
     for record in records:
         parts.setdefault(record.partition, []).append(record.timestamp_ms)
     return all(len(times) < read or (ms is not None and min(times) < ms) for times in parts.values())
+
+
+def waiting(bus: Bus, topic: str, answered: set[tuple[str, int]]) -> int:
+    """How many dead letters of a topic were not replayed. Raises BackendUnavailable.
+
+    answered: place and time of those that an earlier call found to be, to which this one adds. Of the topic itself only
+    what was sent since the oldest of the others is read, and nothing where there is none.
+    """
+    dead = [letter for record in bus.records(topic_of_letters(topic)) if (letter := Letter(record)).key not in answered]
+    if not dead:
+        return 0
+    replayed = _replayed_since(bus, topic, min(letter.record.timestamp_ms for letter in dead) - SLACK_MS)
+    answered.update(letter.key for letter in dead if letter.position in replayed)
+    return sum(letter.key not in answered for letter in dead)
 
 
 def by_message(several: Sequence[Letter]) -> list[list[Letter]]:
