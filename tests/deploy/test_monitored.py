@@ -135,10 +135,11 @@ class Story:
             time.sleep(0.2)
 
 
-@pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+@pytest.fixture
+def story(tmp_path: Path) -> Iterator[Story]:
     """All services on a broker and a folder, none of them started yet."""
-    folder = tmp_path_factory.mktemp("story")
+    folder = tmp_path / "story"
+    folder.mkdir()
     for name in ("broker", "objects"):
         (folder / name).mkdir()
     (folder / "token").write_text(TOKEN)
@@ -165,7 +166,14 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         yield Story(folder, broker, watched, ours, ending)
 
 
-def test_a_healthy_run_is_silent_and_every_panel_shows_something(story: Story) -> None:
+def test_a_healthy_run_is_silent_no_panel_is_empty_and_every_alert_fires_of_its_condition(story: Story) -> None:
+    _healthy(story)
+    _broken(story)
+    _cut_off(story)
+
+
+def _healthy(story: Story) -> None:
+    """No alert but the watchdog fires, and every panel shows something."""
     for name in ("evaluate", "forecast"):
         story.worker(name, name)
     for model in ("ridge", "gru"):
@@ -199,7 +207,8 @@ def test_a_healthy_run_is_silent_and_every_panel_shows_something(story: Story) -
     assert firing == {"FltsWatchdog"}
 
 
-def test_every_condition_fires_its_alert(story: Story) -> None:
+def _broken(story: Story) -> None:
+    """Each condition is caused, and its alert fires."""
     assert story.serve is not None
     _promote_old_then_broken(story)
     story.server("serve-nobody", "serve", FLTS_SERVE_SCOPES='["nobody"]')
@@ -223,7 +232,8 @@ def test_every_condition_fires_its_alert(story: Story) -> None:
     story.fires("FltsCandidateFailed")
 
 
-def test_every_alert_has_fired_once_the_disks_are_gone_too(story: Story) -> None:
+def _cut_off(story: Story) -> None:
+    """What fires when the disks are gone; every alert has fired then."""
     with _away(story.objects), again_and_again(story.forecast, 0.1):
         story.fires("FltsBackendDown", "FltsPromotionsNotFollowed", "FltsPredictionLogBehind")
         with _away(story.folder / "serve/spool"):
