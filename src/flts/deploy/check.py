@@ -84,7 +84,9 @@ def _plain(value: Any) -> Any:
 
 def _parts(manifest: Path) -> tuple[Spec, ProcessedMeta]:
     try:
-        record = json.loads(read_text(manifest))
+        record = json.loads(
+            read_text(manifest, "--manifest names what `flts runs show CONFIG --json` wrote", f"{MANIFEST}.json")
+        )
         spec, meta = record["spec"], record["data"]
     except (ValueError, KeyError, TypeError):
         raise UsageError(

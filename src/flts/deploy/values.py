@@ -50,14 +50,14 @@ def read_values(files: Sequence[Path]) -> dict[str, Any]:
 def experiment(values: Values) -> str:
     """The text of the flts.toml that the chart mounts: one line for each value.
 
-    Raises UsageError for a value in two places, and for a whole number that Helm would change.
+    Raises UsageError for a value in two places, for a whole number that Helm would change, and for what is no table.
     """
-    spec = deepcopy(dict(values.get("spec") or {}))
+    spec = deepcopy(dict(_table(values, "spec")))
     for key, (table, name) in FILLED.items():
-        given = (values.get("preprocess") or {}).get(key)
+        given = _table(values, "preprocess").get(key)
         if given is None or given == "":
             continue
-        below = spec.get(table) or {}
+        below = _table(spec, table, "spec.")
         if below.get(name) is not None:
             raise UsageError(
                 f"preprocess.{key} and spec.{table}.{name} are the same value; keep one of them",
@@ -68,6 +68,17 @@ def experiment(values: Values) -> str:
             given = int(given)
         spec[table] = {**below, name: given}
     return "".join(f"{line}\n" for line in _lines(spec, "", "spec"))
+
+
+def _table(values: Values, name: str, path: str = "") -> Values:
+    """A table of values, empty where it is absent. path: what to say before its name."""
+    found = values.get(name)
+    if found is None:
+        return {}
+    if not isinstance(found, Mapping):
+        said = json.dumps(found, default=str)
+        raise UsageError(f"{path}{name}: is {said}, not a table of keys", code="not-a-table", key=f"{path}{name}")
+    return found
 
 
 def _lines(table: Values, path: str, key: str) -> Iterator[str]:
@@ -139,14 +150,26 @@ def _parsed(file: Path) -> dict[str, Any]:
     except ImportError:
         raise MissingExtra("reading the values of a chart", "deploy") from None
     try:
-        found = yaml.load(read_text(file), Loader=_loader())  # noqa: S506 - derived from SafeLoader
+        text = read_text(file, "--values names a file of values, --chart the folder of the chart", "values.yaml")
+        found = yaml.load(text, Loader=_loader())  # noqa: S506 - derived from SafeLoader
     except yaml.YAMLError as error:
         raise UsageError(f"{file}: is not valid YAML: {error}", code="not-yaml", file=str(file)) from None
     if found is None:
         return {}
     if not isinstance(found, dict):
         raise UsageError(f"{file}: holds no table of values", code="not-values", file=str(file))
-    return found
+    try:
+        named: dict[str, Any] = _named(found)
+    except RecursionError:
+        raise UsageError(f"{file}: its values are nested too deep", code="nested-too-deep", file=str(file)) from None
+    return named
+
+
+def _named(value: Any) -> Any:
+    """A value in which every key is text, as Helm reads it."""
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else json.dumps(key, default=str): _named(v) for key, v in value.items()}
+    return [_named(item) for item in value] if isinstance(value, list) else value
 
 
 def _loader() -> Any:

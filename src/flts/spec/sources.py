@@ -143,19 +143,24 @@ def _written(path: Path | str | None, environ: Mapping[str, str]) -> _Layers:
     return layers
 
 
-def read_text(path: Path) -> str:
-    """The text of an experiment. Raises SpecError for a file that cannot be read."""
+def read_text(
+    path: Path, about: str = "`flts run FILE` reads an experiment from a TOML file", inside: str = "flts.toml"
+) -> str:
+    """The text of a file. Raises SpecError for one that cannot be read.
+
+    about: what to know where it is absent; inside: the name that it would have in a folder.
+    """
     try:
         return path.read_bytes().decode()
     except FileNotFoundError:
         raise SpecError(
-            f"{path}: no such file; `flts run FILE` reads an experiment from a TOML file",
+            f"{path}: no such file; {about}",
             code="file-missing",
             file=str(path),
         ) from None
     except IsADirectoryError:
         raise SpecError(
-            f"{path}: is a folder; name the TOML file in it, such as {path / 'flts.toml'}",
+            f"{path}: is a folder; name the file in it, such as {path / inside}",
             code="not-a-file",
             file=str(path),
         ) from None

@@ -87,3 +87,34 @@ def test_text_is_written_as_toml_takes_it() -> None:
     name = '<a> & "b" \\ \x7f \t \u2028 €'
     text = experiment({"spec": {"dataset": {"name": name}}})
     assert tomllib.loads(text) == {"dataset": {"name": name}}
+
+
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        ({"spec": [1]}, "spec"),
+        ({"preprocess": 3}, "preprocess"),
+        ({"spec": {"sample": "head"}, "preprocess": {"sampleSeed": 1}}, "spec.sample"),
+    ],
+)
+def test_what_is_no_table_is_named(values: dict[str, object], key: str) -> None:
+    with raises(UsageError, code="not-a-table", key=key):
+        experiment(values)
+
+
+def test_every_key_is_text_as_in_helm(tmp_path: Path) -> None:
+    assert read(tmp_path, "spec: {models: {1: {}, ridge: {true: 2}}}\n") == {
+        "spec": {"models": {"1": {}, "ridge": {"true": 2}}}
+    }
+
+
+def test_values_without_end_are_refused(tmp_path: Path) -> None:
+    with raises(UsageError, code="nested-too-deep"):
+        read(tmp_path, "spec: &whole {task: *whole}\n")
+
+
+def test_a_file_that_is_absent_is_named_with_the_option_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="--values names a file of values"):
+        read_values([tmp_path / "absent.yaml"])
+    with pytest.raises(SpecError, match=r"such as .*values\.yaml"):
+        read_values([tmp_path])
