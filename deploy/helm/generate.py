@@ -14,7 +14,10 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from flts.backends.kafka_client import OURS, SECRETS
 from flts.spec.fields import Spec
+from flts.spec.installed import LONGEST
+from flts.spec.installed import NAME as FAMILY
 
 CHART = Path(__file__).parent / "flts"
 MONITORING = Path(__file__).parents[1] / "monitoring"
@@ -26,6 +29,9 @@ OBJECTS: Mapping[str, Any] = {"type": "array", "items": ANY_OBJECT}
 TEXTS: Mapping[str, Any] = {"type": "object", "additionalProperties": {"type": "string"}}
 TEXT_LIST: Mapping[str, Any] = {"type": "array", "items": {"type": "string"}}
 NAME: Mapping[str, Any] = {"type": "string", "pattern": "^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$"}
+COUNT: Mapping[str, Any] = {"type": "integer", "minimum": 1}
+PORT: Mapping[str, Any] = {**COUNT, "maximum": 65535}
+URL: Mapping[str, Any] = {"type": "string", "pattern": r"^(https?://[^/?@\s]+[^?@\s]*)?$"}
 QUANTITIES: Mapping[str, Any] = {"type": "object", "additionalProperties": {"type": ["string", "number"]}}
 RESOURCES: Mapping[str, Any] = {
     "type": "object",
@@ -53,6 +59,7 @@ RULES: Mapping[str, Any] = {
     **{f"preprocess.{name}": DIGITS for name in ("sampleTrainRows", "sampleTestRows", "sampleSeed")},
     "preprocess.sampleStrategy": {"enum": ["", "head", "tail", "random"]},
     "preprocess.forceReprocess": {"type": ["string", "integer"]},
+    "image.repository": {"type": "string", "pattern": r"^([^/:@\s]+(:[0-9]+)?/)*[^/:@\s]+$"},
     "image.digest": {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"},
     "serve.digest": {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"},
     "serve.variant": {"enum": ["all", "serve"]},
@@ -60,23 +67,28 @@ RULES: Mapping[str, Any] = {
     "environment": {"type": "string", "pattern": "^([a-z0-9][a-z0-9._-]{0,62})?$"},
     "s3.store": {"type": "string", "pattern": "^s3://"},
     "kafka.replication": {"type": "integer", "minimum": -1},
-    "kafka.external.options": TEXTS,
+    "kafka.external.brokers": {"type": "string", "pattern": r"^([^/@,\s]+:[0-9]+(,[^/@,\s]+:[0-9]+)*)?$"},
+    # a password has a Secret, and what FLTS sets itself would end every pod at its start
+    "kafka.external.options": {**TEXTS, "propertyNames": {"not": {"enum": [*SECRETS, *OURS]}}},
+    "s3.external.endpoint": {"type": "string", "pattern": r"^(https?://[^/?@\s]+/?)?$"},
+    "mlflow.external.uri": URL,
     "serve.scopes": TEXT_LIST,
     "serve.autoscaling.by": {"enum": ["cpu", "adapter", "keda"]},
-    "serve.autoscaling.inFlight": {"type": "integer", "minimum": 1},
+    "serve.autoscaling.prometheus": URL,
+    **{f"{name}.autoscaling.minReplicas": COUNT for name in ("gateway", "serve")},
     "trainers.autoscaling.kind": {"enum": ["ScaledJob", "ScaledObject"]},
     "load.scenario": {"enum": ["steady", "step", "spike", "soak"]},
-    "load.rate": {"type": "integer", "minimum": 1},
     "monitoring.without": TEXT_LIST,
     "monitoring.labels": TEXTS,
     "networkPolicy.apiServer.cidrs": TEXT_LIST,
-    "networkPolicy.apiServer.ports": {"type": "array", "items": {"type": "integer"}},
+    "networkPolicy.apiServer.ports": {"type": "array", "items": PORT},
     "podDisruptionBudget.maxUnavailable": {"type": ["integer", "string"]},
     "trainers.perModel": {"type": "object", "additionalProperties": OF_ONE_MODEL},
     "nameOverride": NAME,
     "fullnameOverride": NAME,
     "listen": {"enum": ["0.0.0.0", "::"]},  # noqa: S104 - a choice, not bound
     "podSecurity.uid": {"type": ["integer", "null"], "minimum": 1},
+    "load.podSecurity.uid": COUNT,
     "commonLabels": TEXTS,
     "commonAnnotations": TEXTS,
 }
@@ -88,6 +100,9 @@ RULES_OF_NAMES: Mapping[str, Any] = {
     "podAnnotations": TEXTS,
     "annotations": TEXTS,
     "type": {"enum": ["ClusterIP", "NodePort", "LoadBalancer"]},
+    "port": PORT,
+    **dict.fromkeys(("partitions", "maxReplicas", "lag", "inFlight", "targetCPU", "rate"), COUNT),
+    **dict.fromkeys(("seconds", "idleSeconds", "timeoutSeconds", "trainTimeoutSeconds"), COUNT),
 }
 """Rules of keys that several tables have."""
 
@@ -115,6 +130,8 @@ def schema(values: Mapping[str, Any]) -> dict[str, Any]:
     spec = Spec.model_json_schema(ref_template="#/definitions/{model}")
     definitions = {name: _in_values(table) for name, table in spec.pop("$defs").items()}
     definitions["Models"]["additionalProperties"] = ANY_OBJECT  # families of other packages
+    # objects, labels and groups are named after them
+    definitions["Models"]["propertyNames"] = {"pattern": f"^{FAMILY.pattern}$", "maxLength": LONGEST}
     whole = _of_table(values, "")
     whole["properties"] |= {
         "spec": _in_values(spec),
@@ -126,7 +143,11 @@ def schema(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _of_table(values: Mapping[str, Any], path: str) -> dict[str, Any]:
     below = {name: _of(value, f"{path}.{name}" if path else name) for name, value in values.items()}
-    return {"type": "object", "additionalProperties": False, "properties": below}
+    # null takes a default away: what is empty stays empty, and everything else would be rendered as nothing
+    needed = [
+        name for name, rule in below.items() if values[name] not in ("", [], {}) and "null" not in rule.get("type", ())
+    ]
+    return {"type": "object", "additionalProperties": False, "required": needed, "properties": below}
 
 
 def _of(value: Any, path: str) -> Mapping[str, Any]:

@@ -34,7 +34,7 @@ spec:
       {{- include "flts.pod.common" (merge (dict "ids" (dict "uid" .uid "gid" .uid)) .) | nindent 6 }}
       containers:
         - name: {{ .name }}
-          image: {{ .values.image }}
+          image: {{ include "flts.image.other" (dict "key" (printf "%s.image" .name) "image" .values.image) }}
           imagePullPolicy: IfNotPresent
           securityContext:
             {{- include "flts.container.security" . | nindent 12 }}

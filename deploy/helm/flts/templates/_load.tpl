@@ -21,7 +21,7 @@ template:
           - {name: rows, mountPath: /rows}
     containers:
       - name: load
-        image: {{ .values.image }}
+        image: {{ include "flts.image.other" (dict "key" "load.image" "image" .values.image) }}
         imagePullPolicy: {{ .root.Values.image.pullPolicy }}
         args:
           - --locustfile=/opt/flts/locustfile.py

@@ -1,11 +1,12 @@
 {{/* Names and labels. */}}
 
-{{/* What the names of all objects start with. A Service begins with a letter and has no dots, a release may; a long name
-     ends in a digest, so that two that start alike stay apart. */}}
+{{/* What the names of all objects start with. A Service begins with a letter and has no dots, a release may; the alias that
+     a parent gives to this chart may have capitals and underscores, too; a long name ends in a digest, so that two that
+     start alike stay apart. */}}
 {{- define "flts.fullname" -}}
 {{- $chart := .Values.nameOverride | default .Chart.Name -}}
 {{- $name := ternary .Release.Name (printf "%s-%s" .Release.Name $chart) (contains $chart .Release.Name) -}}
-{{- $name = .Values.fullnameOverride | default $name | replace "." "-" -}}
+{{- $name = .Values.fullnameOverride | default $name | replace "." "-" | replace "_" "-" | lower -}}
 {{- if regexMatch "^[0-9]" $name -}}{{- $name = printf "r-%s" $name -}}{{- end -}}
 {{- if gt (len $name) 40 -}}
 {{- $name = printf "%s-%s" ($name | trunc 29 | trimSuffix "-") ($name | sha256sum | trunc 10) -}}
@@ -31,7 +32,7 @@ name: {{ include "flts.fullname" .root }}-{{ .name }}
 namespace: {{ .root.Release.Namespace | quote }}
 labels:
   {{- merge (include "flts.labels" . | fromYaml) (.extraLabels | default dict) (.root.Values.commonLabels | default dict) | toYaml | nindent 2 }}
-{{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
+{{- with merge (dict) (.annotations | default dict) (.root.Values.commonAnnotations | default dict) }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -53,6 +54,14 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- fail "image.tag: latest names another image every day; name a version or a digest" -}}
 {{- end -}}
 {{- if $image.digest }}{{ $image.repository }}@{{ $image.digest }}{{ else }}{{ $image.repository }}:{{ $tag }}{{ end -}}
+{{- end -}}
+
+{{/* The reference of an image of others. key: of the value that holds it; image: the value. */}}
+{{- define "flts.image.other" -}}
+{{- if or (hasSuffix ":latest" .image) (not (regexMatch "(:[^/:@]+|@sha256:[0-9a-f]{64})$" .image)) -}}
+{{- fail (printf "%s: %s names another image every day; name a version or a digest" .key .image) -}}
+{{- end -}}
+{{- .image -}}
 {{- end -}}
 
 {{/* The reference of the image of the forecast service: it may be the small one, where that has every family. */}}

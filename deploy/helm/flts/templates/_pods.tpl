@@ -121,7 +121,7 @@ topologySpreadConstraints:
 - {name: FLTS_KAFKA_PARTITIONS, value: {{ $v.kafka.partitions | int64 | quote }}}
 - {name: FLTS_KAFKA_REPLICATION, value: {{ ternary 1 ($v.kafka.replication | int64) $v.kafka.enabled | quote }}}
 {{- if not $v.kafka.enabled }}
-{{- $options := deepCopy $v.kafka.external.options }}
+{{- $options := deepCopy ($v.kafka.external.options | default dict) }}
 {{- if $v.kafka.external.caSecret }}
 {{- $_ := set $options "ssl.ca.location" "/etc/flts-kafka-ca/ca.crt" }}
 {{- end }}
@@ -235,6 +235,14 @@ topologySpreadConstraints:
 
 {{/* A container of FLTS up to its resources. args: of `flts`; image: another one; env: further variables, as text. */}}
 {{- define "flts.container" -}}
+{{- $env := include "flts.env" . -}}
+{{- $named := list -}}
+{{- range concat (fromYamlArray $env) (fromYamlArray (.env | default "")) -}}
+{{- if has .name $named -}}
+{{- fail (printf "extraEnv: %s would be there twice; the chart sets it, or extraEnv repeats it" .name) -}}
+{{- end -}}
+{{- $named = append $named .name -}}
+{{- end -}}
 name: {{ .name | default .component }}
 image: {{ .image | default (include "flts.image" .root) }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
@@ -243,7 +251,7 @@ args: {{ toJson .args }}
 securityContext:
   {{- include "flts.container.security" . | nindent 2 }}
 env:
-  {{- include "flts.env" . | nindent 2 }}
+  {{- $env | nindent 2 }}
   {{- with .env }}
   {{- . | nindent 2 }}
   {{- end }}

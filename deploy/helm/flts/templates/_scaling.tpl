@@ -5,6 +5,14 @@
 {{- if and .enabled (eq (.kind | default "ScaledObject") "ScaledJob") }}true{{ end -}}
 {{- end -}}
 
+{{/* Fails where a scaler would have fewer replicas at most than at least; no cluster takes one. */}}
+{{- define "flts.scale.range" -}}
+{{- $scale := .values.autoscaling -}}
+{{- if gt ($scale.minReplicas | int64) ($scale.maxReplicas | int64) -}}
+{{- fail (printf "%s: autoscaling.minReplicas is %d, above maxReplicas, which is %d" .name ($scale.minReplicas | int64) ($scale.maxReplicas | int64)) -}}
+{{- end -}}
+{{- end -}}
+
 {{/* A trigger of KEDA: the messages that wait for a group, those in work included, because they are committed last. */}}
 {{- define "flts.trigger.lag" -}}
 - type: kafka
@@ -24,6 +32,7 @@
 
 {{/* Scales the Deployment of a worker. */}}
 {{- define "flts.scaled.worker" -}}
+{{- include "flts.scale.range" . -}}
 apiVersion: keda.sh/v1alpha1
 kind: ScaledObject
 metadata:
@@ -39,6 +48,7 @@ spec:
 {{/* Starts Jobs for the messages that wait. None is ended: each ends when no message has come for a while, so scaling down
      ends no fit, and neither does an upgrade. */}}
 {{- define "flts.scaled.jobs" -}}
+{{- include "flts.scale.range" . -}}
 apiVersion: keda.sh/v1alpha1
 kind: ScaledJob
 metadata:
@@ -65,6 +75,7 @@ sum(rate(flts_serve_request_seconds_sum{namespace="{{ .Release.Namespace }}",rou
 
 {{/* Scales the Deployment of a server: by CPU, and by the requests in it where its values name what counts them. */}}
 {{- define "flts.scaled.server" -}}
+{{- include "flts.scale.range" . -}}
 {{- $by := .values.autoscaling.by | default "cpu" -}}
 {{- if eq $by "keda" -}}
 apiVersion: keda.sh/v1alpha1

@@ -84,11 +84,12 @@ datasetName: [dataset, name]
 {{/* run.threads of the experiment. */}}
 {{- define "flts.threads" -}}
 {{- $threads := ((.Values.spec | default dict).run | default dict).threads -}}
-{{- if kindIs "invalid" $threads }}1{{ else }}{{ int64 $threads }}{{ end -}}
+{{- /* by way of a float: as a whole number, 010 in quotes would be an octal one */ -}}
+{{- if kindIs "invalid" $threads }}1{{ else }}{{ float64 $threads | int64 }}{{ end -}}
 {{- end -}}
 
 {{/* Not empty when the experiment names rows and columns: only then can a run start. */}}
 {{- define "flts.runnable" -}}
 {{- $dataset := (.Values.spec | default dict).dataset | default dict -}}
-{{- if and (or (.Values.preprocess.datasetName | toString) $dataset.name $dataset.train_file) $dataset.targets }}yes{{ end -}}
+{{- if and (or .Values.preprocess.datasetName $dataset.name $dataset.train_file) $dataset.targets }}yes{{ end -}}
 {{- end -}}
