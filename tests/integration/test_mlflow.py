@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 mlflow = pytest.importorskip("mlflow")
+ErrorCode = pytest.importorskip("mlflow.protos.databricks_pb2").ErrorCode
 pytest.importorskip("torch")
 pytest.importorskip("statsforecast")
 
@@ -450,6 +451,38 @@ def test_trainers_that_start_at_once_share_one_experiment(
     shared = opened(tracker).get_experiment_by_name(experiment_of("raced"))
     assert shared is not None
     assert run.info.experiment_id == shared.experiment_id
+
+
+@pytest.mark.parametrize(
+    ("method", "code"),
+    [
+        ("create_experiment", "RESOURCE_ALREADY_EXISTS"),
+        ("log_inputs", "BAD_REQUEST"),  # the rows of a run are one dataset, whichever trainer logs them first
+        ("create_registered_model", "RESOURCE_ALREADY_EXISTS"),
+        ("set_model_version_tag", "BAD_REQUEST"),
+        ("set_registered_model_alias", "BAD_REQUEST"),
+    ],
+)
+def test_what_another_process_makes_meanwhile_is_found(
+    tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch, method: str, code: str
+) -> None:
+    work, first = getattr(mlflow.MlflowClient, method), iter([True])
+
+    def late(*arguments: Any, **named: Any) -> Any:
+        """The other process does the same, and this one is told what a database says then."""
+        done = work(*arguments, **named)
+        if next(first, False):
+            raise mlflow.MlflowException("it is there", ErrorCode.Value(code))
+        return done
+
+    monkeypatch.setattr(mlflow.MlflowClient, method, late)
+    run = a_run(scope=method)
+    run_id = tracker.log(run)
+    tracker.promote(method, run_id, run.model_type, "b" * 64, "e" * 64)
+    inputs = opened(tracker).get_run(run_id).inputs
+    assert inputs is not None
+    assert [one.dataset.digest for one in inputs.dataset_inputs] == [run.dataset["digest"]]
+    assert tracker.champion(method) == {"flts.bundle_sha256": "b" * 64, "flts.entry_sha256": "e" * 64}
 
 
 def test_a_run_of_another_database_is_left_alone(tracker: MlflowTracker) -> None:

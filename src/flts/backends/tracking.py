@@ -10,10 +10,11 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.request import urlopen
 
 from flts.backends.mlflow_file import file_of, make_whole
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+T = TypeVar("T")
+
 ALIAS = "champion"
 BUNDLE_TAG = "flts.bundle_sha256"
 ENTRY_TAG = "flts.entry_sha256"
@@ -38,8 +41,8 @@ REFUSED = ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED")
 """Error codes of MLflow: for a server that failed or did not answer, and for one that refused our credentials."""
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """For an absent model, and for one without this alias."""
-TAKEN = "RESOURCE_ALREADY_EXISTS"
-"""For a name that is taken."""
+TAKEN = ("RESOURCE_ALREADY_EXISTS", "BAD_REQUEST")
+"""For a name that is taken; the second one where only the database noticed, as with a dataset."""
 
 
 class MlflowTracker:
@@ -92,7 +95,8 @@ class MlflowTracker:
                 params=[Param(name, str(value)) for name, value in sorted(run.parameters.items())],
             )
             rows = MlflowDataset(run.dataset["name"], run.dataset["digest"], "flts", run.dataset["source"])
-            client.log_inputs(run_id, [DatasetInput(rows, [InputTag("mlflow.data.context", "training")])])
+            inputs = [DatasetInput(rows, [InputTag("mlflow.data.context", "training")])]
+            _found_or_made(partial(client.log_inputs, run_id, inputs))  # all trainers of a run have the same rows
             if any(files.iterdir()):
                 client.log_artifacts(run_id, folder)
             client.set_terminated(run_id, run.status, end_time=run.ended_ms)
@@ -129,25 +133,21 @@ class MlflowTracker:
             )
 
     def promote(self, scope: str, run_id: str, model_type: str, bundle_sha256: str, entry_sha256: str) -> None:
-        from mlflow.exceptions import MlflowException
-
         name = f"flts-{scope}"
         with self._failing("register the champion"):
             client = self._client()
             if self._run(run_id) is None:
                 return
-            try:
-                client.get_registered_model(name)
-            except MlflowException:
-                client.create_registered_model(name, description="Promoted by FLTS; the alias follows its log.")
+            _found_or_made(partial(self._registered, name))
             versions = client.search_model_versions(f"name = '{name}'")
             version = next((v.version for v in versions if v.tags.get(BUNDLE_TAG) == bundle_sha256), None)
             if version is None:
                 source = f"runs:/{run_id}/{model_type}"
                 tags = {BUNDLE_TAG: bundle_sha256}
                 version = client.create_model_version(name, source, run_id=run_id, tags=tags).version
-            client.set_model_version_tag(name, version, ENTRY_TAG, entry_sha256)
-            client.set_registered_model_alias(name, ALIAS, version)  # last: who follows it finds the tag
+            _found_or_made(partial(client.set_model_version_tag, name, version, ENTRY_TAG, entry_sha256))
+            # last: who follows it finds the tag
+            _found_or_made(partial(client.set_registered_model_alias, name, ALIAS, version))
 
     def look(self, run_id: str) -> SeenRun | None:
         with self._failing("show a run"):
@@ -241,7 +241,7 @@ class MlflowTracker:
             client, name = self._client(), experiment_of(scope)
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
-                self._experiments[scope] = self._made(scope)
+                self._experiments[scope] = _found_or_made(partial(self._made, scope))
             else:
                 self._experiments[scope] = experiment.experiment_id
                 if self._embedded:
@@ -267,22 +267,28 @@ class MlflowTracker:
         return run_id if self._run(run_id, deleted=True) and not self._run(run_id) else None
 
     def _made(self, scope: str) -> str:
-        """The id of a new experiment, or of the one that another trainer of the same first run made meanwhile."""
-        from mlflow.exceptions import MlflowException
-
+        """The id of a new experiment, or of the one that is there meanwhile."""
         client, name = self._client(), experiment_of(scope)
-        location = (self._artifacts / scope).as_uri() if self._embedded else None
-        try:
-            made: str = client.create_experiment(name, artifact_location=location)
-        except MlflowException as error:
-            there = client.get_experiment_by_name(name) if error.error_code == TAKEN else None
-            if there is None:
-                raise
+        there = client.get_experiment_by_name(name)
+        if there is not None:
             found: str = there.experiment_id
             return found
+        location = (self._artifacts / scope).as_uri() if self._embedded else None
+        made: str = client.create_experiment(name, artifact_location=location)
         if self._embedded:  # on a server, other processes may log to it from now on
             self._new.add(made)
         return made
+
+    def _registered(self, name: str) -> None:
+        """Make a registered model where it is absent."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client().get_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            self._client().create_registered_model(name, description="Promoted by FLTS; the alias follows its log.")
 
     def _logged_before(self, experiment: str, run: TrackedRun) -> str | None:
         """The id of this same run, where a process logged it and died before it could report the id.
@@ -346,6 +352,18 @@ class MlflowTracker:
             raise lacking(error.errno, f"MLflow could not {verb}: {error}") or StageFailed(
                 f"MLflow could not {verb}: {error}", code="tracker-failed"
             ) from error
+
+
+def _found_or_made(work: Callable[[], T]) -> T:
+    """What `work` finds or makes. Several processes may be at it at once: who is late finds it next time."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return work()
+    except MlflowException as error:
+        if error.error_code not in TAKEN:
+            raise
+        return work()
 
 
 def _allowed(name: str) -> str:
