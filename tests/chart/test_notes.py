@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
-from tests.support.charts import RUN, Helm
+import yaml
+from tests.support.charts import CHART, RUN, Helm
 
 
-def notes(helm: Helm, *arguments: str) -> str:
-    """The notes of a release, which Helm renders for an install only."""
-    done = helm.call("install", "flts", ".", "--namespace", "forecasts", "--dry-run=client", *arguments)
+@pytest.fixture
+def chart(tmp_path: Path) -> Path:
+    """The chart with its notes as a manifest: notes are rendered for an install only, where Helm 3 asks a cluster."""
+    shutil.copytree(CHART, tmp_path / "flts")
+    file = tmp_path / "flts/templates/NOTES.txt"
+    text = (
+        f'{{{{- define "notes" -}}}}\n{file.read_text()}{{{{- end -}}}}\nnotes: {{{{ include "notes" . | toJson }}}}\n'
+    )
+    file.rename(file.with_name("notes.yaml")).write_text(text)
+    return tmp_path / "flts"
+
+
+def notes(helm: Helm, chart: Path, *arguments: str) -> str:
+    """The notes of a release."""
+    only = ("--show-only", "templates/notes.yaml")
+    done = helm.call("template", "flts", str(chart), "--namespace", "forecasts", *only, *arguments)
     assert done.returncode == 0, done.stderr
-    return done.stdout.partition("\nNOTES:\n")[2]
+    found: str = yaml.safe_load(done.stdout)["notes"]
+    return found
 
 
 @pytest.mark.parametrize(
@@ -22,13 +40,13 @@ def notes(helm: Helm, *arguments: str) -> str:
         ("serve.enabled", "port-forward service/flts-serve 8000", ""),
     ],
 )
-def test_they_name_what_is_on(helm: Helm, sets: str, on: str, off: str) -> None:
+def test_they_name_what_is_on(helm: Helm, chart: Path, sets: str, on: str, off: str) -> None:
     elsewhere = "s3.existingSecret=a,postgresql.existingSecret=b,gateway.existingSecret=c,serve.existingSecret=d"
-    assert on in notes(helm, *RUN)
-    without = notes(helm, *RUN, "--set", elsewhere, "--set", f"{sets}=false")
+    assert on in notes(helm, chart, *RUN)
+    without = notes(helm, chart, *RUN, "--set", elsewhere, "--set", f"{sets}=false")
     assert on not in without
     assert off in without
 
 
-def test_a_release_without_rows_says_what_to_name(helm: Helm) -> None:
-    assert "name the rows (preprocess.datasetName or spec.dataset.name) and spec.dataset.targets" in notes(helm)
+def test_a_release_without_rows_says_what_to_name(helm: Helm, chart: Path) -> None:
+    assert "name the rows (preprocess.datasetName or spec.dataset.name) and spec.dataset.targets" in notes(helm, chart)
