@@ -33,6 +33,8 @@ PASSED_OVER = 16 * 2**20
 PIPELINED = 64
 """Most requests that a connection may send before it waits for an answer."""
 REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\nRetry-After: %d\r\n\r\n"
+CHANGES = frozenset({b"upgrade", b"connection"})
+"""Headers that ask for another protocol."""
 ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
@@ -62,6 +64,8 @@ class Connection(asyncio.Protocol):
         self._common: dict[str, Any] = {"type": "http", "asgi": ASGI, "root_path": ""}
         self._url, self._headers = b"", list[tuple[bytes, bytes]]()
         self._asks_permission = False
+        self._plain_head = b""
+        """The head of a request that asks for another protocol, without what asks for it."""
         self._cycle: Cycle | None = None
         """The newest request, but for one that was refused by its head alone."""
         self._new: Cycle | None = None
@@ -130,9 +134,7 @@ class Connection(asyncio.Protocol):
         self._fed += len(data)
         self._closes = math.inf
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._heard = True
+            self._read(data)
         except httptools.HttpParserError as error:
             self._refuse(self._refusal or _unreadable(error))
             self._begin()
@@ -147,6 +149,22 @@ class Connection(asyncio.Protocol):
             self._shortcuts.remember(data, self._url, self._headers)
         elif self._due() == math.inf:  # something has come, and it is no whole head
             self._wait(self._limits.head_seconds)
+
+    def _read(self, data: bytes) -> None:
+        """Let the parser read, a request that asks for another protocol as one that does not. Raises HttpParserError.
+
+        Some clients send "Upgrade: h2c" with every first request, its body behind it. The parser takes such a body for
+        what is said in the other protocol.
+        """
+        while data:
+            try:
+                self._parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                if not self._plain_head:  # the method CONNECT: what follows is for whoever was asked for
+                    self._heard = True
+                    return
+                data, self._plain_head = self._plain_head + data[upgrade.args[0] :], b""
 
     # what the parser calls
 
@@ -175,7 +193,12 @@ class Connection(asyncio.Protocol):
             )
         parser = self._parser
         version, method = parser.get_http_version(), parser.get_method()
-        # a client that waits for permission may leave out its body, and one that changes the protocol goes on in it
+        if parser.should_upgrade() and method != b"CONNECT":
+            others = [header for header in self._headers if header[0] not in CHANGES]
+            lines = b"".join(b"%b: %b\r\n" % header for header in [*others, (b"connection", b"close")])
+            self._plain_head = b"%b %b HTTP/%b\r\n%b\r\n" % (method, self._url, version.encode(), lines)
+            return
+        # a client that waits for permission may leave out its body
         ends = self._asks_permission or self._among.draining or version == "1.0" or parser.should_upgrade()
         keep_alive = not ends and parser.should_keep_alive()
         self._fed, self._in_head, self._sending_body = 0, False, True
@@ -226,6 +249,8 @@ class Connection(asyncio.Protocol):
         self._fed = 0
 
     def on_message_complete(self) -> None:
+        if self._plain_head:
+            return
         if self._cycle is not None:
             self._cycle.end()
         self._fed, self._sending_body = 0, False

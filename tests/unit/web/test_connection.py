@@ -425,6 +425,32 @@ def test_no_other_protocol_is_spoken(app: App, protocol: bytes) -> None:
 
 
 @both
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_the_body_of_a_request_that_offers_another_protocol_is_read(app: App, chunked: bool, at_once: bool) -> None:
+    """As of the HTTP client of Java, which offers h2c by default."""
+    target = b"/objects/dataset/offered" if app is gateway else b"/predict"
+    offers = b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAA\r\n"
+    length = b"Transfer-Encoding: chunked\r\n" if chunked else b"Content-Length: 2\r\n"
+    method, body = b"PUT" if app is gateway else b"POST", b"2\r\n[]\r\n0\r\n\r\n" if chunked else b"[]"
+    head = b"%b %b HTTP/1.1\r\nHost: 127.0.0.1\r\n%b%b\r\n" % (method, target, length, offers)
+    with serving(app) as address, socket.create_connection(address) as client:
+        for packet in [head + body + FOLLOWING] if at_once else [head[:-20], head[-20:], body + FOLLOWING]:
+            client.sendall(packet)
+            time.sleep(0.05)
+        answer = everything(client)
+        assert answer.count(b"HTTP/1.1 ") == 1
+        assert b"\r\nconnection: close\r\n" in answer
+        if app is forecasts:
+            assert b"body-invalid" in answer
+            return
+        assert answer.startswith(b"HTTP/1.1 201 ")
+        with socket.create_connection(address) as reader:
+            reader.sendall(b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n" % target)
+            assert everything(reader).endswith(b"\r\n\r\n[]")
+
+
+@both
 def test_a_refused_body_that_waits_for_permission_is_not_read_as_a_request(app: App) -> None:
     head = POST.replace(b"127.0.0.1", b"evil.example") + b"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n"
     with serving(app) as address, socket.create_connection(address) as client:
