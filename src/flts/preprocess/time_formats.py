@@ -90,6 +90,8 @@ SEVERAL = 3
 """Years in which no month but the first four is no chance."""
 LOOKED_AT = 50
 """Cells that say how the times of a column are written."""
+LONGEST = 200
+"""Characters of the longest cell that is compared with the shapes, which takes their square at worst."""
 
 
 @dataclass(frozen=True)
@@ -219,6 +221,8 @@ def _are_dates(cells: pl.Series, length: int) -> bool:
 
 def _patterns(cell: str) -> Iterator[str]:
     """Every pattern that a cell may be written in."""
+    if len(cell) > LONGEST:
+        return
     for shape in SHAPES:
         found = shape.fullmatch(cell)
         if found is None:

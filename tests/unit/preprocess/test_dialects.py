@@ -21,6 +21,7 @@ from flts.preprocess.identity import raw_digests
 from flts.preprocess.read import dialect_of, read_rows
 from flts.preprocess.source import RawFile, RawInput, RawTable
 from flts.preprocess.tidy import tidy
+from flts.preprocess.time_formats import format_of
 from flts.spec.dataset import Dataset
 from flts.spec.lineage import RawDigests
 
@@ -349,6 +350,13 @@ def test_an_unclear_date_says_how_to_write_it_where_nobody_can_name_a_format() -
     with raises(DataError, code="times-ambiguous") as refused:
         read("date,y\n01/02/2024,0\n02/02/2024,1\n")
     assert "write times in ISO 8601, such as 2024-12-31, or set dataset.time_format" in str(refused.value)
+
+
+def test_a_cell_of_thousands_of_characters_is_no_time() -> None:
+    """To compare one with the shapes of times takes hours, and nothing else runs in the process meanwhile."""
+    quarter = "2013{}Q1"
+    assert format_of(pl.Series([quarter.format(" ")])) == "%Y Q%q"
+    assert format_of(pl.Series([quarter.format(" " * 20_000)])) is None
 
 
 def test_what_is_named_decides_and_so_does_a_hint_where_the_cells_do_not() -> None:
