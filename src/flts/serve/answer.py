@@ -166,7 +166,11 @@ def usable_rows(
     """
     history = until_measured(bundle, reading) if later is None else reading
     rows, warnings = _usable(bundle, history, name)
-    ahead = rows_ahead(bundle, int(rows.times[-1]), later or Later(name, reading), horizon)
+    source = later or Later(name, reading)
+    ahead = rows_ahead(bundle, int(rows.times[-1]), source, horizon)
+    if ahead is not None:
+        given = source.reading.given[np.searchsorted(source.reading.rows.times, ahead.times)]
+        warnings = (*warnings, *_outside_training_range(ahead, given, bundle.model.task.fitted, source.name))
     return replace(rows, ahead=ahead), (*warnings, *(later.reading.warnings if later else ()))
 
 

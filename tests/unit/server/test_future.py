@@ -74,6 +74,22 @@ def test_what_is_absent_is_named(served: tuple[FastAPI, Experiment, dict[str, Va
         assert named in answer.json()["detail"]
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_a_value_far_from_those_of_training_is_warned_of(
+    served: tuple[FastAPI, Experiment, dict[str, Values]], way: str
+) -> None:
+    app, experiment, _ = served
+    body = body_of(experiment, 44, way)
+    table = "history" if way == "later rows" else "future"
+    body[table]["price"][-2] = 1e6
+    answer = predict(app, body)
+    assert answer.status == 200, answer.body
+    (warning,) = answer.json()["warnings"]
+    assert (warning["code"], warning["column"]) == ("outside-training-range", "price")
+    assert warning["row"] == len(body[table]["price"]) - 1
+    assert f"{table}: 1 values of 'price'" in warning["text"]
+
+
 def test_mlflows_protocol_takes_the_rows_to_forecast_after_the_history(
     served: tuple[FastAPI, Experiment, dict[str, Values]],
 ) -> None:
