@@ -195,7 +195,7 @@ def _integer(digits: str) -> int | float:
 def _wanted(asked: dict[str, Any], history: Cells) -> Wanted:
     """Check everything but the cells, which the model of the scope decides about."""
     refuse_unknown(asked, KEYS)
-    future = cells_of(asked["future"], FUTURE) if asked.get("future") else None
+    future = None if asked.get("future") in (None, {}) else cells_of(asked["future"], FUTURE)
     return wanted(history, asked, future)
 
 

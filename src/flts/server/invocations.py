@@ -102,7 +102,7 @@ def read_json(body: bytes) -> Wanted:
     if len(forms) != 1:
         found = " and ".join(forms) or "none of them"
         raise unfit("key-missing", f"the body has {found}; exactly one of {', '.join(FORMS)} fits")
-    params = asked.get("params") or {}
+    params = {} if asked.get("params") is None else asked["params"]
     if not isinstance(params, dict):
         raise unfit("value-type", f"params: {shown(params)} does not fit; an object fits")
     refuse_unknown(params, PARAMS, "params: ")

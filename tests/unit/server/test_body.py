@@ -109,6 +109,8 @@ def test_text_with_escapes_is_read_by_the_exact_parser() -> None:
         (written(future={"wind": 1.0}), REFUSED, "value-type", "future: column 'wind'"),
         (written(future={"wind": [1.0], "time": []}), REFUSED, "columns-unequal", "future: column 'time'"),
         (written(future=[1]), REFUSED, "value-type", "future"),
+        (written(future=0), REFUSED, "value-type", "future: the number 0"),
+        (written(future=""), REFUSED, "value-type", "future: the text"),
     ],
 )
 def test_a_body_that_does_not_fit_is_refused_with_what_does(

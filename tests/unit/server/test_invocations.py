@@ -104,6 +104,7 @@ def without(rows: Sequence[Mapping[str, Any]], number: int, name: str) -> list[d
         ({"inputs": HISTORY, "params": {"horizn": 1}}, 400, "key-unknown", "'horizon'"),
         ({"inputs": HISTORY, "params": {"horizon": 4}}, 400, "horizon-out-of-range", "1 to 3"),
         ({"inputs": HISTORY, "params": [1]}, 400, "value-type", "params"),
+        ({"inputs": HISTORY, "params": 0}, 400, "value-type", "params: the number 0"),
         ({"inputs": [[1.0]]}, 400, "value-type", "inputs"),
         ({"inputs": HISTORY, "instances": RECORDS}, 400, "key-missing", "instances and inputs"),
         ({"params": {}}, 400, "key-missing", "dataframe_split"),
