@@ -59,6 +59,12 @@ bench-peers: setup ## compare with other libraries on the same rows, windows and
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/$(PIP) -c constraints.txt -e '.[peers]'
 	.venv-peers/bin/python -m tests.bench.peers
+# AutoGluon beside them, where this was made: it wants older versions of three libraries than FLTS
+.venv-autogluon/made: constraints.txt
+	$(PYTHON) -m venv .venv-autogluon
+	grep -v -e ^coreforecast -e ^scipy -e ^statsforecast constraints.txt > .venv-autogluon/constraints.txt
+	.venv-autogluon/bin/$(PIP) -c .venv-autogluon/constraints.txt autogluon.timeseries==1.6.3
+	touch $@
 load: setup ## load a forecast service on this machine with Locust; writes load.html; SCENARIO, RATE, SECONDS, EXPERIMENT
 	$(PYTHON) -m venv .venv-load
 	.venv-load/bin/$(PIP) -c constraints.txt locust==2.42.6
@@ -84,6 +90,6 @@ chart: setup ## write the dashboards and the generated files of the chart, after
 	$(BIN)/python deploy/monitoring/dashboards.py
 	$(BIN)/python deploy/helm/generate.py
 clean: ## remove everything that make created
-	rm -rf $(VENV) .venv-load .venv-peers .venv-serve-peers .venv-lock .flts mutants load.html
+	rm -rf $(VENV) .venv-load .venv-autogluon .venv-peers .venv-serve-peers .venv-lock .flts mutants load.html
 
 .PHONY: help setup demo test-fast test test-all lint type bench bench-serve bench-serve-peers bench-resources bench-peers load mutation lock audit sbom image release docs chart clean

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -42,6 +43,12 @@ def seconds(command: Sequence[str], folder: Path) -> float:
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
     return took
+
+
+def cpu() -> float:
+    """Seconds of CPU of this process and of its ended children so far."""
+    used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def cold(arguments: Sequence[str], runs: int = 3) -> float:

@@ -10,15 +10,17 @@ Settings of the peers, written down before their first run:
   features, on levels, on differences and on differences of the shortest season; 500 trees, learning rate 0.05.
 - NHITS of neuralforecast: the window of the task, 1,000 steps, its robust scaler.
 - Ridge from the last 336 rows to all steps, its penalty by scikit-learn's leave-one-out, on values less the last one.
-- AutoGluon-TimeSeries, preset `medium_quality` for ten minutes, on at most 20 of the origins: it is printed beside,
-  outside the bar, where it is installed.
+- AutoGluon-TimeSeries with the settings in `gluon.py`, on at most 20 of the origins: it is printed beside, outside the
+  bar, where `make .venv-autogluon/made` installed it.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib.util
+import json
 import math
+import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +37,8 @@ from flts.spec.sources import validate
 from flts.train.experiment import Experiment
 from tests.bench.accuracy import JFK, decide
 from tests.bench.coverage import BENCH, NEW_YORK, SERIES
-from tests.bench.measure import Figure
+from tests.bench.measure import Figure, cpu
+from tests.support import ROOT
 
 TASKS = (*SERIES, ("a10", "value", 24, 12), ("jfk-departures", "departures", 168, 24))
 ORIGINS = 100
@@ -44,7 +47,11 @@ FAR, SEED, TREES, STEPS = 336, 1, 500, 1_000
 BEST, EACH, WORST, WORST_OF = 1.00, 0.97, 1.10, {"a10": 1.20}
 """Bars on FLTS's error divided by a peer's: the geometric mean over the tasks beside the best peer of each, beside one
 peer, and a single task beside its best peer. a10 has few windows."""
+COVERED, SECONDS = 4.0, 60.0
+"""Bars on the mean distance of the 80 % intervals from it, in points and without a10, and on the CPU of the run on
+bikes."""
 BESIDE = 20
+AUTOGLUON = ROOT / ".venv-autogluon" / "bin" / "python"
 Peer = Callable[["Task"], Values]
 
 
@@ -193,28 +200,46 @@ PEERS: Mapping[str, tuple[str, Peer]] = {
 """Each peer with the library that it needs."""
 
 
+@dataclass(frozen=True)
+class Ours:
+    """The promoted model, its RMSE on the scaled target, the share that its 80 % intervals cover, and the run's CPU."""
+
+    model: str
+    rmse: float
+    covered: float
+    seconds: float
+
+
 def zoo(only: Sequence[str] = ()) -> Iterator[Figure]:
     """One line for each task, one for each peer, and the bars. only: names of files; without one, all."""
     ratios: dict[str, dict[str, float]] = {}
+    runs: dict[str, Ours] = {}
     for name, target, rows, horizon in TASKS:
         folder = JFK if name == "jfk-departures" else BENCH
         if not folder.is_dir() or (only and name not in only):
             continue
         key = f"{name} {target}"
         ours, task = _ours(name, target, rows, horizon, folder)
-        errors = {peer: task.rmse(of(task)) for peer, (library, of) in PEERS.items() if _installed(library)}
-        ratios[key] = {peer: ours[1] / error for peer, error in errors.items()}
-        beside = f"; AutoGluon {_autogluon(task):.4f}" if _installed("autogluon") else ""
-        said = ", ".join(f"{peer} {error:.4f}" for peer, error in errors.items())
+        runs[key], ratios[key], said = ours, {}, []
+        for peer, (library, of) in PEERS.items():
+            if importlib.util.find_spec(library):
+                before = cpu()
+                error = task.rmse(of(task))
+                ratios[key][peer] = ours.rmse / error
+                said.append(f"{peer} {error:.4f} in {cpu() - before:.1f} s")
+        if AUTOGLUON.exists():
+            said.append(f"AutoGluon {_autogluon(task):.4f}")
         most, bar = max(ratios[key].values()), WORST_OF.get(name, WORST)
         yield Figure(
-            f"{key}, {len(task.origins)} windows, {ours[0]}",
-            f"RMSE {ours[1]:.4f}, {most:.3f} of the best peer's: {_met(most, bar)}",
+            f"{key}, {len(task.origins)} windows, {ours.model}",
+            f"RMSE {ours.rmse:.4f} in {ours.seconds:.0f} s of CPU, {most:.3f} of the best peer's: {_met(most, bar)};"
+            f" 80 % intervals cover {ours.covered:.1%}",
             f"{bar:.2f}",
-            f"{said}{beside}",
+            ", ".join(said),
             "zoo",
         )
     yield from _means(ratios)
+    yield from _bars(runs)
 
 
 def _means(ratios: Mapping[str, Mapping[str, float]]) -> Iterator[Figure]:
@@ -237,8 +262,20 @@ def _means(ratios: Mapping[str, Mapping[str, float]]) -> Iterator[Figure]:
         yield Figure("FLTS ÷ the best peer, geometric mean", said, f"{BEST:.2f}", f"{len(ratios)} tasks", "zoo")
 
 
-def _ours(name: str, target: str, rows: int, horizon: int, folder: Path) -> tuple[tuple[str, float], Task]:
-    """The promoted model of a default run with its scaled RMSE, and the same task for the peers."""
+def _bars(runs: Mapping[str, Ours]) -> Iterator[Figure]:
+    points = [100.0 * abs(run.covered - 0.8) for key, run in runs.items() if not key.startswith("a10 ")]
+    if points:
+        mean = float(np.mean(points))
+        said = f"{mean:.1f} points: {_met(mean, COVERED)}"
+        yield Figure("80 % intervals, mean distance without a10", said, f"{COVERED:.0f}", f"{len(points)} tasks", "zoo")
+    for key, run in runs.items():
+        if key.startswith("bikes "):
+            said = f"{run.seconds:.0f} s of CPU: {_met(run.seconds, SECONDS)}"
+            yield Figure(f"default run, {key}", said, f"{SECONDS:.0f} s", "all default models", "zoo")
+
+
+def _ours(name: str, target: str, rows: int, horizon: int, folder: Path) -> tuple[Ours, Task]:
+    """The promoted model of a default run, and the same task for the peers."""
     zone = NEW_YORK if folder == JFK else "UTC"
     spec = {
         "dataset": {"name": name, "targets": [target], "timezone": zone, "source": str(folder)},
@@ -249,6 +286,7 @@ def _ours(name: str, target: str, rows: int, horizon: int, folder: Path) -> tupl
     step = max(1, len(every) // ORIGINS)
     chosen = {"evaluate": {"windows": ORIGINS, "step": step}}
     experiment = prepare(memory_store(), validate({**spec, **chosen}), files)[1]
+    before = cpu()
     decision = decide(
         *("--source", str(folder), "--set", f"dataset.name={name}", "--set", f'dataset.targets=["{target}"]'),
         *(
@@ -261,23 +299,27 @@ def _ours(name: str, target: str, rows: int, horizon: int, folder: Path) -> tupl
         ),
         *("--set", f"evaluate.windows={ORIGINS}", "--set", f"evaluate.step={step}"),
     )
+    seconds = cpu() - before
     winner = next(row for row in decision["candidates"] if row["model"] == decision["winner"])
-    return (winner["model"], winner["rmse"]), Task.of(name, experiment, step)
+    covered = winner["coverage"]["0.8"]["coverage"]
+    return Ours(winner["model"], winner["rmse"], covered, seconds), Task.of(name, experiment, step)
 
 
 def _autogluon(task: Task) -> float:
-    """RMSE on some of the origins."""
-    from autogluon.timeseries import TimeSeriesDataFrame, TimeSeriesPredictor
-
-    frame = task.frame().rename(columns={"unique_id": "item_id", "ds": "timestamp", "y": "target"})
-    predictor = TimeSeriesPredictor(prediction_length=task.horizon, freq=_frequency(task), verbosity=0)
-    data = TimeSeriesDataFrame.from_data_frame(frame[: task.train])
-    predictor.fit(data, presets="medium_quality", time_limit=600, random_seed=SEED)
+    """RMSE on some of the origins; the library runs in an environment of its own."""
     chosen = np.linspace(0, len(task.origins) - 1, min(BESIDE, len(task.origins))).round().astype(int)
-    errors = []
-    for i in chosen.tolist():
-        history = TimeSeriesDataFrame.from_data_frame(frame[: task.origins[i]])
-        errors.append(predictor.predict(history)["mean"].to_numpy() - task.truth[i])
+    asked = {
+        "times": task.times.strftime("%Y-%m-%dT%H:%M:%S").tolist(),
+        "series": task.series.tolist(),
+        "train": task.train,
+        "origins": [task.origins[i] for i in chosen.tolist()],
+        "horizon": task.horizon,
+        "frequency": _frequency(task),
+        "seed": SEED,
+    }
+    command = [AUTOGLUON, ROOT / "tests/bench/gluon.py"]
+    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, check=True)
+    errors = np.asarray(json.loads(done.stdout.splitlines()[-1])) - task.truth[chosen]
     return float(np.sqrt(np.nanmean(np.square(errors))) / task.width)
 
 
@@ -285,10 +327,6 @@ def _frequency(task: Task) -> str:
     found = pd.infer_freq(task.times[:48])
     assert found is not None
     return str(found)
-
-
-def _installed(library: str) -> bool:
-    return importlib.util.find_spec(library) is not None
 
 
 def _met(found: float, bar: float) -> str:
