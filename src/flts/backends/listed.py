@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from flts.backends.large import STAGING
-from flts.contracts.listing import in_order, start_of
+from flts.contracts.listing import in_order
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -28,18 +28,21 @@ def dated(store: ObjectStore, below: str) -> Iterator[tuple[str, datetime]]:
     return ((str(item["path"]), item["last_modified"]) for item in every(store, below))
 
 
-def page(store: ObjectStore, prefix: str, most: int, after: str = "") -> Sequence[ObjectMeta]:
-    """The first objects whose keys start so and come after one, in the order of the server: by key or folder by folder.
+def page(store: ObjectStore, prefix: str, most: int, start: str, after: str = "") -> Sequence[ObjectMeta]:
+    """The first objects whose keys start so, in the order of the server: by key or folder by folder.
 
-    The server begins after that key and is asked for no more than these. One that keeps no order is asked for all.
+    start: after which key the server begins; it is asked for no more than these. One that keeps no order is asked for
+    all. after: only those after this one. `start` is then a little before it, as SeaweedFS would pass over a folder of
+    the same name.
     """
-    folder = prefix.rpartition("/")[0]
-    start = after or start_of(prefix)
+    folder, last = prefix.rpartition("/")[0], after or start
     met: list[str] = []
     found: list[ObjectMeta] = []
     for item in _objects(store, folder, start or None):
         key = str(item["path"])
         met.append(key)
+        if after and key <= after and in_order(key) <= in_order(after):
+            continue  # before it in either order
         if key.startswith(prefix):
             found.append(item)
         elif found:  # in either order, those with one start follow each other
@@ -49,7 +52,7 @@ def page(store: ObjectStore, prefix: str, most: int, after: str = "") -> Sequenc
     if met in (sorted(met), sorted(met, key=in_order)):
         return found[:most]
     fitting = [(in_order(key), item) for item in every(store, folder) if (key := str(item["path"])).startswith(prefix)]
-    later = sorted((named for named in fitting if named[0] > in_order(start)), key=itemgetter(0))
+    later = sorted((named for named in fitting if named[0] > in_order(last)), key=itemgetter(0))
     return [item for _, item in later][:most]
 
 

@@ -249,7 +249,10 @@ class ObjectStoreAdapter:
             after = ""  # every key that starts so comes after it
         with self._listing(prefix) as below:
             if self._folder is None:
-                return [_stored(item) for item in listed.page(self._store, prefix, limit, after)]
+                return [
+                    _stored(item)
+                    for item in listed.page(self._store, prefix, limit, start_of(after.rstrip("/") or prefix), after)
+                ]
             keys = disk.ordered(self._folder, below, after or start_of(prefix))
             there = takewhile(partial(_under, prefix), dropwhile(lambda key: not _under(prefix, key), keys))
             return list(islice(filter(None, map(self._look_now, there)), limit))
