@@ -52,7 +52,7 @@ def caller_of(scope: Scope, gone: Callable[[], bool], seconds: float) -> Caller:
 
 def _seconds(asked: bytes) -> float:
     try:
-        seconds = float(asked)
+        seconds = math.nan if b"_" in asked else float(asked)  # Python takes 1_0 for 10
     except ValueError:
         seconds = math.nan
     if not 0.0 < seconds <= LONGEST:

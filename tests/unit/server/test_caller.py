@@ -29,7 +29,7 @@ def test_a_request_may_ask_for_less_or_more_time(asked: str, until: float) -> No
     assert caller_of(scope(x_request_timeout=asked), gone, 1.0).until == until
 
 
-@pytest.mark.parametrize("asked", ["0", "-1", "nan", "inf", "soon", "", "301", "1e9"])
+@pytest.mark.parametrize("asked", ["0", "-1", "nan", "inf", "soon", "", "301", "1e9", "1_0"])
 def test_a_time_that_is_none_is_refused(asked: str) -> None:
     with pytest.raises(Problem) as refused:
         caller_of(scope(x_request_timeout=asked), gone, 1.0)

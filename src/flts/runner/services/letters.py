@@ -1,14 +1,14 @@
 """Dead letters: messages that could not be handled, kept with the reason until a person replays them.
 
-A letter is never removed. A replayed message names its letters in a header, so that the topics alone tell which letters
-were replayed.
+A letter is never removed. When its message was sent again, a mark behind it says so, in the same topic: it is kept as
+long as the letter is, while the messages themselves may go after days.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from flts.contracts.messages import DEAD_LETTERS, LARGEST
@@ -17,16 +17,14 @@ from flts.contracts.ports import Bus, Record
 PREFIX = "flts-"
 """Prefix of the headers that say where a dead letter comes from."""
 REPLAYED = f"{PREFIX}replayed"
-"""Header of a replayed message: partition:offset of its dead letters, separated by commas."""
+"""Header of a replayed message and of its mark: partition:offset of its dead letters, separated by commas."""
 _TOPIC, _PARTITION, _OFFSET = (f"{PREFIX}{name}" for name in ("topic", "partition", "offset"))
 _GROUP, _ATTEMPTS, _ERROR, _REASON = (f"{PREFIX}{name}" for name in ("group", "attempts", "error", "reason"))
 _CUT = f"{PREFIX}cut"
 """Header of a letter that was cut to fit: which part, and how many bytes it had."""
 _OWN_HEADERS = (_TOPIC, _PARTITION, _OFFSET, _GROUP, _ATTEMPTS, _ERROR, _REASON, _CUT, REPLAYED)
 FIRST = 16
-"""Letters of each partition that are looked at first for one that is named."""
-BACKWARDS = 256
-"""Messages of each partition that are looked at first for replays."""
+"""Records of each partition that are looked at first for a letter that is named."""
 SLACK_MS = 60_000
 """By how much the clock of who replays a letter may be behind that of who wrote it."""
 HEAD = 1024
@@ -52,11 +50,6 @@ class Letter:
     def position(self) -> str:
         """Where it lies in its dead-letter topic: partition:offset."""
         return f"{self.record.partition}:{self.record.offset}"
-
-    @property
-    def key(self) -> tuple[str, int]:
-        """Tells it from every other one of its topic, also where that was deleted and made again."""
-        return self.position, self.record.timestamp_ms
 
     @property
     def id(self) -> str:
@@ -130,33 +123,26 @@ def send_to_dead_letters(bus: Bus, record: Record, error: Exception, attempts: i
 
 def letters(bus: Bus, topic: str) -> list[Letter]:
     """All dead letters of a topic, oldest first. Raises BackendUnavailable."""
-    dead = bus.records(topic_of_letters(topic))
-    if not dead:
-        return []
-    replayed = _replayed_since(bus, topic, min(record.timestamp_ms for record in dead) - SLACK_MS)
-    marked = [Letter(record, f"{record.partition}:{record.offset}" in replayed) for record in dead]
-    return sorted(
-        marked, key=lambda letter: (letter.record.timestamp_ms, letter.record.partition, letter.record.offset)
-    )
+    return sorted(_told(bus.records(topic_of_letters(topic))), key=_newest, reverse=True)
 
 
 def letter_named(bus: Bus, letter_id: str) -> Letter | None:
     """The dead letter with this id; None where there is none. Raises BackendUnavailable.
 
-    Both topics are read backwards, as far as this letter.
+    Its topic is read backwards, as far as this letter.
     """
     named = re.fullmatch("(.+)/([0-9]+)/([0-9]+)", letter_id)
     if named is None or named[1] not in topics_with_letters(bus):
         return None
-    topic, partition, offset, read = named[1], int(named[2]), int(named[3]), FIRST
+    partition, offset, read = int(named[2]), int(named[3]), FIRST
     while True:
-        found = [r for r in bus.records(topic_of_letters(topic), read) if r.partition == partition]
-        for record in found:
-            if Letter(record).id == letter_id:
-                replayed = _replayed_since(bus, topic, record.timestamp_ms - SLACK_MS)
-                return Letter(record, f"{record.partition}:{record.offset}" in replayed)
-        if len(found) < read or found[0].offset < offset:
+        records = bus.records(topic_of_letters(named[1]), read)
+        found = next((letter for letter in _told(records) if letter.id == letter_id), None)
+        there = [record for record in records if record.partition == partition]
+        if found is None and (len(there) < read or there[0].offset < offset):
             return None
+        if found is not None and _reaches(records, read, found.record.timestamp_ms):
+            return found
         read *= 2
 
 
@@ -166,18 +152,14 @@ def newest_letters(bus: Bus, topics: Sequence[str], most: int, before: str | Non
     None where there is no such letter. Topics are read backwards, as far as these letters need. Raises
     BackendUnavailable.
     """
-    read, page, complete = most, None, False
-    while not complete:
+    read = most
+    while True:
         dead = [bus.records(topic_of_letters(topic), read) for topic in topics]
-        page = _page([Letter(record) for records in dead for record in records], most, before)
+        page = _page([letter for records in dead for letter in _told(records)], most, before)
         oldest = page[-1].record.timestamp_ms if page and len(page) == most else None
-        complete = all(_reaches(records, read, oldest) for records in dead)
+        if all(_reaches(records, read, oldest) for records in dead):
+            return page
         read *= 2
-    if page is None:
-        return None
-    since = {letter.topic: letter.record.timestamp_ms - SLACK_MS for letter in page}  # of each topic, the oldest
-    replayed = {topic: _replayed_since(bus, topic, ms) for topic, ms in since.items()}
-    return [replace(letter, replayed=letter.position in replayed[letter.topic]) for letter in page]
 
 
 def _page(found: Sequence[Letter], most: int, before: str | None) -> list[Letter] | None:
@@ -191,41 +173,34 @@ def _page(found: Sequence[Letter], most: int, before: str | None) -> list[Letter
 
 def _newest(letter: Letter) -> tuple[int, str, int, int]:
     record = letter.record
-    return -record.timestamp_ms, letter.topic, record.partition, -record.offset
+    return -record.timestamp_ms, letter.topic, -record.partition, -record.offset
 
 
-def _replayed_since(bus: Bus, topic: str, ms: int) -> set[str]:
-    """The positions of the letters that messages sent since then answer."""
-    read = BACKWARDS
-    while not _reaches(records := bus.records(topic, read), read, ms):
-        read *= 4
-    return _answered(records)
+def _told(records: Iterable[Record]) -> list[Letter]:
+    """The letters among records of a dead-letter topic; the marks among them tell which were replayed."""
+    dead, replayed = list[Record](), set[str]()
+    for record in records:
+        if _is_mark(record):
+            replayed.update(record.headers[REPLAYED].split(","))
+        else:
+            dead.append(record)
+    return [Letter(record, f"{record.partition}:{record.offset}" in replayed) for record in dead]
 
 
-def _answered(records: Iterable[Record]) -> set[str]:
-    return {position for record in records for position in record.headers.get(REPLAYED, "").split(",")}
+def _is_mark(record: Record) -> bool:
+    """Whether a record of a dead-letter topic is no letter. That of a replayed message has its header, too."""
+    return REPLAYED in record.headers and _TOPIC not in record.headers
 
 
 def _reaches(records: Sequence[Record], read: int, ms: int | None) -> bool:
-    """Whether the newest so many records of each partition are all of it, or go back before a time."""
+    """Whether the newest so many records of each partition are all of it, or go back before the marks of a letter.
+
+    ms: when the letter was written.
+    """
     parts: dict[int, list[int]] = {}
     for record in records:
         parts.setdefault(record.partition, []).append(record.timestamp_ms)
-    return all(len(times) < read or (ms is not None and min(times) < ms) for times in parts.values())
-
-
-def waiting(bus: Bus, topic: str, answered: set[tuple[str, int]]) -> int:
-    """How many dead letters of a topic were not replayed. Raises BackendUnavailable.
-
-    answered: place and time of those that an earlier call found to be, to which this one adds. Of the topic itself only
-    what was sent since the oldest of the others is read, and nothing where there is none.
-    """
-    dead = [letter for record in bus.records(topic_of_letters(topic)) if (letter := Letter(record)).key not in answered]
-    if not dead:
-        return 0
-    replayed = _replayed_since(bus, topic, min(letter.record.timestamp_ms for letter in dead) - SLACK_MS)
-    answered.update(letter.key for letter in dead if letter.position in replayed)
-    return sum(letter.key not in answered for letter in dead)
+    return all(len(times) < read or (ms is not None and min(times) < ms - SLACK_MS) for times in parts.values())
 
 
 def by_message(several: Sequence[Letter]) -> list[list[Letter]]:
@@ -245,12 +220,14 @@ def topics_with_letters(bus: Bus) -> Sequence[str]:
 
 
 def replay(bus: Bus, *same: Letter) -> None:
-    """Send a message again, marked with all of its letters. Raises BackendUnavailable.
+    """Send a message again, then leave a mark that names all of its letters. Raises BackendUnavailable.
 
-    The letters stay. If it is unknown whether the message arrived, send it once more: handlers are idempotent.
+    The letters stay. If it is unknown whether the message arrived, or the mark is absent, the letters wait on, and the
+    message is sent once more: handlers are idempotent.
     """
     letter, positions = same[0], ",".join(one.position for one in same)
     bus.publish(letter.topic, letter.record.key, letter.record.value, {**letter.headers, REPLAYED: positions})
+    bus.publish(letter.record.topic, letter.record.key, b"", {REPLAYED: positions})
 
 
 def was_replayed(record: Record) -> bool:

@@ -20,7 +20,7 @@ from flts.contracts.records.base import read_record
 from flts.contracts.records.run import Outcome, TrainPart
 from flts.report.reindex import mend
 from flts.runner.services.deadline import open_runs
-from flts.runner.services.letters import waiting
+from flts.runner.services.letters import letters
 from flts.wiring import RunContext
 
 if TYPE_CHECKING:
@@ -48,7 +48,6 @@ class Outlook:
     judged: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(get_args(Outcome), 0))
     waiting: list[datetime] | None = None
     letters: dict[str, int] = field(default_factory=dict)
-    _answered: dict[str, set[tuple[str, int]]] = field(default_factory=dict)
     _now: datetime | None = None
     _indexed: datetime | None = None
 
@@ -72,7 +71,7 @@ class Outlook:
         counts: dict[str, int] = {}
         for topic in TOPICS:
             try:
-                counts[topic] = waiting(context.bus, topic, self._answered.setdefault(topic, set()))
+                counts[topic] = sum(not letter.replayed for letter in letters(context.bus, topic))
             except FltsError:
                 continue
         self.letters, self._now = counts, now

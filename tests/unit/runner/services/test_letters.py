@@ -72,6 +72,26 @@ def test_one_replay_answers_the_letters_of_several_groups() -> None:
     assert bus.records("training-data")[-1].headers[REPLAYED] == "0:0,0:2"
 
 
+def test_a_letter_is_marked_as_long_as_it_is_kept_however_short_messages_are() -> None:
+    bus = MemoryBus()
+    for value in (b"first", b"second"):
+        send_to_dead_letters(bus, sent(bus, value), DataError("no"), 1, "train-gru")
+    replay(bus, letters(bus, "training-data")[0])
+    del bus._topics["training-data"]
+    assert [letter.replayed for letter in letters(bus, "training-data")] == [True, False]
+
+
+def test_a_replay_without_its_mark_waits_on() -> None:
+    bus = MemoryBus()
+    send_to_dead_letters(bus, sent(bus), DataError("no"), 1, "train-gru")
+    replay(bus, *letters(bus, "training-data"))
+    bus._topics["DLQ-training-data"][0].pop()
+    (letter,) = letters(bus, "training-data")
+    assert not letter.replayed
+    replay(bus, letter)
+    assert [one.replayed for one in letters(bus, "training-data")] == [True]
+
+
 def test_a_letter_without_headers_can_still_be_read() -> None:
     bus = MemoryBus()
     bus.publish("DLQ-training-data", "key", b"x", {"flts-attempts": "many"})
