@@ -210,6 +210,22 @@ def test_letters_are_listed_page_by_page_newest_first(
     assert unknown.error.code == "letter-unknown"
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_pages_hold_every_letter_once_where_a_clock_goes_back(limit: int) -> None:
+    bus = MemoryBus()
+    times = [9_000, 100_000, 5_000, 5_000, 70_000, 60_000]
+    for number in range(len(times)):
+        bus.publish("DLQ-training-data", "key", b"%d" % number)
+    [partition] = bus._topics["DLQ-training-data"]
+    partition[:] = [replace(record, timestamp_ms=ms) for record, ms in zip(partition, times, strict=True)]
+    found: list[bytes] = []
+    before: str | None = None
+    while page := newest_letters(bus, ["training-data"], limit, before):
+        found += [letter.record.value for letter in page]
+        before = page[-1].id
+    assert found == [b"5", b"4", b"3", b"2", b"1", b"0"]
+
+
 def grown(count: int) -> tuple[MemoryBus, list[int]]:
     """A bus with so many letters of an hour ago and a new one; and how much each call read."""
     bus = MemoryBus()

@@ -7,7 +7,7 @@ long as the letter is, while the messages themselves may go after days.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -123,7 +123,8 @@ def send_to_dead_letters(bus: Bus, record: Record, error: Exception, attempts: i
 
 def letters(bus: Bus, topic: str) -> list[Letter]:
     """All dead letters of a topic, oldest first. Raises BackendUnavailable."""
-    return sorted(_told(bus.records(topic_of_letters(topic))), key=_newest, reverse=True)
+    found = [placed.letter for placed in _placed(bus.records(topic_of_letters(topic)))]
+    return sorted(found, key=lambda one: (one.record.timestamp_ms, one.record.partition, one.record.offset))
 
 
 def letter_named(bus: Bus, letter_id: str) -> Letter | None:
@@ -137,12 +138,12 @@ def letter_named(bus: Bus, letter_id: str) -> Letter | None:
     partition, offset, read = int(named[2]), int(named[3]), FIRST
     while True:
         records = bus.records(topic_of_letters(named[1]), read)
-        found = next((letter for letter in _told(records) if letter.id == letter_id), None)
+        found = next((placed for placed in _placed(records) if placed.letter.id == letter_id), None)
         there = [record for record in records if record.partition == partition]
         if found is None and (len(there) < read or there[0].offset < offset):
             return None
-        if found is not None and _reaches(records, read, found.record.timestamp_ms):
-            return found
+        if found is not None and _reaches(records, read, found.ms):
+            return found.letter
         read *= 2
 
 
@@ -155,36 +156,47 @@ def newest_letters(bus: Bus, topics: Sequence[str], most: int, before: str | Non
     read = most
     while True:
         dead = [bus.records(topic_of_letters(topic), read) for topic in topics]
-        page = _page([letter for records in dead for letter in _told(records)], most, before)
-        oldest = page[-1].record.timestamp_ms if page and len(page) == most else None
+        page = _page([placed for records in dead for placed in _placed(records)], most, before)
+        oldest = page[-1].ms if page and len(page) == most else None
         if all(_reaches(records, read, oldest) for records in dead):
-            return page
+            return None if page is None else [placed.letter for placed in page]
         read *= 2
 
 
-def _page(found: Sequence[Letter], most: int, before: str | None) -> list[Letter] | None:
+@dataclass(frozen=True)
+class _Placed:
+    """A letter with its place in the list. ms: the earliest time of it and of what follows it in its partition.
+
+    A clock may go back. These times do not, so what was not read yet is never newer than what was.
+    """
+
+    letter: Letter
+    ms: int
+
+    @property
+    def order(self) -> tuple[int, str, int, int]:
+        """Sorts the newest first."""
+        record = self.letter.record
+        return -self.ms, self.letter.topic, record.partition, -record.offset
+
+
+def _placed(records: Sequence[Record]) -> Iterator[_Placed]:
+    """The letters among the newest records of a dead-letter topic; the marks among these tell which were replayed."""
+    replayed = {position for record in records if _is_mark(record) for position in record.headers[REPLAYED].split(",")}
+    earliest: dict[int, int] = {}
+    for record in sorted(records, key=lambda record: record.offset, reverse=True):
+        ms = earliest[record.partition] = min(record.timestamp_ms, earliest.get(record.partition, record.timestamp_ms))
+        if not _is_mark(record):
+            yield _Placed(Letter(record, f"{record.partition}:{record.offset}" in replayed), ms)
+
+
+def _page(found: Sequence[_Placed], most: int, before: str | None) -> list[_Placed] | None:
     """The newest of the letters that were found, after one of them; None where that one is not among them."""
-    ordered = sorted(found, key=_newest)
+    ordered = sorted(found, key=lambda placed: placed.order)
     if before is None:
         return ordered[:most]
-    place = next((place for place, letter in enumerate(ordered) if letter.id == before), None)
+    place = next((place for place, placed in enumerate(ordered) if placed.letter.id == before), None)
     return None if place is None else ordered[place + 1 :][:most]
-
-
-def _newest(letter: Letter) -> tuple[int, str, int, int]:
-    record = letter.record
-    return -record.timestamp_ms, letter.topic, -record.partition, -record.offset
-
-
-def _told(records: Iterable[Record]) -> list[Letter]:
-    """The letters among records of a dead-letter topic; the marks among them tell which were replayed."""
-    dead, replayed = list[Record](), set[str]()
-    for record in records:
-        if _is_mark(record):
-            replayed.update(record.headers[REPLAYED].split(","))
-        else:
-            dead.append(record)
-    return [Letter(record, f"{record.partition}:{record.offset}" in replayed) for record in dead]
 
 
 def _is_mark(record: Record) -> bool:
