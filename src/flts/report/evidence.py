@@ -205,7 +205,8 @@ def _newest(
         claim = run_index.claimed(store, entry)
         if claim is not None:
             found.append((entry.config_hash, claim))
-    reached = since == BEGINNING and (found or scope or before)  # one without any entry was perhaps deleted
+    kept = layout.BY_SCOPE if scope else layout.run_entries()
+    reached = since == BEGINNING and (found or store.first(kept, 1))  # one without any entry was perhaps deleted
     return found if reached or len(found) == most else _listed(store, most, scope, before)
 
 

@@ -221,6 +221,17 @@ def test_an_index_that_was_deleted_or_cannot_be_read_is_no_loss() -> None:
     assert shown(store, 2) == every[:2]
 
 
+@pytest.mark.parametrize(("lost", "scope"), [(layout.run_entries(), None), (layout.BY_SCOPE, "tests")])
+def test_an_index_of_which_a_folder_was_deleted_leaves_no_run_out_of_a_page(lost: str, scope: str | None) -> None:
+    store, _ = indexed_runs(5, ["tests"])
+    every = shown(store)
+    for key in store.list(lost):
+        store.erase(key)
+    first = newest_first(store, 2, scope=scope)
+    rest = newest_first(store, scope=scope, before=first[-1])
+    assert [(row.config_hash, row.run) for row in (*first, *rest)] == every
+
+
 def test_a_run_is_named_by_its_configuration_and_number() -> None:
     store, hashes = indexed_runs(3)
     row = named_run(store, f"{hashes[1]}:1")
