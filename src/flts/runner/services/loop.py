@@ -194,7 +194,7 @@ class Loop:
                     break
             work.settled = True
             outcome = "done" if work.error is None else "dead"
-            self.metrics.handled(work.record.topic, outcome, time.monotonic() - work.started)
+            self.metrics.handled(work.record.topic, self.service.group, outcome, time.monotonic() - work.started)
         last: dict[tuple[str, int], Record] = {}
         open_in: set[tuple[str, int]] = set()
         for work in [hand.popleft() for _ in range(len(hand))]:

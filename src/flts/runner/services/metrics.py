@@ -31,7 +31,10 @@ class ServiceMetrics:
         for one in others:
             self.registry.register(one)
         self._handled = Counter(
-            "flts_messages", "Messages handled, by what became of them", ["topic", "outcome"], registry=self.registry
+            "flts_messages",
+            "Messages that the group handled, by what became of them",
+            ["topic", "group", "outcome"],
+            registry=self.registry,
         )
         self._seconds = Histogram(
             "flts_message_seconds", "Time to handle a message", ["topic"], buckets=SECONDS, registry=self.registry
@@ -39,9 +42,9 @@ class ServiceMetrics:
         self._watch: _Watch | None = None
         self._lost = Counter("flts_backend_lost", "Times the broker was away", ["topic"], registry=self.registry)
 
-    def handled(self, topic: str, outcome: str, seconds: float) -> None:
+    def handled(self, topic: str, group: str, outcome: str, seconds: float) -> None:
         """Count a handled message. outcome: done or dead."""
-        self._handled.labels(topic, outcome).inc()
+        self._handled.labels(topic, group, outcome).inc()
         self._seconds.labels(topic).observe(seconds)
 
     def lost(self, topic: str) -> None:
@@ -50,10 +53,10 @@ class ServiceMetrics:
 
     def watch(self, bus: Bus, groups: Sequence[tuple[str, str]], busy: Callable[[], int]) -> None:
         """Report, at every scrape, the lag of each (topic, group) and the number of running fits."""
-        for topic, _ in groups:
+        for topic, group in groups:
             self._lost.labels(topic)
             for outcome in ("done", "dead"):  # counted from the first message on
-                self._handled.labels(topic, outcome)
+                self._handled.labels(topic, group, outcome)
         self._watch = _Watch(bus, groups, busy)
         self.registry.register(self._watch)
 

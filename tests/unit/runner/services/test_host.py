@@ -34,7 +34,7 @@ def test_a_service_reports_health_and_metrics() -> None:
         assert ask(address, "/healthz") == (200, json.dumps(dict.fromkeys(groups, "ok")))
         assert json.loads(ask(address, "/readyz")[1]) == dict.fromkeys((*groups, "store", "bus"), "ok")
         bus.publish("training-data", "k", b"no message")
-        dead = 'flts_messages_total{outcome="dead",topic="training-data"} 1.0'
+        dead = 'flts_messages_total{group="train-ridge",outcome="dead",topic="training-data"} 1.0'
         wait_until(lambda: dead in ask(address, "/metrics")[1], dead)
         page = ask(address, "/metrics")[1]
     assert 'flts_lag{group="train-ridge",topic="training-data"} 0.0' in page
