@@ -8,7 +8,9 @@ its response time counts from the moment at which it was due. Scenarios: steady,
 from __future__ import annotations
 
 import csv
+import io
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from urllib.parse import urlsplit
 
 from gevent.pool import Pool
 from geventhttpclient import HTTPClient
+from geventhttpclient.response import HTTPParseError
 from locust import User, events, task
 
 AT_ONCE = 512
@@ -47,8 +50,7 @@ def _options(parser: Any) -> None:
 
 def bodies(file: Path, history: int, scope: str) -> list[bytes]:
     """A request for each row of the file that has so many before it; an empty cell is null."""
-    with file.open() as lines:
-        rows = list(csv.DictReader(lines))
+    rows = list(csv.DictReader(io.StringIO(text_of(file))))
     if len(rows) < history:
         raise SystemExit(f"{file} has {len(rows)} rows; --history {history} needs as many")
     columns = {name: [_cell(row[name]) for row in rows] for name in rows[0]}
@@ -58,6 +60,14 @@ def bodies(file: Path, history: int, scope: str) -> list[bytes]:
         ).encode()
         for end in range(history, len(rows) + 1)
     ]
+
+
+def text_of(file: Path) -> str:
+    """Its text. Only SystemExit ends Locust: after any other error it would wait for ever, or begin again at once."""
+    try:
+        return file.read_text()
+    except OSError as error:
+        raise SystemExit(f"cannot read {file}: {error.strerror}") from None
 
 
 def _cell(text: str) -> str | float | None:
@@ -84,10 +94,14 @@ class Schedule(User):  # type: ignore[misc]  # locust has no types
     def on_start(self) -> None:
         """Read the rows and the token, and open the connections as they are needed."""
         chosen = self.environment.parsed_options
+        if not 0 < chosen.rate < math.inf or not 0 <= chosen.seconds < math.inf:
+            raise SystemExit(
+                f"--rate {chosen.rate:g} --seconds {chosen.seconds:g}: a rate is above 0, and seconds are not below"
+            )
         self.bodies = bodies(Path(chosen.rows), chosen.history, chosen.scope)
         headers = {"Content-Type": "application/json"}
         if chosen.token_file:
-            headers["Authorization"] = f"Bearer {Path(chosen.token_file).read_text().strip()}"
+            headers["Authorization"] = f"Bearer {text_of(Path(chosen.token_file)).strip()}"
         place = urlsplit(self.host)
         self.client = HTTPClient(
             place.hostname,
@@ -119,7 +133,7 @@ class Schedule(User):  # type: ignore[misc]  # locust has no types
             size = len(answer.read())
             if answer.status_code != 200:
                 failed = RuntimeError(f"status {answer.status_code}")
-        except OSError as error:
+        except (OSError, HTTPParseError) as error:  # the latter also where the server closes without an answer
             failed = RuntimeError(f"{type(error).__name__}: {error}")
         events.request.fire(
             request_type="POST",
