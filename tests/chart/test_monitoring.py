@@ -72,10 +72,10 @@ def test_the_rules_are_those_of_the_file(objects: list[Manifest]) -> None:
     rendered = named(objects, "PrometheusRule", "flts-alerts")
     assert rendered["metadata"]["labels"]["release"] == "prometheus"
     found = deepcopy(rendered["spec"])
-    for rule in rules(found):
-        rule["expr"] = re.sub(
-            r'\{namespace="forecasts",(.*?)\}', lambda at: f"{{{at[1]}}}" if at[1] else "", rule["expr"]
-        )
+    for group in found["groups"]:
+        for rule in group["rules"]:
+            plain = re.sub(r'namespace="forecasts",', "", rule["expr"])
+            rule["expr"] = plain.replace("{}", "")
     assert found == yaml.safe_load((FOLDER / "rules.yml").read_text())
 
 
