@@ -6,6 +6,8 @@ import re
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from flts.contracts.errors import UsageError
+
 SCOPE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 BUCKETS = (
     "dataset",
@@ -34,6 +36,14 @@ def scope_name(value: str) -> str:
             " first"
         )
     return value
+
+
+def chosen_scope(value: str) -> str:
+    """The scope that a caller chose, before it becomes a part of a key. Raises UsageError."""
+    try:
+        return scope_name(value)
+    except ValueError as error:
+        raise UsageError(str(error), code="scope-invalid", scope=value) from None
 
 
 def checked_key(bucket: str, key: str) -> str:

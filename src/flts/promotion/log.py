@@ -139,10 +139,7 @@ def _readable(store: Store, entry: LogEntry) -> bool:
 
 
 def _entries(store: Store, scope: str, known: Chain, *, by_snapshot: bool = True) -> Chain:
-    try:
-        layout.scope_name(scope)
-    except ValueError as error:
-        raise UsageError(str(error), code="scope-invalid", scope=scope) from None
+    layout.chosen_scope(scope)
     if not _stands(store, scope, known):
         known = EMPTY  # nothing was read before, or the log was shortened or replaced
     stored = [key for key in store.list(layout.log(scope)) if layout.is_log_entry(key)]

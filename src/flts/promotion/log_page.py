@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flts.contracts import layout
 from flts.contracts.canonical import sha256
-from flts.contracts.errors import DataError, UsageError
+from flts.contracts.errors import DataError
 from flts.contracts.messages import ModelSelected
 from flts.contracts.ports import Store
 from flts.contracts.records.log import LogEntry
@@ -51,10 +51,7 @@ def entry_at(store: Store, scope: str, number: int) -> LogEntry | None:
 
 def newest_number(store: Store, scope: str) -> int:
     """The number of the newest entry; 0 in an empty log. Its pointer tells where to look for it."""
-    try:
-        layout.scope_name(scope)
-    except ValueError as error:
-        raise UsageError(str(error), code="scope-invalid", scope=scope) from None
+    layout.chosen_scope(scope)
     pointed = _pointed(store, scope)
     return _last(store, scope, pointed - 1) or _last(store, scope, 0)
 

@@ -193,8 +193,11 @@ def _newest(
 ) -> list[tuple[str, RunClaim]]:
     """The config_hash and the claim of the newest runs, newest first.
 
-    What the index does not reach, as in a store that an earlier flts wrote, is found by one listing of all runs.
+    What the index does not reach, as in a store that an earlier flts wrote, is found by one listing of all runs. Raises
+    UsageError for what is not a scope.
     """
+    if scope is not None:
+        layout.chosen_scope(scope)
     since = run_index.complete_since(store)
     found: list[tuple[str, RunClaim]] = []
     if since is None:
@@ -234,7 +237,7 @@ def _listed(
 def named_run(store: Store, named: str) -> RunSummary:
     """The run that is named as CONFIG:RUN. Raises UsageError when there is none."""
     config, _, number = named.partition(":")
-    if not number.isdecimal():
+    if not re.fullmatch("[0-9]{1,9}", number):
         raise UsageError(
             f"'{named}' names no run; write CONFIG:RUN, the start of a config_hash and a number",
             code="run-invalid",

@@ -221,6 +221,13 @@ def test_an_index_that_was_deleted_or_cannot_be_read_is_no_loss() -> None:
     assert shown(store, 2) == every[:2]
 
 
+def test_what_is_not_a_scope_names_no_other_folder_of_the_index() -> None:
+    store, _ = indexed_runs(2)
+    for scope in ("../by-time", ".", ""):
+        with raises(UsageError, code="scope-invalid", scope=scope):
+            newest_first(store, scope=scope)
+
+
 @pytest.mark.parametrize(("lost", "scope"), [(layout.run_entries(), None), (layout.BY_SCOPE, "tests")])
 def test_an_index_of_which_a_folder_was_deleted_leaves_no_run_out_of_a_page(lost: str, scope: str | None) -> None:
     store, _ = indexed_runs(5, ["tests"])
@@ -236,7 +243,7 @@ def test_a_run_is_named_by_its_configuration_and_number() -> None:
     store, hashes = indexed_runs(3)
     row = named_run(store, f"{hashes[1]}:1")
     assert (row.config_hash, row.run) == (hashes[1], 1)
-    for wrong in (hashes[1], f"{hashes[1]}:x", ""):
+    for wrong in (hashes[1], f"{hashes[1]}:x", f"{hashes[1]}:{'1' * 5000}", ""):
         with raises(UsageError, code="run-invalid"):
             named_run(store, wrong)
     with raises(UsageError, code="run-unknown"):
