@@ -11,7 +11,7 @@ from flts.contracts.errors import DataError, near_misses
 from flts.contracts.notices import Notice
 from flts.preprocess.place import begun_only, lay, refuse_repeated
 from flts.preprocess.read import Reading, no_time_column, read_rows, unusable
-from flts.preprocess.rows import Rows
+from flts.preprocess.rows import Rows, Times
 from flts.preprocess.source import Raw
 from flts.preprocess.tidy import tidy
 from flts.preprocess.time_column import time_among
@@ -80,12 +80,31 @@ def settle(reading: Reading, extra: Sequence[str], fitted: FittedPreprocess, nam
         return Reading(Rows(rows.times, np.ascontiguousarray(rows.values), rows.columns), warnings, given)
     placed, index = lay(rows, fitted.grid, fitted.resample, name, given)
     given = np.where(index >= 0, given[index], -1)
-    if fitted.resample == "off" or not begun_only(rows.times, fitted.grid):
+    if fitted.resample == "off":
         return Reading(placed, warnings, given)
-    last = fitted.grid.shown(rows.times[-1])
-    begun = f"{name}: the step of {fitted.grid} that begins at {fitted.grid.shown(placed.times[-1])} is left out:"
-    text = f"{begun} its rows end at {last}, earlier than in the steps before"
-    return Reading(placed[:-1], [*warnings, Notice("step-not-over", text)], given[:-1])
+    begun = _targets_end_early(rows, placed.times, fitted, name)
+    if not begun_only(rows.times, fitted.grid):
+        return Reading(placed, warnings, given, begun)
+    left_out = _not_over(placed.times[-1], rows.times[-1], fitted, name, "its rows")
+    return Reading(placed[:-1], [*warnings, left_out], given[:-1], begun)
+
+
+def _targets_end_early(rows: Rows, placed: Times, fitted: FittedPreprocess, name: str) -> tuple[int, Notice] | None:
+    """Where among the placed times the step is in which the targets end too early, with later rows after it."""
+    held = rows.times[~np.isnan(rows.values[:, fitted.target_index]).all(axis=1)]
+    if len(held) in (0, len(rows)) or not begun_only(held, fitted.grid):
+        return None
+    row = int(np.searchsorted(placed, held[-1], side="right")) - 1
+    if row == len(placed) - 1:
+        return None
+    return row, _not_over(placed[row], held[-1], fitted, name, "its targets")
+
+
+def _not_over(step: np.int64, last: np.int64, fitted: FittedPreprocess, name: str, what: str) -> Notice:
+    """The warning that a step counts for nothing, because what is known of it ends at the time `last`."""
+    shown = fitted.grid.shown
+    begun = f"{name}: the step of {fitted.grid} that begins at {shown(step)} is left out:"
+    return Notice("step-not-over", f"{begun} {what} end at {shown(last)}, earlier than in the steps before")
 
 
 def _unused(extra: Sequence[str], name: str) -> list[Notice]:

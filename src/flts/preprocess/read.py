@@ -50,12 +50,14 @@ class Reading:
     """The rows of one table, and warnings about them.
 
     given [rows]: the row of the table that each of them is, from 0; the first one where several became one, and -1
-    where the table has none.
+    where the table has none. begun: the row in whose step the targets end although it is not over and later rows
+    follow, with the warning about it; None where there is none.
     """
 
     rows: Rows
     warnings: list[Notice]
     given: Indices
+    begun: tuple[int, Notice] | None = None
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,15 @@ def read_later(bundle: Bundle, raw: Raw) -> Later | None:
 def until_measured(bundle: Bundle, reading: Reading) -> Reading:
     """The rows of a history up to the last one that holds a target, where the rows after it are those to forecast.
 
-    They are for a model that has to be told some of their columns. Any other one takes all rows for history.
+    They are for a model that has to be told some of their columns. Any other one takes all rows for history. A step in
+    which the targets end although it is not over is the first to forecast: the sum of half an hour is not that of an
+    hour.
     """
     if not bundle.given:
         return reading
+    if reading.begun is not None:
+        end, warning = reading.begun
+        return Reading(reading.rows[:end], [*reading.warnings, warning], reading.given[:end])
     targets = reading.rows.values[:, bundle.model.task.fitted.target_index]
     held = np.flatnonzero(~np.isnan(targets).all(axis=1))
     if not len(held):

@@ -164,6 +164,28 @@ def test_a_history_needs_the_targets_and_what_is_known_ahead(name: str) -> None:
         answer(bundle, history.drop("price"), future=future)
 
 
+@pytest.mark.parametrize("rule", ["sum", "last"])
+def test_a_step_in_which_the_targets_end_too_early_is_the_first_to_forecast(rule: str) -> None:
+    """Else the sum of half an hour would be taken for that of an hour, because rows of the future follow it."""
+    halves = priced(800)
+    halves = replace(halves, times=halves.times[0] + np.arange(len(halves)) * np.int64(1_800_000_000_000))
+    dataset = {"targets": ["load"], "known_future": ["price"], "step": "1h"}
+    experiment, store = small_experiment(small_spec(dataset=dataset, preprocess={"resample": rule}), halves, 160)
+    bundle, _ = of_model(experiment, store)
+    whole, end = table(halves), 700
+    nothing = pl.lit(None, dtype=pl.Float64)
+
+    def told_until(row: int) -> pl.DataFrame:
+        return pl.concat([whole[:row], whole[row : end + 2 * HORIZON].with_columns(load=nothing, wind=nothing)])
+
+    expected = answer(bundle, whole[:end], future=whole[end : end + 2 * HORIZON])
+    for row, codes in ((end, []), (end + 1, ["step-not-over"])):
+        made = answer(bundle, told_until(row))
+        np.testing.assert_array_equal(made.times, expected.times)
+        np.testing.assert_array_equal(made.mean, expected.mean)
+        assert [notice.code for notice in made.warnings] == codes
+
+
 def test_a_model_that_needs_no_future_says_that_it_is_not_read() -> None:
     experiment, store = fitted(known=False)
     bundle, _ = of_model(experiment, store)
