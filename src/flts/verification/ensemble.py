@@ -15,7 +15,8 @@ from flts.promotion.ensemble import combine, ensemble_hash, ingredients
 from flts.promotion.judge import Waiting, gather_trained, yardstick
 from flts.train.stage import fitted_bundle
 from flts.verification.claims import FALSE, Found, recorded
-from flts.verification.evidence import RunEvidence
+from flts.verification.evidence import Rehearsal, RunEvidence
+from flts.verification.since import made_since
 
 
 def hash_of_ensemble(evidence: RunEvidence) -> str:
@@ -44,7 +45,8 @@ def made_again(evidence: RunEvidence, part: TrainPart) -> Found:
 
 
 def _members(evidence: RunEvidence) -> Sequence[Candidate]:
-    members = gather_trained(evidence, evidence.experiment, evidence.run)
+    as_it_was = Rehearsal(evidence, {}, made_since(evidence))
+    members = gather_trained(as_it_was, evidence.experiment, evidence.run)
     if isinstance(members, Waiting):
         missing = ", ".join(members.missing)
         raise DamagedObject(f"neither a result nor a failure is stored for {missing}", code="result-missing")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import JsonValue
@@ -14,7 +13,6 @@ from flts.contracts.canonical import sha256
 from flts.contracts.errors import DamagedObject, FltsError, StageFailed
 from flts.contracts.records.decision import METRICS, CandidateRow, DecisionRecord, UnrankedRow
 from flts.contracts.records.log import LogEntry
-from flts.contracts.records.run import FailurePart
 from flts.evaluate.case import Candidate
 from flts.forecasting.intervals import LEVELS
 from flts.models.registry import BASELINES
@@ -25,6 +23,7 @@ from flts.verification.aside import first_results
 from flts.verification.claims import FALSE, TRUE, Check, Found, SectionChecks, absent, recorded, same
 from flts.verification.evidence import Rehearsal, RunEvidence
 from flts.verification.sealed import told_of_decision
+from flts.verification.since import failures_until_now, made_since
 from flts.verification.stages import took
 
 
@@ -123,7 +122,7 @@ def again(evidence: RunEvidence) -> DecisionRecord:
 
 def _again(evidence: RunEvidence) -> DecisionRecord:
     experiment, scope = evidence.experiment, evidence.claim.scope
-    rehearsal = Rehearsal(evidence, first_results(evidence))
+    rehearsal = Rehearsal(evidence, first_results(evidence), made_since(evidence))
     gathered = gather(rehearsal, experiment, scope, evidence.run)
     if isinstance(gathered, Waiting):
         missing = ", ".join(gathered.missing)
@@ -149,17 +148,9 @@ def _as_first_said(evidence: RunEvidence, stored: DecisionRecord | None, candida
     if row is None or (row.status, row.reason) == (candidate.status, candidate.reason):
         return candidate
     said = row.status == candidate.status and any(
-        f"{failure.error}: {failure.reason}" == row.reason for failure in _failures_until_now(evidence, row.model)
+        f"{failure.error}: {failure.reason}" == row.reason for failure in failures_until_now(evidence, row.model)
     )
     return dataclasses.replace(candidate, reason=row.reason) if said else candidate
-
-
-def _failures_until_now(evidence: RunEvidence, model: str) -> Iterator[FailurePart]:
-    for run in range(evidence.run, 0, -1):
-        with suppress(DamagedObject):
-            failure = evidence.record(layout.failure(evidence.config_hash, run, model), FailurePart)
-            if failure is not None:
-                yield failure
 
 
 def _without_champion(evidence: RunEvidence) -> FltsError:

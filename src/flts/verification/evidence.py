@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -359,24 +359,30 @@ class RunEvidence(Listed):
 class Rehearsal(Listed):
     """A store on top of evidence that keeps what is written to itself, so that a stage can be run again.
 
-    instead: keys under which it finds objects, by the key that a stage reads.
+    instead: keys under which it finds objects, by the key that a stage reads; without: keys of objects that it does
+    not have.
     """
 
-    def __init__(self, evidence: Store, instead: Mapping[str, str]) -> None:
-        self._evidence, self.url, self._instead = evidence, evidence.url, instead
+    def __init__(self, evidence: Store, instead: Mapping[str, str], without: Collection[str] = ()) -> None:
+        self._evidence, self.url, self._instead, self._without = evidence, evidence.url, instead, without
         self.written: dict[str, bytes] = {}
 
     def get(self, key: str) -> bytes | None:
         """What was written here, else the evidence."""
-        return self.written[key] if key in self.written else self._evidence.get(self._instead.get(key, key))
+        if key in self.written:
+            return self.written[key]
+        return None if key in self._without else self._evidence.get(self._instead.get(key, key))
 
     def exists(self, key: str) -> bool:
         """Whether the object is there."""
-        return key in self.written or self._evidence.exists(self._instead.get(key, key))
+        if key in self.written:
+            return True
+        return key not in self._without and self._evidence.exists(self._instead.get(key, key))
 
     def list(self, prefix: str) -> Sequence[str]:
         """All keys that start with the prefix, sorted."""
-        return sorted({*self._evidence.list(prefix), *(key for key in self.written if key.startswith(prefix))})
+        there = (key for key in self._evidence.list(prefix) if key not in self._without)
+        return sorted({*there, *(key for key in self.written if key.startswith(prefix))})
 
     def create(self, key: str, data: bytes) -> bool:
         """Keep an object, even where the evidence has one: what a stage makes now is what is compared."""

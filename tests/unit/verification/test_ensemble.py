@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.support.tracking import RecordingTracker
 from tests.support.verified import Ran, ran
 
 from flts.contracts import layout
+from flts.contracts.errors import TrainingFailed
 from flts.contracts.records.base import require_record
 from flts.contracts.records.run import TrainPart
 from flts.evaluate import blend
@@ -73,3 +75,26 @@ def test_other_weights_than_the_stored_forecasts_give_are_found(
     first = with_ensemble.alone().first_false
     assert first is not None
     assert (first.id, first.state) == (f"train.{ENSEMBLE}.made", FALSE)
+
+
+@pytest.mark.parametrize("models", [MEMBERS, (*MEMBERS, ENSEMBLE)])
+def test_a_run_in_which_a_model_failed_stays_true_when_a_later_run_made_it(
+    tmp_path: Path,
+    repeating: None,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    models: tuple[str, ...],
+) -> None:
+    def without_season(order: Claim, *_: Any) -> Trained:
+        if order.model == "season":
+            raise TrainingFailed("stopped", code="time-limit")
+        return _fitted_here(order)
+
+    monkeypatch.setattr(plots, "kept_of", lambda *given: {})
+    monkeypatch.setattr(candidate, "train_isolated", without_season)
+    before = ran(tmp_path, small_spec(models), None).alone()
+    monkeypatch.setattr(candidate, "train_isolated", _fitted_here)
+    later = ran(tmp_path, small_spec(models), None)
+    after = later.alone()
+    assert before.first_false is None
+    assert [(claim.id, claim.state) for claim in after.claims] == [(claim.id, claim.state) for claim in before.claims]
+    assert replace(later, run=2).alone().first_false is None
