@@ -37,6 +37,7 @@ PAUSE = 0.2
 """Seconds before the first further attempt where the service names none; each later pause is twice as long."""
 SPREAD = 0.25
 """By which share pauses are longer at random, so that clients that were refused together do not return together."""
+_CHANCE = random.SystemRandom()  # of its own: those of the program that asks may be seeded
 AGAIN = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 """Answers after which the same request may succeed in a moment."""
 PLAIN = frozenset({float, int, str, bool, type(None)})
@@ -293,7 +294,7 @@ def _pause(found: httpx.Response | _Failure, attempt: int) -> float | None:
     else:
         text = found.headers.get("retry-after", "")
         named = float(text) if text.isdecimal() else 0.0
-    return (named or PAUSE * 2.0**attempt) * (1.0 + SPREAD * random.random())  # noqa: S311 - no secret
+    return (named or PAUSE * 2.0**attempt) * (1.0 + SPREAD * _CHANCE.random())
 
 
 def columns_of(history: History, table: str = "history") -> Mapping[str, Sequence[Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,6 +23,7 @@ from tests.support.serving import application, predict
 from tests.support.stored import fit
 
 import flts
+from flts import client as of_client
 from flts.client import Forecast, columns_of
 from flts.contracts.errors import ClientError, DataError, MissingExtra, RequestRefused, ServiceUnavailable, UsageError
 
@@ -76,7 +76,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     monkeypatch.setattr(time, "sleep", waited.append)
     monkeypatch.setattr(asyncio, "sleep", slept)
-    monkeypatch.setattr(random, "random", lambda: 0.0)
+    monkeypatch.setattr(of_client._CHANCE, "random", lambda: 0.0)
     return waited
 
 

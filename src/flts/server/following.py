@@ -18,6 +18,7 @@ from flts.server.models import ServedModels
 
 JITTER = 0.2
 """Share by which the time between two polls varies, so that replicas do not ask at once."""
+_CHANCE = random.SystemRandom()  # of its own: those of a program that uses FLTS may be seeded
 LEAST_SECONDS = 0.1
 """Between two polls, however many hints come."""
 WAIT_SECONDS = 0.5
@@ -50,7 +51,7 @@ class Following:
             self._models.asked.clear()
             self._models.poll()
             self._closed.wait(LEAST_SECONDS)
-            self._models.asked.wait(self._seconds * random.uniform(1.0 - JITTER, 1.0 + JITTER))  # noqa: S311 - no secret
+            self._models.asked.wait(self._seconds * _CHANCE.uniform(1.0 - JITTER, 1.0 + JITTER))
 
 
 class Hints:

@@ -170,7 +170,7 @@ def ports(folder: Path, *names: str) -> dict[str, int]:
     missing = [name for name in names if name not in chosen]
     while missing:
         # below the range from which systems take ports of outgoing connections, and so is the gRPC port above it
-        port = random.randrange(12_000, 22_000)  # noqa: S311 - a port is no secret
+        port = random.SystemRandom().randrange(12_000, 22_000)
         if port not in chosen.values() and _is_free(port) and _is_free(port + GRPC_OFFSET):
             chosen[missing.pop(0)] = port
     file.write_text(json.dumps(chosen))
