@@ -77,6 +77,23 @@ class Context:
         record = subscription.poll(timeout=self.quiet)
         return record is None or position(record) in map(position, taken)
 
+    def settle(self, first: Subscription, held: Record, second: Subscription) -> Record | None:
+        """Wait until the group of `first`, which works on `held`, has taken in `second`; what came to `second`.
+
+        When the leader of a group leaves the durable broker while the group forms, it stays the leader, and nobody gets
+        a partition any more (see tests/chaos/crew.py). That broker names somebody only while no group forms.
+        A partition moves in a second round that follows the first at once, so a name must stay for a while.
+        """
+        came: Record | None = None
+        formed = time.monotonic()
+        deadline = formed + LONG
+        while self.kind == "durable_broker" and time.monotonic() < min(formed + self.quiet, deadline):
+            first.stay(held, timeout=0.05)
+            came = second.poll(timeout=0.05) or came
+            if not self.bus.describe([self.group()]).members[self.group()]:
+                formed = time.monotonic()
+        return came
+
     def close(self) -> None:
         for subscription in self._open:
             subscription.close()
@@ -255,10 +272,11 @@ class TestBus:
         topic = context.topic()
         first = context.join(topic)
         context.publish(topic, "0")
-        context.take(first, 1)
+        (record,) = context.take(first, 1)
         second = context.join(topic)
+        moved = context.settle(first, record, second)
         first.close()
-        assert values(context.take(second, 1)) == ["0"]
+        assert values([moved] if moved else context.take(second, 1)) == ["0"]
 
     def test_a_closed_subscription_gets_nothing_more_and_can_be_closed_twice(self, context: Context) -> None:
         topic = context.topic()
