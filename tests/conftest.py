@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: two workers would fight for the cores
+# hundreds of processes start here, and with it each would compile FLTS again
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # what is made once for a machine is made once for the tests, and not in the home of who runs them
 os.environ["XDG_CACHE_HOME"] = str(Path(__file__).parent.parent / ".pytest_cache" / "home")
 
