@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.support.experiments import write_experiment
+from tests.unit.cli.conftest import Flts
 
 from flts.contracts.errors import DataError, UsageError, without_credentials
+
+Said = Callable[..., tuple[int, str]]
 
 HUSH = "hunter2-hush"
 URLS = (
@@ -23,23 +23,17 @@ URLS = (
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    write_experiment(tmp_path)
-    return tmp_path
+def said_and_left(flts: Flts, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Said:
+    """Exit code of a command, and everything that it prints and writes into the folder of its run."""
 
+    def call(*arguments: str, **environment: str) -> tuple[int, str]:
+        for name, value in ({"FLTS_LOG_FORMAT": "json"} | environment).items():
+            monkeypatch.setenv(name, value)
+        done = flts(*arguments)
+        files = (path.read_text(errors="replace") for path in (folder / ".flts").rglob("*") if path.is_file())
+        return done.code, "\n".join([done.out, done.err, *files])
 
-def said_and_left(folder: Path, *arguments: str, **environment: str) -> tuple[int, str]:
-    """Exit code and everything that a command prints and writes into the folder of its run."""
-    done = subprocess.run(
-        [sys.executable, "-m", "flts", *arguments],
-        cwd=folder,
-        env=os.environ | {"FLTS_LOG_FORMAT": "json", "FLTS_TRACKING": "off"} | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    files = (path.read_text(errors="replace") for path in (folder / ".flts").rglob("*") if path.is_file())
-    return done.returncode, "\n".join([done.stdout, done.stderr, *files])
+    return call
 
 
 @pytest.mark.slow
@@ -61,9 +55,9 @@ def said_and_left(folder: Path, *arguments: str, **environment: str) -> tuple[in
         ),
     ],
 )
-def test_a_secret_in_a_setting_is_in_no_output(planted: dict[str, str], folder: Path) -> None:
+def test_a_secret_in_a_setting_is_in_no_output(said_and_left: Said, planted: dict[str, str]) -> None:
     for command in ["run"], ["doctor"]:
-        code, output = said_and_left(folder, *command, **planted)
+        code, output = said_and_left(*command, **planted)
         assert code != 0 or "FLTS_BUS" in planted  # a run on one machine needs no bus
         assert output.strip()
         assert HUSH not in output
@@ -73,24 +67,26 @@ def test_a_secret_in_a_setting_is_in_no_output(planted: dict[str, str], folder: 
 @pytest.mark.slow
 @pytest.mark.parametrize("source", URLS)
 @pytest.mark.parametrize("command", [["run"], ["config", "show"], ["preprocess"]])
-def test_a_secret_in_the_source_of_the_rows_is_in_no_output(source: str, command: list[str], folder: Path) -> None:
-    code, output = said_and_left(folder, *command, "--set", f"dataset.source='{source}'")
+def test_a_secret_in_the_source_of_the_rows_is_in_no_output(
+    said_and_left: Said, source: str, command: list[str]
+) -> None:
+    code, output = said_and_left(*command, "--set", f"dataset.source='{source}'")
     assert code == 2
     assert "dataset.source" in output
     assert HUSH not in output
 
 
 @pytest.mark.slow
-def test_a_secret_in_a_url_that_is_taken_for_a_path_is_not_shown(folder: Path) -> None:
-    code, output = said_and_left(folder, "data", "inspect", f"https://u:{HUSH}@h/x.csv?token={HUSH}")
+def test_a_secret_in_a_url_that_is_taken_for_a_path_is_not_shown(said_and_left: Said) -> None:
+    code, output = said_and_left("data", "inspect", f"https://u:{HUSH}@h/x.csv?token={HUSH}")
     assert code == 4
     assert HUSH not in output
 
 
 @pytest.mark.slow
-def test_a_secret_whose_name_is_not_in_quotes_is_not_shown_and_the_mend_is(folder: Path) -> None:
+def test_a_secret_whose_name_is_not_in_quotes_is_not_shown_and_the_mend_is(said_and_left: Said, folder: Path) -> None:
     (folder / "flts-settings.toml").write_text(f'[kafka_options]\nsasl.password = "{HUSH}"\n')
-    code, output = said_and_left(folder, "run")
+    code, output = said_and_left("run")
     assert code == 2
     assert "in quotes" in output
     assert HUSH not in output
