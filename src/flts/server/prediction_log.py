@@ -12,10 +12,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import orjson
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -37,6 +39,7 @@ LOOK = 60.0
 """Seconds between two looks for the files of processes that have ended."""
 PAUSES = (1.0, 60.0)
 """Seconds until a store that failed is tried again: at first, and at most."""
+WRITTEN = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
 
 
 class Said(NamedTuple):
@@ -260,35 +263,31 @@ def line(
 
     What was known of the rows to forecast follows them, so that the line holds all that the model was told.
     """
-    import orjson
-
     answer, grid = answered.answer, answered.served.champion.bundle.model.task.fitted.grid
+    times = answer.times.tolist()
     fields: dict[str, Any] = {
         "request_id": answered.request_id,
         "answered": datetime.now(UTC),
         "token": token,
         "caller_id": caller_id,
-        "origin": _shown(_before(grid, answer.times[:1]))[0],
-        "times": _shown(answer.times),
-        "mean": np.ascontiguousarray(answer.mean),
+        "origin": _moment(_before(grid, times[0])),
+        "times": [*map(_moment, times)],
+        "mean": answer.mean.tolist(),
         "level": level,
         "interval": answer.interval,
-        "lower": np.ascontiguousarray(answer.lower),
-        "upper": np.ascontiguousarray(answer.upper),
+        "lower": answer.lower.tolist(),
+        "upper": answer.upper.tolist(),
         "warnings": [notice.code for notice in answer.warnings],
     }
     if rows is not None:
         rows = rows if rows.ahead is None else rows.then(rows.ahead)
         columns = zip(rows.columns, np.ascontiguousarray(rows.values.T), strict=True)
         fields["history"] = {"time": _shown(rows.times), **dict(columns)}
-    options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
-    return answered.served.once(_head) + orjson.dumps(fields, option=options)[1:]
+    return answered.served.once(_head) + orjson.dumps(fields, option=WRITTEN | orjson.OPT_APPEND_NEWLINE)[1:]
 
 
 def _head(served: Served) -> bytes:
     """The beginning of a line: what it says of the model that answered."""
-    import orjson
-
     champion, promoted = served.champion, served.champion.entry.champion
     fields = {
         "v": 1,
@@ -302,11 +301,17 @@ def _head(served: Served) -> bytes:
     return orjson.dumps(fields)[:-1] + b","
 
 
-def _before(grid: Grid, times: Times) -> Times:
-    """The times one step earlier; the inverse of `Grid.after`."""
+def _before(grid: Grid, time: int) -> int:
+    """The time one step earlier; the inverse of `Grid.after`."""
     if not grid.local and grid.step.on_clock:
-        return times - grid.step.on_clock
-    return grid.times(grid.positions(times) - 1)
+        return time - grid.step.on_clock
+    return int(grid.times(grid.positions(np.array([time])) - 1)[0])
+
+
+@lru_cache(maxsize=4096)  # clients ask from the same origins; a small array costs more to write than all else in a line
+def _moment(time: int) -> str:
+    """A time in UTC nanoseconds as a library writes it: RFC 3339, UTC."""
+    return str(orjson.loads(orjson.dumps(np.datetime64(time, "ns"), option=WRITTEN)))
 
 
 def _shown(times: Times) -> np.ndarray[Any, np.dtype[np.datetime64]]:

@@ -27,10 +27,12 @@ from flts.contracts.listing import Listed
 from flts.contracts.ports import Store
 from flts.contracts.records.answer import LINES, AnswerLine
 from flts.contracts.request_ids import parse_request_id
+from flts.preprocess.grid import Grid
 from flts.promotion.log import next_entry
 from flts.server import prediction_log
 from flts.server.prediction_log import PredictionLog
 from flts.server.spool import Spool
+from flts.spec.steps import Step
 
 HISTORY = table(hourly(280))
 OpenLog = Callable[..., PredictionLog]
@@ -293,3 +295,21 @@ def test_the_metrics_say_how_the_log_does(server: Server, open_log: OpenLog) -> 
         'flts_serve_log_dropped_total{reason="queue-full"} 0.0',
     ):
         assert line in page
+
+
+@pytest.mark.parametrize(
+    ("step", "local", "times"),
+    [
+        ("1h", False, ["2018-03-25T00:00:00Z", "2018-03-25T01:00:00Z"]),
+        ("1d", True, ["2018-03-24T23:00:00Z", "2018-03-25T22:00:00Z"]),  # the day that has 23 hours in Madrid
+        ("1mo", True, ["2018-02-28T23:00:00Z", "2018-03-31T22:00:00Z"]),
+    ],
+)
+def test_the_origin_of_a_line_is_one_step_of_the_clock_before_its_first_time(
+    step: str, local: bool, times: list[str]
+) -> None:
+    grid = Grid(Step.parse(step), "Europe/Madrid", local)
+    origin, first = np.array([time[:-1] for time in times], dtype="datetime64[ns]").view(np.int64).tolist()
+    before = prediction_log._before(grid, first)
+    assert (before, prediction_log._moment(before)) == (origin, times[0])
+    assert grid.after(np.array([before]), 1)[0].tolist() == [first]
