@@ -36,6 +36,8 @@ from flts.train.stage import Trained, commit_forecasts, model_spec, stored_resul
 GOLDEN = Path(__file__).parents[1] / "golden"
 OBJECTS = ".flts/objects/"
 
+FITTED: dict[tuple[str, str], tuple[Trained, Mapping[str, bytes]]] = {}
+"""What a fit returned and stored, by the hashes of its model and its windows."""
 MOMENT = "2026-01-02T03:04:05+00:00"
 """The time of everything written here."""
 
@@ -118,8 +120,23 @@ def experiment_on(spec: Spec, train_table: Any, test_table: Any) -> tuple[Experi
 
 
 def fit(store: Store, experiment: Experiment, name: str = "ridge") -> Trained:
-    """Train a model of the experiment in this process."""
-    return train(experiment.dataset, model_spec(experiment.spec, experiment.identity, name), experiment.windows, store)
+    """Train a model of the experiment in this process.
+
+    The same model on the same windows is fitted once for all tests: what that stored is stored again.
+    """
+    model = model_spec(experiment.spec, experiment.identity, name)
+    made_before = FITTED.get((model.model_hash, experiment.windows.windows_hash))
+    if made_before is not None and not store.exists(layout.model_result(model.model_hash)):
+        trained, objects = made_before
+        for key, data in objects.items():
+            store.create(key, data)
+        return trained
+    before = {*store.list("")}
+    trained = train(experiment.dataset, model, experiment.windows, store)
+    if trained.fitted:
+        objects = {key: data for key, data in contents(store).items() if key not in before}
+        FITTED[model.model_hash, experiment.windows.windows_hash] = trained, objects
+    return trained
 
 
 def gathered(store: Store, experiment: Experiment, scope: str = "global") -> list[Candidate]:
