@@ -94,6 +94,8 @@ class Past:
         """The newest measured value: [windows, targets]."""
         last = self.values[:, -1].copy()
         holes = np.isnan(last).any(axis=1)
+        if not holes.any():
+            return last
         values = self.values[holes]
         found, known = carried(values, ~np.isnan(values), 1)
         last[holes] = np.where(known, found, self.otherwise)[:, -1]
@@ -121,6 +123,8 @@ class Past:
         That of the same phase counts first: of the season before, else of the one after.
         """
         holes = np.isnan(self.values).any(axis=(1, 2))
+        if not holes.any():
+            return self.values
         mended = self.values.copy()
         mended[holes] = self._mended(self.values[holes])
         return mended

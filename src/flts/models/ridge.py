@@ -19,7 +19,7 @@ from flts.contracts.ports import Progress
 from flts.models.base import Block, Files, Fit, ForecastTask, History, Predictor, Recipe, Window
 from flts.models.least_squares import solutions
 from flts.models.past import Past, phased, rows_back
-from flts.models.ridge_design import LEVELS, LONGER, Design, Designed
+from flts.models.ridge_design import LEVELS, LONGER, Dates, Design, Designed
 from flts.models.ridge_version2 import LinearVersion2
 from flts.preprocess.rows import Values
 from flts.spec.models import RidgeParameters
@@ -46,7 +46,8 @@ class _Linear:
         if self._design.covariates:
             features = [window.features[:, row] for row in range(-task.input_length, 0)]
         level, spread = self._design.measure(past, self._tensors["typical"])
-        parts = self._design.parts(past, (level, spread), window.future(1)[:, 0], features, task)
+        dates = Dates(window.future(1)[:, 0], task)
+        parts = self._design.parts(past, (level, spread), dates, features, task)
         answers = np.hstack([*parts]) @ self._tensors["weights"] + self._tensors["intercept"]
         answers = answers.reshape(-1, task.horizon, task.targets)
         return answers * spread[:, None] + level[:, None]

@@ -77,24 +77,42 @@ class Design:
         return level, ones
 
     def parts(
-        self, past: Past, measure: tuple[Values, Values], first: Times, features: Iterable[Floats], task: ForecastTask
+        self, past: Past, measure: tuple[Values, Values], dates: Dates, features: Iterable[Floats], task: ForecastTask
     ) -> Iterator[Values]:
         """The columns [windows, columns] of windows, some at a time.
 
-        first [windows]: the first time to forecast; features: those of each row of the window, [windows, features].
+        features: those of each row of the window, [windows, features].
         """
         level, spread = measure
         values = past.mended[:, self.rows(task)]
-        dates = [calendar(first, task.fitted)] if task.fitted.calendar else []
+        of_dates = [dates.calendar] if task.fitted.calendar else []
         if self.fourier and task.seasons:
-            dates.append(fourier(first, task))
-        yield np.hstack([((values - level[:, None]) / spread[:, None]).reshape(len(values), -1), *dates])
+            of_dates.append(dates.fourier)
+        yield np.hstack([((values - level[:, None]) / spread[:, None]).reshape(len(values), -1), *of_dates])
         if self.known:
-            yield known_ahead(past, first, task)
+            yield known_ahead(past, dates.first, task)
         if self.covariates:
             others = [i for i in range(len(task.fitted.names)) if i not in task.fitted.target_index]
             for row in features:
                 yield row[:, others].astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Dates:
+    """What the calendar says of the first times to forecast [windows], made once for all designs."""
+
+    first: Times
+    task: ForecastTask
+
+    @cached_property
+    def calendar(self) -> Values:
+        """Its columns of a row: [windows, columns]."""
+        return calendar(self.first, self.task.fitted)
+
+    @cached_property
+    def fourier(self) -> Values:
+        """Fourier terms of the seasons: [windows, terms]."""
+        return fourier(self.first, self.task)
 
 
 @dataclass(frozen=True)
@@ -125,12 +143,17 @@ class Designed:
         """Level and spread of every window, each [windows, targets]."""
         return self.design.measure(self.past, self.typical)
 
+    @cached_property
+    def dates(self) -> Dates:
+        """The first time to forecast of every window."""
+        return Dates(self.block.times[self.block.origins], self.task)
+
     def parts(self) -> Iterator[Values]:
         """The columns of all windows, some at a time."""
         block = self.block
         rows = range(-self.task.input_length, 0) if self.design.covariates else ()
         features = (block.features[block.origins + row] for row in rows)
-        return self.design.parts(self.past, self.measure, block.times[block.origins], features, self.task)
+        return self.design.parts(self.past, self.measure, self.dates, features, self.task)
 
     def answers(self) -> Values:
         """Answers [windows, outputs], NaN where nothing was measured."""
@@ -159,9 +182,9 @@ class Designed:
         return np.hstack([*self.parts()]), self.answers()
 
     def by(self, design: Design) -> Designed:
-        """The same windows by another design; their past is not made again."""
+        """The same windows by another design; their past and what the calendar says of them are not made again."""
         other = replace(self, design=design)
-        other.__dict__["past"] = self.past
+        other.__dict__.update(past=self.past, dates=self.dates)
         return other
 
     def split(self) -> Iterator[Designed]:
