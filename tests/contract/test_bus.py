@@ -104,7 +104,8 @@ class Context:
     params=[
         "memory",
         "memory of three partitions",
-        pytest.param("durable_broker", marks=pytest.mark.slow),
+        # each of its tests waits for a group to form, four seconds or more
+        pytest.param("durable_broker", marks=[pytest.mark.slow, pytest.mark.long]),
         pytest.param("quick_broker", marks=pytest.mark.slow),
     ]
 )

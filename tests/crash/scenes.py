@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 from tests.support.children import carrying, eventually
 from tests.support.experiments import write_experiment
 from tests.support.stored import contents
+from tests.support.warm import Warm
 
 from flts.backends.store import open_store
 from flts.contracts import layout
@@ -83,9 +82,10 @@ class Ended:
 
 @dataclass(frozen=True)
 class Workspace:
-    """One folder that `flts` is run in."""
+    """One folder that `flts` is run in. warm: from which its processes are forked."""
 
     folder: Path
+    warm: Warm
 
     @property
     def store(self) -> Store:
@@ -101,16 +101,12 @@ class Workspace:
         """Run the command line in its own process."""
         words = [self.log[0].champion.config_hash if word == "{first}" else word for word in command]
         (self.folder / "tmp").mkdir(exist_ok=True)
-        ended = subprocess.run(
-            [sys.executable, "-m", "flts", *words],
-            cwd=self.folder,
-            env={name: value for name, value in os.environ.items() if not name.startswith("FLTS_")}
+        ended = self.warm.run(
+            words,
+            self.folder,
+            {name: value for name, value in os.environ.items() if not name.startswith("FLTS_")}
             | {"FLTS_TRACKING": "off", "FLTS_LOG_FORMAT": "off", ENV: armed}
             | {"TMPDIR": str(self.folder / "tmp"), MARK: str(self.folder)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
         )
         return Ended(ended.returncode, ended.stdout, ended.stderr)
 
@@ -167,14 +163,14 @@ class Workspace:
 class Stage:
     """Makes each prepared folder, and the result of undisturbed commands in it, once."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, warm: Warm) -> None:
+        self._folder, self._warm = folder, warm
         self._made: dict[str, Workspace] = {}
 
     def set_up(self, name: str, folder: Path) -> Workspace:
         """A copy of the prepared folder of a scene."""
         shutil.copytree(self._prepared(name).folder, folder / "scene")
-        return Workspace(folder / "scene")
+        return Workspace(folder / "scene", self._warm)
 
     def undisturbed(self, name: str, *, twice: bool) -> Workspace:
         """The result of the command of a scene in its folder; twice: followed by the next command."""
@@ -190,7 +186,7 @@ class Stage:
 
     def _prepared(self, name: str) -> Workspace:
         if name not in self._made:
-            workspace = Workspace(self._folder / name)
+            workspace = Workspace(self._folder / name, self._warm)
             workspace.folder.mkdir()
             write_experiment(workspace.folder)
             for command, armed in SCENES[name].before:

@@ -254,6 +254,7 @@ def test_a_record_that_arrives_with_an_error_is_delivered(
     bus.close()
 
 
+@pytest.mark.long
 def test_a_static_member_keeps_its_partitions_after_a_restart(durable_broker: Server, tmp_path: Path) -> None:
     topic = f"named-{tmp_path.name}"
     bus = kafka_bus(durable_broker, session_timeout=SESSION, member="pod-0")

@@ -169,6 +169,7 @@ def test_a_store_that_is_away_is_unavailable_until_it_is_back(tmp_path: Path, mo
         assert store.create("a/c", b"y")
 
 
+@pytest.mark.long
 def test_an_object_too_slow_for_one_request_is_transferred_in_parts(
     s3_server: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,6 +132,7 @@ def test_every_call_of_a_frozen_kafka_ends(call: Callable[[KafkaBus], object]) -
             assert member.poll(LIMIT) is None
 
 
+@pytest.mark.long
 def test_a_commit_and_a_leave_at_a_kafka_that_freezes_after_the_member_joined_end(tmp_path: Path) -> None:
     with quick_kafka(tmp_path) as broker, closing(kafka_bus(broker, timeout=5.0, session_timeout=60.0)) as bus:
         bus.ensure(["topic"])

@@ -1,8 +1,8 @@
-"""Children that train, forked from a process that has imported everything: a start takes milliseconds, not a second.
+"""Processes forked from one that has imported everything: a start takes milliseconds, not a second.
 
-`python -m flts.runner.child` is what a run starts, and what every test gets that looks at the process itself, runs the
-command line in a process of its own or sets something that is read at the start. All other tests start hundreds of
-children whose fit takes a tenth of what their imports take.
+`python -m flts.runner.child` is what a run starts, and what every test gets that looks at the process itself or sets
+something that is read at the start. All other tests start hundreds of children whose fit takes a tenth of what their
+imports take. So do the tests that end `flts` at each of its points.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any
 
-from flts.contracts.failpoints import ENV
+from flts.contracts.failpoints import ENV, arm
 from flts.train.determinism import thread_variables
 
 COMMAND = [sys.executable, "-m", "flts.runner.child"]
@@ -57,13 +57,26 @@ class Warm:
             and all(env.get(name) == value for name, value in self._at_start.items())
         )
 
-    def start(self, env: Mapping[str, str], stderr: IO[str]) -> Child:
-        """Fork a child."""
+    def run(self, arguments: Sequence[str], folder: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        """The command line in a process of its own. Points are armed by its environment, as at a start."""
+        with tempfile.TemporaryFile("w+", errors="replace") as stderr:
+            child = self.start(env, stderr, ["flts", *arguments], folder)
+            child.stdin.close()
+            with child.stdout as stdout:
+                out = stdout.read()
+            code = child.wait()
+            stderr.seek(0)
+            return subprocess.CompletedProcess(["flts", *arguments], code, out, stderr.read())
+
+    def start(
+        self, env: Mapping[str, str], stderr: IO[str], arguments: Sequence[str] = (), folder: Path | None = None
+    ) -> Child:
+        """Fork a child of a run, or with `arguments` the command line."""
         child_in, stdin = os.pipe()
         stdout, child_out = os.pipe()
         status, child_status = os.pipe()
         given = [child_in, child_out, stderr.fileno(), child_status]
-        order = json.dumps({"env": dict(env), "cwd": str(Path.cwd())}).encode()
+        order = json.dumps({"env": dict(env), "cwd": str(folder or Path.cwd()), "arguments": [*arguments]}).encode()
         with self._lock:  # a run starts several at once
             self._socket.sendmsg(
                 [len(order).to_bytes(4, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", given))]
@@ -115,6 +128,8 @@ def serve(number: int) -> None:
     import safetensors.numpy  # noqa: F401
     import threadpoolctl  # noqa: F401
 
+    import flts.api
+    import flts.cli.main
     import flts.models.registry
     import flts.runner.child
     import flts.runner.stored
@@ -177,12 +192,17 @@ def _become(order: Mapping[str, Any], stdin: int, stdout: int, stderr: int) -> N
         os.environ.update(order["env"])
         tempfile.tempdir = None
         sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
-        from flts.runner.child import main
+        if order["arguments"]:
+            from flts.cli.main import main
 
+            sys.argv = order["arguments"]
+            arm(order["env"].get(ENV, ""))
+        else:
+            from flts.runner.child import main
         main()
         code = 0
     except SystemExit as ended:
-        code = ended.code if isinstance(ended.code, int) else 1
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except BaseException:  # noqa: BLE001 - as the interpreter does
         import traceback
 
