@@ -59,18 +59,6 @@ class TestAutoTbats(ModelConformance):
     family = AutoTbats()
     small = SMALL["autotbats"]
 
-    @pytest.mark.long  # a process of its own fits for seconds, and compiles first
-    def test_a_fresh_process_with_another_hash_seed_repeats_files_and_forecasts(self) -> None:
-        super().test_a_fresh_process_with_another_hash_seed_repeats_files_and_forecasts()
-
-    @pytest.mark.long
-    def test_this_process_makes_the_forecasts_of_a_fresh_one(self) -> None:
-        super().test_this_process_makes_the_forecasts_of_a_fresh_one()
-
-    @pytest.mark.long
-    def test_a_fit_and_a_forecast_print_nothing(self) -> None:
-        super().test_a_fit_and_a_forecast_print_nothing()
-
 
 class TestAutoTheta(ModelConformance):
     family = AutoTheta()

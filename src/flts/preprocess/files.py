@@ -18,7 +18,7 @@ from flts.preprocess.footer import size_of
 from flts.preprocess.layout import WESTERN, Layout, layout_of
 from flts.preprocess.limits import Limits
 from flts.preprocess.marks import EMPTY, NUMBER
-from flts.preprocess.tables import with_offsets
+from flts.preprocess.tables import refuse_patterns, with_offsets
 from flts.preprocess.times import looks_like_times
 from flts.preprocess.unpack import COMPRESSED, ZIP, text_of
 from flts.spec.time_formats import EPOCHS, INFER, ISO
@@ -100,7 +100,7 @@ def _parquet(file: File) -> pl.DataFrame:
         except ValueError as error:
             raise _unreadable(file, str(error)) from None
     file.limits.check(file.name, size.rows, size.columns, size.cells, size.memory)
-    frame = with_offsets(lambda: pl.read_parquet(file.source, glob=False))
+    frame = with_offsets(file.name, lambda: pl.read_parquet(file.source, glob=False))
     # rows of a dictionary share its texts; whatever works on them writes each one out
     file.limits.check(file.name, size.rows, size.columns, size.cells, int(frame.estimated_size()))
     return frame
@@ -334,6 +334,7 @@ def _check_header(frame: pl.DataFrame, name: str) -> None:
             f"{name}: its lines end in CR; save it with LF or CRLF line endings", code="wrong-line-ends", file=name
         )
     times = Counter(_name(column) for column in columns)
+    refuse_patterns(name, [*times])
     written = [re.sub(r"_duplicated_\d+$", "", column) for column in times if column.strip()]
     values = pl.Series(written, dtype=pl.String)
     if columns[0].strip() and all(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import zoneinfo
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,8 +31,9 @@ def to_polars(name: str, table: Any) -> pl.DataFrame:
             code="no-table",
             file=name,
         )
+    refuse_patterns(name, _names(table))  # before polars copies a column by its name
     try:
-        frame = with_offsets(lambda: _converted(_with_index(table)))
+        frame = with_offsets(name, lambda: _converted(_with_index(table)))
         return frame.cast({cs.categorical() | cs.enum(): pl.String})
     except _unconvertible() as error:
         reason = str(error).splitlines()[0]
@@ -41,12 +42,29 @@ def to_polars(name: str, table: Any) -> pl.DataFrame:
         ) from None
 
 
-def with_offsets(read: Callable[[], pl.DataFrame]) -> pl.DataFrame:
-    """A table whose columns of times may have an offset as their zone; these are in UTC afterwards."""
+def refuse_patterns(name: str, columns: Sequence[str]) -> None:
+    """Raise DataError for a column whose name polars takes for a pattern: it would find others, or none."""
+    for column in columns:
+        if column.startswith("^") and column.endswith("$"):
+            raise DataError(
+                f"{name}: the name of the column '{column}' begins with ^ and ends with $, which marks a pattern of"
+                " names; give it another name",
+                code="column-pattern",
+                file=name,
+                column=column,
+            )
+
+
+def with_offsets(name: str, read: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+    """A table whose columns of times may have an offset as their zone; these are in UTC afterwards.
+
+    name: what messages call it. Raises DataError for a column that no library can name.
+    """
     import polars as pl
 
     os.environ.setdefault(ANY_OFFSET, "1")
     frame = read()
+    refuse_patterns(name, frame.columns)
     odd = [
         column
         for column in frame.iter_columns()
@@ -99,6 +117,12 @@ def _is_empty(value: Any) -> bool:
     """Whether a cell stands for none: None, NaN, and those of pandas."""
     missing = value is None or type(value).__name__ in {"NAType", "NaTType"}
     return missing or (isinstance(value, float) and math.isnan(value))
+
+
+def _names(table: Any) -> list[str]:
+    """The names of its columns, of a table that tells them."""
+    names = table if isinstance(table, Mapping) else getattr(table, "column_names", getattr(table, "columns", ()))
+    return [name for name in names if isinstance(name, str)]
 
 
 def _with_index(table: Any) -> Any:

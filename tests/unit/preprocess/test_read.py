@@ -247,6 +247,8 @@ def test_rows_out_of_order_are_sorted_with_a_warning_that_names_the_first() -> N
         ("time,y, y \n2020-01-01,1,2\n", "column-twice", {"column": "y"}),
         ("time,y,y\n2020-01-01,1,2\n", "column-twice", {"column": "y"}),
         ("time,y,time\n2020-01-01,1,2\n", "column-twice", {"column": "time"}),
+        ("time,y, ^.$ \n2020-01-01,1,2\n", "column-pattern", {"column": "^.$"}),
+        ("^$", "column-pattern", {"column": "^$"}),
         (b"PAR1 and more", "wrong-format", {"found": "Parquet"}),
         (b"PK\x03\x04 and more", "not-csv", {}),
     ],

@@ -124,3 +124,19 @@ def test_a_column_of_cells_that_no_table_holds_is_refused_by_name() -> None:
     table = pd.DataFrame({"time": NAIVE, "y": np.ones(3, complex)})
     with raises(DataError, code="not-a-number", column="y"):
         read_rows(RawTable.of("train", table), Dataset(targets=["y"]))
+
+
+@pytest.mark.parametrize("name", ["^$", "^y$", "^.*$"])
+def test_a_name_that_stands_for_a_pattern_is_refused_in_every_kind_of_table(name: str) -> None:
+    table, buffer = {"time": NAIVE, "y": [1.0, 99.5, 3.0], name: ZONED}, io.BytesIO()
+    pq.write_table(pa.table(table), buffer)
+    kinds = (of, lambda rows: of(pd.DataFrame(rows)), lambda rows: of(pa.table(rows)))
+    for raw in (*kinds, lambda _: RawFile("a.parquet", buffer.getvalue())):
+        with raises(DataError, code="column-pattern", column=name):
+            read(raw(table))
+
+
+@pytest.mark.parametrize("name", ["*", "^", "$", "^y", "y$", "^y$ "])
+def test_a_name_that_only_looks_like_a_pattern_is_one_of_a_column(name: str) -> None:
+    found = read_rows(of({"time": NAIVE, name: Y}), Dataset(targets=[name]))
+    assert found.rows.values[:, 0].tolist() == Y
