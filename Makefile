@@ -6,7 +6,8 @@ PIP := python -m pip install --quiet --disable-pip-version-check
 INSTALL := $(BIN)/$(PIP) -c constraints.txt
 # with digests, and no package that would run code of its own to be built
 LOCKED := $(BIN)/$(PIP) --require-hashes --only-binary :all: -r requirements/all.txt
-WORKERS ?= 2
+# one more than two cores: a third of the time of a test is waiting for a server
+WORKERS ?= 3
 VARIANT ?= all
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' src/flts/version.py)
 
