@@ -178,6 +178,10 @@ class ServedModels:
             followed = self._entry(scope)
             if followed.loading is not None:
                 return followed.loading
+            if scope in self._served:  # loaded since the caller looked
+                there: Future[Served] = Future()
+                there.set_result(self._served[scope])
+                return there
             stale = followed.stale
             if followed.standing is None and stale is not None and time.monotonic() < stale.due:
                 raise _unloaded(followed)

@@ -528,6 +528,22 @@ def test_a_model_that_left_is_loaded_once_for_all_who_ask_for_it() -> None:
     assert Counter(moody.read)[layout.bundle(second, MANIFEST)] == 1
 
 
+def test_a_model_that_is_loaded_while_a_request_looks_for_it_is_not_loaded_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, first, second = two_bundles()
+    promote(first, store=store, scope="a")
+    promote(second, store=store, scope="b")
+    models = ServedModels(store, (), Capacity(models=1))
+    models.catch_up()
+    (left,) = {"a", "b"} - {*models.served}
+    asyncio.run(models.find(left))
+    found = models.served[left]
+    with monkeypatch.context() as patch:
+        patch.setattr(models, "loaded", lambda identifier: None)  # what a look saw a moment before
+        assert asyncio.run(models.find(left)) is found
+
+
 def test_a_request_waits_no_longer_than_its_deadline_for_a_model_that_left(monkeypatch: pytest.MonkeyPatch) -> None:
     store, first, second = two_bundles()
     promote(first, store=store, scope="a")
